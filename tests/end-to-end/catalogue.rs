@@ -14,7 +14,7 @@ fn applications_are_listed_and_described() {
     let shell = Shell::start();
     let listed = shell.json("applications", &["application", "list"]);
     let ids: Vec<_> = listed.as_array().unwrap().iter().map(|found| &found["application_id"]).collect();
-    assert_eq!(ids, ["tissue", "he-tme", "outcomes", "many-files", "huge-file"]);
+    assert_eq!(ids, ["tissue", "he-tme", "test-app", "outcomes", "many-files", "huge-file"]);
     let tissue = shell.json("application", &["application", "describe", "tissue"]);
     assert_eq!(tissue["versions"][0]["number"], "1.0.0");
     let lines = shell.run(&["application", "list", "--format", "jsonl", "--no-verbose"]);

@@ -1,11 +1,14 @@
 //! Options of `aignostics emulator` that change how clients are answered.
 
-use auth_http::Request;
-use serde_json::Value;
+use std::fs;
+use std::process::Command;
+
+use auth_http::{Method, Request};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::command::Lab;
-use crate::emulator::{Running, http, send};
+use crate::command::{BINARY, Lab};
+use crate::emulator::{Running, authorized, http, send, token};
 
 #[test]
 fn python_oauth_library_may_use_plain_http() {
@@ -28,4 +31,34 @@ fn issuer_is_announced_and_an_origin_permitted_by_options() {
     let health = Request::get(running.url("api_root", "/health")).with_header("origin", "https://app.example");
     let response = runtime.block_on(http().send(health)).unwrap();
     assert_eq!(response.header("access-control-allow-origin"), Some("https://app.example"));
+}
+
+#[test]
+fn fixture_is_loaded_into_a_data_folder_and_exported_from_it() {
+    let lab = Lab::new();
+    let (file, data) = (lab.path("fixture.json"), lab.path("data"));
+    let run = "11111111-1111-4111-8111-111111111111";
+    let fixture = json!({ "runs": [{ "run_id": run, "application_id": "test-app",
+        "termination_reason": "CANCELED_BY_USER", "items": [{ "external_id": "a", "termination_reason": "SKIPPED" }] }] });
+    fs::write(&file, fixture.to_string()).unwrap();
+    let options = ["--data-dir", data.to_str().unwrap(), "--fixture", file.to_str().unwrap()];
+    let running = Running::start(&lab, &options);
+    let runtime = Runtime::new().unwrap();
+    let (status, found) = runtime.block_on(async {
+        let token = token(&running).await;
+        send(authorized(&running, &token, Method::Get, &format!("/api/v1/runs/{run}"))).await
+    });
+    assert_eq!((status, &found["termination_reason"]), (200, &json!("CANCELED_BY_USER")));
+    drop(running);
+    let emulator = |arguments: &[&str]| {
+        Command::new(BINARY).arg("emulator").args(arguments).env("TMPDIR", lab.temporary()).output().unwrap()
+    };
+    let exported = emulator(&["export", "--data-dir", data.to_str().unwrap()]);
+    let exported: Value = serde_json::from_slice(&exported.stdout).unwrap();
+    assert_eq!(exported["runs"][0]["items"][0]["termination_reason"], "SKIPPED");
+    assert_eq!(emulator(&["export"]).status.code(), Some(2), "it needs a data folder");
+    fs::write(&file, "{}x").unwrap();
+    let refused = emulator(&["--fixture", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("is not a fixture"));
 }

@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// Serve HTTPS, and write the emulator's CA certificate (PEM) to this file
     #[arg(long, value_name = "FILE", global = true)]
     tls: Option<PathBuf>,
+    /// Users, runs and results to start with (JSON)
+    #[arg(long, value_name = "FILE", global = true)]
+    fixture: Option<PathBuf>,
     /// Announce the issuer in responses to logins (RFC 9207), and send it with them
     #[arg(long, global = true)]
     announce_iss: bool,
@@ -77,18 +80,26 @@ enum Action {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// Print the users, runs and results of a data folder as a fixture
+    #[command(
+        after_help = "The emulator must not run. The output is a file for --fixture.\n\nExample:\n  aignostics emulator export --data-dir data > fixture.json"
+    )]
+    Export,
 }
 
 impl Arguments {
     /// Returns true if a command runs with the emulator.
     pub(crate) fn runs_a_command(&self) -> bool {
-        self.action.is_some()
+        matches!(self.action, Some(Action::Exec { .. }))
     }
 }
 
 pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), Failure> {
     if arguments.print_env && arguments.action.is_some() {
         return Err(Failure::bad_input(anyhow!("--print-env cannot be combined with `exec`")));
+    }
+    if let Some(Action::Export) = arguments.action {
+        return start::export(&arguments).await;
     }
     let authority = arguments.tls.as_deref().map(absolute).transpose()?;
     let emulator = start::start(&arguments).await?;
@@ -98,7 +109,7 @@ pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(
     let variables = variables::variables(&emulator, logins.path(), authority.as_deref()).await?;
     match arguments.action {
         Some(Action::Exec { command }) => exec::execute(&command, &variables, signals).await,
-        None => {
+        Some(Action::Export) | None => {
             let ready = if arguments.print_env {
                 variables.iter().fold(String::new(), |lines, (name, value)| lines + &format!("{name}={value}\n"))
             } else {

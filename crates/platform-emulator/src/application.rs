@@ -1,6 +1,7 @@
 //! The applications of the emulator. One processes real slides. The others produce difficult cases for clients: failed
 //! items, thousands of files, a file larger than most disks.
 
+mod catalogue;
 mod detection;
 mod grid;
 mod he_tme;
@@ -9,36 +10,37 @@ mod synthetic;
 mod tissue;
 
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::config::{FileConfig, Outcome};
 use crate::platform::Platform;
 use crate::run::{Failure, Item, OutputArtifact};
 use crate::storage::{About, checksum_text};
+
+pub(crate) use crate::config::VersionConfig as Version;
+pub(crate) use catalogue::{BUILT_IN, Catalogue};
 
 /// The name of the one input artifact of every application.
 pub(crate) const INPUT: &str = "whole_slide_image";
 
 pub(crate) struct Application {
-    pub(crate) id: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    /// The ids of the organizations that can use it; empty for all.
+    organizations: Vec<String>,
     /// Latest first.
-    pub(crate) versions: &'static [Version],
-    outputs: &'static [Output],
+    pub(crate) versions: Vec<Version>,
+    /// Names and media types.
+    outputs: Vec<(String, String)>,
     metadata_schema: Value,
     work: Work,
 }
 
-pub(crate) struct Version {
-    pub(crate) number: &'static str,
-    pub(crate) released_at: &'static str,
-    pub(crate) changelog: &'static str,
-}
-
-/// An output file of an application.
+/// An output file of a built-in application.
 #[derive(Clone, Copy)]
 struct Output {
     name: &'static str,
@@ -48,73 +50,10 @@ struct Output {
 enum Work {
     Detection,
     HeTme,
-    Outcomes,
+    /// The outcome of items whose metadata state none, and the results of successful ones.
+    Outcomes(Outcome, Vec<FileConfig>),
     ManyFiles,
     HugeFile,
-}
-
-static APPLICATIONS: LazyLock<[Application; 5]> = LazyLock::new(|| {
-    [
-        Application {
-            id: "tissue",
-            name: "Tissue detection",
-            description: "Finds the tissue on a slide: a heat map, its outlines and its areas.",
-            versions: &[
-                Version { number: "1.0.0", released_at: "2026-03-01T12:00:00Z", changelog: "Outlines have holes." },
-                Version { number: "0.9.0", released_at: "2026-01-15T12:00:00Z", changelog: "The first version." },
-            ],
-            outputs: &detection::OUTPUTS,
-            metadata_schema: detection::metadata_schema(),
-            work: Work::Detection,
-        },
-        Application {
-            id: "he-tme",
-            name: "Atlas H&E-TME",
-            description: "Requires the same metadata as the application of the platform, and finds the tissue.",
-            versions: &FIRST,
-            outputs: &detection::OUTPUTS,
-            metadata_schema: he_tme::metadata_schema(),
-            work: Work::HeTme,
-        },
-        Application {
-            id: "outcomes",
-            name: "Outcomes by rule",
-            description: "Ends each item as its metadata specify, without reading slides.",
-            versions: &FIRST,
-            outputs: &[synthetic::REPORT],
-            metadata_schema: synthetic::outcome_schema(),
-            work: Work::Outcomes,
-        },
-        Application {
-            id: "many-files",
-            name: "Many files",
-            description: "Creates thousands of small files for each item, without reading slides.",
-            versions: &FIRST,
-            outputs: &[synthetic::TILE],
-            metadata_schema: synthetic::count_schema(),
-            work: Work::ManyFiles,
-        },
-        Application {
-            id: "huge-file",
-            name: "Huge file",
-            description: "Creates one file of any size for each item, without reading slides.",
-            versions: &FIRST,
-            outputs: &[synthetic::VOLUME],
-            metadata_schema: synthetic::size_schema(),
-            work: Work::HugeFile,
-        },
-    ]
-});
-
-const FIRST: [Version; 1] =
-    [Version { number: "1.0.0", released_at: "2026-03-01T12:00:00Z", changelog: "The first version." }];
-
-pub(crate) fn all() -> &'static [Application] {
-    &*APPLICATIONS
-}
-
-pub(crate) fn find(id: &str) -> Option<&'static Application> {
-    all().iter().find(|application| application.id == id)
 }
 
 /// An item being processed.
@@ -125,6 +64,11 @@ pub(crate) struct Job<'a> {
 }
 
 impl Application {
+    /// Returns true if members of the organization can use it.
+    pub(crate) fn is_visible_to(&self, organization: &str) -> bool {
+        self.organizations.is_empty() || self.organizations.iter().any(|known| known == organization)
+    }
+
     pub(crate) fn version(&self, number: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == number)
     }
@@ -135,7 +79,7 @@ impl Application {
 
     /// Returns the API representation of a version.
     pub(crate) fn describe(&self, version: &Version) -> Value {
-        let outputs = self.outputs.iter().map(|Output { name, media_type }| {
+        let outputs = self.outputs.iter().map(|(name, media_type)| {
             let properties = json!({ "checksum_base64_crc32c": { "type": "string" }, "media_type": { "type": "string" }, "size_bytes": { "type": "integer" } });
             json!({ "name": name, "mime_type": media_type, "metadata_schema": { "type": "object", "properties": properties }, "scope": "ITEM", "visibility": "EXTERNAL" })
         });
@@ -155,10 +99,10 @@ impl Application {
     }
 
     pub(crate) async fn process(&self, job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
-        match self.work {
+        match &self.work {
             Work::Detection => detection::process(job).await,
             Work::HeTme => he_tme::process(job).await,
-            Work::Outcomes => synthetic::outcome(job).await,
+            Work::Outcomes(outcome, files) => synthetic::outcome(job, *outcome, files).await,
             Work::ManyFiles => synthetic::many_files(job).await,
             Work::HugeFile => synthetic::huge_file(job).await,
         }

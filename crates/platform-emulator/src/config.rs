@@ -1,11 +1,16 @@
 //! Content and behavior of an emulated platform.
 
+mod application;
+
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::control::Fault;
+
+pub use application::{ApplicationConfig, FileConfig, Outcome, VersionConfig};
+pub(crate) use application::{is_semantic, released_at};
 
 /// Content and behavior of an emulated platform. Every field has a default; a TOML file overrides some of them.
 ///
@@ -44,6 +49,8 @@ pub struct Config {
     /// The maximum number of items with errors in a run. When more items have errors, the platform cancels the run
     /// (`SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED`). Unlimited by default.
     pub error_threshold: Option<usize>,
+    /// Applications in addition to the built-in ones.
+    pub applications: Vec<ApplicationConfig>,
     /// Faults that are active from the start, in the format of the control routes: see [`Fault`].
     pub faults: Vec<Fault>,
     /// The speed factor of processing, relative to the platform's ten minutes per item. 0 disables the delay.
@@ -84,7 +91,7 @@ pub struct PublicUrls {
 }
 
 /// An organization.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrganizationConfig {
     /// Its id, the `org_id` claim of tokens.
@@ -100,7 +107,7 @@ pub struct OrganizationConfig {
 }
 
 /// A user who can log in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
     /// Their id, the `sub` claim of their tokens.
@@ -130,7 +137,7 @@ pub struct ExternalIssuer {
 }
 
 /// The role of a user in an organization.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Sees their own runs.
@@ -169,6 +176,7 @@ impl Default for Config {
             interruptions: 16,
             cancel_runs_after_items: None,
             error_threshold: None,
+            applications: Vec::new(),
             faults: Vec::new(),
             speed: 0.0,
             access_token_seconds: 24 * 60 * 60,
@@ -237,6 +245,7 @@ impl Config {
                 problems.push(format!("{name}, {value}, must be at most {most}"));
             }
         }
+        problems.extend(self.applications.iter().flat_map(|application| application.problems(self)));
         problems.extend(self.origin_problems());
         problems.extend(self.faults.iter().filter_map(|fault| fault.check().err()));
         if !(self.speed >= 0.0 && self.speed.is_finite()) {

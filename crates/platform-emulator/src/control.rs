@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::clock::monotonic;
+use crate::fixture::Fixture;
 use crate::platform::Platform;
 use crate::processing;
 use crate::run::RunError;
@@ -80,6 +81,7 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
         .route("/faults", get(faults).post(inject).delete(clear_faults))
         .route("/journal", get(journal).delete(clear_journal))
         .route("/runs/{run_id}/cancel", post(cancel_run))
+        .route("/fixture", get(fixture))
         .route("/clock", post(shift_clock))
         .route("/keys", post(rotate_keys))
         .route("/tokens", post(revoke_tokens))
@@ -161,6 +163,12 @@ async fn journal(
 async fn clear_journal(_: Operator, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
     controls(&platform)?.journal.clear();
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Returns the users, runs and results.
+async fn fixture(_: Operator, State(platform): State<Arc<Platform>>) -> Result<Json<Fixture>, Refused> {
+    let fixture = Fixture::of(&platform);
+    fixture.map(Json).map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 #[derive(Deserialize, Serialize)]

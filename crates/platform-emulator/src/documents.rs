@@ -5,37 +5,45 @@ use std::io;
 use uuid::{Builder, Uuid};
 
 use crate::application::{Application, Version};
+use crate::config::FileConfig;
 use crate::platform::Platform;
 
 pub(crate) struct Document {
     pub(crate) id: Uuid,
     /// The name. It may contain characters that are invalid in file names.
-    pub(crate) name: &'static str,
-    pub(crate) mime_type: &'static str,
-    pub(crate) released_at: &'static str,
+    pub(crate) name: String,
+    pub(crate) mime_type: String,
+    pub(crate) released_at: String,
     content: String,
     folder: String,
 }
 
-/// Returns the documents of a version: one with a plain name, and one whose name must be percent-encoded in a URL.
+/// Returns the documents of a version. Unless the configuration states others, these are one with a plain name, and one
+/// whose name must be percent-encoded in a URL.
 pub(crate) fn of(application: &Application, version: &Version) -> Vec<Document> {
     let about = format!("{} {}", application.name, version.number);
-    let guide = format!("# {about}\n\n{}\n", application.description);
-    let notes = format!("{about}\n{}\n", version.changelog);
-    [("user-guide.md", "text/markdown", guide), ("release notes/changes.txt", "text/plain", notes)]
-        .into_iter()
-        .map(|(name, mime_type, content)| {
-            let folder = format!("documents/{}/{}", application.id, version.number);
-            Document {
-                id: stable_id(&format!("{folder}/{name}")),
-                name,
-                mime_type,
-                released_at: version.released_at,
-                content,
-                folder,
-            }
-        })
-        .collect()
+    let file = |name: &str, media_type: &str, content: String| FileConfig {
+        name: name.to_owned(),
+        media_type: media_type.to_owned(),
+        content,
+    };
+    let usual = || {
+        vec![
+            file("user-guide.md", "text/markdown", format!("# {about}\n\n{}\n", application.description)),
+            file("release notes/changes.txt", "text/plain", format!("{about}\n{}\n", version.changelog)),
+        ]
+    };
+    let files = if version.documents.is_empty() { usual() } else { version.documents.clone() };
+    let folder = format!("documents/{}/{}", application.id, version.number);
+    let document = |file: FileConfig| Document {
+        id: stable_id(&format!("{folder}/{}", file.name)),
+        name: file.name,
+        mime_type: file.media_type,
+        released_at: version.released_at.clone(),
+        content: file.content,
+        folder: folder.clone(),
+    };
+    files.into_iter().map(document).collect()
 }
 
 /// Derives an id from a name.
@@ -53,7 +61,7 @@ impl Document {
         if platform.objects.get(bucket, &key).is_none() {
             let mut upload = platform.objects.create().await?;
             upload.write(self.content.as_bytes()).await?;
-            let object = upload.finish(self.mime_type).await?;
+            let object = upload.finish(&self.mime_type).await?;
             platform.keep(bucket, &key, object).await?;
         }
         Ok(key)

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::control::Control;
+use crate::fixture::Fixture;
 use crate::platform::Platform;
 use crate::storage::ServiceAccount;
 
@@ -71,6 +72,15 @@ impl Emulator {
     pub async fn refresh_token(&self, user: &str) -> io::Result<String> {
         let user = self.platform.accounts.user(user).ok_or(io::ErrorKind::NotFound)?;
         self.platform.start_lasting_family(user).await.map_err(io::Error::other)
+    }
+
+    /// Returns its users, runs and results. Signed URLs of inputs are secrets.
+    ///
+    /// # Errors
+    ///
+    /// The file of a result cannot be read.
+    pub fn export(&self) -> io::Result<Fixture> {
+        Fixture::of(&self.platform)
     }
 
     /// Returns a client for the control routes, if enabled.

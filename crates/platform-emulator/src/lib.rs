@@ -21,6 +21,7 @@ mod connection;
 mod control;
 mod documents;
 mod emulator;
+mod fixture;
 mod gate;
 mod identity;
 mod jsonpath;
@@ -38,9 +39,13 @@ mod tls;
 pub use account::{
     AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
 };
-pub use config::{Config, ExternalIssuer, OrganizationConfig, PublicUrls, Role, UserConfig};
+pub use config::{
+    ApplicationConfig, Config, ExternalIssuer, FileConfig, OrganizationConfig, Outcome, PublicUrls, Role, UserConfig,
+    VersionConfig,
+};
 pub use control::{Control, ControlError, Effect, Fault, InvalidFault, JournalEntry, Server};
 pub use emulator::{Emulator, EmulatorBuilder};
+pub use fixture::Fixture;
 pub use storage::ServiceAccount;
 
 /// Compiles the examples of the guide.

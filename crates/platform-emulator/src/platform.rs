@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::account::Accounts;
+use crate::application::Catalogue;
 use crate::clock::{ShiftedClock, in_microseconds};
 use crate::config::Config;
 use crate::control::{Controls, Faults};
@@ -32,6 +33,7 @@ pub(crate) struct Platform {
     pub(crate) random: Random,
     pub(crate) http: HttpClient,
     pub(crate) accounts: Accounts,
+    pub(crate) applications: Catalogue,
     pub(crate) identity: Identity,
     pub(crate) objects: Objects,
     pub(crate) multiparts: Multiparts,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::application::{self, Job};
+use crate::application::Job;
 use crate::clock::pause;
 use crate::platform::Platform;
 use crate::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
@@ -46,7 +46,10 @@ pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
 async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
     let known = platform.state.read(|records| {
         let run = records.runs.get(&id)?;
-        application::find(&run.application).filter(|_| platform.accounts.organization(&run.organization).is_some())
+        platform
+            .applications
+            .find(&run.application)
+            .filter(|_| platform.accounts.organization(&run.organization).is_some())
     });
     // The organization or the application may have been removed from the configuration since the last start.
     let Some(application) = known else { return Ok(()) };

@@ -28,7 +28,7 @@ pub(crate) struct Run {
     pub(crate) items: Vec<Item>,
 }
 
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Scheduling {
     #[serde(default)]
     pub(crate) due_date: Option<Timestamp>,
@@ -51,7 +51,7 @@ pub(crate) struct RunEnd {
     pub(crate) reason: RunEndReason,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum RunEndReason {
     AllItemsProcessed,

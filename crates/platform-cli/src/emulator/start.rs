@@ -2,14 +2,36 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use platform_emulator::{Config, Emulator, EmulatorBuilder};
+use platform_emulator::{Config, Emulator, EmulatorBuilder, Fixture};
 
 use super::Arguments;
 use crate::exit::Failure;
+use crate::output::print;
 
 pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
+    builder(arguments)?.start().await.map_err(failure)
+}
+
+/// Prints the fixture of a data folder.
+pub(super) async fn export(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.data_dir.is_none() {
+        return Err(Failure::bad_input(anyhow!("export needs --data-dir")));
+    }
+    let fixture = builder(arguments)?.export().await.map_err(failure)?;
+    print(serde_json::to_string_pretty(&fixture)?)
+}
+
+fn failure(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::bad_input(error),
+        _ => anyhow::Error::from(error).context("cannot start the emulator").into(),
+    }
+}
+
+fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
     let mut config = match &arguments.config {
         Some(path) => {
             let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
@@ -45,12 +67,19 @@ pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
     if let Some(file) = &arguments.tls {
         builder = builder.with_tls(file);
     }
+    if let Some(path) = &arguments.fixture {
+        builder = builder.with_fixture(fixture(path)?);
+    }
     if arguments.no_http2 {
         builder = builder.without_http2();
     }
     builder = arguments.fault.iter().cloned().fold(builder, EmulatorBuilder::with_fault);
-    builder.start().await.map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::bad_input(error),
-        _ => anyhow::Error::from(error).context("cannot start the emulator").into(),
-    })
+    Ok(builder)
+}
+
+/// Reads a fixture (JSON).
+fn fixture(path: &Path) -> Result<Fixture, Failure> {
+    let text = fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let fixture = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
+    fixture.with_context(|| format!("{} is not a fixture", path.display())).map_err(Failure::bad_input)
 }

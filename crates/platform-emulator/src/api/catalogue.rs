@@ -1,19 +1,19 @@
 //! Applications, their versions and their documents.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::Caller;
 use super::items::redirect;
 use super::problem::Problem;
 use super::request::{Key, Parameters, Place};
-use crate::application::{self, Application, Version};
+use crate::application::{Application, Version};
+use crate::config::is_semantic;
 use crate::documents::{self, Document};
 use crate::platform::Platform;
 use crate::storage::presign;
@@ -29,13 +29,19 @@ fn summary(version: &Version) -> Value {
     json!({ "number": version.number, "released_at": version.released_at })
 }
 
-pub(super) async fn list(_caller: Caller, parameters: Parameters) -> Result<Json<Vec<Value>>, Problem> {
+pub(super) async fn list(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    parameters: Parameters,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let (_, organization) = caller.account(&platform)?;
     let (page, sort) = (parameters.page_with("page-size")?, parameters.sort(&SORT_FIELDS)?);
-    let mut applications: Vec<_> = application::all().iter().collect();
+    let visible = |application: &&Application| application.is_visible_to(&organization.id);
+    let mut applications: Vec<_> = platform.applications.all().iter().filter(visible).collect();
     sort.apply(&mut applications, |application, field| match field {
-        "application_id" => Key::text(application.id),
-        "name" => Key::text(application.name),
-        "description" => Key::text(application.description),
+        "application_id" => Key::text(&application.id),
+        "name" => Key::text(&application.name),
+        "description" => Key::text(&application.description),
         _ => Key::text(&REGULATORY_CLASSES.join(",")),
     });
     let describe = |application: &Application| {
@@ -50,8 +56,16 @@ pub(super) async fn list(_caller: Caller, parameters: Parameters) -> Result<Json
     Ok(Json(page.of(applications).into_iter().map(describe).collect()))
 }
 
-pub(super) async fn get(_caller: Caller, Place(id): Place<String>) -> Result<Json<Value>, Problem> {
-    let application = application::find(&id).ok_or(Problem::NotFound("Application not found"))?;
+pub(super) async fn get(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place(id): Place<String>,
+) -> Result<Json<Value>, Problem> {
+    let (_, organization) = caller.account(&platform)?;
+    let application = platform.applications.find(&id).ok_or(Problem::NotFound("Application not found"))?;
+    if !application.is_visible_to(&organization.id) {
+        return Err(Problem::Forbidden);
+    }
     Ok(Json(json!({
         "application_id": application.id,
         "name": application.name,
@@ -61,28 +75,38 @@ pub(super) async fn get(_caller: Caller, Place(id): Place<String>) -> Result<Jso
     })))
 }
 
-/// The version grammar of <https://semver.org>. Numbers may have any length.
-static SEMANTIC_VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let (number, identifier) = ("(?:0|[1-9][0-9]*)", "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)");
-    let pre_release = format!(r"(?:-{identifier}(?:\.{identifier})*)?");
-    let build = r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?";
-    Regex::new(&format!(r"^{number}\.{number}\.{number}{pre_release}{build}$")).ok()
-});
-
-fn find(id: &str, number: &str) -> Result<(&'static Application, &'static Version), Problem> {
-    let application = application::find(id).ok_or(NO_VERSION)?;
+fn find<'a>(platform: &'a Platform, id: &str, number: &str) -> Result<(&'a Application, &'a Version), Problem> {
+    let application = platform.applications.find(id).ok_or(NO_VERSION)?;
     Ok((application, application.version(number).ok_or(NO_VERSION)?))
 }
 
+/// The same, for a caller. An application of other organizations counts as missing.
+fn find_visible<'a>(
+    platform: &'a Platform,
+    caller: &Caller,
+    id: &str,
+    number: &str,
+) -> Result<(&'a Application, &'a Version), Problem> {
+    let (_, organization) = caller.account(platform)?;
+    let found = find(platform, id, number)?;
+    if found.0.is_visible_to(&organization.id) { Ok(found) } else { Err(NO_VERSION) }
+}
+
 pub(super) async fn version(
-    _caller: Caller,
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
     Place((id, number)): Place<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    if !SEMANTIC_VERSION.as_ref().is_some_and(|form| form.is_match(&number)) {
+    if !is_semantic(&number) {
         return Err(Problem::invalid(json!(["path", "version"]), "Input should be a semantic version"));
     }
-    let (application, version) = find(&id, &number)?;
-    Ok(Json(application.describe(version)))
+    let (application, version) = find(&platform, &id, &number)?;
+    let (_, organization) = caller.account(&platform)?;
+    if application.is_visible_to(&organization.id) {
+        Ok(Json(application.describe(version)))
+    } else {
+        Err(Problem::Forbidden)
+    }
 }
 
 fn describe(document: &Document) -> Value {
@@ -97,49 +121,58 @@ fn describe(document: &Document) -> Value {
 }
 
 pub(super) async fn documents(
-    _caller: Caller,
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
     Place((id, number)): Place<(String, String)>,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let (application, version) = find(&id, &number)?;
+    let (application, version) = find_visible(&platform, &caller, &id, &number)?;
     Ok(Json(documents::of(application, version).iter().map(describe).collect()))
 }
 
-fn find_document(id: &str, number: &str, name: &str) -> Result<Document, Problem> {
-    let (application, version) = find(id, number)?;
+fn find_document(
+    platform: &Platform,
+    caller: &Caller,
+    id: &str,
+    number: &str,
+    name: &str,
+) -> Result<Document, Problem> {
+    let (application, version) = find_visible(platform, caller, id, number)?;
     documents::of(application, version).into_iter().find(|document| document.name == name).ok_or(NO_DOCUMENT)
 }
 
 pub(super) async fn document(
-    _caller: Caller,
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
     Place((id, number, name)): Place<(String, String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    find_document(&id, &number, &name).map(|document| Json(describe(&document)))
+    find_document(&platform, &caller, &id, &number, &name).map(|document| Json(describe(&document)))
 }
 
 /// Redirects to a document for download.
 pub(super) async fn document_file(
     state: State<Arc<Platform>>,
-    _caller: Caller,
+    caller: Caller,
     place: Place<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    document_url(&state, place, true).await
+    document_url(&state, &caller, place, true).await
 }
 
 /// Redirects to a document for display.
 pub(super) async fn document_content(
     state: State<Arc<Platform>>,
-    _caller: Caller,
+    caller: Caller,
     place: Place<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    document_url(&state, place, false).await
+    document_url(&state, &caller, place, false).await
 }
 
 async fn document_url(
     platform: &Arc<Platform>,
+    caller: &Caller,
     Place((id, number, name)): Place<(String, String, String)>,
     attached: bool,
 ) -> Result<Response, Problem> {
-    let document = find_document(&id, &number, &name)?;
+    let document = find_document(platform, caller, &id, &number, &name)?;
     let key = document.store(platform).await.map_err(|error| Problem::Internal(error.to_string()))?;
     let disposition = [("response-content-disposition", "attachment")];
     let parameters = if attached { &disposition[..] } else { &[] };

@@ -62,7 +62,7 @@ pub(super) async fn submit(
         return Err(Problem::invalid(json!(["body", "callback_context"]), message));
     }
     check_schedule(submission.scheduling.as_ref(), platform.timestamp())?;
-    let application = application::find(&submission.application_id);
+    let application = platform.applications.find(&submission.application_id);
     let version = application.and_then(|application| match &submission.version_number {
         Some(number) => application.version(number),
         None => Some(application.latest()),
@@ -71,11 +71,14 @@ pub(super) async fn submit(
         return Err(Problem::NotFound("Application version not found"));
     };
     let (user, organization) = caller.account(&platform)?;
+    if !application.is_visible_to(&organization.id) {
+        return Err(Problem::Forbidden);
+    }
     let id = platform.random.uuid();
     let run = Run {
         id,
-        application: application.id.to_owned(),
-        version: version.number.to_owned(),
+        application: application.id.clone(),
+        version: version.number.clone(),
         custom_metadata: submission.custom_metadata.map_or(Value::Null, Value::Object),
         scheduling: submission.scheduling.map(Scheduling::in_microseconds),
         submitted_at: platform.timestamp(),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Job, Output};
+use crate::config::{FileConfig, Outcome};
 use crate::run::{Failure, OutputArtifact};
 
 pub(super) const REPORT: Output = Output { name: "report:summary", media_type: "application/json" };
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 16;
 #[derive(Deserialize)]
 #[serde(default)]
 struct Wanted {
-    outcome: String,
+    outcome: Option<Outcome>,
     files: u32,
     size_bytes: u64,
     media_type: String,
@@ -26,8 +27,8 @@ struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        let (outcome, media_type) = ("SUCCEEDED".to_owned(), VOLUME.media_type.to_owned());
-        Self { outcome, files: 2000, size_bytes: 4 << 30, media_type }
+        let media_type = VOLUME.media_type.to_owned();
+        Self { outcome: None, files: 2000, size_bytes: 4 << 30, media_type }
     }
 }
 
@@ -57,13 +58,24 @@ pub(super) fn size_schema() -> Value {
 }
 
 /// Ends the item with the requested outcome.
-pub(super) async fn outcome(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
-    match wanted(job)?.outcome.as_str() {
-        "USER_ERROR" => Err(Failure::User("the metadata of the slide ask for it".to_owned())),
-        "SYSTEM_ERROR" => Err(Failure::System("the metadata of the slide ask for it".to_owned())),
-        _ => {
+pub(super) async fn outcome(
+    job: &Job<'_>,
+    default: Outcome,
+    files: &[FileConfig],
+) -> Result<Vec<OutputArtifact>, Failure> {
+    match wanted(job)?.outcome.unwrap_or(default) {
+        Outcome::UserError => Err(Failure::User("the metadata of the slide ask for it".to_owned())),
+        Outcome::SystemError => Err(Failure::System("the metadata of the slide ask for it".to_owned())),
+        Outcome::Succeeded if files.is_empty() => {
             let report = json!({ "external_id": job.item.external_id, "outcome": "SUCCEEDED" });
             Ok(vec![job.store(REPORT.name, REPORT.media_type, report.to_string().as_bytes()).await?])
+        }
+        Outcome::Succeeded => {
+            let mut artifacts = Vec::new();
+            for file in files {
+                artifacts.push(job.store(&file.name, &file.media_type, file.content.as_bytes()).await?);
+            }
+            Ok(artifacts)
         }
     }
 }

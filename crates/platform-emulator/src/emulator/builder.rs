@@ -12,9 +12,11 @@ use parking_lot::Mutex;
 use super::Emulator;
 use super::servers::{Listeners, serve};
 use crate::account::{Accounts, BucketKey};
+use crate::application::Catalogue;
 use crate::clock::ShiftedClock;
 use crate::config::Config;
 use crate::control::{Controls, Fault, Faults};
+use crate::fixture::Fixture;
 use crate::identity::Identity;
 use crate::platform::Platform;
 use crate::random::Random;
@@ -40,6 +42,7 @@ pub struct EmulatorBuilder {
     control: bool,
     tls: Option<PathBuf>,
     http2: bool,
+    fixture: Fixture,
 }
 
 impl Default for EmulatorBuilder {
@@ -55,6 +58,7 @@ impl Default for EmulatorBuilder {
             control: false,
             tls: None,
             http2: true,
+            fixture: Fixture::default(),
         }
     }
 }
@@ -148,13 +152,34 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Adds the users, runs and results of a fixture. Runs that exist in the data folder are not replaced.
+    pub fn with_fixture(mut self, fixture: Fixture) -> Self {
+        self.fixture = fixture;
+        self
+    }
+
+    /// Returns the users, runs and results of the data folder, without starting the platform.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start), or a file of the folder cannot be read.
+    pub async fn export(mut self) -> io::Result<Fixture> {
+        let fixture = std::mem::take(&mut self.fixture);
+        fixture.extend(&mut self.config);
+        self.check()?;
+        let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), false).await?;
+        Fixture::of(&self.platform(&listeners).await?)
+    }
+
     /// Starts the platform.
     ///
     /// # Errors
     ///
     /// A port is in use, the data folder is unusable or used by another process, the authority's certificate cannot be
     /// written, or the configuration is inconsistent.
-    pub async fn start(self) -> io::Result<Emulator> {
+    pub async fn start(mut self) -> io::Result<Emulator> {
+        let fixture = std::mem::take(&mut self.fixture);
+        fixture.extend(&mut self.config);
         self.check()?;
         let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), self.tls.is_some()).await?;
         let acceptor = self.acceptor()?;
@@ -163,6 +188,7 @@ impl EmulatorBuilder {
         }
         let listening = listeners.api_root();
         let platform = Arc::new(self.platform(&listeners).await?);
+        fixture.load(&platform).await?;
         processing::resume(&platform);
         let running = serve(&platform, listeners, acceptor.as_ref());
         Ok(Emulator { platform, listening, _running: running })
@@ -212,6 +238,7 @@ impl EmulatorBuilder {
             faults: Faults::new(self.config.faults.iter().cloned()),
             http: client(self.tls.as_deref())?,
             accounts,
+            applications: Catalogue::new(&self.config.applications),
             identity: Identity::new(&random, &store, &mut found).await?,
             objects: Objects::new(self.data.as_deref(), &mut found)?,
             multiparts: Multiparts::default(),

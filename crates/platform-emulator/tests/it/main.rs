@@ -4,6 +4,7 @@
 mod api;
 mod application;
 mod client;
+mod configured;
 mod control;
 mod faults;
 mod guide;
