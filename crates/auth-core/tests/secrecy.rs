@@ -26,6 +26,14 @@ fn shown(value: &dyn Debug) -> String {
     format!("{value:?} {value:#?}")
 }
 
+/// Parts of the log lines of the test.
+const EXPECTED: [&str; 4] = [
+    "obtaining an access token",
+    "cannot obtain an access token",
+    "the token cache is unavailable",
+    "is available again",
+];
+
 #[tokio::test]
 async fn no_debug_output_and_no_log_line_shows_a_secret() {
     let log = Log::default();
@@ -85,12 +93,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         assert!(!output.contains("canary"), "{output}");
     }
     let log = &outputs[outputs.len() - 1];
-    for line in [
-        "obtaining an access token",
-        "cannot obtain an access token",
-        "the token cache is unavailable",
-        "is available again",
-    ] {
+    for line in EXPECTED {
         assert!(log.contains(line), "{line:?} is not in {log}");
     }
 }

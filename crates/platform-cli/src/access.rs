@@ -29,7 +29,7 @@ pub(crate) struct Access {
     /// File with additional trusted certificates (PEM). Can be repeated
     #[arg(long, value_name = "FILE", global = true, help_heading = "Platform")]
     ca_cert: Vec<PathBuf>,
-    /// Proxy for HTTPS requests, except those to the hosts in `NO_PROXY` [env: HTTPS_PROXY]
+    /// Proxy for HTTPS requests, except those to the hosts in `NO_PROXY` [env: `HTTPS_PROXY`]
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
     /// Maximum time for the whole command, such as 90s, 10m, 2h or 1d.

@@ -26,7 +26,7 @@ pub(crate) enum Action {
         /// Minimum remaining lifetime of the token, such as 90s, 10m or 2h
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         min_ttl: Option<Duration>,
-        /// Print an ExecCredential for `kubectl` and similar tools (`client.authentication.k8s.io/v1`)
+        /// Print an `ExecCredential` for `kubectl` and similar tools (`client.authentication.k8s.io/v1`)
         #[arg(long)]
         exec_credential: bool,
     },

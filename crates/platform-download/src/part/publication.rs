@@ -71,14 +71,12 @@ impl Part {
         } else if has_former {
             remove(former).map_err(failed)?;
         }
-        if is_right.is_err() {
-            return is_right;
-        }
+        let is_right = is_right?;
         if durability == Durability::File {
             folder::sync(folder).map_err(plain).map_err(failed)?;
         }
         remove(state).and_then(|()| remove(corrupt)).map_err(failed)?;
-        is_right
+        Ok(is_right)
     }
 }
 

@@ -344,7 +344,7 @@ async fn abandoned_leases_are_cleaned_and_others_stay() {
     }
     for name in &names[1..] {
         let lease = File::options().write(true).open(folder.path().join(name)).unwrap();
-        lease.set_modified(std::time::SystemTime::now() - Duration::from_secs(180)).unwrap();
+        lease.set_modified(auth_core::Clock::now(&auth_core::SystemClock) - Duration::from_secs(180)).unwrap();
     }
     let found = results.leftovers().unwrap();
     let listed: Vec<_> = found.iter().map(|leftover| leftover.path.to_str().unwrap()).collect();

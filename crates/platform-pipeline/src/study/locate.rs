@@ -139,7 +139,7 @@ impl<'a> Search<'a> {
         let listed: HashSet<_> = listed.iter().map(|run| &run.run_id).collect();
         let ids: Vec<_> = ids.into_iter().filter(|id| !listed.contains(id) && !self.known.contains(id)).collect();
         let runs = stream::iter(ids).map(|id| async move { existing(&self.study.client.run(id)).await });
-        Ok(runs.buffered(AT_ONCE).try_filter_map(|run| async move { Ok(run) }).try_collect().await?)
+        runs.buffered(AT_ONCE).try_filter_map(|run| async move { Ok(run) }).try_collect().await
     }
 
     /// Reads runs, latest first, until all slides are processed.

@@ -143,6 +143,7 @@ fn read(path: &Path) -> io::Result<Option<Recent>> {
 
 #[cfg(test)]
 mod tests {
+    use auth_core::{Clock, SystemClock};
     use platform_resources::JsonObject;
     use platform_resources::models::{InputArtifactSubmission, ItemSubmission};
 
@@ -156,15 +157,15 @@ mod tests {
         ids.iter().map(digest).collect()
     }
 
-    fn wanted(ids: &[&str]) -> HashMap<ItemDigest, ()> {
-        digests(ids).into_iter().map(|digest| (digest, ())).collect()
+    fn wanted(ids: &[&str]) -> HashMap<ItemDigest, usize> {
+        digests(ids).into_iter().zip(0..).collect()
     }
 
     #[test]
     fn submissions_are_found_by_any_of_their_slides() {
         let folder = tempfile::tempdir().unwrap();
         let recent = || RecentSubmissions::new(folder.path().join("recent"));
-        let now = SystemTime::now();
+        let now = SystemClock.now();
         assert!(recent().pending(&wanted(&["a"])).unwrap().is_empty());
         recent().sent("one", now, &digests(&["a", "b"])).unwrap();
         recent().sent("two", now, &digests(&["c"])).unwrap();
@@ -186,7 +187,7 @@ mod tests {
         for (token, run) in [("one", Some(RunId::from("run-1"))), ("two", None)] {
             let items = digests(&["a"]).iter().map(ToString::to_string).collect();
             let token = token.to_owned();
-            recent.put(&Recent { token, sent_at: SystemTime::now() - AGE * 2, run, items }).unwrap();
+            recent.put(&Recent { token, sent_at: SystemClock.now() - AGE * 2, run, items }).unwrap();
         }
         assert!(recent.runs(&wanted(&["a"])).unwrap().is_empty());
         assert_eq!(recent.pending(&wanted(&["a"])).unwrap().len(), 1);
