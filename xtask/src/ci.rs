@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use crate::process::{cargo, output, say, succeed, timed};
-use crate::{codegen, conform, test};
+use crate::{codegen, conform, test, wording};
 
 /// A crate, its features, and the crates that it must not depend on with these features.
 type Alone = (&'static str, &'static str, &'static [&'static str]);
@@ -50,8 +50,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         }
         Ok(())
     };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 10] = [
         ("formatted", &|| run(&["fmt", "--all", "--check"])),
+        ("plain language", &|| wording::run(root)),
         ("generated code is fresh", &|| codegen::run(root, true)),
         ("the document means what the platform's does", &|| conform::run(root, None)),
         ("no lint", &|| {
@@ -61,7 +62,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("crates alone", &|| alone(root)),
         ("documented", &documented),
         ("tests", &|| test::run(root, true)),
-        ("layers, licences, sources", &|| run(&["deny", "--all-features", "check", "bans", "licenses", "sources"])),
+        ("layers, licenses, sources", &|| run(&["deny", "--all-features", "check", "bans", "licenses", "sources"])),
     ];
     let mut report = Vec::new();
     let mut failed = Vec::new();

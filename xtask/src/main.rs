@@ -6,6 +6,7 @@ mod conform;
 mod process;
 mod soak;
 mod test;
+mod wording;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +41,8 @@ enum Task {
         #[command(subcommand)]
         subject: soak::Subject,
     },
+    /// Find phrases that are hard to read in comments, messages and documents
+    Wording,
     /// Generate the code of platform-api from openapi/platform.json
     Codegen {
         /// Only check that the generated code is up to date
@@ -111,6 +114,7 @@ fn main() -> Result<()> {
         Task::Bench { subject: Benchmark::Command } => measure(&root, "python3", "command.py"),
         Task::Soak { subject } => soak::run(&root, subject),
         Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
+        Task::Wording => wording::run(&root),
         Task::Codegen { check, action: None } => codegen::run(&root, check),
         Task::Conform { reference } => conform::run(&root, reference.as_deref()),
     }
