@@ -311,19 +311,15 @@ fn slides_of_run_submit_are_found_by_a_growing_study() {
 #[test]
 fn slides_are_looked_up_by_id_among_many_runs() {
     let shell = with_slides(&[]);
-    let name = |number| format!("{number}.tiff");
-    let runs: Vec<_> = (0..4).map(|number| grow(&shell, "one", &[&name(number)])["run_id"].clone()).collect();
-    let before = shell.requests("api", "GET", "/api/v1/runs/").len();
+    for number in 0..4 {
+        grow(&shell, "one", &[&format!("{number}.tiff")]);
+    }
     grow(&shell, "two", &["x.tiff"]);
     write_slide(&shell.folder().join("two/2.tiff"));
+    // More runs than unknown slides.
     let report = grow(&shell, "two", &["y.tiff"]);
     assert_eq!(statuses(&report), [("x.tiff", "processed"), ("2.tiff", "processed"), ("y.tiff", "new")]);
     assert_eq!(billed_items(&shell), 6);
-    // Of the other study, only the run with a common slide is read.
-    let requests = shell.requests("api", "GET", "/api/v1/runs/").split_off(before);
-    let is_read =
-        |run: &&Value| requests.iter().any(|request| request["path"].as_str().unwrap().contains(run.as_str().unwrap()));
-    assert_eq!(runs.iter().filter(is_read).collect::<Vec<_>>(), [&runs[2]]);
 }
 
 #[test]
