@@ -121,7 +121,8 @@ fn a_seed_repeats_no_id_after_a_restart_on_the_data_folder() {
     let runs = |folder: &Path| {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
-            let builder = Emulator::builder().with_seed(7).with_data_folder(folder);
+            let builder = Emulator::builder().with_config(config("replica_lag_ms = 0"));
+            let builder = builder.with_seed(7).with_data_folder(folder);
             let user = User::at(builder.start().await.unwrap()).await;
             let submission = json!({ "application_id": "tissue", "items": [slide()] });
             assert_eq!(user.submit(&submission).await.0, 201);

@@ -235,6 +235,7 @@ async fn submission_that_is_throttled_is_sent_again() {
     lose_answer(&lab, Effect::Status { status: 429, body: None }).await;
     let once = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
     assert!(once.is_new);
+    once.run.wait(None).await.unwrap();
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 2));
     assert_eq!(journal.intents.lock().unwrap()["k"].run.as_ref(), Some(once.run.id()));
 }
