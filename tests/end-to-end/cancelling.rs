@@ -46,7 +46,7 @@ fn filter_cancels_nothing_without_confirmation() {
     let rest = shell.run(&[&filter[..], &["--yes"]].concat());
     rest.assert_code(0);
     for run in &runs[..2] {
-        assert_eq!(rest.row(run).split(' ').next_back(), Some("canceled"), "{}", rest.stdout);
+        assert_eq!(rest.row(run).split(' ').next_back(), Some("cancelled"), "{}", rest.stdout);
     }
     let none = shell.run(&[&filter[..], &["--yes"]].concat());
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));

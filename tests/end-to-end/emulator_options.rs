@@ -41,7 +41,10 @@ fn fixture_is_loaded_into_a_data_folder_and_exported_from_it() {
     let fixture = json!({ "runs": [{ "run_id": run, "application_id": "test-app",
         "termination_reason": "CANCELED_BY_USER", "items": [{ "external_id": "a", "termination_reason": "SKIPPED" }] }] });
     fs::write(&file, fixture.to_string()).unwrap();
-    let options = ["--data-dir", data.to_str().unwrap(), "--fixture", file.to_str().unwrap()];
+    let config = lab.path("config.toml");
+    fs::write(&config, "replica_lag_ms = 0").unwrap();
+    let [data_dir, fixture, config] = [&data, &file, &config].map(|path| path.to_str().unwrap());
+    let options = ["--data-dir", data_dir, "--fixture", fixture, "--config", config];
     let running = Running::start(&lab, &options);
     let runtime = Runtime::new().unwrap();
     let (status, found) = runtime.block_on(async {

@@ -57,13 +57,14 @@ const ASKING: [&str; 40] = [
 
 /// The commands that use no server, only the provider, or their own platform; and the command that reports the health of the
 /// platform.
-const OTHERS: [&str; 18] = [
+const OTHERS: [&str; 19] = [
     "auth doctor",
     "auth token",
     "completions",
     "demo",
     "emulator",
     "emulator exec",
+    "emulator export",
     "man",
     "run clean",
     "run forget",

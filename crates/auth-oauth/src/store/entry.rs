@@ -82,6 +82,7 @@ impl Entry {
         if lock.is_at_path()? {
             return Ok(());
         }
+        self.folder.ensure()?;
         let found = self.peek(key)?.ok().flatten().and_then(Record::into_login);
         match found.filter(|login| known.is_none_or(|known| !known.is_same(&login.token))) {
             Some(_) => Err(StoreError::displaced(self.token_path())),

@@ -34,9 +34,9 @@ fn failure(error: io::Error) -> Failure {
 fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
     let mut config = match &arguments.config {
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()));
             let config = text.and_then(|text| Ok(toml::from_str::<Config>(&text)?));
-            let read = config.with_context(|| format!("{} is not a configuration of the emulator", path.display()));
+            let read = config.with_context(|| format!("'{}' is not a configuration of the emulator", path.display()));
             read.map_err(Failure::bad_input)?
         }
         None => Config::default(),
@@ -79,7 +79,7 @@ fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
 
 /// Reads a fixture (JSON).
 fn fixture(path: &Path) -> Result<Fixture, Failure> {
-    let text = fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let text = fs::read(path).with_context(|| format!("cannot read '{}'", path.display()));
     let fixture = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
     fixture.with_context(|| format!("{} is not a fixture", path.display())).map_err(Failure::bad_input)
 }
