@@ -43,7 +43,10 @@ fn undocumented(help: &str) -> Vec<&str> {
     let lines: Vec<_> = help.lines().collect();
     let is_term = |line: &str| {
         let text = line.trim_start();
-        line.starts_with("  ") && (text.starts_with("--") || text.starts_with('-') || text.starts_with(['<', '[']))
+        let is_note = ["[default: ", "[possible values: ", "[env: "].iter().any(|note| text.starts_with(note));
+        line.starts_with("  ")
+            && !is_note
+            && (text.starts_with("--") || text.starts_with('-') || text.starts_with(['<', '[']))
     };
     let is_bare = |number: &usize| {
         let text = lines[*number].trim();

@@ -230,7 +230,7 @@ async fn edit_with_constant_concurrent_changes_is_a_conflict() {
     let fault = Fault::new(conflict).on(Server::Api).with_method("PUT").times(100);
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();
     let error = run.edit_metadata(|_| {}).await.unwrap_err();
-    assert!(error.is_conflict() && error.to_string().contains("5 times"), "{error}");
+    assert!(error.is_conflict() && error.to_string().contains("5 attempts"), "{error}");
 }
 
 #[tokio::test]
