@@ -133,10 +133,10 @@ fn a_seed_repeats_no_id_after_a_restart_on_the_data_folder() {
         })
     };
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    for count in 1..4 {
-        let ids = runs(one.path());
-        assert_eq!(ids.len(), count);
-        assert_eq!(ids, runs(other.path()), "the ids are still reproducible");
+    assert_eq!(runs(one.path()), runs(other.path()), "the ids of the first start are reproducible");
+    // Later starts continue the processing of the first runs, which draws ids at any time.
+    for count in 2..5 {
+        assert_eq!(runs(one.path()).len(), count);
     }
 }
 
