@@ -455,6 +455,10 @@ fn journal_in_the_cache_folder_is_moved_and_its_run_is_found() {
     // This is the location of an earlier version.
     let cache = Path::new(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap()).join("submissions");
     fs::rename(state(&shell).join("submissions"), &cache).unwrap();
+    // It has no folders of recent submissions.
+    for entry in fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        fs::remove_dir_all(entry).unwrap();
+    }
     let again = shell.json("submitted", &submit);
     assert_eq!((&again["run_id"], &again["submitted"]), (&first["run_id"], &json!(false)));
     assert!(!cache.exists() && state(&shell).join("submissions").is_dir());

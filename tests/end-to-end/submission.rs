@@ -226,6 +226,9 @@ fn plain_submission_is_made_once_for_its_content() {
     let submit = ["run", "submit", "tissue", "slides.csv"];
     let first = shell.json("submitted", &submit);
     assert_eq!(first["submitted"], true);
+    shell.until("reads have caught up", |shell| {
+        shell.api(Method::Get, "/api/v1/runs", None).1.as_array().is_some_and(|runs| !runs.is_empty())
+    });
     // Another state folder, as on another machine, and other options.
     let mut elsewhere = shell.command(&[&submit[..], &["--note", "again", "--tags", "a"]].concat());
     let ended = Ended::of(&elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap());

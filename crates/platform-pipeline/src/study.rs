@@ -17,7 +17,6 @@
 mod journal;
 mod locate;
 mod plan;
-mod recent;
 pub(crate) mod record;
 mod submit;
 

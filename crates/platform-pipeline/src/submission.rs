@@ -5,6 +5,7 @@ pub(crate) mod items;
 pub(crate) mod journal;
 pub(crate) mod once;
 pub(crate) mod options;
+pub(crate) mod recent;
 
 use std::collections::HashMap;
 use std::fs;

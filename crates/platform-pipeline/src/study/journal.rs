@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use platform_resources::models::RunId;
 use platform_resources::{SubmissionIntent, SubmissionJournal};
 
-use super::recent::RecentSubmissions;
 use super::record::{Owner, RecordedSubmission, StudyRecord};
 use crate::submission::digest::ItemDigest;
+use crate::submission::recent::RecentSubmissions;
 use crate::{Error, FileJournal};
 
 /// The journal of a study: its record, which is copied with its folder, and the user's journal and recent submissions,
@@ -25,7 +25,7 @@ pub(super) struct StudyJournal {
 
 impl StudyJournal {
     pub(super) fn new(record: StudyRecord, user: FileJournal, owner: Owner) -> Self {
-        let recent = RecentSubmissions::new(user.folder_of([owner.user.as_str(), owner.application.as_str()]));
+        let recent = RecentSubmissions::of(&user, &owner.user, &owner.application);
         Self { record: Mutex::new(record), user, recent, owner, announced: Mutex::new(None) }
     }
 

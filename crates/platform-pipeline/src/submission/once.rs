@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::digest::{self, DIGEST, ItemDigest, submission_digest, submission_token};
 use super::journal::{FileJournal, JournalLock, unreadable};
+use super::recent::RecentSubmissions;
 use crate::{Draft, Error, Event, Observer, RunOptions};
 
 /// The maximum number of slides that a message names.
@@ -28,6 +29,7 @@ pub struct UniqueSubmission {
     identity: Identity,
     digest: String,
     journal: FileJournal,
+    recent: RecentSubmissions,
     _lock: JournalLock,
 }
 
@@ -57,6 +59,7 @@ impl UniqueSubmission {
         let digest = submission_digest(&me, &draft.submission.application_id, version, &draft.item_digests(), None);
         let journal = FileJournal::of(client.settings())?;
         let lock = journal.lock(&submission_token(&digest, 0))?;
+        let recent = RecentSubmissions::of(&journal, &me.user.id, &draft.submission.application_id);
         let (version, identity) = (version.map(str::to_owned), Identity::Content { resubmit });
         Ok(Self {
             client: client.clone(),
@@ -66,6 +69,7 @@ impl UniqueSubmission {
             identity,
             digest,
             journal,
+            recent,
             _lock: lock,
         })
     }
@@ -91,8 +95,9 @@ impl UniqueSubmission {
         let digest = submission_digest(&me, application, version, &items, Some(&tags));
         let journal = FileJournal::of(client.settings())?;
         let lock = journal.lock(&token)?;
+        let recent = RecentSubmissions::of(&journal, &me.user.id, application);
         let (version, identity) = (version.map(str::to_owned), Identity::Key { key: key.to_owned(), token });
-        Ok(Self { client: client.clone(), draft, version, tags, identity, digest, journal, _lock: lock })
+        Ok(Self { client: client.clone(), draft, version, tags, identity, digest, journal, recent, _lock: lock })
     }
 
     /// Submits the run, or finds the run of an earlier submission.
@@ -121,7 +126,11 @@ impl UniqueSubmission {
         };
         digest::write(&mut submission, digest);
         let once = client.runs().submit_once(&token, submission, journal).with_token(&token);
-        Ok(Box::pin(once.with_observer(observe(observer)).submit()).await?)
+        let submitted = Box::pin(once.with_observer(observe(observer)).submit()).await?;
+        // A study that is executed while reads lag behind finds the run by this. The run is accepted, so that a record
+        // which cannot be written is not an error.
+        let _ = self.recent.submitted(&token, submitted.run.id(), &draft.item_digests());
+        Ok(submitted)
     }
 
     /// Returns the run submitted under the key, if any. A run with other content is an error.

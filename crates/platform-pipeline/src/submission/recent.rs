@@ -9,13 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use auth_core::{Clock, SystemClock};
 use durable_fs::{LockFile, Locking};
-use platform_resources::models::RunId;
+use platform_resources::models::{ApplicationId, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::submission::digest::ItemDigest;
 use crate::submission::wait;
-use crate::{Error, files};
+use crate::{Error, FileJournal, files};
 
 /// The age at which a submission whose run is known is forgotten. Reads lag behind by at most 30 s.
 const AGE: Duration = Duration::from_secs(600);
@@ -24,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The recent submissions of a user for an application.
 #[derive(Debug)]
-pub(super) struct RecentSubmissions {
+pub(crate) struct RecentSubmissions {
     folder: PathBuf,
 }
 
@@ -37,12 +38,19 @@ struct Recent {
 }
 
 impl RecentSubmissions {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// Returns the recent submissions of `user` for `application`.
+    pub(crate) fn of(journal: &FileJournal, user: &str, application: &ApplicationId) -> Self {
+        Self { folder: journal.folder_of([user, application.as_str()]) }
+    }
+
+    /// Records a submission of these slides whose run is known.
+    pub(crate) fn submitted(&self, token: &str, run: &RunId, items: &[ItemDigest]) -> io::Result<()> {
+        self.sent(token, SystemClock.now(), items)?;
+        self.accepted(token, run)
     }
 
     /// Waits until no other process on this machine submits for the same user and application.
-    pub(super) async fn lock(&self) -> Result<LockFile, Error> {
+    pub(crate) async fn lock(&self) -> Result<LockFile, Error> {
         let path = self.folder.join("lock");
         let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
         files::create_folder(&self.folder).map_err(unusable)?;
@@ -57,13 +65,13 @@ impl RecentSubmissions {
     }
 
     /// Records that these slides are submitted.
-    pub(super) fn sent(&self, token: &str, sent_at: SystemTime, items: &[ItemDigest]) -> io::Result<()> {
+    pub(crate) fn sent(&self, token: &str, sent_at: SystemTime, items: &[ItemDigest]) -> io::Result<()> {
         let items = items.iter().map(ToString::to_string).collect();
         self.put(&Recent { token: token.to_owned(), sent_at, run: None, items })
     }
 
     /// Records the run of a submission.
-    pub(super) fn accepted(&self, token: &str, run: &RunId) -> io::Result<()> {
+    pub(crate) fn accepted(&self, token: &str, run: &RunId) -> io::Result<()> {
         match read(&self.path(token))? {
             Some(recent) => self.put(&Recent { run: Some(run.clone()), ..recent }),
             None => Ok(()),
@@ -71,7 +79,7 @@ impl RecentSubmissions {
     }
 
     /// Removes a submission that was not accepted, or is no longer looked up.
-    pub(super) fn forget(&self, token: &str) -> io::Result<()> {
+    pub(crate) fn forget(&self, token: &str) -> io::Result<()> {
         match fs::remove_file(self.path(token)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -79,12 +87,12 @@ impl RecentSubmissions {
     }
 
     /// Returns the runs with some of these slides.
-    pub(super) fn runs<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<RunId>, Error> {
+    pub(crate) fn runs<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<RunId>, Error> {
         Ok(self.overlapping(wanted)?.into_iter().filter_map(|recent| recent.run).collect())
     }
 
     /// Returns the tokens and times of submissions of some of these slides whose runs are unknown.
-    pub(super) fn pending<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<(String, SystemTime)>, Error> {
+    pub(crate) fn pending<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<(String, SystemTime)>, Error> {
         let pending = self.overlapping(wanted)?.into_iter().filter(|recent| recent.run.is_none());
         Ok(pending.map(|recent| (recent.token, recent.sent_at)).collect())
     }
@@ -143,7 +151,6 @@ fn read(path: &Path) -> io::Result<Option<Recent>> {
 
 #[cfg(test)]
 mod tests {
-    use auth_core::{Clock, SystemClock};
     use platform_resources::JsonObject;
     use platform_resources::models::{InputArtifactSubmission, ItemSubmission};
 
@@ -164,7 +171,7 @@ mod tests {
     #[test]
     fn submissions_are_found_by_any_of_their_slides() {
         let folder = tempfile::tempdir().unwrap();
-        let recent = || RecentSubmissions::new(folder.path().join("recent"));
+        let recent = || RecentSubmissions { folder: folder.path().join("recent") };
         let now = SystemClock.now();
         assert!(recent().pending(&wanted(&["a"])).unwrap().is_empty());
         recent().sent("one", now, &digests(&["a", "b"])).unwrap();
@@ -183,7 +190,7 @@ mod tests {
     #[test]
     fn submissions_with_a_run_are_forgotten_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
-        let recent = RecentSubmissions::new(folder.path().to_owned());
+        let recent = RecentSubmissions { folder: folder.path().to_owned() };
         for (token, run) in [("one", Some(RunId::from("run-1"))), ("two", None)] {
             let items = digests(&["a"]).iter().map(ToString::to_string).collect();
             let token = token.to_owned();
