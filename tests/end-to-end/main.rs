@@ -41,6 +41,7 @@ mod slide_files;
 mod slides;
 mod statuses;
 mod study;
+mod study_lookup;
 mod submission;
 mod system;
 mod tables;

@@ -28,7 +28,7 @@ struct Driver(Child);
 
 impl Browser {
     /// Starts a browser that stores its files in `folder`. `options` are those of `goog:chromeOptions`. Returns `None`
-    /// and reports it if there is no browser.
+    /// and reports a missing browser.
     pub(crate) fn start(folder: &Path, mut options: Value) -> Option<Self> {
         if !needs::has("chromedriver") || !needs::has("chromium") {
             needs::missing("a browser", "apt-get install chromium chromium-driver");

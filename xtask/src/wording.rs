@@ -12,7 +12,7 @@ use regex::Regex;
 use crate::process::{output, say};
 
 /// The maximum number of findings.
-const LIMIT: usize = 30;
+const LIMIT: usize = 25;
 
 /// Phrases for which the field has a standard term, and clauses without a subject.
 const PHRASES: [&str; 26] = [

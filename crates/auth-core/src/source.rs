@@ -247,7 +247,7 @@ impl Inner {
         self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
     }
 
-    /// Obtains a token if there is no fresh one in memory (slow path).
+    /// Obtains a token without a fresh one in memory (slow path).
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
             let (epoch, kept) = self.flights.kept(&key, self.clock.now());

@@ -232,7 +232,7 @@ impl AccessToken {
         self.0.refresh_at
     }
 
-    /// Returns the scopes of the token, as far as they are known.
+    /// Returns the known scopes of the token.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.scopes.iter().map(String::as_str)
     }

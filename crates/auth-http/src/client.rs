@@ -9,10 +9,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::certificate::thumbprint;
-use crate::deadline::{after, until};
+use crate::deadline::{self, Deadline, after, until};
 use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
@@ -121,29 +120,15 @@ impl HttpClient {
             }
             Body::Stream(stream) => builder.body(marking(stream, &moved)),
         };
-        let deadline = timeout.map(|limit| Deadline { limit, end: after(limit) });
+        let deadline = timeout.map(Deadline::after);
         let response = tokio::select! {
             answer = builder.send() => answer.map_err(failed)?,
             () = silence(&moved, self.about.silence) => return Err(HttpError::silent(method, &url, self.about.silence)),
-            limit = expiry(deadline) => return Err(HttpError::timed_out(method, &url, limit)),
+            limit = deadline::expiry(deadline) => return Err(HttpError::timed_out(method, &url, limit)),
         };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
         Ok(Response::new(response, method, url, self.about.silence, deadline))
     }
-}
-
-/// The end of a request with a timeout, response body included.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline {
-    pub(crate) limit: Duration,
-    pub(crate) end: Instant,
-}
-
-/// Completes at the deadline, if there is one, and returns its limit.
-async fn expiry(deadline: Option<Deadline>) -> Duration {
-    let Some(Deadline { limit, end }) = deadline else { return std::future::pending().await };
-    until(end, std::future::pending::<()>()).await;
-    limit
 }
 
 /// Returns a body that signals `moved` for each chunk it yields.

@@ -13,6 +13,27 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 /// The end of a limit that does not end in practice: 30 years.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
+/// The end of a request with a timeout, response body included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    pub(crate) limit: Duration,
+    pub(crate) end: Instant,
+}
+
+impl Deadline {
+    /// Returns the deadline of a request that starts now.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self { limit, end: after(limit) }
+    }
+}
+
+/// Completes at the deadline, if there is one, and returns its limit.
+pub(crate) async fn expiry(deadline: Option<Deadline>) -> Duration {
+    let Some(Deadline { limit, end }) = deadline else { return std::future::pending().await };
+    until(end, std::future::pending::<()>()).await;
+    limit
+}
+
 /// Returns the time after `limit` from now.
 pub(crate) fn after(limit: Duration) -> Instant {
     Instant::now() + limit.min(FAR)

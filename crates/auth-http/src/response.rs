@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
-use crate::client::Deadline;
-use crate::deadline::{after, until};
+use crate::deadline::{Deadline, after, until};
 use crate::{HttpError, Method, redacted};
 
 /// The maximum pause from `Retry-After`. Longer ones are shortened to it.

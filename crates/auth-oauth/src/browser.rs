@@ -96,7 +96,7 @@ impl BrowserLogin {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_port_taken`] is returned before the user is asked. The other errors are
+    /// [`OAuthError::is_port_taken`] is returned before the user is prompted. The other errors are
     /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
     /// [`OAuthError::is_unsupported`], and a failed request or invalid response. See [`OAuthError::issued_login`].
     pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {

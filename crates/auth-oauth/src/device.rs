@@ -21,7 +21,7 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A login by the device authorization grant (RFC 8628).
 ///
-/// The user opens a page on any device with a browser and approves the login. Meanwhile, the login polls for the token.
+/// The user opens a page on any device with a browser and approves the login, which polls for the token.
 /// Drop the future to cancel the login.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {

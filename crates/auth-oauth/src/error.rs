@@ -185,7 +185,7 @@ impl OAuthError {
     }
 
     /// Returns true if the provider refuses the client or its credential (`invalid_client`, `invalid_grant`,
-    /// `unauthorized_client`), or if there is no credential. A retry is useless.
+    /// `unauthorized_client`), or if a credential is missing. A retry is useless.
     pub fn is_credential_refused(&self) -> bool {
         self.is_login_required() || self.is_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
     }

@@ -117,7 +117,8 @@ impl UserLogin {
     /// Renews a login with the client that it belongs to.
     ///
     /// The client may be unknown, as for a record of an older version with an opaque access token. Then a refusal may
-    /// mean that the login belongs to the next client, and the refresh token is invalid only if all clients say so.
+    /// mean that the login belongs to the next client, and the refresh token is invalid only if every client gets
+    /// `invalid_grant`.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
         let mut refusal: Option<OAuthError> = None;

@@ -108,7 +108,7 @@ impl Bench {
     }
 
     async fn side_by_side(self: &Arc<Self>) {
-        println!("\nper second, {TOGETHER} calls by so many tasks");
+        println!("\nper second, {TOGETHER} calls by this number of tasks");
         println!("                                {:>10} {:>10} {:>10}", TASKS[0], TASKS[1], TASKS[2]);
         for (name, kind) in [
             ("HGET", Kind::Bare),

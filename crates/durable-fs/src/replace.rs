@@ -14,6 +14,7 @@ pub struct AtomicFile {
     path: PathBuf,
     temporary: PathBuf,
     mode: u32,
+    keeps_permissions: bool,
 }
 
 /// Allocated space for the next content of an [`AtomicFile`]. Dropping it releases the space.
@@ -27,12 +28,18 @@ pub struct Reservation {
 impl AtomicFile {
     /// Creates a file that only its owner can access (0600). `temporary` must be in the same folder as `path`.
     pub fn new(path: impl Into<PathBuf>, temporary: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), temporary: temporary.into(), mode: 0o600 }
+        Self { path: path.into(), temporary: temporary.into(), mode: 0o600, keeps_permissions: false }
     }
 
     /// Sets the mode of the file from its creation, on systems with modes.
     pub fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Keeps the permissions of a file that is replaced, on systems with permissions.
+    pub fn with_former_permissions(mut self) -> Self {
+        self.keeps_permissions = true;
         self
     }
 
@@ -81,11 +88,17 @@ impl AtomicFile {
         regular::remove(&self.temporary)?;
         let file =
             regular::create(OpenOptions::new().write(true).create_new(true), &self.temporary, self.mode, "create")?;
-        Ok(Reservation { target: self.clone(), file: Some(file) })
+        let reservation = Reservation { target: self.clone(), file: Some(file) };
+        if self.keeps_permissions
+            && let Ok(former) = std::fs::metadata(&self.path)
+        {
+            regular::set_permissions(&self.temporary, former.permissions())?;
+        }
+        Ok(reservation)
     }
 
     fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 }
 

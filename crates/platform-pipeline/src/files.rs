@@ -1,41 +1,22 @@
 //! Files that are replaced atomically and durably.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::{folder, regular};
+use durable_fs::{AtomicFile, folder};
 
 /// The state folder of this project next to a table.
 pub(crate) const STATE: &str = ".aignostics";
 
 /// Replaces the content of `path` with `bytes`, atomically and durably. Symbolic links and the file mode are preserved.
+/// Writers of one file at the same time get an error, unless they hold a lock.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = folder_of(&path);
-    // Known by its name, so that the next writer replaces what a killed one left.
+    // The name depends on that of the file only, so that the next writer replaces what a killed one left.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!("{STATE}-{name}.part"));
-    regular::remove(&temporary).map_err(plain)?;
-    let written = write(&temporary, &path, bytes);
-    if written.is_err() {
-        // The first error is the one that matters.
-        let _ = regular::remove(&temporary);
-    }
-    written?;
-    sync_folder(&folder)
-}
-
-/// Writes `bytes` to `temporary`, with the rights of `path`, and gives it that name.
-fn write(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = regular::create(options.write(true).create_new(true), temporary, 0o666, "create").map_err(plain)?;
-    if let Ok(before) = fs::metadata(path) {
-        regular::set_permissions(temporary, before.permissions()).map_err(plain)?;
-    }
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    regular::rename(temporary, path).map_err(plain)
+    let temporary = folder_of(&path).join(format!("{STATE}-{name}.part"));
+    AtomicFile::new(path, temporary).with_mode(0o666).with_former_permissions().replace(bytes).map_err(plain)
 }
 
 /// Creates a folder and its parents durably.

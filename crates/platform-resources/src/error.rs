@@ -347,7 +347,7 @@ impl Error {
             if error.is_refused() || can_ask && error.is_unverified() && !error.is_transient())
     }
 
-    /// Returns true if the user must log in again: there is no login, it was refused, or the user did not complete it.
+    /// Returns true if the user must log in again: a login is missing, it was refused, or the user did not complete it.
     #[cfg(feature = "login")]
     pub fn is_login_required(&self) -> bool {
         use auth_oauth::OAuthError;
@@ -362,7 +362,7 @@ impl Error {
             })
     }
 
-    /// Returns true if there is no login to end.
+    /// Returns true if a logout found no login.
     #[cfg(feature = "login")]
     pub fn is_not_logged_in(&self) -> bool {
         matches!(self.0, Kind::Login(Login::NotLoggedIn))

@@ -92,7 +92,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The platform was not reached, its answer is not understood, or there is no token.
+    /// The platform was not reached, its answer is not understood, or a token is missing.
     pub async fn authenticated_health(&self) -> Result<Health, Error> {
         let response = self.core.authorized().send(self.question()).await.map_err(Error::health)?;
         Ok(read(response, self.core.clock().now()).await?.health)

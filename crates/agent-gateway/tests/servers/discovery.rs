@@ -57,7 +57,7 @@ async fn failed_server_is_reported_with_its_failure() {
     let asked = lab.mcp.requests("tools/list").len();
     let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();
     assert_eq!((found.tools.len(), found.errors.len()), (5 * 8, 0));
-    assert_eq!(lab.mcp.requests("tools/list").len(), asked + 2, "what was known was not asked for again");
+    assert_eq!(lab.mcp.requests("tools/list").len(), asked + 2, "known tools are not requested again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ impl OAuthClient {
 
     /// Redeems the refresh token that came with `previous`.
     ///
-    /// The new refresh token is kept in any case. If there is no usable, verified access token, the returned token is
+    /// The new refresh token is kept in any case. Without a usable, verified access token, the returned token is
     /// marked as unverified.
     pub(crate) async fn refresh(
         &self,

@@ -51,7 +51,7 @@ pub(super) async fn presented<P: AsyncTokenProvider>(
     }
 }
 
-/// Returns the token, with an expiry that is no later than that of the assertion.
+/// Returns the token, which expires with the assertion or earlier.
 pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToken {
     let ends = [token.not_after(), assertion.expires_at(), assertion.jwt_expiry()];
     ends.into_iter().flatten().min().into_iter().fold(token, AccessToken::with_not_after)

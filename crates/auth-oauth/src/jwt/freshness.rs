@@ -10,7 +10,7 @@
 //! Rules for a token whose key is not cached, because the issuer may use a new key:
 //! 1. A caller joins a fetch in flight.
 //! 2. If the keys were replaced since the caller read them, it uses the new ones.
-//! 3. There is no search if the caller has already waited for a fetch, or if the last search was less than five minutes
+//! 3. The search is omitted if the caller has already waited for a fetch, or if the last search was less than five minutes
 //!    ago. Invented key names thus cause at most one request in five minutes.
 //! 4. Otherwise the keys are fetched. After a failed fetch and until a successful one, a token with an unknown key is
 //!    not refused, because its key may exist. Stale keys alone never refuse it either.

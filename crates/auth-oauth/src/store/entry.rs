@@ -137,7 +137,7 @@ impl Entry {
         Ok(login.map(|login| login.token))
     }
 
-    /// Replaces `refused` by `tombstone`, or deletes it if there is no tombstone. Does so only if exactly this token or
+    /// Replaces `refused` by `tombstone`, or deletes it without one. Does so only if exactly this token or
     /// none is stored. Deletes all temporary files.
     pub(super) fn bury(
         &self,

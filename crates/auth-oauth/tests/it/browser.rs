@@ -216,7 +216,7 @@ async fn port_in_use_fails_before_the_prompt() {
         let (login, mut urls) = login(client.clone(), &format!("http://{host}:{port}/"));
         let error = login.login(&TokenRequest::default()).await.unwrap_err();
         assert!(error.is_port_taken() && error.to_string().contains(&port.to_string()), "{error}");
-        assert!(urls.try_recv().is_err(), "there was no prompt");
+        assert!(urls.try_recv().is_err(), "the user was not prompted");
     }
     assert_eq!(begun.elapsed().as_secs(), 18, "ten tries each, a second apart");
 }

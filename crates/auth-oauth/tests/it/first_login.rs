@@ -145,7 +145,7 @@ async fn refused_refresh_token_is_used_by_no_other_client() {
     assert_eq!(refreshed_by(&issuer).await, [DEVICE]);
 }
 
-/// A record of an older version does not name its client. Only one of two clients says that the refresh token is invalid.
+/// A record of an older version does not name its client. The refresh token is lost only if it is invalid for both clients.
 #[tokio::test]
 async fn login_of_an_unknown_client_is_lost_only_if_all_clients_refuse_it() {
     let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-0"));

@@ -90,7 +90,7 @@ fn behind(error: &TokenError) -> &OAuthError {
 async fn login_is_shared_and_refreshed_by_its_own_client() {
     let home = Home::new().await;
     let first = home.process(home.device_login()).token().await.unwrap();
-    // Neither the user nor the provider is asked again.
+    // Neither the user nor the provider gets another request.
     let second = home.process(home.login()).token().await.unwrap();
     assert!(second.is_same(&first));
     assert_eq!((home.asked("/oauth/device/code").await, home.asked("/oauth/token").await), (1, 1));

@@ -136,7 +136,7 @@ fn full_disk_is_an_error_before_the_commit() {
         }
         fill(disk, RESERVED);
         let reservation = file(disk).reserve(RESERVED).unwrap();
-        // From here on, there is no space for other files.
+        // From here on, the disk is full for other files.
         assert!(fs::write(disk.join("another"), "x").is_err());
         reservation.commit(&vec![7; 64 * 1024]).unwrap();
         assert_eq!(fs::metadata(disk.join("state")).unwrap().len(), RESERVED);

@@ -22,7 +22,7 @@ impl SlideRemarks {
         Self { path, warnings: description.warnings, identifiers: description.identifiers }
     }
 
-    /// Returns true if there are no remarks.
+    /// Returns true without remarks.
     pub fn is_empty(&self) -> bool {
         self.warnings.is_empty() && self.identifiers.is_empty()
     }

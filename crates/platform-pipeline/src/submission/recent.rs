@@ -45,8 +45,7 @@ impl RecentSubmissions {
 
     /// Records a submission of these slides whose run is known.
     pub(crate) fn submitted(&self, token: &str, run: &RunId, items: &[ItemDigest]) -> io::Result<()> {
-        self.sent(token, SystemClock.now(), items)?;
-        self.accepted(token, run)
+        self.record(token, SystemClock.now(), Some(run.clone()), items)
     }
 
     /// Waits until no other process on this machine submits for the same user and application.
@@ -66,8 +65,12 @@ impl RecentSubmissions {
 
     /// Records that these slides are submitted.
     pub(crate) fn sent(&self, token: &str, sent_at: SystemTime, items: &[ItemDigest]) -> io::Result<()> {
+        self.record(token, sent_at, None, items)
+    }
+
+    fn record(&self, token: &str, sent_at: SystemTime, run: Option<RunId>, items: &[ItemDigest]) -> io::Result<()> {
         let items = items.iter().map(ToString::to_string).collect();
-        self.put(&Recent { token: token.to_owned(), sent_at, run: None, items })
+        self.put(&Recent { token: token.to_owned(), sent_at, run, items })
     }
 
     /// Records the run of a submission.

@@ -27,7 +27,7 @@ pub struct Finding {
     pub name: &'static str,
     /// The result of the check.
     pub detail: String,
-    /// The remedy; `None` if there is no problem.
+    /// The remedy; `None` without a problem.
     pub remedy: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Finding {
         Self { name, detail: detail.to_string(), remedy: Some(remedy.into()) }
     }
 
-    /// Returns true if there is no problem.
+    /// Returns true without a problem.
     pub fn is_well(&self) -> bool {
         self.remedy.is_none()
     }

@@ -212,14 +212,20 @@ async fn ended_login_does_not_come_back_from_memory() {
     assert_eq!(previous, [None], "the refresh token of the ended login is not redeemed");
 }
 
-/// The folder is deleted while the leader waits for the provider, and another user logs in.
-#[tokio::test]
-async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
+/// Returns a leader whose folder is deleted while it waits for the provider.
+async fn leader_without_a_folder() -> (Bench, Box<dyn LeaseGuard>) {
     let bench = Bench::new();
     set(&bench.store, &key(), &bench.session(1));
     bench.clock.advance(HOUR);
-    let mut guard = leading(bench.store.acquire(&key(), Some(&bench.session(1))).await);
+    let guard = leading(bench.store.acquire(&key(), Some(&bench.session(1))).await);
     std::fs::remove_dir_all(bench.folder()).unwrap();
+    (bench, guard)
+}
+
+/// Another user logs in after the folder was deleted.
+#[tokio::test]
+async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
+    let (bench, mut guard) = leader_without_a_folder().await;
     let other = bench.session(7);
     set(&bench.another(), &key(), &other);
     for _ in 0..2 {
@@ -231,16 +237,8 @@ async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
 
 #[tokio::test]
 async fn refreshed_login_is_stored_although_the_folder_was_deleted() {
-    let bench = Bench::new();
-    set(&bench.store, &key(), &bench.session(1));
-    bench.clock.advance(HOUR);
-    let mut guard = leading(bench.store.acquire(&key(), Some(&bench.session(1))).await);
-    std::fs::remove_dir_all(bench.folder()).unwrap();
-    let published = match guard.publish(&bench.session(2)).await {
-        Ok(()) => Ok(()),
-        // The reserved space was deleted.
-        Err(_) => guard.publish(&bench.session(2)).await,
-    };
-    published.unwrap();
+    let (bench, mut guard) = leader_without_a_folder().await;
+    guard.publish(&bench.session(2)).await.expect_err("the reserved space was deleted");
+    guard.publish(&bench.session(2)).await.unwrap();
     assert_eq!(get(&bench.another(), &key()).as_ref(), Some(&bench.session(2)));
 }

@@ -186,7 +186,7 @@ struct OnStage {
 }
 
 impl OnStage {
-    /// Sends a line and waits for the response. A child has nothing else to do meanwhile.
+    /// Sends a line and waits for the response. A child does nothing else.
     fn say(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(self.stage).unwrap();
         writeln!(stream, "{line}").unwrap();
