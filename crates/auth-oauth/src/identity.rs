@@ -53,9 +53,14 @@ pub(crate) fn client_of(token: &AccessToken) -> Option<String> {
 /// Returns true if the access tokens or the ID tokens of both name different subjects (`OpenID` Connect Core, section
 /// 12.2). An access token is not compared with an ID token, because their subjects may differ.
 pub(crate) fn are_of_different_subjects(one: &AccessToken, other: &AccessToken) -> bool {
-    let differ = |one: Option<&Secret>, other: Option<&Secret>| {
-        let subject = |token: Option<&Secret>| token.and_then(|token| stated(token).sub);
-        subject(one).zip(subject(other)).is_some_and(|(one, other)| one != other)
-    };
-    differ(Some(one.secret()), Some(other.secret())) || differ(one.id_token(), other.id_token())
+    differ(one.secret(), other.secret()) || other.id_token().is_some_and(|id| names_another(one, id))
+}
+
+/// Returns true if an ID token names another subject than the ID token of `former`.
+pub(crate) fn names_another(former: &AccessToken, id_token: &Secret) -> bool {
+    former.id_token().is_some_and(|former| differ(former, id_token))
+}
+
+fn differ(one: &Secret, other: &Secret) -> bool {
+    stated(one).sub.zip(stated(other).sub).is_some_and(|(one, other)| one != other)
 }

@@ -35,7 +35,8 @@ pub fn exists(path: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Creates a folder and its missing parents with `mode`, unless it [exists].
+/// Creates a folder and its missing parents with `mode`, unless it [exists]. Folders that root creates belong to the owner
+/// of the existing parent.
 ///
 /// # Errors
 ///
@@ -52,11 +53,31 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     #[cfg(not(unix))]
     let _ = mode;
     builder.create(path).map_err(|error| Error::io("create", path, error))?;
+    for folder in missing.iter().rev() {
+        give_to_owner_of(folder.parent().unwrap_or(folder), folder);
+    }
     for parent in missing.into_iter().filter_map(Path::parent) {
         // Best effort: a parent may be writable but not readable, so that it cannot be synced.
         let _ = sync(parent);
     }
     Ok(())
+}
+
+/// Gives a new file or folder of root to the owner of its parent. Best effort: some file systems have no owners.
+pub(crate) fn give_to_owner_of(parent: &Path, new: &Path) {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::fs::MetadataExt;
+
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if let Ok(owner) = fs::metadata(parent).map(|about| (about.uid(), about.gid()))
+            && owner.0 != 0
+        {
+            let _ = std::os::unix::fs::lchown(new, Some(owner.0), Some(owner.1));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (parent, new);
 }
 
 /// Makes the names in a folder durable. File systems that do not support this are tolerated, as are systems other than

@@ -1,6 +1,6 @@
 //! Leases for file systems without locks: files that their holders create exclusively and renew.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -138,7 +138,9 @@ impl Held {
 
 /// Returns the time by the clock of the file server, by way of a file that is created and removed.
 fn time_at(path: &Path) -> io::Result<SystemTime> {
-    let modified = File::create(path).and_then(|mut file| {
+    let mut options = OpenOptions::new();
+    let created = regular::create(options.write(true).create_new(true), path, 0o600, "create");
+    let modified = created.map_err(|error| io::Error::new(error.kind(), error)).and_then(|mut file| {
         file.write_all(b"0")?;
         file.sync_all()?;
         file.metadata()?.modified()
@@ -166,9 +168,22 @@ pub fn is_abandoned(path: &Path) -> io::Result<bool> {
     if !is_lease(name) {
         return Ok(false);
     }
-    let clock = path.with_file_name(format!("{name}.{}.clock", std::process::id()));
+    let clock = path.with_file_name(format!("{name}.{:016x}.clock", RandomState::new().hash_one(path)));
     let renewed = fs::symlink_metadata(path)?.modified()?;
     Ok(time_at(&clock)?.duration_since(renewed).is_ok_and(|age| age > EXPIRY))
+}
+
+/// Removes a file that [is a lease](is_lease), if a killed process abandoned it.
+///
+/// # Errors
+///
+/// The same as [`is_abandoned`], or the file cannot be removed.
+pub fn remove_abandoned(path: &Path) -> Result<(), Error> {
+    if path.extension().is_some_and(|extension| extension == "lease") {
+        // Takes it over, so that a lease renewed in the meantime stays, and removes it.
+        return if path.exists() { Lease::try_acquire(path).map(drop) } else { Ok(()) };
+    }
+    if is_abandoned(path).map_err(|error| Error::io("examine", path, error))? { regular::remove(path) } else { Ok(()) }
 }
 
 /// Reads a lease; `None` if it does not exist.
@@ -292,6 +307,20 @@ mod tests {
         other.take_over(&seen).unwrap();
         assert!(lease.is_held().unwrap());
         assert_eq!(names(folder.path()), ["lock.lease"]);
+    }
+
+    #[test]
+    fn only_abandoned_leases_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, clock) = (folder.path().join("lock.lease"), folder.path().join("lock.lease.7.clock"));
+        let lease = Lease::try_acquire(&path).unwrap().unwrap();
+        fs::write(&clock, "0").unwrap();
+        let remove = || [&path, &clock].into_iter().for_each(|path| remove_abandoned(path).unwrap());
+        remove();
+        assert!(lease.is_held().unwrap() && clock.exists());
+        [&path, &clock].into_iter().for_each(|path| age(path, EXPIRY + RENEWAL));
+        remove();
+        assert!(names(folder.path()).is_empty());
     }
 
     #[test]

@@ -53,6 +53,6 @@ mod replace;
 
 pub use error::Error;
 pub use identity::Identity;
-pub use lease::{is_abandoned, is_lease};
+pub use lease::{is_abandoned, is_lease, remove_abandoned};
 pub use lock::{LockFile, Locking, poll, poll_pause};
 pub use replace::{AtomicFile, Reservation};

@@ -4,8 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use crate::Error;
 use crate::faults::{Operation, check};
+use crate::{Error, folder};
 
 /// The content of a file.
 #[derive(Debug)]
@@ -37,14 +37,19 @@ pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Res
     create(options, path, 0o600, action)
 }
 
-/// Opens a regular file like [`open`]. A file created by `options` gets `mode`.
+/// Opens a regular file like [`open`]. A file created by `options` gets `mode`. If root creates it, it belongs to the owner
+/// of the folder, who could not read it otherwise after a command with `sudo`.
 ///
 /// # Errors
 ///
 /// The same as [`open`].
 pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
-    exists(path)?;
-    open_unchecked(options, path, mode, action)
+    let is_new = !exists(path)?;
+    let file = open_unchecked(options, path, mode, action)?;
+    if is_new && let Some(folder) = path.parent() {
+        folder::give_to_owner_of(folder, path);
+    }
+    Ok(file)
 }
 
 /// Opens a path that may have changed after it was checked: links are not followed, and a FIFO does not block.

@@ -7,7 +7,7 @@ use auth_core::{AccessToken, Secret, TokenError, begin_redemption, error_chain};
 use super::{OAuthClient, token_error};
 use crate::OAuthError;
 use crate::exchange::{Answer, Exchange};
-use crate::identity::{are_of_different_subjects, fingerprint};
+use crate::identity::{are_of_different_subjects, fingerprint, names_another};
 
 /// The token type of a record whose access token is a placeholder.
 const NO_ACCESS: &str = "none";
@@ -74,6 +74,9 @@ impl OAuthClient {
                 let next = answer.refresh_token().filter(|next| presented.is_none_or(|(same, _)| same != next));
                 let Some(next) = next else { return Err(error) };
                 let previous = presented.and_then(|(_, previous)| previous.cloned());
+                if previous.as_ref().zip(answer.id_token()).is_some_and(|(former, id)| names_another(former, &id)) {
+                    return Err(OAuthError::another_subject());
+                }
                 let record = previous.map_or_else(|| placeholder(&next), Ok)?;
                 let record = record.with_refresh_token(next).with_client_id(self.id());
                 return Err(with_login(error, record, now));

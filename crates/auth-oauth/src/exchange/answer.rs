@@ -36,6 +36,13 @@ struct Refusal {
     error_description: Option<String>,
 }
 
+/// The members of a response whose access token cannot be used.
+#[derive(Default, Deserialize)]
+struct Rest {
+    refresh_token: Option<String>,
+    id_token: Option<String>,
+}
+
 impl Answer {
     #[cfg(test)]
     pub(crate) fn new(status: u16, retry_after: Option<Duration>, body: &str) -> Self {
@@ -78,12 +85,16 @@ impl Answer {
     /// Returns the refresh token of a successful response whose access token cannot be used. No other response contains
     /// it, so that it must be kept.
     pub(crate) fn refresh_token(&self) -> Option<Secret> {
-        #[derive(Deserialize)]
-        struct Rest {
-            refresh_token: Option<String>,
-        }
-        let rest = serde_json::from_slice::<Rest>(&self.body).ok().filter(|_| self.is_success());
-        rest?.refresh_token.filter(|text| !text.trim().is_empty()).map(Secret::new)
+        self.rest().refresh_token.filter(|text| !text.trim().is_empty()).map(Secret::new)
+    }
+
+    /// Returns the ID token of such a response.
+    pub(crate) fn id_token(&self) -> Option<Secret> {
+        self.rest().id_token.map(Secret::new)
+    }
+
+    fn rest(&self) -> Rest {
+        serde_json::from_slice(&self.body).ok().filter(|_| self.is_success()).unwrap_or_default()
     }
 
     fn granted(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {

@@ -263,6 +263,26 @@ async fn refresh_with_another_subject_is_an_error() {
     }
 }
 
+/// The response has no access token, but a refresh token, which belongs to the other subject.
+#[tokio::test]
+async fn refresh_without_an_access_token_and_with_another_subject_is_an_error() {
+    let issuer = Issuer::start().await;
+    let id_token = |subject: &str| Secret::new(issuer.token(json!({ "sub": subject })));
+    let answered = json!({ "refresh_token": "refresh-2", "id_token": id_token("user-2").expose() });
+    Mock::given(path("/oauth/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answered))
+        .mount(&issuer.server)
+        .await;
+    let renewal = UserLogin::new(client(&issuer, "browser-client"));
+    let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-1"));
+    for (subject, is_same) in [("user-1", false), ("user-2", true)] {
+        let login = login.clone().with_id_token(id_token(subject));
+        let outcome = renewal.refresh(&TokenRequest::default(), &login).await;
+        let kept = outcome.ok().and_then(|kept| kept.refresh_token().map(|token| token.expose().to_owned()));
+        assert_eq!(kept.as_deref(), is_same.then_some("refresh-2"));
+    }
+}
+
 /// The keys are cached before the login, and the token names another key.
 #[tokio::test]
 async fn error_of_an_unverified_access_token_has_the_login() {

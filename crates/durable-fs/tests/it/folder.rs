@@ -15,6 +15,28 @@ fn folders_are_created_with_their_mode() {
     assert!(folder::exists(&path).unwrap());
 }
 
+/// A command with `sudo` must not lock the user out of the user's files.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_root_creates_belong_to_the_owner_of_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    let home = TempDir::new().unwrap();
+    if chown(home.path(), Some(1234), Some(1235)).is_err() {
+        return crate::needs::absent("root", "run the tests as root");
+    }
+    let folder = home.path().join("state/tokens");
+    folder::ensure(&folder, 0o700).unwrap();
+    let (file, temporary, lock) = (folder.join("file"), folder.join("file.tmp"), folder.join("file.lock"));
+    durable_fs::AtomicFile::new(&file, &temporary).replace(b"1").unwrap();
+    let held = durable_fs::LockFile::try_acquire(&lock).unwrap().unwrap();
+    for path in [home.path().join("state"), folder, file, lock] {
+        let about = fs::metadata(&path).unwrap();
+        assert_eq!((about.uid(), about.gid()), (1234, 1235), "{}", path.display());
+    }
+    drop(held);
+}
+
 #[cfg(unix)]
 #[test]
 fn folders_that_others_can_change_are_refused() {
