@@ -60,6 +60,9 @@ fn fixture_is_loaded_into_a_data_folder_and_exported_from_it() {
     let exported: Value = serde_json::from_slice(&exported.stdout).unwrap();
     assert_eq!(exported["runs"][0]["items"][0]["termination_reason"], "SKIPPED");
     assert_eq!(emulator(&["export"]).status.code(), Some(2), "it needs a data folder");
+    let missing = lab.path("missing");
+    assert_eq!(emulator(&["export", "--data-dir", missing.to_str().unwrap()]).status.code(), Some(2));
+    assert!(!missing.exists(), "export creates no folder");
     fs::write(&file, "{}x").unwrap();
     let refused = emulator(&["--fixture", file.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));

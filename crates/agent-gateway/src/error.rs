@@ -26,7 +26,7 @@ enum Kind {
     Unlisted(String),
     #[error("the connections to the gateway cannot be set up")]
     Client(#[source] BuildError),
-    #[error("cannot send the request to the server {server}")]
+    #[error("the request to the server {server} failed")]
     Http { server: Server, source: HttpError },
     #[error("the server {server} responded with {status}{}", detail(message.as_deref()))]
     Status { server: Server, status: u16, message: Option<String> },

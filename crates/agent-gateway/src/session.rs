@@ -59,7 +59,7 @@ impl Session {
                 return Ok(tools);
             }
         }
-        Err(GatewayError::protocol(&self.server, "its tool list is endless"))
+        Err(GatewayError::protocol(&self.server, "its tool list does not end"))
     }
 
     /// Calls a tool.

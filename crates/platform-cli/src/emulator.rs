@@ -82,7 +82,7 @@ enum Action {
     },
     /// Print the users, runs and results of a data folder as a fixture
     #[command(
-        after_help = "The emulator must not run. The output is a file for --fixture.\n\nExample:\n  aignostics emulator export --data-dir data > fixture.json"
+        after_help = "The emulator must not run. Give the --config and --fixture with which it was started. The output is a file for --fixture. It contains the signed URLs of inputs: create a private file.\n\nExample:\n  (umask 077; aignostics emulator export --data-dir data > fixture.json)"
     )]
     Export,
 }
@@ -96,7 +96,7 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), Failure> {
     if arguments.print_env && arguments.action.is_some() {
-        return Err(Failure::bad_input(anyhow!("--print-env cannot be combined with `exec`")));
+        return Err(Failure::bad_input(anyhow!("--print-env cannot be combined with a subcommand")));
     }
     if let Some(Action::Export) = arguments.action {
         return start::export(&arguments).await;

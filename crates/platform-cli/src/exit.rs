@@ -141,7 +141,7 @@ impl Kind {
                 ("conflict", 3, Some("cancel the run with `aignostics run cancel`, or wait with `aignostics run wait`"))
             }
             Self::Refused => {
-                let remedy = "nothing was changed: repair what the answer names, or call again later";
+                let remedy = "the platform refused the change in the current state: correct the cause in the message, or repeat the command later";
                 ("conflict", 3, Some(remedy))
             }
             Self::OtherContent => {
@@ -285,7 +285,11 @@ fn signal_name(number: u8) -> String {
         1 => "SIGHUP".to_owned(),
         2 => "SIGINT".to_owned(),
         3 => "SIGQUIT".to_owned(),
+        10 if cfg!(target_os = "linux") => "SIGUSR1".to_owned(),
+        12 if cfg!(target_os = "linux") => "SIGUSR2".to_owned(),
+        14 => "SIGALRM".to_owned(),
         15 => "SIGTERM".to_owned(),
+        24 => "SIGXCPU".to_owned(),
         other => format!("signal {other}"),
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::{LockFile, Locking, folder, is_abandoned, is_lease, regular};
+use durable_fs::{LockFile, Locking, folder, is_abandoned, is_lease, regular, remove_abandoned};
 
 use crate::folder::LOCK;
 use crate::manifest::shard_of;
@@ -73,6 +73,10 @@ impl ResultFolder {
         for Leftover { path, .. } in leftovers {
             let path = self.path().join(path);
             let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+            if name.is_some_and(is_lease) {
+                remove_abandoned(&path).map_err(|error| FolderError::io(&path, plain(error)))?;
+                continue;
+            }
             // Another process may have started to write it since it was listed.
             if folder.zip(name).is_some_and(|(folder, name)| self.is_busy(folder, name)) {
                 continue;

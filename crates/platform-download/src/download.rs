@@ -244,16 +244,14 @@ impl Downloader {
         Ok(Some(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) }))
     }
 
-    /// Makes the file last and gives it its name; what it is, or `None` if another process has replaced it.
+    /// Makes the file durable and renames it. Returns its digest, or `None` if another process has replaced it.
     async fn publish(&self, part: Arc<Part>, complete: &mut Complete) -> Result<Option<Digest>, DownloadError> {
-        let Options { durability, .. } = self.options;
         let target = part.target().to_owned();
         let failed = |error| DownloadError::io(&target, error);
         let unread = |error| DownloadError::read(&target, part.path(), error);
         let identity = part.identity().map_err(unread)?;
-        // While the disk is busy, the processor is not.
         let (begun, read, known) = (complete.ahead.take(), part.clone(), complete.digest);
-        // While the disk is busy, the processor is not.
+        // Computed while the disk is busy.
         let digest = async {
             let (begun, sent) = match begun {
                 Some(ahead) => ahead.finish().await,
@@ -267,7 +265,7 @@ impl Downloader {
                 None => blocking(move || read.digest(begun)).await.map_err(unread),
             }
         };
-        let ((), digest) = tokio::try_join!(async { self.sync(&part).await.map_err(failed) }, digest)?;
+        let (durability, digest) = tokio::try_join!(async { self.sync(&part).await.map_err(failed) }, digest)?;
         if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
             return Err(failed(io::Error::other("the disk returns other bytes than were written")));
         }
@@ -277,16 +275,20 @@ impl Downloader {
         Ok(published?.then_some(digest))
     }
 
-    /// Makes the content of a file durable, depending on the [`Durability`].
-    async fn sync(&self, part: &Arc<Part>) -> io::Result<()> {
+    /// Makes the content of a file durable. Returns the [`Durability`] that applies to its name.
+    async fn sync(&self, part: &Arc<Part>) -> io::Result<Durability> {
         let Options { durability, batches, .. } = &self.options;
-        let is_synced = match durability {
+        let is_done = match durability {
             Durability::None => true,
             Durability::Batch => batches.sync(part.folder()).await?,
             Durability::File => false,
         };
+        if is_done {
+            return Ok(*durability);
+        }
         let part = part.clone();
-        if is_synced { Ok(()) } else { blocking(move || part.sync()).await }
+        blocking(move || part.sync()).await?;
+        Ok(Durability::File)
     }
 }
 

@@ -79,7 +79,7 @@ pub use error::{DownloadError, FolderError};
 pub use folder::{FolderOptions, ResultFolder};
 pub use forget::forget;
 pub use manifest::{ManifestEntry, Origin, Provenance};
-pub use name::{Siblings, apart, escape, extension, safe_names, unescape};
+pub use name::{Siblings, apart, escape, extension, fold, safe_names, unescape};
 pub use path::safe_paths;
 pub use pattern::{Pattern, PatternError};
 pub use plan::Queue;

@@ -109,24 +109,25 @@ pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
     names.iter().map(|(name, identity)| siblings.distinct(name, escape(name), identity)).collect()
 }
 
-/// The number of names in a folder that some file system takes for the same. The names themselves are not kept: there can be very
-/// many.
+/// The number of names in a folder that a file system may treat as equal. Only digests of the names are kept, because a folder
+/// can have many.
 #[derive(Clone, Debug, Default)]
 pub struct Siblings {
-    /// By the beginning of the SHA-256 of what they have in common: of names as they are, and of safe ones. Escaped, a reserved
-    /// name can differ from another more than its case does: `CON` and `con`. As part of a longer name, neither is reserved.
+    /// The numbers by the first bytes of the SHA-256 of the folded name, and of the folded safe name. Both are needed: of two
+    /// names that differ in case, such as `CON` and `con`, only one may be escaped; and neither is reserved as a part of a
+    /// longer name.
     alike: [HashMap<[u8; 16], u32>; 2],
 }
 
 impl Siblings {
-    /// Adds a name, and what it is called in the file system.
+    /// Adds a name, and its name in the file system.
     pub fn add(&mut self, name: &str, safe: &str) {
         for (alike, name) in self.alike.iter_mut().zip([name, safe]) {
             *alike.entry(folded(name)).or_default() += 1;
         }
     }
 
-    /// Returns what one of the names is called: as it was added or, if others are like it, [apart] from them by `identity`.
+    /// Returns the name in the file system: `safe`, or [apart] from similar names by `identity`.
     pub fn distinct(&self, name: &str, safe: String, identity: &str) -> String {
         let count = |(alike, name): (&HashMap<_, _>, &str)| alike.get(&folded(name)).copied().unwrap_or_default();
         let is_alike = self.alike.iter().zip([name, &safe]).map(count).any(|count: u32| count > 1);
@@ -139,11 +140,19 @@ pub fn apart(safe: String, identity: &str) -> String {
     safe + &hash(identity, HASHES.1)
 }
 
-/// Returns a form that is equal for names that a file system may treat as equal. Both case conversions are needed: some
-/// letters have no upper case.
+/// Returns a form of a name that is equal for names that a file system may treat as equal, such as `Slide` and `slide`.
+///
+/// ```
+/// assert_eq!(platform_download::fold("STRAẞE"), platform_download::fold("strasse"));
+/// ```
+pub fn fold(name: &str) -> String {
+    // Both case conversions are needed: some letters have no upper case.
+    name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
+}
+
+/// Returns a digest of the folded name.
 fn folded(name: &str) -> [u8; 16] {
-    let folded: String = name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect();
-    let digest = Sha256::of(folded.as_bytes());
+    let digest = Sha256::of(fold(name).as_bytes());
     std::array::from_fn(|at| digest.as_bytes()[at])
 }
 

@@ -214,6 +214,7 @@ impl Part {
         let failed = |error| DownloadError::io(target, error);
         let found = self.crc32c(piece).map_err(|error| DownloadError::read(target, part, error))?;
         let _era = self.during(era).map_err(failed)?;
+        self.ensure_held().map_err(failed)?;
         let mut state = self.state();
         if found == Some(piece.crc32c) {
             state.add(*piece);

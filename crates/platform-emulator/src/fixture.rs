@@ -3,6 +3,8 @@
 mod export;
 mod load;
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,7 +27,7 @@ use crate::run::{RunEndReason, Scheduling};
 ///     }]
 /// }] }"#).unwrap();
 /// ```
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fixture {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -33,6 +35,14 @@ pub struct Fixture {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) users: Vec<UserConfig>,
     runs: Vec<FixtureRun>,
+}
+
+/// Signed URLs of inputs are secrets, so that only the numbers are shown.
+impl fmt::Debug for Fixture {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (users, runs) = (self.users.len(), self.runs.len());
+        formatter.debug_struct("Fixture").field("users", &users).field("runs", &runs).finish_non_exhaustive()
+    }
 }
 
 /// A run. It is processed unless it has a termination reason.

@@ -7,7 +7,7 @@ mod packed;
 mod report;
 mod selection;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::run::ended::ItemKey;
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
 use artifact::{Fetched, Named, PlanError, Planned, Slim, Tries, Wanted, fetch};
-use kept::KeptNames;
+use kept::{KeptNames, extension};
 use layout::Names;
 use packed::Packed;
 
@@ -269,16 +269,21 @@ impl RunDownload {
             artifacts: Vec::new(),
         };
         let (mut count, mut bytes) = (0, 0);
-        for (wanted, file) in item.artifacts.into_iter().zip(files) {
+        let mut alike = HashMap::<_, u32>::new();
+        for (wanted, file) in item.artifacts.iter().zip(&files) {
+            *alike.entry((wanted.name.clone(), extension(file).to_owned())).or_default() += 1;
+        }
+        for (wanted, mut file) in item.artifacts.into_iter().zip(files) {
             let names = (report.external_id.as_str(), wanted.name.as_str(), wanted.id.as_str());
-            let kept = plan.kept.name(&self.folder, names, &file);
-            let planned = kept.map_err(PlanError::from).and_then(|file| {
-                let (expected, recorded) = self.expected(&wanted, &file)?;
-                Ok((file, expected, recorded))
+            let is_unique = alike.get(&(wanted.name.clone(), extension(&file).to_owned())) == Some(&1);
+            let kept = plan.kept.name(&self.folder, names, &file, is_unique);
+            let planned = kept.map_err(PlanError::from).and_then(|kept| {
+                file = kept;
+                self.expected(&wanted, &file)
             });
             let Wanted { id, name, deleted, .. } = wanted;
             match planned {
-                Ok((file, expected, recorded)) => {
+                Ok((expected, recorded)) => {
                     let stated = expected.bytes().unwrap_or_default();
                     count += 1;
                     bytes += stated;
@@ -377,7 +382,7 @@ impl Plan {
             about: None,
             seen: HashSet::new(),
             names: None,
-            kept: KeptNames::new(layout.has_folder_per_run().then(|| run.id.to_string())),
+            kept: KeptNames::new(run.id.to_string(), layout.has_folder_per_run()),
             queue: Queue::default(),
             selected: 0,
             unselected: BTreeSet::new(),

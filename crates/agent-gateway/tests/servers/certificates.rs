@@ -20,6 +20,8 @@ async fn a_certificate_exchanged_while_calls_run_loses_no_call() {
     let gateway = lab.builder().with_watch_interval(Duration::from_millis(20)).build();
     let principals = [Principal::System, lab.user("alice")];
     let found = all_tools(&gateway, &Principal::System).await;
+    // Both have a token of the first certificate.
+    who(&gateway, &found, "orders", &principals[1]).await;
     let (over, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let calling = join_all(principals.iter().cycle().take(4).map(|principal| async {
         while !over.load(Ordering::Relaxed) {

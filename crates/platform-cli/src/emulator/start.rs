@@ -79,7 +79,11 @@ fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
 
 /// Reads a fixture (JSON).
 fn fixture(path: &Path) -> Result<Fixture, Failure> {
-    let text = fs::read(path).with_context(|| format!("cannot read '{}'", path.display()));
-    let fixture = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
-    fixture.with_context(|| format!("{} is not a fixture", path.display())).map_err(Failure::bad_input)
+    let text =
+        fs::read(path).with_context(|| format!("cannot read '{}'", path.display())).map_err(Failure::bad_input)?;
+    // The message of the parser can contain a signed URL.
+    serde_json::from_slice(&text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Failure::bad_input(anyhow!("'{}' is not a fixture: invalid at line {line}, column {column}", path.display()))
+    })
 }

@@ -18,8 +18,9 @@ impl Part {
         Identity::of_file(&self.file)
     }
 
-    /// Gives the file its name, in such an order that not even a power cut leaves half of it there. Its content is on the disk
-    /// and was verified. Returns false if something else was there instead, which is removed; a former file is there again then.
+    /// Renames the verified file to its final name. If its content is on the disk, not even a power failure leaves a part of it
+    /// under this name. Returns false if another file was there instead, which is removed; a former file is then restored, where
+    /// the file system supports hard links.
     pub(crate) fn publish(
         &self,
         verified: &Identity,

@@ -158,16 +158,24 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Returns the users, runs and results of the data folder, without starting the platform.
+    /// Returns the users, runs and results of the data folder, without processing runs or serving requests. Users and
+    /// applications come from the configuration.
     ///
     /// # Errors
     ///
-    /// Those of [`start`](Self::start), or a file of the folder cannot be read.
+    /// `InvalidInput`: there is no data folder of an emulator. Otherwise those of [`start`](Self::start), or a file of the
+    /// folder cannot be read.
     pub async fn export(mut self) -> io::Result<Fixture> {
         let fixture = std::mem::take(&mut self.fixture);
         fixture.extend(&mut self.config);
         self.check()?;
-        let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), false).await?;
+        if !self.data.as_ref().is_some_and(|folder| folder.join(store::FILE).exists()) {
+            let folder = self.data.as_deref().unwrap_or(Path::new("")).display();
+            let text = format!("'{folder}' is not a data folder of the emulator");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        // Any free ports: they are not served.
+        let listeners = Listeners::bind(self.address, 0, self.host.as_deref(), false).await?;
         Fixture::of(&self.platform(&listeners).await?)
     }
 

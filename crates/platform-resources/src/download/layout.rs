@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use platform_api::models::RunId;
-use platform_download::{Sha256, Siblings, apart, escape, extension, safe_names};
+use platform_download::{Sha256, Siblings, apart, escape, extension, fold, safe_names};
 
 use super::artifact::{Slim, Wanted};
 
@@ -50,7 +50,7 @@ impl Layout {
         self
     }
 
-    /// Sets what files are named by.
+    /// Sets the part of the external id that names the files.
     pub fn with_names_by(mut self, name_by: NameBy) -> Self {
         self.name_by = name_by;
         self
@@ -60,13 +60,13 @@ impl Layout {
         self.per_run
     }
 
-    /// The name of a thing as it is shown in a path, before it is escaped.
+    /// Returns a name as it appears in a path, before it is escaped.
     fn shown(self, name: &str) -> String {
         if self.name_by == NameBy::Id { name.to_owned() } else { name.replace(':', "_") }
     }
 
-    /// The folders of an item, of which there is at least one; without a folder per item, the only one is the beginning of the
-    /// names of its files. Not escaped.
+    /// Returns the folders of an item, at least one. Without a folder per item, the only one is the prefix of the names of its
+    /// files. They are not escaped.
     fn place(self, external_id: &str) -> Vec<String> {
         let id = self.shown(external_id);
         let parts: Vec<_> = match self.name_by {
@@ -87,11 +87,12 @@ impl Layout {
     }
 }
 
-/// The file names of a run. They are the same in every call and for every shard.
+/// The file names of a run. They are the same in every call and for every shard, except for files that the manifest of the
+/// folder already lists.
 pub(super) struct Names {
     layout: Layout,
     run: String,
-    /// The folders, or beginnings of names, of items that some file system could take for others', by external id.
+    /// The folders or prefixes of items that are equal to those of other items on some file systems, by external id.
     apart: HashMap<String, String>,
 }
 
@@ -113,15 +114,15 @@ impl Names {
         run: &RunId,
         external_ids: impl Iterator<Item = impl AsRef<str>> + Clone,
     ) -> Self {
-        let (mut siblings, mut inner, mut ids) = (Siblings::default(), HashSet::new(), HashSet::new());
+        let (mut siblings, mut inner, mut prefixes) = (Siblings::default(), HashSet::new(), HashSet::new());
         let is_bare = layout.name_by == NameBy::Stem && !layout.per_item;
         for id in external_ids.clone() {
             let place = layout.place(id.as_ref());
             // Those of different items can be the same.
             siblings.add(&place.join("/"), &escaped(&place));
-            inner.extend((1..place.len()).map(|depth| key(&escaped(&place[..depth]).to_lowercase())));
+            inner.extend((1..place.len()).map(|depth| key(&fold(&escaped(&place[..depth])))));
             if is_bare {
-                ids.insert(key(id.as_ref()));
+                prefixes.insert(key(&fold(&place.join("_"))));
             }
         }
         let mut apart_from_others = HashMap::new();
@@ -130,9 +131,10 @@ impl Names {
             let place = layout.place(id);
             let plain = escaped(&place);
             let mut safe = siblings.distinct(&place.join("/"), plain.clone(), id);
-            // The folder contains other items, or the id is an extension of another one.
-            let begins = || id.char_indices().skip(1).any(|(end, _)| ids.contains(&key(&id[..end])));
-            if safe == plain && (inner.contains(&key(&plain.to_lowercase())) || (is_bare && begins())) {
+            // The folder contains other items, or the prefix begins with that of another item.
+            let begins =
+                |prefix: &str| prefix.char_indices().skip(1).any(|(end, _)| prefixes.contains(&key(&prefix[..end])));
+            if safe == plain && (inner.contains(&key(&fold(&plain))) || (is_bare && begins(&fold(&place.join("_"))))) {
                 safe = apart(safe, id);
             }
             if safe != plain {
@@ -295,14 +297,20 @@ mod tests {
             item("con", &[("12", "x")]),
             item("Manifest.JSONL", &[("13", "x")]),
             item("manifest.jsonl", &[("14", "x")]),
+            item("Slide", &[("15", "-1")]),
+            item("slide-", &[("16", "1")]),
+            item("x:", &[("17", "y2")]),
+            item("x_y", &[("18", "2")]),
+            item("\u{c4}", &[("19", "z")]),
+            item("a\u{308}/z", &[("20", "z")]),
         ];
         let layouts = [NameBy::Relative, NameBy::Stem, NameBy::Id].map(|by| Layout::default().with_names_by(by));
         for layout in layouts.into_iter().flat_map(|layout| [layout, layout.with_folder_per_item(false)]) {
             let found = names(layout, &items);
-            let mut folded: Vec<_> = found.iter().map(|name| name.to_lowercase()).collect();
+            let mut folded: Vec<_> = found.iter().map(|name| fold(name)).collect();
             folded.sort();
             folded.dedup();
-            assert_eq!(folded.len(), 14, "{found:?}");
+            assert_eq!(folded.len(), 20, "{found:?}");
             items.reverse();
             for item in &mut items {
                 item.artifacts.reverse();

@@ -267,6 +267,10 @@ impl SubmitOnce<'_> {
                 "the submission was refused, and is sent again"
             );
             wait(pause).await;
+            // Another caller may have submitted it in the meantime.
+            if let Some(run) = self.runs.find_submitted(&token).await? {
+                return Ok(self.submitted(run.id().clone(), false, token));
+            }
         }
     }
 
