@@ -46,7 +46,7 @@ fn uploaded_files_are_found_downloaded_and_not_sent_again() {
     assert_eq!(keys(&shell, &["study/*.svs", "--what-is-key", "--no-what-is-key", "--no-detail"]), ["study/a.svs"]);
 
     let again = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "/study/"]);
-    assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
+    assert!(again["files"].as_array().unwrap().iter().all(|file| file["already_present"] == true), "{again:#}");
 
     let download = ["bucket", "download", "study/**", "--destination", "back"];
     let report = shell.json("bucket-download", &download);
@@ -54,7 +54,7 @@ fn uploaded_files_are_found_downloaded_and_not_sent_again() {
     assert_eq!(report["objects"][0]["verification"], "storage");
     assert_eq!(fs::read_to_string(shell.folder().join("back/study/below/b.svs")).unwrap(), "below/b.svs");
     let report = shell.json("bucket-download", &download);
-    assert!(report["objects"].as_array().unwrap().iter().all(|object| object["was_there"] == true), "{report:#}");
+    assert!(report["objects"].as_array().unwrap().iter().all(|object| object["already_present"] == true), "{report:#}");
 }
 
 #[test]

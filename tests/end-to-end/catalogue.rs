@@ -54,11 +54,11 @@ fn document_is_downloaded_under_a_safe_name() {
     let download = [&documents[..], &["download", "tissue", NAME, "--output", "papers"]].concat();
     let older = [&download[..], &["--application-version", "0.9.0"]].concat();
     let first = shell.json("document-file", &older);
-    assert_eq!((&first["was_there"], &first["verification"]), (&json!(false), &json!("storage")));
+    assert_eq!((&first["already_present"], &first["verification"]), (&json!(false), &json!("storage")));
     let path = shell.folder().join("papers/release notes%2Fchanges.txt");
     let old = fs::read_to_string(&path).unwrap();
     assert!(old.contains("The first version."), "{old}");
-    assert_eq!(shell.json("document-file", &older)["was_there"], true);
+    assert_eq!(shell.json("document-file", &older)["already_present"], true);
     // Another version replaces the file completely.
     insta::assert_snapshot!("document_download", shell.transcript(&download));
     assert!(fs::read_to_string(&path).unwrap().contains("Outlines have holes."));

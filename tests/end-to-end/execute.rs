@@ -89,7 +89,7 @@ fn slides_go_in_and_verified_results_come_out() {
     // Repeating the command finds the same run and downloads nothing.
     let again = shell.json("execution", &EXECUTE);
     assert_eq!(again["run_id"], run);
-    assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
+    assert!(again["items"][0]["artifacts"][0]["already_present"].as_bool().unwrap());
     assert_done_once(&shell, &again);
     // Another slide leads to another run; uploaded slides are not sent again.
     write_slide(&shell.folder().join("slides/d.tiff"));

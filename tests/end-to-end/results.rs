@@ -29,7 +29,7 @@ fn a_run_is_downloaded_verified_and_not_fetched_again() {
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
     let files: Vec<_> =
         report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap()).collect();
-    assert!(!files.is_empty() && files.iter().all(|file| file["was_there"] == false));
+    assert!(!files.is_empty() && files.iter().all(|file| file["already_present"] == false));
     for file in &files {
         let path = shell.folder().join("results").join(file["file"].as_str().unwrap());
         assert_eq!(fs::metadata(path).unwrap().len(), file["bytes"].as_u64().unwrap());
@@ -37,7 +37,7 @@ fn a_run_is_downloaded_verified_and_not_fetched_again() {
     let fetched = shell.served("storage", "GET", "/");
     let again = shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results"]);
     assert_eq!(shell.served("storage", "GET", "/"), fetched, "existing files are not fetched");
-    assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
+    assert!(again["items"][0]["artifacts"][0]["already_present"].as_bool().unwrap());
 
     let check = shell.json("folder-check", &["run", "verify", "results"]);
     assert_eq!((&check["intact"], check["files"].as_array().unwrap().len()), (&json!(true), files.len()));

@@ -44,13 +44,13 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
     let shell = prepared(&[]);
     let first = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
     let files = first["files"].as_array().unwrap();
-    assert!(files.len() == 3 && files.iter().all(|file| file["was_there"] == false), "{first:#}");
+    assert!(files.len() == 3 && files.iter().all(|file| file["already_present"] == false), "{first:#}");
     let table = csv(&shell);
     for (file, row) in files.iter().zip(table.lines().skip(1)) {
         assert!(row.contains(file["platform_bucket_url"].as_str().unwrap()), "{row}");
     }
     let again = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
-    assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
+    assert!(again["files"].as_array().unwrap().iter().all(|file| file["already_present"] == true), "{again:#}");
     // Uploads that are missing in the table are found nevertheless.
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--overwrite"]).assert_code(0);
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "upload", "tissue", "slides.csv"]));

@@ -89,7 +89,7 @@ fn files_are_reported_once_when_complete() {
     for file in &files {
         let path = shell.folder().join("results").join(file["file"].as_str().unwrap());
         assert_eq!(std::fs::metadata(path).unwrap().len(), file["bytes"].as_u64().unwrap());
-        assert_eq!(file["verification"], "stated");
+        assert_eq!(file["verification"], "declared");
     }
     assert_eq!(all.last().unwrap()["event"], "run_ended");
     for (index, event) in all.iter().enumerate() {

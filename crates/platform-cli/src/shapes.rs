@@ -49,7 +49,7 @@ pub(crate) fn file(outcome: Result<&Outcome, String>) -> Value {
         "crc32c": known.map(|outcome| outcome.crc32c),
         "sha256": known.map(|outcome| outcome.sha256),
         "verification": known.map(|outcome| outcome.verification),
-        "was_there": known.map(|outcome| outcome.was_there),
+        "already_present": known.map(|outcome| outcome.already_present),
         "error": error,
     })
 }

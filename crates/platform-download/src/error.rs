@@ -7,8 +7,8 @@ use auth_http::HttpError;
 use auth_http::retry::{GaveUp, is_transient_status};
 
 use crate::Crc32c;
-use crate::retry::{Chance, Retryable, in_full, suffix};
-use crate::source::SourceUnavailable;
+use crate::retry::{Retryability, Retryable, in_full, suffix};
+use crate::transfer::source::SourceUnavailable;
 
 /// An error of a download. An existing file under its name is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,8 @@ enum Kind {
     Size { expected: u64, actual: u64 },
     #[error("two downloads have the CRC32C {actual} instead of {expected}{}", kept(aside.as_deref()))]
     Checksum { expected: Crc32c, actual: Crc32c, aside: Option<PathBuf> },
-    #[error("not enough disk space: {needed} bytes are needed and {room} are free")]
-    NoRoom { needed: u64, room: u64 },
+    #[error("not enough disk space: {needed} bytes are needed and {free} are free")]
+    NoSpace { needed: u64, free: u64 },
     #[error("another process is downloading it: wait for it")]
     Locked,
     #[error("the disk is full: free some space and try again")]
@@ -115,8 +115,8 @@ impl DownloadError {
         self
     }
 
-    pub(crate) fn no_room(file: &Path, needed: u64, room: u64) -> Self {
-        Self::new(file, Kind::NoRoom { needed, room }, None)
+    pub(crate) fn no_space(file: &Path, needed: u64, free: u64) -> Self {
+        Self::new(file, Kind::NoSpace { needed, free }, None)
     }
 
     pub(crate) fn locked(file: &Path) -> Self {
@@ -152,7 +152,7 @@ impl DownloadError {
 
     /// Returns true if the disk is full.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self.kind, Kind::DiskFull | Kind::NoRoom { .. })
+        matches!(self.kind, Kind::DiskFull | Kind::NoSpace { .. })
     }
 
     /// Returns true if the cause is local: the file cannot be read or written, because the disk is full, for example.
@@ -207,9 +207,9 @@ impl Retryable for DownloadError {
         Self::new(Path::new(""), Kind::Http { is_transient: true }, Some(gave_up.into()))
     }
 
-    fn chance(&self) -> Chance {
+    fn retryability(&self) -> Retryability {
         let is_retried = self.is_transient() && !matches!(self.kind, Kind::Resolve { .. } | Kind::Changed);
-        if is_retried { Chance::Always } else { Chance::None }
+        if is_retried { Retryability::Always } else { Retryability::Never }
     }
 
     fn host_failure(&self) -> String {
@@ -237,7 +237,7 @@ impl From<durable_fs::Error> for FolderError {
     fn from(error: durable_fs::Error) -> Self {
         let path = error.path().to_owned();
         if error.is_symbolic_link() {
-            return Self { path, kind: FolderKind::Link, source: None };
+            return Self { path, kind: FolderKind::SharedUrl, source: None };
         }
         let kind = if error.is_storage_full() { FolderKind::DiskFull } else { FolderKind::Io };
         Self { path, kind, source: Some(error.into()) }
@@ -259,13 +259,13 @@ enum FolderKind {
     #[error("cannot be read or written")]
     Io,
     #[error("is a symbolic link, which is not followed")]
-    Link,
+    SharedUrl,
     #[error("the manifest has no entry for it")]
     NoEntry,
     #[error("the disk is full: free some space and try again")]
     DiskFull,
-    #[error("not enough disk space: {needed} bytes are needed and {room} are free")]
-    NoRoom { needed: u64, room: u64 },
+    #[error("not enough disk space: {needed} bytes are needed and {free} are free")]
+    NoSpace { needed: u64, free: u64 },
     #[error("another process is writing into this folder: wait for it, or name another folder")]
     Locked,
     #[error("manifest.jsonl is missing")]
@@ -288,8 +288,8 @@ impl FolderError {
         Self { path: path.to_owned(), kind: FolderKind::NoEntry, source: None }
     }
 
-    pub(crate) fn no_room(path: &Path, needed: u64, room: u64) -> Self {
-        Self { path: path.to_owned(), kind: FolderKind::NoRoom { needed, room }, source: None }
+    pub(crate) fn no_space(path: &Path, needed: u64, free: u64) -> Self {
+        Self { path: path.to_owned(), kind: FolderKind::NoSpace { needed, free }, source: None }
     }
 
     pub(crate) fn no_manifest(path: &Path) -> Self {
@@ -307,7 +307,7 @@ impl FolderError {
 
     /// Returns true if the disk is full.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self.kind, FolderKind::DiskFull | FolderKind::NoRoom { .. })
+        matches!(self.kind, FolderKind::DiskFull | FolderKind::NoSpace { .. })
     }
 
     /// Returns true if the folder has no manifest.

@@ -38,7 +38,7 @@ pub(crate) struct Attempts {
     /// `None` until the host is known.
     inner: Option<retry::Attempts>,
     is_first: bool,
-    /// The single attempt of [`Chance::Once`] was made.
+    /// The single attempt of [`Retryability::Once`] was made.
     is_used: bool,
 }
 
@@ -81,14 +81,14 @@ impl Attempts {
     /// Records a failure. Returns the error if the request is not retried.
     pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         self.is_first = false;
-        match error.chance() {
-            Chance::Always => {}
-            Chance::Once if !self.is_used => {
+        match error.retryability() {
+            Retryability::Always => {}
+            Retryability::Once if !self.is_used => {
                 self.is_used = true;
                 self.answered();
                 return Ok(());
             }
-            Chance::Once | Chance::None => {
+            Retryability::Once | Retryability::Never => {
                 if error.is_answer() {
                     self.answered();
                 }
@@ -135,8 +135,8 @@ pub(crate) fn in_full(cause: &impl Display, source: Option<&(dyn Error + 'static
 
 /// The number of retries that a failure permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chance {
-    None,
+pub(crate) enum Retryability {
+    Never,
     /// One immediate retry: for a new URL signature, or bytes corrupted in transit.
     Once,
     /// Retries within the limits of the policy.
@@ -148,7 +148,7 @@ pub(crate) trait Retryable: Error + Sized + 'static {
     /// Creates the error of a request that was not sent because its host is failing.
     fn unavailable(gave_up: GaveUp) -> Self;
 
-    fn chance(&self) -> Chance;
+    fn retryability(&self) -> Retryability;
 
     /// Returns the cause without the file or object, which other requests to the host do not share.
     fn host_failure(&self) -> String;

@@ -101,7 +101,7 @@ fn name(path: &Path) -> String {
 pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
     let mut waited = Duration::ZERO;
     loop {
-        match run.clone().nocache().get().await {
+        match run.clone().no_cache().get().await {
             Err(error) if error.is_not_found() && waited < LAG => {
                 wait(PAUSE).await;
                 waited += PAUSE;

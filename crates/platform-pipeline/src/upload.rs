@@ -51,7 +51,7 @@ impl UploadSummary {
             return Err(Error::incomplete(text, failed));
         }
         let already_present =
-            uploads.iter().filter(|upload| upload.result.as_ref().is_ok_and(|object| object.was_there)).count();
+            uploads.iter().filter(|upload| upload.result.as_ref().is_ok_and(|object| object.already_present)).count();
         Ok(Self { sent: uploads.len() - already_present, already_present })
     }
 }

@@ -51,7 +51,7 @@ fn listed(runtime: &Runtime, client: &Client) {
     println!("\n{RUNS} runs in pages of {PAGE}, each of which takes {} ms; {LISTS} rounds", LATENCY.as_millis());
     let page_size = i64::try_from(PAGE).unwrap();
     let ahead = || {
-        let runs = client.clone().nocache().runs().list_with(ListRuns::new().with_page_size(page_size));
+        let runs = client.clone().no_cache().runs().list_with(ListRuns::new().with_page_size(page_size));
         let runs: Vec<Run> = runtime.block_on(runs.try_collect()).unwrap();
         assert_eq!(runs.len(), RUNS);
     };

@@ -8,7 +8,7 @@ use platform_api::operations::{
 };
 
 use crate::core::{Core, Group};
-use crate::{Creation, Done, Error, List};
+use crate::{ChangeOutcome, Creation, Error, List};
 
 /// Grants: permissions that give a subject, such as an organization, access to a resource, such as a run.
 #[derive(Clone, Debug)]
@@ -62,10 +62,10 @@ impl Grants {
     /// # Errors
     ///
     /// [`Error::is_not_found`]: the grant does not exist. Otherwise the request failed.
-    pub async fn revoke(&self, id: &GrantId) -> Result<Done, Error> {
+    pub async fn revoke(&self, id: &GrantId) -> Result<ChangeOutcome, Error> {
         let timeout = self.core.settings().run.timeout;
         let revoked = self.core.change(RevokeGrant::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
-        Done::of(revoked)
+        ChangeOutcome::of(revoked)
     }
 }
 
@@ -109,9 +109,9 @@ impl ShareTokens {
     /// # Errors
     ///
     /// [`Error::is_not_found`]: the token does not exist. Otherwise the request failed.
-    pub async fn revoke(&self, id: &ShareTokenId) -> Result<Done, Error> {
+    pub async fn revoke(&self, id: &ShareTokenId) -> Result<ChangeOutcome, Error> {
         let timeout = self.core.settings().run.timeout;
         let revoked = self.core.change(RevokeShareToken::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
-        Done::of(revoked)
+        ChangeOutcome::of(revoked)
     }
 }

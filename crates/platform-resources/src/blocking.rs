@@ -34,7 +34,7 @@ use platform_api::models::{
 use platform_api::operations::{ListApplications, ListGrants, ListRunItems, ListRuns, ListShareTokens};
 use platform_api::{JsonObject, Patch, SignedUrl};
 
-use crate::{Checked, Done, Error, Health, ItemOutcome, RunEvent, RunOutcome, Settings, Viewer};
+use crate::{ChangeOutcome, Checked, Error, Health, ItemOutcome, RunEvent, RunOutcome, Settings, Viewer};
 
 /// A client for one platform, for blocking callers. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -202,7 +202,7 @@ twins! {
         handle share_tokens() -> ShareTokens;
         with with_token_request(wanted: TokenRequest);
         with with_deadline(deadline: Duration);
-        with nocache();
+        with no_cache();
         call me() -> Me;
         call health() -> Health;
         call health_with_retries() -> Health;
@@ -231,7 +231,7 @@ twins! {
     RunHandle of crate::RunHandle {
         with with_share_token(secret: Secret);
         with no_wait();
-        with nocache();
+        with no_cache();
         list items() -> Item;
         list items_with(query: ListRunItems) -> Item;
         list grants() -> Grant;
@@ -242,8 +242,8 @@ twins! {
         call item_states() -> BTreeMap<String, ItemState>;
         call item_outcomes() -> BTreeMap<String, ItemOutcome>;
         call wait(time: Option<Duration>) -> Run;
-        call cancel() -> Done;
-        call delete_results() -> Done;
+        call cancel() -> ChangeOutcome;
+        call delete_results() -> ChangeOutcome;
         call artifact_url(artifact: &ArtifactId) -> SignedUrl;
         call share_with(viewer: Viewer) -> Grant;
         call update_metadata(metadata: impl Into<Patch<JsonObject>>, checksum: Option<&str>) -> MetadataUpdated;
@@ -256,14 +256,14 @@ twins! {
         list list_with(query: ListGrants) -> Grant;
         call get(id: &GrantId) -> Grant;
         call create(grant: GrantCreation) -> Grant;
-        call revoke(id: &GrantId) -> Done;
+        call revoke(id: &GrantId) -> ChangeOutcome;
     }
     ShareTokens of crate::ShareTokens {
         list list() -> ShareToken;
         list list_with(query: ListShareTokens) -> ShareToken;
         call get(id: &ShareTokenId) -> ShareToken;
         call create(token: ShareTokenCreation) -> ShareTokenCreated;
-        call revoke(id: &ShareTokenId) -> Done;
+        call revoke(id: &ShareTokenId) -> ChangeOutcome;
     }
 }
 

@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Returns a client that bypasses cached responses. New responses are cached.
-    pub fn nocache(mut self) -> Self {
+    pub fn no_cache(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.caching = Caching::Bypass);
         self
     }

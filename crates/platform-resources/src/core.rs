@@ -28,7 +28,7 @@ use url::Url;
 use crate::critical::{Creation, CriticalSections};
 use crate::settings::OperationSettings;
 use crate::{Error, Settings, patience};
-use cache::{Found, Key, ReadCache};
+use cache::{Key, Lookup, ReadCache};
 use principal::{Principal, Principals};
 use retry::{Retry, Time};
 
@@ -173,8 +173,8 @@ impl Core {
         let key = inner.cache.key(&operation, group, inner.principals.of(&token), self.mode.share_token.as_ref());
         let ask = |number| self.clone().ask(operation, group, (token, time), (key.clone(), number), lifetime).boxed();
         let answer = match inner.cache.find(&key, inner.clock.now(), &self.mode, ask) {
-            Found::Answer(answer) => Ok(answer),
-            Found::Asked(asked) => asked.await,
+            Lookup::Cached(answer) => Ok(answer),
+            Lookup::InFlight(call) => call.await,
         };
         Ok(answer?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
     }

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::run::ended::ItemKey;
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
-use artifact::{Fetched, Named, PlanError, Planned, Slim, Tries, Wanted, fetch};
+use artifact::{FetchAttempts, FetchOutcome, ItemSummary, Named, PlanError, PlannedFile, SelectedArtifact, fetch};
 use kept::{KeptNames, extension};
 use layout::Names;
 use packed::Packed;
@@ -223,13 +223,13 @@ impl RunDownload {
         &self,
         poll: &Poll,
         all: bool,
-    ) -> impl Future<Output = Result<Snapshot<Packed<Slim>>, Error>> + Send + use<> {
+    ) -> impl Future<Output = Result<Snapshot<Packed<ItemSummary>>, Error>> + Send + use<> {
         let (shard, selection, keys) = (self.folder.shard(), self.selection.clone(), self.checksum_keys.clone());
-        poll.clone().ask(all, move |item| Slim::of(item, shard, &selection, &keys))
+        poll.clone().ask(all, move |item| ItemSummary::of(item, shard, &selection, &keys))
     }
 
     /// Plans the items that ended since the last call. Returns true if any did.
-    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Packed<Slim>>, meter: &Meter) -> bool {
+    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Packed<ItemSummary>>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
         plan.about = Some(snapshot.run);
@@ -256,7 +256,7 @@ impl RunDownload {
         plan.seen.len() > known
     }
 
-    fn plan_item(&self, plan: &mut Plan, item: Slim, names: &Names, meter: &Meter) {
+    fn plan_item(&self, plan: &mut Plan, item: ItemSummary, names: &Names, meter: &Meter) {
         plan.selected += item.artifacts.len();
         plan.unselected.extend(item.unselected.iter().cloned());
         let index = plan.report.items.len();
@@ -281,15 +281,15 @@ impl RunDownload {
                 file = kept;
                 self.expected(&wanted, &file)
             });
-            let Wanted { id, name, deleted, .. } = wanted;
+            let SelectedArtifact { id, name, deleted, .. } = wanted;
             match planned {
                 Ok((expected, recorded)) => {
                     let stated = expected.bytes().unwrap_or_default();
                     count += 1;
                     bytes += stated;
                     meter.plan(expected.bytes());
-                    let tries = Tries::default();
-                    let planned = Planned { item: index, id, name, expected, file, deleted, recorded, tries };
+                    let tries = FetchAttempts::default();
+                    let planned = PlannedFile { item: index, id, name, expected, file, deleted, recorded, tries };
                     plan.queue.push(stated, Box::new(planned));
                 }
                 Err(error) => report.artifacts.push(ArtifactReport { name, file, outcome: Err(error.into()) }),
@@ -301,7 +301,7 @@ impl RunDownload {
 
     /// Returns the expected file, and the recorded verification if only the manifest states its checksum. Fails if the file belongs to
     /// another run and must not be replaced.
-    fn expected(&self, wanted: &Wanted, file: &str) -> Result<(Expected, Option<Verification>), PlanError> {
+    fn expected(&self, wanted: &SelectedArtifact, file: &str) -> Result<(Expected, Option<Verification>), PlanError> {
         let (expected, run) = (wanted.expected()?, self.run.id.as_str());
         if !self.overwrite
             && let Some(entry) = self.folder.present(file)?
@@ -320,7 +320,7 @@ impl RunDownload {
         Ok((expected, None))
     }
 
-    async fn record(&mut self, mut fetched: Fetched, plan: &mut Plan) {
+    async fn record(&mut self, mut fetched: FetchOutcome, plan: &mut Plan) {
         let (item, core) = (&mut plan.report.items[fetched.item], &self.run.client.core);
         if let Some(about) = &plan.about
             && let Some(entry) = fetched.entry(about, item, (core.root(), core.clock().now()))
@@ -342,7 +342,7 @@ impl RunDownload {
 
 /// Returns a file after its backoff.
 #[expect(clippy::disallowed_methods, reason = "a server does not announce its recovery")]
-async fn after_pause(planned: Box<Planned>, backoff: Backoff) -> Box<Planned> {
+async fn after_pause(planned: Box<PlannedFile>, backoff: Backoff) -> Box<PlannedFile> {
     tokio::time::sleep(backoff.pause(planned.tries.failures, fastrand::f64())).await;
     planned
 }
@@ -356,7 +356,7 @@ struct Plan {
     /// Set by the first response.
     names: Option<Names>,
     kept: KeptNames,
-    queue: Queue<Box<Planned>>,
+    queue: Queue<Box<PlannedFile>>,
     /// The number of selected artifacts.
     selected: usize,
     /// The artifacts of wanted items that are not selected.
@@ -365,7 +365,7 @@ struct Plan {
 
 impl Plan {
     /// The artifact that is to be downloaded next, with the name of its item and the place of its file.
-    fn next(&mut self, folder: &ResultFolder) -> Option<(Box<Planned>, (String, Target))> {
+    fn next(&mut self, folder: &ResultFolder) -> Option<(Box<PlannedFile>, (String, Target))> {
         let planned = self.queue.pop()?;
         let names = (self.report.items[planned.item].external_id.clone(), planned.target(folder));
         Some((planned, names))

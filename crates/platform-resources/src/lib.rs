@@ -63,7 +63,7 @@ pub use download::{
 };
 pub use error::{Error, UncertainSubmission};
 pub use health::Health;
-pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
+pub use outcome::{ArtifactOutcome, By, ChangeOutcome, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{
@@ -71,7 +71,7 @@ pub use platform_download::{
     Pattern, ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep,
     Uploaded, Uploader, Verification,
 };
-pub use retention::{RESULTS_STAY, results_end, results_safe_until};
+pub use retention::{RESULTS_RETENTION, results_end, results_safe_until};
 pub use run::{OVERLAP, RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};

@@ -20,19 +20,19 @@ pub enum By {
 
 /// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
+pub enum ChangeOutcome {
     /// The change was made by this call.
-    Now,
+    Applied,
     /// The change was made before: by another caller, or by an attempt of this call whose response was lost. The
     /// platform responds with 409, or 410 for results.
-    Before,
+    AlreadyApplied,
 }
 
-impl Done {
+impl ChangeOutcome {
     pub(crate) fn of<T>(outcome: Result<T, Error>) -> Result<Self, Error> {
         match outcome {
-            Ok(_) => Ok(Self::Now),
-            Err(error) if error.api().is_some_and(platform_api::ApiError::is_already_done) => Ok(Self::Before),
+            Ok(_) => Ok(Self::Applied),
+            Err(error) if error.api().is_some_and(platform_api::ApiError::is_already_done) => Ok(Self::AlreadyApplied),
             Err(error) => Err(error),
         }
     }

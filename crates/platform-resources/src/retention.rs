@@ -3,19 +3,19 @@ use std::time::{Duration, SystemTime};
 use platform_api::models::{Run, RunOutput, RunState};
 
 /// The retention of results. By one source of the platform it begins when a run starts, by another when it ends.
-pub const RESULTS_STAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const RESULTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Returns the earliest time at which the platform may delete the results of a run: 30 days after its submission. Returns
 /// `None` if the run is not terminated or has no results.
 pub fn results_safe_until(run: &Run) -> Option<SystemTime> {
-    has_results(run).then(|| SystemTime::from(run.submitted_at) + RESULTS_STAY)
+    has_results(run).then(|| SystemTime::from(run.submitted_at) + RESULTS_RETENTION)
 }
 
 /// Returns the time at which the results of a run are lost: 30 days after its end. Returns `None` if the run is not
 /// terminated or has no results.
 pub fn results_end(run: &Run) -> Option<SystemTime> {
     let ended = run.terminated_at.filter(|_| has_results(run))?;
-    Some(SystemTime::from(ended) + RESULTS_STAY)
+    Some(SystemTime::from(ended) + RESULTS_RETENTION)
 }
 
 fn has_results(run: &Run) -> bool {

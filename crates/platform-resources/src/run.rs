@@ -18,7 +18,7 @@ use platform_api::operations::{
 use platform_api::{Secret, SignedUrl};
 
 use crate::core::Group;
-use crate::{Client, Done, Error, ItemOutcome, List, RunOutcome};
+use crate::{ChangeOutcome, Client, Error, ItemOutcome, List, RunOutcome};
 
 pub use ended::OVERLAP;
 pub use wait::RunEvent;
@@ -71,8 +71,8 @@ impl RunHandle {
     }
 
     /// Returns a handle that bypasses the response cache.
-    pub fn nocache(mut self) -> Self {
-        self.client = self.client.nocache();
+    pub fn no_cache(mut self) -> Self {
+        self.client = self.client.no_cache();
         self
     }
 
@@ -141,17 +141,17 @@ impl RunHandle {
         self.items().map_ok(|item| (item.external_id.clone(), ItemOutcome::of(&item))).try_collect().await
     }
 
-    /// Cancels the run. Returns [`Done::Before`] if it was canceled before or has ended.
+    /// Cancels the run. Returns [`ChangeOutcome::AlreadyApplied`] if it was canceled before or has ended.
     ///
     /// # Errors
     ///
     /// The request failed, or the run does not exist for the caller.
-    pub async fn cancel(&self) -> Result<Done, Error> {
+    pub async fn cancel(&self) -> Result<ChangeOutcome, Error> {
         let timeout = self.client.settings().run_cancel_timeout;
-        Done::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
+        ChangeOutcome::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
     }
 
-    /// Deletes the results permanently. Returns [`Done::Before`] if a user or the retention policy has deleted them
+    /// Deletes the results permanently. Returns [`ChangeOutcome::AlreadyApplied`] if a user or the retention policy has deleted them
     /// already (410).
     ///
     /// # Errors
@@ -159,12 +159,12 @@ impl RunHandle {
     /// - The run is not terminated (409, [`Error::is_not_terminated`]): cancel it, or wait for its end.
     /// - The caller may see the run, but not delete its results (403), or the run does not exist for the caller (404).
     /// - The request failed.
-    pub async fn delete_results(&self) -> Result<Done, Error> {
+    pub async fn delete_results(&self) -> Result<ChangeOutcome, Error> {
         let timeout = self.client.settings().run_delete_timeout;
         let request = DeleteRunResults::new(self.id.as_str());
         match self.client.core.change(request, timeout, &[Group::Run]).await {
-            Ok(()) => Ok(Done::Now),
-            Err(error) if error.api().is_some_and(platform_api::ApiError::is_gone) => Ok(Done::Before),
+            Ok(()) => Ok(ChangeOutcome::Applied),
+            Err(error) if error.api().is_some_and(platform_api::ApiError::is_gone) => Ok(ChangeOutcome::AlreadyApplied),
             Err(error) => Err(error),
         }
     }

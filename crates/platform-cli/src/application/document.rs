@@ -98,10 +98,10 @@ async fn download(
         "crc32c": outcome.crc32c,
         "sha256": outcome.sha256,
         "verification": outcome.verification,
-        "was_there": outcome.was_there,
+        "already_present": outcome.already_present,
     });
     shell.output.one(&value, || {
-        let what = if outcome.was_there { "already present" } else { "downloaded" };
+        let what = if outcome.already_present { "already present" } else { "downloaded" };
         format!("{}: {what}, {} bytes, SHA-256 {}", shown(path.display()), outcome.bytes, outcome.sha256)
     })
 }

@@ -114,7 +114,7 @@ fn text(fetched: &[Fetched], shell: &Shell) -> String {
     let mut table = shell.output.table(["outcome", "bytes", "file"]);
     for Fetched { file, result, .. } in fetched {
         let (outcome, bytes) = match result {
-            Ok(outcome) if outcome.was_there => ("already present", outcome.bytes.to_string()),
+            Ok(outcome) if outcome.already_present => ("already present", outcome.bytes.to_string()),
             Ok(outcome) => ("downloaded", outcome.bytes.to_string()),
             Err(_) => ("FAILED", String::new()),
         };

@@ -67,7 +67,7 @@ fn print(uploads: &[Upload], bucket: &Bucket, shell: &Shell) -> Result<(), Failu
         let mut table = shell.output.table(["outcome", "bytes", "key"]);
         for Upload { file, result, .. } in uploads {
             let (outcome, bytes) = match result {
-                Ok(uploaded) if uploaded.was_there => ("already present", uploaded.bytes.to_string()),
+                Ok(uploaded) if uploaded.already_present => ("already present", uploaded.bytes.to_string()),
                 Ok(uploaded) => ("uploaded", uploaded.bytes.to_string()),
                 Err(_) => ("FAILED", String::new()),
             };
@@ -93,7 +93,7 @@ fn shape(upload: &Upload, bucket: &Bucket) -> Value {
         "address": format!("{}{}", bucket.root(), file.key()),
         "bytes": uploaded.map(|uploaded| uploaded.bytes),
         "crc32c": uploaded.map(|uploaded| uploaded.crc32c),
-        "was_there": uploaded.map(|uploaded| uploaded.was_there),
+        "already_present": uploaded.map(|uploaded| uploaded.already_present),
         "error": result.as_ref().err().map(|error| error_chain(error)),
     })
 }

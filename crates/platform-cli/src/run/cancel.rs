@@ -1,5 +1,5 @@
 use clap::Args;
-use platform_resources::{Done, RunOutcome};
+use platform_resources::{ChangeOutcome, RunOutcome};
 use serde_json::json;
 
 use crate::access::Shell;
@@ -15,8 +15,8 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let handle = shell.client()?.run(arguments.run.as_str());
     let done = handle.cancel().await?;
-    let run = handle.nocache().get().await?;
-    let (outcome, was_before) = (RunOutcome::of(&run), done == Done::Before);
+    let run = handle.no_cache().get().await?;
+    let (outcome, was_before) = (RunOutcome::of(&run), done == ChangeOutcome::AlreadyApplied);
     let shape = json!({
         "run_id": run.run_id, "outcome": shapes::run_outcome(&outcome), "had_ended_before": was_before,
     });

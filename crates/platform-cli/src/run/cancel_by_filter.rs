@@ -4,7 +4,7 @@ use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt};
 use platform_resources::models::{Run, RunState};
 use platform_resources::operations::ListRuns;
-use platform_resources::{Client, Done, Error, RunFilter, RunOutcome};
+use platform_resources::{ChangeOutcome, Client, Error, RunFilter, RunOutcome};
 use serde_json::{Value, json};
 
 use crate::access::Shell;
@@ -50,14 +50,14 @@ struct Filter {
 /// The result for a run.
 enum Fate {
     WouldBe,
-    Cancelled(Done),
+    Cancelled(ChangeOutcome),
     Failed(Error),
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let query = arguments.filter.query()?;
     let client = shell.client()?;
-    let runs = client.clone().nocache().runs().list_with(query);
+    let runs = client.clone().no_cache().runs().list_with(query);
     let runs = runs.try_filter(|run| ready(run.state != RunState::Terminated));
     let runs: Vec<Run> = runs.take(arguments.limit.unwrap_or(usize::MAX)).try_collect().await?;
     let mut fates = Vec::new();
@@ -119,8 +119,8 @@ impl Fate {
     fn name(&self) -> &'static str {
         match self {
             Self::WouldBe => "would_be_cancelled",
-            Self::Cancelled(Done::Now) => "cancelled",
-            Self::Cancelled(Done::Before) => "had_ended_before",
+            Self::Cancelled(ChangeOutcome::Applied) => "cancelled",
+            Self::Cancelled(ChangeOutcome::AlreadyApplied) => "had_ended_before",
             Self::Failed(_) => "failed",
         }
     }

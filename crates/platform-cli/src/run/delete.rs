@@ -1,5 +1,5 @@
 use clap::Args;
-use platform_resources::Done;
+use platform_resources::ChangeOutcome;
 use serde_json::json;
 
 use crate::access::Shell;
@@ -25,8 +25,8 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         }
         Err(error) => return Err(error.into()),
     };
-    shell.output.one(&json!({ "run_id": run, "results": "deleted", "changed": done == Done::Now }), || {
-        let before = if done == Done::Now { "" } else { " already" };
+    shell.output.one(&json!({ "run_id": run, "results": "deleted", "changed": done == ChangeOutcome::Applied }), || {
+        let before = if done == ChangeOutcome::Applied { "" } else { " already" };
         format!("{}: results{before} deleted", crate::shown::shown(&run))
     })
 }

@@ -93,12 +93,12 @@ struct Change {
 }
 
 pub(crate) async fn dump(arguments: Dump, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?).await?.nocache().get().await?;
+    let run = arguments.reading.handle(&shell.client()?).await?.no_cache().get().await?;
     arguments.look.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
 }
 
 pub(crate) async fn dump_item(arguments: DumpItem, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?).await?.nocache();
+    let run = arguments.reading.handle(&shell.client()?).await?.no_cache();
     let item = run.item(&arguments.external_id).await?;
     arguments.look.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
 }
@@ -109,7 +109,7 @@ pub(crate) async fn update(arguments: Update, shell: &Shell) -> Result<(), Failu
     let client = shell.client()?;
     let handle = client.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
-        let before = handle.clone().nocache().get().await?.custom_metadata;
+        let before = handle.clone().no_cache().get().await?.custom_metadata;
         sdk::renew_run(&mut metadata, before.as_ref(), &client.me().await?)?;
     }
     let updated = handle.update_metadata(metadata, change.checksum.as_deref()).await?;
@@ -121,7 +121,7 @@ pub(crate) async fn update_item(arguments: UpdateItem, shell: &Shell) -> Result<
     let mut metadata = input::read(&change.metadata).await?;
     let handle = shell.client()?.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
-        let before = handle.clone().nocache().item(&external_id).await?.custom_metadata;
+        let before = handle.clone().no_cache().item(&external_id).await?.custom_metadata;
         sdk::renew_item(&mut metadata, before.as_ref())?;
     }
     let updated = handle.update_item_metadata(&external_id, metadata, change.checksum.as_deref()).await?;

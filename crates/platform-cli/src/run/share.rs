@@ -46,7 +46,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 
 /// Returns the valid grants of a run. A missing run is an error; the platform would return an empty list.
 async fn grants(client: &Client, run: &str, to: Option<SubjectType>) -> Result<Vec<Grant>, Error> {
-    let client = client.clone().nocache();
+    let client = client.clone().no_cache();
     client.run(run).get().await?;
     let mut query = ListGrants::new().with_resource_type(ResourceType::Run).with_resource_id(run).with_revoked(false);
     query.subject_type = to;
@@ -57,7 +57,7 @@ async fn grants(client: &Client, run: &str, to: Option<SubjectType>) -> Result<V
 /// Returns the share tokens of these grants of a run.
 async fn tokens(client: &Client, run: &str, grants: &[Grant]) -> Result<Vec<ShareToken>, Error> {
     let query = ListShareTokens::new().with_run_id(run);
-    let tokens: Vec<ShareToken> = client.clone().nocache().share_tokens().list_with(query).try_collect().await?;
+    let tokens: Vec<ShareToken> = client.clone().no_cache().share_tokens().list_with(query).try_collect().await?;
     let is_open = |token: &ShareToken| grants.iter().any(|grant| grant.subject_id == token.share_token_id.as_str());
     Ok(tokens.into_iter().filter(is_open).collect())
 }

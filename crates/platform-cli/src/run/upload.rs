@@ -57,7 +57,7 @@ fn shape(file: &SlideUpload) -> Value {
         "platform_bucket_url": uploaded.ok().map(|_| &file.url),
         "bytes": uploaded.ok().map(|uploaded| uploaded.bytes),
         "crc32c": uploaded.ok().map(|uploaded| uploaded.crc32c),
-        "was_there": uploaded.ok().map(|uploaded| uploaded.was_there),
+        "already_present": uploaded.ok().map(|uploaded| uploaded.already_present),
         "error": uploaded.err(),
     })
 }
@@ -66,7 +66,9 @@ fn text(files: &[SlideUpload], output: &Output) -> String {
     let mut table = output.table(["slide", "state", "bytes", "place"]);
     for file in files {
         let (state, bytes, url) = match &file.result {
-            Ok(Uploaded { was_there: true, bytes, .. }) => ("already present", bytes.to_string(), file.url.as_str()),
+            Ok(Uploaded { already_present: true, bytes, .. }) => {
+                ("already present", bytes.to_string(), file.url.as_str())
+            }
             Ok(uploaded) => ("uploaded", uploaded.bytes.to_string(), file.url.as_str()),
             Err(_) => ("FAILED", String::new(), ""),
         };

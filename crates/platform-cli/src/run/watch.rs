@@ -53,11 +53,11 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 }
 
 async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Result<(), Failure> {
-    let items: Vec<Item> = handle.clone().nocache().items().try_collect().await?;
+    let items: Vec<Item> = handle.clone().no_cache().items().try_collect().await?;
     let (cursor, state) = (arguments.cursor.as_deref(), arguments.state.as_deref());
     let ledger = Ledger::new(handle.id(), cursor, state, arguments.download.is_some())?;
     if ledger.has_end() && arguments.download.is_none() {
-        return wait::judge(&handle.clone().nocache().get().await?);
+        return wait::judge(&handle.clone().no_cache().get().await?);
     }
     let (sender, files) = mpsc::unbounded_channel();
     let download = match (&arguments.download, ledger.wanted(&items)) {

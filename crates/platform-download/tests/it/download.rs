@@ -30,7 +30,7 @@ async fn verified_file_is_renamed_and_leaves_no_other_file() {
     let (_server, source) = storage(content()).await;
     let place = Place::new();
     let outcome = place.fetch(&source, expected(CONTENT)).await.unwrap();
-    assert_eq!((outcome.bytes, outcome.was_there, outcome.verification), (26, false, Verification::Stated));
+    assert_eq!((outcome.bytes, outcome.already_present, outcome.verification), (26, false, Verification::Declared));
     assert_eq!(outcome.sha256.to_string(), SHA256);
     assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
     assert_eq!(place.files(), ["result.csv"]);
@@ -45,13 +45,13 @@ async fn existing_file_is_not_fetched() {
     place.heard();
     for source in [&source, &Signed::new(None)] {
         let outcome = place.fetch(source, expected(CONTENT)).await.unwrap();
-        assert!(outcome.was_there && outcome.bytes == 26 && outcome.sha256 == SHA256.parse().unwrap());
+        assert!(outcome.already_present && outcome.bytes == 26 && outcome.sha256 == SHA256.parse().unwrap());
         assert_eq!((place.heard(), place.files()), ([26, 0, 0, 0], vec!["result.csv".to_owned()]));
     }
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
     for changed in [&b"what the application f0und"[..], b"what", b""] {
         fs::write(&place.file, changed).unwrap();
-        assert!(!place.fetch(&source, expected(CONTENT)).await.unwrap().was_there);
+        assert!(!place.fetch(&source, expected(CONTENT)).await.unwrap().already_present);
         assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
     }
 }
@@ -173,7 +173,7 @@ async fn symbolic_links_do_not_lead_out_of_the_folder() {
         fs::create_dir(place.folder.path().join("item")).unwrap();
         symlink(&victim, place.folder.path().join("item").join(name)).unwrap();
         let outcome = place.fetch(&source, expected(CONTENT)).await;
-        assert_eq!(outcome.is_ok_and(|outcome| !outcome.was_there), good, "{name}");
+        assert_eq!(outcome.is_ok_and(|outcome| !outcome.already_present), good, "{name}");
         assert_eq!(fs::read(&victim).unwrap(), CONTENT);
         assert_eq!(fs::symlink_metadata(&place.file).is_ok_and(|found| found.is_file()), good);
     }

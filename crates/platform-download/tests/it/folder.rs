@@ -11,12 +11,20 @@ fn line(run: &str, file: &str, content: &str) -> Value {
     json!({
         "run": run, "application": "tissue", "version": "1.0.0", "item": "slide", "artifact": "areas", "file": file,
         "bytes": content.len(), "crc32c": Crc32c::of(content.as_bytes()), "sha256": Sha256::of(content.as_bytes()),
-        "verification": "stated", "at": "2026-11-25T08:00:00Z", "etag": "\"a\"", "generation": "7",
+        "verification": "declared", "at": "2026-11-25T08:00:00Z", "etag": "\"a\"", "generation": "7",
     })
 }
 
 fn entry(run: &str, file: &str, content: &str) -> ManifestEntry {
     serde_json::from_value(line(run, file, content)).unwrap()
+}
+
+#[test]
+fn entries_of_earlier_versions_are_read() {
+    let mut earlier = line("run-1", "a.csv", "a");
+    earlier["verification"] = json!("stated");
+    let read: ManifestEntry = serde_json::from_value(earlier).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), line("run-1", "a.csv", "a"));
 }
 
 /// Writes a file and returns its entry.

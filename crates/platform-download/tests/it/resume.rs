@@ -143,10 +143,10 @@ async fn checksum_of_the_storage_avoids_a_download() {
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
     let place = Place::new();
-    assert!(!place.fetch(&source, Expected::unknown()).await.unwrap().was_there);
+    assert!(!place.fetch(&source, Expected::unknown()).await.unwrap().already_present);
     storage.control.clear_journal().await.unwrap();
     let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
-    assert_eq!((outcome.was_there, outcome.verification), (true, Verification::Storage));
+    assert_eq!((outcome.already_present, outcome.verification), (true, Verification::Storage));
     assert_eq!((storage.asked("GET").await.len(), place.files()), (1, vec!["result.csv".to_owned()]));
 }
 

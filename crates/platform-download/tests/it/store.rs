@@ -92,8 +92,8 @@ async fn a_file_of_any_size_is_stored_whole_and_not_fetched_again() {
         let places = Places::with(size).await;
         for store in places.stores() {
             let fetched = places.fetch(&store).await.unwrap();
-            assert_eq!((fetched.bytes, fetched.was_there), (size as u64, false));
-            assert!(places.fetch(&store).await.unwrap().was_there);
+            assert_eq!((fetched.bytes, fetched.already_present), (size as u64, false));
+            assert!(places.fetch(&store).await.unwrap().already_present);
         }
         assert_eq!(places.gets().await, [None, None], "{size}");
         places.assert_both_right(&size.to_string()).await;
@@ -120,7 +120,7 @@ async fn object_is_replaced_atomically() {
         }
     };
     let (fetched, ()) = tokio::join!(fetching, looking);
-    assert!(!fetched.unwrap().was_there);
+    assert!(!fetched.unwrap().already_present);
     places.assert_both_right("afterwards").await;
 }
 
@@ -212,7 +212,7 @@ async fn busy_bucket_is_retried_and_a_refusal_reported() {
     let [in_bucket, _] = places.stores();
     let status = |status| Effect::Status { status, body: None };
     places.storage.fault(status(503), |fault| fault.with_method("PUT").after(1).times(2)).await;
-    assert!(!places.fetch(&in_bucket).await.unwrap().was_there);
+    assert!(!places.fetch(&in_bucket).await.unwrap().already_present);
     assert_eq!(places.storage.get(KEY).await.as_ref(), Some(&places.content));
     places.storage.bucket.delete([KEY]).await;
     places.storage.fault(status(403), |fault| fault.with_method("PUT")).await;

@@ -88,7 +88,10 @@ async fn files_arrive_whole_and_every_byte_is_reported() {
     let uploads = Uploader::new(storage.bucket.clone()).with_observer(observe).upload(files).await;
     for (upload, bytes) in uploads.iter().zip(&contents) {
         let uploaded = upload.result.as_ref().unwrap();
-        assert_eq!((uploaded.bytes, uploaded.crc32c, uploaded.was_there), (bytes.len() as u64, crc32c(bytes), false));
+        assert_eq!(
+            (uploaded.bytes, uploaded.crc32c, uploaded.already_present),
+            (bytes.len() as u64, crc32c(bytes), false)
+        );
         assert_eq!(storage.get(upload.file.key()).await.as_ref(), Some(bytes));
     }
     let events = events.lock().unwrap();
@@ -105,8 +108,8 @@ async fn existing_object_is_not_uploaded_again() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let files = || ["same", "longer", "other"].map(|name| slides.write(name, b"content"));
     let uploader = Uploader::new(storage.bucket.clone());
-    assert!(uploader.upload(files()).await.iter().all(|upload| !upload.result.as_ref().unwrap().was_there));
-    assert!(uploader.upload(files()).await.iter().all(|upload| upload.result.as_ref().unwrap().was_there));
+    assert!(uploader.upload(files()).await.iter().all(|upload| !upload.result.as_ref().unwrap().already_present));
+    assert!(uploader.upload(files()).await.iter().all(|upload| upload.result.as_ref().unwrap().already_present));
     assert_eq!(storage.asked("PUT").await.len(), 3);
     let changed = [
         slides.write("same", b"content"),
@@ -114,7 +117,7 @@ async fn existing_object_is_not_uploaded_again() {
         slides.write("other", b"c0ntent"),
     ];
     let there: Vec<_> =
-        uploader.upload(changed).await.into_iter().map(|upload| upload.result.unwrap().was_there).collect();
+        uploader.upload(changed).await.into_iter().map(|upload| upload.result.unwrap().already_present).collect();
     assert_eq!(there, [true, false, false]);
     assert_eq!(storage.get("other").await.unwrap(), b"c0ntent");
 }
@@ -143,7 +146,7 @@ async fn aborted_upload_resumes() {
     storage.control.clear_faults().await.unwrap();
     storage.control.clear_journal().await.unwrap();
     let uploads = uploader.upload(again).await;
-    let there: Vec<_> = uploads.iter().map(|upload| upload.result.as_ref().unwrap().was_there).collect();
+    let there: Vec<_> = uploads.iter().map(|upload| upload.result.as_ref().unwrap().already_present).collect();
     assert_eq!(there, [true, true, true, false, false]);
     assert_eq!(puts(&storage).await.into_keys().collect::<Vec<_>>(), ["d", "e"]);
     assert_eq!(storage.keys().await, names);
@@ -289,7 +292,7 @@ async fn upload_needs_no_read_permission() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_method("HEAD")).await;
     for _ in 0..2 {
-        assert!(!upload_one(&storage, slides.write("slide", b"content")).await.unwrap().was_there);
+        assert!(!upload_one(&storage, slides.write("slide", b"content")).await.unwrap().already_present);
     }
 }
 

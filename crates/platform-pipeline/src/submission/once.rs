@@ -187,7 +187,7 @@ impl UniqueSubmission {
             None if about.application_id == self.draft.submission.application_id => return Ok(()),
             _ => {}
         }
-        let items: Vec<Item> = run.clone().nocache().items().try_collect().await?;
+        let items: Vec<Item> = run.clone().no_cache().items().try_collect().await?;
         Err(Error::conflict(
             format!("run {} was submitted under the key '{key}' for something else", run.id()),
             self.differences(&about, &items),

@@ -22,7 +22,7 @@ const KEPT: u64 = 1000;
 /// principals.
 const GENERATIONS: usize = 1000;
 
-type Asked = Shared<BoxFuture<'static, Outcome>>;
+type SharedCall = Shared<BoxFuture<'static, Outcome>>;
 
 /// The request and its principal.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -36,13 +36,13 @@ pub(super) struct Key {
 }
 
 /// A cached response, or a request in flight.
-pub(super) enum Found {
-    Answer(Arc<dyn Any + Send + Sync>),
-    Asked(Asked),
+pub(super) enum Lookup {
+    Cached(Arc<dyn Any + Send + Sync>),
+    InFlight(SharedCall),
 }
 
 #[derive(Clone)]
-struct Kept {
+struct CachedResponse {
     answer: Arc<dyn Any + Send + Sync>,
     until: SystemTime,
     /// The number of the request.
@@ -50,11 +50,11 @@ struct Kept {
 }
 
 /// The key of a shared request. Callers with another deadline, or without a wait for replicas, do not share it.
-type Question = (Key, bool, Option<Duration>);
+type CallKey = (Key, bool, Option<Duration>);
 
 pub(super) struct ReadCache {
-    kept: Cache<Key, Kept>,
-    asked: Mutex<HashMap<Question, WeakShared<BoxFuture<'static, Outcome>>>>,
+    responses: Cache<Key, CachedResponse>,
+    in_flight: Mutex<HashMap<CallKey, WeakShared<BoxFuture<'static, Outcome>>>>,
     /// The number of requests so far.
     number: AtomicU64,
     generations: Mutex<Generations>,
@@ -71,8 +71,8 @@ impl ReadCache {
     pub(super) fn new() -> Self {
         Self {
             // The default policy may reject new entries.
-            kept: Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru()).build(),
-            asked: Mutex::default(),
+            responses: Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru()).build(),
+            in_flight: Mutex::default(),
             number: AtomicU64::default(),
             generations: Mutex::default(),
         }
@@ -106,28 +106,30 @@ impl ReadCache {
         now: SystemTime,
         mode: &Mode,
         ask: impl FnOnce(u64) -> BoxFuture<'static, Outcome>,
-    ) -> Found {
-        if let Some(kept) = self.kept.get(key).filter(|kept| mode.caching == Caching::Use && now < kept.until) {
-            return Found::Answer(kept.answer);
+    ) -> Lookup {
+        if let Some(cached) =
+            self.responses.get(key).filter(|cached| mode.caching == Caching::Use && now < cached.until)
+        {
+            return Lookup::Cached(cached.answer);
         }
-        let question = (key.clone(), mode.no_wait, mode.deadline);
-        let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asked) = all.get(&question).filter(|_| mode.caching == Caching::Use).and_then(WeakShared::upgrade) {
-            return Found::Asked(asked);
+        let call_key = (key.clone(), mode.no_wait, mode.deadline);
+        let mut all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = all.get(&call_key).filter(|_| mode.caching == Caching::Use).and_then(WeakShared::upgrade) {
+            return Lookup::InFlight(call);
         }
-        let asked = ask(self.number.fetch_add(1, Ordering::Relaxed)).shared();
+        let call = ask(self.number.fetch_add(1, Ordering::Relaxed)).shared();
         // Removes requests without waiting callers.
-        all.retain(|_, asked| asked.upgrade().is_some());
-        all.extend(asked.downgrade().map(|weak| (question, weak)));
-        Found::Asked(asked)
+        all.retain(|_, call| call.upgrade().is_some());
+        all.extend(call.downgrade().map(|weak| (call_key, weak)));
+        Lookup::InFlight(call)
     }
 
     /// Caches the response to a request, unless that of a later request is cached.
     pub(super) fn keep(&self, key: Key, number: u64, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
-        let kept = Kept { answer, until, number };
-        self.kept.entry(key).and_upsert_with(|before| match before {
+        let cached = CachedResponse { answer, until, number };
+        self.responses.entry(key).and_upsert_with(|before| match before {
             Some(before) if before.value().number > number => before.into_value(),
-            _ => kept,
+            _ => cached,
         });
     }
 
@@ -149,6 +151,6 @@ impl ReadCache {
 
 impl fmt::Debug for ReadCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ReadCache").field("kept", &self.kept.entry_count()).finish_non_exhaustive()
+        formatter.debug_struct("ReadCache").field("responses", &self.responses.entry_count()).finish_non_exhaustive()
     }
 }

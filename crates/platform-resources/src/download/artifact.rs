@@ -36,7 +36,7 @@ pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
 
 /// An item, reduced to what its download needs.
 #[derive(Deserialize, Serialize)]
-pub(super) struct Slim {
+pub(super) struct ItemSummary {
     pub(super) key: ItemKey,
     pub(super) external_id: String,
     pub(super) outcome: ItemOutcome,
@@ -44,14 +44,14 @@ pub(super) struct Slim {
     /// The item is in the shard, and selected.
     pub(super) is_wanted: bool,
     /// The selected artifacts that have or had a file.
-    pub(super) artifacts: Vec<Wanted>,
+    pub(super) artifacts: Vec<SelectedArtifact>,
     /// The checksums of its inputs stated by the submitter, by name.
     pub(super) inputs: BTreeMap<String, String>,
     /// The names and media types of artifacts that are not selected.
     pub(super) unselected: Vec<String>,
 }
 
-/// The part of a [`Slim`] that names it.
+/// The part of a [`ItemSummary`] that names it.
 #[derive(Deserialize)]
 pub(super) struct Named<'a> {
     #[serde(borrow)]
@@ -60,7 +60,7 @@ pub(super) struct Named<'a> {
 
 /// An artifact that has or had a file.
 #[derive(Deserialize, Serialize)]
-pub(super) struct Wanted {
+pub(super) struct SelectedArtifact {
     pub(super) id: ArtifactId,
     pub(super) name: String,
     pub(super) media_type: Option<String>,
@@ -72,7 +72,7 @@ pub(super) struct Wanted {
 }
 
 /// An artifact to download.
-pub(super) struct Planned {
+pub(super) struct PlannedFile {
     /// The index of its item in the report.
     pub(super) item: usize,
     pub(super) id: ArtifactId,
@@ -84,19 +84,19 @@ pub(super) struct Planned {
     pub(super) deleted: Option<By>,
     /// The verification in the manifest, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
-    pub(super) tries: Tries,
+    pub(super) tries: FetchAttempts,
 }
 
 /// Failed attempts to download a file.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tries {
+pub(super) struct FetchAttempts {
     /// The number of failures since the last progress.
     pub(super) failures: u32,
     /// The time of the first of these failures.
     since: Option<Instant>,
 }
 
-impl Tries {
+impl FetchAttempts {
     /// Adds a failed attempt that started at `start`. An attempt that `got_further` starts a new count. Returns `None`
     /// if the time limit is reached.
     fn another(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
@@ -107,7 +107,7 @@ impl Tries {
 }
 
 /// The result of downloading an artifact, successful or not.
-pub(super) struct Fetched {
+pub(super) struct FetchOutcome {
     /// The index of its item in the report.
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
@@ -131,7 +131,7 @@ pub(super) enum PlanError {
     Folder(#[from] FolderError),
 }
 
-impl Slim {
+impl ItemSummary {
     pub(super) fn of(item: Item, shard: Shard, selection: &Selection, checksum_keys: &[String]) -> Self {
         let outcome = ItemOutcome::of(&item);
         let is_wanted = shard.has(&item.external_id) && selection.has_item(&item.external_id);
@@ -139,14 +139,15 @@ impl Slim {
         let inputs = inputs.filter_map(|input| Some((input.name.clone(), checksum(input, checksum_keys)?))).collect();
         let artifacts = item.output_artifacts.into_iter().filter(|_| is_wanted);
         let (selected, others): (Vec<_>, Vec<_>) = artifacts.partition(|artifact| selection.has_artifact(artifact));
-        let artifacts = selected.into_iter().filter_map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
+        let artifacts =
+            selected.into_iter().filter_map(|artifact| SelectedArtifact::of(artifact, checksum_keys)).collect();
         let unselected = others.iter().map(described).collect();
         let (key, external_id, message) = (ItemKey::of(&item.item_id), item.external_id, item.error_message);
         Self { key, external_id, outcome, message, is_wanted, artifacts, inputs, unselected }
     }
 }
 
-impl Wanted {
+impl SelectedArtifact {
     /// Returns `None` if the artifact never had a file.
     fn of(artifact: OutputArtifact, checksum_keys: &[String]) -> Option<Self> {
         let deleted = match ArtifactOutcome::of(&artifact) {
@@ -187,7 +188,7 @@ fn described(artifact: &OutputArtifact) -> String {
     format!("{}{media_type}", artifact.name)
 }
 
-impl Planned {
+impl PlannedFile {
     /// Returns the number of bytes to write, determined without reading files.
     pub(super) fn missing(&self, folder: &ResultFolder) -> u64 {
         if self.deleted.is_some() {
@@ -201,7 +202,7 @@ impl Planned {
     }
 }
 
-impl Fetched {
+impl FetchOutcome {
     /// Returns the manifest entry, if the file is published.
     pub(super) fn entry(
         &self,
@@ -258,12 +259,12 @@ impl Source for ArtifactSource<'_> {
 pub(super) async fn fetch(
     run: &RunHandle,
     downloader: &Downloader,
-    planned: Box<Planned>,
+    planned: Box<PlannedFile>,
     (external_id, target): (String, Target),
     (meter, limit): (&Meter, Duration),
     observer: &(dyn Fn(Event) + Send + Sync),
-) -> Result<Fetched, Box<Planned>> {
-    let Planned { id, name, expected, file, deleted, recorded, tries, .. } = &*planned;
+) -> Result<FetchOutcome, Box<PlannedFile>> {
+    let PlannedFile { id, name, expected, file, deleted, recorded, tries, .. } = &*planned;
     let start = Instant::now();
     let about = FileEvent {
         item: external_id,
@@ -299,19 +300,19 @@ pub(super) async fn fetch(
         tracing::debug!(file, failures = tries.failures, "tried again later");
         // The durable bytes are counted again by the next attempt.
         meter.add(Progress::Lost(about.progress.durable));
-        return Err(Box::new(Planned { tries, ..*planned }));
+        return Err(Box::new(PlannedFile { tries, ..*planned }));
     }
     about.progress.step = outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::InPlace(outcome.verification));
     match &outcome {
         Ok(outcome) => {
             about.bytes = Some(outcome.bytes);
-            tracing::debug!(file, bytes = outcome.bytes, fetched = !outcome.was_there, "in place");
+            tracing::debug!(file, bytes = outcome.bytes, fetched = !outcome.already_present, "in place");
             let totals = meter.done(expected.bytes(), outcome.bytes);
             totals.map(Event::Progress).into_iter().for_each(observer);
         }
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
     observer(Event::File(about));
-    let Planned { item, name, file, .. } = *planned;
-    Ok(Fetched { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } })
+    let PlannedFile { item, name, file, .. } = *planned;
+    Ok(FetchOutcome { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } })
 }

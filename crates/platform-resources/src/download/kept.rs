@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use platform_download::{FolderError, ManifestEntry, ResultFolder, apart, escape};
+use platform_download::{FolderError, ManifestEntry, ResultFolder, disambiguate, escape};
 
 use super::layout::{Key, key};
 
@@ -34,7 +34,7 @@ impl KeptNames {
         if is_unique && let Some(Some(known)) = self.files(folder)?.get(&origin(item, artifact, file)) {
             return Ok(known.to_string());
         }
-        Ok(if at.is_some() { apart(file.to_owned(), id) } else { file.to_owned() })
+        Ok(if at.is_some() { disambiguate(file.to_owned(), id) } else { file.to_owned() })
     }
 
     fn files(&mut self, folder: &ResultFolder) -> Result<&HashMap<Key, Option<Box<str>>>, FolderError> {

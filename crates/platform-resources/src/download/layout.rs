@@ -2,9 +2,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use platform_api::models::RunId;
-use platform_download::{Sha256, Siblings, apart, escape, extension, fold, safe_names};
+use platform_download::{Sha256, Siblings, disambiguate, escape, extension, fold, safe_names};
 
-use super::artifact::{Slim, Wanted};
+use super::artifact::{ItemSummary, SelectedArtifact};
 
 /// The separator of item and artifact names in a combined file name.
 const JOINT: &str = "--";
@@ -135,7 +135,7 @@ impl Names {
             let begins =
                 |prefix: &str| prefix.char_indices().skip(1).any(|(end, _)| prefixes.contains(&key(&prefix[..end])));
             if safe == plain && (inner.contains(&key(&fold(&plain))) || (is_bare && begins(&fold(&place.join("_"))))) {
-                safe = apart(safe, id);
+                safe = disambiguate(safe, id);
             }
             if safe != plain {
                 apart_from_others.insert(id.to_owned(), safe);
@@ -145,7 +145,7 @@ impl Names {
     }
 
     /// The path of the file for each of an item's artifacts, relative to the folder, with `/` between folders.
-    pub(super) fn of(&self, item: &Slim) -> Vec<String> {
+    pub(super) fn of(&self, item: &ItemSummary) -> Vec<String> {
         let names: Vec<_> = item.artifacts.iter().map(|artifact| self.file_name(artifact)).collect();
         let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
         let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
@@ -168,12 +168,12 @@ impl Names {
         let both = escape(&format!("{item}{joint}{name}"));
         let has_joint = |text: &str| !joint.is_empty() && text.contains(joint);
         let at_joint = !joint.is_empty() && (item.ends_with('-') || name.starts_with('-'));
-        if is_alike || at_joint || has_joint(item) || has_joint(name) { apart(both, identity) } else { both }
+        if is_alike || at_joint || has_joint(item) || has_joint(name) { disambiguate(both, identity) } else { both }
     }
 
     /// Returns the name of an artifact with the extension of its media type. A name with an extension and without a media
     /// type is unchanged.
-    fn file_name(&self, Wanted { name, media_type, .. }: &Wanted) -> String {
+    fn file_name(&self, SelectedArtifact { name, media_type, .. }: &SelectedArtifact) -> String {
         let shown = self.layout.shown(name);
         let is_stem = self.layout.name_by == NameBy::Stem;
         let ending = match media_type {
@@ -201,7 +201,7 @@ mod tests {
     use super::super::Selection;
     use super::*;
 
-    fn item(external_id: &str, artifacts: &[(&str, &str)]) -> Slim {
+    fn item(external_id: &str, artifacts: &[(&str, &str)]) -> ItemSummary {
         let artifacts: Vec<_> = artifacts
             .iter()
             .map(|(id, name)| {
@@ -211,10 +211,10 @@ mod tests {
             .collect();
         let item = json!({ "item_id": external_id, "external_id": external_id, "state": "TERMINATED",
             "output": "FULL", "input_artifacts": [], "output_artifacts": artifacts });
-        Slim::of(serde_json::from_value(item).unwrap(), Shard::default(), &Selection::default(), &[])
+        ItemSummary::of(serde_json::from_value(item).unwrap(), Shard::default(), &Selection::default(), &[])
     }
 
-    fn names(layout: Layout, items: &[Slim]) -> Vec<String> {
+    fn names(layout: Layout, items: &[ItemSummary]) -> Vec<String> {
         let run: RunId = serde_json::from_value(json!("run/1")).unwrap();
         let names = Names::new(layout, &run, items.iter().map(|item| &item.external_id));
         items.iter().flat_map(|item| names.of(item)).collect()

@@ -109,7 +109,7 @@ pub struct RunReport {
 pub struct DeletedFiles {
     /// Files deleted by a user.
     pub by_user: usize,
-    /// Files whose retention has ended ([`RESULTS_STAY`](crate::RESULTS_STAY)).
+    /// Files whose retention has ended ([`RESULTS_RETENTION`](crate::RESULTS_RETENTION)).
     pub by_retention: usize,
 }
 
@@ -187,7 +187,7 @@ impl RunReport {
     pub fn is_verified(&self) -> bool {
         let outcomes =
             self.items.iter().flat_map(|item| &item.artifacts).filter_map(|artifact| artifact.outcome.as_ref().ok());
-        outcomes.map(|outcome| outcome.verification).all(|verification| verification == Verification::Stated)
+        outcomes.map(|outcome| outcome.verification).all(|verification| verification == Verification::Declared)
     }
 }
 

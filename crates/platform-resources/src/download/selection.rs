@@ -58,7 +58,8 @@ impl Selection {
         if self.items.is_empty() {
             return Ok(self.clone());
         }
-        let existing: Vec<String> = run.clone().nocache().items().map_ok(|item| item.external_id).try_collect().await?;
+        let existing: Vec<String> =
+            run.clone().no_cache().items().map_ok(|item| item.external_id).try_collect().await?;
         let existing: BTreeSet<_> = existing.into_iter().collect();
         let items = self.items.iter().map(|wanted| resolve(wanted, &existing)).collect::<Result<_, _>>()?;
         Ok(Self { items, ..self.clone() })

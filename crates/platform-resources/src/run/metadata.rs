@@ -58,7 +58,7 @@ impl RunHandle {
     ///
     /// [`Error::is_conflict`]: others changed the metadata each time. Otherwise a request failed.
     pub async fn edit_metadata(&self, edit: impl Fn(&mut JsonObject)) -> Result<MetadataUpdated, Error> {
-        let run = self.clone().nocache();
+        let run = self.clone().no_cache();
         let run = &run;
         let read = || async move {
             let run = run.get().await?;
@@ -80,7 +80,7 @@ impl RunHandle {
         external_id: &str,
         edit: impl Fn(&mut JsonObject),
     ) -> Result<MetadataUpdated, Error> {
-        let run = self.clone().nocache();
+        let run = self.clone().no_cache();
         let run = &run;
         let read = || async move {
             let item = run.item(external_id).await?;

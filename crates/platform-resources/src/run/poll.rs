@@ -49,7 +49,7 @@ pub(crate) struct Poll {
 impl Poll {
     pub(crate) fn new(run: RunHandle) -> Self {
         // The current state is needed, not a cached one, and a missing run is retried below.
-        let mut run = run.nocache().no_wait();
+        let mut run = run.no_cache().no_wait();
         run.client = run.client.for_transfer();
         Self { run, idle: None, found: false, ended: Arc::default() }
     }

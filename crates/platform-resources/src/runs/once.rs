@@ -155,7 +155,7 @@ impl Runs {
     pub async fn find_submitted(&self, token: &str) -> Result<Option<RunHandle>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
         let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == {})", serde_json::json!(token)));
-        let runs = Runs::new(self.client.clone().nocache());
+        let runs = Runs::new(self.client.clone().no_cache());
         let found = runs.list_with(query).limit(1).try_next().await?;
         Ok(found.map(|run| self.client.run(run.run_id)))
     }

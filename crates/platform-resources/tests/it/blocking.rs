@@ -1,7 +1,7 @@
 //! The blocking client with the emulator.
 
 use platform_resources::models::{ApplicationId, RunSubmission, ShareTokenCreation};
-use platform_resources::{Done, Health, RunEvent, RunOutcome, blocking};
+use platform_resources::{ChangeOutcome, Health, RunEvent, RunOutcome, blocking};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -33,7 +33,7 @@ fn blocking_client_supports_the_whole_workflow() {
     run.edit_metadata(|metadata| drop(metadata.insert("a".to_owned(), json!(1)))).unwrap();
     assert_eq!(client.runs().list().limit(5).count(), 1);
     let token = client.share_tokens().create(ShareTokenCreation::new()).unwrap();
-    assert_eq!(client.share_tokens().revoke(&token.share_token_id).unwrap(), Done::Now);
+    assert_eq!(client.share_tokens().revoke(&token.share_token_id).unwrap(), ChangeOutcome::Applied);
     assert_eq!(client.grants().list().count(), 0);
 }
 

@@ -45,7 +45,7 @@ async fn response_is_cached_and_fetched_once_for_all_callers() {
     assert_eq!(lab.asked("/api/v1/me").await, 2);
     // A caller that bypasses the cache refreshes it for the others.
     clock.advance(Duration::from_secs(200));
-    client.clone().nocache().me().await.unwrap();
+    client.clone().no_cache().me().await.unwrap();
     assert_eq!(lab.asked("/api/v1/me").await, 3);
     clock.advance(Duration::from_secs(200));
     client.me().await.unwrap();

@@ -68,7 +68,7 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
     let bytes = report.items.iter().map(platform_resources::ItemReport::bytes).sum::<u64>();
     assert_eq!([totals.bytes, totals.received, totals.durable, totals.verified, planned], [bytes; 5]);
     assert_eq!((totals.files, totals.files_done), (9, 9));
-    let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::InPlace(Verification::Stated));
+    let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::InPlace(Verification::Declared));
     assert_eq!(events.iter().filter(ended).count(), 9);
     assert_eq!(
         events.iter().rfind(|event| matches!(event, Event::Items { .. })),
@@ -88,7 +88,7 @@ async fn existing_results_are_not_fetched_again() {
         .items
         .iter()
         .flat_map(|item| item.artifacts.iter().map(move |artifact| (item.external_id.as_str(), artifact)))
-        .filter(|(_, artifact)| matches!(&artifact.outcome, Ok(outcome) if !outcome.was_there))
+        .filter(|(_, artifact)| matches!(&artifact.outcome, Ok(outcome) if !outcome.already_present))
         .map(|(item, artifact)| (item, artifact.name.as_str()))
         .collect();
     fetched.sort_unstable();

@@ -48,7 +48,7 @@ fn client(lab: &Lab) -> Client {
     settings.health_timeout = Duration::from_millis(200);
     settings.run_submit_timeout = Duration::from_millis(200);
     let client = Client::builder(settings).with_tokens(lab.tokens.clone()).build().unwrap();
-    client.with_deadline(DEADLINE).nocache()
+    client.with_deadline(DEADLINE).no_cache()
 }
 
 async fn disturb(lab: &Lab, effect: &Effect, method: &str, path: &str) {
@@ -105,7 +105,7 @@ async fn submission_is_accepted_at_most_once() {
         let outcome = tokio::time::timeout(HANGS, client.runs().submit(submission.clone())).await;
         refused += usize::from(outcome.unwrap_or_else(|_| panic!("{effect:?} hangs")).is_err());
         lab.emulator.control().unwrap().clear_faults().await.unwrap();
-        let accepted = lab.client.clone().nocache().runs().list().try_collect::<Vec<_>>().await.unwrap().len();
+        let accepted = lab.client.clone().no_cache().runs().list().try_collect::<Vec<_>>().await.unwrap().len();
         assert!(accepted - before <= 1, "{effect:?}: {accepted} runs, {before} before");
         before = accepted;
     }

@@ -48,8 +48,8 @@ async fn login_and_logout_apply_to_all_clients_at_once() {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let by_device = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
     service.log_in(by_device()).await.unwrap();
-    let (client, tokens) = (service.client().unwrap().nocache(), service.clone().tokens_lasting(MINUTE));
-    let (other_client, other_tokens) = (other.client().unwrap().nocache(), other.tokens());
+    let (client, tokens) = (service.client().unwrap().no_cache(), service.clone().tokens_lasting(MINUTE));
+    let (other_client, other_tokens) = (other.client().unwrap().no_cache(), other.tokens());
     client.me().await.unwrap();
     other_client.me().await.unwrap();
     let first = tokens.token().await.unwrap();
@@ -129,7 +129,7 @@ async fn revoked_token_is_replaced_once_for_all_requests() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service(&emulator, &home).await;
-    let client = service.client().unwrap().nocache();
+    let client = service.client().unwrap().no_cache();
     client.me().await.unwrap();
     emulator.control().unwrap().revoke_tokens("auth0|emulator-1").await.unwrap();
     let answers = futures_util::future::join_all((0..16).map(|_| client.me())).await;

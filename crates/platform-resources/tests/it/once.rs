@@ -59,7 +59,7 @@ async fn submission(lab: &Lab) -> RunSubmission {
 }
 
 async fn runs(lab: &Lab) -> usize {
-    lab.client.clone().nocache().runs().list().try_collect::<Vec<_>>().await.unwrap().len()
+    lab.client.clone().no_cache().runs().list().try_collect::<Vec<_>>().await.unwrap().len()
 }
 
 /// Loses the next response to a submission after part of it, or the submission itself.

@@ -11,7 +11,8 @@ use platform_resources::models::{
 };
 use platform_resources::operations::{ListGrants, ListRunItems, ListRuns, ListShareTokens};
 use platform_resources::{
-    ArtifactOutcome, By, Done, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome, Verification, Viewer,
+    ArtifactOutcome, By, ChangeOutcome, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome,
+    Verification, Viewer,
 };
 use serde_json::{Value, json};
 
@@ -171,8 +172,8 @@ async fn cancel_is_idempotent() {
     assert!(unfinished.is_unfinished(), "{unfinished:?}");
     let early = run.delete_results().await.unwrap_err();
     assert!(early.is_not_terminated(), "{early:?}");
-    assert_eq!(run.cancel().await.unwrap(), Done::Now);
-    assert_eq!(run.cancel().await.unwrap(), Done::Before);
+    assert_eq!(run.cancel().await.unwrap(), ChangeOutcome::Applied);
+    assert_eq!(run.cancel().await.unwrap(), ChangeOutcome::AlreadyApplied);
     run.wait(None).await.unwrap();
     assert_eq!(run.outcome().await.unwrap(), RunOutcome::Cancelled(By::User));
     assert!(run.item_outcomes().await.unwrap().values().all(|outcome| *outcome == ItemOutcome::Skipped));
@@ -184,8 +185,8 @@ async fn results_that_are_deleted_are_gone() {
     let run = outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
     let artifact = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
-    assert_eq!(run.delete_results().await.unwrap(), Done::Now);
-    assert_eq!(run.delete_results().await.unwrap(), Done::Before);
+    assert_eq!(run.delete_results().await.unwrap(), ChangeOutcome::Applied);
+    assert_eq!(run.delete_results().await.unwrap(), ChangeOutcome::AlreadyApplied);
     let deleted = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
     assert_eq!(ArtifactOutcome::of(&deleted), ArtifactOutcome::Deleted(By::User));
     let error = run.artifact_url(&artifact.output_artifact_id).await.unwrap_err();
@@ -247,8 +248,8 @@ async fn a_run_is_shown_to_others_and_hidden_again() {
     assert!(grants.iter().all(|grant| listed.iter().any(|listed| listed.grant_id == grant.grant_id)));
     let all = lab.client.grants();
     assert_eq!(all.get(&grants[0].grant_id).await.unwrap().grant_id, grants[0].grant_id);
-    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), Done::Now);
-    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), Done::Before);
+    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), ChangeOutcome::Applied);
+    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), ChangeOutcome::AlreadyApplied);
     assert!(all.get(&grants[0].grant_id).await.unwrap().revoked);
     let revoked: Vec<_> = all.list_with(ListGrants::new().with_revoked(true)).try_collect().await.unwrap();
     assert_eq!(revoked.len(), 1);
@@ -263,8 +264,8 @@ async fn share_tokens_are_made_found_and_ended() {
     assert!(!format!("{created:?}").contains(created.share_token.expose()));
     assert!(!tokens.get(&created.share_token_id).await.unwrap().revoked);
     assert_eq!(tokens.list().try_collect::<Vec<_>>().await.unwrap().len(), 1);
-    assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), Done::Now);
-    assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), Done::Before);
+    assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), ChangeOutcome::Applied);
+    assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), ChangeOutcome::AlreadyApplied);
     let left = tokens.list_with(ListShareTokens::new().with_revoked(false)).try_collect::<Vec<_>>().await.unwrap();
     assert!(left.is_empty());
 }

@@ -22,7 +22,7 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
     let away = platform_emulator::Effect::Status { status: 503, body: None };
     let away = platform_emulator::Fault::new(away).on(platform_emulator::Server::Api).with_path("/api/v1/me").times(1);
     lab.emulator.control().unwrap().inject(&away).await.unwrap();
-    lab.client.clone().nocache().me().await.unwrap();
+    lab.client.clone().no_cache().me().await.unwrap();
 
     let logged = log.text();
     assert!(

@@ -27,7 +27,7 @@ struct Right<'a> {
 }
 
 pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?.nocache();
+    let client = shell.client()?.no_cache();
     let mut query = ListGrants::new().with_resource_type(ResourceType::Run);
     if let Some(run) = &arguments.run {
         client.run(run.as_str()).get().await?;

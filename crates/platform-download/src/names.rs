@@ -1,0 +1,6 @@
+//! Names that every file system can store.
+
+pub(crate) mod name;
+pub(crate) mod path;
+pub(crate) mod pattern;
+pub(crate) mod target;

@@ -1,0 +1,82 @@
+//! File paths for object keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::names::name::safe_names;
+
+/// An entry of a folder: the last segment of a key, or an inner segment (true).
+type Child<'a> = (&'a str, bool);
+
+/// Returns file paths for `keys`, which must be distinct: one folder per key segment before a `/`, with the names of
+/// [`safe_names`]. No path leaves its folder, no two are equal on any file system, and no file is also a folder of
+/// another.
+///
+/// ```
+/// let paths = platform_download::safe_paths(&["study/a.svs", "../etc/passwd"]);
+/// assert_eq!(paths, [vec!["study", "a.svs"], vec!["%2E%2E", "etc", "passwd"]]);
+/// ```
+pub fn safe_paths(keys: &[&str]) -> Vec<Vec<String>> {
+    let mut folders: BTreeMap<Vec<&str>, BTreeSet<Child<'_>>> = BTreeMap::new();
+    for key in keys {
+        let parts: Vec<_> = key.split('/').collect();
+        for (depth, part) in parts.iter().enumerate() {
+            folders.entry(parts[..depth].to_vec()).or_default().insert((part, depth + 1 < parts.len()));
+        }
+    }
+    let mut names: BTreeMap<(Vec<&str>, Child<'_>), String> = BTreeMap::new();
+    for (folder, children) in folders {
+        // The identity of a folder differs from that of a file with the same name.
+        let identities: Vec<_> = children.iter().map(|(part, is_folder)| identity(part, *is_folder)).collect();
+        let given: Vec<_> = children.iter().zip(&identities).map(|((part, _), id)| (*part, id.as_str())).collect();
+        for (child, name) in children.iter().zip(safe_names(&given)) {
+            names.insert((folder.clone(), *child), name);
+        }
+    }
+    keys.iter().map(|key| path(key, &names)).collect()
+}
+
+fn identity(part: &str, is_folder: bool) -> String {
+    if is_folder { format!("{part}/") } else { part.to_owned() }
+}
+
+fn path(key: &str, names: &BTreeMap<(Vec<&str>, Child<'_>), String>) -> Vec<String> {
+    let parts: Vec<_> = key.split('/').collect();
+    let child = |depth: usize| (parts[..depth].to_vec(), (parts[depth], depth + 1 < parts.len()));
+    (0..parts.len()).filter_map(|depth| names.get(&child(depth)).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn colliding_keys_have_distinct_paths() {
+        let keys = ["a", "a/b", "A/b", "a/B", "a//b", "/a", "", "x/../y", "CON/aux", "ä/1", "a\u{308}/1"];
+        let paths = safe_paths(&keys);
+        let joined: Vec<_> = paths.iter().map(|path| path.join("/")).collect();
+        let folded: HashSet<_> = joined.iter().map(|path| path.to_uppercase()).collect();
+        assert_eq!(folded.len(), keys.len(), "{joined:?}");
+        for (key, path) in keys.iter().zip(&paths) {
+            assert_eq!(path.len(), key.split('/').count(), "{key}");
+            assert!(
+                path.iter().all(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/')),
+                "{path:?}"
+            );
+        }
+        // No file is a folder of another.
+        for file in &joined {
+            assert!(!joined.iter().any(|other| other.starts_with(&format!("{file}/"))), "{joined:?}");
+        }
+        assert_eq!(joined[7], "x/%2E%2E/y");
+    }
+
+    #[test]
+    fn a_path_does_not_depend_on_the_order_of_the_keys() {
+        let forth = safe_paths(&["a/x", "A/x", "b"]);
+        let mut back = safe_paths(&["b", "A/x", "a/x"]);
+        back.reverse();
+        assert_eq!(forth, back);
+    }
+}

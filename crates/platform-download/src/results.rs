@@ -1,0 +1,7 @@
+//! Folders of results and their manifests.
+
+pub(crate) mod clean;
+pub(crate) mod folder;
+pub(crate) mod forget;
+pub(crate) mod manifest;
+pub(crate) mod verify;

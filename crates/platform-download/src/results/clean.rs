@@ -1,0 +1,163 @@
+//! Leftover files of interrupted downloads.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use durable_fs::{LockFile, Locking, folder, is_abandoned, is_lease, regular, remove_abandoned};
+
+use crate::names::target::remove;
+use crate::results::folder::LOCK;
+use crate::results::manifest::shard_of;
+use crate::transfer::partial_file::plain;
+use crate::{FolderError, ResultFolder};
+
+/// The kind of a [`Leftover`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeftoverKind {
+    /// A part of a file, or its state. A later download resumes it.
+    Partial,
+    /// A downloaded file whose checksum is not the stated one.
+    Corrupt,
+    /// A temporary file that is no longer needed.
+    Temporary,
+}
+
+/// A leftover file of an interrupted download in a [`ResultFolder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// The path relative to the folder.
+    pub path: PathBuf,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The kind of file.
+    pub kind: LeftoverKind,
+}
+
+impl ResultFolder {
+    /// Returns the leftover files of interrupted downloads, ordered by path. Files that another process is writing are
+    /// excluded. Blocks the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: a folder cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<Leftover>, FolderError> {
+        let mut found = Vec::new();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(below) = folders.pop() {
+            let folder = self.path().join(&below);
+            for entry in list(&folder).map_err(|error| FolderError::io(&folder, error))? {
+                let (name, about) = entry;
+                if about.is_dir() && !name.starts_with('.') {
+                    folders.push(below.join(&name));
+                } else if let Some(kind) = kind(&name).filter(|_| !about.is_dir())
+                    && !self.is_busy(&folder, &name)
+                {
+                    found.push(Leftover { path: below.join(name), bytes: about.len(), kind });
+                }
+            }
+        }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+
+    /// Removes leftovers, except files that another process is writing now. Blocks the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: a file cannot be removed. The files before it in `leftovers` have been removed.
+    pub fn clean(&self, leftovers: &[Leftover]) -> Result<(), FolderError> {
+        for Leftover { path, .. } in leftovers {
+            let path = self.path().join(path);
+            let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+            if name.is_some_and(is_lease) {
+                remove_abandoned(&path).map_err(|error| FolderError::io(&path, plain(error)))?;
+                continue;
+            }
+            // Another process may have started to write it since it was listed.
+            if folder.zip(name).is_some_and(|(folder, name)| self.is_busy(folder, name)) {
+                continue;
+            }
+            remove(&path).map_err(|error| FolderError::io(&path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if another process is writing the file or its part.
+    fn is_busy(&self, folder: &Path, name: &str) -> bool {
+        if is_lease(name) {
+            return !is_abandoned(&folder.join(name)).unwrap_or_default();
+        }
+        // The manifest of another shard is written under that shard's lock.
+        let manifest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+        if let Some(shard) = manifest.and_then(shard_of).filter(|_| folder == self.path()) {
+            let lock = format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1);
+            return shard != self.shard() && is_locked(&folder.join(lock), self.locking());
+        }
+        let Some(stem) = name.strip_suffix(".state.tmp").or_else(|| name.rsplit_once('.').map(|(stem, _)| stem)) else {
+            return false;
+        };
+        is_locked(&folder.join(format!("{stem}.part")), self.locking())
+    }
+}
+
+/// Removes temporary files of killed processes from a folder locked by this process. Earlier versions gave them random
+/// names. A `.part` file with its `.state` is kept.
+pub(crate) fn sweep(folder: &Path, locking: Locking) -> io::Result<()> {
+    let mut is_changed = false;
+    for (name, about) in list(folder)? {
+        let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
+        let is_random =
+            random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if !is_random || !about.is_file() {
+            continue;
+        }
+        let part = folder.join(&name);
+        let has_state = fs::symlink_metadata(part.with_extension("state")).is_ok();
+        if !has_state && !is_locked(&part, locking) {
+            remove(&part)?;
+            is_changed = true;
+        }
+    }
+    if is_changed { folder::sync(folder).map_err(plain) } else { Ok(()) }
+}
+
+/// Returns true if another process has locked a part.
+fn is_locked(part: &Path, locking: Locking) -> bool {
+    let Ok(file) = regular::open(OpenOptions::new().read(true).write(true), part, "open") else { return false };
+    !matches!(LockFile::try_lock(file, part, locking), Ok(Some(_)))
+}
+
+/// Returns the kind of a hidden file, or `None` if it is not created by downloads.
+fn kind(name: &str) -> Option<LeftoverKind> {
+    let hidden = name.strip_prefix('.')?;
+    if is_lease(name) {
+        return Some(LeftoverKind::Temporary);
+    }
+    let (stem, extension) = hidden.rsplit_once('.')?;
+    match extension {
+        "part" | "state" => Some(LeftoverKind::Partial),
+        "corrupt" => Some(LeftoverKind::Corrupt),
+        "probe" | "former" => Some(LeftoverKind::Temporary),
+        "tmp" => {
+            let is_replacement = matches!(stem.rsplit_once('.'), Some((_, "state" | "jsonl"))) || stem == "SHA256SUMS";
+            is_replacement.then_some(LeftoverKind::Temporary)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the file names in a folder that are valid Unicode. Downloads create no others.
+fn list(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push((name, entry.metadata()?));
+        }
+    }
+    Ok(entries)
+}

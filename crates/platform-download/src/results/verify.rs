@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use durable_fs::{AtomicFile, Identity};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::digest::digest;
+use crate::results::folder::read;
+use crate::results::manifest::is_manifest;
+use crate::transfer::download::blocking;
+use crate::transfer::partial_file::{Reader, plain};
+use crate::{FolderError, ManifestEntry};
+
+/// The result of [`verify`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FolderCheck {
+    /// The files in the manifests, ordered by name.
+    pub files: Vec<FileCheck>,
+    /// The files that are not in a manifest, except hidden ones, relative to the folder.
+    pub unlisted: Vec<PathBuf>,
+    /// The subfolders that cannot be listed, with the reason: they may contain more files that are not in a manifest.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// The result for a file in a manifest.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FileCheck {
+    /// The manifest entry.
+    pub entry: ManifestEntry,
+    /// The state of the file.
+    pub state: FileState,
+    /// The reason why the file cannot be read.
+    pub reason: Option<String>,
+}
+
+/// The state of a file, compared with its manifest entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FileState {
+    /// The length, the checksum and the digest match.
+    Intact,
+    /// The length, the checksum or the digest differs, or it is a link or a folder.
+    Changed,
+    /// The file does not exist.
+    Missing,
+    /// The file exists and cannot be read.
+    Unreadable,
+    /// Its name leads out of the folder; nothing was read.
+    Outside,
+}
+
+impl FolderCheck {
+    /// Returns true if there is at least one file, and every file is intact. Unlisted files do not matter.
+    pub fn is_intact(&self) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.state == FileState::Intact)
+    }
+
+    /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): `sha256sum -c` verifies
+    /// the folder without this program. A name with a backslash or a line break is escaped, and its line starts with a
+    /// backslash.
+    pub fn sha256sums(&self) -> String {
+        let intact = self.files.iter().filter(|file| file.state == FileState::Intact);
+        intact.map(|file| sum(&file.entry.sha256.to_string(), &file.entry.file)).collect()
+    }
+
+    /// Replaces `SHA256SUMS` in the folder with [`sha256sums`](Self::sha256sums).
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: the file cannot be written.
+    pub async fn write_sha256sums(&self, folder: impl Into<PathBuf>) -> Result<(), FolderError> {
+        let (folder, text) = (folder.into(), self.sha256sums());
+        let path = folder.join(SUMS);
+        let failed = path.clone();
+        let write = move || {
+            let temporary = folder.join(format!(".{SUMS}.tmp"));
+            Ok(AtomicFile::new(path, temporary).with_mode(0o666).replace(text.as_bytes()))
+        };
+        blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
+    }
+}
+
+/// The file name that `sha256sum` users expect.
+pub(crate) const SUMS: &str = "SHA256SUMS";
+
+/// Returns a line of `sha256sum`.
+fn sum(digest: &str, name: &str) -> String {
+    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if escaped == name { "" } else { "\\" };
+    format!("{mark}{digest}  {escaped}\n")
+}
+
+/// Reads all files in the manifests of a folder concurrently, and compares them with their entries. It needs no network
+/// and changes nothing. An unreadable file is reported like a changed one, and does not stop the others.
+///
+/// If several manifests contain a file, the latest entry counts.
+///
+/// # Errors
+///
+/// [`FolderError::is_without_manifest`], or a manifest cannot be read.
+pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderError> {
+    let folder = folder.into();
+    let failed = |error| FolderError::io(&folder, error);
+    let path = folder.clone();
+    let Survey { entries, unlisted, unreadable } = blocking(move || Ok(survey(&path))).await.map_err(failed)??;
+    let at_once = available_parallelism().map_or(1, usize::from);
+    let checking = stream::iter(entries.into_values()).map(|entry| {
+        let path = folder.join(&entry.file);
+        async move { blocking(move || Ok(check(entry, &path))).await }
+    });
+    let files = checking.buffered(at_once).try_collect().await.map_err(failed)?;
+    Ok(FolderCheck { files, unlisted, unreadable })
+}
+
+fn check(entry: ManifestEntry, path: &Path) -> FileCheck {
+    let state = if entry.is_inside() { state(&entry, path) } else { Ok(FileState::Outside) };
+    match state {
+        Ok(state) => FileCheck { entry, state, reason: None },
+        Err(error) => FileCheck { entry, state: FileState::Unreadable, reason: Some(error.to_string()) },
+    }
+}
+
+fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(FileState::Missing);
+        }
+        found => found?,
+    };
+    if !found.is_file() || found.len() != entry.bytes {
+        return Ok(FileState::Changed);
+    }
+    // It may have been replaced since.
+    let found = match Identity::open(path) {
+        Ok(Some((file, _))) => digest(Reader::new(&file, path))?,
+        Ok(None) => return Ok(FileState::Missing),
+        Err(error) if error.is_not_regular() => return Ok(FileState::Changed),
+        Err(error) => return Err(plain(error)),
+    };
+    let same = (found.bytes, found.crc32c, found.sha256) == (entry.bytes, entry.crc32c, entry.sha256);
+    Ok(if same { FileState::Intact } else { FileState::Changed })
+}
+
+/// The content of a folder, determined before files are read.
+struct Survey {
+    /// All entries of all manifests.
+    entries: BTreeMap<String, ManifestEntry>,
+    unlisted: Vec<PathBuf>,
+    unreadable: Vec<(PathBuf, String)>,
+}
+
+fn survey(folder: &Path) -> Result<Survey, FolderError> {
+    let failed = |error| FolderError::io(folder, error);
+    let mut entries: BTreeMap<String, ManifestEntry> = BTreeMap::new();
+    let mut manifests = 0;
+    for path in files(folder).map_err(failed)? {
+        if is_manifest(&path.to_string_lossy()) {
+            manifests += 1;
+            // The last line of a file counts, and of several manifests the latest.
+            let mut stated = BTreeMap::new();
+            read(&folder.join(&path), |entry, _| {
+                stated.insert(entry.file.clone(), entry);
+            })?;
+            for (file, entry) in stated {
+                if entries.get(&file).is_none_or(|known| known.at <= entry.at) {
+                    entries.insert(file, entry);
+                }
+            }
+        }
+    }
+    if manifests == 0 {
+        return Err(FolderError::no_manifest(folder));
+    }
+    let (mut unlisted, mut unreadable) = (Vec::new(), Vec::new());
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        let listed = match files(&folder.join(&below)) {
+            Ok(listed) => listed,
+            Err(error) => {
+                unreadable.push((below, error.to_string()));
+                continue;
+            }
+        };
+        for path in listed {
+            let path = below.join(path);
+            let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
+            if fs::symlink_metadata(folder.join(&path)).is_ok_and(|found| found.is_dir()) {
+                folders.push(path);
+            } else if !is_manifest(&name) && name != SUMS && !entries.contains_key(&name) {
+                unlisted.push(path);
+            }
+        }
+    }
+    unlisted.sort();
+    unreadable.sort();
+    Ok(Survey { entries, unlisted, unreadable })
+}
+
+/// Returns the names in a folder, except hidden ones.
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let names = fs::read_dir(folder)?.map(|entry| Ok(PathBuf::from(entry?.file_name())));
+    let visible = |name: &PathBuf| !name.to_string_lossy().starts_with('.');
+    Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter(visible).collect())
+}

@@ -1,0 +1,7 @@
+//! Object storage: buckets, signed URLs, uploads.
+
+pub(crate) mod bucket;
+pub(crate) mod signer;
+#[cfg(feature = "object-store")]
+pub(crate) mod store;
+pub(crate) mod upload;

@@ -1,0 +1,181 @@
+//! Objects of a bucket: addressing, listing, finding and deleting. All requests use signed URLs and no other
+//! credentials.
+
+mod delete;
+mod error;
+mod list;
+mod response;
+
+use std::ops::ControlFlow::Break;
+use std::time::Duration;
+
+use auth_http::{HttpClient, Method, Request, Response, SignedUrl};
+
+use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
+use crate::storage::signer::Unsigned;
+use crate::{Crc32c, ObjectAddress, SignError, UrlSigner};
+
+pub use delete::{Deleted, Deletion};
+pub use error::BucketError;
+pub use list::ObjectEntry;
+pub(crate) use response::{ErrorResponse, stated_checksum};
+
+/// The lifetime of a URL for one of this crate's own requests, signed right before use.
+const REQUEST_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// A storage bucket. Clones are cheap.
+///
+/// ```no_run
+/// use auth_http::HttpClient;
+/// use futures_util::TryStreamExt;
+/// use platform_download::{Bucket, UrlSigner};
+///
+/// # async fn example(signer: UrlSigner) -> Result<(), Box<dyn std::error::Error>> {
+/// let http = HttpClient::builder().without_decompression().build()?;
+/// let bucket = Bucket::new(http, signer, "slides");
+/// // The keys to delete are listed first.
+/// let found: Vec<_> = bucket.find("run-1/**/*.tmp")?.try_collect().await?;
+/// for deletion in bucket.delete(found.into_iter().map(|entry| entry.key)).await {
+///     println!("{}: {:?}", deletion.key, deletion.result);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    http: HttpClient,
+    signer: UrlSigner,
+    name: String,
+    protocol: String,
+    retry: RetryPolicy,
+}
+
+/// The properties of an object, from a HEAD request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectState {
+    pub(crate) bytes: Option<u64>,
+    pub(crate) crc32c: Option<Crc32c>,
+}
+
+impl Bucket {
+    /// Returns a handle to the bucket `name`; no request is sent. `http` must not decompress responses, because
+    /// checksums are those of the stored bytes.
+    pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
+        Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: for_transfers() }
+    }
+
+    /// Sets the protocol of object addresses, `gs` by default.
+    pub fn with_protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = protocol.into();
+        self
+    }
+
+    /// Sets the policy for retries of transient failures. By default, a request is retried for up to 30 minutes of
+    /// uninterrupted failure.
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Returns the name of the bucket.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the prefix of object addresses: `gs://bucket/`.
+    pub fn root(&self) -> String {
+        self.shown("")
+    }
+
+    /// Returns the signer of its URLs.
+    pub fn signer(&self) -> &UrlSigner {
+        &self.signer
+    }
+
+    /// Returns the address of an object: `gs://bucket/key`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`.
+    pub fn address(&self, key: &str) -> Result<ObjectAddress, SignError> {
+        ObjectAddress::new(&self.protocol, &self.name, key)
+    }
+
+    /// Returns a signed URL to PUT the object `key`, valid for `lifetime` (60 s to 7 days), or for the default of the
+    /// [signer](UrlSigner::with_put_lifetime) if it is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key has a segment that
+    /// is empty, `.` or `..`.
+    pub fn put_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
+        self.signer.put_url(&self.address(key)?, lifetime)
+    }
+
+    /// Returns a signed URL to GET the object `key`, valid for `lifetime` (60 s to 7 days), or for the default of the
+    /// [signer](UrlSigner::with_get_lifetime) if it is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key has a segment that
+    /// is empty, `.` or `..`.
+    pub fn get_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
+        self.signer.get_url(&self.address(key)?, lifetime)
+    }
+
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Starts the attempts of one request to the storage.
+    pub(crate) fn attempts(&self) -> Attempts {
+        Attempts::begin(&self.http, &self.retry).toward(self.signer.endpoint())
+    }
+
+    #[cfg(feature = "object-store")]
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// Returns the address of any key, for display.
+    fn shown(&self, key: &str) -> String {
+        format!("{}://{}/{key}", self.protocol, self.name)
+    }
+
+    /// Returns the properties of an object, or `None` if it does not exist.
+    pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
+        let mut attempts = self.attempts();
+        let outcome = loop {
+            if let Err(gave_up) = attempts.ready().await {
+                break Err(BucketError::unavailable(gave_up));
+            }
+            if let Break(outcome) = attempts.judge(self.look(key).await) {
+                break outcome;
+            }
+        };
+        outcome.map_err(|error| error.about(format!("{} cannot be looked at", self.shown(key))))
+    }
+
+    async fn look(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
+        let response = self.request(Method::Head, Some(key), &[]).await?;
+        match response.status() {
+            404 => Ok(None),
+            200 => Ok(Some(ObjectState {
+                bytes: response.header("x-goog-stored-content-length").and_then(|bytes| bytes.parse().ok()),
+                crc32c: stated_checksum(&response),
+            })),
+            _ => Err(BucketError::refused(ErrorResponse::read(response).await)),
+        }
+    }
+
+    /// Sends a request about an object or the bucket, with a signed URL.
+    async fn request(
+        &self,
+        method: Method,
+        key: Option<&str>,
+        query: &[(&str, &str)],
+    ) -> Result<Response, BucketError> {
+        let unsigned = Unsigned { method, bucket: &self.name, key, query, headers: &[] };
+        let url = self.signer.sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
+        self.http.send(Request::new(method, url.expose().clone())).await.map_err(BucketError::http)
+    }
+}

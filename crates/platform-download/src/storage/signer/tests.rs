@@ -1,0 +1,188 @@
+//! Test vectors signed by the official libraries. `tests/vectors/make.py` documents their creation.
+
+use std::time::{Duration, SystemTime};
+
+use platform_testkit::ManualClock;
+use serde::Deserialize;
+
+use super::*;
+
+const VECTORS: &str = include_str!("../../../tests/vectors/signed-urls.json");
+const ACCOUNT: &str = include_str!("../../../tests/vectors/service-account.json");
+
+#[derive(Deserialize)]
+struct Vector {
+    signer: String,
+    method: String,
+    endpoint: String,
+    key: String,
+    at: u64,
+    lifetime: u64,
+    headers: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    url: String,
+}
+
+fn signer(kind: &str, endpoint: &Url, at: u64) -> UrlSigner {
+    let clock = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(at)));
+    match kind {
+        "rsa" => UrlSigner::service_account(endpoint, ServiceAccountKey::from_json(ACCOUNT.as_bytes()).unwrap(), clock),
+        "hmac" => {
+            let secret = Secret::new("a secret that opens nothing");
+            UrlSigner::hmac(endpoint, "EUROPE-WEST3", "GOOG1EXAMPLEKEY", &secret, clock)
+        }
+        other => panic!("{other}"),
+    }
+    .unwrap()
+}
+
+fn method(name: &str) -> Method {
+    [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete]
+        .into_iter()
+        .find(|method| method.to_string() == name)
+        .unwrap()
+}
+
+/// Returns the URL without its parameters, and the sorted parameters, because their order is not significant.
+fn parts(url: &Url) -> (String, Vec<String>) {
+    let mut query: Vec<_> = url.query().unwrap().split('&').map(str::to_owned).collect();
+    query.sort();
+    (url[..url::Position::AfterPath].to_owned(), query)
+}
+
+#[test]
+fn signatures_equal_those_of_the_official_libraries() {
+    let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
+    for kind in ["rsa", "hmac"] {
+        assert!(vectors.iter().filter(|vector| vector.signer == kind).count() >= 25, "{kind}");
+    }
+    for vector in vectors {
+        fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+            let mut pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            pairs.sort_unstable();
+            pairs
+        }
+        let request = Unsigned {
+            method: method(&vector.method),
+            bucket: "slides",
+            key: Some(vector.key.as_str()).filter(|key| !key.is_empty()),
+            query: &borrowed(&vector.query),
+            headers: &borrowed(&vector.headers),
+        };
+        let signer = signer(&vector.signer, &vector.endpoint.parse().unwrap(), vector.at);
+        let url = signer.sign(&request, Duration::from_secs(vector.lifetime)).unwrap();
+        assert_eq!(parts(url.expose()), parts(&vector.url.parse().unwrap()));
+    }
+}
+
+#[test]
+fn a_period_that_the_storage_would_refuse_is_refused_here() {
+    let object = "gs://slides/slide".parse().unwrap();
+    for kind in ["rsa", "hmac"] {
+        let signer = signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 1_800_000_000);
+        for (seconds, good) in [(59, false), (60, true), (604_800, true), (604_801, false)] {
+            let url = signer.get_url(&object, Duration::from_secs(seconds));
+            assert_eq!(url.is_ok(), good, "{kind} {seconds} s");
+            assert!(url.is_ok() || url.unwrap_err().is_lifetime());
+        }
+    }
+}
+
+#[test]
+fn default_lifetime_applies_without_an_explicit_one() {
+    let signer = signer("rsa", &"https://storage.googleapis.com".parse().unwrap(), 1_800_000_000);
+    let object = "gs://slides/slide".parse().unwrap();
+    let lifetime = |url: SignedUrl| {
+        let (_, value) = url.expose().query_pairs().find(|(name, _)| name == "X-Goog-Expires").unwrap();
+        value.parse::<u64>().unwrap()
+    };
+    assert_eq!(lifetime(signer.get_url(&object, None).unwrap()), 21_600);
+    let signer = signer.with_get_lifetime(Duration::from_secs(61)).with_put_lifetime(Duration::from_secs(62));
+    assert_eq!(lifetime(signer.get_url(&object, None).unwrap()), 61);
+    assert_eq!(lifetime(signer.put_url(&object, None).unwrap()), 62);
+    assert_eq!(lifetime(signer.put_url(&object, Duration::from_secs(63)).unwrap()), 63);
+}
+
+#[test]
+fn an_address_names_one_object_of_one_bucket_or_is_none() {
+    for text in ["gs://slides/a", "gs://slides/a b/ü+%2F..~", "s3://s.l-i_des/..a/b.."] {
+        assert_eq!(text.parse::<ObjectAddress>().unwrap().to_string(), text);
+    }
+    for text in [
+        "",
+        "slides/a",
+        "gs:/slides/a",
+        "://slides/a",
+        "gs://",
+        "gs:///a",
+        "gs://slides",
+        "gs://slides/",
+        "gs://../a",
+        "gs://slides/..",
+        "gs://slides/a/../../b",
+        "gs://slides/./a",
+        "gs://slides//a",
+        "gs://slides/a/",
+        "gs://a@b/c",
+        "gs://a?b/c",
+        "g s://a/b",
+    ] {
+        assert!(text.parse::<ObjectAddress>().unwrap_err().is_address(), "{text}");
+    }
+}
+
+#[test]
+fn invalid_key_file_is_explained_without_its_content() {
+    let account: Map = serde_json::from_str(ACCOUNT).unwrap();
+    let pem = account["private_key"].as_str().unwrap();
+    let body = pem.lines().nth(3).unwrap();
+    let elliptic = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (field, value, named) in [
+        ("type", Some("authorized_user"), Some("type")),
+        ("client_email", None, Some("client_email")),
+        ("client_email", Some(""), Some("client_email")),
+        ("private_key", None, Some("private_key")),
+        ("private_key", Some(&pem[..200]), Some("private_key")),
+        ("private_key", Some(body), Some("private_key")),
+        ("private_key", Some(&elliptic), Some("private_key")),
+        ("project_id", Some("anything"), None),
+    ] {
+        let mut changed = account.clone();
+        match value {
+            Some(value) => changed.insert(field.to_owned(), value.into()),
+            None => changed.remove(field),
+        };
+        let read = ServiceAccountKey::from_json(&serde_json::to_vec(&changed).unwrap());
+        let Some(named) = named else {
+            assert_eq!(format!("{:?}", read.unwrap()), SHOWN);
+            continue;
+        };
+        let error = read.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(error.field() == Some(named) && error.to_string().contains(named), "{shown}");
+        assert!(!shown.contains(body) && !shown.contains(&elliptic[30..60]), "{shown}");
+    }
+    for json in [serde_json::to_string(pem).unwrap(), format!("{{\"private_key\": {body}"), String::new()] {
+        let error = ServiceAccountKey::from_json(json.as_bytes()).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(error.field().is_none() && shown.contains("JSON") && !shown.contains(&body[..20]), "{shown}");
+    }
+}
+
+type Map = serde_json::Map<String, serde_json::Value>;
+const SHOWN: &str = "ServiceAccountKey { client_email: \"nobody@vectors.iam.gserviceaccount.com\", .. }";
+
+#[test]
+fn missing_key_file_is_named() {
+    let error = ServiceAccountKey::from_file("/nowhere/key.json").unwrap_err();
+    assert!(error.to_string().contains("/nowhere/key.json"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn no_key_is_shown() {
+    for kind in ["rsa", "hmac"] {
+        let shown = format!("{:?}", signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 0));
+        assert!(!shown.contains("opens nothing") && !shown.contains("PRIVATE") && shown.contains("storage"), "{shown}");
+    }
+}

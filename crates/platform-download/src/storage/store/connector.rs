@@ -1,0 +1,128 @@
+//! A connector for `object_store` that uses the bucket's client and signs its URLs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use auth_http::{Method, Request};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::{ClientOptions, StaticCredentialProvider};
+use percent_encoding::percent_decode_str;
+
+use crate::retry::for_object_store;
+use crate::storage::signer::Unsigned;
+use crate::{Bucket, Crc32c};
+
+/// The maximum size of a response, in bytes.
+const LIMIT: usize = 1024 * 1024;
+/// The response headers that `object_store` uses.
+const HEADERS: [&str; 6] =
+    ["content-length", "content-type", "etag", "last-modified", "retry-after", "x-goog-generation"];
+
+/// Connects to the storage of a bucket. Signed URLs are the only credentials.
+pub(super) fn connect(bucket: &Bucket) -> object_store::Result<GoogleCloudStorage> {
+    let no_token = StaticCredentialProvider::new(GcpCredential { bearer: String::new() });
+    GoogleCloudStorageBuilder::new()
+        .with_bucket_name(bucket.name())
+        .with_base_url(bucket.signer().endpoint().as_str().trim_end_matches('/'))
+        // Otherwise the library searches this machine for credentials.
+        .with_credentials(Arc::new(no_token))
+        .with_skip_signature(true)
+        .with_retry(for_object_store(bucket.retry()))
+        .with_http_connector(Signing(bucket.clone()))
+        .build()
+}
+
+/// An HTTP client for one bucket that signs the URL of each request.
+#[derive(Clone, Debug)]
+struct Signing(Bucket);
+
+/// The error of a request with an unsupported method, or for something other than an object of the bucket.
+#[derive(Debug, thiserror::Error)]
+#[error("a request of the object store is not understood")]
+struct Unknown;
+
+impl HttpConnector for Signing {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Signing {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let unknown =
+            |error: Box<dyn std::error::Error + Send + Sync>| HttpError::new_boxed(HttpErrorKind::Unknown, error);
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let request = self.sign(&head, body).map_err(unknown)?;
+        let response = self.0.http().send(request).await.map_err(failed)?;
+        let mut answer = http::Response::builder().status(response.status());
+        for name in HEADERS {
+            answer = response.header(name).into_iter().fold(answer, |answer, value| answer.header(name, value));
+        }
+        let body = response.bytes(LIMIT).await.map_err(failed)?;
+        answer.body(HttpResponseBody::from(body)).map_err(|error| unknown(error.into()))
+    }
+}
+
+impl Signing {
+    /// Returns the request with a signed URL. A PUT request also gets the CRC32C of its body.
+    fn sign(
+        &self,
+        head: &http::request::Parts,
+        body: Bytes,
+    ) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
+        let bucket = &self.0;
+        let method = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete];
+        let method = method.into_iter().find(|method| method.to_string() == head.method.as_str()).ok_or(Unknown)?;
+        let url: url::Url = head.uri.to_string().parse()?;
+        let root = bucket.signer().endpoint().path().trim_end_matches('/');
+        let path = url.path().strip_prefix(root).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
+        // The path is decoded, because the signer encodes it in its own way.
+        let path = percent_decode_str(path).decode_utf8()?;
+        let key = path.strip_prefix(bucket.name()).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
+        let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let mut query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        query.sort_unstable();
+        let mut headers: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in &head.headers {
+            headers.push((name.as_str(), value.to_str()?));
+        }
+        let hash = format!("crc32c={}", Crc32c::of(&body));
+        if method == Method::Put {
+            headers.push(("x-goog-hash", &hash));
+        }
+        let mut signed: Vec<_> = headers.iter().copied().filter(|(name, _)| name.starts_with("x-goog-")).collect();
+        signed.sort_unstable();
+        let unsigned = Unsigned { method, bucket: bucket.name(), key: Some(key), query: &query, headers: &signed };
+        let url = bucket.signer().sign_put(&unsigned)?;
+        let mut request = Request::new(method, url.expose().clone());
+        let mut content_type = "application/octet-stream";
+        for (name, value) in headers {
+            match name {
+                "content-type" => content_type = value,
+                "authorization" | "content-length" | "host" => {}
+                _ => request = request.with_header(name, value),
+            }
+        }
+        Ok(if matches!(method, Method::Put | Method::Post) { request.with_body(content_type, body) } else { request })
+    }
+}
+
+fn failed(error: auth_http::HttpError) -> HttpError {
+    let kind = if error.is_connect() {
+        HttpErrorKind::Connect
+    } else if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_broken() {
+        HttpErrorKind::Interrupted
+    } else {
+        HttpErrorKind::Unknown
+    };
+    HttpError::new(kind, error)
+}

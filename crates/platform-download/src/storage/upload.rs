@@ -1,0 +1,200 @@
+//! Uploads to a bucket, complete and verified.
+//!
+//! Difficult cases:
+//! - **The object exists.** The storage is queried first; an object with the same length and checksum is not sent
+//!   again, so that a killed upload can be resumed.
+//! - **The file changes during the upload.** Its checksum is sent first, so that the storage rejects other content; and
+//!   the last chunk is sent only if the file is unchanged, so that changed content is never complete.
+//! - **The URL has expired, or is rejected.** Each attempt has its own URL.
+//! - **The response is lost.** The same file is sent again and replaces itself.
+
+mod error;
+mod file;
+mod progress;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::ControlFlow::Break;
+use std::sync::Arc;
+
+use auth_http::{Method, Request, Response};
+use futures_util::{StreamExt, stream};
+
+use crate::retry::Retryable;
+use crate::storage::bucket::{ErrorResponse, stated_checksum};
+use crate::storage::signer::Unsigned;
+use crate::{Bucket, Crc32c, ObjectAddress};
+use error::Kind;
+use file::{Chunks, LocalFile};
+use progress::{FileProgress, Observer, Total};
+
+pub use error::UploadError;
+pub use file::UploadFile;
+pub use progress::{UploadEvent, UploadStep};
+
+/// The default number of concurrent uploads.
+const WORKERS: usize = 4;
+
+/// An uploader of files to a bucket.
+///
+/// ```no_run
+/// use platform_download::{Bucket, UploadFile, Uploader};
+///
+/// # async fn example(bucket: Bucket) {
+/// let show = |event: &platform_download::UploadEvent<'_>| println!("{}/{}", event.total_done, event.total_bytes);
+/// let uploader = Uploader::new(bucket).with_observer(show);
+/// let slide = UploadFile::new("slides/slide.svs", "run 1/slide.svs").with_content_type("image/tiff");
+/// for upload in uploader.upload([slide]).await {
+///     match upload.result {
+///         Ok(uploaded) => println!("{} is there, with the CRC32C {}", upload.file.key(), uploaded.crc32c),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Uploader {
+    bucket: Bucket,
+    workers: usize,
+    observer: Option<Arc<Observer>>,
+}
+
+/// The result of an upload.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Upload {
+    /// The file.
+    pub file: UploadFile,
+    /// The outcome. After an error, the storage has no partial file.
+    pub result: Result<Uploaded, UploadError>,
+}
+
+/// A file in the bucket, confirmed by the storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Uploaded {
+    /// The length of the file, in bytes.
+    pub bytes: u64,
+    /// The checksum of the file.
+    pub crc32c: Crc32c,
+    /// True if the object existed already, so that nothing was sent.
+    pub already_present: bool,
+}
+
+impl Uploader {
+    /// Creates an uploader to `bucket`, with [its retries](Bucket::with_retry).
+    pub fn new(bucket: Bucket) -> Self {
+        Self { bucket, workers: WORKERS, observer: None }
+    }
+
+    /// Sets the maximum number of concurrent uploads. The default is 4, the minimum 1.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Sets an observer of sent chunks and finished files. It must not block.
+    pub fn with_observer(mut self, observer: impl Fn(&UploadEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Uploads files, and returns the results in the order of the files. A failed file does not stop the others. If the
+    /// future is dropped, a new call skips the objects that exist.
+    pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
+        let files: Vec<_> = files.into_iter().map(Arc::new).collect();
+        let total = Arc::new(Total::of(&files).await);
+        let mut keys = HashSet::new();
+        let files: Vec<_> = files.iter().map(|file| (file.clone(), keys.insert(file.key().to_owned()))).collect();
+        let uploads = files.into_iter().enumerate().map(async |(place, (file, is_first))| {
+            let progress = Arc::new(FileProgress::new(file.clone(), total.clone(), self.observer.clone()));
+            let outcome =
+                if is_first { Box::pin(self.one(&file, &progress)).await } else { Err(Kind::Duplicate.into()) };
+            progress.ended(outcome.as_ref().ok().map(|uploaded| uploaded.already_present));
+            let result = outcome.map_err(|error| error.about(file.path(), file.key()));
+            (place, Upload { file: UploadFile::clone(&file), result })
+        });
+        let mut uploads: Vec<_> = stream::iter(uploads).buffer_unordered(self.workers).collect().await;
+        uploads.sort_unstable_by_key(|(place, _)| *place);
+        uploads.into_iter().map(|(_, upload)| upload).collect()
+    }
+
+    async fn one(&self, file: &UploadFile, progress: &Arc<FileProgress>) -> Result<Uploaded, UploadError> {
+        let object = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
+        let mut local = LocalFile::open(file.path()).await?;
+        progress.begin(local.bytes());
+        let crc32c = match file.crc32c() {
+            Some(crc32c) => crc32c,
+            None => local.checksum().await?,
+        };
+        let bytes = local.bytes();
+        let state = match self.bucket.state(file.key()).await {
+            // Write permission may exist without read permission.
+            Err(error) if error.is_denied() => None,
+            state => state.map_err(|error| Kind::Look(error.is_transient()).with(error))?,
+        };
+        if state.is_some_and(|state| state.bytes == Some(bytes) && state.crc32c == Some(crc32c)) {
+            return Ok(Uploaded { bytes, crc32c, already_present: true });
+        }
+        let mut attempts = self.bucket.attempts();
+        loop {
+            attempts.ready().await.map_err(UploadError::unavailable)?;
+            let outcome = self.send(file, &object, &local, crc32c, progress).await;
+            if let Break(outcome) = attempts.judge(outcome) {
+                return outcome.map(|()| Uploaded { bytes, crc32c, already_present: false });
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        file: &UploadFile,
+        object: &ObjectAddress,
+        local: &LocalFile,
+        crc32c: Crc32c,
+        progress: &Arc<FileProgress>,
+    ) -> Result<(), UploadError> {
+        let pieces = Chunks::of(local, crc32c, progress.clone()).await?;
+        let failure = pieces.failure();
+        let hash = format!("crc32c={crc32c}");
+        // A storage header that is sent must be signed.
+        let headers = [("x-goog-hash", hash.as_str())];
+        let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
+        let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
+        let request = Request::new(Method::Put, url.expose().clone())
+            .with_stream(local.bytes(), pieces.into_stream())
+            .with_header("content-type", file.content_type())
+            .with_header("x-goog-hash", &hash);
+        let answer = self.bucket.http().send(request).await;
+        // A local error is the reason why the request failed.
+        if let Some(error) = failure.take() {
+            return Err(error);
+        }
+        let response = answer.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
+        self.confirm(response, file, crc32c).await
+    }
+
+    /// Checks that the storage has the sent content.
+    async fn confirm(&self, response: Response, file: &UploadFile, crc32c: Crc32c) -> Result<(), UploadError> {
+        if response.status() != 200 {
+            return Err(Kind::Refused(ErrorResponse::read(response).await).into());
+        }
+        match stated_checksum(&response) {
+            Some(actual) if actual == crc32c => Ok(()),
+            Some(actual) => {
+                // The storage did not verify the checksum. If the object cannot be deleted, the next attempt overwrites
+                // it.
+                self.bucket.delete([file.key()]).await;
+                Err(Kind::Corrupt { expected: crc32c, actual }.into())
+            }
+            None => Err(Kind::Unconfirmed.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Uploader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Uploader");
+        shown.field("bucket", &self.bucket).field("workers", &self.workers).finish_non_exhaustive()
+    }
+}

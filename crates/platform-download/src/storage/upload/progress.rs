@@ -1,0 +1,119 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::UploadFile;
+
+pub(super) type Observer = dyn Fn(&UploadEvent<'_>) + Send + Sync;
+
+/// A progress event of an upload.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UploadEvent<'a> {
+    /// The file.
+    pub file: &'a UploadFile,
+    /// The step.
+    pub step: UploadStep,
+    /// The number of bytes of the file that were handed to the connection, or existed already. Each attempt starts at
+    /// 0.
+    pub done: u64,
+    /// The length of the file, in bytes.
+    pub bytes: u64,
+    /// The number of bytes of all files that were handed to a connection, or existed already.
+    pub total_done: u64,
+    /// The length of all readable files together, in bytes, determined before the first upload.
+    pub total_bytes: u64,
+}
+
+/// A step of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UploadStep {
+    /// Its bytes are being sent; the storage may still reject them.
+    Sending,
+    /// The storage has confirmed the whole file.
+    Sent,
+    /// The object existed already.
+    WasThere,
+    /// The upload failed.
+    Failed,
+}
+
+/// The totals of an upload.
+pub(super) struct Total {
+    bytes: u64,
+    done: AtomicU64,
+}
+
+impl Total {
+    pub(super) async fn of(files: &[Arc<UploadFile>]) -> Self {
+        let mut bytes = 0;
+        for file in files {
+            // An unreadable file is reported later.
+            bytes += tokio::fs::symlink_metadata(file.path())
+                .await
+                .map_or(0, |found| found.len() * u64::from(found.is_file()));
+        }
+        Self { bytes, done: AtomicU64::new(0) }
+    }
+}
+
+/// The progress of one file.
+pub(super) struct FileProgress {
+    file: Arc<UploadFile>,
+    bytes: AtomicU64,
+    done: AtomicU64,
+    /// The number of the attempt, so that chunks of earlier attempts do not count.
+    attempt: AtomicU64,
+    total: Arc<Total>,
+    observer: Option<Arc<Observer>>,
+}
+
+impl FileProgress {
+    pub(super) fn new(file: Arc<UploadFile>, total: Arc<Total>, observer: Option<Arc<Observer>>) -> Self {
+        Self { file, bytes: AtomicU64::new(0), done: AtomicU64::new(0), attempt: AtomicU64::new(0), total, observer }
+    }
+
+    /// Starts an attempt, with no bytes sent, and returns its number.
+    pub(super) fn begin(&self, bytes: u64) -> u64 {
+        self.bytes.store(bytes, Ordering::SeqCst);
+        let attempt = self.attempt.fetch_add(1, Ordering::SeqCst) + 1;
+        self.set(0);
+        attempt
+    }
+
+    pub(super) fn sent(&self, attempt: u64, bytes: u64) {
+        if attempt == self.attempt.load(Ordering::SeqCst) {
+            self.set(self.done.load(Ordering::SeqCst) + bytes);
+            self.tell(UploadStep::Sending);
+        }
+    }
+
+    /// Records the end. `already_present` is `None` after an error.
+    pub(super) fn ended(&self, already_present: Option<bool>) {
+        self.set(if already_present.is_some() { self.bytes.load(Ordering::SeqCst) } else { 0 });
+        self.tell(match already_present {
+            Some(true) => UploadStep::WasThere,
+            Some(false) => UploadStep::Sent,
+            None => UploadStep::Failed,
+        });
+    }
+
+    fn set(&self, done: u64) {
+        let before = self.done.swap(done, Ordering::SeqCst);
+        // A decrease is added as a wrapped number, and the sum is correct.
+        self.total.done.fetch_add(done.wrapping_sub(before), Ordering::SeqCst);
+    }
+
+    fn tell(&self, step: UploadStep) {
+        if let Some(observer) = &self.observer {
+            observer(&UploadEvent {
+                file: &self.file,
+                step,
+                done: self.done.load(Ordering::SeqCst),
+                bytes: self.bytes.load(Ordering::SeqCst),
+                total_done: self.total.done.load(Ordering::SeqCst),
+                total_bytes: self.total.bytes,
+            });
+        }
+    }
+}

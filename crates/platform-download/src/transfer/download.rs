@@ -1,0 +1,438 @@
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::Backoff;
+use auth_http::HttpClient;
+use durable_fs::Locking;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::digest::{Digest, Running};
+use crate::retry::{MinimumRate, for_transfers};
+use crate::transfer::durability::Batches;
+use crate::transfer::fetch::{FetchError, FetchedFile, Job};
+use crate::transfer::partial_file::{Opened, PartialFile};
+use crate::transfer::response::Validator;
+use crate::transfer::source::SharedUrl;
+use crate::{Crc32c, DownloadError, Durability, Expected, Progress, RetryPolicy, Sha256, Source, Target};
+
+/// The permitted number of concurrent requests.
+const WORKERS: RangeInclusive<usize> = 1..=256;
+/// The permitted length of the parts of large files, in bytes.
+const CHUNKS: RangeInclusive<u64> = 64 * 1024..=1 << 30;
+/// The permitted write block size, in bytes: the largest fits the processor caches.
+const BLOCKS: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
+/// The maximum time to write a block of an abandoned download.
+const LAST_BLOCK: Duration = Duration::from_millis(500);
+/// The maximum number of restarts of a download whose object is replaced in the storage.
+const RESTARTS: u32 = 3;
+
+/// The result of a download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The length of the file.
+    pub bytes: u64,
+    /// The computed checksum.
+    pub crc32c: Crc32c,
+    /// The computed digest.
+    pub sha256: Sha256,
+    /// The source of the expected checksum.
+    pub verification: Verification,
+    /// True if a correct file already existed, so that nothing was downloaded.
+    pub already_present: bool,
+    /// The entity tag of the downloaded object (RFC 9110, section 8.8.3), if it has one.
+    pub etag: Option<String>,
+    /// The generation of the downloaded object (Google Cloud Storage), if it has one.
+    pub generation: Option<String>,
+}
+
+/// The source of the expected checksum of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verification {
+    /// The checksum was declared in advance, for example by the platform. Manifests of earlier versions say `stated`.
+    #[serde(alias = "stated")]
+    Declared,
+    /// The checksum is that of the storage, because no other is known: the file matches the stored object.
+    Storage,
+    /// No checksum is known. The length was verified if the storage stated it.
+    Unverified,
+}
+
+/// A downloader. Files appear under their names only when they are complete and verified. Clones share the limits.
+#[derive(Clone, Debug)]
+pub struct Downloader {
+    pub(crate) http: HttpClient,
+    pub(crate) workers: Arc<Semaphore>,
+    pub(crate) options: Options,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) durability: Durability,
+    pub(crate) batches: Arc<Batches>,
+    pub(crate) workers: usize,
+    pub(crate) chunk: u64,
+    pub(crate) block: u64,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) rate: MinimumRate,
+    pub(crate) locking: Locking,
+}
+
+/// A builder for [`Downloader`].
+#[derive(Clone, Debug)]
+pub struct DownloaderBuilder {
+    http: HttpClient,
+    workers: usize,
+    chunk: u64,
+    memory: u64,
+    retry: RetryPolicy,
+    rate: MinimumRate,
+    locking: Locking,
+    durability: Durability,
+}
+
+/// The error of an invalid [`Downloader`] configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloaderError {
+    /// The number of workers is out of range.
+    #[error("there must be 1 to 256 workers, not {0}")]
+    Workers(usize),
+    /// The part length is out of range.
+    #[error("the parts of large files must have 64 KiB to 1 GiB, not {0} bytes")]
+    Chunk(u64),
+    /// The memory limit is too low.
+    #[error("{workers} workers need at least {} bytes of memory, not {memory}", least(*workers))]
+    Memory {
+        /// The memory limit, in bytes.
+        memory: u64,
+        /// The number of workers that share it.
+        workers: usize,
+    },
+}
+
+/// Returns the minimum memory: each worker receives one block while another is written.
+fn least(workers: usize) -> u64 {
+    2 * BLOCKS.start() * workers as u64
+}
+
+impl Downloader {
+    /// Creates a downloader with 16 workers, parts of 8 MiB and 16 MiB of memory. `http` must not decompress.
+    pub fn new(http: HttpClient) -> Self {
+        Self::builder(http).finish()
+    }
+
+    /// Returns a builder for a downloader. `http` must not decompress: checksums are those of the stored bytes.
+    pub fn builder(http: HttpClient) -> DownloaderBuilder {
+        DownloaderBuilder {
+            http,
+            workers: 16,
+            chunk: 8 << 20,
+            memory: 16 << 20,
+            retry: for_transfers(),
+            rate: MinimumRate::default(),
+            locking: Locking::default(),
+            durability: Durability::default(),
+        }
+    }
+
+    /// Returns a downloader with the same workers and another policy for [retries](DownloaderBuilder::with_retries).
+    #[must_use]
+    pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.options.retry = policy;
+        self
+    }
+
+    /// Returns a downloader with the same workers and other [locks](DownloaderBuilder::with_locking).
+    #[must_use]
+    pub fn with_locking(mut self, locking: Locking) -> Self {
+        self.options.locking = locking;
+        self
+    }
+
+    /// The same downloader, with the same workers, and another [durability](DownloaderBuilder::with_durability).
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Returns the policy for transient failures.
+    pub fn retry_policy(&self) -> &RetryPolicy {
+        &self.options.retry
+    }
+
+    /// Returns the HTTP client.
+    pub fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Returns the maximum number of concurrent requests.
+    pub fn workers(&self) -> usize {
+        self.options.workers
+    }
+
+    /// Downloads a file to `target`, unless a correct one exists. Folders are created as needed; `observer` is notified
+    /// of progress.
+    ///
+    /// The parts of a large file are downloaded concurrently, if the storage supports ranges. After a drop or a kill, a
+    /// later call resumes with the complete parts.
+    ///
+    /// # Errors
+    ///
+    /// [`DownloadError`]: the file could not be downloaded, written or verified. An existing file under its name is
+    /// then unchanged.
+    pub async fn fetch(
+        &self,
+        source: &dyn Source,
+        expected: Expected,
+        target: &Target,
+        observer: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Outcome, DownloadError> {
+        for _ in 0..=RESTARTS {
+            if let Some(outcome) = self.fetch_once(source, expected, target, observer).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(DownloadError::interfered(&target.path()))
+    }
+
+    /// Returns `None` if another process has replaced the downloaded file.
+    async fn fetch_once(
+        &self,
+        source: &dyn Source,
+        expected: Expected,
+        target: &Target,
+        observer: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Option<Outcome>, DownloadError> {
+        let failed = |error| DownloadError::io(&target.path(), error);
+        let part: Arc<PartialFile> = match open(target, expected, self.options.locking).await? {
+            Opened::There(digest) => {
+                observer(Progress::Kept(digest.bytes));
+                return Ok(Some(Outcome::there(digest, Verification::Declared)));
+            }
+            Opened::PartialFile(part) => Arc::from(part),
+        };
+        let kept: u64 = part.known().1.iter().map(|piece| piece.bytes).sum();
+        if kept > 0 {
+            observer(Progress::Kept(kept));
+        }
+        let link = SharedUrl::new(source);
+        let job = Job { downloader: self, link, expected, part: part.clone(), target, observer };
+        let mut complete = obtain(&job).await?;
+        let verification = match (expected.crc32c(), complete.stated) {
+            (Some(_), _) => Verification::Declared,
+            (None, Some(_)) => Verification::Storage,
+            (None, None) => Verification::Unverified,
+        };
+        if let (true, Some(digest)) = (complete.already_present, complete.digest) {
+            blocking(move || part.discard()).await.map_err(failed)?;
+            observer(Progress::Kept(digest.bytes));
+            return Ok(Some(Outcome::there(digest, verification)));
+        }
+        let bytes = complete.bytes;
+        let Some(digest) = self.publish(part, &mut complete).await? else {
+            observer(Progress::Lost(bytes));
+            return Ok(None);
+        };
+        let FetchedFile { validator: Validator { etag, generation }, worker, .. } = complete;
+        drop(worker);
+        Ok(Some(Outcome { already_present: false, etag, generation, ..Outcome::there(digest, verification) }))
+    }
+
+    /// Makes the file durable and renames it. Returns its digest, or `None` if another process has replaced it.
+    async fn publish(
+        &self,
+        part: Arc<PartialFile>,
+        complete: &mut FetchedFile,
+    ) -> Result<Option<Digest>, DownloadError> {
+        let target = part.target().to_owned();
+        let failed = |error| DownloadError::io(&target, error);
+        let unread = |error| DownloadError::read(&target, part.path(), error);
+        let identity = part.identity().map_err(unread)?;
+        let (begun, read, known) = (complete.background.take(), part.clone(), complete.digest);
+        // Computed while the disk is busy.
+        let digest = async {
+            let (begun, sent) = match begun {
+                Some(background) => background.finish().await,
+                None => (Ok(Running::default()), Ok(())),
+            };
+            sent.map_err(failed)?;
+            let begun = begun.map_err(unread)?;
+            match known {
+                Some(digest) => Ok(digest),
+                // It came in several parts.
+                None => blocking(move || read.digest(begun)).await.map_err(unread),
+            }
+        };
+        let (durability, digest) = tokio::try_join!(async { self.sync(&part).await.map_err(failed) }, digest)?;
+        if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
+            return Err(failed(io::Error::other("the disk returns other bytes than were written")));
+        }
+        let published = part.clone();
+        let published =
+            blocking(move || Ok(published.publish(&identity, &digest, durability))).await.map_err(failed)?;
+        Ok(published?.then_some(digest))
+    }
+
+    /// Makes the content of a file durable. Returns the [`Durability`] that applies to its name.
+    async fn sync(&self, part: &Arc<PartialFile>) -> io::Result<Durability> {
+        let Options { durability, batches, .. } = &self.options;
+        let is_done = match durability {
+            Durability::None => true,
+            Durability::Batch => batches.sync(part.folder()).await?,
+            Durability::File => false,
+        };
+        if is_done {
+            return Ok(*durability);
+        }
+        let part = part.clone();
+        blocking(move || part.sync()).await?;
+        Ok(Durability::File)
+    }
+}
+
+/// Opens the target. An abandoned download of the same file may still be writing its last block, so that locks are
+/// retried.
+async fn open(target: &Target, expected: Expected, locking: Locking) -> Result<Opened, DownloadError> {
+    let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
+    for pause in pauses {
+        let place = target.clone();
+        let opened = blocking(move || Ok(PartialFile::open(&place, &expected, locking))).await;
+        match opened.map_err(|error| DownloadError::io(&target.path(), error))? {
+            Err(error) if error.is_locked() => wait(pause).await,
+            opened => return opened,
+        }
+    }
+    Err(DownloadError::locked(&target.path()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file lock does not notify: polling is the protocol")]
+async fn wait(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
+
+/// Downloads a file until it is complete and correct. Incorrect content is downloaded once more as a whole.
+async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
+    let Job { target, expected, part, .. } = job;
+    let (mut restarts, mut corrupt) = (0, false);
+    loop {
+        let error = match job.attempt().await {
+            Ok(complete) => match expected.crc32c().or(complete.stated) {
+                Some(crc32c) if crc32c != complete.crc32c => {
+                    DownloadError::checksum(&target.path(), crc32c, complete.crc32c)
+                }
+                _ => return Ok(complete),
+            },
+            Err(FetchError::Changed) if restarts == RESTARTS => return Err(DownloadError::changed(&target.path())),
+            Err(FetchError::Changed) => {
+                restarts += 1;
+                tracing::debug!(file = %target.path().display(), "the object has changed: starting over");
+                job.forget().await?;
+                continue;
+            }
+            Err(FetchError::Corrupt(error)) => error,
+            Err(FetchError::Error(error)) => return Err(error),
+        };
+        tracing::warn!(%error, again = !corrupt, "the checksum does not match");
+        if corrupt {
+            let part = part.clone();
+            let aside = blocking(move || part.quarantine()).await;
+            return Err(error.kept_aside(aside.map_err(|error| DownloadError::io(&target.path(), error))?));
+        }
+        corrupt = true;
+        job.forget().await?;
+    }
+}
+
+impl Outcome {
+    fn there(digest: Digest, verification: Verification) -> Self {
+        let Digest { bytes, crc32c, sha256 } = digest;
+        Self { bytes, crc32c, sha256, verification, already_present: true, etag: None, generation: None }
+    }
+}
+
+impl DownloaderBuilder {
+    /// Sets the maximum number of concurrent requests for all files: 1 to 256.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Sets the length in bytes of the parts of large files: 64 KiB to 1 GiB. A killed process loses at most one part
+    /// per worker.
+    pub fn with_chunk(mut self, bytes: u64) -> Self {
+        self.chunk = bytes;
+        self
+    }
+
+    /// Sets the maximum number of file bytes in memory, at least 128 KiB per worker.
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Sets the policy for retries of transient failures. The default is 30 minutes. Progress of a part resets it.
+    pub fn with_retries(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Sets the minimum rate of a connection: `bytes` per `window`, without time spent on writing. Slower connections
+    /// are replaced. The default is 20 KiB in 20 s.
+    pub fn with_minimum_rate(mut self, bytes: u64, window: Duration) -> Self {
+        self.rate = MinimumRate { bytes, window };
+        self
+    }
+
+    /// Sets the kind of file lock. The default is a kernel lock, or a lease where the file system has none.
+    pub fn with_locking(mut self, locking: Locking) -> Self {
+        self.locking = locking;
+        self
+    }
+
+    /// Sets the durability of files under their final name. By default, they survive a power failure.
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Builds the downloader.
+    ///
+    /// # Errors
+    ///
+    /// [`DownloaderError`]: a number is out of range.
+    pub fn build(self) -> Result<Downloader, DownloaderError> {
+        let Self { workers, chunk, memory, .. } = self;
+        if !WORKERS.contains(&workers) {
+            return Err(DownloaderError::Workers(workers));
+        }
+        if !CHUNKS.contains(&chunk) {
+            return Err(DownloaderError::Chunk(chunk));
+        }
+        if memory < least(workers) {
+            return Err(DownloaderError::Memory { memory, workers });
+        }
+        Ok(self.finish())
+    }
+
+    fn finish(self) -> Downloader {
+        let Self { http, workers, chunk, memory, retry, rate, locking, durability } = self;
+        let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
+        let batches = Arc::default();
+        let options = Options { durability, batches, workers, chunk, block, retry, rate, locking };
+        Downloader { http, workers: Arc::new(Semaphore::new(workers)), options }
+    }
+}
+
+/// Runs blocking `work` on a blocking thread.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}

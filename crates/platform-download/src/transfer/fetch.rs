@@ -1,0 +1,424 @@
+//! The download of one file: requests for its parts, with retries, and writing of their content.
+
+mod request;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use auth_http::Response;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::digest::{BLOCK, Digest};
+use crate::names::target::Target;
+use crate::retry::{Attempts, Stall, Stalled};
+use crate::transfer::background_digest::BackgroundDigest;
+use crate::transfer::download::{Downloader, blocking};
+use crate::transfer::partial_file::{Object, PartialFile};
+use crate::transfer::plan::{CompletedRange, combined, first_missing, missing};
+use crate::transfer::response::{TransferResponse, Validator};
+use crate::transfer::source::SharedUrl;
+use crate::transfer::writer::Writer;
+use crate::{Crc32c, DownloadError, Durability, Expected, Progress};
+
+/// The reason why an attempt to download a file ended.
+pub(crate) enum FetchError {
+    /// The object differs from that of the existing parts: it must be downloaded as a whole.
+    Changed,
+    /// The content does not match the stated length or checksum.
+    Corrupt(DownloadError),
+    Error(DownloadError),
+}
+
+impl From<DownloadError> for FetchError {
+    fn from(error: DownloadError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The reason why a response body ended early.
+enum StreamError {
+    /// The failure is transient.
+    Transient(DownloadError),
+    Final(FetchError),
+}
+
+/// A response whose body is not read yet.
+struct Open {
+    answer: TransferResponse,
+    response: Response,
+    attempts: Attempts,
+}
+
+/// A worker permit for a part or a whole file, held from its first request until its content is durable.
+type Worker = OwnedSemaphorePermit;
+
+/// A file whose content is complete.
+pub(crate) struct FetchedFile {
+    pub(crate) bytes: u64,
+    pub(crate) crc32c: Crc32c,
+    /// The digest, if it was downloaded as one stream or existed already.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) validator: Validator,
+    /// The checksum stated by the storage.
+    pub(crate) stated: Option<Crc32c>,
+    /// The file is already published under its name.
+    pub(crate) already_present: bool,
+    /// The worker permit, held until the file is published, if it was downloaded as one stream.
+    pub(crate) worker: Option<Worker>,
+    /// The background digest, if it was downloaded in several parts.
+    pub(crate) background: Option<BackgroundDigest>,
+}
+
+impl FetchedFile {
+    fn of(object: &Object, crc32c: Crc32c, digest: Option<Digest>, stated: Option<Crc32c>) -> Self {
+        let validator = Validator::of(object);
+        Self {
+            bytes: object.bytes,
+            crc32c,
+            digest,
+            validator,
+            stated,
+            already_present: false,
+            worker: None,
+            background: None,
+        }
+    }
+}
+
+/// The download of one file.
+pub(crate) struct Job<'a> {
+    pub(crate) downloader: &'a Downloader,
+    pub(crate) link: SharedUrl<'a>,
+    pub(crate) expected: Expected,
+    pub(crate) part: Arc<PartialFile>,
+    pub(crate) target: &'a Target,
+    pub(crate) observer: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Job<'_> {
+    fn io(&self, error: std::io::Error) -> DownloadError {
+        DownloadError::io(&self.target.path(), error)
+    }
+
+    /// Downloads the missing parts.
+    pub(crate) async fn attempt(&self) -> Result<FetchedFile, FetchError> {
+        let (mut known, mut pieces) = self.part.known();
+        if known.as_ref().is_some_and(|object| combined(&pieces, object.bytes).is_some()) {
+            // Possibly nothing is missing, so that nothing can be fetched in parallel.
+            self.read_all().await?;
+            (known, pieces) = self.part.known();
+        }
+        let all = known.as_ref().and_then(|object| combined(&pieces, object.bytes));
+        let first = match (&known, all) {
+            (Some(object), Some(crc32c)) if self.expected.crc32c().is_some() => {
+                return Ok(FetchedFile::of(object, crc32c, None, None));
+            }
+            // Without a stated checksum, the pieces are valid only if the object is unchanged: a request for one byte
+            // shows it.
+            (Some(_), Some(_)) => 0..1,
+            _ => first_missing(&pieces, self.expected.bytes(), self.downloader.options.chunk),
+        };
+        let worker = self.worker().await?;
+        if first.is_empty() {
+            return self.whole(None, worker).await;
+        }
+        let etag = known.as_ref().and_then(|object| object.etag.as_deref());
+        let open = self.request(Some(first.clone()), etag, self.attempts()).await?;
+        match open.answer.clone() {
+            // Without validators, several parts cannot be attributed to one object.
+            TransferResponse::PartialFile { range, bytes, validator, .. }
+                if self.expected.crc32c().is_none() && validator.is_empty() && (range.end - range.start) < bytes =>
+            {
+                drop(open);
+                self.whole(None, worker).await
+            }
+            TransferResponse::PartialFile { bytes, validator, stated, .. } => {
+                let object = self.object(bytes, &validator)?;
+                if known.is_some_and(|known| known.bytes != bytes || !Validator::of(&known).fits(&validator)) {
+                    return Err(FetchError::Changed);
+                }
+                if let Some(found) = self.found(stated, bytes).await? {
+                    return Ok(FetchedFile {
+                        already_present: true,
+                        ..FetchedFile::of(&object, found.crc32c, Some(found), stated)
+                    });
+                }
+                let (whole, background) = match all {
+                    None => self.parts(&object, first, (open, worker), &pieces).await?,
+                    Some(_) => (None, None),
+                };
+                let crc32c = combined(&self.part.known().1, bytes).ok_or(FetchError::Changed)?;
+                let (digest, worker) = whole.unzip();
+                Ok(FetchedFile { worker, background, ..FetchedFile::of(&object, crc32c, digest, stated) })
+            }
+            TransferResponse::Whole { .. } => self.whole(Some(open), worker).await,
+            // An empty object has no first byte.
+            TransferResponse::Beyond { bytes: Some(0) } if pieces.is_empty() => {
+                drop(open);
+                self.whole(None, worker).await
+            }
+            _ => Err(FetchError::Changed),
+        }
+    }
+
+    /// Returns the digest of the existing file, if only the storage states a checksum, and the file has it.
+    async fn found(&self, stated: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, FetchError> {
+        let Some(stated) = stated.filter(|_| self.expected.crc32c().is_none()) else { return Ok(None) };
+        let (part, expected) = (self.part.clone(), Expected::new(stated).with_bytes(bytes));
+        Ok(blocking(move || part.found(&expected)).await.map_err(|error| self.io(error))?)
+    }
+
+    /// Returns the object of the parts, if it has the stated length.
+    fn object(&self, bytes: u64, validator: &Validator) -> Result<Object, FetchError> {
+        if let Some(stated) = self.expected.bytes().filter(|stated| *stated != bytes) {
+            return Err(FetchError::Corrupt(DownloadError::size(&self.target.path(), stated, bytes)));
+        }
+        let Validator { etag, generation } = validator.clone();
+        Ok(Object { bytes, stated: self.expected.crc32c(), etag, generation })
+    }
+
+    /// Downloads the missing parts concurrently.
+    async fn parts(
+        &self,
+        object: &Object,
+        first: Range<u64>,
+        open: (Open, Worker),
+        pieces: &[CompletedRange],
+    ) -> Result<(Option<(Digest, Worker)>, Option<BackgroundDigest>), FetchError> {
+        self.begin(object).await?;
+        let (part, bytes) = (self.part.clone(), object.bytes);
+        let is_synced = self.downloader.options.durability == Durability::File;
+        let sizes = (bytes, self.downloader.options.chunk);
+        let background = BackgroundDigest::follow(|| part.reopen(), part.path(), sizes, is_synced);
+        let mut background = background.map_err(|error| self.io(error))?;
+        let first = first.start..first.end.min(bytes);
+        let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
+        rest.retain(|part| part.start >= first.end || part.end <= first.start);
+        let fetching = self.fetch(object, Some((first, open)), rest, &mut background);
+        // What cannot be read does not stop the others.
+        let (mut whole, read) = tokio::try_join!(fetching, async { Ok(self.read_all().await) })?;
+        read?;
+        // Parts of a former download that have changed since.
+        let changed = missing(&self.part.known().1, bytes, self.downloader.options.chunk);
+        if !changed.is_empty() {
+            whole = whole.or(self.fetch(object, None, changed, &mut background).await?);
+        }
+        Ok((whole, background))
+    }
+
+    /// Fetches parts, several at a time.
+    async fn fetch(
+        &self,
+        object: &Object,
+        begun: Option<(Range<u64>, (Open, Worker))>,
+        rest: Vec<Range<u64>>,
+        background: &mut Option<BackgroundDigest>,
+    ) -> Result<Option<(Digest, Worker)>, FetchError> {
+        let begun = begun.into_iter().map(|(part, open)| (part, Some(open)));
+        let parts = begun.chain(rest.into_iter().map(|part| (part, None)));
+        let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
+        let fetching = fetching.buffer_unordered(self.downloader.options.workers);
+        let mut fetching = std::pin::pin!(fetching);
+        let (mut whole, mut failure) = (None, None);
+        while let Some(outcome) = fetching.next().await {
+            match outcome {
+                Ok(other) => whole = whole.or(other),
+                // The other parts are still downloaded, and kept for the next attempt.
+                Err(FetchError::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
+                Err(fail) => return Err(fail),
+            }
+            *background = background.take().map(|background| background.reached(self.part.reached()));
+        }
+        failure.map_or(Ok(whole), |error| Err(error.into()))
+    }
+
+    /// Reads the parts of a former download, several at a time. After an error, the others are still read.
+    async fn read_all(&self) -> Result<(), DownloadError> {
+        let at_once = available_parallelism().map_or(1, usize::from);
+        let reading = stream::iter(self.part.unread()).map(|(epoch, piece)| async move {
+            let part = self.part.clone();
+            let read = blocking(move || Ok(part.read(epoch, &piece))).await;
+            (piece, read.unwrap_or_else(|error| Err(self.io(error))))
+        });
+        let mut reading = std::pin::pin!(reading.buffer_unordered(at_once));
+        let mut failure = None;
+        while let Some((piece, is_right)) = reading.next().await {
+            match is_right {
+                Ok(true) => {}
+                Ok(false) => (self.observer)(Progress::Lost(piece.bytes)),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Downloads one part, resuming after failures. Returns the digest if the part is the whole file.
+    async fn part(
+        &self,
+        object: &Object,
+        wanted: Range<u64>,
+        begun: Option<(Open, Worker)>,
+    ) -> Result<Option<(Digest, Worker)>, FetchError> {
+        let all = wanted == (0..object.bytes);
+        let mut writer = Writer::new(self.part.clone(), wanted.start, all);
+        let ask = async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
+        let (mut open, worker) = if let Some(begun) = begun {
+            begun
+        } else {
+            let worker = self.worker().await?;
+            (ask(wanted.start, self.attempts()).await?, worker)
+        };
+        loop {
+            let TransferResponse::PartialFile { range, bytes, validator, .. } = &open.answer else {
+                return Err(FetchError::Changed);
+            };
+            if *bytes != object.bytes || !Validator::of(object).fits(validator) {
+                return Err(FetchError::Changed);
+            }
+            let (before, end) = (writer.at(), range.end.min(wanted.end));
+            let outcome = self.receive(&mut open, &mut writer, Some(end)).await;
+            let Open { mut attempts, response, .. } = open;
+            drop(response);
+            if writer.at() - before >= BLOCK as u64 {
+                attempts.progressed();
+            }
+            go_on(outcome, &mut attempts)?;
+            if writer.at() >= wanted.end {
+                break;
+            }
+            open = ask(writer.at(), attempts).await?;
+        }
+        Ok(self.record(writer).await?.map(|digest| (digest, worker)))
+    }
+
+    /// Downloads a file as one stream, from the start after each failure.
+    async fn whole(&self, open: Option<Open>, worker: Worker) -> Result<FetchedFile, FetchError> {
+        let mut open = match open {
+            Some(open) => open,
+            None => self.request(None, None, self.attempts()).await?,
+        };
+        loop {
+            let TransferResponse::Whole { bytes, validator, stated } = open.answer.clone() else {
+                return Err(FetchError::Changed);
+            };
+            self.forget().await?;
+            if let Some(bytes) = bytes {
+                self.begin(&self.object(bytes, &validator)?).await?;
+            }
+            let mut writer = Writer::new(self.part.clone(), 0, true);
+            let outcome = self.receive(&mut open, &mut writer, bytes).await;
+            let Open { mut attempts, response, .. } = open;
+            drop(response);
+            let complete = outcome.is_ok();
+            go_on(outcome, &mut attempts)?;
+            if complete {
+                let object = self.object(writer.at(), &validator)?;
+                self.begin(&object).await?;
+                let digest = self.record(writer).await?;
+                let crc32c = digest.map_or_else(Crc32c::default, |digest| digest.crc32c);
+                return Ok(FetchedFile { worker: Some(worker), ..FetchedFile::of(&object, crc32c, digest, stated) });
+            }
+            open = self.request(None, None, attempts).await?;
+        }
+    }
+
+    /// Waits for a worker permit.
+    async fn worker(&self) -> Result<Worker, DownloadError> {
+        let worker = self.downloader.workers.clone().acquire_owned().await;
+        worker.map_err(|_| self.io(std::io::Error::other("the downloader has ended")))
+    }
+
+    async fn begin(&self, object: &Object) -> Result<(), DownloadError> {
+        let (part, object) = (self.part.clone(), object.clone());
+        blocking(move || Ok(part.begin(&object))).await.map_err(|error| self.io(error))?
+    }
+
+    fn attempts(&self) -> Attempts {
+        Attempts::begin(&self.downloader.http, &self.downloader.options.retry)
+    }
+
+    async fn record(&self, writer: Writer) -> Result<Option<Digest>, FetchError> {
+        let (part, epoch) = (self.part.clone(), writer.epoch());
+        let (piece, digest) = writer.finish().await.map_err(|error| self.io(error))?;
+        blocking(move || part.record(epoch, piece)).await.map_err(|error| self.io(error))?;
+        (self.observer)(Progress::Durable(piece.bytes));
+        Ok(digest)
+    }
+
+    /// Discards all content, to restart the download.
+    pub(crate) async fn forget(&self) -> Result<(), DownloadError> {
+        let lost: u64 = self.part.known().1.iter().map(|piece| piece.bytes).sum();
+        let part = self.part.clone();
+        blocking(move || part.reset()).await.map_err(|error| self.io(error))?;
+        if lost > 0 {
+            (self.observer)(Progress::Lost(lost));
+        }
+        Ok(())
+    }
+
+    /// Writes a response body up to `end`. The content received before a failure is kept.
+    async fn receive(&self, open: &mut Open, writer: &mut Writer, end: Option<u64>) -> Result<(), StreamError> {
+        let Open { response, attempts, .. } = open;
+        let mut is_answered = false;
+        let file = self.target.path();
+        let failed = |error| StreamError::Final(DownloadError::io(&file, error).into());
+        let mut stall = Stall::new(self.downloader.options.rate);
+        let (mut block, mut length) = (Vec::new(), 0);
+        let outcome = loop {
+            let at = writer.at() + length;
+            if end.is_some_and(|end| at >= end) {
+                break Ok(());
+            }
+            let came =
+                stall.watch(response.chunk(), |came| came.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
+            let mut piece = match came {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) if end.is_none() => break Ok(()),
+                Ok(Ok(None)) => break Err(DownloadError::malformed(&file, "it ends early")),
+                Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
+                Err(Stalled) => break Err(DownloadError::stalled(&file)),
+            };
+            // Bytes beyond the stated length are never written.
+            let reached = at + piece.len() as u64;
+            if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
+                return Err(StreamError::Final(FetchError::Corrupt(DownloadError::size(&file, stated, reached))));
+            }
+            if let Some(left) = end.map(|end| end - at) {
+                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            }
+            if !std::mem::replace(&mut is_answered, true) {
+                attempts.answered();
+            }
+            (self.observer)(Progress::Received(piece.len() as u64));
+            length += piece.len() as u64;
+            block.push(piece);
+            if length >= self.downloader.options.block {
+                writer.write(std::mem::take(&mut block)).await.map_err(failed)?;
+                length = 0;
+            }
+        };
+        if !block.is_empty() {
+            writer.write(block).await.map_err(failed)?;
+        }
+        if outcome.is_ok() {
+            attempts.answered();
+        }
+        outcome.map_err(StreamError::Transient)
+    }
+}
+
+/// Decides if another attempt is needed.
+fn go_on(outcome: Result<(), StreamError>, attempts: &mut Attempts) -> Result<(), FetchError> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(StreamError::Transient(error)) => Ok(attempts.failed(error)?),
+        Err(StreamError::Final(fail)) => Err(fail),
+    }
+}
+
+fn size(piece: Option<&Bytes>) -> u64 {
+    piece.map_or(0, |piece| piece.len() as u64)
+}

@@ -1,0 +1,212 @@
+//! Publication of a verified part: the renamed file is the verified one.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use durable_fs::{Identity, folder, regular};
+
+use super::{PartialFile, Phase, Reader, plain};
+use crate::digest::{Digest, digest};
+use crate::names::target::{FilePaths, remove};
+use crate::{DownloadError, Durability};
+
+impl PartialFile {
+    /// Returns the identity of the file, to detect later changes. For a file downloaded as one stream, an earlier
+    /// change is detected only if it changed the length.
+    pub(crate) fn identity(&self) -> io::Result<Identity> {
+        Identity::of_file(&self.file)
+    }
+
+    /// Renames the verified file to its final name. If its content is on the disk, not even a power failure leaves a part of it
+    /// under this name. Returns false if another file was there instead, which is removed; a former file is then restored, where
+    /// the file system supports hard links.
+    pub(crate) fn publish(
+        &self,
+        verified: &Identity,
+        content: &Digest,
+        durability: Durability,
+    ) -> Result<bool, DownloadError> {
+        self.publish_and(verified, content, durability, || {})
+    }
+
+    /// Calls `renamed` before the file is verified under its name.
+    fn publish_and(
+        &self,
+        verified: &Identity,
+        content: &Digest,
+        durability: Durability,
+        renamed: impl FnOnce(),
+    ) -> Result<bool, DownloadError> {
+        let FilePaths { target, part, state, corrupt, former, folder, .. } = &self.paths;
+        let failed = |error| DownloadError::io(target, error);
+        let _era = self.new_epoch();
+        self.ensure_held().map_err(failed)?;
+        let verify =
+            |path| is_verified(path, verified, content).map_err(|error| DownloadError::read(target, path, error));
+        let replaced =
+            || tracing::warn!(path = %target.display(), "was replaced during the download: it is downloaded again");
+        if !verify(part)? {
+            replaced();
+            self.state().phase = Phase::Gone;
+            remove(part).and_then(|()| remove(state)).map_err(failed)?;
+            return Ok(false);
+        }
+        let has_former = keep_former(target, former).map_err(failed)?;
+        regular::rename(part, target).map_err(plain).map_err(failed)?;
+        self.state().phase = Phase::Gone;
+        renamed();
+        let is_right = verify(target);
+        if !matches!(is_right, Ok(true)) {
+            if is_right.is_err() {
+                // What cannot be read now is read again by the next download.
+                fs::rename(target, part).map_err(failed)?;
+                self.state().phase = Phase::Known;
+            } else {
+                replaced();
+                remove(target).map_err(failed)?;
+            }
+            if has_former {
+                fs::rename(former, target).map_err(failed)?;
+            }
+        } else if has_former {
+            remove(former).map_err(failed)?;
+        }
+        let is_right = is_right?;
+        if durability == Durability::File {
+            folder::sync(folder).map_err(plain).map_err(failed)?;
+        }
+        remove(state).and_then(|()| remove(corrupt)).map_err(failed)?;
+        Ok(is_right)
+    }
+}
+
+/// Gives a file that is about to be replaced another name. Returns false if there is none, or it can have one name only.
+fn keep_former(target: &Path, former: &Path) -> io::Result<bool> {
+    match fs::hard_link(target, former) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove(former)?;
+            Ok(fs::hard_link(target, former).is_ok())
+        }
+        linked => Ok(linked.is_ok()),
+    }
+}
+
+/// Returns true if a path names the verified file, with one name and unchanged. On file systems that change inode
+/// numbers, the content decides.
+fn is_verified(path: &Path, verified: &Identity, content: &Digest) -> io::Result<bool> {
+    let (file, named) = match Identity::open(path) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(false),
+        Err(error) if error.is_not_regular() => return Ok(false),
+        Err(error) => return Err(plain(error)),
+    };
+    if named == *verified && named.has_one_name() && file.metadata()?.len() == content.bytes {
+        return Ok(true);
+    }
+    Ok(digest(Reader::new(&file, path))? == *content)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::fs;
+
+    use durable_fs::Locking;
+    use durable_fs::faults::{Fault, Operation};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::transfer::partial_file::Opened;
+    use crate::transfer::plan::CompletedRange;
+    use crate::{Crc32c, Expected, Target};
+
+    const RIGHT: &[u8] = b"right";
+    const WRONG: &[u8] = b"wrong";
+
+    /// Returns a verified part, and the old file that it replaces.
+    fn verified(folder: &TempDir) -> (Box<PartialFile>, Identity, Digest) {
+        let target = Target::within(folder.path(), ["file"]);
+        fs::write(target.path(), "old").unwrap();
+        let Ok(Opened::PartialFile(part)) = PartialFile::open(&target, &Expected::unknown(), Locking::default()) else {
+            panic!()
+        };
+        let epoch = part.epoch();
+        part.write(epoch, RIGHT, 0).unwrap();
+        part.record(epoch, CompletedRange { start: 0, bytes: 5, crc32c: Crc32c::of(RIGHT) }).unwrap();
+        let identity = part.identity().unwrap();
+        let content = digest(RIGHT).unwrap();
+        (part, identity, content)
+    }
+
+    /// Different ways to replace the file at a path.
+    const SWAPS: [fn(&Path, &Path); 4] = [
+        |path, aside| {
+            fs::rename(path, aside).unwrap();
+            fs::write(path, WRONG).unwrap();
+        },
+        |path, aside| {
+            fs::rename(path, aside).unwrap();
+            std::os::unix::fs::symlink(aside, path).unwrap();
+        },
+        |path, aside| {
+            fs::hard_link(path, aside).unwrap();
+            fs::write(aside, WRONG).unwrap();
+        },
+        |path, _| fs::remove_file(path).unwrap(),
+    ];
+
+    #[test]
+    fn part_that_was_replaced_does_not_get_the_name() {
+        for swap in SWAPS {
+            let folder = TempDir::new().unwrap();
+            let (part, identity, content) = verified(&folder);
+            swap(&part.paths.part, &folder.path().join("aside"));
+            assert!(!part.publish(&identity, &content, Durability::File).unwrap());
+            assert_eq!(fs::read(&part.paths.target).unwrap(), b"old");
+            assert!(fs::symlink_metadata(&part.paths.part).is_err());
+        }
+    }
+
+    #[test]
+    fn file_that_was_replaced_during_the_rename_is_removed_and_the_former_one_is_back() {
+        for swap in SWAPS {
+            let folder = TempDir::new().unwrap();
+            let (part, identity, content) = verified(&folder);
+            let (target, aside) = (part.paths.target.clone(), folder.path().join("aside"));
+            let published = part.publish_and(&identity, &content, Durability::File, || swap(&target, &aside));
+            assert!(!published.unwrap());
+            assert_eq!(fs::read(&target).unwrap(), b"old");
+            assert!(fs::symlink_metadata(&part.paths.former).is_err());
+        }
+    }
+
+    #[test]
+    fn file_that_cannot_be_read_after_the_rename_is_a_read_error() {
+        let folder = TempDir::new().unwrap();
+        let (part, identity, content) = verified(&folder);
+        // Otherwise nothing is read.
+        let (target, aside) = (part.paths.target.clone(), folder.path().join("aside"));
+        let fault = Fault::inject(Operation::Read, &target, rustix::io::Errno::IO.raw_os_error());
+        let swap = || {
+            fs::copy(&target, &aside).unwrap();
+            fs::rename(&aside, &target).unwrap();
+        };
+        let error = part.publish_and(&identity, &content, Durability::File, swap).unwrap_err();
+        assert!(error.is_unreadable(), "{error}");
+        drop(fault);
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(&part.paths.part).unwrap(), RIGHT, "progress stays");
+    }
+
+    #[test]
+    fn changed_inode_number_proves_nothing() {
+        let folder = TempDir::new().unwrap();
+        let (part, identity, content) = verified(&folder);
+        let path = &part.paths.part;
+        fs::rename(path, folder.path().join("aside")).unwrap();
+        fs::write(path, RIGHT).unwrap();
+        assert!(part.publish(&identity, &content, Durability::File).unwrap());
+        assert_eq!(fs::read(&part.paths.target).unwrap(), RIGHT);
+    }
+}

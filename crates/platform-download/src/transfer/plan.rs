@@ -1,0 +1,163 @@
+//! The parts to download and their order: pure decisions, without disk or network.
+
+use std::cmp::Reverse;
+use std::ops::Range;
+
+use crate::Crc32c;
+
+/// A complete range of a file, with its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CompletedRange {
+    pub(crate) start: u64,
+    pub(crate) bytes: u64,
+    pub(crate) crc32c: Crc32c,
+}
+
+impl CompletedRange {
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.bytes
+    }
+}
+
+/// Returns the first missing part of a file of possibly unknown length: at most `chunk` bytes.
+pub(crate) fn first_missing(pieces: &[CompletedRange], bytes: Option<u64>, chunk: u64) -> Range<u64> {
+    let start = pieces.iter().fold(0, |end, piece| if piece.start <= end { piece.end().max(end) } else { end });
+    let next = pieces.iter().map(|piece| piece.start).find(|next| *next > start);
+    let limit = [next, bytes].into_iter().flatten().min().unwrap_or(u64::MAX);
+    start..start.saturating_add(chunk).min(limit)
+}
+
+/// Returns all missing parts of a file of `bytes` bytes, each with at most `chunk` bytes. `pieces` must be in order.
+pub(crate) fn missing(pieces: &[CompletedRange], bytes: u64, chunk: u64) -> Vec<Range<u64>> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let ends = pieces.iter().map(|piece| (piece.start, piece.end())).chain([(bytes, bytes)]);
+    for (next, end) in ends {
+        while start < next.min(bytes) {
+            let part = start..next.min(bytes).min(start.saturating_add(chunk));
+            start = part.end;
+            parts.push(part);
+        }
+        start = start.max(end);
+    }
+    parts
+}
+
+/// Returns the checksum of a whole file, if all of its pieces are complete.
+pub(crate) fn combined(pieces: &[CompletedRange], bytes: u64) -> Option<Crc32c> {
+    let mut all = (0, Crc32c::default());
+    for piece in pieces {
+        if piece.start != all.0 {
+            return None;
+        }
+        all = (piece.end(), all.1.combine(piece.crc32c, piece.bytes));
+    }
+    (all.0 == bytes).then_some(all.1)
+}
+
+/// A queue of files, largest first, so that no large file is downloaded alone at the end; small ones use idle
+/// connections. Files of equal size are in order of arrival.
+#[derive(Debug)]
+pub struct Queue<T> {
+    files: std::collections::BTreeMap<(Reverse<u64>, u64), T>,
+    next: u64,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { files: std::collections::BTreeMap::new(), next: 0 }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Adds a file of `bytes` bytes, or 0 if unknown.
+    pub fn push(&mut self, bytes: u64, file: T) {
+        self.files.insert((Reverse(bytes), self.next), file);
+        self.next += 1;
+    }
+
+    /// Removes and returns the next file.
+    pub fn pop(&mut self) -> Option<T> {
+        self.files.pop_first().map(|(_, file)| file)
+    }
+
+    /// Returns the waiting files, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.files.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn piece(start: u64, bytes: u64) -> CompletedRange {
+        CompletedRange { start, bytes, crc32c: Crc32c::default() }
+    }
+
+    #[test]
+    fn plan_covers_only_missing_ranges() {
+        for (pieces, bytes, expected) in [
+            (vec![], 0, vec![]),
+            (vec![], 10, vec![0..4, 4..8, 8..10]),
+            (vec![piece(0, 4)], 10, vec![4..8, 8..10]),
+            (vec![piece(4, 4)], 10, vec![0..4, 8..10]),
+            (vec![piece(0, 4), piece(4, 4), piece(8, 2)], 10, vec![]),
+            (vec![piece(3, 1)], 5, vec![0..3, 4..5]),
+        ] {
+            assert_eq!(missing(&pieces, bytes, 4), expected, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_request_asks_for_the_first_gap() {
+        for (pieces, bytes, expected) in [
+            (vec![], None, 0..4),
+            (vec![], Some(3), 0..3),
+            (vec![piece(0, 4)], None, 4..8),
+            (vec![piece(2, 4)], None, 0..2),
+            (vec![piece(0, 4), piece(6, 4)], Some(20), 4..6),
+            (vec![piece(0, 4)], Some(5), 4..5),
+        ] {
+            assert_eq!(first_missing(&pieces, bytes, 4), expected, "{pieces:?} {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_file_is_next_and_equal_ones_keep_their_order() {
+        let mut queue = Queue::default();
+        for (bytes, name) in [(1, "a"), (7, "b"), (1, "c"), (9, "d"), (7, "e")] {
+            queue.push(bytes, name);
+        }
+        assert_eq!(queue.iter().copied().collect::<String>(), "dbeac");
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, ["d", "b", "e", "a", "c"]);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_and_what_is_missing_cover_every_byte_once(
+            content in proptest::collection::vec(any::<u8>(), 0..300), chunk in 1_u64..70, there in any::<u64>()
+        ) {
+            let bytes = content.len() as u64;
+            let of = |part: &Range<u64>| {
+                let slice = &content[usize::try_from(part.start).unwrap()..usize::try_from(part.end).unwrap()];
+                CompletedRange { start: part.start, bytes: part.end - part.start, crc32c: Crc32c::of(slice) }
+            };
+            let all = missing(&[], bytes, chunk);
+            let some: Vec<_> = (0..).zip(&all).filter(|(index, _)| there >> (index % 64) & 1 == 1).map(|(_, part)| of(part)).collect();
+            let rest = missing(&some, bytes, chunk);
+            let mut both: Vec<_> = some.iter().copied().chain(rest.iter().map(of)).collect();
+            both.sort_by_key(|piece| piece.start);
+            prop_assert_eq!(combined(&both, bytes), Some(Crc32c::of(&content)));
+            if rest.is_empty() {
+                prop_assert_eq!(some.len(), all.len());
+            } else {
+                prop_assert_eq!(combined(&some, bytes), None);
+                prop_assert_eq!(&first_missing(&some, Some(bytes), chunk), &rest[0]);
+            }
+        }
+    }
+}

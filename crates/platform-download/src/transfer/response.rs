@@ -1,0 +1,222 @@
+//! Interpretation of a storage response by its head alone.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use auth_core::{Clock, SystemClock};
+use auth_http::retry::is_transient_status;
+
+use crate::Crc32c;
+use crate::transfer::partial_file::Object;
+
+/// The relevant parts of a response head.
+pub(crate) trait ResponseHead {
+    fn status(&self) -> u16;
+    fn header(&self, name: &str) -> Option<&str>;
+    fn retry_after(&self) -> Option<Duration>;
+}
+
+impl ResponseHead for auth_http::Response {
+    fn status(&self) -> u16 {
+        Self::status(self)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        Self::header(self, name)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Self::retry_after(self, SystemClock.now())
+    }
+}
+
+/// The validators of an object: its entity tag and its generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Validator {
+    pub(crate) etag: Option<String>,
+    pub(crate) generation: Option<String>,
+}
+
+impl Validator {
+    pub(crate) fn of(object: &Object) -> Self {
+        Self { etag: object.etag.clone(), generation: object.generation.clone() }
+    }
+
+    fn in_head(head: &impl ResponseHead) -> Self {
+        let text = |name| head.header(name).map(str::to_owned);
+        Self { etag: text("etag"), generation: text("x-goog-generation") }
+    }
+
+    /// Returns true if no validator that both have differs.
+    pub(crate) fn fits(&self, other: &Self) -> bool {
+        let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
+        !differ(&self.etag, &other.etag) && !differ(&self.generation, &other.generation)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.generation.is_none()
+    }
+}
+
+/// The meaning of a response to a request for a file or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TransferResponse {
+    /// A range of an object of `bytes` bytes follows.
+    PartialFile { range: Range<u64>, bytes: u64, validator: Validator, stated: Option<Crc32c> },
+    /// The whole object follows, with its length if stated.
+    Whole { bytes: Option<u64>, validator: Validator, stated: Option<Crc32c> },
+    /// The object ends before the range, at this length if stated.
+    Beyond { bytes: Option<u64> },
+    /// The URL is no longer valid.
+    Refused(u16),
+    /// The failure is transient.
+    Unavailable { status: u16, after: Option<Duration> },
+    /// The failure is permanent.
+    Failed(u16),
+    /// The response does not match the request.
+    Malformed(&'static str),
+}
+
+/// Returns the content encoding of a response, unless it is `identity`.
+pub(crate) fn encoding(head: &impl ResponseHead) -> Option<&str> {
+    head.header("content-encoding").filter(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
+}
+
+/// Returns true if the body has the stored bytes: neither the response nor the object is compressed.
+fn is_stored_as_sent(head: &impl ResponseHead) -> bool {
+    head.header("x-goog-stored-content-encoding").is_none_or(|encoding| encoding == "identity")
+        && encoding(head).is_none()
+}
+
+impl TransferResponse {
+    /// Interprets a response to a request for the bytes from `start`, or for all of them with `None`.
+    pub(crate) fn of(head: &impl ResponseHead, start: Option<u64>) -> Self {
+        let validator = Validator::in_head(head);
+        let stated = stated(head);
+        match (head.status(), start) {
+            (206, Some(start)) => match head.header("content-range").and_then(content_range) {
+                Some((range, bytes)) if range.start == start => Self::PartialFile { range, bytes, validator, stated },
+                Some(_) => Self::Malformed("its Content-Range does not start at the requested offset"),
+                None => Self::Malformed("it is partial, but has no valid Content-Range"),
+            },
+            (200, _) => {
+                let length = head.header("content-length").and_then(|text| text.parse().ok());
+                Self::Whole { bytes: length, validator, stated }
+            }
+            (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied) },
+            // An expired URL is 400 with Google, and 403 elsewhere.
+            (status @ (400 | 401 | 403), _) => Self::Refused(status),
+            (status, _) if is_transient_status(status) => Self::Unavailable { status, after: head.retry_after() },
+            (status, _) => Self::Failed(status),
+        }
+    }
+}
+
+/// Returns the checksum that the storage states, if it is that of the sent bytes.
+fn stated(head: &impl ResponseHead) -> Option<Crc32c> {
+    let hashes = Some(head).filter(|head| is_stored_as_sent(*head))?.header("x-goog-hash")?;
+    hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
+}
+
+/// Parses `bytes 0-9/20` (RFC 9110, section 14.4). An unknown length is not supported.
+fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, bytes) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, bytes): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, bytes.parse().ok()?);
+    (first <= last && last < bytes).then(|| (first..last + 1, bytes))
+}
+
+/// Parses `bytes */20`.
+fn unsatisfied(text: &str) -> Option<u64> {
+    text.trim().strip_prefix("bytes */")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scripted(u16, &'static [(&'static str, &'static str)]);
+
+    impl ResponseHead for Scripted {
+        fn status(&self) -> u16 {
+            self.0
+        }
+
+        fn header(&self, name: &str) -> Option<&str> {
+            self.1.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            self.header("retry-after")?.parse().ok().map(Duration::from_secs)
+        }
+    }
+
+    #[test]
+    fn a_part_is_one_only_if_it_is_the_part_that_was_asked_for() {
+        let part = |text: &'static str| {
+            let headers = Box::leak(Box::new([("content-range", text)]));
+            TransferResponse::of(&Scripted(206, headers), Some(5))
+        };
+        let TransferResponse::PartialFile { range, bytes, .. } = part("bytes 5-9/20") else { panic!("it is one") };
+        assert_eq!((range, bytes), (5..10, 20));
+        for text in [
+            "bytes 6-9/20",
+            "bytes 0-9/20",
+            "bytes 5-20/20",
+            "bytes 9-5/20",
+            "bytes 5-9/*",
+            "5-9/20",
+            "",
+            "bytes -5-9/20",
+        ] {
+            assert!(matches!(part(text), TransferResponse::Malformed(_)), "{text}");
+        }
+        assert!(matches!(TransferResponse::of(&Scripted(206, &[]), Some(5)), TransferResponse::Malformed(_)));
+    }
+
+    #[test]
+    fn statuses_are_classified_by_their_remedy() {
+        let of = |status| TransferResponse::of(&Scripted(status, &[("retry-after", "7")]), Some(0));
+        for status in [400, 401, 403] {
+            assert_eq!(of(status), TransferResponse::Refused(status));
+        }
+        for status in [408, 429, 500, 503] {
+            assert_eq!(of(status), TransferResponse::Unavailable { status, after: Some(Duration::from_secs(7)) });
+        }
+        for status in [204, 301, 307, 404, 410] {
+            assert_eq!(of(status), TransferResponse::Failed(status));
+        }
+        assert_eq!(
+            TransferResponse::of(&Scripted(416, &[("content-range", "bytes */0")]), Some(0)),
+            TransferResponse::Beyond { bytes: Some(0) }
+        );
+    }
+
+    #[test]
+    fn the_checksum_of_the_storage_is_that_of_what_it_stores() {
+        let hash = ("x-goog-hash", "crc32c=yZRlqg==,md5=abc");
+        let stated = |headers: &'static [(&'static str, &'static str)]| match TransferResponse::of(
+            &Scripted(200, headers),
+            None,
+        ) {
+            TransferResponse::Whole { stated, .. } => stated,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(stated(Box::leak(Box::new([hash]))), Some(Crc32c::of(b"hello world")));
+        for encoding in [("x-goog-stored-content-encoding", "gzip"), ("content-encoding", "gzip")] {
+            assert_eq!(stated(Box::leak(Box::new([hash, encoding]))), None, "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn object_differs_if_any_common_validator_differs() {
+        let of = |etag: Option<&str>, generation: Option<&str>| Validator {
+            etag: etag.map(str::to_owned),
+            generation: generation.map(str::to_owned),
+        };
+        assert!(of(Some("a"), Some("1")).fits(&of(Some("a"), Some("1"))));
+        assert!(of(Some("a"), None).fits(&of(None, Some("1"))) && of(None, None).is_empty());
+        assert!(!of(Some("a"), Some("1")).fits(&of(Some("a"), Some("2"))));
+        assert!(!of(Some("a"), None).fits(&of(Some("b"), None)));
+    }
+}
