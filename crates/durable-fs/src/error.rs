@@ -27,6 +27,29 @@ enum Kind {
     Interfered { path: PathBuf },
 }
 
+/// Returns true if the process or the system has too few resources for the operation: file descriptors or memory. Such an
+/// error says nothing about the file.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// let error = std::io::Error::from_raw_os_error(24); // EMFILE
+/// assert!(durable_fs::lacks_resources(&error));
+/// # }
+/// ```
+pub fn lacks_resources(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+
+        let few = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        few.iter().any(|few| error.raw_os_error() == Some(few.raw_os_error()))
+    }
+    #[cfg(not(unix))]
+    {
+        error.kind() == ErrorKind::OutOfMemory
+    }
+}
+
 /// The description of a symbolic link in messages.
 const SYMBOLIC_LINK: &str = "a symbolic link";
 

@@ -51,7 +51,7 @@ pub mod positioned;
 pub mod regular;
 mod replace;
 
-pub use error::Error;
+pub use error::{Error, lacks_resources};
 pub use identity::Identity;
 pub use lease::{is_abandoned, is_lease, remove_abandoned};
 pub use lock::{LockFile, Locking, poll, poll_pause};

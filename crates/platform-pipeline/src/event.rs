@@ -4,7 +4,7 @@ use std::sync::Arc;
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 
-use crate::{SkippedFile, SlideRemarks};
+use crate::{SkippedFile, SlideRemarks, StudySlide};
 
 /// A progress event of a scan, an upload or a study.
 #[derive(Clone, Debug)]
@@ -97,6 +97,15 @@ pub enum Event {
         failed: usize,
         /// The runs with processed or failed slides, oldest first.
         runs: Vec<RunId>,
+    },
+    /// The latest run of a slide failed or skipped it, and it is not submitted again.
+    SlideFailedBefore(StudySlide),
+    /// Some of the slides were submitted elsewhere during the upload, so that the study is planned again.
+    SubmittedElsewhere,
+    /// Another process is submitting slides of the same user and application, and this one waits for its lock.
+    LockWaiting {
+        /// The lock file.
+        path: PathBuf,
     },
     /// A submission is sent, or the run of an earlier one is looked up.
     Submission(SubmissionEvent),

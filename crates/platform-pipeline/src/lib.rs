@@ -12,26 +12,14 @@
 //!
 //! ```no_run
 //! use platform_pipeline::{RunOptions, Study};
-//! use platform_resources::{Client, ResultFolder, RunSdkMetadata};
+//! use platform_resources::{Client, RunSdkMetadata};
 //!
 //! # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
 //! let options = RunOptions::new(RunSdkMetadata::new("pipeline/1.0")).with_tags(["cohort-7".to_owned()]);
 //! let study = Study::new(&client, "he-tme".into(), "study/slides.csv", "slides", options)
 //!     .with_observer(|event| println!("{event:?}"));
-//! // Locks the folder before anything is billed.
-//! let mut folder = Some(ResultFolder::open("study").await?);
-//! let plan = study.plan().await?;
-//! let mut runs = plan.runs().to_vec();
-//! if let Some(ready) = study.upload(&plan).await? {
-//!     runs.push(ready.submit().await?.0);
-//! }
-//! for run in runs {
-//!     let folder = match folder.take() {
-//!         Some(folder) => folder,
-//!         None => ResultFolder::open("study").await?,
-//!     };
-//!     let report = run.download(folder).follow().await?;
-//!     println!("{}: complete: {}", report.run, report.is_complete());
+//! for report in study.execute().await? {
+//!     println!("{}: complete: {}, verified: {}", report.run, report.is_complete(), report.is_verified());
 //! }
 //! # Ok(()) }
 //! ```
@@ -58,7 +46,9 @@ pub use scan::prepare::{Prepare, Prepared, SlideState};
 pub use scan::privacy::SlideRemarks;
 pub use scan::skipped::{SkipKind, SkippedFile};
 pub use scan::{FoundSlides, ScanOptions};
-pub use study::{ReadySubmission, SlideStatus, Study, StudyPlan, StudyRun, StudySlide};
+pub use study::{
+    ReadySubmission, SlideStatus, Study, StudyPlan, StudyRun, StudySlide, StudySubmission, SubmittedStudy,
+};
 pub use submission::journal::{FileJournal, JournalLock};
 pub use submission::once::UniqueSubmission;
 pub use submission::options::RunOptions;

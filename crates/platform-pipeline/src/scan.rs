@@ -21,7 +21,7 @@ use platform_download::{Crc32c, Pattern};
 use privacy::{Privacy, SlideRemarks};
 use skipped::SkippedFile;
 use slide_metadata::SlideMetadata;
-use stated::Stated;
+use stated::{ReadError, Stated};
 use tokio::sync::oneshot::{self, error::RecvError};
 
 use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, WIDTH};
@@ -152,12 +152,16 @@ impl FoundSlides {
         let slides = self.slides.iter().map(|path| {
             let (path, root, how) = (path.clone(), self.root.clone(), Arc::clone(how));
             on_thread(move || {
-                let slide = how.ids.of(&root, &path).and_then(|id| how.read(&path, &id));
-                ScannedSlide { path, slide }
+                let slide = match how.ids.of(&root, &path).map(|id| how.read(&path, &id)) {
+                    Ok(Err(ReadError::NoResources(reason))) => return Err(no_resources(reason)),
+                    Ok(Err(ReadError::Unusable(reason))) | Err(reason) => Err(reason),
+                    Ok(Ok(slide)) => Ok(slide),
+                };
+                Ok(ScannedSlide { path, slide })
             })
         });
         let slides: Vec<_> = stream::iter(slides).buffered(how.parallel.get()).inspect(|_| read_one()).collect().await;
-        slides.into_iter().collect()
+        slides.into_iter().map(|slide| slide?).collect()
     }
 }
 
@@ -172,10 +176,10 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    fn read(&self, path: &Path, id: &str) -> Result<ReadSlide, String> {
+    fn read(&self, path: &Path, id: &str) -> Result<ReadSlide, ReadError> {
         let slide = self.stated.of(path).read(path, &self.cache)?;
         if let Some(reason) = self.privacy.refusal(&slide.description.identifiers) {
-            return Err(reason);
+            return Err(ReadError::Unusable(reason));
         }
         let (row, bytes) = (row(id, &slide), slide.bytes);
         Ok(ReadSlide { row, remarks: SlideRemarks::of(path.to_owned(), slide.description), bytes })
@@ -189,6 +193,11 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     reader.map_err(|error| Error::io("no thread can be started to read slides", error))?;
     let failed = |error: RecvError| Error::io("a folder or slide could not be read", std::io::Error::other(error));
     outcome.await.map_err(failed)
+}
+
+fn no_resources(reason: String) -> Error {
+    let hint = "raise the limits of this process (`ulimit`), or use a smaller --parallel-reads";
+    Error::io(format!("cannot read the slides: {hint}"), std::io::Error::other(reason))
 }
 
 fn row(id: &str, slide: &SlideMetadata) -> SlideRow {

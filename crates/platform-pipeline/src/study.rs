@@ -14,6 +14,7 @@
 //! looked up. If two machines submit the same slides at the same time, both find no earlier run, and both submit. No
 //! client can prevent this.
 
+mod execute;
 mod journal;
 mod locate;
 mod plan;
@@ -24,11 +25,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use platform_resources::Client;
 use platform_resources::models::{ApplicationId, VersionNumber};
+use platform_resources::{Client, Layout};
 
 use crate::{Event, Observer, Prepare, RunOptions};
 
+pub use execute::{StudySubmission, SubmittedStudy};
 pub use plan::{SlideStatus, StudyPlan, StudyRun, StudySlide};
 pub use submit::ReadySubmission;
 
@@ -51,6 +53,7 @@ pub struct Study {
     retry_failed: bool,
     skip_unusable: bool,
     overwrite_results: bool,
+    layout: Layout,
     observer: Observer,
 }
 
@@ -80,6 +83,7 @@ impl Study {
             retry_failed: false,
             skip_unusable: false,
             overwrite_results: false,
+            layout: Layout::default(),
             observer: Arc::new(|_| {}),
         }
     }
@@ -131,6 +135,12 @@ impl Study {
     /// If enabled, replaces result files of an earlier run of the same item. By default, they are kept.
     pub fn with_overwrite_results(mut self, overwrite: bool) -> Self {
         self.overwrite_results = overwrite;
+        self
+    }
+
+    /// Sets the names of result files.
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
         self
     }
 

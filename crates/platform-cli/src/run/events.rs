@@ -90,6 +90,16 @@ fn note(event: &Event) -> Option<String> {
             format!("{rows} slides keep their external id from the table, despite --external-id")
         }
         Event::Planned { new, processed, failed, runs } => planned(*new, *processed, *failed, runs),
+        Event::SlideFailedBefore(slide) => {
+            let reason = slide.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("{}: {}{reason}", slide.file, slide.status.name())
+        }
+        Event::LockWaiting { path } => {
+            format!("waiting for another process that is submitting slides; it holds the lock '{}'", path.display())
+        }
+        Event::SubmittedElsewhere => {
+            "some slides were submitted elsewhere during the upload: all slides are looked up again".to_owned()
+        }
         Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) => format!(
             "waiting for the run of a submission that was sent at {} and may have been accepted: \
              looking for the submission token {token} until {}",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use platform_pipeline::{SlideStatus, Study, StudyPlan, StudyRun};
+use platform_pipeline::{Study, StudyRun};
 use platform_resources::models::ApplicationId;
 use platform_resources::{Client, ResultFolder, RunReport};
 
@@ -85,28 +85,24 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let study = study(&client, &arguments, shell).await?;
     let mut report = Report::new(&target);
     let id = ApplicationId::from(arguments.application.as_str());
-    let runs = loop {
-        let plan = match Box::pin(study.plan()).await {
-            Ok(plan) => plan,
-            Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
-        };
-        list_failed(&plan, shell);
-        report.plan(&plan);
-        match Box::pin(submitted(&study, &plan, &mut report, shell)).await {
-            Ok(runs) => break runs,
-            Err(error) if error.is_overtaken() => shell.output.note(format!("{error}: they are looked up again")),
-            Err(error) => return report.stopped(error, &shell.output, Failure::from),
-        }
+    let study = match Box::pin(study.submit()).await {
+        Ok(study) => study,
+        Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
     };
-    if !report.is_submitted() {
-        report.ignored(&arguments.options.set(), &shell.output);
+    report.study(&study);
+    match study.submission() {
+        Some(submission) if submission.submitted.is_new => {
+            let run = submission.submitted.run.id();
+            shell.output.note(format!("submitted run {run} of {} {}", submission.application, submission.version));
+        }
+        _ => report.ignored(&arguments.options.set(), &shell.output),
     }
-    for run in runs {
+    for run in study.runs() {
         let folder = match results.take() {
             Some(folder) => folder,
             None => open(&target).await?,
         };
-        report.add(Box::pin(fetch(&run, folder, &arguments, shell)).await?);
+        report.add(Box::pin(fetch(run, folder, &arguments, shell)).await?);
     }
     report.print(&shell.output)
 }
@@ -130,39 +126,8 @@ async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<
         .with_retry_failed(arguments.retry_failed)
         .with_skip_unusable(arguments.skip_unusable)
         .with_overwrite_results(arguments.overwrite)
+        .with_layout(arguments.folders.layout())
         .with_observer(move |event| observer(event)))
-}
-
-/// Lists the slides that are not submitted again.
-fn list_failed(plan: &StudyPlan, shell: &Shell) {
-    for slide in plan.slides() {
-        if matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped) {
-            let reason = slide.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            shell.output.note(format!("{}: {}{reason}", slide.file, slide.status.name()));
-        }
-    }
-}
-
-/// Submits new slides, and returns all runs of the study.
-async fn submitted(
-    study: &Study,
-    plan: &StudyPlan,
-    report: &mut Report,
-    shell: &Shell,
-) -> Result<Vec<StudyRun>, platform_pipeline::Error> {
-    let mut runs = plan.runs().to_vec();
-    if let Some(ready) = study.upload(plan).await? {
-        let (application, version) = ready.application();
-        let of = format!("{application} {version}");
-        let (run, submitted) = Box::pin(ready.submit()).await?;
-        shell.follow(run.handle().id(), &AGAIN);
-        if submitted.is_new {
-            shell.output.note(format!("submitted run {} of {of}", run.handle().id()));
-        }
-        report.submitted(&submitted);
-        runs.push(run);
-    }
-    Ok(runs)
 }
 
 /// Checks that results next to the slides are in folders per run, to distinguish them from slides.
@@ -188,8 +153,7 @@ async fn fetch(
     let bars = Screen::new(shell.output.has_bars()).follow();
     // Repeating these options would cause more costs.
     let followed = shell.follow(run.handle().id(), &AGAIN);
-    let download = run.download(folder).with_layout(arguments.folders.layout());
-    let download = download.with_observer(move |event| {
+    let download = run.download(folder).with_observer(move |event| {
         followed.learn(&event);
         bars.show(&event);
     });

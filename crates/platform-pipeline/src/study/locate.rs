@@ -267,7 +267,7 @@ impl Study {
     fn list(&self, select: impl FnOnce(ListRuns) -> ListRuns) -> List<Run> {
         let query = ListRuns::new().with_submitted_by("me").with_application_id(self.application.to_string());
         let query = query.with_sort(vec!["-submitted_at".to_owned()]);
-        self.client.clone().nocache().runs().list_with(select(query))
+        self.client.clone().no_cache().runs().list_with(select(query))
     }
 
     /// Returns true if the version of a run is the stated one, if any.
@@ -278,7 +278,7 @@ impl Study {
     /// Returns the items of a run that was listed.
     async fn items_of(&self, run: &Run) -> Result<Vec<Item>, Error> {
         let run = self.client.run(run.run_id.clone());
-        let items = || run.clone().nocache().items().try_collect();
+        let items = || run.clone().no_cache().items().try_collect();
         match items().await {
             // Another replica may not have the run yet.
             Err(error) if error.is_not_found() => match existing(&run).await? {

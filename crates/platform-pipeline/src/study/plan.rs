@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use platform_resources::models::RunId;
-use platform_resources::{ItemOutcome, ResultFolder, RunDownload, RunHandle, Selection};
+use platform_resources::{ItemOutcome, Layout, ResultFolder, RunDownload, RunHandle, Selection};
 
 use super::journal::StudyJournal;
 use super::locate::{Located, LocatedRun, LocatedRuns, locate};
@@ -88,6 +88,7 @@ pub struct StudyRun {
     /// `None` for all items.
     items: Option<Vec<String>>,
     overwrite: bool,
+    layout: Layout,
 }
 
 impl StudyRun {
@@ -99,7 +100,8 @@ impl StudyRun {
     /// Prepares a download of the run's results: those of items that are not in a later run of the study.
     pub fn download(&self, folder: ResultFolder) -> RunDownload {
         let selection = self.items.iter().flatten().fold(Selection::default(), Selection::with_item);
-        self.run.download(folder).with_selection(selection).with_overwrite(self.overwrite)
+        let download = self.run.download(folder).with_layout(self.layout);
+        download.with_selection(selection).with_overwrite(self.overwrite)
     }
 }
 
@@ -179,6 +181,11 @@ impl Study {
             failed: plan.count(SlideStatus::Failed) + plan.count(SlideStatus::Skipped),
             runs: plan.runs.iter().map(|run| run.run.id().clone()).collect(),
         });
+        let unfinished = |slide: &&StudySlide| matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped);
+        plan.slides
+            .iter()
+            .filter(unfinished)
+            .for_each(|slide| (self.observer)(Event::SlideFailedBefore(slide.clone())));
     }
 
     /// Returns the status of each row, and the rows to submit.
@@ -237,13 +244,13 @@ impl Study {
                 return None;
             }
             let items = (current.len() != *item_count).then_some(current);
-            Some(StudyRun { run: handle.clone(), items, overwrite: self.overwrite_results })
+            Some(StudyRun { run: handle.clone(), items, overwrite: self.overwrite_results, layout: self.layout })
         });
         runs.collect()
     }
 
     pub(super) fn whole_run(&self, run: RunHandle) -> StudyRun {
-        StudyRun { run, items: None, overwrite: self.overwrite_results }
+        StudyRun { run, items: None, overwrite: self.overwrite_results, layout: self.layout }
     }
 }
 

@@ -143,10 +143,14 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Content, Error> {
         version: u32,
     }
     let name = path.display();
-    let invalid = |error| Error::input_because(format!("{name} is not the record of a study"), error);
+    let invalid = |error| {
+        let text =
+            format!("'{name}' is damaged: move it elsewhere, and repeat the command; the runs are then looked up");
+        Error::input_because(text, error)
+    };
     let Version { version } = serde_json::from_slice(bytes).map_err(invalid)?;
     if version != VERSION {
-        return Err(Error::input(format!("{name} has version {version}, and this program knows version {VERSION}")));
+        return Err(Error::input(format!("'{name}' has version {version}, and this program knows version {VERSION}")));
     }
     serde_json::from_slice(bytes).map_err(invalid)
 }

@@ -135,7 +135,7 @@ impl ReadySubmission<'_> {
     pub async fn submit(self) -> Result<(StudyRun, Submitted), Error> {
         let Self { study, plan, submission, token, .. } = self;
         // Other studies on this machine may have the same slides.
-        let _lock = plan.journal.recent().lock().await?;
+        let _lock = plan.journal.recent().lock(&study.observer).await?;
         if !study.resubmit && is_overtaken(study, plan).await? {
             return Err(Error::overtaken());
         }
@@ -174,7 +174,7 @@ pub(super) async fn resolve_recent(
         return Ok(());
     }
     // Another process may be submitting them.
-    let _lock = journal.recent().lock().await?;
+    let _lock = journal.recent().lock(&study.observer).await?;
     for (token, sent_at) in journal.recent().pending(&items)? {
         find(study, journal, &token, sent_at).await?;
     }

@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::submission::digest::ItemDigest;
 use crate::submission::wait;
-use crate::{Error, FileJournal, files};
+use crate::{Error, Event, FileJournal, Observer, files};
 
 /// The age at which a submission whose run is known is forgotten. Reads lag behind by at most 30 s.
 const AGE: Duration = Duration::from_secs(600);
 /// The pause between two attempts to lock.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The number of attempts before the wait is reported.
+const ATTEMPTS_BEFORE_NOTICE: u32 = 50;
 
 /// The recent submissions of a user for an application.
 #[derive(Debug)]
@@ -49,15 +51,20 @@ impl RecentSubmissions {
     }
 
     /// Waits until no other process on this machine submits for the same user and application.
-    pub(crate) async fn lock(&self) -> Result<LockFile, Error> {
+    pub(crate) async fn lock(&self, observer: &Observer) -> Result<LockFile, Error> {
         let path = self.folder.join("lock");
         let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
         files::create_folder(&self.folder).map_err(unusable)?;
+        let mut attempts = 0;
         loop {
             let lock = LockFile::try_acquire_with(&path, Locking::KernelOrLease)
                 .map_err(|error| unusable(io::Error::new(error.kind(), error)))?;
             if let Some(lock) = lock {
                 return Ok(lock);
+            }
+            attempts += 1;
+            if attempts == ATTEMPTS_BEFORE_NOTICE {
+                observer(Event::LockWaiting { path: path.clone() });
             }
             wait(PAUSE).await;
         }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use platform_pipeline::{Error, StudyPlan, StudySlide};
+use platform_pipeline::{Error, StudySlide, StudySubmission, SubmittedStudy};
 use platform_resources::models::RunId;
-use platform_resources::{DeletedFiles, RunReport, Submitted};
+use platform_resources::{DeletedFiles, RunReport};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -35,19 +35,13 @@ impl Report {
         }
     }
 
-    pub(super) fn plan(&mut self, plan: &StudyPlan) {
-        self.slides = plan.slides().to_vec();
-        self.run = plan.runs().last().map(|run| run.handle().id().clone());
-    }
-
-    pub(super) fn submitted(&mut self, submitted: &Submitted) {
-        self.is_submitted = submitted.is_new;
-        self.token = Some(submitted.token.clone());
-        self.run = Some(submitted.run.id().clone());
-    }
-
-    pub(super) fn is_submitted(&self) -> bool {
-        self.is_submitted
+    pub(super) fn study(&mut self, study: &SubmittedStudy) {
+        self.slides = study.slides().to_vec();
+        self.run = study.runs().last().map(|run| run.handle().id().clone());
+        if let Some(StudySubmission { submitted, .. }) = study.submission() {
+            self.is_submitted = submitted.is_new;
+            self.token = Some(submitted.token.clone());
+        }
     }
 
     /// Records options without effect, because nothing is submitted.
@@ -71,6 +65,7 @@ impl Report {
     ) -> Result<(), Failure> {
         if error.is_stopped() {
             self.slides = error.slides().to_vec();
+            self.run = self.slides.iter().rev().find_map(|slide| slide.run.clone());
             output.one(&self.shape(), String::new)?;
         }
         Err(failure(error))

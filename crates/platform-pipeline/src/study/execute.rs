@@ -1,0 +1,107 @@
+use platform_resources::models::{ApplicationId, VersionNumber};
+use platform_resources::{ResultFolder, RunReport, Submitted};
+
+use super::Study;
+use super::plan::{StudyPlan, StudyRun, StudySlide};
+use crate::{Error, Event, files};
+
+/// The maximum number of plans. A plan is made again only if another study submitted some of the slides since.
+const PLANS: u32 = 10;
+
+/// A study whose slides are all submitted.
+#[derive(Debug)]
+pub struct SubmittedStudy {
+    plan: StudyPlan,
+    submission: Option<StudySubmission>,
+    runs: Vec<StudyRun>,
+}
+
+/// The submission of the new slides of a study.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StudySubmission {
+    /// The application.
+    pub application: ApplicationId,
+    /// The version of the application.
+    pub version: VersionNumber,
+    /// The run, and whether this call submitted it.
+    pub submitted: Submitted,
+}
+
+impl SubmittedStudy {
+    /// Returns all slides with their status before the submission, and the files in the folder that are not submitted.
+    pub fn slides(&self) -> &[StudySlide] {
+        self.plan.slides()
+    }
+
+    /// Returns the submission of the new slides, or `None` if no slide was new.
+    pub fn submission(&self) -> Option<&StudySubmission> {
+        self.submission.as_ref()
+    }
+
+    /// Returns all runs of the study, oldest first.
+    pub fn runs(&self) -> &[StudyRun] {
+        &self.runs
+    }
+}
+
+impl Study {
+    /// Submits the new slides: [plans](Self::plan), [uploads](Self::upload) and
+    /// [submits](super::ReadySubmission::submit). If another study submitted some of the slides during the upload, it
+    /// starts again.
+    ///
+    /// The caller must hold the lock of the results folder: see [`ResultFolder`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of these methods.
+    pub async fn submit(&self) -> Result<SubmittedStudy, Error> {
+        for _ in 1..PLANS {
+            match Box::pin(self.submit_plan()).await {
+                Err(error) if error.is_overtaken() => (self.observer)(Event::SubmittedElsewhere),
+                outcome => return outcome,
+            }
+        }
+        Box::pin(self.submit_plan()).await
+    }
+
+    async fn submit_plan(&self) -> Result<SubmittedStudy, Error> {
+        let plan = self.plan().await?;
+        let mut runs = plan.runs().to_vec();
+        let submission = match self.upload(&plan).await? {
+            None => None,
+            Some(ready) => {
+                let (application, version) = ready.application();
+                let (application, version) = (application.clone(), VersionNumber::from(version));
+                let (run, submitted) = Box::pin(ready.submit()).await?;
+                runs.push(run);
+                Some(StudySubmission { application, version, submitted })
+            }
+        };
+        Ok(SubmittedStudy { plan, submission, runs })
+    }
+
+    /// Submits the new slides and downloads the results of all runs to the folder of the table, until the runs have
+    /// ended. Returns a report for each run, oldest first.
+    ///
+    /// The folder is locked before anything is billed. The call can be interrupted at any point and repeated.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`submit`](Self::submit), and those of opening the folder and of following a run. Failed files are
+    /// not errors: see [`RunReport::is_complete`].
+    pub async fn execute(&self) -> Result<Vec<RunReport>, Error> {
+        let target = files::folder_of(&self.csv);
+        let mut locked = Some(ResultFolder::open(&target).await?);
+        let study = self.submit().await?;
+        let mut reports = Vec::new();
+        for run in study.runs() {
+            let folder = match locked.take() {
+                Some(folder) => folder,
+                None => ResultFolder::open(&target).await?,
+            };
+            reports.push(Box::pin(run.download(folder).follow()).await?);
+        }
+        Ok(reports)
+    }
+}
