@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::random::Random;
 use crate::run::Run;
 use crate::state::State;
-use crate::storage::{Multiparts, Objects, ServiceAccounts};
+use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
 
 /// The shared state of the three servers.
 pub(crate) struct Platform {
@@ -37,6 +37,7 @@ pub(crate) struct Platform {
     pub(crate) identity: Identity,
     pub(crate) objects: Objects,
     pub(crate) multiparts: Multiparts,
+    pub(crate) resumables: Resumables,
     pub(crate) service_accounts: ServiceAccounts,
     pub(crate) state: State,
     /// The tasks that process runs. They end with the platform.

@@ -1,15 +1,24 @@
 //! The object storage, compatible with the XML API of Google Cloud Storage and with S3, path-style (`/bucket/key`).
 
+mod batch;
+mod buckets;
+mod chunks;
 mod conditions;
 mod content;
+mod copy;
 mod digests;
+mod form;
+mod hexadecimal;
 mod length_range;
 mod list;
 mod multipart;
 mod object;
+mod policy;
 mod refusal;
+mod resumable;
 mod service_account;
 mod signature;
+mod signed_url;
 mod understood;
 mod write;
 
@@ -20,7 +29,7 @@ use std::sync::Arc;
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
@@ -31,23 +40,28 @@ use crate::platform::Platform;
 use conditions::Selection;
 pub(crate) use conditions::http_date;
 use content::BLOCK;
+use signature::Verified;
 
 pub(crate) use multipart::Multiparts;
 pub(crate) use object::{About, Object, Objects, Upload, checksum_text};
 pub(crate) use refusal::Refusal;
+pub(crate) use resumable::Resumables;
 pub use service_account::ServiceAccount;
 pub(crate) use service_account::ServiceAccounts;
-pub(crate) use signature::{end, presign};
+pub(crate) use signed_url::{end, presign};
 
 /// The maximum length of an object name, in bytes.
 const LONGEST_KEY: usize = 1024;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
-    Router::new().fallback(serve).with_state(platform)
+    Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(platform)
 }
 
 /// The target of a request: a bucket or an object in it, and the query.
 struct Target {
+    /// The path as received.
+    path: String,
+    /// Empty for a request about all buckets.
     bucket: String,
     key: Option<String>,
     query: String,
@@ -61,15 +75,9 @@ impl Target {
         let key = key.filter(|key| !key.is_empty()).map(decode).transpose();
         let malformed = |_| Refusal::invalid("the path is not UTF-8");
         let (bucket, key) = (decode(bucket).map_err(malformed)?, key.map_err(malformed)?);
-        if key.as_ref().is_some_and(|key| key.len() > LONGEST_KEY) {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "KeyTooLongError", "the key has more than 1024 bytes"));
-        }
-        // XML cannot contain the last two, so that no listing could, either.
-        let unusable = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
-        if key.as_ref().is_some_and(|key| key.chars().any(unusable) || matches!(key.as_str(), "." | "..")) {
-            return Err(Refusal::invalid("the key contains control characters, or is `.` or `..`"));
-        }
-        Ok(Self { bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
+        key.as_deref().map(check_key).transpose()?;
+        let path = request.uri().path().to_owned();
+        Ok(Self { path, bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
     }
 
     /// Returns a decoded query parameter. A name without a value is empty.
@@ -78,33 +86,86 @@ impl Target {
     }
 }
 
+/// Rejects keys that no object can have.
+fn check_key(key: &str) -> Result<(), Refusal> {
+    if key.len() > LONGEST_KEY {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "KeyTooLongError", "the key has more than 1024 bytes"));
+    }
+    // XML cannot contain the last two, so that no listing could, either.
+    let unusable = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
+    if key.is_empty() || key.chars().any(unusable) || matches!(key, "." | "..") {
+        return Err(Refusal::invalid("the key is empty, contains control characters, or is `.` or `..`"));
+    }
+    Ok(())
+}
+
 async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Result<Response, Refusal> {
     let target = Target::of(&request)?;
-    let verified = signature::verify(&platform, &target.bucket, &request)?;
-    understood::check(&target, request.headers())?;
-    let upload = target.parameter("uploadId");
-    let method = request.method().clone();
-    match (method, &target.key, upload) {
-        (Method::GET, None, _) => list::list(&platform, &target),
-        (Method::HEAD, None, _) => Ok(StatusCode::OK.into_response()),
-        (Method::GET, Some(_), Some(id)) => multipart::list_parts(&platform, &target, &id),
-        (Method::GET | Method::HEAD, Some(key), None) => fetch(&platform, &target, key, request.headers()).await,
-        (Method::PUT, Some(_), Some(id)) => multipart::put_part(&platform, &target, &id, request, &verified).await,
-        (Method::PUT, Some(key), None) => write::store(&platform, &target, key, request, &verified).await,
-        (Method::DELETE, Some(_), Some(id)) => multipart::abort(&platform, &target, &id),
-        (Method::DELETE, Some(key), None) => write::remove(&platform, &target, key, request.headers()).await,
-        (Method::POST, Some(key), None) if target.parameter("uploads").is_some() => {
-            Ok(multipart::start(&platform, &target, key, request.headers()))
-        }
-        (Method::POST, Some(key), Some(id)) => {
-            multipart::complete(&platform, &target, key, &id, request, &verified).await
-        }
-        (method, ..) => Err(Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            format!("{method} is not understood here"),
-        )),
+    // The URL of a resumable upload, and the policy of a form, take the place of a signed request.
+    if let Some(id) = target.parameter("upload_id") {
+        return resumable::proceed(&platform, &target, &id, request).await;
     }
+    if form::is_form(&target, &request) {
+        return form::upload(&platform, &target, request).await;
+    }
+    let verified = signature::verify(&platform, &target.bucket, &request)?;
+    understood::check(request.method(), &target, request.headers())?;
+    match &target.key {
+        Some(key) => serve_object(&platform, &target, key, request, &verified).await,
+        None => serve_bucket(&platform, &target, request, &verified).await,
+    }
+}
+
+/// Serves a request about a bucket, or about all buckets.
+async fn serve_bucket(
+    platform: &Platform,
+    target: &Target,
+    request: Request,
+    verified: &Verified,
+) -> Result<Response, Refusal> {
+    let has = |name| target.parameter(name).is_some();
+    match *request.method() {
+        Method::GET if target.bucket.is_empty() => Ok(buckets::list(verified)),
+        _ if target.bucket.is_empty() => Err(no_such_method(request.method())),
+        Method::GET if has("location") => Ok(buckets::location()),
+        Method::GET => list::list(platform, target),
+        Method::HEAD => Ok(StatusCode::OK.into_response()),
+        Method::PUT => Err(buckets::create()),
+        Method::POST if has("delete") => batch::remove(platform, target, request, verified).await,
+        _ => Err(no_such_method(request.method())),
+    }
+}
+
+async fn serve_object(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    request: Request,
+    verified: &Verified,
+) -> Result<Response, Refusal> {
+    let headers = request.headers();
+    match (request.method().clone(), target.parameter("uploadId")) {
+        (Method::GET, Some(id)) => multipart::list_parts(platform, target, &id),
+        (Method::GET | Method::HEAD, None) => fetch(platform, target, key, headers).await,
+        (Method::PUT, Some(id)) => multipart::put_part(platform, target, &id, request, verified).await,
+        (Method::PUT, None) if copy::is_copy(headers) => copy::copy(platform, target, key, headers).await,
+        (Method::PUT, None) => write::store(platform, target, key, request, verified).await,
+        (Method::DELETE, Some(id)) => multipart::abort(platform, target, &id),
+        (Method::DELETE, None) => write::remove(platform, target, key, headers).await,
+        (Method::POST, None) if target.parameter("uploads").is_some() => {
+            Ok(multipart::start(platform, target, key, headers))
+        }
+        (Method::POST, None) if headers.contains_key("x-goog-resumable") => {
+            resumable::start(platform, target, key, headers).await
+        }
+        (Method::POST, Some(id)) => multipart::complete(platform, target, key, &id, request, verified).await,
+        (method, _) => Err(no_such_method(&method)),
+    }
+}
+
+fn no_such_method(method: &Method) -> Refusal {
+    let message = format!("{method} is not understood here");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
 }
 
 fn no_such_key() -> Refusal {
@@ -199,6 +260,13 @@ fn text(value: &HeaderValue) -> String {
 /// Returns the value of a header, or the default media type.
 fn stated<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream")
+}
+
+/// Returns the encoding of the stored bytes. The encoding of a body in chunks ends with its transmission.
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let encodings = text(headers.get(header::CONTENT_ENCODING)?);
+    let stored: Vec<_> = encodings.split(',').map(str::trim).filter(|encoding| *encoding != "aws-chunked").collect();
+    (!stored.is_empty()).then(|| stored.join(","))
 }
 
 /// Returns the metadata stored and returned with an object: the sender's metadata, and the headers for caching and

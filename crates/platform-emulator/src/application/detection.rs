@@ -7,7 +7,7 @@ use auth_http::{Request, redacted};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
-use url::Url;
+use url::{Position, Url};
 
 use super::tissue::Tissue;
 use super::{Job, Output, grid, output};
@@ -77,7 +77,7 @@ pub(super) async fn store(job: &Job<'_>, tissue: Tissue) -> Result<Vec<OutputArt
 pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Result<Object, Failure> {
     let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
     let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
-    let mut response = platform.http.send(Request::get(url.clone())).await.map_err(|error| user(&error))?;
+    let mut response = platform.http.send(request(platform, &url)).await.map_err(|error| user(&error))?;
     if response.status() != 200 {
         return Err(user(&format!("{} responded with {}", redacted(&url), response.status())));
     }
@@ -92,6 +92,20 @@ pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Resul
         return Err(Failure::User(format!("the slide has the CRC32C {checksum}, but its metadata state {stated}")));
     }
     Ok(slide)
+}
+
+/// Returns the request for a slide. A URL of a bucket of this emulator under one of its other names is fetched from where
+/// its storage is, with the host that is signed.
+fn request(platform: &Platform, url: &Url) -> Request {
+    let named = url.host_str().is_some_and(|host| platform.config.hosts.iter().any(|known| known == host));
+    let bucket = url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();
+    if !named || !platform.accounts.has_bucket(bucket) {
+        return Request::get(url.clone());
+    }
+    let mut stored = platform.storage.clone();
+    stored.set_path(url.path());
+    stored.set_query(url.query());
+    Request::get(stored).with_header("host", &url[Position::BeforeHost..Position::AfterPort])
 }
 
 fn analyse(path: &Path, stated: &Stated) -> Result<Tissue, Failure> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
+use axum::http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,10 @@ pub struct JournalEntry {
     pub method: String,
     /// The path. The query is omitted, because it can contain signatures.
     pub path: String,
+    /// The names of the query parameters, in the order of the request.
+    pub parameters: Vec<String>,
+    /// The names of the headers that begin with `x-amz-` or `x-goog-`, sorted.
+    pub storage_headers: Vec<String>,
     /// The `Range` header.
     pub range: Option<String>,
     /// True if the request had an `Authorization` header.
@@ -59,6 +64,8 @@ impl Recorded {
             version: format!("{:?}", request.version()),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
+            parameters: parameters(request.uri().query().unwrap_or_default()),
+            storage_headers: storage_headers(request.headers()),
             range: header("range").map(str::to_owned),
             authorization: header("authorization").is_some(),
             status: 0,
@@ -74,6 +81,17 @@ impl Recorded {
     pub(crate) fn sent(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+fn parameters(query: &str) -> Vec<String> {
+    url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned()).collect()
+}
+
+fn storage_headers(headers: &HeaderMap) -> Vec<String> {
+    let names = headers.keys().map(HeaderName::as_str);
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("x-amz-") || name.starts_with("x-goog-")).collect();
+    names.sort_unstable();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 impl Journal {

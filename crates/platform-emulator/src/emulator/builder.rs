@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::platform::Platform;
 use crate::random::Random;
 use crate::state::State;
-use crate::storage::{Multiparts, Objects, ServiceAccounts};
+use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
 use crate::store::{Changes, Found, Store};
 use crate::tls::{self, Acceptor};
 use crate::{processing, store};
@@ -250,6 +250,7 @@ impl EmulatorBuilder {
             identity: Identity::new(&random, &store, &mut found).await?,
             objects: Objects::new(self.data.as_deref(), &mut found)?,
             multiparts: Multiparts::default(),
+            resumables: Resumables::default(),
             service_accounts: ServiceAccounts::new(&mut found)?,
             state: State::new(store, &mut found)?,
             work: Mutex::default(),

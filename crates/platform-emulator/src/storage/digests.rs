@@ -1,4 +1,4 @@
-//! Digests of a body stated by its sender: CRC32C, CRC32, MD5 and SHA-256, in the headers of S3 and Google.
+//! Digests of a body stated by its sender: CRC32C, CRC32, MD5 and SHA-256, in the headers of S3 and Google, or in trailers.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderMap, StatusCode};
@@ -8,8 +8,20 @@ use md5::{Digest, Md5};
 
 use super::Refusal;
 
+/// The headers with a digest.
+const HEADERS: [&str; 4] = ["content-md5", "x-amz-checksum-crc32c", "x-amz-checksum-crc32", "x-amz-checksum-sha256"];
+
 /// The stated digests, each with the running digest of the bytes received.
-pub(super) struct Stated(Vec<(&'static str, Vec<u8>, Running)>);
+pub(super) struct Stated(Vec<Entry>);
+
+struct Entry {
+    /// The header or trailer that states it.
+    header: &'static str,
+    name: &'static str,
+    /// `None` until the trailer arrives.
+    stated: Option<Vec<u8>>,
+    running: Running,
+}
 
 enum Running {
     Crc32c(u32),
@@ -18,40 +30,73 @@ enum Running {
     Sha256(Context),
 }
 
+impl Entry {
+    /// Returns the digest that a header states.
+    fn of(header: &str) -> Option<Self> {
+        let header = HEADERS.into_iter().find(|known| *known == header)?;
+        let (name, running) = match header {
+            "content-md5" => ("MD5", Running::Md5(Md5::new())),
+            "x-amz-checksum-crc32c" => ("CRC32C", Running::Crc32c(0)),
+            "x-amz-checksum-crc32" => ("CRC32", Running::Crc32(crc32fast::Hasher::new())),
+            _ => ("SHA-256", Running::Sha256(Context::new(&SHA256))),
+        };
+        Some(Self { header, name, stated: None, running })
+    }
+
+    fn state(&mut self, value: &str) -> Result<(), Refusal> {
+        let malformed = |_| {
+            Refusal::new(StatusCode::BAD_REQUEST, "InvalidDigest", format!("the stated {} is not base64", self.name))
+        };
+        self.stated = Some(STANDARD.decode(value).map_err(malformed)?);
+        Ok(())
+    }
+}
+
 impl Stated {
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let mut stated = Vec::new();
-        let crc32c = || ("CRC32C", Running::Crc32c(0));
-        let md5 = || ("MD5", Running::Md5(Md5::new()));
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let of_google = text("x-goog-hash").unwrap_or_default().split(',').map(str::trim);
-        let of_google = of_google.filter_map(|hash| {
-            let (name, value) = hash.split_once('=')?;
-            match name {
-                "crc32c" => Some((crc32c(), value)),
-                "md5" => Some((md5(), value)),
-                _ => None,
-            }
+        let of_google = of_google.filter_map(|hash| match hash.split_once('=')? {
+            ("crc32c", value) => Some(("x-amz-checksum-crc32c", value)),
+            ("md5", value) => Some(("content-md5", value)),
+            _ => None,
         });
-        let others = [
-            (text("content-md5"), md5()),
-            (text("x-amz-checksum-crc32c"), crc32c()),
-            (text("x-amz-checksum-crc32"), ("CRC32", Running::Crc32(crc32fast::Hasher::new()))),
-            (text("x-amz-checksum-sha256"), ("SHA-256", Running::Sha256(Context::new(&SHA256)))),
-        ];
-        let others = others.into_iter().filter_map(|(value, running)| Some((running, value?)));
-        for ((name, running), value) in of_google.chain(others) {
-            let digest = STANDARD.decode(value);
-            let malformed =
-                |_| Refusal::new(StatusCode::BAD_REQUEST, "InvalidDigest", format!("the stated {name} is not base64"));
-            stated.push((name, digest.map_err(malformed)?, running));
+        let others = HEADERS.into_iter().filter_map(|name| Some((name, text(name)?)));
+        let mut stated = Vec::new();
+        for (header, value) in of_google.chain(others) {
+            if let Some(mut entry) = Entry::of(header) {
+                entry.state(value)?;
+                stated.push(entry);
+            }
         }
         Ok(Self(stated))
     }
 
+    /// Computes a digest that a trailer will state.
+    pub(super) fn expect(&mut self, trailer: &str) -> Result<(), Refusal> {
+        let entry = Entry::of(&trailer.to_ascii_lowercase());
+        self.0
+            .push(entry.ok_or_else(|| Refusal::not_implemented(format!("the trailer `{trailer}` is not supported")))?);
+        Ok(())
+    }
+
+    /// Accepts a trailer.
+    pub(super) fn accept(&mut self, trailer: &str, value: &str) -> Result<(), Refusal> {
+        let mut entries = self.0.iter_mut();
+        match entries.find(|entry| entry.header == trailer && entry.stated.is_none()) {
+            Some(entry) => entry.state(value),
+            None => Err(Refusal::invalid(format!("the trailer `{trailer}` was not announced"))),
+        }
+    }
+
+    /// Returns true if a digest is stated.
+    pub(super) fn is_stated(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     pub(super) fn update(&mut self, piece: &[u8]) {
-        for (_, _, running) in &mut self.0 {
-            match running {
+        for entry in &mut self.0 {
+            match &mut entry.running {
                 Running::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, piece),
                 Running::Crc32(hasher) => hasher.update(piece),
                 Running::Md5(hasher) => hasher.update(piece),
@@ -62,14 +107,14 @@ impl Stated {
 
     /// Rejects a body that does not match a stated digest.
     pub(super) fn check(self) -> Result<(), Refusal> {
-        for (name, stated, running) in self.0 {
+        for Entry { name, stated, running, .. } in self.0 {
             let found = match running {
                 Running::Crc32c(crc) => crc.to_be_bytes().to_vec(),
                 Running::Crc32(hasher) => hasher.finalize().to_be_bytes().to_vec(),
                 Running::Md5(hasher) => hasher.finalize().to_vec(),
                 Running::Sha256(context) => context.finish().as_ref().to_vec(),
             };
-            if found != stated {
+            if stated.is_none_or(|stated| found != stated) {
                 let message = format!("the body does not have the {name} that was stated");
                 return Err(Refusal::new(StatusCode::BAD_REQUEST, "BadDigest", message));
             }

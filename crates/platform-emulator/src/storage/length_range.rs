@@ -12,17 +12,25 @@ const LARGEST: u64 = 5 << 40;
 pub(super) struct LengthRange(RangeInclusive<u64>);
 
 impl LengthRange {
+    /// Reads the range for the object, whose size is not that of this request.
+    pub(super) fn of_object(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let Some(text) = headers.get("x-goog-content-length-range") else { return Ok(Self(0..=LARGEST)) };
+        text.to_str().ok().and_then(parse).map(Self).ok_or_else(|| {
+            Refusal::invalid("x-goog-content-length-range must be two numbers with a comma between them")
+        })
+    }
+
+    /// Returns the range with these limits.
+    pub(super) fn between(least: u64, most: u64) -> Self {
+        Self(least..=most.min(LARGEST))
+    }
+
     /// Reads the range, and rejects a stated length that is outside of it.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        let range = match text("x-goog-content-length-range") {
-            None => 0..=LARGEST,
-            Some(range) => parse(range).ok_or_else(|| {
-                Refusal::invalid("x-goog-content-length-range must be two numbers with a comma between them")
-            })?,
-        };
-        let range = Self(range);
-        if let Some(length) = text(header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok()) {
+        let range = Self::of_object(headers)?;
+        let length = text("x-amz-decoded-content-length").or_else(|| text(header::CONTENT_LENGTH.as_str()));
+        if let Some(length) = length.and_then(|text| text.parse().ok()) {
             range.check_maximum(length)?;
             range.check_minimum(length)?;
         }

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::xml;
 use super::signature::Verified;
-use super::write::receive;
+use super::write::{read, receive};
 use super::{Object, Refusal, Target, object_headers, stated};
 use crate::platform::Platform;
 
@@ -113,7 +111,7 @@ pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &H
         bucket: target.bucket.clone(),
         key: key.to_owned(),
         content_type: stated(headers, &header::CONTENT_TYPE).to_owned(),
-        content_encoding: headers.get(header::CONTENT_ENCODING).map(super::text),
+        content_encoding: super::content_encoding(headers),
         metadata: super::metadata(headers),
         parts: BTreeMap::new(),
     };
@@ -185,10 +183,9 @@ pub(super) async fn complete(
     verified: &Verified,
 ) -> Result<Response, Refusal> {
     let malformed = || Refusal::new(StatusCode::BAD_REQUEST, "MalformedXML", "the list of parts cannot be read");
-    let body = to_bytes(request.into_body(), LIST_LIMIT).await.map_err(|_| malformed())?;
-    verified.check(verified.digest().map(|_| digest::digest(&digest::SHA256, &body)).as_ref())?;
-    let body = std::str::from_utf8(&body).map_err(|_| malformed())?;
-    let wanted: Completion = quick_xml::de::from_str(body).map_err(|_| malformed())?;
+    // A checksum in the headers is that of the object, not of the list.
+    let body = read(request, verified, LIST_LIMIT, malformed).await?;
+    let wanted: Completion = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
     let (parts, content_type, content_encoding, metadata) = platform.multiparts.of(target, id, |upload| {
         let parts = choose(&upload.parts, &wanted)?;
         let Pending { content_type, content_encoding, metadata, .. } = upload;

@@ -7,7 +7,7 @@
 //! - A URL is valid from its date (minus five minutes of clock skew) until its expiry, one second to seven days later.
 //!   A signed request is valid for fifteen minutes around its date.
 //! - The signature is compared in constant time, before the validity period is checked.
-//! - A body must match its signed digest, or be unsigned. Chunks with their own signatures are rejected.
+//! - A body must match its signed digest, or be unsigned, possibly in chunks. Chunks with their own signatures are rejected.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -15,30 +15,31 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::{digest, hmac};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use url::Url;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str};
 
 use super::Refusal;
-use crate::account::BUCKET_REGION;
+use super::hexadecimal::{hex, hex_decode};
+use crate::account::Organization;
 use crate::platform::Platform;
 
 /// The maximum clock skew of a client.
-const AHEAD: Duration = Duration::from_secs(300);
+pub(super) const AHEAD: Duration = Duration::from_secs(300);
 /// The time before and after its date for which a request with a header signature is valid.
 const AROUND: Duration = Duration::from_secs(15 * 60);
 const LONGEST: u64 = 7 * 24 * 60 * 60;
-const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+const UNSIGNED_CHUNKS: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 /// All characters except the unreserved ones of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same set for a path, which keeps `/`.
 pub(super) const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// A signature scheme: prefixes and suffixes of its parameters, scopes and keys.
-struct Scheme {
-    algorithm: &'static str,
-    parameters: &'static str,
+pub(super) struct Scheme {
+    pub(super) algorithm: &'static str,
+    pub(super) parameters: &'static str,
     header_prefix: &'static str,
-    scope: &'static str,
+    pub(super) scope: &'static str,
     key: KeyKind,
 }
 
@@ -48,7 +49,7 @@ enum KeyKind {
     ServiceAccount,
 }
 
-const AWS4: Scheme = Scheme {
+pub(super) const AWS4: Scheme = Scheme {
     algorithm: "AWS4-HMAC-SHA256",
     parameters: "X-Amz-",
     header_prefix: "x-amz-",
@@ -63,7 +64,7 @@ const GOOG4: Scheme = Scheme {
     key: KeyKind::Hmac("GOOG4"),
 };
 const GOOG4_RSA: Scheme = Scheme { algorithm: "GOOG4-RSA-SHA256", key: KeyKind::ServiceAccount, ..GOOG4 };
-const SCHEMES: [Scheme; 3] = [AWS4, GOOG4, GOOG4_RSA];
+pub(super) const SCHEMES: [Scheme; 3] = [AWS4, GOOG4, GOOG4_RSA];
 
 /// The signature parameters of a request.
 struct Signed {
@@ -81,19 +82,35 @@ struct Signed {
 
 /// A request with a valid signature.
 pub(super) struct Verified {
-    /// The signed SHA-256 of the body, if any.
-    digest: Option<Vec<u8>>,
+    /// The bucket of the organization whose key signed the request.
+    pub(super) bucket: String,
+    body: Body,
+}
+
+/// The form of a request body that its signature states.
+enum Body {
+    /// It has this SHA-256.
+    Digest(Vec<u8>),
+    Unsigned,
+    /// It is unsigned, in chunks that are followed by a checksum.
+    Chunks,
 }
 
 impl Verified {
+    /// Returns true if the body consists of chunks with a checksum after them.
+    pub(super) fn is_chunked(&self) -> bool {
+        matches!(self.body, Body::Chunks)
+    }
+
     /// Returns the digest context for the body, if its digest is signed.
     pub(super) fn digest(&self) -> Option<digest::Context> {
-        self.digest.as_ref().map(|_| digest::Context::new(&digest::SHA256))
+        matches!(self.body, Body::Digest(_)).then(|| digest::Context::new(&digest::SHA256))
     }
 
     /// Rejects a body that does not match the signed digest.
     pub(super) fn check(&self, body: Option<&digest::Digest>) -> Result<(), Refusal> {
-        if self.digest.as_deref() == body.map(AsRef::as_ref) {
+        let signed = if let Body::Digest(digest) = &self.body { Some(digest.as_slice()) } else { None };
+        if signed == body.map(AsRef::as_ref) {
             return Ok(());
         }
         Err(Refusal::new(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", "the body is not the signed one"))
@@ -109,10 +126,9 @@ impl Signed {
     }
 
     fn of_query(query: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let stated = SCHEMES.iter().find_map(|scheme| {
-            let algorithm = parameter(query, &format!("{}Algorithm", scheme.parameters))?;
-            Some(SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm))
-        });
+        let stated = SCHEMES
+            .iter()
+            .find_map(|scheme| Some(Scheme::named(&parameter(query, &format!("{}Algorithm", scheme.parameters))?)));
         let scheme = stated.ok_or_else(|| Refusal::denied("the request must be signed"))?;
         let scheme = scheme.ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
         let parameter = |name: &str| {
@@ -132,8 +148,8 @@ impl Signed {
 
     fn of_header(value: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
         let (algorithm, fields) = value.split_once(' ').unwrap_or_default();
-        let scheme = SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm);
-        let scheme = scheme.ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
+        let scheme =
+            Scheme::named(algorithm).ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
         let field = |name: &str| {
             let mut fields = fields.split(',').filter_map(|field| field.trim().split_once('='));
             let found = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
@@ -166,10 +182,11 @@ impl Signed {
         Ok(())
     }
 
-    fn digest(&self) -> Result<Option<Vec<u8>>, Refusal> {
+    fn body(&self) -> Result<Body, Refusal> {
         match hex_decode(&self.payload).filter(|digest| digest.len() == 32) {
-            Some(digest) => Ok(Some(digest)),
-            None if self.payload == UNSIGNED => Ok(None),
+            Some(digest) => Ok(Body::Digest(digest)),
+            None if self.payload == UNSIGNED => Ok(Body::Unsigned),
+            None if self.payload == UNSIGNED_CHUNKS => Ok(Body::Chunks),
             None => Err(Refusal::not_implemented(
                 "bodies that are signed chunk by chunk are not supported: sign the digest of the body, or leave it unsigned",
             )),
@@ -178,88 +195,85 @@ impl Signed {
 }
 
 impl Scheme {
+    /// Returns the scheme with this name of an algorithm.
+    pub(super) fn named(algorithm: &str) -> Option<&'static Self> {
+        SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm)
+    }
+
+    /// Returns the organization whose key signed the text for a scope, and the date of the signature.
+    pub(super) fn signer<'a>(
+        &self,
+        platform: &'a Platform,
+        credential: &str,
+        date: &str,
+        signature: &[u8],
+        text: impl FnOnce(&str) -> String,
+    ) -> Result<(&'a Organization, SystemTime), Refusal> {
+        let (start, day) = parse_date(date).ok_or_else(|| Refusal::denied("the date of the signature is none"))?;
+        let (key, scope) = credential.split_once('/').unwrap_or_default();
+        let location = scope.strip_prefix(&format!("{day}/")).and_then(|rest| rest.split_once('/'));
+        let location = location.filter(|(_, rest)| *rest == self.scope).map(|(location, _)| location);
+        let location =
+            location.ok_or_else(|| Refusal::denied("the credential scope does not match the date and the service"))?;
+        let owner = match self.key {
+            KeyKind::Hmac(_) => platform.accounts.owner_of_key(key),
+            KeyKind::ServiceAccount => platform.accounts.owner_of_service_account(key),
+        };
+        let owner =
+            owner.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
+        let text = text(scope);
+        let fits = match self.key {
+            KeyKind::Hmac(prefix) => {
+                let key = signing_key(prefix, &owner.key.secret_access_key, &day, location, self.scope);
+                hmac::verify(&key, text.as_bytes(), signature).is_ok()
+            }
+            KeyKind::ServiceAccount => platform.service_accounts.signed(owner, &text, signature),
+        };
+        let mismatch = "the signature does not match the request";
+        if fits {
+            Ok((owner, start))
+        } else {
+            Err(Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", mismatch))
+        }
+    }
+
     fn header<'a>(&self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         headers.get(format!("{}{name}", self.header_prefix))?.to_str().ok()
     }
 
-    fn string_to_sign(&self, date: &str, scope: &str, canonical: &str) -> String {
+    pub(super) fn string_to_sign(&self, date: &str, scope: &str, canonical: &str) -> String {
         let digest = digest::digest(&digest::SHA256, canonical.as_bytes());
         format!("{}\n{date}\n{scope}\n{}", self.algorithm, hex(digest.as_ref()))
     }
 }
 
-/// Verifies that a key of the bucket's organization signed the request, and that it has not expired.
+/// Verifies that a key of the bucket's organization signed the request, and that it has not expired. Without a bucket, a
+/// key of any organization is accepted.
 pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<Verified, Refusal> {
     let signed = Signed::read(request)?;
-    let (start, day) = parse_date(&signed.date).ok_or_else(|| Refusal::denied("the date of the signature is none"))?;
-    let (key, scope) = signed.credential.split_once('/').unwrap_or_default();
-    let location = scope.strip_prefix(&format!("{day}/")).and_then(|rest| rest.split_once('/'));
-    let location = location.filter(|(_, rest)| *rest == signed.scheme.scope).map(|(location, _)| location);
-    let location =
-        location.ok_or_else(|| Refusal::denied("the credential scope does not match the date and the service"))?;
     let canonical = canonical_request(request, &signed)
         .ok_or_else(|| Refusal::denied("a signed header is missing, or `host` is not signed"))?;
-    let text = signed.scheme.string_to_sign(&signed.date, scope, &canonical);
-    let owner = match signed.scheme.key {
-        KeyKind::Hmac(_) => platform.accounts.owner_of_key(key),
-        KeyKind::ServiceAccount => platform.accounts.owner_of_service_account(key),
-    };
-    let owner =
-        owner.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
-    let fits = match signed.scheme.key {
-        KeyKind::Hmac(prefix) => {
-            let key = signing_key(prefix, &owner.key.secret_access_key, &day, location, signed.scheme.scope);
-            hmac::verify(&key, text.as_bytes(), &signed.signature).is_ok()
-        }
-        KeyKind::ServiceAccount => platform.service_accounts.signed(owner, &text, &signed.signature),
-    };
-    if !fits {
-        return Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "SignatureDoesNotMatch",
-            "the signature does not match the request",
-        ));
+    let text = |scope: &str| signed.scheme.string_to_sign(&signed.date, scope, &canonical);
+    let (owner, start) = signed.scheme.signer(platform, &signed.credential, &signed.date, &signed.signature, text)?;
+    if !bucket.is_empty() {
+        check_owner(platform, owner, bucket)?;
     }
+    signed.check_period(start, platform.now())?;
+    Ok(Verified { bucket: owner.bucket.clone(), body: signed.body()? })
+}
+
+/// Rejects a bucket that does not exist, or belongs to another organization.
+pub(super) fn check_owner(platform: &Platform, owner: &Organization, bucket: &str) -> Result<(), Refusal> {
     if !platform.accounts.has_bucket(bucket) {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "NoSuchBucket", "there is no such bucket"));
     }
     if owner.bucket != bucket {
         return Err(Refusal::denied("the key is not one of this bucket"));
     }
-    signed.check_period(start, platform.now())?;
-    Ok(Verified { digest: signed.digest()? })
+    Ok(())
 }
 
-/// Returns a signed URL for a result or a document, valid for `lifetime`; `parameters` are part of the signature.
-pub(crate) fn presign(platform: &Platform, key: &str, lifetime: Duration, parameters: &[(&str, &str)]) -> Url {
-    let owner = platform.accounts.files();
-    let mut url = platform.storage.clone();
-    url.set_path(&format!("{}/{}", owner.bucket, utf8_percent_encode(key, RESERVED_IN_PATH)));
-    let now = platform.timestamp();
-    let (date, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
-    let scope = format!("{day}/{BUCKET_REGION}/{}", AWS4.scope);
-    let credential = format!("{}/{scope}", owner.key.access_key_id);
-    let (seconds, encode) = (lifetime.as_secs().to_string(), |text| utf8_percent_encode(text, RESERVED).to_string());
-    let all = [
-        ("X-Amz-Algorithm", AWS4.algorithm),
-        ("X-Amz-Credential", &credential),
-        ("X-Amz-Date", &date),
-        ("X-Amz-Expires", &seconds),
-        ("X-Amz-SignedHeaders", "host"),
-    ];
-    let mut query: Vec<_> =
-        all.iter().chain(parameters).map(|(name, value)| format!("{name}={}", encode(value))).collect();
-    query.sort_unstable();
-    let query = query.join("&");
-    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let canonical = format!("GET\n{}\n{query}\nhost:{authority}\n\nhost\n{UNSIGNED}", url.path());
-    let key = signing_key("AWS4", &owner.key.secret_access_key, &day, BUCKET_REGION, AWS4.scope);
-    let signature = hmac::sign(&key, AWS4.string_to_sign(&date, &scope, &canonical).as_bytes());
-    url.set_query(Some(&format!("{query}&X-Amz-Signature={}", hex(signature.as_ref()))));
-    url
-}
-
-fn signing_key(prefix: &str, secret: &str, day: &str, location: &str, scope: &str) -> hmac::Key {
+pub(super) fn signing_key(prefix: &str, secret: &str, day: &str, location: &str, scope: &str) -> hmac::Key {
     let start = hmac::Key::new(hmac::HMAC_SHA256, format!("{prefix}{secret}").as_bytes());
     [day, location]
         .into_iter()
@@ -299,16 +313,6 @@ fn single_spaced(value: &str) -> String {
     value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the expiry of a signed URL of any storage, if stated.
-pub(crate) fn end(url: &str) -> Option<SystemTime> {
-    let (_, query) = url.split_once('?')?;
-    SCHEMES.iter().find_map(|scheme| {
-        let parameter = |name| parameter(query, &format!("{}{name}", scheme.parameters));
-        let (date, _) = parse_date(&parameter("Date")?)?;
-        date.checked_add(Duration::from_secs(parameter("Expires")?.parse().ok()?))
-    })
-}
-
 /// Returns a decoded query parameter. A name without a value is empty.
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
@@ -317,25 +321,10 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 }
 
 /// Parses `20260301T120000Z` as a time and its day.
-fn parse_date(text: &str) -> Option<(SystemTime, String)> {
+pub(super) fn parse_date(text: &str) -> Option<(SystemTime, String)> {
     let moment = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     let moment = moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some((moment.timestamp().into(), moment.strftime("%Y%m%d").to_string()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        text += &format!("{byte:02x}");
-        text
-    })
-}
-
-fn hex_decode(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    digits
-        .filter(|digits| digits.len() % 2 == 0)
-        .map(|digits| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]

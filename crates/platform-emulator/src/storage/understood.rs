@@ -1,11 +1,11 @@
 //! Requests that this storage does not implement. They are refused, because ignoring them would change their meaning.
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Method};
 
 use super::{Refusal, Target};
 
 /// Subresources of S3 and Google that this storage does not support.
-const SUBRESOURCES: [&str; 27] = [
+const SUBRESOURCES: [&str; 25] = [
     "accelerate",
     "acl",
     "analytics",
@@ -13,12 +13,10 @@ const SUBRESOURCES: [&str; 27] = [
     "billing",
     "compose",
     "cors",
-    "delete",
     "encryption",
     "inventory",
     "legal-hold",
     "lifecycle",
-    "location",
     "logging",
     "metrics",
     "notification",
@@ -34,11 +32,11 @@ const SUBRESOURCES: [&str; 27] = [
     "versions",
     "website",
 ];
-/// Headers that this storage does not support, by their start: copies, keys of the client or of a key service, access
-/// lists, tags, locks, redirects and resumable uploads.
-const HEADERS: [&str; 10] = [
-    "x-amz-copy-source",
-    "x-goog-copy-source",
+/// Headers that this storage does not support, by their start: conditions of copies, keys of the client or of a key
+/// service, access lists, tags, locks and redirects.
+const HEADERS: [&str; 9] = [
+    "x-amz-copy-source-",
+    "x-goog-copy-source-",
     "x-amz-server-side-encryption",
     "x-goog-encryption-",
     "x-amz-grant-",
@@ -46,7 +44,12 @@ const HEADERS: [&str; 10] = [
     "x-amz-object-lock-",
     "x-goog-object-lock-",
     "x-amz-website-redirect-location",
-    "x-goog-resumable",
+];
+/// Headers that only one kind of request to an object can have: its method, and the reason for which others are refused.
+const PLACES: [(&str, Method, &str); 3] = [
+    ("x-amz-copy-source", Method::PUT, "a part cannot be copied from an object: copy the whole object"),
+    ("x-goog-copy-source", Method::PUT, "a part cannot be copied from an object: copy the whole object"),
+    ("x-goog-resumable", Method::POST, "a resumable upload is started with POST"),
 ];
 /// Headers of which only the default is supported.
 const DEFAULTS: [(&str, &[&str]); 4] = [
@@ -56,8 +59,21 @@ const DEFAULTS: [(&str, &[&str]); 4] = [
     ("x-goog-storage-class", &["STANDARD"]),
 ];
 
-/// Rejects requests that would be misinterpreted: tags that would overwrite the object, or a copy that would be empty.
-pub(super) fn check(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Rejects requests that would be misinterpreted: tags that would overwrite the object, or a part that would be empty.
+pub(super) fn check(method: &Method, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
+    let whole = target.key.is_some() && ["uploadId", "uploads"].iter().all(|name| target.parameter(name).is_none());
+    let misplaced =
+        PLACES.into_iter().find(|(name, only, _)| headers.contains_key(*name) && !(whole && only == method));
+    if let Some((_, _, reason)) = misplaced {
+        return Err(Refusal::not_implemented(reason));
+    }
+    // Each of these is a request of its own to a bucket.
+    let other = [("delete", Method::POST), ("location", Method::GET)]
+        .into_iter()
+        .find(|(name, only)| target.parameter(name).is_some() && (target.key.is_some() || only != method));
+    if let Some((name, _)) = other {
+        return Err(Refusal::not_implemented(format!("`{name}` is not supported here")));
+    }
     let subresource = SUBRESOURCES.into_iter().find(|name| target.parameter(name).is_some());
     let uploads = target.key.is_none().then_some("uploads").filter(|name| target.parameter(name).is_some());
     let header =

@@ -1,25 +1,37 @@
 //! Uploads and deletions of objects.
 
 use aws_lc_rs::digest;
+use axum::body::to_bytes;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 
+use super::chunks::Chunks;
 use super::length_range::LengthRange;
 use super::signature::Verified;
-use super::{Refusal, Target, Upload, conditions, digests, metadata, no_such_key, object_headers, stated, text};
+use super::{
+    Refusal, Target, Upload, conditions, content_encoding, digests, metadata, no_such_key, object_headers, stated,
+};
 use crate::platform::Platform;
 
 /// Stores a body as it arrives.
 pub(super) async fn receive(platform: &Platform, request: Request, verified: &Verified) -> Result<Upload, Refusal> {
     let mut stated = digests::Stated::of(request.headers())?;
     let range = LengthRange::of(request.headers())?;
+    let mut chunks = verified.is_chunked().then(Chunks::default);
+    if chunks.is_some() {
+        for name in trailers(request.headers()) {
+            stated.expect(name)?;
+        }
+    }
     let mut body = request.into_body().into_data_stream();
-    let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body is incomplete");
     let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
     let mut digest = verified.digest();
-    while let Some(piece) = body.try_next().await.map_err(broken)? {
+    while let Some(mut piece) = body.try_next().await.map_err(|_| incomplete())? {
+        if let Some(chunks) = &mut chunks {
+            piece = chunks.decode(&piece)?.into();
+        }
         range.check_maximum(upload.bytes() + piece.len() as u64)?;
         if let Some(digest) = &mut digest {
             digest.update(&piece);
@@ -27,10 +39,36 @@ pub(super) async fn receive(platform: &Platform, request: Request, verified: &Ve
         stated.update(&piece);
         upload.write(&piece).await.map_err(Refusal::internal)?;
     }
+    for (name, value) in chunks.map(Chunks::finish).transpose()?.unwrap_or_default() {
+        stated.accept(&name, &value)?;
+    }
     range.check_minimum(upload.bytes())?;
     verified.check(digest.map(digest::Context::finish).as_ref())?;
     stated.check()?;
     Ok(upload)
+}
+
+/// Reads a small body, such as a list of objects. A digest in the headers is not checked.
+pub(super) async fn read(
+    request: Request,
+    verified: &Verified,
+    limit: usize,
+    malformed: impl Fn() -> Refusal,
+) -> Result<String, Refusal> {
+    let body = to_bytes(request.into_body(), limit).await.map_err(|_| malformed())?;
+    verified.check(verified.digest().map(|_| digest::digest(&digest::SHA256, &body)).as_ref())?;
+    String::from_utf8(body.into()).map_err(|_| malformed())
+}
+
+/// Returns the refusal of a body that ends too early.
+pub(super) fn incomplete() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body is incomplete")
+}
+
+/// Returns the names of the announced trailers.
+fn trailers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let names = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+    names.flat_map(|names| names.split(',').map(str::trim))
 }
 
 pub(super) async fn store(
@@ -44,7 +82,7 @@ pub(super) async fn store(
     conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
     let upload = receive(platform, request, verified).await?;
     let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
-    object.about.content_encoding = headers.get(header::CONTENT_ENCODING).map(text);
+    object.about.content_encoding = content_encoding(&headers);
     object.about.metadata = metadata(&headers);
     // A concurrent request may have written the object while the body arrived.
     let check = |current: Option<&super::Object>| conditions::check_write(&headers, current);
@@ -56,7 +94,7 @@ pub(super) async fn remove(
     platform: &Platform,
     target: &Target,
     key: &str,
-    headers: &axum::http::HeaderMap,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let generation = target.parameter("generation");
     let check = |current: &super::Object| match &generation {

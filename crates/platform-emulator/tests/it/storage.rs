@@ -1,6 +1,9 @@
 mod buckets;
+mod copies;
+mod forms;
 mod objects;
 mod requests;
+mod resumable;
 mod signatures;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Signatures other than that of the usual signed URL, computed manually.
 
+use std::time::Duration;
+
 use auth_http::{Method, Request};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
@@ -7,8 +9,9 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use platform_emulator::{ControlError, Emulator};
-use url::Url;
+use platform_emulator::{BUCKET_REGION, Config, ControlError, Emulator};
+use rusty_s3::{Bucket, S3Action, UrlStyle};
+use url::{Position, Url};
 
 use crate::client::{User, read};
 
@@ -43,7 +46,7 @@ fn signed_url(
         "X-Goog-Algorithm={algorithm}&X-Goog-Credential={signer}%2F{}&X-Goog-Date={date}&X-Goog-Expires=600&X-Goog-SignedHeaders=host",
         scope.replace('/', "%2F")
     );
-    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let host = &url[Position::BeforeHost..Position::AfterPort];
     let canonical = format!("{method}\n{}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD", url.path());
     let text = format!("{algorithm}\n{date}\n{scope}\n{}", sha256(&canonical));
     let signature = hex(&sign(&day, &text));
@@ -103,12 +106,57 @@ async fn the_key_of_a_bucket_signs_in_the_way_of_either_vendor() {
     assert_eq!(read(user.send(Request::get(url("GET"))).await).await, (200, b"mine".to_vec()));
 }
 
+/// The official Python SDK signs URLs for Google's host, whatever its settings are.
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_has_other_names_with_and_without_a_port() {
+    let config: Config = toml::from_str("hosts = [\"storage.googleapis.com\"]").unwrap();
+    let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
+    let ours = user.bucket().await;
+    let (name, content, metadata) = crate::application::samples().remove(0);
+    let mut item = user.item(&name, content.clone(), metadata).await;
+    let signed = |root: &str| {
+        let bucket = Bucket::new(root.parse().unwrap(), UrlStyle::Path, ours.bucket.name().to_owned(), BUCKET_REGION);
+        bucket.unwrap().get_object(Some(&ours.credentials), &name).sign(Duration::from_secs(7 * 24 * 60 * 60))
+    };
+    let google = signed("https://storage.googleapis.com");
+    for (url, status) in [
+        (google.clone(), 200),
+        (signed("https://storage.googleapis.com:8443"), 200),
+        (signed("http://localhost"), 200),
+        (signed("http://unknown.test"), 403),
+    ] {
+        let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
+        let mut sent = user.emulator.storage().clone();
+        sent.set_path(url.path());
+        sent.set_query(url.query());
+        let (found, _) = read(user.send(Request::get(sent.clone()).with_header("host", host.as_str())).await).await;
+        assert_eq!(found, status, "{host}");
+        let (found, _) = read(user.send(Request::get(sent)).await).await;
+        assert_eq!(found, 403, "{host} is signed");
+    }
+    // The emulator fetches the slide from its own storage.
+    item["input_artifacts"][0]["download_url"] = google.as_str().into();
+    let (run, _) = user.run(vec![item]).await;
+    assert_eq!(run["statistics"]["item_succeeded_count"], 1, "{run}");
+}
+
 /// Sends a request that is signed in its header, like the S3 SDKs.
 async fn signed_request(user: &User, method: Method, body: &'static str, digest: &str) -> (u16, String) {
+    signed_request_with(user, method, body, digest, &[]).await
+}
+
+/// The same, with headers that are not signed.
+async fn signed_request_with(
+    user: &User,
+    method: Method,
+    body: &'static str,
+    digest: &str,
+    unsigned: &[(&str, &str)],
+) -> (u16, String) {
     let credentials = user.bucket().await.credentials;
     let url = user.emulator.storage().join("/emulator-bucket/in-header").unwrap();
     let (date, day) = date();
-    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let host = &url[Position::BeforeHost..Position::AfterPort];
     let headers = format!("host:{host}\nx-amz-content-sha256:{digest}\nx-amz-date:{date}\n");
     let names = "host;x-amz-content-sha256;x-amz-date";
     let canonical = format!("{method}\n{}\n\n{headers}\n{names}\n{digest}", url.path());
@@ -130,8 +178,36 @@ async fn signed_request(user: &User, method: Method, body: &'static str, digest:
     if !body.is_empty() {
         request = request.with_body("text/plain", body);
     }
+    request = unsigned.iter().fold(request, |request, (name, value)| request.with_header(*name, *value));
     let (status, body) = read(user.send(request).await).await;
     (status, String::from_utf8(body).unwrap())
+}
+
+/// The request that boto3 sends over https by default.
+#[tokio::test]
+async fn body_can_be_in_chunks_with_a_checksum_after_them() {
+    const CHUNKS: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+    let user = User::new().await;
+    let headers = |trailer| {
+        [("content-encoding", "aws-chunked"), ("x-amz-decoded-content-length", "11"), ("x-amz-trailer", trailer)]
+    };
+    let crc32 = headers("x-amz-checksum-crc32");
+    let put =
+        async |body, headers: &[(&str, &str)]| signed_request_with(&user, Method::Put, body, CHUNKS, headers).await;
+    let good = "b\r\nhello world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
+    assert_eq!(put(good, &crc32).await.0, 200);
+    assert_eq!(signed_request(&user, Method::Get, "", EMPTY).await, (200, "hello world".to_owned()));
+    for (body, headers, status, code) in [
+        ("b\r\nhello World\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n", crc32, 400, "BadDigest"),
+        ("b\r\nhello world\r\n0\r\n\r\n", crc32, 400, "BadDigest"),
+        ("b\r\nhello w", crc32, 400, "IncompleteBody"),
+        (good, headers("x-amz-checksum-crc32c"), 400, "InvalidArgument"),
+        (good, headers("x-amz-checksum-crc64nvme"), 501, "NotImplemented"),
+    ] {
+        let (found, text) = put(body, &headers).await;
+        assert!(found == status && text.contains(code), "{body:?}: {found} {text}");
+    }
+    assert_eq!(signed_request(&user, Method::Get, "", EMPTY).await.1, "hello world", "nothing else was kept");
 }
 
 #[tokio::test]

@@ -1,0 +1,123 @@
+//! Bodies in chunks that are followed by a checksum (`Content-Encoding: aws-chunked` with
+//! `STREAMING-UNSIGNED-PAYLOAD-TRAILER`), as boto3 sends them over https by default.
+
+use axum::http::StatusCode;
+
+use super::Refusal;
+
+/// The maximum length in bytes of a line between chunks, and of all trailers.
+const LONGEST_LINE: usize = 8 * 1024;
+
+/// Decodes the body of a request.
+#[derive(Default)]
+pub(super) struct Chunks {
+    /// The received part of a line.
+    line: Vec<u8>,
+    state: State,
+    trailers: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// The next bytes are the length of a chunk.
+    #[default]
+    Length,
+    /// This number of bytes of the chunk is missing.
+    Content(usize),
+    /// The next bytes are the end of the line after a chunk.
+    End,
+    Trailer,
+    Complete,
+}
+
+impl Chunks {
+    /// Returns the content in the next bytes of the body.
+    pub(super) fn decode(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut content = Vec::new();
+        while !bytes.is_empty() {
+            if let State::Content(missing) = self.state {
+                let (now, later) = bytes.split_at(missing.min(bytes.len()));
+                content.extend_from_slice(now);
+                bytes = later;
+                self.state = if now.len() == missing { State::End } else { State::Content(missing - now.len()) };
+            } else {
+                bytes = self.take_line(bytes)?;
+            }
+        }
+        Ok(content)
+    }
+
+    /// Returns the trailers of a complete body.
+    pub(super) fn finish(self) -> Result<Vec<(String, String)>, Refusal> {
+        // The empty line after the trailers may be missing.
+        if matches!(self.state, State::Trailer | State::Complete) && self.line.is_empty() {
+            return Ok(self.trailers);
+        }
+        Err(malformed("ends before its last chunk"))
+    }
+
+    /// Reads a line, or a part of it, and returns the other bytes.
+    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+            self.line.extend_from_slice(bytes);
+            return if self.line.len() > LONGEST_LINE { Err(malformed("has a long line")) } else { Ok(&[]) };
+        };
+        self.line.extend_from_slice(&bytes[..end]);
+        let line = String::from_utf8(std::mem::take(&mut self.line)).map_err(|_| malformed("is not text"))?;
+        self.accept(line.strip_suffix('\r').unwrap_or(&line))?;
+        Ok(&bytes[end + 1..])
+    }
+
+    fn accept(&mut self, line: &str) -> Result<(), Refusal> {
+        self.state = match self.state {
+            State::Length => {
+                let digits = line.split(';').next().unwrap_or_default();
+                match usize::from_str_radix(digits, 16).map_err(|_| malformed("has a chunk without a length"))? {
+                    0 => State::Trailer,
+                    length => State::Content(length),
+                }
+            }
+            State::End if line.is_empty() => State::Length,
+            State::Trailer if line.is_empty() => State::Complete,
+            State::Trailer => {
+                let (name, value) = line.split_once(':').ok_or_else(|| malformed("has an invalid trailer"))?;
+                self.trailers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+                State::Trailer
+            }
+            State::Content(_) | State::End | State::Complete => return Err(malformed("has bytes between its chunks")),
+        };
+        Ok(())
+    }
+}
+
+fn malformed(what: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", format!("the body in chunks {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
+
+    #[test]
+    fn chunks_are_joined_wherever_the_body_is_split() {
+        for size in 1..=BODY.len() {
+            let mut chunks = Chunks::default();
+            let content: Vec<u8> =
+                BODY.as_bytes().chunks(size).flat_map(|piece| chunks.decode(piece).ok().unwrap()).collect();
+            assert_eq!(content, b"hello world", "{size}");
+            let trailers = chunks.finish().ok().unwrap();
+            assert_eq!(trailers, [("x-amz-checksum-crc32".to_owned(), "DUoRhQ==".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        for body in ["", "5\r\nhel", "5\r\nhello\r\n", "z\r\n", "5\r\nhello!\r\n0\r\n\r\n", "0\r\nchecksum\r\n\r\n"] {
+            let mut chunks = Chunks::default();
+            let refused = chunks.decode(body.as_bytes()).is_err() || chunks.finish().is_err();
+            assert!(refused, "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Uploads with a form whose policy is signed (presigned POST).
+
+use axum::extract::multipart::{Field, Multipart};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::policy::{Fields, permitted};
+use super::refusal::xml;
+use super::{Refusal, Target, check_key, content_encoding, metadata, object_headers, stated};
+use crate::platform::Platform;
+
+/// The maximum size in bytes of all fields before the file, as in S3.
+const LARGEST_FIELDS: usize = 20 * 1024;
+
+#[derive(Serialize)]
+#[serde(rename = "PostResponse", rename_all = "PascalCase")]
+struct Posted<'a> {
+    location: String,
+    bucket: &'a str,
+    key: &'a str,
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+/// Returns true if a request is a form sent to a bucket.
+pub(super) fn is_form(target: &Target, request: &Request) -> bool {
+    let media_type = stated(request.headers(), &header::CONTENT_TYPE);
+    request.method() == Method::POST && target.key.is_none() && media_type.starts_with("multipart/form-data")
+}
+
+pub(super) async fn upload(platform: &Platform, target: &Target, request: Request) -> Result<Response, Refusal> {
+    let mut form = Multipart::from_request(request, &()).await.map_err(malformed)?;
+    let (mut fields, mut bytes) = (Fields::new(), 0);
+    while let Some(field) = form.next_field().await.map_err(malformed)? {
+        let name = field.name().unwrap_or_default().to_ascii_lowercase();
+        if name == "file" {
+            return store(platform, target, fields, field).await;
+        }
+        let value = text(field, &mut bytes).await?;
+        fields.insert(name, value);
+    }
+    Err(Refusal::invalid("the form has no file"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
+fn malformed(error: impl ToString) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "MalformedPOSTRequest", error.to_string())
+}
+
+/// Reads a field; `bytes` is the size of all fields.
+async fn text(mut field: Field<'_>, bytes: &mut usize) -> Result<String, Refusal> {
+    let mut text = Vec::new();
+    while let Some(piece) = field.chunk().await.map_err(malformed)? {
+        *bytes += piece.len();
+        if *bytes > LARGEST_FIELDS {
+            return Err(malformed("the fields before the file have more than 20 KiB"));
+        }
+        text.extend_from_slice(&piece);
+    }
+    String::from_utf8(text).map_err(malformed)
+}
+
+/// Stores the file of a form. Fields after it are ignored, as in S3.
+async fn store(
+    platform: &Platform,
+    target: &Target,
+    mut fields: Fields,
+    mut file: Field<'_>,
+) -> Result<Response, Refusal> {
+    fields.insert("bucket".to_owned(), target.bucket.clone());
+    let range = permitted(platform, &target.bucket, &fields)?;
+    if fields.keys().any(|name| matches!(name.as_str(), "success_action_redirect" | "redirect" | "acl")) {
+        return Err(Refusal::not_implemented("redirects and access control lists of forms are not supported"));
+    }
+    let key = fields.get("key").ok_or_else(|| Refusal::invalid("the form has no key"))?;
+    let key = key.replace("${filename}", file.file_name().unwrap_or_default());
+    check_key(&key)?;
+    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
+    while let Some(piece) = file.chunk().await.map_err(malformed)? {
+        range.check_maximum(upload.bytes() + piece.len() as u64)?;
+        upload.write(&piece).await.map_err(Refusal::internal)?;
+    }
+    range.check_minimum(upload.bytes())?;
+    let headers = headers(&fields);
+    let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
+    object.about.content_encoding = content_encoding(&headers);
+    object.about.metadata = metadata(&headers);
+    let object = platform.keep(&target.bucket, &key, object).await.map_err(Refusal::internal)?;
+    let headers = object_headers(&object);
+    match fields.get("success_action_status").map(String::as_str) {
+        Some("200") => Ok((StatusCode::OK, headers).into_response()),
+        Some("201") => {
+            let location = format!("{}{}/{key}", platform.storage, target.bucket);
+            let body = xml(&Posted { location, bucket: &target.bucket, key: &key, etag: object.etag() });
+            Ok((StatusCode::CREATED, body).into_response())
+        }
+        _ => Ok((StatusCode::NO_CONTENT, headers).into_response()),
+    }
+}
+
+/// Returns the fields that describe the object, as the headers of an upload.
+fn headers(fields: &Fields) -> HeaderMap {
+    let header = |(name, value): (&String, &String)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?))
+    };
+    fields.iter().filter_map(header).collect()
+}

@@ -1,0 +1,210 @@
+//! Resumable uploads of the XML API (`x-goog-resumable: start`). They do not survive the process.
+//!
+//! The URL of an upload authorizes all requests to it. A request with `Content-Range` sends the next part of the object;
+//! an empty one with `bytes */*` asks for the state, which is 308 with the received range until the upload is complete.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::TryStreamExt;
+use parking_lot::Mutex;
+
+use super::digests::Stated;
+use super::length_range::LengthRange;
+use super::write::incomplete;
+use super::{Object, Refusal, Target, Upload, conditions, content_encoding, metadata, object_headers, set, stated};
+use crate::platform::Platform;
+
+/// All parts except the last have a multiple of this size in bytes: 256 KiB.
+const UNIT: u64 = 256 * 1024;
+/// The status of a canceled upload.
+const CANCELED: u16 = 499;
+
+/// All resumable uploads, by id.
+#[derive(Default)]
+pub(crate) struct Resumables(Mutex<HashMap<String, Arc<Session>>>);
+
+/// A resumable upload. Its requests are handled one after the other.
+struct Session {
+    bucket: String,
+    key: String,
+    /// The headers of the request that started it.
+    headers: HeaderMap,
+    progress: tokio::sync::Mutex<Progress>,
+}
+
+enum Progress {
+    Open(Box<Open>),
+    Complete(Arc<Object>),
+    /// A request failed, and the content cannot be completed.
+    Failed,
+}
+
+struct Open {
+    upload: Upload,
+    digests: Stated,
+}
+
+/// The part of the object that a request sends.
+struct Range {
+    /// `None` for a request without content.
+    first_and_last: Option<(u64, u64)>,
+    total: Option<u64>,
+}
+
+pub(super) async fn start(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    if headers.get("x-goog-resumable").is_some_and(|value| value != "start") {
+        return Err(Refusal::invalid("x-goog-resumable can only be `start`"));
+    }
+    conditions::check_write(headers, platform.objects.get(&target.bucket, key).as_deref())?;
+    let upload = platform.objects.create().await.map_err(Refusal::internal)?;
+    let open = Open { upload, digests: Stated::of(headers)? };
+    let session = Session {
+        bucket: target.bucket.clone(),
+        key: key.to_owned(),
+        headers: headers.clone(),
+        progress: Progress::Open(Box::new(open)).into(),
+    };
+    let id = platform.random.token();
+    platform.resumables.0.lock().insert(id.clone(), Arc::new(session));
+    let mut url = platform.storage.clone();
+    url.set_path(&target.path);
+    url.query_pairs_mut().append_pair("upload_id", &id);
+    let mut response = StatusCode::CREATED.into_response();
+    set(response.headers_mut(), header::LOCATION, url.as_str());
+    Ok(response)
+}
+
+/// Handles a request to an upload.
+pub(super) async fn proceed(
+    platform: &Platform,
+    target: &Target,
+    id: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let session = platform.resumables.0.lock().get(id).cloned();
+    let session = session.filter(|session| {
+        session.bucket == target.bucket && target.key.as_ref().is_some_and(|key| *key == session.key)
+    });
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "the upload does not exist or has ended");
+    let session = session.ok_or_else(unknown)?;
+    match *request.method() {
+        Method::PUT => session.put(platform, request).await,
+        Method::DELETE => {
+            platform.resumables.0.lock().remove(id);
+            Ok(StatusCode::from_u16(CANCELED).unwrap_or(StatusCode::GONE).into_response())
+        }
+        _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "an upload accepts PUT and DELETE")),
+    }
+}
+
+impl Session {
+    async fn put(&self, platform: &Platform, request: Request) -> Result<Response, Refusal> {
+        let range = Range::of(request.headers())?;
+        let mut progress = self.progress.lock().await;
+        let open = match &mut *progress {
+            Progress::Open(open) => open,
+            Progress::Complete(object) => return Ok((StatusCode::OK, object_headers(object)).into_response()),
+            Progress::Failed => return Err(Refusal::new(StatusCode::GONE, "InvalidState", "the upload has failed")),
+        };
+        match &range {
+            Some(range) => range.check(open.upload.bytes())?,
+            None if open.upload.bytes() > 0 => return Err(Refusal::invalid("the Content-Range is missing")),
+            None => {}
+        }
+        self.receive(open, request, range.as_ref()).await?;
+        let received = open.upload.bytes();
+        if range.is_some_and(|range| range.total != Some(received)) {
+            return Ok(incomplete_at(received));
+        }
+        match std::mem::replace(&mut *progress, Progress::Failed) {
+            Progress::Open(open) => {
+                let object = self.finish(platform, *open).await?;
+                let response = (StatusCode::OK, object_headers(&object)).into_response();
+                *progress = Progress::Complete(object);
+                Ok(response)
+            }
+            Progress::Complete(_) | Progress::Failed => Err(Refusal::internal("the upload changed")),
+        }
+    }
+
+    /// Appends the body. What has arrived is kept if the connection ends.
+    async fn receive(&self, open: &mut Open, request: Request, range: Option<&Range>) -> Result<(), Refusal> {
+        let limit = LengthRange::of_object(&self.headers)?;
+        let end = range.and_then(|range| range.first_and_last).map(|(_, last)| last + 1);
+        let mut body = request.into_body().into_data_stream();
+        while let Some(piece) = body.try_next().await.map_err(|_| incomplete())? {
+            let length = open.upload.bytes() + piece.len() as u64;
+            if range.is_some() && end.is_none_or(|end| length > end) {
+                return Err(Refusal::invalid("the body is longer than its Content-Range"));
+            }
+            limit.check_maximum(length)?;
+            open.digests.update(&piece);
+            open.upload.write(&piece).await.map_err(Refusal::internal)?;
+        }
+        if end.is_some_and(|end| open.upload.bytes() != end) { Err(incomplete()) } else { Ok(()) }
+    }
+
+    async fn finish(&self, platform: &Platform, open: Open) -> Result<Arc<Object>, Refusal> {
+        let headers = &self.headers;
+        LengthRange::of_object(headers)?.check_minimum(open.upload.bytes())?;
+        open.digests.check()?;
+        let mut object = open.upload.finish(stated(headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
+        object.about.content_encoding = content_encoding(headers);
+        object.about.metadata = metadata(headers);
+        let check = |current: Option<&Object>| conditions::check_write(headers, current);
+        platform.keep_if(&self.bucket, &self.key, object, check).await.map_err(Refusal::internal)?
+    }
+}
+
+impl Range {
+    /// Returns the range of a request, or `None` for the whole object.
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let Some(text) = headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+        let parsed = text.to_str().ok().and_then(parse);
+        parsed
+            .map(Some)
+            .ok_or_else(|| Refusal::invalid("Content-Range must be `bytes FIRST-LAST/TOTAL` or `bytes */*`"))
+    }
+
+    /// Checks that the range continues what was received.
+    fn check(&self, received: u64) -> Result<(), Refusal> {
+        let Some((first, last)) = self.first_and_last else { return Ok(()) };
+        if first != received {
+            return Err(Refusal::invalid(format!("the next part begins at byte {received}")));
+        }
+        if self.total != Some(last + 1) && (last + 1 - first) % UNIT != 0 {
+            return Err(Refusal::invalid("every part but the last must have a multiple of 262144 bytes"));
+        }
+        Ok(())
+    }
+}
+
+fn parse(text: &str) -> Option<Range> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    if range == "*" {
+        return Some(Range { first_and_last: None, total });
+    }
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let fits = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
+    fits.then_some(Range { first_and_last: Some((first, last)), total })
+}
+
+/// Returns the response of an incomplete upload, with the received range.
+fn incomplete_at(received: u64) -> Response {
+    let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
+    if let Some(last) = received.checked_sub(1) {
+        set(response.headers_mut(), header::RANGE, &format!("bytes=0-{last}"));
+    }
+    response
+}

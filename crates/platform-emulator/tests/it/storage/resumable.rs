@@ -1,0 +1,97 @@
+//! Resumable uploads of the XML API.
+
+use auth_http::{Method, Request, Response};
+use url::Url;
+
+use super::HOUR;
+use crate::client::{SignedBucket, User, read};
+
+const UNIT: usize = 256 * 1024;
+
+async fn start(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> Response {
+    let url = bucket.sign(rusty_s3::Method::Post, "/emulator-bucket/large", &[]);
+    let request = Request::new(Method::Post, url).with_header("x-goog-resumable", "start");
+    user.send(headers.iter().fold(request, |request, (name, value)| request.with_header(*name, *value))).await
+}
+
+async fn session(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> Url {
+    let started = start(user, bucket, headers).await;
+    assert_eq!(started.status(), 201);
+    started.header("location").unwrap().parse().unwrap()
+}
+
+async fn put(user: &User, session: &Url, range: Option<&str>, content: &[u8]) -> (u16, Option<String>) {
+    let request = Request::new(Method::Put, session.clone());
+    let request = range.iter().fold(request, |request, range| request.with_header("content-range", *range));
+    let request = if content.is_empty() {
+        request.with_header("content-length", "0")
+    } else {
+        request.with_body("application/octet-stream", content.to_vec())
+    };
+    let response = user.send(request).await;
+    (response.status(), response.header("range").map(str::to_owned))
+}
+
+#[tokio::test]
+async fn upload_is_sent_in_parts_and_resumed() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let content: Vec<u8> = (0..UNIT + 5).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    let session = session(&user, &bucket, &[("content-type", "image/tiff"), ("x-goog-meta-study", "s1")]).await;
+    assert_eq!(put(&user, &session, Some("bytes */*"), b"").await, (308, None));
+    let received = (308, Some(format!("bytes=0-{}", UNIT - 1)));
+    assert_eq!(put(&user, &session, Some("bytes 0-262143/*"), &content[..UNIT]).await, received);
+    assert_eq!(put(&user, &session, Some("bytes */262149"), b"").await, received);
+    for (range, part) in [
+        ("bytes 0-262143/*", &content[..UNIT]),
+        ("bytes 262144-262146/*", &content[UNIT..UNIT + 3]),
+        ("bytes 262144-262148/262148", &content[UNIT..]),
+        ("bytes 262144-262145/262146", &content[UNIT..]),
+        ("262144-262148/262149", &content[UNIT..]),
+    ] {
+        assert_eq!(put(&user, &session, Some(range), part).await.0, 400, "{range}");
+    }
+    assert_eq!(put(&user, &session, None, &content).await.0, 400, "a part was received");
+    assert_eq!(user.send(Request::get(bucket.get("large", HOUR))).await.status(), 404, "it is not complete");
+    assert_eq!(put(&user, &session, Some("bytes 262144-262148/262149"), &content[UNIT..]).await.0, 200);
+    assert_eq!(put(&user, &session, Some("bytes */*"), b"").await.0, 200, "it is complete");
+    let found = user.send(Request::get(bucket.get("large", HOUR))).await;
+    assert_eq!((found.header("content-type"), found.header("x-goog-meta-study")), (Some("image/tiff"), Some("s1")));
+    assert_eq!(read(found).await, (200, content));
+}
+
+#[tokio::test]
+async fn upload_in_one_piece_keeps_the_conditions_of_its_start() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let checked = session(&user, &bucket, &[("x-goog-hash", "crc32c=AAAAAA==")]).await;
+    assert_eq!(put(&user, &checked, None, b"content").await.0, 400);
+    assert_eq!(put(&user, &checked, None, b"content").await.0, 410, "it has failed");
+    let limited = session(&user, &bucket, &[("x-goog-content-length-range", "1,5")]).await;
+    assert_eq!(put(&user, &limited, None, b"content").await.0, 400);
+    let new = [("x-goog-if-generation-match", "0")];
+    let (first, second) = (session(&user, &bucket, &new).await, session(&user, &bucket, &new).await);
+    assert_eq!(put(&user, &first, None, b"content").await.0, 200);
+    assert_eq!(put(&user, &second, None, b"other").await.0, 412);
+    assert_eq!(start(&user, &bucket, &new).await.status(), 412);
+    assert_eq!(read(user.send(Request::get(bucket.get("large", HOUR))).await).await, (200, b"content".to_vec()));
+}
+
+#[tokio::test]
+async fn upload_is_canceled_and_only_its_own_url_is_accepted() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let url = session(&user, &bucket, &[]).await;
+    let mut other = url.clone();
+    other.set_path("/emulator-bucket/other");
+    let mut guessed = url.clone();
+    guessed.set_query(Some("upload_id=guessed"));
+    for url in [&other, &guessed] {
+        assert_eq!(put(&user, url, None, b"content").await.0, 404);
+    }
+    assert_eq!(user.send(Request::get(url.clone())).await.status(), 405);
+    assert_eq!(user.send(Request::new(Method::Delete, url.clone())).await.status(), 499);
+    assert_eq!(put(&user, &url, None, b"content").await.0, 404);
+    let unsigned = Request::new(Method::Post, user.emulator.storage().join("/emulator-bucket/large").unwrap());
+    assert_eq!(user.send(unsigned.with_header("x-goog-resumable", "start")).await.status(), 403);
+}
