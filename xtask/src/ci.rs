@@ -50,7 +50,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         }
         Ok(())
     };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 10] = [
+    let every_client = conform::clients::Options { all: true, write: false, only: None };
+    let parts: [(&str, &dyn Fn() -> Result<()>); 11] = [
         ("formatted", &|| run(&["fmt", "--all", "--check"])),
         ("plain language", &|| wording::run(root)),
         ("generated code is fresh", &|| codegen::run(root, true)),
@@ -62,6 +63,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("crates alone", &|| alone(root)),
         ("documented", &documented),
         ("tests", &|| test::run(root, true)),
+        ("clients conform", &|| conform::clients::run(root, every_client)),
         ("layers, licenses, sources", &|| run(&["deny", "--all-features", "check", "bans", "licenses", "sources"])),
     ];
     let mut report = Vec::new();

@@ -4,6 +4,7 @@
 //! The platform's document is not in the repository; `openapi/reference.facts` has its facts without its descriptions. If the
 //! document is given, the facts are compared with it too, and the descriptions must not share sequences of words with it.
 
+pub(crate) mod clients;
 mod deviations;
 mod facts;
 mod words;

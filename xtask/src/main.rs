@@ -51,11 +51,23 @@ enum Task {
         #[command(subcommand)]
         action: Option<Codegen>,
     },
-    /// Compare openapi/platform.json with the facts of the platform's own document
+    /// Compare openapi/platform.json with the facts of the platform's own document, or clients with docs/conformance.md
     Conform {
         /// The platform's own document. The stored facts are compared with it, and the descriptions must differ from its own
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", conflicts_with = "clients")]
         reference: Option<PathBuf>,
+        /// Run official and common clients against the emulator, and compare the results with docs/conformance.md
+        #[arg(long)]
+        clients: bool,
+        /// Fail if a client is not installed
+        #[arg(long, requires = "clients")]
+        all: bool,
+        /// Write the results to docs/conformance.md
+        #[arg(long, requires = "clients")]
+        write: bool,
+        /// Run the clients whose name contains a text
+        #[arg(long, value_name = "TEXT", requires = "clients")]
+        only: Option<String>,
     },
 }
 
@@ -116,7 +128,10 @@ fn main() -> Result<()> {
         Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
         Task::Wording => wording::run(&root),
         Task::Codegen { check, action: None } => codegen::run(&root, check),
-        Task::Conform { reference } => conform::run(&root, reference.as_deref()),
+        Task::Conform { clients: true, all, write, only, .. } => {
+            conform::clients::run(&root, conform::clients::Options { all, write, only: only.as_deref() })
+        }
+        Task::Conform { reference, .. } => conform::run(&root, reference.as_deref()),
     }
 }
 

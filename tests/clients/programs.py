@@ -1,0 +1,29 @@
+"""Runs programs that access the storage, and fails if they fail."""
+
+import os
+import subprocess
+
+
+class ProgramError(Exception):
+    """A program has failed."""
+
+
+def run(command, *, env, stdin=None, cwd=None):
+    """Run a program, and return its output."""
+    ended = subprocess.run(command, env={**os.environ, **env}, input=stdin, cwd=cwd, capture_output=True, check=False)
+    if ended.returncode:
+        raise ProgramError(f"exit code {ended.returncode}: {ended.stderr.decode(errors='replace')[-400:]}")
+    return ended.stdout
+
+
+def write(path, content):
+    """Write a file, and return its path."""
+    with open(path, "wb") as file:
+        file.write(content)
+    return path
+
+
+def read(path):
+    """Return the content of a file."""
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,89 @@
+//! `cargo xtask conform --clients`: runs official and common clients, unchanged, against the emulator, and compares the
+//! results with `docs/conformance.md`.
+//!
+//! A driver in `tests/clients` runs the operations of a client and prints a line of JSON for each. `.ci/run` installs the
+//! clients with pinned versions.
+
+mod catalog;
+mod driver;
+mod report;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{cargo, say, succeed, timed};
+use catalog::{CLIENTS, Client};
+use driver::{Missing, Setting};
+use report::Document;
+
+const DOCUMENT: &str = "docs/conformance.md";
+/// The folder for the output of the drivers on stderr.
+const LOGS: &str = "target/conformance";
+
+/// What to do with the results.
+#[derive(Clone, Copy)]
+pub(crate) struct Options<'a> {
+    /// Fail if a client is not installed.
+    pub(crate) all: bool,
+    /// Write the results to the document instead of comparing them.
+    pub(crate) write: bool,
+    /// Run the clients whose name contains this text.
+    pub(crate) only: Option<&'a str>,
+}
+
+pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
+    succeed(&mut cargo(root, &["build", "--workspace", "--all-features", "--bin", "aignostics"]))?;
+    let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
+    let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));
+    let setting = Setting { root, tools: tools.context("there is no home folder")?, logs: root.join(LOGS) };
+    fs::create_dir_all(&setting.logs).with_context(|| format!("creating {LOGS}"))?;
+    let path = root.join(DOCUMENT);
+    let mut document = Document::parse(fs::read_to_string(&path).with_context(|| format!("reading {DOCUMENT}"))?);
+    let (mut problems, mut skipped) = (Vec::new(), Vec::new());
+    for client in CLIENTS.iter().filter(|client| options.only.is_none_or(|text| client.name.contains(text))) {
+        match setting.missing(client) {
+            None => {}
+            Some(Missing::Package(name)) => {
+                say(&format!("SKIPPED {}: needs {name}; .ci/run installs it", client.name));
+                skipped.push(client.name);
+                continue;
+            }
+            Some(Missing::Reference) => {
+                say(&format!("SKIPPED {}: needs the document of the platform, which is not published", client.name));
+                continue;
+            }
+        }
+        let found = compare(&setting, client, &mut document, options.write);
+        problems.extend(found.iter().map(|problem| format!("{}: {problem}", client.name)));
+    }
+    if options.write {
+        fs::write(&path, document.text()).with_context(|| format!("writing {DOCUMENT}"))?;
+    }
+    for problem in &problems {
+        say(problem);
+    }
+    say(&format!("{} unexplained differences, {} clients skipped", problems.len(), skipped.len()));
+    ensure!(problems.is_empty(), "clients do not work as {DOCUMENT} says; {LOGS} has their output");
+    ensure!(!options.all || skipped.is_empty(), "not installed: {}", skipped.join(", "));
+    Ok(())
+}
+
+/// Runs a client, and returns the differences from the document, or writes the results into it.
+fn compare(setting: &Setting<'_>, client: &Client, document: &mut Document, write: bool) -> Vec<String> {
+    let (outcome, took) = timed(|| setting.operations(client));
+    let operations = match outcome {
+        Ok(operations) => operations,
+        Err(error) => return vec![format!("{error:#}")],
+    };
+    say(&format!("{:6.1} s  {}: {} operations", took.as_secs_f64(), client.name, operations.len()));
+    let failures: Vec<_> = operations.iter().filter_map(report::Operation::failure).collect();
+    match (write, failures.is_empty()) {
+        (true, true) => document.replace(client.name, &operations),
+        (true, false) => failures,
+        // A failure is never in the document.
+        (false, _) => document.differences(client.name, &operations),
+    }
+}
