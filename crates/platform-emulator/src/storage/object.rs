@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io;
+use std::io::{self, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tempfile::{TempDir, TempPath};
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
@@ -282,6 +282,13 @@ impl Upload {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Removes what a canceled write has written.
+    pub(super) async fn discard_incomplete(&mut self) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.set_len(self.bytes).await?;
+        self.file.seek(SeekFrom::Start(self.bytes)).await.map(drop)
     }
 
     /// Returns the object, synced to disk if it must survive the process.

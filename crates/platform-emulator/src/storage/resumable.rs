@@ -38,7 +38,8 @@ struct Session {
 
 enum Progress {
     Open(Box<Open>),
-    Complete(Arc<Object>),
+    /// The headers of the object.
+    Complete(HeaderMap),
     /// A request failed, and the content cannot be completed.
     Failed,
 }
@@ -112,7 +113,7 @@ impl Session {
         let mut progress = self.progress.lock().await;
         let open = match &mut *progress {
             Progress::Open(open) => open,
-            Progress::Complete(object) => return Ok((StatusCode::OK, object_headers(object)).into_response()),
+            Progress::Complete(headers) => return Ok((StatusCode::OK, headers.clone()).into_response()),
             Progress::Failed => return Err(Refusal::new(StatusCode::GONE, "InvalidState", "the upload has failed")),
         };
         match &range {
@@ -120,6 +121,7 @@ impl Session {
             None if open.upload.bytes() > 0 => return Err(Refusal::invalid("the Content-Range is missing")),
             None => {}
         }
+        open.upload.discard_incomplete().await.map_err(Refusal::internal)?;
         self.receive(open, request, range.as_ref()).await?;
         let received = open.upload.bytes();
         if range.is_some_and(|range| range.total != Some(received)) {
@@ -127,10 +129,9 @@ impl Session {
         }
         match std::mem::replace(&mut *progress, Progress::Failed) {
             Progress::Open(open) => {
-                let object = self.finish(platform, *open).await?;
-                let response = (StatusCode::OK, object_headers(&object)).into_response();
-                *progress = Progress::Complete(object);
-                Ok(response)
+                let headers = object_headers(&*self.finish(platform, *open).await?);
+                *progress = Progress::Complete(headers.clone());
+                Ok((StatusCode::OK, headers).into_response())
             }
             Progress::Complete(_) | Progress::Failed => Err(Refusal::internal("the upload changed")),
         }
@@ -147,8 +148,9 @@ impl Session {
                 return Err(Refusal::invalid("the body is longer than its Content-Range"));
             }
             limit.check_maximum(length)?;
-            open.digests.update(&piece);
+            // If the connection ends during the write, neither has the piece.
             open.upload.write(&piece).await.map_err(Refusal::internal)?;
+            open.digests.update(&piece);
         }
         if end.is_some_and(|end| open.upload.bytes() != end) { Err(incomplete()) } else { Ok(()) }
     }

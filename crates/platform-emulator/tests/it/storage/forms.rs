@@ -11,7 +11,7 @@ use crate::client::{User, read};
 
 const BOUNDARY: &str = "boundary-of-the-form";
 
-/// A form with its policy, signed in the way of S3.
+/// A form with its policy, signed as S3 does.
 struct Form {
     fields: Vec<(String, String)>,
     file: &'static str,

@@ -1,7 +1,7 @@
 //! Resumable uploads of the XML API.
 
 use auth_http::{Method, Request, Response};
-use url::Url;
+use url::{Position, Url};
 
 use super::HOUR;
 use crate::client::{SignedBucket, User, read};
@@ -58,6 +58,42 @@ async fn upload_is_sent_in_parts_and_resumed() {
     let found = user.send(Request::get(bucket.get("large", HOUR))).await;
     assert_eq!((found.header("content-type"), found.header("x-goog-meta-study")), (Some("image/tiff"), Some("s1")));
     assert_eq!(read(found).await, (200, content));
+}
+
+/// Sends the first part up to some byte, and closes the connection.
+async fn break_off(session: &Url, part: &[u8]) {
+    use tokio::io::AsyncWriteExt;
+    let authority = &session[Position::BeforeHost..Position::AfterPort];
+    let target = &session[Position::BeforePath..];
+    let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
+    let head = format!(
+        "PUT {target} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {UNIT}\r\ncontent-range: bytes 0-{}/*\r\n\r\n",
+        UNIT - 1
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(part).await.unwrap();
+}
+
+#[tokio::test]
+async fn upload_is_resumed_after_a_broken_connection() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let content: Vec<u8> = (0..UNIT).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    let session = session(&user, &bucket, &[]).await;
+    break_off(&session, &content[..100_000]).await;
+    // The emulator may still read the first request between the question and the answer.
+    loop {
+        let (status, range) = put(&user, &session, Some("bytes */*"), b"").await;
+        assert_eq!(status, 308);
+        let received = range.map_or(0, |range| range.rsplit('-').next().unwrap().parse::<usize>().unwrap() + 1);
+        assert!(received <= 100_000, "{received}");
+        let next = format!("bytes {received}-{}/{UNIT}", UNIT - 1);
+        match put(&user, &session, Some(&next), &content[received..]).await.0 {
+            200 => break,
+            status => assert_eq!(status, 400),
+        }
+    }
+    assert_eq!(read(user.send(Request::get(bucket.get("large", HOUR))).await).await, (200, content));
 }
 
 #[tokio::test]
