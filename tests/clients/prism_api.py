@@ -67,8 +67,9 @@ def start():
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         process = subprocess.Popen(
-            [f"{PRISM}/node_modules/node/bin/node", "--require", f"{HERE}/prism_redirects.cjs", f"{PRISM}/node_modules/@stoplight/prism-cli/dist/index.js", "proxy",
-             "--errors", "--host", "127.0.0.1", "--port", str(port), path, READY["api_root"].rstrip("/")],
+            [f"{PRISM}/node_modules/node/bin/node", "--require", f"{HERE}/prism_redirects.cjs",
+             f"{PRISM}/node_modules/@stoplight/prism-cli/dist/index.js", "proxy", "--errors", "--host", "127.0.0.1",
+             "--port", str(port), path, READY["api_root"].rstrip("/")],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, "PRISM_HTTP": f"{PRISM}/node_modules/@stoplight/prism-http"},
         )

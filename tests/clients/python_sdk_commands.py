@@ -25,10 +25,6 @@ slides, table = f"{work}/slides", f"{work}/slides.csv"
 MAPPING = ".*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER"
 
 
-class Failed(Exception):
-    """A command ended with another exit code."""
-
-
 def check(name, code, *arguments, env=None, text=None):
     """Run a command, print its line of the report, and return its output."""
     run.update(leaf for leaf in LEAVES if name == leaf or name.startswith(leaf + ":"))
@@ -36,7 +32,8 @@ def check(name, code, *arguments, env=None, text=None):
     result = f"works (exit code {code})"
     if found != code or (text and text not in output):
         lines = [line for line in output.splitlines() if line.strip()]
-        result = f"FAILS: exit code {found} instead of {code}: {' / '.join(lines[-3:])[:400]}"
+        expected = f"{code} and {text!r}" if text else code
+        result = f"FAILS: exit code {found} instead of {expected}: {' / '.join(lines[-3:])[:400]}"
         print(f"--- {name}\n{output[-6000:]}", file=sys.stderr)
     print(json.dumps({"operation": name, "result": result}), flush=True)
     return output

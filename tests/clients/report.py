@@ -13,7 +13,9 @@ import urllib.request
 READY = json.loads(os.environ["AIGNOSTICS_EMULATOR_READY"])
 
 # Parts of every signed request, which are not worth a line in the report.
-SIGNATURE = re.compile(r"^(x-amz|x-goog)-(algorithm|credential|date|expires|signedheaders|signature|content-sha256)$|^x-id$", re.I)
+SIGNATURE = re.compile(
+    r"^(x-amz|x-goog)-(algorithm|credential|date|expires|signedheaders|signature|content-sha256)$|^x-id$", re.I
+)
 
 
 def fetch(url, *, token=None, method=None, form=None):
@@ -69,7 +71,7 @@ def described(entry):
 
 
 def requests(server):
-    """Return the different requests to a server, in their order. Parallel requests make the order and the number vary."""
+    """Return the different requests to a server, sorted, because the order and number of parallel requests vary."""
     entries = [entry for entry in control("journal") if entry["server"] == server]
     return sorted({described(entry) for entry in entries})
 

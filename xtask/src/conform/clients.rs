@@ -23,7 +23,7 @@ const DOCUMENT: &str = "docs/conformance.md";
 /// The folder for the output of the drivers on stderr.
 const LOGS: &str = "target/conformance";
 
-/// What to do with the results.
+/// Options of the run.
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
     /// Fail if a client is not installed.
@@ -85,5 +85,21 @@ fn compare(setting: &Setting<'_>, client: &Client, document: &mut Document, writ
         (true, false) => failures,
         // A failure is never in the document.
         (false, _) => document.differences(client.name, &operations),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_has_a_driver_and_a_section() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let document = fs::read_to_string(root.join(DOCUMENT)).unwrap();
+        for client in CLIENTS {
+            assert!(root.join("tests/clients").join(client.driver).is_file(), "{}", client.driver);
+            assert!(document.contains(&format!("<!-- {} -->\n| operation | result |", client.name)), "{}", client.name);
+        }
+        assert_eq!(document.matches("<!-- end -->").count(), CLIENTS.len());
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Client {
     pub(super) needs: Option<Need>,
 }
 
-/// How the emulator is started.
+/// The start of the emulator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emulator {
     /// With control routes; the driver gets the ready line.
