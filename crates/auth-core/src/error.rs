@@ -228,6 +228,19 @@ impl TokenError {
         matches!(self.kind, Kind::UnsupportedType(_))
     }
 
+    /// Returns the cause of type `E`, however deep it is.
+    ///
+    /// ```
+    /// use std::io;
+    /// use auth_core::TokenError;
+    ///
+    /// let error = TokenError::provider(io::Error::from(io::ErrorKind::NotFound));
+    /// assert_eq!(error.source_ref::<io::Error>().map(io::Error::kind), Some(io::ErrorKind::NotFound));
+    /// ```
+    pub fn source_ref<E: Error + 'static>(&self) -> Option<&E> {
+        std::iter::successors(self.source(), |&error| error.source()).find_map(|error| error.downcast_ref())
+    }
+
     /// Returns the delay before the next attempt, if one is known.
     ///
     /// The identity provider requested it, or it follows repeated rejections ([`is_rejected`](Self::is_rejected)).

@@ -115,6 +115,20 @@ impl TokenRequest {
         self
     }
 
+    /// Returns the request for the token that is exchanged for this one: with the same subject, assertion and tenant.
+    /// Scopes, audience, resources and claims are properties of this token only.
+    ///
+    /// ```
+    /// use auth_core::TokenRequest;
+    ///
+    /// let request = TokenRequest::new().with_subject("ada").with_audience("https://platform.example");
+    /// assert_eq!(request.for_subject(), TokenRequest::new().with_subject("ada"));
+    /// ```
+    pub fn for_subject(&self) -> Self {
+        let Self { subject, tenant, assertion, .. } = self.clone();
+        Self { subject, tenant, assertion, ..Self::default() }
+    }
+
     /// Returns the scopes of the token.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scopes.iter().map(String::as_str)

@@ -24,6 +24,7 @@
 
 mod attempt;
 mod builder;
+mod provider;
 mod publication;
 mod rejection;
 #[cfg(test)]

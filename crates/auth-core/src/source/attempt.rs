@@ -8,6 +8,7 @@ mod single_use;
 use std::sync::Arc;
 
 use tokio::sync::watch::{self, Receiver, Sender};
+use tracing::Instrument;
 
 use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome, Progress};
@@ -96,7 +97,7 @@ impl Attempt {
             let _ = running.run(attempt.run(section)).await;
         };
         // If the task cannot be spawned, the attempt is dropped with it, and announces an error.
-        let _ = inner.spawn(work);
+        let _ = inner.spawn(work.in_current_span());
     }
 
     async fn run(self, section: Section) {

@@ -16,6 +16,9 @@ const LOCAL_COPY: Duration = Duration::from_secs(5);
 /// The default timeout of one provider call.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
+/// The start of the identity of tokens whose principal is not named.
+pub(super) const UNNAMED: &str = "unnamed ";
+
 /// A builder for [`TokenSource`].
 #[derive(Clone, Debug)]
 pub struct TokenSourceBuilder {
@@ -81,6 +84,12 @@ impl TokenSourceBuilder {
     pub fn with_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Some(cache);
         self
+    }
+
+    /// Sets a store that is cache and lease, such as a folder or Redis: [`with_cache`](Self::with_cache) and
+    /// [`with_lease`](Self::with_lease) in one call.
+    pub fn with_store<S: AsyncTokenCache + RefreshLease + 'static>(self, store: Arc<S>) -> Self {
+        self.with_cache(store.clone()).with_lease(store)
     }
 
     /// Disables caching: each call obtains a token, shared with concurrent callers.
@@ -153,7 +162,7 @@ impl TokenSourceBuilder {
 
     /// Builds a source that is known to be valid. Without a named principal, its tokens are not shared.
     pub(super) fn build_in_memory(self) -> TokenSource {
-        let identity = self.known_identity().unwrap_or_else(|| format!("unnamed {:032x}", fastrand::u128(..)));
+        let identity = self.known_identity().unwrap_or_else(|| format!("{UNNAMED}{:032x}", fastrand::u128(..)));
         let clock = self.clock;
         let cache =
             self.cache.unwrap_or_else(|| Arc::new(MemoryTokenCache::builder().with_clock(clock.clone()).build()));

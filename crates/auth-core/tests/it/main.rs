@@ -3,6 +3,7 @@
 
 mod building;
 mod caches;
+mod composed;
 mod departures;
 mod external;
 mod interleavings;

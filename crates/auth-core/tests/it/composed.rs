@@ -1,0 +1,50 @@
+//! Sources that are composed: of a store, as the provider of another source, and within the spans of their callers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use auth_core::{
+    AsyncTokenProvider, Secret, TokenError, TokenKey, TokenRequest, TokenSource, async_provider_fn, static_token,
+};
+use tracing::Instrument;
+
+#[tokio::test]
+async fn source_is_the_provider_of_another_one() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let provider = async_provider_fn(move |_request| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, TokenError>(format!("subject-{number}")) }
+    });
+    let subjects = TokenSource::builder(TokenKey::new("https://issuer.test/"), provider).with_identity("ada").build();
+    let subjects = subjects.unwrap();
+    for _ in 0..2 {
+        let token = subjects.fetch(&TokenRequest::new()).await.unwrap();
+        assert_eq!(token.secret().expose(), "subject-0");
+    }
+    assert!(subjects.identity().unwrap().starts_with("token_source "));
+    let unnamed = async_provider_fn(|_request| async { Ok::<_, TokenError>("x") });
+    assert_eq!(TokenSource::new(TokenKey::new("https://issuer.test/"), unnamed).identity(), None);
+    let fixed = TokenSource::new(TokenKey::new("https://issuer.test/"), static_token(Secret::new("x")).unwrap());
+    assert!(fixed.identity().is_some());
+}
+
+#[tokio::test]
+async fn attempt_runs_in_the_span_of_its_caller() {
+    // Another test of this process may have set it.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    let provider = async_provider_fn(|_request| async {
+        let span = tracing::Span::current().metadata().map(tracing::Metadata::name);
+        Ok::<_, TokenError>(span.unwrap_or("none"))
+    });
+    let source = TokenSource::new(TokenKey::new("https://issuer.test/"), provider);
+    let token = source.token().instrument(tracing::error_span!("the-caller")).await.unwrap();
+    assert_eq!(token.secret().expose(), "the-caller");
+}
+
+#[test]
+fn cause_of_an_error_is_found() {
+    let error = TokenError::provider(std::io::Error::other("canary"));
+    assert_eq!(error.source_ref::<std::io::Error>().unwrap().kind(), std::io::ErrorKind::Other);
+    assert!(error.source_ref::<std::fmt::Error>().is_none());
+}
