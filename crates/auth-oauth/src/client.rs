@@ -17,7 +17,7 @@ use url::Url;
 use crate::exchange::{Answer, Exchange, TIMEOUT};
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
-pub use assertion::{PrivateKey, PrivateKeyError};
+pub use assertion::{AssertionAudience, PrivateKey, PrivateKeyError};
 pub(crate) use authentication::Authentication;
 
 /// The tolerated difference between the local clock and the clock of the provider. It equals the default leeway of the
@@ -50,6 +50,7 @@ struct Inner {
     endpoints: Endpoints,
     id: String,
     authentication: Authentication,
+    assertion_audience: AssertionAudience,
     audience: Option<String>,
     organization: Option<String>,
     resources: Vec<Url>,
@@ -69,6 +70,7 @@ impl OAuthClient {
             endpoints,
             id: id.into(),
             authentication: Authentication::None,
+            assertion_audience: AssertionAudience::default(),
             audience: None,
             organization: None,
             resources: Vec::new(),
@@ -94,6 +96,11 @@ impl OAuthClient {
     /// Sets client authentication by a signed JWT (`private_key_jwt`; RFC 7523, section 2.2).
     pub fn with_private_key(self, key: PrivateKey) -> Self {
         self.with(|inner| inner.authentication = Authentication::PrivateKeyJwt(key))
+    }
+
+    /// Sets the audience of the JWT of [`with_private_key`](Self::with_private_key). The default is the issuer.
+    pub fn with_assertion_audience(self, audience: AssertionAudience) -> Self {
+        self.with(|inner| inner.assertion_audience = audience)
     }
 
     /// Sets client authentication by the certificate of the HTTP client (RFC 8705, section 2).
@@ -157,6 +164,21 @@ impl OAuthClient {
         self.with(|inner| inner.id = id)
     }
 
+    /// Returns the same client with other connections.
+    pub(crate) fn with_http(self, http: HttpClient) -> Self {
+        self.with(|inner| inner.http = http)
+    }
+
+    /// Returns the same client with another id, without authentication.
+    pub fn for_client(self, id: impl Into<String>) -> Self {
+        self.with_id(id.into()).with(|inner| inner.authentication = Authentication::None)
+    }
+
+    /// Sets the token endpoint.
+    pub fn with_token_url(self, url: Url) -> Self {
+        self.with(|inner| inner.endpoints.token = url)
+    }
+
     /// Returns the client id.
     pub fn id(&self) -> &str {
         &self.0.id
@@ -187,8 +209,12 @@ impl OAuthClient {
 
     /// Adds the client authentication to a request.
     pub(crate) fn authenticated(&self, exchange: Exchange) -> Result<Exchange, OAuthError> {
-        let Inner { authentication, id, endpoints, clock, timeout, .. } = &*self.0;
-        authentication.prove(exchange.with_timeout(*timeout), id, &endpoints.issuer, clock.now())
+        let Inner { authentication, assertion_audience, id, endpoints, clock, timeout, .. } = &*self.0;
+        let audience = match assertion_audience {
+            AssertionAudience::Issuer => endpoints.issuer.clone(),
+            AssertionAudience::TokenEndpoint => self.token_endpoint().into(),
+        };
+        authentication.prove(exchange.with_timeout(*timeout), id, &audience, clock.now())
     }
 
     pub(crate) fn token_endpoint(&self) -> Url {

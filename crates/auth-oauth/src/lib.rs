@@ -13,6 +13,16 @@
 //!
 //! [`UserLogin`] combines the grants for users. [`BlockingProvider`] adapts any grant for callers without a runtime.
 //!
+//! Tokens and credentials from outside of the process:
+//!
+//! | provider | for |
+//! |---|---|
+//! | [`EnvToken`], [`FileToken`] | tokens that another program provides and keeps current |
+//! | [`CommandProvider`] | programs that print a token |
+//! | [`WorkloadIdentity`] | the OIDC token of a pod, a CI job or a virtual machine, which is exchanged |
+//! | [`FileClient`] | clients whose secret, key or certificate is in files that are rotated |
+//! | [`ProviderChain`] | the first of these that is configured |
+//!
 //! With a [`JwtVerifier`], a client returns no token of another issuer or for another audience. [`FileTokenStore`]
 //! stores tokens for the next process of the same user.
 //!
@@ -50,6 +60,7 @@ mod device;
 mod endpoints;
 mod error;
 mod exchange;
+mod external;
 mod grant;
 mod identity;
 mod json;
@@ -60,10 +71,12 @@ mod store;
 
 pub use blocking::BlockingProvider;
 pub use browser::{Browser, BrowserLogin, headless};
-pub use client::{OAuthClient, PrivateKey, PrivateKeyError};
+pub use client::{AssertionAudience, OAuthClient, PrivateKey, PrivateKeyError};
 pub use device::{DeviceAuthorization, DeviceLogin, Prompt};
 pub use endpoints::{Endpoints, MtlsEndpoints};
 pub use error::OAuthError;
+pub use external::{Applicable, ClientFiles, CommandProvider, CredentialError, EnvToken, FileClient, FileToken};
+pub use external::{KnownExpiry, KnownExpiryStore, ProviderChain, Rotating, WorkloadIdentity, command_line};
 pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
 pub use jwt::{Claims, JwtAlgorithm, JwtError, JwtProblem, JwtVerifier};
 pub use login::UserLogin;

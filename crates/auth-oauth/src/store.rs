@@ -66,8 +66,7 @@ const WAIT: Duration = Duration::from_secs(60);
 /// let store = Arc::new(FileTokenStore::new("/home/user/.local/state/example/tokens"));
 /// let source = TokenSource::builder(TokenKey::new("https://issuer.example/"), login)
 ///     .with_identity("the-user-of-this-folder")
-///     .with_cache(store.clone())
-///     .with_lease(store)
+///     .with_store(store)
 ///     .build()?;
 /// # Ok::<(), auth_core::SourceBuildError>(())
 /// ```

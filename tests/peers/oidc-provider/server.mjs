@@ -28,6 +28,7 @@ const AUDIENCE = 'https://platform.test';
 // The resource of the tokens of an agent gateway.
 const GATEWAY = 'urn:sap:identity:application:provider:name:agent-gateway';
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 
 const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -60,6 +61,13 @@ const clients = [
     client_id: 'machine-key',
     token_endpoint_auth_method: 'private_key_jwt',
     jwks: { keys: [{ ...machineKey.publicKey.export({ format: 'jwk' }), kid: 'machine-1', alg: 'RS256', use: 'sig' }] },
+  },
+  {
+    ...machine,
+    client_id: 'workload',
+    client_secret: 'odd: +%&',
+    grant_types: [JWT_BEARER, TOKEN_EXCHANGE],
+    token_endpoint_auth_method: 'client_secret_basic',
   },
   {
     ...machine,
@@ -110,12 +118,29 @@ function subject(jwt) {
 const jwtBearer = (provider) => async (context) => {
   const { client, params } = context.oidc;
   const accountId = subject(params.assertion ?? '');
-  const server = new provider.ResourceServer(params.resource, resourceServer(context, params.resource));
+  const target = params.resource ?? params.audience;
+  const server = new provider.ResourceServer(target, resourceServer(context, target));
   const token = new provider.AccessToken({ accountId, client, gty: JWT_BEARER, grantId: randomUUID() });
   token.resourceServer = server;
   const certificate = mTLS.getCertificate(context);
   if (certificate) token.setThumbprint('x5t', certificate);
   context.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: token.expiration };
+};
+
+// RFC 8693: the library has no such grant. This handler belongs to the tests of this project.
+const tokenExchange = (provider) => async (context) => {
+  const { client, params } = context.oidc;
+  if (params.subject_token_type !== 'urn:ietf:params:oauth:token-type:jwt') throw new errors.InvalidRequest('the type of the subject token');
+  const accountId = subject(params.subject_token ?? '');
+  const server = new provider.ResourceServer(params.audience, resourceServer(context, params.audience));
+  const token = new provider.AccessToken({ accountId, client, gty: TOKEN_EXCHANGE, grantId: randomUUID(), scope: params.scope });
+  token.resourceServer = server;
+  context.body = {
+    access_token: await token.save(),
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    token_type: 'Bearer',
+    expires_in: token.expiration,
+  };
 };
 
 const configuration = () => ({
@@ -158,10 +183,13 @@ function publish(names) {
   for (const name of names) if (!keys.has(name)) keys.set(name, rsa().privateKey.export({ format: 'jwk' }));
   published = names;
   const provider = new Provider(issuer, configuration());
-  provider.registerGrantType(JWT_BEARER, jwtBearer(provider), ['assertion', 'resource', 'token_format']);
+  provider.registerGrantType(JWT_BEARER, jwtBearer(provider), ['assertion', 'resource', 'audience', 'token_format']);
+  provider.registerGrantType(TOKEN_EXCHANGE, tokenExchange(provider), [
+    'subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope',
+  ]);
   provider.on('grant.success', ({ oidc: { params, body } }) => {
     grants[params.grant_type] = (grants[params.grant_type] ?? 0) + 1;
-    form = Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'assertion'));
+    form = Object.fromEntries(Object.entries(body).filter(([name]) => !['assertion', 'subject_token'].includes(name)));
   });
   provider.use(async (context, next) => {
     await next();

@@ -4,11 +4,16 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use auth_core::Secret;
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use oauth2::CsrfToken;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 
-use crate::OAuthError;
+use crate::{JwtAlgorithm, OAuthError};
 
 /// The lifetime of an assertion. An assertion is used at once, so the lifetime only has to cover clock skew.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -19,32 +24,92 @@ pub struct PrivateKey {
     key: EncodingKey,
     algorithm: Algorithm,
     id: Option<String>,
+    /// The thumbprints `x5t` and `x5t#S256`.
+    thumbprints: Option<(String, String)>,
 }
 
-/// The error for an unusable private key. Its message never contains the key.
+/// The error for an unusable private key or its certificate. Its message never contains the key.
 #[derive(Debug, thiserror::Error)]
-#[error("the private key is neither RSA nor P-256 in PEM (PKCS #8, or PKCS #1 for RSA)")]
-pub struct PrivateKeyError(());
+#[error(transparent)]
+pub struct PrivateKeyError(Kind);
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("the private key is not RSA, P-256, P-384 or Ed25519 in PEM (PKCS #8, or PKCS #1 for RSA)")]
+    Key,
+    #[error("the private key cannot sign with {0}")]
+    Algorithm(JwtAlgorithm),
+    #[error("the certificate of the private key is not in PEM")]
+    Certificate,
+}
+
+/// The audience of the assertion by which a client authenticates (RFC 7523, section 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AssertionAudience {
+    /// The issuer.
+    #[default]
+    Issuer,
+    /// The URL of the token endpoint, which some providers require.
+    TokenEndpoint,
+}
 
 impl PrivateKey {
-    /// Creates a key from PEM: an RSA key, which signs with RS256, or a P-256 key, which signs with ES256.
+    /// Creates a key from PEM: an RSA key, which signs with RS256, a P-256 key (ES256), a P-384 key (ES384) or an
+    /// Ed25519 key (`EdDSA`).
     ///
     /// # Errors
     ///
     /// The text is not such a key.
     pub fn from_pem(pem: &Secret) -> Result<Self, PrivateKeyError> {
         let pem = pem.expose().as_bytes();
-        let rsa = EncodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
-        let (key, algorithm) = rsa
-            .or_else(|_| EncodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256)))
-            .map_err(|_| PrivateKeyError(()))?;
-        Ok(Self { key, algorithm, id: None })
+        let keys = [
+            (EncodingKey::from_rsa_pem(pem), Algorithm::RS256),
+            (EncodingKey::from_ec_pem(pem), Algorithm::ES256),
+            (EncodingKey::from_ec_pem(pem), Algorithm::ES384),
+            (EncodingKey::from_ed_pem(pem), Algorithm::EdDSA),
+        ];
+        let found = keys.into_iter().find_map(|(key, algorithm)| {
+            let key = Self { key: key.ok()?, algorithm, id: None, thumbprints: None };
+            // The PEM of an elliptic curve does not show which one it is.
+            key.can_sign().then_some(key)
+        });
+        found.ok_or(PrivateKeyError(Kind::Key))
+    }
+
+    /// Sets the algorithm, such as PS256 for an RSA key.
+    ///
+    /// # Errors
+    ///
+    /// The key is of another type.
+    pub fn with_algorithm(mut self, algorithm: JwtAlgorithm) -> Result<Self, PrivateKeyError> {
+        self.algorithm = algorithm.into();
+        if self.can_sign() { Ok(self) } else { Err(PrivateKeyError(Kind::Algorithm(algorithm))) }
     }
 
     /// Sets the id by which the provider knows the key (`kid`).
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
+    }
+
+    /// Sets the certificate by whose thumbprints the provider knows the key (`x5t` and `x5t#S256`; RFC 7515, sections
+    /// 4.1.7 and 4.1.8): the first one in `pem`.
+    ///
+    /// # Errors
+    ///
+    /// The text contains no certificate.
+    pub fn with_certificate(mut self, pem: &str) -> Result<Self, PrivateKeyError> {
+        let der = CertificateDer::pem_slice_iter(pem.as_bytes()).next();
+        let der = der.and_then(Result::ok).ok_or(PrivateKeyError(Kind::Certificate))?;
+        let [sha1, sha256] =
+            [&SHA1_FOR_LEGACY_USE_ONLY, &SHA256].map(|algorithm| URL_SAFE_NO_PAD.encode(digest(algorithm, &der)));
+        self.thumbprints = Some((sha1, sha256));
+        Ok(self)
+    }
+
+    fn can_sign(&self) -> bool {
+        jsonwebtoken::encode(&Header::new(self.algorithm), &json!({}), &self.key).is_ok()
     }
 
     /// Returns an assertion of `issuer` about `subject` for `audience`. It is for one use and valid for a minute.
@@ -64,7 +129,8 @@ impl PrivateKey {
             "exp": (now + LIFETIME).as_secs(),
             "jti": CsrfToken::new_random().secret(),
         });
-        let header = Header { kid: self.id.clone(), ..Header::new(self.algorithm) };
+        let (x5t, x5t_s256) = self.thumbprints.clone().unzip();
+        let header = Header { kid: self.id.clone(), x5t, x5t_s256, ..Header::new(self.algorithm) };
         let signed = jsonwebtoken::encode(&header, &claims, &self.key);
         signed.map(Secret::new).map_err(|error| OAuthError::unsigned(error.kind()))
     }

@@ -29,12 +29,12 @@ pub(crate) enum Authentication {
 }
 
 impl Authentication {
-    /// Adds the credentials of the client `id`. `issuer` is the audience of an assertion.
+    /// Adds the credentials of the client `id`. `audience` is that of an assertion.
     pub(crate) fn prove(
         &self,
         exchange: Exchange,
         id: &str,
-        issuer: &str,
+        audience: &str,
         now: SystemTime,
     ) -> Result<Exchange, OAuthError> {
         Ok(match self {
@@ -44,12 +44,14 @@ impl Authentication {
                 let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));
                 exchange.with_authorization(Secret::new(format!("Basic {pair}")), secret)
             }
+            // A workload may be known by its assertion alone (RFC 8693, section 2.1).
+            Self::None if id.is_empty() => exchange,
             Self::None | Self::MutualTls => exchange.with("client_id", id),
             Self::SecretPost(secret) => exchange.with("client_id", id).with_secret("client_secret", secret),
             Self::PrivateKeyJwt(key) => exchange
                 .with("client_id", id)
                 .with("client_assertion_type", ASSERTION_TYPE)
-                .with_secret("client_assertion", &key.assertion(id, id, issuer, now)?),
+                .with_secret("client_assertion", &key.assertion(id, id, audience, now)?),
         })
     }
 }

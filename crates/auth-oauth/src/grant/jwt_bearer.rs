@@ -7,11 +7,16 @@ use crate::{OAuthClient, OAuthError};
 /// The JWT bearer grant, which exchanges an assertion of a third party for a token (RFC 7523, section 2.1).
 ///
 /// The assertion identifies, for example, a workload or a user of another provider. It is obtained from its own
-/// provider for each request. The token expires no later than the assertion.
+/// provider for each request. The token expires no later than the assertion, unless the grant is
+/// [without this bound](Self::without_lifetime_bound).
+///
+/// The scopes, the audience and the resources of a request are those of the token. The provider of the assertions
+/// receives only the subject, the assertion and the tenant.
 #[derive(Clone, Debug)]
 pub struct JwtBearer<P> {
     client: OAuthClient,
     assertions: P,
+    is_bounded: bool,
 }
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -19,7 +24,14 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 impl<P: AsyncTokenProvider> JwtBearer<P> {
     /// Creates a grant for `client` that exchanges the assertions of the provider `assertions`.
     pub fn new(client: OAuthClient, assertions: P) -> Self {
-        Self { client, assertions }
+        Self { client, assertions, is_bounded: true }
+    }
+
+    /// Uses a token for as long as its provider states, even if the assertion expires earlier. Some platforms issue
+    /// assertions for a few minutes only.
+    pub fn without_lifetime_bound(mut self) -> Self {
+        self.is_bounded = false;
+        self
     }
 
     /// Exchanges an assertion for a token.
@@ -30,7 +42,7 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
     pub async fn redeem(&self, assertion: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
         let token = self.client.redeem(exchange.with_secret("assertion", assertion.secret())).await?;
-        Ok(bounded(token, assertion))
+        Ok(if self.is_bounded { bounded(token, assertion) } else { token })
     }
 }
 
@@ -44,7 +56,7 @@ pub(super) async fn presented<P: AsyncTokenProvider>(
             "a provider of single-use credentials is exchanged through a `TokenSource` only",
         ));
     }
-    let token = provider.fetch(request).await?;
+    let token = provider.fetch(&request.for_subject()).await?;
     match token.unverified_reason() {
         Some(reason) => Err(TokenError::provider(format!("the token to exchange could not be verified: {reason}"))),
         None => Ok(token),

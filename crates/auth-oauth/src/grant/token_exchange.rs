@@ -7,11 +7,15 @@ use crate::{OAuthClient, OAuthError};
 
 /// The token exchange grant, which exchanges one token for another (RFC 8693).
 ///
-/// The subject token is obtained from its own provider for each request. The new token expires no later than it.
+/// The subject token is obtained from its own provider for each request. The new token expires no later than it, unless
+/// the grant is [without this bound](Self::without_lifetime_bound). The provider of the subject tokens receives only the
+/// subject, the assertion and the tenant of a request: its scopes, its audience and its resources are those of the new
+/// token.
 #[derive(Clone, Debug)]
 pub struct TokenExchange<P> {
     client: OAuthClient,
     subjects: P,
+    is_bounded: bool,
     subject_type: TokenType,
     requested_type: Option<TokenType>,
 }
@@ -47,12 +51,18 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
     /// Creates a grant for `client` that exchanges the tokens of the provider `subjects`, which have the type
     /// `subject_type`.
     pub fn new(client: OAuthClient, subjects: P, subject_type: TokenType) -> Self {
-        Self { client, subjects, subject_type, requested_type: None }
+        Self { client, subjects, is_bounded: true, subject_type, requested_type: None }
     }
 
     /// Sets the requested token type. By default, the provider chooses it.
     pub fn with_requested_type(mut self, requested_type: TokenType) -> Self {
         self.requested_type = Some(requested_type);
+        self
+    }
+
+    /// Uses the new token for as long as its provider states, even if the subject token expires earlier.
+    pub fn without_lifetime_bound(mut self) -> Self {
+        self.is_bounded = false;
         self
     }
 
@@ -70,7 +80,8 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
         // A token of another type may be an assertion for another grant, which is not sent as a bearer token.
         let wants_access = self.requested_type.is_none_or(|requested| requested == TokenType::AccessToken);
         let exchange = if wants_access { exchange } else { exchange.accepting_non_access() };
-        Ok(bounded(self.client.redeem(exchange).await?, subject))
+        let token = self.client.redeem(exchange).await?;
+        Ok(if self.is_bounded { bounded(token, subject) } else { token })
     }
 }
 

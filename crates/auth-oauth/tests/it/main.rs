@@ -17,6 +17,8 @@ mod login;
 mod needs;
 mod outcomes;
 mod parameters;
+#[cfg(unix)]
+mod rotation;
 mod secrecy;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/small_disk.rs"]

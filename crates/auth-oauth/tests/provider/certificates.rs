@@ -13,7 +13,7 @@ use crate::authority::Authority;
 use crate::provider::{AUDIENCE, Provider, TOKEN};
 
 /// Returns the thumbprint of the certificate that a token is bound to (RFC 8705, section 3.1).
-fn thumbprint(token: &AccessToken) -> String {
+pub(crate) fn thumbprint(token: &AccessToken) -> String {
     let claims = URL_SAFE_NO_PAD.decode(token.secret().expose().split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
     claims["cnf"]["x5t#S256"].as_str().unwrap().to_owned()

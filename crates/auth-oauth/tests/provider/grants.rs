@@ -6,8 +6,8 @@ use auth_oauth::{ClientCredentials, OAuthClient, PrivateKey, RefreshGrant};
 use crate::provider::Provider;
 use crate::user::User;
 
-const BASIC: &str = "machine: basic/1";
-const BASIC_SECRET: &str = r#"odd: +/%&=~"<\ ?#"#;
+pub(crate) const BASIC: &str = "machine: basic/1";
+pub(crate) const BASIC_SECRET: &str = r#"odd: +/%&=~"<\ ?#"#;
 pub(crate) const POST_SECRET: &str = "odd: +%&";
 
 #[tokio::test]

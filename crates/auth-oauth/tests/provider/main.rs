@@ -5,6 +5,8 @@
 mod authority;
 mod certificates;
 mod discovery;
+#[cfg(unix)]
+mod files;
 mod grants;
 mod keys;
 mod logins;

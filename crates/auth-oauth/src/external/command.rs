@@ -1,0 +1,209 @@
+mod answer;
+mod child;
+mod line;
+mod masked;
+
+use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, SystemClock, TokenError, TokenRequest};
+
+use super::chain::Applicable;
+use super::error::{CredentialError, Origin};
+use super::text::{check, digest};
+use child::Output;
+
+pub use line::command_line;
+
+/// The default time limit of a program. It is that of kubectl's credential plugins with user interaction excluded, and
+/// that of Google's executable-sourced credentials.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A program that prints a token.
+///
+/// Standard input is empty. The output is at most 64 KiB: a token alone, or JSON in the form of
+/// - an `ExecCredential` of kubectl (`client.authentication.k8s.io`),
+/// - Google's executable-sourced credentials (`success`, `id_token` or `access_token`, `expiration_time`),
+/// - a `credential_process` of AWS tools (`SessionToken`, `Expiration`),
+/// - a token response of OAuth (`access_token`, `expires_in` or `expires_at`).
+///
+/// After the time limit, or if the call is canceled, the program and its children (its process group) are killed. Errors
+/// contain the exit code and the last lines of stderr, without anything that looks like a secret.
+///
+/// ```
+/// use auth_core::{TokenKey, TokenSource};
+/// use auth_oauth::{CommandProvider, command_line};
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut words = command_line("gcloud auth print-identity-token --audiences='https://platform.example'")?;
+/// let provider = CommandProvider::new(words.remove(0)).with_arguments(words);
+/// let source = TokenSource::new(TokenKey::new("https://issuer.example/"), provider);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CommandProvider {
+    origin: Origin,
+    program: OsString,
+    arguments: Vec<OsString>,
+    removed: Vec<OsString>,
+    added: Vec<(OsString, OsString)>,
+    cache_variables: Vec<String>,
+    timeout: Duration,
+    audience: Option<String>,
+    clock: Arc<dyn Clock>,
+}
+
+impl CommandProvider {
+    /// Creates a provider that runs `program`, a path or a name that is searched for in `PATH`, without arguments.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        let program = program.into();
+        Self {
+            origin: Origin::new("token command", program.to_string_lossy()),
+            program,
+            arguments: Vec::new(),
+            removed: Vec::new(),
+            added: Vec::new(),
+            cache_variables: Vec::new(),
+            timeout: TIMEOUT,
+            audience: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Sets the arguments. Other users of the machine can see them: they must not be secret.
+    pub fn with_arguments<S: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Removes variables from the environment that the program inherits.
+    pub fn without_variables<S: Into<OsString>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.removed.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a variable to the environment of the program.
+    pub fn with_variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.added.push((name.into(), value.into()));
+        self
+    }
+
+    /// Names variables whose values select the principal. They are part of the identity, so that processes share a token
+    /// only if the values are equal.
+    pub fn with_cache_variables<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.cache_variables = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the time limit of the program. The default is 30 s.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the audience that a JWT must be for.
+    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Sets the clock by which a token has expired.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    async fn token(&self) -> Result<AccessToken, CredentialError> {
+        let Output { code, stdout, stderr } = child::run(self).await?;
+        if code != Some(0) {
+            let ended = code.map_or_else(|| "it was ended by a signal".to_owned(), |code| format!("exit code {code}"));
+            let said = masked::masked(&String::from_utf8_lossy(&stderr));
+            let reason = if said.is_empty() { ended } else { format!("{ended}: {said}") };
+            return Err(self.origin.unusable(reason, "run it in a terminal to find the cause"));
+        }
+        let token = answer::token(&self.origin, &stdout, self.clock.now())?;
+        check(&self.origin, &token, self.clock.now(), self.audience.as_deref())?;
+        Ok(token)
+    }
+
+    /// Returns the path of the program.
+    fn resolved(&self) -> Option<PathBuf> {
+        let program = Path::new(&self.program);
+        if program.components().count() > 1 {
+            return std::path::absolute(program).ok().filter(|path| path.is_file());
+        }
+        let folders = std::env::var_os("PATH")?;
+        std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+    }
+
+    fn not_found(&self) -> CredentialError {
+        self.origin.unusable("the program does not exist", "check its path, or PATH")
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for CommandProvider {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        Ok(self.token().await?)
+    }
+
+    /// Returns an identity derived from the program, its arguments, the user of the system, and the values of the
+    /// [cache variables](Self::with_cache_variables).
+    fn identity(&self) -> Option<String> {
+        let program = self.resolved().unwrap_or_else(|| PathBuf::from(&self.program));
+        let mut parts = vec![program.to_string_lossy().into_owned(), user()];
+        parts.extend(self.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()));
+        let value = |name: &String| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        parts.extend(self.cache_variables.iter().map(|name| format!("{name}={:?}", value(name))));
+        Some(format!("token_command {}", digest(parts.iter().map(String::as_str))))
+    }
+
+    /// Returns a number that changes when the program is replaced.
+    fn credential_version(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        let about = self.resolved().and_then(|path| std::fs::metadata(path).ok());
+        about.map(|about| (about.len(), about.modified().ok())).hash(&mut hash);
+        hash.finish()
+    }
+}
+
+impl Applicable for CommandProvider {
+    fn applies(&self) -> Result<(), CredentialError> {
+        match self.resolved() {
+            Some(_) => Ok(()),
+            None => Err(self.origin.absent("the program does not exist", "check its path, or PATH")),
+        }
+    }
+}
+
+/// Returns the name of the user of the system.
+fn user() -> String {
+    #[cfg(unix)]
+    {
+        rustix::process::getuid().as_raw().to_string()
+    }
+    #[cfg(not(unix))]
+    {
+        std::env::var("USERNAME").unwrap_or_default()
+    }
+}
+
+/// The parts of a [`CommandProvider`] that a child process needs.
+impl CommandProvider {
+    fn prepared(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.arguments);
+        for name in &self.removed {
+            command.env_remove(name);
+        }
+        command.envs(self.added.iter().map(|(name, value)| (name as &OsStr, value as &OsStr)));
+        command
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

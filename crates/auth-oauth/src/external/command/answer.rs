@@ -1,0 +1,158 @@
+//! The output of a token command.
+
+use std::time::{Duration, SystemTime};
+
+use auth_core::{AccessToken, lenient_seconds};
+use serde_json::Value;
+
+use crate::external::error::{CredentialError, Origin};
+use crate::external::text::{shown, usable};
+
+const REMEDY: &str = "it must print a token, or JSON in one of the documented forms";
+/// The members of JSON that contain a token, and those that contain its expiry.
+const TOKENS: [&str; 4] = ["access_token", "accessToken", "id_token", "token"];
+const ENDS: [&str; 5] = ["expires_at", "expiration_time", "expires_on", "expiration", "expirationTimestamp"];
+
+/// Returns the token in the output.
+pub(super) fn token(origin: &Origin, stdout: &[u8], now: SystemTime) -> Result<AccessToken, CredentialError> {
+    let text = std::str::from_utf8(stdout).map_err(|_| origin.unusable("its output is not text", REMEDY))?.trim();
+    if text.is_empty() {
+        return Err(origin.unusable("it printed nothing", REMEDY));
+    }
+    if !text.starts_with('{') {
+        return usable(origin, text, now, None);
+    }
+    let answer: Value =
+        serde_json::from_str(text).map_err(|_| origin.unusable("its output is not valid JSON", REMEDY))?;
+    let (token, end) = if answer["kind"] == "ExecCredential" {
+        exec_credential(origin, &answer)?
+    } else if answer["success"].is_boolean() {
+        executable_sourced(origin, &answer)?
+    } else if !answer["Version"].is_null() {
+        credential_process(origin, &answer)?
+    } else {
+        token_response(&answer)
+    };
+    let token = token.ok_or_else(|| origin.unusable("its JSON contains no token", REMEDY))?;
+    let token = usable(origin, token, now, None)?;
+    let end = match end {
+        None => answer.get("expires_in").and_then(|seconds| now.checked_add(duration(seconds)?)),
+        Some(end) => Some(time(end).ok_or_else(|| origin.unusable("the expiry in its JSON is not a time", REMEDY))?),
+    };
+    Ok(end.into_iter().fold(token, AccessToken::with_expires_at))
+}
+
+type Parts<'a> = (Option<&'a str>, Option<&'a Value>);
+
+/// An `ExecCredential` of `client.authentication.k8s.io`, of any version.
+fn exec_credential<'a>(origin: &Origin, answer: &'a Value) -> Result<Parts<'a>, CredentialError> {
+    let version = answer["apiVersion"].as_str().unwrap_or_default();
+    if !version.starts_with("client.authentication.k8s.io/") {
+        let reason = format!("its ExecCredential has the unknown apiVersion '{}'", shown(version));
+        return Err(origin.unusable(reason, REMEDY));
+    }
+    let status = &answer["status"];
+    Ok((status["token"].as_str(), present(&status["expirationTimestamp"])))
+}
+
+/// The response of an executable of Google's workload identity federation, version 1.
+fn executable_sourced<'a>(origin: &Origin, answer: &'a Value) -> Result<Parts<'a>, CredentialError> {
+    if answer["success"] == false {
+        let code = answer["code"].as_str().map_or_else(|| answer["code"].to_string(), shown);
+        let message = super::masked::masked(answer["message"].as_str().unwrap_or_default());
+        return Err(
+            origin.refused(format!("it reports the error {code}: {message}"), "correct the cause that it reports")
+        );
+    }
+    if answer["version"] != 1 {
+        return Err(origin.unusable("the version of its JSON is not 1", REMEDY));
+    }
+    let token = ["id_token", "access_token"].iter().find_map(|name| answer[name].as_str());
+    Ok((token, present(&answer["expiration_time"])))
+}
+
+/// The output of a `credential_process` of AWS tools, version 1. The token is the session token.
+fn credential_process<'a>(origin: &Origin, answer: &'a Value) -> Result<Parts<'a>, CredentialError> {
+    if answer["Version"] != 1 {
+        return Err(origin.unusable("the Version of its JSON is not 1", REMEDY));
+    }
+    Ok((answer["SessionToken"].as_str(), present(&answer["Expiration"])))
+}
+
+/// A token response (RFC 6749, section 5.1), or similar JSON.
+fn token_response(answer: &Value) -> Parts<'_> {
+    let token = TOKENS.iter().find_map(|name| answer[name].as_str());
+    (token, ENDS.iter().find_map(|name| present(&answer[name])))
+}
+
+fn present(value: &Value) -> Option<&Value> {
+    (!value.is_null()).then_some(value)
+}
+
+/// Returns a time in seconds since 1970, or in RFC 3339.
+fn time(value: &Value) -> Option<SystemTime> {
+    if let Some(since) = duration(value) {
+        return SystemTime::UNIX_EPOCH.checked_add(since);
+    }
+    Some(SystemTime::from(value.as_str()?.parse::<jiff::Timestamp>().ok()?))
+}
+
+fn duration(value: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(lenient_seconds(value)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<AccessToken, CredentialError> {
+        token(&Origin::new("token command", "x"), text.as_bytes(), SystemTime::UNIX_EPOCH + Duration::from_secs(1000))
+    }
+
+    #[test]
+    fn every_documented_form_is_understood() {
+        let exec = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential",
+            "status":{"token":"t","expirationTimestamp":"1970-01-01T01:00:00Z"}}"#;
+        let google = r#"{"version":1,"success":true,"token_type":"urn:ietf:params:oauth:token-type:id_token",
+            "id_token":"t","expiration_time":3600}"#;
+        let aws = r#"{"Version":1,"AccessKeyId":"a","SecretAccessKey":"s","SessionToken":"t",
+            "Expiration":"1970-01-01T02:00:00+01:00"}"#;
+        for text in [
+            exec,
+            google,
+            aws,
+            r#"{"access_token":"t","expires_in":2600}"#,
+            r#"{"access_token":"t","expires_in":"2600"}"#,
+            r#"{"accessToken":"t","expires_on":3600}"#,
+            r#"{"token":"t","expires_at":"1970-01-01T01:00:00Z"}"#,
+        ] {
+            let token = parsed(text).unwrap();
+            assert_eq!(token.secret().expose(), "t");
+            assert_eq!(token.expires_at(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(3600)), "{text}");
+        }
+        assert_eq!(parsed(" t\n").unwrap().expires_at(), None);
+        assert_eq!(parsed(r#"{"access_token":"t"}"#).unwrap().expires_at(), None);
+    }
+
+    #[test]
+    fn other_output_is_an_error_without_its_text() {
+        for (text, expected) in [
+            ("", "printed nothing"),
+            ("<html>canary</html>", "HTML"),
+            ("canary canary", "cannot be used"),
+            ("{canary", "not valid JSON"),
+            (r#"{"canary":1}"#, "contains no token"),
+            (r#"{"kind":"ExecCredential","apiVersion":"v2","status":{"token":"canary"}}"#, "unknown apiVersion 'v2'"),
+            (r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1"}"#, "contains no token"),
+            (r#"{"success":true,"version":2,"id_token":"canary"}"#, "version of its JSON is not 1"),
+            (r#"{"Version":2,"SessionToken":"canary"}"#, "Version of its JSON is not 1"),
+            (r#"{"access_token":"canary","expires_at":"tomorrow"}"#, "expiry in its JSON is not a time"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.to_string().contains(expected) && !format!("{error:?}").contains("canary"), "{error}");
+        }
+        assert!(token(&Origin::new("token command", "x"), b"\xff", SystemTime::UNIX_EPOCH).is_err());
+        let refused = parsed(r#"{"success":false,"version":1,"code":"401","message":"no\nbody"}"#).unwrap_err();
+        assert!(refused.is_refused() && refused.to_string().contains("error 401: no / body"), "{refused}");
+    }
+}

@@ -1,0 +1,102 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+
+use super::*;
+
+fn shell(script: &str) -> CommandProvider {
+    CommandProvider::new("/bin/sh").with_arguments(["-c", script])
+}
+
+async fn fetched(provider: &CommandProvider) -> Result<String, String> {
+    match provider.fetch(&TokenRequest::new()).await {
+        Ok(token) => Ok(token.secret().expose().to_owned()),
+        Err(error) => Err(CredentialError::of(&error).unwrap().to_string()),
+    }
+}
+
+#[tokio::test]
+async fn program_prints_a_token_without_input() {
+    assert_eq!(fetched(&shell("cat; echo t; echo noise >&2")).await.unwrap(), "t");
+    let provider = shell("echo ${CANARY-none} ${PATH:+path} $ADDED | tr -d ' '").without_variables(["PATH"]);
+    assert_eq!(
+        fetched(&provider.with_variable("ADDED", "added").with_variable("PATH", "/usr/bin:/bin")).await.unwrap(),
+        "nonepathadded"
+    );
+}
+
+#[tokio::test]
+async fn exit_code_and_sanitized_stderr_are_reported() {
+    let error = fetched(&shell("echo canary; echo 'no vault: token=canary' >&2; exit 3")).await.unwrap_err();
+    assert!(error.contains("exit code 3: no vault: token=***") && !error.contains("canary"), "{error}");
+    let error = fetched(&shell("kill -9 $$")).await.unwrap_err();
+    assert!(error.contains("ended by a signal"), "{error}");
+    let error = fetched(&CommandProvider::new("/does/not/exist")).await.unwrap_err();
+    assert!(error.contains("the program does not exist"), "{error}");
+    assert!(CommandProvider::new("/does/not/exist").applies().unwrap_err().is_absent());
+}
+
+#[tokio::test]
+async fn program_that_hangs_is_killed_with_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > '{0}.part' && mv '{0}.part' '{0}'; wait", pid.display());
+    let provider = shell(&script).with_timeout(Duration::from_secs(2));
+    let error = fetched(&provider).await.unwrap_err();
+    assert!(error.contains("within 2 s and was killed"), "{error}");
+    let child: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    assert_ends(child).await;
+}
+
+#[tokio::test]
+async fn canceled_call_kills_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let provider = shell(&format!("echo $$ > '{0}.part' && mv '{0}.part' '{0}'; sleep 1000", pid.display()));
+    let call = tokio::spawn(async move { fetched(&provider).await });
+    until(|| pid.exists()).await;
+    call.abort();
+    assert_ends(fs::read_to_string(&pid).unwrap().trim().parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn large_output_is_an_error() {
+    let error = fetched(&shell("head -c 1000000 /dev/zero | tr '\\0' x; sleep 1000")).await.unwrap_err();
+    assert!(error.contains("larger than 65536 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn child_that_keeps_the_output_open_is_not_waited_for() {
+    assert_eq!(fetched(&shell("sleep 5 & echo t")).await.unwrap(), "t");
+}
+
+#[test]
+fn identity_has_everything_that_selects_the_principal() {
+    let identity = |provider: CommandProvider| provider.identity().unwrap();
+    let one = || CommandProvider::new("sh").with_arguments(["-c", "x"]);
+    assert_eq!(identity(one()), identity(one()));
+    assert_ne!(identity(one()), identity(CommandProvider::new("sh").with_arguments(["-c x"])));
+    assert_ne!(identity(one()), identity(CommandProvider::new("ls").with_arguments(["-c", "x"])));
+    assert_ne!(identity(one()), identity(one().with_cache_variables(["HOME"])));
+    assert_eq!(one().credential_version(), one().credential_version());
+}
+
+async fn until(mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            #[expect(clippy::disallowed_methods, reason = "another process causes the event")]
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+}
+
+/// Waits until a process has ended. A zombie has.
+async fn assert_ends(id: i32) {
+    let is_running = move || {
+        let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let state = state.rsplit_once(')').map_or("Z", |(_, rest)| rest.trim_start());
+        !state.starts_with(['Z', 'X'])
+    };
+    until(move || !is_running()).await;
+}

@@ -1,0 +1,250 @@
+use std::fs::{File, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError, TokenRequest};
+
+use super::chain::Applicable;
+use super::error::{CredentialError, Origin};
+use super::text::{LONGEST, digest, principal, usable};
+
+/// The number of times that a file is read again if it is empty or changes while it is read.
+const RETRIES: u32 = 3;
+/// The pause before a file is read again. Replacing a small file takes less.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The maximum number of links that are followed to find out if a file is part of a projected volume.
+const LINKS: usize = 8;
+
+/// A token in a file, which another program keeps current. The file is read for each new token, so that a replaced file
+/// takes effect when the former token expires or is rejected.
+///
+/// A file that the group or others can access is refused, unless it is reached through a link `..data`, as in the
+/// projected volumes of Kubernetes. On systems without such modes, this is not checked.
+///
+/// ```
+/// use auth_core::{TokenKey, TokenSource};
+/// use auth_oauth::FileToken;
+///
+/// let provider = FileToken::new("/run/secrets/platform/token").with_audience("https://platform.example");
+/// let source = TokenSource::new(TokenKey::new("https://issuer.example/"), provider);
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileToken {
+    file: SecretFile,
+    audience: Option<String>,
+    clock: Arc<dyn Clock>,
+    identity: Arc<OnceLock<String>>,
+}
+
+/// A file with a secret.
+#[derive(Clone, Debug)]
+pub(super) struct SecretFile {
+    origin: Origin,
+    path: PathBuf,
+    may_be_shared: bool,
+}
+
+impl FileToken {
+    /// Creates a provider of the token in the file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let file = SecretFile::new("token file", path.into());
+        Self { file, audience: None, clock: Arc::new(SystemClock), identity: Arc::default() }
+    }
+
+    /// Accepts a file that other users can read. Use it for a token whose file the platform of the workload manages.
+    pub fn allow_shared(mut self) -> Self {
+        self.file = self.file.shared();
+        self
+    }
+
+    /// Sets the audience that a JWT must be for.
+    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Sets the clock by which a token has expired.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the name of the provider in error messages.
+    pub(super) fn named(mut self, provider: &'static str) -> Self {
+        self.file.origin.provider = provider;
+        self
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.file.origin
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for FileToken {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let text = self.file.read().await?;
+        Ok(usable(self.origin(), text.expose(), self.clock.now(), self.audience.as_deref())?)
+    }
+
+    /// Returns an identity derived from the path and from the principal that the first token names, or from the first
+    /// token if it is not a JWT. It reads the file. Returns `None` while the file cannot be read.
+    fn identity(&self) -> Option<String> {
+        if let Some(identity) = self.identity.get() {
+            return Some(identity.clone());
+        }
+        let text = self.file.read_once().ok()?;
+        let path = std::path::absolute(&self.file.path).unwrap_or_else(|_| self.file.path.clone());
+        let token = AccessToken::new(text).ok()?;
+        let parts = [&path.to_string_lossy()[..], &principal(token.secret())];
+        Some(self.identity.get_or_init(|| format!("file_token {}", digest(parts))).clone())
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.file.version()
+    }
+}
+
+impl Applicable for FileToken {
+    fn applies(&self) -> Result<(), CredentialError> {
+        if self.file.path.exists() { Ok(()) } else { Err(self.file.missing()) }
+    }
+}
+
+impl SecretFile {
+    pub(super) fn new(provider: &'static str, path: PathBuf) -> Self {
+        Self { origin: Origin::new(provider, path.display().to_string()), path, may_be_shared: false }
+    }
+
+    /// Returns a number that changes when the file is replaced or modified.
+    pub(super) fn version(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        std::fs::metadata(&self.path).ok().map(|about| traits(&about)).hash(&mut hash);
+        hash.finish()
+    }
+
+    /// Returns the content without surrounding white space. An empty or changing file is read again.
+    pub(super) async fn read(&self) -> Result<Secret, CredentialError> {
+        let mut retries = 0;
+        loop {
+            let file = self.clone();
+            let read = tokio::task::spawn_blocking(move || file.read_once()).await;
+            let read =
+                read.unwrap_or_else(|error| Err(self.origin.unusable("reading it failed", "retry").because(error)));
+            match read {
+                Err(error) if error.is_transient() && retries < RETRIES => retries += 1,
+                Err(error) if error.is_transient() => return Err(self.empty()),
+                read => return read,
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the file system reports no event when the file is complete"
+            )]
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Reads the file once. The error is transient if the file is empty, or changed during the read.
+    pub(super) fn read_once(&self) -> Result<Secret, CredentialError> {
+        let unreadable = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(),
+            _ => self.origin.unusable("it cannot be read", "check its path and its permissions").because(error),
+        };
+        let mut file = open(&self.path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        if !about.is_file() {
+            return Err(self.origin.unusable("it is not a regular file", "name a file"));
+        }
+        if is_open_to_others(&about) && !self.may_be_shared && !is_projected(&self.path) {
+            let remedy = format!("run `chmod 600 {}`", self.path.display());
+            return Err(self.origin.unusable("other users can access it", remedy));
+        }
+        let mut bytes = Vec::new();
+        file.by_ref().take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() > LONGEST {
+            return Err(self
+                .origin
+                .unusable(format!("it is larger than {LONGEST} bytes"), "name a file with only a secret"));
+        }
+        let is_unchanged = traits(&file.metadata().map_err(unreadable)?) == traits(&about);
+        let text = String::from_utf8(bytes)
+            .map_err(|_| self.origin.unusable("it is not text", "name a file with only a secret"))?;
+        match text.trim() {
+            "" => Err(self.origin.unreachable("it is empty", "retry")),
+            _ if !is_unchanged => Err(self.origin.unreachable("it changed while it was read", "retry")),
+            text => Ok(Secret::new(text)),
+        }
+    }
+
+    /// Accepts a file that other users can read.
+    pub(super) fn shared(mut self) -> Self {
+        self.may_be_shared = true;
+        self
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn missing(&self) -> CredentialError {
+        self.origin.absent("it does not exist", "check the path, and whether the secret is mounted")
+    }
+
+    fn empty(&self) -> CredentialError {
+        self.origin.unusable("it is empty or is being replaced", "check the program that writes it")
+    }
+}
+
+/// Opens a file without blocking: opening a FIFO would otherwise wait for its writer.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+    }
+    options.open(path)
+}
+
+/// Returns the properties of a file that change with its content.
+fn traits(about: &Metadata) -> impl Hash + PartialEq + use<> {
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(about);
+    #[cfg(not(unix))]
+    let inode = 0_u64;
+    (inode, about.len(), about.modified().ok())
+}
+
+fn is_open_to_others(about: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::mode(about) & 0o077 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = about;
+        false
+    }
+}
+
+/// Returns true if the path, or a link that it refers to, leads through `..data`, which Kubernetes replaces atomically.
+fn is_projected(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if path.components().any(|part| part == Component::Normal("..data".as_ref())) {
+            return true;
+        }
+        let Ok(target) = std::fs::read_link(&path) else { return false };
+        path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+    }
+    false
+}
+
+#[cfg(all(test, unix))]
+mod tests;

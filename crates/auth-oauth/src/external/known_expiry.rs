@@ -1,0 +1,288 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, Acquired, AsyncTokenCache, AsyncTokenProvider, LeaseGuard, Lifetime, RefreshLease, Secret, TokenError,
+    TokenKey, TokenRequest,
+};
+
+/// The tokens without a known expiry that this process has obtained: the last one for each provider.
+#[derive(Debug, Default)]
+struct Unknown(Mutex<Option<AccessToken>>);
+
+impl Unknown {
+    fn set(&self, token: Option<AccessToken>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Returns true for the last token, whatever its other properties are by now.
+    fn has(&self, token: &AccessToken) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|known| known.is_same(token))
+    }
+}
+
+/// A provider whose tokens other processes may use only if their expiry is known: see [`KnownExpiryStore`].
+#[derive(Debug)]
+pub struct KnownExpiry<P> {
+    provider: P,
+    unknown: Arc<Unknown>,
+}
+
+/// A store that stores tokens with a known expiry in another store, and the others in the memory of this process. The
+/// expiry is stated by the provider, or by the token if it is a JWT.
+///
+/// A token without a known expiry could have expired or have been revoked long before another process finds it. In
+/// memory, it is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) of the source, 5 minutes by
+/// default.
+///
+/// ```
+/// use std::sync::Arc;
+/// use auth_core::{TokenKey, TokenSource};
+/// use auth_oauth::{CommandProvider, FileTokenStore, KnownExpiryStore};
+///
+/// let (store, provider) =
+///     KnownExpiryStore::new(FileTokenStore::new("/home/user/.local/state/example"), CommandProvider::new("my-token"));
+/// let source = TokenSource::builder(TokenKey::new("https://issuer.example/"), provider)
+///     .with_store(Arc::new(store))
+///     .build()?;
+/// # Ok::<(), auth_core::SourceBuildError>(())
+/// ```
+#[derive(Debug)]
+pub struct KnownExpiryStore<S> {
+    store: S,
+    unknown: Arc<Unknown>,
+    memory: Arc<Memory>,
+}
+
+/// The token of this process that is not stored, and its key.
+#[derive(Debug, Default)]
+struct Memory(Mutex<Option<(TokenKey, AccessToken)>>);
+
+impl Memory {
+    fn get(&self, key: &TokenKey) -> Option<AccessToken> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.as_ref().filter(|(known, _)| known == key).map(|(_, token)| token.clone())
+    }
+
+    fn set(&self, kept: Option<(TokenKey, AccessToken)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+}
+
+impl<S> KnownExpiryStore<S> {
+    /// Creates a store in front of `store`, for the tokens of `provider`.
+    pub fn new<P>(store: S, provider: P) -> (Self, KnownExpiry<P>) {
+        let unknown = Arc::<Unknown>::default();
+        let provider = KnownExpiry { provider, unknown: unknown.clone() };
+        (Self { store, unknown, memory: Arc::default() }, provider)
+    }
+}
+
+impl<P> KnownExpiry<P> {
+    fn noted(&self, token: AccessToken) -> AccessToken {
+        let states = |token: &AccessToken| {
+            token.lifetime() != Lifetime::Unstated || token.expires_at().is_some() || token.jwt_expiry().is_some()
+        };
+        self.unknown.set((!states(&token)).then(|| token.clone()));
+        token
+    }
+}
+
+#[async_trait]
+impl<P: AsyncTokenProvider> AsyncTokenProvider for KnownExpiry<P> {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        Ok(self.noted(self.provider.fetch(request).await?))
+    }
+
+    async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        Ok(self.noted(self.provider.refresh(request, previous).await?))
+    }
+
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.provider.verify(token).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.provider.identity()
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.provider.credential_version()
+    }
+
+    fn needs_lease(&self) -> bool {
+        self.provider.needs_lease()
+    }
+
+    fn initial(&self) -> Option<Secret> {
+        self.provider.initial()
+    }
+
+    fn is_interactive(&self) -> bool {
+        self.provider.is_interactive()
+    }
+
+    fn announces_redemption(&self) -> bool {
+        self.provider.announces_redemption()
+    }
+
+    fn is_cancelable(&self) -> bool {
+        self.provider.is_cancelable()
+    }
+
+    fn needs_caller_runtime(&self) -> bool {
+        self.provider.needs_caller_runtime()
+    }
+}
+
+#[async_trait]
+impl<S: AsyncTokenCache> AsyncTokenCache for KnownExpiryStore<S> {
+    fn is_persistent(&self) -> bool {
+        self.store.is_persistent()
+    }
+
+    async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        match self.memory.get(key) {
+            Some(token) => Ok(Some(token)),
+            None => self.store.get(key).await,
+        }
+    }
+
+    async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        if self.unknown.has(token) {
+            self.memory.set(Some((key.clone(), token.clone())));
+            return Ok(());
+        }
+        self.memory.set(None);
+        self.store.set(key, token).await
+    }
+
+    async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        self.memory.set(None);
+        self.store.delete(key).await
+    }
+
+    async fn clear(&self) -> Result<(), TokenError> {
+        self.memory.set(None);
+        self.store.clear().await
+    }
+
+    async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+        if self.memory.get(key).is_some_and(|token| token.is_same(rejected)) {
+            self.memory.set(None);
+            return Ok(true);
+        }
+        self.store.delete_if(key, rejected).await
+    }
+}
+
+#[async_trait]
+impl<S: RefreshLease> RefreshLease for KnownExpiryStore<S> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+        Ok(match self.store.acquire(key, previous).await? {
+            Acquired::Leading(guard) => {
+                let (unknown, memory) = (self.unknown.clone(), self.memory.clone());
+                Acquired::Leading(Box::new(Guard { inner: Some(guard), key: key.clone(), unknown, memory }))
+            }
+            adopted @ Acquired::Adopted(_) => adopted,
+        })
+    }
+}
+
+/// A lease that does not publish tokens without a known expiry.
+#[derive(Debug)]
+struct Guard {
+    /// `None` after it was given up.
+    inner: Option<Box<dyn LeaseGuard>>,
+    key: TokenKey,
+    unknown: Arc<Unknown>,
+    memory: Arc<Memory>,
+}
+
+#[async_trait]
+impl LeaseGuard for Guard {
+    fn current(&self) -> Option<&AccessToken> {
+        self.inner.as_ref()?.current()
+    }
+
+    // The token of this process may be in its memory only.
+    fn knows_absence(&self) -> bool {
+        false
+    }
+
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        self.inner.as_ref().is_some_and(|guard| guard.is_refused(token))
+    }
+
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
+        if self.unknown.has(token) {
+            self.memory.set(Some((self.key.clone(), token.clone())));
+            if let Some(guard) = self.inner.take() {
+                guard.give_up().await;
+            }
+            return Ok(());
+        }
+        self.memory.set(None);
+        match &mut self.inner {
+            Some(guard) => guard.publish(token).await,
+            None => Err(TokenError::cache("the lease has ended")),
+        }
+    }
+
+    async fn give_up(self: Box<Self>) {
+        if let Some(guard) = self.inner {
+            guard.give_up().await;
+        }
+    }
+
+    async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
+        match self.inner {
+            Some(guard) => guard.discard(refused).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use auth_core::{TokenSource, async_provider_fn};
+
+    use super::*;
+    use crate::FileTokenStore;
+
+    /// Returns the tokens of two sources like those of two processes, one after the other, and the number of calls.
+    async fn of_two_processes(token: &AccessToken) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        for _ in 0..2 {
+            let (counted, token) = (calls.clone(), token.clone());
+            let provider = async_provider_fn(move |_request| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let token = token.clone();
+                async move { Ok::<_, TokenError>(token) }
+            });
+            let (store, provider) = KnownExpiryStore::new(FileTokenStore::new(folder.path()), provider);
+            let store = Arc::new(store);
+            let source = TokenSource::builder(TokenKey::new("https://issuer.test/"), provider).with_identity("test");
+            let source = source.with_cache(store.clone()).with_lease(store).with_local_copy(Duration::ZERO);
+            let source = source.build().unwrap();
+            for _ in 0..3 {
+                assert!(source.token().await.unwrap().is_same(&source.token().await.unwrap()));
+            }
+        }
+        calls.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn only_tokens_with_a_known_expiry_reach_another_process() {
+        let opaque = AccessToken::new(Secret::new("opaque")).unwrap();
+        assert_eq!(of_two_processes(&opaque).await, 2);
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
+        assert_eq!(of_two_processes(&opaque.with_expires_at(end)).await, 1);
+        let jwt = crate::external::text::tests::jwt(&serde_json::json!({ "exp": 9_999_999_999_u64 }));
+        assert_eq!(of_two_processes(&AccessToken::new(Secret::new(jwt)).unwrap()).await, 1);
+    }
+}

@@ -1,0 +1,189 @@
+//! The checks of a token before it is used. They verify no signature: the receiver of the token does.
+
+use std::time::SystemTime;
+
+use auth_core::{AccessToken, Secret};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::error::{CredentialError, Origin};
+
+/// The maximum size of a token, in bytes. A request with a longer header is refused by most servers.
+pub(super) const LONGEST: usize = 64 * 1024;
+
+/// The claims of a JWT that name its principal and its audience (RFC 7519, section 4.1).
+#[derive(Default, Deserialize)]
+pub(super) struct Stated {
+    iss: Option<String>,
+    sub: Option<String>,
+    aud: Option<Audience>,
+    azp: Option<String>,
+    client_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+impl Stated {
+    /// Returns the claims of a JWT; `None` for other tokens.
+    pub(super) fn of(token: &Secret) -> Option<Self> {
+        let mut parts = token.expose().split('.');
+        let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    }
+
+    /// Returns the issuer, the subject and the client that the token names.
+    fn principal(&self) -> Option<String> {
+        let (issuer, subject) = (self.iss.as_deref()?, self.sub.as_deref()?);
+        let client = self.azp.as_deref().or(self.client_id.as_deref()).unwrap_or_default();
+        Some(format!("{issuer}\n{subject}\n{client}"))
+    }
+}
+
+/// Returns the name of the principal of a token: that of its claims, which a rotated token has in common, or else the
+/// digest of the token.
+pub(super) fn principal(token: &Secret) -> String {
+    let named = Stated::of(token).and_then(|stated| stated.principal());
+    named.unwrap_or_else(|| digest([token.expose()]))
+}
+
+/// Returns the SHA-256 of several texts in hexadecimal.
+pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Returns a token with this text, if it can be used now, for `audience`.
+pub(super) fn usable(
+    origin: &Origin,
+    text: &str,
+    now: SystemTime,
+    audience: Option<&str>,
+) -> Result<AccessToken, CredentialError> {
+    let text = text.trim();
+    if text.starts_with('<') {
+        return Err(origin.unusable("it is HTML, not a token", "check that it is not the page of a proxy or a login"));
+    }
+    let token = AccessToken::new(Secret::new(text))
+        .map_err(|error| origin.unusable(error.to_string(), "it must be one token without other text"))?;
+    check(origin, &token, now, audience)?;
+    Ok(token)
+}
+
+/// Checks the expiry and the audience that a token states.
+pub(super) fn check(
+    origin: &Origin,
+    token: &AccessToken,
+    now: SystemTime,
+    audience: Option<&str>,
+) -> Result<(), CredentialError> {
+    let end = [token.expires_at(), token.jwt_expiry()].into_iter().flatten().min();
+    if let Some(end) = end.filter(|end| *end <= now) {
+        let reason = format!("the token expired at {}", moment(end));
+        return Err(origin.refused(reason, "provide a new token, or check the clock of this machine"));
+    }
+    let stated = Stated::of(token.secret()).and_then(|stated| stated.aud);
+    if let (Some(expected), Some(stated)) = (audience, stated)
+        && !stated.names().iter().any(|name| name == expected)
+    {
+        let names = stated.names().iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+        let reason = format!("the token is for the audience '{names}', not '{expected}'");
+        return Err(origin.refused(reason, "request a token for the expected audience"));
+    }
+    Ok(())
+}
+
+/// Returns a text of a foreign source for an error: at most 200 characters, without control characters.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(200).collect()
+}
+
+/// Returns a time (RFC 3339).
+pub(super) fn moment(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let stamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    stamp.map_or_else(|| format!("{seconds} s after 1970"), |stamp| stamp.to_string())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Returns a JWT with these claims and without a valid signature.
+    pub(in crate::external) fn jwt(claims: &serde_json::Value) -> String {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#);
+        format!("{header}.{}.c2lnbmVk", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn expired_token_is_refused_with_its_expiry() {
+        let (origin, token) = (Origin::new("variable", "X"), jwt(&serde_json::json!({ "exp": 1000 })));
+        usable(&origin, &token, at(999), None).unwrap();
+        let error = usable(&origin, &token, at(1000), None).unwrap_err();
+        assert!(error.is_refused());
+        assert_eq!(
+            error.to_string(),
+            "variable 'X': the token expired at 1970-01-01T00:16:40Z; provide a new token, or check the clock of this \
+             machine"
+        );
+    }
+
+    #[test]
+    fn audience_of_a_jwt_must_contain_the_expected_one() {
+        let origin = Origin::new("variable", "X");
+        let token = |audience: serde_json::Value| jwt(&serde_json::json!({ "aud": audience }));
+        for audience in [serde_json::json!("a"), serde_json::json!(["b", "a"])] {
+            usable(&origin, &token(audience), at(0), Some("a")).unwrap();
+        }
+        let error = usable(&origin, &token(serde_json::json!(["b", "c\u{1b}"])), at(0), Some("a")).unwrap_err();
+        assert!(error.is_refused() && error.to_string().contains("audience 'b, c', not 'a'"), "{error}");
+        usable(&origin, "opaque", at(0), Some("a")).unwrap();
+        usable(&origin, &jwt(&serde_json::json!({})), at(0), Some("a")).unwrap();
+    }
+
+    #[test]
+    fn text_that_is_not_a_token_is_not_shown() {
+        let origin = Origin::new("variable", "X");
+        for text in ["<html>canary</html>", "canary canary", "canary\ncanary", "", "ca\u{7}nary"] {
+            let error = usable(&origin, text, at(0), None).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("nary") && !error.is_refused(), "{error:?}");
+        }
+        assert_eq!(usable(&origin, " Bearer a \n", at(0), None).unwrap().secret().expose(), "a");
+    }
+
+    #[test]
+    fn rotated_jwt_has_the_same_principal() {
+        let of = |claims: serde_json::Value| principal(&Secret::new(jwt(&claims)));
+        let first = of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 1 }));
+        assert_eq!(first, of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 2 })));
+        assert_ne!(first, of(serde_json::json!({ "iss": "i", "sub": "t", "exp": 1 })));
+        assert_ne!(first, of(serde_json::json!({ "iss": "i", "sub": "s", "azp": "c" })));
+        assert_ne!(principal(&Secret::new("one")), principal(&Secret::new("two")));
+        assert!(!principal(&Secret::new("canary")).contains("canary"));
+    }
+}

@@ -1,0 +1,337 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError, TokenRequest, redacted};
+use auth_http::{HttpClient, Request};
+use serde_json::Value;
+use url::Url;
+
+use super::chain::Applicable;
+use super::env::EnvToken;
+use super::error::{CredentialError, Origin};
+use super::file::FileToken;
+use super::text::{LONGEST, digest, usable};
+use crate::{JwtBearer, OAuthClient, TokenExchange, TokenType};
+
+/// The time limit of a request for a token.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The members of a response that may contain the token. GitHub uses the first.
+const MEMBERS: [&str; 4] = ["value", "id_token", "access_token", "token"];
+/// The variables of GitHub Actions.
+const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+
+/// The OIDC token of a workload, which its platform provides: a pod, a CI job, a virtual machine. The identity provider
+/// exchanges it for an access token, so that the workload needs no secret.
+///
+/// ```
+/// use auth_core::TokenSource;
+/// use auth_oauth::{OAuthClient, TokenType, WorkloadIdentity};
+///
+/// # fn example(client: OAuthClient) {
+/// let identity = WorkloadIdentity::file("/var/run/secrets/tokens/platform").with_audience("https://issuer.example");
+/// // RFC 8693; `asserted` uses RFC 7523.
+/// let source = TokenSource::new(client.token_key().build(), identity.exchanged(client, TokenType::Jwt));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct WorkloadIdentity {
+    source: Source,
+    audience: Option<String>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    File(FileToken),
+    Variable(EnvToken),
+    Url(Endpoint),
+}
+
+/// A server that issues tokens to the workload.
+#[derive(Clone, Debug)]
+struct Endpoint {
+    origin: Origin,
+    http: HttpClient,
+    url: Result<Url, String>,
+    authorization: Option<Secret>,
+    sends_audience: bool,
+    remedy: &'static str,
+}
+
+impl WorkloadIdentity {
+    fn new(source: Source) -> Self {
+        Self { source, audience: None, clock: Arc::new(SystemClock) }
+    }
+
+    /// Creates the identity in a file, such as a projected service account token of Kubernetes. Other users may be able
+    /// to read the file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::new(Source::File(FileToken::new(path).allow_shared().named("workload identity file")))
+    }
+
+    /// Creates the identity in an environment variable, such as an ID token of GitLab CI.
+    pub fn variable(name: impl Into<String>) -> Self {
+        Self::new(Source::Variable(EnvToken::new(name)))
+    }
+
+    /// Creates the identity in an environment variable with this value. See [`EnvToken::of_value`].
+    pub fn of_variable(name: impl Into<String>, value: Option<Secret>) -> Self {
+        Self::new(Source::Variable(EnvToken::of_value(name, value)))
+    }
+
+    /// Creates the identity that a GET request to `url` returns, alone or in JSON (`value`, `id_token`, `access_token`
+    /// or `token`).
+    pub fn url(http: HttpClient, url: Url) -> Self {
+        let origin = Origin::new("workload identity endpoint", redacted(&url).to_string());
+        let remedy = "check the permissions of the workload";
+        Self::new(Source::Url(Endpoint {
+            origin,
+            http,
+            url: Ok(url),
+            authorization: None,
+            sends_audience: false,
+            remedy,
+        }))
+    }
+
+    /// Creates the identity of a job of GitHub Actions, from the variables of the runner. The
+    /// [audience](Self::with_audience) is requested.
+    pub fn github(http: HttpClient) -> Self {
+        let [url, token] = [GITHUB_URL, GITHUB_TOKEN].map(|name| std::env::var(name).ok());
+        Self::github_with(http, url.as_deref(), token.map(Secret::new))
+    }
+
+    /// Creates the identity of a job of GitHub Actions, with the values of `ACTIONS_ID_TOKEN_REQUEST_URL` and
+    /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
+    pub fn github_with(http: HttpClient, url: Option<&str>, token: Option<Secret>) -> Self {
+        let url = match (url, &token) {
+            (None | Some(""), _) => Err(format!("{GITHUB_URL} is not set")),
+            (Some(_), None) => Err(format!("{GITHUB_TOKEN} is not set")),
+            (Some(url), Some(_)) => url.parse().map_err(|_| format!("{GITHUB_URL} is not a URL")),
+        };
+        Self::new(Source::Url(Endpoint {
+            origin: Origin::new("workload identity", "GitHub Actions"),
+            http,
+            url,
+            authorization: token,
+            sends_audience: true,
+            remedy: "give the job the permission `id-token: write`",
+        }))
+    }
+
+    /// Sets the audience of the token. It is requested from GitHub, and checked in every token before it is exchanged.
+    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
+        let audience = audience.into();
+        self.source = match self.source {
+            Source::File(file) => Source::File(file.with_audience(&audience)),
+            Source::Variable(variable) => Source::Variable(variable.with_audience(&audience)),
+            url @ Source::Url(_) => url,
+        };
+        self.audience = Some(audience);
+        self
+    }
+
+    /// Sets the clock by which a token has expired.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.source = match self.source {
+            Source::File(file) => Source::File(file.with_clock(clock.clone())),
+            Source::Variable(variable) => Source::Variable(variable.with_clock(clock.clone())),
+            url @ Source::Url(_) => url,
+        };
+        self.clock = clock;
+        self
+    }
+
+    /// Returns a grant that exchanges the token by the token exchange of RFC 8693.
+    pub fn exchanged(self, client: OAuthClient, subject_type: TokenType) -> TokenExchange<Self> {
+        TokenExchange::new(client, self, subject_type)
+    }
+
+    /// Returns a grant that presents the token as an assertion (RFC 7523).
+    pub fn asserted(self, client: OAuthClient) -> JwtBearer<Self> {
+        JwtBearer::new(client, self)
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for WorkloadIdentity {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        match &self.source {
+            Source::File(file) => file.fetch(request).await,
+            Source::Variable(variable) => variable.fetch(request).await,
+            Source::Url(endpoint) => {
+                let audience = self.audience.as_deref();
+                let text = endpoint.text(audience).await?;
+                Ok(usable(&endpoint.origin, text.expose(), self.clock.now(), audience)?)
+            }
+        }
+    }
+
+    /// Returns the identity of the file or the variable; for a server, one derived from its URL and its authorization.
+    fn identity(&self) -> Option<String> {
+        let named = match &self.source {
+            Source::File(file) => file.identity()?,
+            Source::Variable(variable) => variable.identity()?,
+            Source::Url(endpoint) => endpoint.identity()?,
+        };
+        Some(format!("workload {} {named}", self.audience.as_deref().unwrap_or_default()))
+    }
+
+    fn credential_version(&self) -> u64 {
+        match &self.source {
+            Source::File(file) => file.credential_version(),
+            Source::Variable(_) | Source::Url(_) => 0,
+        }
+    }
+}
+
+impl Applicable for WorkloadIdentity {
+    fn applies(&self) -> Result<(), CredentialError> {
+        match &self.source {
+            Source::File(file) => file.applies(),
+            Source::Variable(variable) => variable.applies(),
+            Source::Url(endpoint) => endpoint.address().map(drop),
+        }
+    }
+}
+
+impl Endpoint {
+    fn address(&self) -> Result<&Url, CredentialError> {
+        self.url.as_ref().map_err(|reason| self.origin.absent(reason, self.remedy))
+    }
+
+    fn identity(&self) -> Option<String> {
+        let authorization = self.authorization.as_ref().map_or("", Secret::expose);
+        Some(format!("endpoint {}", digest([self.url.as_ref().ok()?.as_str(), authorization])))
+    }
+
+    /// Requests a token, and returns its text.
+    async fn text(&self, audience: Option<&str>) -> Result<Secret, CredentialError> {
+        let mut url = self.address()?.clone();
+        if let Some(audience) = audience.filter(|_| self.sends_audience) {
+            url.query_pairs_mut().append_pair("audience", audience);
+        }
+        let request = Request::get(url).with_timeout(TIMEOUT).with_header("accept", "application/json");
+        let bearer = |secret: &Secret| format!("Bearer {}", secret.expose());
+        let request = self
+            .authorization
+            .iter()
+            .fold(request, |request, secret| request.with_header("authorization", bearer(secret)));
+        let failed = |error: auth_http::HttpError| {
+            let named = if error.is_transient() {
+                self.origin.unreachable("it does not respond", "check the network")
+            } else {
+                self.origin.unusable("the request failed", "check its URL")
+            };
+            named.because(error)
+        };
+        let response = self.http.send(request).await.map_err(failed)?;
+        match response.status() {
+            200 => {}
+            status if auth_core::is_transient_status(status) => {
+                return Err(self.origin.unreachable(format!("it responded with {status}"), "retry later"));
+            }
+            status => return Err(self.origin.refused(format!("it responded with {status}"), self.remedy)),
+        }
+        let body = response.bytes(LONGEST).await.map_err(failed)?;
+        let text = std::str::from_utf8(&body)
+            .map_err(|_| self.origin.unusable("its response is not text", "check its URL"))?;
+        let found = match serde_json::from_str::<Value>(text) {
+            Ok(answer @ Value::Object(_)) => MEMBERS.iter().find_map(|name| answer[name].as_str().map(str::to_owned)),
+            _ => Some(text.to_owned()),
+        };
+        found.map(Secret::new).ok_or_else(|| self.origin.unusable("its response contains no token", "check its URL"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wiremock::matchers::{header, method, path, query_param};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::external::text::tests::jwt;
+
+    fn http() -> HttpClient {
+        HttpClient::builder().with_plain_loopback().build().unwrap()
+    }
+
+    fn github(server: &MockServer) -> WorkloadIdentity {
+        let url = format!("{}/token?api-version=2.0", server.uri());
+        WorkloadIdentity::github_with(http(), Some(&url), Some(Secret::new("request-canary")))
+            .with_audience("https://a")
+    }
+
+    async fn answering(answer: ResponseTemplate) -> MockServer {
+        let server = MockServer::start().await;
+        Mock::given(method("GET")).and(path("/token")).respond_with(answer).mount(&server).await;
+        server
+    }
+
+    async fn failure(identity: &WorkloadIdentity) -> (TokenError, String) {
+        let error = identity.fetch(&TokenRequest::new()).await.unwrap_err();
+        let text = CredentialError::of(&error).unwrap().to_string();
+        assert!(!format!("{error:?} {text}").contains("canary"), "{error:?}");
+        (error, text)
+    }
+
+    #[tokio::test]
+    async fn github_issues_a_token_for_the_audience() {
+        let server = MockServer::start().await;
+        let token = jwt(&json!({ "aud": "https://a", "exp": 9_999_999_999_u64 }));
+        Mock::given(path("/token"))
+            .and(query_param("audience", "https://a"))
+            .and(query_param("api-version", "2.0"))
+            .and(header("authorization", "Bearer request-canary"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "count": 1, "value": token })))
+            .mount(&server)
+            .await;
+        let identity = github(&server);
+        assert_eq!(identity.fetch(&TokenRequest::new()).await.unwrap().secret().expose(), token);
+        assert!(!identity.identity().unwrap().contains("canary") && !format!("{identity:?}").contains("canary"));
+        let other = WorkloadIdentity::github_with(http(), Some(&server.uri()), Some(Secret::new("another")));
+        assert_ne!(identity.identity(), other.identity());
+    }
+
+    #[tokio::test]
+    async fn missing_permission_is_named() {
+        let server = answering(ResponseTemplate::new(403).set_body_string("canary")).await;
+        let (error, text) = failure(&github(&server)).await;
+        assert!(error.is_refused(), "{error:?}");
+        assert!(text.contains("GitHub Actions") && text.contains("403") && text.contains("id-token: write"), "{text}");
+        let (_, text) = failure(&WorkloadIdentity::github_with(http(), None, None)).await;
+        assert!(text.contains("ACTIONS_ID_TOKEN_REQUEST_URL is not set") && text.contains("id-token: write"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn endpoint_that_fails_is_transient() {
+        let server = answering(ResponseTemplate::new(503)).await;
+        assert!(failure(&github(&server)).await.0.is_transient());
+        let gone = WorkloadIdentity::url(http(), "http://127.0.0.1:9/token?sig=canary".parse().unwrap());
+        let (error, text) = failure(&gone).await;
+        assert!(error.is_transient() && text.contains("http://127.0.0.1:9/token?***"), "{text}");
+        let plain = WorkloadIdentity::url(http(), "http://issuer.test/token".parse().unwrap());
+        assert!(!failure(&plain).await.0.is_transient(), "plain http is for loopback only");
+    }
+
+    #[tokio::test]
+    async fn token_for_another_audience_is_not_exchanged() {
+        let server = answering(ResponseTemplate::new(200).set_body_string(jwt(&json!({ "aud": "b" })))).await;
+        let (error, text) = failure(&github(&server)).await;
+        assert!(error.is_refused() && text.contains("audience 'b', not 'https://a'"), "{text}");
+        let variable = WorkloadIdentity::of_variable("X", Some(Secret::new(jwt(&json!({ "aud": "b" })))));
+        assert!(failure(&variable.with_audience("a")).await.0.is_refused());
+    }
+
+    #[tokio::test]
+    async fn html_and_json_without_a_token_are_errors() {
+        let html = answering(ResponseTemplate::new(200).set_body_string("<html>canary</html>")).await;
+        assert!(failure(&github(&html)).await.1.contains("HTML"));
+        let empty = answering(ResponseTemplate::new(200).set_body_json(json!({ "canary": 1 }))).await;
+        assert!(failure(&github(&empty)).await.1.contains("contains no token"));
+    }
+}
