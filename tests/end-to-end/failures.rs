@@ -57,7 +57,8 @@ const ASKING: [&str; 40] = [
 
 /// The commands that use no server, only the provider, or their own platform; and the command that reports the health of the
 /// platform.
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 26] = [
+    "api",
     "auth doctor",
     "auth token",
     "completions",
@@ -66,6 +67,9 @@ const OTHERS: [&str; 19] = [
     "emulator exec",
     "emulator export",
     "man",
+    "profile list",
+    "profile path",
+    "profile show",
     "run clean",
     "run forget",
     "run verify",
@@ -73,6 +77,9 @@ const OTHERS: [&str; 19] = [
     "sdk run-metadata-schema",
     "slide inspect",
     "system config",
+    "system config get",
+    "system config set",
+    "system config unset",
     "system health",
     "system info",
     "user login",

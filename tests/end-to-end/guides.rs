@@ -115,6 +115,70 @@ fn cluster_guide_works() {
     }
 }
 
+/// Returns the variables of this project in a configuration for a CI system or a scheduler, as `export` lines.
+fn exports(text: &str) -> String {
+    let pairs = text.lines().filter_map(|line| {
+        let line = line.trim().trim_start_matches("- { name: ").trim_end_matches(" }");
+        let (name, value) = line.split_once(", value: ").or_else(|| line.split_once(": "))?;
+        name.starts_with("AIGNOSTICS_").then(|| format!("export {name}='{}'\n", value.trim_matches('"')))
+    });
+    pairs.collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn guide_to_machines_works_with_their_files_and_variables() {
+    use crate::credentials::{Machine, serving};
+
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
+    let machine = Machine::start();
+    let token = machine.token();
+    fs::create_dir(machine.shell.folder().join("platform")).unwrap();
+    machine.write("platform/token", &token, 0o600);
+    let secret = machine.secret();
+    let github = serving(vec![(200, serde_json::json!({ "value": token }).to_string())]);
+    let mut script = "set -eu\n".to_owned();
+    for Block { language, text, .. } in blocks(&fs::read_to_string(guides.join("machines.md")).unwrap()) {
+        let body = match language.as_str() {
+            "yaml" => {
+                // The client of the emulator must authenticate, and its tokens are access tokens.
+                let client = format!(
+                    "export AIGNOSTICS_CLIENT_ID={} AIGNOSTICS_CLIENT_SECRET_FILE='{secret}'\n\
+                     export AIGNOSTICS_WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE=access_token AIGNOSTICS_CACHE_DIR=$(mktemp -d)\n",
+                    machine.client_id()
+                );
+                format!("{}{client}{}", exports(&text), commands(&text))
+            }
+            _ if text.contains("auth doctor") => format!("export AIGNOSTICS_ACCESS_TOKEN='{token}'\n{text}"),
+            _ => text,
+        };
+        assert!(body.contains("aignostics "), "{body}");
+        write!(script, "(\n{body}) >> answers\n").unwrap();
+    }
+    let script = script
+        .replace("/var/run/secrets", machine.shell.folder().to_str().unwrap())
+        .replace("https://platform.example", platform_emulator::AUDIENCE);
+    let variables = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", github.as_str()),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request"),
+        ("AIGNOSTICS_ID_TOKEN", &token),
+        ("PLATFORM_CLIENT_ID", machine.client_id()),
+        ("PLATFORM_CLIENT_SECRET", machine.shell.running.ready["machine_client_secret"].as_str().unwrap()),
+    ];
+    let prepared = machine.command(&variables, &[]);
+    let mut command = Command::new("sh");
+    command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).current_dir(machine.shell.folder()).args(["-c", &script]);
+    Ended::of(&command.output().unwrap()).assert_code(0);
+    let answers = fs::read_to_string(machine.shell.folder().join("answers")).unwrap();
+    assert_eq!(
+        answers.matches("\"user\": {").count(),
+        8,
+        "one for each platform, and one for the doctor's page: {answers}"
+    );
+}
+
 #[test]
 fn python_script_guide_works() {
     run_page("from-the-python-command.md");

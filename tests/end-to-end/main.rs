@@ -1,6 +1,7 @@
 //! Tests of the built `aignostics` command, end to end.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod api;
 mod browser;
 mod bucket;
 mod cancelling;
@@ -11,6 +12,7 @@ mod command;
 mod completions;
 mod conformance;
 mod creations;
+mod credentials;
 mod demo;
 mod disk;
 mod durability;
@@ -32,6 +34,7 @@ mod other_provider;
 mod outages;
 mod pages;
 mod prepare;
+mod profiles;
 mod refresh;
 mod results;
 mod runs;

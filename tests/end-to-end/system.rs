@@ -82,7 +82,7 @@ fn conflict_and_missing_address_have_their_own_hints() {
     fault("POST", "/api/v1/runs/*", 409);
     fault("PUT", "/api/v1/runs/*", 409);
     let error = shell.error(3, &["run", "update-metadata", &run, "{}"]);
-    assert!(error["remedy"].as_str().unwrap().contains("nothing was changed"), "{error}");
+    assert!(error["remedy"].as_str().unwrap().contains("refused the change"), "{error}");
 }
 
 #[test]

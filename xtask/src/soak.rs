@@ -31,6 +31,20 @@ pub(crate) enum Subject {
         #[arg(long)]
         release: bool,
     },
+    /// Share the token of a command among 500 processes, and again after it is revoked
+    ///
+    /// Fails if the command runs more than once for each token.
+    Credentials {
+        /// Number of processes for each token
+        #[arg(long, value_name = "N", default_value_t = 500)]
+        processes: u32,
+        /// Number of processes at a time
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        parallel: u32,
+        /// Build with optimizations
+        #[arg(long)]
+        release: bool,
+    },
     /// Download 2,000 files through outages of 6 s, 60 s and 10 min
     ///
     /// The API, the storage and the identity provider each answer 503, reset connections, stall, and lose their name. Fails if a
@@ -82,6 +96,13 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
     match subject {
         Subject::Logins { commands, seed, sigkill, binary, release } => {
             logins(test(root, "soak", release), commands, seed, sigkill, binary)
+        }
+        Subject::Credentials { processes, parallel, release } => {
+            let mut test = test(root, "end-to-end", release);
+            test.args(["--", "--exact", "credentials::processes_share_the_token_of_a_command_until_it_is_revoked"]);
+            test.env("AIGNOSTICS_CREDENTIALS_PROCESSES", processes.to_string());
+            test.env("AIGNOSTICS_CREDENTIALS_PARALLEL", parallel.to_string());
+            succeed(&mut test)
         }
         Subject::Outages { divisor, files, parallel, release } => {
             let mut test = test(root, "outages", release);

@@ -41,6 +41,12 @@ impl Response {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
+    /// Returns the names and values of all headers with a readable value.
+    pub fn all_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.inner.headers().iter();
+        headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+    }
+
     /// Returns all headers of this name that are visible ASCII, in order.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())

@@ -10,7 +10,7 @@ use auth_http::Proxy;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use platform_resources::models::RunId;
-use platform_resources::{Client, Service, Settings};
+use platform_resources::{Client, Service, Settings, SettingsBuilder};
 use url::Url;
 
 use crate::exit::Failure;
@@ -44,6 +44,18 @@ pub(crate) struct Access {
     /// Accept every setting of the `.env` file in the working folder, including those of the login
     #[arg(long, global = true, help_heading = "Platform")]
     trust_env_file: bool,
+    /// Profile in `~/.aignostics/profiles.toml` to use [env: `AIGNOSTICS_PROFILE`]
+    #[arg(long, value_name = "NAME", global = true, help_heading = "Platform")]
+    profile: Option<String>,
+    /// File with the access token to use [env: `AIGNOSTICS_ACCESS_TOKEN_FILE`]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Credential")]
+    token_file: Option<PathBuf>,
+    /// Command that prints the access token to use, without secret arguments [env: `AIGNOSTICS_TOKEN_COMMAND`]
+    #[arg(long, value_name = "CMD", global = true, help_heading = "Credential")]
+    token_command: Option<String>,
+    /// Share the token of the command with other processes until it expires [env: `AIGNOSTICS_TOKEN_CACHE`]
+    #[arg(long, global = true, help_heading = "Credential")]
+    token_cache: bool,
 }
 
 impl Access {
@@ -57,6 +69,10 @@ impl Access {
         let root = Settings::environments().find(|(name, _)| self.environment.as_deref() == Some(*name));
         let settings = settings.with_variables(root.map(|(_, root)| ("AIGNOSTICS_API_ROOT", root)));
         let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
+        let settings = self.profile.iter().fold(settings, SettingsBuilder::with_profile);
+        let settings = self.token_file.iter().fold(settings, SettingsBuilder::with_token_file);
+        let settings = self.token_command.iter().fold(settings, SettingsBuilder::with_token_command);
+        let settings = if self.token_cache { settings.with_token_cache() } else { settings };
         settings.build().map_err(Failure::bad_input)
     }
 
@@ -115,6 +131,16 @@ impl Shell {
             let _ = self.service.set(self.access.service(&self.output)?);
         }
         Ok(self.service.get().ok_or_else(|| anyhow!("the service was not created"))?)
+    }
+
+    /// Names the credential in the failure of a platform that rejects it. Logging in would not help.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        let Some(service) = self.service.get() else { return failure };
+        let credential = &service.settings().credential;
+        match &credential.name {
+            Some(name) if failure.is_login_required() => failure.rejected(credential.source.kind(), name),
+            _ => failure,
+        }
     }
 
     /// Returns a client for the logged-in user, without prompts.

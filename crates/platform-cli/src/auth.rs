@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use auth_core::{AccessToken, Clock, SystemClock};
 use clap::Subcommand;
 use platform_resources::{Finding, Service};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::access::Shell;
 use crate::exit::Failure;
-use crate::output::{Format, Output, print};
+use crate::output::{Format, Output, TokenForm, print};
 use crate::shown::shown;
 use crate::time::parse_duration;
 
@@ -21,12 +21,17 @@ pub(crate) enum Action {
     /// Print an access token of the login
     ///
     /// Anyone who has the token can act as the user: pass it through a pipe, not as an argument.
-    #[command(after_help = "Examples:\n  aignostics auth token --min-ttl 10m\n  aignostics auth token --format json")]
+    ///
+    /// `--format exec-credential` prints an `ExecCredential` of kubectl, `--format google` Google's executable-sourced
+    /// credentials, and `--format aws` the output of a `credential_process` of AWS tools.
+    #[command(
+        after_help = "Examples:\n  aignostics auth token --min-ttl 10m\n  aignostics auth token --format json\n  aignostics auth token --format exec-credential"
+    )]
     Token {
         /// Minimum remaining lifetime of the token, such as 90s, 10m or 2h
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         min_ttl: Option<Duration>,
-        /// Print an `ExecCredential` for `kubectl` and similar tools (`client.authentication.k8s.io/v1`)
+        /// Print an `ExecCredential`, like `--format exec-credential`
         #[arg(long)]
         exec_credential: bool,
     },
@@ -73,12 +78,9 @@ fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Re
         let short = anyhow!("the identity provider does not issue tokens that are valid for {} s", least.as_secs());
         return Err(short.into());
     }
-    if exec {
-        return print(json!({
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "kind": "ExecCredential",
-            "status": { "token": token.secret().expose(), "expirationTimestamp": moment(token) },
-        }));
+    let form = if exec { Some(TokenForm::ExecCredential) } else { output.token_form() };
+    if let Some(form) = form {
+        return print(formed(token, form));
     }
     match output.format() {
         Format::Table => print(token.secret().expose()),
@@ -91,13 +93,44 @@ fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Re
     }
 }
 
+/// Returns the token in the form of another tool.
+fn formed(token: &AccessToken, form: TokenForm) -> Value {
+    let text = token.secret().expose();
+    match form {
+        TokenForm::ExecCredential => json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "status": { "token": text, "expirationTimestamp": moment(token) },
+        }),
+        TokenForm::Google => json!({
+            "version": 1,
+            "success": true,
+            "token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "id_token": text,
+            "expiration_time": seconds(token),
+        }),
+        // AWS tools require both keys. The token is not one of AWS.
+        TokenForm::Aws => json!({
+            "Version": 1,
+            "AccessKeyId": "aignostics",
+            "SecretAccessKey": "unused",
+            "SessionToken": text,
+            "Expiration": moment(token),
+        }),
+    }
+}
+
 fn lasts(token: &AccessToken, least: Duration) -> bool {
     token.expires_at().is_none_or(|end| SystemClock.now() + least <= end)
 }
 
 /// Returns the expiry of a token (RFC 3339).
 fn moment(token: &AccessToken) -> Option<String> {
+    Some(jiff::Timestamp::from_second(seconds(token)?).ok()?.to_string())
+}
+
+/// Returns the expiry of a token in seconds since 1970.
+fn seconds(token: &AccessToken) -> Option<i64> {
     let since = token.expires_at()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let seconds = i64::try_from(since.as_secs()).ok()?;
-    Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
+    i64::try_from(since.as_secs()).ok()
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitStatus;
 
 use auth_http::HttpError;
+use auth_oauth::CredentialError;
 use platform_resources::{ApiError, BucketError, Error};
 use serde_json::json;
 
@@ -183,6 +184,21 @@ impl Failure {
         Self::not_found(Problems { message, details: existing_lines(existing) })
     }
 
+    /// Creates the error of a response with this status.
+    pub(crate) fn of_status(status: u16) -> Self {
+        let kind = match status {
+            400 | 422 => Kind::BadInput,
+            401 => Kind::LoginRequired,
+            402 => Kind::Quota,
+            403 => Kind::Forbidden,
+            404 | 410 => Kind::NotFound,
+            409 | 412 => Kind::Refused,
+            500.. => Kind::Unreachable,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, anyhow::anyhow!("the platform responded with {status}"))
+    }
+
     /// Creates the error of an unhealthy platform.
     pub(crate) fn unhealthy(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Unhealthy, error)
@@ -206,6 +222,23 @@ impl Failure {
     /// Returns true if a signal or the time limit ended the work of the command.
     pub(crate) fn is_cut_short(&self) -> bool {
         matches!(self.kind, Kind::Signal(_) | Kind::TimeOut)
+    }
+
+    /// Returns true if the platform or the identity provider requires another login.
+    pub(crate) fn is_login_required(&self) -> bool {
+        self.kind == Kind::LoginRequired
+    }
+
+    /// Names the credential that was rejected, unless the error names it already. `kind` is that of the credential, and
+    /// `name` the setting that names it.
+    pub(crate) fn rejected(self, kind: &'static str, name: &str) -> Self {
+        let Some(error) = self.error else { return self };
+        if error.chain().any(<dyn StdError>::is::<CredentialError>) {
+            return Self { error: Some(error), ..self };
+        }
+        let reason = format!("the platform rejected the token ({error})");
+        let named = CredentialError::refused(kind, name, &reason, "provide another token");
+        Self { error: Some(named.into()), ..self }
     }
 
     /// Adds the work that continues elsewhere.
@@ -259,16 +292,21 @@ impl Failure {
         let (name, code, remedy) = self.kind.described();
         if let Some(error) = self.error {
             let details: Vec<_> = details(&error).collect();
-            let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+            // The error of a credential is complete. The errors above it say only that no token is available.
+            let above = error.chain().position(<dyn StdError>::is::<CredentialError>);
+            let mut chain = error.chain().skip(above.unwrap_or_default()).map(ToString::to_string);
+            let message = chain.next().unwrap_or_default();
+            let causes: Vec<_> = chain.collect();
+            let remedy = remedy.filter(|_| above.is_none());
             let text = if format == Format::Table {
-                let mut lines = vec![format!("error: {}", shown(&error))];
+                let mut lines = vec![format!("error: {}", shown(&message))];
                 lines.extend(details.iter().map(|detail| format!("  {}", shown(detail))));
                 lines.extend(causes.iter().map(|cause| format!("  cause: {}", shown(cause))));
                 lines.extend(remedy.map(|remedy| format!("  hint: {remedy}")));
                 lines.join("\n")
             } else {
                 let error = json!({
-                    "kind": name, "message": error.to_string(), "details": details, "causes": causes,
+                    "kind": name, "message": message, "details": details, "causes": causes,
                     "remedy": remedy, "exit_code": code,
                 });
                 json!({ "error": error }).to_string()

@@ -1,6 +1,7 @@
 //! The `aignostics` command.
 
 mod access;
+mod api;
 mod application;
 mod auth;
 mod bars;
@@ -14,6 +15,7 @@ mod exit;
 mod interruption;
 mod output;
 mod pages;
+mod profile;
 mod results;
 mod retries;
 mod run;
@@ -94,6 +96,17 @@ enum Action {
     /// Manage the objects in the organization's bucket
     #[command(subcommand)]
     Bucket(bucket::Action),
+    /// List and show profiles: named groups of settings
+    #[command(subcommand)]
+    Profile(profile::Action),
+    /// Send a request to the platform that no other command covers
+    ///
+    /// Secret fields and signed URLs in the response are masked. Redirects are not followed. Only GET and HEAD requests
+    /// are retried.
+    #[command(
+        after_help = "Examples:\n  aignostics api GET /v1/me\n  aignostics api GET /v1/runs --all --query application_id=he-tme\n  aignostics api PUT /v1/runs/ID/custom-metadata --body metadata.json"
+    )]
+    Api(api::Arguments),
     /// Show the health of the platform and the configuration of this command
     #[command(subcommand)]
     System(system::Action),
@@ -112,6 +125,11 @@ fn main() -> ExitCode {
     };
     log(&output);
     let format = output.format();
+    if output.token_form().is_some() && !matches!(command, Command::Action(Action::Auth(auth::Action::Token { .. }))) {
+        let unknown =
+            anyhow!("--format exec-credential, google and aws are for `auth token`: use table, json or jsonl");
+        return Failure::bad_input(unknown).report(format).into();
+    }
     threads::end_without_threads(format);
     let code = match command {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
@@ -120,7 +138,7 @@ fn main() -> ExitCode {
             let shell = Shell::new(output, access.with_retries(Retries::of(&action)));
             let work = Box::pin(shell.within(act(action, &shell)));
             let outcome = signals.end_after(work, &shell.interruption.sections).await;
-            let outcome = outcome.map_err(|failure| shell.interruption.explain(failure));
+            let outcome = outcome.map_err(|failure| shell.explain(shell.interruption.explain(failure)));
             // The token sources must still exist, because dropping them would block without handling signals.
             signals.finish_redemptions(outcome).await
         }),
@@ -197,6 +215,8 @@ async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Application(action) => Box::pin(application::run(action, shell)).await,
         Action::Run(action) => Box::pin(run::run(*action, shell)).await,
         Action::Bucket(action) => Box::pin(bucket::run(action, shell)).await,
+        Action::Profile(action) => profile::run(&action, &shell.output),
+        Action::Api(arguments) => Box::pin(api::run(arguments, shell)).await,
         Action::System(action) => Box::pin(system::run(action, shell)).await,
         Action::Slide(action) => slide::run(action, &shell.output).await,
         Action::Sdk(action) => sdk::run(&action, shell),

@@ -22,15 +22,40 @@ pub(crate) use moment::moment;
 const NOTHING: &str = "nothing to show";
 
 /// The format of printed data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// A table for reading
-    #[value(alias = "text")]
     Table,
     /// One JSON document.
     Json,
     /// JSON Lines, one object per line
     Jsonl,
+}
+
+/// The value of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Chosen {
+    #[value(alias = "text")]
+    Table,
+    Json,
+    Jsonl,
+    #[value(hide = true)]
+    ExecCredential,
+    #[value(hide = true)]
+    Google,
+    #[value(hide = true)]
+    Aws,
+}
+
+/// A form of `auth token` for other tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenForm {
+    /// The `ExecCredential` of kubectl.
+    ExecCredential,
+    /// Google's executable-sourced credentials.
+    Google,
+    /// The `credential_process` of AWS tools.
+    Aws,
 }
 
 /// The options for output.
@@ -47,7 +72,7 @@ pub(crate) struct Output {
         hide_possible_values = true,
         help_heading = "Output"
     )]
-    format: Option<Format>,
+    format: Option<Chosen>,
     /// Print only errors on stderr, and no progress bars
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
@@ -65,12 +90,26 @@ pub(crate) type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
 impl Output {
     /// Returns the output format, by default a table.
     pub(crate) fn format(&self) -> Format {
-        self.format.unwrap_or(Format::Table)
+        match self.format {
+            None | Some(Chosen::Table) => Format::Table,
+            Some(Chosen::Jsonl) => Format::Jsonl,
+            Some(Chosen::Json | Chosen::ExecCredential | Chosen::Google | Chosen::Aws) => Format::Json,
+        }
+    }
+
+    /// Returns the form of `auth token` for another tool.
+    pub(crate) fn token_form(&self) -> Option<TokenForm> {
+        match self.format? {
+            Chosen::ExecCredential => Some(TokenForm::ExecCredential),
+            Chosen::Google => Some(TokenForm::Google),
+            Chosen::Aws => Some(TokenForm::Aws),
+            Chosen::Table | Chosen::Json | Chosen::Jsonl => None,
+        }
     }
 
     /// Returns the options with JSON as the default format.
     pub(crate) fn or_json(&self) -> Self {
-        Self { format: self.format.or(Some(Format::Json)), ..self.clone() }
+        Self { format: self.format.or(Some(Chosen::Json)), ..self.clone() }
     }
 
     /// Returns true if stderr may be colored.
@@ -225,7 +264,7 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
 }
 
 /// Prints what `write` writes, and what ends the line.
-fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let written = write(&mut stdout).and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush());
     // What could not be written is not tried again.

@@ -39,12 +39,14 @@ impl Retries {
             | Action::Auth(auth::Action::Doctor)
             | Action::System(_)
             | Action::Sdk(_)
+            | Action::Profile(_)
             | Action::Slide(_) => Self::None,
             Action::User(user::Action::Whoami { .. })
             | Action::Auth(auth::Action::Token { .. })
             | Action::Bucket(bucket::Action::Find(_)) => Self::Reading,
             Action::Bucket(bucket::Action::Upload(_) | bucket::Action::Download(_)) => Self::Transferring,
-            Action::User(_) | Action::Bucket(_) | Action::Demo(_) => Self::Changing,
+            Action::Api(arguments) if arguments.only_reads() => Self::Reading,
+            Action::User(_) | Action::Bucket(_) | Action::Demo(_) | Action::Api(_) => Self::Changing,
             Action::Application(action) => action.retries(),
             Action::Run(action) => action.retries(),
         }

@@ -18,7 +18,13 @@ pub(crate) enum Action {
     /// Show the version and the configuration of this command as JSON without secrets, for support requests
     Info(Masks),
     /// Show the settings and their sources; secrets are masked
-    Config,
+    #[command(
+        after_help = "Examples:\n  aignostics system config\n  aignostics system config set run_timeout 60\n  aignostics system config unset run_timeout"
+    )]
+    Config {
+        #[command(subcommand)]
+        change: Option<config::Change>,
+    },
 }
 
 /// Options of the Python tool that have no effect here.
@@ -35,7 +41,8 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     match action {
         Action::Health => health::run(shell).await,
         Action::Info(_) => info(shell),
-        Action::Config => config::run(shell),
+        Action::Config { change: None } => config::run(shell),
+        Action::Config { change: Some(change) } => config::change(&change, &shell.output),
     }
 }
 
@@ -54,6 +61,7 @@ fn info(shell: &Shell) -> Result<(), Failure> {
             ("platform", settings.environment.unwrap_or("another").to_owned()),
             ("API", settings.api_root.to_string()),
             ("issuer", settings.issuer.clone()),
+            ("credential", settings.credential.to_string()),
             ("logins", settings.cache_folder.display().to_string()),
         ])
     };

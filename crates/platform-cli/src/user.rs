@@ -3,18 +3,24 @@
 mod asking;
 mod masked;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::anyhow;
+use auth_core::Secret;
 use clap::{Args, Subcommand};
 use platform_resources::{Identity, LoggedOut, LoginWays, Service};
 use serde_json::{Value, json};
 
 use crate::access::Shell;
+use crate::detached::detached;
 use crate::exit::Failure;
 use crate::output::Output;
 use asking::{DevicePrompt, SystemBrowser};
+
+/// The maximum size of a refresh token, in bytes.
+const LONGEST_TOKEN: u64 = 64 * 1024;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -24,6 +30,9 @@ pub(crate) enum Action {
         /// Log in again; the old login stays valid until the new one succeeds
         #[arg(long)]
         relogin: bool,
+        /// Log in with a refresh token from standard input instead of a prompt
+        #[arg(long, conflicts_with_all = ["relogin", "device", "no_browser"])]
+        with_refresh_token: bool,
         #[command(flatten)]
         how: How,
     },
@@ -85,8 +94,13 @@ impl How {
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     let service = shell.service()?;
     match action {
-        Action::Login { relogin, how } => {
-            let Identity { me, .. } = identity(shell, how.ways(service), relogin).await?;
+        Action::Login { relogin, with_refresh_token, how } => {
+            let Identity { me, .. } = if with_refresh_token {
+                service.log_in_with(refresh_token().await?).await?;
+                service.who().await?
+            } else {
+                identity(shell, how.ways(service), relogin).await?
+            };
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
             shell.output.note(format!("logged in as {name} of {}", me.organization.id));
             Ok(())
@@ -112,6 +126,19 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
             shell.output.or_json().one(&identity, || text(&shell.output, &identity))
         }
+    }
+}
+
+/// Reads a refresh token from stdin.
+async fn refresh_token() -> Result<Secret, Failure> {
+    let read = detached(|| {
+        let mut text = String::new();
+        io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text).map(|_| text)
+    });
+    let text = read.await?.map_err(|error| anyhow!("cannot read standard input: {error}"))?;
+    match text.trim() {
+        "" => Err(Failure::bad_input(anyhow!("standard input is empty: pass the refresh token through a pipe"))),
+        text => Ok(Secret::new(text)),
     }
 }
 

@@ -66,6 +66,12 @@ enum BuildKind {
     NoTokens,
     #[error(transparent)]
     Source(#[from] SourceBuildError),
+    #[cfg(feature = "login")]
+    #[error(transparent)]
+    Credential(#[from] auth_oauth::CredentialError),
+    #[error("the proxy of profile '{0}' is not a URL")]
+    #[cfg(feature = "login")]
+    Proxy(String),
     #[error("{}", in_terms_of_client(.0))]
     Tokens(#[source] SourceBuildError),
 }
@@ -78,6 +84,24 @@ fn in_terms_of_client(error: &SourceBuildError) -> String {
 impl From<SourceBuildError> for BuildError {
     fn from(error: SourceBuildError) -> Self {
         BuildKind::from(error).into()
+    }
+}
+
+#[cfg(feature = "login")]
+impl From<auth_oauth::CredentialError> for BuildError {
+    fn from(error: auth_oauth::CredentialError) -> Self {
+        BuildKind::from(error).into()
+    }
+}
+
+#[cfg(feature = "login")]
+impl crate::Profile {
+    /// Returns the proxy of the profile. It is not used for the hosts in `NO_PROXY`.
+    pub(crate) fn proxy(&self) -> Result<Option<Proxy>, BuildError> {
+        let Some(url) = &self.proxy else { return Ok(None) };
+        let url = url.parse().map_err(|_| BuildKind::Proxy(self.name.clone()))?;
+        let exceptions = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
+        Ok(Some(Proxy::new(url).without(exceptions.unwrap_or_default())))
     }
 }
 
@@ -283,6 +307,12 @@ impl ClientBuilder {
     pub fn with_token_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
+    }
+
+    /// Sets a store that is cache and lease, such as Redis: [`with_token_cache`](Self::with_token_cache) and
+    /// [`with_token_lease`](Self::with_token_lease) in one call.
+    pub fn with_token_store<S: AsyncTokenCache + RefreshLease + 'static>(self, store: Arc<S>) -> Self {
+        self.with_token_cache(store.clone()).with_token_lease(store)
     }
 
     /// Uses an existing token source with its cache, which takes precedence over the other token options.

@@ -45,6 +45,10 @@ enum Kind {
     TimedOut,
     #[error("cannot query the health of the platform")]
     Health(#[source] auth_http::HttpError),
+    #[error("cannot send the request")]
+    Raw(#[source] auth_http::HttpError),
+    #[error(transparent)]
+    RawRequest(crate::RawRequestError),
     #[error("the response to the health check (status {0}) is not understood")]
     HealthAnswer(u16),
     #[error("internal error: a cached response has another type")]
@@ -131,8 +135,8 @@ enum Login {
     Claims(#[source] auth_oauth::JwtError),
     #[error("not logged in")]
     NotLoggedIn,
-    #[error("AIGNOSTICS_REFRESH_TOKEN sets the login: unset it to log in as another user")]
-    Decided,
+    #[error("{0} sets the login: unset it to log in as another user")]
+    Decided(String),
     #[error("the device flow requires its own client: set AIGNOSTICS_CLIENT_ID_DEVICE")]
     NoDeviceClient,
 }
@@ -289,6 +293,14 @@ impl Error {
         Kind::Health(error).into()
     }
 
+    pub(crate) fn raw(error: auth_http::HttpError) -> Self {
+        Kind::Raw(error).into()
+    }
+
+    pub(crate) fn raw_request(error: crate::RawRequestError) -> Self {
+        Kind::RawRequest(error).into()
+    }
+
     pub(crate) fn health_answer(status: u16) -> Self {
         Kind::HealthAnswer(status).into()
     }
@@ -324,8 +336,8 @@ impl Error {
     }
 
     #[cfg(feature = "login")]
-    pub(crate) fn decided() -> Self {
-        Kind::Login(Login::Decided).into()
+    pub(crate) fn decided(name: &str) -> Self {
+        Kind::Login(Login::Decided(name.to_owned())).into()
     }
 
     #[cfg(feature = "login")]
@@ -360,6 +372,12 @@ impl Error {
             || std::iter::successors(Some(self as &dyn std::error::Error), |&error| error.source()).any(|error| {
                 error.downcast_ref().is_some_and(TokenError::is_refused) || error.downcast_ref().is_some_and(is_oauth)
             })
+    }
+
+    /// Returns the error of an external credential, such as a token file, if that is the cause. Its message is complete.
+    #[cfg(feature = "login")]
+    pub fn credential(&self) -> Option<&auth_oauth::CredentialError> {
+        auth_oauth::CredentialError::of(self)
     }
 
     /// Returns true if a logout found no login.
@@ -402,7 +420,7 @@ impl Error {
             Kind::Api(CallFailure { error, .. }) => error.is_transient(),
             Kind::Token(error, _) => error.is_transient(),
             Kind::TimedOut => true,
-            Kind::Health(error) => error.is_transient(),
+            Kind::Health(error) | Kind::Raw(error) => error.is_transient(),
             #[cfg(feature = "login")]
             Kind::Login(Login::OAuth(error) | Login::Unusable(error)) => error.is_transient(),
             #[cfg(feature = "download")]
@@ -424,6 +442,11 @@ impl Error {
             Kind::Selection(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// Returns true if a raw request names another origin than the platform's. Nothing was sent.
+    pub fn is_other_origin(&self) -> bool {
+        matches!(self.0, Kind::RawRequest(_))
     }
 
     /// Returns true if the resource does not exist or is not visible to the caller.

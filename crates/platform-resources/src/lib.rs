@@ -39,6 +39,7 @@ mod health;
 mod outcome;
 mod pages;
 mod patience;
+mod raw;
 mod retention;
 mod run;
 mod runs;
@@ -71,6 +72,7 @@ pub use platform_download::{
     Pattern, ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep,
     Uploaded, Uploader, Verification,
 };
+pub use raw::{RawRequest, RawRequestError, RawResponse};
 pub use retention::{RESULTS_RETENTION, results_end, results_safe_until};
 pub use run::{OVERLAP, RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
@@ -78,8 +80,9 @@ pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadat
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{
-    BucketSettings, OperationSettings, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
-    SettingsError,
+    BucketSettings, ClientAuthentication, ClientCredential, CredentialSettings, CredentialSource, OperationSettings,
+    Profile, ProfileError, Profiles, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
+    SettingsError, SettingsFile, SettingsFileError, WorkloadCredential, WorkloadGrant, WorkloadSource,
 };
 pub use validation::{LARGEST_CONTEXT, MetadataSchema, Problem, validate};
 
@@ -91,6 +94,11 @@ struct Readme;
 #[cfg(all(doctest, feature = "download"))]
 #[doc = include_str!("../../../docs/bucket.md")]
 struct BucketGuide;
+
+/// Compiles the example of the guide for machines.
+#[cfg(all(doctest, feature = "login"))]
+#[doc = include_str!("../../../docs/machine-credentials.md")]
+struct MachineGuide;
 
 /// Compiles the examples of the guide for fleets.
 #[cfg(doctest)]

@@ -1,7 +1,9 @@
 //! User logins according to the settings, and their clients.
 
 mod doctor;
+mod external;
 mod keys;
+mod login;
 mod sources;
 mod ways;
 
@@ -10,19 +12,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use auth_core::{
-    AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, SystemClock, TokenKey, TokenRequest,
-    TokenSource, begin_redemption,
+    AccessToken, AsyncTokenProvider, Clock, ExpiryPolicy, SystemClock, TokenKey, TokenRequest, TokenSource,
 };
 use auth_http::retry::Hosts;
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
-use auth_oauth::{
-    BrowserLogin, Claims, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
-};
+use auth_oauth::{Claims, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin};
 use platform_api::models::Me;
 
 use crate::{BuildError, Client, Error, Settings, patience};
 
 pub use doctor::Finding;
+use external::{Connections, External};
 use keys::{login_folder, login_key, token_key};
 use sources::Sources;
 pub use ways::LoginWays;
@@ -51,6 +51,8 @@ pub struct Service {
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
     store: FileTokenStore,
+    /// The provider of tokens, if it is not a login.
+    external: Option<External>,
     sources: Arc<Sources>,
 }
 
@@ -108,8 +110,8 @@ impl Service {
         &self.settings
     }
 
-    /// Returns the user's token source: with the refresh token of the settings, if set, otherwise with the stored
-    /// login. It never prompts for a login.
+    /// Returns the token source: that of the [credential](Settings::credential) in the settings, or else that of the
+    /// user's stored login. It never prompts for a login.
     pub fn tokens(&self) -> TokenSource {
         self.tokens_lasting(Duration::ZERO)
     }
@@ -135,7 +137,10 @@ impl Service {
     }
 
     fn source(&self, least: Duration) -> TokenSource {
-        let provider: Arc<dyn AsyncTokenProvider> = match &self.settings.refresh_token {
+        if let Some(external) = &self.external {
+            return external.source(&self.store, least);
+        }
+        let provider: Arc<dyn AsyncTokenProvider> = match self.settings.refresh_token() {
             Some(secret) => Arc::new(RefreshGrant::new(self.interactive.clone()).with_refresh_token(secret.clone())),
             None => Arc::new(self.renewal()),
         };
@@ -159,97 +164,6 @@ impl Service {
         builder.with_http(self.prepared.clone(), self.http.clone()).build()
     }
 
-    /// Logs in, unless the current login is valid. Other processes do not wait while the user is prompted.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`log_in`](Self::log_in), or another error of refreshing a login.
-    pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
-        match self.token_lasting(Duration::ZERO).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_ended_login(ways.ask()) && self.settings.refresh_token.is_none() => {
-                tracing::info!(error = &error as &dyn std::error::Error, "no stored login can be used");
-                self.log_in(ways).await
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Logs in, and replaces an existing login after success. The clients of this service, and of others in this
-    /// process with the same login, use the new one from their next request; those of other processes after at most 5
-    /// s.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login cannot be stored, which is
-    /// checked before the user is prompted; or the settings contain a refresh token, which takes precedence. Or the
-    /// access token of the new login cannot be used or verified. Its refresh token is then stored, unless there is
-    /// another login and the access token failed verification; a later call refreshes it.
-    pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {
-        if self.settings.refresh_token.is_some() {
-            return Err(Error::decided());
-        }
-        self.store.check_writable(&self.login_key()).await?;
-        match self.login(ways)?.log_in(&TokenRequest::default()).await {
-            Ok(token) => self.keep(token).await,
-            Err(error) => {
-                let is_stored = match error.issued_login() {
-                    Some(login) => self.keep_unusable(login, error.is_verification_unavailable()).await?,
-                    None => false,
-                };
-                Err(if is_stored { Error::unusable_login(error) } else { error.into() })
-            }
-        }
-    }
-
-    /// Stores a login. The process waits for this before it ends.
-    async fn keep(&self, token: AccessToken) -> Result<(), Error> {
-        let _stored = begin_redemption()?;
-        let now = SystemClock.now();
-        let error = match ExpiryPolicy::default().settled(token.clone(), now) {
-            Ok(token) => {
-                self.store.set(&self.login_key(), &token).await?;
-                self.forget_former_login();
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        if token.refresh_token().is_some() {
-            let login = token.with_unverified(error.to_string(), now, true);
-            self.keep_unusable(&login, false).await?;
-        }
-        Err(error.into())
-    }
-
-    /// Stores a login for its refresh token, unless a usable one is stored. Returns true if it was stored.
-    async fn keep_unusable(&self, login: &AccessToken, may_be_valid: bool) -> Result<bool, Error> {
-        let _stored = begin_redemption()?;
-        let is_usable = |former: AccessToken| former.unverified_reason().is_none() && former.refresh_token().is_some();
-        let replaces = may_be_valid || !self.store.get(&self.login_key()).await?.is_some_and(is_usable);
-        if replaces {
-            let settled = ExpiryPolicy::default().settled(login.clone(), SystemClock.now());
-            self.store.set(&self.login_key(), settled.as_ref().unwrap_or(login)).await?;
-            self.forget_former_login();
-        }
-        Ok(replaces)
-    }
-
-    /// Ends the user's login, locally and at the provider. A refresh token in the settings is not affected. The clients
-    /// of this service, and of others in this process with the same login, are logged out from their next request;
-    /// those of other processes after at most 5 s.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is unchanged.
-    pub async fn log_out(&self) -> Result<LoggedOut, Error> {
-        // Locally first: a deleted login cannot be used here, whatever the provider responds.
-        let former = self.store.take(&self.login_key()).await?;
-        self.forget_former_login();
-        let token = former.ok_or_else(Error::not_logged_in)?;
-        let told = self.renewal().revoke(&token).await;
-        Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
-    }
-
     /// Returns the identity of the user.
     ///
     /// # Errors
@@ -257,18 +171,23 @@ impl Service {
     /// [`Error::is_login`], or the request failed.
     pub async fn who(&self) -> Result<Identity, Error> {
         let me = self.client()?.me().await?;
-        let claims = self.current_claims().await?;
-        let role = claims.text(&format!("{}/role", self.settings.audience));
+        let claims = match &self.external {
+            // The platform has accepted the token, which need not be a JWT of the platform's identity provider.
+            Some(_) => self.verifier.verify(self.tokens().token().await?.secret()).await.ok(),
+            None => Some(self.current_claims().await?),
+        };
+        let claims = claims.as_ref();
+        let role = claims.and_then(|claims| claims.text(&format!("{}/role", self.settings.audience)));
         Ok(Identity {
             me,
             role: role.unwrap_or("member").to_owned(),
             issuer: self.settings.issuer.clone(),
             audience: self.settings.audience.clone(),
-            client_id: claims.client_id().map(str::to_owned),
-            scopes: claims.scopes().to_vec(),
-            organization_id: claims.org_id.clone(),
-            issued_at: claims.issued_at(),
-            expires_at: claims.expires_at(),
+            client_id: claims.and_then(Claims::client_id).map(str::to_owned),
+            scopes: claims.map(|claims| claims.scopes().to_vec()).unwrap_or_default(),
+            organization_id: claims.and_then(|claims| claims.org_id.clone()),
+            issued_at: claims.and_then(Claims::issued_at),
+            expires_at: claims.and_then(Claims::expires_at),
         })
     }
 
@@ -303,19 +222,6 @@ impl Service {
         self.device.iter().cloned().fold(UserLogin::new(self.interactive.clone()), UserLogin::with_client)
     }
 
-    fn login(&self, LoginWays { browser, device }: LoginWays) -> Result<UserLogin, Error> {
-        let mut login = self.renewal();
-        if let Some(browser) = browser {
-            let redirect = self.settings.redirect_url.clone();
-            login = login.with_browser(BrowserLogin::new(self.interactive.clone(), redirect, browser)?);
-        }
-        match (device, &self.device) {
-            (Some(prompt), Some(client)) => Ok(login.with_device(DeviceLogin::new(client.clone(), prompt))),
-            (Some(_), None) => Err(Error::no_device_client()),
-            (None, _) => Ok(login),
-        }
-    }
-
     /// Returns the key of a stored login.
     fn login_key(&self) -> TokenKey {
         login_key(&self.settings, &self.interactive)
@@ -347,7 +253,13 @@ impl ServiceBuilder {
     ///
     /// The HTTP client cannot be built.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { settings, roots, proxy, hosts } = self;
+        let Self { settings, mut roots, mut proxy, hosts } = self;
+        if let Some(profile) = &settings.profile {
+            roots.extend(profile.ca_certs.iter().cloned());
+            if proxy.is_none() {
+                proxy = profile.proxy()?;
+            }
+        }
         let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref()).with_hosts(hosts);
         let http = prepared.clone().build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
@@ -366,8 +278,14 @@ impl ServiceBuilder {
             settings.organization_id.iter().fold(client, OAuthClient::with_organization)
         };
         let (interactive, folder) = (client(&settings.client_id_interactive), login_folder(&settings));
+        let machine = OAuthClient::new(http.clone(), endpoints.clone(), "").with_audience(&settings.audience);
+        let machine = settings.organization_id.iter().fold(machine, OAuthClient::with_organization);
+        let machine = machine.with_timeout(settings.auth.timeout);
+        let external = External::of(&settings, &Connections { prepared: &prepared, client: machine })?;
+        let key = external.as_ref().map_or_else(|| token_key(&settings, &interactive), |external| external.key.clone());
         Ok(Service {
-            sources: Sources::register(&folder, token_key(&settings, &interactive)),
+            sources: Sources::register(&folder, key),
+            external,
             interactive,
             device: settings.client_id_device.as_ref().map(|id| client(id.expose())),
             store: FileTokenStore::new(folder),

@@ -1,7 +1,12 @@
 //! The platform settings, from the environment and from files.
 
+mod builder;
+mod credential;
 mod description;
 mod environment;
+mod file;
+mod names;
+mod profile;
 mod reader;
 mod sources;
 
@@ -16,6 +21,11 @@ use url::Url;
 use environment::{ENVIRONMENTS, Environment};
 use reader::Reader;
 
+pub use builder::SettingsBuilder;
+pub use credential::{ClientAuthentication, ClientCredential, CredentialSettings, CredentialSource};
+pub use credential::{WorkloadCredential, WorkloadGrant, WorkloadSource};
+pub use file::{SettingsFile, SettingsFileError};
+pub use profile::{Profile, ProfileError, Profiles};
 pub use reader::{SettingProblem, SettingsError};
 pub use sources::SettingSource;
 
@@ -62,8 +72,10 @@ pub struct Settings {
     pub client_id_device: Option<Secret>,
     /// The organization to log in to (`ORGANIZATION_ID`).
     pub organization_id: Option<String>,
-    /// A refresh token of an existing login (`REFRESH_TOKEN`).
-    pub refresh_token: Option<Secret>,
+    /// The source of access tokens.
+    pub credential: CredentialSettings,
+    /// The profile (`PROFILE`, from the environment only), whose settings are included.
+    pub profile: Option<Profile>,
     /// The folder of stored logins (`CACHE_DIR`).
     pub cache_folder: PathBuf,
     /// The folder for records of submissions (`STATE_DIR`). The default is `aignostics` in `XDG_STATE_HOME`, or else in
@@ -177,17 +189,6 @@ pub struct BucketSettings {
     pub download_lifetime: Duration,
 }
 
-/// A builder for [`Settings`].
-#[derive(Clone, Debug, Default)]
-pub struct SettingsBuilder {
-    variables: BTreeMap<String, String>,
-    working_folder: Option<PathBuf>,
-    home: Option<PathBuf>,
-    trusts_working_folder: bool,
-    /// Variables with values that are not valid text, without their prefix.
-    garbled: Vec<String>,
-}
-
 impl Settings {
     /// Reads the settings from the process's environment, the `.env` in its working folder, and the file named by
     /// `AIGNOSTICS_ENV_FILE` or else `~/.aignostics/.env`, in this order of precedence.
@@ -201,17 +202,7 @@ impl Settings {
 
     /// Returns a builder with the sources of [`from_env`](Self::from_env), to be customized.
     pub fn of_this_process() -> SettingsBuilder {
-        let named =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
-        let (texts, garbled): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
-        let garbled = garbled.iter().filter_map(|(name, _)| Some(name.strip_prefix(sources::PREFIX)?.to_owned()));
-        SettingsBuilder {
-            variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
-            garbled: garbled.collect(),
-            working_folder: std::env::current_dir().ok(),
-            home: etcetera::home_dir().ok(),
-            trusts_working_folder: false,
-        }
+        SettingsBuilder::of_this_process()
     }
 
     /// Returns the settings of the platform with this API root, without any outside source. For an unknown platform,
@@ -245,59 +236,38 @@ impl Settings {
         ENVIRONMENTS.iter().map(|environment| (environment.name, environment.api_root))
     }
 
+    /// Returns the refresh token, if that is the source of access tokens.
+    pub fn refresh_token(&self) -> Option<&Secret> {
+        match &self.credential.source {
+            CredentialSource::RefreshToken(secret) => Some(secret),
+            _ => None,
+        }
+    }
+
     /// Returns a builder without any outside source.
     pub fn builder() -> SettingsBuilder {
         SettingsBuilder::default()
     }
 
+    /// Returns the names of all variables that select or contain a credential, and that of the profile. A program that
+    /// runs another one for another platform removes them from its environment.
+    pub fn credential_variables() -> impl Iterator<Item = String> {
+        names::credentials()
+    }
+
+    /// Returns true if `name` is the name of a variable of this project, such as `AIGNOSTICS_RUN_TIMEOUT`.
+    pub fn is_variable(name: &str) -> bool {
+        name.strip_prefix(sources::PREFIX).is_some_and(names::is_known)
+    }
+
+    /// Returns true if the variable `name` of this project has a secret value.
+    pub fn is_secret_variable(name: &str) -> bool {
+        name.strip_prefix(sources::PREFIX).is_some_and(names::is_secret)
+    }
+
     /// Returns true if the platform is on a loopback address without encryption, like an emulator.
     pub fn is_plain_loopback(&self) -> bool {
         self.api_root.scheme() == "http"
-    }
-}
-
-impl SettingsBuilder {
-    /// Adds variables by their full names, such as `AIGNOSTICS_API_ROOT`. They take precedence over the `.env` files.
-    pub fn with_variables<N: Into<String>, V: Into<String>>(
-        mut self,
-        variables: impl IntoIterator<Item = (N, V)>,
-    ) -> Self {
-        self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
-        self
-    }
-
-    /// Sets the working folder, whose `.env` is read.
-    pub fn with_working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.working_folder = Some(folder.into());
-        self
-    }
-
-    /// Sets the user's home folder, in which `.aignostics/.env` is read and logins are stored.
-    pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
-        self.home = Some(home.into());
-        self
-    }
-
-    /// Accepts all variables from the `.env` in the working folder, including those that select the platform and the
-    /// login.
-    pub fn trusting_working_folder(mut self) -> Self {
-        self.trusts_working_folder = true;
-        self
-    }
-
-    /// Builds the settings.
-    ///
-    /// # Errors
-    ///
-    /// [`SettingsError`] with all problems: values, files, and an unknown platform without a complete description.
-    pub fn build(self) -> Result<Settings, SettingsError> {
-        let (home, working_folder) = (self.home.clone(), self.working_folder);
-        let states = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let states = states.or_else(|| Some(home.as_ref()?.join(".local/state")));
-        let mut reader =
-            Reader::new(self.variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
-        let settings = read(&mut reader, home, states);
-        reader.finish(settings)
     }
 }
 
@@ -313,7 +283,7 @@ fn read_retry(reader: &mut Reader) -> RetrySettings {
 }
 
 /// Reads all settings. The reader records problems, and uses placeholders.
-fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> Settings {
+fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>, profile: Option<Profile>) -> Settings {
     let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
     let environment = Environment::find(api_root.as_str());
     if environment.is_none() {
@@ -344,7 +314,8 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> 
         client_id_interactive: reader.text("CLIENT_ID_INTERACTIVE", environment.map(|known| known.client_id)),
         client_id_device: reader.optional("CLIENT_ID_DEVICE").map(Secret::new),
         organization_id: reader.optional("ORGANIZATION_ID"),
-        refresh_token: reader.secret("REFRESH_TOKEN", 10..=1000),
+        credential: credential::read(reader),
+        profile,
         state_folder: reader.folder("STATE_DIR", Some(state_folder)),
         cache_folder,
         status_page_url: reader.optional_url("STATUS_PAGE_URL", environment.and_then(|known| known.status_page)),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
 use anyhow::Context;
+use platform_resources::Settings;
 use tokio::process::Command;
 
 use crate::exit::Failure;
@@ -21,6 +22,10 @@ pub(super) async fn execute(
     let (program, arguments) = command.split_first().context("the command is missing")?;
     let terminal = io::stdin().is_terminal();
     let mut prepared = Command::new(program);
+    // The credential and the profile of the caller belong to another platform.
+    for name in Settings::credential_variables() {
+        prepared.env_remove(name);
+    }
     prepared.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value))).kill_on_drop(true);
     #[cfg(unix)]
     if !terminal {

@@ -1,12 +1,57 @@
 use std::path::Path;
 
-use platform_resources::SettingSource;
+use anyhow::anyhow;
+use clap::Subcommand;
+use platform_resources::{SettingSource, SettingsFile};
 use serde_json::{Value, json};
 
 use crate::access::Shell;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Output, print};
 use crate::shown::shown;
+
+/// A change of the file that `AIGNOSTICS_ENV_FILE` names, or else of `~/.aignostics/.env`.
+#[derive(Subcommand)]
+pub(crate) enum Change {
+    /// Print the value of a setting in the settings file
+    Get {
+        /// Name of the setting, such as `run_timeout` or `AIGNOSTICS_RUN_TIMEOUT`
+        key: String,
+    },
+    /// Write a setting to the settings file; secrets are refused
+    Set {
+        /// Name of the setting
+        key: String,
+        /// Value
+        value: String,
+    },
+    /// Remove a setting from the settings file
+    Unset {
+        /// Name of the setting
+        key: String,
+    },
+}
+
+pub(super) fn change(change: &Change, output: &Output) -> Result<(), Failure> {
+    let file = SettingsFile::of_this_user().map_err(Failure::bad_input)?;
+    let path = file.path().display();
+    match change {
+        Change::Get { key } => match file.get(key).map_err(Failure::bad_input)? {
+            Some(value) => print(value),
+            None => Err(Failure::not_found(anyhow!("'{path}' does not set '{key}'"))),
+        },
+        Change::Set { key, value } => {
+            file.set(key, value).map_err(Failure::bad_input)?;
+            output.note(format!("written to {path}"));
+            Ok(())
+        }
+        Change::Unset { key } => {
+            let had_it = file.unset(key).map_err(Failure::bad_input)?;
+            output.note(if had_it { format!("removed from {path}") } else { format!("{path} does not set it") });
+            Ok(())
+        }
+    }
+}
 
 pub(super) fn run(shell: &Shell) -> Result<(), Failure> {
     let settings = shell.settings()?;
@@ -31,6 +76,8 @@ pub(super) fn run(shell: &Shell) -> Result<(), Failure> {
 /// Returns the source of a variable.
 fn placed(source: &SettingSource) -> (&'static str, Option<&Path>) {
     match source {
+        SettingSource::Flag => ("flag", None),
+        SettingSource::Profile(_) => ("profile", None),
         SettingSource::Environment => ("environment", None),
         SettingSource::File(path) => ("file", Some(path)),
         _ => ("default", None),

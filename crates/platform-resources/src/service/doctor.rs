@@ -4,12 +4,13 @@ use std::error::Error as _;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use auth_core::{Acquired, Clock, RefreshLease, SystemClock};
+use auth_core::{Acquired, Clock, RefreshLease, SystemClock, error_chain};
 use auth_http::{HttpError, Request};
-use auth_oauth::{BrowserLogin, StoreError};
+use auth_oauth::{BrowserLogin, CredentialError, StoreError};
 use url::Url;
 
 use super::Service;
+use super::external::External;
 use super::keys::token_key;
 
 /// The timeout of a server check.
@@ -62,9 +63,30 @@ impl Service {
             findings.push(self.reach(name, url).await.0);
         }
         findings.push(self.examine_store().await);
-        findings.push(self.examine_port());
-        findings.push(self.examine_login().await);
+        findings.push(Finding::well("credential", &settings.credential));
+        if let Some(external) = &self.external {
+            findings.push(examine_provider(external, settings.credential.source.kind()).await);
+        } else {
+            findings.push(self.examine_port());
+            findings.push(self.examine_login().await);
+        }
+        if findings.last().is_some_and(Finding::is_well) {
+            findings.push(self.examine_access().await);
+        }
+        if let Some(page) = &settings.status_page_url {
+            findings.push(Finding::well("status page", page));
+        }
         findings
+    }
+
+    /// Checks that the platform accepts the token.
+    async fn examine_access(&self) -> Finding {
+        let name = "access to the platform";
+        let me = async { self.client()?.me().await };
+        match me.await {
+            Ok(me) => Finding::well(name, format!("{} of {}", me.user.id, me.organization.id)),
+            Err(error) => Finding::ill(name, error_chain(&error), "provide another token, or check the audience"),
+        }
     }
 
     fn examine_settings(&self) -> Finding {
@@ -150,6 +172,28 @@ impl Service {
             }
             Err(error) => Finding::ill(name, error, log_in),
         }
+    }
+}
+
+/// Calls the provider of tokens, and measures the call.
+async fn examine_provider(external: &External, name: &'static str) -> Finding {
+    let start = tokio::time::Instant::now();
+    let called = external.call().await;
+    let seconds = start.elapsed().as_secs_f64();
+    match called {
+        Ok(token) => {
+            let end = [token.expires_at(), token.jwt_expiry()].into_iter().flatten().min();
+            let left = end.and_then(|end| end.duration_since(SystemClock.now()).ok());
+            let left = left.map_or_else(
+                || "of unknown expiry".to_owned(),
+                |left| format!("with {} min left", left.as_secs() / 60),
+            );
+            Finding::well(name, format!("a token {left}, after {seconds:.1} s"))
+        }
+        Err(error) => match CredentialError::of(&error) {
+            Some(error) => Finding::ill(name, format!("{error}, after {seconds:.1} s"), error.remedy()),
+            None => Finding::ill(name, error_chain(&error), "check the settings of the credential"),
+        },
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn login_folder(settings: &Settings) -> PathBuf {
 
 /// Returns the key of the user's tokens.
 pub(super) fn token_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
-    match &settings.refresh_token {
+    match settings.refresh_token() {
         // A refresh token from the settings is a separate login. The digest of its value is part of the key, so that
         // the rotated token is found by it, and another value is another login.
         Some(secret) => {
@@ -34,6 +34,6 @@ pub(super) fn login_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
 
 /// Binds a key of a client, which names its token endpoint, to the origin of the platform: no other platform or provider
 /// receives the tokens.
-fn bound(settings: &Settings, key: TokenKeyBuilder) -> TokenKey {
+pub(super) fn bound(settings: &Settings, key: TokenKeyBuilder) -> TokenKey {
     key.with_origin(settings.api_root.origin().ascii_serialization()).build()
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 use auth_core::{Authority, Secret};
 use url::Url;
 
-use super::OperationSettings;
-use super::Settings;
 use super::sources::{ENV_FILE, Layer, PREFIX, SettingSource, Unusable};
+use super::{OperationSettings, Profile, Settings, names};
 
 /// The required variables of an unknown platform.
 const DESCRIPTION: [&str; 6] =
@@ -62,20 +61,24 @@ impl fmt::Display for SettingProblem {
 /// The sources in order of precedence, and the problems so far.
 pub(super) struct Reader {
     layers: Vec<Layer>,
+    /// All variables of the environment, also those of other programs.
+    environment: BTreeMap<String, String>,
     ignored: Vec<String>,
     problems: Vec<SettingProblem>,
 }
 
 impl Reader {
     pub(super) fn new(
+        flags: BTreeMap<String, String>,
         variables: BTreeMap<String, String>,
         working_folder: Option<PathBuf>,
         home: Option<PathBuf>,
         trusts_working_folder: bool,
         garbled: Vec<String>,
     ) -> Self {
-        let layers = vec![Layer::environment(variables)];
-        let mut reader = Self { layers, ignored: Vec::new(), problems: Vec::new() };
+        let environment = variables.clone();
+        let layers = vec![Layer::new(SettingSource::Flag, flags), Layer::new(SettingSource::Environment, variables)];
+        let mut reader = Self { layers, environment, ignored: Vec::new(), problems: Vec::new() };
         for name in garbled {
             reader.problem(&name, SettingSource::Environment, "is not UTF-8");
         }
@@ -96,6 +99,39 @@ impl Reader {
             Some(Ok(None)) | None => {}
         }
         reader
+    }
+
+    /// Adds the settings of a profile, which the environment and flags override.
+    pub(super) fn add_profile(&mut self, profile: &Profile) {
+        let layer = Layer::new(SettingSource::Profile(profile.name.clone()), profile.variables.clone());
+        self.layers.insert(2, layer);
+    }
+
+    /// Records that the profile cannot be used.
+    pub(super) fn unusable_profile(&mut self, source: SettingSource, reason: &str) {
+        self.problem(names::PROFILE, source, format!("names a profile that cannot be used: {reason}"));
+    }
+
+    /// Returns the levels with their own values, the highest first.
+    pub(super) fn levels(&self) -> Vec<SettingSource> {
+        self.layers.iter().map(|layer| layer.source.clone()).collect()
+    }
+
+    /// Returns true if this level has a value for a setting.
+    pub(super) fn has_at(&self, level: &SettingSource, name: &str) -> bool {
+        let variable = format!("{PREFIX}{name}");
+        self.layers.iter().any(|layer| layer.source == *level && layer.get(&variable).is_some())
+    }
+
+    /// Returns a variable of the environment by its full name. An empty one counts as absent.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// Returns the names of the variables of the environment with secrets of this project.
+    pub(super) fn secret_variables(&self) -> Vec<String> {
+        let is_secret = |name: &&String| name.strip_prefix(PREFIX).is_some_and(names::is_secret);
+        self.environment.keys().filter(is_secret).cloned().collect()
     }
 
     fn note(&mut self, unusable: Unusable) {
@@ -134,9 +170,15 @@ impl Reader {
         self.layers.iter().find_map(|layer| Some((layer.source.clone(), layer.get(&variable)?.to_owned())))
     }
 
-    fn problem(&mut self, name: &str, source: SettingSource, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, name: &str, source: SettingSource, message: impl Into<String>) {
         let name = format!("{PREFIX}{name}");
         self.problems.push(SettingProblem { name, source, message: message.into() });
+    }
+
+    /// Records a problem with the value of a setting.
+    pub(super) fn wrong(&mut self, name: &str, message: &str) {
+        let source = self.find(name).map_or(SettingSource::Default, |(source, _)| source);
+        self.problem(name, source, message);
     }
 
     /// Records the missing variables of an unknown platform.
@@ -173,8 +215,7 @@ impl Reader {
     /// Returns a URL that may receive secrets: https, or http on a loopback address.
     pub(super) fn optional_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
         let (source, text) = self.find(name).or_else(|| Some((SettingSource::Default, default?.to_owned())))?;
-        let url = Url::parse(&text).ok().filter(|url| Authority::of(url).is_confidential(true));
-        let url = url.filter(|url| url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+        let url = self.checked_url(&text);
         if url.is_none() {
             self.problem(
                 name,
@@ -183,6 +224,30 @@ impl Reader {
             );
         }
         url
+    }
+
+    /// Returns a URL that may receive secrets; `None` for others.
+    #[expect(clippy::unused_self, reason = "the reader knows the rules for values")]
+    pub(super) fn checked_url(&self, text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok().filter(|url| Authority::of(url).is_confidential(true))?;
+        (url.username().is_empty() && url.password().is_none() && url.fragment().is_none()).then_some(url)
+    }
+
+    /// Returns a path.
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.optional(name).map(PathBuf::from)
+    }
+
+    /// Returns true for `1`, `true`, `yes` or `on`.
+    pub(super) fn switch(&mut self, name: &str) -> bool {
+        match self.optional(name).as_deref() {
+            None | Some("0" | "false" | "no" | "off") => false,
+            Some("1" | "true" | "yes" | "on") => true,
+            Some(_) => {
+                self.wrong(name, "must be 1 or 0");
+                false
+            }
+        }
     }
 
     pub(super) fn folder(&mut self, name: &str, default: Option<PathBuf>) -> PathBuf {

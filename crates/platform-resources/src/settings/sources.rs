@@ -1,7 +1,7 @@
 //! The sources of settings, and their permissions.
 //!
-//! - The environment has precedence, followed by the `.env` in the working folder, and by the file named in
-//!   `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
+//! - The flags of a command have precedence, followed by the environment, the profile that they name, the `.env` in the
+//!   working folder, and the file named in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
 //! - A `.env` in the working folder may come from a cloned repository or an unpacked archive. It must not redirect
 //!   tokens or change the login, so that variables with such an effect are ignored, unless the caller permits them.
 
@@ -10,11 +10,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::names;
+
 /// The variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
-/// Variables that are not accepted from the working folder, without their prefix.
-const NOT_FROM_THE_WORKING_FOLDER: [&str; 19] = [
+/// Variables that are not accepted from the working folder, without their prefix, in addition to those of credentials.
+const NOT_FROM_THE_WORKING_FOLDER: [&str; 18] = [
     "API_ROOT",
     "AUDIENCE",
     "AUTH_TIMEOUT",
@@ -28,7 +30,6 @@ const NOT_FROM_THE_WORKING_FOLDER: [&str; 19] = [
     "JWS_JSON_URL",
     "ORGANIZATION_ID",
     "REDIRECT_URI",
-    "REFRESH_TOKEN",
     "REQUEST_TIMEOUT_SECONDS",
     "SCOPE",
     "STATE_DIR",
@@ -42,8 +43,12 @@ pub(super) const PREFIX: &str = "AIGNOSTICS_";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingSource {
+    /// A flag of the command.
+    Flag,
     /// The environment of the process.
     Environment,
+    /// The profile with this name.
+    Profile(String),
     /// A file.
     File(PathBuf),
     /// The built-in default.
@@ -53,6 +58,8 @@ pub enum SettingSource {
 impl fmt::Display for SettingSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Flag => formatter.write_str("the command line"),
+            Self::Profile(name) => write!(formatter, "profile '{name}'"),
             Self::Environment => formatter.write_str("the environment"),
             Self::File(path) => path.display().fmt(formatter),
             Self::Default => formatter.write_str("the defaults"),
@@ -75,8 +82,8 @@ pub(super) enum Unusable {
 }
 
 impl Layer {
-    pub(super) fn environment(values: BTreeMap<String, String>) -> Self {
-        Self { source: SettingSource::Environment, values }
+    pub(super) fn new(source: SettingSource, values: BTreeMap<String, String>) -> Self {
+        Self { source, values }
     }
 
     /// Returns the value of a variable. An empty one counts as absent.
@@ -117,8 +124,10 @@ impl Layer {
 
     /// Removes variables that a file in the working folder may not set, and returns them.
     pub(super) fn distrust(&mut self, path: &Path) -> Vec<Unusable> {
-        let is_untrusted =
-            |name: &str| name.strip_prefix(PREFIX).is_some_and(|name| NOT_FROM_THE_WORKING_FOLDER.contains(&name));
+        let is_untrusted = |name: &str| {
+            let name = name.strip_prefix(PREFIX);
+            name.is_some_and(|name| NOT_FROM_THE_WORKING_FOLDER.contains(&name) || names::is_credential(name))
+        };
         let all = std::mem::take(&mut self.values);
         let (untrusted, trusted): (BTreeMap<_, _>, _) = all.into_iter().partition(|(name, _)| is_untrusted(name));
         self.values = trusted;

@@ -142,7 +142,7 @@ fn new_setting_names_override_old_ones() {
 #[test]
 fn no_secret_is_shown() {
     let settings = with(&[("REFRESH_TOKEN", "canary-canary"), ("CLIENT_ID_DEVICE", "canary-device")]).build().unwrap();
-    assert_eq!(settings.refresh_token.as_ref().unwrap().expose(), "canary-canary");
+    assert_eq!(settings.refresh_token().unwrap().expose(), "canary-canary");
     assert!(!format!("{settings:?} {}", settings.describe()).contains("canary"));
     let described = settings.describe();
     assert_eq!((&described["environment"], &described["refresh_token"]), (&"production".into(), &"***".into()));
@@ -152,7 +152,7 @@ fn no_secret_is_shown() {
 #[test]
 fn settings_at_a_root_ignore_the_environment() {
     let production = Settings::at(&"https://platform.aignostics.com".parse().unwrap()).unwrap();
-    assert_eq!((production.environment, production.refresh_token), (Some("production"), None));
+    assert_eq!((production.environment, production.refresh_token()), (Some("production"), None));
     let other = Settings::at(&"http://127.0.0.1:9000".parse().unwrap()).unwrap();
     assert_eq!((other.environment, other.token_url.as_str()), (None, "http://127.0.0.1:9000/oauth/token"));
     assert!(Settings::at(&"http://platform.test".parse().unwrap()).is_err());
@@ -213,7 +213,7 @@ fn working_folder_file_cannot_redirect_tokens_or_logins() {
     fs::write(working.path().join(".env"), format!("{lines}AIGNOSTICS_RUN_TIMEOUT=9\n")).unwrap();
     let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
     assert!(!format!("{settings:?}").contains("evil.example"), "{settings:?}");
-    assert_eq!(settings.refresh_token, None);
+    assert_eq!(settings.refresh_token(), None);
     assert_eq!(settings.run.timeout.as_secs(), 9, "the rest is taken");
     assert_eq!(settings.ignored.len(), names.len());
     let trusted = format!("{lines}AIGNOSTICS_ENV_FILE=/nowhere");
@@ -264,4 +264,84 @@ fn unrelated_env_file_in_the_working_folder_is_ignored() {
     fs::write(&path, "FOO=bar baz qux\nAIGNOSTICS_RUN_TIMEOUT=5\n").unwrap();
     let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
     assert_eq!(settings.run.timeout.as_secs(), 5);
+}
+
+#[test]
+fn highest_level_with_a_credential_decides() {
+    let home = TempDir::new().unwrap();
+    fs::create_dir(home.path().join(".aignostics")).unwrap();
+    fs::write(home.path().join(".aignostics/.env"), "AIGNOSTICS_ACCESS_TOKEN=from-the-file\n").unwrap();
+    fs::write(home.path().join(".aignostics/profiles.toml"), "[lab]\ntoken_command = \"profile\"\n").unwrap();
+    let with = |variables: &[(&'static str, &'static str)]| {
+        Settings::builder().with_home(home.path()).with_variables(variables.iter().copied())
+    };
+    let named = |builder: SettingsBuilder| {
+        let credential = builder.build().unwrap().credential;
+        (credential.source.kind(), credential.name.unwrap_or_default())
+    };
+    assert_eq!(named(with(&[])), ("access token", "AIGNOSTICS_ACCESS_TOKEN".to_owned()));
+    assert_eq!(named(with(&[("AIGNOSTICS_PROFILE", "lab")])), ("token command", "token_command".to_owned()));
+    let both = [("AIGNOSTICS_PROFILE", "lab"), ("AIGNOSTICS_REFRESH_TOKEN", "0123456789")];
+    assert_eq!(named(with(&both)), ("refresh token", "AIGNOSTICS_REFRESH_TOKEN".to_owned()));
+    assert_eq!(named(with(&both).with_token_file("x")), ("token file", "--token-file".to_owned()));
+    assert_eq!(named(Settings::builder().with_home("/none")), ("stored login", String::new()));
+    let error = with(&[("AIGNOSTICS_ACCESS_TOKEN", "canary"), ("AIGNOSTICS_TOKEN_COMMAND", "b")]).build().unwrap_err();
+    let said = format!("{error} {error:?}");
+    assert!(said.contains("remove one of AIGNOSTICS_ACCESS_TOKEN and AIGNOSTICS_TOKEN_COMMAND"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[test]
+fn client_authentication_follows_its_files() {
+    use platform_resources::{ClientAuthentication, CredentialSource};
+
+    let id = ("CLIENT_ID", "machine");
+    let method = |variables: &[(&'static str, &'static str)]| match with(&[&[id], variables].concat()).build() {
+        Ok(settings) => match settings.credential.source {
+            CredentialSource::Client(client) => Ok(client.authentication),
+            other => panic!("{other:?}"),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    let (secret, key, certificate) =
+        (("CLIENT_SECRET_FILE", "s"), ("CLIENT_KEY_FILE", "k"), ("CLIENT_CERTIFICATE_FILE", "c"));
+    assert_eq!(method(&[secret, key]).unwrap(), ClientAuthentication::Secret("s".into()));
+    assert_eq!(method(&[key]).unwrap(), ClientAuthentication::PrivateKeyJwt { key: "k".into(), certificate: None });
+    let tls = |key: Option<&str>| ClientAuthentication::Tls { certificate: "c".into(), key: key.map(Into::into) };
+    assert_eq!(method(&[certificate]).unwrap(), tls(None));
+    assert_eq!(method(&[certificate, key]).unwrap(), tls(Some("k")));
+    let assertion = ClientAuthentication::PrivateKeyJwt { key: "k".into(), certificate: Some("c".into()) };
+    assert_eq!(method(&[certificate, key, ("CLIENT_AUTH", "private_key_jwt")]).unwrap(), assertion);
+    assert!(method(&[("CLIENT_AUTH", "tls")]).unwrap_err().contains("AIGNOSTICS_CLIENT_CERTIFICATE_FILE must be set"));
+    assert!(method(&[secret, ("CLIENT_AUTH", "x")]).unwrap_err().contains("secret, private_key_jwt or tls"));
+    assert!(method(&[]).unwrap_err().contains("AIGNOSTICS_CLIENT_KEY_FILE must be set"));
+    let error = with(&[secret]).build().unwrap_err().to_string();
+    assert!(error.contains("AIGNOSTICS_CLIENT_ID must be set"), "{error}");
+}
+
+#[test]
+fn workload_identity_is_checked() {
+    for (value, said) in [
+        ("azure", "must be kubernetes, github, gitlab, env:NAME, file:PATH or url:URL"),
+        ("kubernetes", "AIGNOSTICS_WORKLOAD_IDENTITY_FILE must name the projected token"),
+        ("url:http://platform.example/token", "must have an https URL"),
+        ("url:https://user@platform.example/", "must have an https URL"),
+        ("env:", "must be kubernetes"),
+    ] {
+        let error = with(&[("WORKLOAD_IDENTITY", value)]).build().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    for value in ["github", "gitlab", "env:X", "file:/x", "url:http://127.0.0.1:1/", "url:https://platform.example/"] {
+        let settings = with(&[("WORKLOAD_IDENTITY", value), ("CLIENT_ID", "exchange")]).build().unwrap();
+        assert_eq!(settings.credential.source.kind(), "workload identity");
+    }
+    let error = with(&[
+        ("WORKLOAD_IDENTITY", "github"),
+        ("WORKLOAD_IDENTITY_GRANT", "x"),
+        ("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", "y"),
+    ]);
+    assert_eq!(
+        problems(&error.build().unwrap_err()),
+        ["WORKLOAD_IDENTITY_GRANT", "WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE"]
+    );
 }

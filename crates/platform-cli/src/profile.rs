@@ -1,0 +1,64 @@
+//! `aignostics profile`: named groups of settings.
+
+use std::collections::BTreeMap;
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use platform_resources::{Profile, ProfileError, Profiles};
+use serde_json::json;
+
+use crate::exit::Failure;
+use crate::output::{Output, print};
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// List the names of the profiles
+    List,
+    /// Show the settings of a profile
+    Show {
+        /// Name of the profile
+        name: String,
+    },
+    /// Print the path of the file with the profiles
+    Path,
+}
+
+pub(crate) fn run(action: &Action, output: &Output) -> Result<(), Failure> {
+    match action {
+        Action::List => {
+            let profiles = read()?;
+            let shapes: Vec<_> = profiles.names().map(|name| json!({ "name": name })).collect();
+            output.several(&shapes, || profiles.names().collect::<Vec<_>>().join("\n"))
+        }
+        Action::Show { name } => {
+            let profiles = read()?;
+            if !profiles.names().any(|known| known == name) {
+                let known: Vec<_> = profiles.names().map(str::to_owned).collect();
+                return Err(Failure::nothing_selected(format!("no profile '{name}' exists"), &known));
+            }
+            show(&profiles.get(name).map_err(Failure::bad_input)?, output)
+        }
+        Action::Path => {
+            let path = Profiles::path_of_this_user().map_err(Failure::bad_input)?;
+            print(path.display())
+        }
+    }
+}
+
+fn read() -> Result<Profiles, Failure> {
+    Profiles::of_this_user().map_err(|error: ProfileError| Failure::bad_input(anyhow!(error)))
+}
+
+fn show(profile: &Profile, output: &Output) -> Result<(), Failure> {
+    let Profile { name, proxy, ca_certs, variables, .. } = profile;
+    let ca_certs: Vec<_> = ca_certs.iter().map(|path| path.display().to_string()).collect();
+    let settings: BTreeMap<_, _> = variables.iter().collect();
+    let value = json!({ "name": name, "proxy": proxy, "ca_certs": ca_certs, "variables": settings });
+    output.one(&value, || {
+        let mut facts = vec![("name", name.clone())];
+        facts.extend(proxy.iter().map(|proxy| ("proxy", proxy.clone())));
+        facts.extend(ca_certs.iter().map(|path| ("CA certificate", path.clone())));
+        facts.extend(variables.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        output.facts(facts)
+    })
+}

@@ -1,0 +1,128 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::reader::Reader;
+use super::{Profile, ProfileError, Profiles, SettingSource, Settings, SettingsError, read, sources};
+
+/// A builder for [`Settings`].
+#[derive(Clone, Debug, Default)]
+pub struct SettingsBuilder {
+    /// Variables that flags of a command set.
+    flags: BTreeMap<String, String>,
+    profile: Option<String>,
+    variables: BTreeMap<String, String>,
+    working_folder: Option<PathBuf>,
+    home: Option<PathBuf>,
+    trusts_working_folder: bool,
+    /// Variables with values that are not valid text, without their prefix.
+    garbled: Vec<String>,
+}
+
+impl SettingsBuilder {
+    /// Returns a builder with the environment and the folders of this process.
+    pub(super) fn of_this_process() -> Self {
+        let named =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
+        let (texts, garbled): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
+        let garbled = garbled.iter().filter_map(|(name, _)| Some(name.strip_prefix(sources::PREFIX)?.to_owned()));
+        Self {
+            variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
+            garbled: garbled.collect(),
+            flags: BTreeMap::new(),
+            profile: None,
+            working_folder: std::env::current_dir().ok(),
+            home: etcetera::home_dir().ok(),
+            trusts_working_folder: false,
+        }
+    }
+
+    /// Adds variables by their full names, such as `AIGNOSTICS_API_ROOT`. They take precedence over the `.env` files.
+    pub fn with_variables<N: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Sets the working folder, whose `.env` is read.
+    pub fn with_working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.working_folder = Some(folder.into());
+        self
+    }
+
+    /// Sets the user's home folder, in which `.aignostics/.env` is read and logins are stored.
+    pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
+        self.home = Some(home.into());
+        self
+    }
+
+    /// Sets the file with the access token, like the flag of a command: it takes precedence over all other sources.
+    pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.flags.insert("AIGNOSTICS_ACCESS_TOKEN_FILE".to_owned(), path.into().display().to_string());
+        self
+    }
+
+    /// Sets the command that prints the access token, like the flag of a command: it takes precedence over all other
+    /// sources.
+    pub fn with_token_command(mut self, command: impl Into<String>) -> Self {
+        self.flags.insert("AIGNOSTICS_TOKEN_COMMAND".to_owned(), command.into());
+        self
+    }
+
+    /// Shares the tokens of a command with other processes.
+    pub fn with_token_cache(mut self) -> Self {
+        self.flags.insert("AIGNOSTICS_TOKEN_CACHE".to_owned(), "1".to_owned());
+        self
+    }
+
+    /// Sets the name of the profile, which replaces that in the environment.
+    pub fn with_profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
+    /// Accepts all variables from the `.env` in the working folder, including those that select the platform and the
+    /// login.
+    pub fn trusting_working_folder(mut self) -> Self {
+        self.trusts_working_folder = true;
+        self
+    }
+
+    /// Builds the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] with all problems: values, files, and an unknown platform without a complete description.
+    pub fn build(self) -> Result<Settings, SettingsError> {
+        let (home, working_folder) = (self.home.clone(), self.working_folder);
+        let states = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let states = states.or_else(|| Some(home.as_ref()?.join(".local/state")));
+        let named = self.profile.map(|name| (SettingSource::Flag, name)).or_else(|| {
+            let name = self.variables.get("AIGNOSTICS_PROFILE").filter(|name| !name.is_empty());
+            Some((SettingSource::Environment, name?.clone()))
+        });
+        let (flags, variables) = (self.flags, self.variables);
+        let mut reader =
+            Reader::new(flags, variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
+        let profile = named.and_then(|(source, name)| match chosen_profile(home.as_deref(), &name) {
+            Ok(profile) => Some(profile),
+            Err(error) => {
+                reader.unusable_profile(source, &error.to_string());
+                None
+            }
+        });
+        if let Some(profile) = &profile {
+            reader.add_profile(profile);
+        }
+        let settings = read(&mut reader, home, states, profile);
+        reader.finish(settings)
+    }
+}
+
+fn chosen_profile(home: Option<&Path>, name: &str) -> Result<Profile, ProfileError> {
+    match home {
+        Some(home) => Profiles::read(&Profiles::path_in(home))?.get(name),
+        None => Profiles::of_this_user()?.get(name),
+    }
+}

@@ -1,0 +1,129 @@
+use std::path::PathBuf;
+
+use auth_core::Secret;
+use url::Url;
+
+use super::client::{self, ClientCredential};
+use crate::settings::reader::Reader;
+use crate::settings::sources::SettingSource;
+
+/// A token that the platform of a workload provides, and its exchange for an access token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkloadCredential {
+    /// The source of the token.
+    pub source: WorkloadSource,
+    /// The audience of the token (`WORKLOAD_IDENTITY_AUDIENCE`): requested from GitHub, and checked before the exchange.
+    pub audience: Option<String>,
+    /// The grant of the exchange (`WORKLOAD_IDENTITY_GRANT`).
+    pub grant: WorkloadGrant,
+    /// The token endpoint (`WORKLOAD_IDENTITY_TOKEN_URL`), if it is not that of the platform.
+    pub token_url: Option<Url>,
+    /// The type of the token (`WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE`), `jwt` by default: `jwt`, `id_token`,
+    /// `access_token`, or the URN of one of them (RFC 8693, section 3).
+    pub subject_token_type: String,
+    /// The scopes of the access token (`WORKLOAD_IDENTITY_SCOPE`, separated by commas or spaces).
+    pub scopes: Vec<String>,
+    /// The id of the OAuth client that exchanges the token (`CLIENT_ID`).
+    pub client_id: Option<String>,
+    /// The credential of this client, if it has one.
+    pub client: Option<ClientCredential>,
+}
+
+/// A source of tokens of a workload.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum WorkloadSource {
+    /// A projected service account token of Kubernetes (`kubernetes`, in `WORKLOAD_IDENTITY_FILE`), or another file
+    /// (`file:PATH`).
+    File(PathBuf),
+    /// A job of GitHub Actions (`github`): the values of `ACTIONS_ID_TOKEN_REQUEST_URL` and
+    /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
+    GitHub(Option<String>, Option<Secret>),
+    /// A variable and its value: `AIGNOSTICS_ID_TOKEN` in a job of GitLab CI (`gitlab`), or another one (`env:NAME`).
+    Variable(String, Option<Secret>),
+    /// The response of a server (`url:URL`).
+    Url(Url),
+}
+
+/// The grant by which the token of a workload is exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkloadGrant {
+    /// The token exchange of RFC 8693 (`token-exchange`).
+    TokenExchange,
+    /// The JWT bearer grant of RFC 7523 (`jwt-bearer`).
+    JwtBearer,
+}
+
+const URN: &str = "urn:ietf:params:oauth:token-type:";
+const TYPES: [&str; 4] = ["jwt", "id_token", "access_token", "refresh_token"];
+const FILES: [&str; 3] = ["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE"];
+
+/// Reads the identity of a workload; `None` after a problem.
+pub(super) fn read(reader: &mut Reader) -> Option<WorkloadCredential> {
+    let source = source(reader);
+    let grant = match reader.optional("WORKLOAD_IDENTITY_GRANT").as_deref() {
+        None | Some("token-exchange") => WorkloadGrant::TokenExchange,
+        Some("jwt-bearer") => WorkloadGrant::JwtBearer,
+        Some(_) => {
+            reader.wrong("WORKLOAD_IDENTITY_GRANT", "must be token-exchange or jwt-bearer");
+            WorkloadGrant::TokenExchange
+        }
+    };
+    let kind = reader.text("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", Some("jwt"));
+    let kind = kind.strip_prefix(URN).unwrap_or(&kind).to_owned();
+    if !TYPES.contains(&kind.as_str()) {
+        let message = "must be jwt, id_token or access_token, or the URN of one of them";
+        reader.wrong("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", message);
+    }
+    let has_file = FILES.iter().any(|name| reader.optional(name).is_some());
+    let client = if has_file { client::read(reader) } else { None };
+    Some(WorkloadCredential {
+        source: source?,
+        audience: reader.optional("WORKLOAD_IDENTITY_AUDIENCE"),
+        grant,
+        token_url: reader.optional_url("WORKLOAD_IDENTITY_TOKEN_URL", None),
+        subject_token_type: kind,
+        scopes: reader.list("WORKLOAD_IDENTITY_SCOPE", ""),
+        client_id: reader.optional("CLIENT_ID"),
+        client,
+    })
+}
+
+fn source(reader: &mut Reader) -> Option<WorkloadSource> {
+    let name = reader.optional("WORKLOAD_IDENTITY")?;
+    let secret = |reader: &Reader, name: &str| reader.variable(name).map(Secret::new);
+    match name.split_once(':').unwrap_or((&name, "")) {
+        ("kubernetes", "") => {
+            let path = reader.path("WORKLOAD_IDENTITY_FILE");
+            if path.is_none() {
+                let message = "must name the projected token, because AIGNOSTICS_WORKLOAD_IDENTITY is kubernetes";
+                reader.problem("WORKLOAD_IDENTITY_FILE", SettingSource::Default, message);
+            }
+            path.map(WorkloadSource::File)
+        }
+        ("github", "") => {
+            let token = secret(reader, "ACTIONS_ID_TOKEN_REQUEST_TOKEN");
+            Some(WorkloadSource::GitHub(reader.variable("ACTIONS_ID_TOKEN_REQUEST_URL"), token))
+        }
+        ("gitlab", "") => {
+            let name = "AIGNOSTICS_ID_TOKEN";
+            Some(WorkloadSource::Variable(name.to_owned(), secret(reader, name)))
+        }
+        ("env", name) if !name.is_empty() => Some(WorkloadSource::Variable(name.to_owned(), secret(reader, name))),
+        ("file", path) if !path.is_empty() => Some(WorkloadSource::File(path.into())),
+        ("url", url) => {
+            let url = reader.checked_url(url);
+            if url.is_none() {
+                reader.wrong("WORKLOAD_IDENTITY", "must have an https URL after url:, or an http URL of this machine");
+            }
+            url.map(WorkloadSource::Url)
+        }
+        _ => {
+            let message = "must be kubernetes, github, gitlab, env:NAME, file:PATH or url:URL";
+            reader.wrong("WORKLOAD_IDENTITY", message);
+            None
+        }
+    }
+}
