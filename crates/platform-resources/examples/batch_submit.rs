@@ -1,10 +1,12 @@
 //! Submits a batch of slides in the organization's bucket exactly once, even if a response is lost: `cargo run
 //! --features login,download --example batch_submit -- he-tme batch-7 a.tiff b.tiff`.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
+use auth_core::error_chain;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use async_trait::async_trait;
 use auth_core::{Clock, SystemClock};
@@ -35,8 +37,7 @@ impl SubmissionJournal for Folder {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let (application, key) =
         arguments.next().zip(arguments.next()).ok_or("an application, a key and slides are needed")?;
@@ -61,4 +62,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         }
     }
     Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! A script without a runtime: `cargo run --features login --example blocking_script`.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
+use auth_core::error_chain;
 use platform_resources::{Client, RunOutcome, blocking};
+use std::process::ExitCode;
 
-fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let client = blocking::Client::new(Client::from_env()?)?;
     println!("{:?}", client.health()?);
     for run in client.runs().list().limit(10) {
@@ -11,4 +13,14 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         println!("{} {} {}", run.run_id, run.application_id, RunOutcome::of(&run));
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! A service with a custom token provider: `cargo run --example service_account -- https://platform.example`.
 //!
 //! A provider has one method. Here it reads an environment variable; in production, a vault.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use async_trait::async_trait;
+use auth_core::error_chain;
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 use platform_resources::{Client, Settings};
+use std::process::ExitCode;
 
 #[derive(Debug)]
 struct Vault;
@@ -19,11 +21,21 @@ impl AsyncTokenProvider for Vault {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::env::args().nth(1).unwrap_or_else(|| "https://platform.aignostics.com".to_owned());
     let client = Client::builder(Settings::at(&root.parse()?)?).with_token_provider(Vault).build()?;
     let me = client.me().await?;
     println!("{} of {}", me.user.id, me.organization.id);
     Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! Shares a run with a colleague, and with a share token: `cargo run --features login --example share_run -- RUN
 //! EMAIL`.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
+use auth_core::error_chain;
 use futures_util::TryStreamExt;
 use platform_resources::models::ShareTokenCreation;
 use platform_resources::{Client, Viewer};
+use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let (run, email) = arguments.next().zip(arguments.next()).ok_or("a run and an e-mail address are needed")?;
     let client = Client::from_env()?;
@@ -21,4 +22,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         println!("{} {} is {}", grant.subject_type, grant.subject_id, grant.relation);
     }
     Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }

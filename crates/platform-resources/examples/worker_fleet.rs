@@ -1,9 +1,11 @@
 //! A worker of a fleet that shares tokens in Redis: `cargo run --example worker_fleet -- https://platform.example`.
 //!
 //! One worker requests a token from the token service, and all others find it in Redis.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
+use auth_core::error_chain;
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -28,8 +30,7 @@ fn secret(variable: &str) -> Result<Secret, Box<dyn Error>> {
     Ok(Secret::new(std::env::var(variable).map_err(|error| format!("{variable}: {error}"))?))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
     let root = std::env::args().nth(1).unwrap_or_else(|| "https://platform.aignostics.com".to_owned());
     let redis = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost".to_owned());
     let mut cache = RedisTokenCache::builder(&redis.parse()?)
@@ -43,12 +44,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_token_provider(TokenService)
         // All workers share the token of this service account; another account needs another name.
         .with_identity("slide-workers")
-        .with_token_cache(cache.clone())
-        .with_token_lease(cache)
+        .with_token_store(cache)
         .build()?;
     let runs: Vec<_> = client.runs().list().limit(10).try_collect().await?;
     for run in runs {
         println!("{} {}", run.run_id, RunOutcome::of(&run));
     }
     Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }
