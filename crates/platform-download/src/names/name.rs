@@ -143,7 +143,7 @@ pub fn disambiguate(safe: String, identity: &str) -> String {
 /// Returns a form of a name that is equal for names that a file system may treat as equal, such as `Slide` and `slide`.
 ///
 /// ```
-/// assert_eq!(platform_download::fold("STRAẞE"), platform_download::fold("strasse"));
+/// assert_eq!(platform_download::fold("Straße"), platform_download::fold("STRASSE"));
 /// ```
 pub fn fold(name: &str) -> String {
     // Both case conversions are needed: some letters have no upper case.

@@ -4,7 +4,7 @@
 //! each complete piece, with its checksum. Lines are not synced: a later download reads the pieces, and uses those that
 //! match their checksum. No kill or power failure can therefore make wrong content look correct.
 //!
-//! A piece is discarded only if it was read and found to differ. After a read error both files are kept. Chunks of an
+//! A piece is discarded only if it was read and found to differ. After a read error both files are kept. Pieces of an
 //! earlier download are read while the rest is fetched.
 
 mod publication;
@@ -69,7 +69,7 @@ pub(crate) struct Epoch(u64);
 #[derive(Debug, Default)]
 struct State {
     object: Option<Object>,
-    /// Chunks that were received or read, by their start.
+    /// Pieces that were received or read, by their start.
     pieces: BTreeMap<u64, CompletedRange>,
     /// Unread pieces of an earlier download, by their start.
     unread: BTreeMap<u64, CompletedRange>,

@@ -51,7 +51,7 @@ pub(super) struct ItemSummary {
     pub(super) unselected: Vec<String>,
 }
 
-/// The part of a [`ItemSummary`] that names it.
+/// The part of an [`ItemSummary`] that names it.
 #[derive(Deserialize)]
 pub(super) struct Named<'a> {
     #[serde(borrow)]

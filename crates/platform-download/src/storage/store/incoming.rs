@@ -13,7 +13,7 @@ use crate::{Crc32c, Expected, Source};
 const PART: usize = 8 << 20;
 /// The maximum number of parts of an object (S3, Google Cloud Storage).
 const PARTS: u64 = 10_000;
-/// PartialFile lengths are multiples of this.
+/// The lengths of parts are multiples of this, in bytes.
 const STEP: u64 = 1 << 20;
 
 /// Returns the length of the next part of an object, after `parts` others. If the length of the object is unknown,
