@@ -54,6 +54,14 @@ const WAIT: Duration = Duration::from_secs(60);
 /// users can read is made private. A broken entry is a miss: it is set aside as `….corrupt`, and logged. An entry of a
 /// newer version of the program is a miss, too, and is not overwritten.
 ///
+/// # Limits
+///
+/// Two processes redeem the same refresh token, and the provider may end the login, if a user deletes a lock file while a
+/// process holds it, or if the file system accepts locks without effect, such as NFS mounted with `local_lock`. A process
+/// that is stopped (SIGSTOP) while it holds a lock makes the others fail after the timeout.
+///
+/// A client that receives another login during its requests continues with that login, because a folder has one user.
+///
 /// The asynchronous methods need a tokio runtime, and do not block its workers. If a lock times out, or the file system
 /// does not support locks, the error contains a [`StoreError`].
 ///
