@@ -101,16 +101,21 @@ impl Drop for Browser {
 }
 
 impl Driver {
-    /// Starts the process and returns it with its port.
+    /// Starts the process and returns it with its port. It ends if the free port that it chose is in use for the other
+    /// version of IP.
     fn start(folder: &Path) -> (Self, u16) {
+        (0..10).find_map(|_| Self::try_start(folder)).expect("chromedriver ends at its start")
+    }
+
+    fn try_start(folder: &Path) -> Option<(Self, u16)> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").env("TMPDIR", folder).env("HOME", folder);
         let mut driver = Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
         let mut said = BufReader::new(driver.0.stdout.take().unwrap());
-        let port = port(&mut said);
+        let port = port(&mut said)?;
         // Later output is discarded, so that it does not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        (driver, port)
+        Some((driver, port))
     }
 }
 
@@ -121,11 +126,11 @@ impl Drop for Driver {
     }
 }
 
-fn port(said: &mut BufReader<ChildStdout>) -> u16 {
-    for line in said.lines() {
-        if let Some((_, port)) = line.unwrap().trim().split_once("successfully on port ") {
-            return port.trim_end_matches('.').parse().unwrap();
-        }
-    }
-    panic!("chromedriver ended");
+/// Returns the port that the driver announces, or `None` if it ended.
+fn port(said: &mut BufReader<ChildStdout>) -> Option<u16> {
+    said.lines().find_map(|line| {
+        let line = line.unwrap();
+        let (_, port) = line.trim().split_once("successfully on port ")?;
+        Some(port.trim_end_matches('.').parse().unwrap())
+    })
 }

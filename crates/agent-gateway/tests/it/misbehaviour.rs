@@ -128,7 +128,7 @@ async fn invalid_response_is_an_error() {
 
     let endless = |message: &Value| result(message, &json!({ "tools": [], "nextCursor": "again" }));
     let error = Fake::answering(endless).await.error(&Principal::System).await.to_string();
-    assert!(error.contains("is endless"), "{error}");
+    assert!(error.contains("does not end"), "{error}");
 }
 
 #[tokio::test]
