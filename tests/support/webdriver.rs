@@ -104,7 +104,7 @@ impl Driver {
     /// Starts the process and returns it with its port. It ends if the free port that it chose is in use for the other
     /// version of IP.
     fn start(folder: &Path) -> (Self, u16) {
-        (0..10).find_map(|_| Self::try_start(folder)).expect("chromedriver ends at its start")
+        (0..10).find_map(|_| Self::try_start(folder)).unwrap()
     }
 
     fn try_start(folder: &Path) -> Option<(Self, u16)> {
