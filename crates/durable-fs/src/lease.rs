@@ -315,11 +315,16 @@ mod tests {
         let (path, clock) = (folder.path().join("lock.lease"), folder.path().join("lock.lease.7.clock"));
         let lease = Lease::try_acquire(&path).unwrap().unwrap();
         fs::write(&clock, "0").unwrap();
-        let remove = || [&path, &clock].into_iter().for_each(|path| remove_abandoned(path).unwrap());
-        remove();
-        assert!(lease.is_held().unwrap() && clock.exists());
-        [&path, &clock].into_iter().for_each(|path| age(path, EXPIRY + RENEWAL));
-        remove();
+        for is_abandoned in [false, true] {
+            for path in [&path, &clock] {
+                if is_abandoned {
+                    age(path, EXPIRY + RENEWAL);
+                }
+                remove_abandoned(path).unwrap();
+                assert_ne!(path.exists(), is_abandoned);
+            }
+            assert_ne!(lease.is_held().unwrap(), is_abandoned);
+        }
         assert!(names(folder.path()).is_empty());
     }
 
