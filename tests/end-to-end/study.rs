@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use auth_http::Method;
+use platform_pipeline::{RunOptions, Study};
+use platform_resources::{RunSdkMetadata, Service, Settings};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::command::Ended;
 use crate::execute::{billed, statuses};
@@ -89,6 +92,30 @@ fn run_is_found_without_state_at_another_path_and_in_a_copy() {
     let grown = elsewhere(&shell, &mounted, &EXECUTE);
     assert_eq!(statuses(&grown), [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new")]);
     assert_eq!(billed(&shell), 2);
+}
+
+/// `Study::execute`, twice, and the command for the same folders.
+#[test]
+fn library_executes_a_study_that_the_command_finds() {
+    let shell = with_slides(&["a.tiff", "b.tiff"]);
+    let variables = shell.running.ready["env"].as_object().unwrap();
+    let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
+    let settings = Settings::builder().with_variables(variables).with_home(shell.folder());
+    let settings = settings.with_working_folder(shell.folder()).build().unwrap();
+    let [csv, slides] = ["work/slides.csv", "slides"].map(|name| shell.folder().join(name));
+    let execute = async || {
+        let client = Service::builder(settings.clone()).build().unwrap().client().unwrap();
+        let options = RunOptions::new(RunSdkMetadata::new("test/1.0"));
+        Study::new(&client, "tissue".into(), &csv, &slides, options).execute().await.unwrap()
+    };
+    let [first, second] = Runtime::new().unwrap().block_on(async { [execute().await, execute().await] });
+    for reports in [&first, &second] {
+        assert!(reports.len() == 1 && reports[0].is_complete() && reports[0].is_verified(), "{reports:?}");
+        assert_eq!((reports[0].items.len(), &reports[0].run), (2, &first[0].run));
+    }
+    let found = shell.json("execution", &EXECUTE);
+    assert_eq!((&found["run_id"], &found["submitted"]), (&json!(first[0].run), &json!(false)), "{found:#}");
+    assert_eq!(billed(&shell), 1);
 }
 
 #[test]

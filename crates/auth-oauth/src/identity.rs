@@ -4,6 +4,7 @@ use auth_core::{AccessToken, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::OAuthClient;
@@ -20,13 +21,20 @@ impl OAuthClient {
 
 /// Returns the SHA-256 hash of a secret in hexadecimal, which names the secret without revealing it.
 pub(crate) fn fingerprint(secret: &Secret) -> String {
-    Sha256::digest(secret.expose()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    hexadecimal(&Sha256::digest(secret.expose()))
 }
 
-/// The claims of a JWT that identify the subject and the client. They are not verified.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The claims of a JWT that identify the principal and the audience (RFC 7519, section 4.1). They are not verified.
 #[derive(Default, Deserialize)]
-struct Stated {
+pub(crate) struct Stated {
+    iss: Option<String>,
     sub: Option<String>,
+    /// One audience, or several.
+    aud: Option<Value>,
     azp: Option<String>,
     client_id: Option<String>,
     /// The client id of Okta.
@@ -35,7 +43,26 @@ struct Stated {
     appid: Option<String>,
 }
 
-fn stated(token: &Secret) -> Stated {
+impl Stated {
+    /// Returns the issuer, the subject and the client.
+    pub(crate) fn principal(&self) -> Option<String> {
+        let (issuer, subject) = (self.iss.as_deref()?, self.sub.as_deref()?);
+        let client = self.azp.as_deref().or(self.client_id.as_deref()).unwrap_or_default();
+        Some(format!("{issuer}\n{subject}\n{client}"))
+    }
+
+    /// Returns the audiences; none if the claim is missing or invalid.
+    pub(crate) fn audiences(&self) -> Vec<&str> {
+        match &self.aud {
+            Some(Value::String(audience)) => vec![audience],
+            Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Returns the claims of a JWT, or none for other tokens.
+pub(crate) fn stated(token: &Secret) -> Stated {
     let payload = token.expose().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
     payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }

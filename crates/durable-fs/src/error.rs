@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// Returns true if the process or the system has too few resources for the operation: file descriptors or memory. Such an
-/// error says nothing about the file.
+/// error does not concern the file.
 ///
 /// ```
 /// # #[cfg(unix)] {

@@ -53,8 +53,11 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     #[cfg(not(unix))]
     let _ = mode;
     builder.create(path).map_err(|error| Error::io("create", path, error))?;
+    #[cfg(unix)]
     for folder in missing.iter().rev() {
-        give_to_owner_of(folder.parent().unwrap_or(folder), folder);
+        give_to_owner_of(folder.parent().unwrap_or(folder), |user, group| {
+            let _ = std::os::unix::fs::lchown(folder, Some(user), Some(group));
+        });
     }
     for parent in missing.into_iter().filter_map(Path::parent) {
         // Best effort: a parent may be writable but not readable, so that it cannot be synced.
@@ -63,21 +66,19 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a new file or folder of root to the owner of its parent. Best effort: some file systems have no owners.
-pub(crate) fn give_to_owner_of(parent: &Path, new: &Path) {
-    #[cfg(unix)]
-    if rustix::process::geteuid().is_root() {
-        use std::os::unix::fs::MetadataExt;
+/// Calls `give` with the owner and the group of the parent of a new file or folder, if root created it in a folder of
+/// another user. Best effort: some file systems have no owners.
+#[cfg(unix)]
+pub(crate) fn give_to_owner_of(parent: &Path, give: impl FnOnce(u32, u32)) {
+    use std::os::unix::fs::MetadataExt;
 
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        if let Ok(owner) = fs::metadata(parent).map(|about| (about.uid(), about.gid()))
-            && owner.0 != 0
-        {
-            let _ = std::os::unix::fs::lchown(new, Some(owner.0), Some(owner.1));
-        }
+    if !rustix::process::geteuid().is_root() {
+        return;
     }
-    #[cfg(not(unix))]
-    let _ = (parent, new);
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    if let Some(about) = fs::metadata(parent).ok().filter(|about| about.uid() != 0) {
+        give(about.uid(), about.gid());
+    }
 }
 
 /// Makes the names in a folder durable. File systems that do not support this are tolerated, as are systems other than

@@ -4,8 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use crate::Error;
 use crate::faults::{Operation, check};
-use crate::{Error, folder};
 
 /// The content of a file.
 #[derive(Debug)]
@@ -46,10 +46,23 @@ pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Res
 pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     let is_new = !exists(path)?;
     let file = open_unchecked(options, path, mode, action)?;
+    #[cfg(unix)]
     if is_new && let Some(folder) = path.parent() {
-        folder::give_to_owner_of(folder, path);
+        crate::folder::give_to_owner_of(folder, |user, group| give(&file, user, group));
     }
+    #[cfg(not(unix))]
+    let _ = is_new;
     Ok(file)
+}
+
+/// Gives a new file of root to another user. A file with other names may be one that the user linked here.
+#[cfg(unix)]
+fn give(file: &File, user: u32, group: u32) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+
+    if file.metadata().is_ok_and(|about| about.uid() == 0 && about.nlink() == 1) {
+        let _ = fchown(file, Some(user), Some(group));
+    }
 }
 
 /// Opens a path that may have changed after it was checked: links are not followed, and a FIFO does not block.

@@ -38,7 +38,8 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
     succeed(&mut cargo(root, &["build", "--workspace", "--all-features", "--bin", "aignostics"]))?;
     let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));
-    let setting = Setting { root, tools: tools.context("there is no home folder")?, logs: root.join(LOGS) };
+    let setting =
+        Setting { root, tools: tools.context("the home folder is unknown: set HOME")?, logs: root.join(LOGS) };
     fs::create_dir_all(&setting.logs).with_context(|| format!("creating {LOGS}"))?;
     let path = root.join(DOCUMENT);
     let mut document = Document::parse(fs::read_to_string(&path).with_context(|| format!("reading {DOCUMENT}"))?);

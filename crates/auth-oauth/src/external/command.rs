@@ -19,8 +19,7 @@ use child::Output;
 
 pub use line::command_line;
 
-/// The default time limit of a program. It is that of kubectl's credential plugins with user interaction excluded, and
-/// that of Google's executable-sourced credentials.
+/// The default time limit of a program, which is also that of Google's executable-sourced credentials.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A program that prints a token.

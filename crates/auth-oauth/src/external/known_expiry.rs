@@ -1,23 +1,30 @@
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, AsyncTokenProvider, LeaseGuard, Lifetime, RefreshLease, Secret, TokenError,
-    TokenKey, TokenRequest,
+    AccessToken, Acquired, AsyncTokenCache, AsyncTokenProvider, LeaseGuard, Lifetime, MemoryTokenCache, RefreshLease,
+    Secret, TokenCache, TokenError, TokenKey, TokenRequest,
 };
 
-/// The tokens without a known expiry that this process has obtained: the last one for each provider.
+/// The number of tokens without a known expiry that are remembered. It exceeds the number of tokens in the memory.
+const REMEMBERED: usize = 512;
+
+/// The last tokens without a known expiry that this process has obtained. A source gives them an expiry before it stores
+/// them.
 #[derive(Debug, Default)]
-struct Unknown(Mutex<Option<AccessToken>>);
+struct Unknown(Mutex<VecDeque<AccessToken>>);
 
 impl Unknown {
-    fn set(&self, token: Option<AccessToken>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    fn add(&self, token: AccessToken) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.truncate(REMEMBERED - 1);
+        tokens.push_front(token);
     }
 
-    /// Returns true for the last token, whatever its other properties are by now.
+    /// Returns true for one of the tokens, whatever its other properties are by now.
     fn has(&self, token: &AccessToken) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|known| known.is_same(token))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known.is_same(token))
     }
 }
 
@@ -51,22 +58,7 @@ pub struct KnownExpiry<P> {
 pub struct KnownExpiryStore<S> {
     store: S,
     unknown: Arc<Unknown>,
-    memory: Arc<Memory>,
-}
-
-/// The token of this process that is not stored, and its key.
-#[derive(Debug, Default)]
-struct Memory(Mutex<Option<(TokenKey, AccessToken)>>);
-
-impl Memory {
-    fn get(&self, key: &TokenKey) -> Option<AccessToken> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.as_ref().filter(|(known, _)| known == key).map(|(_, token)| token.clone())
-    }
-
-    fn set(&self, kept: Option<(TokenKey, AccessToken)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-    }
+    memory: MemoryTokenCache,
 }
 
 impl<S> KnownExpiryStore<S> {
@@ -74,7 +66,7 @@ impl<S> KnownExpiryStore<S> {
     pub fn new<P>(store: S, provider: P) -> (Self, KnownExpiry<P>) {
         let unknown = Arc::<Unknown>::default();
         let provider = KnownExpiry { provider, unknown: unknown.clone() };
-        (Self { store, unknown, memory: Arc::default() }, provider)
+        (Self { store, unknown, memory: MemoryTokenCache::new() }, provider)
     }
 }
 
@@ -83,7 +75,9 @@ impl<P> KnownExpiry<P> {
         let states = |token: &AccessToken| {
             token.lifetime() != Lifetime::Unstated || token.expires_at().is_some() || token.jwt_expiry().is_some()
         };
-        self.unknown.set((!states(&token)).then(|| token.clone()));
+        if !states(&token) {
+            self.unknown.add(token.clone());
+        }
         token
     }
 }
@@ -142,7 +136,7 @@ impl<S: AsyncTokenCache> AsyncTokenCache for KnownExpiryStore<S> {
     }
 
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        match self.memory.get(key) {
+        match TokenCache::get(&self.memory, key)? {
             Some(token) => Ok(Some(token)),
             None => self.store.get(key).await,
         }
@@ -150,26 +144,24 @@ impl<S: AsyncTokenCache> AsyncTokenCache for KnownExpiryStore<S> {
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         if self.unknown.has(token) {
-            self.memory.set(Some((key.clone(), token.clone())));
-            return Ok(());
+            return TokenCache::set(&self.memory, key, token);
         }
-        self.memory.set(None);
+        TokenCache::delete(&self.memory, key)?;
         self.store.set(key, token).await
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        self.memory.set(None);
+        TokenCache::delete(&self.memory, key)?;
         self.store.delete(key).await
     }
 
     async fn clear(&self) -> Result<(), TokenError> {
-        self.memory.set(None);
+        TokenCache::clear(&self.memory)?;
         self.store.clear().await
     }
 
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        if self.memory.get(key).is_some_and(|token| token.is_same(rejected)) {
-            self.memory.set(None);
+        if TokenCache::delete_if(&self.memory, key, rejected)? {
             return Ok(true);
         }
         self.store.delete_if(key, rejected).await
@@ -196,7 +188,7 @@ struct Guard {
     inner: Option<Box<dyn LeaseGuard>>,
     key: TokenKey,
     unknown: Arc<Unknown>,
-    memory: Arc<Memory>,
+    memory: MemoryTokenCache,
 }
 
 #[async_trait]
@@ -216,13 +208,13 @@ impl LeaseGuard for Guard {
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         if self.unknown.has(token) {
-            self.memory.set(Some((self.key.clone(), token.clone())));
+            TokenCache::set(&self.memory, &self.key, token)?;
             if let Some(guard) = self.inner.take() {
                 guard.give_up().await;
             }
             return Ok(());
         }
-        self.memory.set(None);
+        TokenCache::delete(&self.memory, &self.key)?;
         match &mut self.inner {
             Some(guard) => guard.publish(token).await,
             None => Err(TokenError::cache("the lease has ended")),
@@ -274,6 +266,28 @@ mod tests {
             }
         }
         calls.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn token_of_another_key_does_not_cause_storage() {
+        let folder = tempfile::tempdir().unwrap();
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
+        let provider = async_provider_fn(move |request: TokenRequest| async move {
+            let token = AccessToken::new(Secret::new(request.tenant().unwrap_or("none")))?;
+            Ok::<_, TokenError>(if request.tenant() == Some("known") { token.with_expires_at(end) } else { token })
+        });
+        let (store, provider) = KnownExpiryStore::new(FileTokenStore::new(folder.path()), provider);
+        let [unknown, known] = ["unknown", "known"].map(|tenant| TokenRequest::new().with_tenant(tenant));
+        let (token, other) = (provider.fetch(&unknown).await.unwrap(), provider.fetch(&known).await.unwrap());
+        let keys = ["unknown", "known"].map(|issuer| TokenKey::new(format!("https://{issuer}.test/")));
+        // A source states the fallback as the expiry.
+        AsyncTokenCache::set(&store, &keys[0], &token.with_expires_at(end)).await.unwrap();
+        AsyncTokenCache::set(&store, &keys[1], &other).await.unwrap();
+        for (key, is_stored) in keys.iter().zip([false, true]) {
+            let stored = AsyncTokenCache::get(&FileTokenStore::new(folder.path()), key).await.unwrap();
+            assert_eq!(stored.is_some(), is_stored, "{key:?}");
+            assert!(AsyncTokenCache::get(&store, key).await.unwrap().is_some());
+        }
     }
 
     #[tokio::test]

@@ -3,63 +3,19 @@
 use std::time::SystemTime;
 
 use auth_core::{AccessToken, Secret};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::error::{CredentialError, Origin};
+use crate::exchange::shown;
+use crate::identity::{hexadecimal, stated};
 
 /// The maximum size of a token, in bytes. A request with a longer header is refused by most servers.
 pub(super) const LONGEST: usize = 64 * 1024;
 
-/// The claims of a JWT that name its principal and its audience (RFC 7519, section 4.1).
-#[derive(Default, Deserialize)]
-pub(super) struct Stated {
-    iss: Option<String>,
-    sub: Option<String>,
-    aud: Option<Audience>,
-    azp: Option<String>,
-    client_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Audience {
-    fn names(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Several(names) => names,
-        }
-    }
-}
-
-impl Stated {
-    /// Returns the claims of a JWT; `None` for other tokens.
-    pub(super) fn of(token: &Secret) -> Option<Self> {
-        let mut parts = token.expose().split('.');
-        let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
-    }
-
-    /// Returns the issuer, the subject and the client that the token names.
-    fn principal(&self) -> Option<String> {
-        let (issuer, subject) = (self.iss.as_deref()?, self.sub.as_deref()?);
-        let client = self.azp.as_deref().or(self.client_id.as_deref()).unwrap_or_default();
-        Some(format!("{issuer}\n{subject}\n{client}"))
-    }
-}
-
 /// Returns the name of the principal of a token: that of its claims, which a rotated token has in common, or else the
 /// digest of the token.
 pub(super) fn principal(token: &Secret) -> String {
-    let named = Stated::of(token).and_then(|stated| stated.principal());
-    named.unwrap_or_else(|| digest([token.expose()]))
+    stated(token).principal().unwrap_or_else(|| digest([token.expose()]))
 }
 
 /// Returns the SHA-256 of several texts in hexadecimal.
@@ -69,7 +25,7 @@ pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     }
-    hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    hexadecimal(&hash.finalize())
 }
 
 /// Returns a token with this text, if it can be used now, for `audience`.
@@ -101,20 +57,17 @@ pub(super) fn check(
         let reason = format!("the token expired at {}", moment(end));
         return Err(origin.refused(reason, "provide a new token, or check the clock of this machine"));
     }
-    let stated = Stated::of(token.secret()).and_then(|stated| stated.aud);
-    if let (Some(expected), Some(stated)) = (audience, stated)
-        && !stated.names().iter().any(|name| name == expected)
+    let stated = stated(token.secret());
+    let names = stated.audiences();
+    if let Some(expected) = audience
+        && !names.is_empty()
+        && !names.contains(&expected)
     {
-        let names = stated.names().iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+        let names = names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
         let reason = format!("the token is for the audience '{names}', not '{expected}'");
         return Err(origin.refused(reason, "request a token for the expected audience"));
     }
     Ok(())
-}
-
-/// Returns a text of a foreign source for an error: at most 200 characters, without control characters.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 
 /// Returns a time (RFC 3339).
@@ -127,6 +80,9 @@ pub(super) fn moment(time: SystemTime) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
 

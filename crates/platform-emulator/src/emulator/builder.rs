@@ -163,7 +163,7 @@ impl EmulatorBuilder {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: there is no data folder of an emulator. Otherwise those of [`start`](Self::start), or a file of the
+    /// `InvalidInput`: the folder is missing, or is not that of an emulator. Otherwise those of [`start`](Self::start), or a file of the
     /// folder cannot be read.
     pub async fn export(mut self) -> io::Result<Fixture> {
         let fixture = std::mem::take(&mut self.fixture);

@@ -161,6 +161,8 @@ fn read(path: &Path) -> io::Result<Option<Recent>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use platform_resources::JsonObject;
     use platform_resources::models::{InputArtifactSubmission, ItemSubmission};
 
@@ -176,6 +178,21 @@ mod tests {
 
     fn wanted(ids: &[&str]) -> HashMap<ItemDigest, usize> {
         digests(ids).into_iter().zip(0..).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_for_the_lock_of_another_process_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let recent = RecentSubmissions { folder: folder.path().to_owned() };
+        let other = recent.lock(&(Arc::new(|_| {}) as Observer)).await.unwrap();
+        let other = std::sync::Mutex::new(Some(other));
+        let path = folder.path().join("lock");
+        let observer: Observer = Arc::new(move |event| {
+            assert!(matches!(event, Event::LockWaiting { path: waiting } if waiting == path));
+            // It ends.
+            other.lock().unwrap().take().expect("the wait is reported once");
+        });
+        recent.lock(&observer).await.unwrap();
     }
 
     #[test]

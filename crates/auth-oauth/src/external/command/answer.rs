@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use auth_core::{AccessToken, lenient_seconds};
 use serde_json::Value;
 
+use crate::exchange::shown;
 use crate::external::error::{CredentialError, Origin};
-use crate::external::text::{shown, usable};
+use crate::external::text::usable;
 
 const REMEDY: &str = "it must print a token, or JSON in one of the documented forms";
 /// The members of JSON that contain a token, and those that contain its expiry.
