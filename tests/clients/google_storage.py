@@ -105,7 +105,7 @@ def policy():
     same(get("form.csv"), b"1,2")
 
 
-JSON = ("403", "the emulator has no JSON API, because the keys of the platform sign requests of the XML API only")
+JSON = ("Forbidden: 403", "the emulator has no JSON API, because the keys of the platform sign requests of the XML API only")
 for name, work, differs in [
     ("signed URL of PUT", put, None),
     ("signed URL of GET", lambda: same(get("small"), CONTENT), None),

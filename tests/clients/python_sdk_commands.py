@@ -11,6 +11,7 @@ import sys
 
 import sdk
 import slide
+from redaction import redacted
 
 home, proxy = sdk.prepare()
 import aignostics.cli  # noqa: E402, F401
@@ -33,8 +34,8 @@ def check(name, code, *arguments, env=None, text=None):
     if found != code or (text and text not in output):
         lines = [line for line in output.splitlines() if line.strip()]
         expected = f"{code} and {text!r}" if text else code
-        result = f"FAILS: exit code {found} instead of {expected}: {' / '.join(lines[-3:])[:400]}"
-        print(f"--- {name}\n{output[-6000:]}", file=sys.stderr)
+        result = f"FAILS: exit code {found} instead of {expected}: {redacted(' / '.join(lines[-3:]))[:400]}"
+        print(f"--- {name}\n{redacted(output[-6000:])}", file=sys.stderr)
     print(json.dumps({"operation": name, "result": result}), flush=True)
     return output
 

@@ -1,4 +1,4 @@
-"""What the conformance drivers share: the emulator, its bucket and its journal, and the lines of the report.
+"""Shared code of the conformance drivers: the emulator, its bucket and its journal, and the lines of the report.
 
 `cargo xtask conform --clients` starts the emulator and the drivers, and reads one line of JSON per operation.
 """
@@ -9,6 +9,8 @@ import re
 import sys
 import urllib.parse
 import urllib.request
+
+from redaction import redacted
 
 READY = json.loads(os.environ["AIGNOSTICS_EMULATOR_READY"])
 
@@ -76,6 +78,10 @@ def requests(server):
     return sorted({described(entry) for entry in entries})
 
 
+class Accepted(Exception):
+    """All findings are accepted ones."""
+
+
 class Differs(Exception):
     """The client sees a difference from the real storage."""
 
@@ -92,7 +98,7 @@ def operation(name, work, *, differs=None, journal=None):
         work()
         error = None
     except Exception as failure:  # noqa: BLE001
-        error = " ".join(f"{type(failure).__name__}: {failure}".split())
+        error = " ".join(redacted(f"{type(failure).__name__}: {failure}").split())
     if differs and error and differs[0] in error:
         result = f"differs: {differs[1]}"
     elif error:

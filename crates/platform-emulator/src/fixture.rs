@@ -37,7 +37,7 @@ pub struct Fixture {
     runs: Vec<FixtureRun>,
 }
 
-/// Signed URLs of inputs are secrets, so that only the numbers are shown.
+/// Shows only counts, because signed URLs of inputs are secrets.
 impl fmt::Debug for Fixture {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (users, runs) = (self.users.len(), self.runs.len());
@@ -46,7 +46,7 @@ impl fmt::Debug for Fixture {
 }
 
 /// A run. It is processed unless it has a termination reason.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct FixtureRun {
     #[serde(default)]
@@ -78,7 +78,7 @@ struct FixtureRun {
 }
 
 /// An item. It is pending unless it has a termination reason.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct FixtureItem {
     #[serde(default)]
@@ -107,7 +107,7 @@ enum ItemEndReason {
     Skipped,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct FixtureInput {
     #[serde(default)]

@@ -76,6 +76,10 @@ impl Target {
         let malformed = |_| Refusal::invalid("the path is not UTF-8");
         let (bucket, key) = (decode(bucket).map_err(malformed)?, key.map_err(malformed)?);
         key.as_deref().map(check_key).transpose()?;
+        // Only the list of all buckets names no bucket.
+        if bucket.is_empty() && key.is_some() {
+            return Err(Refusal::new(StatusCode::NOT_FOUND, "NoSuchBucket", "there is no such bucket"));
+        }
         let path = request.uri().path().to_owned();
         Ok(Self { path, bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
     }
@@ -262,7 +266,7 @@ fn stated<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream")
 }
 
-/// Returns the encoding of the stored bytes. The encoding of a body in chunks ends with its transmission.
+/// Returns the encoding of the stored bytes, without `aws-chunked`, which describes the transfer only.
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let encodings = text(headers.get(header::CONTENT_ENCODING)?);
     let stored: Vec<_> = encodings.split(',').map(str::trim).filter(|encoding| *encoding != "aws-chunked").collect();

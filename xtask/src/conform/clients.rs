@@ -1,5 +1,4 @@
-//! `cargo xtask conform --clients`: runs official and common clients, unchanged, against the emulator, and compares the
-//! results with `docs/conformance.md`.
+//! `cargo xtask conform --clients`: runs official and common clients against the emulator, and compares the results with `docs/conformance.md`.
 //!
 //! A driver in `tests/clients` runs the operations of a client and prints a line of JSON for each. `.ci/run` installs the
 //! clients with pinned versions.
@@ -44,7 +43,9 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
     let path = root.join(DOCUMENT);
     let mut document = Document::parse(fs::read_to_string(&path).with_context(|| format!("reading {DOCUMENT}"))?);
     let (mut problems, mut skipped) = (Vec::new(), Vec::new());
-    for client in CLIENTS.iter().filter(|client| options.only.is_none_or(|text| client.name.contains(text))) {
+    let is_selected = |client: &&Client| options.only.is_none_or(|text| client.name.contains(text));
+    ensure!(CLIENTS.iter().any(|client| is_selected(&client)), "no client has this text in its name");
+    for client in CLIENTS.iter().filter(is_selected) {
         match setting.missing(client) {
             None => {}
             Some(Missing::Package(name)) => {

@@ -94,8 +94,8 @@ pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Resul
     Ok(slide)
 }
 
-/// Returns the request for a slide. A URL of a bucket of this emulator under one of its other names is fetched from where
-/// its storage is, with the host that is signed.
+/// Returns the request for a slide. If the URL names the storage of this emulator by another host, the request goes to
+/// the storage and keeps the signed host.
 fn request(platform: &Platform, url: &Url) -> Request {
     let named = url.host_str().is_some_and(|host| platform.config.hosts.iter().any(|known| known == host));
     let bucket = url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();

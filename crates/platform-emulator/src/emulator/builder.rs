@@ -174,7 +174,7 @@ impl EmulatorBuilder {
             let text = format!("'{folder}' is not a data folder of the emulator");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // Any free ports: they are not served.
+        // Free ports: no requests are served.
         let listeners = Listeners::bind(self.address, 0, self.host.as_deref(), false).await?;
         Fixture::of(&self.platform(&listeners).await?)
     }
@@ -262,7 +262,8 @@ impl EmulatorBuilder {
 
 /// Returns the client that fetches slides and accesses the control routes.
 fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
-    let builder = HttpClient::builder().with_plain_loopback().without_decompression();
+    // A slide can have a signed `Host` of its own, which HTTP/2 would replace with the authority.
+    let builder = HttpClient::builder().with_plain_loopback().without_decompression().with_http1();
     let builder = if let Some(file) = authority { builder.with_roots(file) } else { builder };
     builder.build().map_err(io::Error::other)
 }

@@ -27,10 +27,15 @@ struct Wanted {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct WantedObject {
     key: String,
     version_id: Option<String>,
+    // Conditions.
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+    last_modified_time: Option<String>,
+    size: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -63,8 +68,11 @@ pub(super) async fn remove(
     if wanted.objects.is_empty() || wanted.objects.len() > MOST_OBJECTS {
         return Err(malformed());
     }
-    if wanted.objects.iter().any(|object| object.version_id.is_some()) {
-        return Err(Refusal::not_implemented("versions are not supported"));
+    let has_more = |object: &WantedObject| {
+        [&object.version_id, &object.etag, &object.last_modified_time, &object.size].into_iter().any(Option::is_some)
+    };
+    if wanted.objects.iter().any(has_more) {
+        return Err(Refusal::not_implemented("versions and conditions are not supported"));
     }
     let mut deleted = Vec::new();
     for WantedObject { key, .. } in wanted.objects {

@@ -58,7 +58,7 @@ pub(super) fn location() -> Response {
     xml(&Location { region: BUCKET_REGION })
 }
 
-/// Refuses to create a bucket: that of the organization exists, and others are refused before.
+/// Refuses to create a bucket. The bucket of the caller exists; other names are rejected when the signature is verified.
 pub(super) fn create() -> Refusal {
     Refusal::new(StatusCode::CONFLICT, "BucketAlreadyOwnedByYou", "the bucket exists, and is yours")
 }

@@ -5,8 +5,10 @@ use axum::http::StatusCode;
 
 use super::Refusal;
 
-/// The maximum length in bytes of a line between chunks, and of all trailers.
+/// The maximum length in bytes of an incomplete line.
 const LONGEST_LINE: usize = 8 * 1024;
+/// The maximum number of trailers.
+const MOST_TRAILERS: usize = 8;
 
 /// Decodes the body of a request.
 #[derive(Default)]
@@ -79,6 +81,7 @@ impl Chunks {
             }
             State::End if line.is_empty() => State::Length,
             State::Trailer if line.is_empty() => State::Complete,
+            State::Trailer if self.trailers.len() == MOST_TRAILERS => return Err(malformed("has too many trailers")),
             State::Trailer => {
                 let (name, value) = line.split_once(':').ok_or_else(|| malformed("has an invalid trailer"))?;
                 self.trailers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));

@@ -1,18 +1,26 @@
 //! Uploads with a form whose policy is signed (presigned POST).
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::policy::{Fields, permitted};
 use super::refusal::xml;
-use super::{Refusal, Target, check_key, content_encoding, metadata, object_headers, stated};
+use super::{Refusal, Target, check_key, content_encoding, digests, metadata, object_headers, stated, understood};
 use crate::platform::Platform;
 
 /// The maximum size in bytes of all fields before the file, as in S3.
 const LARGEST_FIELDS: usize = 20 * 1024;
+/// The maximum size in bytes of a form before its file, with what is read ahead.
+const LARGEST_HEAD: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename = "PostResponse", rename_all = "PascalCase")]
@@ -31,17 +39,34 @@ pub(super) fn is_form(target: &Target, request: &Request) -> bool {
 }
 
 pub(super) async fn upload(platform: &Platform, target: &Target, request: Request) -> Result<Response, Refusal> {
+    let is_in_head = Arc::new(AtomicBool::new(true));
+    let request = limited(request, is_in_head.clone());
     let mut form = Multipart::from_request(request, &()).await.map_err(malformed)?;
     let (mut fields, mut bytes) = (Fields::new(), 0);
     while let Some(field) = form.next_field().await.map_err(malformed)? {
         let name = field.name().unwrap_or_default().to_ascii_lowercase();
         if name == "file" {
+            is_in_head.store(false, Ordering::Relaxed);
             return store(platform, target, fields, field).await;
         }
+        bytes += name.len();
         let value = text(field, &mut bytes).await?;
         fields.insert(name, value);
     }
     Err(Refusal::invalid("the form has no file"))
+}
+
+/// Limits the bytes before the file, which the parser buffers before any signature is verified.
+fn limited(request: Request, is_in_head: Arc<AtomicBool>) -> Request {
+    let (parts, body) = request.into_parts();
+    let mut bytes = 0;
+    let body = body.into_data_stream().map(move |piece| {
+        let piece = piece.map_err(io::Error::other)?;
+        bytes += piece.len();
+        let is_small = bytes <= LARGEST_HEAD || !is_in_head.load(Ordering::Relaxed);
+        if is_small { Ok(piece) } else { Err(io::Error::other("the form has no file within its first 4 MiB")) }
+    });
+    Request::from_parts(parts, Body::from_stream(body))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
@@ -70,30 +95,36 @@ async fn store(
     mut file: Field<'_>,
 ) -> Result<Response, Refusal> {
     fields.insert("bucket".to_owned(), target.bucket.clone());
-    let range = permitted(platform, &target.bucket, &fields)?;
-    if fields.keys().any(|name| matches!(name.as_str(), "success_action_redirect" | "redirect" | "acl")) {
-        return Err(Refusal::not_implemented("redirects and access control lists of forms are not supported"));
+    if let Some(key) = fields.get_mut("key") {
+        *key = key.replace("${filename}", file.file_name().unwrap_or_default());
     }
+    let range = permitted(platform, &target.bucket, &fields)?;
+    if fields.keys().any(|name| matches!(name.as_str(), "success_action_redirect" | "redirect" | "acl" | "tagging")) {
+        return Err(Refusal::not_implemented("redirects, access control lists and tags of forms are not supported"));
+    }
+    let headers = headers(&fields);
+    understood::check(&Method::POST, target, &headers)?;
+    let mut digests = digests::Stated::of(&headers)?;
     let key = fields.get("key").ok_or_else(|| Refusal::invalid("the form has no key"))?;
-    let key = key.replace("${filename}", file.file_name().unwrap_or_default());
-    check_key(&key)?;
+    check_key(key)?;
     let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
     while let Some(piece) = file.chunk().await.map_err(malformed)? {
         range.check_maximum(upload.bytes() + piece.len() as u64)?;
         upload.write(&piece).await.map_err(Refusal::internal)?;
+        digests.update(&piece);
     }
     range.check_minimum(upload.bytes())?;
-    let headers = headers(&fields);
+    digests.check()?;
     let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
     object.about.content_encoding = content_encoding(&headers);
     object.about.metadata = metadata(&headers);
-    let object = platform.keep(&target.bucket, &key, object).await.map_err(Refusal::internal)?;
+    let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
     let headers = object_headers(&object);
     match fields.get("success_action_status").map(String::as_str) {
         Some("200") => Ok((StatusCode::OK, headers).into_response()),
         Some("201") => {
             let location = format!("{}{}/{key}", platform.storage, target.bucket);
-            let body = xml(&Posted { location, bucket: &target.bucket, key: &key, etag: object.etag() });
+            let body = xml(&Posted { location, bucket: &target.bucket, key, etag: object.etag() });
             Ok((StatusCode::CREATED, body).into_response())
         }
         _ => Ok((StatusCode::NO_CONTENT, headers).into_response()),
@@ -103,7 +134,7 @@ async fn store(
 /// Returns the fields that describe the object, as the headers of an upload.
 fn headers(fields: &Fields) -> HeaderMap {
     let header = |(name, value): (&String, &String)| {
-        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?))
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
     fields.iter().filter_map(header).collect()
 }

@@ -12,17 +12,22 @@ const LARGEST: u64 = 5 << 40;
 pub(super) struct LengthRange(RangeInclusive<u64>);
 
 impl LengthRange {
-    /// Reads the range for the object, whose size is not that of this request.
+    /// Reads the range of the whole object; this request may carry only a part.
     pub(super) fn of_object(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Some(text) = headers.get("x-goog-content-length-range") else { return Ok(Self(0..=LARGEST)) };
+        let Some(text) = headers.get("x-goog-content-length-range") else { return Ok(Self::any()) };
         text.to_str().ok().and_then(parse).map(Self).ok_or_else(|| {
             Refusal::invalid("x-goog-content-length-range must be two numbers with a comma between them")
         })
     }
 
-    /// Returns the range with these limits.
-    pub(super) fn between(least: u64, most: u64) -> Self {
-        Self(least..=most.min(LARGEST))
+    /// Returns the range of all sizes.
+    pub(super) fn any() -> Self {
+        Self(0..=LARGEST)
+    }
+
+    /// Returns the part of the range within these limits.
+    pub(super) fn within(&self, least: u64, most: u64) -> Self {
+        Self(least.max(*self.0.start())..=most.min(*self.0.end()))
     }
 
     /// Reads the range, and rejects a stated length that is outside of it.

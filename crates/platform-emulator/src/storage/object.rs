@@ -287,6 +287,10 @@ impl Upload {
     /// Removes what a canceled write has written.
     pub(super) async fn discard_incomplete(&mut self) -> io::Result<()> {
         self.file.flush().await?;
+        // An error of a write can be reported by a later call, after its bytes were counted.
+        if self.file.metadata().await?.len() < self.bytes {
+            return Err(io::Error::other("an earlier write failed"));
+        }
         self.file.set_len(self.bytes).await?;
         self.file.seek(SeekFrom::Start(self.bytes)).await.map(drop)
     }
@@ -341,8 +345,8 @@ impl Object {
         &self.path
     }
 
-    /// Returns the MD5 of an object that was uploaded in one piece, as Google's storage and S3 do. Clients compare it with
-    /// the MD5 of files, so that other tags must not look like one.
+    /// Returns the MD5 of an object that was uploaded in one piece, as Google's storage and S3 do. Other tags begin with `-`,
+    /// because clients compare tags that look like an MD5 with the MD5 of files.
     pub(super) fn etag(&self) -> String {
         match &self.about.md5 {
             Some(md5) => format!("\"{md5}\""),

@@ -38,8 +38,7 @@ pub(super) fn permitted(platform: &Platform, bucket: &str, fields: &Fields) -> R
     let named = |scheme: &Scheme, name: &str| format!("{}{name}", scheme.parameters.to_ascii_lowercase());
     let algorithm = SCHEMES.iter().find_map(|scheme| field(&named(scheme, "algorithm")));
     let scheme = algorithm.and_then(Scheme::named);
-    let scheme =
-        scheme.ok_or_else(|| Refusal::denied("the form has no algorithm of a signature, or an unknown one"))?;
+    let scheme = scheme.ok_or_else(|| Refusal::denied("the form does not name a known signature algorithm"))?;
     let stated = |name: &str| {
         let name = named(scheme, name);
         field(&name).ok_or_else(|| Refusal::denied(format!("{name} is missing")))
@@ -64,7 +63,7 @@ impl Policy {
         let field = |name: &str| fields.get(&name.to_ascii_lowercase()).map_or("", String::as_str);
         let unknown = |kind: &str| Refusal::not_implemented(format!("the condition `{kind}` is not supported"));
         let failed = |name: &str| Refusal::denied(format!("the policy does not permit this value of `{name}`"));
-        let (mut covered, mut range) = (Vec::new(), LengthRange::between(0, u64::MAX));
+        let (mut covered, mut range) = (Vec::new(), LengthRange::any());
         for condition in &self.conditions {
             match condition {
                 Condition::Equal(values) => {
@@ -88,7 +87,7 @@ impl Policy {
                     covered.push(name.to_ascii_lowercase());
                 }
                 Condition::Length(kind, least, most) if kind == "content-length-range" => {
-                    range = LengthRange::between(*least, *most);
+                    range = range.within(*least, *most);
                 }
                 Condition::Length(kind, ..) => return Err(unknown(kind)),
             }

@@ -57,8 +57,11 @@ pub(super) fn xml(record: &impl Serialize) -> Response {
 
 /// Writes a record as XML. `root_end` replaces the `>` of the root tag.
 fn written(record: &impl Serialize, root_end: &str) -> Response {
-    match quick_xml::se::to_string(record) {
-        Ok(body) => {
+    let mut body = String::new();
+    let mut serializer = quick_xml::se::Serializer::new(&mut body);
+    serializer.expand_empty_elements(true);
+    match record.serialize(serializer) {
+        Ok(_) => {
             let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", body.replacen('>', root_end, 1));
             ([(header::CONTENT_TYPE, "application/xml")], body).into_response()
         }

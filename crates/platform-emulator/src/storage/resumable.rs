@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -20,6 +21,10 @@ use crate::platform::Platform;
 
 /// All parts except the last have a multiple of this size in bytes: 256 KiB.
 const UNIT: u64 = 256 * 1024;
+/// The lifetime of an upload: a week, as in Google's storage.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The maximum number of uploads at a time.
+const MOST_SESSIONS: usize = 10_000;
 /// The status of a canceled upload.
 const CANCELED: u16 = 499;
 
@@ -33,6 +38,7 @@ struct Session {
     key: String,
     /// The headers of the request that started it.
     headers: HeaderMap,
+    started: SystemTime,
     progress: tokio::sync::Mutex<Progress>,
 }
 
@@ -65,17 +71,28 @@ pub(super) async fn start(
     if headers.get("x-goog-resumable").is_some_and(|value| value != "start") {
         return Err(Refusal::invalid("x-goog-resumable can only be `start`"));
     }
+    LengthRange::of_object(headers)?;
     conditions::check_write(headers, platform.objects.get(&target.bucket, key).as_deref())?;
     let upload = platform.objects.create().await.map_err(Refusal::internal)?;
     let open = Open { upload, digests: Stated::of(headers)? };
+    let mut headers = headers.clone();
+    headers.remove(header::AUTHORIZATION);
     let session = Session {
         bucket: target.bucket.clone(),
         key: key.to_owned(),
-        headers: headers.clone(),
+        headers,
+        started: platform.now(),
         progress: Progress::Open(Box::new(open)).into(),
     };
     let id = platform.random.token();
-    platform.resumables.0.lock().insert(id.clone(), Arc::new(session));
+    let mut sessions = platform.resumables.0.lock();
+    let oldest = session.started.checked_sub(LIFETIME).unwrap_or(SystemTime::UNIX_EPOCH);
+    sessions.retain(|_, session| session.started > oldest);
+    if sessions.len() == MOST_SESSIONS {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "there are too many resumable uploads"));
+    }
+    sessions.insert(id.clone(), Arc::new(session));
+    drop(sessions);
     let mut url = platform.storage.clone();
     url.set_path(&target.path);
     url.query_pairs_mut().append_pair("upload_id", &id);
@@ -100,6 +117,8 @@ pub(super) async fn proceed(
     match *request.method() {
         Method::PUT => session.put(platform, request).await,
         Method::DELETE => {
+            // Waits for a request in flight, which must not store the object afterwards.
+            *session.progress.lock().await = Progress::Failed;
             platform.resumables.0.lock().remove(id);
             Ok(StatusCode::from_u16(CANCELED).unwrap_or(StatusCode::GONE).into_response())
         }
@@ -148,7 +167,7 @@ impl Session {
                 return Err(Refusal::invalid("the body is longer than its Content-Range"));
             }
             limit.check_maximum(length)?;
-            // If the connection ends during the write, neither has the piece.
+            // If the write is canceled, neither the upload nor the digests count the piece.
             open.upload.write(&piece).await.map_err(Refusal::internal)?;
             open.digests.update(&piece);
         }

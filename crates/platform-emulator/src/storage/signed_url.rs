@@ -1,4 +1,4 @@
-//! Signed URLs: made for results and documents, and the expiry of any.
+//! Creates signed URLs for results and documents, and reads the expiry of signed URLs.
 
 use std::time::{Duration, SystemTime};
 

@@ -45,11 +45,11 @@ const HEADERS: [&str; 9] = [
     "x-goog-object-lock-",
     "x-amz-website-redirect-location",
 ];
-/// Headers that only one kind of request to an object can have: its method, and the reason for which others are refused.
+/// Headers that are valid for one method of whole objects only, with the reason for refusing others.
 const PLACES: [(&str, Method, &str); 3] = [
-    ("x-amz-copy-source", Method::PUT, "a part cannot be copied from an object: copy the whole object"),
-    ("x-goog-copy-source", Method::PUT, "a part cannot be copied from an object: copy the whole object"),
-    ("x-goog-resumable", Method::POST, "a resumable upload is started with POST"),
+    ("x-amz-copy-source", Method::PUT, "only PUT of a whole object can copy; parts cannot be copied"),
+    ("x-goog-copy-source", Method::PUT, "only PUT of a whole object can copy; parts cannot be copied"),
+    ("x-goog-resumable", Method::POST, "a resumable upload starts with POST, without `uploads`"),
 ];
 /// Headers of which only the default is supported.
 const DEFAULTS: [(&str, &[&str]); 4] = [

@@ -60,7 +60,7 @@ pub(super) async fn read(
     String::from_utf8(body.into()).map_err(|_| malformed())
 }
 
-/// Returns the refusal of a body that ends too early.
+/// Returns the error for a truncated body.
 pub(super) fn incomplete() -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body is incomplete")
 }

@@ -220,7 +220,8 @@ impl SignedBucket {
 
     /// Returns a signed URL for any path of the storage; `query` must be sorted.
     pub(crate) fn sign(&self, method: rusty_s3::Method, path: &str, query: &[(&str, &str)]) -> Url {
-        let url = self.bucket.base_url().join(path).unwrap();
+        let mut url = self.bucket.base_url().clone();
+        url.set_path(path);
         let (key, secret) = (self.credentials.key(), self.credentials.secret());
         let (now, query, headers) = (jiff::Timestamp::now(), query.iter().copied(), std::iter::empty());
         rusty_s3::signing::sign(&now, method, url, key, secret, None, BUCKET_REGION, HOUR.as_secs(), query, headers)

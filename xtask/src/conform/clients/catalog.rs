@@ -34,6 +34,8 @@ pub(super) enum Emulator {
 pub(super) enum Need {
     /// A program in the path.
     Program(&'static str),
+    /// Another peer.
+    Peer(&'static str),
     /// The platform's own document, which is available in development only.
     Reference,
 }
@@ -96,7 +98,13 @@ pub(super) const CLIENTS: &[Client] = &[
     Client { name: "google-cloud-storage", driver: "google_storage.py", ..CLIENT },
     Client { name: "rclone", driver: "rclone_storage.py", needs: Some(Need::Program("rclone")), ..CLIENT },
     Client { name: "s5cmd", driver: "s5cmd_storage.py", arguments: &["{tools}/python-clients/bin/s5cmd"], ..CLIENT },
-    Client { name: "Prism", driver: "prism_api.py", arguments: &["{command}", "{tools}/prism"], ..CLIENT },
+    Client {
+        name: "Prism",
+        driver: "prism_api.py",
+        arguments: &["{command}", "{tools}/prism"],
+        needs: Some(Need::Peer("prism")),
+        ..CLIENT
+    },
     Client {
         name: "schemathesis",
         peer: "",

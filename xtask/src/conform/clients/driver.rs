@@ -16,19 +16,8 @@ const READY: &str = "AIGNOSTICS_EMULATOR_READY";
 const REFERENCE: &str = "../shared/openapi/1.8.0.changes.json";
 /// The lists of the pinned packages, of which each peer has one.
 const LOCKS: [&str; 2] = ["requirements.txt", "package-lock.json"];
-/// Variables of the machine that would direct clients elsewhere, or add certificates.
-const FOREIGN: [&str; 10] = [
-    "ALL_PROXY",
-    "AWS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NODE_EXTRA_CA_CERTS",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "http_proxy",
-    "https_proxy",
-];
+/// The variables of the machine that programs inherit. Others could direct clients elsewhere, or contain credentials.
+const INHERITED: [&str; 4] = ["HOME", "LANG", "PATH", "USER"];
 
 /// The folders of a conformance run.
 pub(super) struct Setting<'a> {
@@ -62,19 +51,23 @@ impl Drop for Running {
 impl Setting<'_> {
     /// Returns a requirement of a client that this machine does not meet.
     pub(super) fn missing(&self, client: &Client) -> Option<Missing> {
-        let peers = self.root.join("tests/peers").join(client.peer);
-        let installed = self.tools.join(client.peer);
-        let read = |folder: &Path, lock: &str| fs::read(folder.join(lock)).ok();
-        let outdated = |lock: &&str| read(&peers, lock).is_some_and(|locked| read(&installed, lock) != Some(locked));
-        if !installed.join(client.program).exists() || LOCKS.iter().any(outdated) {
+        if !self.tools.join(client.peer).join(client.program).exists() || self.is_outdated(client.peer) {
             let name = if client.peer.is_empty() { client.name } else { client.peer };
             return Some(Missing::Package(name));
         }
         match client.needs {
             Some(Need::Program(name)) if !has(name) => Some(Missing::Package(name)),
+            Some(Need::Peer(name)) if self.is_outdated(name) => Some(Missing::Package(name)),
             Some(Need::Reference) if !self.root.join(REFERENCE).exists() => Some(Missing::Reference),
             _ => None,
         }
+    }
+
+    /// Returns true if a peer is not installed, or not with the pinned packages.
+    fn is_outdated(&self, peer: &str) -> bool {
+        let read = |folder: &Path, lock: &str| fs::read(folder.join(peer).join(lock)).ok();
+        let peers = self.root.join("tests/peers");
+        LOCKS.iter().any(|lock| read(&peers, lock).is_some_and(|locked| read(&self.tools, lock) != Some(locked)))
     }
 
     /// Runs all operations of a client.
@@ -129,10 +122,7 @@ impl Setting<'_> {
             known.iter().fold((*argument).to_owned(), |text, (name, path)| text.replace(name, &path.to_string_lossy()))
         };
         command.arg(self.root.join("tests/clients").join(client.driver)).args(client.arguments.iter().map(filled));
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
-        for name in FOREIGN {
-            command.env_remove(name);
-        }
+        without_variables(&mut command).env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
@@ -143,7 +133,7 @@ impl Setting<'_> {
         if let Some(file) = authority {
             command.arg("--tls").arg(file);
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let process = without_variables(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut running = Running { process: process.context("the emulator cannot be started")?, ready: Value::Null };
         let mut line = String::new();
         let output = running.process.stdout.take().context("the emulator has no output")?;
@@ -151,6 +141,12 @@ impl Setting<'_> {
         running.ready = serde_json::from_str(&line).context("the emulator is not ready")?;
         Ok(running)
     }
+}
+
+/// Removes all variables but the inherited ones.
+fn without_variables(command: &mut Command) -> &mut Command {
+    let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.env_clear().envs(inherited)
 }
 
 fn has(program: &str) -> bool {

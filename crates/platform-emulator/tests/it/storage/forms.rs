@@ -97,6 +97,8 @@ async fn form_must_fit_its_policy() {
         (form().await.with("Content-Type", "text/csv"), "emulator-bucket", 403, "Content-Type"),
         (form().await.with("x-amz-meta-study", "s1"), "emulator-bucket", 403, "no condition"),
         (form().await.with("x-amz-signature", "00"), "emulator-bucket", 403, "SignatureDoesNotMatch"),
+        (form().await.with("x-amz-checksum-crc32", "AAAAAA=="), "emulator-bucket", 403, "no condition"),
+        (form().await.with("tagging", "<Tagging/>"), "emulator-bucket", 403, "no condition"),
         (form().await.with("policy", "e30="), "emulator-bucket", 403, "SignatureDoesNotMatch"),
         (form().await.with("x-amz-algorithm", "AWS1"), "emulator-bucket", 403, "AccessDenied"),
         (Form::new(&user, -1).await, "emulator-bucket", 403, "expired"),
