@@ -23,7 +23,7 @@ impl Platform {
         let mut config = Config::default();
         config.access_token_seconds = 24 * 3600;
         let emulator = Emulator::builder().with_config(config).with_control().start().await.unwrap();
-        let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+        let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let oauth = OAuthClient::new(http, endpoints, INTERACTIVE_CLIENT_ID).with_audience(AUDIENCE);
         let key = oauth.token_key().with_identity(USER).build();
@@ -44,7 +44,7 @@ impl Platform {
         };
         let submission = RunSubmission::new(application, metadata.enumerate().map(item).collect::<Vec<_>>());
         // The client gives up before a long submission is accepted.
-        let http = HttpClient::builder().with_plain_loopback().with_longest_silence(Duration::from_secs(3600));
+        let http = HttpClient::builder().with_plain_loopback().with_read_timeout(Duration::from_secs(3600));
         let bearer = format!("Bearer {}", self.tokens.token().await.unwrap().secret().expose());
         let request = Request::new(Method::Post, self.emulator.api_root().join("api/v1/runs").unwrap());
         let request = request.with_header("authorization", bearer);

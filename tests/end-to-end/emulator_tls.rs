@@ -19,7 +19,7 @@ fn fault_and_authority_are_there_from_the_start() {
         assert_eq!(running.url(server, "/").scheme(), "https");
     }
     assert_eq!(running.ready["ca_file"], file.to_str().unwrap());
-    let http = HttpClient::builder().with_roots(&file).build().unwrap();
+    let http = HttpClient::builder().with_root_certificates(&file).build().unwrap();
     let health = || http.send(Request::get(running.url("api_root", "/health")));
     let runtime = Runtime::new().unwrap();
     let statuses = [(); 2].map(|()| runtime.block_on(health()).unwrap().status());

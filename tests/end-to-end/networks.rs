@@ -56,7 +56,8 @@ impl Secured {
 
     /// Returns an empty home folder in a network with these variables.
     fn home<'a>(&'a self, lab: &'a Lab, variables: Vec<(&'static str, String)>) -> Home<'a> {
-        let http = HttpClient::builder().with_plain_loopback().with_roots(self.authority.file()).build().unwrap();
+        let http =
+            HttpClient::builder().with_plain_loopback().with_root_certificates(self.authority.file()).build().unwrap();
         Home::new(lab, &self.emulator).with_http(http).with_variables(variables)
     }
 }

@@ -35,7 +35,7 @@ impl Platform {
     pub(crate) async fn start(plan: Plan) -> Self {
         let emulator = Emulator::builder().with_control().with_host("localhost").start().await.unwrap();
         let names: [Arc<Names>; 3] = Default::default();
-        let http = |part: usize| with_names(&names[part]).with_longest_silence(plan.scaled(SILENCE));
+        let http = |part: usize| with_names(&names[part]).with_read_timeout(plan.scaled(SILENCE));
         let settings = settings(&emulator, plan);
         let client = Client::builder(settings.clone()).with_resolver(names[0].clone());
         let client = client.with_tokens(tokens(&emulator, http(2), plan).await).build().unwrap();
@@ -97,7 +97,7 @@ fn settings(emulator: &Emulator, plan: Plan) -> Settings {
 }
 
 async fn tokens(emulator: &Emulator, http: HttpClientBuilder, plan: Plan) -> TokenSource {
-    let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+    let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
     let client = OAuthClient::new(http.build().unwrap(), endpoints, INTERACTIVE_CLIENT_ID).with_audience(AUDIENCE);
     let client = client.with_timeout(plan.scaled(SILENCE));
     let key = client.token_key().with_identity(USER).build();

@@ -77,7 +77,7 @@ impl Provider {
     }
 
     pub(crate) fn endpoints(&self) -> Endpoints {
-        Endpoints::of_issuer(&self.issuer.parse().unwrap()).unwrap()
+        Endpoints::auth0(&self.issuer.parse().unwrap()).unwrap()
     }
 
     pub(crate) fn verifier(&self) -> JwtVerifier {

@@ -52,9 +52,9 @@ impl User {
     ) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
         let (told, url) = asking();
         let redirect = "http://127.0.0.1:0/call-back".parse().unwrap();
-        let login = BrowserLogin::new(client.clone(), redirect, told).unwrap().with_patience(PATIENCE);
+        let login = BrowserLogin::new(client.clone(), redirect, told).unwrap().with_timeout(PATIENCE);
         let login = change(login);
-        let login = self.browser.runtime.spawn(async move { login.login(&TokenRequest::default()).await });
+        let login = self.browser.runtime.spawn(async move { login.log_in(&TokenRequest::default()).await });
         (login, url.recv_timeout(PATIENCE).unwrap())
     }
 

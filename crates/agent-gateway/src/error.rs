@@ -154,14 +154,14 @@ impl GatewayError {
     }
 
     /// Returns true if the token request failed. [`token_error`](Self::token_error) returns the reason.
-    pub fn is_token(&self) -> bool {
+    pub fn is_token_error(&self) -> bool {
         self.token_error().is_some()
     }
 
     /// Returns the error of the token request, if it failed.
     pub fn token_error(&self) -> Option<&TokenError> {
         match &*self.0 {
-            Kind::Http { source, .. } if source.is_token() => source.source()?.downcast_ref(),
+            Kind::Http { source, .. } if source.is_token_error() => source.source()?.downcast_ref(),
             _ => None,
         }
     }

@@ -80,7 +80,7 @@ impl Gateway {
     /// # Errors
     ///
     /// - [`GatewayError::tool_result`](crate::GatewayError::tool_result): the tool itself failed.
-    /// - [`is_arguments`](crate::GatewayError::is_arguments), [`is_token`](crate::GatewayError::is_token),
+    /// - [`is_arguments`](crate::GatewayError::is_arguments), [`is_token_error`](crate::GatewayError::is_token_error),
     ///   [`is_credentials`](crate::GatewayError::is_credentials) and [`is_connect`](crate::GatewayError::is_connect):
     ///   the tool was not called.
     /// - All other errors: the server refused the call, or its response is missing or not valid.

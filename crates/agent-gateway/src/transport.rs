@@ -67,10 +67,12 @@ impl Transport {
     async fn send(&self, request: impl Fn() -> Request) -> Result<Response, TransportError> {
         let identity = self.identities.current().await?;
         match self.send_as(&identity, request()).await {
-            Err(error) if error.is_token() || error.is_connect() => match self.identities.instead_of(&identity).await {
-                Some(other) => Ok(self.send_as(&other, request()).await?),
-                None => Err(error.into()),
-            },
+            Err(error) if error.is_token_error() || error.is_connect() => {
+                match self.identities.instead_of(&identity).await {
+                    Some(other) => Ok(self.send_as(&other, request()).await?),
+                    None => Err(error.into()),
+                }
+            }
             outcome => Ok(outcome?),
         }
     }

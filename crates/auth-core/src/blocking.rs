@@ -8,7 +8,7 @@ mod builder;
 
 use std::sync::Arc;
 
-use crate::{AccessToken, TokenError, TokenKey, TokenProvider, TokenRequest, background};
+use crate::{AccessToken, TokenError, TokenKey, TokenProvider, TokenRequest, source::background};
 
 pub use builder::TokenSourceBuilder;
 

@@ -97,7 +97,7 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
     ///
     /// The inner value is `None` if no token is cached under `key`. A cache that implements this method must always
     /// return `Some`, and its other methods must not fail. Expired tokens may be returned.
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
     }
@@ -167,7 +167,7 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     ///
     /// The inner value is `None` if no token is cached under `key`. A cache that implements this method must always
     /// return `Some`, and its other methods must not fail. Expired tokens may be returned.
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
     }

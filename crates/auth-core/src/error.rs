@@ -1,3 +1,6 @@
+pub(crate) mod chain;
+pub(crate) mod transient;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;

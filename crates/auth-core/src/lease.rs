@@ -20,18 +20,18 @@ pub trait RefreshLease: fmt::Debug + Send + Sync {
     ///
     /// [`TokenError::is_cache`]: the store is unavailable, or the wait timed out. The caller then obtains a token for
     /// itself, unless its provider [needs the lease](crate::AsyncTokenProvider::needs_lease).
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError>;
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError>;
 }
 
 const _: Option<&dyn RefreshLease> = None;
 
 /// The result of acquiring a lease.
 #[derive(Debug)]
-pub enum Acquired {
+pub enum LeaseOutcome {
     /// This process must obtain the token.
-    Leading(Box<dyn LeaseGuard>),
+    Acquired(Box<dyn LeaseGuard>),
     /// Another process has obtained this token.
-    Adopted(AccessToken),
+    AlreadyRefreshed(AccessToken),
 }
 
 /// The exclusive right to obtain a token for all processes that share a store. Dropping the guard releases the lease;

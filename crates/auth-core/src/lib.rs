@@ -27,57 +27,41 @@
 //!
 //! A custom cache implements four methods: see [`TokenCache`].
 
-mod authority;
-mod background;
 mod backoff;
 pub mod blocking;
 mod cache;
-mod chain;
-mod challenge;
 mod clock;
-mod configured;
 mod error;
-mod expiry;
-mod flight;
-mod flights;
-mod health;
-mod key;
 mod lease;
 mod policy;
 mod provider;
 mod redact;
-mod redemption;
-mod request;
-mod response;
-mod sealed;
-mod secret;
-mod signed;
 mod source;
-mod sync;
 mod token;
-mod transient;
 
-pub use authority::{Authority, Destination};
 pub use backoff::Backoff;
 pub use cache::{AsyncTokenCache, Blocking, NonBlocking};
 pub use cache::{MemoryTokenCache, MemoryTokenCacheBuilder, TokenCache};
-pub use chain::error_chain;
-pub use challenge::Challenge;
 pub use clock::{Clock, SystemClock};
 pub use error::TokenError;
-pub use expiry::{ExpiryPolicy, ExpiryPolicyBuilder, ExpiryPolicyError};
-pub use key::{TokenKey, TokenKeyBuilder};
-pub use lease::{Acquired, LeaseGuard, RefreshLease};
+pub use error::chain::error_chain;
+pub use error::transient::is_transient_status;
+pub use lease::{LeaseGuard, LeaseOutcome, RefreshLease};
+pub use policy::authority::{Authority, Destination};
+pub use policy::challenge::Challenge;
 pub use policy::{BasicPolicy, BearerPolicy, ChallengeHandler, KeyPolicy, Reaction, Stage};
 pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{StaticToken, TokenProvider, provider_fn, static_token};
 pub use redact::redacted;
-pub use redemption::{Redemption, Unfinished, begin_redemption, finish_redemptions, has_redemptions, is_redeeming};
-pub use request::TokenRequest;
-pub use response::lenient_seconds;
-pub use sealed::SealedToken;
-pub use secret::Secret;
-pub use signed::SignedUrl;
+pub use source::redemption::{
+    Redemption, Unfinished, begin_redemption, finish_redemptions, has_redemptions, is_redeeming,
+};
 pub use source::{SourceBuildError, TokenSource, TokenSourceBuilder};
+pub use token::expiry::{ExpiryPolicy, ExpiryPolicyBuilder, ExpiryPolicyError};
+pub use token::key::{TokenKey, TokenKeyBuilder};
+pub use token::record::TokenRecord;
+pub use token::request::TokenRequest;
+pub use token::response::lenient_seconds;
+pub use token::secret::Secret;
+pub use token::signed_url::SignedUrl;
 pub use token::{AccessToken, Lifetime};
-pub use transient::is_transient_status;

@@ -1,6 +1,9 @@
 //! Policies that add credentials to requests and react to rejections. They are pure decisions, which send no requests
 //! and obtain no tokens.
 
+pub(crate) mod authority;
+pub(crate) mod challenge;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Token sources, the owners of cached tokens.
 //!
-//! [`Flight`](crate::flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
+//! [`Flight`](crate::source::flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
 //! - **A caller is dropped.** Attempts run as separate tasks on a thread that the process shares; a caller only waits
 //!   for the outcome.
 //! - **The process ends, or the source is dropped.** An attempt is canceled until its provider begins to redeem a
@@ -23,10 +23,17 @@
 //!   not redeem an older token (`source/attempt/single_use.rs`).
 
 mod attempt;
+pub(crate) mod background;
 mod builder;
+pub(crate) mod configured;
+pub(crate) mod flight;
+pub(crate) mod flights;
+pub(crate) mod health;
 mod provider;
 mod publication;
+pub(crate) mod redemption;
 mod rejection;
+pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -38,13 +45,13 @@ use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::flight::Step;
-use crate::flights::{Epoch, Flights};
-use crate::health::CacheHealth;
-use crate::redemption::{Unfinished, finish_owner};
+use crate::source::flight::Step;
+use crate::source::flights::{Epoch, Flights};
+use crate::source::health::CacheHealth;
+use crate::source::redemption::{Unfinished, finish_owner};
 use crate::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, RefreshLease, TokenError, TokenKey,
-    TokenRequest, background,
+    TokenRequest, source::background,
 };
 
 use attempt::Attempt;
@@ -244,7 +251,7 @@ impl Inner {
         if !self.flights.is_quiet(key) {
             return None;
         }
-        let token = self.cache.get_now(key)??;
+        let token = self.cache.get_local(key)??;
         self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
     }
 
@@ -252,7 +259,7 @@ impl Inner {
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
             let (epoch, kept) = self.flights.kept(&key, self.clock.now());
-            let near = kept.map_or_else(|| self.cache.get_now(&key), |token| Some(Some(token)));
+            let near = kept.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
             let (cached, reading) = if let Some(answer) = near {
                 (answer, None)
             } else {
@@ -309,7 +316,7 @@ impl Inner {
 
     /// Reads the cache. If it fails, returns the token that this process read last, until its refresh time.
     async fn look_up(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
-        if let Some(answer) = self.cache.get_now(key) {
+        if let Some(answer) = self.cache.get_local(key) {
             return answer;
         }
         let answer = self.health.observe(self.cache.get(key).await);
@@ -340,7 +347,7 @@ impl Inner {
 
     /// Stores a copy of a token of a remote cache, unless everything was cleared since `epoch`.
     fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
-        if self.cache.get_now(key).is_none() {
+        if self.cache.get_local(key).is_none() {
             let now = self.clock.now();
             self.flights.with(key, |slot, current| {
                 if current == epoch {

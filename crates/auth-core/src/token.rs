@@ -1,3 +1,11 @@
+pub(crate) mod expiry;
+pub(crate) mod key;
+pub(crate) mod record;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod secret;
+pub(crate) mod signed_url;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -214,7 +222,7 @@ impl AccessToken {
     /// # Ok::<(), auth_core::TokenError>(())
     /// ```
     pub fn jwt_expiry(&self) -> Option<SystemTime> {
-        crate::expiry::jwt_expiry(&self.0.secret)
+        crate::token::expiry::jwt_expiry(&self.0.secret)
     }
 
     /// Returns the time before which the token counts as expired, if there is one.

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use auth_core::{
-    AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, SealedToken, Secret, TokenError,
-    TokenKey, TokenRequest, TokenSource, async_provider_fn, provider_fn, static_token,
+    AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, Secret, TokenError, TokenKey,
+    TokenRecord, TokenRequest, TokenSource, async_provider_fn, provider_fn, static_token,
 };
 use platform_testkit::{Answer, ManualClock, RemoteStore, ScriptedProvider};
 
@@ -64,7 +64,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         shown(&token),
         shown(token.secret()),
         shown(&bearer.header(&token)),
-        shown(&SealedToken::seal(&token)),
+        shown(&TokenRecord::seal(&token)),
         shown(&source),
         shown(&provider),
         shown(&auth_core::MemoryTokenCache::new()),

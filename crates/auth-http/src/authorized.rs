@@ -43,7 +43,7 @@ impl AuthorizedClient {
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_token`] if the token must not be sent to this URL. Other errors if no response arrives.
+    /// [`HttpError::is_token_error`] if the token must not be sent to this URL. Other errors if no response arrives.
     pub async fn send_as(&self, token: &AccessToken, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         self.policy.admit(&url).map_err(|source| HttpError::token(method, &url, source))?;
@@ -56,7 +56,7 @@ impl AuthorizedClient {
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_token`] if no token is available for this URL. Other errors if no response arrives.
+    /// [`HttpError::is_token_error`] if no token is available for this URL. Other errors if no response arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         let refused = |source| HttpError::token(method, &url, source);

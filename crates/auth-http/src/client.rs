@@ -195,7 +195,7 @@ impl HttpClientBuilder {
     }
 
     /// Trusts the certificates in a PEM file in addition to the system's. May be called more than once.
-    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
     }
@@ -213,7 +213,7 @@ impl HttpClientBuilder {
     }
 
     /// Sets the maximum inactivity on a connection, 30 s by default. Increase it for servers that respond slowly.
-    pub fn with_longest_silence(mut self, silence: Duration) -> Self {
+    pub fn with_read_timeout(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
     }

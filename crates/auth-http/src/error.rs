@@ -155,7 +155,7 @@ impl HttpError {
     }
 
     /// Returns true if no token was available, or the token must not be sent to this URL.
-    pub fn is_token(&self) -> bool {
+    pub fn is_token_error(&self) -> bool {
         matches!(*self.0, Kind::Token { .. })
     }
 

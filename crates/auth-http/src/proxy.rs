@@ -18,7 +18,7 @@ use crate::BuildError;
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let proxy = Proxy::new("http://proxy.example:3128".parse()?)
 ///     .with_credentials("lab", Secret::new("from a vault, not from a command line"))
-///     .without("localhost,.example.org");
+///     .with_no_proxy("localhost,.example.org");
 /// let client = HttpClient::builder().with_proxy(proxy).build()?;
 /// # Ok(()) }
 /// ```
@@ -43,7 +43,7 @@ impl Proxy {
 
     /// Sets the hosts to reach directly, comma-separated as in `NO_PROXY`: domains with their subdomains (a leading dot
     /// is optional), addresses, networks (`10.0.0.0/8`), or `*` for all.
-    pub fn without(mut self, hosts: impl Into<String>) -> Self {
+    pub fn with_no_proxy(mut self, hosts: impl Into<String>) -> Self {
         self.exceptions = hosts.into();
         self
     }
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn hosts_are_excepted_with_all_below_them_and_plain_http_always() {
-        let proxy = Proxy::new("http://proxy.test:3128".parse().unwrap()).without("example.org, .lab.test,10.0.0.0/8");
+        let proxy =
+            Proxy::new("http://proxy.test:3128".parse().unwrap()).with_no_proxy("example.org, .lab.test,10.0.0.0/8");
         let route = Route::of(Some(&proxy));
         for (url, through) in [
             ("https://elsewhere.test/", true),

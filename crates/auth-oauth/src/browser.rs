@@ -77,7 +77,7 @@ impl BrowserLogin {
     }
 
     /// Sets the time limit for the user. The default is five minutes.
-    pub fn with_patience(mut self, patience: Duration) -> Self {
+    pub fn with_timeout(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
@@ -99,7 +99,7 @@ impl BrowserLogin {
     /// [`OAuthError::is_port_taken`] is returned before the user is prompted. The other errors are
     /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
     /// [`OAuthError::is_unsupported`], and a failed request or invalid response. See [`OAuthError::issued_login`].
-    pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+    pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
         // The listener is bound before the URL is shown, so that no other process can receive the code.
@@ -152,7 +152,7 @@ impl BrowserLogin {
 #[async_trait]
 impl AsyncTokenProvider for BrowserLogin {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.login(request).await.map_err(token_error)
+        self.log_in(request).await.map_err(token_error)
     }
 
     fn is_interactive(&self) -> bool {

@@ -34,7 +34,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// use auth_http::HttpClient;
 /// use auth_oauth::{ClientCredentials, Endpoints, OAuthClient};
 ///
-/// let endpoints = Endpoints::of_issuer(&"https://issuer.example/".parse()?)?;
+/// let endpoints = Endpoints::auth0(&"https://issuer.example/".parse()?)?;
 /// let client = OAuthClient::new(HttpClient::builder().build()?, endpoints, "a-machine")
 ///     .with_secret_basic(Secret::new("its secret"))
 ///     .with_audience("https://platform.example");

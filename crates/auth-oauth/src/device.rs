@@ -72,7 +72,7 @@ impl DeviceLogin {
     ///
     /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
     /// [`OAuthError::is_unsupported`], a failed request or an invalid response. See [`OAuthError::issued_login`].
-    pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+    pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let endpoint =
             client.endpoint(|usual| usual.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
@@ -121,7 +121,7 @@ impl DeviceLogin {
 #[async_trait]
 impl AsyncTokenProvider for DeviceLogin {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.login(request).await.map_err(token_error)
+        self.log_in(request).await.map_err(token_error)
     }
 
     fn is_interactive(&self) -> bool {

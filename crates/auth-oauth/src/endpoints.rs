@@ -73,7 +73,7 @@ impl Endpoints {
     /// # Errors
     ///
     /// The issuer is a URL without a host, such as a `data:` URL.
-    pub fn of_issuer(issuer: &Url) -> Result<Self, url::ParseError> {
+    pub fn auth0(issuer: &Url) -> Result<Self, url::ParseError> {
         let at = |path| issuer.join(path);
         Ok(Self {
             authorization: Some(at("/authorize")?),

@@ -44,7 +44,7 @@
 //! }
 //!
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let endpoints = Endpoints::of_issuer(&"https://issuer.example/".parse()?)?;
+//! let endpoints = Endpoints::auth0(&"https://issuer.example/".parse()?)?;
 //! let client = OAuthClient::new(HttpClient::builder().build()?, endpoints, "client-id")
 //!     .with_audience("https://platform.example")
 //!     .with_scopes(["offline_access"]);

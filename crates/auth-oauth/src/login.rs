@@ -74,12 +74,12 @@ impl UserLogin {
     ///
     /// # Errors
     ///
-    /// The errors of [`BrowserLogin::login`] and [`DeviceLogin::login`], or [`OAuthError::is_login_required`]. See
+    /// The errors of [`BrowserLogin::log_in`] and [`DeviceLogin::log_in`], or [`OAuthError::is_login_required`]. See
     /// [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         if let Some(browser) = &self.browser {
             tracing::info!("logging in with the browser");
-            match (browser.login(request).await, &self.device) {
+            match (browser.log_in(request).await, &self.device) {
                 // The device login may still succeed.
                 (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt() => {
                     let error = &error as &dyn Error;
@@ -91,7 +91,7 @@ impl UserLogin {
         match &self.device {
             Some(device) => {
                 tracing::info!("logging in with the device flow");
-                device.login(request).await
+                device.log_in(request).await
             }
             None => Err(OAuthError::login_required()),
         }

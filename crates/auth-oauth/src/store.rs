@@ -102,7 +102,7 @@ impl FileTokenStore {
     }
 
     /// Sets the timeout for a process that writes or renews the login. The default is 60 s. Zero means no wait.
-    pub fn with_wait(mut self, wait: Duration) -> Self {
+    pub fn with_lock_timeout(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }

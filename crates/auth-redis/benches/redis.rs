@@ -58,7 +58,8 @@ impl Bench {
     async fn new(server: &Url) -> Self {
         let key = TokenKey::builder("https://issuer.example/").with_identity("test").build();
         let sealing = SealingKey::from_base64(&Secret::new(SEALING)).unwrap();
-        let builder = RedisTokenCache::builder(server).with_sealing_key(sealing).with_delay(Duration::from_secs(60));
+        let builder =
+            RedisTokenCache::builder(server).with_sealing_key(sealing).with_total_timeout(Duration::from_secs(60));
         let cache = Arc::new(builder.connect().await.unwrap());
         let source = |copy: u64| {
             TokenSource::builder(key.clone(), async_provider_fn(|_| async { Ok::<_, TokenError>(token()) }))

@@ -72,7 +72,7 @@ impl RedisTokenCacheBuilder {
     }
 
     /// Trusts only the certificates in this file (PEM), not those of the system.
-    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots = Some(file.into());
         self
     }
@@ -107,7 +107,7 @@ impl RedisTokenCacheBuilder {
     /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The time of the provider,
     /// in this process or another, is additional. Each command has a fifth of this time; after that, the server counts
     /// as unavailable.
-    pub fn with_delay(mut self, delay: Duration) -> Self {
+    pub fn with_total_timeout(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
@@ -121,7 +121,7 @@ impl RedisTokenCacheBuilder {
 
     /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. The other process renews
     /// its lease while it works; the attempt timeout of its source bounds that time.
-    pub fn with_wait(mut self, wait: Duration) -> Self {
+    pub fn with_lock_timeout(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }

@@ -21,7 +21,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, Backoff, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use auth_core::{AccessToken, Backoff, LeaseGuard, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -77,7 +77,7 @@ struct Guard {
 
 #[async_trait]
 impl RefreshLease for RedisTokenCache {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         let (start, wait) = (Instant::now(), self.settings.wait);
         let mut hold = Hold::new(self, key);
         let (mut seen, mut polls) = (Seen::default(), 0_u32);
@@ -86,10 +86,10 @@ impl RefreshLease for RedisTokenCache {
                 Attempt::Leading => {
                     hold.renew();
                     let predecessor = seen.token.as_ref().or(previous).cloned();
-                    return Ok(Acquired::Leading(Box::new(Guard { hold, seen, predecessor })));
+                    return Ok(LeaseOutcome::Acquired(Box::new(Guard { hold, seen, predecessor })));
                 }
                 Attempt::Changed(now) => match now.news(self, previous) {
-                    Some(token) => return Ok(Acquired::Adopted(token.clone())),
+                    Some(token) => return Ok(LeaseOutcome::AlreadyRefreshed(token.clone())),
                     None => seen = now,
                 },
                 Attempt::Busy(left) => {

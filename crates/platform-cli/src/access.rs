@@ -81,9 +81,9 @@ impl Access {
         let mut settings = self.settings()?;
         self.retries.apply(self.retry_for, &mut settings);
         let service = Service::builder(settings).with_hosts(retries::observed(output));
-        let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_roots);
+        let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_root_certificates);
         let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(Failure::bad_input)?;
-        let proxy = proxy.map(|url| Proxy::new(url).without(exceptions()));
+        let proxy = proxy.map(|url| Proxy::new(url).with_no_proxy(exceptions()));
         let service = proxy.into_iter().fold(service, platform_resources::ServiceBuilder::with_proxy);
         service.build().map_err(Failure::bad_input)
     }

@@ -82,7 +82,7 @@ fn unusable(error: FolderError) -> Failure {
 /// Logs in over HTTP with the device flow, and verifies the token.
 async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Failure> {
     let http = HttpClient::builder().with_plain_loopback().build()?;
-    let endpoints = Endpoints::of_issuer(emulator.issuer())?;
+    let endpoints = Endpoints::auth0(emulator.issuer())?;
     let jwks = endpoints.jwks.clone().context("the emulator publishes no keys")?;
     let verifier = JwtVerifier::new(http.clone(), emulator.issuer().as_str(), AUDIENCE, jwks);
     let prompt = Arc::new(user::DemoUser::new(http.clone(), progress.clone()));

@@ -101,7 +101,7 @@ impl crate::Profile {
         let Some(url) = &self.proxy else { return Ok(None) };
         let url = url.parse().map_err(|_| BuildKind::Proxy(self.name.clone()))?;
         let exceptions = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
-        Ok(Some(Proxy::new(url).without(exceptions.unwrap_or_default())))
+        Ok(Some(Proxy::new(url).with_no_proxy(exceptions.unwrap_or_default())))
     }
 }
 
@@ -244,10 +244,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Returns a builder for the HTTP clients of a platform.
 pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Proxy>) -> HttpClientBuilder {
-    let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
+    let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_root_certificates);
     let http = proxy.cloned().into_iter().fold(http, HttpClientBuilder::with_proxy);
     // The identity provider may be silent for as long as a request to it may take.
-    let http = http.with_longest_silence(settings.auth.timeout.max(SILENCE));
+    let http = http.with_read_timeout(settings.auth.timeout.max(SILENCE));
     if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }
 }
 
@@ -322,7 +322,7 @@ impl ClientBuilder {
     }
 
     /// Trusts the certificates in a PEM file in addition to the system's.
-    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
     }

@@ -151,7 +151,7 @@ impl Service {
         // A refresh fetches keys, redeems, and may fetch keys again.
         let source = source.with_attempt_timeout(Duration::from_secs(120).max(self.settings.auth.timeout * 2));
         #[expect(clippy::expect_used, reason = "the key names an identity, and the store is cache and lease")]
-        source.with_expiry(ExpiryPolicy::default().lasting(least)).build().expect("the parts fit together")
+        source.with_expiry(ExpiryPolicy::default().with_min_remaining(least)).build().expect("the parts fit together")
     }
 
     /// Returns a client of the platform for the user.
@@ -230,7 +230,7 @@ impl Service {
 
 impl ServiceBuilder {
     /// Trusts the certificates in a PEM file in addition to the system's.
-    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
     }

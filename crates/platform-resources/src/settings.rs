@@ -289,8 +289,8 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>, pro
     if environment.is_none() {
         reader.require_description(&api_root);
     }
-    let of_issuer = |path: &str| environment.map(|known| format!("https://{}{path}", known.issuer_host));
-    let authorization_url = reader.url("AUTHORIZATION_BASE_URL", of_issuer("/authorize").as_deref());
+    let auth0 = |path: &str| environment.map(|known| format!("https://{}{path}", known.issuer_host));
+    let authorization_url = reader.url("AUTHORIZATION_BASE_URL", auth0("/authorize").as_deref());
     let mut issuer = authorization_url.clone();
     issuer.set_path("/");
     issuer.set_query(None);
@@ -305,9 +305,9 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>, pro
     Settings {
         environment: environment.map(|known| known.name),
         issuer: issuer.into(),
-        token_url: reader.url("TOKEN_URL", of_issuer("/oauth/token").as_deref()),
-        device_url: reader.url("DEVICE_URL", of_issuer("/oauth/device/code").as_deref()),
-        jwks_url: reader.url("JWS_JSON_URL", of_issuer("/.well-known/jwks.json").as_deref()),
+        token_url: reader.url("TOKEN_URL", auth0("/oauth/token").as_deref()),
+        device_url: reader.url("DEVICE_URL", auth0("/oauth/device/code").as_deref()),
+        jwks_url: reader.url("JWS_JSON_URL", auth0("/.well-known/jwks.json").as_deref()),
         redirect_url: reader.url("REDIRECT_URI", Some("http://localhost:8989/")),
         audience: reader.text("AUDIENCE", environment.map(|known| known.audience)),
         scopes: reader.list("SCOPE", "offline_access"),

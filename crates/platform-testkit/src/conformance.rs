@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, Clock, LeaseGuard, Lifetime, RefreshLease, Secret, SystemClock, TokenCache,
-    TokenError, TokenKey,
+    AccessToken, AsyncTokenCache, Clock, LeaseGuard, LeaseOutcome, Lifetime, RefreshLease, Secret, SystemClock,
+    TokenCache, TokenError, TokenKey,
 };
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -84,11 +84,11 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
         let (lease, key, new) = (if number % 2 == 0 { first } else { second }, &key, &new);
         async move {
             match lease.acquire(key, Some(new)).await.expect("the lease responds") {
-                Acquired::Leading(mut guard) => {
+                LeaseOutcome::Acquired(mut guard) => {
                     guard.publish(&token("lease-3")).await.expect("a token can be published");
                     1
                 }
-                Acquired::Adopted(token) => {
+                LeaseOutcome::AlreadyRefreshed(token) => {
                     assert_eq!(token.secret().expose(), "lease-3", "those who wait adopt the new token");
                     0
                 }
@@ -201,10 +201,10 @@ async fn readers_see_whole_tokens(cache: &dyn AsyncTokenCache) {
 
 async fn at_hand_means_always(cache: &dyn AsyncTokenCache) {
     let key = key("at hand");
-    if cache.get_now(&key).is_some() {
+    if cache.get_local(&key).is_some() {
         let token = token("at-hand");
         set(cache, &key, &token).await;
-        assert!(cache.get_now(&key) == Some(Some(token)), "what get has, get_now has");
+        assert!(cache.get_local(&key) == Some(Some(token)), "what get has, get_local has");
     }
 }
 
@@ -227,17 +227,19 @@ async fn clear_forgets_everything(cache: &dyn AsyncTokenCache) {
     cache.clear().await.expect("the cache can be cleared twice");
 }
 
-pub(crate) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+pub(crate) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.expect("the lease responds") {
-        Acquired::Leading(guard) => guard,
-        Acquired::Adopted(token) => panic!("no process leads and no token is new: {token:?} should not be adopted"),
+        LeaseOutcome::Acquired(guard) => guard,
+        LeaseOutcome::AlreadyRefreshed(token) => {
+            panic!("no process leads and no token is new: {token:?} should not be adopted")
+        }
     }
 }
 
-pub(crate) fn adopts(acquired: Result<Acquired, TokenError>, expected: &AccessToken, rule: &str) {
+pub(crate) fn adopts(acquired: Result<LeaseOutcome, TokenError>, expected: &AccessToken, rule: &str) {
     match acquired.expect("the lease responds") {
-        Acquired::Adopted(token) => assert!(token == *expected, "{rule}: {token:?} is another"),
-        Acquired::Leading(_) => panic!("{rule}: it leads instead"),
+        LeaseOutcome::AlreadyRefreshed(token) => assert!(token == *expected, "{rule}: {token:?} is another"),
+        LeaseOutcome::Acquired(_) => panic!("{rule}: it leads instead"),
     }
 }
 
@@ -296,8 +298,8 @@ impl AsyncTokenCache for AsAsync<'_> {
         self.0.delete_if(key, rejected)
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        self.0.get_now(key)
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+        self.0.get_local(key)
     }
 
     fn is_persistent(&self) -> bool {

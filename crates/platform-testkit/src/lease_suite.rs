@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::SystemTime;
 
-use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey};
 use futures_util::future::{LocalBoxFuture, join};
 
 use crate::conformance::{adopts, get, key, leading, refresh_lease, set, token};
@@ -349,7 +349,7 @@ impl<'a> LeaseSuite<'a> {
     /// Checks that a process waits for the lease during many cache calls.
     async fn waits(
         &self,
-        mut waiting: Pin<&mut (impl Future<Output = Result<Acquired, TokenError>> + ?Sized)>,
+        mut waiting: Pin<&mut (impl Future<Output = Result<LeaseOutcome, TokenError>> + ?Sized)>,
         key: &TokenKey,
         rule: &str,
     ) {

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
@@ -176,21 +176,21 @@ impl AsyncTokenCache for RemoteStore {
 
 #[async_trait]
 impl RefreshLease for RemoteStore {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         loop {
             self.reach().await?;
             let freed = self.0.freed.notified();
             let acquired = self.with(key, |slot| {
                 let is_news = |token: &&AccessToken| previous.is_none_or(|previous| !previous.is_same(token));
                 if let Some(token) = slot.token.as_ref().filter(is_news) {
-                    return Some(Acquired::Adopted(token.clone()));
+                    return Some(LeaseOutcome::AlreadyRefreshed(token.clone()));
                 }
                 if slot.lease.is_some() {
                     return None;
                 }
                 slot.fence += 1;
                 slot.lease = Some(slot.fence);
-                Some(Acquired::Leading(Box::new(Guard {
+                Some(LeaseOutcome::Acquired(Box::new(Guard {
                     store: self.clone(),
                     key: key.clone(),
                     number: slot.fence,

@@ -135,7 +135,7 @@ impl GatewayBuilder {
 
     /// Builds the gateway. It reads no credentials and sends no request before its first use.
     pub fn build(self) -> Gateway {
-        let http = self.http.with_longest_silence(self.call_timeout);
+        let http = self.http.with_read_timeout(self.call_timeout);
         let standard = ExpiryPolicy::builder().with_buffer(BUFFER).build().unwrap_or_default();
         let memory = || Arc::new(MemoryTokenCache::builder().with_clock(self.clock.clone()).build());
         let setup = Setup {

@@ -24,7 +24,7 @@ async fn server_that_is_down_is_reported_and_hides_no_other() {
     let gateway: url::Url = format!("https://localhost:{}", lab.mcp.port).parse().unwrap();
     let mut servers: Vec<_> = SERVERS.map(|name| Server::behind(&gateway, name, "tenant-1").unwrap()).into();
     servers[2] = nowhere("people").await;
-    let http = HttpClient::builder().with_roots(lab.servers.file());
+    let http = HttpClient::builder().with_root_certificates(lab.servers.file());
     let gateway = Gateway::builder(lab.binding(), servers.clone()).with_http(http).build();
     let answering: Vec<_> = SERVERS.into_iter().filter(|name| *name != "people").collect();
     // Sequential requests would deadlock.

@@ -102,11 +102,11 @@ async fn work(words: &[String]) {
     let alice = Principal::User(User::new(Secret::new(told())).unwrap());
     let cache = RedisTokenCache::builder(&redis.parse().unwrap())
         .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap())
-        .with_delay(PATIENCE);
+        .with_total_timeout(PATIENCE);
     let cache = Arc::new(cache.connect().await.unwrap());
     let binding = ServiceBinding::at(bindings);
     let gateway = Gateway::builder(binding.clone(), binding)
-        .with_http(HttpClient::builder().with_roots(roots))
+        .with_http(HttpClient::builder().with_root_certificates(roots))
         .with_cache(cache.clone())
         .with_lease(cache)
         .build();

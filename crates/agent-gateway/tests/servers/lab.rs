@@ -81,7 +81,7 @@ impl Lab {
     }
 
     pub(crate) fn builder(&self) -> GatewayBuilder {
-        let http = HttpClient::builder().with_roots(self.servers.file());
+        let http = HttpClient::builder().with_root_certificates(self.servers.file());
         Gateway::builder(self.binding(), self.binding()).with_http(http)
     }
 

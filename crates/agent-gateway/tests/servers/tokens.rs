@@ -112,7 +112,7 @@ async fn user_without_a_valid_token_never_becomes_the_system() {
     let forged = lab.provider.assertion("alice", Duration::from_secs(600)).expose().replace('.', ".e");
     let forged = Principal::User(User::new(Secret::new(forged)).unwrap());
     let error = gateway.list_tools(&forged, &ToolFilter::new()).strict().await.unwrap_err();
-    assert!(error.is_token() && error.token_error().unwrap().is_refused(), "{error:?}");
+    assert!(error.is_token_error() && error.token_error().unwrap().is_refused(), "{error:?}");
     assert_eq!(lab.tokens().0, 0, "no system token was requested");
     assert!(lab.mcp.requests("initialize").is_empty(), "no server received a request");
 

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Secret, TokenCache, TokenError, TokenKey, TokenProvider,
-    TokenRequest, background,
+    TokenRequest, source::background,
 };
 
 /// An asynchronous adapter for a blocking provider or cache: each call that may block runs on a separate thread.
@@ -74,7 +74,7 @@ impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
 #[async_trait]
 impl AsyncTokenCache for OnThread<dyn TokenCache> {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        if let Some(answer) = self.0.get_now(key) {
+        if let Some(answer) = self.0.get_local(key) {
             return Ok(answer);
         }
         let key = key.clone();
@@ -82,7 +82,7 @@ impl AsyncTokenCache for OnThread<dyn TokenCache> {
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        if self.0.get_now(key).is_some() {
+        if self.0.get_local(key).is_some() {
             return self.0.set(key, token);
         }
         let (key, token) = (key.clone(), token.clone());
@@ -99,15 +99,15 @@ impl AsyncTokenCache for OnThread<dyn TokenCache> {
     }
 
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        if self.0.get_now(key).is_some() {
+        if self.0.get_local(key).is_some() {
             return self.0.delete_if(key, rejected);
         }
         let (key, rejected) = (key.clone(), rejected.clone());
         self.call(move |cache| cache.delete_if(&key, &rejected)).await
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        self.0.get_now(key)
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+        self.0.get_local(key)
     }
 
     fn is_persistent(&self) -> bool {

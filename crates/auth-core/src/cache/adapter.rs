@@ -11,7 +11,14 @@ use crate::{AccessToken, AsyncTokenCache, TokenCache, TokenError, TokenKey};
 /// An asynchronous adapter for a cache that never blocks, such as one in memory. Its methods run on the runtime's
 /// thread, so they must not read files or wait.
 #[derive(Clone, Debug)]
-pub struct NonBlocking<C>(pub C);
+pub struct NonBlocking<C>(C);
+
+impl<C> NonBlocking<C> {
+    /// Wraps a cache.
+    pub fn new(cache: C) -> Self {
+        Self(cache)
+    }
+}
 
 /// An asynchronous adapter for a cache that may block, such as one on disk or in a key chain. Its methods run on
 /// blocking threads (`spawn_blocking`) of a tokio runtime.
@@ -53,8 +60,8 @@ impl<C: TokenCache> AsyncTokenCache for NonBlocking<C> {
         self.0.delete_if(key, rejected)
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        self.0.get_now(key)
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+        self.0.get_local(key)
     }
 
     fn is_persistent(&self) -> bool {

@@ -118,7 +118,7 @@ impl TokenCache for MemoryTokenCache {
         Ok(matches!(outcome, CompResult::Removed(_)))
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         Some(self.class(key).get(key))
     }
 
@@ -148,8 +148,8 @@ impl crate::AsyncTokenCache for MemoryTokenCache {
         TokenCache::delete_if(self, key, rejected)
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        TokenCache::get_now(self, key)
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+        TokenCache::get_local(self, key)
     }
 
     fn is_persistent(&self) -> bool {

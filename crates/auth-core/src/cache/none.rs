@@ -23,7 +23,7 @@ impl TokenCache for NoTokenCache {
         Ok(())
     }
 
-    fn get_now(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
         Some(None)
     }
 
@@ -49,7 +49,7 @@ impl crate::AsyncTokenCache for NoTokenCache {
         Ok(())
     }
 
-    fn get_now(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
         Some(None)
     }
 

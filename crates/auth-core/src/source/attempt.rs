@@ -12,10 +12,10 @@ use tracing::Instrument;
 
 use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome, Progress};
-use crate::flight::VERIFICATION;
-use crate::flights::{Epoch, Writing};
-use crate::redemption::Section;
-use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
+use crate::source::flight::VERIFICATION;
+use crate::source::flights::{Epoch, Writing};
+use crate::source::redemption::Section;
+use crate::{AccessToken, LeaseGuard, LeaseOutcome, TokenError, TokenKey, TokenRequest};
 
 /// The result of acquiring the lease.
 enum Lead {
@@ -233,13 +233,13 @@ impl Attempt {
                 return Err(error);
             }
             match self.inner.health.observe(acquired) {
-                Some(Acquired::Adopted(token)) if self.is_news(&token) => {
+                Some(LeaseOutcome::AlreadyRefreshed(token)) if self.is_news(&token) => {
                     self.inner.replaced(&self.key, &token, self.epoch);
                     self.inner.keep_local(&self.key, &token, self.epoch);
                     return Ok(Lead::Adopted(token));
                 }
-                Some(Acquired::Adopted(token)) => previous = Some(token),
-                Some(Acquired::Leading(guard)) => {
+                Some(LeaseOutcome::AlreadyRefreshed(token)) => previous = Some(token),
+                Some(LeaseOutcome::Acquired(guard)) => {
                     // If another process has ended the login, the copy in memory must not restore it.
                     let previous = previous.filter(|_| !guard.knows_absence());
                     let previous = guard.current().cloned().or(previous);

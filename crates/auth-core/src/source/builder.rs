@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Handle, Inner, TokenSource};
 use crate::cache::NoTokenCache;
-use crate::flights::Flights;
-use crate::health::CacheHealth;
-use crate::redemption::new_owner;
+use crate::source::flights::Flights;
+use crate::source::health::CacheHealth;
+use crate::source::redemption::new_owner;
 use crate::{
     AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock, TokenKey,
 };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::Inner;
-use crate::flights::Epoch;
-use crate::redemption::Section;
+use crate::source::flights::Epoch;
+use crate::source::redemption::Section;
 use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
 /// The backoff between attempts to store a token.
@@ -99,7 +99,7 @@ impl Inner {
     async fn still_has(&self, key: &TokenKey, previous: Option<&AccessToken>) -> bool {
         let Some(previous) = previous else { return false };
         // Memory caches return expired tokens here without a wait.
-        let cached = match self.cache.get_now(key) {
+        let cached = match self.cache.get_local(key) {
             Some(cached) => cached,
             None => self.cache.get(key).await.unwrap_or_default(),
         };

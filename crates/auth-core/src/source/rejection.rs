@@ -8,9 +8,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::Inner;
-use crate::flights::Writing;
-use crate::redemption::Section;
-use crate::{AccessToken, TokenKey, TokenRequest, background};
+use crate::source::flights::Writing;
+use crate::source::redemption::Section;
+use crate::{AccessToken, TokenKey, TokenRequest, source::background};
 
 /// The maximum time in which a cache deletes a rejected token. Later changes of the same key wait for it.
 const DELETION: Duration = Duration::from_secs(120);
@@ -33,7 +33,7 @@ impl Inner {
         let writing = self.flights.with(&key, |slot, _| slot.flight.reject(used, now).then(|| slot.writing.clone()));
         // Otherwise another task is deleting the token.
         let Some(writing) = writing else { return };
-        let is_near = self.cache.get_now(&key).is_some();
+        let is_near = self.cache.get_local(&key).is_some();
         let deletion =
             Deletion { inner: self.clone(), key, used: used.clone(), writing, _section: Section::settling(self.owner) };
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(deletion.run());

@@ -245,7 +245,7 @@ impl TokenCache for World {
         Ok(())
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         self.is_local.then(|| self.book().kept.get(key).cloned())
     }
 

@@ -42,8 +42,8 @@ async fn every_cache_and_every_adapter_passes_the_suite() {
     token_cache(&MemoryTokenCache::new());
     token_cache(&Least::default());
     async_token_cache(&MemoryTokenCache::new()).await;
-    async_token_cache(&NonBlocking(MemoryTokenCache::new())).await;
-    async_token_cache(&NonBlocking(Least::default())).await;
+    async_token_cache(&NonBlocking::new(MemoryTokenCache::new())).await;
+    async_token_cache(&NonBlocking::new(Least::default())).await;
     async_token_cache(&Blocking::new(Least::default())).await;
     let store = RemoteStore::new();
     LeaseSuite::new(&store, &store.clone(), &store)
@@ -58,7 +58,7 @@ async fn memory_cache_never_deletes_a_newer_token() {
     let cache = MemoryTokenCache::new();
     atomic_delete_if(&cache);
     async_atomic_delete_if(&cache, &cache.clone()).await;
-    async_atomic_delete_if(&NonBlocking(cache.clone()), &Blocking::new(cache)).await;
+    async_atomic_delete_if(&NonBlocking::new(cache.clone()), &Blocking::new(cache)).await;
 }
 
 fn client(number: usize) -> TokenKey {

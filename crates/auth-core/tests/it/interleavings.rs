@@ -465,7 +465,7 @@ impl AsyncTokenCache for World {
         self.reach().await
     }
 
-    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+    fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         (self.distance == Distance::Near).then(|| self.book().kept.get(key).cloned())
     }
 }

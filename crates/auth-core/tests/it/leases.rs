@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, LeaseGuard, RefreshLease, Secret,
-    TokenError, TokenKey, TokenRequest, TokenSource,
+    AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, LeaseGuard, LeaseOutcome, RefreshLease,
+    Secret, TokenError, TokenKey, TokenRequest, TokenSource,
 };
 use platform_testkit::{Answer, RemoteStore, ScriptedProvider};
 
@@ -34,8 +34,8 @@ struct Stored(Option<AccessToken>);
 
 #[async_trait]
 impl RefreshLease for Stored {
-    async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
-        Ok(Acquired::Leading(Box::new(self.clone())))
+    async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
+        Ok(LeaseOutcome::Acquired(Box::new(self.clone())))
     }
 }
 
@@ -230,8 +230,8 @@ struct Offering(AccessToken);
 
 #[async_trait]
 impl RefreshLease for Offering {
-    async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
-        Ok(Acquired::Adopted(self.0.clone()))
+    async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
+        Ok(LeaseOutcome::AlreadyRefreshed(self.0.clone()))
     }
 }
 
@@ -252,7 +252,7 @@ async fn short_lived_token_is_kept_if_it_cannot_be_replaced() {
     let lasting = |least| {
         let builder = TokenSource::builder(key(), bench.provider.clone()).with_clock(bench.clock.clone());
         let builder = builder.with_cache(store.clone()).with_lease(store.clone()).with_local_copy(Duration::ZERO);
-        builder.with_expiry(ExpiryPolicy::default().lasting(least)).build().unwrap()
+        builder.with_expiry(ExpiryPolicy::default().with_min_remaining(least)).build().unwrap()
     };
     let first = lasting(Duration::ZERO).token().await.unwrap();
     bench.clock.advance(10 * MINUTE);

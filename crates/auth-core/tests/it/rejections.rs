@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, Clock, RefreshLease, Secret, TokenError, TokenKey, TokenRequest,
+    AccessToken, AsyncTokenCache, Clock, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey, TokenRequest,
 };
 use futures_util::FutureExt;
 use platform_testkit::{Answer, RemoteStore};
@@ -95,7 +95,7 @@ impl AsyncTokenCache for Stuck {
 
 #[async_trait]
 impl RefreshLease for Stuck {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         self.store.acquire(key, previous).await
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AccessToken, ExpiryPolicy, ExpiryPolicyError, SealedToken, Secret, TokenKey, TokenRequest};
+use auth_core::{AccessToken, ExpiryPolicy, ExpiryPolicyError, Secret, TokenKey, TokenRecord, TokenRequest};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -165,8 +165,8 @@ proptest! {
         if let Some(refresh) = refresh {
             token = token.with_refresh_token(Secret::new(refresh)).with_not_after(moment);
         }
-        let written = serde_json::to_string(&SealedToken::seal(&token)).unwrap();
-        let opened = serde_json::from_str::<SealedToken>(&written).unwrap().open().unwrap();
+        let written = serde_json::to_string(&TokenRecord::seal(&token)).unwrap();
+        let opened = serde_json::from_str::<TokenRecord>(&written).unwrap().open().unwrap();
         prop_assert_eq!(opened, token);
     }
 }

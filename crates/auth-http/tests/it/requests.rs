@@ -224,7 +224,7 @@ async fn slow_server_has_the_timeout_of_the_client() {
     let thinking = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
     Mock::given(path("/thinks")).respond_with(thinking).mount(&server).await;
     let patient = |silence| {
-        let client = HttpClient::builder().with_plain_loopback().with_longest_silence(silence).build().unwrap();
+        let client = HttpClient::builder().with_plain_loopback().with_read_timeout(silence).build().unwrap();
         let request = Request::get(at(&server, "/thinks"));
         async move { client.send(request).await }
     };
@@ -240,7 +240,7 @@ async fn a_token_of_another_type_is_not_sent() {
     });
     let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), provider));
     let error = client.send(Request::get(at(&server, "/me"))).await.unwrap_err();
-    assert!(error.is_token() && error.is_unsent(), "{error:?}");
+    assert!(error.is_token_error() && error.is_unsent(), "{error:?}");
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     assert!(server.received_requests().await.unwrap().is_empty());
 }

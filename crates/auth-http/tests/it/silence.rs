@@ -86,7 +86,7 @@ async fn bytes_may_take_long_while_the_server_reads_them() {
     let body: Vec<u8> = (0..64 << 20).map(|index: u32| index.to_le_bytes()[1]).collect();
     let server = tokio::spawn(read_slowly(listener, body.len()));
     let silence = Duration::from_secs(20);
-    let http = HttpClient::builder().with_plain_loopback().with_longest_silence(silence).build().unwrap();
+    let http = HttpClient::builder().with_plain_loopback().with_read_timeout(silence).build().unwrap();
     let request = Request::new(Method::Put, url).with_body("application/octet-stream", body.clone());
     assert_eq!(http.send(request).await.unwrap().status(), 200);
     let received = server.await.unwrap();

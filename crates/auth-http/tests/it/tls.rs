@@ -17,12 +17,17 @@ async fn custom_roots_are_trusted_if_configured() {
     let error = get(client(), &url).await.unwrap_err();
     assert!(error.is_untrusted() && error.is_connect() && error.to_string().contains("this system"), "{error}");
     let other = Authority::new();
-    let error = get(client().with_roots(other.file()), &url).await.unwrap_err();
+    let error = get(client().with_root_certificates(other.file()), &url).await.unwrap_err();
     assert!(error.is_untrusted() && error.to_string().contains("laboratory.pem"), "{error}");
-    assert_eq!(get(client().with_roots(other.file()).with_roots(authority.file()), &url).await.unwrap(), 200);
+    assert_eq!(
+        get(client().with_root_certificates(other.file()).with_root_certificates(authority.file()), &url)
+            .await
+            .unwrap(),
+        200
+    );
     let mut wrong_name = url.clone();
     wrong_name.set_host(Some("127.0.0.1")).unwrap();
-    assert!(get(client().with_roots(authority.file()), &wrong_name).await.unwrap_err().is_untrusted());
+    assert!(get(client().with_root_certificates(authority.file()), &wrong_name).await.unwrap_err().is_untrusted());
 }
 
 #[tokio::test]
@@ -30,11 +35,11 @@ async fn a_client_shows_its_certificate_to_those_who_ask() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let url = serve(&authority, Some(&clients)).await;
     let with = |(chain, key): (String, String)| {
-        client().with_roots(authority.file()).with_client_certificate(chain, Secret::new(key))
+        client().with_root_certificates(authority.file()).with_client_certificate(chain, Secret::new(key))
     };
     assert_eq!(get(with(clients.sign("laboratory-1")), &url).await.unwrap(), 200);
     assert!(get(with(authority.sign("laboratory-1")), &url).await.is_err(), "of another authority");
-    assert!(get(client().with_roots(authority.file()), &url).await.is_err(), "none");
+    assert!(get(client().with_root_certificates(authority.file()), &url).await.is_err(), "none");
 }
 
 #[tokio::test]
@@ -59,7 +64,7 @@ async fn tls_failures_differ_from_broken_connections() {
 async fn http1_client_does_not_negotiate_http2() {
     let authority = Authority::new();
     let (url, mut negotiated) = serve_both_versions(&authority).await;
-    let trusting = || client().with_roots(authority.file());
+    let trusting = || client().with_root_certificates(authority.file());
     assert_eq!(get(trusting().with_http1(), &url).await.unwrap(), 200);
     assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));
     let _ = get(trusting(), &url).await;
@@ -146,9 +151,9 @@ fn unusable_certificates_are_named_without_secrets() {
     let key = Secret::new("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----");
     let proxy = Proxy::new("ftp://user:canary@proxy.test:21".parse().unwrap());
     for (builder, reason) in [
-        (client().with_roots("/nowhere/roots.pem"), "cannot read '/nowhere/roots.pem'"),
-        (client().with_roots(empty), "empty.pem' contains no valid certificate"),
-        (client().with_roots(malformed), "malformed.pem"),
+        (client().with_root_certificates("/nowhere/roots.pem"), "cannot read '/nowhere/roots.pem'"),
+        (client().with_root_certificates(empty), "empty.pem' contains no valid certificate"),
+        (client().with_root_certificates(malformed), "malformed.pem"),
         (client().with_client_certificate(authority.issuer.pem(), key), "its own certificate"),
         (client().with_proxy(proxy), "proxy.test"),
     ] {
@@ -196,7 +201,7 @@ async fn proxy_with_a_password_is_used_and_named_in_errors() {
     let url = serve(&authority, None).await;
     for refusal in ["407 Proxy Authentication Required", "401 Unauthorized", "502 Bad Gateway"] {
         let at = proxy(refusal).await;
-        let through = |proxy| client().with_roots(authority.file()).with_proxy(proxy);
+        let through = |proxy| client().with_root_certificates(authority.file()).with_proxy(proxy);
         let good = Proxy::new(at.clone()).with_credentials("lab", Secret::new("pass/word"));
         assert_eq!(get(through(good), &url).await.unwrap(), 200);
         let mut in_url = at.clone();
@@ -210,10 +215,10 @@ async fn proxy_with_a_password_is_used_and_named_in_errors() {
         let shown = shown(&error);
         assert!(error.is_connect() && error.to_string().contains("through the proxy"), "{shown}");
         assert!(!shown.contains("canary"), "{shown}");
-        let without = Proxy::new(at).without("localhost");
+        let without = Proxy::new(at).with_no_proxy("localhost");
         assert_eq!(get(through(without), &url).await.unwrap(), 200, "around it");
     }
     let gone = Proxy::new("http://127.0.0.1:9".parse().unwrap());
-    let error = get(client().with_roots(authority.file()).with_proxy(gone), &url).await.unwrap_err();
+    let error = get(client().with_root_certificates(authority.file()).with_proxy(gone), &url).await.unwrap_err();
     assert!(error.is_connect() && error.to_string().contains("http://127.0.0.1:9"), "{error}");
 }

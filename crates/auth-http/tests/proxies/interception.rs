@@ -16,7 +16,7 @@ async fn intercepting_proxy_is_trusted_only_with_its_ca() {
     let through = || client().with_proxy(Proxy::new(running.url()));
 
     // The server's authority does not help: the client does not receive the server's certificate.
-    let error = get(through().with_roots(authority.file()), &url).await.unwrap_err();
+    let error = get(through().with_root_certificates(authority.file()), &url).await.unwrap_err();
     let said = error.to_string();
     assert!(error.is_untrusted() && error.is_connect(), "{}", shown(&error));
     assert_eq!(error.proxy(), Some(running.shown().as_str()), "{said}");
@@ -24,7 +24,7 @@ async fn intercepting_proxy_is_trusted_only_with_its_ca() {
         assert!(said.contains(&part), "{part}: {said}");
     }
 
-    let trusting = through().with_roots(running.file(AUTHORITY)).build().unwrap();
+    let trusting = through().with_root_certificates(running.file(AUTHORITY)).build().unwrap();
     let response = trusting.send(Request::get(url)).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(&response.bytes(100).await.unwrap()[..], b"in");

@@ -26,7 +26,7 @@ async fn correct_proxy_password_is_accepted() {
         let Some(running) = Running::start(program).await else { continue };
         let in_url = ["pass.word", "pass%2Eword"].map(|password| Proxy::new(running.url_with(password)));
         for proxy in [running.proxy()].into_iter().chain(in_url) {
-            let through = client().with_roots(authority.file()).with_proxy(proxy);
+            let through = client().with_root_certificates(authority.file()).with_proxy(proxy);
             assert_eq!(get(through, &url).await.unwrap(), 200, "{}", running.name());
         }
     }
@@ -41,7 +41,8 @@ async fn wrong_proxy_password_is_an_error_without_the_password() {
         assert_eq!(Some(refusal(&running).await), running.refusal(), "{}", running.name());
         let wrong = [running.proxy_with("canary"), Proxy::new(running.url_with("canary")), Proxy::new(running.url())];
         for proxy in wrong {
-            let error = get(client().with_roots(authority.file()).with_proxy(proxy), &url).await.unwrap_err();
+            let error =
+                get(client().with_root_certificates(authority.file()).with_proxy(proxy), &url).await.unwrap_err();
             let shown = shown(&error);
             assert!(error.is_connect() && !error.is_untrusted() && !error.is_timeout(), "{shown}");
             assert_eq!(error.proxy(), Some(running.shown().as_str()), "{shown}");
@@ -77,12 +78,16 @@ async fn a_proxy_that_refuses_the_password_costs_no_token() {
         let source = TokenSource::new(TokenKey::new("issuer"), provider);
         let policy = BearerPolicy::new(Destination::new(auth_core::Authority::of(&url)));
         let authorized = |password: &str| {
-            let http = client().with_roots(authority.file()).with_proxy(running.proxy_with(password)).build().unwrap();
+            let http = client()
+                .with_root_certificates(authority.file())
+                .with_proxy(running.proxy_with(password))
+                .build()
+                .unwrap();
             http.authorized(policy.clone(), source.clone())
         };
         for _ in 0..2 {
             let error = authorized("canary").send(Request::get(url.clone())).await.unwrap_err();
-            assert!(error.is_connect() && !error.is_token(), "{}", shown(&error));
+            assert!(error.is_connect() && !error.is_token_error(), "{}", shown(&error));
         }
         assert_eq!(source.token().await.unwrap().secret().expose(), "token-1", "{}", running.name());
         assert_eq!(authorized("pass.word").send(Request::get(url.clone())).await.unwrap().status(), 200);
@@ -98,8 +103,8 @@ async fn hosts_to_be_reached_without_the_proxy_are() {
         let Some(running) = Running::start(program).await else { continue };
         let reaches = async |hosts: &str| {
             // A request that uses the proxy fails.
-            let proxy = running.proxy_with("canary").without(hosts);
-            get(client().with_roots(authority.file()).with_proxy(proxy), &url).await.is_ok()
+            let proxy = running.proxy_with("canary").with_no_proxy(hosts);
+            get(client().with_root_certificates(authority.file()).with_proxy(proxy), &url).await.is_ok()
         };
         for (hosts, expected) in [
             ("localhost", true),
@@ -121,7 +126,7 @@ async fn unavailable_proxy_is_named_and_used_again_later() {
     let url = serve(&authority, None).await;
     for program in with_password() {
         let Some(mut running) = Running::start(program).await else { continue };
-        let client = client().with_roots(authority.file()).with_proxy(running.proxy()).build().unwrap();
+        let client = client().with_root_certificates(authority.file()).with_proxy(running.proxy()).build().unwrap();
         let ask = async |client: &HttpClient| client.send(Request::get(url.clone())).await;
         assert_eq!(ask(&client).await.unwrap().status(), 200, "{}", running.name());
         running.stop();

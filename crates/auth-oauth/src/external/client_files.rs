@@ -156,7 +156,7 @@ fn certificates(pem: &str) -> String {
 ///
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let http = HttpClient::builder();
-/// let endpoints = Endpoints::of_issuer(&"https://issuer.example/".parse()?)?;
+/// let endpoints = Endpoints::auth0(&"https://issuer.example/".parse()?)?;
 /// let client = OAuthClient::new(http.clone().build()?, endpoints, "a-machine").with_audience("https://platform.example");
 /// let key = client.token_key().build();
 /// let files = ClientFiles::secret("/run/secrets/platform/client-secret");

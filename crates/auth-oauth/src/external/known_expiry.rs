@@ -3,8 +3,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, AsyncTokenProvider, LeaseGuard, Lifetime, MemoryTokenCache, RefreshLease,
-    Secret, TokenCache, TokenError, TokenKey, TokenRequest,
+    AccessToken, AsyncTokenCache, AsyncTokenProvider, LeaseGuard, LeaseOutcome, Lifetime, MemoryTokenCache,
+    RefreshLease, Secret, TokenCache, TokenError, TokenKey, TokenRequest,
 };
 
 /// The number of tokens without a known expiry that are remembered. It exceeds the number of tokens in the memory.
@@ -170,13 +170,13 @@ impl<S: AsyncTokenCache> AsyncTokenCache for KnownExpiryStore<S> {
 
 #[async_trait]
 impl<S: RefreshLease> RefreshLease for KnownExpiryStore<S> {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(match self.store.acquire(key, previous).await? {
-            Acquired::Leading(guard) => {
+            LeaseOutcome::Acquired(guard) => {
                 let (unknown, memory) = (self.unknown.clone(), self.memory.clone());
-                Acquired::Leading(Box::new(Guard { inner: Some(guard), key: key.clone(), unknown, memory }))
+                LeaseOutcome::Acquired(Box::new(Guard { inner: Some(guard), key: key.clone(), unknown, memory }))
             }
-            adopted @ Acquired::Adopted(_) => adopted,
+            adopted @ LeaseOutcome::AlreadyRefreshed(_) => adopted,
         })
     }
 }

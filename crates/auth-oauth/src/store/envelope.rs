@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AccessToken, SealedToken, Secret, TokenKey};
+use auth_core::{AccessToken, Secret, TokenKey, TokenRecord};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
@@ -53,7 +53,7 @@ struct Envelope {
     version: u64,
     binding: Binding,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    token: Option<SealedToken>,
+    token: Option<TokenRecord>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rejected: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,7 +129,7 @@ impl Envelope {
         };
         match record {
             Record::Login(Login { token, rejected }) => {
-                Self { token: Some(SealedToken::seal(token)), rejected: *rejected, ..empty }
+                Self { token: Some(TokenRecord::seal(token)), rejected: *rejected, ..empty }
             }
             Record::Refused(Tombstone { refused, at, by }) => {
                 Self { refused: Some(refused.clone()), refused_at: Some(*at), refused_by: Some(by.clone()), ..empty }

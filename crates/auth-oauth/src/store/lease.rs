@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, RefreshLease, TokenError, TokenKey};
+use auth_core::{AccessToken, Clock, LeaseGuard, LeaseOutcome, RefreshLease, TokenError, TokenKey};
 
 use super::FileTokenStore;
 use super::entry::{Entry, Space};
@@ -67,10 +67,10 @@ impl Leases {
 
 #[async_trait]
 impl RefreshLease for FileTokenStore {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(match self.lead(key, previous).await? {
-            Lead::Taken(guard) => Acquired::Leading(guard),
-            Lead::Adopted(token) => Acquired::Adopted(token),
+            Lead::Taken(guard) => LeaseOutcome::Acquired(guard),
+            Lead::Adopted(token) => LeaseOutcome::AlreadyRefreshed(token),
         })
     }
 }

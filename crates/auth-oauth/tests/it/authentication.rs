@@ -22,7 +22,7 @@ async fn asked(issuer: &Issuer, client: OAuthClient, request: TokenRequest) -> (
 }
 
 fn client(issuer: &Issuer) -> OAuthClient {
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     OAuthClient::new(issuer.http.clone(), endpoints, "client/1")
 }
 

@@ -64,7 +64,7 @@ async fn at_script<U: Future<Output = ()>>(
     issuer: &Issuer,
     user: impl FnOnce(Url) -> U,
 ) -> Result<AccessToken, OAuthError> {
-    at_provider(issuer, Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap(), user).await
+    at_provider(issuer, Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap(), user).await
 }
 
 async fn at_provider<U: Future<Output = ()>>(
@@ -79,9 +79,9 @@ async fn at_provider<U: Future<Output = ()>>(
         .mount(&issuer.server)
         .await;
     let (login, mut urls) = login(OAuthClient::new(issuer.http.clone(), endpoints, "client-1"), ANY_PORT);
-    let login = login.with_patience(Duration::from_secs(20));
+    let login = login.with_timeout(Duration::from_secs(20));
     let request = TokenRequest::default();
-    let (outcome, ()) = tokio::join!(login.login(&request), async { user(urls.recv().await.unwrap()).await });
+    let (outcome, ()) = tokio::join!(login.log_in(&request), async { user(urls.recv().await.unwrap()).await });
     outcome
 }
 
@@ -97,7 +97,7 @@ async fn a_user_logs_in_at_the_platform_s_provider() {
     let (login, mut urls) = login(client, "http://localhost:0/");
     let login = login.with_prompt("login consent");
     let request = TokenRequest::new().with_subject("cleo@second.test");
-    let (token, page) = tokio::join!(login.login(&request), async {
+    let (token, page) = tokio::join!(login.log_in(&request), async {
         let url = urls.recv().await.unwrap();
         assert_eq!(parameter(&url, "code_challenge_method"), "S256");
         assert_eq!(parameter(&url, "prompt"), "login consent");
@@ -150,7 +150,7 @@ async fn only_the_right_callback_ends_the_wait() {
 #[tokio::test]
 async fn announced_issuer_must_be_sent() {
     let issuer = Issuer::start().await;
-    let mut endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let mut endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     endpoints.sends_issuer = true;
     let refused = at_provider(&issuer, endpoints.clone(), async |login| {
         assert_eq!(get(back(&login, &[("code", "code-1")])).await.0, 400);
@@ -174,7 +174,7 @@ async fn emulator_announces_its_issuer_if_configured() {
         let client = OAuthClient::new(http(), endpoints, INTERACTIVE_CLIENT_ID).with_audience(AUDIENCE);
         let (login, mut urls) = login(client, "http://localhost:0/");
         let request = TokenRequest::new();
-        let (token, ()) = tokio::join!(login.login(&request), async {
+        let (token, ()) = tokio::join!(login.log_in(&request), async {
             let answer = http().send(Request::get(urls.recv().await.unwrap())).await.unwrap();
             let back: Url = answer.header("location").unwrap().parse().unwrap();
             assert_eq!(back.query_pairs().any(|(name, _)| name == "iss"), announced);
@@ -208,13 +208,13 @@ async fn port_in_use_fails_before_the_prompt() {
     let issuer = Issuer::start().await;
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1");
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
     for host in ["localhost", "127.0.0.1"] {
         let (login, mut urls) = login(client.clone(), &format!("http://{host}:{port}/"));
-        let error = login.login(&TokenRequest::default()).await.unwrap_err();
+        let error = login.log_in(&TokenRequest::default()).await.unwrap_err();
         assert!(error.is_port_taken() && error.to_string().contains(&port.to_string()), "{error}");
         assert!(urls.try_recv().is_err(), "the user was not prompted");
     }
@@ -226,21 +226,21 @@ async fn a_port_of_localhost_that_is_taken_on_one_address_is_taken() {
     let issuer = Issuer::start().await;
     let Ok(taken) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
     let port = taken.local_addr().unwrap().port();
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let (login, _urls) =
         login(OAuthClient::new(issuer.http.clone(), endpoints, "c"), &format!("http://localhost:{port}/"));
     tokio::time::pause();
-    assert!(login.login(&TokenRequest::default()).await.unwrap_err().is_port_taken());
+    assert!(login.log_in(&TokenRequest::default()).await.unwrap_err().is_port_taken());
 }
 
 #[tokio::test]
 async fn idle_login_times_out_and_frees_the_port() {
     let issuer = Issuer::start().await;
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let (login, mut urls) = login(OAuthClient::new(issuer.http.clone(), endpoints, "c"), ANY_PORT);
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
-    assert!(login.login(&TokenRequest::default()).await.unwrap_err().is_expired());
+    assert!(login.log_in(&TokenRequest::default()).await.unwrap_err().is_expired());
     assert_eq!(begun.elapsed().as_secs(), 300);
     let url = urls.recv().await.unwrap();
     let redirect: Url = parameter(&url, "redirect_uri").parse().unwrap();
@@ -249,7 +249,7 @@ async fn idle_login_times_out_and_frees_the_port() {
 
 #[test]
 fn a_redirect_that_leaves_this_machine_is_refused() {
-    let endpoints = Endpoints::of_issuer(&"https://issuer.test/".parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&"https://issuer.test/".parse().unwrap()).unwrap();
     let client = OAuthClient::new(http(), endpoints, "c");
     for redirect in [
         "https://localhost/",

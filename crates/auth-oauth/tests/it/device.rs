@@ -50,7 +50,7 @@ async fn login(
             .await;
     }
     let prompt = Arc::new(Recorded::default());
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let jwks = endpoints.jwks.clone().unwrap();
     let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen));
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
@@ -58,7 +58,7 @@ async fn login(
         .with_audience(AUDIENCE)
         .with_scopes(["offline_access"])
         .with_verifier(verifier);
-    let outcome = DeviceLogin::new(client, prompt.clone()).login(&TokenRequest::default()).await;
+    let outcome = DeviceLogin::new(client, prompt.clone()).log_in(&TokenRequest::default()).await;
     (prompt, outcome)
 }
 
@@ -169,10 +169,10 @@ async fn polling(token: Url) -> OAuthError {
         .respond_with(ResponseTemplate::new(200).set_body_json(device))
         .mount(&issuer.server)
         .await;
-    let mut endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let mut endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     endpoints.token = token;
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_clock(Arc::new(Frozen));
-    DeviceLogin::new(client, Arc::new(Recorded::default())).login(&TokenRequest::default()).await.unwrap_err()
+    DeviceLogin::new(client, Arc::new(Recorded::default())).log_in(&TokenRequest::default()).await.unwrap_err()
 }
 
 #[tokio::test]

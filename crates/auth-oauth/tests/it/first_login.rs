@@ -78,7 +78,7 @@ async fn answer(issuer: &Issuer, body: &str) {
 }
 
 fn client(issuer: &Issuer, id: &str) -> OAuthClient {
-    OAuthClient::new(issuer.http.clone(), Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap(), id)
+    OAuthClient::new(issuer.http.clone(), Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap(), id)
 }
 
 fn device(client: OAuthClient, issuer: &Issuer) -> DeviceLogin {
@@ -88,7 +88,7 @@ fn device(client: OAuthClient, issuer: &Issuer) -> DeviceLogin {
 async fn in_browser(client: OAuthClient, issuer: &Issuer) -> Result<AccessToken, OAuthError> {
     let redirect = "http://127.0.0.1:0/".parse().unwrap();
     let login = BrowserLogin::new(client, redirect, Arc::new(Willing(issuer.http.clone()))).unwrap();
-    login.login(&TokenRequest::default()).await
+    login.log_in(&TokenRequest::default()).await
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn error_of_an_unusable_access_token_has_the_login() {
         (r#"{"refresh_token":"refresh-1"}"#, "no access_token"),
     ] {
         let issuer = issuer(body).await;
-        let by_device = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await;
+        let by_device = device(client(&issuer, DEVICE), &issuer).log_in(&TokenRequest::default()).await;
         for outcome in [by_device, in_browser(client(&issuer, "browser-client"), &issuer).await] {
             let error = outcome.unwrap_err();
             let login = error.issued_login().unwrap();
@@ -138,7 +138,7 @@ async fn refused_refresh_token_is_used_by_no_other_client() {
             .mount(&issuer.server)
             .await;
     }
-    let login = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await.unwrap();
+    let login = device(client(&issuer, DEVICE), &issuer).log_in(&TokenRequest::default()).await.unwrap();
     let renewal = UserLogin::new(client(&issuer, DEVICE)).with_client(client(&issuer, "browser-client"));
     let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
     assert!(error.is_grant_refused(), "{error:?}");
@@ -211,7 +211,7 @@ async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
         .respond_with(refused)
         .mount(&issuer.server)
         .await;
-    let login = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await.unwrap();
+    let login = device(client(&issuer, DEVICE), &issuer).log_in(&TokenRequest::default()).await.unwrap();
     let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
     let folder = tempfile::TempDir::new().unwrap();
     let (store, key) = (FileTokenStore::new(folder.path()), client(&issuer, DEVICE).token_key().build());

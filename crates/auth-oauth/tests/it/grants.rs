@@ -50,7 +50,7 @@ impl Lab {
     async fn log_in(&self) -> AccessToken {
         let client = self.client(DEVICE_CLIENT_ID).with_scopes(["openid", "offline_access"]);
         let login = DeviceLogin::new(client, Arc::new(Yes(self.http.clone())));
-        login.login(&TokenRequest::default()).await.unwrap()
+        login.log_in(&TokenRequest::default()).await.unwrap()
     }
 
     fn refresh(&self) -> RefreshGrant {
@@ -176,7 +176,7 @@ async fn a_revoked_login_brings_no_tokens_any_more() {
 #[tokio::test]
 async fn discovery_accepts_only_the_requested_issuer() {
     let lab = Lab::open().await;
-    let by_hand = Endpoints::of_issuer(lab.emulator.issuer()).unwrap();
+    let by_hand = Endpoints::auth0(lab.emulator.issuer()).unwrap();
     assert_eq!(format!("{:?}", lab.endpoints), format!("{by_hand:?}"), "what Auth0 has is what the emulator says");
     let other = lab.emulator.issuer().as_str().replace("127.0.0.1", "localhost");
     let error = Endpoints::discover(&lab.http, &other).await.unwrap_err();
@@ -198,7 +198,7 @@ async fn token_of_another_subject_is_not_returned() {
 #[test]
 fn a_client_keeps_its_tokens_apart_from_those_of_others() {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let endpoints = Endpoints::of_issuer(&"https://issuer.test/".parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&"https://issuer.test/".parse().unwrap()).unwrap();
     let client = |id: &str| OAuthClient::new(http.clone(), endpoints.clone(), id);
     let resource = || "https://api.test/".parse().unwrap();
     let keys = [

@@ -172,7 +172,7 @@ async fn unverifiable_login_causes_no_prompt() {
     let redirect = "http://127.0.0.1:0/".parse().unwrap();
     home.lose_keys().await;
     let browser = BrowserLogin::new(home.client(INTERACTIVE_CLIENT_ID), redirect, Arc::new(Broken)).unwrap();
-    let error = browser.login(&TokenRequest::default()).await.unwrap_err();
+    let error = browser.log_in(&TokenRequest::default()).await.unwrap_err();
     assert!(error.is_transient(), "no browser is opened: {error:?}");
 }
 

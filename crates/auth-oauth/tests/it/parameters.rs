@@ -62,7 +62,7 @@ async fn granting() -> Issuer {
 }
 
 fn client(issuer: &Issuer) -> OAuthClient {
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
         .with_scopes(["own"])
         .with_audience("own-audience")
@@ -108,7 +108,7 @@ async fn browser(
 ) -> (Fields, Result<AccessToken, OAuthError>) {
     let browser = Arc::new(Returns(issuer.http.clone(), Mutex::default()));
     let login = BrowserLogin::new(client, "http://127.0.0.1:0/".parse().unwrap(), browser.clone()).unwrap();
-    let outcome = login.login(request).await;
+    let outcome = login.log_in(request).await;
     let page = browser.1.lock().unwrap().take().unwrap();
     (page.query_pairs().into_owned().collect(), outcome)
 }
@@ -145,7 +145,7 @@ async fn an_additional_parameter_does_not_replace_one_of_the_login() {
 #[tokio::test]
 async fn a_device_login_asks_for_everything_in_both_requests() {
     let issuer = granting().await;
-    DeviceLogin::new(client(&issuer), Arc::new(Quiet)).login(&request()).await.unwrap();
+    DeviceLogin::new(client(&issuer), Arc::new(Quiet)).log_in(&request()).await.unwrap();
     let forms = sent(&issuer).await;
     assert_eq!((forms.len(), asked(&forms[0]), asked(&forms[1])), (2, asked(&forms[0]), asked(&forms[1])));
     assert_eq!(asked(&forms[0]), ASKED);

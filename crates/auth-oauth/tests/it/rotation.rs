@@ -31,7 +31,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn client(issuer: &Issuer) -> OAuthClient {
-    OAuthClient::new(issuer.http.clone(), Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap(), "machine")
+    OAuthClient::new(issuer.http.clone(), Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap(), "machine")
 }
 
 /// Returns the last token request: the `Authorization` header and the form.

@@ -138,7 +138,7 @@ async fn errors_and_logs_show_no_secret_for_any_response() {
     let answer = move |request: &wiremock::Request| answering.lock().unwrap().answer(request);
     Mock::given(method("POST")).respond_with(answer).mount(&issuer.server).await;
 
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let trusting = OAuthClient::new(issuer.http.clone(), endpoints, "client").with_audience(AUDIENCE);
     let key = PrivateKey::from_pem(&Secret::new(PEM.as_str())).unwrap();
     let (mut all, mut failures, mut attempts) = (String::new(), 0, 0);

@@ -33,7 +33,7 @@ async fn client_certificate_authenticates_at_the_mtls_endpoint() {
     let endpoints = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
     assert_ne!(endpoints.mtls.as_ref().unwrap().token.as_ref(), Some(&endpoints.token));
     let showing = |certificate: Option<(String, String)>| {
-        let http = HttpClient::builder().with_plain_loopback().with_roots(servers.file());
+        let http = HttpClient::builder().with_plain_loopback().with_root_certificates(servers.file());
         let http = match certificate {
             Some((chain, key)) => http.with_client_certificate(chain, Secret::new(key)),
             None => http,
@@ -66,7 +66,7 @@ async fn exchanged_token_is_bound_to_the_certificate() {
     provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
     let (chain, key) = clients.sign("machine.test");
     let certificate = ClientCertificate::from_pem(chain, Secret::new(key)).unwrap();
-    let http = HttpClient::builder().with_plain_loopback().with_roots(servers.file());
+    let http = HttpClient::builder().with_plain_loopback().with_root_certificates(servers.file());
     let http = http.with_client_certificate(certificate.chain(), certificate.key().clone()).build().unwrap();
     let endpoints = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
     let resource = "urn:sap:identity:application:provider:name:agent-gateway";

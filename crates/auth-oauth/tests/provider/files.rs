@@ -45,7 +45,7 @@ async fn rotated_certificate_is_used_without_a_restart() {
     let (servers, clients) = (Authority::new(), Authority::new());
     provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
     let endpoints = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
-    let http = HttpClient::builder().with_plain_loopback().with_roots(servers.file());
+    let http = HttpClient::builder().with_plain_loopback().with_root_certificates(servers.file());
     let client = OAuthClient::new(http.clone().build().unwrap(), endpoints, "machine-certificate");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("both");

@@ -45,7 +45,7 @@ fn a_user_who_cancels_has_denied_the_login() {
 fn device(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
     let (told, shown) = asking::<DeviceAuthorization>();
     let login = DeviceLogin::new(provider.client("device").with_scopes(SCOPES), told);
-    let login = user.browser.runtime.spawn(async move { login.login(&TokenRequest::default()).await });
+    let login = user.browser.runtime.spawn(async move { login.log_in(&TokenRequest::default()).await });
     provider.wait_for(TOKEN, 1);
     let page = shown.try_recv().unwrap().verification_url_complete.unwrap();
     (login, page.parse().unwrap())

@@ -78,7 +78,7 @@ fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) -> Strin
 }
 
 fn builder(redis: &Redis, authority: &Authority) -> RedisTokenCacheBuilder {
-    patient(&address(redis)).with_sealing_key(sealing_key('a')).with_roots(authority.file())
+    patient(&address(redis)).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file())
 }
 
 #[tokio::test]
@@ -91,7 +91,12 @@ async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
     let mut url = address(&redis);
     url.set_username(USER).unwrap();
     url.set_password(Some(PASSWORD)).unwrap();
-    let cache = patient(&url).with_sealing_key(sealing_key('a')).with_roots(authority.file()).connect().await.unwrap();
+    let cache = patient(&url)
+        .with_sealing_key(sealing_key('a'))
+        .with_root_certificates(authority.file())
+        .connect()
+        .await
+        .unwrap();
     cache.set(&key(), &token("kept")).await.unwrap();
     assert!(!format!("{cache:?}").contains(PASSWORD));
 }
@@ -114,7 +119,7 @@ async fn server_of_another_ca_is_rejected() {
     assert!(reason.is_away() && format!("{reason:?}").contains("invalid peer certificate"), "{reason:?}");
     // A host name that is not in the certificate is refused, too.
     let url = format!("rediss://127.0.0.1:{}", redis.port).parse().unwrap();
-    let misnamed = patient(&url).with_sealing_key(sealing_key('a')).with_roots(authority.file());
+    let misnamed = patient(&url).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file());
     let cache = misnamed.with_user(USER, password()).connect().await.unwrap();
     let error = cache.get(&key()).await.unwrap_err();
     assert!(format!("{error:?}").contains("not valid for name"), "{error:?}");
@@ -159,8 +164,8 @@ async fn invalid_configuration_fails_before_any_request() {
         (at("redis:///var/run/redis"), "is not the address of a Redis"),
         (at("redis://u:secret-canary@redis.example"), "is not encrypted"),
         (at("redis://127.0.0.2.example"), "is not encrypted"),
-        (at("rediss://localhost").with_roots("/nowhere/roots.pem"), "/nowhere/roots.pem"),
-        (at("rediss://localhost").with_roots("Cargo.toml"), "certificates"),
+        (at("rediss://localhost").with_root_certificates("/nowhere/roots.pem"), "/nowhere/roots.pem"),
+        (at("rediss://localhost").with_root_certificates("Cargo.toml"), "certificates"),
         (RedisTokenCache::cluster_builder([]).with_sealing_key(sealing_key('a')), "at least one"),
     ] {
         let shown = format!("{builder:?}");

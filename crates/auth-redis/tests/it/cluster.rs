@@ -91,7 +91,8 @@ async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
     };
     let nodes: Vec<Url> =
         cluster.0.iter().map(|node| format!("rediss://127.0.0.1:{}", node.port).parse().unwrap()).collect();
-    let builder = || patient_cluster(&nodes).with_sealing_key(sealing_key('a')).with_roots(authority.file());
+    let builder =
+        || patient_cluster(&nodes).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file());
     let cache = builder().with_user(USER, access::password()).connect().await.unwrap();
     async_token_cache(&cache).await;
     refresh_lease(&cache, &cache.clone(), &cache).await;
@@ -134,7 +135,7 @@ fn other(node: &Redis) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_fails_only_for_a_missing_node_and_recovers() {
     let Some(mut cluster) = Cluster::start() else { return };
-    let cache = cluster.builder().with_delay(std::time::Duration::from_secs(2)).connect().await.unwrap();
+    let cache = cluster.builder().with_total_timeout(std::time::Duration::from_secs(2)).connect().await.unwrap();
     let keys = keys(30);
     for key in &keys {
         cache.set(key, &token("kept")).await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, Secret, SystemClock, TokenError, TokenKey};
+use auth_core::{AccessToken, Clock, LeaseGuard, LeaseOutcome, Secret, SystemClock, TokenError, TokenKey};
 use auth_redis::{RedisTokenCache, RedisTokenCacheBuilder, SealingKey};
 use url::Url;
 
@@ -18,11 +18,11 @@ pub(crate) fn sealing_key(letter: char) -> SealingKey {
 
 /// Returns a builder with a long timeout, for tests that are not about timeouts.
 pub(crate) fn patient(url: &Url) -> RedisTokenCacheBuilder {
-    RedisTokenCache::builder(url).with_delay(Duration::from_secs(50))
+    RedisTokenCache::builder(url).with_total_timeout(Duration::from_secs(50))
 }
 
 pub(crate) fn patient_cluster(nodes: &[Url]) -> RedisTokenCacheBuilder {
-    RedisTokenCache::cluster_builder(nodes).with_delay(Duration::from_secs(50))
+    RedisTokenCache::cluster_builder(nodes).with_total_timeout(Duration::from_secs(50))
 }
 
 pub(crate) async fn cache(url: &Url) -> RedisTokenCache {
@@ -55,9 +55,9 @@ pub(crate) fn text(token: &AccessToken) -> String {
 }
 
 #[track_caller]
-pub(crate) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+pub(crate) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.unwrap() {
-        Acquired::Leading(guard) => guard,
-        Acquired::Adopted(token) => panic!("it should lead, and has adopted {}", text(&token)),
+        LeaseOutcome::Acquired(guard) => guard,
+        LeaseOutcome::AlreadyRefreshed(token) => panic!("it should lead, and has adopted {}", text(&token)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_core::{AccessToken, Acquired, AsyncTokenCache, RefreshLease, TokenKey};
+use auth_core::{AccessToken, AsyncTokenCache, LeaseOutcome, RefreshLease, TokenKey};
 use auth_redis::{CacheError, RedisTokenCache};
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Returns a cache with this lease time and this wait for other processes.
 async fn brief(redis: &Redis, lease: Duration, wait: Duration) -> RedisTokenCache {
     let builder = patient(&redis.url()).with_sealing_key(sealing_key('a'));
-    builder.with_lease_time(lease).with_wait(wait).connect().await.unwrap()
+    builder.with_lease_time(lease).with_lock_timeout(wait).connect().await.unwrap()
 }
 
 fn is_led(redis: &Redis) -> bool {
@@ -28,10 +28,10 @@ async fn kept(cache: &RedisTokenCache) -> Option<String> {
 }
 
 #[track_caller]
-fn adopted(acquired: Acquired) -> AccessToken {
+fn adopted(acquired: LeaseOutcome) -> AccessToken {
     match acquired {
-        Acquired::Adopted(token) => token,
-        Acquired::Leading(guard) => panic!("it should adopt, and leads: {guard:?}"),
+        LeaseOutcome::AlreadyRefreshed(token) => token,
+        LeaseOutcome::Acquired(guard) => panic!("it should adopt, and leads: {guard:?}"),
     }
 }
 
@@ -177,7 +177,7 @@ async fn a_guard_that_is_dropped_ends_its_lease_and_no_other() {
 async fn lease_with_unknown_outcome_is_released_in_the_background() {
     let Some(redis) = Redis::start() else { return };
     let builder = || patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(LONG);
-    let hasty = builder().with_delay(Duration::from_millis(500)).connect().await.unwrap();
+    let hasty = builder().with_total_timeout(Duration::from_millis(500)).connect().await.unwrap();
     // Loads the script into the server, so that one command acquires the lease.
     leading(hasty.acquire(&key(), None).await).give_up().await;
     let first = redis.ask(&["get", &name("fence")]);

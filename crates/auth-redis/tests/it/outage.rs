@@ -97,7 +97,7 @@ async fn unavailable_redis_blocks_no_caller() {
 async fn hanging_redis_is_waited_for_once() {
     let Some(redis) = Redis::start() else { return };
     let delay = Duration::from_secs(5);
-    let cache = RedisTokenCache::builder(&redis.url()).with_delay(delay).with_sealing_key(sealing_key('a'));
+    let cache = RedisTokenCache::builder(&redis.url()).with_total_timeout(delay).with_sealing_key(sealing_key('a'));
     let cache = cache.connect().await.unwrap();
     redis.stop();
     let start = Instant::now();

@@ -99,7 +99,7 @@ async fn lease_is_renewed_after_a_failed_publication() {
 async fn publication_with_a_lost_response_does_not_lock_again() {
     let Some(redis) = Redis::start() else { return };
     let builder = patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(Duration::from_millis(300));
-    let hasty = builder.with_delay(Duration::from_secs(2)).connect().await.unwrap();
+    let hasty = builder.with_total_timeout(Duration::from_secs(2)).connect().await.unwrap();
     let mut guard = leading(hasty.acquire(&key(), None).await);
     redis.stop();
     guard.publish(&login(2)).await.unwrap_err();

@@ -150,7 +150,7 @@ async fn no_error_shows_a_token_or_a_password() {
     url.set_username("workers").unwrap();
     url.set_password(Some("canary-of-a-password")).unwrap();
     let cache = patient(&url).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
-    let cache = cache.with_delay(Duration::from_secs(5)).connect().await.unwrap();
+    let cache = cache.with_total_timeout(Duration::from_secs(5)).connect().await.unwrap();
     let canary = token(ACCESS);
     let mut errors = Vec::new();
     redis.ask(&["config", "set", "maxmemory", "1"]);

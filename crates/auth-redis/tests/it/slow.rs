@@ -91,7 +91,7 @@ struct Lab {
 
 async fn lab(server: &Url) -> Lab {
     let clock = Arc::new(ManualClock::default());
-    let cache = RedisTokenCache::builder(server).with_sealing_key(sealing_key('a')).with_delay(EACH * COMMANDS);
+    let cache = RedisTokenCache::builder(server).with_sealing_key(sealing_key('a')).with_total_timeout(EACH * COMMANDS);
     let cache = Arc::new(cache.with_clock(clock.clone()).connect().await.unwrap());
     let provider = Arc::new(ScriptedProvider::new(clock.clone()));
     let source = TokenSource::builder(key(), provider.clone())
@@ -146,7 +146,7 @@ async fn slow_redis_is_bypassed() {
     let detour = Detour::to(&redis).await;
     let each = Duration::from_millis(200);
     let builder = RedisTokenCache::builder(&detour.address).with_sealing_key(sealing_key('a'));
-    let cache = builder.with_delay(each * COMMANDS).connect().await.unwrap();
+    let cache = builder.with_total_timeout(each * COMMANDS).connect().await.unwrap();
     // Connecting takes a dozen responses. They are in time for a connection, but not for a command.
     detour.late.send_replace(each + each / 2);
     cache.get(&key()).await.unwrap_err();

@@ -123,7 +123,7 @@ impl EmulatorBuilder {
     /// Serves https with certificates of its own authority, and writes the authority's certificate (PEM) to `file`.
     ///
     /// The authority is created at each start. Clients trust it through the file, for example with
-    /// `HttpClient::builder().with_roots(file)`, or with `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The certificates are
+    /// `HttpClient::builder().with_root_certificates(file)`, or with `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The certificates are
     /// valid for `localhost`, the loopback addresses, the address and the host of this builder, and [`Config::hosts`].
     ///
     /// Clients can then select HTTP/2 by ALPN: see [`Self::without_http2`].
@@ -136,7 +136,7 @@ impl EmulatorBuilder {
     ///
     /// let file = folder.path().join("authority.pem");
     /// let emulator = Emulator::builder().with_tls(&file).start().await?;
-    /// let http = HttpClient::builder().with_roots(&file).build()?;
+    /// let http = HttpClient::builder().with_root_certificates(&file).build()?;
     /// assert_eq!(emulator.api_root().scheme(), "https");
     /// assert_eq!(http.send(Request::get(emulator.api_root().join("health")?)).await?.status(), 200);
     /// # Ok(()) }
@@ -264,7 +264,7 @@ impl EmulatorBuilder {
 fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
     // A slide can have a signed `Host` of its own, which HTTP/2 would replace with the authority.
     let builder = HttpClient::builder().with_plain_loopback().without_decompression().with_http1();
-    let builder = if let Some(file) = authority { builder.with_roots(file) } else { builder };
+    let builder = if let Some(file) = authority { builder.with_root_certificates(file) } else { builder };
     builder.build().map_err(io::Error::other)
 }
 

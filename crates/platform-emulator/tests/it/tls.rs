@@ -15,7 +15,7 @@ async fn secured(builder: EmulatorBuilder) -> User {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
     let emulator = builder.with_tls(&file).with_control().start().await.unwrap();
-    let http = HttpClient::builder().with_roots(&file).build().unwrap();
+    let http = HttpClient::builder().with_root_certificates(&file).build().unwrap();
     let mut user = User::through(emulator, http);
     user.log_in(None).await;
     user

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use auth_core::{Acquired, Clock, RefreshLease, SystemClock, error_chain};
+use auth_core::{Clock, LeaseOutcome, RefreshLease, SystemClock, error_chain};
 use auth_http::{HttpError, Request};
 use auth_oauth::{BrowserLogin, CredentialError, StoreError};
 use url::Url;
@@ -123,10 +123,15 @@ impl Service {
     async fn examine_store(&self) -> Finding {
         let name = "logins on this machine";
         let folder = self.settings().cache_folder.join("logins");
-        match self.store.clone().with_wait(LOCK_WAIT).acquire(&token_key(&self.settings, &self.interactive), None).await
+        match self
+            .store
+            .clone()
+            .with_lock_timeout(LOCK_WAIT)
+            .acquire(&token_key(&self.settings, &self.interactive), None)
+            .await
         {
-            Ok(Acquired::Adopted(_)) => Finding::well(name, folder.display()),
-            Ok(Acquired::Leading(lease)) => {
+            Ok(LeaseOutcome::AlreadyRefreshed(_)) => Finding::well(name, folder.display()),
+            Ok(LeaseOutcome::Acquired(lease)) => {
                 lease.give_up().await;
                 Finding::well(name, folder.display())
             }

@@ -100,7 +100,7 @@ impl External {
             }
         };
         #[expect(clippy::expect_used, reason = "the provider names an identity, and the store is cache and lease")]
-        source.with_expiry(ExpiryPolicy::default().lasting(least)).build().expect("the parts fit together")
+        source.with_expiry(ExpiryPolicy::default().with_min_remaining(least)).build().expect("the parts fit together")
     }
 
     /// Calls the provider.

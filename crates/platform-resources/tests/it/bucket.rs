@@ -62,7 +62,8 @@ async fn storage_is_spoken_to_by_http1_alone() {
     let url = url.await;
     let settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
     let tokens = async_provider_fn(|_| async { Ok("external") });
-    let client = Client::builder(settings).with_token_provider(tokens).with_roots(authority.file()).build().unwrap();
+    let client =
+        Client::builder(settings).with_token_provider(tokens).with_root_certificates(authority.file()).build().unwrap();
     for http in [client.storage_http().unwrap(), client.downloader().unwrap().http()] {
         let _ = http.send(auth_http::Request::get(url.clone())).await;
         assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));

@@ -46,7 +46,7 @@ impl Lab {
     pub(crate) async fn at(builder: EmulatorBuilder) -> Self {
         let emulator = builder.start().await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+        let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
         let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
         let key = client.token_key().with_identity("user").build();
         let login = DeviceLogin::new(client, Arc::new(Yes(http)));

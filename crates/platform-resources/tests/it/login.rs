@@ -112,7 +112,7 @@ async fn token_waits_for_an_identity_provider_that_is_unavailable() {
 pub(crate) async fn access_token(emulator: &Emulator, user: &str) -> String {
     let refresh_token = Secret::new(emulator.refresh_token(user).await.unwrap());
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+    let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
     let client = OAuthClient::new(http, endpoints, platform_emulator::INTERACTIVE_CLIENT_ID);
     let grant = RefreshGrant::new(client.with_audience(platform_emulator::AUDIENCE));
     let token = grant.redeem(&refresh_token, &TokenRequest::new()).await.unwrap();

@@ -28,7 +28,7 @@ async fn emulator() -> Emulator {
 async fn grants(emulator: &Emulator) -> Vec<(Principal, Arc<dyn AsyncTokenProvider>)> {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = |id: &str| {
-        let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+        let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
         OAuthClient::new(http.clone(), endpoints, id).with_audience(AUDIENCE)
     };
     let machine = client(MACHINE_CLIENT_ID).with_secret_basic(Secret::new(MACHINE_CLIENT_SECRET));

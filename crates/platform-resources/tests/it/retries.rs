@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{Acquired, RefreshLease, TokenKey, TokenSource, async_provider_fn};
+use auth_core::{LeaseOutcome, RefreshLease, TokenKey, TokenSource, async_provider_fn};
 use auth_oauth::FileTokenStore;
 use platform_emulator::{Effect, Fault, Server};
 use platform_resources::models::RunSubmission;
@@ -89,7 +89,7 @@ async fn deadline_holds_while_another_process_locks_the_login() {
     let tokens = TokenSource::builder(key, async_provider_fn(|_| async { Ok("external") }));
     let tokens = tokens.with_cache(store.clone()).with_lease(store).build().unwrap();
     let token = tokens.token().await.unwrap();
-    let Acquired::Leading(lock) = other.acquire(tokens.key(), Some(&token)).await.unwrap() else { panic!() };
+    let LeaseOutcome::Acquired(lock) = other.acquire(tokens.key(), Some(&token)).await.unwrap() else { panic!() };
     let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     let client = Client::builder(settings).with_tokens(tokens).build().unwrap();
     let client = client.with_deadline(Duration::from_millis(300));

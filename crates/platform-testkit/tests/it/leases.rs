@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey};
 use platform_testkit::{LeaseSuite, RemoteStore};
 use tokio::task::yield_now;
 
@@ -47,8 +47,8 @@ struct DefectiveGuard {
 
 #[async_trait]
 impl RefreshLease for Defective {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
-        let Acquired::Leading(inner) = self.store.acquire(key, previous).await? else {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
+        let LeaseOutcome::Acquired(inner) = self.store.acquire(key, previous).await? else {
             return self.store.acquire(key, previous).await;
         };
         let number = {
@@ -59,7 +59,7 @@ impl RefreshLease for Defective {
         };
         let refused = self.refused.lock().unwrap().get(key).cloned();
         let (lease, key, inner) = (self.clone(), key.clone(), Some(inner));
-        Ok(Acquired::Leading(Box::new(DefectiveGuard { lease, key, number, refused, inner })))
+        Ok(LeaseOutcome::Acquired(Box::new(DefectiveGuard { lease, key, number, refused, inner })))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, LeaseGuard, MemoryTokenCache, RefreshLease, TokenCache, TokenError,
+    AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, MemoryTokenCache, RefreshLease, TokenCache, TokenError,
     TokenKey,
 };
 use platform_testkit::{LeaseSuite, RemoteStore, async_token_cache, refresh_lease, token_cache};
@@ -135,7 +135,7 @@ struct Generous(RemoteStore);
 
 #[async_trait]
 impl RefreshLease for Generous {
-    async fn acquire(&self, key: &TokenKey, _previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         let fresh = RemoteStore::new();
         let acquired = fresh.acquire(key, None).await?;
         self.0.set(key, &AccessToken::try_from("mine")?).await?;
@@ -169,12 +169,12 @@ struct CarelessGuard {
 
 #[async_trait]
 impl RefreshLease for Careless {
-    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(match self.store.acquire(key, previous).await? {
-            Acquired::Leading(inner) => {
-                Acquired::Leading(Box::new(CarelessGuard { lease: self.clone(), key: key.clone(), inner }))
+            LeaseOutcome::Acquired(inner) => {
+                LeaseOutcome::Acquired(Box::new(CarelessGuard { lease: self.clone(), key: key.clone(), inner }))
             }
-            adopted @ Acquired::Adopted(_) => adopted,
+            adopted @ LeaseOutcome::AlreadyRefreshed(_) => adopted,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Attempt, Outcome};
 use crate::TokenError;
-use crate::redemption::Section;
+use crate::source::redemption::Section;
 
 /// The additional time for a redemption in progress at the attempt timeout.
 pub(super) const REDEMPTION: Duration = Duration::from_secs(60);

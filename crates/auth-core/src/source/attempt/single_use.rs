@@ -4,8 +4,8 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::limit::REDEMPTION;
 use super::{Attempt, Obtained};
-use crate::configured::Turn;
-use crate::redemption::Section;
+use crate::source::configured::Turn;
+use crate::source::redemption::Section;
 use crate::{AccessToken, TokenError};
 
 impl Attempt {

@@ -137,7 +137,7 @@ async fn grant(issuer: &Issuer, token: &str) -> OAuthError {
     let granted = json!({ "access_token": token, "token_type": "Bearer" });
     let answer = ResponseTemplate::new(200).set_body_json(granted);
     Mock::given(path("/oauth/token")).respond_with(answer).mount(&issuer.server).await;
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_verifier(issuer.verifier());
     ClientCredentials::new(client).token(&TokenRequest::default()).await.unwrap_err()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, Clock, LeaseGuard, RefreshLease, TokenCache, TokenError, TokenRequest,
+    AccessToken, AsyncTokenCache, Clock, LeaseGuard, LeaseOutcome, RefreshLease, TokenCache, TokenError, TokenRequest,
     TokenSource, async_provider_fn,
 };
 use auth_oauth::StoreError;
@@ -13,17 +13,17 @@ use tokio::time::{Instant, interval};
 
 use super::{Bench, HOUR, get, key, session, set};
 
-pub(super) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+pub(super) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.unwrap() {
-        Acquired::Leading(guard) => guard,
-        Acquired::Adopted(token) => panic!("it adopts {token:?}"),
+        LeaseOutcome::Acquired(guard) => guard,
+        LeaseOutcome::AlreadyRefreshed(token) => panic!("it adopts {token:?}"),
     }
 }
 
-fn adopted(acquired: Result<Acquired, TokenError>) -> AccessToken {
+fn adopted(acquired: Result<LeaseOutcome, TokenError>) -> AccessToken {
     match acquired.unwrap() {
-        Acquired::Adopted(token) => token,
-        Acquired::Leading(guard) => panic!("it leads: {guard:?}"),
+        LeaseOutcome::AlreadyRefreshed(token) => token,
+        LeaseOutcome::Acquired(guard) => panic!("it leads: {guard:?}"),
     }
 }
 
@@ -99,7 +99,7 @@ async fn refused_login_is_deleted_only_if_it_is_the_stored_one() {
     // A refused token is deleted regardless of its expiry.
     leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&session(2)).await.unwrap();
     assert_eq!(get(&bench.store, &key()), None);
-    drop(leading(bench.another().with_wait(Duration::ZERO).acquire(&key(), None).await));
+    drop(leading(bench.another().with_lock_timeout(Duration::ZERO).acquire(&key(), None).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
     assert!(ticking.is_finished(), "other tasks of the same worker went on");
     assert_eq!(ticking.await.unwrap() - start, Duration::from_secs(29));
 
-    let hurried = bench.another().with_wait(Duration::ZERO);
+    let hurried = bench.another().with_lock_timeout(Duration::ZERO);
     let store: &dyn AsyncTokenCache = &hurried;
     for error in [
         store.set(&key(), &session(1)).await.unwrap_err(),
@@ -142,7 +142,7 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
 async fn clear_deletes_what_it_can_and_says_what_it_could_not() {
     let bench = Bench::new();
     let other = auth_core::TokenKey::new("https://other.example/");
-    let hurried = bench.another().with_wait(Duration::ZERO);
+    let hurried = bench.another().with_lock_timeout(Duration::ZERO);
     for asynchronous in [false, true] {
         set(&bench.store, &key(), &session(1));
         set(&bench.store, &other, &session(2));

@@ -260,7 +260,7 @@ fn sixteen_processes_renew_one_login_once() {
 #[tokio::test]
 async fn a_process_that_is_killed_frees_its_lock() {
     let stage = Stage::open(false);
-    let store = stage.store().with_wait(Duration::ZERO);
+    let store = stage.store().with_lock_timeout(Duration::ZERO);
     let (child, ready) = stage.start("before");
     ready.answer("go");
     let _said = stage.hear("before");

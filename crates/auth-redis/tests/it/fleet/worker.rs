@@ -92,7 +92,7 @@ impl Worker {
         let clock = Arc::new(Shifted::default());
         let cache = RedisTokenCache::builder(&redis.parse().unwrap())
             .with_sealing_key(sealing_key('a'))
-            .with_delay(delay)
+            .with_total_timeout(delay)
             .with_lease_time(lease)
             .with_clock(clock.clone());
         let cache = Arc::new(cache.connect().await.unwrap());

@@ -12,16 +12,16 @@ use crate::{AccessToken, Lifetime, Secret, TokenError};
 /// Conversions are explicit, so that no token is serialized by accident. The store must encrypt or protect the result.
 ///
 /// ```
-/// use auth_core::{AccessToken, SealedToken};
+/// use auth_core::{AccessToken, TokenRecord};
 ///
 /// let token = AccessToken::try_from("abc")?;
-/// let stored = serde_json::to_string(&SealedToken::seal(&token)).unwrap();
-/// let read: SealedToken = serde_json::from_str(&stored).unwrap();
+/// let stored = serde_json::to_string(&TokenRecord::seal(&token)).unwrap();
+/// let read: TokenRecord = serde_json::from_str(&stored).unwrap();
 /// assert_eq!(read.open()?, token);
 /// # Ok::<(), auth_core::TokenError>(())
 /// ```
 #[derive(Deserialize, Serialize)]
-pub struct SealedToken {
+pub struct TokenRecord {
     access_token: String,
     token_type: String,
     lifetime: Lifetime,
@@ -43,7 +43,7 @@ pub struct SealedToken {
     unverified: Option<Unverified>,
 }
 
-impl SealedToken {
+impl TokenRecord {
     /// Creates the record of a token. It encrypts nothing.
     pub fn seal(token: &AccessToken) -> Self {
         let exposed = |secret: &Secret| secret.expose().to_owned();
@@ -92,8 +92,8 @@ impl SealedToken {
     }
 }
 
-impl fmt::Debug for SealedToken {
+impl fmt::Debug for TokenRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SealedToken(***)")
+        formatter.write_str("TokenRecord(***)")
     }
 }

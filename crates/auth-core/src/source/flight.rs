@@ -20,7 +20,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use crate::expiry::{ExpiryPolicy, Freshness};
+use crate::token::expiry::{ExpiryPolicy, Freshness};
 use crate::{AccessToken, Backoff, Secret, TokenError};
 
 /// The duration for which a transient failure is returned without another attempt.

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 use crate::AccessToken;
-use crate::key::hex;
+use crate::token::key::hex;
 
 /// The parameters of a token request that override those of its [`TokenSource`](crate::TokenSource). All are optional;
 /// an empty request asks for the source's default token.

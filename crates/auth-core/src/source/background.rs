@@ -32,7 +32,10 @@ pub(crate) async fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
             drop(sender.send(outcome));
         }
     };
-    crate::sync::thread::Builder::new().name("token provider".to_owned()).spawn(run).map_err(TokenError::provider)?;
+    crate::source::sync::thread::Builder::new()
+        .name("token provider".to_owned())
+        .spawn(run)
+        .map_err(TokenError::provider)?;
     receiver.await.map_err(|_| TokenError::panicked())
 }
 

@@ -80,7 +80,7 @@ impl ExpiryPolicy {
 
     /// Treats tokens that expire within `least` as expired, so that they are replaced before they are served. If the
     /// provider's tokens are shorter-lived, it is called every time.
-    pub fn lasting(mut self, least: Duration) -> Self {
+    pub fn with_min_remaining(mut self, least: Duration) -> Self {
         self.least = least;
         self
     }

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::flight::Flight;
+use crate::source::flight::Flight;
+use crate::source::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::source::{Progress, Unpublished};
-use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::{AccessToken, TokenKey};
 
 /// The number of keys with state at which the state of keys that are not in use is removed.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::{TokenError, background};
+use crate::{TokenError, source::background};
 
 /// Marks the start of a redemption. Call it immediately before sending a single-use credential.
 ///

@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::expiry::moment;
+use crate::token::expiry::moment;
 use crate::token::is_bearer;
 use crate::{AccessToken, Secret, TokenError};
 
