@@ -6,6 +6,7 @@ mod describe;
 mod documentation;
 mod grants;
 mod items;
+pub(crate) mod jsonpath;
 mod overview;
 mod problem;
 mod request;
@@ -22,8 +23,8 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::account::{Organization, User};
 use crate::control;
+use crate::identity::account::{Organization, User};
 use crate::identity::{Bearer, scheme};
 use crate::platform::Platform;
 use problem::Problem;

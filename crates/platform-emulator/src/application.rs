@@ -3,9 +3,12 @@
 
 mod catalogue;
 mod detection;
+pub(crate) mod documents;
 mod grid;
 mod he_tme;
 mod output;
+pub(crate) mod processing;
+pub mod samples;
 mod synthetic;
 mod tissue;
 
@@ -17,7 +20,7 @@ use uuid::Uuid;
 
 use crate::config::{FileConfig, Outcome};
 use crate::platform::Platform;
-use crate::run::{Failure, Item, OutputArtifact};
+use crate::state::run::{Failure, Item, OutputArtifact};
 use crate::storage::{About, checksum_text};
 
 pub(crate) use crate::config::VersionConfig as Version;

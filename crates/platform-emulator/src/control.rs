@@ -2,9 +2,11 @@
 //! and accessible with the control token only.
 
 mod client;
+pub(crate) mod clock;
 mod effect;
 mod fault;
 mod faults;
+pub(crate) mod fixture;
 mod journal;
 
 use std::sync::Arc;
@@ -22,11 +24,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::clock::monotonic;
-use crate::fixture::Fixture;
+use crate::application::processing;
+use crate::control::clock::monotonic;
+use crate::control::fixture::Fixture;
 use crate::platform::Platform;
-use crate::processing;
-use crate::run::RunError;
+use crate::state::run::RunError;
 
 pub use client::{Control, ControlError};
 pub use effect::Effect;

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::control::Control;
-use crate::fixture::Fixture;
+use crate::control::fixture::Fixture;
 use crate::platform::Platform;
 use crate::storage::ServiceAccount;
 

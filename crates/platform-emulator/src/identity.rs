@@ -1,6 +1,7 @@
 //! The identity provider: logins, RS256 tokens, and their verification.
 
 mod access;
+pub(crate) mod account;
 mod activate;
 mod client;
 mod device;
@@ -24,10 +25,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::account::User;
+use crate::identity::account::User;
 use crate::platform::Platform;
-use crate::random::Random;
-use crate::store::{Found, Store};
+use crate::state::random::Random;
+use crate::state::store::{Found, Store};
 use access::Revoked;
 use client::Client;
 pub(crate) use client::scheme;

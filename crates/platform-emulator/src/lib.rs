@@ -11,41 +11,29 @@
 //! # Ok(()) } // dropped here, and gone
 //! ```
 
-mod access;
-mod account;
 mod api;
 mod application;
-mod clock;
 mod config;
-mod connection;
 mod control;
-mod documents;
 mod emulator;
-mod fixture;
-mod gate;
 mod identity;
-mod jsonpath;
 mod page;
 mod platform;
-mod processing;
-mod random;
-mod run;
-pub mod samples;
+mod server;
 mod state;
 mod storage;
-mod store;
-mod tls;
 
-pub use account::{
-    AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
-};
+pub use application::samples;
 pub use config::{
     ApplicationConfig, Config, ExternalIssuer, FileConfig, OrganizationConfig, Outcome, PublicUrls, Role, UserConfig,
     VersionConfig,
 };
+pub use control::fixture::Fixture;
 pub use control::{Control, ControlError, Effect, Fault, InvalidFault, JournalEntry, Server};
 pub use emulator::{Emulator, EmulatorBuilder};
-pub use fixture::Fixture;
+pub use identity::account::{
+    AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
+};
 pub use storage::ServiceAccount;
 
 /// Compiles the examples of the guide.

@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use url::Url;
 
-use crate::account::Accounts;
 use crate::application::Catalogue;
-use crate::clock::{ShiftedClock, in_microseconds};
 use crate::config::Config;
+use crate::control::clock::{ShiftedClock, in_microseconds};
 use crate::control::{Controls, Faults};
 use crate::identity::Identity;
-use crate::random::Random;
-use crate::run::Run;
+use crate::identity::account::Accounts;
 use crate::state::State;
+use crate::state::random::Random;
+use crate::state::run::Run;
 use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
 
 /// The shared state of the three servers.

@@ -1,5 +1,10 @@
 //! The records of the platform: in memory, and on disk if there is a data folder.
 
+pub(crate) mod access;
+pub(crate) mod random;
+pub(crate) mod run;
+pub(crate) mod store;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -7,9 +12,9 @@ use indexmap::IndexMap;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::access::{Grant, ShareToken};
-use crate::run::{Item, Progress, Run};
-use crate::store::{Changes, Found, Store};
+use crate::state::access::{Grant, ShareToken};
+use crate::state::run::{Item, Progress, Run};
+use crate::state::store::{Changes, Found, Store};
 
 pub(crate) struct State {
     records: RwLock<Records>,

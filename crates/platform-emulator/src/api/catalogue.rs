@@ -12,9 +12,9 @@ use super::Caller;
 use super::items::redirect;
 use super::problem::Problem;
 use super::request::{Key, Parameters, Place};
+use crate::application::documents::{self, Document};
 use crate::application::{Application, Version};
 use crate::config::is_semantic;
-use crate::documents::{self, Document};
 use crate::platform::Platform;
 use crate::storage::presign;
 

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::access::Reader;
-use crate::run::{Deleted, Failure, InputArtifact, Item, OutputArtifact, Progress, Run};
 use crate::state::Records;
+use crate::state::access::Reader;
+use crate::state::run::{Deleted, Failure, InputArtifact, Item, OutputArtifact, Progress, Run};
 
 /// Returns a checksum of metadata. Writers use it to state the version they have read.
 pub(super) fn checksum(metadata: &Value) -> Option<String> {

@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::Caller;
 use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
-use crate::access::{Grant, ResourceType, SubjectType};
-use crate::account::User;
+use crate::identity::account::User;
 use crate::platform::Platform;
-use crate::run::{Item, Run};
 use crate::state::Records;
-use crate::store::Changes;
+use crate::state::access::{Grant, ResourceType, SubjectType};
+use crate::state::run::{Item, Run};
+use crate::state::store::Changes;
 
 const RELATIONS: [&str; 3] = ["owner", "editor", "viewer"];
 const RESOURCE_TYPES: [&str; 4] = ["run", "item", "output_artifact", "share_token"];

@@ -15,10 +15,10 @@ use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
 use super::runs::{self, MetadataUpdate};
 use crate::platform::Platform;
-use crate::run::{Item, Run};
 use crate::state::Records;
+use crate::state::run::{Item, Run};
+use crate::state::store::Changes;
 use crate::storage::presign;
-use crate::store::Changes;
 
 /// The lifetime of the signed URL of a result.
 const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::describe;
 use crate::page::{escaped, page};
 use crate::platform::Platform;
-use crate::run::{Item, Run};
+use crate::state::run::{Item, Run};
 
 /// The maximum number of runs, latest first.
 const RUNS: usize = 50;

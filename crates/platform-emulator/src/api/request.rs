@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::contract;
 use super::problem::Problem;
-use crate::jsonpath::JsonPath;
+use crate::api::jsonpath::JsonPath;
 
 /// The permitted page sizes.
 const PAGE_SIZES: RangeInclusive<usize> = 5..=100;

@@ -13,13 +13,13 @@ use super::Caller;
 use super::describe;
 use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
-use crate::access::Reader;
-use crate::account::User;
+use crate::application::processing;
+use crate::identity::account::User;
 use crate::platform::Platform;
-use crate::processing;
-use crate::run::{Item, Run};
 use crate::state::Records;
-use crate::store::Changes;
+use crate::state::access::Reader;
+use crate::state::run::{Item, Run};
+use crate::state::store::Changes;
 
 const SORT_FIELDS: [&str; 9] = [
     "run_id",

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::Caller;
 use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
-use crate::access::{Reader, ShareToken, SubjectType};
-use crate::clock::in_microseconds;
+use crate::control::clock::in_microseconds;
 use crate::platform::Platform;
 use crate::state::Records;
-use crate::store::Changes;
+use crate::state::access::{Reader, ShareToken, SubjectType};
+use crate::state::store::Changes;
 
 const SORT_FIELDS: [&str; 4] = ["share_token_id", "created_at", "expires_at", "revoked"];
 const NOT_FOUND: Problem = Problem::NotFound("Share token not found");

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use super::Caller;
 use super::problem::Problem;
 use super::request::Body;
+use crate::application::processing;
 use crate::application::{self, Application};
 use crate::platform::Platform;
-use crate::processing;
-use crate::run::{InputArtifact, Item, Progress, Run, Scheduling};
+use crate::state::run::{InputArtifact, Item, Progress, Run, Scheduling};
 use crate::storage;
 
 /// The minimum time that a slide must be available after submission.

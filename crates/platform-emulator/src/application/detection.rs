@@ -12,7 +12,7 @@ use url::{Position, Url};
 use super::tissue::Tissue;
 use super::{Job, Output, grid, output};
 use crate::platform::Platform;
-use crate::run::{Failure, OutputArtifact};
+use crate::state::run::{Failure, OutputArtifact};
 use crate::storage::{Object, checksum_text};
 
 const HEATMAP: Output = Output { name: "tissue:heatmap", media_type: "image/tiff" };

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::grid::{self, Grid};
 use super::tissue::Tissue;
 use super::{Job, detection};
-use crate::run::{Failure, OutputArtifact};
+use crate::state::run::{Failure, OutputArtifact};
 
 /// Diseases and their organs.
 const DISEASES: [(&str, &str); 8] = [

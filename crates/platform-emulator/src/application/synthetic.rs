@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Job, Output};
 use crate::config::{FileConfig, Outcome};
-use crate::run::{Failure, OutputArtifact};
+use crate::state::run::{Failure, OutputArtifact};
 
 pub(super) const REPORT: Output = Output { name: "report:summary", media_type: "application/json" };
 pub(super) const TILE: Output = Output { name: "tile:0000", media_type: "text/csv" };

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Effect, Fault, Server};
-use crate::random::Random;
+use crate::state::random::Random;
 
 /// The faults of a platform.
 #[derive(Default)]

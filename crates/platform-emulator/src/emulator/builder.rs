@@ -11,20 +11,20 @@ use parking_lot::Mutex;
 
 use super::Emulator;
 use super::servers::{Listeners, serve};
-use crate::account::{Accounts, BucketKey};
 use crate::application::Catalogue;
-use crate::clock::ShiftedClock;
 use crate::config::Config;
+use crate::control::clock::ShiftedClock;
+use crate::control::fixture::Fixture;
 use crate::control::{Controls, Fault, Faults};
-use crate::fixture::Fixture;
 use crate::identity::Identity;
+use crate::identity::account::{Accounts, BucketKey};
 use crate::platform::Platform;
-use crate::random::Random;
+use crate::server::tls::{self, Acceptor};
 use crate::state::State;
+use crate::state::random::Random;
+use crate::state::store::{Changes, Found, Store};
 use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
-use crate::store::{Changes, Found, Store};
-use crate::tls::{self, Acceptor};
-use crate::{processing, store};
+use crate::{application::processing, state::store};
 
 /// The key of the number of starts on a data folder.
 const STARTS: &str = "starts";

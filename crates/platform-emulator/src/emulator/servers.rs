@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::connection::{ConnectionInfo, ResettableListener};
 use crate::control::Server;
-use crate::gate;
 use crate::platform::Platform;
-use crate::tls::Acceptor;
+use crate::server::connection::{ConnectionInfo, ResettableListener};
+use crate::server::gate;
+use crate::server::tls::Acceptor;
 
 /// The sockets of the servers, and their URLs.
 pub(super) struct Listeners {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Claims;
 use crate::platform::Platform;
-use crate::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Found, Store};
 
 /// Tokens revoked before their expiry.
 #[derive(Default)]

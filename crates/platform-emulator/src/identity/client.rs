@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::form::{Form, Refusal};
 use super::{device, token};
-use crate::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
+use crate::identity::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
 
 pub(super) struct Client {
     pub(super) id: &'static str,

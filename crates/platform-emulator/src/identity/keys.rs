@@ -7,8 +7,8 @@ use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use super::key::SigningKey;
-use crate::random::Random;
-use crate::store::{Changes, Found, Store};
+use crate::state::random::Random;
+use crate::state::store::{Changes, Found, Store};
 
 pub(super) struct Keys(RwLock<Vec<Entry>>);
 

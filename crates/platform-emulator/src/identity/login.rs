@@ -16,7 +16,7 @@ use url::Url;
 
 use super::client::{self, Client};
 use super::form::{Form, Refusal};
-use crate::account::User;
+use crate::identity::account::User;
 use crate::page::{escaped, page};
 use crate::platform::Platform;
 

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::form::Refusal;
-use crate::account::{INTERACTIVE_CLIENT_ID, User};
+use crate::identity::account::{INTERACTIVE_CLIENT_ID, User};
 use crate::platform::Platform;
-use crate::store::{Changes, Found};
+use crate::state::store::{Changes, Found};
 
 /// All refresh tokens, by family: one family per login.
 pub(super) struct Families(Mutex<HashMap<String, Family>>);

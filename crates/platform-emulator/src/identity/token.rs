@@ -12,8 +12,8 @@ use super::client::Client;
 use super::device;
 use super::form::{Form, Refusal};
 use super::login::Outcome;
-use crate::account::{AUDIENCE, User};
 use crate::config::Role;
+use crate::identity::account::{AUDIENCE, User};
 use crate::platform::Platform;
 
 pub(super) const CODE: &str = "authorization_code";

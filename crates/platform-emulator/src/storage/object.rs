@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::content;
 use super::hexadecimal::hex;
-use crate::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Found, Store};
 
 /// All objects of a bucket, ordered by name.
 pub(super) type Bucket = BTreeMap<String, Arc<Object>>;

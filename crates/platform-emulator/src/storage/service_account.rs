@@ -13,8 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
-use crate::account::Organization;
-use crate::store::{Changes, Found, Store};
+use crate::identity::account::Organization;
+use crate::state::store::{Changes, Found, Store};
 
 /// The credentials for signing URLs as a service account.
 #[derive(Clone, serde::Deserialize)]

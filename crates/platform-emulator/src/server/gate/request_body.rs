@@ -8,8 +8,8 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::connection::Reset;
 use crate::control::Effect;
+use crate::server::connection::Reset;
 
 /// A request body of which the server reads only the first bytes.
 pub(super) struct Interrupted {

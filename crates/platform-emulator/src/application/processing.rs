@@ -9,11 +9,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::application::Job;
-use crate::clock::pause;
+use crate::control::clock::pause;
 use crate::platform::Platform;
-use crate::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
 use crate::state::NotWritten;
-use crate::store::Changes;
+use crate::state::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
+use crate::state::store::Changes;
 
 pub(crate) use deadline::end_overdue;
 

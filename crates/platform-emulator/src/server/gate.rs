@@ -18,10 +18,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::{Host, Url};
 
-use crate::clock::{monotonic, pause};
-use crate::connection::ConnectionInfo;
+use crate::control::clock::{monotonic, pause};
 use crate::control::{self, Effect, Recorded, Server};
 use crate::platform::Platform;
+use crate::server::connection::ConnectionInfo;
 use crate::storage;
 use body::{Observed, Tampering};
 use cors::Permitted;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Role};
-use crate::random::Random;
+use crate::state::random::Random;
 
 /// The audience of the emulator's tokens.
 pub const AUDIENCE: &str = "https://aignostics-platform-emulator-samia";

@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::config::{OrganizationConfig, UserConfig};
-use crate::run::{RunEndReason, Scheduling};
+use crate::state::run::{RunEndReason, Scheduling};
 
 /// Users, runs, items and results. [`EmulatorBuilder::with_fixture`](crate::EmulatorBuilder::with_fixture) loads them, and
 /// [`Emulator::export`](crate::Emulator::export) writes them. `docs/emulator.md` describes the format.

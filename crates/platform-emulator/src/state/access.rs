@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::account::User;
 use crate::config::Role;
-use crate::run::Run;
+use crate::identity::account::User;
 use crate::state::Records;
+use crate::state::run::Run;
 
 /// A grant: the right to see a resource.
 #[derive(Clone, Deserialize, Serialize)]

@@ -12,7 +12,7 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::tls::{Acceptor, MaybeTls};
+use crate::server::tls::{Acceptor, MaybeTls};
 
 /// A listener for resettable connections.
 pub(crate) struct ResettableListener {

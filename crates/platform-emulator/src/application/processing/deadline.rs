@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::terminate;
 use crate::platform::Platform;
-use crate::run::{Run, RunError};
 use crate::state::NotWritten;
+use crate::state::run::{Run, RunError};
 
 /// Does the work of a run, but at most until its deadline.
 pub(super) async fn within(

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-use crate::connection::{Connection, ConnectionInfo};
+use crate::server::connection::{Connection, ConnectionInfo};
 
 /// A TLS acceptor.
 #[derive(Clone)]

@@ -1,0 +1,4 @@
+//! The servers: connections, TLS, and middleware for every request.
+pub(crate) mod connection;
+pub(crate) mod gate;
+pub(crate) mod tls;
