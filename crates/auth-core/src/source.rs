@@ -45,16 +45,16 @@ use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::source::flight::Step;
-use crate::source::flights::{Epoch, Flights};
-use crate::source::health::CacheHealth;
-use crate::source::redemption::{Unfinished, finish_owner};
 use crate::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, RefreshLease, TokenError, TokenKey,
-    TokenRequest, source::background,
+    TokenRequest,
 };
 
 use attempt::Attempt;
+use flight::Step;
+use flights::{Epoch, Flights};
+use health::CacheHealth;
+use redemption::{Unfinished, finish_owner};
 
 pub use builder::{SourceBuildError, TokenSourceBuilder};
 pub(crate) use publication::Unpublished;
