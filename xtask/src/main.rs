@@ -3,6 +3,7 @@
 mod ci;
 mod codegen;
 mod conform;
+mod modules;
 mod process;
 mod soak;
 mod test;
@@ -43,6 +44,8 @@ enum Task {
     },
     /// Find phrases that are hard to read in comments, messages and documents
     Wording,
+    /// Find circles between the modules of a crate
+    Modules,
     /// Generate the code of platform-api from openapi/platform.json
     Codegen {
         /// Only check that the generated code is up to date
@@ -127,6 +130,7 @@ fn main() -> Result<()> {
         Task::Soak { subject } => soak::run(&root, subject),
         Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
         Task::Wording => wording::run(&root),
+        Task::Modules => modules::run(&root),
         Task::Codegen { check, action: None } => codegen::run(&root, check),
         Task::Conform { clients: true, all, write, only, .. } => {
             conform::clients::run(&root, conform::clients::Options { all, write, only: only.as_deref() })
