@@ -43,7 +43,7 @@ async fn publication_is_repeated_after_redis_was_restarted() {
         let waiting = tokio::spawn(async move { other.acquire(&key(), Some(&login(1))).await });
         guard.publish(&login(2)).await.unwrap();
         assert_eq!(cache.get(&key()).await.unwrap(), Some(login(2)));
-        assert!(format!("{:?}", waiting.await.unwrap().unwrap()).starts_with("Adopted"));
+        assert!(format!("{:?}", waiting.await.unwrap().unwrap()).starts_with("AlreadyRefreshed"));
         assert_eq!(redis.ask(&["exists", &name("lease")]), "0", "a publication ends the lease");
     }
 }
