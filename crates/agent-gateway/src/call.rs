@@ -6,29 +6,20 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use crate::gateway::Gateway;
-use crate::session::OnProgress;
+use crate::core::Core;
+use crate::error::GatewayError;
+use crate::principal::Principal;
+use crate::progress::{OnProgress, Progress};
+use crate::result::ToolResult;
+use crate::tool::Tool;
 use crate::toolbox::Line;
 use crate::transport::Correlation;
-use crate::{GatewayError, Principal, Tool, ToolResult};
 
-/// The progress of a call.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// The completed amount, in a unit of the tool. It never decreases.
-    pub done: f64,
-    /// The total amount, if the tool states it.
-    pub total: Option<f64>,
-    /// A message of the tool.
-    pub message: Option<String>,
-}
-
-/// A call that starts when it is awaited: see [`Gateway::call_tool`]. Dropping the future before there is a result sends
+/// A call that starts when it is awaited: see [`Gateway::call_tool`](crate::Gateway::call_tool). Dropping the future before there is a result sends
 /// a cancellation to the server.
 #[must_use = "nothing is called before it is awaited"]
 pub struct ToolCall<'a> {
-    gateway: &'a Gateway,
+    gateway: &'a Core,
     tool: &'a Tool,
     principal: &'a Principal,
     arguments: Map<String, Value>,
@@ -39,12 +30,12 @@ pub struct ToolCall<'a> {
 
 impl<'a> ToolCall<'a> {
     pub(crate) fn new(
-        gateway: &'a Gateway,
+        gateway: &'a Core,
         tool: &'a Tool,
         principal: &'a Principal,
         arguments: Map<String, Value>,
     ) -> Self {
-        let (correlation, timeout) = (Correlation::random(), gateway.call_timeout());
+        let (correlation, timeout) = (Correlation::random(), gateway.call_timeout);
         Self { gateway, tool, principal, arguments, correlation, progress: None, timeout }
     }
 
@@ -71,7 +62,7 @@ impl<'a> ToolCall<'a> {
         tool.check(&arguments)?;
         let line = Line::new(tool.server(), principal);
         let calling = async {
-            let session = gateway.sessions().session(&line, principal).await?;
+            let session = gateway.sessions.session(&line, principal).await?;
             session.call(tool.name(), arguments, correlation, progress).await
         };
         let result = tokio::time::timeout(timeout, calling).await;

@@ -1,8 +1,5 @@
-//! The credentials of the agent, and their sources.
+//! The credentials of the agent.
 
-mod binding;
-mod document;
-mod environment;
 mod error;
 
 use std::fmt;
@@ -11,8 +8,6 @@ use async_trait::async_trait;
 use auth_http::ClientCertificate;
 use url::Url;
 
-pub use binding::ServiceBinding;
-pub use environment::Environment;
 pub use error::CredentialError;
 
 /// A source of credentials. Implement it for credentials that are stored elsewhere.

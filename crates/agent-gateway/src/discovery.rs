@@ -5,10 +5,13 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, iter};
 
-use crate::gateway::Gateway;
+use crate::core::Core;
+use crate::error::GatewayError;
+use crate::principal::Principal;
+use crate::server::Server;
+use crate::tool::Tool;
 use crate::toolbox::Line;
 use crate::transport::Correlation;
-use crate::{GatewayError, Principal, Server, Tool};
 
 /// A filter for tools. The default selects all tools.
 ///
@@ -33,11 +36,11 @@ pub struct Discovered {
     pub errors: Vec<GatewayError>,
 }
 
-/// A discovery that starts when it is awaited: see [`Gateway::list_tools`].
+/// A discovery that starts when it is awaited: see [`Gateway::list_tools`](crate::Gateway::list_tools).
 #[must_use = "no request is sent before it is awaited"]
 #[derive(Debug)]
 pub struct Discovery<'a> {
-    gateway: &'a Gateway,
+    gateway: &'a Core,
     principal: &'a Principal,
     filter: &'a ToolFilter,
     correlation: Correlation,
@@ -79,7 +82,7 @@ impl ToolFilter {
 }
 
 impl<'a> Discovery<'a> {
-    pub(crate) fn new(gateway: &'a Gateway, principal: &'a Principal, filter: &'a ToolFilter) -> Self {
+    pub(crate) fn new(gateway: &'a Core, principal: &'a Principal, filter: &'a ToolFilter) -> Self {
         Self { gateway, principal, filter, correlation: Correlation::random(), strict: false }
     }
 
@@ -97,12 +100,12 @@ impl<'a> Discovery<'a> {
 
     async fn run(self) -> Result<Discovered, GatewayError> {
         let Self { gateway, principal, filter, correlation, strict } = self;
-        let listed = gateway.directory().servers().await.map_err(GatewayError::directory)?;
+        let listed = gateway.directory.servers().await.map_err(GatewayError::directory)?;
         let servers = filter.servers(listed)?;
         let correlation = &correlation;
         let mut lists = iter(servers.into_iter().enumerate())
             .map(|(place, server)| async move { (place, list(gateway, server, principal, correlation).await) })
-            .buffer_unordered(gateway.parallel_servers());
+            .buffer_unordered(gateway.parallel_servers);
         let mut found = Vec::new();
         while let Some((place, list)) = lists.next().await {
             match list {
@@ -133,18 +136,18 @@ impl<'a> IntoFuture for Discovery<'a> {
 
 /// Returns all tools of one server, from the cache or from the server.
 async fn list(
-    gateway: &Gateway,
+    gateway: &Core,
     server: Server,
     principal: &Principal,
     correlation: &Correlation,
 ) -> Result<Arc<Vec<Tool>>, GatewayError> {
-    let (line, toolbox) = (Line::new(&server, principal), gateway.toolbox());
+    let (line, toolbox) = (Line::new(&server, principal), &gateway.toolbox);
     if let Some(tools) = toolbox.get(&line) {
         return Ok(tools);
     }
     let epoch = toolbox.epoch();
-    let asking = async { gateway.sessions().session(&line, principal).await?.tools(correlation).await };
-    let longest = gateway.discovery_timeout();
+    let asking = async { gateway.sessions.session(&line, principal).await?.tools(correlation).await };
+    let longest = gateway.discovery_timeout;
     let tools = tokio::time::timeout(longest, asking).await;
     let tools = Arc::new(tools.unwrap_or_else(|_| Err(GatewayError::timeout(&server, longest)))?);
     toolbox.keep(&line, &tools, epoch);

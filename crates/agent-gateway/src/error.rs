@@ -8,8 +8,10 @@ use rmcp::service::ClientInitializeError;
 use rmcp::transport::DynamicTransportError;
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
+use crate::credentials::CredentialError;
+use crate::result::ToolResult;
+use crate::server::Server;
 use crate::transport::{TransportError, shown};
-use crate::{CredentialError, Server, ToolResult};
 
 /// An error of listing or calling tools. It never shows a token, a key, an argument or a result.
 #[derive(Debug, thiserror::Error)]

@@ -2,19 +2,18 @@ mod builder;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use auth_core::TokenError;
 use serde_json::{Map, Value};
 
 use crate::call::ToolCall;
-use crate::credentials::{CredentialError, CredentialSource, Environment, ServiceBinding};
-use crate::discovery::Discovery;
-use crate::identity::Identities;
+use crate::core::Core;
+use crate::credentials::{CredentialError, CredentialSource};
+use crate::discovery::{Discovery, ToolFilter};
+use crate::principal::Principal;
 use crate::server::ServerDirectory;
-use crate::session::Sessions;
-use crate::toolbox::Toolbox;
-use crate::{Principal, Tool, ToolFilter};
+use crate::sources::{Environment, ServiceBinding};
+use crate::tool::Tool;
 
 pub use builder::GatewayBuilder;
 
@@ -23,17 +22,7 @@ pub use builder::GatewayBuilder;
 ///
 /// It requires a tokio runtime, on which sessions and token requests run.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
-
-struct Inner {
-    identities: Arc<Identities>,
-    directory: Arc<dyn ServerDirectory>,
-    sessions: Sessions,
-    toolbox: Arc<Toolbox>,
-    parallel_servers: usize,
-    discovery_timeout: Duration,
-    call_timeout: Duration,
-}
+pub struct Gateway(Arc<Core>);
 
 impl Gateway {
     /// Returns a builder for a gateway with these credentials and servers.
@@ -70,7 +59,7 @@ impl Gateway {
     ///
     /// The list of servers cannot be read, or the filter names a server that is not listed.
     pub fn list_tools<'a>(&'a self, principal: &'a Principal, filter: &'a ToolFilter) -> Discovery<'a> {
-        Discovery::new(self, principal, filter)
+        Discovery::new(&self.0, principal, filter)
     }
 
     /// Calls a tool for `principal`. The arguments are validated against the schema of the tool first.
@@ -90,7 +79,7 @@ impl Gateway {
         principal: &'a Principal,
         arguments: Map<String, Value>,
     ) -> ToolCall<'a> {
-        ToolCall::new(self, tool, principal, arguments)
+        ToolCall::new(&self.0, tool, principal, arguments)
     }
 
     /// Deletes all cached tool lists, so that the next discovery sends requests.
@@ -109,36 +98,10 @@ impl Gateway {
             None => Ok(()),
         }
     }
-
-    pub(crate) fn directory(&self) -> &dyn ServerDirectory {
-        &*self.0.directory
-    }
-
-    pub(crate) fn sessions(&self) -> &Sessions {
-        &self.0.sessions
-    }
-
-    pub(crate) fn toolbox(&self) -> &Toolbox {
-        &self.0.toolbox
-    }
-
-    pub(crate) fn parallel_servers(&self) -> usize {
-        self.0.parallel_servers
-    }
-
-    pub(crate) fn discovery_timeout(&self) -> Duration {
-        self.0.discovery_timeout
-    }
-
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.0.call_timeout
-    }
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { identities, directory, .. } = &*self.0;
-        let mut shown = formatter.debug_struct("Gateway");
-        shown.field("identities", identities).field("directory", directory).finish_non_exhaustive()
+        self.0.fmt(formatter)
     }
 }

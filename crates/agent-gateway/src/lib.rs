@@ -28,30 +28,34 @@
 //! ```
 
 mod call;
+mod core;
 mod credentials;
 mod discovery;
 mod error;
 mod gateway;
-mod identity;
 mod names;
 mod principal;
+mod progress;
 mod result;
 mod server;
 mod session;
+mod sources;
 mod tokens;
 mod tool;
 mod toolbox;
 mod transport;
 
-pub use call::{Progress, ToolCall};
-pub use credentials::{CredentialError, CredentialSource, Credentials, Environment, ServiceBinding};
+pub use call::ToolCall;
+pub use credentials::{CredentialError, CredentialSource, Credentials};
 pub use discovery::{Discovered, Discovery, ToolFilter};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use names::ModelNames;
 pub use principal::{AssertionError, Principal, User};
+pub use progress::Progress;
 pub use result::{Content, ToolResult};
 pub use server::{DirectoryError, Server, ServerDirectory};
+pub use sources::{Environment, ServiceBinding};
 pub use tool::Tool;
 
 /// Compiles the examples of the guide.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::Tool;
+use crate::tool::Tool;
 
 /// The maximum length of a name that language models accept.
 const LONGEST: usize = 64;

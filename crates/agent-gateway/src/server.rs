@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use crate::CredentialError;
+use crate::credentials::CredentialError;
 
 /// A list of MCP servers. Implement it for servers that are listed elsewhere.
 ///

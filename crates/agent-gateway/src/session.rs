@@ -13,10 +13,14 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use tokio::runtime::Handle;
 
+use crate::error::GatewayError;
+use crate::progress::OnProgress;
+use crate::result::ToolResult;
+use crate::server::Server;
+use crate::tool::Tool;
 use crate::transport::{Correlation, Transport};
-use crate::{GatewayError, Server, Tool, ToolResult};
 
-pub(crate) use listener::{Listener, OnProgress};
+pub(crate) use listener::Listener;
 pub(crate) use pool::Sessions;
 
 /// The maximum number of pages of a tool list. A list with more pages is treated as endless.

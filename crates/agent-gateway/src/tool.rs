@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-use crate::{GatewayError, Server};
+use crate::error::GatewayError;
+use crate::server::Server;
 
 /// A tool of a server. Clones are cheap.
 #[derive(Clone)]

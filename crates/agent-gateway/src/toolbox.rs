@@ -8,7 +8,9 @@ use auth_core::Clock;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::{Principal, Server, Tool};
+use crate::principal::Principal;
+use crate::server::Server;
+use crate::tool::Tool;
 
 /// The maximum number of cached lists. The least recently used one is removed first.
 const MOST: u64 = 2048;

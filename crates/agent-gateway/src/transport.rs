@@ -2,6 +2,7 @@
 
 mod error;
 mod events;
+mod identity;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ use sse_stream::Sse;
 use url::Url;
 use uuid::Uuid;
 
-use crate::identity::{Identities, Identity};
-
 pub(crate) use error::{TransportError, shown};
+use identity::Identity;
+pub(crate) use identity::{Identities, Setup};
 
 // Headers of MCP (transports, streamable HTTP) and of the gateway.
 const SESSION: &str = "mcp-session-id";

@@ -5,12 +5,13 @@ use std::time::Duration;
 use auth_core::{AsyncTokenCache, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock};
 use auth_http::{HttpClient, HttpClientBuilder};
 
-use super::{Gateway, Inner};
+use super::Gateway;
+use crate::core::Core;
 use crate::credentials::CredentialSource;
-use crate::identity::{Identities, Setup};
 use crate::server::ServerDirectory;
 use crate::session::Sessions;
 use crate::toolbox::Toolbox;
+use crate::transport::{Identities, Setup};
 
 /// The maximum time between the refresh of a token and its expiry.
 const BUFFER: Duration = Duration::from_secs(30);
@@ -147,7 +148,7 @@ impl GatewayBuilder {
         };
         let identities = Arc::new(Identities::new(self.credentials, setup, self.watch));
         let toolbox = Arc::new(Toolbox::new(self.tool_lifetime, self.clock));
-        Gateway(Arc::new(Inner {
+        Gateway(Arc::new(Core {
             sessions: Sessions::new(identities.clone(), toolbox.clone(), self.plain_loopback),
             identities,
             directory: self.directory,

@@ -10,11 +10,8 @@ use rmcp::service::NotificationContext;
 use rmcp::{ClientHandler, RoleClient};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::Progress;
+use crate::progress::{OnProgress, Progress};
 use crate::toolbox::{Line, Toolbox};
-
-/// A callback for progress.
-pub(crate) type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// A handler of server notifications: the progress of calls, and changes of the tool list.
 pub(crate) struct Listener {

@@ -6,11 +6,10 @@ use moka::sync::Cache;
 use tokio::sync::Mutex;
 
 use super::{Listener, Session};
-use crate::GatewayError;
-use crate::identity::Identities;
+use crate::error::GatewayError;
 use crate::principal::Principal;
 use crate::toolbox::{Line, Toolbox};
-use crate::transport::Transport;
+use crate::transport::{Identities, Transport};
 
 /// Maximum number of open sessions. The least recently used one is closed first.
 const MOST: u64 = 512;

@@ -2,7 +2,7 @@ use auth_http::{BuildError, HttpError, Response};
 use serde::Deserialize;
 
 use super::LARGEST_COMPLAINT;
-use crate::CredentialError;
+use crate::credentials::CredentialError;
 
 /// The maximum number of characters of a server message that an error shows.
 const LONGEST_MESSAGE: usize = 300;

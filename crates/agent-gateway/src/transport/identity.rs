@@ -13,9 +13,9 @@ use auth_oauth::{Endpoints, OAuthClient};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::TransportError;
 use crate::credentials::{CredentialError, CredentialSource, Credentials};
 use crate::tokens::{Grants, resource};
-use crate::transport::TransportError;
 
 /// The connections of one certificate, and its tokens.
 pub(crate) struct Identity {

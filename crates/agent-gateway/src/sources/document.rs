@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::CredentialError;
-use crate::Server;
+use crate::credentials::CredentialError;
+use crate::server::Server;
 
 /// A JSON document and its origin.
 pub(super) struct Document {

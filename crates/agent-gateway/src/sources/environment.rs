@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use async_trait::async_trait;
 
 use super::document::{self, Document};
-use super::{CredentialError, CredentialSource, Credentials};
-use crate::{DirectoryError, Server, ServerDirectory};
+use crate::credentials::{CredentialError, CredentialSource, Credentials};
+use crate::server::{DirectoryError, Server, ServerDirectory};
 
 pub(super) const CLIENT_ID: &str = "INTEGRATION_CLIENT_ID";
 const TOKEN_URL: &str = "INTEGRATION_AUTH_URL";

@@ -7,8 +7,9 @@ use auth_core::Secret;
 use auth_http::ClientCertificate;
 
 use super::document::Document;
-use super::{CredentialError, CredentialSource, Credentials, environment};
-use crate::{DirectoryError, Server, ServerDirectory};
+use super::environment;
+use crate::credentials::{CredentialError, CredentialSource, Credentials};
+use crate::server::{DirectoryError, Server, ServerDirectory};
 
 const ROOT: &str = "SERVICE_BINDING_ROOT";
 const DEFAULT_ROOT: &str = "/bindings";

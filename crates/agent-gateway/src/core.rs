@@ -1,0 +1,27 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::server::ServerDirectory;
+use crate::session::Sessions;
+use crate::toolbox::Toolbox;
+use crate::transport::Identities;
+
+/// The state of a gateway, which its clones, calls and discoveries share.
+pub(crate) struct Core {
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) directory: Arc<dyn ServerDirectory>,
+    pub(crate) sessions: Sessions,
+    pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) parallel_servers: usize,
+    pub(crate) discovery_timeout: Duration,
+    pub(crate) call_timeout: Duration,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { identities, directory, .. } = self;
+        let mut shown = formatter.debug_struct("Gateway");
+        shown.field("identities", identities).field("directory", directory).finish_non_exhaustive()
+    }
+}
