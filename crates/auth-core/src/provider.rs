@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::token::key::hex;
+use crate::token::hex::hex;
 use crate::{AccessToken, Lifetime, Secret, TokenError, TokenRequest};
 
 /// A provider of new tokens for blocking callers: a login, a grant, a vault.

@@ -36,6 +36,7 @@ mod rejection;
 pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unpublished;
 mod waiting;
 
 use std::fmt;
@@ -57,7 +58,6 @@ use health::CacheHealth;
 use redemption::{Unfinished, finish_owner};
 
 pub use builder::{SourceBuildError, TokenSourceBuilder};
-pub(crate) use publication::Unpublished;
 pub(crate) use waiting::Progress;
 
 /// The outcome of an attempt, for all waiting callers.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use tokio::sync::watch::{self, Receiver, Sender};
 use tracing::Instrument;
 
-use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome, Progress};
 use crate::source::flight::VERIFICATION;
 use crate::source::flights::{Epoch, Writing};
 use crate::source::redemption::Section;
+use crate::source::unpublished::{Held, Unpublished};
 use crate::{AccessToken, LeaseGuard, LeaseOutcome, TokenError, TokenKey, TokenRequest};
 
 /// The result of acquiring the lease.

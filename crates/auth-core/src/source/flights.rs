@@ -8,8 +8,10 @@ use tokio::sync::watch;
 
 use crate::source::flight::Flight;
 use crate::source::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
-use crate::source::{Progress, Unpublished};
-use crate::{AccessToken, TokenKey};
+use crate::source::unpublished::Unpublished;
+use crate::source::waiting::Progress;
+use crate::token::AccessToken;
+use crate::token::key::TokenKey;
 
 /// The number of keys with state at which the state of keys that are not in use is removed.
 const REMEMBERED: usize = 4096;

@@ -1,52 +1,16 @@
-//! Tokens that were obtained and could not be stored yet.
+//! The storage of tokens that were obtained, and of those that could not be stored yet.
 
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::Mutex;
 
 use super::Inner;
 use crate::source::flights::Epoch;
 use crate::source::redemption::Section;
+use crate::source::unpublished::Unpublished;
 use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
 /// The backoff between attempts to store a token.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
-
-/// A token that could not be stored. While it exists, it is served, the next attempt redeems it, and its lease is held,
-/// so that no other process redeems the token that it replaced.
-#[derive(Debug)]
-pub(crate) struct Unpublished {
-    token: StdMutex<AccessToken>,
-    /// Locked while the token is stored, or replaced by an attempt.
-    lease: Mutex<Held>,
-}
-
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) guard: Option<Box<dyn LeaseGuard>>,
-    /// The token was stored or discarded.
-    pub(super) is_done: bool,
-}
-
-impl Unpublished {
-    pub(super) fn new(token: AccessToken, guard: Option<Box<dyn LeaseGuard>>) -> Self {
-        Self { token: StdMutex::new(token), lease: Mutex::new(Held { guard, is_done: false }) }
-    }
-
-    pub(crate) fn token(&self) -> AccessToken {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn replace(&self, token: AccessToken) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
-    }
-
-    /// Prevents the publication from storing the token while an attempt replaces it.
-    pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Held> {
-        self.lease.lock().await
-    }
-}
 
 impl Inner {
     /// Stores `token` once, for the key and the epoch in which it was obtained.
@@ -154,7 +118,7 @@ impl Drop for Publication {
             slot.unpublished.take_if(|current| Arc::ptr_eq(current, unpublished));
         });
         // An attempt that replaces the token has the lock, and releases the lease itself.
-        if let Ok(mut held) = unpublished.lease.try_lock() {
+        if let Some(mut held) = unpublished.try_lock() {
             held.is_done = true;
             held.guard = None;
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::TokenRequest;
+use crate::token::hex::hex;
+use crate::token::request::TokenRequest;
 
 /// The properties for which a cached token was issued. Two requests share a token only if their keys are equal, and
 /// keys are equal only if all of their parts are equal.
@@ -270,12 +271,6 @@ impl TokenKeyBuilder {
         }
         hash.finalize().into()
     }
-}
-
-/// Returns `bytes` in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 impl PartialEq for TokenKey {

@@ -3,8 +3,8 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
-use crate::AccessToken;
-use crate::token::key::hex;
+use crate::token::AccessToken;
+use crate::token::hex::hex;
 
 /// The parameters of a token request that override those of its [`TokenSource`](crate::TokenSource). All are optional;
 /// an empty request asks for the source's default token.
