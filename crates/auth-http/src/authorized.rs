@@ -2,7 +2,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use auth_core::{AccessToken, BearerPolicy, Reaction, Stage, TokenError, TokenRequest, TokenSource};
 
-use crate::{HttpClient, HttpError, Request, Response};
+use crate::client::HttpClient;
+use crate::error::HttpError;
+use crate::request::Request;
+use crate::response::Response;
 
 /// An HTTP client that sends a bearer token with each request, and only to the authority that the token is meant for.
 ///
@@ -19,11 +22,15 @@ pub struct AuthorizedClient {
     challenged: Arc<Mutex<Option<TokenRequest>>>,
 }
 
-impl AuthorizedClient {
-    pub(crate) fn new(http: HttpClient, policy: BearerPolicy, tokens: TokenSource) -> Self {
-        Self { http, policy, tokens, wanted: TokenRequest::default(), challenged: Arc::default() }
+impl HttpClient {
+    /// Returns a client that shares these connections and adds bearer tokens from `tokens` where `policy` permits.
+    pub fn authorized(&self, policy: BearerPolicy, tokens: TokenSource) -> AuthorizedClient {
+        let (wanted, challenged) = (TokenRequest::default(), Arc::default());
+        AuthorizedClient { http: self.clone(), policy, tokens, wanted, challenged }
     }
+}
 
+impl AuthorizedClient {
     /// Sets the token request: its subject and scopes, for example.
     pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         (self.wanted, self.challenged) = (wanted, Arc::default());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{Authority, BearerPolicy, Secret, TokenSource};
+use auth_core::{Authority, Secret};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
@@ -18,7 +18,7 @@ use crate::request::Body;
 use crate::resolver::{Adapter, Resolver};
 use crate::retry::{Attempts, Hosts, RetryPolicy};
 use crate::roots::Roots;
-use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
+use crate::{BuildError, HttpError, Method, Request, Response};
 
 /// The default timeout for connecting and for inactivity on a connection. The HTTP library counts the time to send a
 /// body as inactivity, so inactivity is monitored here.
@@ -81,11 +81,6 @@ impl HttpClient {
     /// Returns the circuit breakers, one per host.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
-    }
-
-    /// Returns a client that shares these connections and adds bearer tokens from `tokens` where `policy` permits.
-    pub fn authorized(&self, policy: BearerPolicy, tokens: TokenSource) -> AuthorizedClient {
-        AuthorizedClient::new(self.clone(), policy, tokens)
     }
 
     /// Sends a request and returns the response head, whatever its status.

@@ -281,8 +281,8 @@ impl BuildError {
         BuildKind::Certificate.into()
     }
 
-    pub(crate) fn proxy(url: &Url) -> Self {
-        BuildKind::Proxy(crate::proxy::shown(url)).into()
+    pub(crate) fn proxy(url: String) -> Self {
+        BuildKind::Proxy(url).into()
     }
 }
 

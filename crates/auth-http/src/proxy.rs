@@ -7,7 +7,7 @@ use auth_core::Secret;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-use crate::BuildError;
+use crate::error::BuildError;
 
 /// A proxy for all https requests. It replaces the proxies of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 ///
@@ -51,7 +51,7 @@ impl Proxy {
     pub(crate) fn build(&self) -> Result<reqwest::Proxy, BuildError> {
         let proxy =
             reqwest::Proxy::https(self.url.as_str()).ok().filter(|_| matches!(self.url.scheme(), "http" | "https"));
-        let proxy = proxy.ok_or_else(|| BuildError::proxy(&self.url))?;
+        let proxy = proxy.ok_or_else(|| BuildError::proxy(shown(&self.url)))?;
         let proxy = match &self.credentials {
             Some((user, password)) => proxy.basic_auth(user, password.expose()),
             None => proxy,

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use auth_core::is_transient_status;
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
@@ -70,9 +71,9 @@ impl Response {
         seconds.or_else(until).map(|pause| pause.min(LONGEST_PAUSE))
     }
 
-    /// Returns true if the same request may succeed later, by its [status](crate::retry::is_transient_status).
+    /// Returns true if the same request may succeed later, by its [status](is_transient_status).
     pub fn is_transient(&self) -> bool {
-        crate::retry::is_transient_status(self.status())
+        is_transient_status(self.status())
     }
 
     fn moment(&self, name: &str) -> Option<SystemTime> {

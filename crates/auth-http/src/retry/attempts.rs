@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use auth_core::error_chain;
 use tokio::time::Instant;
+use url::Url;
 
 use super::circuit::{Circuit, Entry, Outage};
-use super::gave_up::Reason;
-use super::hosts::Host;
+use super::event::{Resumed, RetryEvent, Waiting};
+use super::gave_up::{GaveUp, Reason};
+use super::hosts::{Host, Hosts};
+use super::policy::RetryPolicy;
 use crate::response::LONGEST_PAUSE;
-
-use super::{GaveUp, Resumed, RetryEvent, RetryPolicy, Waiting};
 
 /// The attempts of one request. The request may be sent more than once, so it must be idempotent.
 ///
@@ -57,8 +58,15 @@ enum Step {
     Wait(Option<Instant>),
 }
 
+impl Hosts {
+    /// Starts the attempts of one request to the host of `url`.
+    pub fn attempts(&self, url: &Url, policy: &RetryPolicy) -> Attempts {
+        Attempts::new(self.host(url), *policy)
+    }
+}
+
 impl Attempts {
-    pub(super) fn new(host: Arc<Host>, policy: RetryPolicy) -> Self {
+    fn new(host: Arc<Host>, policy: RetryPolicy) -> Self {
         Self { host, policy, failures: 0, since: None, cause: String::new(), not_before: None, is_probe: false }
     }
 

@@ -7,8 +7,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use super::circuit::Circuit;
-use super::event::Observer;
-use super::{Attempts, RetryEvent, RetryPolicy};
+use super::event::{Observer, RetryEvent};
 
 /// The number of hosts above which unused hosts are removed.
 const HOSTS: usize = 256;
@@ -46,18 +45,13 @@ impl Hosts {
         Self(Arc::new(Inner { hosts: Mutex::default(), observer: Some(Arc::new(observer)) }))
     }
 
-    /// Starts the attempts of one request to the host of `url`.
-    pub fn attempts(&self, url: &Url, policy: &RetryPolicy) -> Attempts {
-        Attempts::new(self.host(url), *policy)
-    }
-
     /// Records a response of the host that was received outside this process's own requests. The limit for hosts that
     /// have not responded no longer applies.
     pub fn set_answered(&self, url: &Url) {
         self.host(url).circuit().has_answered = true;
     }
 
-    fn host(&self, url: &Url) -> Arc<Host> {
+    pub(super) fn host(&self, url: &Url) -> Arc<Host> {
         let name = url.origin().ascii_serialization();
         let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = hosts.get(&name) {
