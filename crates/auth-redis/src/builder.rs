@@ -45,8 +45,21 @@ const COMMANDS: u32 = 5;
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
+impl RedisTokenCache {
+    /// Returns a builder for a cache on one server: `redis://` or `rediss://`, a host, a port, the number of a
+    /// database, and optionally a user and a password.
+    pub fn builder(server: &Url) -> RedisTokenCacheBuilder {
+        RedisTokenCacheBuilder::new(vec![server.clone()], false)
+    }
+
+    /// Returns a builder for a cache on a Redis Cluster, given some of its nodes.
+    pub fn cluster_builder<'a>(nodes: impl IntoIterator<Item = &'a Url>) -> RedisTokenCacheBuilder {
+        RedisTokenCacheBuilder::new(nodes.into_iter().cloned().collect(), true)
+    }
+}
+
 impl RedisTokenCacheBuilder {
-    pub(crate) fn new(nodes: Vec<Url>, is_cluster: bool) -> Self {
+    fn new(nodes: Vec<Url>, is_cluster: bool) -> Self {
         Self {
             nodes,
             is_cluster,

@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenCache, Clock, Secret, TokenError, TokenKey};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{RedisError, RedisResult, Script};
-use url::Url;
 
-use crate::builder::RedisTokenCacheBuilder;
 use crate::error::CacheError;
 use crate::link::Link;
 use crate::names::{Names, Namespace};
@@ -93,17 +91,6 @@ pub(crate) struct Written {
 }
 
 impl RedisTokenCache {
-    /// Returns a builder for a cache on one server: `redis://` or `rediss://`, a host, a port, the number of a
-    /// database, and optionally a user and a password.
-    pub fn builder(server: &Url) -> RedisTokenCacheBuilder {
-        RedisTokenCacheBuilder::new(vec![server.clone()], false)
-    }
-
-    /// Returns a builder for a cache on a Redis Cluster, given some of its nodes.
-    pub fn cluster_builder<'a>(nodes: impl IntoIterator<Item = &'a Url>) -> RedisTokenCacheBuilder {
-        RedisTokenCacheBuilder::new(nodes.into_iter().cloned().collect(), true)
-    }
-
     pub(crate) fn new(link: Arc<Link>, settings: Settings) -> Self {
         Self { link, settings: Arc::new(settings) }
     }
