@@ -4,8 +4,9 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use crate::error::Error;
 use crate::faults::{Operation, check};
-use crate::{Error, regular};
+use crate::regular;
 
 /// Returns true if `path` is a folder that only its owner can change, false if it does not exist.
 ///
@@ -55,7 +56,7 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     builder.create(path).map_err(|error| Error::io("create", path, error))?;
     #[cfg(unix)]
     for folder in missing.iter().rev() {
-        give_to_owner_of(folder.parent().unwrap_or(folder), |user, group| {
+        crate::owner::give_to_owner_of(folder.parent().unwrap_or(folder), |user, group| {
             let _ = std::os::unix::fs::lchown(folder, Some(user), Some(group));
         });
     }
@@ -64,21 +65,6 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
         let _ = sync(parent);
     }
     Ok(())
-}
-
-/// Calls `give` with the owner and the group of the parent of a new file or folder, if root created it in a folder of
-/// another user. Best effort: some file systems have no owners.
-#[cfg(unix)]
-pub(crate) fn give_to_owner_of(parent: &Path, give: impl FnOnce(u32, u32)) {
-    use std::os::unix::fs::MetadataExt;
-
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    if let Some(about) = fs::metadata(parent).ok().filter(|about| about.uid() != 0) {
-        give(about.uid(), about.gid());
-    }
 }
 
 /// Makes the names in a folder durable. File systems that do not support this are tolerated, as are systems other than

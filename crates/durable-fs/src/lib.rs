@@ -47,6 +47,8 @@ pub mod folder;
 mod identity;
 mod lease;
 mod lock;
+#[cfg(unix)]
+mod owner;
 pub mod positioned;
 pub mod regular;
 mod replace;

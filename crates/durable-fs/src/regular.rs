@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use crate::Error;
+use crate::error::Error;
 use crate::faults::{Operation, check};
 
 /// The content of a file.
@@ -48,7 +48,7 @@ pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'stati
     let file = open_unchecked(options, path, mode, action)?;
     #[cfg(unix)]
     if is_new && let Some(folder) = path.parent() {
-        crate::folder::give_to_owner_of(folder, |user, group| give(&file, user, group));
+        crate::owner::give_to_owner_of(folder, |user, group| give(&file, user, group));
     }
     #[cfg(not(unix))]
     let _ = is_new;
