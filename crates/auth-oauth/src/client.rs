@@ -14,7 +14,8 @@ use auth_http::retry::RetryPolicy;
 use auth_http::{HttpClient, HttpError};
 use url::Url;
 
-use crate::exchange::{Answer, Exchange, TIMEOUT};
+use crate::exchange::{Answer, Exchange};
+use crate::limits::TIMEOUT;
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
 pub use assertion::{AssertionAudience, PrivateKey, PrivateKeyError};
@@ -201,6 +202,14 @@ impl OAuthClient {
         let key = audience.iter().fold(key, TokenKeyBuilder::with_audience);
         let key = http.certificate_thumbprint().into_iter().fold(key, TokenKeyBuilder::with_certificate_thumbprint);
         organization.iter().fold(key, TokenKeyBuilder::with_tenant)
+    }
+
+    /// Returns the identity of a grant of this client. It is readable, and differs for everything that a token of the
+    /// client depends on. `principal` is a further property of the grant, such as a subject.
+    pub(crate) fn identity(&self, grant: &str, principal: Option<&str>) -> String {
+        let key = self.token_key().with_identity(grant);
+        let key = principal.into_iter().fold(key, TokenKeyBuilder::with_subject).build();
+        format!("{grant} client={} {}", self.id(), key.digest_hex())
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::OAuthError;
-use crate::exchange::{BODY_LIMIT, TIMEOUT};
+use crate::limits::{BODY_LIMIT, TIMEOUT};
 
 /// The endpoints of an identity provider. If a login needs an endpoint that is absent, its error names the endpoint.
 #[derive(Clone, Debug, Deserialize)]

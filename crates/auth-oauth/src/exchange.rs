@@ -9,12 +9,9 @@ use auth_http::{HttpClient, HttpError, Method, Request};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-pub(crate) use answer::{Answer, shown};
+use crate::limits::{BODY_LIMIT, TIMEOUT};
 
-/// The default timeout of a request to the identity provider.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
-/// The size limit of a response. Valid responses are small.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+pub(crate) use answer::{Answer, shown};
 
 /// A form to send. It contains secrets, and therefore does not implement `Debug`.
 pub(crate) struct Exchange {

@@ -7,18 +7,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::OAuthClient;
-
-impl OAuthClient {
-    /// Returns the identity of a grant of this client. It is readable, and differs for everything that a token of the
-    /// client depends on. `principal` is a further property of the grant, such as a subject.
-    pub(crate) fn identity(&self, grant: &str, principal: Option<&str>) -> String {
-        let key = self.token_key().with_identity(grant);
-        let key = principal.into_iter().fold(key, auth_core::TokenKeyBuilder::with_subject).build();
-        format!("{grant} client={} {}", self.id(), key.digest_hex())
-    }
-}
-
 /// Returns the SHA-256 hash of a secret in hexadecimal, which names the secret without revealing it.
 pub(crate) fn fingerprint(secret: &Secret) -> String {
     hexadecimal(&Sha256::digest(secret.expose()))

@@ -16,6 +16,7 @@ mod freshness;
 mod header;
 mod key;
 mod keys;
+mod problem;
 mod refusal;
 mod source;
 
@@ -34,7 +35,8 @@ use source::{KeySource, Terms};
 
 pub use algorithm::JwtAlgorithm;
 pub use claims::Claims;
-pub use error::{JwtError, JwtProblem};
+pub use error::JwtError;
+pub use problem::JwtProblem;
 
 /// The default tolerance for clock skew.
 const LEEWAY: Duration = Duration::from_secs(60);

@@ -65,6 +65,7 @@ mod grant;
 mod identity;
 mod json;
 mod jwt;
+mod limits;
 mod login;
 mod revocation;
 mod store;

@@ -139,7 +139,7 @@ impl FileTokenStore {
 
     async fn lock(&self, entry: &Entry) -> Result<Lock, StoreError> {
         let attempted = entry.clone();
-        until_taken(entry, self.wait, move || Lock::attempt(&attempted)).await
+        until_taken(&entry.lock_path(), self.wait, move || attempted.try_lock()).await
     }
 
     async fn forget(&self, entry: Entry) -> Result<(), StoreError> {
@@ -187,7 +187,7 @@ impl AsyncTokenCache for FileTokenStore {
             return Ok(false);
         }
         let (entry, key, rejected) = (self.folder.entry(key), key.clone(), rejected.clone());
-        let lock = until_taken(&entry, self.wait, self.leases.join(&key, &entry)).await?;
+        let lock = until_taken(&entry.lock_path(), self.wait, self.leases.join(&key, &entry)).await?;
         Ok(off_worker(move || entry.reject(&key, &lock, &rejected)).await?)
     }
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::error::JwtProblem;
+use super::problem::JwtProblem;
 use super::refusal::Refusal;
 use crate::json::{self, Object};
 

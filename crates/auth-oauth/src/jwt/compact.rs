@@ -1,7 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::error::JwtProblem;
+use super::problem::JwtProblem;
 
 /// The maximum length of a token, in bytes. Servers accept no larger headers. It is checked before anything is decoded.
 const MAX_LENGTH: usize = 16 * 1024;

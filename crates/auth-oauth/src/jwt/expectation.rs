@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Claims;
-use super::error::JwtProblem;
+use super::problem::JwtProblem;
 use super::refusal::Refusal;
 
 /// The claims that only an ID token has (`OpenID` Connect Core, sections 2 and 3.3.2.11; FAPI 1.0, part 2, section

@@ -16,7 +16,8 @@
 use serde_json::Value;
 
 use super::JwtAlgorithm;
-use super::error::{JwtError, JwtProblem};
+use super::error::JwtError;
+use super::problem::JwtProblem;
 use crate::json::{self, Object};
 
 const EXTENSIONS: [&str; 2] = ["crit", "b64"];

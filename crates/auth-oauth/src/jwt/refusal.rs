@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::error::JwtProblem;
+use super::problem::JwtProblem;
 
 /// The check that a token failed, with the claim that it concerns.
 #[derive(Clone, Copy, Debug)]

@@ -23,7 +23,7 @@ use super::error::KeyError;
 use super::freshness::{Outcome, Shelf, Step};
 use super::key::Key;
 use super::keys::KeySet;
-use crate::exchange::BODY_LIMIT;
+use crate::limits::BODY_LIMIT;
 
 /// The timeout of a fetch. Callers with an unknown key wait for the fetch.
 const TIMEOUT: Duration = Duration::from_secs(10);

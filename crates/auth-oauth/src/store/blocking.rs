@@ -7,7 +7,7 @@ use super::lock::{Lock, until_taken_blocking};
 
 impl FileTokenStore {
     fn lock_blocking(&self, entry: &Entry) -> Result<Lock, StoreError> {
-        until_taken_blocking(entry, self.wait, || Lock::attempt(entry))
+        until_taken_blocking(&entry.lock_path(), self.wait, || entry.try_lock())
     }
 
     fn forget_blocking(&self, entry: &Entry) -> Result<(), StoreError> {
@@ -42,7 +42,7 @@ impl TokenCache for FileTokenStore {
             return Ok(false);
         }
         let entry = self.folder.entry(key);
-        let lock = until_taken_blocking(&entry, self.wait, self.leases.join(key, &entry))?;
+        let lock = until_taken_blocking(&entry.lock_path(), self.wait, self.leases.join(key, &entry))?;
         Ok(entry.reject(key, &lock, rejected)?)
     }
 }

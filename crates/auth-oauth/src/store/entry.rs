@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,9 @@ use super::lock::Lock;
 
 /// The minimum space to reserve for a record, in bytes: several times the size of a login with large JWTs.
 const RESERVED: u64 = 64 * 1024;
+
+/// The number of hexadecimal digits in the name of an entry, which is a SHA-256 hash.
+const NAME: usize = 64;
 
 /// The files of one key. A [`Lock`] that is passed to a method must be the lock of this entry.
 #[derive(Clone, Debug)]
@@ -28,22 +32,41 @@ pub(super) struct Space {
     lock: Arc<Lock>,
 }
 
+impl Folder {
+    pub(super) fn entry(&self, key: &TokenKey) -> Entry {
+        Entry { folder: self.clone(), name: key.digest_hex() }
+    }
+
+    /// Returns all entries, including those that consist of leftover files only.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+        if !self.exists()? {
+            return Ok(Vec::new());
+        }
+        let failed = |error| StoreError::io(self.path(), "listed", error);
+        let mut names = Vec::new();
+        for file in fs::read_dir(self.path()).map_err(failed)? {
+            names.extend(entry_name(Path::new(&file.map_err(failed)?.file_name())));
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names.into_iter().map(|name| Entry { folder: self.clone(), name }).collect())
+    }
+}
+
 impl Entry {
     /// The extensions of the files that can contain a secret: a broken record, the temporary files of writers, and the
     /// record. A lease has its own temporary file, because a rejection can be stored while the lease is held.
-    pub(super) const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
-
-    pub(super) fn new(folder: &Folder, name: String) -> Self {
-        Self { folder: folder.clone(), name }
-    }
-
-    pub(super) fn folder(&self) -> &Folder {
-        &self.folder
-    }
+    const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
 
     /// Returns the path of the lock file. It is never deleted, so that all processes lock the same file.
     pub(super) fn lock_path(&self) -> PathBuf {
         self.path("lock")
+    }
+
+    /// Takes the lock if it is free. Creates the folder if necessary.
+    pub(super) fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
+        self.folder.ensure()?;
+        Lock::attempt(self.lock_path())
     }
 
     /// Returns the token, unless it is rejected. Does not wait for a lock. A broken file is set aside, unless another
@@ -52,7 +75,7 @@ impl Entry {
         let record = match self.peek(key)? {
             Ok(record) => record,
             Err(Unusable::Newer) => None,
-            Err(Unusable::Broken(_)) => match Lock::attempt(self)? {
+            Err(Unusable::Broken(_)) => match self.try_lock()? {
                 Some(lock) => self.load(key, &lock)?,
                 None => None,
             },
@@ -257,4 +280,11 @@ impl Record {
             Self::Refused(_) => None,
         }
     }
+}
+
+/// Returns the name of the entry that a file belongs to, or `None` for lock files and foreign files.
+fn entry_name(file: &Path) -> Option<String> {
+    let name = file.file_stem()?.to_str()?;
+    let is_name = name.len() == NAME && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_name && Entry::EXTENSIONS.contains(&file.extension()?.to_str()?)).then(|| name.to_owned())
 }

@@ -50,7 +50,7 @@ impl Leases {
         let (leases, key, entry) = (self.clone(), key.clone(), entry.clone());
         move || match leases.of(&key) {
             Some(lock) => Ok(Some(lock)),
-            None => Ok(Lock::attempt(&entry)?.map(Arc::new)),
+            None => Ok(entry.try_lock()?.map(Arc::new)),
         }
     }
 

@@ -1,3 +1,4 @@
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -5,7 +6,6 @@ use durable_fs::LockFile;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::entry::Entry;
 use super::error::StoreError;
 
 /// The lock of one key. It is held until it is dropped, or until the process ends.
@@ -16,10 +16,9 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock if it is free. Creates the folder if necessary.
-    pub(super) fn attempt(entry: &Entry) -> Result<Option<Self>, StoreError> {
-        entry.folder().ensure()?;
-        let file = LockFile::try_acquire(entry.lock_path())?;
+    /// Takes the lock of the file at `path` if it is free.
+    pub(super) fn attempt(path: PathBuf) -> Result<Option<Self>, StoreError> {
+        let file = LockFile::try_acquire(path)?;
         Ok(file.map(|file| Self { turn: Mutex::default(), file }))
     }
 
@@ -34,9 +33,9 @@ impl Lock {
     }
 }
 
-/// Retries `attempt` until it takes the lock of `entry`, or until the timeout `bound`.
+/// Retries `attempt` until it takes the lock at `path`, or until the timeout `bound`.
 pub(super) async fn until_taken<T: Send + 'static>(
-    entry: &Entry,
+    path: &Path,
     bound: Duration,
     attempt: impl Fn() -> Result<Option<T>, StoreError> + Clone + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -46,7 +45,7 @@ pub(super) async fn until_taken<T: Send + 'static>(
             return Ok(taken);
         }
         let pause = durable_fs::poll_pause(start.elapsed(), bound);
-        let pause = pause.ok_or_else(|| StoreError::busy(entry.lock_path(), bound))?;
+        let pause = pause.ok_or_else(|| StoreError::busy(path.to_owned(), bound))?;
         #[expect(clippy::disallowed_methods, reason = "a file lock announces nothing: polling is the protocol")]
         tokio::time::sleep(pause).await;
     }
@@ -54,11 +53,11 @@ pub(super) async fn until_taken<T: Send + 'static>(
 
 /// Retries `attempt` like [`until_taken`], but blocks the thread.
 pub(super) fn until_taken_blocking<T>(
-    entry: &Entry,
+    path: &Path,
     bound: Duration,
     attempt: impl Fn() -> Result<Option<T>, StoreError>,
 ) -> Result<T, StoreError> {
-    durable_fs::poll(bound, attempt)?.ok_or_else(|| StoreError::busy(entry.lock_path(), bound))
+    durable_fs::poll(bound, attempt)?.ok_or_else(|| StoreError::busy(path.to_owned(), bound))
 }
 
 /// Runs file operations on a blocking thread. They complete even if the caller is dropped.

@@ -1,0 +1,8 @@
+//! The limits of a request to the identity provider.
+
+use std::time::Duration;
+
+/// The default timeout of a request to the identity provider.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+/// The size limit of a response. Valid responses are small.
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
