@@ -1,5 +1,8 @@
 //! A client and a transport for blocking callers.
 
+#[cfg(feature = "http")]
+mod on_runtime;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +11,7 @@ use url::Url;
 use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, TransportError, exchange};
 
 #[cfg(feature = "http")]
-pub use crate::http::OnRuntime;
+pub use on_runtime::OnRuntime;
 
 /// A transport for a blocking [`Client`]. The rules are those of [`crate::Transport`].
 pub trait Transport: fmt::Debug + Send + Sync {

@@ -1,12 +1,10 @@
-//! The project's own transport, and an adapter for blocking callers.
-
-use std::io;
+//! The project's own transport.
 
 use async_trait::async_trait;
 use auth_core::{AccessToken, Clock, SystemClock};
-use auth_http::{AuthorizedClient, BlockingRuntime, HttpError, Request, Response};
+use auth_http::{AuthorizedClient, HttpError, Request, Response};
 
-use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError, blocking};
+use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError};
 
 /// The response headers that are passed on.
 const HEADERS: [&str; 2] = ["location", "content-type"];
@@ -103,31 +101,5 @@ impl From<Method> for auth_http::Method {
             Method::Put => Self::Put,
             Method::Delete => Self::Delete,
         }
-    }
-}
-
-/// An adapter that runs an asynchronous transport on its own runtime, for blocking callers. Inside another runtime,
-/// where it would block a worker thread, it returns an error
-/// ([`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime)).
-#[derive(Debug)]
-pub struct OnRuntime<T> {
-    transport: T,
-    runtime: BlockingRuntime,
-}
-
-impl<T: Transport> OnRuntime<T> {
-    /// Creates an adapter for `transport`, with a runtime of one thread.
-    ///
-    /// # Errors
-    ///
-    /// The thread cannot be started.
-    pub fn new(transport: T) -> io::Result<Self> {
-        Ok(Self { transport, runtime: BlockingRuntime::new("platform-api")? })
-    }
-}
-
-impl<T: Transport> blocking::Transport for OnRuntime<T> {
-    fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        self.runtime.run(self.transport.send(request)).unwrap_or_else(|inside| Err(TransportError::failed(inside)))
     }
 }

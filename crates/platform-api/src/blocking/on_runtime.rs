@@ -1,0 +1,31 @@
+use std::io;
+
+use auth_http::BlockingRuntime;
+
+use crate::transport::{ApiRequest, ApiResponse, Transport, TransportError};
+
+/// An adapter that runs an asynchronous transport on its own runtime, for blocking callers. Inside another runtime,
+/// where it would block a worker thread, it returns an error
+/// ([`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime)).
+#[derive(Debug)]
+pub struct OnRuntime<T> {
+    transport: T,
+    runtime: BlockingRuntime,
+}
+
+impl<T: Transport> OnRuntime<T> {
+    /// Creates an adapter for `transport`, with a runtime of one thread.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub fn new(transport: T) -> io::Result<Self> {
+        Ok(Self { transport, runtime: BlockingRuntime::new("platform-api")? })
+    }
+}
+
+impl<T: Transport> super::Transport for OnRuntime<T> {
+    fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        self.runtime.run(self.transport.send(request)).unwrap_or_else(|inside| Err(TransportError::failed(inside)))
+    }
+}
