@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,9 +7,8 @@ use std::time::Duration;
 use auth_http::HttpError;
 use auth_http::retry::{GaveUp, is_transient_status};
 
-use crate::Crc32c;
+use crate::checksum::Crc32c;
 use crate::retry::{Retryability, Retryable, in_full, suffix};
-use crate::transfer::source::SourceUnavailable;
 
 /// An error of a download. An existing file under its name is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -319,4 +319,40 @@ impl FolderError {
     pub fn is_locked(&self) -> bool {
         matches!(self.kind, FolderKind::Locked)
     }
+}
+
+/// The error of a [`Source`](crate::Source) that is temporarily unavailable: a later call can succeed.
+#[derive(Debug)]
+pub struct SourceUnavailable {
+    source: Box<dyn Error + Send + Sync>,
+    gave_up: Option<GaveUp>,
+}
+
+impl SourceUnavailable {
+    /// Wraps the cause. `gave_up` is the reason why the source no longer retries.
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, gave_up: Option<GaveUp>) -> Self {
+        Self { source: source.into(), gave_up }
+    }
+
+    fn gave_up(&self) -> Option<&GaveUp> {
+        self.gave_up.as_ref()
+    }
+}
+
+impl fmt::Display for SourceUnavailable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(formatter)
+    }
+}
+
+impl Error for SourceUnavailable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// Returns true if a later call of the source can succeed.
+#[cfg(feature = "object-store")]
+pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.is::<SourceUnavailable>()
 }

@@ -3,4 +3,5 @@
 pub(crate) mod name;
 pub(crate) mod path;
 pub(crate) mod pattern;
+pub(crate) mod reserved;
 pub(crate) mod target;

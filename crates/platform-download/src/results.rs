@@ -4,4 +4,5 @@ pub(crate) mod clean;
 pub(crate) mod folder;
 pub(crate) mod forget;
 pub(crate) mod manifest;
+pub(crate) mod sweep;
 pub(crate) mod verify;

@@ -1,13 +1,14 @@
 //! Verified downloads: the plan of a file, its partial file, and its publication.
 
 pub(crate) mod background_digest;
+pub(crate) mod blocking;
 pub(crate) mod download;
+pub(crate) mod downloader;
 pub(crate) mod durability;
 pub(crate) mod fetch;
 pub(crate) mod partial_file;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod response;
-pub(crate) mod shard;
 pub(crate) mod source;
 pub(crate) mod writer;

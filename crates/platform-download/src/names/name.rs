@@ -6,9 +6,8 @@ use std::collections::HashMap;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::Sha256;
-use crate::results::manifest::is_manifest;
-use crate::results::verify::SUMS;
+use super::reserved::{SUMS, is_manifest};
+use crate::digest::Sha256;
 
 /// Returns true for characters that are invalid or special on a file system, and for `%` itself, so that decoding is
 /// unambiguous.

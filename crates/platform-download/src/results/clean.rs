@@ -1,16 +1,15 @@
 //! Leftover files of interrupted downloads.
 
-use std::fs::{self, OpenOptions};
-use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::{LockFile, Locking, folder, is_abandoned, is_lease, regular, remove_abandoned};
+use durable_fs::{is_abandoned, is_lease, remove_abandoned};
 
+use super::folder::{LOCK, ResultFolder};
+use super::sweep::{is_locked, list};
+use crate::error::FolderError;
+use crate::names::reserved::shard_of;
 use crate::names::target::remove;
-use crate::results::folder::LOCK;
-use crate::results::manifest::shard_of;
 use crate::transfer::partial_file::plain;
-use crate::{FolderError, ResultFolder};
 
 /// The kind of a [`Leftover`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -104,33 +103,6 @@ impl ResultFolder {
     }
 }
 
-/// Removes temporary files of killed processes from a folder locked by this process. Earlier versions gave them random
-/// names. A `.part` file with its `.state` is kept.
-pub(crate) fn sweep(folder: &Path, locking: Locking) -> io::Result<()> {
-    let mut is_changed = false;
-    for (name, about) in list(folder)? {
-        let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
-        let is_random =
-            random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        if !is_random || !about.is_file() {
-            continue;
-        }
-        let part = folder.join(&name);
-        let has_state = fs::symlink_metadata(part.with_extension("state")).is_ok();
-        if !has_state && !is_locked(&part, locking) {
-            remove(&part)?;
-            is_changed = true;
-        }
-    }
-    if is_changed { folder::sync(folder).map_err(plain) } else { Ok(()) }
-}
-
-/// Returns true if another process has locked a part.
-fn is_locked(part: &Path, locking: Locking) -> bool {
-    let Ok(file) = regular::open(OpenOptions::new().read(true).write(true), part, "open") else { return false };
-    !matches!(LockFile::try_lock(file, part, locking), Ok(Some(_)))
-}
-
 /// Returns the kind of a hidden file, or `None` if it is not created by downloads.
 fn kind(name: &str) -> Option<LeftoverKind> {
     let hidden = name.strip_prefix('.')?;
@@ -148,16 +120,4 @@ fn kind(name: &str) -> Option<LeftoverKind> {
         }
         _ => None,
     }
-}
-
-/// Returns the file names in a folder that are valid Unicode. Downloads create no others.
-fn list(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if let Ok(name) = entry.file_name().into_string() {
-            entries.push((name, entry.metadata()?));
-        }
-    }
-    Ok(entries)
 }

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{AtomicFile, Identity, LockFile, Locking, folder, regular};
 
-use crate::results::clean::sweep;
-use crate::transfer::download::blocking;
+use super::manifest::ManifestEntry;
+use super::sweep::sweep;
+use crate::error::FolderError;
+use crate::names::name::safe_names;
+use crate::names::target::Target;
+use crate::shard::Shard;
+use crate::transfer::blocking::blocking;
 use crate::transfer::partial_file::{Reader, plain, temporary};
-use crate::{FolderError, ManifestEntry, Shard, Target, safe_names};
 
 /// A folder for verified files, and its `manifest.jsonl` with one line of JSON per file.
 ///
@@ -152,7 +156,7 @@ impl ResultFolder {
 
     /// Returns the paths listed in the manifests of `folder`, existing or not. Blocks.
     pub fn listed_at(folder: &Path) -> Vec<PathBuf> {
-        crate::results::manifest::listed(folder)
+        super::manifest::listed(folder)
     }
 
     /// Returns the path of the folder.

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::names::reserved::shard_of;
 use crate::results::folder::{FolderOptions, read};
-use crate::results::manifest::shard_of;
 use crate::results::verify::files;
-use crate::transfer::download::blocking;
+use crate::transfer::blocking::blocking;
 use crate::{FolderError, Locking};
 
 /// Removes the entries of files from all manifests in a folder, without deleting the files. `names` are relative to the

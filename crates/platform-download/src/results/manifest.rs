@@ -6,7 +6,10 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Crc32c, Outcome, Sha256, Shard, Verification};
+use crate::checksum::Crc32c;
+use crate::digest::Sha256;
+use crate::names::reserved::is_manifest;
+use crate::transfer::download::{Outcome, Verification};
 
 /// The origin of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -115,21 +118,6 @@ impl ManifestEntry {
         let found = || folder.join(&self.file).symlink_metadata();
         self.is_inside() && found().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
     }
-}
-
-/// Returns true for the name of a manifest, of a folder or of a shard.
-pub(crate) fn is_manifest(name: &str) -> bool {
-    shard_of(name).is_some()
-}
-
-/// Returns the shard of a manifest name; `None` if it is not a manifest of this crate.
-pub(crate) fn shard_of(name: &str) -> Option<Shard> {
-    let infix = name.strip_prefix("manifest")?.strip_suffix(".jsonl")?;
-    if infix.is_empty() {
-        return Some(Shard::default());
-    }
-    let (index, count) = infix.strip_prefix('.')?.split_once("-of-")?;
-    Shard::new(index.parse().ok()?, count.parse().ok()?).ok()
 }
 
 /// Returns the files listed in the manifests of `folder`. Invalid lines are ignored.

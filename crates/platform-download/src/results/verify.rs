@@ -8,11 +8,12 @@ use durable_fs::{AtomicFile, Identity};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::digest::digest;
+use crate::error::FolderError;
+use crate::names::reserved::{SUMS, is_manifest};
 use crate::results::folder::read;
-use crate::results::manifest::is_manifest;
-use crate::transfer::download::blocking;
+use crate::results::manifest::ManifestEntry;
+use crate::transfer::blocking::blocking;
 use crate::transfer::partial_file::{Reader, plain};
-use crate::{FolderError, ManifestEntry};
 
 /// The result of [`verify`].
 #[derive(Clone, Debug)]
@@ -85,9 +86,6 @@ impl FolderCheck {
         blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
     }
 }
-
-/// The file name that `sha256sum` users expect.
-pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// Returns a line of `sha256sum`.
 fn sum(digest: &str, name: &str) -> String {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use durable_fs::folder;
 use tokio::sync::Mutex;
 
-use crate::transfer::download::blocking;
+use crate::transfer::blocking::blocking;
 
 /// The durability of a downloaded file under its final name. A killed process never damages a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

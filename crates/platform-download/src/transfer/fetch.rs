@@ -1,5 +1,6 @@
 //! The download of one file: requests for its parts, with retries, and writing of their content.
 
+mod content;
 mod request;
 
 use std::ops::Range;
@@ -7,21 +8,25 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use auth_http::Response;
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::checksum::Crc32c;
 use crate::digest::{BLOCK, Digest};
+use crate::error::DownloadError;
 use crate::names::target::Target;
-use crate::retry::{Attempts, Stall, Stalled};
+use crate::retry::Attempts;
 use crate::transfer::background_digest::BackgroundDigest;
-use crate::transfer::download::{Downloader, blocking};
+use crate::transfer::blocking::blocking;
+use crate::transfer::downloader::Downloader;
+use crate::transfer::durability::Durability;
 use crate::transfer::partial_file::{Object, PartialFile};
 use crate::transfer::plan::{CompletedRange, combined, first_missing, missing};
+use crate::transfer::progress::Progress;
 use crate::transfer::response::{TransferResponse, Validator};
-use crate::transfer::source::SharedUrl;
+use crate::transfer::source::{Expected, SharedUrl};
 use crate::transfer::writer::Writer;
-use crate::{Crc32c, DownloadError, Durability, Expected, Progress};
+use content::go_on;
 
 /// The reason why an attempt to download a file ended.
 pub(crate) enum FetchError {
@@ -36,13 +41,6 @@ impl From<DownloadError> for FetchError {
     fn from(error: DownloadError) -> Self {
         Self::Error(error)
     }
-}
-
-/// The reason why a response body ended early.
-enum StreamError {
-    /// The failure is transient.
-    Transient(DownloadError),
-    Final(FetchError),
 }
 
 /// A response whose body is not read yet.
@@ -358,67 +356,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-
-    /// Writes a response body up to `end`. The content received before a failure is kept.
-    async fn receive(&self, open: &mut Open, writer: &mut Writer, end: Option<u64>) -> Result<(), StreamError> {
-        let Open { response, attempts, .. } = open;
-        let mut is_answered = false;
-        let file = self.target.path();
-        let failed = |error| StreamError::Final(DownloadError::io(&file, error).into());
-        let mut stall = Stall::new(self.downloader.options.rate);
-        let (mut block, mut length) = (Vec::new(), 0);
-        let outcome = loop {
-            let at = writer.at() + length;
-            if end.is_some_and(|end| at >= end) {
-                break Ok(());
-            }
-            let came =
-                stall.watch(response.chunk(), |came| came.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
-            let mut piece = match came {
-                Ok(Ok(Some(piece))) => piece,
-                Ok(Ok(None)) if end.is_none() => break Ok(()),
-                Ok(Ok(None)) => break Err(DownloadError::malformed(&file, "it ends early")),
-                Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
-                Err(Stalled) => break Err(DownloadError::stalled(&file)),
-            };
-            // Bytes beyond the stated length are never written.
-            let reached = at + piece.len() as u64;
-            if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
-                return Err(StreamError::Final(FetchError::Corrupt(DownloadError::size(&file, stated, reached))));
-            }
-            if let Some(left) = end.map(|end| end - at) {
-                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            }
-            if !std::mem::replace(&mut is_answered, true) {
-                attempts.answered();
-            }
-            (self.observer)(Progress::Received(piece.len() as u64));
-            length += piece.len() as u64;
-            block.push(piece);
-            if length >= self.downloader.options.block {
-                writer.write(std::mem::take(&mut block)).await.map_err(failed)?;
-                length = 0;
-            }
-        };
-        if !block.is_empty() {
-            writer.write(block).await.map_err(failed)?;
-        }
-        if outcome.is_ok() {
-            attempts.answered();
-        }
-        outcome.map_err(StreamError::Transient)
-    }
-}
-
-/// Decides if another attempt is needed.
-fn go_on(outcome: Result<(), StreamError>, attempts: &mut Attempts) -> Result<(), FetchError> {
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(StreamError::Transient(error)) => Ok(attempts.failed(error)?),
-        Err(StreamError::Final(fail)) => Err(fail),
-    }
-}
-
-fn size(piece: Option<&Bytes>) -> u64 {
-    piece.map_or(0, |piece| piece.len() as u64)
 }

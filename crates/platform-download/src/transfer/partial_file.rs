@@ -7,24 +7,29 @@
 //! A piece is discarded only if it was read and found to differ. After a read error both files are kept. Pieces of an
 //! earlier download are read while the rest is fetched.
 
+mod lock;
+mod pieces;
 mod publication;
 mod reading;
 mod state;
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use durable_fs::positioned::write_at;
-use durable_fs::{Identity, LockFile, Locking, folder, positioned, regular};
+use durable_fs::{Identity, LockFile, Locking, folder, positioned};
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::Crc32c;
 use crate::digest::{BLOCK, Digest, Running, digest};
+use crate::error::DownloadError;
 use crate::names::target::{FilePaths, Target, remove};
 use crate::transfer::plan::CompletedRange;
-use crate::{Crc32c, DownloadError, Expected};
+use crate::transfer::source::Expected;
+use lock::lock;
+use pieces::{Phase, State};
 use reading::read_again;
 
 pub(crate) use reading::Reader;
@@ -65,50 +70,6 @@ pub(crate) struct PartialFile {
 /// The epoch of a part in which a writer started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
-
-#[derive(Debug, Default)]
-struct State {
-    object: Option<Object>,
-    /// Pieces that were received or read, by their start.
-    pieces: BTreeMap<u64, CompletedRange>,
-    /// Unread pieces of an earlier download, by their start.
-    unread: BTreeMap<u64, CompletedRange>,
-    /// The end of the contiguous pieces from the start. It is updated incrementally, because recomputing it for each
-    /// piece would take quadratic time.
-    reached: u64,
-    /// Opened for the first line.
-    log: Option<File>,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    /// Not examined yet; it may contain usable content.
-    #[default]
-    Unknown,
-    /// Its pieces are known.
-    Known,
-    /// It was renamed or removed.
-    Gone,
-}
-
-impl State {
-    /// Returns all pieces in order.
-    fn all(&self) -> Vec<CompletedRange> {
-        let mut all: Vec<_> = self.pieces.values().chain(self.unread.values()).copied().collect();
-        all.sort_by_key(|piece| piece.start);
-        all
-    }
-
-    fn add(&mut self, piece: CompletedRange) {
-        self.unread.remove(&piece.start);
-        self.pieces.insert(piece.start, piece);
-        // The piece of an empty file is empty.
-        while let Some(next) = self.pieces.get(&self.reached).filter(|piece| piece.bytes > 0) {
-            self.reached = next.end();
-        }
-    }
-}
 
 impl PartialFile {
     pub(crate) fn open(target: &Target, expected: &Expected, locking: Locking) -> Result<Opened, DownloadError> {
@@ -391,74 +352,12 @@ impl Drop for PartialFile {
     }
 }
 
-/// The maximum number of attempts to open a part that other processes rename or remove.
-const ATTEMPTS: u32 = 100;
-
-/// Opens and locks the part file; `None` if another process has locked it.
-fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
-    for attempt in 1.. {
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).read(true).write(true);
-        let file = regular::create(&mut options, path, 0o666, "open").map_err(plain)?;
-        let Some(lock) = LockFile::try_lock(file.try_clone()?, path, locking).map_err(plain)? else { return Ok(None) };
-        let own = Identity::of_file(&file)?;
-        // If identities always differ on this file system, they prove nothing: the content is checked before the file
-        // is renamed.
-        if attempt == ATTEMPTS || Identity::of_path(path)?.is_some_and(|named| own.is_same_file(&named)) {
-            return Ok(Some((file, lock)));
-        }
-        // The process that held the lock has renamed or removed the file since it was opened.
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::Durability;
-
-    #[test]
-    fn reached_follows_the_pieces_in_any_order() {
-        let mut random = fastrand::Rng::with_seed(3);
-        for _ in 0..50 {
-            let mut starts: Vec<u64> = (0..40).collect();
-            random.shuffle(&mut starts);
-            let mut state = State::default();
-            for start in starts {
-                state.add(CompletedRange { start: start * 7, bytes: 7, crc32c: Crc32c::default() });
-                let pieces: Vec<_> = state.pieces.values().copied().collect();
-                assert_eq!(state.reached, crate::transfer::plan::first_missing(&pieces, None, 1).start);
-            }
-            assert_eq!(state.reached, 280);
-        }
-    }
-
-    /// Quadratic bookkeeping would take minutes.
-    #[test]
-    fn hundred_thousand_pieces_are_no_burden() {
-        let folder = TempDir::new().unwrap();
-        let (path, bytes) = (folder.path().join(".file.state"), 100_000);
-        let object = Object { bytes, stated: None, etag: None, generation: None };
-        let mut pieces: Vec<_> =
-            (0..bytes).map(|start| CompletedRange { start, bytes: 1, crc32c: Crc32c::default() }).collect();
-        fastrand::Rng::with_seed(4).shuffle(&mut pieces);
-        state::replace(&path, &object, &pieces).unwrap();
-        let (_, stated) = state::read(&path).unwrap().unwrap();
-        assert_eq!(stated, pieces);
-        let mut state = State::default();
-        for (number, piece) in stated.into_iter().enumerate() {
-            state.add(piece);
-            if number == 50_000 {
-                let all = state.all();
-                assert_eq!(crate::transfer::plan::missing(&all, bytes, 1).len(), 49_999);
-                assert!(crate::transfer::plan::combined(&all, bytes).is_none());
-            }
-        }
-        assert_eq!(state.reached, bytes);
-        assert!(crate::transfer::plan::combined(&state.all(), bytes).is_some());
-    }
+    use crate::transfer::durability::Durability;
 
     #[test]
     fn discarded_writer_does_not_write_into_its_successor() {

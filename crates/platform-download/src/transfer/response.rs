@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth_core::{Clock, SystemClock};
 use auth_http::retry::is_transient_status;
 
-use crate::Crc32c;
+use crate::checksum::Crc32c;
 use crate::transfer::partial_file::Object;
 
 /// The relevant parts of a response head.

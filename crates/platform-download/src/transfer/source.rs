@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_http::SignedUrl;
-use auth_http::retry::GaveUp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::Crc32c;
+use crate::checksum::Crc32c;
 
 /// A source of signed URLs for a file. The URLs are short-lived, so that they are created when needed.
 #[async_trait]
@@ -18,48 +17,12 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// The file does not exist, or the server that creates URLs is unreachable. [`SourceUnavailable`] marks errors
+    /// The file does not exist, or the server that creates URLs is unreachable. [`SourceUnavailable`](crate::SourceUnavailable) marks errors
     /// after which a later call can succeed.
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Source> = None;
-
-/// The error of a [`Source`] that is temporarily unavailable: a later call can succeed.
-#[derive(Debug)]
-pub struct SourceUnavailable {
-    source: Box<dyn Error + Send + Sync>,
-    gave_up: Option<GaveUp>,
-}
-
-impl SourceUnavailable {
-    /// Wraps the cause. `gave_up` is the reason why the source no longer retries.
-    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, gave_up: Option<GaveUp>) -> Self {
-        Self { source: source.into(), gave_up }
-    }
-
-    pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
-        self.gave_up.as_ref()
-    }
-}
-
-impl fmt::Display for SourceUnavailable {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(formatter)
-    }
-}
-
-impl Error for SourceUnavailable {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.source()
-    }
-}
-
-/// Returns true if a later call of the source can succeed.
-#[cfg(feature = "object-store")]
-pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.is::<SourceUnavailable>()
-}
 
 /// The expected properties of a file, stated before the download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use auth_http::HttpError;
 use auth_http::retry::GaveUp;
 
 use crate::Crc32c;
+use crate::error::is_unavailable;
 use crate::retry::{Retryability, Retryable, in_full, suffix};
 use crate::storage::bucket::ErrorResponse;
-use crate::transfer::source::is_unavailable;
 
 /// An error of storing an object. An existing object under its key is unchanged.
 #[derive(Debug, thiserror::Error)]

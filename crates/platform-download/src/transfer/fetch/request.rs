@@ -3,7 +3,7 @@ use std::ops::Range;
 use auth_http::Request;
 
 use super::{FetchError, Job, Open};
-use crate::DownloadError;
+use crate::error::DownloadError;
 use crate::retry::{Attempts, Retryable};
 use crate::transfer::response::{TransferResponse, encoding};
 use crate::transfer::source::Resolved;

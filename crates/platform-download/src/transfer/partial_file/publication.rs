@@ -8,8 +8,9 @@ use durable_fs::{Identity, folder, regular};
 
 use super::{PartialFile, Phase, Reader, plain};
 use crate::digest::{Digest, digest};
+use crate::error::DownloadError;
 use crate::names::target::{FilePaths, remove};
-use crate::{DownloadError, Durability};
+use crate::transfer::durability::Durability;
 
 impl PartialFile {
     /// Returns the identity of the file, to detect later changes. For a file downloaded as one stream, an earlier

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Sha256;
+use crate::digest::Sha256;
 
 /// A shard of the work: an index from 0, less than a count. All files of an item are in one shard, which depends only
 /// on its name, so that the processes need no coordination: the tasks of a Slurm array, the pods of an indexed job.

@@ -1,0 +1,86 @@
+//! The content of a response.
+
+use bytes::Bytes;
+
+use super::{FetchError, Job, Open};
+use crate::error::DownloadError;
+use crate::retry::{Attempts, Stall, Stalled};
+use crate::transfer::progress::Progress;
+use crate::transfer::writer::Writer;
+
+/// The reason why a response body ended early.
+pub(super) enum StreamError {
+    /// The failure is transient.
+    Transient(DownloadError),
+    Final(FetchError),
+}
+
+impl Job<'_> {
+    /// Writes a response body up to `end`. The content received before a failure is kept.
+    pub(super) async fn receive(
+        &self,
+        open: &mut Open,
+        writer: &mut Writer,
+        end: Option<u64>,
+    ) -> Result<(), StreamError> {
+        let Open { response, attempts, .. } = open;
+        let mut is_answered = false;
+        let file = self.target.path();
+        let failed = |error| StreamError::Final(DownloadError::io(&file, error).into());
+        let mut stall = Stall::new(self.downloader.options.rate);
+        let (mut block, mut length) = (Vec::new(), 0);
+        let outcome = loop {
+            let at = writer.at() + length;
+            if end.is_some_and(|end| at >= end) {
+                break Ok(());
+            }
+            let came =
+                stall.watch(response.chunk(), |came| came.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
+            let mut piece = match came {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) if end.is_none() => break Ok(()),
+                Ok(Ok(None)) => break Err(DownloadError::malformed(&file, "it ends early")),
+                Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
+                Err(Stalled) => break Err(DownloadError::stalled(&file)),
+            };
+            // Bytes beyond the stated length are never written.
+            let reached = at + piece.len() as u64;
+            if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
+                return Err(StreamError::Final(FetchError::Corrupt(DownloadError::size(&file, stated, reached))));
+            }
+            if let Some(left) = end.map(|end| end - at) {
+                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            }
+            if !std::mem::replace(&mut is_answered, true) {
+                attempts.answered();
+            }
+            (self.observer)(Progress::Received(piece.len() as u64));
+            length += piece.len() as u64;
+            block.push(piece);
+            if length >= self.downloader.options.block {
+                writer.write(std::mem::take(&mut block)).await.map_err(failed)?;
+                length = 0;
+            }
+        };
+        if !block.is_empty() {
+            writer.write(block).await.map_err(failed)?;
+        }
+        if outcome.is_ok() {
+            attempts.answered();
+        }
+        outcome.map_err(StreamError::Transient)
+    }
+}
+
+/// Decides if another attempt is needed.
+pub(super) fn go_on(outcome: Result<(), StreamError>, attempts: &mut Attempts) -> Result<(), FetchError> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(StreamError::Transient(error)) => Ok(attempts.failed(error)?),
+        Err(StreamError::Final(fail)) => Err(fail),
+    }
+}
+
+fn size(piece: Option<&Bytes>) -> u64 {
+    piece.map_or(0, |piece| piece.len() as u64)
+}
