@@ -14,7 +14,6 @@ use crate::dicom::input::Streamed;
 use crate::dicom::{self, Header, Until};
 use crate::error::{Kind, malformed};
 use crate::identifier::Identifier;
-use crate::slide::judge;
 
 /// The first bytes of zip archives, and of those without members.
 pub(crate) const MAGIC: [&[u8; 4]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
@@ -116,7 +115,7 @@ impl Files {
         for (name, header) in &volumes {
             header.check().map_err(|kind| in_member(name, &kind))?;
         }
-        let resolution = judge(image.resolution(), &mut self.warnings);
+        let resolution = image.resolution().judge(&mut self.warnings);
         let identifiers: BTreeSet<_> = self.files.iter().flat_map(|(name, header)| identifiers(name, header)).collect();
         Ok(SlideDescription {
             format: Format::DicomArchive,

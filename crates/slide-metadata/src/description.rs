@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::identifier::Identifier;
 use crate::resolution::{Plausibility, Resolution};
-use crate::vendor::Vendor;
 
 /// The container format of a slide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +38,56 @@ impl fmt::Display for Format {
             Self::BigTiff => "BigTIFF",
             Self::Dicom => "DICOM",
             Self::DicomArchive => "zip archive of DICOM",
+        })
+    }
+}
+
+/// The vendor or standard of a TIFF file's structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[non_exhaustive]
+pub enum Vendor {
+    /// Aperio SVS.
+    Aperio,
+    /// Hamamatsu NDPI.
+    Hamamatsu,
+    /// Leica SCN.
+    Leica,
+    /// OME-TIFF of the Open Microscopy Environment.
+    Ome,
+    /// Philips TIFF.
+    Philips,
+    /// Trestle TIFF.
+    Trestle,
+    /// Ventana (Roche) BIF and TIFF.
+    Ventana,
+}
+
+impl Vendor {
+    /// Returns the name of the vendor in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aperio => "aperio",
+            Self::Hamamatsu => "hamamatsu",
+            Self::Leica => "leica",
+            Self::Ome => "ome",
+            Self::Philips => "philips",
+            Self::Trestle => "trestle",
+            Self::Ventana => "ventana",
+        }
+    }
+}
+
+impl fmt::Display for Vendor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Aperio => "Aperio",
+            Self::Hamamatsu => "Hamamatsu",
+            Self::Leica => "Leica",
+            Self::Ome => "OME",
+            Self::Philips => "Philips",
+            Self::Trestle => "Trestle",
+            Self::Ventana => "Ventana",
         })
     }
 }

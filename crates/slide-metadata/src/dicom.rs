@@ -7,7 +7,6 @@ mod header;
 pub(crate) mod input;
 mod pixels;
 
-use std::fmt;
 use std::io::{Read, Seek};
 
 use dicom_core::Tag;
@@ -18,7 +17,6 @@ use dicom_transfer_syntax_registry::{TransferSyntax, TransferSyntaxIndex, Transf
 use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
 use crate::error::{Kind, malformed};
 use crate::identifier::{Identifier, IdentifierKind};
-use crate::slide::judge;
 use elements::{EXPLICIT, Elements, Encoding, Token};
 pub(crate) use header::{Header, Until};
 use input::{Input, Seekable, Streamed};
@@ -28,28 +26,6 @@ pub(crate) const PREAMBLE: u64 = 128;
 pub(crate) const MAGIC: &[u8; 4] = b"DICM";
 /// The maximum length of a value; a longer one is an error.
 const MAX_VALUE: u32 = 64 * 1024;
-
-/// The reason why a valid DICOM file is not a slide.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Other {
-    /// Another kind of document, such as an annotation or a segmentation.
-    Class(String),
-    /// An image of the slide other than the one at high resolution: a label, an overview, a thumbnail.
-    Flavor(String),
-}
-
-impl fmt::Display for Other {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Class(class) if class.is_empty() => formatter.write_str("does not state its SOP class"),
-            Self::Class(class) => {
-                write!(formatter, "not a whole-slide image: its SOP class is {}", class.escape_debug())
-            }
-            Self::Flavor(flavor) if flavor.is_empty() => formatter.write_str("does not state its image flavor"),
-            Self::Flavor(flavor) => write!(formatter, "the {} of a slide", flavor.to_lowercase().escape_debug()),
-        }
-    }
-}
 
 /// Reads the file meta information (PS3.10, 7.1) after the magic bytes, up to the data set.
 ///
@@ -99,6 +75,20 @@ fn text(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<St
     Ok(String::from_utf8_lossy(&value).trim_matches(['\0', ' ']).to_owned())
 }
 
+/// Reads an unsigned integer of 2 or 4 bytes.
+fn number(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<u32, Kind> {
+    let big_endian = elements.encoding().is_big_endian;
+    let value = bytes(elements, tag, length)?;
+    let number = match (value.as_slice(), big_endian) {
+        ([a, b], false) => u32::from(u16::from_le_bytes([*a, *b])),
+        ([a, b], true) => u32::from(u16::from_be_bytes([*a, *b])),
+        ([a, b, c, d], false) => u32::from_le_bytes([*a, *b, *c, *d]),
+        ([a, b, c, d], true) => u32::from_be_bytes([*a, *b, *c, *d]),
+        _ => return Err(malformed(format!("{tag} is not a number"))),
+    };
+    Ok(number)
+}
+
 /// Returns true for video: transfer syntaxes in which one fragment holds many frames.
 fn is_video(syntax: &TransferSyntax) -> bool {
     let uid = syntax.uid();
@@ -130,7 +120,7 @@ fn description(header: &Header, length: u64) -> Result<SlideDescription, Kind> {
         vendor: None,
         width: header.columns,
         height: header.rows,
-        resolution: judge(header.resolution(), &mut warnings),
+        resolution: header.resolution().judge(&mut warnings),
         images: vec![image(header, "the file")],
         warnings,
         identifiers: identifiers(header),

@@ -3,8 +3,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dicom::Other;
-use crate::vendor::Vendor;
+use crate::description::Vendor;
 
 /// The reason why the structure of a file cannot be read.
 pub(crate) type Damage = Box<dyn Error + Send + Sync>;
@@ -51,6 +50,28 @@ pub(crate) enum Kind {
     Archive(String),
     #[error("no usable resolution: looked for {looked_for}, found {found}; state it with --resolution-mpp")]
     Resolution { looked_for: String, found: String },
+}
+
+/// The reason why a valid DICOM file is not a slide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Other {
+    /// Another kind of document, such as an annotation or a segmentation.
+    Class(String),
+    /// An image of the slide other than the one at high resolution: a label, an overview, a thumbnail.
+    Flavor(String),
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Class(class) if class.is_empty() => formatter.write_str("does not state its SOP class"),
+            Self::Class(class) => {
+                write!(formatter, "not a whole-slide image: its SOP class is {}", class.escape_debug())
+            }
+            Self::Flavor(flavor) if flavor.is_empty() => formatter.write_str("does not state its image flavor"),
+            Self::Flavor(flavor) => write!(formatter, "the {} of a slide", flavor.to_lowercase().escape_debug()),
+        }
+    }
 }
 
 impl fmt::Display for SlideError {

@@ -28,13 +28,14 @@ mod levels;
 mod read;
 mod resolution;
 mod slide;
+mod stated;
 #[cfg(feature = "thumbnail")]
 mod thumbnail;
 mod tiff;
 mod vendor;
 mod xml;
 
-pub use description::{Format, ImageDescription, Role, SlideDescription, Warning};
+pub use description::{Format, ImageDescription, Role, SlideDescription, Vendor, Warning};
 pub use error::SlideError;
 pub use format::Recognized;
 pub use identifier::{Identifier, IdentifierKind};
@@ -43,4 +44,3 @@ pub use read::{ReadOptions, SlideMetadata, checksum, inspect, is_dicom_archive, 
 pub use resolution::{PLAUSIBLE, Plausibility, Resolution, ResolutionSource};
 #[cfg(feature = "thumbnail")]
 pub use thumbnail::{Thumbnail, thumbnail};
-pub use vendor::Vendor;

@@ -5,8 +5,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::description::{SlideDescription, Warning};
-use crate::dicom::Other;
-use crate::error::{Kind, SlideError};
+use crate::error::{Kind, Other, SlideError};
 use crate::format::{self, Container, Recognized};
 use crate::resolution::{Plausibility, Resolution, ResolutionSource};
 use crate::{archive, dicom, slide};

@@ -8,8 +8,9 @@ use crate::choice;
 use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
 use crate::error::Kind;
 use crate::resolution::{Plausibility, Resolution, agree};
+use crate::stated::Stated;
 use crate::tiff::{Budget, Directory, Tiff};
-use crate::vendor::{self, Findings, Stated};
+use crate::vendor::{self, Findings};
 
 /// Describes a TIFF file of `length` bytes.
 pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
@@ -93,26 +94,7 @@ fn resolution<R: Read + Seek>(
         }
         missing @ Stated::Missing { .. } => missing,
     };
-    Ok(judge(stated, &mut findings.warnings))
-}
-
-/// Returns the resolution, if any, and adds warnings about it.
-pub(crate) fn judge(stated: Stated, warnings: &mut Vec<Warning>) -> Option<Resolution> {
-    match stated {
-        Stated::Here(resolution) => {
-            match resolution.plausibility() {
-                Plausibility::Plausible => {}
-                Plausibility::OutOfRange => warnings.push(Warning::ResolutionImplausible(resolution)),
-                Plausibility::NotSquare => warnings.push(Warning::NotSquare(resolution)),
-            }
-            Some(resolution)
-        }
-        Stated::Missing { looked_for, found } => {
-            warnings.push(Warning::ResolutionMissing { looked_for, found });
-            None
-        }
-        Stated::Tags | Stated::Fallback => None,
-    }
+    Ok(stated.judge(&mut findings.warnings))
 }
 
 fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {

@@ -10,64 +10,13 @@ mod philips;
 mod trestle;
 mod ventana;
 
-use std::fmt;
 use std::io::{Read, Seek};
 
-use crate::description::{Role, Warning};
+use crate::description::{Role, Vendor, Warning};
 use crate::error::Kind;
 use crate::identifier::Identifier;
-use crate::resolution::Resolution;
+use crate::stated::Stated;
 use crate::tiff::{Directory, Tiff};
-
-/// The vendor or standard of a TIFF file's structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[non_exhaustive]
-pub enum Vendor {
-    /// Aperio SVS.
-    Aperio,
-    /// Hamamatsu NDPI.
-    Hamamatsu,
-    /// Leica SCN.
-    Leica,
-    /// OME-TIFF of the Open Microscopy Environment.
-    Ome,
-    /// Philips TIFF.
-    Philips,
-    /// Trestle TIFF.
-    Trestle,
-    /// Ventana (Roche) BIF and TIFF.
-    Ventana,
-}
-
-impl Vendor {
-    /// Returns the name of the vendor in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Aperio => "aperio",
-            Self::Hamamatsu => "hamamatsu",
-            Self::Leica => "leica",
-            Self::Ome => "ome",
-            Self::Philips => "philips",
-            Self::Trestle => "trestle",
-            Self::Ventana => "ventana",
-        }
-    }
-}
-
-impl fmt::Display for Vendor {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Aperio => "Aperio",
-            Self::Hamamatsu => "Hamamatsu",
-            Self::Leica => "Leica",
-            Self::Ome => "OME",
-            Self::Philips => "Philips",
-            Self::Trestle => "Trestle",
-            Self::Ventana => "Ventana",
-        })
-    }
-}
 
 /// Facts about a TIFF file from its vendor's structure.
 #[derive(Debug)]
@@ -82,19 +31,6 @@ pub(crate) struct Findings {
     pub(crate) resolution: Stated,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) identifiers: Vec<Identifier>,
-}
-
-/// The location of the resolution in a file.
-#[derive(Debug)]
-pub(crate) enum Stated {
-    /// The vendor's own field.
-    Here(Resolution),
-    /// The resolution tags of the chosen directory.
-    Tags,
-    /// The vendor's own field is empty; the tags are used.
-    Fallback,
-    /// No resolution.
-    Missing { looked_for: String, found: String },
 }
 
 impl Findings {

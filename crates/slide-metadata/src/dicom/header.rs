@@ -8,12 +8,12 @@ use dicom_dictionary_std::{tags, uids};
 use super::elements::{Elements, Token};
 use super::input::Input;
 use super::pixels::Pixels;
-use super::{Other, bytes, confidential, encoding, is_video, open, text};
+use super::{confidential, encoding, is_video, number, open, text};
 use crate::description::Role;
-use crate::error::{Kind, malformed, quoted};
+use crate::error::{Kind, Other, malformed, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, is_length, scaled_length};
-use crate::vendor::Stated;
+use crate::stated::Stated;
 
 const SPACING: &str = "Pixel Spacing among the shared functional groups";
 
@@ -204,18 +204,4 @@ impl<I: Input> Elements<I> {
         let depth = self.path().filter(|open| *open != tag).count();
         depth == 0 && tag >= tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
     }
-}
-
-/// Reads an unsigned integer of 2 or 4 bytes.
-pub(super) fn number(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<u32, Kind> {
-    let big_endian = elements.encoding().is_big_endian;
-    let value = bytes(elements, tag, length)?;
-    let number = match (value.as_slice(), big_endian) {
-        ([a, b], false) => u32::from(u16::from_le_bytes([*a, *b])),
-        ([a, b], true) => u32::from(u16::from_be_bytes([*a, *b])),
-        ([a, b, c, d], false) => u32::from_le_bytes([*a, *b, *c, *d]),
-        ([a, b, c, d], true) => u32::from_be_bytes([*a, *b, *c, *d]),
-        _ => return Err(malformed(format!("{tag} is not a number"))),
-    };
-    Ok(number)
 }

@@ -4,9 +4,8 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::elements::Elements;
-use super::header::number;
 use super::input::Input;
-use super::text;
+use super::{number, text};
 use crate::error::{Kind, malformed};
 
 /// The number of bytes of an offset table that are read in one step.

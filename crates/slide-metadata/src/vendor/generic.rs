@@ -2,11 +2,12 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, Stated};
+use super::Findings;
 use crate::description::Role;
 use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{CENTIMETER, INCH, Resolution, ResolutionSource, is_length};
+use crate::stated::Stated;
 use crate::tiff::{Directory, MASK, REDUCED, Tiff, tags};
 
 /// Returns the role of a directory by its own tags.

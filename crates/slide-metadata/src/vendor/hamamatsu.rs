@@ -12,8 +12,8 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, Vendor, confidential, unreadable};
-use crate::description::Role;
+use super::{Findings, confidential, unreadable};
+use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::tiff::{Tiff, tags};

@@ -8,10 +8,11 @@
 //! | size | the collection at the resolution of the image, since several regions share it (openslide) |
 //! | resolution | the view (`sizeX`, `sizeY`; in nanometers) and the pixels of the dimension |
 
-use super::{Findings, Stated, Vendor, confidential, first, unreadable};
-use crate::description::Role;
+use super::{Findings, confidential, first, unreadable};
+use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, agree};
+use crate::stated::Stated;
 use crate::tiff::Tiff;
 use crate::xml::Element;
 

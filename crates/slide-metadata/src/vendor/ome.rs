@@ -7,10 +7,11 @@
 //! | levels | SubIFDs (OME-TIFF specification 6.0) |
 //! | resolution | `PhysicalSizeX` and `PhysicalSizeY` with their units, micrometers by default; without them the resolution tags |
 
-use super::{Findings, Stated, Vendor, confidential, first, generic, unreadable};
-use crate::description::Role;
+use super::{Findings, confidential, first, generic, unreadable};
+use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{INCH, MILLIMETER, NANOMETER, Resolution, ResolutionSource, length, scaled_length};
+use crate::stated::Stated;
 use crate::tiff::Tiff;
 use crate::xml::Element;
 

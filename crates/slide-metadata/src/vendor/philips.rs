@@ -9,10 +9,12 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, Stated, Vendor, confidential, unreadable};
+use super::{Findings, confidential, unreadable};
+use crate::description::Vendor;
 use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, scaled_length};
+use crate::stated::Stated;
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
 

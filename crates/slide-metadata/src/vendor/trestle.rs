@@ -9,9 +9,11 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, Stated, Vendor, confidential, unreadable};
+use super::{Findings, confidential, unreadable};
+use crate::description::Vendor;
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, is_length};
+use crate::stated::Stated;
 use crate::tiff::{Tiff, tags};
 
 pub(super) fn is<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<bool, Kind> {

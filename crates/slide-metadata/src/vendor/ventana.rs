@@ -10,10 +10,11 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, Stated, Vendor, confidential, first, unreadable};
-use crate::description::Role;
+use super::{Findings, confidential, first, unreadable};
+use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, length};
+use crate::stated::Stated;
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
 

@@ -1,0 +1,38 @@
+//! The resolution as a file states it.
+
+use crate::description::Warning;
+use crate::resolution::{Plausibility, Resolution};
+
+/// The location of the resolution in a file.
+#[derive(Debug)]
+pub(crate) enum Stated {
+    /// The vendor's own field.
+    Here(Resolution),
+    /// The resolution tags of the chosen directory.
+    Tags,
+    /// The vendor's own field is empty; the tags are used.
+    Fallback,
+    /// No resolution.
+    Missing { looked_for: String, found: String },
+}
+
+impl Stated {
+    /// Returns the resolution, if any, and adds warnings about it.
+    pub(crate) fn judge(self, warnings: &mut Vec<Warning>) -> Option<Resolution> {
+        match self {
+            Self::Here(resolution) => {
+                match resolution.plausibility() {
+                    Plausibility::Plausible => {}
+                    Plausibility::OutOfRange => warnings.push(Warning::ResolutionImplausible(resolution)),
+                    Plausibility::NotSquare => warnings.push(Warning::NotSquare(resolution)),
+                }
+                Some(resolution)
+            }
+            Self::Missing { looked_for, found } => {
+                warnings.push(Warning::ResolutionMissing { looked_for, found });
+                None
+            }
+            Self::Tags | Self::Fallback => None,
+        }
+    }
+}
