@@ -1,7 +1,7 @@
 use platform_resources::Client;
 use platform_resources::models::{ApplicationId, ApplicationVersion, InputArtifactSpec, VersionNumber};
 
-use crate::Error;
+use crate::error::Error;
 
 /// An application version.
 #[derive(Clone, Debug)]

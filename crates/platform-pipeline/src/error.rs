@@ -5,7 +5,7 @@ use std::path::Path;
 
 use platform_resources::{BucketError, FolderError, SignError};
 
-use crate::StudySlide;
+use crate::study_slide::StudySlide;
 
 /// The cause of an error, as stated by a library.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 
-use crate::{SkippedFile, SlideRemarks, StudySlide};
+use crate::privacy::SlideRemarks;
+use crate::skipped::SkippedFile;
+use crate::study_slide::StudySlide;
 
 /// A progress event of a scan, an upload or a study.
 #[derive(Clone, Debug)]

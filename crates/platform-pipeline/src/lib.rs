@@ -27,12 +27,18 @@
 //! The crate does not print or parse arguments. It reports progress as [`Event`]s to an [`Observer`].
 
 mod application;
+mod digest;
 mod error;
 mod event;
+mod external_ids;
 mod files;
+mod metadata;
 mod object_keys;
+mod privacy;
 mod scan;
+mod skipped;
 mod study;
+mod study_slide;
 mod submission;
 mod table;
 mod upload;
@@ -40,15 +46,15 @@ mod upload;
 pub use application::SelectedApplication;
 pub use error::Error;
 pub use event::{Event, Observer};
+pub use external_ids::ExternalIds;
 pub use object_keys::{ObjectKeys, SlideLocation};
-pub use scan::external_ids::ExternalIds;
-pub use scan::prepare::{Prepare, Prepared, SlideState};
-pub use scan::privacy::SlideRemarks;
-pub use scan::skipped::{SkipKind, SkippedFile};
+pub use privacy::SlideRemarks;
+pub use scan::merge::SlideState;
+pub use scan::prepare::{Prepare, Prepared};
 pub use scan::{FoundSlides, ScanOptions};
-pub use study::{
-    ReadySubmission, SlideStatus, Study, StudyPlan, StudyRun, StudySlide, StudySubmission, SubmittedStudy,
-};
+pub use skipped::{SkipKind, SkippedFile};
+pub use study::{ReadySubmission, Study, StudyPlan, StudyRun, StudySubmission, SubmittedStudy};
+pub use study_slide::{SlideStatus, StudySlide};
 pub use submission::journal::{FileJournal, JournalLock};
 pub use submission::once::UniqueSubmission;
 pub use submission::options::RunOptions;

@@ -7,9 +7,10 @@ use std::path::Path;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use platform_resources::{Bucket, Client};
 
-use crate::submission::digest;
-use crate::table::{CHECKSUM, FILE, URL};
-use crate::{Error, SelectedApplication, SlideRow, SlideTable};
+use crate::application::SelectedApplication;
+use crate::digest;
+use crate::error::Error;
+use crate::table::{CHECKSUM, FILE, SlideRow, SlideTable, URL};
 
 /// The keys of slides in the organization's bucket.
 #[derive(Clone)]

@@ -1,13 +1,10 @@
 //! The slides in a folder and its subfolders.
 
 mod cache;
-pub(crate) mod external_ids;
 mod find;
 mod fitting;
-mod merge;
+pub(crate) mod merge;
 pub(crate) mod prepare;
-pub(crate) mod privacy;
-pub(crate) mod skipped;
 mod stated;
 
 use std::num::NonZeroUsize;
@@ -18,15 +15,15 @@ use std::thread;
 use cache::SlideCache;
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, Pattern};
-use privacy::{Privacy, SlideRemarks};
-use skipped::SkippedFile;
 use slide_metadata::SlideMetadata;
 use stated::{ReadError, Stated};
 use tokio::sync::oneshot::{self, error::RecvError};
 
-use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, WIDTH};
-use crate::{Error, SlideRow};
-use external_ids::{ExternalIds, location};
+use crate::error::Error;
+use crate::external_ids::{ExternalIds, location};
+use crate::privacy::{Privacy, SlideRemarks};
+use crate::skipped::{SkipKind, SkippedFile};
+use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, SlideRow, WIDTH};
 use find::Walk;
 
 /// The default number of concurrent reads.
@@ -133,7 +130,7 @@ impl FoundSlides {
             return Ok(());
         }
         let folder = folder.display();
-        let skipped = self.skipped.iter().filter(|skipped| skipped.kind != skipped::SkipKind::Other);
+        let skipped = self.skipped.iter().filter(|skipped| skipped.kind != SkipKind::Other);
         let skipped = skipped.map(|skipped| format!("{}: skipped: {}", skipped.path.display(), skipped.reason));
         let excluded = self.excluded.iter().map(|path| format!("{}: excluded", path.display()));
         let unreadable = self.unreadable.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));

@@ -19,6 +19,7 @@ mod journal;
 mod locate;
 mod plan;
 pub(crate) mod record;
+mod resolve;
 mod submit;
 
 use std::fmt;
@@ -28,10 +29,12 @@ use std::sync::Arc;
 use platform_resources::models::{ApplicationId, VersionNumber};
 use platform_resources::{Client, Layout};
 
-use crate::{Event, Observer, Prepare, RunOptions};
+use crate::event::{Event, Observer};
+use crate::scan::prepare::Prepare;
+use crate::submission::options::RunOptions;
 
 pub use execute::{StudySubmission, SubmittedStudy};
-pub use plan::{SlideStatus, StudyPlan, StudyRun, StudySlide};
+pub use plan::{StudyPlan, StudyRun};
 pub use submit::ReadySubmission;
 
 /// A study: a folder of slides, its table, and the runs of an application on them.

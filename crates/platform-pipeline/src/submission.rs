@@ -1,6 +1,5 @@
 //! Validated submissions from a table of slides or from JSON.
 
-pub(crate) mod digest;
 pub(crate) mod items;
 pub(crate) mod journal;
 pub(crate) mod once;
@@ -17,8 +16,12 @@ use platform_resources::models::{Run, RunSubmission};
 use platform_resources::{Client, RunHandle};
 use serde_json::Value;
 
-use crate::{Error, ObjectKeys, SelectedApplication, SlideTable, files};
-use digest::ItemDigest;
+use crate::application::SelectedApplication;
+use crate::digest::ItemDigest;
+use crate::error::Error;
+use crate::files;
+use crate::object_keys::ObjectKeys;
+use crate::table::SlideTable;
 use items::{of_submission, of_table};
 
 /// Maximum lag of reads behind writes.

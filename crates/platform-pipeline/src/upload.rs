@@ -7,10 +7,11 @@ use platform_resources::{Upload, UploadFile, UploadStep, Uploaded, Uploader};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::spawn_blocking;
 
-use crate::object_keys::missing;
-use crate::submission::items::media_types;
-use crate::table::{CHECKSUM, URL};
-use crate::{Error, Event, ObjectKeys, Observer, SlideLocation, SlideTable};
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::metadata::media_types;
+use crate::object_keys::{ObjectKeys, SlideLocation, missing};
+use crate::table::{CHECKSUM, SlideTable, URL};
 
 /// The result of uploading a slide.
 #[derive(Clone, Debug)]

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use platform_download::{Pattern, ResultFolder};
 use slide_metadata::{DicomFiles, Recognized, recognize};
 
-use super::external_ids::slashed;
-use super::skipped::{SkipKind, SkippedFile};
 use super::{FoundSlides, ScanOptions};
-use crate::{Error, files};
+use crate::error::Error;
+use crate::external_ids::slashed;
+use crate::files;
+use crate::skipped::{SkipKind, SkippedFile};
 
 /// The file extensions of slides except DICOM.
 const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];

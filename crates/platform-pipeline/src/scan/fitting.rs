@@ -4,12 +4,12 @@ use platform_resources::MetadataSchema;
 use platform_resources::models::InputArtifactSpec;
 use serde_json::{Map, Value};
 
-use super::external_ids::location;
-use super::merge::Merged;
-use super::prepare::SlideState;
-use crate::submission::items::metadata;
-use crate::table::{CHECKSUM, FILE, HEIGHT, RESOLUTION, WIDTH};
-use crate::{Error, SelectedApplication, SlideTable};
+use super::merge::{Merged, SlideState};
+use crate::application::SelectedApplication;
+use crate::error::Error;
+use crate::external_ids::location;
+use crate::metadata::metadata;
+use crate::table::{CHECKSUM, FILE, HEIGHT, RESOLUTION, SlideTable, WIDTH};
 
 /// Columns with measurements. Another value would mean another slide.
 const MEASURED: [&str; 3] = [RESOLUTION, WIDTH, HEIGHT];

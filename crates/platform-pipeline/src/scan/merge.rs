@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::external_ids::{location, relative, too_long};
-use super::prepare::SlideState;
-use super::privacy::SlideRemarks;
 use super::{FoundSlides, ReadSlide, ScannedSlide};
-use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
-use crate::{Error, SlideRow, SlideTable, files};
+use crate::error::Error;
+use crate::external_ids::{location, relative, too_long};
+use crate::files;
+use crate::privacy::SlideRemarks;
+use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, SlideRow, SlideTable, URL, WIDTH};
 
 /// Removes the rows of files that are not separate slides, or are excluded.
 ///
@@ -20,6 +20,32 @@ pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<St
     let mut paths = paths.into_iter();
     let rows = table.rows.extract_if(.., |_| paths.next().is_some_and(|path| removed.contains(&path)));
     rows.map(|row| row.external_id().to_owned()).collect()
+}
+
+/// The state of a slide in a table, compared with the previous table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlideState {
+    /// The slide is new in the table.
+    Added,
+    /// The file has a different checksum than before.
+    Changed,
+    /// The file is unchanged.
+    Kept,
+    /// The file was not found in the folder.
+    Absent,
+}
+
+impl SlideState {
+    /// Returns the name of the state, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Kept => "kept",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 /// The result of merging found slides into a table.

@@ -9,16 +9,20 @@ use auth_core::{Clock, SystemClock};
 use slide_metadata::IdentifierKind;
 
 use super::cache::SlideCache;
-use super::external_ids::{ExternalIds, location};
 use super::find::duplicates;
 use super::fitting::Fitting;
-use super::merge::{Merged, check_ids, merge, remove_rows, set_ids};
-use super::privacy::{Privacy, SlideRemarks};
-use super::skipped::{SkipKind, SkippedFile};
-use super::{FoundSlides, PARALLEL_READS, Reading, ScanOptions, ScannedSlide, Stated};
-use crate::table::CHECKSUM;
+use super::merge::{Merged, SlideState, check_ids, merge, remove_rows, set_ids};
+use super::stated::Stated;
+use super::{FoundSlides, PARALLEL_READS, Reading, ScanOptions, ScannedSlide};
+use crate::application::SelectedApplication;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::external_ids::{ExternalIds, location};
+use crate::privacy::{Privacy, SlideRemarks};
+use crate::skipped::{SkipKind, SkippedFile};
+use crate::study_slide::{SlideStatus, StudySlide};
 use crate::table::mapping::{self, Mapping};
-use crate::{Error, Event, Observer, SelectedApplication, SlideStatus, SlideTable, StudySlide};
+use crate::table::{CHECKSUM, SlideTable};
 
 /// Options for creating or updating a table of slides.
 #[derive(Clone, Debug)]
@@ -74,32 +78,6 @@ pub struct Prepared {
     pub unusable: Vec<(PathBuf, String)>,
     /// Remarks about the usable slides.
     pub remarks: Vec<SlideRemarks>,
-}
-
-/// The state of a slide in a table, compared with the previous table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SlideState {
-    /// The slide is new in the table.
-    Added,
-    /// The file has a different checksum than before.
-    Changed,
-    /// The file is unchanged.
-    Kept,
-    /// The file was not found in the folder.
-    Absent,
-}
-
-impl SlideState {
-    /// Returns the name of the state, for programs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Changed => "changed",
-            Self::Kept => "kept",
-            Self::Absent => "absent",
-        }
-    }
 }
 
 impl Prepare {

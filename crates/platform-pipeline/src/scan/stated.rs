@@ -9,9 +9,8 @@ use platform_download::Crc32c;
 use slide_metadata::{PLAUSIBLE, ReadOptions, SlideMetadata, read_with};
 
 use super::cache::SlideCache;
-use super::external_ids::location;
-use crate::SlideTable;
-use crate::table::{CHECKSUM, RESOLUTION};
+use crate::external_ids::location;
+use crate::table::{CHECKSUM, RESOLUTION, SlideTable};
 
 /// The resolutions in a table, and a default for all other slides.
 #[derive(Debug)]

@@ -2,8 +2,11 @@ use platform_resources::models::{ApplicationId, VersionNumber};
 use platform_resources::{ResultFolder, RunReport, Submitted};
 
 use super::Study;
-use super::plan::{StudyPlan, StudyRun, StudySlide};
-use crate::{Error, Event, files};
+use super::plan::{StudyPlan, StudyRun};
+use crate::error::Error;
+use crate::event::Event;
+use crate::files;
+use crate::study_slide::StudySlide;
 
 /// The maximum number of plans. A plan is made again only if another study submitted some of the slides since.
 const PLANS: u32 = 10;

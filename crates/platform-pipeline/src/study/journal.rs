@@ -7,7 +7,7 @@ use platform_resources::models::RunId;
 use platform_resources::{SubmissionIntent, SubmissionJournal};
 
 use super::record::{Owner, RecordedSubmission, StudyRecord};
-use crate::submission::digest::ItemDigest;
+use crate::digest::ItemDigest;
 use crate::submission::recent::RecentSubmissions;
 use crate::{Error, FileJournal};
 

@@ -15,11 +15,11 @@ use platform_resources::operations::ListRuns;
 use platform_resources::{ItemOutcome, List, RunHandle, Timestamp};
 use serde_json::json;
 
+use super::Study;
 use super::journal::StudyJournal;
 use super::record::STUDY;
-use super::{Study, StudyPlan};
-use crate::Error;
-use crate::submission::digest::ItemDigest;
+use crate::digest::ItemDigest;
+use crate::error::Error;
 use crate::submission::settled;
 
 /// The maximum number of requests in flight.
@@ -90,13 +90,17 @@ pub(super) async fn locate(
     Ok(located)
 }
 
-/// Returns true if slides of a plan that were new are in another run now.
-pub(super) async fn is_overtaken(study: &Study, plan: &StudyPlan) -> Result<bool, Error> {
-    let LocatedRuns { known, latest, .. } = &plan.located;
-    let rows = plan.table.rows();
-    let mut search = Search::new(study, plan.new.iter().map(|(place, digest)| (*digest, rows[*place].external_id())));
+/// Returns true if slides that were `new` in an earlier look-up are in another run now.
+pub(super) async fn is_overtaken<'a>(
+    study: &'a Study,
+    journal: &StudyJournal,
+    located: &LocatedRuns,
+    new: impl Iterator<Item = (ItemDigest, &'a str)>,
+) -> Result<bool, Error> {
+    let LocatedRuns { known, latest, .. } = located;
+    let mut search = Search::new(study, new);
     search.known.clone_from(known);
-    let mut runs = search.by_id(plan.journal.recent().runs(&search.wanted)?, &[]).await?;
+    let mut runs = search.by_id(journal.recent().runs(&search.wanted)?, &[]).await?;
     let mut list = study.list(|query| query);
     while let Some(run) = list.try_next().await? {
         let is_before = |latest: Timestamp| SystemTime::from(run.submitted_at) + LAG < SystemTime::from(latest);

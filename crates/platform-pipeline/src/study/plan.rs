@@ -1,18 +1,25 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use platform_resources::models::RunId;
 use platform_resources::{ItemOutcome, Layout, ResultFolder, RunDownload, RunHandle, Selection};
 
+use super::Study;
 use super::journal::StudyJournal;
 use super::locate::{Located, LocatedRun, LocatedRuns, locate};
 use super::record::{Owner, StudyRecord};
-use super::{Study, submit};
-use crate::scan::external_ids::location;
-use crate::submission::digest::ItemDigest;
+use super::resolve::{resolve, resolve_recent};
+use crate::application::SelectedApplication;
+use crate::digest::ItemDigest;
+use crate::error::Error;
+use crate::event::Event;
+use crate::external_ids::location;
+use crate::files;
+use crate::scan::prepare::Prepared;
+use crate::skipped::SkipKind;
+use crate::study_slide::{SlideStatus, StudySlide};
 use crate::submission::items::item_digests;
-use crate::table::FILE;
-use crate::{Error, Event, FileJournal, Prepared, SelectedApplication, SkipKind, SlideTable, files};
+use crate::submission::journal::FileJournal;
+use crate::table::{FILE, SlideRow, SlideTable};
 
 /// The slides that a study will submit, and its existing runs.
 #[derive(Debug)]
@@ -25,60 +32,6 @@ pub struct StudyPlan {
     pub(super) located: LocatedRuns,
     /// The rows to submit, and their digests.
     pub(super) new: Vec<(usize, ItemDigest)>,
-}
-
-/// A slide of a study, or a file in its folder that is not submitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StudySlide {
-    /// The external id, if any.
-    pub external_id: Option<String>,
-    /// The file: relative to the table, or its path.
-    pub file: String,
-    /// Its status.
-    pub status: SlideStatus,
-    /// The latest run of the slide.
-    pub run: Option<RunId>,
-    /// The reason why it failed or is not submitted.
-    pub reason: Option<String>,
-}
-
-/// The status of a slide before the submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SlideStatus {
-    /// It will be submitted.
-    New,
-    /// Its latest run is active or produced all of its results.
-    Processed,
-    /// Its latest run failed. It is submitted again only on request.
-    Failed,
-    /// Its latest run ended before it was processed. It is submitted again only on request.
-    Skipped,
-    /// It is unusable, or its upload failed.
-    Unusable,
-    /// The caller excluded it.
-    Excluded,
-    /// It is part of another slide.
-    Part,
-    /// It is skipped for another reason.
-    LeftOut,
-}
-
-impl SlideStatus {
-    /// Returns the name of the status, for programs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Processed => "processed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Unusable => "unusable",
-            Self::Excluded => "excluded",
-            Self::Part => "part",
-            Self::LeftOut => "left_out",
-        }
-    }
 }
 
 /// A run of a study, with the items whose results belong to the study.
@@ -143,7 +96,7 @@ impl Study {
         };
         let journal = StudyJournal::new(record, user, owner);
         self.import(&journal).await?;
-        submit::resolve(self, &journal).await?;
+        resolve(self, &journal).await?;
         let application = SelectedApplication::find(&self.client, &self.application, self.version.as_ref()).await?;
         let prepare = self.prepare.clone().with_application(Some(application.clone()));
         let prepared = prepare.run(&self.csv, &self.folder, &self.observer).await?;
@@ -151,12 +104,12 @@ impl Study {
         // Read again as written, for its line numbers.
         let table = SlideTable::read(&self.csv)?;
         let digests = item_digests(&table, &application)?;
-        let ids = table.rows().iter().map(crate::SlideRow::external_id);
+        let ids = table.rows().iter().map(SlideRow::external_id);
         let items: Vec<_> = digests.iter().copied().zip(ids).collect();
         let located = if self.resubmit {
             LocatedRuns::default()
         } else {
-            submit::resolve_recent(self, &journal, &items).await?;
+            resolve_recent(self, &journal, &items).await?;
             locate(self, &journal, &items).await?
         };
         let (mut slides, new) = self.statuses(&table, &digests, &located, &prepared);

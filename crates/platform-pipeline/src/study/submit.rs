@@ -1,22 +1,21 @@
-use std::collections::HashMap;
-use std::time::SystemTime;
-
+use platform_resources::Submitted;
 use platform_resources::models::{ApplicationId, RunSubmission, VersionNumber};
-use platform_resources::{SubmissionIntent, Submitted};
-use serde::Deserialize;
 
 use super::Study;
-use super::journal::StudyJournal;
 use super::locate::is_overtaken;
-use super::plan::{SlideStatus, StudyPlan, StudyRun};
-use super::record::{RecordedSubmission, STUDY};
+use super::plan::{StudyPlan, StudyRun};
+use super::record::STUDY;
+use crate::digest::{self, ItemDigest, submission_digest, submission_token};
+use crate::error::Error;
+use crate::event::Event;
+use crate::object_keys::ObjectKeys;
+use crate::study_slide::SlideStatus;
 use crate::submission::Draft;
-use crate::submission::digest::{self, ItemDigest, submission_digest, submission_token};
 use crate::submission::items::{item_digests, of_table};
-use crate::submission::journal::{JournalLock, unreadable};
+use crate::submission::journal::JournalLock;
 use crate::submission::once::{observe, was_used};
-use crate::upload::upload;
-use crate::{Error, Event, ObjectKeys, SlideTable, UploadSummary, files};
+use crate::table::SlideTable;
+use crate::upload::{SlideUpload, UploadSummary, upload};
 
 /// A validated submission of uploaded slides.
 #[derive(Debug)]
@@ -26,12 +25,6 @@ pub struct ReadySubmission<'a> {
     submission: RunSubmission,
     token: String,
     _lock: JournalLock,
-}
-
-/// The last submission of a table, as recorded by earlier versions of this crate.
-#[derive(Deserialize)]
-struct Execution {
-    key: String,
 }
 
 impl Study {
@@ -104,24 +97,6 @@ impl Study {
         self.options.apply(&mut draft.submission)?;
         Ok(draft)
     }
-
-    /// Imports the record of an earlier version of this crate for the table.
-    pub(super) async fn import(&self, journal: &StudyJournal) -> Result<(), Error> {
-        if !journal.submissions().is_empty() {
-            return Ok(());
-        }
-        let user = self.client.me().await?.user.id.clone();
-        let version = self.version.as_ref().map_or("latest", |version| version.as_str());
-        let Ok(folder) = files::folder_of(&self.csv).canonicalize() else { return Ok(()) };
-        let csv = folder.join(self.csv.file_name().unwrap_or_default());
-        let digest = digest::texts([user.as_str(), self.application.as_str(), version, &csv.to_string_lossy()]);
-        let Some(Execution { key }) = journal.user().get(&format!("execute\n{digest}")).map_err(unreadable)? else {
-            return Ok(());
-        };
-        let Some(intent) = journal.user().get::<SubmissionIntent>(&key).map_err(unreadable)? else { return Ok(()) };
-        journal.announce(&intent.token, &digest, 0, Vec::new());
-        journal.record().sent(&intent.token, intent.sent_at, intent.run.as_ref())
-    }
 }
 
 impl ReadySubmission<'_> {
@@ -136,7 +111,9 @@ impl ReadySubmission<'_> {
         let Self { study, plan, submission, token, .. } = self;
         // Other studies on this machine may have the same slides.
         let _lock = plan.journal.recent().lock(&study.observer).await?;
-        if !study.resubmit && is_overtaken(study, plan).await? {
+        let rows = plan.table.rows();
+        let new = plan.new.iter().map(|(place, digest)| (*digest, rows[*place].external_id()));
+        if !study.resubmit && is_overtaken(study, &plan.journal, &plan.located, new).await? {
             return Err(Error::overtaken());
         }
         let once = study.client.runs().submit_once(&token, submission, &plan.journal).with_token(&token);
@@ -153,61 +130,12 @@ impl ReadySubmission<'_> {
     }
 }
 
-/// Finds the runs of submissions of the study that may have been accepted.
-pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(), Error> {
-    let is_pending = |submission: &RecordedSubmission| submission.run.is_none() && !submission.abandoned;
-    let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
-    for RecordedSubmission { token, sent_at, .. } in pending {
-        find(study, journal, &token, sent_at).await?;
-    }
-    Ok(())
-}
-
-/// Finds the runs of submissions of these slides in other studies on this machine that may have been accepted.
-pub(super) async fn resolve_recent(
-    study: &Study,
-    journal: &StudyJournal,
-    items: &[(ItemDigest, &str)],
-) -> Result<(), Error> {
-    let items: HashMap<_, _> = items.iter().copied().collect();
-    if journal.recent().pending(&items)?.is_empty() {
-        return Ok(());
-    }
-    // Another process may be submitting them.
-    let _lock = journal.recent().lock(&study.observer).await?;
-    for (token, sent_at) in journal.recent().pending(&items)? {
-        find(study, journal, &token, sent_at).await?;
-    }
-    Ok(())
-}
-
-/// Finds the run of a submission. It is abandoned if it is not found, and the caller submits again.
-async fn find(study: &Study, journal: &StudyJournal, token: &str, sent_at: SystemTime) -> Result<(), Error> {
-    let run = if study.resubmit {
-        study.client.runs().find_submitted(token).await?
-    } else {
-        let none = RunSubmission::new("", Vec::new());
-        let once = study.client.runs().submit_once(token, none, journal).with_token(token);
-        match Box::pin(once.with_observer(observe(&study.observer)).find()).await {
-            Err(error) if error.is_submission_uncertain() && study.resubmit_uncertain => None,
-            found => found?.map(|found| found.run),
-        }
-    };
-    match run {
-        Some(run) => {
-            (study.observer)(Event::RunFound { run: run.id().clone() });
-            journal.found(token, sent_at, run.id())
-        }
-        None => journal.abandon(token),
-    }
-}
-
 fn part(table: &SlideTable, places: impl IntoIterator<Item = usize>) -> SlideTable {
     table.with_rows(places.into_iter().map(|place| table.rows()[place].clone()).collect())
 }
 
 /// Returns the error of failed uploads, with the status of every slide.
-fn stopped(error: &Error, plan: &StudyPlan, uploads: &[crate::SlideUpload]) -> Error {
+fn stopped(error: &Error, plan: &StudyPlan, uploads: &[SlideUpload]) -> Error {
     let mut slides = plan.slides().to_vec();
     for upload in uploads {
         let Err(reason) = &upload.result else { continue };

@@ -10,8 +10,9 @@ use platform_resources::{Settings, SubmissionIntent, SubmissionJournal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::digest;
-use crate::{Error, files};
+use crate::digest;
+use crate::error::Error;
+use crate::files;
 
 /// The folder of the journal, in the state folder and formerly in the cache folder.
 const FOLDER: &str = "submissions";

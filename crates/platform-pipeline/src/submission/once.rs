@@ -7,10 +7,13 @@ use platform_resources::models::{Item, Run, RunSubmission};
 use platform_resources::{Client, RunHandle, SubmissionEvent, SubmissionIntent, Submitted};
 use serde_json::Value;
 
-use super::digest::{self, DIGEST, ItemDigest, submission_digest, submission_token};
+use super::Draft;
 use super::journal::{FileJournal, JournalLock, unreadable};
+use super::options::RunOptions;
 use super::recent::RecentSubmissions;
-use crate::{Draft, Error, Event, Observer, RunOptions};
+use crate::digest::{self, DIGEST, ItemDigest, submission_digest, submission_token};
+use crate::error::Error;
+use crate::event::{Event, Observer};
 
 /// The maximum number of slides that a message names.
 const NAMED: usize = 5;

@@ -2,7 +2,7 @@ use auth_core::{Clock, SystemClock};
 use platform_resources::models::{RunSubmission, Scheduling};
 use platform_resources::{JsonObject, RunSdkMetadata, Timestamp};
 
-use crate::Error;
+use crate::error::Error;
 
 /// The options of a run and its SDK metadata. They are not part of the submission digest, except for the tags of
 /// submissions with a key.

@@ -14,9 +14,12 @@ use durable_fs::{LockFile, Locking};
 use platform_resources::models::{ApplicationId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::submission::digest::ItemDigest;
-use crate::submission::wait;
-use crate::{Error, Event, FileJournal, Observer, files};
+use super::journal::FileJournal;
+use super::wait;
+use crate::digest::ItemDigest;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::files;
 
 /// The age at which a submission whose run is known is forgotten. Reads lag behind by at most 30 s.
 const AGE: Duration = Duration::from_secs(600);

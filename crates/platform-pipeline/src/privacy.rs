@@ -18,7 +18,7 @@ pub struct SlideRemarks {
 }
 
 impl SlideRemarks {
-    pub(super) fn of(path: PathBuf, description: SlideDescription) -> Self {
+    pub(crate) fn of(path: PathBuf, description: SlideDescription) -> Self {
         Self { path, warnings: description.warnings, identifiers: description.identifiers }
     }
 
@@ -38,7 +38,7 @@ pub(crate) struct Privacy {
 
 impl Privacy {
     /// Returns the reason to reject a slide, if any.
-    pub(super) fn refusal(&self, identifiers: &[Identifier]) -> Option<String> {
+    pub(crate) fn refusal(&self, identifiers: &[Identifier]) -> Option<String> {
         let found = identifiers.iter().filter(|found| self.refuses && !self.allowed.contains(&found.kind));
         let kinds: BTreeSet<_> = found.map(|found| found.kind).collect();
         let kinds: Vec<_> = kinds.into_iter().map(IdentifierKind::name).collect();

@@ -51,7 +51,7 @@ impl ExternalIds {
 
     /// Returns the id of a slide in the folder `root`, or the reason why it has none. Empty if a column contains the
     /// id.
-    pub(super) fn of(&self, root: &Path, path: &Path) -> Result<String, String> {
+    pub(crate) fn of(&self, root: &Path, path: &Path) -> Result<String, String> {
         let id = match self {
             Self::Relative => slashed(path.strip_prefix(root).unwrap_or(path)),
             Self::Stem => path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned),
@@ -80,7 +80,7 @@ pub(crate) fn too_long(length: usize) -> String {
 }
 
 /// Returns a path with `/` on every system; `None` if it is not UTF-8.
-pub(super) fn slashed(path: &Path) -> Option<String> {
+pub(crate) fn slashed(path: &Path) -> Option<String> {
     let parts = path.components().map(|part| match part {
         Component::RootDir => Some(""),
         part => part.as_os_str().to_str(),
@@ -90,7 +90,7 @@ pub(super) fn slashed(path: &Path) -> Option<String> {
 }
 
 /// Returns the path of a file relative to a folder, with `..` where necessary; absolute on another drive.
-pub(super) fn relative(path: &Path, folder: &Path) -> Option<String> {
+pub(crate) fn relative(path: &Path, folder: &Path) -> Option<String> {
     let (path_parts, folder_parts): (Vec<_>, Vec<_>) = (path.components().collect(), folder.components().collect());
     if path_parts.first() != folder_parts.first() {
         return path.to_str().map(str::to_owned);

@@ -62,7 +62,7 @@ impl SkipKind {
 }
 
 impl SkippedFile {
-    pub(super) fn new(path: PathBuf, kind: SkipKind, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(path: PathBuf, kind: SkipKind, reason: impl Into<String>) -> Self {
         Self { path, kind, reason: reason.into() }
     }
 }

@@ -1,0 +1,93 @@
+//! Earlier submissions: those of earlier versions of this crate, and those that may have been accepted.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use platform_resources::SubmissionIntent;
+use platform_resources::models::RunSubmission;
+use serde::Deserialize;
+
+use super::Study;
+use super::journal::StudyJournal;
+use super::record::RecordedSubmission;
+use crate::digest::{self, ItemDigest};
+use crate::error::Error;
+use crate::event::Event;
+use crate::files;
+use crate::submission::journal::unreadable;
+use crate::submission::once::observe;
+
+/// The last submission of a table, as recorded by earlier versions of this crate.
+#[derive(Deserialize)]
+struct Execution {
+    key: String,
+}
+
+impl Study {
+    /// Imports the record of an earlier version of this crate for the table.
+    pub(super) async fn import(&self, journal: &StudyJournal) -> Result<(), Error> {
+        if !journal.submissions().is_empty() {
+            return Ok(());
+        }
+        let user = self.client.me().await?.user.id.clone();
+        let version = self.version.as_ref().map_or("latest", |version| version.as_str());
+        let Ok(folder) = files::folder_of(&self.csv).canonicalize() else { return Ok(()) };
+        let csv = folder.join(self.csv.file_name().unwrap_or_default());
+        let digest = digest::texts([user.as_str(), self.application.as_str(), version, &csv.to_string_lossy()]);
+        let Some(Execution { key }) = journal.user().get(&format!("execute\n{digest}")).map_err(unreadable)? else {
+            return Ok(());
+        };
+        let Some(intent) = journal.user().get::<SubmissionIntent>(&key).map_err(unreadable)? else { return Ok(()) };
+        journal.announce(&intent.token, &digest, 0, Vec::new());
+        journal.record().sent(&intent.token, intent.sent_at, intent.run.as_ref())
+    }
+}
+
+/// Finds the runs of submissions of the study that may have been accepted.
+pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(), Error> {
+    let is_pending = |submission: &RecordedSubmission| submission.run.is_none() && !submission.abandoned;
+    let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
+    for RecordedSubmission { token, sent_at, .. } in pending {
+        find(study, journal, &token, sent_at).await?;
+    }
+    Ok(())
+}
+
+/// Finds the runs of submissions of these slides in other studies on this machine that may have been accepted.
+pub(super) async fn resolve_recent(
+    study: &Study,
+    journal: &StudyJournal,
+    items: &[(ItemDigest, &str)],
+) -> Result<(), Error> {
+    let items: HashMap<_, _> = items.iter().copied().collect();
+    if journal.recent().pending(&items)?.is_empty() {
+        return Ok(());
+    }
+    // Another process may be submitting them.
+    let _lock = journal.recent().lock(&study.observer).await?;
+    for (token, sent_at) in journal.recent().pending(&items)? {
+        find(study, journal, &token, sent_at).await?;
+    }
+    Ok(())
+}
+
+/// Finds the run of a submission. It is abandoned if it is not found, and the caller submits again.
+async fn find(study: &Study, journal: &StudyJournal, token: &str, sent_at: SystemTime) -> Result<(), Error> {
+    let run = if study.resubmit {
+        study.client.runs().find_submitted(token).await?
+    } else {
+        let none = RunSubmission::new("", Vec::new());
+        let once = study.client.runs().submit_once(token, none, journal).with_token(token);
+        match Box::pin(once.with_observer(observe(&study.observer)).find()).await {
+            Err(error) if error.is_submission_uncertain() && study.resubmit_uncertain => None,
+            found => found?.map(|found| found.run),
+        }
+    };
+    match run {
+        Some(run) => {
+            (study.observer)(Event::RunFound { run: run.id().clone() });
+            journal.found(token, sent_at, run.id())
+        }
+        None => journal.abandon(token),
+    }
+}
