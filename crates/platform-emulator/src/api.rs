@@ -23,8 +23,8 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::account::{Organization, User};
 use crate::control;
-use crate::identity::account::{Organization, User};
 use crate::identity::{Bearer, scheme};
 use crate::platform::Platform;
 use problem::Problem;

@@ -24,7 +24,7 @@ use crate::state::run::{Failure, Item, OutputArtifact};
 use crate::storage::{About, checksum_text};
 
 pub(crate) use crate::config::VersionConfig as Version;
-pub(crate) use catalogue::{BUILT_IN, Catalogue};
+pub(crate) use catalogue::Catalogue;
 
 /// The name of the one input artifact of every application.
 pub(crate) const INPUT: &str = "whole_slide_image";

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::control::Fault;
+use crate::fault::Fault;
 
 pub use application::{ApplicationConfig, FileConfig, Outcome, VersionConfig};
 pub(crate) use application::{is_semantic, released_at};

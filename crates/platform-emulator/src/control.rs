@@ -2,12 +2,7 @@
 //! and accessible with the control token only.
 
 mod client;
-pub(crate) mod clock;
-mod effect;
-mod fault;
-mod faults;
 pub(crate) mod fixture;
-mod journal;
 
 use std::sync::Arc;
 
@@ -25,58 +20,18 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::application::processing;
-use crate::control::clock::monotonic;
+use crate::clock::monotonic;
 use crate::control::fixture::Fixture;
-use crate::platform::Platform;
+use crate::fault::Fault;
+use crate::journal::JournalEntry;
+use crate::platform::{Controls, Platform};
+use crate::server_name::Server;
 use crate::state::run::RunError;
 
 pub use client::{Control, ControlError};
-pub use effect::Effect;
-pub use fault::{Fault, InvalidFault};
-pub use journal::JournalEntry;
-
-pub(crate) use faults::Faults;
-pub(crate) use journal::{Journal, Recorded};
 
 /// The path prefix of the control routes, on the API port.
 pub(crate) const PREFIX: &str = "/_control";
-
-/// One of the three servers of a platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Server {
-    /// The identity provider.
-    Identity,
-    /// The API.
-    Api,
-    /// The object storage.
-    Storage,
-}
-
-impl Server {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Api => "api",
-            Self::Storage => "storage",
-        }
-    }
-}
-
-/// The state of the control routes.
-pub(crate) struct Controls {
-    pub(crate) token: String,
-    pub(crate) journal: Journal,
-}
-
-impl Controls {
-    pub(crate) fn new() -> Self {
-        // Never derived from a seed, because it is a secret.
-        let token = uuid::Uuid::new_v4().simple().to_string();
-        Self { token, journal: Journal::default() }
-    }
-}
 
 pub(crate) fn router() -> Router<Arc<Platform>> {
     Router::new()

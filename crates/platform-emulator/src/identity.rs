@@ -1,12 +1,12 @@
 //! The identity provider: logins, RS256 tokens, and their verification.
 
 mod access;
-pub(crate) mod account;
 mod activate;
 mod client;
 mod device;
 mod external;
 mod form;
+mod grant_type;
 mod key;
 mod keys;
 mod login;
@@ -25,9 +25,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::identity::account::User;
+use crate::account::User;
 use crate::platform::Platform;
-use crate::state::random::Random;
+use crate::random::Random;
 use crate::state::store::{Found, Store};
 use access::Revoked;
 use client::Client;

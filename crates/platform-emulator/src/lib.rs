@@ -11,29 +11,38 @@
 //! # Ok(()) } // dropped here, and gone
 //! ```
 
+mod account;
 mod api;
 mod application;
+mod clock;
 mod config;
 mod control;
 mod emulator;
+mod fault;
 mod identity;
+mod journal;
 mod page;
 mod platform;
+mod random;
 mod server;
+mod server_name;
 mod state;
 mod storage;
 
+pub use account::{
+    AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
+};
 pub use application::samples;
 pub use config::{
     ApplicationConfig, Config, ExternalIssuer, FileConfig, OrganizationConfig, Outcome, PublicUrls, Role, UserConfig,
     VersionConfig,
 };
 pub use control::fixture::Fixture;
-pub use control::{Control, ControlError, Effect, Fault, InvalidFault, JournalEntry, Server};
+pub use control::{Control, ControlError};
 pub use emulator::{Emulator, EmulatorBuilder};
-pub use identity::account::{
-    AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
-};
+pub use fault::{Effect, Fault, InvalidFault};
+pub use journal::JournalEntry;
+pub use server_name::Server;
 pub use storage::ServiceAccount;
 
 /// Compiles the examples of the guide.

@@ -8,16 +8,31 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use url::Url;
 
+use crate::account::Accounts;
 use crate::application::Catalogue;
+use crate::clock::{ShiftedClock, in_microseconds};
 use crate::config::Config;
-use crate::control::clock::{ShiftedClock, in_microseconds};
-use crate::control::{Controls, Faults};
+use crate::fault::Faults;
 use crate::identity::Identity;
-use crate::identity::account::Accounts;
+use crate::journal::Journal;
+use crate::random::Random;
 use crate::state::State;
-use crate::state::random::Random;
 use crate::state::run::Run;
 use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
+
+/// The state of the control routes.
+pub(crate) struct Controls {
+    pub(crate) token: String,
+    pub(crate) journal: Journal,
+}
+
+impl Controls {
+    pub(crate) fn new() -> Self {
+        // Never derived from a seed, because it is a secret.
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        Self { token, journal: Journal::default() }
+    }
+}
 
 /// The shared state of the three servers.
 pub(crate) struct Platform {

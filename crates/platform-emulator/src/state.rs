@@ -1,7 +1,6 @@
 //! The records of the platform: in memory, and on disk if there is a data folder.
 
 pub(crate) mod access;
-pub(crate) mod random;
 pub(crate) mod run;
 pub(crate) mod store;
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Caller;
 use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
-use crate::identity::account::User;
+use crate::account::User;
 use crate::platform::Platform;
 use crate::state::Records;
 use crate::state::access::{Grant, ResourceType, SubjectType};

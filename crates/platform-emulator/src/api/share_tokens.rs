@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Caller;
 use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
-use crate::control::clock::in_microseconds;
+use crate::clock::in_microseconds;
 use crate::platform::Platform;
 use crate::state::Records;
 use crate::state::access::{Reader, ShareToken, SubjectType};

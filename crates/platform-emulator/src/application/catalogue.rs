@@ -53,9 +53,6 @@ fn configured_application(config: &ApplicationConfig) -> Application {
     }
 }
 
-/// The ids of the built-in applications.
-pub(crate) const BUILT_IN: [&str; 6] = ["tissue", "he-tme", "test-app", "outcomes", "many-files", "huge-file"];
-
 fn built_in() -> Vec<Application> {
     let description = "Finds the tissue on a slide: a heat map, its outlines and its areas.";
     let mut tissue = application("tissue", "Tissue detection", description, &detection::OUTPUTS, Work::Detection);

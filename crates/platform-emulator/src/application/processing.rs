@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::application::Job;
-use crate::control::clock::pause;
+use crate::clock::pause;
 use crate::platform::Platform;
 use crate::state::NotWritten;
 use crate::state::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Config;
-use crate::application::BUILT_IN;
+
+/// The ids of the built-in applications.
+const BUILT_IN: [&str; 6] = ["tissue", "he-tme", "test-app", "outcomes", "many-files", "huge-file"];
 
 /// An application in addition to the built-in ones, or instead of the one with the same id.
 ///

@@ -9,7 +9,10 @@ use url::Url;
 
 use crate::ServiceAccount;
 
-use super::{Fault, JournalEntry, PREFIX, Revocation, Rotation, Server, Shift};
+use super::{PREFIX, Revocation, Rotation, Shift};
+use crate::fault::Fault;
+use crate::journal::JournalEntry;
+use crate::server_name::Server;
 
 /// The maximum size of a response body.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;

@@ -9,11 +9,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::control::Server;
 use crate::platform::Platform;
-use crate::server::connection::{ConnectionInfo, ResettableListener};
+use crate::server::connection::ConnectionInfo;
 use crate::server::gate;
+use crate::server::listener::ResettableListener;
 use crate::server::tls::Acceptor;
+use crate::server_name::Server;
 
 /// The sockets of the servers, and their URLs.
 pub(super) struct Listeners {

@@ -8,8 +8,8 @@ use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
 use super::form::{Form, Refusal};
-use super::{device, token};
-use crate::identity::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
+use super::{device, grant_type};
+use crate::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
 
 pub(super) struct Client {
     pub(super) id: &'static str,
@@ -19,12 +19,12 @@ pub(super) struct Client {
 }
 
 const CLIENTS: [Client; 3] = [
-    Client { id: INTERACTIVE_CLIENT_ID, secret: None, grants: &[token::CODE, token::REFRESH] },
-    Client { id: DEVICE_CLIENT_ID, secret: None, grants: &[device::GRANT_TYPE, token::REFRESH] },
+    Client { id: INTERACTIVE_CLIENT_ID, secret: None, grants: &[grant_type::CODE, grant_type::REFRESH] },
+    Client { id: DEVICE_CLIENT_ID, secret: None, grants: &[device::GRANT_TYPE, grant_type::REFRESH] },
     Client {
         id: MACHINE_CLIENT_ID,
         secret: Some(MACHINE_CLIENT_SECRET),
-        grants: &[token::CREDENTIALS, token::JWT_BEARER, token::EXCHANGE],
+        grants: &[grant_type::CREDENTIALS, grant_type::JWT_BEARER, grant_type::EXCHANGE],
     },
 ];
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 
 use super::form::Refusal;
-use crate::state::random::Random;
+use crate::random::Random;
 
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// The lifetime of a device login.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::identity::account::AUDIENCE;
+use crate::account::AUDIENCE;
 
 /// An error response (RFC 6749, section 5.2).
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::identity::account::AUDIENCE;
+use crate::account::AUDIENCE;
 
 /// An RSA key that signs tokens.
 pub(crate) struct SigningKey {

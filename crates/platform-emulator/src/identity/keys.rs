@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use super::key::SigningKey;
-use crate::state::random::Random;
+use crate::random::Random;
 use crate::state::store::{Changes, Found, Store};
 
 pub(super) struct Keys(RwLock<Vec<Entry>>);

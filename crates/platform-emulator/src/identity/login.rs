@@ -16,7 +16,8 @@ use url::Url;
 
 use super::client::{self, Client};
 use super::form::{Form, Refusal};
-use crate::identity::account::User;
+use super::grant_type::CODE;
+use crate::account::User;
 use crate::page::{escaped, page};
 use crate::platform::Platform;
 
@@ -146,7 +147,7 @@ fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
     if form.required("response_type", "response_type is missing")? != "code" {
         return Err(Refusal::new("unsupported_response_type", "response_type must be code"));
     }
-    client.may(super::token::CODE)?;
+    client.may(CODE)?;
     let challenge = form.required("code_challenge", "code_challenge is missing: PKCE is needed")?;
     let is_sha256 = URL_SAFE_NO_PAD.decode(challenge).is_ok_and(|bytes| bytes.len() == 32);
     if form.text("code_challenge_method") != Some("S256") || !is_sha256 {

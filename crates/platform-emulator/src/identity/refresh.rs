@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::form::Refusal;
-use crate::identity::account::{INTERACTIVE_CLIENT_ID, User};
+use crate::account::{INTERACTIVE_CLIENT_ID, User};
 use crate::platform::Platform;
 use crate::state::store::{Changes, Found};
 

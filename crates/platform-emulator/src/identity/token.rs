@@ -11,16 +11,12 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::device;
 use super::form::{Form, Refusal};
+use super::grant_type::{CODE, CREDENTIALS, EXCHANGE, REFRESH};
 use super::login::Outcome;
+use crate::account::{AUDIENCE, User};
 use crate::config::Role;
-use crate::identity::account::{AUDIENCE, User};
 use crate::platform::Platform;
 
-pub(super) const CODE: &str = "authorization_code";
-pub(super) const REFRESH: &str = "refresh_token";
-pub(super) const CREDENTIALS: &str = "client_credentials";
-pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-pub(super) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// The tokens to issue.

@@ -1,25 +1,13 @@
-//! Connections that can be reset instead of closed, with or without TLS.
+//! Connections that can be reset instead of closed.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-
-use crate::server::tls::{Acceptor, MaybeTls};
-
-/// A listener for resettable connections.
-pub(crate) struct ResettableListener {
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    accepted: u64,
-}
+use tokio::net::TcpStream;
 
 /// A TCP connection. Dropping it closes it, or resets it after [`Reset::ask`].
 pub(crate) struct Connection {
@@ -49,13 +37,12 @@ impl Reset {
     }
 }
 
-impl ResettableListener {
-    pub(crate) fn new(listener: TcpListener, tls: Option<Acceptor>) -> Self {
-        Self { listener, tls, accepted: 0 }
-    }
-}
-
 impl Connection {
+    /// Creates a connection with its number.
+    pub(super) fn new(stream: TcpStream, id: u64) -> Self {
+        Self { stream, info: ConnectionInfo { id, reset: Reset::default() } }
+    }
+
     pub(crate) fn info(&self) -> ConnectionInfo {
         self.info.clone()
     }
@@ -63,30 +50,6 @@ impl Connection {
     /// Fails once a reset is requested: HTTP/2 would otherwise keep the connection for its other requests.
     fn check(&self) -> io::Result<()> {
         if self.info.reset.is_asked() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
-    }
-}
-
-impl Listener for ResettableListener {
-    type Io = MaybeTls;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (MaybeTls, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Without this option, small responses are delayed. The error can be ignored.
-        let _ = stream.set_nodelay(true);
-        self.accepted += 1;
-        let info = ConnectionInfo { id: self.accepted, reset: Reset::default() };
-        (MaybeTls::new(Connection { stream, info }, self.tls.as_ref()), address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl Connected<IncomingStream<'_, ResettableListener>> for ConnectionInfo {
-    fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
-        stream.io().info()
     }
 }
 

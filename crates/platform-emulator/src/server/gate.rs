@@ -18,10 +18,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::{Host, Url};
 
-use crate::control::clock::{monotonic, pause};
-use crate::control::{self, Effect, Recorded, Server};
+use crate::clock::{monotonic, pause};
+use crate::control;
+use crate::fault::Effect;
+use crate::journal::Recorded;
 use crate::platform::Platform;
 use crate::server::connection::ConnectionInfo;
+use crate::server_name::Server;
 use crate::storage;
 use body::{Observed, Tampering};
 use cors::Permitted;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::account::User;
 use crate::config::Role;
-use crate::identity::account::User;
 use crate::state::Records;
 use crate::state::run::Run;
 

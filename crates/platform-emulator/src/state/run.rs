@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::control::clock::in_microseconds;
+use crate::clock::in_microseconds;
 
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Run {

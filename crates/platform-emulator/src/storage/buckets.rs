@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Refusal;
 use super::refusal::xml;
 use super::signature::Verified;
-use crate::identity::account::BUCKET_REGION;
+use crate::account::BUCKET_REGION;
 
 /// The creation time of all buckets, before all objects.
 const CREATED: &str = "2026-01-01T00:00:00.000Z";

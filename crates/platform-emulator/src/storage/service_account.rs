@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
-use crate::identity::account::Organization;
+use crate::account::Organization;
 use crate::state::store::{Changes, Found, Store};
 
 /// The credentials for signing URLs as a service account.

@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str};
 
 use super::Refusal;
 use super::hexadecimal::{hex, hex_decode};
-use crate::identity::account::Organization;
+use crate::account::Organization;
 use crate::platform::Platform;
 
 /// The maximum clock skew of a client.

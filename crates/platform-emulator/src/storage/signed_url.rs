@@ -8,7 +8,7 @@ use url::Url;
 
 use super::hexadecimal::hex;
 use super::signature::{AWS4, RESERVED, RESERVED_IN_PATH, SCHEMES, UNSIGNED, parameter, parse_date, signing_key};
-use crate::identity::account::BUCKET_REGION;
+use crate::account::BUCKET_REGION;
 use crate::platform::Platform;
 
 /// Returns a signed URL for a result or a document, valid for `lifetime`; `parameters` are part of the signature.

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::control::Effect;
+use crate::fault::Effect;
 use crate::storage;
 
 /// Returns the response that an effect substitutes for the server's, if any.

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::control::clock::pause;
-use crate::control::{Effect, Recorded};
+use crate::clock::pause;
+use crate::fault::Effect;
+use crate::journal::Recorded;
 use crate::server::connection::Reset;
 
 /// A bandwidth limit is applied in this number of chunks per second.

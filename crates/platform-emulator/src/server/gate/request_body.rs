@@ -8,7 +8,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::control::Effect;
+use crate::fault::Effect;
 use crate::server::connection::Reset;
 
 /// A request body of which the server reads only the first bytes.

@@ -1,11 +1,17 @@
 //! A fault: its effect, the requests it applies to, and its frequency and duration.
 
+mod effect;
+mod faults;
+
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Server};
+use crate::server_name::Server;
+
+pub use effect::Effect;
+pub(crate) use faults::Faults;
 
 /// An injected fault. By default it affects all requests, until the faults are cleared.
 ///
@@ -35,7 +41,7 @@ use super::{Effect, Server};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    pub(super) effect: Effect,
+    effect: Effect,
     #[serde(default)]
     server: Option<Server>,
     #[serde(default)]
@@ -43,13 +49,13 @@ pub struct Fault {
     #[serde(default)]
     path: Option<String>,
     #[serde(default)]
-    pub(super) after: u32,
+    after: u32,
     #[serde(default)]
-    pub(super) times: Option<u32>,
+    times: Option<u32>,
     #[serde(default)]
-    pub(super) for_milliseconds: Option<u64>,
+    for_milliseconds: Option<u64>,
     #[serde(default)]
-    pub(super) probability: Option<f64>,
+    probability: Option<f64>,
 }
 
 impl Fault {
@@ -121,7 +127,7 @@ impl Fault {
         self.effect.check()
     }
 
-    pub(super) fn fits(&self, server: Server, method: &str, path: &str) -> bool {
+    fn fits(&self, server: Server, method: &str, path: &str) -> bool {
         self.server.is_none_or(|wanted| wanted == server)
             && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && self.path.as_ref().is_none_or(|form| matches(form, path))

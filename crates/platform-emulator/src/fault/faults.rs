@@ -5,8 +5,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Effect, Fault, Server};
-use crate::state::random::Random;
+use super::{Effect, Fault};
+use crate::random::Random;
+use crate::server_name::Server;
 
 /// The faults of a platform.
 #[derive(Default)]
@@ -53,16 +54,16 @@ impl Faults {
         self.0.lock().is_empty()
     }
 
-    pub(super) fn add(&self, fault: Fault) {
+    pub(crate) fn add(&self, fault: Fault) {
         self.0.lock().push(Armed::new(fault));
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().clear();
     }
 
     /// Returns the faults that can still occur.
-    pub(super) fn list(&self, now: Instant) -> Vec<Fault> {
+    pub(crate) fn list(&self, now: Instant) -> Vec<Fault> {
         let mut all = self.0.lock();
         all.retain(|armed| !armed.has_ended(now));
         all.iter().map(|armed| armed.fault.clone()).collect()

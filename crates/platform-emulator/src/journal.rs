@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::Server;
+use crate::server_name::Server;
 
 /// The maximum number of requests in the journal. The oldest are removed first.
 const MOST: usize = 100_000;
@@ -109,7 +109,7 @@ impl Journal {
         entries.push_back(recorded);
     }
 
-    pub(super) fn entries(&self) -> Vec<JournalEntry> {
+    pub(crate) fn entries(&self) -> Vec<JournalEntry> {
         let entries = self.0.lock();
         let now = |recorded: &Arc<Recorded>| JournalEntry {
             status: recorded.status.load(Ordering::Relaxed),
@@ -119,7 +119,7 @@ impl Journal {
         entries.iter().map(now).collect()
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().clear();
     }
 }

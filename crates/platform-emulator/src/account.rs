@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Role};
-use crate::state::random::Random;
+use crate::random::Random;
 
 /// The audience of the emulator's tokens.
 pub const AUDIENCE: &str = "https://aignostics-platform-emulator-samia";
