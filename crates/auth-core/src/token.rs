@@ -28,6 +28,8 @@ struct Inner {
     secret: Secret,
     token_type: String,
     lifetime: Lifetime,
+    /// The end of the lifetime is an assumption of a policy.
+    is_assumed: bool,
     not_before: Option<SystemTime>,
     not_after: Option<SystemTime>,
     refresh_at: Option<SystemTime>,
@@ -94,6 +96,7 @@ impl AccessToken {
             secret,
             token_type: BEARER.to_owned(),
             lifetime: Lifetime::Unstated,
+            is_assumed: false,
             not_before: None,
             not_after: None,
             refresh_at: None,
@@ -107,7 +110,16 @@ impl AccessToken {
 
     /// Sets the lifetime of the token.
     pub fn with_lifetime(self, lifetime: Lifetime) -> Self {
-        self.with(|inner| inner.lifetime = lifetime)
+        self.with(|inner| (inner.lifetime, inner.is_assumed) = (lifetime, false))
+    }
+
+    /// Marks the expiry as an assumption, because neither the issuer nor the token states one.
+    pub(crate) fn with_assumption(self, is_assumed: bool) -> Self {
+        self.with(|inner| inner.is_assumed = is_assumed)
+    }
+
+    pub(crate) fn is_assumed(&self) -> bool {
+        self.0.is_assumed
     }
 
     /// Sets the time at which the token expires.
@@ -200,6 +212,12 @@ impl AccessToken {
     /// Returns the stated lifetime of the token.
     pub fn lifetime(&self) -> Lifetime {
         self.0.lifetime
+    }
+
+    /// Returns the time at which the token expires, if the issuer or the token states one. Unlike
+    /// [`expires_at`](Self::expires_at), it is not the [fallback](crate::ExpiryPolicyBuilder::with_fallback) of a source.
+    pub fn stated_expiry(&self) -> Option<SystemTime> {
+        if self.0.is_assumed { self.0.not_after } else { self.expires_at().or_else(|| self.jwt_expiry()) }
     }
 
     /// Returns the time at which the token expires, if it is known.

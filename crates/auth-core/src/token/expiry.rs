@@ -91,11 +91,13 @@ impl ExpiryPolicy {
     ///
     /// [`TokenError::is_malformed`] if the token has expired already.
     pub(crate) fn settle(&self, token: AccessToken, now: SystemTime, random: f64) -> Result<AccessToken, TokenError> {
+        let mut is_assumed = token.is_assumed();
         let stated = match token.lifetime() {
             Lifetime::Unlimited => None,
             Lifetime::Until(end) => Some(end),
             Lifetime::Unstated => {
                 let in_token = jwt_expiry(token.secret()).or_else(|| token.id_token().and_then(jwt_expiry));
+                is_assumed = in_token.is_none();
                 Some(in_token.unwrap_or(now + self.fallback))
             }
         };
@@ -111,7 +113,7 @@ impl ExpiryPolicy {
         let stated = token.refresh_at().filter(|moment| *moment > now && *moment < end);
         // Not before half of the lifetime, so that a short-lived token is not refreshed as soon as it is obtained.
         let refresh_at = stated.unwrap_or(end - window).max(end - lifetime / 2);
-        Ok(token.with_expires_at(end).with_refresh_at(Some(refresh_at)))
+        Ok(token.with_expires_at(end).with_assumption(is_assumed).with_refresh_at(Some(refresh_at)))
     }
 
     /// Returns the token with its expiry and its refresh time, as a [`TokenSource`](crate::TokenSource) stores it. Use

@@ -25,6 +25,8 @@ pub struct TokenRecord {
     access_token: String,
     token_type: String,
     lifetime: Lifetime,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_assumed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_before: Option<SystemTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +53,7 @@ impl TokenRecord {
             access_token: exposed(token.secret()),
             token_type: token.token_type().to_owned(),
             lifetime: token.lifetime(),
+            is_assumed: token.is_assumed(),
             not_before: token.not_before(),
             not_after: token.not_after(),
             refresh_at: token.refresh_at(),
@@ -71,6 +74,7 @@ impl TokenRecord {
         let mut token = AccessToken::new(Secret::new(self.access_token))?
             .with_token_type(self.token_type)
             .with_lifetime(self.lifetime)
+            .with_assumption(self.is_assumed)
             .with_refresh_at(self.refresh_at)
             .with_scopes(self.scopes);
         if let Some(not_before) = self.not_before {

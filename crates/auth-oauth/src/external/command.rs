@@ -4,6 +4,7 @@ mod line;
 mod masked;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// let source = TokenSource::new(TokenKey::new("https://issuer.example/"), provider);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CommandProvider {
     origin: Origin,
     program: OsString,
@@ -141,6 +142,20 @@ impl CommandProvider {
 
     fn not_found(&self) -> CredentialError {
         self.origin.unusable("the program does not exist", "check its path, or PATH")
+    }
+}
+
+/// Shows neither arguments nor the values of variables, which may be secret by mistake.
+impl fmt::Debug for CommandProvider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let added: Vec<_> = self.added.iter().map(|(name, _)| name).collect();
+        let debug = &mut formatter.debug_struct("CommandProvider");
+        let debug = debug.field("program", &self.program).field("arguments", &self.arguments.len());
+        debug
+            .field("removed", &self.removed)
+            .field("added", &added)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

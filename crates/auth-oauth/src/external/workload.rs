@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ enum Source {
 }
 
 /// A server that issues tokens to the workload.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Endpoint {
     origin: Origin,
     http: HttpClient,
@@ -198,6 +199,13 @@ impl Applicable for WorkloadIdentity {
     }
 }
 
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_ref().map(|url| redacted(url).to_string());
+        formatter.debug_struct("Endpoint").field("origin", &self.origin).field("url", &url).finish_non_exhaustive()
+    }
+}
+
 impl Endpoint {
     fn address(&self) -> Result<&Url, CredentialError> {
         self.url.as_ref().map_err(|reason| self.origin.absent(reason, self.remedy))
@@ -314,6 +322,7 @@ mod tests {
         let gone = WorkloadIdentity::url(http(), "http://127.0.0.1:9/token?sig=canary".parse().unwrap());
         let (error, text) = failure(&gone).await;
         assert!(error.is_transient() && text.contains("http://127.0.0.1:9/token?***"), "{text}");
+        assert!(!format!("{gone:?}").contains("canary"), "{gone:?}");
         let plain = WorkloadIdentity::url(http(), "http://issuer.test/token".parse().unwrap());
         assert!(!failure(&plain).await.0.is_transient(), "plain http is for loopback only");
     }
