@@ -12,6 +12,7 @@
 //! - [`regular`] opens and reads only regular files. A FIFO, a device, a folder or a symbolic link is rejected, and
 //!   opening it never blocks.
 //! - [`folder`] creates folders and rejects those that another user can write to.
+//! - [`trusted`] reads files that decide where secrets are sent, and rejects those that another user can change.
 //!
 //! All functions return the same [`Error`]. Its message names the path and the reason.
 //!
@@ -52,6 +53,7 @@ mod owner;
 pub mod positioned;
 pub mod regular;
 mod replace;
+pub mod trusted;
 
 pub use error::{Error, lacks_resources};
 pub use identity::Identity;

@@ -11,6 +11,7 @@ mod replace;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/small_disk.rs"]
 mod small_disk;
+mod trusted;
 
 use std::fs;
 use std::path::Path;
