@@ -122,3 +122,20 @@ fn only_reading_requests_are_repeated() {
     shell.run(&["api", "POST", "/v1/me", "--field", "a=1"]).assert_code(1);
     assert_eq!(shell.served("api", "POST", "/api/v1/me"), 1);
 }
+
+#[test]
+fn submission_without_a_clear_answer_is_uncertain() {
+    let shell = Shell::start();
+    let submit = |effect: Value| {
+        let fault = json!({ "server": "api", "method": "POST", "path": "/api/v1/runs", "times": 1, "effect": effect });
+        shell.control(Method::Post, "/faults", &fault);
+        let error = shell.error(1, &["api", "POST", "/v1/runs", "--yes", "--field", "application_id=1"]);
+        assert_eq!(error["kind"], "uncertain", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("accepted"), "{error}");
+        assert!(error["remedy"].as_str().unwrap().contains("aignostics run list"), "{error}");
+    };
+    submit(json!({ "kind": "reset", "after_bytes": 0 }));
+    submit(json!({ "kind": "status", "status": 502 }));
+    let error = shell.error(2, &["api", "POST", "/v1/%72uns", "--field", "application_id=1"]);
+    assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
+}

@@ -205,6 +205,7 @@ fn command_that_reads_from_stdin_ends_at_a_signal() {
         &["run", "validate", "outcomes", "-"],
         &["run", "update-metadata", &run, "-"],
         &["run", "wait", &run, "--share-token-file", "-"],
+        &["api", "POST", "/v1/me", "--body", "-"],
     ] {
         let mut command = shell.command(arguments);
         let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

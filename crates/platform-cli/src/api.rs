@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use crate::access::Shell;
 use crate::confirm::Consent;
+use crate::detached::detached;
 use crate::exit::Failure;
-use crate::output::{print, print_with};
+use crate::output::{print, print_exactly, print_with};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -70,11 +71,12 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let request = request(&arguments)?;
+    let request = request(&arguments).await?;
     let client = shell.client()?;
     let root = client.settings().api_root.clone();
     request.url(&root).map_err(Failure::bad_input)?;
-    if request.is_submission(&root) {
+    let is_submission = request.is_submission(&root);
+    if is_submission {
         let question =
             "submit a run, which is billed and is submitted again if the command is repeated (`run submit` is not)?";
         arguments.consent.ask(question).await?;
@@ -82,18 +84,13 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     if arguments.all {
         return match client.raw_pages(request).await? {
             Ok(entries) => print_json(Value::Array(entries), arguments.show_secrets),
-            Err(response) => finish(&response, &arguments),
+            Err(response) => finish(&response, &arguments, false),
         };
     }
-    let response = if arguments.only_reads() {
-        client.raw(&request).await?
-    } else {
-        shell.undisturbed(async { Ok(client.raw(&request).await?) }).await?
-    };
-    finish(&response, &arguments)
+    finish(&client.raw(&request).await?, &arguments, is_submission)
 }
 
-fn request(arguments: &Arguments) -> Result<RawRequest, Failure> {
+async fn request(arguments: &Arguments) -> Result<RawRequest, Failure> {
     let Arguments { method, path, query, field, body, header, all, .. } = arguments;
     if *all && *method != Method::Get {
         return Err(Failure::bad_input(anyhow!("--all is for GET requests")));
@@ -102,8 +99,7 @@ fn request(arguments: &Arguments) -> Result<RawRequest, Failure> {
         return Err(Failure::bad_input(anyhow!("a {method} request has no body: use --query instead")));
     }
     let request = RawRequest::new(*method, path);
-    let request = query.iter().fold(request, |request, (name, value)| request.with_query(name, value));
-    let mut request = request;
+    let mut request = query.iter().fold(request, |request, (name, value)| request.with_query(name, value));
     for (name, value) in header {
         request = request.with_header(name, value).map_err(Failure::bad_input)?;
     }
@@ -111,18 +107,23 @@ fn request(arguments: &Arguments) -> Result<RawRequest, Failure> {
         let members: Map<_, _> = field.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
         request = request.with_body(Value::Object(members).to_string());
     }
-    match body.as_deref() {
+    match body {
         None => Ok(request),
-        Some("-") => {
-            let mut bytes = Vec::new();
-            io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
-            Ok(request.with_body(bytes))
-        }
-        Some(path) => {
-            let bytes = std::fs::read(path).with_context(|| format!("cannot read '{path}'"));
-            Ok(request.with_body(bytes.map_err(Failure::bad_input)?))
-        }
+        Some(body) => Ok(request.with_body(read(body.clone()).await?)),
     }
+}
+
+/// Reads a body from a file or from stdin. Both may block.
+async fn read(path: String) -> Result<Vec<u8>, Failure> {
+    let name = if path == "-" { "standard input".to_owned() } else { format!("'{path}'") };
+    let bytes = detached(move || {
+        if path != "-" {
+            return std::fs::read(path);
+        }
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    });
+    bytes.await?.with_context(|| format!("cannot read {name}")).map_err(Failure::bad_input)
 }
 
 /// Returns a number, true, false, null, or else a text.
@@ -134,7 +135,7 @@ fn literal(text: &str) -> Value {
 }
 
 /// Prints a response, and returns the failure of its status.
-fn finish(response: &RawResponse, arguments: &Arguments) -> Result<(), Failure> {
+fn finish(response: &RawResponse, arguments: &Arguments, is_submission: bool) -> Result<(), Failure> {
     let shows = arguments.show_secrets;
     if arguments.include {
         let mut head = format!("HTTP {}", response.status());
@@ -157,7 +158,12 @@ fn finish(response: &RawResponse, arguments: &Arguments) -> Result<(), Failure> 
     match response.json() {
         Some(value) => print_json(value, shows)?,
         None if response.body().is_empty() => {}
-        None => print_with(|stdout| stdout.write_all(response.body()))?,
+        None if shows => print_exactly(|stdout| stdout.write_all(response.body()))?,
+        None => print_exactly(|stdout| stdout.write_all(&response.masked_body()))?,
+    }
+    if is_submission && response.is_uncertain() {
+        let uncertain = anyhow!("the platform responded with {status} to the submission: it may have been accepted");
+        return Err(Failure::uncertain_request(uncertain));
     }
     if (200..300).contains(&status) { Ok(()) } else { Err(Failure::of_status(status)) }
 }

@@ -61,7 +61,7 @@ impl Interruption {
         }
         // A submission is the most important request, because it is billed.
         let unresolved = self.sections.take_unresolved();
-        let submission = unresolved.iter().find(|creation| matches!(creation, Creation::Run(_)));
+        let submission = unresolved.iter().find(|creation| matches!(creation, Creation::Run(_) | Creation::UnknownRun));
         match (submission.or(unresolved.first()), &*self.followed.borrow()) {
             (Some(creation), _) => uncertain(creation),
             (None, Some(followed)) => followed.explain(failure),
@@ -90,6 +90,9 @@ fn uncertain(creation: &Creation) -> Failure {
             ),
             look_up(&submission.token),
         ),
+        Creation::UnknownRun => Failure::uncertain_request(anyhow!(
+            "the command was stopped before the platform responded to the submission: it may have been accepted"
+        )),
         Creation::ShareToken => Failure::uncertain(
             &anyhow!(
                 "the command was stopped before the platform responded: a share token may exist, and its secret is lost"

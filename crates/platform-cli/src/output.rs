@@ -265,8 +265,16 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
 
 /// Prints what `write` writes, and what ends the line.
 pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    print_exactly(|stdout| {
+        write(stdout)?;
+        writeln!(stdout)
+    })
+}
+
+/// Prints what `write` writes.
+pub(crate) fn print_exactly(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let written = write(&mut stdout).and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush());
+    let written = write(&mut stdout).and_then(|()| stdout.flush());
     // What could not be written is not tried again.
     let _ = stdout.into_parts();
     written.map_err(Failure::unprinted)

@@ -10,6 +10,7 @@
 
 mod cache;
 mod principal;
+mod raw;
 mod retry;
 
 use std::any::Any;
@@ -32,6 +33,7 @@ use cache::{Key, Lookup, ReadCache};
 use principal::{Principal, Principals};
 use retry::{Retry, Time};
 
+pub(crate) use raw::Effect;
 pub(crate) use retry::{CallError, wait};
 
 /// The subject of a response. It determines the settings of the call, and the responses that a write invalidates.

@@ -52,6 +52,8 @@ struct State {
 pub enum Creation {
     /// A run. The platform bills it once accepted.
     Run(UncertainSubmission),
+    /// A run of [`Client::raw`](crate::Client::raw), of which no data are known.
+    UnknownRun,
     /// A grant.
     Grant,
     /// A share token. The platform returns its secret only in the response.

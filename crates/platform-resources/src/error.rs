@@ -9,7 +9,7 @@ use platform_api::{ApiError, Operation};
 use auth_http::retry::GaveUp;
 
 use crate::Problem;
-use crate::core::CallError;
+use crate::core::{CallError, Effect};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +45,12 @@ enum Kind {
     TimedOut,
     #[error("cannot query the health of the platform")]
     Health(#[source] auth_http::HttpError),
-    #[error("cannot send the request")]
+    #[error("{}", if .0.is_unsent() { "cannot send the request" } else { "the request was sent, but no complete response arrived" })]
     Raw(#[source] auth_http::HttpError),
+    #[error("the request was sent, but no complete response arrived: it may have taken effect")]
+    RawChange(#[source] auth_http::HttpError),
+    #[error("the submission was sent, but no complete response arrived: the platform may have accepted it")]
+    RawSubmission(#[source] auth_http::HttpError),
     #[error(transparent)]
     RawRequest(crate::RawRequestError),
     #[error("the response to the health check (status {0}) is not understood")]
@@ -293,8 +297,14 @@ impl Error {
         Kind::Health(error).into()
     }
 
-    pub(crate) fn raw(error: auth_http::HttpError) -> Self {
-        Kind::Raw(error).into()
+    pub(crate) fn raw(error: auth_http::HttpError, effect: Effect) -> Self {
+        match effect {
+            _ if error.is_unsent() => Kind::Raw(error),
+            Effect::Reads => Kind::Raw(error),
+            Effect::Changes => Kind::RawChange(error),
+            Effect::Submits => Kind::RawSubmission(error),
+        }
+        .into()
     }
 
     pub(crate) fn raw_request(error: crate::RawRequestError) -> Self {
@@ -374,12 +384,6 @@ impl Error {
             })
     }
 
-    /// Returns the error of an external credential, such as a token file, if that is the cause. Its message is complete.
-    #[cfg(feature = "login")]
-    pub fn credential(&self) -> Option<&auth_oauth::CredentialError> {
-        auth_oauth::CredentialError::of(self)
-    }
-
     /// Returns true if a logout found no login.
     #[cfg(feature = "login")]
     pub fn is_not_logged_in(&self) -> bool {
@@ -420,7 +424,7 @@ impl Error {
             Kind::Api(CallFailure { error, .. }) => error.is_transient(),
             Kind::Token(error, _) => error.is_transient(),
             Kind::TimedOut => true,
-            Kind::Health(error) | Kind::Raw(error) => error.is_transient(),
+            Kind::Health(error) | Kind::Raw(error) | Kind::RawChange(error) => error.is_transient(),
             #[cfg(feature = "login")]
             Kind::Login(Login::OAuth(error) | Login::Unusable(error)) => error.is_transient(),
             #[cfg(feature = "download")]
@@ -444,11 +448,6 @@ impl Error {
         }
     }
 
-    /// Returns true if a raw request names another origin than the platform's. Nothing was sent.
-    pub fn is_other_origin(&self) -> bool {
-        matches!(self.0, Kind::RawRequest(_))
-    }
-
     /// Returns true if the resource does not exist or is not visible to the caller.
     pub fn is_not_found(&self) -> bool {
         matches!(self.0, Kind::NoVersion(_)) || self.api().is_some_and(ApiError::is_not_found)
@@ -466,7 +465,7 @@ impl Error {
 
     /// Returns true if a submission was sent and its outcome is unknown: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
-        matches!(self.0, Kind::Uncertain(..) | Kind::Lost(..))
+        matches!(self.0, Kind::Uncertain(..) | Kind::Lost(..) | Kind::RawSubmission(_))
     }
 
     /// Returns the facts needed to find an uncertain submission; only for errors of
@@ -478,7 +477,8 @@ impl Error {
         }
     }
 
-    /// Returns the token of an [uncertain](Self::is_submission_uncertain) submission.
+    /// Returns the token of an [uncertain](Self::is_submission_uncertain) submission; `None` for one of
+    /// [`Client::raw`](crate::Client::raw).
     pub fn submission_token(&self) -> Option<&str> {
         match &self.0 {
             Kind::Uncertain(_, submission) => Some(&submission.token),

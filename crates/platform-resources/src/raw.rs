@@ -1,24 +1,40 @@
 //! Requests that no typed operation covers.
 
 mod masked;
+mod pages;
+mod response;
 
 use std::fmt;
 
-use auth_http::{HttpError, Method, Request, Response};
-use serde_json::Value;
+use auth_http::{Method, Request};
 use url::Url;
 
+use crate::core::Effect;
 use crate::{Client, Error};
 
-/// The maximum size of a response, in bytes.
-const LARGEST: usize = 256 * 1024 * 1024;
+pub use response::RawResponse;
+
 /// The prefix of the API's paths.
 const PREFIX: &str = "/api";
-/// Headers that the client sets itself. A caller could otherwise send the token elsewhere, or another credential.
-const FORBIDDEN: [&str; 7] =
-    ["authorization", "connection", "content-length", "cookie", "host", "proxy-authorization", "transfer-encoding"];
-/// The page size of [`Client::raw_pages`], which is the maximum of the platform.
-const PAGE: usize = 100;
+/// Headers that the client sets itself, or that change the connection. A caller could otherwise send the token elsewhere,
+/// or another credential.
+const FORBIDDEN: [&str; 13] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Headers with which some servers replace the method. A request would have another effect than its method.
+const METHODS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 
 /// A request to the platform's origin, with the token of the client. `Debug` shows neither query nor body.
 pub struct RawRequest {
@@ -27,13 +43,6 @@ pub struct RawRequest {
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
-}
-
-/// A response of any status. Redirects are not followed. `Debug` does not show the body.
-pub struct RawResponse {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
 }
 
 /// The error of a request that must not be sent.
@@ -46,6 +55,12 @@ pub enum RawRequestError {
     /// The client sets this header.
     #[error("the header '{0}' cannot be set, because the client sets it")]
     Header(String),
+    /// The name or the value of this header is not valid.
+    #[error("the header '{0}' is not valid: its name must be a word, and its value visible ASCII characters")]
+    InvalidHeader(String),
+    /// The list does not end.
+    #[error("the list has more than {0} pages: request it page by page")]
+    EndlessList(usize),
 }
 
 impl RawRequest {
@@ -65,12 +80,20 @@ impl RawRequest {
     /// # Errors
     ///
     /// [`RawRequestError::Header`]: the client sets it, such as `Authorization` and `Host`.
+    /// [`RawRequestError::InvalidHeader`].
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, RawRequestError> {
-        let name = name.into();
-        if FORBIDDEN.contains(&name.trim().to_ascii_lowercase().as_str()) {
+        let (name, value) = (name.into(), value.into());
+        let lower = name.to_ascii_lowercase();
+        if FORBIDDEN.contains(&lower.trim()) || METHODS.contains(&lower.trim()) {
             return Err(RawRequestError::Header(name));
         }
-        self.headers.push((name, value.into()));
+        // RFC 9110, sections 5.1 and 5.5.
+        let is_word = |character: char| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character);
+        let is_visible = |character: char| character == '\t' || (' '..='~').contains(&character);
+        if name.is_empty() || !name.chars().all(is_word) || !value.chars().all(is_visible) {
+            return Err(RawRequestError::InvalidHeader(name));
+        }
+        self.headers.push((name, value));
         Ok(self)
     }
 
@@ -80,20 +103,25 @@ impl RawRequest {
         self
     }
 
-    /// Returns the URL of the request at a platform.
+    /// Returns the URL of the request at a platform. A path of `api_root` is prepended, as for all operations.
     ///
     /// # Errors
     ///
     /// [`RawRequestError::OtherOrigin`].
     pub fn url(&self, api_root: &Url) -> Result<Url, RawRequestError> {
         let elsewhere = || RawRequestError::OtherOrigin(api_root.origin().ascii_serialization());
-        let path = if self.path.starts_with("/v1/") { format!("{PREFIX}{}", self.path) } else { self.path.clone() };
-        // A path without a slash could name a scheme.
-        if !path.starts_with('/') && !path.starts_with(&api_root.as_str().to_owned()) {
+        let root = api_root.as_str().trim_end_matches('/');
+        let prefix = api_root.path().trim_end_matches('/');
+        let path = self.path.strip_prefix(root).unwrap_or(&self.path);
+        // A path without a slash could name a scheme, and one with two another host.
+        if !path.starts_with('/') || path.starts_with("//") || path.starts_with("/\\") {
             return Err(elsewhere());
         }
-        let mut url = api_root.join(&path).map_err(|_| elsewhere())?;
-        if url.origin() != api_root.origin() || !url.username().is_empty() || url.password().is_some() {
+        let path = if path.starts_with("/v1/") { format!("{PREFIX}{path}") } else { path.to_owned() };
+        let mut url = api_root.join(&format!("{prefix}{path}")).map_err(|_| elsewhere())?;
+        // Segments `..` must not leave the path of the root.
+        let is_below = url.path().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+        if url.origin() != api_root.origin() || !is_below {
             return Err(elsewhere());
         }
         url.set_fragment(None);
@@ -105,81 +133,72 @@ impl RawRequest {
 
     /// Returns true for a submission, which is billed and is not protected from being sent twice.
     pub fn is_submission(&self, api_root: &Url) -> bool {
-        let is_runs = |url: Url| url.path().trim_end_matches('/').ends_with("/v1/runs");
+        let is_runs = |url: Url| normalized(url.path()).ends_with("/v1/runs");
         self.method == Method::Post && self.url(api_root).is_ok_and(is_runs)
     }
 
-    /// Returns true if the request can be repeated without another effect.
-    fn is_repeatable(&self) -> bool {
-        matches!(self.method, Method::Get | Method::Head)
+    fn effect(&self, api_root: &Url) -> Effect {
+        match self.method {
+            Method::Get | Method::Head => Effect::Reads,
+            _ if self.is_submission(api_root) => Effect::Submits,
+            _ => Effect::Changes,
+        }
     }
 
     fn prepared(&self, url: &Url) -> Request {
-        let has_type = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        let request = Request::new(self.method, url.clone());
-        let request = match &self.body {
+        let found = |name: &str| self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+        let mut request = Request::new(self.method, url.clone());
+        if let Some(body) = &self.body {
             // `with_body` sets the type.
-            Some(body) if !has_type => request.with_body("application/json", body.clone()),
-            Some(body) => {
-                let kind = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-                request.with_body(kind.map_or("application/json", |(_, kind)| kind), body.clone())
-            }
-            None => request.with_header("accept", "application/json"),
-        };
-        let others = self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            let kind = found("content-type").map_or("application/json", |(_, kind)| kind);
+            request = request.with_body(kind, body.clone());
+        }
+        if found("accept").is_none() {
+            request = request.with_header("accept", "application/json");
+        }
+        let is_set = |name: &str| self.body.is_some() && name.eq_ignore_ascii_case("content-type");
+        let others = self.headers.iter().filter(|(name, _)| !is_set(name));
         others.fold(request, |request, (name, value)| request.with_header(name, value))
     }
 }
 
-impl RawResponse {
-    async fn of(response: Response) -> Result<Self, HttpError> {
-        let headers = response.all_headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let status = response.status();
-        Ok(Self { status, headers, body: response.bytes(LARGEST).await?.to_vec() })
+/// Returns a path as a server may understand it: decoded, without empty segments, dots and parameters.
+fn normalized(path: &str) -> String {
+    let mut path = path.to_owned();
+    // A proxy may decode a path before the server does.
+    for _ in 0..3 {
+        path = decoded(&path);
     }
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
 
-    /// Returns the status.
-    pub fn status(&self) -> u16 {
-        self.status
+/// Replaces `%` and two digits by the byte.
+fn decoded(path: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
     }
-
-    /// Returns the headers with secrets masked: the queries of URLs, and cookies.
-    pub fn masked_headers(&self) -> impl Iterator<Item = (&str, String)> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), masked::header(name, value)))
-    }
-
-    /// Returns the headers.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// Returns the body.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// Returns the body, if it is JSON.
-    pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
-    }
-
-    /// Returns the body, if it is JSON, with the secrets of the platform masked: the fields that its document declares
-    /// as secret (`x-sdk-secret`), and the queries of URLs, which may contain signatures.
-    pub fn masked_json(&self) -> Option<Value> {
-        self.json().map(masked::json)
-    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl fmt::Debug for RawRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.split('?').next().unwrap_or_default();
-        write!(formatter, "RawRequest({} {path})", self.method)
-    }
-}
-
-impl fmt::Debug for RawResponse {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "RawResponse({}, {} bytes)", self.status, self.body.len())
+        write!(formatter, "RawRequest({} {})", self.method, auth_core::redacted_text(&self.path))
     }
 }
 
@@ -189,128 +208,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::is_other_origin`], or no response arrived.
+    /// The request is not valid (see [`RawRequest::url`]), no token is available, or no response arrived.
+    /// [`Error::is_submission_uncertain`] if it submits a run and may have arrived.
     pub async fn raw(&self, request: &RawRequest) -> Result<RawResponse, Error> {
-        let url = request.url(&self.settings().api_root).map_err(Error::raw_request)?;
-        let settings = self.settings();
-        let policy = settings.run.limit(settings.retry.for_requests());
-        let mut attempts = self.core.plain().attempts(&url, &policy);
-        // A token that is missing is reported as for all other requests.
-        self.core.prepare().await?;
-        loop {
-            let sent = self.core.authorized().send(request.prepared(&url).with_timeout(settings.run.timeout)).await;
-            let outcome = match sent {
-                Ok(response) => {
-                    let retry_after = response.retry_after(self.core.clock().now());
-                    let is_transient = response.is_transient();
-                    RawResponse::of(response).await.map(|response| (response, is_transient.then_some(retry_after)))
-                }
-                Err(error) => Err(error),
-            };
-            let again = match &outcome {
-                Ok((response, Some(retry_after))) if request.is_repeatable() => {
-                    let refused = Refused(response.status);
-                    attempts.refused(&refused, *retry_after)
-                }
-                Err(error) if error.is_transient() && request.is_repeatable() => attempts.failed(error, None),
-                _ => {
-                    attempts.answered();
-                    return outcome.map(|(response, _)| response).map_err(Error::raw);
-                }
-            };
-            if again.is_err() || attempts.ready().await.is_err() {
-                return outcome.map(|(response, _)| response).map_err(Error::raw);
-            }
-        }
-    }
-
-    /// Returns the entries of all pages of a list, in order. `request` is a GET request without a page.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`raw`](Self::raw). The result is the response if its status is not 200, or if it is not a list.
-    pub async fn raw_pages(&self, request: RawRequest) -> Result<Result<Vec<Value>, RawResponse>, Error> {
-        let RawRequest { method, path, query, headers, body } = request;
-        let query: Vec<_> = query.into_iter().filter(|(name, _)| name != "page" && name != "page_size").collect();
-        let mut entries: Vec<Value> = Vec::new();
-        for page in 1_usize.. {
-            let (path, headers, body) = (path.clone(), headers.clone(), body.clone());
-            let request = RawRequest { method, path, query: query.clone(), headers, body };
-            let request = request.with_query("page", page.to_string()).with_query("page_size", PAGE.to_string());
-            let response = self.raw(&request).await?;
-            // A page beyond the end may not exist.
-            if response.status == 404 && page > 1 {
-                break;
-            }
-            let Some(Value::Array(found)) = response.json().filter(|_| response.status == 200) else {
-                return Ok(Err(response));
-            };
-            let is_last = found.len() < PAGE;
-            entries.extend(found);
-            if is_last {
-                break;
-            }
-        }
-        Ok(Ok(entries))
-    }
-
-    /// Returns JSON with the secrets of the platform masked, like [`RawResponse::masked_json`].
-    pub fn masked_json(value: Value) -> Value {
-        masked::json(value)
+        let root = &self.settings().api_root;
+        let url = request.url(root).map_err(Error::raw_request)?;
+        self.core.raw(|| request.prepared(&url), request.effect(root)).await
     }
 }
-
-/// A status that is worth a retry.
-#[derive(Debug, thiserror::Error)]
-#[error("the platform responded with {0}")]
-struct Refused(u16);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn path_stays_on_the_origin_of_the_platform() {
-        let root: Url = "https://platform.example/".parse().unwrap();
-        let url = |path: &str| RawRequest::new(Method::Get, path).with_query("a", "b c").url(&root).map(String::from);
-        for (path, expected) in [
-            ("/v1/me", "https://platform.example/api/v1/me?a=b+c"),
-            ("/api/v1/me?x=1", "https://platform.example/api/v1/me?x=1&a=b+c"),
-            ("/health", "https://platform.example/health?a=b+c"),
-            ("https://platform.example/api/v1/me", "https://platform.example/api/v1/me?a=b+c"),
-        ] {
-            assert_eq!(url(path).unwrap(), expected);
-        }
-        for path in [
-            "//evil.test/v1/me",
-            "https://evil.test/",
-            "http://platform.example/v1/me",
-            "https://user@platform.example/",
-            "/\\evil.test",
-            "\\\\evil.test/",
-            "javascript:x",
-            "v1/me",
-            "https://platform.example.evil.test/",
-        ] {
-            assert!(url(path).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn headers_of_the_client_cannot_be_set() {
-        for name in ["Authorization", "HOST", "Content-Length", "cookie"] {
-            assert!(RawRequest::new(Method::Get, "/").with_header(name, "x").is_err(), "{name}");
-        }
-        assert!(RawRequest::new(Method::Get, "/").with_header("Accept", "x").is_ok());
-    }
-
-    #[test]
-    fn submissions_are_recognized() {
-        let root: Url = "https://platform.example/".parse().unwrap();
-        let is = |method, path: &str| RawRequest::new(method, path).is_submission(&root);
-        for path in ["/v1/runs", "/api/v1/runs", "/v1/runs/", "/v1/x/../runs", "/v1/runs?x=1", "/api/./v1/runs"] {
-            assert!(is(Method::Post, path), "{path}");
-        }
-        assert!(!is(Method::Get, "/v1/runs") && !is(Method::Post, "/v1/runs/1/cancel"));
-    }
-}
+mod tests;

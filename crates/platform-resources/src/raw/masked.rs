@@ -1,48 +1,69 @@
 //! Masking of responses.
 
-use auth_core::redacted;
+use auth_core::redacted_text;
 use serde_json::Value;
-use url::Url;
 
 /// The fields that the platform's document declares as secret (`x-sdk-secret`).
 const SECRETS: [&str; 4] =
     ["aignostics_bucket_hmac_secret_access_key", "aignostics_logfire_token", "aignostics_sentry_dsn", "share_token"];
+/// Other fields with credentials, such as those of OAuth (RFC 6749, RFC 8628, RFC 8693).
+const CREDENTIALS: [&str; 10] = [
+    "access_token",
+    "api_key",
+    "assertion",
+    "authorization",
+    "client_secret",
+    "id_token",
+    "password",
+    "private_key",
+    "refresh_token",
+    "subject_token",
+];
+/// Headers that are secret, or contain the parameters of an authentication.
+const HEADERS: [&str; 6] =
+    ["authentication-info", "authorization", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate"];
 
-/// Returns JSON with secret fields and the queries of URLs masked.
+/// Returns JSON with secret fields, and secrets in its texts, masked.
 pub(super) fn json(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let members = members.into_iter().map(|(name, value)| match value {
-                Value::String(text) if SECRETS.contains(&name.as_str()) && !text.is_empty() => {
-                    (name, Value::String(format!("***MASKED({})***", text.chars().count())))
-                }
-                value => (name, json(value)),
+            let members = members.into_iter().map(|(name, value)| {
+                let is_secret = SECRETS.contains(&name.as_str()) || CREDENTIALS.contains(&name.as_str());
+                (redacted_text(&name), if is_secret { hidden(value) } else { json(value) })
             });
             Value::Object(members.collect())
         }
         Value::Array(values) => Value::Array(values.into_iter().map(json).collect()),
-        Value::String(text) => Value::String(url(text)),
+        Value::String(text) => Value::String(redacted_text(&text)),
+        other => other,
+    }
+}
+
+/// Masks every value below a secret field.
+fn hidden(value: Value) -> Value {
+    match value {
+        Value::String(text) if !text.is_empty() => Value::String(format!("***MASKED({})***", text.chars().count())),
+        Value::Number(_) => Value::String("***MASKED***".to_owned()),
+        Value::Array(values) => Value::Array(values.into_iter().map(hidden).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, value)| (name, hidden(value))).collect())
+        }
         other => other,
     }
 }
 
 /// Returns the value of a header with the queries of URLs and cookies masked.
 pub(super) fn header(name: &str, value: &str) -> String {
-    if ["set-cookie", "www-authenticate"].iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+    let name = name.to_ascii_lowercase();
+    if HEADERS.contains(&name.as_str()) || name.ends_with("-token") || name.ends_with("-signature") {
         return "***".to_owned();
     }
-    url(value.to_owned())
-}
-
-/// Returns a text, without the query, the user and the password if it is a URL.
-fn url(text: String) -> String {
-    match Url::parse(&text) {
-        Ok(url)
-            if ["http", "https"].contains(&url.scheme()) && (url.query().is_some() || !url.username().is_empty()) =>
-        {
-            redacted(&url).to_string()
+    // A relative URL without a path, such as `?token=…`.
+    match value.split_once('?') {
+        Some((path, _)) if matches!(name.as_str(), "location" | "content-location") => {
+            format!("{}?***", redacted_text(path))
         }
-        _ => text,
+        _ => redacted_text(value),
     }
 }
 
@@ -56,14 +77,38 @@ mod tests {
 
     #[test]
     fn secrets_and_signatures_are_masked_everywhere() {
-        let answer =
-            value!({ "items": [{ "download_url": "https://s.test/a?X-Sig=canary", "share_token": "canary", "n": 1 }] });
+        let answer = value!({ "items": [{
+            "download_url": "https://s.test/a?X-Sig=canary", "share_token": "canary", "n": 1,
+            "message": "see <https://u:canary@s.test/a?canary> with token=canary", "access_token": ["canary", 1, null],
+            "password": { "value": "canary" }, "refresh_token": "", "relative": "/a?sig=canary",
+        }] });
         assert_eq!(
             json(answer),
-            value!({ "items": [{ "download_url": "https://s.test/a?***", "share_token": "***MASKED(6)***", "n": 1 }] })
+            value!({ "items": [{
+                "download_url": "https://s.test/a?***", "share_token": "***MASKED(6)***", "n": 1,
+                "message": "see <https://s.test/a?***> with token=***",
+                "access_token": ["***MASKED(6)***", "***MASKED***", null],
+                "password": { "value": "***MASKED(6)***" }, "refresh_token": "", "relative": "/a?***",
+            }] })
         );
-        assert_eq!(header("Location", "https://u:canary@s.test/a?canary"), "https://s.test/a?***");
-        assert_eq!(header("Set-Cookie", "canary"), "***");
+    }
+
+    #[test]
+    fn secrets_in_headers_are_masked() {
+        for (name, text, expected) in [
+            ("Location", "https://u:canary@s.test/a?canary", "https://s.test/a?***"),
+            ("Location", "https://s.test/a#canary", "https://s.test/a"),
+            ("location", "/a?canary", "/a?***"),
+            ("location", "?canary", "?***"),
+            ("Link", "<https://s.test/a?page=2&sig=canary>; rel=\"next\"", "<https://s.test/a?***>; rel=\"next\""),
+            ("link", "</a?canary>; rel=next", "</a?***>; rel=next"),
+            ("Refresh", "0; url=https://s.test/?canary", "0; url=https://s.test/?***"),
+            ("Set-Cookie", "canary", "***"),
+            ("X-Csrf-Token", "canary", "***"),
+            ("Content-Type", "application/json; charset=utf-8", "application/json; charset=utf-8"),
+        ] {
+            assert_eq!(header(name, text), expected, "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,105 @@
+//! All pages of a list.
+
+use serde_json::Value;
+use url::Url;
+
+use super::{RawRequest, RawRequestError, RawResponse, normalized};
+use crate::{Client, Error};
+
+/// The page size, which is the maximum of the platform.
+const PAGE: usize = 100;
+/// The maximum number of pages. A list that does not end would otherwise fill the memory.
+const MOST: usize = 10_000;
+/// Every name of the parameter for the page size.
+const SIZES: [&str; 2] = ["page_size", "page-size"];
+/// The lists in the platform's document, by the ends of their paths, and the names of the parameter.
+const LISTS: [(&str, &str); 5] = [
+    ("/v1/access/grants", "page_size"),
+    ("/v1/access/share-tokens", "page_size"),
+    ("/v1/applications", "page-size"),
+    ("/v1/runs", "page_size"),
+    ("/v1/runs/{run_id}/items", "page_size"),
+];
+
+impl Client {
+    /// Returns the entries of all pages of a list, in order. `request` is a GET request; its page and its page size are
+    /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`raw`](Self::raw), or the list does not end. The result is the response if its status is not 200,
+    /// or if it is not a list.
+    pub async fn raw_pages(&self, request: RawRequest) -> Result<Result<Vec<Value>, RawResponse>, Error> {
+        self.raw_pages_up_to(request, MOST).await
+    }
+
+    async fn raw_pages_up_to(
+        &self,
+        request: RawRequest,
+        most: usize,
+    ) -> Result<Result<Vec<Value>, RawResponse>, Error> {
+        let root = &self.settings().api_root;
+        let size = size_of(&request.url(root).map_err(Error::raw_request)?);
+        let mut request = request.without(["page"]).without(SIZES);
+        for name in size.map_or(&SIZES[..], std::slice::from_ref) {
+            request = request.with_query(*name, PAGE.to_string());
+        }
+        let mut entries: Vec<Value> = Vec::new();
+        // The length of the last page.
+        let mut last = 0;
+        for page in 1..=most {
+            request = request.without(["page"]).with_query("page", page.to_string());
+            let response = self.raw(&request).await?;
+            // A page beyond the end may not exist.
+            if response.status() == 404 && page > 1 {
+                return Ok(Ok(entries));
+            }
+            let Some(Value::Array(found)) = response.json().filter(|_| response.status() == 200) else {
+                return Ok(Err(response));
+            };
+            // The same page again: the list has no pages.
+            if found.is_empty() || (page > 1 && found[..] == entries[entries.len() - last..]) {
+                return Ok(Ok(entries));
+            }
+            last = found.len();
+            entries.extend(found);
+            // An unknown list may have smaller pages.
+            if size.is_some() && last < PAGE {
+                return Ok(Ok(entries));
+            }
+        }
+        Err(Error::raw_request(RawRequestError::EndlessList(most)))
+    }
+}
+
+impl RawRequest {
+    /// Removes parameters from the query, also from that of the path.
+    fn without<const N: usize>(mut self, names: [&str; N]) -> Self {
+        self.query.retain(|(name, _)| !names.contains(&name.as_str()));
+        if let Some((path, query)) = self.path.split_once('?') {
+            let query = query.split('#').next().unwrap_or_default();
+            let mut kept = url::form_urlencoded::Serializer::new(String::new());
+            kept.extend_pairs(
+                url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !names.contains(&&**name)),
+            );
+            let kept = kept.finish();
+            self.path = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+        }
+        self
+    }
+}
+
+/// Returns the parameter for the page size of a list in the platform's document.
+fn size_of(url: &Url) -> Option<&'static &'static str> {
+    let path = normalized(url.path());
+    let segments: Vec<_> = path.split('/').collect();
+    let fits = |template: &str| {
+        let template: Vec<_> = template.split('/').skip(1).collect();
+        let Some(end) = segments.len().checked_sub(template.len()) else { return false };
+        template.iter().zip(&segments[end..]).all(|(expected, found)| expected.starts_with('{') || expected == found)
+    };
+    LISTS.iter().find(|(template, _)| fits(template)).map(|(_, size)| size)
+}
+
+#[cfg(test)]
+mod tests;
