@@ -1,113 +1,12 @@
 //! Machine credentials: every provider against the emulator, the levels of settings, and the errors.
 #![cfg(unix)]
 
-use std::fs::{self, Permissions};
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::fs;
+use std::os::unix::fs::symlink;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
-use crate::command::Ended;
-use crate::emulator::{form, send, token};
-use crate::shell::Shell;
-
-const USER: &str = "auth0|emulator-1";
-
-/// A machine whose environment contains no credential.
-pub(crate) struct Machine {
-    pub(crate) shell: Shell,
-}
-
-impl Machine {
-    pub(crate) fn start() -> Self {
-        Self { shell: Shell::start() }
-    }
-
-    pub(crate) fn command(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
-        let mut command = self.shell.command(arguments);
-        command.env_remove("AIGNOSTICS_REFRESH_TOKEN").envs(variables.iter().copied());
-        command
-    }
-
-    pub(crate) fn run(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(variables, arguments).output().unwrap())
-    }
-
-    /// Returns the id of the user that the platform sees.
-    fn who(&self, variables: &[(&str, &str)], arguments: &[&str]) -> String {
-        let ended = self.run(variables, &[&["user", "whoami"], arguments].concat());
-        ended.assert_code(0);
-        serde_json::from_str::<Value>(&ended.stdout).unwrap()["user"]["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Returns the message of a failure, which must have this exit code.
-    fn failure(&self, code: i32, variables: &[(&str, &str)], arguments: &[&str]) -> String {
-        let ended = self.run(variables, &[&["user", "whoami"], arguments].concat());
-        ended.assert_code(code);
-        assert!(!format!("{}{}", ended.stdout, ended.stderr).contains("canary"), "{}", ended.stderr);
-        ended.stderr
-    }
-
-    /// Returns an access token of the first user.
-    pub(crate) fn token(&self) -> String {
-        Runtime::new().unwrap().block_on(token(&self.shell.running))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.shell.folder().join(name)
-    }
-
-    /// Writes a file with this mode, and returns its path.
-    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) -> String {
-        let path = self.path(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        path.display().to_string()
-    }
-
-    /// Writes a shell script, and returns its path.
-    pub(crate) fn script(&self, name: &str, text: &str) -> String {
-        self.write(name, &format!("#!/bin/sh\n{text}\n"), 0o755)
-    }
-
-    pub(crate) fn client_id(&self) -> &str {
-        self.shell.running.ready["client_ids"]["machine"].as_str().unwrap()
-    }
-
-    pub(crate) fn secret(&self) -> String {
-        self.write("secret", self.shell.running.ready["machine_client_secret"].as_str().unwrap(), 0o600)
-    }
-}
-
-fn jwt(claims: &Value) -> String {
-    format!("{}.{}.Y2FuYXJ5", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#), URL_SAFE_NO_PAD.encode(claims.to_string()))
-}
-
-/// Serves `answers` (status and body), one per connection, and returns the URL.
-pub(crate) fn serving(answers: Vec<(u16, String)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/token", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for (status, body) in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                head.extend(byte);
-            }
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
-        }
-    });
-    url
-}
+use crate::machine::{Machine, USER, jwt, serving};
 
 #[test]
 fn token_comes_from_a_variable_a_file_or_a_command() {
@@ -151,7 +50,7 @@ fn client_authenticates_with_its_secret_file() {
         assert!(said.contains(part), "{said}");
     }
     let said = machine.failure(2, &[("AIGNOSTICS_CLIENT_ID", &id)], &[]);
-    assert!(said.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set"), "{said}");
+    assert!(said.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set in the environment, or"), "{said}");
 }
 
 #[test]
@@ -289,126 +188,6 @@ fn token_that_the_platform_rejects_is_named() {
 }
 
 #[test]
-fn command_that_is_not_a_command_line_is_exit_code_2() {
-    let machine = Machine::start();
-    for line in ["'unclosed", "[1]", "[\"a\""] {
-        let said = machine.failure(2, &[("AIGNOSTICS_TOKEN_COMMAND", line)], &[]);
-        assert!(said.contains("token command"), "{said}");
-    }
-}
-
-#[test]
-fn command_inherits_no_secret_and_does_not_recurse() {
-    let machine = Machine::start();
-    let token = machine.token();
-    let seen = machine.path("seen");
-    let file = machine.write("token", &token, 0o600);
-    let script = machine.script("command", &format!("env > '{}'; cat '{file}'", seen.display()));
-    let variables =
-        [("AIGNOSTICS_TOKEN_COMMAND", script.as_str()), ("AIGNOSTICS_SHARE_TOKEN", "canary"), ("OTHER", "kept")];
-    assert_eq!(machine.who(&variables, &[]), USER);
-    let variables = [("AIGNOSTICS_REFRESH_TOKEN", "canary-canary"), ("OTHER", "kept")];
-    assert_eq!(machine.who(&variables, &["--token-command", &script]), USER);
-    let seen = fs::read_to_string(seen).unwrap();
-    assert!(
-        seen.contains("OTHER=kept") && !seen.contains("canary") && !seen.contains("AIGNOSTICS_TOKEN_COMMAND="),
-        "{seen}"
-    );
-    assert!(seen.contains("AIGNOSTICS_IN_TOKEN_COMMAND=1") && seen.contains("AIGNOSTICS_API_ROOT="), "{seen}");
-
-    let again = format!("'{}' auth token", crate::command::BINARY);
-    let said = machine.failure(1, &[("AIGNOSTICS_TOKEN_COMMAND", &again)], &[]);
-    assert!(said.contains("was started by a token command"), "{said}");
-    let with_source = format!("'{}' auth token --token-file '{file}'", crate::command::BINARY);
-    assert_eq!(machine.who(&[("AIGNOSTICS_TOKEN_COMMAND", &with_source)], &[]), USER);
-}
-
-/// Starts this number of processes at a time, and waits for them.
-fn fleet(machine: &Machine, variables: &[(&str, &str)], count: usize) {
-    let start = |_| {
-        let mut command = machine.command(variables, &["user", "whoami", "--token-cache"]);
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-    };
-    let children: Vec<_> = (0..count).map(start).collect();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-fn lines(path: &Path) -> usize {
-    fs::read_to_string(path).unwrap_or_default().lines().count()
-}
-
-/// Returns the size of the test: `cargo xtask soak credentials` sets a larger one.
-fn size(name: &str, default: usize) -> usize {
-    std::env::var(format!("AIGNOSTICS_CREDENTIALS_{name}")).map_or(default, |count| count.parse().unwrap())
-}
-
-#[test]
-fn processes_share_the_token_of_a_command_until_it_is_revoked() {
-    let machine = Machine::start();
-    let calls = machine.path("calls");
-    let answer = |token: &str| json!({ "access_token": token, "expires_in": 3600 }).to_string();
-    let first = machine.token();
-    let file = machine.write("answer", &answer(&first), 0o600);
-    let script = machine.script("command", &format!("echo >> '{}'; cat '{file}'", calls.display()));
-    let variables = [("AIGNOSTICS_TOKEN_COMMAND", script.as_str())];
-    let at_a_time = size("PARALLEL", 20);
-    let rounds = size("PROCESSES", 40) / at_a_time;
-    for _ in 0..rounds {
-        fleet(&machine, &variables, at_a_time);
-    }
-    assert_eq!(lines(&calls), 1);
-
-    machine.write("answer", &answer(&machine.token()), 0o600);
-    let client = machine.shell.running.interactive_client().to_owned();
-    let revocation =
-        form(machine.shell.running.url("issuer", "/oauth/revoke"), &[("client_id", &client), ("token", &first)]);
-    assert_eq!(Runtime::new().unwrap().block_on(send(revocation)).0, 200);
-    for _ in 0..rounds {
-        fleet(&machine, &variables, at_a_time);
-    }
-    assert_eq!(lines(&calls), 2);
-}
-
-#[test]
-fn tokens_of_a_command_are_separate_without_permission_to_share() {
-    let machine = Machine::start();
-    let (calls, token) = (machine.path("calls"), machine.token());
-    let file = machine.write("opaque", &token, 0o600);
-    let script = machine.script("command", &format!("echo >> '{}'; cat '{file}'", calls.display()));
-    let variables = [("AIGNOSTICS_TOKEN_COMMAND", script.as_str())];
-    for _ in 0..2 {
-        machine.who(&variables, &[]);
-    }
-    assert_eq!(lines(&calls), 2, "without --token-cache");
-    for who in ["one", "one", "two"] {
-        let names = [("AIGNOSTICS_TOKEN_CACHE", "1"), ("AIGNOSTICS_TOKEN_COMMAND_CACHE_ENV", "WHO"), ("WHO", who)];
-        machine.who(&[&variables[..], &names].concat(), &[]);
-    }
-    assert_eq!(lines(&calls), 4, "one for each value of the variable");
-}
-
-#[test]
-fn caller_credential_does_not_reach_a_child_of_the_emulator() {
-    let machine = Machine::start();
-    let mut command = Command::new(crate::command::BINARY);
-    command.args(["emulator", "exec", "--", "env"]).env("AIGNOSTICS_ACCESS_TOKEN", "canary");
-    command.env("AIGNOSTICS_TOKEN_COMMAND", "canary").env("AIGNOSTICS_PROFILE", "canary");
-    command.env("AIGNOSTICS_WORKLOAD_IDENTITY", "canary").env("AIGNOSTICS_CLIENT_SECRET_FILE", "canary");
-    let ended = Ended::of(&command.env("TMPDIR", machine.shell.lab.temporary()).output().unwrap());
-    ended.assert_code(0);
-    assert!(!ended.stdout.contains("canary") && !ended.stderr.contains("canary"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("AIGNOSTICS_REFRESH_TOKEN="), "{}", ended.stdout);
-    let mut demo = machine.shell.lab.demo(&[]);
-    demo.env("AIGNOSTICS_ACCESS_TOKEN", "canary").env("AIGNOSTICS_PROFILE", "canary");
-    let demo = Ended::of(&demo.output().unwrap());
-    demo.assert_code(0);
-    assert!(!demo.stderr.contains("canary"), "{}", demo.stderr);
-}
-
-#[test]
 fn projected_file_may_be_readable_by_others() {
     let machine = Machine::start();
     fs::create_dir(machine.path("..2026")).unwrap();
@@ -416,4 +195,51 @@ fn projected_file_may_be_readable_by_others() {
     symlink("..2026", machine.path("..data")).unwrap();
     symlink("..data/token", machine.path("token")).unwrap();
     assert_eq!(machine.who(&[], &["--token-file", "token"]), USER);
+}
+
+#[test]
+fn refused_refresh_token_is_named_with_its_remedy() {
+    let machine = Machine::start();
+    let refused = [("AIGNOSTICS_REFRESH_TOKEN", "canary-canary")];
+    let said = machine.failure(4, &refused, &[]);
+    assert!(said.contains("refresh token 'AIGNOSTICS_REFRESH_TOKEN'") && said.contains("invalid_grant"), "{said}");
+    assert!(said.contains("unset it") && !said.contains("user login"), "{said}");
+    let said = machine.failure(4, &refused, &["--format", "json"]);
+    let error: Value = serde_json::from_str(&said).unwrap();
+    assert!(error["error"]["remedy"].as_str().unwrap().contains("unset it"), "{said}");
+}
+
+#[test]
+fn claims_of_an_unknown_token_are_not_invented() {
+    let machine = Machine::start();
+    let variables = [("AIGNOSTICS_ACCESS_TOKEN", machine.token())];
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let identity = |variables: &[(&str, &str)]| {
+        let ended = machine.run(variables, &["user", "whoami"]);
+        ended.assert_code(0);
+        let identity: Value = serde_json::from_str(&ended.stdout).unwrap();
+        crate::shell::assert_fits("identity", &identity);
+        identity
+    };
+    let known = identity(&variables);
+    assert_eq!(known["token"]["audience"].as_array().unwrap().len(), 1);
+    assert_eq!(known["credential"]["name"], "AIGNOSTICS_ACCESS_TOKEN");
+    assert_eq!(
+        (&known["credential"]["source"], &known["credential"]["level"]),
+        (&"access token".into(), &"the environment".into())
+    );
+    // The keys of another issuer do not verify it, but the platform accepts it.
+    let elsewhere = [("AIGNOSTICS_JWS_JSON_URL", "http://127.0.0.1:9/keys"), ("AIGNOSTICS_RETRY_FOR", "0")];
+    let unknown = identity(&[&variables[..], &elsewhere].concat());
+    assert_eq!(unknown["user"]["id"], USER);
+    for claim in ["/role", "/token/issuer", "/token/scope", "/token/audience", "/token/expires_at"] {
+        assert_eq!(unknown.pointer(claim), Some(&Value::Null), "{claim}");
+    }
+    let text = machine.run(&[&variables[..], &elsewhere].concat(), &["user", "whoami", "--format", "table"]);
+    assert!(
+        text.stdout.contains("access token, named by AIGNOSTICS_ACCESS_TOKEN (from the environment)"),
+        "{}",
+        text.stdout
+    );
+    assert!(text.stdout.contains("unknown"), "{}", text.stdout);
 }

@@ -128,7 +128,7 @@ fn exports(text: &str) -> String {
 #[cfg(unix)]
 #[test]
 fn guide_to_machines_works_with_their_files_and_variables() {
-    use crate::credentials::{Machine, serving};
+    use crate::machine::{Machine, serving};
 
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
     let machine = Machine::start();

@@ -12,6 +12,7 @@ mod command;
 mod completions;
 mod conformance;
 mod creations;
+mod credential_commands;
 mod credentials;
 mod demo;
 mod disk;
@@ -26,6 +27,7 @@ mod interrupt;
 #[cfg(target_os = "linux")]
 mod kills;
 mod login;
+mod machine;
 mod metadata;
 #[cfg(target_os = "linux")]
 mod mounts;

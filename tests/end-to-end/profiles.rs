@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::command::Ended;
-use crate::credentials::Machine;
+use crate::machine::Machine;
 
 /// Writes the profiles of a machine.
 fn profiles(machine: &Machine, text: &str) -> std::path::PathBuf {
@@ -82,13 +82,24 @@ fn profile_that_others_can_change_or_with_a_secret_is_refused() {
         refused("other users can change");
         fs::set_permissions(changed, before).unwrap();
     }
+    // The target of a link is checked, and a file of another user cannot be tested without one.
+    let target = machine.shell.folder().join("profiles-of-all.toml");
+    fs::rename(&path, &target).unwrap();
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    fs::set_permissions(&target, Permissions::from_mode(0o646)).unwrap();
+    refused("other users can change");
+    fs::remove_file(&path).unwrap();
     for (text, said) in [
-        ("[lab]\nrefresh_token = \"canary\"\n", "'refresh_token' in profile 'lab' must not be in a profile"),
-        ("[lab]\nno_such = \"canary\"\n", "is not a known setting"),
+        ("[lab]\nrefresh_token = \"canary\"\n", "'refresh_token' of profile 'lab' in line 2 must not be in a profile"),
+        ("[lab]\n\n# ü\nno_such = \"canary\"\n", "in line 4 is not a known setting"),
+        ("[lab]\nproxy = \"http://p.test/?canary\"\n", "must not contain a user"),
+        ("[lab]\nproxy = \"canary\"\n", "must be a URL"),
+        ("[lab]\nca_cert = [1]\n", "must name files"),
+        ("ü = \"", "line 1 is not valid TOML"),
         ("[lab]\nproxy = \"http://u:canary@p.test\"\n", "must not contain a user"),
         ("[lab]\nenvironment = \"canary\"\n", "must be production, staging, dev or test"),
         ("[lab]\n\nx = canary\n", "line 3 is not valid TOML"),
-        ("access_token = \"canary\"\n", "is not in a profile"),
+        ("\naccess_token = \"canary\"\n", "in line 2 is not in a profile"),
         ("[other]\n", "no profile 'lab'"),
     ] {
         profiles(&machine, text);
@@ -170,4 +181,113 @@ fn doctor_names_the_provider_and_examines_it() {
     let found = findings(&[("AIGNOSTICS_TOKEN_COMMAND", "false")], 1);
     let failed = found.iter().find(|finding| finding["name"] == "token command").unwrap();
     assert!(failed["detail"].as_str().unwrap().contains("exit code 1"), "{failed}");
+}
+
+#[test]
+fn profile_is_shown_without_secrets() {
+    let machine = Machine::start();
+    let text = "[lab]\nstatus_page_url = \"https://u:canary@h.test/s?canary=1\"\nrun_timeout = 0x10\n\
+                token_command = [\"vault\", \"--token\", \"canary\", \"-field=token\"]\n";
+    profiles(&machine, text);
+    for format in ["json", "table"] {
+        let shown = machine.run(&[], &["profile", "show", "lab", "--format", format]);
+        shown.assert_code(0);
+        assert!(!shown.stdout.contains("canary"), "{}", shown.stdout);
+        assert!(
+            shown.stdout.contains("https://h.test/s?***") && shown.stdout.contains("-field=token"),
+            "{}",
+            shown.stdout
+        );
+        assert!(shown.stdout.contains("16"), "{}", shown.stdout);
+    }
+}
+
+#[test]
+fn profile_in_a_settings_file_is_ignored_with_a_warning() {
+    let machine = Machine::start();
+    profiles(&machine, "[lab]\norganization = \"org_lab\"\n");
+    let path = machine.shell.folder().join(".aignostics/.env");
+    fs::write(&path, "AIGNOSTICS_PROFILE=lab\nAIGNOSTICS_RUN_TIMEOUT=7\n").unwrap();
+    let found = config(&machine, &[], &[]);
+    assert_eq!(found["settings"]["ignored"], json!(["AIGNOSTICS_PROFILE"]));
+    assert_eq!((&found["settings"]["profile"], &found["settings"]["organization_id"]), (&Value::Null, &Value::Null));
+    assert_eq!(found["settings"]["operations"]["run"]["timeout"], 7.0);
+    let said = machine.run(&[], &["system", "config"]).stderr;
+    assert!(said.contains("ignoring the profile in a file") && said.contains(".aignostics/.env"), "{said}");
+    assert_eq!(config(&machine, &[], &["--profile", "lab"])["settings"]["organization_id"], "org_lab");
+}
+
+#[test]
+fn proxy_of_the_environment_has_precedence_over_that_of_the_profile() {
+    let machine = Machine::start();
+    let url = "https://platform.invalid";
+    let text = format!(
+        "[lab]\nproxy = \"http://127.0.0.1:9\"\napi_root = \"{url}\"\naudience = \"a\"\ntoken_url = \"{url}/token\"\n\
+         authorization_base_url = \"{url}/authorize\"\ndevice_url = \"{url}/device\"\njws_json_url = \"{url}/keys\"\n\
+         client_id_interactive = \"c\"\n"
+    );
+    profiles(&machine, &text);
+    let mut described = machine.command(&[], &["api", "GET", "/v1/me", "--profile", "lab", "--retry-for", "0s"]);
+    for (name, _) in machine.shell.running.ready["env"].as_object().unwrap() {
+        described.env_remove(name);
+    }
+    described.env("AIGNOSTICS_ACCESS_TOKEN", "x").env("AIGNOSTICS_CACHE_DIR", machine.shell.folder());
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
+        described.env_remove(name);
+    }
+    let ended = Ended::of(&described.output().unwrap());
+    assert!(ended.stderr.contains("through the proxy http://127.0.0.1:9)"), "{}", ended.stderr);
+    let ended = Ended::of(&described.env("HTTPS_PROXY", "http://127.0.0.1:19").output().unwrap());
+    assert!(ended.stderr.contains("through the proxy http://127.0.0.1:19)"), "{}", ended.stderr);
+    let ended = Ended::of(&described.env("NO_PROXY", "platform.invalid").output().unwrap());
+    assert!(!ended.stderr.contains("through the proxy"), "{}", ended.stderr);
+}
+
+#[test]
+fn unknown_expiry_is_left_out() {
+    let machine = Machine::start();
+    let opaque = [("AIGNOSTICS_ACCESS_TOKEN", "opaque-token")];
+    let run = |arguments: &[&str]| machine.run(&opaque, &[&["auth", "token"], arguments].concat());
+    let names = [("exec-credential", "expirationTimestamp"), ("google", "expiration_time"), ("aws", "Expiration")];
+    for (form, name) in names {
+        let ended = run(&["--format", form]);
+        ended.assert_code(0);
+        assert!(ended.stdout.contains("opaque-token") && !ended.stdout.contains(name), "{}", ended.stdout);
+    }
+    let token: Value = serde_json::from_str(&run(&["--format", "json"]).stdout).unwrap();
+    assert_eq!(token["expires_at"], Value::Null);
+    let short = run(&["--min-ttl", "10m"]);
+    short.assert_code(1);
+    assert!(short.stderr.contains("expiry of the token is unknown"), "{}", short.stderr);
+    let known = machine.run(&[("AIGNOSTICS_ACCESS_TOKEN", &machine.token())], &["auth", "token", "--format", "aws"]);
+    assert!(known.stdout.contains("Expiration"), "{}", known.stdout);
+}
+
+#[test]
+fn remedies_of_the_doctor_fit_the_failure() {
+    let machine = Machine::start();
+    let finding = |variables: &[(&str, &str)], name: &str| {
+        let ended = machine.run(variables, &["auth", "doctor", "--format", "json"]);
+        let found: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+        found.into_iter().find(|finding| finding["name"] == name).unwrap()
+    };
+    let access = "access to the platform";
+    let rejected = finding(&[("AIGNOSTICS_ACCESS_TOKEN", "unknown-token")], access);
+    assert!(rejected["remedy"].as_str().unwrap().contains("for the audience of the platform"), "{rejected}");
+    let fault =
+        json!({ "server": "api", "path": "/api/v1/me", "times": 1, "effect": { "kind": "status", "status": 403 } });
+    machine.shell.control(auth_http::Method::Post, "/faults", &fault);
+    let token = machine.token();
+    let forbidden = finding(&[("AIGNOSTICS_ACCESS_TOKEN", &token)], access);
+    assert!(forbidden["remedy"].as_str().unwrap().contains("administrator"), "{forbidden}");
+    let refused = finding(&[("AIGNOSTICS_REFRESH_TOKEN", "canary-canary")], "login");
+    assert!(refused["remedy"].as_str().unwrap().contains("AIGNOSTICS_REFRESH_TOKEN"), "{refused}");
+    let none = finding(&[], "login");
+    assert!(none["remedy"].as_str().unwrap().contains("log in"), "{none}");
+    // A folder for logins is not needed.
+    let folder = finding(
+        &[("AIGNOSTICS_ACCESS_TOKEN", &token), ("AIGNOSTICS_CACHE_DIR", "/proc/none")],
+        "logins on this machine",
+    );
+    assert_eq!(folder["remedy"], Value::Null, "{folder}");
 }

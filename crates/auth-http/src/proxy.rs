@@ -48,6 +48,12 @@ impl Proxy {
         self
     }
 
+    /// Reaches the hosts in `NO_PROXY` directly.
+    pub fn with_no_proxy_from_env(self) -> Self {
+        let exceptions = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
+        self.with_no_proxy(exceptions.unwrap_or_default())
+    }
+
     pub(crate) fn build(&self) -> Result<reqwest::Proxy, BuildError> {
         let proxy =
             reqwest::Proxy::https(self.url.as_str()).ok().filter(|_| matches!(self.url.scheme(), "http" | "https"));

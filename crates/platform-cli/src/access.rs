@@ -66,8 +66,7 @@ impl Access {
 
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         let settings = Settings::of_this_process();
-        let root = Settings::environments().find(|(name, _)| self.environment.as_deref() == Some(*name));
-        let settings = settings.with_variables(root.map(|(_, root)| ("AIGNOSTICS_API_ROOT", root)));
+        let settings = self.environment.as_deref().into_iter().fold(settings, SettingsBuilder::with_environment);
         let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
         let settings = self.profile.iter().fold(settings, SettingsBuilder::with_profile);
         let settings = self.token_file.iter().fold(settings, SettingsBuilder::with_token_file);
@@ -83,7 +82,7 @@ impl Access {
         let service = Service::builder(settings).with_hosts(retries::observed(output));
         let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_root_certificates);
         let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(Failure::bad_input)?;
-        let proxy = proxy.map(|url| Proxy::new(url).with_no_proxy(exceptions()));
+        let proxy = proxy.map(|url| Proxy::new(url).with_no_proxy_from_env());
         let service = proxy.into_iter().fold(service, platform_resources::ServiceBuilder::with_proxy);
         service.build().map_err(Failure::bad_input)
     }
@@ -98,11 +97,6 @@ pub(crate) fn system_user() -> Option<String> {
     let names = ["USER", "LOGNAME", "USERNAME"];
     let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     Some(user?.replace(['/', '\\'], "_"))
-}
-
-/// Returns the hosts that are reached without a proxy.
-fn exceptions() -> String {
-    ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }
 
 /// The context of all commands.

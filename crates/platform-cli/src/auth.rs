@@ -75,7 +75,10 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), Failure> {
 
 fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Result<(), Failure> {
     if !lasts(token, least) {
-        let short = anyhow!("the identity provider does not issue tokens that are valid for {} s", least.as_secs());
+        let short = match token.stated_expiry() {
+            None => anyhow!("the expiry of the token is unknown: omit --min-ttl"),
+            Some(_) => anyhow!("the identity provider does not issue tokens that are valid for {} s", least.as_secs()),
+        };
         return Err(short.into());
     }
     let form = if exec { Some(TokenForm::ExecCredential) } else { output.token_form() };
@@ -93,44 +96,58 @@ fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Re
     }
 }
 
-/// Returns the token in the form of another tool.
+/// Returns the token in the form of another tool. An unknown expiry is left out, because it would be a guess.
 fn formed(token: &AccessToken, form: TokenForm) -> Value {
     let text = token.secret().expose();
-    match form {
-        TokenForm::ExecCredential => json!({
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "kind": "ExecCredential",
-            "status": { "token": text, "expirationTimestamp": moment(token) },
-        }),
-        TokenForm::Google => json!({
-            "version": 1,
-            "success": true,
-            "token_type": "urn:ietf:params:oauth:token-type:jwt",
-            "id_token": text,
-            "expiration_time": seconds(token),
-        }),
+    let (mut value, path, end) = match form {
+        TokenForm::ExecCredential => (
+            json!({
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "kind": "ExecCredential",
+                "status": { "token": text },
+            }),
+            "/status",
+            ("expirationTimestamp", moment(token).map(Value::from)),
+        ),
+        TokenForm::Google => (
+            json!({
+                "version": 1,
+                "success": true,
+                "token_type": "urn:ietf:params:oauth:token-type:jwt",
+                "id_token": text,
+            }),
+            "",
+            ("expiration_time", seconds(token).map(Value::from)),
+        ),
         // AWS tools require both keys. The token is not one of AWS.
-        TokenForm::Aws => json!({
-            "Version": 1,
-            "AccessKeyId": "aignostics",
-            "SecretAccessKey": "unused",
-            "SessionToken": text,
-            "Expiration": moment(token),
-        }),
+        TokenForm::Aws => (
+            json!({
+                "Version": 1,
+                "AccessKeyId": "aignostics",
+                "SecretAccessKey": "unused",
+                "SessionToken": text,
+            }),
+            "",
+            ("Expiration", moment(token).map(Value::from)),
+        ),
+    };
+    if let ((name, Some(end)), Some(Value::Object(members))) = (end, value.pointer_mut(path)) {
+        members.insert(name.to_owned(), end);
     }
+    value
 }
 
 fn lasts(token: &AccessToken, least: Duration) -> bool {
     token.expires_at().is_none_or(|end| SystemClock.now() + least <= end)
 }
 
-/// Returns the expiry of a token (RFC 3339).
+/// Returns the stated expiry of a token (RFC 3339).
 fn moment(token: &AccessToken) -> Option<String> {
     Some(jiff::Timestamp::from_second(seconds(token)?).ok()?.to_string())
 }
 
-/// Returns the expiry of a token in seconds since 1970.
+/// Returns the stated expiry of a token in seconds since 1970.
 fn seconds(token: &AccessToken) -> Option<i64> {
-    let since = token.expires_at()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let since = token.stated_expiry()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok()
 }

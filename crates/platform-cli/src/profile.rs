@@ -1,7 +1,5 @@
 //! `aignostics profile`: named groups of settings.
 
-use std::collections::BTreeMap;
-
 use anyhow::anyhow;
 use clap::Subcommand;
 use platform_resources::{Profile, ProfileError, Profiles};
@@ -50,15 +48,16 @@ fn read() -> Result<Profiles, Failure> {
 }
 
 fn show(profile: &Profile, output: &Output) -> Result<(), Failure> {
-    let Profile { name, proxy, ca_certs, variables, .. } = profile;
+    let Profile { name, proxy, ca_certs, .. } = profile;
     let ca_certs: Vec<_> = ca_certs.iter().map(|path| path.display().to_string()).collect();
-    let settings: BTreeMap<_, _> = variables.iter().collect();
-    let value = json!({ "name": name, "proxy": proxy, "ca_certs": ca_certs, "variables": settings });
+    // An address or a command line may contain a secret by mistake.
+    let variables = profile.redacted_variables();
+    let value = json!({ "name": name, "proxy": proxy, "ca_certs": ca_certs, "variables": variables });
     output.one(&value, || {
         let mut facts = vec![("name", name.clone())];
         facts.extend(proxy.iter().map(|proxy| ("proxy", proxy.clone())));
         facts.extend(ca_certs.iter().map(|path| ("CA certificate", path.clone())));
-        facts.extend(variables.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        facts.extend(variables.iter().map(|(name, value)| (*name, value.clone())));
         output.facts(facts)
     })
 }

@@ -122,9 +122,10 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             // Without a terminal, no user would see the prompt.
             let asks = relogin || how.is_said() || io::stderr().is_terminal();
             let ways = if asks { how.ways(service) } else { LoginWays::none() };
-            let identity = described(&identity(shell, ways, relogin).await?);
+            let identity = identity(shell, ways, relogin).await?;
+            let (credential, identity) = (identity.credential.to_string(), described(&identity));
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
-            shell.output.or_json().one(&identity, || text(&shell.output, &identity))
+            shell.output.or_json().one(&identity, || text(&shell.output, &identity, credential))
         }
     }
 }
@@ -143,12 +144,14 @@ async fn refresh_token() -> Result<Secret, Failure> {
 }
 
 /// Returns the text of an identity.
-fn text(output: &Output, identity: &Value) -> String {
+fn text(output: &Output, identity: &Value, credential: String) -> String {
     let shown = |path: &str| match identity.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
     };
+    // Without claims, the token is not a JWT of the identity provider.
+    let claim = |text: String| if text.is_empty() { "unknown".to_owned() } else { text };
     let end = identity.pointer("/token/expires_at").and_then(Value::as_u64);
     let end = end.map(|seconds| output.moment(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
     output.facts([
@@ -156,9 +159,10 @@ fn text(output: &Output, identity: &Value) -> String {
         ("name", shown("/user/name")),
         ("e-mail", shown("/user/email")),
         ("organization", shown("/organization/id")),
-        ("role", shown("/role")),
-        ("issuer", shown("/token/issuer")),
-        ("token expires", end.unwrap_or_default()),
+        ("role", claim(shown("/role"))),
+        ("issuer", claim(shown("/token/issuer"))),
+        ("token expires", claim(end.unwrap_or_default())),
+        ("credential", credential),
     ])
 }
 
@@ -178,17 +182,24 @@ fn described(identity: &Identity) -> Value {
         moment.and_then(|moment| Some(moment.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs()))
     };
     let (user, organization) = (&identity.me.user, &identity.me.organization);
+    let (claims, credential) = (identity.claims.as_ref(), &identity.credential);
+    let role = claims.map(|claims| &claims.role);
     json!({
-        "role": identity.role,
+        "role": role,
+        "credential": {
+            "source": credential.source.kind(),
+            "name": credential.name,
+            "level": credential.name.as_ref().map(|_| credential.level.to_string()),
+        },
         "token": {
-            "issuer": identity.issuer,
-            "issued_at": seconds(identity.issued_at),
-            "expires_at": seconds(identity.expires_at),
-            "scope": identity.scopes,
-            "audience": [identity.audience],
-            "authorized_party": identity.client_id,
-            "org_id": identity.organization_id,
-            "role": identity.role,
+            "issuer": claims.map(|claims| &claims.issuer),
+            "issued_at": claims.and_then(|claims| seconds(claims.issued_at)),
+            "expires_at": claims.and_then(|claims| seconds(claims.expires_at)),
+            "scope": claims.map(|claims| &claims.scopes),
+            "audience": claims.map(|claims| [&claims.audience]),
+            "authorized_party": claims.and_then(|claims| claims.client_id.as_ref()),
+            "org_id": claims.and_then(|claims| claims.organization_id.as_ref()),
+            "role": role,
         },
         "user": {
             "id": user.id,

@@ -1,3 +1,5 @@
+mod connections;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use platform_api::operations::GetMe;
 
 use crate::core::{Caching, Core, Group};
 use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
+
+pub(crate) use connections::prepare;
 
 /// A client for one platform, the entry point of this crate. Clones are cheap and share connections, tokens, cached
 /// responses and circuit breakers.
@@ -70,7 +74,6 @@ enum BuildKind {
     #[error(transparent)]
     Credential(#[from] auth_oauth::CredentialError),
     #[error("the proxy of profile '{0}' is not a URL")]
-    #[cfg(feature = "login")]
     Proxy(String),
     #[error("{}", in_terms_of_client(.0))]
     Tokens(#[source] SourceBuildError),
@@ -91,17 +94,6 @@ impl From<SourceBuildError> for BuildError {
 impl From<auth_oauth::CredentialError> for BuildError {
     fn from(error: auth_oauth::CredentialError) -> Self {
         BuildKind::from(error).into()
-    }
-}
-
-#[cfg(feature = "login")]
-impl crate::Profile {
-    /// Returns the proxy of the profile. It is not used for the hosts in `NO_PROXY`.
-    pub(crate) fn proxy(&self) -> Result<Option<Proxy>, BuildError> {
-        let Some(url) = &self.proxy else { return Ok(None) };
-        let url = url.parse().map_err(|_| BuildKind::Proxy(self.name.clone()))?;
-        let exceptions = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
-        Ok(Some(Proxy::new(url).with_no_proxy(exceptions.unwrap_or_default())))
     }
 }
 
@@ -239,18 +231,6 @@ impl Client {
     }
 }
 
-/// The minimum of the time without activity after which a connection fails.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// Returns a builder for the HTTP clients of a platform.
-pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Proxy>) -> HttpClientBuilder {
-    let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_root_certificates);
-    let http = proxy.cloned().into_iter().fold(http, HttpClientBuilder::with_proxy);
-    // The identity provider may be silent for as long as a request to it may take.
-    let http = http.with_read_timeout(settings.auth.timeout.max(SILENCE));
-    if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }
-}
-
 impl ClientBuilder {
     /// Sets the token provider: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, or a custom
     /// provider. Tokens are cached in memory by default.
@@ -327,7 +307,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends all https requests through `proxy`, regardless of the environment.
+    /// Sends all https requests through `proxy`, regardless of the environment and the profile.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
@@ -372,7 +352,7 @@ impl ClientBuilder {
         let connections = if let Some(there) = http {
             there
         } else {
-            let prepared = prepare(&settings, &roots, proxy.as_ref()).with_hosts(hosts);
+            let prepared = prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
             let prepared = resolver.into_iter().fold(prepared, HttpClientBuilder::with_resolver);
             (prepared.clone(), prepared.build()?)
         };

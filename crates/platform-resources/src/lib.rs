@@ -78,7 +78,7 @@ pub use run::{OVERLAP, RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
 #[cfg(feature = "login")]
-pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
+pub use service::{Finding, Identity, IdentityClaims, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{
     BucketSettings, ClientAuthentication, ClientCredential, CredentialSettings, CredentialSource, OperationSettings,
     Profile, ProfileError, Profiles, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,

@@ -16,10 +16,10 @@ use auth_core::{
 };
 use auth_http::retry::Hosts;
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
-use auth_oauth::{Claims, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin};
+use auth_oauth::{Claims, Endpoints, FileTokenStore, JwtProblem, JwtVerifier, OAuthClient, RefreshGrant, UserLogin};
 use platform_api::models::Me;
 
-use crate::{BuildError, Client, Error, Settings, patience};
+use crate::{BuildError, Client, CredentialSettings, Error, Settings, patience};
 
 pub use doctor::Finding;
 use external::{Connections, External};
@@ -71,6 +71,17 @@ pub struct ServiceBuilder {
 pub struct Identity {
     /// The user and the organization. They contain live credentials.
     pub me: Me,
+    /// The claims of the token; `None` if they are unknown, because the token is not a JWT of the platform's identity
+    /// provider.
+    pub claims: Option<IdentityClaims>,
+    /// The source of the token.
+    pub credential: CredentialSettings,
+}
+
+/// The claims of a token, verified.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IdentityClaims {
     /// The role of the user in the organization; `member` if the token states none.
     pub role: String,
     /// The issuer of the token.
@@ -174,42 +185,47 @@ impl Service {
         let claims = match &self.external {
             // The platform has accepted the token, which need not be a JWT of the platform's identity provider.
             Some(_) => self.verifier.verify(self.tokens().token().await?.secret()).await.ok(),
-            None => Some(self.current_claims().await?),
+            None => self.current_claims().await?,
         };
-        let claims = claims.as_ref();
-        let role = claims.and_then(|claims| claims.text(&format!("{}/role", self.settings.audience)));
-        Ok(Identity {
-            me,
+        let claims = claims.map(|claims| self.identity_claims(&claims));
+        Ok(Identity { me, claims, credential: self.settings.credential.clone() })
+    }
+
+    fn identity_claims(&self, claims: &Claims) -> IdentityClaims {
+        let role = claims.text(&format!("{}/role", self.settings.audience));
+        IdentityClaims {
             role: role.unwrap_or("member").to_owned(),
             issuer: self.settings.issuer.clone(),
             audience: self.settings.audience.clone(),
-            client_id: claims.and_then(Claims::client_id).map(str::to_owned),
-            scopes: claims.map(|claims| claims.scopes().to_vec()).unwrap_or_default(),
-            organization_id: claims.and_then(|claims| claims.org_id.clone()),
-            issued_at: claims.and_then(Claims::issued_at),
-            expires_at: claims.and_then(Claims::expires_at),
-        })
+            client_id: claims.client_id().map(str::to_owned),
+            scopes: claims.scopes().to_vec(),
+            organization_id: claims.org_id.clone(),
+            issued_at: claims.issued_at(),
+            expires_at: claims.expires_at(),
+        }
     }
 
-    /// Returns the claims of the current token. If it fails verification, for example because its key was retired, it
-    /// is refreshed first.
-    async fn current_claims(&self) -> Result<Claims, Error> {
+    /// Returns the claims of the current token; `None` if it is not a JWT. If it fails verification, for example because
+    /// its key was retired, it is refreshed first.
+    async fn current_claims(&self) -> Result<Option<Claims>, Error> {
         let tokens = self.tokens();
         let token = tokens.token().await?;
-        match self.verifier.verify(token.secret()).await {
+        let verified = match self.verifier.verify(token.secret()).await {
+            Err(error) if error.problem() == Some(JwtProblem::Malformed) => return Ok(None),
             // The platform accepted it: only the local clock is wrong.
             Err(error) if error.is_clock() => {
                 let (now, off) = (SystemClock.now(), error.off_by().unwrap_or_default() + Duration::from_secs(1));
                 let then = if error.claim() == Some("exp") { now - off } else { now + off };
-                self.verifier.verify_as_of(token.secret(), then).await.map_err(Error::token_claims)
+                self.verifier.verify_as_of(token.secret(), then).await
             }
             Err(error) if error.is_definitive() => {
                 tokens.reject(&TokenRequest::default(), &token);
                 let token = tokens.token().await?;
-                self.verifier.verify(token.secret()).await.map_err(Error::token_claims)
+                self.verifier.verify(token.secret()).await
             }
-            verified => verified.map_err(Error::token_claims),
-        }
+            verified => verified,
+        };
+        verified.map(Some).map_err(Error::token_claims)
     }
 
     /// Makes the clients of all services of the process read the stored login with their next request.
@@ -235,7 +251,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// Sends all https requests through `proxy`, regardless of the environment.
+    /// Sends all https requests through `proxy`, regardless of the environment and the profile.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
@@ -253,14 +269,8 @@ impl ServiceBuilder {
     ///
     /// The HTTP client cannot be built.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { settings, mut roots, mut proxy, hosts } = self;
-        if let Some(profile) = &settings.profile {
-            roots.extend(profile.ca_certs.iter().cloned());
-            if proxy.is_none() {
-                proxy = profile.proxy()?;
-            }
-        }
-        let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref()).with_hosts(hosts);
+        let Self { settings, roots, proxy, hosts } = self;
+        let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
         let http = prepared.clone().build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());

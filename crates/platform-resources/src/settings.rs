@@ -5,6 +5,7 @@ mod credential;
 mod description;
 mod environment;
 mod file;
+mod level;
 mod names;
 mod profile;
 mod reader;
@@ -43,7 +44,7 @@ pub use sources::SettingSource;
 /// assert_eq!(settings.run.timeout.as_secs(), 60);
 /// # Ok::<(), platform_resources::SettingsError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
     /// `production`, `staging`, `dev` or `test`; `None` for any other platform, such as an emulator.
@@ -108,7 +109,8 @@ pub struct Settings {
     pub run_delete_timeout: Duration,
     /// The organization's bucket (`BUCKET_…`).
     pub bucket: BucketSettings,
-    /// The names of variables in the `.env` of the working folder that were ignored because it may not set them.
+    /// The names of variables that were ignored: those that the `.env` of the working folder may not set, and a profile
+    /// that a file names.
     pub ignored: Vec<String>,
     /// The `AIGNOSTICS_…` variables with a value, known or unknown, and their sources.
     pub sources: BTreeMap<String, SettingSource>,
@@ -253,11 +255,6 @@ impl Settings {
     /// runs another one for another platform removes them from its environment.
     pub fn credential_variables() -> impl Iterator<Item = String> {
         names::credentials()
-    }
-
-    /// Returns true if `name` is the name of a variable of this project, such as `AIGNOSTICS_RUN_TIMEOUT`.
-    pub fn is_variable(name: &str) -> bool {
-        name.strip_prefix(sources::PREFIX).is_some_and(names::is_known)
     }
 
     /// Returns true if the variable `name` of this project has a secret value.

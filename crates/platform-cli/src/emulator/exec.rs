@@ -22,8 +22,9 @@ pub(super) async fn execute(
     let (program, arguments) = command.split_first().context("the command is missing")?;
     let terminal = io::stdin().is_terminal();
     let mut prepared = Command::new(program);
-    // The credential and the profile of the caller belong to another platform.
-    for name in Settings::credential_variables() {
+    // The credential, the profile and other secrets of the caller belong to another platform.
+    let secrets = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in secrets.filter(|name| Settings::is_secret_variable(name)).chain(Settings::credential_variables()) {
         prepared.env_remove(name);
     }
     prepared.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value))).kill_on_drop(true);

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 /// Fields that are not secret. All others, including new ones, are masked.
-const SHOWN: [&str; 17] = [
+const SHOWN: [&str; 19] = [
     "role",
+    "source",
+    "level",
     "issuer",
     "issued_at",
     "expires_at",

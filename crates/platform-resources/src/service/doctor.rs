@@ -12,6 +12,7 @@ use url::Url;
 use super::Service;
 use super::external::External;
 use super::keys::token_key;
+use crate::{ApiError, Error};
 
 /// The timeout of a server check.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,10 +83,27 @@ impl Service {
     /// Checks that the platform accepts the token.
     async fn examine_access(&self) -> Finding {
         let name = "access to the platform";
-        let me = async { self.client()?.me().await };
+        let me = async { self.client()?.no_cache().me().await };
         match me.await {
             Ok(me) => Finding::well(name, format!("{} of {}", me.user.id, me.organization.id)),
-            Err(error) => Finding::ill(name, error_chain(&error), "provide another token, or check the audience"),
+            Err(error) => Finding::ill(name, error_chain(&error), self.access_remedy(&error)),
+        }
+    }
+
+    fn access_remedy(&self, error: &Error) -> &'static str {
+        let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
+        let is_stored = self.settings().credential.name.is_none();
+        match error {
+            _ if error.is_transient() => "retry later, or check the status page of the platform",
+            _ if api(ApiError::is_unauthorized) && is_stored => "log in again",
+            _ if api(ApiError::is_unauthorized) => {
+                "provide a token that the platform's identity provider issued for the audience of the platform"
+            }
+            _ if api(ApiError::is_forbidden) => {
+                "request access for this user from the administrator of the organization"
+            }
+            _ if error.is_not_found() => "correct the address of the platform: `aignostics system config` shows it",
+            _ => "report the failure with the output of `aignostics system info`",
         }
     }
 
@@ -96,11 +114,12 @@ impl Service {
             return Finding::well("settings", detail);
         }
         let names = settings.ignored.join(", ");
-        let detail = format!("{detail}; the `.env` of the working folder must not set {names}");
+        let detail = format!("{detail}; ignored, because a file must not set them: {names}");
         Finding::ill(
             "settings",
             detail,
-            "set them in the environment or in the file that AIGNOSTICS_ENV_FILE names, or use --trust-env-file",
+            "set them in the environment, or use --profile for a profile and --trust-env-file for the `.env` of the \
+             working folder",
         )
     }
 
@@ -137,6 +156,9 @@ impl Service {
             }
             Err(error) => {
                 let detail = StoreError::of(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                if self.external.is_some() {
+                    return Finding::well(name, format!("{detail}; each process obtains its own token"));
+                }
                 Finding::ill(name, detail, "make the folder writable, or set AIGNOSTICS_CACHE_DIR to another folder")
             }
         }
@@ -156,12 +178,17 @@ impl Service {
 
     async fn examine_login(&self) -> Finding {
         let name = "login";
-        let log_in = "log in (again)";
+        let credential = &self.settings().credential;
+        let log_in = match &credential.name {
+            None => "log in (again)".to_owned(),
+            Some(name) => format!("set {name} to a valid refresh token, or unset it to use the stored login"),
+        };
+        let restore = "restore the connection to the identity provider first";
         let token = match self.tokens().token().await {
             Ok(token) => token,
             Err(error) => {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                return Finding::ill(name, format!("{error}{cause}"), log_in);
+                let remedy = if error.is_transient() { restore.to_owned() } else { log_in };
+                return Finding::ill(name, error_chain(&error), remedy);
             }
         };
         match self.verifier.verify(token.secret()).await {
@@ -172,9 +199,7 @@ impl Service {
                 let organization = claims.org_id.as_deref().unwrap_or("no organization");
                 Finding::well(name, format!("{} of {organization}, {left}", claims.sub))
             }
-            Err(error) if error.is_transient() => {
-                Finding::ill(name, error, "restore the connection to the identity provider first")
-            }
+            Err(error) if error.is_transient() => Finding::ill(name, error, restore),
             Err(error) => Finding::ill(name, error, log_in),
         }
     }
@@ -187,8 +212,7 @@ async fn examine_provider(external: &External, name: &'static str) -> Finding {
     let seconds = start.elapsed().as_secs_f64();
     match called {
         Ok(token) => {
-            let end = [token.expires_at(), token.jwt_expiry()].into_iter().flatten().min();
-            let left = end.and_then(|end| end.duration_since(SystemClock.now()).ok());
+            let left = token.stated_expiry().and_then(|end| end.duration_since(SystemClock.now()).ok());
             let left = left.map_or_else(
                 || "of unknown expiry".to_owned(),
                 |left| format!("with {} min left", left.as_secs() / 60),

@@ -19,6 +19,7 @@ use crate::settings::{
     ClientAuthentication, ClientCredential, CredentialSource, WorkloadCredential, WorkloadGrant, WorkloadSource,
 };
 use crate::{BuildError, Settings};
+use url::Url;
 
 /// The variable by which a program learns that a token command started it.
 const IN_TOKEN_COMMAND: &str = "AIGNOSTICS_IN_TOKEN_COMMAND";
@@ -80,7 +81,7 @@ impl External {
                 let provider = Arc::new(machine(settings, connections, client));
                 (provider, Sharing::All)
             }
-            CredentialSource::Workload(workload) => (exchange(settings, connections, workload)?, Sharing::All),
+            CredentialSource::Workload(workload) => (exchange(connections, workload)?, Sharing::All),
         };
         let provider = Arc::new(Named { provider, kind: credential.source.kind(), name: name.to_owned() });
         Ok(Some(Self { provider, key, sharing }))
@@ -155,16 +156,26 @@ fn machine(
 }
 
 fn exchange(
-    settings: &Settings,
     connections: &Connections<'_>,
     workload: &WorkloadCredential,
 ) -> Result<Arc<dyn AsyncTokenProvider>, BuildError> {
-    let http = || connections.prepared.clone().build();
+    // Plain http is for a server on this machine only. Its connections use no proxy.
+    let local = |url: &Url| {
+        if url.scheme() == "http" {
+            connections.prepared.clone().with_plain_loopback()
+        } else {
+            connections.prepared.clone()
+        }
+    };
     let identity = match &workload.source {
         WorkloadSource::File(path) => WorkloadIdentity::file(path),
-        WorkloadSource::GitHub(url, token) => WorkloadIdentity::github_with(http()?, url.as_deref(), token.clone()),
+        WorkloadSource::GitHub(url, token) => {
+            let parsed = url.as_deref().and_then(|url| url.parse().ok());
+            let http = parsed.as_ref().map_or_else(|| connections.prepared.clone(), local).build()?;
+            WorkloadIdentity::github_with(http, url.as_deref(), token.clone())
+        }
         WorkloadSource::Variable(name, value) => WorkloadIdentity::of_variable(name, value.clone()),
-        WorkloadSource::Url(url) => WorkloadIdentity::url(http()?, url.clone()),
+        WorkloadSource::Url(url) => WorkloadIdentity::url(local(url).build()?, url.clone()),
     };
     let identity = workload.audience.iter().fold(identity, WorkloadIdentity::with_audience);
     let kind = match workload.subject_token_type.as_str() {
@@ -176,7 +187,6 @@ fn exchange(
     let client = connections.client.clone().with_scopes(&workload.scopes);
     let client = client.for_client(workload.client_id.as_deref().unwrap_or_default());
     let client = workload.token_url.iter().cloned().fold(client, OAuthClient::with_token_url);
-    let _ = settings;
     Ok(match (&workload.client, workload.grant) {
         (None, WorkloadGrant::TokenExchange) => Arc::new(identity.exchanged(client, kind)),
         (None, WorkloadGrant::JwtBearer) => Arc::new(identity.asserted(client)),

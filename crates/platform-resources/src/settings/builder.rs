@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use super::{Profile, ProfileError, Profiles, SettingSource, Settings, SettingsError, read, sources};
 
-/// A builder for [`Settings`].
-#[derive(Clone, Debug, Default)]
+/// A builder for [`Settings`]. `Debug` shows no values of variables.
+#[derive(Clone, Default)]
 pub struct SettingsBuilder {
     /// Variables that flags of a command set.
     flags: BTreeMap<String, String>,
@@ -16,6 +17,8 @@ pub struct SettingsBuilder {
     trusts_working_folder: bool,
     /// Variables with values that are not valid text, without their prefix.
     garbled: Vec<String>,
+    /// The file of [`with_token_file`](Self::with_token_file), if its path is not UTF-8.
+    garbled_token_file: Option<PathBuf>,
 }
 
 impl SettingsBuilder {
@@ -28,11 +31,9 @@ impl SettingsBuilder {
         Self {
             variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
             garbled: garbled.collect(),
-            flags: BTreeMap::new(),
-            profile: None,
             working_folder: std::env::current_dir().ok(),
             home: etcetera::home_dir().ok(),
-            trusts_working_folder: false,
+            ..Self::default()
         }
     }
 
@@ -57,9 +58,21 @@ impl SettingsBuilder {
         self
     }
 
+    /// Sets the platform to one of [`Settings::environments`], like the flag of a command: it takes precedence over all
+    /// other sources, and over the description of a platform in the profile.
+    pub fn with_environment(mut self, name: &str) -> Self {
+        let root = Settings::environments().find(|(known, _)| *known == name).map_or(name, |(_, root)| root);
+        self.flags.insert("AIGNOSTICS_API_ROOT".to_owned(), root.to_owned());
+        self
+    }
+
     /// Sets the file with the access token, like the flag of a command: it takes precedence over all other sources.
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.flags.insert("AIGNOSTICS_ACCESS_TOKEN_FILE".to_owned(), path.into().display().to_string());
+        let path = path.into();
+        if path.to_str().is_none() {
+            self.garbled_token_file = Some(path.clone());
+        }
+        self.flags.insert("AIGNOSTICS_ACCESS_TOKEN_FILE".to_owned(), path.to_string_lossy().into_owned());
         self
     }
 
@@ -103,8 +116,13 @@ impl SettingsBuilder {
             Some((SettingSource::Environment, name?.clone()))
         });
         let (flags, variables) = (self.flags, self.variables);
+        let names_platform = flags.contains_key("AIGNOSTICS_API_ROOT");
         let mut reader =
             Reader::new(flags, variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
+        if let Some(path) = self.garbled_token_file {
+            let message = format!("names '{}', which is not UTF-8", path.display());
+            reader.problem("ACCESS_TOKEN_FILE", SettingSource::Flag, message);
+        }
         let profile = named.and_then(|(source, name)| match chosen_profile(home.as_deref(), &name) {
             Ok(profile) => Some(profile),
             Err(error) => {
@@ -113,16 +131,23 @@ impl SettingsBuilder {
             }
         });
         if let Some(profile) = &profile {
-            reader.add_profile(profile);
+            reader.add_profile(profile, names_platform);
         }
         let settings = read(&mut reader, home, states, profile);
         reader.finish(settings)
     }
 }
 
-fn chosen_profile(home: Option<&Path>, name: &str) -> Result<Profile, ProfileError> {
-    match home {
-        Some(home) => Profiles::read(&Profiles::path_in(home))?.get(name),
-        None => Profiles::of_this_user()?.get(name),
+impl fmt::Debug for SettingsBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<_> = self.variables.keys().filter(|name| name.starts_with(sources::PREFIX)).collect();
+        let debug = &mut formatter.debug_struct("SettingsBuilder");
+        let debug = debug.field("flags", &self.flags.keys()).field("variables", &variables);
+        let debug = debug.field("profile", &self.profile).field("working_folder", &self.working_folder);
+        debug.field("home", &self.home).finish_non_exhaustive()
     }
+}
+
+fn chosen_profile(home: Option<&Path>, name: &str) -> Result<Profile, ProfileError> {
+    Profiles::read(&Profiles::path_in(home.ok_or_else(ProfileError::no_home)?))?.get(name)
 }

@@ -3,6 +3,7 @@
 //! - Every level of settings may name one source. The highest level with a source decides: the flags of a command, the
 //!   environment, the profile, and then the `.env` files. Without a source, the stored login of the user is used.
 //! - Two sources on one level are an error, because it would be a guess which one is meant.
+//! - All settings of the source are read from this level, so that it is never a mixture of two credentials.
 //! - No other level is used if the chosen source fails: it might act as another principal.
 //! - A platform that provides tokens to its workloads is used only if `AIGNOSTICS_WORKLOAD_IDENTITY` names it.
 
@@ -10,12 +11,14 @@ mod client;
 mod workload;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use auth_core::Secret;
 
+use super::level::Level;
 use super::names::IN_TOKEN_COMMAND;
-use super::reader::Reader;
+use super::reader::{Reader, split};
 use super::sources::{PREFIX, SettingSource};
 
 pub use client::{ClientAuthentication, ClientCredential};
@@ -43,8 +46,8 @@ pub struct CredentialSettings {
     pub is_in_token_command: bool,
 }
 
-/// A source of access tokens.
-#[derive(Clone, Debug)]
+/// A source of access tokens. `Debug` shows no arguments of a command.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum CredentialSource {
     /// The login of the user in the cache folder.
@@ -77,10 +80,26 @@ impl CredentialSource {
             Self::Workload(_) => "workload identity",
         }
     }
+}
 
-    /// Returns true for a source other than a login.
-    pub fn is_external(&self) -> bool {
-        !matches!(self, Self::StoredLogin | Self::RefreshToken(_))
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = formatter.debug_tuple(match self {
+            Self::StoredLogin => return formatter.write_str("StoredLogin"),
+            Self::RefreshToken(_) => "RefreshToken",
+            Self::AccessToken(_) => "AccessToken",
+            Self::TokenFile(_) => "TokenFile",
+            Self::TokenCommand(_) => "TokenCommand",
+            Self::Client(_) => "Client",
+            Self::Workload(_) => "Workload",
+        });
+        match self {
+            Self::TokenFile(path) => tuple.field(path),
+            Self::Client(client) => tuple.field(client),
+            Self::Workload(workload) => tuple.field(workload),
+            _ => tuple.field(&"***"),
+        };
+        tuple.finish()
     }
 }
 
@@ -107,40 +126,75 @@ const TRIGGERS: [&[&str]; 6] = [
 ];
 const WORKLOAD: usize = 4;
 const CLIENT: usize = 5;
+/// The number of characters of a refresh token. Anything else is a mistake, such as a pasted message.
+const REFRESH_TOKEN_LENGTHS: RangeInclusive<usize> = 10..=1000;
 
 /// Reads the source. The reader records problems.
 pub(super) fn read(reader: &mut Reader) -> CredentialSettings {
     let chosen = choose(reader);
-    let (source, name, level) = match chosen {
-        None => (CredentialSource::StoredLogin, None, SettingSource::Default),
-        Some((trigger, level)) => {
-            let source = match trigger {
-                "REFRESH_TOKEN" => reader.secret("REFRESH_TOKEN", 10..=1000).map(CredentialSource::RefreshToken),
-                "ACCESS_TOKEN" => reader.optional("ACCESS_TOKEN").map(Secret::new).map(CredentialSource::AccessToken),
-                "ACCESS_TOKEN_FILE" => reader.path("ACCESS_TOKEN_FILE").map(CredentialSource::TokenFile),
-                "TOKEN_COMMAND" => reader.optional("TOKEN_COMMAND").map(CredentialSource::TokenCommand),
-                "WORKLOAD_IDENTITY" => workload::read(reader).map(Box::new).map(CredentialSource::Workload),
-                _ => client::read(reader).map(CredentialSource::Client),
-            };
-            let name = named(trigger, &level);
-            (source.unwrap_or(CredentialSource::StoredLogin), Some(name), level)
-        }
-    };
+    let name = chosen.as_ref().map(|(trigger, level)| named(trigger, level));
+    let level = chosen.as_ref().map_or(SettingSource::Default, |(_, level)| level.clone());
+    let source = chosen.and_then(|(trigger, level)| source(&mut Level::new(reader, level), trigger));
     CredentialSettings {
-        source,
+        source: source.unwrap_or(CredentialSource::StoredLogin),
         name,
+        token_cache: is_shared(reader, &level),
+        cache_variables: of_command(reader, &level, "TOKEN_COMMAND_CACHE_ENV")
+            .map(|(_, text)| split(&text))
+            .unwrap_or_default(),
         level,
-        token_cache: reader.switch("TOKEN_CACHE"),
-        cache_variables: reader.list("TOKEN_COMMAND_CACHE_ENV", ""),
         secret_variables: reader.secret_variables(),
         is_in_token_command: reader.variable(&format!("{PREFIX}{IN_TOKEN_COMMAND}")).is_some(),
     }
 }
 
+/// Reads the source that a setting names, with other settings of its level only.
+fn source(level: &mut Level<'_>, trigger: &str) -> Option<CredentialSource> {
+    match trigger {
+        "REFRESH_TOKEN" => {
+            let text = level.text(trigger)?;
+            if !REFRESH_TOKEN_LENGTHS.contains(&text.chars().count()) {
+                let (least, most) = (REFRESH_TOKEN_LENGTHS.start(), REFRESH_TOKEN_LENGTHS.end());
+                level.wrong(trigger, &format!("must have {least} to {most} characters"));
+            }
+            Some(CredentialSource::RefreshToken(Secret::new(text)))
+        }
+        "ACCESS_TOKEN" => level.text(trigger).map(Secret::new).map(CredentialSource::AccessToken),
+        "ACCESS_TOKEN_FILE" => level.path(trigger).map(CredentialSource::TokenFile),
+        "TOKEN_COMMAND" => level.text(trigger).map(CredentialSource::TokenCommand),
+        "WORKLOAD_IDENTITY" => workload::read(level).map(Box::new).map(CredentialSource::Workload),
+        _ => client::read(level).map(CredentialSource::Client),
+    }
+}
+
+/// Returns true if the tokens of a command are shared.
+fn is_shared(reader: &mut Reader, level: &SettingSource) -> bool {
+    match of_command(reader, level, "TOKEN_CACHE") {
+        None => false,
+        Some((source, text)) => match text.as_str() {
+            "0" | "false" | "no" | "off" => false,
+            "1" | "true" | "yes" | "on" => true,
+            _ => {
+                reader.problem("TOKEN_CACHE", source, "must be 1 or 0");
+                false
+            }
+        },
+    }
+}
+
+/// Returns an option of the command that `level` names: a lower level was written for another command. The environment
+/// may add to the flags, because it is where the flag `--token-cache` has its default.
+fn of_command(reader: &Reader, level: &SettingSource, name: &str) -> Option<(SettingSource, String)> {
+    let levels = reader.levels();
+    let is_last = |found: &SettingSource| found == level && *found != SettingSource::Flag;
+    let last = levels.iter().position(is_last).unwrap_or(1);
+    levels.into_iter().take(last + 1).find_map(|level| Some((level.clone(), reader.text_at(&level, name)?)))
+}
+
 /// Returns the setting that names the source, and its level.
 fn choose(reader: &mut Reader) -> Option<(&'static str, SettingSource)> {
     for level in reader.levels() {
-        let has = |name: &&&str| reader.has_at(&level, name);
+        let has = |name: &&&str| reader.text_at(&level, name).is_some();
         let mut found: Vec<(usize, &'static str)> = Vec::new();
         for (index, names) in TRIGGERS.iter().enumerate() {
             found.extend(names.iter().find(|name| has(name)).map(|name| (index, *name)));

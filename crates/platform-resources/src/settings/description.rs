@@ -1,5 +1,7 @@
+use std::fmt;
 use std::time::Duration;
 
+use auth_core::redacted;
 use platform_api::JsonValue;
 use serde_json::{Map, json};
 
@@ -23,14 +25,14 @@ impl Settings {
         }
         json!({
             "environment": self.environment,
-            "api_root": self.api_root.as_str(),
+            "api_root": redacted(&self.api_root).to_string(),
             "issuer": self.issuer,
-            "authorization_url": self.authorization_url.as_str(),
-            "token_url": self.token_url.as_str(),
-            "device_url": self.device_url.as_str(),
-            "jwks_url": self.jwks_url.as_str(),
+            "authorization_url": redacted(&self.authorization_url).to_string(),
+            "token_url": redacted(&self.token_url).to_string(),
+            "device_url": redacted(&self.device_url).to_string(),
+            "jwks_url": redacted(&self.jwks_url).to_string(),
             "jwks_lifetime": self.jwks_lifetime.as_secs_f64(),
-            "redirect_url": self.redirect_url.as_str(),
+            "redirect_url": redacted(&self.redirect_url).to_string(),
             "audience": self.audience,
             "scopes": self.scopes,
             "client_id_interactive": self.client_id_interactive,
@@ -46,7 +48,7 @@ impl Settings {
             "profile": self.profile.as_ref().map(|profile| &profile.name),
             "cache_folder": self.cache_folder.display().to_string(),
             "state_folder": self.state_folder.display().to_string(),
-            "status_page_url": self.status_page_url.as_ref().map(ToString::to_string),
+            "status_page_url": self.status_page_url.as_ref().map(|url| redacted(url).to_string()),
             "operations": operations,
             "retry": {
                 "limit": self.retry.limit.as_secs_f64(),
@@ -60,12 +62,19 @@ impl Settings {
             "bucket": {
                 "protocol": self.bucket.protocol,
                 "region": self.bucket.region,
-                "endpoint": self.bucket.endpoint.as_str(),
+                "endpoint": redacted(&self.bucket.endpoint).to_string(),
                 "upload_lifetime": self.bucket.upload_lifetime.as_secs_f64(),
                 "download_lifetime": self.bucket.download_lifetime.as_secs_f64(),
             },
             "ignored": self.ignored,
         })
+    }
+}
+
+/// Shows what [`Settings::describe`] returns.
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Settings({})", self.describe())
     }
 }
 

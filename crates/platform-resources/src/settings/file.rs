@@ -2,17 +2,25 @@
 
 use std::error::Error;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use durable_fs::AtomicFile;
+use durable_fs::{AtomicFile, LockFile, Locking, folder, regular};
 
 use super::names;
 use super::sources::{ENV_FILE, PREFIX};
 
+/// The maximum wait for another process that edits the file.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// The maximum size of the file, in bytes.
+const LARGEST: usize = 1024 * 1024;
+/// The maximum number of links to the file that are followed.
+const LINKS: usize = 16;
+
 /// The file with the settings of a user: that named by `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
 ///
-/// A change keeps comments and the order of the lines. The file is replaced atomically and readable by its owner only.
+/// A change keeps comments and the order of the lines. The file is replaced atomically, under the lock `<file>.lock`, and
+/// readable by its owner only. A link is followed.
 #[derive(Clone, Debug)]
 pub struct SettingsFile {
     path: PathBuf,
@@ -70,15 +78,9 @@ impl SettingsFile {
     /// The name is unknown or secret, or the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsFileError> {
         let variable = variable(name)?;
-        let mut found = None;
-        for entry in dotenvy::Iter::new(self.text()?.as_bytes()) {
-            let (name, value) = entry.map_err(|_| self.failed("a line of it is not NAME=VALUE"))?;
-            // The last one counts, as in the settings.
-            if name == variable {
-                found = Some(value);
-            }
-        }
-        Ok(found)
+        // The last one counts, as in the settings.
+        let found = self.entries(&self.text()?)?.into_iter().rev().find(|(name, _)| *name == variable);
+        Ok(found.map(|(_, value)| value))
     }
 
     /// Sets a setting.
@@ -91,7 +93,7 @@ impl SettingsFile {
         if value.chars().any(char::is_control) {
             return Err(SettingsFileError::Value);
         }
-        self.change(&variable, Some(&format!("{variable}={}", quoted(value))))
+        self.change(&variable, Some(value)).map(drop)
     }
 
     /// Removes a setting. Returns false if the file does not have it.
@@ -105,45 +107,73 @@ impl SettingsFile {
             Err(SettingsFileError::Secret(variable)) => variable,
             named => named?,
         };
-        let has_it = self.text()?.lines().any(|line| is_of(line, &variable));
-        if has_it {
-            self.change(&variable, None)?;
-        }
-        Ok(has_it)
+        self.change(&variable, None)
     }
 
     fn text(&self) -> Result<String, SettingsFileError> {
-        match fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            text => text.map_err(|error| SettingsFileError::Io(self.path.clone(), error.into())),
+        let contents = regular::read(&self.target(), LARGEST + 1).map_err(|error| self.io(error))?;
+        let bytes = contents.as_ref().map(regular::Contents::bytes).unwrap_or_default();
+        if bytes.len() > LARGEST {
+            return Err(self.failed("it is larger than 1 MiB"));
         }
+        String::from_utf8(bytes.to_vec()).map_err(|_| self.failed("it is not UTF-8"))
     }
 
-    /// Replaces the first line of a variable, or adds one; removes the others.
-    fn change(&self, variable: &str, line: Option<&str>) -> Result<(), SettingsFileError> {
-        let (mut lines, mut line) = (Vec::new(), line);
-        let text = self.text()?;
-        for found in text.lines() {
-            if is_of(found, variable) {
-                lines.extend(line.take());
-            } else {
-                lines.push(found);
-            }
-        }
-        lines.extend(line);
-        let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
-        self.replace(&text).map_err(|error| SettingsFileError::Io(self.path.clone(), error.into()))
+    fn entries(&self, text: &str) -> Result<Vec<(String, String)>, SettingsFileError> {
+        let entries: Result<_, _> = dotenvy::Iter::new(text.as_bytes()).collect();
+        entries.map_err(|_| self.failed("a line of it is not NAME=VALUE"))
     }
 
-    fn replace(&self, text: &str) -> Result<(), durable_fs::Error> {
-        // A link is followed, so that a file in another folder stays there.
-        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.exists() {
-            durable_fs::folder::ensure(folder, 0o700)?;
+    /// Replaces the first line of a variable, or adds one; removes the others. Returns false if there is nothing to
+    /// remove.
+    fn change(&self, variable: &str, value: Option<&str>) -> Result<bool, SettingsFileError> {
+        let target = self.target();
+        let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !parent.exists() {
+            folder::ensure(parent, 0o700).map_err(|error| self.io(error))?;
         }
-        let temporary = folder.join(format!(".env.{:016x}.part", fastrand::u64(..)));
-        AtomicFile::new(path, temporary).replace(text.as_bytes())
+        let mut lock = target.clone().into_os_string();
+        lock.push(".lock");
+        let lock = LockFile::acquire_with(lock, LOCK_WAIT, Locking::KernelOrLease).map_err(|error| self.io(error))?;
+        let before = self.text()?;
+        let line = value.map(|value| format!("{variable}={}", quoted(value)));
+        if line.is_none() && !before.lines().any(|line| is_of(line, variable)) {
+            return Ok(false);
+        }
+        let after = changed(&before, variable, line.as_deref());
+        self.check(&before, &after, variable, value)?;
+        lock.ensure_held().map_err(|error| self.io(error))?;
+        let temporary = parent.join(format!(".env.{:016x}.part", fastrand::u64(..)));
+        AtomicFile::new(&target, temporary).replace(after.as_bytes()).map_err(|error| self.io(error))?;
+        Ok(true)
+    }
+
+    /// Checks that a change affects nothing else, such as a value of several lines.
+    fn check(&self, before: &str, after: &str, variable: &str, value: Option<&str>) -> Result<(), SettingsFileError> {
+        let others = |text: &str| -> Result<Vec<_>, _> {
+            Ok(self.entries(text)?.into_iter().filter(|(name, _)| name != variable).collect())
+        };
+        let found = self.entries(after)?.into_iter().rev().find(|(name, _)| name == variable);
+        let is_as_wanted = found.as_ref().map(|(_, value)| value.as_str()) == value;
+        if is_as_wanted && others(before)? == others(after)? {
+            return Ok(());
+        }
+        Err(self.failed("it has a value of several lines, or one that refers to another: edit the file instead"))
+    }
+
+    /// Returns the path of the file itself, which may not exist: links are followed, so that a file in another folder
+    /// stays there.
+    fn target(&self) -> PathBuf {
+        let mut path = self.path.clone();
+        for _ in 0..LINKS {
+            let Ok(target) = fs::read_link(&path) else { break };
+            path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+        }
+        path
+    }
+
+    fn io(&self, error: durable_fs::Error) -> SettingsFileError {
+        SettingsFileError::Io(self.path.clone(), error.into())
     }
 
     fn failed(&self, reason: &str) -> SettingsFileError {
@@ -170,13 +200,28 @@ fn is_of(line: &str, variable: &str) -> bool {
     line.strip_prefix(variable).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
+/// Replaces the first line of a variable, or adds one; removes the others.
+fn changed(text: &str, variable: &str, mut line: Option<&str>) -> String {
+    let mut lines = Vec::new();
+    for found in text.lines() {
+        if is_of(found, variable) {
+            lines.extend(line.take());
+        } else {
+            lines.push(found);
+        }
+    }
+    lines.extend(line);
+    lines.iter().fold(String::new(), |text, line| text + line + "\n")
+}
+
 /// Returns a value as it is written to the file.
 fn quoted(value: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@,+%".contains(character);
     if !value.is_empty() && value.chars().all(is_plain) {
         return value.to_owned();
     }
-    if !value.contains('\'') {
+    // A reader takes a backslash before the closing quotation mark as an escape.
+    if !value.contains(['\'', '\\']) {
         return format!("'{value}'");
     }
     let escaped = value.chars().map(|character| match character {
@@ -210,7 +255,7 @@ mod tests {
             use std::os::unix::fs::MetadataExt;
             assert_eq!(fs::metadata(file.path()).unwrap().mode() & 0o777, 0o600);
         }
-        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 2, "only the lock is left");
     }
 
     #[test]
@@ -231,9 +276,58 @@ mod tests {
     fn quoted_values_are_read_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile::at(folder.path().join(".env"));
-        for value in ["a", "a b", "", "#x", "$HOME", "it's \"$x\" \\ y", "[\"a\", \"b\"]", "ü"] {
+        for value in ["a", "a b", "", "#x", "$HOME", "it's \"$x\" \\ y", "[\"a\", \"b\"]", "ü", "C:\\", "a\\' b"] {
             file.set("token_command", value).unwrap();
+            file.set("run_timeout", "7").unwrap();
             assert_eq!(file.get("token_command").unwrap().as_deref(), Some(value));
+            assert_eq!(file.get("run_timeout").unwrap().as_deref(), Some("7"), "{value}");
+            file.unset("run_timeout").unwrap();
         }
+    }
+
+    #[test]
+    fn change_that_would_affect_other_values_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SettingsFile::at(folder.path().join(".env"));
+        for text in [
+            "OTHER='first\nAIGNOSTICS_RUN_TIMEOUT=6\nlast'\nAIGNOSTICS_RUN_TIMEOUT=7\n",
+            "AIGNOSTICS_RUN_TIMEOUT='7\nOTHER=x'\n",
+            "AIGNOSTICS_RUN_TIMEOUT=7\nOTHER=\"$AIGNOSTICS_RUN_TIMEOUT\"\nB=\"unclosed\n",
+        ] {
+            fs::write(file.path(), text).unwrap();
+            file.set("run_timeout", "9").unwrap_err();
+            assert_eq!(fs::read_to_string(file.path()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn concurrent_changes_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SettingsFile::at(folder.path().join(".env"));
+        let names = ["me_timeout", "run_timeout", "auth_timeout", "application_timeout"];
+        std::thread::scope(|scope| {
+            for name in names {
+                let file = &file;
+                scope.spawn(move || (1..=10).for_each(|number| file.set(name, &number.to_string()).unwrap()));
+            }
+        });
+        for name in names {
+            assert_eq!(file.get(name).unwrap().as_deref(), Some("10"), "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn link_is_followed_even_if_its_target_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join(".env"), folder.path().join("dotfiles/env"));
+        std::os::unix::fs::symlink("dotfiles/env", &link).unwrap();
+        let file = SettingsFile::at(&link);
+        assert_eq!(file.get("run_timeout").unwrap(), None);
+        file.set("run_timeout", "7").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "AIGNOSTICS_RUN_TIMEOUT=7\n");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        file.unset("run_timeout").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "");
     }
 }

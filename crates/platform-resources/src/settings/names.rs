@@ -63,6 +63,21 @@ const OTHERS: [&str; 29] = [
     "TOKEN_URL",
 ];
 
+/// Settings that describe a platform and its identity provider.
+const OF_PLATFORM: [&str; 11] = [
+    "API_ROOT",
+    "AUDIENCE",
+    "AUTHORIZATION_BASE_URL",
+    "BUCKET_ENDPOINT",
+    "CLIENT_ID_DEVICE",
+    "CLIENT_ID_INTERACTIVE",
+    "DEVICE_URL",
+    "JWS_JSON_URL",
+    "REDIRECT_URI",
+    "STATUS_PAGE_URL",
+    "TOKEN_URL",
+];
+
 /// Settings of each group of operations.
 const GROUPS: [&str; 5] = ["AUTH", "ME", "APPLICATION", "APPLICATION_VERSION", "RUN"];
 const OF_GROUPS: [&str; 5] = ["TIMEOUT", "RETRY_ATTEMPTS", "RETRY_WAIT_MIN", "RETRY_WAIT_MAX", "CACHE_TTL"];
@@ -91,6 +106,11 @@ pub(super) fn is_secret(name: &str) -> bool {
 /// Returns true for a setting that selects the credential, or that it consists of.
 pub(super) fn is_credential(name: &str) -> bool {
     CREDENTIALS.contains(&name) || name == PROFILE
+}
+
+/// Returns true for a setting that describes a platform and its identity provider.
+pub(super) fn is_of_platform(name: &str) -> bool {
+    OF_PLATFORM.contains(&name)
 }
 
 /// Returns the names of all variables that select or contain a credential, and that of the profile.

@@ -3,8 +3,15 @@
 //! A profile decides where tokens are sent. The file is therefore refused if other users can change it, or its folder.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use auth_core::redacted_text;
+use durable_fs::trusted;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use url::Url;
 
 use super::environment::ENVIRONMENTS;
 use super::names;
@@ -13,9 +20,9 @@ use super::sources::PREFIX;
 /// The file with the profiles, in the home folder.
 const FILE: &str = ".aignostics/profiles.toml";
 /// The maximum size of the file, in bytes.
-const LARGEST: u64 = 1024 * 1024;
+const LARGEST: usize = 1024 * 1024;
 
-/// The file with the profiles of a user.
+/// The file with the profiles of a user. `Debug` shows only their names.
 ///
 /// ```toml
 /// [staging]
@@ -28,19 +35,36 @@ const LARGEST: u64 = 1024 * 1024;
 /// ```
 ///
 /// Every setting can be given by its name in lower case without `AIGNOSTICS_`, except those with a secret.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Profiles {
     path: PathBuf,
-    profiles: BTreeMap<String, toml::Table>,
+    /// The settings of each profile, with their lines.
+    profiles: BTreeMap<String, Vec<Entry>>,
 }
 
-/// A profile.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A setting in the file.
+#[derive(Clone)]
+struct Entry {
+    key: String,
+    value: Value,
+    line: usize,
+}
+
+/// A value in the file.
+#[derive(Clone)]
+enum Value {
+    Text(String),
+    Texts(Vec<String>),
+    Other,
+}
+
+/// A profile. `Debug` shows the names of its settings, not their values.
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
     /// The name.
     pub name: String,
-    /// The proxy for https requests, unless the command names another.
+    /// The proxy for https requests, unless the command or the environment (`HTTPS_PROXY`, `ALL_PROXY`) names another.
     pub proxy: Option<String>,
     /// Files with additional trusted certificates in PEM.
     pub ca_certs: Vec<PathBuf>,
@@ -54,6 +78,12 @@ pub struct Profile {
 pub struct ProfileError {
     path: PathBuf,
     reason: String,
+}
+
+impl ProfileError {
+    pub(super) fn no_home() -> Self {
+        Self { path: FILE.into(), reason: "the user has no home folder".to_owned() }
+    }
 }
 
 impl Profiles {
@@ -77,47 +107,38 @@ impl Profiles {
     ///
     /// The user has no home folder.
     pub fn path_of_this_user() -> Result<PathBuf, ProfileError> {
-        let none = |_| ProfileError { path: FILE.into(), reason: "the user has no home folder".to_owned() };
-        Ok(Self::path_in(&etcetera::home_dir().map_err(none)?))
+        Ok(Self::path_in(&etcetera::home_dir().map_err(|_| ProfileError::no_home())?))
     }
 
     /// Reads a file. A file that does not exist has no profiles.
     ///
     /// # Errors
     ///
-    /// Other users can change the file or its folder; or it is not TOML, or has an unknown or secret setting.
+    /// Other users can change the file or its folder; or it is not TOML.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
         let failed = |reason: String| ProfileError { path: path.to_owned(), reason };
-        let about = match fs::metadata(path) {
-            Ok(about) => about,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { path: path.to_owned(), profiles: BTreeMap::new() });
-            }
-            Err(error) => return Err(failed(error.to_string())),
+        let bytes = trusted::read(path, LARGEST + 1).map_err(|error| failed(unreadable(&error)))?;
+        let bytes = bytes.unwrap_or_default();
+        if bytes.len() > LARGEST {
+            return Err(failed("it is larger than 1 MiB".to_owned()));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
+        // The message of the parser shows the line, which may contain a secret.
+        let invalid = |error: &toml::de::Error| {
+            failed(format!("line {} is not valid TOML", error.span().map_or(1, |span| line_of(&text, &span))))
         };
-        if !about.is_file() || about.len() > LARGEST {
-            return Err(failed("it is not a regular file of at most 1 MiB".to_owned()));
-        }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        for checked in [path, folder] {
-            if is_writable_by_others(checked) {
-                let shown = checked.display();
-                return Err(failed(format!("other users can change '{shown}'; run `chmod go-w {shown}`")));
-            }
-        }
-        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            // The message of the parser shows the line, which may contain a secret.
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            failed(format!("line {line} is not valid TOML"))
-        })?;
+        let table = DeTable::parse(&text).map_err(|error| invalid(&error))?;
         let mut profiles = BTreeMap::new();
-        for (name, value) in table {
-            let toml::Value::Table(profile) = value else {
-                return Err(failed(format!("'{name}' is not in a profile; write it below a line like [my-profile]")));
+        for (name, value) in table.get_ref() {
+            let DeValue::Table(profile) = value.get_ref() else {
+                let (line, name) = (line_of(&text, &name.span()), name.get_ref());
+                let reason = format!("'{name}' in line {line} is not in a profile; write it below a line [my-profile]");
+                return Err(failed(reason));
             };
-            profiles.insert(name, profile);
+            let entries = profile.iter().map(|(key, value)| Entry::of(&text, key, value)).collect();
+            profiles.insert(name.get_ref().to_string(), entries);
         }
+        drop(table);
         Ok(Self { path: path.to_owned(), profiles })
     }
 
@@ -138,86 +159,143 @@ impl Profiles {
     /// It does not exist, or has an unknown or secret setting or an unusable value.
     pub fn get(&self, name: &str) -> Result<Profile, ProfileError> {
         let failed = |reason: String| ProfileError { path: self.path.clone(), reason };
-        let Some(table) = self.profiles.get(name) else {
+        let Some(entries) = self.profiles.get(name) else {
             let known = self.names().collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {known}") };
             return Err(failed(format!("it has no profile '{name}'; {known}")));
         };
         let mut profile = Profile { name: name.to_owned(), ..Profile::default() };
-        for (key, value) in table {
-            set(&mut profile, key, value).map_err(|reason| failed(format!("'{key}' in profile '{name}' {reason}")))?;
+        for Entry { key, value, line } in entries {
+            let named = |reason: String| failed(format!("'{key}' of profile '{name}' in line {line} {reason}"));
+            profile.set(key, value).map_err(named)?;
         }
         Ok(profile)
     }
 }
 
-/// Adds a setting to a profile.
-fn set(profile: &mut Profile, key: &str, value: &toml::Value) -> Result<(), String> {
-    let text = || match value {
-        toml::Value::String(text) => Ok(text.clone()),
-        toml::Value::Integer(number) => Ok(number.to_string()),
-        toml::Value::Float(number) => Ok(number.to_string()),
-        toml::Value::Boolean(is_on) => Ok(if *is_on { "1" } else { "0" }.to_owned()),
-        _ => Err("must be a text or a number".to_owned()),
-    };
-    let name = match key {
-        "environment" => {
-            let name = text()?;
-            let known = ENVIRONMENTS.iter().find(|known| known.name == name);
-            let known = known.ok_or("must be production, staging, dev or test")?;
-            profile.variables.insert(format!("{PREFIX}API_ROOT"), known.api_root.to_owned());
-            return Ok(());
-        }
-        "proxy" => {
-            let proxy = text()?;
-            if proxy.contains('@') {
-                return Err("must not contain a user or a password; set HTTPS_PROXY in the environment".to_owned());
-            }
-            profile.proxy = Some(proxy);
-            return Ok(());
-        }
-        "ca_cert" => {
-            profile.ca_certs = match value {
-                toml::Value::Array(files) => files
-                    .iter()
-                    .map(|file| Some(file.as_str()?.into()))
-                    .collect::<Option<_>>()
-                    .ok_or("must name files")?,
-                _ => vec![text()?.into()],
-            };
-            return Ok(());
-        }
-        "organization" => "ORGANIZATION_ID".to_owned(),
-        "token_file" => "ACCESS_TOKEN_FILE".to_owned(),
-        key => key.to_ascii_uppercase(),
-    };
-    if names::is_secret(&name) {
-        return Err("must not be in a profile, because it is secret; name a file or a command instead".to_owned());
+impl fmt::Debug for Profiles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, profiles } = self;
+        formatter.debug_struct("Profiles").field("path", path).field("names", &profiles.keys()).finish()
     }
-    if !names::is_known(&name) {
-        return Err("is not a known setting".to_owned());
-    }
-    // A text is taken as a command line or a JSON array; an array is unambiguous.
-    let value = match value {
-        toml::Value::Array(words) if name == "TOKEN_COMMAND" => {
-            let words: Option<Vec<_>> = words.iter().map(toml::Value::as_str).collect();
-            serde_json::json!(words.ok_or("must be an array of texts")?).to_string()
-        }
-        _ => text()?,
-    };
-    profile.variables.insert(format!("{PREFIX}{name}"), value);
-    Ok(())
 }
 
-fn is_writable_by_others(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        fs::metadata(path).is_ok_and(|about| about.mode() & 0o022 != 0)
+impl Entry {
+    fn of(text: &str, key: &Spanned<impl ToString>, value: &Spanned<DeValue<'_>>) -> Self {
+        let (line, key) = (line_of(text, &key.span()), key.get_ref().to_string());
+        Self { key, value: Value::of(value.get_ref()), line }
     }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
+}
+
+impl Value {
+    fn of(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Self::Other, |number| Self::Text(number.to_string())),
+            DeValue::Float(number) => Self::Text(number.to_string()),
+            DeValue::Boolean(is_on) => Self::Text(if *is_on { "1" } else { "0" }.to_owned()),
+            DeValue::Array(values) => {
+                let texts = values.iter().map(|value| Some(value.get_ref().as_str()?.to_owned()));
+                texts.collect::<Option<_>>().map_or(Self::Other, Self::Texts)
+            }
+            DeValue::Datetime(_) | DeValue::Table(_) => Self::Other,
+        }
     }
+
+    fn text(&self) -> Result<String, String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Texts(_) | Self::Other => Err("must be a text or a number".to_owned()),
+        }
+    }
+}
+
+impl Profile {
+    /// Returns the settings without what is recognizably secret in them, such as the query of a URL.
+    pub fn redacted_variables(&self) -> BTreeMap<&str, String> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), redacted_text(value))).collect()
+    }
+
+    /// Returns the settings without those that describe a platform.
+    pub(super) fn variables_without_platform(&self) -> BTreeMap<String, String> {
+        let is_kept = |name: &str| !name.strip_prefix(PREFIX).is_some_and(names::is_of_platform);
+        let kept = self.variables.iter().filter(|(name, _)| is_kept(name));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Adds a setting.
+    fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
+        let name = match (key, value) {
+            ("environment", _) => {
+                let name = value.text()?;
+                let known = ENVIRONMENTS.iter().find(|known| known.name == name);
+                let known = known.ok_or("must be production, staging, dev or test")?;
+                self.variables.insert(format!("{PREFIX}API_ROOT"), known.api_root.to_owned());
+                return Ok(());
+            }
+            ("proxy", _) => {
+                self.proxy = Some(checked_proxy(value.text()?)?);
+                return Ok(());
+            }
+            ("ca_cert", Value::Texts(files)) => {
+                self.ca_certs = files.iter().map(PathBuf::from).collect();
+                return Ok(());
+            }
+            ("ca_cert", _) => {
+                self.ca_certs = vec![value.text().map_err(|_| "must name files")?.into()];
+                return Ok(());
+            }
+            ("organization", _) => "ORGANIZATION_ID".to_owned(),
+            ("token_file", _) => "ACCESS_TOKEN_FILE".to_owned(),
+            (key, _) => key.to_ascii_uppercase(),
+        };
+        if names::is_secret(&name) {
+            return Err("must not be in a profile, because it is secret; name a file or a command instead".to_owned());
+        }
+        if !names::is_known(&name) {
+            return Err("is not a known setting".to_owned());
+        }
+        // A text is taken as a command line or a JSON array; an array is unambiguous.
+        let value = match value {
+            Value::Texts(words) if name == "TOKEN_COMMAND" => serde_json::json!(words).to_string(),
+            value => value.text()?,
+        };
+        self.variables.insert(format!("{PREFIX}{name}"), value);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, proxy, ca_certs, variables } = self;
+        let debug = &mut formatter.debug_struct("Profile");
+        let debug = debug.field("name", name).field("proxy", &proxy.as_deref().map(redacted_text));
+        debug.field("ca_certs", ca_certs).field("variables", &variables.keys()).finish()
+    }
+}
+
+/// Returns the URL of a proxy, if it contains no secret.
+fn checked_proxy(text: String) -> Result<String, String> {
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or("must be a URL, such as http://proxy.example:3128")?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("must not contain a user or a password; set HTTPS_PROXY in the environment".to_owned());
+    }
+    Ok(text)
+}
+
+fn unreadable(error: &durable_fs::Error) -> String {
+    if !error.is_open_to_others() {
+        return error.to_string();
+    }
+    let path = error.path().display();
+    format!(
+        "other users can change '{path}': it must belong to you, and only you may write to it (`chmod go-w {path}`)"
+    )
+}
+
+/// Returns the number of the line in which `span` starts.
+fn line_of(text: &str, span: &Range<usize>) -> usize {
+    text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth_core::{Authority, Secret};
+use auth_core::Authority;
 use url::Url;
 
 use super::sources::{ENV_FILE, Layer, PREFIX, SettingSource, Unusable};
@@ -15,6 +15,10 @@ use super::{OperationSettings, Profile, Settings, names};
 /// The required variables of an unknown platform.
 const DESCRIPTION: [&str; 6] =
     ["AUDIENCE", "AUTHORIZATION_BASE_URL", "CLIENT_ID_INTERACTIVE", "DEVICE_URL", "JWS_JSON_URL", "TOKEN_URL"];
+
+/// The message of a URL that must not receive secrets.
+pub(super) const INVALID_URL: &str =
+    "must be an https URL, or an http URL of this machine, without a user and a fragment";
 
 /// The problems of invalid settings, with their sources. Values are not shown, because they may be secret.
 #[derive(Debug)]
@@ -98,13 +102,19 @@ impl Reader {
             Some(Err(unusable)) => reader.note(unusable),
             Some(Ok(None)) | None => {}
         }
+        let misplaced: Vec<_> = reader.layers.iter_mut().filter_map(Layer::take_profile).collect();
+        for unusable in misplaced {
+            reader.note(unusable);
+        }
         reader
     }
 
-    /// Adds the settings of a profile, which the environment and flags override.
-    pub(super) fn add_profile(&mut self, profile: &Profile) {
-        let layer = Layer::new(SettingSource::Profile(profile.name.clone()), profile.variables.clone());
-        self.layers.insert(2, layer);
+    /// Adds the settings of a profile, which the environment and flags override. If a flag names another platform than
+    /// the profile, the description of the platform in the profile does not apply.
+    pub(super) fn add_profile(&mut self, profile: &Profile, names_platform: bool) {
+        let describes_other = names_platform && profile.variables.contains_key(&format!("{PREFIX}API_ROOT"));
+        let variables = if describes_other { profile.variables_without_platform() } else { profile.variables.clone() };
+        self.layers.insert(2, Layer::new(SettingSource::Profile(profile.name.clone()), variables));
     }
 
     /// Records that the profile cannot be used.
@@ -117,10 +127,11 @@ impl Reader {
         self.layers.iter().map(|layer| layer.source.clone()).collect()
     }
 
-    /// Returns true if this level has a value for a setting.
-    pub(super) fn has_at(&self, level: &SettingSource, name: &str) -> bool {
+    /// Returns the value of a setting on one level.
+    pub(super) fn text_at(&self, level: &SettingSource, name: &str) -> Option<String> {
         let variable = format!("{PREFIX}{name}");
-        self.layers.iter().any(|layer| layer.source == *level && layer.get(&variable).is_some())
+        let mut layers = self.layers.iter().filter(|layer| layer.source == *level);
+        layers.find_map(|layer| layer.get(&variable)).map(str::to_owned)
     }
 
     /// Returns a variable of the environment by its full name. An empty one counts as absent.
@@ -143,6 +154,11 @@ impl Reader {
             }
             Unusable::Untrusted(name, path) => {
                 tracing::warn!(name, path = %path.display(), "ignoring a setting of the working folder: only the environment or {ENV_FILE} can set it");
+                self.ignored.push(name);
+            }
+            Unusable::Profile(path) => {
+                let name = format!("{PREFIX}{}", names::PROFILE);
+                tracing::warn!(name, path = %path.display(), "ignoring the profile in a file: only the environment or a flag can select one");
                 self.ignored.push(name);
             }
         }
@@ -175,12 +191,6 @@ impl Reader {
         self.problems.push(SettingProblem { name, source, message: message.into() });
     }
 
-    /// Records a problem with the value of a setting.
-    pub(super) fn wrong(&mut self, name: &str, message: &str) {
-        let source = self.find(name).map_or(SettingSource::Default, |(source, _)| source);
-        self.problem(name, source, message);
-    }
-
     /// Records the missing variables of an unknown platform.
     pub(super) fn require_description(&mut self, api_root: &Url) {
         let missing = DESCRIPTION.iter().filter(|name| self.find(name).is_none());
@@ -204,8 +214,7 @@ impl Reader {
 
     /// Returns the values between commas or spaces.
     pub(super) fn list(&self, name: &str, default: &str) -> Vec<String> {
-        let text = self.text(name, Some(default));
-        text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        split(&self.text(name, Some(default)))
     }
 
     pub(super) fn url(&mut self, name: &str, default: Option<&str>) -> Url {
@@ -215,39 +224,17 @@ impl Reader {
     /// Returns a URL that may receive secrets: https, or http on a loopback address.
     pub(super) fn optional_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
         let (source, text) = self.find(name).or_else(|| Some((SettingSource::Default, default?.to_owned())))?;
-        let url = self.checked_url(&text);
+        let url = Self::checked_url(&text);
         if url.is_none() {
-            self.problem(
-                name,
-                source,
-                "must be an https URL, or an http URL of this machine, without a user and a fragment",
-            );
+            self.problem(name, source, INVALID_URL);
         }
         url
     }
 
     /// Returns a URL that may receive secrets; `None` for others.
-    #[expect(clippy::unused_self, reason = "the reader knows the rules for values")]
-    pub(super) fn checked_url(&self, text: &str) -> Option<Url> {
+    pub(super) fn checked_url(text: &str) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| Authority::of(url).is_confidential(true))?;
         (url.username().is_empty() && url.password().is_none() && url.fragment().is_none()).then_some(url)
-    }
-
-    /// Returns a path.
-    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.optional(name).map(PathBuf::from)
-    }
-
-    /// Returns true for `1`, `true`, `yes` or `on`.
-    pub(super) fn switch(&mut self, name: &str) -> bool {
-        match self.optional(name).as_deref() {
-            None | Some("0" | "false" | "no" | "off") => false,
-            Some("1" | "true" | "yes" | "on") => true,
-            Some(_) => {
-                self.wrong(name, "must be 1 or 0");
-                false
-            }
-        }
     }
 
     pub(super) fn folder(&mut self, name: &str, default: Option<PathBuf>) -> PathBuf {
@@ -256,15 +243,6 @@ impl Reader {
             self.problem(name, SettingSource::Default, "must name a folder, because the user has no home folder");
             PathBuf::new()
         })
-    }
-
-    pub(super) fn secret(&mut self, name: &str, lengths: RangeInclusive<usize>) -> Option<Secret> {
-        let (source, text) = self.find(name)?;
-        if !lengths.contains(&text.chars().count()) {
-            let message = format!("must have {} to {} characters", lengths.start(), lengths.end());
-            self.problem(name, source, message);
-        }
-        Some(Secret::new(text))
     }
 
     /// Returns a time in seconds, possibly with a fraction.
@@ -316,6 +294,11 @@ impl Reader {
         }
         settings
     }
+}
+
+/// Returns the values between commas or spaces.
+pub(super) fn split(text: &str) -> Vec<String> {
+    text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// Returns a placeholder for a missing URL. Settings with problems are never returned.

@@ -1,6 +1,6 @@
 //! The sources of settings, and their permissions.
 //!
-//! - The flags of a command have precedence, followed by the environment, the profile that they name, the `.env` in the
+//! - The flags of a command have precedence, followed by the environment, the profile that one of them names, the `.env` in the
 //!   working folder, and the file named in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
 //! - A `.env` in the working folder may come from a cloned repository or an unpacked archive. It must not redirect
 //!   tokens or change the login, so that variables with such an effect are ignored, unless the caller permits them.
@@ -79,6 +79,8 @@ pub(super) enum Unusable {
     File(PathBuf, String),
     /// A variable that the working folder may not set.
     Untrusted(String, PathBuf),
+    /// A profile that a file names.
+    Profile(PathBuf),
 }
 
 impl Layer {
@@ -120,6 +122,14 @@ impl Layer {
         };
         let values = entries.collect::<Result<_, _>>().map_err(|error| unusable(reason(&error)))?;
         Ok(Some(Self { source: SettingSource::File(path.to_owned()), values }))
+    }
+
+    /// Removes the name of the profile from a file, and returns its path. A stored selection would make commands act on a
+    /// platform that their caller does not name.
+    pub(super) fn take_profile(&mut self) -> Option<Unusable> {
+        let SettingSource::File(path) = &self.source else { return None };
+        let name = self.values.remove(&format!("{PREFIX}{}", names::PROFILE))?;
+        (!name.is_empty()).then(|| Unusable::Profile(path.clone()))
     }
 
     /// Removes variables that a file in the working folder may not set, and returns them.

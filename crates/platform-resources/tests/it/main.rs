@@ -7,6 +7,7 @@ mod blocking;
 mod bucket;
 mod building;
 mod cache;
+mod credential_settings;
 mod critical;
 mod deleted;
 mod download;

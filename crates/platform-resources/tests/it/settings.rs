@@ -323,7 +323,10 @@ fn client_authentication_follows_its_files() {
 fn workload_identity_is_checked() {
     for (value, said) in [
         ("azure", "must be kubernetes, github, gitlab, env:NAME, file:PATH or url:URL"),
-        ("kubernetes", "AIGNOSTICS_WORKLOAD_IDENTITY_FILE must name the projected token"),
+        (
+            "kubernetes",
+            "AIGNOSTICS_WORKLOAD_IDENTITY_FILE must be set in the environment to the path of the projected token",
+        ),
         ("url:http://platform.example/token", "must have an https URL"),
         ("url:https://user@platform.example/", "must have an https URL"),
         ("env:", "must be kubernetes"),

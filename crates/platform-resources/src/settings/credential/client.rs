@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
-use crate::settings::reader::Reader;
-use crate::settings::sources::SettingSource;
+use crate::settings::level::Level;
 
 /// The credential of an OAuth client. Its files are read again after a change.
 #[derive(Clone, Debug)]
@@ -40,29 +39,21 @@ pub enum ClientAuthentication {
 }
 
 /// Reads the credential of a client; `None` after a problem.
-pub(super) fn read(reader: &mut Reader) -> Option<ClientCredential> {
-    let Some(id) = reader.optional("CLIENT_ID") else {
-        reader.problem(
-            "CLIENT_ID",
-            SettingSource::Default,
-            "must be set, because a file with the client's credential is",
-        );
+pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
+    let Some(id) = level.text("CLIENT_ID") else {
+        level.missing("CLIENT_ID", ", because a file with the client's credential is");
         return None;
     };
-    let secret = reader.path("CLIENT_SECRET_FILE");
-    let key = reader.path("CLIENT_KEY_FILE");
-    let certificate = reader.path("CLIENT_CERTIFICATE_FILE");
-    let method = reader.optional("CLIENT_AUTH").unwrap_or_else(|| {
-        let method = if secret.is_some() {
-            "secret"
-        } else if certificate.is_some() {
-            "tls"
-        } else {
-            "private_key_jwt"
-        };
-        method.to_owned()
+    let secret = level.path("CLIENT_SECRET_FILE");
+    let key = level.path("CLIENT_KEY_FILE");
+    let certificate = level.path("CLIENT_CERTIFICATE_FILE");
+    let named = level.text("CLIENT_AUTH");
+    let method = named.as_deref().unwrap_or(match (&secret, &certificate) {
+        (Some(_), _) => "secret",
+        (None, Some(_)) => "tls",
+        (None, None) => "private_key_jwt",
     });
-    let (authentication, missing) = match method.as_str() {
+    let (authentication, missing) = match method {
         "secret" => (secret.map(ClientAuthentication::Secret), "CLIENT_SECRET_FILE"),
         "private_key_jwt" => {
             (key.map(|key| ClientAuthentication::PrivateKeyJwt { key, certificate }), "CLIENT_KEY_FILE")
@@ -71,28 +62,27 @@ pub(super) fn read(reader: &mut Reader) -> Option<ClientCredential> {
             (certificate.map(|certificate| ClientAuthentication::Tls { certificate, key }), "CLIENT_CERTIFICATE_FILE")
         }
         _ => {
-            reader.wrong("CLIENT_AUTH", "must be secret, private_key_jwt or tls");
+            level.wrong("CLIENT_AUTH", "must be secret, private_key_jwt or tls");
             return None;
         }
     };
-    let asserts_to_token_endpoint = match reader.optional("CLIENT_ASSERTION_AUDIENCE").as_deref() {
+    let asserts_to_token_endpoint = match level.text("CLIENT_ASSERTION_AUDIENCE").as_deref() {
         None | Some("issuer") => false,
         Some("token-endpoint") => true,
         Some(_) => {
-            reader.wrong("CLIENT_ASSERTION_AUDIENCE", "must be issuer or token-endpoint");
+            level.wrong("CLIENT_ASSERTION_AUDIENCE", "must be issuer or token-endpoint");
             false
         }
     };
     let Some(authentication) = authentication else {
-        let reason = if reader.optional("CLIENT_AUTH").is_some() {
-            format!("must be set, because AIGNOSTICS_CLIENT_AUTH is {method}")
+        let reason = if named.is_some() {
+            format!(", because AIGNOSTICS_CLIENT_AUTH is {method}")
         } else {
-            "must be set, or AIGNOSTICS_CLIENT_SECRET_FILE or AIGNOSTICS_CLIENT_CERTIFICATE_FILE, because \
-             AIGNOSTICS_CLIENT_ID is"
+            ", or AIGNOSTICS_CLIENT_SECRET_FILE or AIGNOSTICS_CLIENT_CERTIFICATE_FILE, because AIGNOSTICS_CLIENT_ID is"
                 .to_owned()
         };
-        reader.problem(missing, SettingSource::Default, reason);
+        level.missing(missing, &reason);
         return None;
     };
-    Some(ClientCredential { id, authentication, key_id: reader.optional("CLIENT_KEY_ID"), asserts_to_token_endpoint })
+    Some(ClientCredential { id, authentication, key_id: level.text("CLIENT_KEY_ID"), asserts_to_token_endpoint })
 }

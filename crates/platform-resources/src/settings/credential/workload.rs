@@ -1,14 +1,16 @@
+use std::fmt;
 use std::path::PathBuf;
 
-use auth_core::Secret;
+use auth_core::{Secret, redacted, redacted_text};
 use url::Url;
 
 use super::client::{self, ClientCredential};
+use crate::settings::level::Level;
 use crate::settings::reader::Reader;
-use crate::settings::sources::SettingSource;
 
-/// A token that the platform of a workload provides, and its exchange for an access token.
-#[derive(Clone, Debug)]
+/// A token that the platform of a workload provides, and its exchange for an access token. `Debug` shows no query of a
+/// URL.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct WorkloadCredential {
     /// The source of the token.
@@ -30,8 +32,8 @@ pub struct WorkloadCredential {
     pub client: Option<ClientCredential>,
 }
 
-/// A source of tokens of a workload.
-#[derive(Clone, Debug)]
+/// A source of tokens of a workload. `Debug` shows no query of a URL.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum WorkloadSource {
     /// A projected service account token of Kubernetes (`kubernetes`, in `WORKLOAD_IDENTITY_FILE`), or another file
@@ -44,6 +46,30 @@ pub enum WorkloadSource {
     Variable(String, Option<Secret>),
     /// The response of a server (`url:URL`).
     Url(Url),
+}
+
+impl fmt::Debug for WorkloadCredential {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token_url = self.token_url.as_ref().map(|url| redacted(url).to_string());
+        let debug = &mut formatter.debug_struct("WorkloadCredential");
+        let debug = debug.field("source", &self.source).field("audience", &self.audience).field("grant", &self.grant);
+        let debug = debug.field("token_url", &token_url).field("subject_token_type", &self.subject_token_type);
+        let debug = debug.field("scopes", &self.scopes).field("client_id", &self.client_id);
+        debug.field("client", &self.client).finish()
+    }
+}
+
+impl fmt::Debug for WorkloadSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => formatter.debug_tuple("File").field(path).finish(),
+            Self::GitHub(url, token) => {
+                formatter.debug_tuple("GitHub").field(&url.as_deref().map(redacted_text)).field(token).finish()
+            }
+            Self::Variable(name, value) => formatter.debug_tuple("Variable").field(name).field(value).finish(),
+            Self::Url(url) => write!(formatter, "Url({})", redacted(url)),
+        }
+    }
 }
 
 /// The grant by which the token of a workload is exchanged.
@@ -61,68 +87,68 @@ const TYPES: [&str; 4] = ["jwt", "id_token", "access_token", "refresh_token"];
 const FILES: [&str; 3] = ["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE"];
 
 /// Reads the identity of a workload; `None` after a problem.
-pub(super) fn read(reader: &mut Reader) -> Option<WorkloadCredential> {
-    let source = source(reader);
-    let grant = match reader.optional("WORKLOAD_IDENTITY_GRANT").as_deref() {
+pub(super) fn read(level: &mut Level<'_>) -> Option<WorkloadCredential> {
+    let source = source(level);
+    let grant = match level.text("WORKLOAD_IDENTITY_GRANT").as_deref() {
         None | Some("token-exchange") => WorkloadGrant::TokenExchange,
         Some("jwt-bearer") => WorkloadGrant::JwtBearer,
         Some(_) => {
-            reader.wrong("WORKLOAD_IDENTITY_GRANT", "must be token-exchange or jwt-bearer");
+            level.wrong("WORKLOAD_IDENTITY_GRANT", "must be token-exchange or jwt-bearer");
             WorkloadGrant::TokenExchange
         }
     };
-    let kind = reader.text("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", Some("jwt"));
+    let kind = level.text("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE").unwrap_or_else(|| "jwt".to_owned());
     let kind = kind.strip_prefix(URN).unwrap_or(&kind).to_owned();
     if !TYPES.contains(&kind.as_str()) {
         let message = "must be jwt, id_token or access_token, or the URN of one of them";
-        reader.wrong("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", message);
+        level.wrong("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", message);
     }
-    let has_file = FILES.iter().any(|name| reader.optional(name).is_some());
-    let client = if has_file { client::read(reader) } else { None };
+    let has_file = FILES.iter().any(|name| level.text(name).is_some());
+    let client = if has_file { client::read(level) } else { None };
     Some(WorkloadCredential {
         source: source?,
-        audience: reader.optional("WORKLOAD_IDENTITY_AUDIENCE"),
+        audience: level.text("WORKLOAD_IDENTITY_AUDIENCE"),
         grant,
-        token_url: reader.optional_url("WORKLOAD_IDENTITY_TOKEN_URL", None),
+        token_url: level.url("WORKLOAD_IDENTITY_TOKEN_URL"),
         subject_token_type: kind,
-        scopes: reader.list("WORKLOAD_IDENTITY_SCOPE", ""),
-        client_id: reader.optional("CLIENT_ID"),
+        scopes: level.list("WORKLOAD_IDENTITY_SCOPE"),
+        client_id: level.text("CLIENT_ID"),
         client,
     })
 }
 
-fn source(reader: &mut Reader) -> Option<WorkloadSource> {
-    let name = reader.optional("WORKLOAD_IDENTITY")?;
-    let secret = |reader: &Reader, name: &str| reader.variable(name).map(Secret::new);
+fn source(level: &mut Level<'_>) -> Option<WorkloadSource> {
+    let name = level.text("WORKLOAD_IDENTITY")?;
+    let secret = |level: &Level<'_>, name: &str| level.variable(name).map(Secret::new);
     match name.split_once(':').unwrap_or((&name, "")) {
         ("kubernetes", "") => {
-            let path = reader.path("WORKLOAD_IDENTITY_FILE");
+            let path = level.path("WORKLOAD_IDENTITY_FILE");
             if path.is_none() {
-                let message = "must name the projected token, because AIGNOSTICS_WORKLOAD_IDENTITY is kubernetes";
-                reader.problem("WORKLOAD_IDENTITY_FILE", SettingSource::Default, message);
+                let reason = " to the path of the projected token, because AIGNOSTICS_WORKLOAD_IDENTITY is kubernetes";
+                level.missing("WORKLOAD_IDENTITY_FILE", reason);
             }
             path.map(WorkloadSource::File)
         }
         ("github", "") => {
-            let token = secret(reader, "ACTIONS_ID_TOKEN_REQUEST_TOKEN");
-            Some(WorkloadSource::GitHub(reader.variable("ACTIONS_ID_TOKEN_REQUEST_URL"), token))
+            let token = secret(level, "ACTIONS_ID_TOKEN_REQUEST_TOKEN");
+            Some(WorkloadSource::GitHub(level.variable("ACTIONS_ID_TOKEN_REQUEST_URL"), token))
         }
         ("gitlab", "") => {
             let name = "AIGNOSTICS_ID_TOKEN";
-            Some(WorkloadSource::Variable(name.to_owned(), secret(reader, name)))
+            Some(WorkloadSource::Variable(name.to_owned(), secret(level, name)))
         }
-        ("env", name) if !name.is_empty() => Some(WorkloadSource::Variable(name.to_owned(), secret(reader, name))),
+        ("env", name) if !name.is_empty() => Some(WorkloadSource::Variable(name.to_owned(), secret(level, name))),
         ("file", path) if !path.is_empty() => Some(WorkloadSource::File(path.into())),
         ("url", url) => {
-            let url = reader.checked_url(url);
+            let url = Reader::checked_url(url);
             if url.is_none() {
-                reader.wrong("WORKLOAD_IDENTITY", "must have an https URL after url:, or an http URL of this machine");
+                level.wrong("WORKLOAD_IDENTITY", "must have an https URL after url:, or an http URL of this machine");
             }
             url.map(WorkloadSource::Url)
         }
         _ => {
             let message = "must be kubernetes, github, gitlab, env:NAME, file:PATH or url:URL";
-            reader.wrong("WORKLOAD_IDENTITY", message);
+            level.wrong("WORKLOAD_IDENTITY", message);
             None
         }
     }

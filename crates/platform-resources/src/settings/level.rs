@@ -1,0 +1,59 @@
+//! The values of one level. A credential consists of settings of the level that names it: a mixture with those of
+//! another level could be the credential of another principal.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::reader::{INVALID_URL, Reader, split};
+use super::sources::SettingSource;
+
+/// A reader of the settings of one level.
+pub(super) struct Level<'a> {
+    reader: &'a mut Reader,
+    source: SettingSource,
+}
+
+impl<'a> Level<'a> {
+    pub(super) fn new(reader: &'a mut Reader, source: SettingSource) -> Self {
+        Self { reader, source }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.reader.text_at(&self.source, name)
+    }
+
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// Returns the values between commas or spaces.
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        self.text(name).map(|text| split(&text)).unwrap_or_default()
+    }
+
+    /// Returns a URL that may receive secrets.
+    pub(super) fn url(&mut self, name: &str) -> Option<Url> {
+        let url = Reader::checked_url(&self.text(name)?);
+        if url.is_none() {
+            self.wrong(name, INVALID_URL);
+        }
+        url
+    }
+
+    /// Returns a variable of the environment by its full name.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.reader.variable(name)
+    }
+
+    /// Records a problem with the value of a setting.
+    pub(super) fn wrong(&mut self, name: &str, message: &str) {
+        self.reader.problem(name, self.source.clone(), message);
+    }
+
+    /// Records that a setting is missing. `reason` follows "must be set in LEVEL".
+    pub(super) fn missing(&mut self, name: &str, reason: &str) {
+        let message = format!("must be set in {}{reason}", self.source);
+        self.reader.problem(name, SettingSource::Default, message);
+    }
+}
