@@ -1,6 +1,7 @@
 //! The logins and grants against the certified `oidc-provider`, which shares no code with this project.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod authlib;
 #[path = "../../../../tests/support/authority.rs"]
 mod authority;
 mod certificates;
