@@ -11,6 +11,7 @@ mod credential_settings;
 mod critical;
 mod deleted;
 mod download;
+mod examples;
 mod faults;
 mod keys;
 mod lab;
