@@ -7,7 +7,7 @@ use crate::vendor::Findings;
 
 /// Returns the directory of the image at full resolution: the one that the vendor names, or else the first with the
 /// most pixels. Labels, macro images, thumbnails, masks and reduced levels are excluded. A directory larger than the
-/// named one is an error.
+/// named one is an error. So is an unnamed one of another shape than the first, because one of them is a macro image.
 pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize, Kind> {
     let directories = &tiff.directories;
     let is_candidate = |number: usize| !findings.roles[number].is_associated();
@@ -32,6 +32,10 @@ pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize
         return Err(Kind::Choice(text));
     }
     if findings.named.is_none() {
+        let is_choice = chosen != 0 && is_candidate(0) && is_full(&directories[0]);
+        if is_choice && !have_one_shape(&directories[0], image) {
+            return Err(Kind::Choice(another_shape(&directories[0], image)));
+        }
         for (number, directory) in
             directories.iter().enumerate().filter(|(number, _)| is_candidate(*number)).collect::<Vec<_>>()
         {
@@ -41,4 +45,18 @@ pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize
         findings.roles[chosen] = Role::Image;
     }
     Ok(chosen)
+}
+
+/// Returns true if one image can be a reduction of the other: its sides are rounded by less than a pixel.
+fn have_one_shape(a: &Directory, b: &Directory) -> bool {
+    let across = u64::from(a.width) * u64::from(b.height);
+    let down = u64::from(a.height) * u64::from(b.width);
+    across.abs_diff(down) <= b.width.max(b.height).into()
+}
+
+fn another_shape(first: &Directory, larger: &Directory) -> String {
+    format!(
+        "{} ({} × {}) is larger than {} ({} × {}), but has another shape, and neither is marked as a macro image",
+        larger.place, larger.width, larger.height, first.place, first.width, first.height
+    )
 }

@@ -91,6 +91,12 @@ fn first<R>(tiff: &Tiff<R>, is: impl Fn(&Directory) -> bool) -> Option<usize> {
     tiff.directories.iter().position(|directory| !directory.is_sub() && is(directory))
 }
 
+/// Parses a size: `240x128`.
+fn size_of(text: &str) -> Option<(u32, u32)> {
+    let (width, height) = text.split_once('x')?;
+    Some((width.parse().ok()?, height.parse().ok()?))
+}
+
 /// Creates an error for a marker whose content cannot be read.
 fn unreadable(vendor: Vendor, looked_for: impl Into<String>, found: impl Into<String>) -> Kind {
     Kind::Marker { vendor, looked_for: looked_for.into(), found: found.into() }

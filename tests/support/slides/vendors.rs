@@ -23,8 +23,10 @@ pub(crate) fn all() -> Vec<Case> {
         case("aperio.svs", aperio(APERIO), Some("aperio"), (240, 128), 0.2522),
         case("ome.ome.tif", ome(OME_SIZES), Some("ome"), (128, 96), 0.2522),
         case("philips.tiff", philips(PHILIPS_SPACING), Some("philips"), (128, 96), 0.227_273),
-        case("ventana.bif", ventana("0.2325", 8), Some("ventana"), (120, 128), 0.2325),
-        case("leica.scn", leica(), Some("leica"), (200, 150), 0.25),
+        case("ventana.bif", ventana("0.2325", "8"), Some("ventana"), (120, 128), 0.2325),
+        case("ventana-areas.bif", ventana_two_areas(), Some("ventana"), (369, 185), 0.2325),
+        case("leica.scn", leica("24000"), Some("leica"), (200, 150), 0.25),
+        case("leica-scales.scn", leica("24200"), Some("leica"), (200, 150), 0.25),
         case("hamamatsu.ndpi", hamamatsu(0), Some("hamamatsu"), (256, 128), 10_000.0 / 43_478.0),
         case("trestle.tif", trestle(), Some("trestle"), (120, 128), 0.230_000_004),
     ]
@@ -136,21 +138,55 @@ pub(crate) fn philips(spacing: &str) -> Tiff {
     )
 }
 
-/// Returns a Ventana BIF, label first: 2 × 2 tiles of 64 pixels that overlap by `overlap` from left to right.
-pub(crate) fn ventana(scan_res: &str, overlap: u32) -> Tiff {
+/// A scanned area of Ventana: 2 × 2 tiles of 64 pixels.
+pub(crate) struct Area {
+    /// The position of its tiles in the directory.
+    pub(crate) origin: (u32, u32),
+    /// `Pos-X` and `Pos-Y`: the position on the slide, from the left and from below.
+    pub(crate) position: (&'static str, &'static str),
+    /// The overlap of its tiles from left to right and from top to bottom.
+    pub(crate) overlap: (&'static str, &'static str),
+}
+
+/// Returns a Ventana BIF of one area whose tiles overlap by `overlap` from left to right.
+pub(crate) fn ventana(scan_res: &str, overlap: &'static str) -> Tiff {
+    ventana_areas(scan_res, (128, 128), &[Area { origin: (0, 0), position: ("0", "0"), overlap: (overlap, "0") }])
+}
+
+/// Returns a Ventana BIF of two areas at different heights.
+pub(crate) fn ventana_two_areas() -> Tiff {
+    let area = |origin, position, overlap| Area { origin, position, overlap };
+    let areas = [area((0, 0), ("0", "100.0"), ("8.0", "4")), area((128, 0), ("250.0", "40"), ("10.5", "3"))];
+    ventana_areas("0.2325", (256, 128), &areas)
+}
+
+/// Returns a Ventana BIF, label first.
+pub(crate) fn ventana_areas(scan_res: &str, size: (u32, u32), areas: &[Area]) -> Tiff {
     let scan = format!(
         r#"<iScan Magnification="40" ScanRes="{scan_res}" UnitNumber="X" UserName="u" BuildVersion="3.3.1.1" SlideAnnotation="" ShowLabel="1" LabelBoundary="0" Z-layers="1" Z-spacing="1"/>"#
     );
-    let joint = |direction, a, b, overlap| {
-        format!(
-            r#"<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{a}" Tile2="{b}" OverlapX="{overlap}" OverlapY="0"/>"#
-        )
-    };
-    let joints =
-        [joint("RIGHT", 1, 2, overlap), joint("UP", 1, 4, 0), joint("UP", 2, 3, 0), joint("RIGHT", 4, 3, overlap)];
+    let (mut stitched, mut origins) = (String::new(), String::new());
+    for (number, area) in areas.iter().enumerate() {
+        let Area { origin, position: (x, y), overlap: (across, down) } = *area;
+        let joint = |direction: &str, a: u8, b: u8, x: &str, y: &str| {
+            format!(
+                r#"<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{a}" Tile2="{b}" OverlapX="{x}" OverlapY="{y}"/>"#
+            )
+        };
+        let joints = [
+            joint("RIGHT", 1, 2, across, "0"),
+            joint("UP", 1, 4, "0", down),
+            joint("UP", 2, 3, "0", down),
+            joint("RIGHT", 4, 3, across, "0"),
+        ];
+        stitched += &format!(
+            r#"<ImageInfo AOIScanned="1" AOIIndex="{number}" NumRows="2" NumCols="2" Width="64" Height="64" Pos-X="{x}" Pos-Y="{y}">{}</ImageInfo>"#,
+            joints.concat()
+        );
+        origins += &format!(r#"<AOI{number} OriginX="{}" OriginY="{}"/>"#, origin.0, origin.1);
+    }
     let info = format!(
-        r#"<?xml version="1.0"?><EncodeInfo Ver="2"><SlideInfo>{scan}<AoiInfo XIMAGESIZE="64" YIMAGESIZE="64" NumRows="2" NumCols="2" Pos-X="0" Pos-Y="0"/></SlideInfo><SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" NumRows="2" NumCols="2" Width="64" Height="64" Pos-X="0" Pos-Y="0">{}</ImageInfo></SlideStitchInfo><AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>"#,
-        joints.concat()
+        r#"<?xml version="1.0"?><EncodeInfo Ver="2"><SlideInfo>{scan}</SlideInfo><SlideStitchInfo>{stitched}</SlideStitchInfo><AoiOrigin>{origins}</AoiOrigin></EncodeInfo>"#
     );
     let xml = |text: String| Value::Bytes(text.into_bytes());
     let metadata = xml(format!(r#"<?xml version="1.0"?><Metadata>{scan}</Metadata>"#));
@@ -159,14 +195,14 @@ pub(crate) fn ventana(scan_res: &str, overlap: u32) -> Tiff {
         Layout::Big,
         [
             Image::new(200, 300, Pixels::Strip).described("Label_Image").resolution(600, 2).with(700, metadata),
-            Image::new(128, 128, pixels).described("level=0 mag=40 quality=90").with(700, xml(info)),
-            Image::new(64, 64, pixels).described("level=1 mag=20 quality=90"),
+            Image::new(size.0, size.1, pixels).described("level=0 mag=40 quality=90").with(700, xml(info)),
+            Image::new(size.0 / 2, size.1 / 2, pixels).described("level=1 mag=20 quality=90"),
         ],
     )
 }
 
-/// Returns a Leica SCN: a collection of 50 × 37.5 µm, its macro image, and one region of it.
-pub(crate) fn leica() -> Tiff {
+/// Returns a Leica SCN: a collection of 50 × 37.5 µm, its macro image, and one region of it with a height in nanometers.
+pub(crate) fn leica(height: &str) -> Tiff {
     let image = |name: &str, view: &str, dimensions: &str| {
         format!(
             r#"<image name="{name}" uuid="urn:uuid:0"><creationDate>2026-01-02T12:00:00.000Z</creationDate><device model="Leica SCN400" version="1.4"/><pixels sizeX="0" sizeY="0">{dimensions}</pixels><view {view}/><scanSettings><objectiveSettings><objective>40</objective></objectiveSettings><illuminationSettings><numericalAperture>0.65</numericalAperture><illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"#
@@ -180,7 +216,7 @@ pub(crate) fn leica() -> Tiff {
         image("macro", &format!(r#"{whole} offsetX="0" offsetY="0""#), &dimension(0, 0, 40, 30)),
         image(
             "slide",
-            r#"sizeX="32000" sizeY="24000" offsetX="8000" offsetY="6000""#,
+            &format!(r#"sizeX="32000" sizeY="{height}" offsetX="8000" offsetY="6000""#),
             &[dimension(1, 0, 128, 96), dimension(2, 1, 64, 48)].concat()
         ),
     );

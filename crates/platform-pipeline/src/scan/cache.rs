@@ -22,7 +22,7 @@ use crate::files;
 const NAME: &str = "slides.jsonl";
 /// The version of the entries. Entries of other versions are ignored, because another version of this crate may read
 /// slides differently. Increment the number after a change in how slides are read.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
 /// The minimum age of a file's last change for its entry to be recorded.
 const SETTLED: Duration = Duration::from_secs(2);
 /// The maximum length of the cache file.

@@ -7,11 +7,12 @@
 //! | levels | the other directories with tiles |
 //! | label, macro | the second line of the description, or `NewSubfileType` 1 and 9 (openslide) |
 //! | thumbnail | other directories with strips |
+//! | size | that of the directory, which must be the one in the description |
 //! | resolution | `MPP` among the fields behind `\|` |
 
 use std::io::{Read, Seek};
 
-use super::{Findings, confidential, first, unreadable};
+use super::{Findings, confidential, first, size_of, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, length};
@@ -41,6 +42,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     }
     findings.name(tiff, marked);
     let directory = &tiff.directories[marked];
+    check_size(directory)?;
     let place = format!("the ImageDescription of {}", directory.place);
     let mut values: Vec<_> =
         fields(&directory.description).filter(|(name, _)| *name == "MPP").map(|(_, value)| value).collect();
@@ -61,6 +63,33 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
         findings.identifiers.extend(confidential::in_fields(fields(&directory.description), &place));
     }
     Ok(findings)
+}
+
+/// Rejects a directory of another size than its description states: it is a copy in another resolution.
+fn check_size(directory: &Directory) -> Result<(), Kind> {
+    match stated_size(&directory.description) {
+        Some((width, height)) if (width, height) != (directory.width, directory.height) => {
+            let found = format!(
+                "{} × {} there and {width} × {height} in its ImageDescription",
+                directory.width, directory.height
+            );
+            Err(unreadable(Vendor::Aperio, format!("the size of {}", directory.place), found))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the size of the image by its description, up to the history: that after an arrow (`-> 240x128`), or that of
+/// the scanned area (`[0,0 240x128]`, `[0,0,240x128]`).
+fn stated_size(description: &str) -> Option<(u32, u32)> {
+    let text = description.split(['|', ';']).next()?;
+    let reduced = text.split_once("->").and_then(|(_, size)| size_of(size.split_whitespace().next()?));
+    let area = |text: &str| {
+        let fields: Vec<_> = text.split_once(']')?.0.split([' ', ',']).collect();
+        let [_, _, size] = fields[..] else { return None };
+        size_of(size)
+    };
+    reduced.or_else(|| text.split('[').skip(1).find_map(area))
 }
 
 /// Returns the role stated on the second line of a description: `label 387x463`.

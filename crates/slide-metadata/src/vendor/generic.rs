@@ -12,9 +12,8 @@ use crate::tiff::{Directory, MASK, REDUCED, Tiff, tags};
 
 /// Returns the role of a directory by its own tags.
 pub(super) fn role(directory: &Directory) -> Role {
-    let description = directory.description.trim_start().to_ascii_lowercase();
-    if let Some((_, role)) = NAMES.iter().find(|(name, _)| description.starts_with(name)) {
-        return *role;
+    if let Some(role) = associated(&directory.description) {
+        return role;
     }
     match directory.subfile {
         bits if bits & MASK != 0 => Role::Mask,
@@ -24,14 +23,26 @@ pub(super) fn role(directory: &Directory) -> Role {
     }
 }
 
-/// Words at the start of descriptions of associated images.
-pub(super) const NAMES: [(&str, Role); 5] = [
+/// The names of associated images.
+const NAMES: [(&str, Role); 5] = [
     ("label", Role::Label),
     ("macro", Role::Macro),
     ("overview", Role::Macro),
     ("thumbnail", Role::Thumbnail),
     ("preview", Role::Thumbnail),
 ];
+
+/// Returns the role of an associated image by its whole name: `Label`, `label image`, `Label_Image`, `macro 40x48`, or
+/// `Macro -offset=…` of Philips. A name that only begins with such a word is that of a slide.
+pub(super) fn associated(name: &str) -> Option<Role> {
+    let name = name.trim().to_lowercase();
+    let is_rest = |rest: &str| {
+        let is_size = || rest.strip_prefix(' ').is_some_and(|size| super::size_of(size).is_some());
+        ["", " image", "_image"].contains(&rest) || rest.starts_with(" -offset=") || is_size()
+    };
+    let (_, role) = NAMES.iter().find(|(word, _)| name.strip_prefix(word).is_some_and(is_rest))?;
+    Some(*role)
+}
 
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Findings {
     let mut findings = Findings::new(None, tiff);

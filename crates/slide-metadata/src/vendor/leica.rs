@@ -5,7 +5,7 @@
 //! | marker | `ImageDescription` is XML with the namespace `http://www.leica-microsystems.com/scn/…` |
 //! | macro | images whose view is the whole collection |
 //! | image | the dimension with the most pixels on focal plane 0 of the other images; `ifd` is its directory |
-//! | size | the collection at the resolution of the image, since several regions share it (openslide) |
+//! | size | the collection at the horizontal resolution of the image, since several regions share it (openslide) |
 //! | resolution | the view (`sizeX`, `sizeY`; in nanometers) and the pixels of the dimension |
 
 use super::{Findings, confidential, first, unreadable};
@@ -55,8 +55,8 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
     findings.roles[image.directory] = Role::Image;
     findings.named = Some(image.directory);
     let regions = dimensions.iter().filter(|dimension| findings.roles[dimension.directory] == Role::Plane);
-    let densest = regions.map(|region| region.scale).fold(image.scale, |a, b| (a.0.min(b.0), a.1.min(b.1)));
-    findings.size = Some((side(whole.0, densest.0)?, side(whole.1, densest.1)?));
+    let densest = regions.map(|region| region.scale.0).fold(image.scale.0, f64::min);
+    findings.size = Some((side(whole.0, densest)?, side(whole.1, densest)?));
     let (x, y) = (image.scale.0 / NANOMETERS, image.scale.1 / NANOMETERS);
     findings.resolution = Stated::Here(Resolution::new(x, y, ResolutionSource::LeicaXml));
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));

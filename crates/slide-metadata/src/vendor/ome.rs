@@ -18,7 +18,15 @@ use crate::xml::Element;
 pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
     first(tiff, |directory| {
         let text = directory.description.trim_start_matches('\u{feff}').trim_start();
-        text.starts_with('<') && (text.contains("<OME") || text.contains(":OME "))
+        text.starts_with('<') && ["<OME", ":OME"].iter().any(|tag| has_tag(text, tag))
+    })
+}
+
+/// Returns true if a tag starts somewhere in a text.
+fn has_tag(text: &str, tag: &str) -> bool {
+    text.match_indices(tag).any(|(place, _)| {
+        let rest = &text[place + tag.len()..];
+        rest.starts_with(|next: char| next.is_whitespace() || ['>', '/'].contains(&next))
     })
 }
 
@@ -91,8 +99,7 @@ fn read_image<'a, R>(image: &'a Element, tiff: &Tiff<R>) -> Result<Image<'a>, Ki
     let number: usize = ifd.trim().parse().map_err(|_| nothing("IFD", &quoted(ifd)))?;
     let directory = tiff.directories.iter().position(|directory| directory.main_number() == Some(number));
     let directory = directory.ok_or_else(|| nothing("the directory", &format!("no directory {number}")))?;
-    let name = image.attribute("Name").unwrap_or_default().trim().to_lowercase();
-    let role = generic::NAMES.iter().find(|(word, _)| name.starts_with(word)).map_or(Role::Image, |(_, role)| *role);
+    let role = generic::associated(image.attribute("Name").unwrap_or_default()).unwrap_or(Role::Image);
     Ok(Image { pixels, directory, size: (size("SizeX")?, size("SizeY")?), role })
 }
 

@@ -5,8 +5,10 @@
 //! | marker | tag 700 has XML with an element `iScan` |
 //! | image | the directory whose description has `level=0`; other numbers are levels |
 //! | label, thumbnail, mask | descriptions that begin with `Label`, `Thumbnail` and `Probability` |
-//! | size | the tiles of all scanned areas less their overlap, in `EncodeInfo` of tag 700 of the image |
+//! | size | the scanned areas in `EncodeInfo` of tag 700 of the image |
 //! | resolution | `ScanRes` of `iScan`, in micrometers |
+
+mod areas;
 
 use std::io::{Read, Seek};
 
@@ -68,81 +70,14 @@ fn level(description: &str) -> Option<u32> {
     description.split_whitespace().find_map(|field| field.strip_prefix("level=")?.parse().ok())
 }
 
-/// The overlap of tiles in one direction, averaged with confidence as the weight.
-#[derive(Default)]
-struct Overlap {
-    sum: f64,
-    weight: f64,
-}
-
-impl Overlap {
-    fn mean(&self) -> f64 {
-        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
-    }
-}
-
 /// Returns width and height of all scanned areas; `None` if the directory has no `EncodeInfo`.
 fn size<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Option<(u32, u32)>, Kind> {
     if tiff.directories[number].entry(tags::XML_PACKET).is_none() {
         return Ok(None);
     }
     let root = packet(tiff, number)?;
-    let (Some((across, down)), Some(info)) = (tiff.directories[number].tile, root.find("EncodeInfo")) else {
-        return Ok(None);
-    };
-    let areas: Vec<_> = info.child("SlideStitchInfo").into_iter().flat_map(|info| info.all("ImageInfo")).collect();
-    let origins: Vec<_> = info.child("AoiOrigin").into_iter().flat_map(|origins| &origins.children).collect();
-    if areas.len() != origins.len() {
-        let found = format!("{} areas and {} origins", areas.len(), origins.len());
-        return Err(unreadable(Vendor::Ventana, "the areas of EncodeInfo", found));
+    match (tiff.directories[number].tile, root.find("EncodeInfo")) {
+        (Some(tile), Some(info)) => areas::size(info, tile),
+        _ => Ok(None),
     }
-    let (mut x, mut y) = (Overlap::default(), Overlap::default());
-    let mut end = (0, 0);
-    for (area, origin) in areas.into_iter().zip(origins) {
-        if integer(area, "AOIScanned")? == 0 {
-            continue;
-        }
-        let tile = (integer(area, "Width")?, integer(area, "Height")?);
-        if tile != (across.into(), down.into()) {
-            let found = format!("{} × {} there and {across} × {down} in the directory", tile.0, tile.1);
-            return Err(unreadable(Vendor::Ventana, "the size of tiles in EncodeInfo", found));
-        }
-        end.0 = end.0.max(integer(origin, "OriginX")? / tile.0 + integer(area, "NumCols")?);
-        end.1 = end.1.max(integer(origin, "OriginY")? / tile.1 + integer(area, "NumRows")?);
-        for joint in area.all("TileJointInfo") {
-            let (overlap, axis) = match joint.attribute("Direction") {
-                Some("UP") => (&mut y, "OverlapY"),
-                _ => (&mut x, "OverlapX"),
-            };
-            let confidence = decimal(integer(joint, "Confidence")?);
-            overlap.sum += confidence * decimal(integer(joint, axis)?);
-            overlap.weight += confidence;
-        }
-    }
-    match end {
-        (0, _) | (_, 0) => Ok(None),
-        end => Ok(Some((side(end.0, across, x.mean())?, side(end.1, down, y.mean())?))),
-    }
-}
-
-/// Returns the pixels of `tiles` tiles with an overlap of `overlap`.
-fn side(tiles: i64, tile: u32, overlap: f64) -> Result<u32, Kind> {
-    let pixels = decimal(tiles - 1) * (f64::from(tile) - overlap) + f64::from(tile);
-    if !(1.0..f64::from(u32::MAX)).contains(&pixels) {
-        return Err(unreadable(Vendor::Ventana, "the tiles of EncodeInfo", quoted(&tiles.to_string())));
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
-    Ok(pixels.ceil() as u32)
-}
-
-/// Parses a 32-bit integer, so that sums do not overflow.
-fn integer(element: &Element, name: &str) -> Result<i64, Kind> {
-    let text = element.attribute(name);
-    let found = || text.map_or_else(|| "nothing".to_owned(), quoted);
-    let number = text.and_then(|text| text.trim().parse::<i32>().ok()).map(i64::from);
-    number.ok_or_else(|| unreadable(Vendor::Ventana, format!("{name} of {}", element.name), found()))
-}
-
-fn decimal(number: i64) -> f64 {
-    i32::try_from(number).map_or(f64::INFINITY, f64::from)
 }

@@ -54,6 +54,17 @@ fn larger_image_than_the_one_that_is_named_is_an_error() {
 }
 
 #[test]
+fn larger_image_of_another_shape_than_the_first_is_an_error() {
+    for images in [[image(256, 64), image(160, 160)], [image(64, 256), image(200, 200)]] {
+        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, images).bytes());
+        assert!(shown.contains("directory 1") && shown.contains("another shape"), "{shown}");
+    }
+    // A preview of the same shape is rounded.
+    assert_eq!(size([image(33, 25), image(256, 192)]), (256, 192));
+    assert_eq!(size([image(160, 160).described("Macro"), image(256, 64)]), (256, 64));
+}
+
+#[test]
 fn size_that_contradicts_the_metadata_is_an_error() {
     let ome = r#"<OME><Image><Pixels SizeX="256" SizeY="192" PhysicalSizeX="0.25" PhysicalSizeY="0.25"><TiffData IFD="0"/></Pixels></Image></OME>"#;
     let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96).described(ome)]).bytes());

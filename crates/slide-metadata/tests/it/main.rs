@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod archive;
+mod associated;
 mod choice;
 mod completeness;
 mod dicom;
@@ -12,6 +13,7 @@ mod judges;
 mod thumbnail;
 mod tiff;
 mod vendors;
+mod ventana;
 
 #[path = "../../../../tests/support/slides/corpus.rs"]
 mod corpus;

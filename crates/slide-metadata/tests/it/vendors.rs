@@ -33,6 +33,7 @@ fn every_directory_has_a_role() {
     assert_eq!(of("ome.ome.tif"), [Role::Image, Role::Label, Role::Level, Role::Level]);
     assert_eq!(of("philips.tiff"), [Role::Image, Role::Level, Role::Macro, Role::Label]);
     assert_eq!(of("ventana.bif"), [Role::Label, Role::Image, Role::Level]);
+    assert_eq!(of("ventana-areas.bif"), [Role::Label, Role::Image, Role::Level]);
     assert_eq!(of("leica.scn"), [Role::Macro, Role::Image, Role::Level]);
     assert_eq!(of("hamamatsu.ndpi"), [Role::Image, Role::Level, Role::Macro]);
     assert_eq!(of("trestle.tif"), [Role::Image, Role::Level]);
@@ -62,7 +63,7 @@ fn resolution_that_a_vendor_states_unreadably_is_an_error() {
         (vendors::aperio(b"MPP = 0.25|MPP = 0.5"), "one MPP in the ImageDescription", "'0.25' and '0.5'"),
         (vendors::aperio(b"MPP = 0"), "MPP in the ImageDescription", "'0'"),
         (vendors::aperio(b"MPP ="), "MPP in the ImageDescription", "''"),
-        (vendors::ventana("fine", 0), "ScanRes of iScan in tag 700 of directory 0", "'fine'"),
+        (vendors::ventana("fine", "0"), "ScanRes of iScan in tag 700 of directory 0", "'fine'"),
         (vendors::philips("&quot;0.25&quot;"), "DICOM_PIXEL_SPACING", "'\\\"0.25\\\"'"),
         (
             vendors::ome(r#"PhysicalSizeX="wide" PhysicalSizeY="1""#),
@@ -162,4 +163,38 @@ fn images_of_several_files_are_refused() {
     let image = Image::new(128, 96, Pixels::Tiles(32)).described(binary);
     let shown = refusal("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes());
     assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
+}
+
+#[test]
+fn size_that_aperio_states_must_be_that_of_its_directory() {
+    let tiff = |line: &str| {
+        let description = format!("Aperio Image Library v12.0.15 \r\n{line}|AppMag = 40|MPP = 0.2522");
+        Tiff::of(Layout::Classic, [Image::new(240, 128, Pixels::JpegTiles(64)).described(description)]).bytes()
+    };
+    for line in [
+        "480x256 [0,0 240x128] (64x64) JPEG/RGB Q=70",
+        "480x256 [100,64 240x128] (64x64) -> 240x128 JPEG/RGB Q=70;Aperio Image Library v10 480x256 [0,0 480x256]",
+        "480x256 [0,0,240x128] (64x64) JPEG/YCC Q=91",
+        "480x256 -> 240x128 - ",
+        "480x256 (64x64) JPEG/RGB Q=70",
+        "",
+    ] {
+        assert_eq!(read_bytes("slide.svs", &tiff(line)).unwrap().width, 240, "{line}");
+    }
+    for line in ["480x256 [0,0 480x256] (64x64) JPEG/RGB Q=70", "480x256 [0,0,480x256] (64x64)", "960x512 -> 480x256"] {
+        let shown = refusal("slide.svs", &tiff(line));
+        assert!(shown.contains("240 × 128 there and 480 × 256 in its ImageDescription"), "{shown}");
+    }
+}
+
+#[test]
+fn ome_is_known_with_any_prefix_and_white_space() {
+    for (start, end) in [("<ome:OME\n  xmlns:ome='a'>", "</ome:OME>"), ("<o:OME>", "</o:OME>"), ("<OME\t>", "</OME>")] {
+        let xml = format!(
+            "{start}<Image><Pixels SizeX='128' SizeY='96' PhysicalSizeX='0.25' PhysicalSizeY='0.25'><TiffData IFD='0'/></Pixels></Image>{end}"
+        );
+        let image = Image::new(128, 96, Pixels::Tiles(32)).described(xml).resolution(20_000, 3);
+        let slide = read_bytes("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
+        assert_eq!((slide.resolution.to_bits(), slide.description.vendor), (0.25_f64.to_bits(), Some(Vendor::Ome)));
+    }
 }

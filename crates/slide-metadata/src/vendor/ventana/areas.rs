@@ -1,0 +1,129 @@
+//! The scanned areas of a Ventana slide in `EncodeInfo`, according to openslide 4.
+//!
+//! | fact | source |
+//! |---|---|
+//! | advance from tile to tile | the side of a tile less the mean overlap of all areas, weighted by `Confidence`: `OverlapX` of joints to the `RIGHT`, `OverlapY` of joints `UP` |
+//! | position | `Pos-X` from the left, `Pos-Y` from below to the lower edge of the area; whole numbers, sometimes written as decimals |
+//! | tiles in the directory | `OriginX` and `OriginY`, multiples of a tile |
+
+use super::super::unreadable;
+use crate::description::Vendor;
+use crate::error::{Kind, quoted};
+use crate::xml::Element;
+
+/// A scanned area.
+struct Area {
+    columns: f64,
+    rows: f64,
+    left: f64,
+    /// The distance of its lower edge from below.
+    bottom: f64,
+}
+
+/// The overlap of tiles in one direction, averaged with confidence as the weight.
+#[derive(Default)]
+struct Overlap {
+    sum: f64,
+    weight: f64,
+}
+
+impl Overlap {
+    fn mean(&self) -> f64 {
+        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    }
+}
+
+/// Returns width and height of all scanned areas; `None` if there is none.
+pub(super) fn size(info: &Element, tile: (u32, u32)) -> Result<Option<(u32, u32)>, Kind> {
+    let infos: Vec<_> = info.child("SlideStitchInfo").into_iter().flat_map(|info| info.all("ImageInfo")).collect();
+    let origins: Vec<_> = info.child("AoiOrigin").into_iter().flat_map(|origins| &origins.children).collect();
+    if infos.len() != origins.len() {
+        let found = format!("{} areas and {} origins", infos.len(), origins.len());
+        return Err(unreadable(Vendor::Ventana, "the areas of EncodeInfo", found));
+    }
+    let mut overlaps = (Overlap::default(), Overlap::default());
+    let mut areas = Vec::new();
+    for (info, origin) in infos.into_iter().zip(origins) {
+        if integer(info, "AOIScanned")? != 0 {
+            areas.push(area(info, origin, tile)?);
+            add_overlaps(info, &mut overlaps)?;
+        }
+    }
+    if areas.is_empty() {
+        return Ok(None);
+    }
+    let tile = (f64::from(tile.0), f64::from(tile.1));
+    let advance = (tile.0 - overlaps.0.mean(), tile.1 - overlaps.1.mean());
+    let height = |area: &Area| (area.rows - 1.0) * advance.1 + tile.1;
+    let top = areas.iter().map(|area| area.bottom + height(area).trunc()).fold(0.0, f64::max);
+    let right = areas.iter().map(|area| area.left + (area.columns - 1.0) * advance.0 + tile.0);
+    let lower = areas.iter().map(|area| top - area.bottom - height(area).trunc() + height(area));
+    Ok(Some((pixels(right.fold(0.0, f64::max))?, pixels(lower.fold(0.0, f64::max))?)))
+}
+
+fn area(info: &Element, origin: &Element, tile: (u32, u32)) -> Result<Area, Kind> {
+    let stated = (integer(info, "Width")?, integer(info, "Height")?);
+    if stated != (tile.0.into(), tile.1.into()) {
+        let found = format!("{} × {} there and {} × {} in the directory", stated.0, stated.1, tile.0, tile.1);
+        return Err(unreadable(Vendor::Ventana, "the size of tiles in EncodeInfo", found));
+    }
+    for (name, side) in [("OriginX", stated.0), ("OriginY", stated.1)] {
+        let place = integer(origin, name)?;
+        if place % side.max(1) != 0 {
+            let found = format!("{place}, which is not a multiple of {side}");
+            return Err(unreadable(Vendor::Ventana, format!("{name} of {}", origin.name), found));
+        }
+    }
+    Ok(Area {
+        columns: positive(info, "NumCols", 1.0)?.trunc(),
+        rows: positive(info, "NumRows", 1.0)?.trunc(),
+        left: positive(info, "Pos-X", 0.0)?.trunc(),
+        bottom: positive(info, "Pos-Y", 0.0)?.trunc(),
+    })
+}
+
+fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(), Kind> {
+    for joint in info.all("TileJointInfo") {
+        let (overlap, axis) = match joint.attribute("Direction") {
+            Some("RIGHT") => (&mut overlaps.0, "OverlapX"),
+            Some("UP") => (&mut overlaps.1, "OverlapY"),
+            other => return Err(wrong(joint, "Direction", other)),
+        };
+        let confidence = positive(joint, "Confidence", 0.0)?;
+        overlap.sum += confidence * decimal(joint, axis)?;
+        overlap.weight += confidence;
+    }
+    Ok(())
+}
+
+/// Returns a side in pixels, rounded up.
+fn pixels(side: f64) -> Result<u32, Kind> {
+    if !(1.0..f64::from(u32::MAX)).contains(&side) {
+        return Err(unreadable(Vendor::Ventana, "the tiles of EncodeInfo", format!("{side} pixels")));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    Ok(side.ceil() as u32)
+}
+
+fn integer(element: &Element, name: &str) -> Result<i64, Kind> {
+    let text = element.attribute(name);
+    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| wrong(element, name, text))
+}
+
+/// Parses a number of at most 32 bits, so that sums stay exact.
+fn decimal(element: &Element, name: &str) -> Result<f64, Kind> {
+    let text = element.attribute(name);
+    let number = text.and_then(|text| text.trim().parse::<f64>().ok());
+    number.filter(|number| number.abs() <= f64::from(u32::MAX)).ok_or_else(|| wrong(element, name, text))
+}
+
+/// Parses a number that is not below `least`.
+fn positive(element: &Element, name: &str, least: f64) -> Result<f64, Kind> {
+    let number = decimal(element, name)?;
+    if number < least { Err(wrong(element, name, element.attribute(name))) } else { Ok(number) }
+}
+
+fn wrong(element: &Element, name: &str, text: Option<&str>) -> Kind {
+    let found = text.map_or_else(|| "nothing".to_owned(), quoted);
+    unreadable(Vendor::Ventana, format!("{name} of {}", element.name), found)
+}
