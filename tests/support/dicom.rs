@@ -16,18 +16,26 @@ pub(crate) struct Dicom {
     pub(crate) flavor: &'static str,
     pub(crate) series: &'static str,
     pub(crate) pyramid: Option<&'static str>,
-    /// True for one of several parts of an image.
-    pub(crate) concatenated: bool,
+    /// The number of parts of an image of which this file is one.
+    pub(crate) parts: Option<u16>,
     pub(crate) columns: u16,
     pub(crate) rows: u16,
     /// The spacing of rows and columns in millimeters, as written.
     pub(crate) spacing: Option<&'static str>,
+    /// The spacing of each frame, as written.
+    pub(crate) frame_spacings: &'static [&'static str],
+    /// True if the shared functional groups have an unknown representation and a length (PS3.5, 6.2.2).
+    pub(crate) unknown_groups: bool,
     pub(crate) patient: Option<&'static str>,
     /// True if there is a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
     pub(crate) private: bool,
     pub(crate) frames: &'static str,
     /// The number of columns of the whole image, in units of those of one tile, if all tiles exist.
     pub(crate) tiled_full: Option<u32>,
+    /// False if the file states nothing about its frames: neither how they are organized nor where they are.
+    pub(crate) organized: bool,
+    /// The number of optical paths.
+    pub(crate) paths: u32,
     /// The Extended Offset Table: the start of each frame.
     pub(crate) offsets: &'static [u64],
     /// The mapping from the correct group length to the written one.
@@ -42,14 +50,18 @@ impl Default for Dicom {
             flavor: "VOLUME",
             series: "2.25.7",
             pyramid: Some("2.25.8"),
-            concatenated: false,
+            parts: None,
             columns: 200,
             rows: 100,
             spacing: Some("0.0005\\0.0005"),
+            frame_spacings: &[],
+            unknown_groups: false,
             patient: None,
             private: false,
             frames: "1",
             tiled_full: None,
+            organized: true,
+            paths: 1,
             offsets: &[],
             group_length: Some,
         }
@@ -76,7 +88,6 @@ impl Dicom {
     fn data_set(&self) -> Vec<u8> {
         let write = Writer { implicit: self.syntax == IMPLICIT };
         let text = |group, number, kind, text: &str| write.element(group, number, kind, text.as_bytes());
-        let measures = self.spacing.map_or_else(Vec::new, |spacing| text(0x0028, 0x0030, *b"DS", spacing));
         let bits = [(0x0100, 8_u16), (0x0101, 8), (0x0102, 7), (0x0103, 0)];
         [
             text(0x0008, 0x0008, *b"CS", &format!("ORIGINAL\\PRIMARY\\{}\\NONE", self.flavor)),
@@ -87,7 +98,9 @@ impl Dicom {
             self.patient.map_or_else(Vec::new, |patient| text(0x0010, 0x0010, *b"PN", patient)),
             write.uid(0x0020, 0x000d, "2.25.6"),
             write.uid(0x0020, 0x000e, self.series),
-            if self.concatenated { write.uid(0x0020, 0x9161, "2.25.11") } else { Vec::new() },
+            self.parts.map_or_else(Vec::new, |parts| {
+                [write.uid(0x0020, 0x9161, "2.25.11"), write.short(0x0020, 0x9163, parts)].concat()
+            }),
             write.short(0x0028, 0x0002, 3),
             text(0x0028, 0x0004, *b"CS", "RGB"),
             write.short(0x0028, 0x0006, 0),
@@ -95,7 +108,9 @@ impl Dicom {
             write.short(0x0028, 0x0010, self.rows),
             write.short(0x0028, 0x0011, self.columns),
             bits.map(|(number, value)| write.short(0x0028, number, value)).concat(),
-            self.tiled_full.map_or_else(Vec::new, |_| text(0x0020, 0x9311, *b"CS", "TILED_FULL")),
+            self.tiled_full
+                .filter(|_| self.organized)
+                .map_or_else(Vec::new, |_| text(0x0020, 0x9311, *b"CS", "TILED_FULL")),
             write.element(
                 0x0048,
                 0x0006,
@@ -103,11 +118,29 @@ impl Dicom {
                 &(u32::from(self.columns) * self.tiled_full.unwrap_or(1)).to_le_bytes(),
             ),
             write.element(0x0048, 0x0007, *b"UL", &u32::from(self.rows).to_le_bytes()),
-            write.sequence(0x5200, 0x9229, &write.sequence(0x0028, 0x9110, &measures)),
-            write.sequence(0x5200, 0x9230, &[]),
+            write.element(0x0048, 0x0302, *b"UL", &self.paths.to_le_bytes()),
+            self.groups(write),
             self.extended_offsets(write),
         ]
         .concat()
+    }
+
+    /// Returns the functional groups: those that all frames share, and those of each frame.
+    fn groups(&self, write: Writer) -> Vec<u8> {
+        let measures = |write: Writer, spacing: Option<&str>| {
+            let spacing = spacing.map(|spacing| write.element(0x0028, 0x0030, *b"DS", spacing.as_bytes()));
+            write.sequence(0x0028, 0x9110, &spacing.unwrap_or_default())
+        };
+        let shared = if self.unknown_groups {
+            write.element(0x5200, 0x9229, *b"UN", &Writer::item(&measures(Writer { implicit: true }, self.spacing)))
+        } else {
+            write.sequence(0x5200, 0x9229, &measures(write, self.spacing))
+        };
+        let frames = self.frame_spacings.iter().map(|spacing| Writer::item(&measures(write, Some(spacing))));
+        let frames =
+            if self.frame_spacings.is_empty() { Writer::item(&[]) } else { frames.collect::<Vec<_>>().concat() };
+        let frames = write.element(0x5200, 0x9230, *b"SQ", &frames);
+        [shared, if self.organized { frames } else { Vec::new() }].concat()
     }
 
     fn extended_offsets(&self, write: Writer) -> Vec<u8> {
@@ -153,7 +186,7 @@ impl Writer {
             return [&tag(group, number)[..], &length(&content), &content].concat();
         }
         let head = [&tag(group, number)[..], &kind].concat();
-        if [*b"OB", *b"OV", *b"SQ"].contains(&kind) {
+        if [*b"OB", *b"OV", *b"SQ", *b"UN"].contains(&kind) {
             return [&head, &[0; 2][..], &length(&content), &content].concat();
         }
         let short = u16::try_from(content.len()).unwrap().to_le_bytes();
@@ -170,7 +203,11 @@ impl Writer {
 
     /// Returns a sequence of one item.
     fn sequence(self, group: u16, number: u16, content: &[u8]) -> Vec<u8> {
-        self.element(group, number, *b"SQ", &[&tag(0xfffe, 0xe000)[..], &length(content), content].concat())
+        self.element(group, number, *b"SQ", &Self::item(content))
+    }
+
+    fn item(content: &[u8]) -> Vec<u8> {
+        [&tag(0xfffe, 0xe000)[..], &length(content), content].concat()
     }
 
     /// Returns a private sequence of undefined length, with an item of undefined length in implicit representation.

@@ -27,25 +27,37 @@ pub(crate) const MAGIC: &[u8; 4] = b"DICM";
 /// The maximum length of a value; a longer one is an error.
 const MAX_VALUE: u32 = 64 * 1024;
 
+/// A file whose meta information was read.
+struct Opened<I> {
+    elements: Elements<I>,
+    syntax: &'static TransferSyntax,
+    class: String,
+    /// The first tag of the data set, which was read.
+    first: Tag,
+}
+
 /// Reads the file meta information (PS3.10, 7.1) after the magic bytes, up to the data set.
 ///
 /// The group length is ignored: some writers omit it or state a wrong value. The information ends where another group
 /// starts.
-fn open<I: Input>(mut input: I) -> Result<(Elements<I>, &'static TransferSyntax, Tag), Kind> {
+fn open<I: Input>(mut input: I) -> Result<Opened<I>, Kind> {
     input.pass(PREAMBLE + MAGIC.len() as u64)?;
     let mut elements = Elements::new(input, EXPLICIT);
-    let mut uid = None;
+    let (mut uid, mut class) = (None, String::new());
     loop {
         let tag = elements.tag()?;
         if tag.group() != 0x0002 {
             let uid: String = uid.ok_or_else(|| malformed("it does not state its transfer syntax"))?;
             let syntax = TransferSyntaxRegistry.get(&uid).filter(|syntax| syntax.can_decode_dataset());
             let syntax = syntax.ok_or(Kind::TransferSyntax(uid))?;
-            return Ok((elements, syntax, tag));
+            return Ok(Opened { elements, syntax, class, first: tag });
         }
         match elements.element(tag)? {
             Token::Value { length, .. } if tag == tags::TRANSFER_SYNTAX_UID => {
                 uid = Some(text(&mut elements, tag, length)?);
+            }
+            Token::Value { length, .. } if tag == tags::MEDIA_STORAGE_SOP_CLASS_UID => {
+                class = text(&mut elements, tag, length)?;
             }
             Token::Value { length, .. } => elements.pass(tag, length)?,
             _ => return Err(malformed("its file meta information has sequences")),

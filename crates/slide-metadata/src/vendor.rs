@@ -91,6 +91,17 @@ fn first<R>(tiff: &Tiff<R>, is: impl Fn(&Directory) -> bool) -> Option<usize> {
     tiff.directories.iter().position(|directory| !directory.is_sub() && is(directory))
 }
 
+/// Returns true if a text has a start tag of this name, with any prefix. Escaped tags (`&lt;`) do not count.
+fn has_tag(text: &str, name: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || [':', '_', '-', '.'].contains(&letter);
+    text.match_indices(name).any(|(place, _)| {
+        let (before, rest) = (&text[..place], &text[place + name.len()..]);
+        let has_prefix = || before.ends_with(':') && before.trim_end_matches(is_part).ends_with('<');
+        let ends = rest.starts_with(|next: char| next.is_whitespace() || ['>', '/'].contains(&next));
+        ends && (before.ends_with('<') || has_prefix())
+    })
+}
+
 /// Parses a size: `240x128`.
 fn size_of(text: &str) -> Option<(u32, u32)> {
     let (width, height) = text.split_once('x')?;

@@ -254,6 +254,11 @@ pub(crate) fn hamamatsu(hole: u64) -> Tiff {
 
 /// Returns a Trestle TIFF: 2 × 2 tiles of 64 pixels that overlap by 8 from left to right.
 pub(crate) fn trestle() -> Tiff {
+    trestle_with(0.23)
+}
+
+/// Returns a Trestle TIFF with a resolution in micrometers.
+pub(crate) fn trestle_with(resolution: f32) -> Tiff {
     let pixels = Pixels::JpegTiles(64);
     let description =
         "Background Color=FFFFFF;White Balance=FFFFFF;Objective Power=40;JPEG Quality=70;OverlapsXY= 8 0 0 0";
@@ -265,5 +270,5 @@ pub(crate) fn trestle() -> Tiff {
             .with(282, value())
             .with(283, value())
     };
-    Tiff::of(Layout::Classic, [image(128, 128, 0.23), image(64, 64, 0.46)])
+    Tiff::of(Layout::Classic, [image(128, 128, resolution), image(64, 64, 2.0 * resolution)])
 }

@@ -135,6 +135,8 @@ impl<I: Input> Elements<I> {
             (VR::SQ, _) => self.push(Some(tag), length, encoding)?,
             // CP-246: an unknown element of undefined length contains a sequence with implicit VR.
             (VR::UN, UNDEFINED) => self.push(Some(tag), length, IMPLICIT)?,
+            // An archive without a dictionary keeps the length of a sequence, whose items have implicit VR (PS3.5, 6.2.2).
+            (VR::UN, _) if implicit_vr(tag) == VR::SQ => self.push(Some(tag), length, IMPLICIT)?,
             (_, UNDEFINED) if !encoding.is_explicit => self.push(Some(tag), length, encoding)?,
             (_, UNDEFINED) => return Err(malformed(format!("{tag} does not state its length"))),
             _ => return Ok(Token::Value { tag, vr, length }),

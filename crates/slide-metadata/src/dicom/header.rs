@@ -8,14 +8,14 @@ use dicom_dictionary_std::{tags, uids};
 use super::elements::{Elements, Token};
 use super::input::Input;
 use super::pixels::Pixels;
-use super::{confidential, encoding, is_video, number, open, text};
+use super::{Opened, confidential, encoding, is_video, number, open, text};
 use crate::description::Role;
 use crate::error::{Kind, Other, malformed, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, is_length, scaled_length};
 use crate::stated::Stated;
 
-const SPACING: &str = "Pixel Spacing among the shared functional groups";
+const SPACING: &str = "Pixel Spacing among the functional groups";
 
 /// The attributes of a file.
 #[derive(Debug, Default)]
@@ -29,7 +29,10 @@ pub(crate) struct Header {
     pub(crate) rows: u32,
     pub(crate) pixels: Pixels,
     spacing: Option<String>,
+    frame_spacings: FrameSpacings,
     is_concatenated: bool,
+    /// The number of parts of the concatenation.
+    parts: u32,
     /// The name of the transfer syntax.
     pub(crate) syntax: &'static str,
     pub(crate) identifiers: BTreeSet<Identifier>,
@@ -52,20 +55,27 @@ impl Header {
 
     /// Reads a file, and also returns the input, positioned after the pixels.
     pub(crate) fn read_from<I: Input>(input: I, until: Until) -> Result<(Self, I), Kind> {
-        let (elements, syntax, first) = open(input)?;
-        let mut header = Self { syntax: syntax.name(), ..Self::default() };
+        let Opened { elements, syntax, class, first } = open(input)?;
+        let mut header = Self { syntax: syntax.name(), class, ..Self::default() };
         header.pixels.is_video = is_video(syntax);
         let mut elements = Elements::new(elements.input, encoding(syntax));
         let mut token = elements.first(first)?;
         loop {
             match token {
+                // Annotations, reports and directories have no pixels.
+                Token::End if !(header.class.is_empty() || header.is_slide_class()) => {
+                    return Ok((header, elements.input));
+                }
                 Token::End => return Err(malformed("it ends before its pixels")),
                 Token::Sequence(tag) | Token::Fragments(tag) | Token::Value { tag, .. }
                     if until == Until::Header && elements.is_header_end(tag) =>
                 {
                     return Ok((header, elements.input));
                 }
-                Token::Sequence(tag) => header.identify(tag, VR::SQ, &elements),
+                Token::Sequence(tag) => {
+                    header.pixels.has_frame_groups |= tag == tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE;
+                    header.identify(tag, VR::SQ, &elements);
+                }
                 Token::Fragments(tag) => {
                     let is_image = elements.is_root();
                     header.pixels.fragments(&mut elements, tag, is_image)?;
@@ -117,6 +127,7 @@ impl Header {
                 self.is_concatenated = true;
                 elements.pass(tag, length)?;
             }
+            tags::IN_CONCATENATION_TOTAL_NUMBER if is_root => self.parts = number(elements, tag, length)?,
             tags::TOTAL_PIXEL_MATRIX_COLUMNS if is_root => self.columns = number(elements, tag, length)?,
             tags::TOTAL_PIXEL_MATRIX_ROWS if is_root => self.rows = number(elements, tag, length)?,
             tags::SPECIMEN_LABEL_IN_IMAGE | tags::BURNED_IN_ANNOTATION if is_root => {
@@ -125,6 +136,9 @@ impl Header {
                 }
             }
             tags::PIXEL_SPACING if elements.path().eq(MEASURES) => self.spacing = Some(text(elements, tag, length)?),
+            tags::PIXEL_SPACING if elements.path().eq(FRAME_MEASURES) => {
+                self.frame_spacings.add(text(elements, tag, length)?);
+            }
             _ if is_root && self.pixels.take(tag, length, elements)? => {}
             _ => elements.pass(tag, length)?,
         }
@@ -168,7 +182,7 @@ impl Header {
         if !self.is_slide_class() {
             return Err(Kind::NoSlide(Other::Class(self.class.clone())));
         }
-        if self.is_concatenated {
+        if self.is_concatenated && self.parts != 1 {
             return Err(Kind::Concatenated);
         }
         if self.pixel_count() == 0 {
@@ -177,25 +191,57 @@ impl Header {
         Ok(())
     }
 
-    /// Returns its resolution.
+    /// Returns its resolution: that of all frames, which is stated once or by each of them.
     pub(crate) fn resolution(&self) -> Stated {
         let looked_for = SPACING.to_owned();
-        let Some(spacing) = &self.spacing else {
-            return Stated::Missing { looked_for, found: "nothing".to_owned() };
-        };
-        let sides: Vec<_> = spacing.split('\\').map(|side| (side, scaled_length(side, MILLIMETER))).collect();
-        // Row spacing, then column spacing (PS3.3, 10.7.1.3).
-        match sides[..] {
-            [(_, Some(y)), (_, Some(x))] if is_length(x) => {
-                Stated::Here(Resolution::new(x, y, ResolutionSource::DicomPixelSpacing))
+        let (frames, stated) = (&self.frame_spacings, self.pixels.frames());
+        let first = frames.first.as_ref();
+        let found = match (&self.spacing, first) {
+            (None, None) => "nothing".to_owned(),
+            (None, Some(_)) if frames.differ => "different values in its frames".to_owned(),
+            (None, Some(_)) if frames.count < stated => format!("values in {} of {stated} frames", frames.count),
+            (Some(shared), Some(first)) if frames.differ || sides(shared) != sides(first) => {
+                format!("{} and another value in its frames", quoted(shared))
             }
-            _ => Stated::Missing { looked_for, found: quoted(spacing) },
+            // Row spacing, then column spacing (PS3.3, 10.7.1.3).
+            (Some(spacing), _) | (None, Some(spacing)) => match sides(spacing)[..] {
+                [Some(y), Some(x)] if is_length(x) => {
+                    return Stated::Here(Resolution::new(x, y, ResolutionSource::DicomPixelSpacing));
+                }
+                _ => quoted(spacing),
+            },
+        };
+        Stated::Missing { looked_for, found }
+    }
+}
+
+/// Parses a spacing in millimeters to micrometers.
+fn sides(spacing: &str) -> Vec<Option<f64>> {
+    spacing.split('\\').map(|side| scaled_length(side, MILLIMETER)).collect()
+}
+
+/// The spacings that frames state themselves.
+#[derive(Debug, Default)]
+struct FrameSpacings {
+    first: Option<String>,
+    count: u64,
+    differ: bool,
+}
+
+impl FrameSpacings {
+    fn add(&mut self, spacing: String) {
+        self.count += 1;
+        match &self.first {
+            None => self.first = Some(spacing),
+            Some(first) => self.differ |= *first != spacing && sides(first) != sides(&spacing),
         }
     }
 }
 
 /// The path of the pixel spacing of all frames.
 const MEASURES: [Tag; 2] = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
+/// The path of the pixel spacing of one frame.
+const FRAME_MEASURES: [Tag; 2] = [tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
 
 impl<I: Input> Elements<I> {
     /// Returns true if a root element follows the attributes that all frames share.

@@ -21,7 +21,12 @@ pub(crate) struct Pixels {
     bits: u32,
     /// Color samples are shared between pixels, so that fewer are stored.
     is_subsampled: bool,
-    is_tiled_full: bool,
+    /// Dimension Organization Type.
+    organization: Option<String>,
+    /// The frames state their positions themselves.
+    pub(super) has_frame_groups: bool,
+    optical_paths: Option<u32>,
+    focal_planes: Option<u32>,
     pub(crate) is_video: bool,
     /// The start of the last frame, from the Extended Offset Table.
     last_frame: u64,
@@ -44,14 +49,16 @@ impl Pixels {
                 let value = text(elements, tag, length)?;
                 self.is_subsampled = value.contains("422") || value.contains("420");
             }
-            tags::DIMENSION_ORGANIZATION_TYPE => self.is_tiled_full = text(elements, tag, length)? == "TILED_FULL",
+            tags::DIMENSION_ORGANIZATION_TYPE => self.organization = Some(text(elements, tag, length)?),
+            tags::NUMBER_OF_OPTICAL_PATHS => self.optical_paths = Some(number(elements, tag, length)?),
+            tags::TOTAL_PIXEL_MATRIX_FOCAL_PLANES => self.focal_planes = Some(number(elements, tag, length)?),
             tags::EXTENDED_OFFSET_TABLE => self.last_frame = table(elements, length, 8)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn frames(&self) -> u64 {
+    pub(super) fn frames(&self) -> u64 {
         self.frames.unwrap_or(1)
     }
 
@@ -93,11 +100,18 @@ impl Pixels {
         Ok(())
     }
 
-    /// Checks that a fully tiled file has a frame for each tile.
+    /// Checks that a file has a frame for each tile of each optical path and focal plane, unless its frames state
+    /// their positions (PS3.3, C.7.6.17.3).
     pub(super) fn check_tiles(&self, columns: u32, rows: u32) -> Result<(), Kind> {
         let tiles = |total: u32, tile: u32| u64::from(total.div_ceil(tile.max(1)));
-        let needed = tiles(columns, self.columns) * tiles(rows, self.rows);
-        if self.is_tiled_full && self.frames() < needed {
+        let planes = [self.optical_paths, self.focal_planes].map(|planes| u64::from(planes.unwrap_or(1).max(1)));
+        let tiles = tiles(columns, self.columns) * tiles(rows, self.rows);
+        let needed = planes.into_iter().fold(tiles, u64::saturating_mul);
+        let is_full = match self.organization.as_deref() {
+            Some(organization) => organization == "TILED_FULL",
+            None => !self.has_frame_groups,
+        };
+        if is_full && self.frames() < needed {
             return Err(malformed(format!("it has {} frames for {needed} tiles", self.frames())));
         }
         Ok(())

@@ -46,7 +46,8 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     let place = format!("the ImageDescription of {}", directory.place);
     let mut values: Vec<_> =
         fields(&directory.description).filter(|(name, _)| *name == "MPP").map(|(_, value)| value).collect();
-    values.dedup();
+    // `0.25` and `0.250` are equal.
+    values.dedup_by_key(|value| length(value).map(f64::to_bits));
     findings.resolution = match values[..] {
         [] => Stated::Fallback,
         [_, _, ..] => {
@@ -55,7 +56,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
         }
         [value] => match length(value) {
             Some(side) => Stated::Here(Resolution::new(side, side, ResolutionSource::AperioDescription)),
-            None => return Err(unreadable(Vendor::Aperio, format!("MPP in {place}"), quoted(value))),
+            None => Stated::Missing { looked_for: format!("MPP in {place}"), found: quoted(value) },
         },
     };
     for directory in &tiff.directories {

@@ -62,12 +62,14 @@ pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<
     let looked_for = format!("XResolution, YResolution and ResolutionUnit in {}", tiff.directories[number].place);
     let missing = |found: String| Ok(Stated::Missing { looked_for: looked_for.clone(), found });
     let (x, y) = (tiff.decimal(number, tags::X_RESOLUTION)?, tiff.decimal(number, tags::Y_RESOLUTION)?);
-    let unit = match tiff.unsigned(number, tags::RESOLUTION_UNIT)? {
+    let described = imagej_unit(&tiff.directories[number].description);
+    let unit = match (tiff.unsigned(number, tags::RESOLUTION_UNIT)?, described) {
         // Inches are the default.
-        None | Some(2) => INCH,
-        Some(3) => CENTIMETER,
-        Some(1) => return missing("a resolution without unit".to_owned()),
-        Some(other) => return missing(format!("the unit {}", quoted(&other.to_string()))),
+        (None | Some(2), _) => INCH,
+        (Some(3), _) => CENTIMETER,
+        (Some(1), Some(unit)) => unit,
+        (Some(1), None) => return missing("a resolution without unit".to_owned()),
+        (Some(other), _) => return missing(format!("the unit {}", quoted(&other.to_string()))),
     };
     match (x, y) {
         (None, _) | (_, None) => missing("nothing".to_owned()),
@@ -75,5 +77,17 @@ pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<
             Ok(Stated::Here(Resolution::new(unit / x, unit / y, ResolutionSource::Tags)))
         }
         (Some(x), Some(y)) => missing(format!("{x} × {y}")),
+    }
+}
+
+/// Returns the unit in a description of `ImageJ`, in micrometers: `unit=micron` on a line of its own.
+fn imagej_unit(description: &str) -> Option<f64> {
+    let mut lines = description.strip_prefix("ImageJ=")?.lines();
+    match lines.find_map(|line| line.strip_prefix("unit="))?.trim() {
+        // The micro sign, also escaped, and the Greek letter.
+        "micron" | "um" | "\u{b5}m" | "\u{3bc}m" | "\\u00B5m" => Some(1.0),
+        "nm" => Some(0.001),
+        "mm" => Some(1_000.0),
+        _ => None,
     }
 }

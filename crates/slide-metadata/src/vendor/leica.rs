@@ -8,7 +8,7 @@
 //! | size | the collection at the horizontal resolution of the image, since several regions share it (openslide) |
 //! | resolution | the view (`sizeX`, `sizeY`; in nanometers) and the pixels of the dimension |
 
-use super::{Findings, confidential, first, unreadable};
+use super::{Findings, confidential, first, has_tag, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, agree};
@@ -20,7 +20,8 @@ const MARKER: &str = "www.leica-microsystems.com/scn/";
 const NANOMETERS: f64 = 1_000.0;
 
 pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
-    first(tiff, |directory| directory.description.contains(MARKER))
+    // Other XML may quote that of Leica.
+    first(tiff, |directory| directory.description.contains(MARKER) && has_tag(&directory.description, "scn"))
 }
 
 /// An image at one resolution.

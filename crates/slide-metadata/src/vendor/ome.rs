@@ -7,7 +7,7 @@
 //! | levels | SubIFDs (OME-TIFF specification 6.0) |
 //! | resolution | `PhysicalSizeX` and `PhysicalSizeY` with their units, micrometers by default; without them the resolution tags |
 
-use super::{Findings, confidential, first, generic, unreadable};
+use super::{Findings, confidential, first, generic, has_tag, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{INCH, MILLIMETER, NANOMETER, Resolution, ResolutionSource, length, scaled_length};
@@ -18,15 +18,7 @@ use crate::xml::Element;
 pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
     first(tiff, |directory| {
         let text = directory.description.trim_start_matches('\u{feff}').trim_start();
-        text.starts_with('<') && ["<OME", ":OME"].iter().any(|tag| has_tag(text, tag))
-    })
-}
-
-/// Returns true if a tag starts somewhere in a text.
-fn has_tag(text: &str, tag: &str) -> bool {
-    text.match_indices(tag).any(|(place, _)| {
-        let rest = &text[place + tag.len()..];
-        rest.starts_with(|next: char| next.is_whitespace() || ['>', '/'].contains(&next))
+        text.starts_with('<') && has_tag(text, "OME")
     })
 }
 
@@ -69,7 +61,7 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
         let found = format!("{} × {} there and {width} × {height} in OME-XML", stated.width, stated.height);
         return Err(unreadable(Vendor::Ome, format!("the size of {}", stated.place), found));
     }
-    findings.resolution = resolution(largest.pixels, &place)?;
+    findings.resolution = resolution(largest.pixels, &place);
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
     Ok(findings)
 }
@@ -103,19 +95,22 @@ fn read_image<'a, R>(image: &'a Element, tiff: &Tiff<R>) -> Result<Image<'a>, Ki
     Ok(Image { pixels, directory, size: (size("SizeX")?, size("SizeY")?), role })
 }
 
-fn resolution(pixels: &Element, place: &str) -> Result<Stated, Kind> {
-    let axis = |name: &str| {
-        let Some(text) = pixels.attribute(name) else { return Ok(None) };
-        let unit = pixels.attribute(&format!("{name}Unit")).unwrap_or("µm");
-        let side = micrometers(text, unit);
-        let found = || quoted(&format!("{text} {unit}"));
-        side.map(Some).ok_or_else(|| unreadable(Vendor::Ome, format!("{name} in {place}"), found()))
+fn resolution(pixels: &Element, place: &str) -> Stated {
+    let missing = |found: String| {
+        let looked_for = format!("PhysicalSizeX and PhysicalSizeY in {place}");
+        Stated::Missing { looked_for, found }
     };
-    Ok(match (axis("PhysicalSizeX")?, axis("PhysicalSizeY")?) {
-        (Some(x), Some(y)) => Stated::Here(Resolution::new(x, y, ResolutionSource::OmeXml)),
+    let axis = |name: &str| {
+        let text = pixels.attribute(name)?;
+        let unit = pixels.attribute(&format!("{name}Unit")).unwrap_or("µm");
+        Some(micrometers(text, unit).ok_or_else(|| missing(quoted(&format!("{text} {unit}")))))
+    };
+    match (axis("PhysicalSizeX"), axis("PhysicalSizeY")) {
+        (Some(Ok(x)), Some(Ok(y))) => Stated::Here(Resolution::new(x, y, ResolutionSource::OmeXml)),
+        (Some(Err(missing)), _) | (_, Some(Err(missing))) => missing,
         (None, None) => Stated::Fallback,
-        _ => return Err(unreadable(Vendor::Ome, format!("PhysicalSizeX and PhysicalSizeY in {place}"), "one of them")),
-    })
+        _ => missing("only one of them".to_owned()),
+    }
 }
 
 /// Converts a length in a unit of the OME data model to micrometers.

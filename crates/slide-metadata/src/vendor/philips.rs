@@ -9,7 +9,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, confidential, unreadable};
+use super::{Findings, confidential, has_tag, unreadable};
 use crate::description::Vendor;
 use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
@@ -23,11 +23,16 @@ const SPACING: &str = "DICOM_PIXEL_SPACING of the scanned image WSI";
 
 /// Returns the number of the directory with the marker, if any.
 pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
-    if let Some(number) = super::first(tiff, |directory| directory.description.contains("DPUfsImport")) {
+    if let Some(number) = super::first(tiff, |directory| is_marked(&directory.description)) {
         return Ok(Some(number));
     }
-    let is_marked = tiff.text(0, tags::SOFTWARE)?.is_some_and(|software| software.starts_with("Philips"));
-    Ok(is_marked.then_some(0))
+    let is_named = tiff.text(0, tags::SOFTWARE)?.is_some_and(|software| software.starts_with("Philips"));
+    Ok(is_named.then_some(0))
+}
+
+/// Returns true for XML of Philips, and false for other XML that quotes it.
+fn is_marked(description: &str) -> bool {
+    description.contains("DPUfsImport") && has_tag(description, "DataObject")
 }
 
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<Findings, Kind> {
@@ -82,7 +87,7 @@ fn resolution(root: &Element, place: &str) -> Result<Stated, Kind> {
         spacing.split_whitespace().map(|side| scaled_length(side.trim_matches('"'), MILLIMETER)).collect();
     // Row spacing, then column spacing.
     let [Some(y), Some(x)] = sides[..] else {
-        return Err(unreadable(Vendor::Philips, looked_for, quoted(spacing)));
+        return Ok(Stated::Missing { looked_for, found: quoted(spacing) });
     };
     Ok(Stated::Here(Resolution::new(x, y, ResolutionSource::PhilipsXml)))
 }

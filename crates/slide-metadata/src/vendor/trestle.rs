@@ -32,7 +32,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
             Stated::Here(Resolution::new(x, y, ResolutionSource::TrestleTags))
         }
         (None, _) | (_, None) => Stated::Missing { looked_for, found: "nothing".to_owned() },
-        (Some(x), Some(y)) => return Err(unreadable(Vendor::Trestle, looked_for, format!("{x} × {y}"))),
+        (Some(x), Some(y)) => Stated::Missing { looked_for, found: format!("{x} × {y}") },
     };
     let directory = &tiff.directories[0];
     let overlap = overlap(&directory.description)?;

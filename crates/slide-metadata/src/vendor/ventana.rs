@@ -41,7 +41,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
         None => Stated::Missing { looked_for, found: "nothing".to_owned() },
         Some(text) => match length(text) {
             Some(side) => Stated::Here(Resolution::new(side, side, ResolutionSource::VentanaXml)),
-            None => return Err(unreadable(Vendor::Ventana, looked_for, quoted(text))),
+            None => Stated::Missing { looked_for, found: quoted(text) },
         },
     };
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));

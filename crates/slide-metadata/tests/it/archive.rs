@@ -34,6 +34,8 @@ fn slide_of_several_members_is_read() {
         ("slide/0.dcm", &Dicom::default().bytes()),
         ("slide/2.dcm", &label),
         ("slide/3.dcm", &drawn),
+        ("slide/4.dcm", &dicom::without_pixels(ANNOTATION)),
+        ("DICOMDIR", &dicom::directory()),
         ("slide/README.txt", b"not DICOM"),
     ]);
     let slide = read_bytes("slide.zip", &content).unwrap();
@@ -63,10 +65,7 @@ fn archives_of_something_else_are_refused() {
         (zipped(&[("a.dcm", &slide), ("b.dcm", &other)]), "it holds 2 slides"),
         (zipped(&[("a.zip", &nested)]), "member 'a.zip' is an archive itself"),
         (zipped(&[("a.dcm", cut)]), "member 'a.dcm': cut off"),
-        (
-            zipped(&[("a.dcm", &Dicom { concatenated: true, ..Dicom::default() }.bytes())]),
-            "member 'a.dcm': one of several",
-        ),
+        (zipped(&[("a.dcm", &Dicom { parts: Some(2), ..Dicom::default() }.bytes())]), "member 'a.dcm': one of several"),
     ] {
         let shown = refusal("slide.zip", &content);
         assert!(shown.contains(reason), "{shown}");

@@ -31,10 +31,10 @@ fn file_that_is_not_a_slide_is_described() {
     for (file, reason) in [
         (Dicom { flavor: "LABEL", ..Dicom::default() }, "the label of a slide"),
         (Dicom { class: ANNOTATION, ..Dicom::default() }, "its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
-        (Dicom { concatenated: true, ..Dicom::default() }, "one of several parts"),
+        (Dicom { parts: Some(2), ..Dicom::default() }, "one of several parts"),
         (
             Dicom { spacing: None, ..Dicom::default() },
-            "looked for Pixel Spacing among the shared functional groups, found nothing",
+            "looked for Pixel Spacing among the functional groups, found nothing",
         ),
         (Dicom { spacing: Some("0.0005"), ..Dicom::default() }, "found '0.0005'"),
         (Dicom { spacing: Some("0.0005\\0.0010"), ..Dicom::default() }, "not square"),
@@ -45,6 +45,8 @@ fn file_that_is_not_a_slide_is_described() {
         (Dicom { frames: "2", ..Dicom::default() }, "its 2 frames need 120000 bytes, and its pixels have 60000"),
         (Dicom { frames: "2", syntax: JPEG, ..Dicom::default() }, "it has 1 fragments of 2 frames"),
         (Dicom { tiled_full: Some(3), ..Dicom::default() }, "it has 1 frames for 3 tiles"),
+        (Dicom { tiled_full: Some(3), organized: false, ..Dicom::default() }, "it has 1 frames for 3 tiles"),
+        (Dicom { tiled_full: Some(1), paths: 2, ..Dicom::default() }, "it has 1 frames for 2 tiles"),
         (Dicom { syntax: JPEG, offsets: &[0, 60_100], ..Dicom::default() }, "a frame begins at byte 60100 of"),
         (Dicom { frames: "many", ..Dicom::default() }, "its number of frames is not a number"),
     ] {
@@ -152,6 +154,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
         ("g-label.dcm", Dicom { flavor: "LABEL", ..Dicom::default() }.bytes()),
         ("h-drawn.dcm", Dicom { class: ANNOTATION, ..Dicom::default() }.bytes()),
         ("i-bad.dcm", b"nothing".to_vec()),
+        ("j-drawn.dcm", without_pixels(ANNOTATION)),
     ]
     .map(write);
     let files = DicomFiles::among(paths);
@@ -164,6 +167,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
     let expected = [
         ("g-label.dcm", "the label of a slide".to_owned()),
         ("h-drawn.dcm", format!("not a whole-slide image: its SOP class is {ANNOTATION}")),
+        ("j-drawn.dcm", format!("not a whole-slide image: its SOP class is {ANNOTATION}")),
         ("a-low.dcm", lower("b-high.dcm")),
         ("a-lower.dcm", lower("b-high.dcm")),
         ("c-middle.dcm", lower("b-high.dcm")),
@@ -180,4 +184,67 @@ fn dicom_file_is_read_once_with_its_checksum() {
     let slide = read(&path).unwrap();
     assert_eq!((slide.crc32c, slide.bytes), (slide_metadata::checksum(&path).unwrap(), content.len() as u64));
     assert_eq!(slide.description, inspect(&path).unwrap());
+}
+
+/// Returns a document of this SOP class without pixels.
+pub(crate) fn without_pixels(class: &'static str) -> Vec<u8> {
+    let mut content = Dicom { class, ..Dicom::default() }.bytes();
+    content.truncate(content.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0x00]).unwrap());
+    content
+}
+
+/// Returns a DICOMDIR: its data set states no SOP class.
+pub(crate) fn directory() -> Vec<u8> {
+    let class = "1.2.840.10008.1.3.10";
+    let content = without_pixels(class);
+    let place = content.windows(4).position(|window| window == [0x08, 0x00, 0x16, 0x00]).unwrap();
+    [&content[..place], &content[place + 8 + class.len()..]].concat()
+}
+
+#[test]
+fn document_without_pixels_is_named() {
+    for (content, reason) in [
+        (without_pixels(ANNOTATION), "not a whole-slide image: its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
+        (directory(), "not a whole-slide image: its SOP class is 1.2.840.10008.1.3.10"),
+        (without_pixels(files::SLIDE), "cut off or damaged"),
+    ] {
+        let shown = refusal("slide.dcm", &content);
+        assert!(shown.contains(reason), "{shown}");
+    }
+}
+
+#[test]
+fn spacing_of_all_frames_is_used_if_it_is_the_same() {
+    let file = |spacing, frame_spacings, frames| {
+        let file = Dicom { spacing, frame_spacings, frames, rows: 20, columns: 20, ..Dicom::default() };
+        let mut content = file.bytes();
+        // The pixels of the second frame.
+        let place = content.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0x00]).unwrap();
+        content[place + 8..place + 12].copy_from_slice(&2400_u32.to_le_bytes());
+        content.extend([200; 1200]);
+        read_bytes("slide.dcm", &content)
+    };
+    let slide = file(None, &["0.00025\\0.00025", "0.00025\\0.00025"], "2").unwrap();
+    assert_eq!(slide.resolution.to_bits(), 0.25_f64.to_bits());
+    let slide = file(Some("0.00025\\0.00025"), &["0.000250\\0.000250"], "1").unwrap();
+    assert_eq!(slide.resolution.to_bits(), 0.25_f64.to_bits());
+    for (spacing, frame_spacings, found) in [
+        (None, &["0.00025\\0.00025", "0.0005\\0.0005"][..], "different values in its frames"),
+        (None, &["0.00025\\0.00025"], "values in 1 of 2 frames"),
+        (Some("0.00025\\0.00025"), &["0.0005\\0.0005", "0.0005\\0.0005"], "another value in its frames"),
+    ] {
+        let error = file(spacing, frame_spacings, "2").unwrap_err();
+        assert!(error.is_resolution() && error.to_string().contains(found), "{error}");
+    }
+}
+
+#[test]
+fn groups_of_unknown_representation_are_read() {
+    let file = Dicom { unknown_groups: true, ..Dicom::default() };
+    assert_eq!(read_bytes("slide.dcm", &file.bytes()).unwrap().resolution.to_bits(), 0.5_f64.to_bits());
+}
+
+#[test]
+fn concatenation_of_one_part_is_complete() {
+    assert_eq!(read_bytes("slide.dcm", &Dicom { parts: Some(1), ..Dicom::default() }.bytes()).unwrap().width, 200);
 }

@@ -114,6 +114,7 @@ fn pydicom_reads_the_same_of_dicom() {
         ("jpeg.dcm", Dicom { syntax: JPEG, ..Dicom::default() }.bytes()),
         ("private.dcm", Dicom { private: true, ..Dicom::default() }.bytes()),
         ("implicit.dcm", Dicom { syntax: files::IMPLICIT, ..Dicom::default() }.bytes()),
+        ("unknown.dcm", Dicom { unknown_groups: true, ..Dicom::default() }.bytes()),
         ("no-group-length.dcm", Dicom { group_length: |_| None, ..Dicom::default() }.bytes()),
         ("zero-group-length.dcm", Dicom { group_length: |_| Some(0), ..Dicom::default() }.bytes()),
         ("short-group-length.dcm", Dicom { group_length: |length| Some(length - 8), ..Dicom::default() }.bytes()),

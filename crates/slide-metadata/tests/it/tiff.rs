@@ -44,6 +44,30 @@ fn resolution_is_read_in_all_units_and_types() {
 }
 
 #[test]
+fn unit_of_imagej_is_in_its_description() {
+    let read = |unit: &str, per_unit, tag| {
+        let description = format!("ImageJ=1.53t\nimages=1\nunit={unit}\nloop=false\n");
+        let image = Image::new(128, 96, Pixels::Tiles(32)).described(description).resolution(per_unit, tag);
+        read_bytes("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes())
+    };
+    for (unit, per_unit, tag) in [
+        ("micron", 4, 1),
+        ("um", 4, 1),
+        ("µm", 4, 1),
+        ("\\u00B5m", 4, 1),
+        ("mm", 4_000, 1),
+        ("inch", 101_600, 2),
+        ("micron", 40_000, 3),
+    ] {
+        assert_eq!(read(unit, per_unit, tag).unwrap().resolution.to_bits(), 0.25_f64.to_bits(), "{unit}");
+    }
+    for unit in ["pixel", "", "parsec"] {
+        let shown = read(unit, 4, 1).unwrap_err().to_string();
+        assert!(shown.contains("a resolution without unit"), "{shown}");
+    }
+}
+
+#[test]
 fn kind_of_image_that_is_not_supported_is_not_called_damaged() {
     for (image, reason) in [
         (image().with(262, Value::Short(vec![32_803])), "PhotometricInterpretation 32803 in directory 0"),

@@ -1,6 +1,6 @@
 //! Facts from vendors' structures, and unreadable markers.
 
-use slide_metadata::{ResolutionSource, Role, Vendor, Warning};
+use slide_metadata::{ReadOptions, ResolutionSource, Role, Vendor, Warning, read_with};
 
 use super::corpus::tiff::{Image, Layout, Pixels, Tiff};
 use super::corpus::vendors::{self, OME_SIZES};
@@ -57,28 +57,55 @@ fn focal_planes_and_maps_of_hamamatsu_are_not_the_image() {
 }
 
 #[test]
-fn resolution_that_a_vendor_states_unreadably_is_an_error() {
+fn unusable_resolution_of_a_vendor_can_be_stated() {
     for (tiff, looked_for, found) in [
         (vendors::aperio(b"AppMag = 40|MPP = unknown"), "MPP in the ImageDescription of directory 0", "'unknown'"),
-        (vendors::aperio(b"MPP = 0.25|MPP = 0.5"), "one MPP in the ImageDescription", "'0.25' and '0.5'"),
         (vendors::aperio(b"MPP = 0"), "MPP in the ImageDescription", "'0'"),
         (vendors::aperio(b"MPP ="), "MPP in the ImageDescription", "''"),
+        (vendors::aperio(b"MPP = 0.25 um"), "MPP in the ImageDescription", "'0.25 um'"),
         (vendors::ventana("fine", "0"), "ScanRes of iScan in tag 700 of directory 0", "'fine'"),
         (vendors::philips("&quot;0.25&quot;"), "DICOM_PIXEL_SPACING", "'\\\"0.25\\\"'"),
-        (
-            vendors::ome(r#"PhysicalSizeX="wide" PhysicalSizeY="1""#),
-            "PhysicalSizeX in the ImageDescription",
-            "'wide µm'",
-        ),
-        (vendors::ome(r#"PhysicalSizeX="1""#), "PhysicalSizeX and PhysicalSizeY", "one of them"),
+        (vendors::ome(r#"PhysicalSizeX="wide" PhysicalSizeY="1""#), "PhysicalSizeX and PhysicalSizeY", "'wide µm'"),
+        (vendors::ome(r#"PhysicalSizeX="1""#), "PhysicalSizeX and PhysicalSizeY", "only one of them"),
         (
             vendors::ome(r#"PhysicalSizeX="1" PhysicalSizeXUnit="pixel" PhysicalSizeY="1""#),
-            "PhysicalSizeX in the ImageDescription",
+            "PhysicalSizeX and PhysicalSizeY",
             "'1 pixel'",
         ),
+        (vendors::trestle_with(0.0), "XResolution and YResolution", "0 × 0"),
     ] {
-        let shown = refusal("slide.tif", &tiff.bytes());
+        let (_folder, path) = written("slide.tif", &tiff.bytes());
+        let error = read(&path).unwrap_err();
+        let shown = error.to_string();
+        assert!(error.is_resolution() && shown.contains("--resolution-mpp"), "{shown}");
         assert!(shown.contains(looked_for) && shown.contains(&format!("found {found}")), "{shown}");
+        // The resolution tags are not used instead.
+        assert_eq!(inspect(&path).unwrap().resolution, None);
+        let stated = read_with(&path, &ReadOptions::default().with_resolution(0.5)).unwrap();
+        assert_eq!(stated.resolution.to_bits(), 0.5_f64.to_bits());
+    }
+}
+
+#[test]
+fn resolutions_that_contradict_each_other_are_an_error() {
+    let shown = refusal("slide.svs", &vendors::aperio(b"MPP = 0.25|MPP = 0.5").bytes());
+    assert!(shown.contains("one MPP in the ImageDescription") && shown.contains("found '0.25' and '0.5'"), "{shown}");
+    let slide = read_bytes("slide.svs", &vendors::aperio(b"MPP = 0.2522|MPP = 0.25220").bytes()).unwrap();
+    assert_eq!(slide.resolution.to_bits(), 0.2522_f64.to_bits());
+}
+
+#[test]
+fn quotations_of_another_vendor_are_not_its_marker() {
+    for quoted in [
+        "&lt;DataObject ObjectType=&quot;DPUfsImport&quot;&gt;&lt;/DataObject&gt;",
+        "&lt;scn xmlns=&quot;http://www.leica-microsystems.com/scn/2010/10/01&quot;&gt;",
+        "&lt;x:scn xmlns:x=&quot;http://www.leica-microsystems.com/scn/2010/10/01&quot;&gt;",
+        "&lt;x:OME xmlns:x=&quot;http://www.openmicroscopy.org/Schemas/OME/2016-06&quot;&gt;",
+    ] {
+        let xml = format!("<image xmlns='http://www.vips.ecs.soton.ac.uk/deepzoom'><value>{quoted}</value></image>");
+        let image = Image::new(128, 96, Pixels::Tiles(32)).described(xml).resolution(40_000, 3);
+        let slide = read_bytes("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
+        assert_eq!((slide.resolution.to_bits(), slide.description.vendor), (0.25_f64.to_bits(), None), "{quoted}");
     }
 }
 
