@@ -1,6 +1,7 @@
 //! TIFF slides: from directories and the vendor's structure to a description.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::io::{Read, Seek};
 
@@ -99,8 +100,8 @@ fn resolution<R: Read + Seek>(
 
 fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
     let levels = tiff.directories.iter().zip(roles).filter(|(_, role)| **role == Role::Level);
-    let levels: BTreeSet<_> = levels.map(|(directory, _)| std::cmp::Reverse(directory.pixels())).collect();
-    let level = |directory: &Directory| levels.iter().position(|pixels| pixels.0 == directory.pixels());
+    let levels: BTreeSet<_> = levels.map(|(directory, _)| Reverse(directory.pixels())).collect();
+    let levels: HashMap<_, _> = levels.into_iter().zip(1_u32..).collect();
     let describe = |(directory, role): (&Directory, &Role)| ImageDescription {
         place: directory.place.to_string(),
         role: *role,
@@ -108,7 +109,7 @@ fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
         height: directory.height,
         level: match role {
             Role::Image => Some(0),
-            Role::Level => level(directory).and_then(|number| u32::try_from(number + 1).ok()),
+            Role::Level => levels.get(&Reverse(directory.pixels())).copied(),
             _ => None,
         },
         compression: compression(directory.compression),

@@ -23,6 +23,8 @@ const MAX_ENTRIES: u64 = 4096;
 const MAX_ALL_ENTRIES: usize = 1 << 18;
 /// The maximum number of `SubIFDs` of one directory.
 const MAX_SUB_IFDS: u64 = 4096;
+/// The maximum length of a text. Some vendors store pictures in their XML.
+const MAX_TEXT: u64 = 16 * 1024 * 1024;
 
 /// A TIFF file and its directories: the main chain in order, and then the `SubIFDs`.
 #[derive(Debug)]
@@ -31,6 +33,14 @@ pub(crate) struct Tiff<R> {
     pub(crate) directories: Vec<Directory>,
     visited: HashSet<u64>,
     entries: usize,
+}
+
+impl<R> Tiff<R> {
+    /// Returns the index of directory `number` of the main chain, which precedes all `SubIFDs`.
+    pub(crate) fn main(&self, number: u64) -> Option<usize> {
+        let index = usize::try_from(number).ok()?;
+        self.directories.get(index).filter(|directory| !directory.is_sub()).map(|_| index)
+    }
 }
 
 impl<R: Read + Seek> Tiff<R> {
@@ -190,6 +200,9 @@ impl<R: Read + Seek> Tiff<R> {
         let Some(entry) = self.directories[number].entry(tag).copied() else { return Ok(None) };
         if entry.unit() != 1 {
             return Err(malformed(format!("tag {tag} is not a text")));
+        }
+        if entry.count > MAX_TEXT {
+            return Err(malformed(format!("the text in tag {tag} has more than {MAX_TEXT} bytes")));
         }
         let mut bytes = entry.whole(&mut self.reader)?;
         bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));

@@ -75,14 +75,6 @@ impl Directory {
     pub(crate) fn is_sub(&self) -> bool {
         matches!(self.place, Place::Sub { .. })
     }
-
-    /// Returns the number of the directory in the main chain.
-    pub(crate) fn main_number(&self) -> Option<usize> {
-        match self.place {
-            Place::Main(number) => Some(number),
-            Place::Sub { .. } => None,
-        }
-    }
 }
 
 impl fmt::Display for Place {

@@ -3,13 +3,17 @@
 use std::io::{Read, Seek};
 
 use super::entry::Entry;
-use super::{Tiff, tags};
+use super::{Place, Tiff, tags};
 use crate::error::{Kind, malformed};
 
 /// The number of strips or tiles that are checked in one step.
 const STEP: u64 = 4096;
 /// The maximum number of strips and tiles of all directories of a file.
 const MAX_CHUNKS: u64 = 1 << 25;
+/// The length of the header of classic TIFF, before which no pixels are.
+const HEADER: u64 = 8;
+/// The `PhotometricInterpretation` of images whose colors may be subsampled.
+const YCBCR: u16 = 6;
 
 impl<R: Read + Seek> Tiff<R> {
     /// Checks the values and the pixels of a directory. `budget` counts down from [`MAX_CHUNKS`].
@@ -34,7 +38,8 @@ impl<R: Read + Seek> Tiff<R> {
             return Err(malformed(format!("{place} states {found} strips or tiles of {needed}")));
         }
         budget.spend(needed)?;
-        self.check_chunks(&format!("the pixels of {place}"), &offsets, &counts, needed)
+        let chunks = Chunks { place, count: needed, least: self.least(number)? };
+        self.check_chunks(&offsets, &counts, &chunks)
     }
 
     fn numbers(&self, number: usize, tag: u16) -> Result<Option<Entry>, Kind> {
@@ -64,35 +69,103 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(chunks.saturating_mul(planes))
     }
 
-    fn check_chunks(&mut self, what: &str, offsets: &Entry, counts: &Entry, chunks: u64) -> Result<(), Kind> {
-        let (mut end, mut first) = (0, 0);
-        while first < chunks {
-            let step = STEP.min(chunks - first);
+    /// Returns the bytes of each uncompressed strip or tile.
+    fn least(&mut self, number: usize) -> Result<Least, Kind> {
+        let rows = self.unsigned(number, tags::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
+        let directory = &self.directories[number];
+        let samples = if directory.is_planar { 1 } else { directory.samples };
+        let row = |width: u32| (u64::from(width) * u64::from(samples) * u64::from(directory.bits)).div_ceil(8);
+        Ok(match directory.tile {
+            _ if directory.compression != 1 || directory.photometric == YCBCR => Least::Unknown,
+            Some((width, height)) => Least::Tile(row(width).saturating_mul(height.into())),
+            None => Least::Strip { row: row(directory.width), rows, height: directory.height.into() },
+        })
+    }
+
+    fn check_chunks(&mut self, offsets: &Entry, counts: &Entry, chunks: &Chunks) -> Result<(), Kind> {
+        let (mut end, mut first, place) = (0, 0, chunks.place);
+        while first < chunks.count {
+            let step = STEP.min(chunks.count - first);
             let (starts, start_size) = offsets.slice(&mut self.reader, first, step)?;
             let (lengths, length_size) = counts.slice(&mut self.reader, first, step)?;
-            for (start, length) in starts.chunks_exact(start_size).zip(lengths.chunks_exact(length_size)) {
+            let pairs = starts.chunks_exact(start_size).zip(lengths.chunks_exact(length_size));
+            for (number, (start, length)) in (first..).zip(pairs) {
+                let (start, length) = (self.reader.number(start), self.reader.number(length));
                 // A tile without bytes is omitted on purpose, regardless of its offset.
-                match self.reader.number(length) {
-                    0 => {}
-                    length => end = end.max(self.reader.number(start).saturating_add(length)),
+                if length == 0 {
+                    continue;
                 }
+                let least = chunks.least.of(number);
+                if start < HEADER {
+                    return Err(malformed(format!("the pixels of {place} overlap the header of the file")));
+                }
+                if length < least {
+                    let text = format!("a part of {place} has {length} of {least} bytes of uncompressed pixels");
+                    return Err(malformed(text));
+                }
+                end = end.max(start.saturating_add(length));
             }
             first += step;
         }
-        self.reader.check(what, 0, end)
+        if end == 0 {
+            return Err(malformed(format!("{place} has no pixels: all its strips or tiles are empty")));
+        }
+        self.reader.check(&format!("the pixels of {place}"), 0, end)
     }
 
     /// Checks an uncompressed image with one strip. Old writers omit its byte count.
     fn check_without_counts(&mut self, number: usize, offsets: &Entry) -> Result<(), Kind> {
+        let subsampling = self.unsigned_values(number, tags::YCBCR_SUB_SAMPLING)?;
         let directory = &self.directories[number];
         if directory.compression != 1 || offsets.count != 1 {
             return Err(malformed(format!("{} does not state how many bytes its pixels have", directory.place)));
         }
-        let row = u64::from(directory.width) * u64::from(directory.samples) * u64::from(directory.bits);
-        let bytes = row.div_ceil(8).saturating_mul(directory.height.into());
+        let (width, height) = (u64::from(directory.width), u64::from(directory.height));
+        let (samples, bits) = (u64::from(directory.samples), u64::from(directory.bits));
+        let bytes = if directory.photometric == YCBCR && samples == 3 {
+            // A block of pixels shares its two samples of color (TIFF 6.0, section 21).
+            let side = |axis: usize| subsampling.get(axis).copied().unwrap_or(2).clamp(1, 4);
+            let blocks = width.div_ceil(side(0)).saturating_mul(height.div_ceil(side(1)));
+            blocks.saturating_mul((side(0) * side(1) + 2) * bits).div_ceil(8)
+        } else {
+            (width * samples * bits).div_ceil(8).saturating_mul(height)
+        };
         let what = format!("the pixels of {}", directory.place);
         let (start, size) = offsets.slice(&mut self.reader, 0, 1)?;
         self.reader.check(&what, self.reader.number(&start[..size]), bytes)
+    }
+}
+
+/// The strips or tiles of a directory.
+struct Chunks {
+    place: Place,
+    count: u64,
+    least: Least,
+}
+
+/// The least number of bytes of a strip or tile with pixels.
+enum Least {
+    /// The pixels are compressed or subsampled.
+    Unknown,
+    Tile(u64),
+    Strip {
+        row: u64,
+        rows: u64,
+        height: u64,
+    },
+}
+
+impl Least {
+    fn of(&self, number: u64) -> u64 {
+        match *self {
+            Self::Unknown => 1,
+            Self::Tile(bytes) => bytes,
+            Self::Strip { row, rows, height } => {
+                // The last strip of each plane has the remaining rows.
+                let first = (number % height.div_ceil(rows).max(1)).saturating_mul(rows);
+                row.saturating_mul(rows.min(height.saturating_sub(first)))
+            }
+        }
     }
 }
 

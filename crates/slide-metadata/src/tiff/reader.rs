@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use crate::error::{Kind, malformed};
 
 /// The maximum number of value bytes read into memory per file.
-const MAX_VALUES: u64 = 64 * 1024 * 1024;
+const MAX_VALUES: u64 = 32 * 1024 * 1024;
 
 /// The width of offsets and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

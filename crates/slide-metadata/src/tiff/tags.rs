@@ -27,6 +27,7 @@ pub(crate) const TILE_LENGTH: u16 = 323;
 pub(crate) const TILE_OFFSETS: u16 = 324;
 pub(crate) const TILE_BYTE_COUNTS: u16 = 325;
 pub(crate) const SUB_IFDS: u16 = 330;
+pub(crate) const YCBCR_SUB_SAMPLING: u16 = 530;
 /// XMP, or Ventana's XML in the same tag.
 pub(crate) const XML_PACKET: u16 = 700;
 /// Private tags of Hamamatsu, with the names used by openslide.

@@ -22,12 +22,16 @@ use crate::tiff::{Directory, Tiff};
 const MARKER: &str = "Aperio";
 
 pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
-    let is_marked = |directory: &Directory| directory.description.starts_with(MARKER);
+    let is_marked = |directory: &Directory| directory.description.trim_start_matches('\u{feff}').starts_with(MARKER);
     let is_image = |directory: &Directory| is_marked(directory) && second_line(directory).is_none();
     first(tiff, is_image).or_else(|| first(tiff, is_marked))
 }
 
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+    if let Some(first) = tiff.directories.iter().find(|directory| is_utf_16(&directory.description)) {
+        let looked_for = format!("the ImageDescription of {}", first.place);
+        return Err(unreadable(Vendor::Aperio, looked_for, "text in UTF-16"));
+    }
     let mut findings = Findings::new(Some(Vendor::Aperio), tiff);
     let image = tiff.directories[marked].pixels();
     for (number, directory) in tiff.directories.iter().enumerate() {
@@ -64,6 +68,11 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
         findings.identifiers.extend(confidential::in_fields(fields(&directory.description), &place));
     }
     Ok(findings)
+}
+
+/// Returns true for the byte order mark of UTF-16, which was read as Latin-1.
+fn is_utf_16(description: &str) -> bool {
+    description.starts_with("\u{ff}\u{fe}") || description.starts_with("\u{fe}\u{ff}")
 }
 
 /// Rejects a directory of another size than its description states: it is a copy in another resolution.

@@ -62,6 +62,10 @@ pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<
     let looked_for = format!("XResolution, YResolution and ResolutionUnit in {}", tiff.directories[number].place);
     let missing = |found: String| Ok(Stated::Missing { looked_for: looked_for.clone(), found });
     let (x, y) = (tiff.decimal(number, tags::X_RESOLUTION)?, tiff.decimal(number, tags::Y_RESOLUTION)?);
+    // A unit of another type is not that of TIFF 6.0.
+    if tiff.directories[number].entry(tags::RESOLUTION_UNIT).is_some_and(|entry| !entry.is_unsigned()) {
+        return missing("a unit of the wrong type".to_owned());
+    }
     let described = imagej_unit(&tiff.directories[number].description);
     let unit = match (tiff.unsigned(number, tags::RESOLUTION_UNIT)?, described) {
         // Inches are the default.

@@ -74,10 +74,8 @@ fn read_image<R>(image: &Element, whole: (u64, u64), tiff: &Tiff<R>, found: &mut
     for dimension in pixels.all("dimension") {
         let is_plane = ["z", "c"].iter().any(|axis| !matches!(dimension.attribute(axis), None | Some("0")));
         let ifd = number(dimension, "ifd")?;
-        let named = |directory: &crate::tiff::Directory| directory.main_number().map(|main| main as u64) == Some(ifd);
-        let directory = tiff.directories.iter().position(named);
         let missing = || unreadable(Vendor::Leica, format!("directory {ifd}, which its XML names"), "nothing");
-        let directory = directory.ok_or_else(missing)?;
+        let directory = tiff.main(ifd).ok_or_else(missing)?;
         let pixels = (pixel_count(dimension, "sizeX")?, pixel_count(dimension, "sizeY")?);
         let stated = &tiff.directories[directory];
         if pixels != (stated.width, stated.height) {

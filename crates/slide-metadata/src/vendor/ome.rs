@@ -12,7 +12,7 @@ use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{INCH, MILLIMETER, NANOMETER, Resolution, ResolutionSource, length, scaled_length};
 use crate::stated::Stated;
-use crate::tiff::Tiff;
+use crate::tiff::{Directory, Tiff};
 use crate::xml::Element;
 
 pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
@@ -61,9 +61,27 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
         let found = format!("{} × {} there and {width} × {height} in OME-XML", stated.width, stated.height);
         return Err(unreadable(Vendor::Ome, format!("the size of {}", stated.place), found));
     }
+    check_planes(largest, tiff)?;
     findings.resolution = resolution(largest.pixels, &place);
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
     Ok(findings)
+}
+
+/// Rejects an image with fewer directories of its size than it has planes. A directory may hold several channels.
+fn check_planes<R>(image: &Image<'_>, tiff: &Tiff<R>) -> Result<(), Kind> {
+    let count = |name: &str| image.pixels.attribute(name).and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(1);
+    let samples = u64::from(tiff.directories[image.directory].samples.max(1));
+    let stated = image.pixels.all("Channel").count() as u64;
+    let packed = count("SizeC").div_ceil(samples);
+    let channels = if stated > 0 { stated.min(packed) } else { packed };
+    let needed = count("SizeZ").saturating_mul(count("SizeT")).saturating_mul(channels);
+    let is_plane = |directory: &&Directory| !directory.is_sub() && (directory.width, directory.height) == image.size;
+    let planes = tiff.directories.iter().filter(is_plane).count() as u64;
+    if planes < needed {
+        let looked_for = format!("the planes of {} × {} of an Image in OME-XML", image.size.0, image.size.1);
+        return Err(unreadable(Vendor::Ome, looked_for, format!("{planes} of {needed}")));
+    }
+    Ok(())
 }
 
 /// Rejects images with planes in several files, and metadata in another file.
@@ -88,9 +106,8 @@ fn read_image<'a, R>(image: &'a Element, tiff: &Tiff<R>) -> Result<Image<'a>, Ki
         text.trim().parse::<u32>().map_err(|_| nothing(name, &quoted(text)))
     };
     let ifd = pixels.child("TiffData").and_then(|data| data.attribute("IFD")).unwrap_or("0");
-    let number: usize = ifd.trim().parse().map_err(|_| nothing("IFD", &quoted(ifd)))?;
-    let directory = tiff.directories.iter().position(|directory| directory.main_number() == Some(number));
-    let directory = directory.ok_or_else(|| nothing("the directory", &format!("no directory {number}")))?;
+    let number: u64 = ifd.trim().parse().map_err(|_| nothing("IFD", &quoted(ifd)))?;
+    let directory = tiff.main(number).ok_or_else(|| nothing("the directory", &format!("no directory {number}")))?;
     let role = generic::associated(image.attribute("Name").unwrap_or_default()).unwrap_or(Role::Image);
     Ok(Image { pixels, directory, size: (size("SizeX")?, size("SizeY")?), role })
 }
@@ -121,9 +138,13 @@ fn micrometers(text: &str, unit: &str) -> Option<f64> {
         "nm" => NANOMETER,
         // The micro sign, the Greek letter, and the ASCII spelling.
         "\u{b5}m" | "\u{3bc}m" | "um" => 0,
+        // UTF-8 that was read as Latin-1.
+        "\u{c2}\u{b5}m" => 0,
         "mm" => MILLIMETER,
         "cm" => 4,
         "m" => 6,
+        // 72 points are an inch.
+        "pt" => return length(text).map(|points| points * INCH / 72.0),
         "in" => return length(text).map(|inches| inches * INCH),
         _ => return None,
     };

@@ -82,6 +82,11 @@ fn resolution_without_plausibility_needs_to_be_stated() {
         (plain.clone().resolution(1, 3), "the resolution tags", "10000 µm per pixel, which is outside 0.05 to 20"),
         (plain.clone().resolution(40_000, 1), "ResolutionUnit", "a resolution without unit"),
         (plain.clone().resolution(40_000, 9), "ResolutionUnit", "the unit '9'"),
+        (
+            plain.clone().resolution(40_000, 3).with(296, Value::SignedLong(3)),
+            "ResolutionUnit",
+            "a unit of the wrong type",
+        ),
         (sides((0, 1), (1, 1)), "XResolution", "0 × 1"),
         (sides((1, 0), (0, 0)), "XResolution", "inf × NaN"),
         (sides((40_000, 1), (20_000, 1)), "the resolution tags", "0.25 × 0.5 µm per pixel, which is not square"),

@@ -81,3 +81,62 @@ fn tiles_without_bytes_are_left_out_on_purpose() {
     let slide = read_bytes("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
     assert_eq!((slide.width, slide.height), (128, 64));
 }
+
+#[test]
+fn image_without_any_pixels_is_refused() {
+    use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
+    let image = || Image::new(128, 64, Pixels::Tiles(64)).resolution(40_000, 3);
+    for (image, reason) in [
+        (image().with(325, Value::Long(vec![0, 0])), "directory 0 has no pixels"),
+        (image().with(324, Value::Offsets(vec![0, 8])), "the pixels of directory 0 overlap the header"),
+        (image().with(324, Value::Offsets(vec![7, 8])), "the pixels of directory 0 overlap the header"),
+        (image().with(325, Value::Long(vec![12_288, 10])), "directory 0 has 10 of 12288 bytes of uncompressed pixels"),
+        (
+            Image::new(128, 64, Pixels::Strip).resolution(40_000, 3).with(279, Value::Long(vec![24_575])),
+            "directory 0 has 24575 of 24576 bytes of uncompressed pixels",
+        ),
+    ] {
+        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        assert!(shown.contains(reason), "{shown}");
+    }
+    // A label without pixels is ignored.
+    let label = image().described("Label").with(325, Value::Long(vec![0, 0]));
+    assert!(read_bytes("slide.tif", &Tiff::of(Layout::Classic, [image(), label]).bytes()).is_ok());
+}
+
+#[test]
+fn last_strip_may_be_shorter() {
+    use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
+    let image = |last| {
+        let image = Image::new(128, 64, Pixels::Strip).resolution(40_000, 3).with(278, Value::Short(vec![48]));
+        let image = image.with(273, Value::Offsets(vec![8, 8])).with(279, Value::Long(vec![18_432, last]));
+        Tiff::of(Layout::Classic, [image]).bytes()
+    };
+    assert_eq!(read_bytes("slide.tif", &image(6_144)).unwrap().height, 64);
+    assert!(refusal("slide.tif", &image(6_143)).contains("6143 of 6144"));
+}
+
+#[test]
+fn subsampled_pixels_without_byte_counts_are_complete() {
+    use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
+    let plain = Image::new(128, 64, Pixels::Strip).resolution(40_000, 3).with(262, Value::Short(vec![6]));
+    let read = |image: Image, bytes: usize| {
+        let whole = Tiff::of(Layout::Classic, [image]).bytes();
+        // The byte counts become an unknown tag, and the pixels are at the end of the file.
+        let entry = whole.windows(4).rposition(|window| window == [0x17, 0x01, 0x04, 0x00]).unwrap();
+        let (mut content, offset) = (whole.clone(), u32::try_from(whole.len()).unwrap());
+        content[entry] = 0x16;
+        let offsets = content.windows(4).rposition(|window| window == [0x11, 0x01, 0x04, 0x00]).unwrap();
+        content[offsets + 8..offsets + 12].copy_from_slice(&offset.to_le_bytes());
+        content.extend(vec![200; bytes]);
+        inspect_bytes("slide.tif", &content)
+    };
+    for (image, bytes) in [
+        (plain.clone(), 12_288),
+        (plain.clone().with(530, Value::Short(vec![2, 1])), 16_384),
+        (plain.with(530, Value::Short(vec![1, 1])), 24_576),
+    ] {
+        assert_eq!(read(image.clone(), bytes).unwrap().height, 64);
+        assert!(read(image, bytes - 1).unwrap_err().to_string().contains("cut off"));
+    }
+}

@@ -105,3 +105,18 @@ fn damaged_archives_are_survived() {
     let refused = survive(&path, &content, &[4..400, length - 400..length]);
     assert!(refused > 1_000, "{refused} are refused");
 }
+
+#[test]
+fn long_texts_need_little_memory() {
+    use corpus::tiff::{Image, Layout, Pixels, Tiff};
+    let latin = [vec![b'<', b'a', b'/', b'>'], vec![0xe4; 60 << 20]].concat();
+    let xml = format!("<OME><Image Name='{}'/></OME>", "n".repeat(60 << 20)).into_bytes();
+    for text in [latin, xml] {
+        let image = Image::new(128, 96, Pixels::Tiles(32)).described(text).resolution(40_000, 3);
+        let (_folder, path) = written("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        let mut outcome = None;
+        let memory = allocation_counter::measure(|| outcome = Some(inspect(&path)));
+        assert!(memory.bytes_max < MEMORY, "{} bytes", memory.bytes_max);
+        assert!(outcome.unwrap().is_err());
+    }
+}

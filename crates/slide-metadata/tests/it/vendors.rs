@@ -2,7 +2,7 @@
 
 use slide_metadata::{ReadOptions, ResolutionSource, Role, Vendor, Warning, read_with};
 
-use super::corpus::tiff::{Image, Layout, Pixels, Tiff};
+use super::corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
 use super::corpus::vendors::{self, OME_SIZES};
 use super::*;
 
@@ -151,6 +151,8 @@ fn physical_sizes_are_read_in_all_units() {
         (r#"PhysicalSizeX="0.25" PhysicalSizeY="0.25""#, 0.25),
         (r#"PhysicalSizeX="0.25" PhysicalSizeXUnit="µm" PhysicalSizeY="0.25" PhysicalSizeYUnit="&#181;m""#, 0.25),
         (r#"PhysicalSizeX="0.25" PhysicalSizeXUnit="&#956;m" PhysicalSizeY="2.5E-4" PhysicalSizeYUnit="mm""#, 0.25),
+        (r#"PhysicalSizeX="0.25" PhysicalSizeXUnit="Âµm" PhysicalSizeY="0.25""#, 0.25),
+        (r#"PhysicalSizeX="0.0009" PhysicalSizeXUnit="pt" PhysicalSizeY="0.3175""#, 0.3175),
         (r#"PhysicalSizeX="0.000025" PhysicalSizeXUnit="cm" PhysicalSizeY="2500" PhysicalSizeYUnit="Å""#, 0.25),
     ] {
         let slide = read_bytes("slide.ome.tif", &vendors::ome(sizes).bytes()).unwrap();
@@ -223,5 +225,57 @@ fn ome_is_known_with_any_prefix_and_white_space() {
         let image = Image::new(128, 96, Pixels::Tiles(32)).described(xml).resolution(20_000, 3);
         let slide = read_bytes("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
         assert_eq!((slide.resolution.to_bits(), slide.description.vendor), (0.25_f64.to_bits(), Some(Vendor::Ome)));
+    }
+}
+
+#[test]
+fn planes_that_are_missing_from_ome_are_an_error() {
+    let tiff = |sizes: &str, channels: usize, samples: u16, copies: usize| {
+        let channel = "<Channel/>".repeat(channels);
+        let xml = format!(
+            "<OME><Image><Pixels SizeX='128' SizeY='96' {sizes} PhysicalSizeX='0.25' PhysicalSizeY='0.25'>{channel}<TiffData/></Pixels></Image></OME>"
+        );
+        let image = Image::new(128, 96, Pixels::Tiles(32)).with(277, Value::Short(vec![samples]));
+        let images = vec![image.clone().described(xml)].into_iter().chain(vec![image; copies]);
+        Tiff::of(Layout::Classic, images).bytes()
+    };
+    for (sizes, channels, samples, copies) in [
+        ("", 0, 3, 0),
+        ("SizeZ='2' SizeC='3' SizeT='2'", 1, 3, 3),
+        ("SizeC='3'", 3, 3, 0),
+        ("SizeC='3'", 0, 3, 0),
+        ("SizeC='4'", 4, 1, 3),
+    ] {
+        assert_eq!(read_bytes("slide.tif", &tiff(sizes, channels, samples, copies)).unwrap().width, 128, "{sizes}");
+    }
+    for (sizes, channels, samples, copies, found) in [
+        ("SizeZ='2' SizeC='1' SizeT='2'", 1, 1, 0, "1 of 4"),
+        ("SizeC='4'", 4, 1, 2, "3 of 4"),
+        ("SizeT='18446744073709551615' SizeZ='3'", 1, 1, 0, "1 of 18446744073709551615"),
+    ] {
+        let shown = refusal("slide.tif", &tiff(sizes, channels, samples, copies));
+        assert!(shown.contains("128 × 96") && shown.contains(&format!("found {found}")), "{shown}");
+    }
+}
+
+#[test]
+fn descriptions_of_aperio_in_other_encodings_are_named() {
+    let thumbnail =
+        Image::new(60, 32, Pixels::Strip).described("Aperio Image Library\r\n240x128 -> 60x32 - |AppMag = 40");
+    let read = |description: &[u8]| {
+        let image = Image::new(240, 128, Pixels::JpegTiles(64)).described(description);
+        Tiff::of(Layout::Classic, [image, thumbnail.clone()]).bytes()
+    };
+    let text = "Aperio Image Library\r\n240x128 [0,0 240x128]|MPP = 0.2522";
+    let slide = read_bytes("slide.svs", &read(format!("\u{feff}{text}").as_bytes())).unwrap();
+    assert_eq!((slide.width, slide.resolution.to_bits()), (240, 0.2522_f64.to_bits()));
+    let words =
+        |order: fn(u16) -> [u8; 2]| format!("\u{feff}{text}").encode_utf16().flat_map(order).collect::<Vec<_>>();
+    for description in [words(u16::to_le_bytes), words(u16::to_be_bytes)] {
+        let shown = refusal("slide.svs", &read(&description));
+        assert!(
+            shown.contains("cannot read the ImageDescription of directory 0") && shown.contains("UTF-16"),
+            "{shown}"
+        );
     }
 }
