@@ -136,10 +136,8 @@ fn micrometers(text: &str, unit: &str) -> Option<f64> {
         "pm" => -6,
         "\u{c5}" | "\u{212b}" => -4,
         "nm" => NANOMETER,
-        // The micro sign, the Greek letter, and the ASCII spelling.
-        "\u{b5}m" | "\u{3bc}m" | "um" => 0,
-        // UTF-8 that was read as Latin-1.
-        "\u{c2}\u{b5}m" => 0,
+        // The micro sign, the Greek letter, the ASCII spelling, and UTF-8 that was read as Latin-1.
+        "\u{b5}m" | "\u{3bc}m" | "um" | "\u{c2}\u{b5}m" => 0,
         "mm" => MILLIMETER,
         "cm" => 4,
         "m" => 6,
