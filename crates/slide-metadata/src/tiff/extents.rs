@@ -75,8 +75,10 @@ impl<R: Read + Seek> Tiff<R> {
         let directory = &self.directories[number];
         let samples = if directory.is_planar { 1 } else { directory.samples };
         let row = |width: u32| (u64::from(width) * u64::from(samples) * u64::from(directory.bits)).div_ceil(8);
+        // Other kinds of pixels are not those of slides, and those of YCbCr may be subsampled.
+        let is_plain = directory.compression == 1 && directory.photometric <= 2 && [8, 16].contains(&directory.bits);
         Ok(match directory.tile {
-            _ if directory.compression != 1 || directory.photometric == YCBCR => Least::Unknown,
+            _ if !is_plain => Least::Unknown,
             Some((width, height)) => Least::Tile(row(width).saturating_mul(height.into())),
             None => Least::Strip { row: row(directory.width), rows, height: directory.height.into() },
         })
@@ -145,7 +147,7 @@ struct Chunks {
 
 /// The least number of bytes of a strip or tile with pixels.
 enum Least {
-    /// The pixels are compressed or subsampled.
+    /// The pixels are compressed, or of another kind.
     Unknown,
     Tile(u64),
     Strip {
