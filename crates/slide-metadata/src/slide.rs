@@ -75,7 +75,13 @@ fn resolution<R: Read + Seek>(
 ) -> Result<Option<Resolution>, Kind> {
     let tags = vendor::resolution_tags(tiff, chosen);
     let stated = match std::mem::replace(&mut findings.resolution, Stated::Tags) {
-        Stated::Tags => tags?,
+        Stated::Tags => {
+            let tags = tags?;
+            if let (Stated::Here(resolution), None) = (&tags, findings.vendor) {
+                refuse_contradiction(tiff, &findings.roles, chosen, *resolution)?;
+            }
+            tags
+        }
         Stated::Fallback => {
             let tags = tags?;
             if let (Stated::Here(_), Some(vendor)) = (&tags, findings.vendor) {
@@ -96,6 +102,31 @@ fn resolution<R: Read + Seek>(
         missing @ Stated::Missing { .. } => missing,
     };
     Ok(stated.judge(&mut findings.warnings))
+}
+
+/// Rejects images of the same size that state different plausible resolutions: any of them may be the slide.
+fn refuse_contradiction<R: Read + Seek>(
+    tiff: &mut Tiff<R>,
+    roles: &[Role],
+    chosen: usize,
+    resolution: Resolution,
+) -> Result<(), Kind> {
+    let is_plausible = |resolution: &Resolution| resolution.plausibility() == Plausibility::Plausible;
+    for number in (0..roles.len()).filter(|number| roles[*number] == Role::Plane) {
+        if let Ok(Stated::Here(other)) = vendor::resolution_tags(tiff, number)
+            && is_plausible(&other)
+            && is_plausible(&resolution)
+            && !agree(other.x, resolution.x)
+        {
+            let (first, second) = (tiff.directories[chosen].place, tiff.directories[number].place);
+            let text = format!(
+                "{first} and {second} have the same size, but state {} and {} µm per pixel",
+                resolution.x, other.x
+            );
+            return Err(Kind::Choice(text));
+        }
+    }
+    Ok(())
 }
 
 fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {

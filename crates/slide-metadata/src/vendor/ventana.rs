@@ -15,7 +15,7 @@ use std::io::{Read, Seek};
 use super::{Findings, confidential, first, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
-use crate::resolution::{Resolution, ResolutionSource, length};
+use crate::resolution::{Resolution, ResolutionSource, agree, length};
 use crate::stated::Stated;
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
@@ -55,8 +55,25 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
         };
     }
     findings.name(tiff, named);
-    findings.size = size(tiff, named)?;
+    if tiff.directories[named].entry(tags::XML_PACKET).is_some() {
+        let root = packet(tiff, named)?;
+        check_resolution(&root, &findings.resolution)?;
+        if let (Some(tile), Some(info)) = (tiff.directories[named].tile, root.find("EncodeInfo")) {
+            findings.size = areas::size(info, tile)?;
+        }
+    }
     Ok(findings)
+}
+
+/// Rejects an image that states another resolution than the file.
+fn check_resolution(root: &Element, stated: &Stated) -> Result<(), Kind> {
+    let other = root.find("iScan").and_then(|scan| length(scan.attribute("ScanRes")?));
+    match (stated, other) {
+        (Stated::Here(resolution), Some(other)) if !agree(resolution.x, other) => {
+            Err(unreadable(Vendor::Ventana, "one ScanRes in tag 700", format!("{} and {other}", resolution.x)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn packet<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Element, Kind> {
@@ -68,16 +85,4 @@ fn packet<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Element, 
 /// Returns the number of a level: `level=1 mag=20 quality=90`.
 fn level(description: &str) -> Option<u32> {
     description.split_whitespace().find_map(|field| field.strip_prefix("level=")?.parse().ok())
-}
-
-/// Returns width and height of all scanned areas; `None` if the directory has no `EncodeInfo`.
-fn size<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Option<(u32, u32)>, Kind> {
-    if tiff.directories[number].entry(tags::XML_PACKET).is_none() {
-        return Ok(None);
-    }
-    let root = packet(tiff, number)?;
-    match (tiff.directories[number].tile, root.find("EncodeInfo")) {
-        (Some(tile), Some(info)) => areas::size(info, tile),
-        _ => Ok(None),
-    }
 }

@@ -65,6 +65,20 @@ fn larger_image_of_another_shape_than_the_first_is_an_error() {
 }
 
 #[test]
+fn images_of_one_size_with_different_resolutions_are_an_error() {
+    let tiff = |per_unit, unit| {
+        let second = Image::new(128, 96, TILES).resolution(per_unit, unit);
+        Tiff::of(Layout::Classic, [image(128, 96), second, image(64, 48).reduced().resolution(20_000, 3)]).bytes()
+    };
+    let shown = refusal("slide.tif", &tiff(20_000, 3));
+    assert!(shown.contains("directory 0 and directory 1 have the same size, but state 0.25 and 0.5 µm"), "{shown}");
+    // Software writes 72 dpi by default.
+    for (per_unit, unit) in [(40_100, 3), (72, 2), (4, 1)] {
+        assert_eq!(read_bytes("slide.tif", &tiff(per_unit, unit)).unwrap().resolution.to_bits(), 0.25_f64.to_bits());
+    }
+}
+
+#[test]
 fn size_that_contradicts_the_metadata_is_an_error() {
     let ome = r#"<OME><Image><Pixels SizeX="256" SizeY="192" PhysicalSizeX="0.25" PhysicalSizeY="0.25"><TiffData IFD="0"/></Pixels></Image></OME>"#;
     let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96).described(ome)]).bytes());
