@@ -58,8 +58,9 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     if tiff.directories[named].entry(tags::XML_PACKET).is_some() {
         let root = packet(tiff, named)?;
         check_resolution(&root, &findings.resolution)?;
-        if let (Some(tile), Some(info)) = (tiff.directories[named].tile, root.find("EncodeInfo")) {
-            findings.size = areas::size(info, tile)?;
+        let directory = &tiff.directories[named];
+        if let (Some(tile), Some(info)) = (directory.tile, root.find("EncodeInfo")) {
+            findings.size = areas::size(info, directory, tile)?;
         }
     }
     Ok(findings)

@@ -46,6 +46,16 @@ fn areas_that_cannot_be_placed_are_refused() {
     for (content, looked_for, found) in [
         (bytes(area((32, 0), ("0", "0"))), "OriginX of AOI0", "32, which is not a multiple of 64"),
         (bytes(area((0, 32), ("0", "0"))), "OriginY of AOI0", "32, which is not a multiple of 64"),
+        (
+            bytes(area((192, 0), ("0", "0"))),
+            "NumCols of ImageInfo",
+            "2 tiles from pixel 192 on, but the directory has 4",
+        ),
+        (
+            bytes(area((0, 256), ("0", "0"))),
+            "NumRows of ImageInfo",
+            "2 tiles from pixel 256 on, but the directory has 4",
+        ),
         (bytes(area((0, 0), ("left", "0"))), "Pos-X of ImageInfo", "'left'"),
         (bytes(area((0, 0), ("0", "-1"))), "Pos-Y of ImageInfo", "'-1'"),
         (replaced(&valid, "\"RIGHT\"", "\"WRONG\""), "Direction of TileJointInfo", "'WRONG'"),

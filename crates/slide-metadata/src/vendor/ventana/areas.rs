@@ -9,6 +9,7 @@
 use super::super::unreadable;
 use crate::description::Vendor;
 use crate::error::{Kind, quoted};
+use crate::tiff::Directory;
 use crate::xml::Element;
 
 /// A scanned area.
@@ -33,8 +34,8 @@ impl Overlap {
     }
 }
 
-/// Returns width and height of all scanned areas; `None` if there is none.
-pub(super) fn size(info: &Element, tile: (u32, u32)) -> Result<Option<(u32, u32)>, Kind> {
+/// Returns width and height of all scanned areas of a directory; `None` if there is none.
+pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Option<(u32, u32)>, Kind> {
     let infos: Vec<_> = info.child("SlideStitchInfo").into_iter().flat_map(|info| info.all("ImageInfo")).collect();
     let origins: Vec<_> = info.child("AoiOrigin").into_iter().flat_map(|origins| &origins.children).collect();
     if infos.len() != origins.len() {
@@ -45,7 +46,7 @@ pub(super) fn size(info: &Element, tile: (u32, u32)) -> Result<Option<(u32, u32)
     let mut areas = Vec::new();
     for (info, origin) in infos.into_iter().zip(origins) {
         if integer(info, "AOIScanned")? != 0 {
-            areas.push(area(info, origin, tile)?);
+            areas.push(area(info, origin, directory, tile)?);
             add_overlaps(info, &mut overlaps)?;
         }
     }
@@ -61,25 +62,33 @@ pub(super) fn size(info: &Element, tile: (u32, u32)) -> Result<Option<(u32, u32)
     Ok(Some((pixels(right.fold(0.0, f64::max))?, pixels(lower.fold(0.0, f64::max))?)))
 }
 
-fn area(info: &Element, origin: &Element, tile: (u32, u32)) -> Result<Area, Kind> {
+fn area(info: &Element, origin: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Area, Kind> {
     let stated = (integer(info, "Width")?, integer(info, "Height")?);
     if stated != (tile.0.into(), tile.1.into()) {
         let found = format!("{} × {} there and {} × {} in the directory", stated.0, stated.1, tile.0, tile.1);
         return Err(unreadable(Vendor::Ventana, "the size of tiles in EncodeInfo", found));
     }
-    for (name, side) in [("OriginX", stated.0), ("OriginY", stated.1)] {
-        let place = integer(origin, name)?;
-        if place % side.max(1) != 0 {
-            let found = format!("{place}, which is not a multiple of {side}");
-            return Err(unreadable(Vendor::Ventana, format!("{name} of {}", origin.name), found));
-        }
+    let columns = tiles(info, "NumCols", origin, "OriginX", (directory.width, tile.0))?;
+    let rows = tiles(info, "NumRows", origin, "OriginY", (directory.height, tile.1))?;
+    let (left, bottom) = (positive(info, "Pos-X")?.trunc(), positive(info, "Pos-Y")?.trunc());
+    Ok(Area { columns, rows, left, bottom })
+}
+
+/// Returns the number of tiles of an area along one side of its directory, which has `pixels` in tiles of `tile`.
+fn tiles(info: &Element, count: &str, origin: &Element, start: &str, side: (u32, u32)) -> Result<f64, Kind> {
+    let (pixels, tile) = side;
+    let (first, number) = (integer(origin, start)?, integer(info, count)?);
+    if first % i64::from(tile.max(1)) != 0 {
+        let found = format!("{first}, which is not a multiple of {tile}");
+        return Err(unreadable(Vendor::Ventana, format!("{start} of {}", origin.name), found));
     }
-    Ok(Area {
-        columns: positive(info, "NumCols", 1.0)?.trunc(),
-        rows: positive(info, "NumRows", 1.0)?.trunc(),
-        left: positive(info, "Pos-X", 0.0)?.trunc(),
-        bottom: positive(info, "Pos-Y", 0.0)?.trunc(),
-    })
+    let all = i64::from(pixels.div_ceil(tile.max(1)));
+    let end = (first / i64::from(tile.max(1))).saturating_add(number);
+    if first < 0 || number < 1 || end > all {
+        let found = format!("{number} tiles from pixel {first} on, but the directory has {all}");
+        return Err(unreadable(Vendor::Ventana, format!("{count} of {}", info.name), found));
+    }
+    u32::try_from(number).map(f64::from).map_err(|_| wrong(info, count, info.attribute(count)))
 }
 
 fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(), Kind> {
@@ -89,7 +98,7 @@ fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(),
             Some("UP") => (&mut overlaps.1, "OverlapY"),
             other => return Err(wrong(joint, "Direction", other)),
         };
-        let confidence = positive(joint, "Confidence", 0.0)?;
+        let confidence = positive(joint, "Confidence")?;
         overlap.sum += confidence * decimal(joint, axis)?;
         overlap.weight += confidence;
     }
@@ -117,10 +126,10 @@ fn decimal(element: &Element, name: &str) -> Result<f64, Kind> {
     number.filter(|number| number.abs() <= f64::from(u32::MAX)).ok_or_else(|| wrong(element, name, text))
 }
 
-/// Parses a number that is not below `least`.
-fn positive(element: &Element, name: &str, least: f64) -> Result<f64, Kind> {
+/// Parses a number that is not negative.
+fn positive(element: &Element, name: &str) -> Result<f64, Kind> {
     let number = decimal(element, name)?;
-    if number < least { Err(wrong(element, name, element.attribute(name))) } else { Ok(number) }
+    if number < 0.0 { Err(wrong(element, name, element.attribute(name))) } else { Ok(number) }
 }
 
 fn wrong(element: &Element, name: &str, text: Option<&str>) -> Kind {
