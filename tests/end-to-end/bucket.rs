@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::command::Ended;
-use crate::emulator::http;
+use crate::durability::bucket;
+use crate::emulator::{http, token};
 use crate::shell::{Shell, assert_fits};
 
 /// Returns a shell with files in the folder `slides`, all of which are in the bucket under `study`.
@@ -183,6 +184,29 @@ fn a_link_in_the_way_of_a_download_is_not_followed() {
     ended.assert_code(6);
     assert!(ended.stderr.contains("symbolic link"), "{}", ended.stderr);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn objects_that_stand_for_folders_are_no_failures() {
+    let shell = Shell::start();
+    Runtime::new().unwrap().block_on(async {
+        let bucket = bucket(&shell.running, &token(&shell.running).await).await;
+        for key in ["study/", "study/below/", "study/a.svs", "study//b.svs", "study/full/"] {
+            let content = if key.ends_with("w/") || key == "study/" { "" } else { key };
+            let url = bucket.put_url(key, None).unwrap().expose().clone();
+            let put = Request::new(Method::Put, url).with_body("text/plain", content.as_bytes().to_vec());
+            assert_eq!(http().send(put).await.unwrap().status(), 200, "{key}");
+        }
+    });
+    let report = shell.json("bucket-download", &["bucket", "download", "study/**", "--destination", "back"]);
+    assert_eq!(report["folders"], json!(["study/", "study/below/"]));
+    assert_eq!((&report["complete"], report["objects"].as_array().unwrap().len()), (&json!(true), 3), "{report:#}");
+    for object in report["objects"].as_array().unwrap() {
+        let (key, file) = (object["key"].as_str().unwrap(), object["file"].as_str().unwrap());
+        assert_eq!(fs::read_to_string(shell.folder().join("back").join(file)).unwrap(), key);
+    }
+    shell.run(&["bucket", "delete", "study/", "study//b.svs", "--what-is-key", "--yes"]).assert_code(0);
+    assert_eq!(keys(&shell, &[]), ["study/a.svs", "study/below/", "study/full/"]);
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Session {
     }
 }
 
-async fn bucket(running: &Running, token: &str) -> Bucket {
+pub(crate) async fn bucket(running: &Running, token: &str) -> Bucket {
     let (_, me) = send(authorized(running, token, Method::Get, "/api/v1/me")).await;
     let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap();
     let secret = Secret::new(text("hmac_secret_access_key"));

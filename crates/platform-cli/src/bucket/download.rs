@@ -46,6 +46,11 @@ impl Source for Object<'_> {
     }
 }
 
+/// Returns true for an empty object whose key ends with `/`. Consoles and file managers write one for each folder.
+fn is_folder(entry: &ObjectEntry) -> bool {
+    entry.bytes == 0 && entry.key.ends_with('/')
+}
+
 /// The result for an object.
 struct Fetched {
     key: String,
@@ -55,10 +60,10 @@ struct Fetched {
 
 pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
     let Arguments { what, destination } = arguments;
-    let objects = what.existing(bucket).await?;
+    let (folders, objects): (Vec<_>, Vec<_>) = what.existing(bucket).await?.into_iter().partition(is_folder);
     let downloader = client.downloader()?;
     let fetched = fetch(&objects, &downloader, bucket, &destination, shell).await;
-    print(&fetched, &destination, bucket, shell)
+    print(&fetched, &folders, &destination, bucket, shell)
 }
 
 async fn fetch(
@@ -86,14 +91,24 @@ async fn fetch(
     fetched
 }
 
-fn print(fetched: &[Fetched], folder: &Path, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+fn print(
+    fetched: &[Fetched],
+    folders: &[ObjectEntry],
+    folder: &Path,
+    bucket: &Bucket,
+    shell: &Shell,
+) -> Result<(), Failure> {
     let errors: Vec<_> = fetched.iter().filter_map(|object| object.result.as_ref().err()).collect();
     let value = json!({
         "bucket": bucket.name(),
         "folder": folder.display().to_string(),
         "complete": errors.is_empty(),
         "objects": fetched.iter().map(shape).collect::<Vec<_>>(),
+        "folders": folders.iter().map(|entry| &entry.key).collect::<Vec<_>>(),
     });
+    if !folders.is_empty() {
+        shell.output.note(format!("{} skipped: empty objects that stand for folders", folders.len()));
+    }
     if fetched.is_empty() {
         shell.output.note("nothing to download");
     }

@@ -95,7 +95,7 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`.
+    /// [`SignError::is_address`]: the key is empty or has a segment `.` or `..`.
     pub fn address(&self, key: &str) -> Result<ObjectAddress, SignError> {
         ObjectAddress::new(&self.protocol, &self.name, key)
     }
@@ -105,8 +105,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key has a segment that
-    /// is empty, `.` or `..`.
+    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key is empty or has a
+    /// segment `.` or `..`.
     pub fn put_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
         self.signer.put_url(&self.address(key)?, lifetime)
     }
@@ -116,8 +116,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key has a segment that
-    /// is empty, `.` or `..`.
+    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key is empty or has a
+    /// segment `.` or `..`.
     pub fn get_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
         self.signer.get_url(&self.address(key)?, lifetime)
     }

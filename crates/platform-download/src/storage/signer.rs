@@ -191,7 +191,7 @@ impl UrlSigner {
         address::check_bucket(request.bucket)?;
         let mut path = format!("{}/{}", self.endpoint.path().trim_end_matches('/'), request.bucket);
         if let Some(key) = request.key {
-            address::check_dots(key)?;
+            address::check_key(key)?;
             path += &format!("/{}", utf8_percent_encode(key, RESERVED_IN_PATH));
         }
         let mut url = self.endpoint.clone();

@@ -155,7 +155,7 @@ async fn a_listing_that_makes_no_sense_is_an_error_not_a_short_list() {
 #[tokio::test]
 async fn a_key_whose_url_would_name_another_object_is_refused() {
     let bucket = Storage::start().await.bucket;
-    for key in ["", ".", "..", "../other-bucket/x", "a/../../other/x", "a//b", "/a", "a/"] {
+    for key in ["", ".", "..", "../other-bucket/x", "a/../../other/x", "a//../b"] {
         assert!(bucket.put_url(key, Duration::from_secs(3600)).unwrap_err().is_address(), "{key}");
         assert!(bucket.get_url(key, Duration::from_secs(3600)).unwrap_err().is_address(), "{key}");
     }

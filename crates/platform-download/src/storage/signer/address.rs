@@ -27,13 +27,10 @@ impl ObjectAddress {
     ///
     /// # Errors
     ///
-    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`, or the bucket name is invalid.
+    /// [`SignError::is_address`]: the key is empty or has a segment `.` or `..`, or the bucket name is invalid.
     pub fn new(protocol: &str, bucket: &str, key: &str) -> Result<Self, SignError> {
         check_bucket(bucket)?;
-        check_dots(key)?;
-        if key.split('/').any(str::is_empty) {
-            return Err(Kind::Key(key.to_owned()).into());
-        }
+        check_key(key)?;
         Ok(Self { protocol: protocol.to_owned(), bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
@@ -56,7 +53,7 @@ pub(super) fn check_bucket(bucket: &str) -> Result<(), SignError> {
 }
 
 /// Rejects `.` and `..`, which URLs resolve, and an empty key, which names the bucket.
-pub(super) fn check_dots(key: &str) -> Result<(), SignError> {
+pub(super) fn check_key(key: &str) -> Result<(), SignError> {
     let astray = key.is_empty() || key.split('/').any(|segment| matches!(segment, "." | ".."));
     if astray { Err(Kind::Key(key.to_owned()).into()) } else { Ok(()) }
 }
