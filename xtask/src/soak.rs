@@ -90,6 +90,27 @@ pub(crate) enum Subject {
         #[arg(long)]
         release: bool,
     },
+    /// Upload 10 files of 256 MiB while processes are killed and the storage fails
+    ///
+    /// Each process continues the upload of the one before. Fails if an object is wrong, or if more than one part per worker is sent
+    /// again for each kill.
+    Uploads {
+        /// Number of files
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        files: u32,
+        /// MiB of each file
+        #[arg(long, value_name = "N", default_value_t = 256)]
+        mib: u32,
+        /// Number of SIGKILLs
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        kills: u32,
+        /// Seed of moments and faults
+        #[arg(long, value_name = "S", default_value_t = 28)]
+        seed: u64,
+        /// Build with optimizations
+        #[arg(long)]
+        release: bool,
+    },
 }
 
 pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
@@ -122,6 +143,15 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
                 ("SEED", seed),
             ] {
                 test.env(format!("AIGNOSTICS_DOWNLOADS_{name}"), u64::to_string(&number));
+            }
+            succeed(&mut test)
+        }
+        Subject::Uploads { files, mib, kills, seed, release } => {
+            let mut test = test(root, "uploads", release);
+            for (name, number) in
+                [("FILES", files.into()), ("MIB", mib.into()), ("KILLS", kills.into()), ("SEED", seed)]
+            {
+                test.env(format!("AIGNOSTICS_UPLOADS_{name}"), u64::to_string(&number));
             }
             succeed(&mut test)
         }

@@ -4,6 +4,7 @@ mod delete;
 mod download;
 mod find;
 mod upload;
+mod uploads;
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt, TryStreamExt};
@@ -29,6 +30,9 @@ pub(crate) enum Action {
     Delete(delete::Delete),
     /// Delete all objects of the bucket, after confirmation
     Purge(delete::Sure),
+    /// List or abort uploads in parts that did not end
+    #[command(subcommand)]
+    Uploads(uploads::Action),
 }
 
 /// Which objects.
@@ -60,6 +64,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Download(arguments) => download::run(arguments, &client, &bucket, shell).await,
         Action::Delete(arguments) => delete::run(&arguments, &bucket, shell).await,
         Action::Purge(sure) => delete::purge(sure, &bucket, shell).await,
+        Action::Uploads(action) => uploads::run(&action, &bucket, shell).await,
     }
 }
 

@@ -63,7 +63,7 @@ pub use results::manifest::{ManifestEntry, Origin, Provenance};
 pub use results::verify::{FileCheck, FileState, FolderCheck, verify};
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardError};
-pub use storage::bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry};
+pub use storage::bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry, UnfinishedUpload};
 pub use storage::signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
 #[cfg(feature = "object-store")]
 pub use storage::store::{Store, StoreError, Stored};

@@ -20,6 +20,7 @@ mod service_account;
 mod signature;
 mod signed_url;
 mod understood;
+mod uploads;
 mod write;
 
 use std::collections::BTreeMap;
@@ -132,6 +133,7 @@ async fn serve_bucket(
         Method::GET if target.bucket.is_empty() => Ok(buckets::list(verified)),
         _ if target.bucket.is_empty() => Err(no_such_method(request.method())),
         Method::GET if has("location") => Ok(buckets::location()),
+        Method::GET if has("uploads") => uploads::list(platform, target),
         Method::GET => list::list(platform, target),
         Method::HEAD => Ok(StatusCode::OK.into_response()),
         Method::PUT => Err(buckets::create()),

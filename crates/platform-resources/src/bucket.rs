@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use auth_core::Clock;
@@ -16,6 +17,8 @@ pub(crate) struct Storage {
     /// certificates of the system, and most calls do not use the storage.
     downloader: Arc<OnceLock<Downloader>>,
     settings: BucketSettings,
+    /// The folder for the records of uploads.
+    upload_journal: PathBuf,
     retry: RetryPolicy,
     clock: Arc<dyn Clock>,
 }
@@ -23,8 +26,9 @@ pub(crate) struct Storage {
 impl Storage {
     pub(crate) fn new(http: HttpClientBuilder, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
         let prepared = http.without_decompression().with_http1();
-        let (settings, retry) = (settings.bucket.clone(), settings.retry.for_transfers());
-        Self { prepared, downloader: Arc::default(), settings, retry, clock }
+        let (retry, upload_journal) = (settings.retry.for_transfers(), settings.state_folder.join("uploads"));
+        let settings = settings.bucket.clone();
+        Self { prepared, downloader: Arc::default(), settings, upload_journal, retry, clock }
     }
 
     pub(crate) fn downloader(&self) -> Result<&Downloader, Error> {
@@ -57,7 +61,8 @@ impl Client {
         )?;
         let signer = signer.with_put_lifetime(settings.upload_lifetime).with_get_lifetime(settings.download_lifetime);
         let bucket = Bucket::new(self.storage_http()?.clone(), signer, organization.aignostics_bucket_name);
-        Ok(bucket.with_protocol(&settings.protocol).with_retry(*retry))
+        let bucket = bucket.with_protocol(&settings.protocol).with_retry(*retry);
+        Ok(bucket.with_upload_journal(self.storage.upload_journal.clone()))
     }
 
     /// Returns the downloader shared by all downloads of this client, with the retries of the

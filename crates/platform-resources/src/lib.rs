@@ -69,8 +69,8 @@ pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{
     Bucket, BucketError, Deleted, Deletion, DownloadError, Downloader, Durability, FolderError, ObjectEntry, Outcome,
-    Pattern, ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep,
-    Uploaded, Uploader, Verification,
+    Pattern, ResultFolder, Shard, SignError, Totals, UnfinishedUpload, Upload, UploadError, UploadEvent, UploadFile,
+    UploadStep, Uploaded, Uploader, Verification,
 };
 pub use raw::{RawRequest, RawRequestError, RawResponse};
 pub use retention::{RESULTS_RETENTION, results_end, results_safe_until};

@@ -4,9 +4,14 @@
 mod delete;
 mod error;
 mod list;
+mod multipart;
 mod response;
+mod xml;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow::Break;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth_http::{HttpClient, Method, Request, Response, SignedUrl};
@@ -18,6 +23,7 @@ use crate::{Crc32c, ObjectAddress, SignError, UrlSigner};
 pub use delete::{Deleted, Deletion};
 pub use error::BucketError;
 pub use list::ObjectEntry;
+pub use multipart::UnfinishedUpload;
 pub(crate) use response::{ErrorResponse, stated_checksum};
 
 /// The lifetime of a URL for one of this crate's own requests, signed right before use.
@@ -47,6 +53,13 @@ pub struct Bucket {
     name: String,
     protocol: String,
     retry: RetryPolicy,
+    upload_journal: Option<PathBuf>,
+}
+
+/// Returns the buckets that refuse uploads in parts, by endpoint and name. They are remembered until the process ends.
+fn refusing() -> MutexGuard<'static, BTreeSet<(String, String)>> {
+    static REFUSING: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    REFUSING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The properties of an object, from a HEAD request.
@@ -60,7 +73,14 @@ impl Bucket {
     /// Returns a handle to the bucket `name`; no request is sent. `http` must not decompress responses, because
     /// checksums are those of the stored bytes.
     pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
-        Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: for_transfers() }
+        Self {
+            http,
+            signer,
+            name: name.into(),
+            protocol: "gs".to_owned(),
+            retry: for_transfers(),
+            upload_journal: None,
+        }
     }
 
     /// Sets the protocol of object addresses, `gs` by default.
@@ -73,6 +93,13 @@ impl Bucket {
     /// uninterrupted failure.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Sets a folder for the records of uploads in parts, which only the user can read. With it, another process
+    /// continues an interrupted [upload](crate::Uploader).
+    pub fn with_upload_journal(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.upload_journal = Some(folder.into());
         self
     }
 
@@ -120,6 +147,28 @@ impl Bucket {
     /// segment `.` or `..`.
     pub fn get_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
         self.signer.get_url(&self.address(key)?, lifetime)
+    }
+
+    pub(crate) fn upload_journal(&self) -> Option<&PathBuf> {
+        self.upload_journal.as_ref()
+    }
+
+    /// Returns false if the storage has refused an upload in parts to this bucket in this process.
+    pub(crate) fn accepts_parts(&self) -> bool {
+        !refusing().contains(&self.place())
+    }
+
+    /// Remembers that the storage refuses uploads in parts to this bucket.
+    pub(crate) fn refuse_parts(&self, error: &BucketError) {
+        if refusing().insert(self.place()) {
+            let bucket = self.root();
+            tracing::warn!(bucket, %error, "uploads cannot be resumed: the storage refuses uploads in parts");
+        }
+    }
+
+    /// Returns the endpoint and the name of the bucket.
+    fn place(&self) -> (String, String) {
+        (self.signer.endpoint().to_string(), self.name.clone())
     }
 
     pub(crate) fn http(&self) -> &HttpClient {

@@ -7,9 +7,15 @@
 //!   the last chunk is sent only if the file is unchanged, so that changed content is never complete.
 //! - **The URL has expired, or is rejected.** Each attempt has its own URL.
 //! - **The response is lost.** The same file is sent again and replaces itself.
+//!
+//! Files of 64 MiB and more are sent in [parts](parts), unless the storage refuses them.
 
+mod content;
 mod error;
 mod file;
+mod journal;
+mod local;
+mod parts;
 mod progress;
 
 use std::collections::HashSet;
@@ -19,21 +25,26 @@ use std::sync::Arc;
 
 use auth_http::{Method, Request, Response};
 use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
 
 use crate::retry::Retryable;
 use crate::storage::bucket::{ErrorResponse, stated_checksum};
 use crate::storage::signer::Unsigned;
 use crate::{Bucket, Crc32c, ObjectAddress};
+use content::Content;
 use error::Kind;
-use file::{Chunks, LocalFile};
-use progress::{FileProgress, Observer, Total};
+use local::{LocalFile, OpenFile};
+use parts::{PartUpload, THRESHOLD};
+use progress::{FileProgress, Observer, Sent, Total};
 
 pub use error::UploadError;
 pub use file::UploadFile;
 pub use progress::{UploadEvent, UploadStep};
 
-/// The default number of concurrent uploads.
+/// The default number of files at a time.
 const WORKERS: usize = 4;
+/// The maximum number of parts in flight.
+const PARTS: usize = 12;
 
 /// An uploader of files to a bucket.
 ///
@@ -56,6 +67,7 @@ const WORKERS: usize = 4;
 pub struct Uploader {
     bucket: Bucket,
     workers: usize,
+    in_flight: Arc<Semaphore>,
     observer: Option<Arc<Observer>>,
 }
 
@@ -84,7 +96,7 @@ pub struct Uploaded {
 impl Uploader {
     /// Creates an uploader to `bucket`, with [its retries](Bucket::with_retry).
     pub fn new(bucket: Bucket) -> Self {
-        Self { bucket, workers: WORKERS, observer: None }
+        Self { bucket, workers: WORKERS, in_flight: Arc::new(Semaphore::new(PARTS)), observer: None }
     }
 
     /// Sets the maximum number of concurrent uploads. The default is 4, the minimum 1.
@@ -121,27 +133,58 @@ impl Uploader {
 
     async fn one(&self, file: &UploadFile, progress: &Arc<FileProgress>) -> Result<Uploaded, UploadError> {
         let object = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
-        let mut local = LocalFile::open(file.path()).await?;
-        progress.begin(local.bytes());
-        let crc32c = match file.crc32c() {
-            Some(crc32c) => crc32c,
-            None => local.checksum().await?,
-        };
-        let bytes = local.bytes();
+        let local = LocalFile::examine(file.path()).await?;
+        let (bytes, open) = (local.bytes(), local.open().await?);
+        progress.begin(bytes);
         let state = match self.bucket.state(file.key()).await {
             // Write permission may exist without read permission.
             Err(error) if error.is_denied() => None,
             state => state.map_err(|error| Kind::Look(error.is_transient()).with(error))?,
         };
-        if state.is_some_and(|state| state.bytes == Some(bytes) && state.crc32c == Some(crc32c)) {
+        let similar = state.filter(|state| state.bytes == Some(bytes)).and_then(|state| state.crc32c);
+        let in_parts = bytes >= THRESHOLD && self.bucket.accepts_parts();
+        let mut crc32c = file.crc32c();
+        // The parts of a new object are read once: their checksums are those of the file.
+        if crc32c.is_none() && (similar.is_some() || !in_parts) {
+            crc32c = Some(open.checksum().await?);
+        }
+        if let Some(crc32c) = crc32c
+            && similar == Some(crc32c)
+        {
             return Ok(Uploaded { bytes, crc32c, already_present: true });
         }
+        if in_parts {
+            let (bucket, object, local, in_flight) = (&self.bucket, &object, &local, &*self.in_flight);
+            let upload = PartUpload { bucket, file, object, local, open: open.clone(), progress, in_flight };
+            if let Some(crc32c) = Box::pin(upload.run()).await? {
+                return Ok(Uploaded { bytes, crc32c, already_present: false });
+            }
+        }
+        let crc32c = match crc32c {
+            Some(crc32c) => crc32c,
+            None => open.checksum().await?,
+        };
+        self.whole(file, &object, &open, crc32c, progress).await?;
+        Ok(Uploaded { bytes, crc32c, already_present: false })
+    }
+
+    /// Uploads the file with one request.
+    async fn whole(
+        &self,
+        file: &UploadFile,
+        object: &ObjectAddress,
+        open: &OpenFile,
+        crc32c: Crc32c,
+        progress: &Arc<FileProgress>,
+    ) -> Result<(), UploadError> {
         let mut attempts = self.bucket.attempts();
         loop {
             attempts.ready().await.map_err(UploadError::unavailable)?;
-            let outcome = self.send(file, &object, &local, crc32c, progress).await;
+            let sent = Sent::of(progress, progress.begin(open.bytes()));
+            let content = Content::of(open.clone(), 0..open.bytes(), Some(crc32c), sent)?;
+            let outcome = self.send(file, object, content, crc32c).await;
             if let Break(outcome) = attempts.judge(outcome) {
-                return outcome.map(|()| Uploaded { bytes, crc32c, already_present: false });
+                return outcome;
             }
         }
     }
@@ -150,24 +193,22 @@ impl Uploader {
         &self,
         file: &UploadFile,
         object: &ObjectAddress,
-        local: &LocalFile,
+        content: Content,
         crc32c: Crc32c,
-        progress: &Arc<FileProgress>,
     ) -> Result<(), UploadError> {
-        let pieces = Chunks::of(local, crc32c, progress.clone()).await?;
-        let failure = pieces.failure();
+        let (length, outcome) = (content.bytes(), content.outcome());
         let hash = format!("crc32c={crc32c}");
         // A storage header that is sent must be signed.
         let headers = [("x-goog-hash", hash.as_str())];
         let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
         let request = Request::new(Method::Put, url.expose().clone())
-            .with_stream(local.bytes(), pieces.into_stream())
+            .with_stream(length, content.into_stream())
             .with_header("content-type", file.content_type())
             .with_header("x-goog-hash", &hash);
         let answer = self.bucket.http().send(request).await;
         // A local error is the reason why the request failed.
-        if let Some(error) = failure.take() {
+        if let Some(Err(error)) = outcome.take() {
             return Err(error);
         }
         let response = answer.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
@@ -183,8 +224,10 @@ impl Uploader {
             Some(actual) if actual == crc32c => Ok(()),
             Some(actual) => {
                 // The storage did not verify the checksum. If the object cannot be deleted, the next attempt overwrites
-                // it.
-                self.bucket.delete([file.key()]).await;
+                // it. Without a generation, the object may be that of another client.
+                if let Some(generation) = response.header("x-goog-generation").map(str::to_owned) {
+                    let _ = self.bucket.delete_generation(file.key(), &generation).await;
+                }
                 Err(Kind::Corrupt { expected: crc32c, actual }.into())
             }
             None => Err(Kind::Unconfirmed.into()),
@@ -198,3 +241,9 @@ impl fmt::Debug for Uploader {
         shown.field("bucket", &self.bucket).field("workers", &self.workers).finish_non_exhaustive()
     }
 }
+
+// An upload can run on another thread.
+const _: fn(&Uploader) = |uploader| {
+    fn is_send(_: impl Send) {}
+    is_send(uploader.upload(Vec::new()));
+};

@@ -133,13 +133,19 @@ async fn listed(body: &str) -> Result<Vec<String>, BucketError> {
 
 #[tokio::test]
 async fn a_listing_that_makes_no_sense_is_an_error_not_a_short_list() {
-    let listing = |rest: &str| {
-        let start =
-            r#"<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType>"#;
-        format!("{start}{rest}</ListBucketResult>")
+    let listing_in = |namespace: &str, rest: &str| {
+        let encoding = "<EncodingType>url</EncodingType>";
+        format!("<?xml version='1.0'?><ListBucketResult xmlns='{namespace}'>{encoding}{rest}</ListBucketResult>")
     };
+    let of_s3 = "http://s3.amazonaws.com/doc/2006-03-01/";
+    let listing = |rest: &str| listing_in(of_s3, rest);
     let object = "<Contents><Key>a%20b</Key><Size>1</Size></Contents>";
-    assert_eq!(listed(&listing(object)).await.unwrap(), ["a b"]);
+    // Google's storage has its own namespace and properties.
+    let of_google = "http://doc.s3.amazonaws.com/2006-03-01";
+    let generation = "<Generation>1736437740991720</Generation><MetaGeneration>1</MetaGeneration><Size>";
+    for page in [listing(object), listing_in(of_google, &object.replace("<Size>", generation))] {
+        assert_eq!(listed(&page).await.unwrap(), ["a b"], "{page}");
+    }
     for body in [
         String::new(),
         "<html>captive portal</html>".to_owned(),

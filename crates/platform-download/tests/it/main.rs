@@ -8,6 +8,7 @@ mod download;
 mod faults;
 mod folder;
 mod lab;
+mod parts;
 mod resume;
 mod signer;
 mod storage;

@@ -89,7 +89,7 @@ impl Storage {
             404 => false,
             status => panic!("{key}: {status}"),
         };
-        let body = response.bytes(64 * 1024 * 1024).await.unwrap();
+        let body = response.bytes(128 * 1024 * 1024).await.unwrap();
         found.then(|| body.to_vec())
     }
 

@@ -23,7 +23,7 @@ use crate::wire::{Cut, cut};
 const MEBIBYTE: usize = 1 << 20;
 
 /// Returns the CRC32C computed by another implementation.
-fn crc32c(bytes: &[u8]) -> Crc32c {
+pub(crate) fn crc32c(bytes: &[u8]) -> Crc32c {
     Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(bytes))
 }
 
@@ -37,19 +37,19 @@ pub(crate) fn content(seed: u8, length: usize) -> Vec<u8> {
 }
 
 /// Files in a temporary folder.
-struct Slides(TempDir);
+pub(crate) struct Slides(TempDir);
 
 impl Slides {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Writes a file, to be uploaded as the object of the same name.
-    fn write(&self, name: &str, content: &[u8]) -> UploadFile {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> UploadFile {
         fs::write(self.path(name), content).unwrap();
         UploadFile::new(self.path(name), name)
     }
@@ -154,7 +154,7 @@ async fn aborted_upload_resumes() {
 
 type Change = fn(&Path);
 
-fn overwrite(path: &Path, at: u64) {
+pub(crate) fn overwrite(path: &Path, at: u64) {
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(at)).unwrap();
     file.write_all(b"!").unwrap();
@@ -347,7 +347,7 @@ async fn answered(answer: ResponseTemplate) -> (UploadError, MockServer) {
     (error, server)
 }
 
-async fn requests(server: &MockServer, method: &str) -> Vec<wiremock::Request> {
+pub(crate) async fn requests(server: &MockServer, method: &str) -> Vec<wiremock::Request> {
     let all = server.received_requests().await.unwrap();
     all.into_iter().filter(|request| request.method.as_str() == method).collect()
 }
@@ -355,9 +355,15 @@ async fn requests(server: &MockServer, method: &str) -> Vec<wiremock::Request> {
 #[tokio::test]
 async fn mismatched_object_is_deleted_after_upload() {
     let other = format!("crc32c={}", Crc32c::of(b"c0ntent"));
-    let (error, server) = answered(ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str())).await;
+    let answer = ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str());
+    let (error, server) = answered(answer.clone().insert_header("x-goog-generation", "17")).await;
     assert!(error.is_transient() && error.to_string().contains("instead of"), "{error}");
-    assert_eq!((requests(&server, "PUT").await.len(), requests(&server, "DELETE").await.len()), (5, 5));
+    let deletions = requests(&server, "DELETE").await;
+    assert_eq!((requests(&server, "PUT").await.len(), deletions.len()), (5, 5));
+    assert!(deletions.iter().all(|request| request.headers["x-goog-if-generation-match"] == "17"));
+    // Without a generation, the object can be that of another client.
+    let (error, server) = answered(answer).await;
+    assert!(error.is_transient() && requests(&server, "DELETE").await.is_empty(), "{error}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
-use super::refusal::xml;
+use super::refusal::listing;
 use super::signature::RESERVED_IN_PATH;
 use super::{Refusal, Target};
 use crate::platform::Platform;
@@ -84,7 +84,7 @@ pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Ref
         None => key.to_owned(),
     };
     let next = page.next.filter(|_| page.more);
-    Ok(xml(&Listing {
+    Ok(listing(&Listing {
         name: target.bucket.clone(),
         prefix: written(&prefix),
         delimiter: delimiter.as_deref().map(written),

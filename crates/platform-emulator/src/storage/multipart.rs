@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,15 @@ const LIST_LIMIT: usize = 4 * 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct Multiparts(Mutex<HashMap<String, Pending>>);
 
+/// An upload that was neither completed nor aborted.
+pub(super) struct Unfinished {
+    pub(super) key: String,
+    pub(super) upload_id: String,
+    pub(super) started_at: Timestamp,
+}
+
 struct Pending {
+    started_at: Timestamp,
     bucket: String,
     key: String,
     content_type: String,
@@ -94,6 +103,20 @@ struct Completed<'a> {
 }
 
 impl Multiparts {
+    /// Returns the uploads to a bucket, by key and id.
+    pub(super) fn unfinished(&self, bucket: &str) -> Vec<Unfinished> {
+        let uploads = self.0.lock();
+        let of_bucket = uploads.iter().filter(|(_, pending)| pending.bucket == bucket);
+        let unfinished = of_bucket.map(|(id, pending)| Unfinished {
+            key: pending.key.clone(),
+            upload_id: id.clone(),
+            started_at: pending.started_at,
+        });
+        let mut unfinished: Vec<_> = unfinished.collect();
+        unfinished.sort_by(|one, other| (&one.key, &one.upload_id).cmp(&(&other.key, &other.upload_id)));
+        unfinished
+    }
+
     /// Accesses the upload with this id, which must belong to the target object.
     fn of<T>(&self, target: &Target, id: &str, look: impl FnOnce(&mut Pending) -> T) -> Result<T, Refusal> {
         let mut uploads = self.0.lock();
@@ -108,6 +131,7 @@ impl Multiparts {
 pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &HeaderMap) -> Response {
     let upload_id = platform.random.token();
     let pending = Pending {
+        started_at: platform.timestamp(),
         bucket: target.bucket.clone(),
         key: key.to_owned(),
         content_type: stated(headers, &header::CONTENT_TYPE).to_owned(),

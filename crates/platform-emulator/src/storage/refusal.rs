@@ -50,9 +50,14 @@ impl Refusal {
     }
 }
 
-/// Returns a record as XML, in the namespace that clients expect.
+/// Returns a record as XML, in the namespace of S3.
 pub(super) fn xml(record: &impl Serialize) -> Response {
     written(record, r#" xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#)
+}
+
+/// Returns a listing as XML, in the namespace that Google's storage has for listings.
+pub(super) fn listing(record: &impl Serialize) -> Response {
+    written(record, r#" xmlns="http://doc.s3.amazonaws.com/2006-03-01">"#)
 }
 
 /// Writes a record as XML. `root_end` replaces the `>` of the root tag.

@@ -68,21 +68,23 @@ pub(super) fn check(method: &Method, target: &Target, headers: &HeaderMap) -> Re
         return Err(Refusal::not_implemented(reason));
     }
     // Each of these is a request of its own to a bucket.
-    let other = [("delete", Method::POST), ("location", Method::GET)]
-        .into_iter()
-        .find(|(name, only)| target.parameter(name).is_some() && (target.key.is_some() || only != method));
+    let other = [("delete", Method::POST), ("location", Method::GET), ("uploads", Method::GET)].into_iter().find(
+        |(name, only)| {
+            let of_object = *name == "uploads" && target.key.is_some();
+            target.parameter(name).is_some() && !of_object && (target.key.is_some() || only != method)
+        },
+    );
     if let Some((name, _)) = other {
         return Err(Refusal::not_implemented(format!("`{name}` is not supported here")));
     }
     let subresource = SUBRESOURCES.into_iter().find(|name| target.parameter(name).is_some());
-    let uploads = target.key.is_none().then_some("uploads").filter(|name| target.parameter(name).is_some());
     let header =
         headers.keys().map(HeaderName::as_str).find(|name| HEADERS.iter().any(|start| name.starts_with(start)));
     let other = DEFAULTS.into_iter().find(|(name, supported)| {
         let value = headers.get(*name).map(|value| value.to_str().unwrap_or_default());
         value.is_some_and(|value| !supported.iter().any(|supported| supported.eq_ignore_ascii_case(value)))
     });
-    match subresource.or(uploads).or(header).or(other.map(|(name, _)| name)) {
+    match subresource.or(header).or(other.map(|(name, _)| name)) {
         Some(name) => Err(Refusal::not_implemented(format!("`{name}` is not supported"))),
         None => Ok(()),
     }

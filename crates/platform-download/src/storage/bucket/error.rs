@@ -29,6 +29,8 @@ enum Kind {
     Refused(ErrorResponse),
     #[error("invalid listing")]
     Listing,
+    #[error("unexpected response")]
+    Document,
     #[error(
         "`*` stands for anything in a name, `**/` for any folders, `[…]` and `{{…}}` for alternatives, and `\\` before one for itself"
     )]
@@ -54,6 +56,10 @@ impl BucketError {
 
     pub(super) fn listing(source: impl Error + Send + Sync + 'static) -> Self {
         Self::new(Kind::Listing, Some(source.into()))
+    }
+
+    pub(super) fn document(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(Kind::Document, Some(source.into()))
     }
 
     pub(super) fn pattern(source: globset::Error) -> Self {
@@ -89,6 +95,11 @@ impl BucketError {
         matches!(&self.kind, Kind::Refused(refusal) if refusal.is_about_url())
     }
 
+    /// Returns true if the storage responded with this error code, such as `NoSuchUpload`.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.is(code))
+    }
+
     /// Returns true if the pattern is invalid.
     pub fn is_pattern(&self) -> bool {
         matches!(self.kind, Kind::Pattern)
@@ -105,7 +116,7 @@ impl Retryable for BucketError {
     }
 
     fn is_answer(&self) -> bool {
-        matches!(self.kind, Kind::Refused(_) | Kind::Listing)
+        matches!(self.kind, Kind::Refused(_) | Kind::Listing | Kind::Document)
     }
 
     fn retry_after(&self) -> Option<Duration> {

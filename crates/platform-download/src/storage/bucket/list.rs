@@ -7,9 +7,8 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt, future};
 use globset::GlobBuilder;
 use jiff::Timestamp;
-use rusty_s3::actions::ListObjectsV2;
-use rusty_s3::actions::list_objects_v2::{ListObjectsContent, ListObjectsV2Response};
 
+use super::xml::{Document, Object, Objects, decode};
 use super::{Bucket, BucketError, ErrorResponse};
 use crate::retry::Retryable;
 
@@ -32,14 +31,14 @@ pub struct ObjectEntry {
 /// An error of a malformed listing.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
-    #[error("it is not UTF-8")]
-    Encoding(#[from] std::string::FromUtf8Error),
     #[error("the storage repeats the same continuation token")]
     Circle,
+    #[error("the storage states that there are more objects, without a continuation token")]
+    Cut,
     #[error("an object has no size")]
     Size,
-    #[error("it is not a listing: {0}")]
-    Xml(String),
+    #[error("it is not a listing")]
+    Other,
 }
 
 /// A listing in progress.
@@ -98,14 +97,17 @@ impl Listing {
         let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(prefix)));
         let page = page.map_err(what)?;
         let next = page.next_continuation_token;
+        if next.is_none() && page.is_truncated {
+            return Err(what(BucketError::listing(Malformed::Cut)));
+        }
         if next.is_some() && next == self.token {
             return Err(what(BucketError::listing(Malformed::Circle)));
         }
         (self.is_over, self.token) = (next.is_none(), next);
-        page.contents.into_iter().map(|found| entry(found).map_err(what)).collect()
+        page.contents.iter().map(|found| entry(found, page.encoding_type.as_deref()).map_err(what)).collect()
     }
 
-    async fn ask(&self) -> Result<ListObjectsV2Response, BucketError> {
+    async fn ask(&self) -> Result<Objects, BucketError> {
         // Sorted by name, as required for signing.
         let mut query = vec![("encoding-type", "url"), ("list-type", "2"), ("prefix", self.prefix.as_str())];
         if let Some(token) = &self.token {
@@ -116,13 +118,16 @@ impl Listing {
             return Err(BucketError::refused(ErrorResponse::read(response).await));
         }
         let body = response.bytes(PAGE_LIMIT).await.map_err(BucketError::http)?;
-        let text = String::from_utf8(body.to_vec()).map_err(|error| BucketError::listing(Malformed::from(error)))?;
-        ListObjectsV2::parse_response(&text).map_err(|error| BucketError::listing(Malformed::Xml(error.to_string())))
+        match Document::read(&body).map_err(BucketError::listing)? {
+            Document::ListBucketResult(page) => Ok(page),
+            _ => Err(BucketError::listing(Malformed::Other)),
+        }
     }
 }
 
-fn entry(found: ListObjectsContent) -> Result<ObjectEntry, BucketError> {
+fn entry(found: &Object, encoding: Option<&str>) -> Result<ObjectEntry, BucketError> {
+    let key = decode(&found.key, encoding).map_err(BucketError::listing)?;
     let bytes = found.size.ok_or_else(|| BucketError::listing(Malformed::Size))?;
-    let modified_at = found.last_modified.and_then(|text| text.parse::<Timestamp>().ok());
-    Ok(ObjectEntry { key: found.key, bytes, modified_at: modified_at.map(Into::into) })
+    let modified_at = found.last_modified.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+    Ok(ObjectEntry { key, bytes, modified_at: modified_at.map(Into::into) })
 }

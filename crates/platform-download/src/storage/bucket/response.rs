@@ -34,6 +34,12 @@ impl ErrorResponse {
         Self { status, code: code.map(|(code, _)| code).filter(is_word).map(str::to_owned), retry_after }
     }
 
+    /// Returns an error that the storage sent with status 200, when it had begun to respond. It counts as a server
+    /// error.
+    pub(crate) fn late(code: &str) -> Self {
+        Self { status: 500, code: Some(code.to_owned()), retry_after: None }
+    }
+
     pub(crate) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }

@@ -9,7 +9,7 @@ use crate::Crc32c;
 use crate::retry::{Retryability, Retryable, in_full, suffix};
 use crate::storage::bucket::ErrorResponse;
 
-/// An error of an upload. The storage has no partial file.
+/// An error of an upload. The storage has no partial object; parts that it confirmed are kept for the next upload.
 #[derive(Debug, thiserror::Error)]
 #[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
 pub struct UploadError {
@@ -43,6 +43,11 @@ pub(super) enum Kind {
     Corrupt { expected: Crc32c, actual: Crc32c },
     #[error("the storage states no CRC32C")]
     Unconfirmed,
+    /// A step of an upload in parts.
+    #[error("{0}")]
+    Parts(&'static str, bool),
+    #[error("the storage ended the upload in parts repeatedly")]
+    Ended,
 }
 
 impl From<Kind> for UploadError {
@@ -90,12 +95,17 @@ impl UploadError {
     /// Returns true if the upload may succeed later. Retries have been exhausted.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http(passes) | Kind::Look(passes) => *passes,
+            Kind::Http(passes) | Kind::Look(passes) | Kind::Parts(_, passes) => *passes,
             // The sent bytes were correct, but corrupted in transit.
             Kind::Refused(refusal) => refusal.is_transient() || refusal.is("BadDigest"),
             Kind::Corrupt { .. } => true,
             _ => false,
         }
+    }
+
+    /// Returns true if the upload in parts does not exist at the storage.
+    pub(super) fn is_no_such_upload(&self) -> bool {
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.is("NoSuchUpload"))
     }
 
     /// Returns true if the storage rejects the signing key or the signature.

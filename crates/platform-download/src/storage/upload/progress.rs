@@ -14,7 +14,7 @@ pub struct UploadEvent<'a> {
     /// The step.
     pub step: UploadStep,
     /// The number of bytes of the file that were handed to the connection, or existed already. Each attempt starts at
-    /// 0.
+    /// 0, and the bytes of a failed request are subtracted.
     pub done: u64,
     /// The length of the file, in bytes.
     pub bytes: u64,
@@ -57,6 +57,31 @@ impl Total {
     }
 }
 
+/// The number of bytes sent by one request.
+pub(super) struct Sent {
+    progress: Arc<FileProgress>,
+    attempt: u64,
+    bytes: AtomicU64,
+}
+
+impl Sent {
+    /// Starts to count for an attempt of the file.
+    pub(super) fn of(progress: &Arc<FileProgress>, attempt: u64) -> Arc<Self> {
+        Arc::new(Self { progress: progress.clone(), attempt, bytes: AtomicU64::new(0) })
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.progress.change(self.attempt, bytes.cast_signed());
+    }
+
+    /// Subtracts the bytes, because the request failed.
+    pub(super) fn revoke(&self) {
+        let bytes = self.bytes.swap(0, Ordering::SeqCst);
+        self.progress.change(self.attempt, -bytes.cast_signed());
+    }
+}
+
 /// The progress of one file.
 pub(super) struct FileProgress {
     file: Arc<UploadFile>,
@@ -81,9 +106,12 @@ impl FileProgress {
         attempt
     }
 
-    pub(super) fn sent(&self, attempt: u64, bytes: u64) {
+    /// Adds bytes that were sent, or subtracts those of a failed request.
+    fn change(&self, attempt: u64, bytes: i64) {
         if attempt == self.attempt.load(Ordering::SeqCst) {
-            self.set(self.done.load(Ordering::SeqCst) + bytes);
+            let change = bytes.cast_unsigned();
+            self.done.fetch_add(change, Ordering::SeqCst);
+            self.total.done.fetch_add(change, Ordering::SeqCst);
             self.tell(UploadStep::Sending);
         }
     }

@@ -1,0 +1,227 @@
+//! Multipart uploads: start, join, abort, list. [`Uploader`](crate::Uploader) sends the parts.
+
+use std::ops::ControlFlow::Break;
+use std::time::SystemTime;
+
+use auth_http::{Method, Request, Response};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+
+use super::xml::{Document, Uploads, decode};
+use super::{Bucket, BucketError, ErrorResponse, REQUEST_LIFETIME, stated_checksum};
+use crate::Crc32c;
+use crate::retry::Retryable;
+use crate::storage::signer::Unsigned;
+
+/// The maximum size of a response, in bytes: 1000 uploads with keys of 1024 bytes, which the URL encoding may triple.
+const LIMIT: usize = 8 * 1024 * 1024;
+
+/// A multipart upload that was neither completed nor aborted. The storage charges for its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnfinishedUpload {
+    /// The key of the object.
+    pub key: String,
+    /// The id of the upload.
+    pub upload_id: String,
+    /// The time of its start, if the storage states it.
+    pub started_at: Option<SystemTime>,
+}
+
+/// An object as the storage describes it after it was joined from parts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Joined {
+    pub(crate) crc32c: Option<Crc32c>,
+    pub(crate) generation: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Malformed {
+    #[error("it is not the expected document")]
+    Other,
+    #[error("the storage repeats the same markers")]
+    Circle,
+}
+
+/// The key and the upload id after which the next page starts.
+type Marker = (String, String);
+
+impl Bucket {
+    /// Lists the multipart uploads with this key prefix that were neither completed nor aborted, in key order. Pages
+    /// are fetched while the stream is read; it ends after its first error.
+    pub fn unfinished_uploads(&self, prefix: &str) -> BoxStream<'static, Result<UnfinishedUpload, BucketError>> {
+        let (bucket, prefix) = (self.clone(), prefix.to_owned());
+        stream::try_unfold(Some(None), move |state: Option<Option<Marker>>| {
+            let (bucket, prefix) = (bucket.clone(), prefix.clone());
+            async move {
+                let Some(marker) = state else { return Ok(None) };
+                let outcome = bucket.uploads_after(&prefix, marker.as_ref()).await;
+                let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(&prefix)));
+                let (found, next) = outcome.map_err(what)?;
+                Ok(Some((stream::iter(found.into_iter().map(Ok)), next.map(Some))))
+            }
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// Aborts a multipart upload, and deletes its parts. An upload that does not exist is not an error.
+    ///
+    /// # Errors
+    ///
+    /// The storage refuses the request ([`BucketError::is_denied`]), or is unavailable ([`BucketError::is_transient`]).
+    pub async fn abort_upload(&self, key: &str, upload_id: &str) -> Result<(), BucketError> {
+        let outcome = self.remove(|| self.signed(Method::Delete, key, &[("uploadId", upload_id)], &[])).await;
+        outcome.map_err(|error| error.about(format!("the upload to {} was not aborted", self.shown(key))))
+    }
+
+    /// Starts a multipart upload, and returns its id. A repeated request may leave an unused upload.
+    pub(crate) async fn start_upload(&self, key: &str, content_type: &str) -> Result<String, BucketError> {
+        let request = || {
+            let request = self.signed(Method::Post, key, &[("uploads", "")], &[])?;
+            Ok(request.with_body(content_type, Vec::new()))
+        };
+        let id = self.ask(request).await.and_then(|(document, _)| match document {
+            Document::InitiateMultipartUploadResult(started) => Ok(started.upload_id),
+            _ => Err(BucketError::document(Malformed::Other)),
+        });
+        id.map_err(|error| error.about(format!("the upload to {} was not started", self.shown(key))))
+    }
+
+    /// Joins parts, given by number and `ETag`, to the object. The storage may need minutes.
+    pub(crate) async fn join_parts(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[(u32, String)],
+    ) -> Result<Joined, BucketError> {
+        let part = |(number, etag): &(u32, String)| {
+            let etag = quick_xml::escape::escape(etag.as_str());
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+        };
+        let list: String = parts.iter().map(part).collect();
+        let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+        let request = || {
+            let request = self.signed(Method::Post, key, &[("uploadId", upload_id)], &[])?;
+            Ok(request.with_body("application/xml", list.clone()))
+        };
+        let joined = self.ask(request).await.and_then(|(document, joined)| match document {
+            Document::CompleteMultipartUploadResult {} => Ok(joined),
+            _ => Err(BucketError::document(Malformed::Other)),
+        });
+        joined.map_err(|error| error.about(format!("the parts of {} were not joined", self.shown(key))))
+    }
+
+    /// Deletes an object if it still has this generation.
+    pub(crate) async fn delete_generation(&self, key: &str, generation: &str) -> Result<(), BucketError> {
+        let (name, value) = ("x-goog-if-generation-match", generation);
+        let request = || Ok(self.signed(Method::Delete, key, &[], &[(name, value)])?.with_header(name, value));
+        let outcome = self.remove(request).await;
+        outcome.map_err(|error| error.about(format!("{} was not deleted", self.shown(key))))
+    }
+
+    /// Returns a signed request about an object. `headers` must be sent with it.
+    fn signed(
+        &self,
+        method: Method,
+        key: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Result<Request, BucketError> {
+        let unsigned = Unsigned { method, bucket: self.name(), key: Some(key), query, headers };
+        let url = self.signer().sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
+        Ok(Request::new(method, url.expose().clone()))
+    }
+
+    /// Sends a request that deletes, with retries.
+    async fn remove(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(), BucketError> {
+        let mut attempts = self.attempts();
+        loop {
+            attempts.ready().await.map_err(BucketError::unavailable)?;
+            let response = self.http().send(request()?).await.map_err(BucketError::http);
+            let outcome = match response {
+                Ok(response) if matches!(response.status(), 200 | 204 | 404) => Ok(()),
+                Ok(response) => Err(BucketError::refused(ErrorResponse::read(response).await)),
+                Err(error) => Err(error),
+            };
+            if let Break(outcome) = attempts.judge(outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Sends a request for a document, with retries. Returns also the properties of the object in the headers.
+    async fn ask(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(Document, Joined), BucketError> {
+        let mut attempts = self.attempts();
+        loop {
+            attempts.ready().await.map_err(BucketError::unavailable)?;
+            let outcome = match self.http().send(request()?).await {
+                Ok(response) => document(response).await,
+                Err(error) => Err(BucketError::http(error)),
+            };
+            if let Break(outcome) = attempts.judge(outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Returns a page of unfinished uploads, and the marker of the next one.
+    async fn uploads_after(
+        &self,
+        prefix: &str,
+        marker: Option<&Marker>,
+    ) -> Result<(Vec<UnfinishedUpload>, Option<Marker>), BucketError> {
+        // Sorted by name, as required for signing.
+        let mut query = vec![("encoding-type", "url"), ("prefix", prefix), ("uploads", "")];
+        if let Some((key, id)) = marker {
+            query.insert(1, ("key-marker", key));
+            query.insert(3, ("upload-id-marker", id));
+        }
+        let unsigned = Unsigned { method: Method::Get, bucket: self.name(), key: None, query: &query, headers: &[] };
+        let request = || {
+            let url = self.signer().sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
+            Ok(Request::get(url.expose().clone()))
+        };
+        let (Document::ListMultipartUploadsResult(page), _) = self.ask(request).await? else {
+            return Err(BucketError::document(Malformed::Other));
+        };
+        let next = next_marker(&page)?;
+        if next.is_some() && next.as_ref() == marker {
+            return Err(BucketError::document(Malformed::Circle));
+        }
+        let encoding = page.encoding_type.as_deref();
+        let unfinished = page.uploads.into_iter().map(|upload| {
+            let started_at = upload.initiated.and_then(|text| text.parse::<Timestamp>().ok());
+            Ok(UnfinishedUpload {
+                key: decode(&upload.key, encoding).map_err(BucketError::document)?,
+                upload_id: upload.upload_id,
+                started_at: started_at.map(Into::into),
+            })
+        });
+        Ok((unfinished.collect::<Result<_, BucketError>>()?, next))
+    }
+}
+
+fn next_marker(page: &Uploads) -> Result<Option<Marker>, BucketError> {
+    if !page.is_truncated {
+        return Ok(None);
+    }
+    let key = page.next_key_marker.as_ref().ok_or_else(|| BucketError::document(Malformed::Other))?;
+    let key = decode(key, page.encoding_type.as_deref()).map_err(BucketError::document)?;
+    Ok(Some((key, page.next_upload_id_marker.clone().unwrap_or_default())))
+}
+
+/// Reads the document of a successful response, and the properties of the object in its headers.
+async fn document(response: Response) -> Result<(Document, Joined), BucketError> {
+    if response.status() != 200 {
+        return Err(BucketError::refused(ErrorResponse::read(response).await));
+    }
+    let generation = response.header("x-goog-generation").map(str::to_owned);
+    let joined = Joined { crc32c: stated_checksum(&response), generation };
+    let body = response.bytes(LIMIT).await.map_err(BucketError::http)?;
+    match Document::read(&body).map_err(BucketError::document)? {
+        Document::Error(refusal) => Err(BucketError::refused(ErrorResponse::late(&refusal.code))),
+        document => Ok((document, joined)),
+    }
+}

@@ -1,0 +1,96 @@
+//! The documents of the storage.
+//!
+//! Namespaces are ignored: Google uses another one than S3 for listings.
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+/// A document, by the name of its root.
+#[derive(Debug, Deserialize)]
+pub(crate) enum Document {
+    ListBucketResult(Objects),
+    ListMultipartUploadsResult(Uploads),
+    InitiateMultipartUploadResult(Started),
+    CompleteMultipartUploadResult {},
+    /// An error. The storage sends it with status 200 if it occurs while parts are joined.
+    Error(Refusal),
+}
+
+/// A page of objects (`ListObjectsV2`).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Objects {
+    #[serde(default)]
+    pub(crate) contents: Vec<Object>,
+    pub(crate) encoding_type: Option<String>,
+    #[serde(default)]
+    pub(crate) is_truncated: bool,
+    pub(crate) next_continuation_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Object {
+    pub(crate) key: String,
+    pub(crate) size: Option<u64>,
+    pub(crate) last_modified: Option<String>,
+}
+
+/// A page of multipart uploads that have not ended.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Uploads {
+    #[serde(default, rename = "Upload")]
+    pub(crate) uploads: Vec<Unfinished>,
+    pub(crate) encoding_type: Option<String>,
+    #[serde(default)]
+    pub(crate) is_truncated: bool,
+    pub(crate) next_key_marker: Option<String>,
+    pub(crate) next_upload_id_marker: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Unfinished {
+    pub(crate) key: String,
+    pub(crate) upload_id: String,
+    pub(crate) initiated: Option<String>,
+}
+
+/// The answer to the start of a multipart upload.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Started {
+    pub(crate) upload_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+}
+
+/// An error of a malformed document.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DocumentError {
+    #[error("the response is not UTF-8")]
+    Encoding(#[from] std::str::Utf8Error),
+    #[error("the response is not a document of a storage: {0}")]
+    Xml(#[from] quick_xml::DeError),
+}
+
+impl Document {
+    /// Reads a document.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, DocumentError> {
+        Ok(quick_xml::de::from_str(std::str::from_utf8(body)?)?)
+    }
+}
+
+/// Returns a key of a document with this encoding. In URL encoding, `+` is a space.
+pub(crate) fn decode(key: &str, encoding: Option<&str>) -> Result<String, DocumentError> {
+    if encoding != Some("url") {
+        return Ok(key.to_owned());
+    }
+    let spaced = key.replace('+', " ");
+    Ok(percent_decode_str(&spaced).decode_utf8()?.into_owned())
+}

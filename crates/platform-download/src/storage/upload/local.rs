@@ -1,0 +1,150 @@
+//! A local file that must not change while it is uploaded.
+
+use std::fs::{self, File, FileType, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use durable_fs::positioned;
+use tokio::task::spawn_blocking;
+
+use super::error::Kind;
+use crate::{Crc32c, UploadError};
+
+/// The read buffer size, small enough for the processor caches.
+pub(super) const BLOCK: usize = 256 * 1024;
+
+/// The properties that identify an unchanged file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) bytes: u64,
+    pub(super) modified: Option<SystemTime>,
+    /// Device and inode number, where supported.
+    identity: Option<(u64, u64)>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let identity =
+            Some((std::os::unix::fs::MetadataExt::dev(metadata), std::os::unix::fs::MetadataExt::ino(metadata)));
+        #[cfg(not(unix))]
+        let identity = None;
+        Self { bytes: metadata.len(), modified: metadata.modified().ok(), identity }
+    }
+}
+
+/// A regular file with the properties found when it was first examined.
+#[derive(Clone)]
+pub(super) struct LocalFile {
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl LocalFile {
+    /// Examines a file. Irregular files are not opened: reading a pipe could block forever.
+    pub(super) async fn examine(path: &Path) -> Result<Self, UploadError> {
+        let path = path.to_owned();
+        blocking(move || {
+            let metadata = fs::symlink_metadata(&path).map_err(UploadError::read)?;
+            check_kind(metadata.file_type())?;
+            Ok(Self { path, stamp: Stamp::of(&metadata) })
+        })
+        .await
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.stamp.bytes
+    }
+
+    /// Opens the examined file, and rejects a replacement.
+    pub(super) async fn open(&self) -> Result<OpenFile, UploadError> {
+        let local = self.clone();
+        blocking(move || {
+            check_kind(fs::symlink_metadata(&local.path).map_err(UploadError::read)?.file_type())?;
+            let file = File::open(&local.path).map_err(UploadError::read)?;
+            let open = OpenFile { file: Arc::new(file), local };
+            open.check_unchanged()?;
+            Ok(open)
+        })
+        .await
+    }
+}
+
+/// An examined file that is open. Clones share it.
+#[derive(Clone)]
+pub(super) struct OpenFile {
+    file: Arc<File>,
+    local: LocalFile,
+}
+
+impl OpenFile {
+    pub(super) fn bytes(&self) -> u64 {
+        self.local.bytes()
+    }
+
+    /// Fills a block from an offset. Blocks the thread.
+    pub(super) fn read(&self, block: &mut [u8], at: u64) -> Result<(), UploadError> {
+        let mut filled = 0;
+        while filled < block.len() {
+            let read = positioned::read_at(&self.file, &self.local.path, &mut block[filled..], at + filled as u64);
+            match read.map_err(UploadError::read)? {
+                0 => return Err(Kind::Changed.into()),
+                length => filled += length,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an error if the file is not as it was examined. Blocks the thread.
+    pub(super) fn check_unchanged(&self) -> Result<(), UploadError> {
+        let now = Stamp::of(&self.file.metadata().map_err(UploadError::read)?);
+        if now == self.local.stamp { Ok(()) } else { Err(Kind::Changed.into()) }
+    }
+
+    /// Computes the checksum of the whole file.
+    pub(super) async fn checksum(&self) -> Result<Crc32c, UploadError> {
+        let open = self.clone();
+        blocking(move || {
+            let (mut block, mut crc, mut at) = (vec![0; BLOCK], Crc32c::default(), 0);
+            while at < open.bytes() {
+                let length = usize::try_from(open.bytes() - at).unwrap_or(usize::MAX).min(BLOCK);
+                open.read(&mut block[..length], at)?;
+                crc = crc.append(&block[..length]);
+                at += length as u64;
+            }
+            open.check_unchanged()?;
+            Ok(crc)
+        })
+        .await
+    }
+}
+
+fn check_kind(kind: FileType) -> Result<(), UploadError> {
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a folder: name the files in it"
+    } else if kind.is_symlink() {
+        "a symbolic link: name its target"
+    } else {
+        "a pipe, a socket or a device: name a regular file"
+    };
+    Err(Kind::NotAFile(what).into())
+}
+
+/// Runs blocking `work` on a blocking thread.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
+) -> Result<T, UploadError> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(UploadError::read(io::Error::other(error))))
+}

@@ -1,0 +1,315 @@
+//! Uploads of large files in parts, which another process continues.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use platform_download::{Bucket, UnfinishedUpload, UploadError, UploadEvent, UploadFile, Uploaded, Uploader};
+use platform_emulator::Effect;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use wiremock::matchers::{method, query_param, query_param_is_missing};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::bucket::scripted;
+use crate::storage::Storage;
+use crate::upload::{Slides, content, crc32c, overwrite, requests};
+
+const PART: usize = 8 << 20;
+/// The size of the smallest file that is sent in parts.
+const LARGE: usize = 64 << 20;
+/// The number of parts of a file that is one byte larger.
+const PARTS: usize = 9;
+
+/// A storage, a slide of nine parts, and a folder for the records of uploads.
+struct Lab {
+    storage: Storage,
+    slides: Slides,
+    content: Vec<u8>,
+    records: TempDir,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let lab = Self {
+            storage: Storage::start().await,
+            slides: Slides::new(),
+            content: content(5, LARGE + 1),
+            records: TempDir::new().unwrap(),
+        };
+        lab.slides.write("slide", &lab.content);
+        lab
+    }
+
+    fn file(&self) -> UploadFile {
+        UploadFile::new(self.slides.path("slide"), "slide").with_content_type("image/tiff")
+    }
+
+    fn bucket(&self) -> Bucket {
+        self.storage.bucket.clone().with_upload_journal(self.records.path())
+    }
+
+    async fn upload(&self) -> Result<Uploaded, UploadError> {
+        Uploader::new(self.bucket()).upload([self.file()]).await.remove(0).result
+    }
+
+    /// Returns the number of parts that were sent, whole or not.
+    async fn sent(&self) -> usize {
+        self.storage
+            .asked("PUT")
+            .await
+            .iter()
+            .filter(|entry| entry.parameters.contains(&"partNumber".to_owned()))
+            .count()
+    }
+
+    /// Checks that the object is the slide, and that neither parts nor records are left.
+    async fn assert_complete(&self, uploaded: Uploaded) {
+        assert_eq!((uploaded.bytes, uploaded.crc32c), (self.content.len() as u64, crc32c(&self.content)));
+        assert_eq!(self.storage.get("slide").await.as_ref(), Some(&self.content));
+        assert_eq!(unfinished(&self.bucket()).await, []);
+        assert_eq!(records(self.records.path()), 0);
+    }
+
+    /// Uploads until this number of parts is confirmed, and drops the upload.
+    async fn interrupt_after(&self, parts: usize) {
+        let fault = Effect::StallRequest { after_bytes: 1000 };
+        self.storage.fault(fault, |fault| fault.with_method("PUT").after(u32::try_from(parts).unwrap())).await;
+        let uploading = self.upload();
+        let confirmed = async {
+            while confirmed(self.records.path()) < parts {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            outcome = uploading => panic!("{outcome:?}"),
+            () = confirmed => {}
+        }
+        self.storage.control.clear_faults().await.unwrap();
+    }
+}
+
+async fn unfinished(bucket: &Bucket) -> Vec<UnfinishedUpload> {
+    bucket.unfinished_uploads("").try_collect().await.unwrap()
+}
+
+fn journals(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let journals = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    journals.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// Returns the number of records of uploads.
+fn records(folder: &Path) -> usize {
+    journals(folder).len()
+}
+
+/// Returns the number of parts in the record.
+fn confirmed(folder: &Path) -> usize {
+    journals(folder).first().map_or(0, |text| text.matches(r#""part":"#).count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_file_is_sent_in_parts() {
+    let lab = Lab::new().await;
+    let (most, last) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new((0, 0))));
+    let seen = (most.clone(), last.clone());
+    let observe = move |event: &UploadEvent<'_>| {
+        assert!(event.done <= event.bytes && event.total_done <= event.total_bytes);
+        seen.0.fetch_max(event.done, Ordering::SeqCst);
+        *seen.1.lock().unwrap() = (event.done, event.total_done);
+    };
+    let uploader = Uploader::new(lab.bucket()).with_observer(observe);
+    let uploaded = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
+    assert!(!uploaded.already_present);
+    lab.assert_complete(uploaded).await;
+    let bytes = lab.content.len() as u64;
+    assert_eq!((most.load(Ordering::SeqCst), *last.lock().unwrap()), (bytes, (bytes, bytes)));
+    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 2));
+    assert!(lab.upload().await.unwrap().already_present);
+    assert_eq!(lab.sent().await, PARTS);
+    // A smaller file is sent with one request.
+    let small = lab.slides.write("small", &lab.content[..LARGE - 1]);
+    Uploader::new(lab.bucket()).upload([small]).await.remove(0).result.unwrap();
+    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_upload_continues_with_the_missing_parts() {
+    let lab = Lab::new().await;
+    lab.interrupt_after(4).await;
+    let started = unfinished(&lab.bucket()).await;
+    assert_eq!((started.len(), started[0].key.as_str()), (1, "slide"));
+    assert!(started[0].started_at.is_some());
+    let (before, known) = (lab.sent().await, confirmed(lab.records.path()));
+    let uploaded = lab.upload().await.unwrap();
+    assert_eq!(lab.sent().await - before, PARTS - known, "only the others are sent");
+    lab.assert_complete(uploaded).await;
+    assert_eq!(lab.storage.asked("POST").await.len(), 2, "the upload is not started again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn torn_record_costs_one_part() {
+    let lab = Lab::new().await;
+    lab.interrupt_after(4).await;
+    let path = std::fs::read_dir(lab.records.path()).unwrap().map(|entry| entry.unwrap().path());
+    let path = path.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "jsonl")).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() - 10]).unwrap();
+    let (before, known) = (lab.sent().await, text.matches(r#""part":"#).count());
+    lab.upload().await.unwrap();
+    assert_eq!(lab.sent().await - before, PARTS - known + 1);
+    assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aborted_upload_starts_again() {
+    let lab = Lab::new().await;
+    lab.interrupt_after(3).await;
+    let started = unfinished(&lab.bucket()).await.remove(0);
+    lab.bucket().abort_upload(&started.key, &started.upload_id).await.unwrap();
+    lab.bucket().abort_upload(&started.key, &started.upload_id).await.unwrap();
+    assert_eq!(unfinished(&lab.bucket()).await, []);
+    let uploaded = lab.upload().await.unwrap();
+    lab.assert_complete(uploaded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_response_to_the_last_request_is_no_failure() {
+    let lab = Lab::new().await;
+    lab.storage.fault(Effect::Reset { after_bytes: 0 }, |fault| fault.with_method("POST").after(1).times(1)).await;
+    let uploaded = lab.upload().await.unwrap();
+    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 3));
+    lab.assert_complete(uploaded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn part_is_repeated_after_a_failure_and_counted_once() {
+    let lab = Lab::new().await;
+    for effect in [
+        Effect::Status { status: 503, body: None },
+        Effect::ResetRequest { after_bytes: 3_000_000 },
+        Effect::Reset { after_bytes: 0 },
+    ] {
+        lab.storage.fault(effect, |fault| fault.with_method("PUT").times(2)).await;
+    }
+    let most = Arc::new(AtomicU64::new(0));
+    let seen = most.clone();
+    let observe = move |event: &UploadEvent<'_>| {
+        seen.fetch_max(event.done, Ordering::SeqCst);
+    };
+    let uploader = Uploader::new(lab.bucket()).with_observer(observe);
+    let uploaded = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
+    assert_eq!(most.load(Ordering::SeqCst), lab.content.len() as u64);
+    lab.assert_complete(uploaded).await;
+    assert!(lab.storage.control.faults().await.unwrap().is_empty(), "all six requests failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_that_refuses_parts_gets_one_request() {
+    let lab = Lab::new().await;
+    lab.storage.fault(Effect::Status { status: 405, body: None }, |fault| fault.with_method("POST")).await;
+    assert_eq!(lab.upload().await.unwrap().crc32c, crc32c(&lab.content));
+    assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
+    // It is remembered.
+    let other = lab.slides.write("other", &lab.content);
+    Uploader::new(lab.bucket()).upload([other]).await.remove(0).result.unwrap();
+    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_changes_is_an_error_and_leaves_no_parts() {
+    let lab = Lab::new().await;
+    let changed = Arc::new(Notify::new());
+    let (path, once) = (lab.slides.path("slide"), changed.clone());
+    let observe = move |event: &UploadEvent<'_>| {
+        if event.done > 20_000_000 {
+            overwrite(&path, 50_000_000);
+            once.notify_one();
+        }
+    };
+    let uploader = Uploader::new(lab.bucket()).with_observer(observe);
+    let error = uploader.upload([lab.file()]).await.remove(0).result.unwrap_err();
+    assert!(error.is_changed() && error.is_local(), "{error}");
+    assert_eq!((unfinished(&lab.bucket()).await, records(lab.records.path())), (Vec::new(), 0));
+    assert_eq!(lab.storage.get("slide").await, None);
+    // A checksum that was required is that of other content.
+    let error = Uploader::new(lab.bucket()).upload([lab.file().with_crc32c(crc32c(b"other"))]).await.remove(0);
+    assert!(error.result.unwrap_err().is_changed());
+    assert_eq!((unfinished(&lab.bucket()).await, lab.storage.get("slide").await), (Vec::new(), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_uploads_of_one_file_end_in_one_object() {
+    let lab = Lab::new().await;
+    let (one, other) = tokio::join!(lab.upload(), lab.upload());
+    assert_eq!(one.unwrap().crc32c, other.unwrap().crc32c);
+    assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
+}
+
+/// A storage whose joined object has other content.
+async fn corrupt(generation: Option<&str>) -> (UploadError, usize) {
+    const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+    let server = MockServer::start().await;
+    let document = |name: &str, rest: &str| format!("<{name} xmlns='{NAMESPACE}'>{rest}</{name}>");
+    let started = document("InitiateMultipartUploadResult", "<UploadId>id</UploadId>");
+    let hash = format!("crc32c={}", crc32c(b"other"));
+    let mut joined = ResponseTemplate::new(200)
+        .insert_header("x-goog-hash", hash.as_str())
+        .set_body_string(document("CompleteMultipartUploadResult", "<ETag>e</ETag>"));
+    if let Some(generation) = generation {
+        joined = joined.insert_header("x-goog-generation", generation);
+    }
+    Mock::given(method("HEAD")).respond_with(ResponseTemplate::new(404)).mount(&server).await;
+    Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
+    let part = ResponseTemplate::new(200).insert_header("etag", "\"e\"");
+    Mock::given(method("PUT")).and(query_param("uploadId", "id")).respond_with(part).mount(&server).await;
+    let start = Mock::given(method("POST")).and(query_param_is_missing("uploadId"));
+    start.respond_with(ResponseTemplate::new(200).set_body_string(started)).mount(&server).await;
+    Mock::given(method("POST")).and(query_param("uploadId", "id")).respond_with(joined).mount(&server).await;
+    let slides = Slides::new();
+    let file = slides.write("slide", &content(1, LARGE));
+    let error = Uploader::new(scripted(&server)).upload([file]).await.remove(0).result.unwrap_err();
+    assert_eq!(requests(&server, "PUT").await.len(), LARGE / PART);
+    let deletions = requests(&server, "DELETE").await;
+    assert!(deletions.iter().all(|request| request.headers["x-goog-if-generation-match"] == generation.unwrap()));
+    (error, deletions.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joined_object_with_other_content_is_deleted_by_its_generation() {
+    for (generation, deletions) in [(Some("17"), 1), (None, 0)] {
+        let (error, deleted) = corrupt(generation).await;
+        assert!(error.to_string().contains("instead of"), "{error}");
+        assert_eq!(deleted, deletions);
+    }
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_listed_page_by_page() {
+    const TOTAL: usize = 1100;
+    let server = MockServer::start().await;
+    let upload = |number: usize| {
+        format!(
+            "<Upload><Key>a%20b/{number:04}</Key><UploadId>{number}</UploadId><Initiated>2026-11-30T10:00:00.000Z</Initiated></Upload>"
+        )
+    };
+    let page = |numbers: std::ops::Range<usize>, next: &str| {
+        let uploads: String = numbers.map(upload).collect();
+        format!(
+            "<ListMultipartUploadsResult><EncodingType>url</EncodingType>{next}{uploads}</ListMultipartUploadsResult>"
+        )
+    };
+    let next = "<IsTruncated>true</IsTruncated><NextKeyMarker>a%20b/0999</NextKeyMarker><NextUploadIdMarker>999</NextUploadIdMarker>";
+    let first = ResponseTemplate::new(200).set_body_string(page(0..1000, next));
+    let second = ResponseTemplate::new(200).set_body_string(page(1000..TOTAL, "<IsTruncated>false</IsTruncated>"));
+    let after = Mock::given(method("GET")).and(query_param("key-marker", "a b/0999"));
+    after.and(query_param("upload-id-marker", "999")).respond_with(second).mount(&server).await;
+    Mock::given(method("GET")).and(query_param_is_missing("key-marker")).respond_with(first).mount(&server).await;
+    let found = unfinished(&scripted(&server)).await;
+    assert_eq!((found.len(), found[7].key.as_str(), found[7].upload_id.as_str()), (TOTAL, "a b/0007", "7"));
+    let age = found[7].started_at.unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(age > Duration::from_secs(1_700_000_000));
+}

@@ -1,0 +1,70 @@
+//! Uploads in parts while processes are killed and the storage fails.
+//!
+//! Without variables it is a test of a minute; `cargo xtask soak uploads` sets them and does more.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
+
+#[path = "../support/harness.rs"]
+mod harness;
+mod lab;
+#[path = "../support/variables.rs"]
+mod variables;
+
+use std::env;
+
+use fastrand::Rng;
+use lab::Lab;
+
+/// The maximum number of parts in flight of one process.
+const IN_FLIGHT: usize = 12;
+
+/// The size of the test.
+struct Plan {
+    files: usize,
+    bytes_per_file: usize,
+    kills: usize,
+    seed: u64,
+}
+
+impl Plan {
+    fn of_this_process() -> Self {
+        let number = |name: &str, default: u64| {
+            env::var(format!("AIGNOSTICS_UPLOADS_{name}")).ok().map_or(default, |text| text.parse().unwrap())
+        };
+        let count = |name, default| usize::try_from(number(name, default)).unwrap();
+        Self {
+            files: count("FILES", 1),
+            bytes_per_file: count("MIB", 256) << 20,
+            kills: count("KILLS", 6),
+            seed: number("SEED", 28),
+        }
+    }
+}
+
+fn main() {
+    if harness::is_wanted("uploads") {
+        tokio::runtime::Runtime::new().unwrap().block_on(soak(&Plan::of_this_process()));
+    }
+}
+
+/// Kills processes that upload, each after other progress and with another fault, and lets the last one finish.
+async fn soak(plan: &Plan) {
+    let mut random = Rng::with_seed(plan.seed);
+    let lab = Lab::start(plan.files, plan.bytes_per_file, &mut random).await;
+    let (parts, mut faulted) = (lab.parts(), 0);
+    for kill in 1..=plan.kills {
+        faulted += lab.fail_some(&mut random).await;
+        // Every process makes progress, and something is left for the last one.
+        let target = (parts * kill / (plan.kills + 1)).max(lab.confirmed().await + 1);
+        if !lab.kill_after(target, random.u64(0..50)).await {
+            break;
+        }
+        lab.assert_no_wrong_object().await;
+    }
+    lab.control.clear_faults().await.unwrap();
+    lab.finish().await;
+    lab.assert_all_objects().await;
+    let sent = lab.sent().await;
+    let most = parts + plan.kills * IN_FLIGHT + faulted;
+    println!("{} kills, {parts} parts: {sent} were sent, at most {most} are allowed", plan.kills);
+    assert!(sent <= most, "more than one part per worker and kill was sent twice");
+}
