@@ -1,9 +1,12 @@
-//! `aignostics run execute`, killed at many points from the first scan of the slides to the last result.
+//! `aignostics run execute`, killed at many points from the first scan of the slides to the last result, and
+//! `aignostics run prepare`, killed while it records what it has read.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -40,31 +43,30 @@ impl<'a> Attempt<'a> {
         command
     }
 
-    /// Runs the command until it has made this number of system calls, and kills it. Returns the number of calls.
-    fn killed_after(&self, calls: usize) -> usize {
-        let command = self.command();
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-e", "signal=none", "-e", CALLS]).arg(command.get_program());
-        strace.args(command.get_args()).current_dir(self.shell.folder()).env_clear();
-        strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = strace.spawn().unwrap();
-        let mut seen = 0;
-        for _ in BufReader::new(child.stderr.take().unwrap()).lines() {
-            seen += 1;
-            if seen == calls {
-                kill_traced(&child);
-            }
-        }
-        child.wait().unwrap();
-        seen
-    }
-
     /// Returns the number of recorded results.
     fn recorded(&self) -> usize {
         let manifest = fs::read_to_string(self.shell.folder().join(&self.name).join("manifest.jsonl"));
         manifest.unwrap_or_default().matches('\n').count()
     }
+}
+
+/// Runs a command until it has made this number of system calls, and kills it. Returns the number of calls.
+fn killed_after(command: &Command, shell: &Shell, calls: usize) -> usize {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", CALLS]).arg(command.get_program());
+    strace.args(command.get_args()).current_dir(shell.folder()).env_clear();
+    strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = strace.spawn().unwrap();
+    let mut seen = 0;
+    for _ in BufReader::new(child.stderr.take().unwrap()).lines() {
+        seen += 1;
+        if seen == calls {
+            kill_traced(&child);
+        }
+    }
+    child.wait().unwrap();
+    seen
 }
 
 fn kill_traced(strace: &Child) {
@@ -82,7 +84,7 @@ fn killed_command_resumes_and_repeats_nothing() {
         return;
     }
     let shell = Shell::start();
-    let all = Attempt::new(&shell, "undisturbed".to_owned()).killed_after(usize::MAX);
+    let all = killed_after(&Attempt::new(&shell, "undisturbed".to_owned()).command(), &shell, usize::MAX);
     assert!(all > 20 * KILLS, "{all}");
     let mut reached = BTreeMap::new();
     for kill in 0..KILLS {
@@ -90,7 +92,7 @@ fn killed_command_resumes_and_repeats_nothing() {
         let before = billed(&shell);
         let point = all * (2 * kill + 1) / (2 * KILLS);
         // A command that needs fewer calls completes.
-        attempt.killed_after(point);
+        killed_after(&attempt.command(), &shell, point);
         let (kept, bills) = (attempt.recorded(), billed(&shell) - before);
         let ended = Ended::of(&attempt.command().output().unwrap());
         let bills_now = billed(&shell) - before;
@@ -120,4 +122,61 @@ fn killed_command_resumes_and_repeats_nothing() {
         *reached.entry(stage).or_insert(0) += 1;
     }
     assert!(reached.len() >= 3, "{reached:?}");
+}
+
+/// The checksum of a slide whose record is forged. A slide has it only if it is not read again.
+const FORGED: &str = "AAAABw==";
+
+/// Forges the checksums of all complete records. Returns their number.
+fn forge_records(file: &Path) -> usize {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let complete = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let forged = complete.map(|mut record| {
+        record["crc32c"] = json!(7);
+        format!("{record}\n")
+    });
+    let forged: Vec<_> = forged.collect();
+    if !forged.is_empty() {
+        fs::write(file, forged.concat()).unwrap();
+    }
+    forged.len()
+}
+
+#[test]
+fn killed_scan_keeps_complete_records() {
+    const SLIDES: usize = 8;
+    if !can_trace() {
+        return;
+    }
+    let shell = Shell::start();
+    for slide in 0..SLIDES {
+        write_slide(&shell.folder().join(format!("slides/{slide}.tiff")));
+    }
+    shell.until("slides that have not just changed", |shell| {
+        let changed = shell.folder().join(format!("slides/{}.tiff", SLIDES - 1)).metadata().unwrap().modified();
+        changed.unwrap().elapsed().is_ok_and(|age| age > Duration::from_millis(2100))
+    });
+    let prepare = |name: &str| {
+        let table = format!("{name}/slides.csv");
+        fs::create_dir_all(shell.folder().join(name)).unwrap();
+        shell.command(&["run", "prepare", "tissue", &table, "slides", "--parallel-reads", "2"])
+    };
+    let table = |name: &str| fs::read_to_string(shell.folder().join(name).join("slides.csv")).unwrap();
+    let all = killed_after(&prepare("undisturbed"), &shell, usize::MAX);
+    let expected = table("undisturbed");
+    assert_eq!(expected.lines().count(), SLIDES + 1, "{expected}");
+    let mut records = Vec::new();
+    for kill in 0..KILLS {
+        let name = format!("kill-{kill}");
+        // The scan itself is in the second half.
+        killed_after(&prepare(&name), &shell, all / 2 + all * (2 * kill + 1) / (4 * KILLS));
+        let recorded = forge_records(&shell.folder().join(&name).join(".aignostics/slides.jsonl"));
+        Ended::of(&prepare(&name).output().unwrap()).assert_code(0);
+        let rows = table(&name);
+        assert_eq!(rows.lines().count(), SLIDES + 1, "{rows}");
+        let read_again = rows.lines().filter(|row| expected.lines().any(|known| known == *row)).count() - 1;
+        assert_eq!((rows.matches(FORGED).count(), read_again), (recorded, SLIDES - recorded), "kill {kill}: {rows}");
+        records.push(recorded);
+    }
+    assert!(records.iter().any(|count| (1..SLIDES).contains(count)), "{records:?}");
 }
