@@ -66,8 +66,8 @@ impl Lab {
     }
 
     /// Checks that the object is the slide, and that neither parts nor records are left.
-    async fn assert_complete(&self, uploaded: Uploaded) {
-        assert_eq!((uploaded.bytes, uploaded.crc32c), (self.content.len() as u64, crc32c(&self.content)));
+    async fn assert_complete(&self, object: Uploaded) {
+        assert_eq!((object.bytes, object.crc32c), (self.content.len() as u64, crc32c(&self.content)));
         assert_eq!(self.storage.get("slide").await.as_ref(), Some(&self.content));
         assert_eq!(unfinished(&self.bucket()).await, []);
         assert_eq!(records(self.records.path()), 0);
@@ -122,9 +122,9 @@ async fn large_file_is_sent_in_parts() {
         *seen.1.lock().unwrap() = (event.done, event.total_done);
     };
     let uploader = Uploader::new(lab.bucket()).with_observer(observe);
-    let uploaded = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
-    assert!(!uploaded.already_present);
-    lab.assert_complete(uploaded).await;
+    let object = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
+    assert!(!object.already_present);
+    lab.assert_complete(object).await;
     let bytes = lab.content.len() as u64;
     assert_eq!((most.load(Ordering::SeqCst), *last.lock().unwrap()), (bytes, (bytes, bytes)));
     assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 2));
@@ -144,9 +144,9 @@ async fn interrupted_upload_continues_with_the_missing_parts() {
     assert_eq!((started.len(), started[0].key.as_str()), (1, "slide"));
     assert!(started[0].started_at.is_some());
     let (before, known) = (lab.sent().await, confirmed(lab.records.path()));
-    let uploaded = lab.upload().await.unwrap();
+    let object = lab.upload().await.unwrap();
     assert_eq!(lab.sent().await - before, PARTS - known, "only the others are sent");
-    lab.assert_complete(uploaded).await;
+    lab.assert_complete(object).await;
     assert_eq!(lab.storage.asked("POST").await.len(), 2, "the upload is not started again");
 }
 
@@ -172,17 +172,17 @@ async fn aborted_upload_starts_again() {
     lab.bucket().abort_upload(&started.key, &started.upload_id).await.unwrap();
     lab.bucket().abort_upload(&started.key, &started.upload_id).await.unwrap();
     assert_eq!(unfinished(&lab.bucket()).await, []);
-    let uploaded = lab.upload().await.unwrap();
-    lab.assert_complete(uploaded).await;
+    let object = lab.upload().await.unwrap();
+    lab.assert_complete(object).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_response_to_the_last_request_is_no_failure() {
     let lab = Lab::new().await;
     lab.storage.fault(Effect::Reset { after_bytes: 0 }, |fault| fault.with_method("POST").after(1).times(1)).await;
-    let uploaded = lab.upload().await.unwrap();
+    let object = lab.upload().await.unwrap();
     assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 3));
-    lab.assert_complete(uploaded).await;
+    lab.assert_complete(object).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,9 +201,9 @@ async fn part_is_repeated_after_a_failure_and_counted_once() {
         seen.fetch_max(event.done, Ordering::SeqCst);
     };
     let uploader = Uploader::new(lab.bucket()).with_observer(observe);
-    let uploaded = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
+    let object = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
     assert_eq!(most.load(Ordering::SeqCst), lab.content.len() as u64);
-    lab.assert_complete(uploaded).await;
+    lab.assert_complete(object).await;
     assert!(lab.storage.control.faults().await.unwrap().is_empty(), "all six requests failed");
 }
 

@@ -191,7 +191,7 @@ impl Bucket {
             return Err(BucketError::document(Malformed::Circle));
         }
         let encoding = page.encoding_type.as_deref();
-        let unfinished = page.uploads.into_iter().map(|upload| {
+        let unfinished = page.unfinished.into_iter().map(|upload| {
             let started_at = upload.initiated.and_then(|text| text.parse::<Timestamp>().ok());
             Ok(UnfinishedUpload {
                 key: decode(&upload.key, encoding).map_err(BucketError::document)?,

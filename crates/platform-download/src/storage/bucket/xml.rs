@@ -41,7 +41,7 @@ pub(crate) struct Object {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Uploads {
     #[serde(default, rename = "Upload")]
-    pub(crate) uploads: Vec<Unfinished>,
+    pub(crate) unfinished: Vec<Unfinished>,
     pub(crate) encoding_type: Option<String>,
     #[serde(default)]
     pub(crate) is_truncated: bool,

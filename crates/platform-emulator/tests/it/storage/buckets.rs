@@ -237,8 +237,8 @@ async fn unfinished_uploads_are_listed_page_by_page() {
     assert_eq!(all.matches("<Initiated>").count(), 4);
     let first = text(list(&[("max-uploads", "2"), ("prefix", "b/"), ("uploads", "")]).await.1);
     assert!(first.contains("<IsTruncated>true") && first.contains("<NextKeyMarker>b/1"), "{first}");
-    let last = first.split("<NextUploadIdMarker>").nth(1).unwrap().split('<').next().unwrap();
-    let next = [("key-marker", "b/1"), ("prefix", "b/"), ("upload-id-marker", last), ("uploads", "")];
+    let marker = first.split("<NextUploadIdMarker>").nth(1).unwrap().split('<').next().unwrap();
+    let next = [("key-marker", "b/1"), ("prefix", "b/"), ("upload-id-marker", marker), ("uploads", "")];
     let next = text(list(&next).await.1);
     assert!(next.contains("<IsTruncated>false") && next.matches("<Upload>").count() == 1, "{next}");
     assert!(next.contains(&ids[3]), "{next}");
