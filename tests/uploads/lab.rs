@@ -57,7 +57,7 @@ impl Lab {
         });
         let (files, bucket) = (files.collect(), client.bucket().await.unwrap());
         let control = emulator.control().unwrap();
-        Self { control, emulator, bucket, http, token, folder, files, bytes_per_file }
+        Self { emulator, control, bucket, http, token, folder, files, bytes_per_file }
     }
 
     /// Returns the number of parts of all files.

@@ -105,7 +105,9 @@ async fn abort(uploads: Vec<UnfinishedUpload>, bucket: &Bucket, shell: &Shell) -
     }
     let value = json!({ "bucket": bucket.name(), "uploads": shapes });
     shell.output.one(&value, || format!("aborted {} of {total} unfinished uploads", total - errors.len()))?;
-    errors.iter().for_each(|error| shell.output.complain(error));
+    for error in &errors {
+        shell.output.complain(error);
+    }
     match errors.len() {
         0 => Ok(()),
         failed => Err(Failure::incomplete(anyhow!("{failed} of {total} uploads were not aborted"))),
