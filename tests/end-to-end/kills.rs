@@ -168,8 +168,7 @@ fn killed_scan_keeps_complete_records() {
     let mut records = Vec::new();
     for kill in 0..KILLS {
         let name = format!("kill-{kill}");
-        // The scan itself is in the second half.
-        killed_after(&prepare(&name), &shell, all / 2 + all * (2 * kill + 1) / (4 * KILLS));
+        killed_after(&prepare(&name), &shell, all * (2 * kill + 1) / (2 * KILLS));
         let recorded = forge_records(&shell.folder().join(&name).join(".aignostics/slides.jsonl"));
         Ended::of(&prepare(&name).output().unwrap()).assert_code(0);
         let rows = table(&name);

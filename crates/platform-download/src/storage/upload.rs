@@ -151,6 +151,9 @@ impl Uploader {
         if let Some(crc32c) = crc32c
             && similar == Some(crc32c)
         {
+            if in_parts {
+                parts::forget(&self.bucket, &local, &object).await?;
+            }
             return Ok(Uploaded { bytes, crc32c, already_present: true });
         }
         if in_parts {

@@ -151,6 +151,17 @@ async fn interrupted_upload_continues_with_the_missing_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn record_of_a_complete_upload_is_removed() {
+    let lab = Lab::new().await;
+    lab.interrupt_after(4).await;
+    assert_eq!(records(lab.records.path()), 1);
+    // Another upload, without records, completes the object.
+    Uploader::new(lab.storage.bucket.clone()).upload([lab.file()]).await.remove(0).result.unwrap();
+    assert!(lab.upload().await.unwrap().already_present);
+    assert_eq!(records(lab.records.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn torn_record_costs_one_part() {
     let lab = Lab::new().await;
     lab.interrupt_after(4).await;

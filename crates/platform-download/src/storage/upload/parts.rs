@@ -46,6 +46,18 @@ fn part_bytes(bytes: u64) -> u64 {
     PART.max(bytes.div_ceil(MOST_PARTS).div_ceil(MIB) * MIB)
 }
 
+/// Removes the record of an upload of a file that the storage has. A process may have been killed before it did.
+pub(super) async fn forget(bucket: &Bucket, local: &LocalFile, object: &ObjectAddress) -> Result<(), UploadError> {
+    let mut journal = journal(bucket, local, object).await?;
+    blocking(move || Ok(journal.remove())).await
+}
+
+async fn journal(bucket: &Bucket, local: &LocalFile, object: &ObjectAddress) -> Result<PartJournal, UploadError> {
+    let (folder, local) = (bucket.upload_journal().cloned(), local.clone());
+    let (storage, object) = (bucket.signer().endpoint().to_string(), object.to_string());
+    blocking(move || Ok(PartJournal::open(folder.as_deref(), &local, &storage, &object))).await
+}
+
 /// The upload of a file in parts.
 pub(super) struct PartUpload<'a> {
     pub(super) bucket: &'a Bucket,
@@ -70,8 +82,7 @@ enum End {
 impl PartUpload<'_> {
     /// Uploads the file, and returns its checksum, or `None` if the storage refuses uploads in parts.
     pub(super) async fn run(&self) -> Result<Option<Crc32c>, UploadError> {
-        let journal = self.journal().await?;
-        let journal = Arc::new(Mutex::new(journal));
+        let journal = Arc::new(Mutex::new(journal(self.bucket, self.local, self.object).await?));
         for _ in 0..STARTS {
             match self.attempt(&journal).await? {
                 End::Done(crc32c) => return Ok(Some(crc32c)),
@@ -80,12 +91,6 @@ impl PartUpload<'_> {
             }
         }
         Err(Kind::Ended.into())
-    }
-
-    async fn journal(&self) -> Result<PartJournal, UploadError> {
-        let (folder, local) = (self.bucket.upload_journal().cloned(), self.local.clone());
-        let (storage, object) = (self.bucket.signer().endpoint().to_string(), self.object.to_string());
-        blocking(move || Ok(PartJournal::open(folder.as_deref(), &local, &storage, &object))).await
     }
 
     async fn attempt(&self, journal: &Arc<Mutex<PartJournal>>) -> Result<End, UploadError> {

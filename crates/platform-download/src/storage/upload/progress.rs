@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::UploadFile;
 
@@ -61,24 +61,30 @@ impl Total {
 pub(super) struct Sent {
     progress: Arc<FileProgress>,
     attempt: u64,
-    bytes: AtomicU64,
+    /// `None` after the request has failed: a block that is still being read does not count.
+    bytes: Mutex<Option<u64>>,
 }
 
 impl Sent {
     /// Starts to count for an attempt of the file.
     pub(super) fn of(progress: &Arc<FileProgress>, attempt: u64) -> Arc<Self> {
-        Arc::new(Self { progress: progress.clone(), attempt, bytes: AtomicU64::new(0) })
+        Arc::new(Self { progress: progress.clone(), attempt, bytes: Mutex::new(Some(0)) })
     }
 
     pub(super) fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::SeqCst);
-        self.progress.change(self.attempt, bytes.cast_signed());
+        let mut sent = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sent) = &mut *sent {
+            *sent += bytes;
+            self.progress.change(self.attempt, bytes.cast_signed());
+        }
     }
 
     /// Subtracts the bytes, because the request failed.
     pub(super) fn revoke(&self) {
-        let bytes = self.bytes.swap(0, Ordering::SeqCst);
-        self.progress.change(self.attempt, -bytes.cast_signed());
+        let mut sent = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = sent.take() {
+            self.progress.change(self.attempt, -bytes.cast_signed());
+        }
     }
 }
 
