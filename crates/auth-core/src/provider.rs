@@ -204,7 +204,7 @@ where
     Closure(closure)
 }
 
-/// Returns a provider of one static token that does not expire, for blocking and asynchronous callers.
+/// Returns a provider of one static token that does not expire. [`StaticToken::blocking`] is that for blocking callers.
 ///
 /// # Errors
 ///
@@ -217,7 +217,16 @@ pub fn static_token(secret: Secret) -> Result<StaticToken, TokenError> {
 #[derive(Clone, Debug)]
 pub struct StaticToken(AccessToken);
 
+/// A provider of one static token for blocking callers: see [`StaticToken::blocking`].
+#[derive(Clone, Debug)]
+pub struct BlockingStaticToken(StaticToken);
+
 impl StaticToken {
+    /// Returns the provider of the same token for blocking callers.
+    pub fn blocking(self) -> BlockingStaticToken {
+        BlockingStaticToken(self)
+    }
+
     fn digest(&self) -> String {
         format!("static_token {}", hex(&Sha256::digest(self.0.secret().expose())))
     }
@@ -336,13 +345,13 @@ where
     }
 }
 
-impl TokenProvider for StaticToken {
+impl TokenProvider for BlockingStaticToken {
     fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        Ok(self.0.clone())
+        Ok(self.0.0.clone())
     }
 
     fn identity(&self) -> Option<String> {
-        Some(self.digest())
+        Some(self.0.digest())
     }
 }
 

@@ -81,4 +81,4 @@ pub use external::{KnownExpiry, KnownExpiryStore, ProviderChain, Rotating, Workl
 pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
 pub use jwt::{Claims, JwtAlgorithm, JwtError, JwtProblem, JwtVerifier};
 pub use login::UserLogin;
-pub use store::{FileTokenStore, StoreError};
+pub use store::{BlockingFileTokenStore, FileTokenStore, StoreError};

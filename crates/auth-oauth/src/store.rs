@@ -33,6 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenCache, Clock, SystemClock, TokenError, TokenKey};
 
+pub use blocking::BlockingFileTokenStore;
 use entry::Entry;
 pub use error::StoreError;
 use folder::Folder;
@@ -45,7 +46,8 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// A token store in a folder of one user, in which one process at a time renews a token.
 ///
-/// It implements [`TokenCache`], [`AsyncTokenCache`] and [`RefreshLease`]. Clones are cheap and share their leases.
+/// It implements [`AsyncTokenCache`] and [`RefreshLease`]; [`blocking`](Self::blocking) returns it as a [`TokenCache`].
+/// Clones are cheap and share their leases.
 ///
 /// Every key has its own file and a lock file, which is never deleted. Only the owner can read the files (0600, in a
 /// folder of 0700, on systems with such modes). The tokens are not encrypted.

@@ -84,38 +84,65 @@ impl fmt::Debug for MemoryTokenCache {
     }
 }
 
-impl TokenCache for MemoryTokenCache {
-    fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        let token = self.class(key).get(key);
-        Ok(token.filter(|token| token.expires_at().is_none_or(|end| self.clock.now() < end)))
+/// The methods of [`TokenCache`], which do not block and cannot fail. They also apply where both traits are in scope.
+impl MemoryTokenCache {
+    /// Returns the token cached under `key`, unless it has expired.
+    pub fn get(&self, key: &TokenKey) -> Option<AccessToken> {
+        self.class(key).get(key).filter(|token| token.expires_at().is_none_or(|end| self.clock.now() < end))
     }
 
-    fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+    /// Stores `token` under `key`, replacing any previous one.
+    pub fn set(&self, key: &TokenKey, token: &AccessToken) {
         let class = self.class(key);
         // Not `insert`, which can run between the two steps of `delete_if`.
         class.entry(key.clone()).and_compute_with(|_| Op::Put(token.clone()));
         // The library enforces the limit and the order of use lazily. It does so here, because new tokens are rare.
         class.run_pending_tasks();
-        Ok(())
     }
 
-    fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+    /// Deletes the token under `key`.
+    pub fn delete(&self, key: &TokenKey) {
         self.class(key).invalidate(key);
-        Ok(())
     }
 
-    fn clear(&self) -> Result<(), TokenError> {
+    /// Deletes the tokens under all keys.
+    pub fn clear(&self) {
         self.system.invalidate_all();
         self.users.invalidate_all();
-        Ok(())
     }
 
-    fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+    /// Deletes the token under `key` if it is the same as `rejected`. Returns true if it was deleted.
+    pub fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> bool {
         let outcome = self.class(key).entry(key.clone()).and_compute_with(|kept| match kept {
             Some(kept) if kept.value().is_same(rejected) => Op::Remove,
             _ => Op::Nop,
         });
-        Ok(matches!(outcome, CompResult::Removed(_)))
+        matches!(outcome, CompResult::Removed(_))
+    }
+}
+
+impl TokenCache for MemoryTokenCache {
+    fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        Ok(self.get(key))
+    }
+
+    fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        self.set(key, token);
+        Ok(())
+    }
+
+    fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        self.delete(key);
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), TokenError> {
+        self.clear();
+        Ok(())
+    }
+
+    fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+        Ok(self.delete_if(key, rejected))
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
@@ -126,30 +153,34 @@ impl TokenCache for MemoryTokenCache {
         false
     }
 }
+
 #[async_trait]
 impl crate::AsyncTokenCache for MemoryTokenCache {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        TokenCache::get(self, key)
+        Ok(self.get(key))
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        TokenCache::set(self, key, token)
+        self.set(key, token);
+        Ok(())
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        TokenCache::delete(self, key)
+        self.delete(key);
+        Ok(())
     }
 
     async fn clear(&self) -> Result<(), TokenError> {
-        TokenCache::clear(self)
+        self.clear();
+        Ok(())
     }
 
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        TokenCache::delete_if(self, key, rejected)
+        Ok(self.delete_if(key, rejected))
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        TokenCache::get_local(self, key)
+        Some(self.class(key).get(key))
     }
 
     fn is_persistent(&self) -> bool {

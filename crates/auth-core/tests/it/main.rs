@@ -15,6 +15,7 @@ mod policies;
 mod rejections;
 mod single_use;
 mod timeouts;
+mod traits;
 mod values;
 
 use std::sync::Arc;

@@ -5,7 +5,28 @@ use super::entry::Entry;
 use super::error::StoreError;
 use super::lock::{Lock, until_taken_blocking};
 
+/// A [`FileTokenStore`] for blocking callers: see [`FileTokenStore::blocking`].
+#[derive(Clone, Debug)]
+pub struct BlockingFileTokenStore(FileTokenStore);
+
 impl FileTokenStore {
+    /// Returns the same store for blocking callers. It shares the leases.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use auth_core::{TokenKey, blocking::TokenSource, provider_fn};
+    /// use auth_oauth::FileTokenStore;
+    ///
+    /// let store = FileTokenStore::new("/home/user/.local/state/example");
+    /// let key = TokenKey::builder("https://issuer.example/").with_identity("the user").build();
+    /// let source = TokenSource::builder(key, provider_fn(|_| Ok("a-token")));
+    /// let source = source.with_cache(Arc::new(store.blocking())).with_lease(Arc::new(store)).build()?;
+    /// # Ok::<(), auth_core::SourceBuildError>(())
+    /// ```
+    pub fn blocking(&self) -> BlockingFileTokenStore {
+        BlockingFileTokenStore(self.clone())
+    }
+
     fn lock_blocking(&self, entry: &Entry) -> Result<Lock, StoreError> {
         until_taken_blocking(&entry.lock_path(), self.wait, || entry.try_lock())
     }
@@ -15,34 +36,34 @@ impl FileTokenStore {
     }
 }
 
-impl TokenCache for FileTokenStore {
+impl TokenCache for BlockingFileTokenStore {
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        Ok(self.folder.entry(key).read(key)?)
+        Ok(self.0.folder.entry(key).read(key)?)
     }
 
     fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        let entry = self.folder.entry(key);
-        Ok(entry.save(key, token, &self.lock_blocking(&entry)?)?)
+        let entry = self.0.folder.entry(key);
+        Ok(entry.save(key, token, &self.0.lock_blocking(&entry)?)?)
     }
 
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        if self.folder.exists()? {
-            self.forget_blocking(&self.folder.entry(key))?;
+        if self.0.folder.exists()? {
+            self.0.forget_blocking(&self.0.folder.entry(key))?;
         }
         Ok(())
     }
 
     fn clear(&self) -> Result<(), TokenError> {
-        let forgotten = self.folder.entries()?.into_iter().map(|entry| self.forget_blocking(&entry));
+        let forgotten = self.0.folder.entries()?.into_iter().map(|entry| self.0.forget_blocking(&entry));
         Ok(forgotten.fold(Ok(()), Result::and)?)
     }
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        if !self.folder.exists()? {
+        if !self.0.folder.exists()? {
             return Ok(false);
         }
-        let entry = self.folder.entry(key);
-        let lock = until_taken_blocking(&entry.lock_path(), self.wait, self.leases.join(key, &entry))?;
+        let entry = self.0.folder.entry(key);
+        let lock = until_taken_blocking(&entry.lock_path(), self.0.wait, self.0.leases.join(key, &entry))?;
         Ok(entry.reject(key, &lock, rejected)?)
     }
 }

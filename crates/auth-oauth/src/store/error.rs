@@ -71,7 +71,7 @@ impl StoreError {
     /// use auth_oauth::{FileTokenStore, StoreError};
     ///
     /// // A file is not a folder.
-    /// let error = TokenCache::get(&FileTokenStore::new("Cargo.toml"), &TokenKey::new("issuer")).unwrap_err();
+    /// let error = FileTokenStore::new("Cargo.toml").blocking().get(&TokenKey::new("issuer")).unwrap_err();
     /// assert!(StoreError::of(&error).unwrap().is_not_regular());
     /// ```
     pub fn of(error: &TokenError) -> Option<&Self> {

@@ -29,3 +29,4 @@ mod tls_server;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/traced.rs"]
 mod traced;
+mod traits;

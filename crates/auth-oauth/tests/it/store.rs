@@ -74,25 +74,25 @@ fn key() -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
-fn session(number: u32) -> AccessToken {
+pub(crate) fn session(number: u32) -> AccessToken {
     AccessToken::try_from(format!("access-{number}"))
         .unwrap()
         .with_refresh_token(Secret::new(format!("refresh-{number}")))
 }
 
 fn get(store: &FileTokenStore, key: &TokenKey) -> Option<AccessToken> {
-    TokenCache::get(store, key).unwrap()
+    TokenCache::get(&store.blocking(), key).unwrap()
 }
 
 fn set(store: &FileTokenStore, key: &TokenKey, token: &AccessToken) {
-    TokenCache::set(store, key, token).unwrap();
+    TokenCache::set(&store.blocking(), key, token).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_store_passes_the_suites() {
     let home = TempDir::new().unwrap();
     let store = || FileTokenStore::new(home.path().join("tokens"));
-    token_cache(&store());
+    token_cache(&store().blocking());
     async_token_cache(&store()).await;
     refresh_lease(&store(), &store(), &store()).await;
     let shared = store();
@@ -103,7 +103,7 @@ async fn the_store_passes_the_suites() {
 async fn newer_token_survives_a_concurrent_rejection() {
     let home = TempDir::new().unwrap();
     let store = || FileTokenStore::new(home.path().join("tokens"));
-    atomic_delete_if(&store());
+    atomic_delete_if(&store().blocking());
     async_atomic_delete_if(&store(), &store()).await;
 }
 
@@ -133,9 +133,9 @@ fn a_lock_file_outlives_its_tokens() {
     let lock = format!("{}.lock", key().digest_hex());
     let bare = AccessToken::new(session(1).secret().clone()).unwrap();
     let ways: [&dyn Fn(); 3] = [
-        &|| TokenCache::delete(&bench.store, &key()).unwrap(),
-        &|| assert!(TokenCache::delete_if(&bench.store, &key(), &bare).unwrap()),
-        &|| TokenCache::clear(&bench.store).unwrap(),
+        &|| TokenCache::delete(&bench.store.blocking(), &key()).unwrap(),
+        &|| assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &bare).unwrap()),
+        &|| TokenCache::clear(&bench.store.blocking()).unwrap(),
     ];
     for forget in ways {
         set(&bench.store, &key(), &bare);
@@ -170,14 +170,14 @@ fn a_token_file_that_is_a_symbolic_link_is_refused() {
     fs::rename(bench.path(&key(), "json"), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "json")).unwrap();
     let before = fs::read(&elsewhere).unwrap();
-    let read = TokenCache::get(&bench.store, &key()).unwrap_err();
-    let written = TokenCache::set(&bench.store, &key(), &session(2)).unwrap_err();
+    let read = TokenCache::get(&bench.store.blocking(), &key()).unwrap_err();
+    let written = TokenCache::set(&bench.store.blocking(), &key(), &session(2)).unwrap_err();
     for error in [&read, &written] {
         assert!(error.is_cache() && StoreError::of(error).unwrap().is_symbolic_link(), "{error:?}");
     }
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
     // Deleting the entry must delete only the link.
-    TokenCache::delete(&bench.store, &key()).unwrap();
+    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
     assert_eq!((get(&bench.store, &key()), fs::read(&elsewhere).unwrap()), (None, before));
 }
 
@@ -188,7 +188,7 @@ fn a_lock_file_that_is_a_symbolic_link_is_refused() {
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(bench.folder()).unwrap();
     let elsewhere = bench.home.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "lock")).unwrap();
-    let error = TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err();
+    let error = TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err();
     assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
     assert!(!elsewhere.exists(), "nothing is created where it leads");
 }
@@ -203,9 +203,9 @@ fn a_folder_that_is_a_symbolic_link_is_refused() {
     for folder in [bench.folder(), bench.home.path().join("tokens/")] {
         let store = FileTokenStore::new(folder);
         for error in [
-            TokenCache::get(&store, &key()).unwrap_err(),
-            TokenCache::set(&store, &key(), &session(1)).unwrap_err(),
-            TokenCache::clear(&store).unwrap_err(),
+            TokenCache::get(&store.blocking(), &key()).unwrap_err(),
+            TokenCache::set(&store.blocking(), &key(), &session(1)).unwrap_err(),
+            TokenCache::clear(&store.blocking()).unwrap_err(),
         ] {
             assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
         }
@@ -223,9 +223,9 @@ fn a_folder_that_others_can_write_into_is_refused() {
     for (mode, is_open) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
         fs::set_permissions(bench.folder(), fs::Permissions::from_mode(mode)).unwrap();
         for outcome in [
-            TokenCache::get(&bench.store, &key()).map(drop),
-            TokenCache::set(&bench.store, &key(), &session(1)),
-            TokenCache::delete(&bench.store, &TokenKey::new("https://other.test/")),
+            TokenCache::get(&bench.store.blocking(), &key()).map(drop),
+            TokenCache::set(&bench.store.blocking(), &key(), &session(1)),
+            TokenCache::delete(&bench.store.blocking(), &TokenKey::new("https://other.test/")),
         ] {
             let refused = outcome.as_ref().is_err_and(|error| StoreError::of(error).unwrap().is_open_to_others());
             assert_eq!(refused, is_open, "{mode:o}: {outcome:?}");
@@ -238,23 +238,23 @@ fn a_folder_that_cannot_be_used_is_an_error_and_no_miss() {
     let bench = Bench::new();
     fs::write(bench.folder(), "a file").unwrap();
     for error in [
-        TokenCache::get(&bench.store, &key()).unwrap_err(),
-        TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err(),
+        TokenCache::get(&bench.store.blocking(), &key()).unwrap_err(),
+        TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err(),
     ] {
         let behind = StoreError::of(&error).unwrap().to_string();
         assert!(error.is_cache() && behind.contains("tokens"), "{behind}");
     }
     let below = FileTokenStore::new(bench.folder().join("below"));
-    assert!(TokenCache::set(&below, &key(), &session(1)).unwrap_err().is_cache());
+    assert!(TokenCache::set(&below.blocking(), &key(), &session(1)).unwrap_err().is_cache());
 }
 
 #[test]
 fn nothing_is_created_to_find_or_to_forget_nothing() {
     let bench = Bench::new();
     assert_eq!(get(&bench.store, &key()), None);
-    TokenCache::delete(&bench.store, &key()).unwrap();
-    assert!(!TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap());
-    TokenCache::clear(&bench.store).unwrap();
+    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
+    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
+    TokenCache::clear(&bench.store.blocking()).unwrap();
     assert!(!bench.folder().exists());
 }
 
@@ -280,7 +280,7 @@ async fn clear_deletes_tokens_and_remains_but_no_other_file() {
         if asynchronous {
             AsyncTokenCache::clear(&bench.store).await.unwrap();
         } else {
-            TokenCache::clear(&bench.store).unwrap();
+            TokenCache::clear(&bench.store.blocking()).unwrap();
         }
         let mut expected = foreign.to_vec();
         expected.push(format!("{}.lock", other.digest_hex()));
@@ -351,7 +351,7 @@ fn a_token_that_could_not_be_read_again_is_not_written() {
     let bench = Bench::new();
     set(&bench.store, &key(), &session(1));
     let large = session(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
-    let error = TokenCache::set(&bench.store, &key(), &large).unwrap_err();
+    let error = TokenCache::set(&bench.store.blocking(), &key(), &large).unwrap_err();
     assert!(error.is_cache() && StoreError::of(&error).unwrap().to_string().contains("1048576"), "{error:?}");
     assert_eq!(get(&bench.store, &key()), Some(session(1)));
 }

@@ -72,7 +72,7 @@ async fn a_broken_file_is_a_miss_for_every_caller() {
     assert_eq!(AsyncTokenCache::get(&bench.store, &key()).await.unwrap(), None);
     assert!(aside.exists());
     break_it();
-    assert!(!TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap());
+    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
     assert!(aside.exists());
     break_it();
     let guard = super::leases::leading(bench.store.acquire(&key(), None).await);

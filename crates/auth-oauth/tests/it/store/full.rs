@@ -100,11 +100,11 @@ fn full_disk_does_not_prevent_deletion() {
             let store = FileTokenStore::new(disk);
             set(&store, &key(), &session(1));
             fill(disk, 0);
-            assert_full(&TokenCache::set(&store, &key(), &session(2)).unwrap_err(), disk);
+            assert_full(&TokenCache::set(&store.blocking(), &key(), &session(2)).unwrap_err(), disk);
             assert_eq!(get(&store, &key()), Some(session(1)), "the old login is not lost");
             assert_eq!(store.take(&key()).await.unwrap(), Some(session(1)));
             assert_eq!(get(&store, &key()), None);
-            TokenCache::clear(&store).unwrap();
+            TokenCache::clear(&store.blocking()).unwrap();
         });
     });
 }

@@ -62,13 +62,13 @@ async fn rejected_token_is_not_served_but_its_login_is_kept() {
 
     let bare = AccessToken::new(kept.secret().clone()).unwrap();
     set(&bench.store, &key(), &bare);
-    assert!(TokenCache::delete_if(&bench.store, &key(), &bare).unwrap());
+    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &bare).unwrap());
     let guard = leading(bench.store.acquire(&key(), None).await);
     assert_eq!(guard.current(), None, "without a refresh token nothing is stored");
     drop(guard);
     set(&bench.store, &key(), &kept);
-    assert!(TokenCache::delete_if(&bench.store, &key(), &kept).unwrap());
-    TokenCache::delete(&bench.store, &key()).unwrap();
+    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &kept).unwrap());
+    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
     let guard = leading(bench.store.acquire(&key(), None).await);
     assert_eq!(guard.current(), None, "a logout forgets it");
 }
@@ -127,9 +127,9 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
         store.set(&key(), &session(1)).await.unwrap_err(),
         store.delete(&key()).await.unwrap_err(),
         store.delete_if(&key(), &session(1)).await.unwrap_err(),
-        TokenCache::set(&hurried, &key(), &session(1)).unwrap_err(),
-        TokenCache::delete(&hurried, &key()).unwrap_err(),
-        TokenCache::delete_if(&hurried, &key(), &session(1)).unwrap_err(),
+        TokenCache::set(&hurried.blocking(), &key(), &session(1)).unwrap_err(),
+        TokenCache::delete(&hurried.blocking(), &key()).unwrap_err(),
+        TokenCache::delete_if(&hurried.blocking(), &key(), &session(1)).unwrap_err(),
     ] {
         assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
     }
@@ -147,7 +147,8 @@ async fn clear_deletes_what_it_can_and_says_what_it_could_not() {
         set(&bench.store, &key(), &session(1));
         set(&bench.store, &other, &session(2));
         let guard = leading(bench.store.acquire(&other, Some(&session(2))).await);
-        let cleared = if asynchronous { AsyncTokenCache::clear(&hurried).await } else { TokenCache::clear(&hurried) };
+        let cleared =
+            if asynchronous { AsyncTokenCache::clear(&hurried).await } else { TokenCache::clear(&hurried.blocking()) };
         assert!(StoreError::of(&cleared.unwrap_err()).unwrap().is_timeout());
         assert_eq!((get(&hurried, &key()), get(&hurried, &other)), (None, Some(session(2))));
         drop(guard);
@@ -190,7 +191,9 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
     assert_eq!(source.token().await.unwrap().secret().expose(), "access-2");
     assert_eq!((start.elapsed(), source.cache_failures()), (Duration::ZERO, 0));
     assert_eq!(get(&bench.another(), &key()).unwrap().secret().expose(), "access-2");
-    assert!(TokenCache::delete_if(&bench.store, &key(), &AccessToken::try_from("access-2").unwrap()).unwrap());
+    assert!(
+        TokenCache::delete_if(&bench.store.blocking(), &key(), &AccessToken::try_from("access-2").unwrap()).unwrap()
+    );
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn newer_entry_is_a_miss_and_stays_untouched() {
     let entry = store_newer(&bench);
     assert_eq!(get(&bench.store, &key()), None);
     assert_eq!(AsyncTokenCache::get(&bench.store, &key()).await.unwrap(), None);
-    assert!(!TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap());
+    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
     assert_eq!(fs::read(bench.path(&key(), "json")).unwrap(), entry);
     assert!(!bench.path(&key(), "corrupt").exists());
 }
@@ -45,7 +45,7 @@ async fn newer_entry_is_not_overwritten() {
     drop(guard);
     for error in [
         published,
-        TokenCache::set(&bench.store, &key(), &session(2)).unwrap_err(),
+        TokenCache::set(&bench.store.blocking(), &key(), &session(2)).unwrap_err(),
         AsyncTokenCache::set(&bench.store, &key(), &session(2)).await.unwrap_err(),
         bench.store.acquire(&key(), None).await.unwrap_err(),
         bench.store.check_writable(&key()).await.unwrap_err(),
@@ -63,8 +63,10 @@ async fn newer_entry_is_not_overwritten() {
 #[test]
 fn newer_entry_can_be_deleted() {
     let bench = Bench::new();
-    let ways: [fn(&Bench) -> _; 2] =
-        [|bench| TokenCache::delete(&bench.store, &key()), |bench| TokenCache::clear(&bench.store)];
+    let ways: [fn(&Bench) -> _; 2] = [
+        |bench| TokenCache::delete(&bench.store.blocking(), &key()),
+        |bench| TokenCache::clear(&bench.store.blocking()),
+    ];
     for delete in ways {
         store_newer(&bench);
         delete(&bench).unwrap();

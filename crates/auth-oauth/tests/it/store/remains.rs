@@ -29,7 +29,7 @@ async fn delete_removes_the_remains_of_its_key() {
         if asynchronous {
             AsyncTokenCache::delete(&bench.store, &key()).await.unwrap();
         } else {
-            TokenCache::delete(&bench.store, &key()).unwrap();
+            TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
         }
         assert_eq!(bench.names(), sorted([lock_file(&key()), format!("{}.corrupt", other.digest_hex())]));
     }
@@ -49,7 +49,7 @@ async fn clear_removes_the_remains_of_all_keys() {
         if asynchronous {
             AsyncTokenCache::clear(&bench.store).await.unwrap();
         } else {
-            TokenCache::clear(&bench.store).unwrap();
+            TokenCache::clear(&bench.store.blocking()).unwrap();
         }
         assert_eq!(bench.names(), sorted([&key()].into_iter().chain(&keys).map(lock_file)));
     }
@@ -72,8 +72,8 @@ async fn login_with_remains_that_cannot_be_deleted_is_kept() {
     set(&bench.store, &key(), &session(1));
     for extension in REMAINS {
         fs::create_dir(bench.path(&key(), extension)).unwrap();
-        TokenCache::delete(&bench.store, &key()).unwrap_err();
-        TokenCache::clear(&bench.store).unwrap_err();
+        TokenCache::delete(&bench.store.blocking(), &key()).unwrap_err();
+        TokenCache::clear(&bench.store.blocking()).unwrap_err();
         bench.store.take(&key()).await.unwrap_err();
         assert_eq!(super::get(&bench.store, &key()), Some(session(1)), "{extension}");
         fs::remove_dir(bench.path(&key(), extension)).unwrap();

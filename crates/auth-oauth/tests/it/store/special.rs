@@ -35,9 +35,9 @@ async fn special_file_in_place_of_an_entry_is_refused_without_hanging() {
     fs::remove_file(&path).unwrap();
     replace_by_special_file(&path, async |kind| {
         for error in [
-            TokenCache::get(&bench.store, &key()).unwrap_err(),
+            TokenCache::get(&bench.store.blocking(), &key()).unwrap_err(),
             AsyncTokenCache::get(&bench.store, &key()).await.unwrap_err(),
-            TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err(),
+            TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err(),
             bench.store.acquire(&key(), None).await.unwrap_err(),
         ] {
             let error = StoreError::of(&error).unwrap();
@@ -56,8 +56,8 @@ async fn special_file_in_place_of_a_lock_is_refused_without_hanging() {
     fs::remove_file(&path).unwrap();
     replace_by_special_file(&path, async |kind| {
         for error in [
-            TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err(),
-            TokenCache::delete(&bench.store, &key()).unwrap_err(),
+            TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err(),
+            TokenCache::delete(&bench.store.blocking(), &key()).unwrap_err(),
             bench.store.acquire(&key(), None).await.unwrap_err(),
         ] {
             let error = StoreError::of(&error).unwrap();
@@ -96,7 +96,7 @@ fn exposed_entry_that_cannot_be_made_private_is_refused() {
         let path = disk.join(key().digest_hex()).with_extension("json");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(disk).status().unwrap().success());
-        let error = TokenCache::get(&store, &key()).unwrap_err();
+        let error = TokenCache::get(&store.blocking(), &key()).unwrap_err();
         let message = StoreError::of(&error).unwrap().to_string();
         assert!(message.contains("restrict access to") && message.contains(path.to_str().unwrap()), "{message}");
     });

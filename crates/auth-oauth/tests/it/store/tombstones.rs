@@ -37,7 +37,7 @@ async fn tombstone_is_a_miss() {
     for store in [&bench.store, &bench.another()] {
         assert_eq!(get(store, &key()), None);
         assert_eq!(AsyncTokenCache::get(store, &key()).await.unwrap(), None);
-        assert!(!TokenCache::delete_if(store, &key(), &session(1)).unwrap());
+        assert!(!TokenCache::delete_if(&store.blocking(), &key(), &session(1)).unwrap());
         let guard = leading(store.acquire(&key(), None).await);
         assert_eq!(guard.current(), None);
         guard.discard(&session(1)).await.unwrap();
@@ -62,10 +62,10 @@ async fn logout_removes_the_tombstone() {
     let bench = Bench::new();
     let lock = format!("{}.lock", key().digest_hex());
     refuse(&bench).await;
-    TokenCache::delete(&bench.store, &key()).unwrap();
+    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
     assert_eq!(bench.names(), [lock.as_str()]);
     refuse(&bench).await;
-    TokenCache::clear(&bench.store).unwrap();
+    TokenCache::clear(&bench.store.blocking()).unwrap();
     assert_eq!(bench.names(), [lock.as_str()]);
     refuse(&bench).await;
     assert_eq!(bench.store.take(&key()).await.unwrap(), None);
@@ -78,7 +78,7 @@ async fn take_returns_a_rejected_login_and_removes_it() {
     assert_eq!(bench.store.take(&key()).await.unwrap(), None);
     assert!(!bench.folder().exists(), "nothing is created");
     set(&bench.store, &key(), &session(1));
-    assert!(TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap());
+    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
     assert_eq!(bench.store.take(&key()).await.unwrap(), Some(session(1)));
     assert_eq!(bench.names(), [format!("{}.lock", key().digest_hex())]);
 }
