@@ -124,8 +124,8 @@ impl SettingsFile {
         entries.map_err(|_| self.failed("a line of it is not NAME=VALUE"))
     }
 
-    /// Replaces the first line of a variable, or adds one; removes the others. Returns false if there is nothing to
-    /// remove.
+    /// Replaces the first line of a variable, or adds one; removes the others. Returns false if the file does not set a
+    /// variable that is to be removed.
     fn change(&self, variable: &str, value: Option<&str>) -> Result<bool, SettingsFileError> {
         let target = self.target();
         let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
