@@ -41,7 +41,8 @@ impl Painted {
     }
 
     fn encode<K: TiffKind>(&self, mut encoder: TiffEncoder<File, K>) {
-        let mut image = encoder.new_image::<RGB8>(200, 100).unwrap();
+        let height = if self.planar { 99 } else { 100 };
+        let mut image = encoder.new_image::<RGB8>(200, height).unwrap();
         match self.resolution {
             Resolution::Tags => image.resolution(ResolutionUnit::Centimeter, Rational { n: 20_000, d: 1 }),
             Resolution::Aperio => image.encoder().write_tag(Tag::ImageDescription, "Aperio Image|MPP = 0.5").unwrap(),
@@ -50,13 +51,13 @@ impl Painted {
         }
         if self.planar {
             // Three strips, each of which is a whole plane of one color.
-            image.rows_per_strip(34).unwrap();
-            image.encoder().write_tag(Tag::RowsPerStrip, 100_u32).unwrap();
+            image.rows_per_strip(height / 3).unwrap();
+            image.encoder().write_tag(Tag::RowsPerStrip, height).unwrap();
             image.encoder().write_tag(Tag::PlanarConfiguration, 2_u16).unwrap();
         }
-        let dark = |x: usize, y: usize| (50..100).contains(&x) && (20..70).contains(&y);
+        let dark = |x: u32, y: u32| (50..100).contains(&x) && (20..70).contains(&y);
         let pixels =
-            (0..100).flat_map(|y| (0..200).flat_map(move |x| if dark(x, y) { [150, 60, 140] } else { [240; 3] }));
+            (0..height).flat_map(|y| (0..200).flat_map(move |x| if dark(x, y) { [150, 60, 140] } else { [240; 3] }));
         image.write_data(&pixels.collect::<Vec<u8>>()).unwrap();
     }
 }

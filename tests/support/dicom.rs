@@ -34,8 +34,8 @@ pub(crate) struct Dicom {
     pub(crate) tiled_full: Option<u32>,
     /// False if the file states nothing about its frames: neither how they are organized nor where they are.
     pub(crate) organized: bool,
-    /// The number of optical paths.
-    pub(crate) paths: u32,
+    /// The number of optical paths, if stated.
+    pub(crate) paths: Option<u32>,
     /// The Extended Offset Table: the start of each frame.
     pub(crate) offsets: &'static [u64],
     /// The mapping from the correct group length to the written one.
@@ -61,7 +61,7 @@ impl Default for Dicom {
             frames: "1",
             tiled_full: None,
             organized: true,
-            paths: 1,
+            paths: None,
             offsets: &[],
             group_length: Some,
         }
@@ -118,7 +118,7 @@ impl Dicom {
                 &(u32::from(self.columns) * self.tiled_full.unwrap_or(1)).to_le_bytes(),
             ),
             write.element(0x0048, 0x0007, *b"UL", &u32::from(self.rows).to_le_bytes()),
-            write.element(0x0048, 0x0302, *b"UL", &self.paths.to_le_bytes()),
+            self.paths.map_or_else(Vec::new, |paths| write.element(0x0048, 0x0302, *b"UL", &paths.to_le_bytes())),
             self.groups(write),
             self.extended_offsets(write),
         ]

@@ -46,7 +46,7 @@ fn file_that_is_not_a_slide_is_described() {
         (Dicom { frames: "2", syntax: JPEG, ..Dicom::default() }, "it has 1 fragments of 2 frames"),
         (Dicom { tiled_full: Some(3), ..Dicom::default() }, "it has 1 frames for 3 tiles"),
         (Dicom { tiled_full: Some(3), organized: false, ..Dicom::default() }, "it has 1 frames for 3 tiles"),
-        (Dicom { tiled_full: Some(1), paths: 2, ..Dicom::default() }, "it has 1 frames for 2 tiles"),
+        (Dicom { tiled_full: Some(1), paths: Some(2), ..Dicom::default() }, "it has 1 frames for 2 tiles"),
         (Dicom { syntax: JPEG, offsets: &[0, 60_100], ..Dicom::default() }, "a frame begins at byte 60100 of"),
         (Dicom { frames: "many", ..Dicom::default() }, "its number of frames is not a number"),
     ] {
