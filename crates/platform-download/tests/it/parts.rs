@@ -253,6 +253,22 @@ async fn file_that_changes_is_an_error_and_leaves_no_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn failed_upload_without_a_record_leaves_no_parts() {
+    let lab = Lab::new().await;
+    let refusal = Effect::Status { status: 400, body: Some("<Error><Code>Other</Code></Error>".to_owned()) };
+    for bucket in [lab.storage.bucket.clone(), lab.bucket()] {
+        let fault = refusal.clone();
+        lab.storage.fault(fault, |fault| fault.with_method("PUT").after(5).times(1)).await;
+        let is_recorded = records(lab.records.path());
+        let error = Uploader::new(bucket).upload([lab.file()]).await.remove(0).result.unwrap_err();
+        assert!(!error.is_transient() && error.to_string().contains("400"), "{error}");
+        assert_eq!(is_recorded, 0);
+        assert_eq!(unfinished(&lab.bucket()).await.len(), records(lab.records.path()));
+    }
+    assert_eq!(records(lab.records.path()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_uploads_of_one_file_end_in_one_object() {
     let lab = Lab::new().await;
     let (one, other) = tokio::join!(lab.upload(), lab.upload());

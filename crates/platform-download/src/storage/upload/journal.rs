@@ -6,10 +6,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::{Duration, UNIX_EPOCH};
 
 use auth_core::{Clock, SystemClock};
-use durable_fs::{LockFile, folder, regular};
+use durable_fs::{LockFile, Locking, folder, regular};
 use serde::{Deserialize, Serialize};
 
 use super::local::LocalFile;
@@ -60,14 +61,13 @@ impl PartJournal {
     /// Opens the journal of a file and an object, given by the URL of its storage and its address. Without a folder, or
     /// while another process uploads the same file to the same object, nothing is recorded. Blocks the thread.
     pub(super) fn open(folder: Option<&Path>, local: &LocalFile, storage: &str, object: &str) -> Self {
-        let place = folder.and_then(|folder| match Place::take(folder, local, storage, object) {
-            Ok(place) => place,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "an upload cannot be recorded");
-                None
-            }
-        });
+        let place = folder.and_then(|folder| Place::take(folder, local, storage, object).unwrap_or_else(report));
         Self { place, file: None }
+    }
+
+    /// Returns true if another process can continue the upload.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Returns the recorded upload id and parts, if parts of this size were recorded. Blocks the thread.
@@ -129,10 +129,18 @@ impl PartJournal {
             self.file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
         })();
         if let Err(error) = written {
-            tracing::warn!(error = &error as &dyn std::error::Error, "an upload cannot be recorded");
-            self.place = None;
+            self.place = report(error);
         }
     }
+}
+
+/// Reports the first failure of the process to record an upload. The others have the same cause.
+fn report(error: impl std::error::Error + 'static) -> Option<Place> {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "uploads are not recorded, and cannot be resumed");
+    });
+    None
 }
 
 impl Place {
@@ -144,7 +152,7 @@ impl Place {
         let modified = local.stamp().modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let identity = (source.to_string_lossy(), local.bytes(), modified.map(|time| time.as_nanos()), storage, object);
         let name = Sha256::of(format!("{identity:?}").as_bytes());
-        let lock = LockFile::try_acquire(path.join(format!("{name}.lock")))?;
+        let lock = LockFile::try_acquire_with(path.join(format!("{name}.lock")), Locking::KernelOrLease)?;
         Ok(lock.map(|lock| Self { path: path.join(format!("{name}.jsonl")), _lock: lock }))
     }
 }

@@ -112,12 +112,13 @@ impl PartUpload<'_> {
         for range in known.keys().filter_map(|number| ranges.get(number)) {
             Sent::of(self.progress, counter).add(range.end - range.start);
         }
-        let missing = ranges.iter().filter(|(number, _)| !known.contains_key(number));
-        let sending = missing.map(|(number, range)| self.part(journal, &id, *number, range.clone(), counter).boxed());
+        let missing: Vec<_> = ranges.clone().into_iter().filter(|(number, _)| !known.contains_key(number)).collect();
         // The semaphore bounds the parts in flight. After an error, the others are dropped.
-        let sending: Vec<_> = sending.collect();
-        let sent: Result<Vec<ConfirmedPart>, UploadError> =
-            stream::iter(sending).buffer_unordered(MOST_WAITING).try_collect().await;
+        let sent: Result<Vec<ConfirmedPart>, UploadError> = stream::iter(missing)
+            .map(|(number, range)| self.part(journal, &id, number, range, counter).boxed())
+            .buffer_unordered(MOST_WAITING)
+            .try_collect()
+            .await;
         let sent = match sent {
             Ok(sent) => sent,
             Err(error) if error.is_no_such_upload() => return Ok(End::Gone),
@@ -276,14 +277,14 @@ impl PartUpload<'_> {
         }
     }
 
-    /// Returns the error. The parts of a file that has changed are of no use: the upload is aborted.
+    /// Returns the error. An upload that cannot be continued is aborted: its file has changed, or it is not recorded.
     async fn failed(
         &self,
         journal: &Arc<Mutex<PartJournal>>,
         id: &str,
         error: UploadError,
     ) -> Result<End, UploadError> {
-        if error.is_changed() {
+        if error.is_changed() || !with(journal, |journal| journal.is_recorded()).await? {
             self.abort(id).await;
             with(journal, PartJournal::remove).await?;
         }
