@@ -26,6 +26,7 @@ mod attempt;
 pub(crate) mod background;
 mod builder;
 pub(crate) mod configured;
+mod copies;
 pub(crate) mod flight;
 pub(crate) mod flights;
 pub(crate) mod health;
@@ -53,7 +54,7 @@ use crate::{
 
 use attempt::Attempt;
 use flight::Step;
-use flights::{Epoch, Flights};
+use flights::Flights;
 use health::CacheHealth;
 use redemption::{Unfinished, finish_owner};
 
@@ -65,8 +66,6 @@ pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
 /// The maximum time for which dropping a source waits for a redemption and for storing the new token.
 const LAST_WORK: Duration = Duration::from_secs(30);
-/// The time in which the copy of a token is used without reading a store that failed.
-const UNAVAILABLE: Duration = Duration::from_secs(5);
 
 /// A source of tokens, and the owner of the cached ones. It returns a fresh token; it returns a stale token and
 /// refreshes it in the background; otherwise all callers wait for one attempt.
@@ -246,15 +245,6 @@ impl Drop for Handle {
 }
 
 impl Inner {
-    /// Returns a fresh token from memory, if its key has no other state (fast path).
-    fn local_token(&self, key: &TokenKey) -> Option<AccessToken> {
-        if !self.flights.is_quiet(key) {
-            return None;
-        }
-        let token = self.cache.get_local(key)??;
-        self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
-    }
-
     /// Obtains a token without a fresh one in memory (slow path).
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
@@ -312,58 +302,6 @@ impl Inner {
         // A caller may have read a token before it was cleared.
         self.flights.clear();
         outcome
-    }
-
-    /// Reads the cache. If it fails, returns the token that this process read last, until its refresh time.
-    async fn look_up(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
-        if let Some(answer) = self.cache.get_local(key) {
-            return answer;
-        }
-        let answer = self.health.observe(self.cache.get(key).await);
-        match answer {
-            Some(Some(token)) => {
-                self.keep_local(key, &token, epoch);
-                Some(token)
-            }
-            Some(None) => {
-                self.flights.with(key, |slot, current| {
-                    if current == epoch {
-                        slot.flight.drop_copy();
-                    }
-                });
-                None
-            }
-            None => {
-                let (now, time) = (self.clock.now(), self.local_copy.max(UNAVAILABLE));
-                self.flights.with(
-                    key,
-                    |slot, current| {
-                        if current == epoch { slot.flight.fall_back(now, time) } else { None }
-                    },
-                )
-            }
-        }
-    }
-
-    /// Stores a copy of a token of a remote cache, unless everything was cleared since `epoch`.
-    fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
-        if self.cache.get_local(key).is_none() {
-            let now = self.clock.now();
-            self.flights.with(key, |slot, current| {
-                if current == epoch {
-                    slot.flight.keep(token, now, self.local_copy);
-                }
-            });
-        }
-    }
-
-    /// Records that the cache holds `token`, unless everything was cleared since `epoch`.
-    fn replaced(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
-        self.flights.with(key, |slot, current| {
-            if current == epoch {
-                slot.flight.replaced(token);
-            }
-        });
     }
 
     pub(crate) fn key_for(&self, request: &TokenRequest) -> TokenKey {
