@@ -7,8 +7,12 @@ use platform_api::operations::{
     CreateGrant, CreateShareToken, GetGrant, GetShareToken, ListGrants, ListShareTokens, RevokeGrant, RevokeShareToken,
 };
 
+use crate::client::Client;
 use crate::core::{Core, Group};
-use crate::{ChangeOutcome, Creation, Error, List};
+use crate::critical::Creation;
+use crate::error::Error;
+use crate::outcome::ChangeOutcome;
+use crate::pages::List;
 
 /// Grants: permissions that give a subject, such as an organization, access to a resource, such as a run.
 #[derive(Clone, Debug)]
@@ -23,11 +27,19 @@ pub struct ShareTokens {
     core: Core,
 }
 
-impl Grants {
-    pub(crate) fn new(core: Core) -> Self {
-        Self { core }
+impl Client {
+    /// Returns the grants to others, and to the caller.
+    pub fn grants(&self) -> Grants {
+        Grants { core: self.core.clone() }
     }
 
+    /// Returns the share tokens of the caller.
+    pub fn share_tokens(&self) -> ShareTokens {
+        ShareTokens { core: self.core.clone() }
+    }
+}
+
+impl Grants {
     /// Lists all grants.
     pub fn list(&self) -> List<Grant> {
         self.list_with(ListGrants::new())
@@ -70,10 +82,6 @@ impl Grants {
 }
 
 impl ShareTokens {
-    pub(crate) fn new(core: Core) -> Self {
-        Self { core }
-    }
-
     /// Lists all share tokens, without their secrets.
     pub fn list(&self) -> List<ShareToken> {
         self.list_with(ListShareTokens::new())

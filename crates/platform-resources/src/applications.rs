@@ -4,8 +4,11 @@ use platform_api::models::{
 };
 use platform_api::operations::{GetApplication, GetApplicationVersion, ListApplications};
 
+use crate::client::Client;
 use crate::core::Group;
-use crate::{Client, Documents, Error, List};
+use crate::documents::Documents;
+use crate::error::Error;
+use crate::pages::List;
 
 /// The applications available to the caller.
 #[derive(Clone, Debug)]
@@ -13,11 +16,14 @@ pub struct Applications {
     client: Client,
 }
 
-impl Applications {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+impl Client {
+    /// Returns the applications available to the caller.
+    pub fn applications(&self) -> Applications {
+        Applications { client: self.clone() }
     }
+}
 
+impl Applications {
     /// Lists all applications.
     pub fn list(&self) -> List<ApplicationSummary> {
         self.list_with(ListApplications::new())

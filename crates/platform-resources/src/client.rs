@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{
-    AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SourceBuildError,
-    SystemClock, TokenKey, TokenKeyBuilder, TokenRequest, TokenSource, TokenSourceBuilder,
+    AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SystemClock,
+    TokenKey, TokenKeyBuilder, TokenRequest, TokenSource, TokenSourceBuilder,
 };
 use auth_http::retry::Hosts;
 use auth_http::{HttpClient, HttpClientBuilder, Proxy, Resolver};
-use platform_api::models::{Me, RunId};
+use platform_api::models::Me;
 use platform_api::operations::GetMe;
 
 use crate::core::{Caching, Core, Group};
-use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
+use crate::critical::CriticalSections;
+use crate::error::{BuildError, Error};
+use crate::settings::Settings;
 
 pub(crate) use connections::prepare;
 
@@ -28,7 +30,7 @@ pub(crate) use connections::prepare;
 pub struct Client {
     pub(crate) core: Core,
     #[cfg(feature = "download")]
-    pub(crate) storage: crate::bucket::Storage,
+    pub(crate) storage: crate::storage::Storage,
 }
 
 /// A builder for [`Client`].
@@ -55,52 +57,6 @@ enum Cache {
     Memory,
     Given(Arc<dyn AsyncTokenCache>),
     Nowhere,
-}
-
-/// The error of a client that cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct BuildError(#[from] BuildKind);
-
-#[derive(Debug, thiserror::Error)]
-enum BuildKind {
-    #[error("cannot create the client of the platform")]
-    Http(#[from] auth_http::BuildError),
-    #[error("the client has no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
-    NoTokens,
-    #[error(transparent)]
-    Source(#[from] SourceBuildError),
-    #[cfg(feature = "login")]
-    #[error(transparent)]
-    Credential(#[from] auth_oauth::CredentialError),
-    #[error("the proxy of profile '{0}' is not a URL")]
-    Proxy(String),
-    #[error("{}", in_terms_of_client(.0))]
-    Tokens(#[source] SourceBuildError),
-}
-
-/// Returns the message of `error` with the names of the methods of [`ClientBuilder`].
-fn in_terms_of_client(error: &SourceBuildError) -> String {
-    error.to_string().replace(".with_cache(", ".with_token_cache(").replace(".with_lease(", ".with_token_lease(")
-}
-
-impl From<SourceBuildError> for BuildError {
-    fn from(error: SourceBuildError) -> Self {
-        BuildKind::from(error).into()
-    }
-}
-
-#[cfg(feature = "login")]
-impl From<auth_oauth::CredentialError> for BuildError {
-    fn from(error: auth_oauth::CredentialError) -> Self {
-        BuildKind::from(error).into()
-    }
-}
-
-impl From<auth_http::BuildError> for BuildError {
-    fn from(error: auth_http::BuildError) -> Self {
-        BuildKind::from(error).into()
-    }
 }
 
 impl Client {
@@ -131,17 +87,6 @@ impl Client {
             http: None,
             clock: Arc::new(SystemClock),
         }
-    }
-
-    /// Returns a client for the user who is logged in on this machine, with the settings of the environment. It never
-    /// prompts for a login.
-    ///
-    /// # Errors
-    ///
-    /// The settings are invalid, or the client cannot be built.
-    #[cfg(feature = "login")]
-    pub fn from_env() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(crate::Service::builder(Settings::from_env()?).build()?.client()?)
     }
 
     /// Returns a client with another token request: for another subject or other scopes, for example.
@@ -203,31 +148,6 @@ impl Client {
     /// The request failed.
     pub async fn me(&self) -> Result<Me, Error> {
         self.core.read(GetMe::new(), Group::Me).await
-    }
-
-    /// Returns the applications available to the caller.
-    pub fn applications(&self) -> Applications {
-        Applications::new(self.clone())
-    }
-
-    /// Returns the runs of the caller.
-    pub fn runs(&self) -> Runs {
-        Runs::new(self.clone())
-    }
-
-    /// Returns a handle of a run, without sending a request.
-    pub fn run(&self, id: impl Into<RunId>) -> RunHandle {
-        RunHandle::new(self.clone(), id.into())
-    }
-
-    /// Returns the grants to others, and to the caller.
-    pub fn grants(&self) -> Grants {
-        Grants::new(self.core.clone())
-    }
-
-    /// Returns the share tokens of the caller.
-    pub fn share_tokens(&self) -> ShareTokens {
-        ShareTokens::new(self.core.clone())
     }
 }
 
@@ -361,7 +281,7 @@ impl ClientBuilder {
         let destination = if settings.is_plain_loopback() { destination.with_plain_loopback() } else { destination };
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(connections.0, &settings, clock.clone()),
+            storage: crate::storage::Storage::new(connections.0, &settings, clock.clone()),
             core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
         })
     }
@@ -371,7 +291,7 @@ impl ClientBuilder {
         if let Some(tokens) = tokens {
             return Ok(tokens.clone());
         }
-        let provider = provider.clone().ok_or(BuildKind::NoTokens)?;
+        let provider = provider.clone().ok_or_else(BuildError::no_tokens)?;
         let key = TokenKey::builder(&settings.issuer).with_audience(&settings.audience);
         let key = key.with_origin(settings.api_root.origin().ascii_serialization());
         let key = settings.organization_id.iter().fold(key, TokenKeyBuilder::with_tenant);
@@ -383,6 +303,6 @@ impl ClientBuilder {
             Cache::Nowhere => source.without_cache(),
         };
         let source = lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease);
-        Ok(source.build().map_err(BuildKind::Tokens)?)
+        source.build().map_err(BuildError::tokens)
     }
 }

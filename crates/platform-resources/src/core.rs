@@ -9,6 +9,7 @@
 //!   that is no longer read.
 
 mod cache;
+mod mode;
 mod principal;
 mod raw;
 mod retry;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use auth_core::{AccessToken, Backoff, Clock, Secret, TokenRequest};
+use auth_core::{AccessToken, Backoff, Clock, TokenRequest};
 use auth_http::retry::{Attempts, RetryPolicy};
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
@@ -27,51 +28,14 @@ use tracing::Instrument;
 use url::Url;
 
 use crate::critical::{Creation, CriticalSections};
-use crate::settings::OperationSettings;
-use crate::{Error, Settings, patience};
+use crate::error::{CallError, Error};
+use crate::patience;
+use crate::settings::{OperationSettings, Settings};
 use cache::{Key, Lookup, ReadCache};
 use principal::{Principal, Principals};
 use retry::{Retry, Time};
 
-pub(crate) use raw::Effect;
-pub(crate) use retry::{CallError, wait};
-
-/// The subject of a response. It determines the settings of the call, and the responses that a write invalidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Group {
-    Me,
-    Application,
-    Version,
-    Run,
-    Access,
-}
-
-/// The options of a call.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Mode {
-    /// The share token of another user.
-    pub(crate) share_token: Option<Secret>,
-    pub(crate) caching: Caching,
-    /// True if "not found" is an immediate error, without waiting for replicas.
-    pub(crate) no_wait: bool,
-    /// The deadline of all attempts together.
-    pub(crate) deadline: Option<Duration>,
-    /// The call follows a run or belongs to a transfer, and is retried for longer.
-    pub(crate) is_transfer: bool,
-    /// The limit of retries while other calls succeed. The caller can do other work.
-    pub(crate) single_limit: Option<Duration>,
-}
-
-/// The use of the response cache by a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Caching {
-    #[default]
-    Use,
-    /// The response is stored, but a stored one is not used.
-    Bypass,
-    /// Nothing is used or stored: the response is large, and changes soon.
-    NoStore,
-}
+pub(crate) use mode::{Caching, Group, Mode};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Core {

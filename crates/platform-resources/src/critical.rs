@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Error, UncertainSubmission};
+use crate::error::{Error, UncertainSubmission};
 
 /// The critical sections of one or more clients
 /// ([`Client::with_critical_sections`](crate::Client::with_critical_sections)). Clones are cheap and share their state.

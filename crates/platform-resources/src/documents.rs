@@ -2,8 +2,9 @@ use platform_api::SignedUrl;
 use platform_api::models::{ApplicationId, Document, VersionNumber};
 use platform_api::operations::{GetDocument, GetDocumentContent, GetDocumentFile, ListDocuments};
 
+use crate::client::Client;
 use crate::core::Group;
-use crate::{Client, Error};
+use crate::error::Error;
 
 /// The maximum size of a document that is read into memory.
 #[cfg(feature = "download")]

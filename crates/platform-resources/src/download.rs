@@ -28,7 +28,7 @@ use packed::Packed;
 
 pub use layout::{Layout, NameBy};
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
-pub use selection::{Selection, UnmatchedSelection};
+pub use selection::Selection;
 
 /// The maximum time for which a failing file is retried before the other files are downloaded.
 const SINGLE: Duration = Duration::from_secs(10);

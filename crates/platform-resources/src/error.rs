@@ -1,3 +1,12 @@
+mod build;
+mod call;
+#[cfg(feature = "login")]
+mod login;
+mod problem;
+mod raw_request;
+#[cfg(feature = "download")]
+mod selection;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,8 +17,19 @@ use platform_api::{ApiError, Operation};
 
 use auth_http::retry::GaveUp;
 
-use crate::Problem;
-use crate::core::{CallError, Effect};
+use crate::effect::Effect;
+
+pub use build::BuildError;
+pub(crate) use call::CallError;
+use call::CallFailure;
+#[cfg(feature = "login")]
+use login::Login;
+pub use problem::Problem;
+pub use raw_request::RawRequestError;
+#[cfg(feature = "download")]
+pub(crate) use selection::UnmatchedKind;
+#[cfg(feature = "download")]
+pub use selection::UnmatchedSelection;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +72,7 @@ enum Kind {
     #[error("the submission was sent, but no complete response arrived: the platform may have accepted it")]
     RawSubmission(#[source] auth_http::HttpError),
     #[error(transparent)]
-    RawRequest(crate::RawRequestError),
+    RawRequest(RawRequestError),
     #[error("the response to the health check (status {0}) is not understood")]
     HealthAnswer(u16),
     #[error("internal error: a cached response has another type")]
@@ -60,7 +80,7 @@ enum Kind {
     #[error(transparent)]
     InsideRuntime(auth_http::InsideRuntime),
     #[error(transparent)]
-    Build(crate::BuildError),
+    Build(BuildError),
     #[cfg(feature = "login")]
     #[error(transparent)]
     Login(Login),
@@ -75,7 +95,7 @@ enum Kind {
     Download(platform_download::DownloadError),
     #[cfg(feature = "download")]
     #[error(transparent)]
-    Selection(crate::UnmatchedSelection),
+    Selection(UnmatchedSelection),
     #[cfg(feature = "download")]
     #[error("cannot read the file from the storage")]
     Storage(#[source] auth_http::HttpError),
@@ -102,54 +122,11 @@ pub struct UncertainSubmission {
     pub token: String,
 }
 
-/// A failed call, and the reason why it was not retried. It has the message and the causes of the failure.
-#[derive(Debug)]
-struct CallFailure {
-    error: Arc<ApiError>,
-    gave_up: Option<GaveUp>,
-}
-
-impl std::fmt::Display for CallFailure {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(formatter)
-    }
-}
-
-impl std::error::Error for CallFailure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
 /// Returns the message for a missing token. An unavailable provider is not a missing login.
 fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
     let text =
         if error.is_transient() { "the identity provider is unavailable" } else { "no access token is available" };
     gave_up.map_or(text.to_owned(), |gave_up| format!("{text}; {gave_up}"))
-}
-
-#[cfg(feature = "login")]
-#[derive(Debug, thiserror::Error)]
-enum Login {
-    #[error("the login failed")]
-    OAuth(#[from] auth_oauth::OAuthError),
-    #[error("the login is stored and can be refreshed, but its access token cannot be used")]
-    Unusable(#[source] auth_oauth::OAuthError),
-    #[error("the token of the login cannot be verified")]
-    Claims(#[source] auth_oauth::JwtError),
-    #[error("not logged in")]
-    NotLoggedIn,
-    #[error("{0} sets the login: unset it to log in as another user")]
-    Decided(String),
-    #[error("the device flow requires its own client: set AIGNOSTICS_CLIENT_ID_DEVICE")]
-    NoDeviceClient,
-}
-
-#[cfg(feature = "login")]
-impl From<auth_oauth::OAuthError> for Error {
-    fn from(error: auth_oauth::OAuthError) -> Self {
-        Kind::Login(error.into()).into()
-    }
 }
 
 impl From<TokenError> for Error {
@@ -158,8 +135,8 @@ impl From<TokenError> for Error {
     }
 }
 
-impl From<crate::BuildError> for Error {
-    fn from(error: crate::BuildError) -> Self {
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
         Kind::Build(error).into()
     }
 }
@@ -167,18 +144,6 @@ impl From<crate::BuildError> for Error {
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
         Kind::Api(CallFailure { error: Arc::new(error), gave_up: None }).into()
-    }
-}
-
-impl From<CallError> for Error {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Api(error) => Kind::Api(CallFailure { error, gave_up: None }),
-            CallError::GaveUp(error, gave_up) => Kind::Api(CallFailure { error, gave_up: Some(gave_up) }),
-            CallError::Token(error, gave_up) => Kind::Token(error, gave_up),
-            CallError::TimedOut => Kind::TimedOut,
-        }
-        .into()
     }
 }
 
@@ -204,32 +169,13 @@ impl From<platform_download::DownloadError> for Error {
 }
 
 #[cfg(feature = "download")]
-impl From<crate::UnmatchedSelection> for Error {
-    fn from(error: crate::UnmatchedSelection) -> Self {
+impl From<UnmatchedSelection> for Error {
+    fn from(error: UnmatchedSelection) -> Self {
         Kind::Selection(error).into()
     }
 }
 
 impl Error {
-    /// Returns the failure of a call that needs a token, for all waiting callers.
-    pub(crate) fn into_call(self) -> CallError {
-        match self.0 {
-            Kind::Api(CallFailure { error, gave_up: None }) => CallError::Api(error),
-            Kind::Api(CallFailure { error, gave_up: Some(gave_up) }) => CallError::GaveUp(error, gave_up),
-            Kind::Token(error, gave_up) => CallError::Token(error, gave_up),
-            _ => CallError::TimedOut,
-        }
-    }
-
-    /// Returns the reason why the call was not retried, or no longer.
-    #[cfg(feature = "download")]
-    pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
-        match &self.0 {
-            Kind::Api(CallFailure { gave_up, .. }) | Kind::Token(_, gave_up) => gave_up.as_ref(),
-            _ => None,
-        }
-    }
-
     pub(crate) fn mixed_up() -> Self {
         Kind::MixedUp.into()
     }
@@ -246,18 +192,6 @@ impl Error {
             }
             kind => kind.into(),
         }
-    }
-
-    /// Adds the reason why a call was not repeated, or no longer.
-    pub(crate) fn with_reason_to_give_up(self, gave_up: GaveUp) -> Self {
-        match self.into_call() {
-            CallError::Api(error) => match Arc::try_unwrap(error) {
-                Ok(error) => CallError::gave_up(error, gave_up),
-                Err(error) => CallError::GaveUp(error, gave_up),
-            },
-            other => other,
-        }
-        .into()
     }
 
     /// Creates the error of a submission that is not found, possibly because the look-up failed.
@@ -307,7 +241,7 @@ impl Error {
         .into()
     }
 
-    pub(crate) fn raw_request(error: crate::RawRequestError) -> Self {
+    pub(crate) fn raw_request(error: RawRequestError) -> Self {
         Kind::RawRequest(error).into()
     }
 
@@ -328,66 +262,6 @@ impl Error {
     #[cfg(feature = "download")]
     pub(crate) fn storage_status(status: u16) -> Self {
         Kind::StorageStatus(status).into()
-    }
-
-    #[cfg(feature = "login")]
-    pub(crate) fn token_claims(error: auth_oauth::JwtError) -> Self {
-        Kind::Login(Login::Claims(error)).into()
-    }
-
-    #[cfg(feature = "login")]
-    pub(crate) fn unusable_login(error: auth_oauth::OAuthError) -> Self {
-        Kind::Login(Login::Unusable(error)).into()
-    }
-
-    #[cfg(feature = "login")]
-    pub(crate) fn not_logged_in() -> Self {
-        Kind::Login(Login::NotLoggedIn).into()
-    }
-
-    #[cfg(feature = "login")]
-    pub(crate) fn decided(name: &str) -> Self {
-        Kind::Login(Login::Decided(name.to_owned())).into()
-    }
-
-    #[cfg(feature = "login")]
-    pub(crate) fn no_device_client() -> Self {
-        Kind::Login(Login::NoDeviceClient).into()
-    }
-
-    /// Returns true if the error concerns the user's login: it failed, or its token is not available.
-    #[cfg(feature = "login")]
-    pub fn is_login(&self) -> bool {
-        matches!(self.0, Kind::Login(_) | Kind::Token(..))
-    }
-
-    /// Returns true if no login is stored or the login was refused. For a user who can be asked to log in again, access
-    /// tokens that fail verification also count.
-    #[cfg(feature = "login")]
-    pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {
-        matches!(&self.0, Kind::Token(error, _)
-            if error.is_refused() || can_ask && error.is_unverified() && !error.is_transient())
-    }
-
-    /// Returns true if the user must log in again: a login is missing, it was refused, or the user did not complete it.
-    #[cfg(feature = "login")]
-    pub fn is_login_required(&self) -> bool {
-        use auth_oauth::OAuthError;
-
-        let is_oauth = |error: &OAuthError| {
-            error.is_login_required() || error.is_credential_refused() || error.is_denied() || error.is_expired()
-        };
-        self.is_not_logged_in()
-            || self.api().is_some_and(ApiError::is_unauthorized)
-            || std::iter::successors(Some(self as &dyn std::error::Error), |&error| error.source()).any(|error| {
-                error.downcast_ref().is_some_and(TokenError::is_refused) || error.downcast_ref().is_some_and(is_oauth)
-            })
-    }
-
-    /// Returns true if a logout found no login.
-    #[cfg(feature = "login")]
-    pub fn is_not_logged_in(&self) -> bool {
-        matches!(self.0, Kind::Login(Login::NotLoggedIn))
     }
 
     /// Returns the API error, if that is the cause.
@@ -441,7 +315,7 @@ impl Error {
 
     /// Returns the unmatched selection, if that is the cause.
     #[cfg(feature = "download")]
-    pub fn unmatched_selection(&self) -> Option<&crate::UnmatchedSelection> {
+    pub fn unmatched_selection(&self) -> Option<&UnmatchedSelection> {
         match &self.0 {
             Kind::Selection(error) => Some(error),
             _ => None,

@@ -4,7 +4,8 @@ use auth_http::{Request, Response};
 use platform_api::ApiError;
 use serde::Deserialize;
 
-use crate::{Client, Error};
+use crate::client::Client;
+use crate::error::Error;
 
 /// The maximum size of a health response.
 const LARGEST: usize = 64 * 1024;

@@ -34,12 +34,14 @@ mod critical;
 mod documents;
 #[cfg(feature = "download")]
 mod download;
+mod effect;
 mod error;
 mod health;
 mod outcome;
 mod pages;
 mod patience;
 mod raw;
+mod raw_response;
 mod retention;
 mod run;
 mod runs;
@@ -47,6 +49,8 @@ mod sdk;
 #[cfg(feature = "login")]
 mod service;
 mod settings;
+#[cfg(feature = "download")]
+mod storage;
 mod validation;
 
 pub use auth_http::retry::{Hosts, RetryEvent, RetryPolicy};
@@ -54,15 +58,17 @@ pub use platform_api::{ApiError, JsonObject, JsonValue, Patch, Timestamp, Timest
 
 pub use access::{Grants, ShareTokens};
 pub use applications::Applications;
-pub use client::{BuildError, Client, ClientBuilder};
+pub use client::{Client, ClientBuilder};
 pub use critical::{Creation, CriticalSection, CriticalSections};
 pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{
     ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, NameBy, RunDownload,
-    RunReport, Selection, UnmatchedSelection,
+    RunReport, Selection,
 };
-pub use error::{Error, UncertainSubmission};
+#[cfg(feature = "download")]
+pub use error::UnmatchedSelection;
+pub use error::{BuildError, Error, Problem, RawRequestError, UncertainSubmission};
 pub use health::Health;
 pub use outcome::{ArtifactOutcome, By, ChangeOutcome, ItemOutcome, RunOutcome};
 pub use pages::List;
@@ -72,7 +78,8 @@ pub use platform_download::{
     Pattern, ResultFolder, Shard, SignError, Totals, UnfinishedUpload, Upload, UploadError, UploadEvent, UploadFile,
     UploadStep, Uploaded, Uploader, Verification,
 };
-pub use raw::{RawRequest, RawRequestError, RawResponse};
+pub use raw::RawRequest;
+pub use raw_response::RawResponse;
 pub use retention::{RESULTS_RETENTION, results_end, results_safe_until};
 pub use run::{OVERLAP, RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
@@ -84,7 +91,7 @@ pub use settings::{
     Profile, ProfileError, Profiles, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
     SettingsError, SettingsFile, SettingsFileError, WorkloadCredential, WorkloadGrant, WorkloadSource,
 };
-pub use validation::{LARGEST_CONTEXT, MetadataSchema, Problem, validate};
+pub use validation::{LARGEST_CONTEXT, MetadataSchema, validate};
 
 #[cfg(doctest)]
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]

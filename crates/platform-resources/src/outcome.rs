@@ -7,7 +7,7 @@ use platform_api::models::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::error::Error;
 
 /// The originator of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -20,8 +20,8 @@ use platform_api::models::{ApplicationSummary, Grant, Item, Run, ShareToken};
 use platform_api::operations::{ListApplications, ListGrants, ListRunItems, ListRuns, ListShareTokens};
 use tokio::task::JoinHandle;
 
-use crate::Error;
 use crate::core::{Core, Group};
+use crate::error::Error;
 
 /// The default page size, which is the maximum of the platform.
 pub(crate) const SIZE: i64 = 100;

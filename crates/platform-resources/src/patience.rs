@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_core::{AccessToken, TokenError};
 use auth_http::retry::Attempts;
 
-use crate::core::CallError;
+use crate::error::CallError;
 
 /// The first delay after repeated rejections of tokens.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -42,9 +42,14 @@ async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
 ) -> Result<AccessToken, TokenError> {
     match obtain().await {
         Err(error) if error.is_rejected() && error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
-            crate::core::wait(error.retry_after().unwrap_or_default()).await;
+            wait(error.retry_after().unwrap_or_default()).await;
             obtain().await
         }
         outcome => outcome,
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "neither a provider nor a replica announces its recovery")]
+pub(crate) async fn wait(pause: Duration) {
+    tokio::time::sleep(pause).await;
 }

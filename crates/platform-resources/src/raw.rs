@@ -1,18 +1,17 @@
 //! Requests that no typed operation covers.
 
-mod masked;
 mod pages;
-mod response;
 
 use std::fmt;
 
 use auth_http::{Method, Request};
+use serde_json::Value;
 use url::Url;
 
-use crate::core::Effect;
-use crate::{Client, Error};
-
-pub use response::RawResponse;
+use crate::client::Client;
+use crate::effect::Effect;
+use crate::error::{Error, RawRequestError};
+use crate::raw_response::{RawResponse, masked};
 
 /// The prefix of the API's paths.
 const PREFIX: &str = "/api";
@@ -43,24 +42,6 @@ pub struct RawRequest {
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
-}
-
-/// The error of a request that must not be sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RawRequestError {
-    /// The path is not a path of the platform.
-    #[error("the path is not on the platform's origin {0}: write a path such as /v1/me")]
-    OtherOrigin(String),
-    /// The client sets this header.
-    #[error("the header '{0}' cannot be set, because the client sets it")]
-    Header(String),
-    /// The name or the value of this header is not valid.
-    #[error("the header '{0}' is not valid: its name must be a word, and its value visible ASCII characters")]
-    InvalidHeader(String),
-    /// The list does not end.
-    #[error("the list has more than {0} pages: request it page by page")]
-    EndlessList(usize),
 }
 
 impl RawRequest {
@@ -203,6 +184,11 @@ impl fmt::Debug for RawRequest {
 }
 
 impl Client {
+    /// Returns JSON with the secrets of the platform masked, like [`RawResponse::masked_json`].
+    pub fn masked_json(value: Value) -> Value {
+        masked::json(value)
+    }
+
     /// Sends a request that no typed operation covers, and returns the response, whatever its status. Only GET and HEAD
     /// are retried. After a 401, the request is sent once more with another token.
     ///

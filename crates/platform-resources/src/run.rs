@@ -17,8 +17,11 @@ use platform_api::operations::{
 };
 use platform_api::{Secret, SignedUrl};
 
+use crate::client::Client;
 use crate::core::Group;
-use crate::{ChangeOutcome, Client, Error, ItemOutcome, List, RunOutcome};
+use crate::error::Error;
+use crate::outcome::{ChangeOutcome, ItemOutcome, RunOutcome};
+use crate::pages::List;
 
 pub use ended::OVERLAP;
 pub use wait::RunEvent;
@@ -44,6 +47,13 @@ pub enum Viewer {
     OrganizationAdmins(String),
     /// Users with a share token, by its id.
     ShareToken(String),
+}
+
+impl Client {
+    /// Returns a handle of a run, without sending a request.
+    pub fn run(&self, id: impl Into<RunId>) -> RunHandle {
+        RunHandle::new(self.clone(), id.into())
+    }
 }
 
 impl RunHandle {

@@ -1,15 +1,21 @@
 mod filter;
+mod journal;
 mod once;
 
 use platform_api::models::{Run, RunSubmission};
 use platform_api::operations::{ListRuns, SubmitRun};
 
+use crate::client::Client;
 use crate::core::Group;
-use crate::error::UncertainSubmission;
-use crate::{Client, Creation, Error, List, RunHandle, validation};
+use crate::critical::Creation;
+use crate::error::{Error, UncertainSubmission};
+use crate::pages::List;
+use crate::run::RunHandle;
+use crate::validation;
 
 pub use filter::RunFilter;
-pub use once::{SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
+pub use journal::{SubmissionIntent, SubmissionJournal};
+pub use once::{SubmissionEvent, SubmitOnce, Submitted};
 
 /// The key of the submission token in the metadata of a run.
 const TOKEN: &str = "submission_token";
@@ -33,11 +39,14 @@ pub struct Checked {
     pub submission: RunSubmission,
 }
 
-impl Runs {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+impl Client {
+    /// Returns the runs of the caller.
+    pub fn runs(&self) -> Runs {
+        Runs { client: self.clone() }
     }
+}
 
+impl Runs {
     /// Lists all runs.
     pub fn list(&self) -> List<Run> {
         self.list_with(ListRuns::new())

@@ -19,7 +19,10 @@ use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use auth_oauth::{Claims, Endpoints, FileTokenStore, JwtProblem, JwtVerifier, OAuthClient, RefreshGrant, UserLogin};
 use platform_api::models::Me;
 
-use crate::{BuildError, Client, CredentialSettings, Error, Settings, patience};
+use crate::client::Client;
+use crate::error::{BuildError, Error};
+use crate::patience;
+use crate::settings::{CredentialSettings, Settings};
 
 pub use doctor::Finding;
 use external::{Connections, External};
@@ -108,6 +111,18 @@ pub enum LoggedOut {
     Everywhere,
     /// The provider was not reached: copies of the login remain valid.
     HereOnly(auth_oauth::OAuthError),
+}
+
+impl Client {
+    /// Returns a client for the user who is logged in on this machine, with the settings of the environment. It never
+    /// prompts for a login.
+    ///
+    /// # Errors
+    ///
+    /// The settings are invalid, or the client cannot be built.
+    pub fn from_env() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Service::builder(Settings::from_env()?).build()?.client()?)
+    }
 }
 
 impl Service {

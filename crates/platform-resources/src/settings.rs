@@ -259,7 +259,7 @@ impl Settings {
 
     /// Returns true if the variable `name` of this project has a secret value.
     pub fn is_secret_variable(name: &str) -> bool {
-        name.strip_prefix(sources::PREFIX).is_some_and(names::is_secret)
+        name.strip_prefix(names::PREFIX).is_some_and(names::is_secret)
     }
 
     /// Returns true if the platform is on a loopback address without encryption, like an emulator.

@@ -1,5 +1,4 @@
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use auth_core::{Authority, Secret};
@@ -10,7 +9,7 @@ use platform_api::models::{ApplicationVersion, InputArtifactSubmission, ItemSubm
 use serde_json::Value;
 use url::Url;
 
-use crate::Error;
+use crate::error::{Error, Problem};
 
 /// The maximum length of an external id, in characters.
 const LONGEST_ID: usize = 255;
@@ -24,28 +23,6 @@ const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
 const SHORTEST_SCHEDULE: Duration = Duration::from_secs(24 * 3600);
 /// A tolerance, because the remaining time of a new URL or deadline is slightly shorter.
 const MOMENT: Duration = Duration::from_secs(600);
-
-/// A problem with a submission.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The external id of the item; `None` for a problem with the run.
-    pub item: Option<String>,
-    /// The path to the value in the item or the run, such as `input_artifacts/0/metadata/width_px`.
-    pub path: String,
-    /// The description of the problem.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { item, path, message } = self;
-        match item {
-            Some(item) => write!(formatter, "item {item}, {path}: {message}"),
-            None => write!(formatter, "{path}: {message}"),
-        }
-    }
-}
 
 /// Validates a submission at the time `now`: at least one item, unique external ids, every item against the JSON
 /// Schemas of the inputs of `version`, URLs and their remaining lifetime, the size of the context, and the dates. It

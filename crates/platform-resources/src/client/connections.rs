@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 
-use super::{BuildError, BuildKind};
-use crate::{Profile, Settings};
+use crate::error::BuildError;
+use crate::settings::{Profile, Settings};
 
 /// The minimum of the time without activity after which a connection fails.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ impl Profile {
         let Some(url) = self.proxy.as_ref().filter(|_| !PROXIES.iter().any(is_set)) else {
             return Ok(None);
         };
-        let url = url.parse().map_err(|_| BuildKind::Proxy(self.name.clone()))?;
+        let url = url.parse().map_err(|_| BuildError::proxy(&self.name))?;
         Ok(Some(Proxy::new(url).with_no_proxy_from_env()))
     }
 }

@@ -13,8 +13,9 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use platform_api::Operation;
 
+use super::Shared as Outcome;
+use super::mode::{Caching, Group, Mode};
 use super::principal::Principal;
-use super::{Caching, Group, Mode, Shared as Outcome};
 
 /// The maximum number of cached responses.
 const KEPT: u64 = 1000;

@@ -8,21 +8,12 @@ use platform_api::ApiError;
 use super::Core;
 use super::retry::Time;
 use crate::critical::{Creation, Pending};
-use crate::{Error, RawResponse};
+use crate::effect::Effect;
+use crate::error::Error;
+use crate::raw_response::RawResponse;
 
 /// The name of the operation in errors.
 const ID: &str = "request";
-
-/// The effect of a raw request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// It changes nothing, and is repeated after a transient failure.
-    Reads,
-    /// It may change something, and is repeated only after a 401, or if no byte was sent.
-    Changes,
-    /// It submits a run, which is billed.
-    Submits,
-}
 
 /// A status that is worth a retry.
 #[derive(Debug, thiserror::Error)]

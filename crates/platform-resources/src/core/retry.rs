@@ -1,49 +1,21 @@
 //! The attempts of one call. [`auth_http::retry`] decides on retries. This module adds what is specific to the
 //! platform: creating requests are sent once, and reads lag behind writes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::TokenError;
-use auth_http::retry::{Attempts, GaveUp};
+use auth_http::retry::Attempts;
 use platform_api::ApiError;
 use tokio::time::Instant;
 
-use super::Mode;
+use super::mode::Mode;
+use crate::error::CallError;
+use crate::patience::wait;
 use crate::settings::OperationSettings;
 
 /// The time for which a new run may not be found, because reads lag behind writes.
 const LAG: Duration = Duration::from_secs(5);
 /// The pause between requests for such a run.
 const LAG_PAUSE: Duration = Duration::from_millis(250);
-
-/// The failure of a call, shared by all waiting callers.
-#[derive(Clone, Debug)]
-pub(crate) enum CallError {
-    Api(Arc<ApiError>),
-    /// A failure with the reason why it was not retried.
-    GaveUp(Arc<ApiError>, GaveUp),
-    /// The token could not be obtained, with the reason why this was not retried.
-    Token(TokenError, Option<GaveUp>),
-    /// The token was not obtained in time.
-    TimedOut,
-}
-
-impl CallError {
-    pub(crate) fn token(error: TokenError, gave_up: Option<GaveUp>) -> Self {
-        Self::Token(error, gave_up)
-    }
-
-    pub(crate) fn gave_up(error: ApiError, gave_up: GaveUp) -> Self {
-        Self::GaveUp(Arc::new(error.with_reason_to_give_up(gave_up.to_string())), gave_up)
-    }
-}
-
-impl From<ApiError> for CallError {
-    fn from(error: ApiError) -> Self {
-        Self::Api(Arc::new(error))
-    }
-}
 
 /// The start and the deadline of a call.
 #[derive(Clone, Copy)]
@@ -168,9 +140,4 @@ impl<'a> Retry<'a> {
         let in_time = self.start.elapsed() + LAG_PAUSE <= LAG;
         self.waits_for_replicas && reads_a_run && in_time && self.time.left().is_none_or(|left| LAG_PAUSE < left)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
-pub(crate) async fn wait(pause: Duration) {
-    tokio::time::sleep(pause).await;
 }

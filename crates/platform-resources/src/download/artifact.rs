@@ -14,25 +14,17 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::report::{FileEvent, FileProgress, FileStep};
-use super::{ArtifactReport, Event, ItemReport, Selection};
+use super::report::{ArtifactReport, DeletedFile, Event, FileEvent, FileProgress, FileStep, ItemReport};
+use super::selection::{Selection, media_type};
 use crate::run::ended::ItemKey;
 use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 
-/// The metadata keys of an artifact's media type.
-const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 /// The metadata key of an artifact's size in bytes.
 const SIZE_KEY: &str = "size_bytes";
 /// The program name in the manifest.
 const TOOL: &str = concat!("aignostics/", env!("CARGO_PKG_VERSION"));
 /// The minimum time between two events for one file.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Returns the stated media type of an artifact.
-pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
-    let metadata = artifact.metadata.as_ref()?;
-    TYPE_KEYS.iter().find_map(|key| metadata.get(*key)?.as_str())
-}
 
 /// An item, reduced to what its download needs.
 #[derive(Deserialize, Serialize)]
@@ -111,13 +103,6 @@ pub(super) struct FetchOutcome {
     /// The index of its item in the report.
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
-}
-
-/// The error of an artifact whose file was deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention period has ended" })]
-pub(super) struct DeletedFile {
-    pub(super) by: By,
 }
 
 /// The reason why an artifact cannot be downloaded.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use platform_api::models::{ArtifactId, Run, RunId, RunTerminationReason};
 use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
-use super::artifact::DeletedFile;
 use crate::{By, ItemOutcome};
 
 /// An event of a run download.
@@ -101,6 +100,13 @@ pub struct RunReport {
     pub items: Vec<ItemReport>,
     /// The path of the folder's manifest, or the error of writing it. The files are published in either case.
     pub manifest: Result<PathBuf, FolderError>,
+}
+
+/// The error of an artifact whose file was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention period has ended" })]
+pub(super) struct DeletedFile {
+    pub(super) by: By,
 }
 
 /// The numbers of result files that the platform has deleted and that are not in the folder, by originator.

@@ -4,8 +4,11 @@ use futures_util::stream::TryStreamExt;
 use platform_api::models::OutputArtifact;
 use platform_download::Pattern;
 
-use super::artifact::media_type;
-use crate::{Error, RunHandle};
+use crate::error::{Error, UnmatchedKind, UnmatchedSelection};
+use crate::run::RunHandle;
+
+/// The metadata keys of an artifact's media type.
+const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 
 /// A selection of a run's results by item, artifact name and media type. Each kind of condition that is set must match.
 /// Of several values of one kind, one must match.
@@ -87,33 +90,6 @@ impl Selection {
     }
 }
 
-/// The error of a selection that matches nothing of a run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", match kind {
-    UnmatchedKind::Item => format!("the run has no item '{wanted}'"),
-    UnmatchedKind::Ambiguous => format!("the run has several items named '{wanted}'"),
-    UnmatchedKind::Artifact => format!("no artifact of the selected items matches '{wanted}'"),
-})]
-pub struct UnmatchedSelection {
-    kind: UnmatchedKind,
-    wanted: String,
-    existing: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UnmatchedKind {
-    Item,
-    Ambiguous,
-    Artifact,
-}
-
-impl UnmatchedSelection {
-    /// Returns the possible selections: the existing items or artifacts, or the items with the ambiguous name.
-    pub fn existing(&self) -> &[String] {
-        &self.existing
-    }
-}
-
 /// Returns the external id that `wanted` selects.
 fn resolve(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
     if existing.contains(wanted) {
@@ -131,4 +107,10 @@ fn resolve(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
 /// Returns a media type without its parameters.
 fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Returns the stated media type of an artifact.
+pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
+    let metadata = artifact.metadata.as_ref()?;
+    TYPE_KEYS.iter().find_map(|key| metadata.get(*key)?.as_str())
 }

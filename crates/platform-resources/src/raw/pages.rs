@@ -3,8 +3,10 @@
 use serde_json::Value;
 use url::Url;
 
-use super::{RawRequest, RawRequestError, RawResponse, normalized};
-use crate::{Client, Error};
+use super::{RawRequest, normalized};
+use crate::client::Client;
+use crate::error::{Error, RawRequestError};
+use crate::raw_response::RawResponse;
 
 /// The page size, which is the maximum of the platform.
 const PAGE: usize = 100;

@@ -16,67 +16,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use futures_util::stream::TryStreamExt;
 use platform_api::ApiError;
 use platform_api::models::{RunId, RunSubmission};
 use platform_api::operations::ListRuns;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use super::journal::{SubmissionIntent, SubmissionJournal};
 use super::{Runs, TOKEN};
-use crate::{Creation, Error, RunHandle, UncertainSubmission};
+use crate::critical::Creation;
+use crate::error::{Error, UncertainSubmission};
+use crate::run::RunHandle;
 
 /// Maximum lag of reads behind writes.
 const LAG: Duration = Duration::from_secs(30);
 /// The pause between two look-ups of a run.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The record of a submission, written before it is sent.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[non_exhaustive]
-pub struct SubmissionIntent {
-    /// The token that identifies the run: `submission_token` in its metadata. It is not secret.
-    pub token: String,
-    /// The time at which it was last sent, or was about to be.
-    pub sent_at: SystemTime,
-    /// The run, once it is known.
-    pub run: Option<RunId>,
-}
-
-impl SubmissionIntent {
-    /// Creates the record of a submission that was sent at this time, or was about to be.
-    pub fn new(token: impl Into<String>, sent_at: SystemTime) -> Self {
-        Self { token: token.into(), sent_at, run: None }
-    }
-
-    /// Sets the run of the submission.
-    pub fn with_run(mut self, run: RunId) -> Self {
-        self.run = Some(run);
-        self
-    }
-}
-
-/// A store for intents. An implementation must be durable: written intents survive a crash (`fsync`).
-#[async_trait]
-pub trait SubmissionJournal: fmt::Debug + Send + Sync {
-    /// Reads the last intent written for `key`.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read. Nothing is submitted then.
-    async fn read(&self, key: &str) -> std::io::Result<Option<SubmissionIntent>>;
-
-    /// Replaces the intent for `key`; `None` deletes it.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written. Nothing is submitted then.
-    async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> std::io::Result<()>;
-}
-
-const _: Option<&dyn SubmissionJournal> = None;
 
 /// A progress event of a submission that is made once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +111,7 @@ impl Runs {
     pub async fn find_submitted(&self, token: &str) -> Result<Option<RunHandle>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
         let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == {})", serde_json::json!(token)));
-        let runs = Runs::new(self.client.clone().no_cache());
+        let runs = self.client.clone().no_cache().runs();
         let found = runs.list_with(query).limit(1).try_next().await?;
         Ok(found.map(|run| self.client.run(run.run_id)))
     }

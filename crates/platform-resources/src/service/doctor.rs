@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use auth_core::{Clock, LeaseOutcome, RefreshLease, SystemClock, error_chain};
 use auth_http::{HttpError, Request};
 use auth_oauth::{BrowserLogin, CredentialError, StoreError};
+use platform_api::ApiError;
 use url::Url;
 
 use super::Service;
 use super::external::External;
 use super::keys::token_key;
-use crate::{ApiError, Error};
+use crate::error::Error;
 
 /// The timeout of a server check.
 const TIMEOUT: Duration = Duration::from_secs(10);

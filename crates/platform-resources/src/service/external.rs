@@ -15,10 +15,11 @@ use auth_oauth::{
 };
 
 use super::keys::bound;
+use crate::error::BuildError;
+use crate::settings::Settings;
 use crate::settings::{
     ClientAuthentication, ClientCredential, CredentialSource, WorkloadCredential, WorkloadGrant, WorkloadSource,
 };
-use crate::{BuildError, Settings};
 use url::Url;
 
 /// The variable by which a program learns that a token command started it.

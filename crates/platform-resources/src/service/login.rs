@@ -9,7 +9,7 @@ use auth_core::{
 use auth_oauth::{BrowserLogin, DeviceLogin, RefreshGrant, UserLogin};
 
 use super::{LoggedOut, LoginWays, Service};
-use crate::Error;
+use crate::error::Error;
 
 impl Service {
     /// Logs in, unless the current login is valid. Other processes do not wait while the user is prompted.

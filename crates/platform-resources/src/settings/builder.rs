@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::names;
 use super::reader::Reader;
-use super::{Profile, ProfileError, Profiles, SettingSource, Settings, SettingsError, read, sources};
+use super::{Profile, ProfileError, Profiles, SettingSource, Settings, SettingsError, read};
 
 /// A builder for [`Settings`]. `Debug` shows no values of variables.
 #[derive(Clone, Default)]
@@ -27,7 +28,7 @@ impl SettingsBuilder {
         let named =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
         let (texts, garbled): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
-        let garbled = garbled.iter().filter_map(|(name, _)| Some(name.strip_prefix(sources::PREFIX)?.to_owned()));
+        let garbled = garbled.iter().filter_map(|(name, _)| Some(name.strip_prefix(names::PREFIX)?.to_owned()));
         Self {
             variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
             garbled: garbled.collect(),
@@ -140,7 +141,7 @@ impl SettingsBuilder {
 
 impl fmt::Debug for SettingsBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let variables: Vec<_> = self.variables.keys().filter(|name| name.starts_with(sources::PREFIX)).collect();
+        let variables: Vec<_> = self.variables.keys().filter(|name| name.starts_with(names::PREFIX)).collect();
         let debug = &mut formatter.debug_struct("SettingsBuilder");
         let debug = debug.field("flags", &self.flags.keys()).field("variables", &variables);
         let debug = debug.field("profile", &self.profile).field("working_folder", &self.working_folder);

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use auth_core::Secret;
 
 use super::level::Level;
-use super::names::IN_TOKEN_COMMAND;
+use super::names::{IN_TOKEN_COMMAND, PREFIX};
 use super::reader::{Reader, split};
-use super::sources::{PREFIX, SettingSource};
+use super::sources::SettingSource;
 
 pub use client::{ClientAuthentication, ClientCredential};
 pub use workload::{WorkloadCredential, WorkloadGrant, WorkloadSource};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use durable_fs::{AtomicFile, LockFile, Locking, folder, regular};
 
 use super::names;
-use super::sources::{ENV_FILE, PREFIX};
+use super::names::PREFIX;
+use super::sources::ENV_FILE;
 
 /// The maximum wait for another process that edits the file.
 const LOCK_WAIT: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! The names of the settings, without their prefix.
 
-use super::sources::PREFIX;
+/// The prefix of the variables of all settings.
+pub(super) const PREFIX: &str = "AIGNOSTICS_";
 
 /// Settings that contain a secret. They are never in a profile, and token commands do not inherit them.
 const SECRETS: [&str; 4] = ["ACCESS_TOKEN", "CLIENT_ID_DEVICE", "ID_TOKEN", "REFRESH_TOKEN"];

@@ -14,8 +14,7 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::environment::ENVIRONMENTS;
-use super::names;
-use super::sources::PREFIX;
+use super::names::{self, PREFIX};
 
 /// The file with the profiles, in the home folder.
 const FILE: &str = ".aignostics/profiles.toml";

@@ -9,8 +9,9 @@ use std::time::Duration;
 use auth_core::Authority;
 use url::Url;
 
-use super::sources::{ENV_FILE, Layer, PREFIX, SettingSource, Unusable};
-use super::{OperationSettings, Profile, Settings, names};
+use super::names::{self, PREFIX};
+use super::sources::{ENV_FILE, Layer, SettingSource, Unusable};
+use super::{OperationSettings, Profile, Settings};
 
 /// The required variables of an unknown platform.
 const DESCRIPTION: [&str; 6] =

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::names;
+use super::names::{self, PREFIX};
 
 /// The variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
@@ -36,8 +36,6 @@ const NOT_FROM_THE_WORKING_FOLDER: [&str; 18] = [
     "STATUS_PAGE_URL",
     "TOKEN_URL",
 ];
-
-pub(super) const PREFIX: &str = "AIGNOSTICS_";
 
 /// The source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]

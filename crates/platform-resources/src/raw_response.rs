@@ -1,3 +1,5 @@
+pub(crate) mod masked;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -5,9 +7,6 @@ use std::time::{Duration, SystemTime};
 use auth_core::redacted_text;
 use auth_http::{HttpError, Response};
 use serde_json::Value;
-
-use super::masked;
-use crate::Client;
 
 /// The maximum size of a response, in bytes.
 const LARGEST: usize = 256 * 1024 * 1024;
@@ -88,12 +87,5 @@ impl RawResponse {
 impl fmt::Debug for RawResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "RawResponse({}, {} bytes)", self.status, self.body.len())
-    }
-}
-
-impl Client {
-    /// Returns JSON with the secrets of the platform masked, like [`RawResponse::masked_json`].
-    pub fn masked_json(value: Value) -> Value {
-        masked::json(value)
     }
 }

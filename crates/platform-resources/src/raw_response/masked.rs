@@ -24,7 +24,7 @@ const HEADERS: [&str; 6] =
     ["authentication-info", "authorization", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate"];
 
 /// Returns JSON with secret fields, and secrets in its texts, masked.
-pub(super) fn json(value: Value) -> Value {
+pub(crate) fn json(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
@@ -53,7 +53,7 @@ fn hidden(value: Value) -> Value {
 }
 
 /// Returns the value of a header with the queries of URLs and cookies masked.
-pub(super) fn header(name: &str, value: &str) -> String {
+pub(crate) fn header(name: &str, value: &str) -> String {
     let name = name.to_ascii_lowercase();
     if HEADERS.contains(&name.as_str()) || name.ends_with("-token") || name.ends_with("-signature") {
         return "***".to_owned();

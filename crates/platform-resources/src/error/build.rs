@@ -1,0 +1,63 @@
+use auth_core::SourceBuildError;
+
+/// The error of a client that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct BuildError(#[from] BuildKind);
+
+#[derive(Debug, thiserror::Error)]
+enum BuildKind {
+    #[error("cannot create the client of the platform")]
+    Http(#[from] auth_http::BuildError),
+    #[error("the client has no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
+    NoTokens,
+    #[error(transparent)]
+    Source(#[from] SourceBuildError),
+    #[cfg(feature = "login")]
+    #[error(transparent)]
+    Credential(#[from] auth_oauth::CredentialError),
+    #[error("the proxy of profile '{0}' is not a URL")]
+    Proxy(String),
+    #[error("{}", in_terms_of_client(.0))]
+    Tokens(#[source] SourceBuildError),
+}
+
+/// Returns the message of `error` with the names of the methods of [`ClientBuilder`](crate::ClientBuilder).
+fn in_terms_of_client(error: &SourceBuildError) -> String {
+    error.to_string().replace(".with_cache(", ".with_token_cache(").replace(".with_lease(", ".with_token_lease(")
+}
+
+impl From<SourceBuildError> for BuildError {
+    fn from(error: SourceBuildError) -> Self {
+        BuildKind::from(error).into()
+    }
+}
+
+#[cfg(feature = "login")]
+impl From<auth_oauth::CredentialError> for BuildError {
+    fn from(error: auth_oauth::CredentialError) -> Self {
+        BuildKind::from(error).into()
+    }
+}
+
+impl From<auth_http::BuildError> for BuildError {
+    fn from(error: auth_http::BuildError) -> Self {
+        BuildKind::from(error).into()
+    }
+}
+
+impl BuildError {
+    pub(crate) fn no_tokens() -> Self {
+        BuildKind::NoTokens.into()
+    }
+
+    /// Creates the error of a proxy in the profile `name` that is not a URL.
+    pub(crate) fn proxy(name: &str) -> Self {
+        BuildKind::Proxy(name.to_owned()).into()
+    }
+
+    /// Creates the error of a token source, in terms of the client.
+    pub(crate) fn tokens(error: SourceBuildError) -> Self {
+        BuildKind::Tokens(error).into()
+    }
+}

@@ -1,0 +1,80 @@
+//! Errors of logins.
+
+use auth_core::TokenError;
+use auth_oauth::{JwtError, OAuthError};
+use platform_api::ApiError;
+
+use super::{Error, Kind};
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Login {
+    #[error("the login failed")]
+    OAuth(#[from] OAuthError),
+    #[error("the login is stored and can be refreshed, but its access token cannot be used")]
+    Unusable(#[source] OAuthError),
+    #[error("the token of the login cannot be verified")]
+    Claims(#[source] JwtError),
+    #[error("not logged in")]
+    NotLoggedIn,
+    #[error("{0} sets the login: unset it to log in as another user")]
+    Decided(String),
+    #[error("the device flow requires its own client: set AIGNOSTICS_CLIENT_ID_DEVICE")]
+    NoDeviceClient,
+}
+
+impl From<OAuthError> for Error {
+    fn from(error: OAuthError) -> Self {
+        Kind::Login(error.into()).into()
+    }
+}
+
+impl Error {
+    pub(crate) fn token_claims(error: JwtError) -> Self {
+        Kind::Login(Login::Claims(error)).into()
+    }
+
+    pub(crate) fn unusable_login(error: OAuthError) -> Self {
+        Kind::Login(Login::Unusable(error)).into()
+    }
+
+    pub(crate) fn not_logged_in() -> Self {
+        Kind::Login(Login::NotLoggedIn).into()
+    }
+
+    pub(crate) fn decided(name: &str) -> Self {
+        Kind::Login(Login::Decided(name.to_owned())).into()
+    }
+
+    pub(crate) fn no_device_client() -> Self {
+        Kind::Login(Login::NoDeviceClient).into()
+    }
+
+    /// Returns true if the error concerns the user's login: it failed, or its token is not available.
+    pub fn is_login(&self) -> bool {
+        matches!(self.0, Kind::Login(_) | Kind::Token(..))
+    }
+
+    /// Returns true if no login is stored or the login was refused. For a user who can be asked to log in again, access
+    /// tokens that fail verification also count.
+    pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {
+        matches!(&self.0, Kind::Token(error, _)
+            if error.is_refused() || can_ask && error.is_unverified() && !error.is_transient())
+    }
+
+    /// Returns true if the user must log in again: a login is missing, it was refused, or the user did not complete it.
+    pub fn is_login_required(&self) -> bool {
+        let is_oauth = |error: &OAuthError| {
+            error.is_login_required() || error.is_credential_refused() || error.is_denied() || error.is_expired()
+        };
+        self.is_not_logged_in()
+            || self.api().is_some_and(ApiError::is_unauthorized)
+            || std::iter::successors(Some(self as &dyn std::error::Error), |&error| error.source()).any(|error| {
+                error.downcast_ref().is_some_and(TokenError::is_refused) || error.downcast_ref().is_some_and(is_oauth)
+            })
+    }
+
+    /// Returns true if a logout found no login.
+    pub fn is_not_logged_in(&self) -> bool {
+        matches!(self.0, Kind::Login(Login::NotLoggedIn))
+    }
+}

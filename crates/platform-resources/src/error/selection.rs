@@ -1,0 +1,26 @@
+/// The error of a selection that matches nothing of a run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match kind {
+    UnmatchedKind::Item => format!("the run has no item '{wanted}'"),
+    UnmatchedKind::Ambiguous => format!("the run has several items named '{wanted}'"),
+    UnmatchedKind::Artifact => format!("no artifact of the selected items matches '{wanted}'"),
+})]
+pub struct UnmatchedSelection {
+    pub(crate) kind: UnmatchedKind,
+    pub(crate) wanted: String,
+    pub(crate) existing: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnmatchedKind {
+    Item,
+    Ambiguous,
+    Artifact,
+}
+
+impl UnmatchedSelection {
+    /// Returns the possible selections: the existing items or artifacts, or the items with the ambiguous name.
+    pub fn existing(&self) -> &[String] {
+        &self.existing
+    }
+}
