@@ -13,8 +13,9 @@ use platform_resources::models::RunId;
 use platform_resources::{Client, Service, Settings, SettingsBuilder};
 use url::Url;
 
+use crate::command_line::command_line;
 use crate::exit::Failure;
-use crate::interruption::{FollowedRun, Interruption, command_line};
+use crate::interruption::{FollowedRun, Interruption};
 use crate::output::Output;
 use crate::retries::{self, Retries};
 use crate::signals::{SECTION_LIMIT, hold};

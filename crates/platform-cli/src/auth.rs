@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::access::Shell;
 use crate::exit::Failure;
-use crate::output::{Format, Output, TokenForm, print};
+use crate::format::Format;
+use crate::output::{Output, TokenForm, print};
+use crate::retries::Retries;
 use crate::shown::shown;
 use crate::time::parse_duration;
 
@@ -35,6 +37,16 @@ pub(crate) enum Action {
         #[arg(long)]
         exec_credential: bool,
     },
+}
+
+impl Action {
+    /// Returns the retry limits of the command.
+    pub(crate) fn retries(&self) -> Retries {
+        match self {
+            Self::Doctor => Retries::None,
+            Self::Token { .. } => Retries::Reading,
+        }
+    }
 }
 
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::access::Shell;
 use crate::exit::{EXAMPLES, Failure};
+use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -33,6 +34,17 @@ pub(crate) enum Action {
     /// List or abort uploads in parts that did not end
     #[command(subcommand)]
     Uploads(uploads::Action),
+}
+
+impl Action {
+    /// Returns the retry limits of the command.
+    pub(crate) fn retries(&self) -> Retries {
+        match self {
+            Self::Find(_) => Retries::Reading,
+            Self::Upload(_) | Self::Download(_) => Retries::Transferring,
+            Self::Delete(_) | Self::Purge(_) | Self::Uploads(_) => Retries::Changing,
+        }
+    }
 }
 
 /// Which objects.

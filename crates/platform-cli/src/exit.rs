@@ -11,7 +11,8 @@ use auth_oauth::CredentialError;
 use platform_resources::Error;
 use serde_json::json;
 
-use crate::output::Format;
+use crate::command_line::look_up;
+use crate::format::Format;
 use crate::shown::shown;
 use kind::Kind;
 
@@ -247,7 +248,7 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));
     let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
     let token = error.and_then(Error::submission_token);
-    let look_up = token.into_iter().flat_map(crate::interruption::look_up);
+    let look_up = token.into_iter().flat_map(look_up);
     let unmatched = error.and_then(Error::unmatched_selection);
     let existing = unmatched.into_iter().flat_map(|selection| existing_lines(selection.existing()));
     own.chain(problems).chain(refusals).chain(snippet).chain(look_up).chain(existing)

@@ -6,12 +6,14 @@ mod application;
 mod auth;
 mod bars;
 mod bucket;
+mod command_line;
 mod completions;
 mod confirm;
 mod demo;
 mod detached;
 mod emulator;
 mod exit;
+mod format;
 mod interruption;
 mod output;
 mod pages;
@@ -39,7 +41,8 @@ use tracing_subscriber::EnvFilter;
 
 use access::{Access, Shell};
 use exit::Failure;
-use output::{Format, Output};
+use format::Format;
+use output::Output;
 use retries::Retries;
 use signals::{Ignored, Signals};
 
@@ -135,7 +138,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
         Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
-            let shell = Shell::new(output, access.with_retries(Retries::of(&action)));
+            let shell = Shell::new(output, access.with_retries(action.retries()));
             let work = Box::pin(shell.within(act(action, &shell)));
             let outcome = signals.end_after(work, &shell.interruption.sections).await;
             let outcome = outcome.map_err(|failure| shell.explain(shell.interruption.explain(failure)));
@@ -204,6 +207,22 @@ fn code(outcome: Result<(), Failure>, format: Format) -> u8 {
     match outcome {
         Ok(()) => 0,
         Err(failure) => failure.report(format),
+    }
+}
+
+impl Action {
+    /// Returns the retry limits of the command.
+    fn retries(&self) -> Retries {
+        match self {
+            Self::System(_) | Self::Sdk(_) | Self::Profile(_) | Self::Slide(_) => Retries::None,
+            Self::Api(arguments) if arguments.only_reads() => Retries::Reading,
+            Self::Api(_) | Self::Demo(_) => Retries::Changing,
+            Self::User(action) => action.retries(),
+            Self::Auth(action) => action.retries(),
+            Self::Application(action) => action.retries(),
+            Self::Run(action) => action.retries(),
+            Self::Bucket(action) => action.retries(),
+        }
     }
 }
 

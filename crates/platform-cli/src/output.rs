@@ -14,23 +14,13 @@ use serde::Serialize;
 use serde_json::{Value, to_string, to_string_pretty, to_writer, to_writer_pretty};
 
 use crate::exit::Failure;
+use crate::format::Format;
 use crate::shown::shown;
 
 pub(crate) use moment::moment;
 
 /// The message for an empty table.
 const NOTHING: &str = "nothing to show";
-
-/// The format of printed data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// A table for reading
-    Table,
-    /// One JSON document.
-    Json,
-    /// JSON Lines, one object per line
-    Jsonl,
-}
 
 /// The value of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,9 +8,9 @@ use auth_http::retry::{Resumed, Waiting};
 use platform_resources::{Hosts, RetryEvent, Settings};
 use serde_json::{Value, json};
 
-use crate::output::{Format, Output};
+use crate::format::Format;
+use crate::output::Output;
 use crate::shown::shown;
-use crate::{Action, auth, bucket, user};
 
 /// The wait after which a command prints a message.
 const NOTICE: Duration = Duration::from_secs(10);
@@ -33,25 +33,6 @@ pub(crate) enum Retries {
 }
 
 impl Retries {
-    pub(crate) fn of(action: &Action) -> Self {
-        match action {
-            Action::User(user::Action::Logout)
-            | Action::Auth(auth::Action::Doctor)
-            | Action::System(_)
-            | Action::Sdk(_)
-            | Action::Profile(_)
-            | Action::Slide(_) => Self::None,
-            Action::User(user::Action::Whoami { .. })
-            | Action::Auth(auth::Action::Token { .. })
-            | Action::Bucket(bucket::Action::Find(_)) => Self::Reading,
-            Action::Bucket(bucket::Action::Upload(_) | bucket::Action::Download(_)) => Self::Transferring,
-            Action::Api(arguments) if arguments.only_reads() => Self::Reading,
-            Action::User(_) | Action::Bucket(_) | Action::Demo(_) | Action::Api(_) => Self::Changing,
-            Action::Application(action) => action.retries(),
-            Action::Run(action) => action.retries(),
-        }
-    }
-
     /// Sets the limits: the user's option, or else the command's default unless a setting exists.
     pub(crate) fn apply(self, chosen: Option<Duration>, settings: &mut Settings) {
         self.apply_at(io::stderr().is_terminal(), chosen, settings);

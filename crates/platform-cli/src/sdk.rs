@@ -6,7 +6,8 @@ use serde_json::{Value, to_string, to_string_pretty};
 
 use crate::access::Shell;
 use crate::exit::Failure;
-use crate::output::{Format, print};
+use crate::format::Format;
+use crate::output::print;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {

@@ -11,7 +11,8 @@ use slide_metadata::{Identifier, ImageDescription, Plausibility, SlideDescriptio
 
 use crate::detached::detached;
 use crate::exit::Failure;
-use crate::output::{self, Format, Output};
+use crate::format::Format;
+use crate::output::{self, Output};
 use crate::shown::shown;
 
 /// The longer side of a thumbnail, in pixels.

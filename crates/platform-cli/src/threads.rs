@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Failure;
-use crate::output::Format;
+use crate::format::Format;
 use crate::signals::REDEMPTION_LIMIT;
 
 /// The exit code of a local failure.

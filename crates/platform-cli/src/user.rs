@@ -17,6 +17,7 @@ use crate::access::Shell;
 use crate::detached::detached;
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::retries::Retries;
 use asking::{DevicePrompt, SystemBrowser};
 
 /// The maximum size of a refresh token, in bytes.
@@ -52,6 +53,17 @@ pub(crate) enum Action {
         #[command(flatten)]
         how: How,
     },
+}
+
+impl Action {
+    /// Returns the retry limits of the command.
+    pub(crate) fn retries(&self) -> Retries {
+        match self {
+            Self::Logout => Retries::None,
+            Self::Whoami { .. } => Retries::Reading,
+            Self::Login { .. } => Retries::Changing,
+        }
+    }
 }
 
 /// In which way to log in.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::access::Shell;
 use crate::exit::Failure;
-use crate::output::{self, Format, Output};
+use crate::format::Format;
+use crate::output::{self, Output};
 use crate::shown::shown;
 
 #[derive(Args)]

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::{Shared, grants};
 use crate::access::Shell;
 use crate::exit::Failure;
-use crate::output::{self, Format, Output};
+use crate::format::Format;
+use crate::output::{self, Output};
 use crate::shapes;
 use crate::shown::shown;
 
