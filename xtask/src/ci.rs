@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use crate::process::{cargo, output, say, succeed, timed};
-use crate::{codegen, conform, test, wording};
+use crate::{codegen, conform, modules, test, wording};
 
 /// A crate, its features, and the crates that it must not depend on with these features.
 type Alone = (&'static str, &'static str, &'static [&'static str]);
@@ -51,9 +51,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         Ok(())
     };
     let every_client = conform::clients::Options { all: true, write: false, only: None };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 11] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 12] = [
         ("formatted", &|| run(&["fmt", "--all", "--check"])),
         ("plain language", &|| wording::run(root)),
+        ("no circles between modules", &|| modules::run(root)),
         ("generated code is fresh", &|| codegen::run(root, true)),
         ("the document means what the platform's does", &|| conform::run(root, None)),
         ("no lint", &|| {

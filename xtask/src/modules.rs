@@ -22,7 +22,11 @@ use paths::Paths;
 type Module = Vec<String>;
 
 /// Circles that may stay: the crate, the modules in order, and the reason.
-const ALLOWED: [(&str, &str, &str); 0] = [];
+const ALLOWED: [(&str, &str, &str); 1] = [(
+    "platform-emulator",
+    "application identity platform storage",
+    "`Platform` contains the state of all servers, and their handlers use most of it",
+)];
 
 /// A circle, and one example for each dependency in it.
 struct Circle {
@@ -93,7 +97,7 @@ fn circles_in(folder: &[String], dependencies: &BTreeSet<(Module, Module)>) -> V
         }
     }
     let edges: BTreeSet<_> = examples.keys().cloned().collect();
-    let prefix = folder.iter().map(|name| format!("{name}::")).collect::<String>();
+    let prefix = folder.iter().flat_map(|name| [name.as_str(), "::"]).collect::<String>();
     let describe = |circle: BTreeSet<String>| Circle {
         modules: circle.iter().map(|name| format!("{prefix}{name}")).collect::<Vec<_>>().join(" "),
         examples: examples
