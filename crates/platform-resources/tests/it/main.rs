@@ -31,6 +31,7 @@ mod redis;
 mod redis_server;
 mod resources;
 mod retries;
+mod scripted_download;
 mod secrets;
 mod selection;
 mod settings;
