@@ -19,7 +19,7 @@ use crate::{Crc32c, Sha256};
 const VERSION: u32 = 1;
 /// The maximum length of a journal: 10,000 lines.
 const LIMIT: usize = 4 * 1024 * 1024;
-/// The age at which a journal is removed. Storages abort uploads of this age, or are told to by their owners.
+/// The age at which a journal is removed.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A part that the storage has confirmed.

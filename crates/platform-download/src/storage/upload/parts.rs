@@ -49,7 +49,11 @@ fn part_bytes(bytes: u64) -> u64 {
 /// Removes the record of an upload of a file that the storage has. A process may have been killed before it did.
 pub(super) async fn forget(bucket: &Bucket, local: &LocalFile, object: &ObjectAddress) -> Result<(), UploadError> {
     let mut journal = journal(bucket, local, object).await?;
-    blocking(move || Ok(journal.remove())).await
+    blocking(move || {
+        journal.remove();
+        Ok(())
+    })
+    .await
 }
 
 async fn journal(bucket: &Bucket, local: &LocalFile, object: &ObjectAddress) -> Result<PartJournal, UploadError> {
