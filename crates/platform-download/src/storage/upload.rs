@@ -8,7 +8,7 @@
 //! - **The URL has expired, or is rejected.** Each attempt has its own URL.
 //! - **The response is lost.** The same file is sent again and replaces itself.
 //!
-//! Files of 64 MiB and more are sent in [parts](parts), unless the storage refuses them.
+//! Files of 64 MiB and more are sent in [parts], unless the storage refuses them.
 
 mod content;
 mod error;
