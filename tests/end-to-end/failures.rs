@@ -12,7 +12,7 @@ use crate::shell::Shell;
 use crate::slides::write_slide;
 
 /// The commands that use the platform, with valid arguments: `RUN` and `ITEM` are replaced by existing ones.
-const ASKING: [&str; 40] = [
+const ASKING: [&str; 42] = [
     "application list",
     "application describe tissue",
     "application version list tissue",
@@ -49,6 +49,8 @@ const ASKING: [&str; 40] = [
     "run share token revoke RUN token-1",
     "bucket upload slides",
     "bucket find",
+    "bucket uploads list",
+    "bucket uploads abort --yes",
     "bucket download **",
     "bucket delete ** --yes",
     "bucket purge --yes",

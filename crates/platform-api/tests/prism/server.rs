@@ -115,7 +115,9 @@ fn run(packages: &Path, folder: &Path) -> Option<(Child, u16)> {
 fn prepared() -> Value {
     let mut document = reference::document(Path::new(ROOT)).unwrap_or_else(|| {
         needs::absent("the platform's own document", "the project's own takes its place");
-        document::DOCUMENT.clone()
+        let mut document = document::DOCUMENT.clone();
+        add_examples(&mut document);
+        document
     });
     defuse(&mut document, false);
     let prefix = document["servers"][0]["url"].as_str().unwrap().to_owned();
@@ -124,6 +126,25 @@ fn prepared() -> Value {
     document["paths"] = paths.into();
     document["servers"] = Value::Array(Vec::new());
     document
+}
+
+/// Adds examples to texts with a pattern. Without one, Prism responds with a text that does not match.
+fn add_examples(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(add_examples),
+        Value::Object(members) => {
+            let example = match members.get("pattern").and_then(Value::as_str) {
+                Some(pattern) if pattern.starts_with("^(0|") => Some("1.0.0"),
+                Some(pattern) if pattern.contains("\\/") => Some("image/tiff"),
+                _ => None,
+            };
+            members.values_mut().for_each(add_examples);
+            if let Some(example) = example {
+                members.insert("example".to_owned(), example.into());
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Removes `$ref` from examples, where it is not a reference.
