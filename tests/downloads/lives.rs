@@ -43,7 +43,7 @@ pub(crate) async fn soak(plan: &Plan) {
     let mut kinds: Vec<_> = plan.faults.iter().flat_map(|(kind, count)| vec![*kind; *count]).collect();
     random.shuffle(&mut kinds);
     let most = 2 * plan.bytes / (kinds.len() as u64 + 1);
-    let (mut wanted, mut lives) = (plan.bytes, 0);
+    let (mut wanted, mut requested, mut lives) = (plan.bytes, 0, 0);
     for kind in &kinds {
         loop {
             let fault = Fault::draw(*kind, most, &mut random);
@@ -51,6 +51,7 @@ pub(crate) async fn soak(plan: &Plan) {
             injector.arm(&mut command, &fault, &lab.results());
             let output = command.output().await.unwrap();
             lives += 1;
+            requested += lab.take_requested().await;
             let is_complete = output.status.success();
             assert!(is_complete || injector.has_struck(), "{fault:?}: {}", said(&output));
             assert!(*kind != Kind::Kill || is_complete || output.status.code().is_none(), "{}", said(&output));
@@ -69,7 +70,7 @@ pub(crate) async fn soak(plan: &Plan) {
     lab.correct.borrow_mut().clear();
     lab.check(true);
     lab.check_folder().await;
-    let requested = lab.requested().await;
+    requested += lab.take_requested().await;
     let (faults, twice) = (kinds.len() as u64, requested - wanted);
     println!("{faults} faults in {lives} processes, {FILES} files of {} MiB: no wrong file", plan.bytes >> 20);
     println!("requested twice: {} KiB for each fault, at most {}", (twice / faults) >> 10, (WORKERS * CHUNK) >> 10);
@@ -148,9 +149,12 @@ impl Lab {
         bytes
     }
 
-    /// The number of bytes of results that were requested in all: at least as many as were served.
-    async fn requested(&self) -> u64 {
-        let journal = self.platform.emulator.control().unwrap().journal(Server::Storage).await.unwrap();
+    /// Returns the number of bytes of results that were requested since the last call: at least as many as were served.
+    /// The journal is cleared, because it holds a limited number of requests.
+    async fn take_requested(&self) -> u64 {
+        let control = self.platform.emulator.control().unwrap();
+        let journal = control.journal(Server::Storage).await.unwrap();
+        control.clear_journal().await.unwrap();
         let length = |entry: &JournalEntry| {
             let range = entry.range.as_ref().unwrap();
             let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();

@@ -209,6 +209,10 @@ async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut In
 /// Validates a key and returns its path.
 fn path(key: &str) -> Result<Path, StoreError> {
     ObjectAddress::new("gs", "any", key).map_err(|error| Kind::Key.with(error.into()).about(key))?;
+    // `object_store` would store the object under another key.
+    if key.split('/').any(str::is_empty) {
+        return Err(StoreError::from(Kind::Key).about(key));
+    }
     Path::parse(key).map_err(|error| Kind::Key.with(error.into()).about(key))
 }
 
