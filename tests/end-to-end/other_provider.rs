@@ -53,7 +53,8 @@ fn user_of_a_trusted_provider_is_accepted() {
 /// A machine whose platform trusts the provider, with the variables that describe the provider.
 #[cfg(target_os = "linux")]
 fn machine_of(provider: &Provider, lab: &Lab, clients: &[&str]) -> (Machine, Vec<(&'static str, String)>) {
-    let subjects: String = clients.iter().map(|id| format!("{id:?} = \"auth0|emulator-2\"\n")).collect();
+    let subjects: Vec<_> = clients.iter().map(|id| format!("{id:?} = \"auth0|emulator-2\"\n")).collect();
+    let subjects = subjects.concat();
     let config = lab.path("config.toml");
     let trust = format!("[external_issuer]\naudience = \"{AUDIENCE}\"\n[external_issuer.subjects]\n{subjects}");
     std::fs::write(&config, trust).unwrap();

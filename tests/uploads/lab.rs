@@ -153,12 +153,15 @@ impl Lab {
         }
     }
 
+    /// Returns the number of uploads that did not end. A process can be killed before it records the id of an upload.
+    pub(crate) async fn unfinished(&self) -> usize {
+        self.bucket.unfinished_uploads("").try_collect::<Vec<_>>().await.unwrap().len()
+    }
+
     pub(crate) async fn assert_all_objects(&self) {
         assert_eq!(self.objects().await.len(), self.files.len());
         self.compared.borrow_mut().clear();
         self.assert_no_wrong_object().await;
-        let unfinished: Vec<_> = self.bucket.unfinished_uploads("").try_collect().await.unwrap();
-        assert_eq!(unfinished, [], "parts are left");
         assert_eq!(records(self.folder.path().join("state/uploads")), 0, "records are left");
     }
 }

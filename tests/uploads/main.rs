@@ -65,6 +65,9 @@ async fn soak(plan: &Plan) {
     lab.assert_all_objects().await;
     let sent = lab.sent().await;
     let most = parts + plan.kills * IN_FLIGHT + faulted;
+    let unfinished = lab.unfinished().await;
     println!("{} kills, {parts} parts: {sent} were sent, at most {most} are allowed", plan.kills);
+    println!("{unfinished} uploads were started, and their ids were not recorded");
+    assert!(unfinished <= plan.kills.div_ceil(10), "{unfinished} uploads are left");
     assert!(sent <= most, "more than one part per worker and kill was sent twice");
 }
