@@ -86,7 +86,7 @@ pub(crate) enum Subject {
         /// Seed of operations and moments
         #[arg(long, value_name = "S", default_value_t = 51)]
         seed: u64,
-        /// Build with optimizations
+        /// Build with optimizations; always the case for more than 10,000 items, because the limit is that of such a build
         #[arg(long)]
         release: bool,
     },
@@ -133,7 +133,7 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
             succeed(&mut test)
         }
         Subject::Downloads { mib, kills, io_errors, full_disks, items, seed, release } => {
-            let mut test = test(root, "downloads", release);
+            let mut test = test(root, "downloads", release || items > 10_000);
             for (name, number) in [
                 ("MIB", mib.into()),
                 ("KILLS", kills.into()),
