@@ -14,7 +14,7 @@ def run(command, *, env, stdin=None, cwd=None):
     """Run a program, and return its output."""
     ended = subprocess.run(command, env={**os.environ, **env}, input=stdin, cwd=cwd, capture_output=True, check=False)
     if ended.returncode:
-        text = redacted(ended.stderr.decode(errors="replace")[-400:])
+        text = redacted(ended.stderr.decode(errors="replace"))[-400:]
         raise ProgramError(f"exit code {ended.returncode}: {text}")
     return ended.stdout
 

@@ -35,7 +35,7 @@ def check(name, code, *arguments, env=None, text=None):
         lines = [line for line in output.splitlines() if line.strip()]
         expected = f"{code} and {text!r}" if text else code
         result = f"FAILS: exit code {found} instead of {expected}: {redacted(' / '.join(lines[-3:]))[:400]}"
-        print(f"--- {name}\n{redacted(output[-6000:])}", file=sys.stderr)
+        print(f"--- {name}\n{redacted(output)[-6000:]}", file=sys.stderr)
     print(json.dumps({"operation": name, "result": result}), flush=True)
     return output
 

@@ -119,4 +119,4 @@ def same(found, expected, what="content"):
 
 def note(text):
     """Print a line for the reader, not for the report."""
-    print(text, file=sys.stderr, flush=True)
+    print(redacted(text), file=sys.stderr, flush=True)

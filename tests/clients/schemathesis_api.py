@@ -11,6 +11,7 @@ import urllib.request
 import xml.etree.ElementTree as xml
 
 import document
+from redaction import redacted
 from report import READY, Accepted, access_token, control, note, operation
 
 SEED, EXAMPLES = "1", "20"
@@ -95,8 +96,8 @@ def run(values):
         cwd=folder, capture_output=True, text=True, check=False,
     )
     if not os.path.exists(f"{folder}/junit.xml"):
-        raise SystemExit(ended.stdout + ended.stderr)
-    note(ended.stdout[-3000:])
+        raise SystemExit(redacted(ended.stdout + ended.stderr))
+    note(redacted(ended.stdout)[-3000:])
     findings = {}
     for case in xml.parse(f"{folder}/junit.xml").iter("testcase"):
         for failure in [*case.iter("failure"), *case.iter("error")]:

@@ -187,7 +187,7 @@ fn a_link_in_the_way_of_a_download_is_not_followed() {
 }
 
 #[test]
-fn objects_that_stand_for_folders_are_no_failures() {
+fn objects_that_stand_for_folders_are_not_failures() {
     let shell = Shell::start();
     Runtime::new().unwrap().block_on(async {
         let bucket = bucket(&shell.running, &token(&shell.running).await).await;

@@ -228,7 +228,7 @@ fn claims_of_an_unknown_token_are_not_invented() {
         (&known["credential"]["source"], &known["credential"]["level"]),
         (&"access token".into(), &"the environment".into())
     );
-    // The keys of another issuer do not verify it, but the platform accepts it.
+    // Its claims cannot be verified without keys, but the platform accepts it.
     let elsewhere = [("AIGNOSTICS_JWS_JSON_URL", "http://127.0.0.1:9/keys"), ("AIGNOSTICS_RETRY_FOR", "0")];
     let unknown = identity(&[&variables[..], &elsewhere].concat());
     assert_eq!(unknown["user"]["id"], USER);

@@ -82,7 +82,7 @@ fn profile_that_others_can_change_or_with_a_secret_is_refused() {
         refused("other users can change");
         fs::set_permissions(changed, before).unwrap();
     }
-    // The target of a link is checked, and a file of another user cannot be tested without one.
+    // The target of a link is checked. Changing the owner would need root.
     let target = machine.shell.folder().join("profiles-of-all.toml");
     fs::rename(&path, &target).unwrap();
     std::os::unix::fs::symlink(&target, &path).unwrap();

@@ -15,8 +15,8 @@ use crate::tool::Tool;
 use crate::toolbox::Line;
 use crate::transport::Correlation;
 
-/// A call that starts when it is awaited: see [`Gateway::call_tool`](crate::Gateway::call_tool). Dropping the future before there is a result sends
-/// a cancellation to the server.
+/// A call that starts when it is awaited: see [`Gateway::call_tool`](crate::Gateway::call_tool). Dropping the future
+/// before there is a result sends a cancellation to the server.
 #[must_use = "nothing is called before it is awaited"]
 pub struct ToolCall<'a> {
     gateway: &'a Core,

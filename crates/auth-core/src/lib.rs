@@ -52,7 +52,7 @@ pub use policy::challenge::Challenge;
 pub use policy::{BasicPolicy, BearerPolicy, ChallengeHandler, KeyPolicy, Reaction, Stage};
 pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{BlockingStaticToken, StaticToken, TokenProvider, provider_fn, static_token};
-pub use redact::{redacted, redacted_text};
+pub use redact::{is_secret_name, redacted, redacted_text};
 pub use source::redemption::{
     Redemption, Unfinished, begin_redemption, finish_redemptions, has_redemptions, is_redeeming,
 };

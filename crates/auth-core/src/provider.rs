@@ -204,7 +204,7 @@ where
     Closure(closure)
 }
 
-/// Returns a provider of one static token that does not expire. [`StaticToken::blocking`] is that for blocking callers.
+/// Returns a provider of one static token that does not expire. Use [`StaticToken::blocking`] for blocking callers.
 ///
 /// # Errors
 ///

@@ -21,8 +21,10 @@ const NAMES: [&str; 12] = [
     "signature",
     "token",
 ];
-/// Authentication schemes (RFC 9110, section 11.1). The credential is the next word.
-const SCHEMES: [&str; 3] = ["basic", "bearer", "dpop"];
+/// Names whose value is the rest of the line: a scheme and its parameters, or several cookies.
+const LINES: [&str; 2] = ["authorization", "cookie"];
+/// Authentication schemes (RFC 9110, section 11.1) that other texts do not contain. The credential is the next word.
+const SCHEMES: [&str; 2] = ["bearer", "dpop"];
 
 /// Returns a URL without user, password, fragment and query, which may contain signatures and share tokens.
 ///
@@ -48,7 +50,7 @@ impl fmt::Display for Redacted<'_> {
 }
 
 /// Returns a text without what is recognizably secret: users, passwords, queries and fragments of URLs, JWTs, and the
-/// values of names such as `token`, `--password` or `client_secret`. Everything else is unchanged.
+/// values of [secret names](is_secret_name). Everything else is unchanged.
 ///
 /// It is for texts of other programs, which may contain anything. It does not find a secret without a name.
 ///
@@ -58,78 +60,74 @@ impl fmt::Display for Redacted<'_> {
 /// ```
 pub fn redacted_text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let (mut rest, mut expected) = (text, Expected::Nothing);
+    let mut rest = text;
     while !rest.is_empty() {
-        let is_end = |character: char| is_delimiter(character);
-        let (word, after) = rest.split_at(rest.find(is_end).unwrap_or(rest.len()));
-        let (delimiters, next) = after.split_at(after.find(|found| !is_end(found)).unwrap_or(after.len()));
-        if !word.is_empty() {
-            expected = write_word(&mut shown, word, expected, delimiters.starts_with('"'));
-        }
-        shown.push_str(delimiters);
-        rest = next;
+        let (word, after) = rest.split_at(rest.find(is_delimiter).unwrap_or(rest.len()));
+        rest = if let Some((name, separator)) = named(word, after) {
+            let (before, value) = rest.split_at(separator);
+            shown.push_str(before);
+            let (opening, value) = value.split_at(start_of_value(value));
+            shown.push_str(opening);
+            let end = end_of_value(name, opening, value);
+            shown.push_str(if end == 0 { "" } else { MASKED });
+            &value[end..]
+        } else {
+            shown.push_str(&masked_word(word));
+            let (delimiters, next) = after.split_at(after.find(|found| !is_delimiter(found)).unwrap_or(after.len()));
+            shown.push_str(delimiters);
+            next
+        };
     }
     shown
 }
 
-/// The meaning of the next word.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    Nothing,
-    /// A separator after the name of a secret.
-    Separator,
-    /// The value of a secret.
-    Value,
-}
-
 fn is_delimiter(character: char) -> bool {
-    character.is_whitespace() || character.is_control() || "\"`<>".contains(character)
+    character.is_whitespace() || character.is_control() || "\"`<>\\".contains(character)
 }
 
-/// Writes a word without its secret, and returns the meaning of the next one.
-fn write_word(shown: &mut String, word: &str, expected: Expected, is_quoted: bool) -> Expected {
-    let separators = [':', '='];
-    let plain = word.trim_matches(|character| "'{[(,;)]}".contains(character));
-    if expected == Expected::Value {
-        // A separator, or a comma between the words of an array.
-        if plain.trim_matches(separators).is_empty() {
-            shown.push_str(word);
-            return Expected::Value;
-        }
-        shown.push_str(&word.replacen(plain, MASKED, 1));
-        return if SCHEMES.contains(&plain.to_ascii_lowercase().as_str()) {
-            Expected::Value
-        } else {
-            Expected::Nothing
-        };
+/// Returns the secret name at the end of the first part of a word, and the position after its separator in the text
+/// that begins with the word. `after` is the text after the word.
+fn named<'a>(word: &'a str, after: &str) -> Option<(&'a str, usize)> {
+    let at = word.find(['=', ':']).unwrap_or(word.len());
+    let name = word[..at].trim_matches(|character| "'{[(,;)]}".contains(character));
+    if word.contains("://") || !is_secret_name(name) {
+        return None;
     }
-    if expected == Expected::Separator
-        && let Some(value) = plain.strip_prefix(separators)
-    {
-        if value.trim_start_matches(separators).is_empty() {
-            shown.push_str(word);
-            return Expected::Value;
-        }
-        shown.push_str(&word.replacen(value, MASKED, 1));
-        return Expected::Nothing;
+    if at < word.len() {
+        return Some((name, at + 1));
     }
-    if let Some(name) = plain.strip_suffix(separators).map(|name| name.trim_end_matches('\''))
-        && is_secret_name(name)
-    {
-        shown.push_str(word);
-        return Expected::Value;
+    // The separator is the next word, after quotes and blanks.
+    let gap = after.find(|character| !matches!(character, '"' | '\\' | '\'' | ' ' | '\t')).unwrap_or(after.len());
+    if after[gap..].starts_with(['=', ':']) {
+        return Some((name, word.len() + gap + 1));
     }
-    if is_secret_name(plain) {
-        shown.push_str(word);
-        let takes_next = plain.starts_with('-') || SCHEMES[1..].contains(&plain.to_ascii_lowercase().as_str());
-        return match is_quoted {
-            _ if takes_next => Expected::Value,
-            true => Expected::Separator,
-            false => Expected::Nothing,
-        };
+    let takes_next = name.starts_with('-') || SCHEMES.contains(&name.to_ascii_lowercase().as_str());
+    // The closing quote of the name.
+    let quote = after.find(|character| !matches!(character, '"' | '\\')).unwrap_or(after.len());
+    takes_next.then_some((name, word.len() + quote))
+}
+
+/// Returns the position of a value after its separator: after blanks, brackets, further separators, and one quote.
+fn start_of_value(text: &str) -> usize {
+    let at = text.find(|character| !" \t\r\n\\=:>[{(,".contains(character)).unwrap_or(text.len());
+    at + usize::from(text[at..].starts_with(['"', '\'']))
+}
+
+/// Returns the end of a value: its closing quote, or the end of its word or line.
+fn end_of_value(name: &str, opening: &str, value: &str) -> usize {
+    if let Some(quote) = opening.chars().last().filter(|last| matches!(last, '"' | '\'')) {
+        // In an escaped text, the closing quote is escaped, too. Otherwise, an escaped quote belongs to the value.
+        let is_escaped = opening.contains('\\');
+        let mut ends = value.match_indices(quote).map(|(at, _)| at);
+        let end = ends.find(|at| is_escaped || !value[..*at].ends_with('\\')).unwrap_or(value.len());
+        return value[..end].trim_end_matches(|last| is_escaped && last == '\\').len();
     }
-    shown.push_str(&masked_word(word));
-    Expected::Nothing
+    let is_line = plain(name).is_some_and(|name| LINES.iter().any(|line| name.ends_with(line)));
+    let is_end = |character: char| match is_line {
+        true => matches!(character, '\n' | '\r' | '"'),
+        false => is_delimiter(character) || ",;)]}".contains(character),
+    };
+    value.find(is_end).unwrap_or(value.len())
 }
 
 /// Returns a word without the parts that are secret by their form.
@@ -145,14 +143,8 @@ fn masked_word(word: &str) -> String {
         let (path, query) = word.split_at(at);
         return if query.starts_with('?') { format!("{path}?{MASKED}") } else { path.to_owned() };
     }
-    if let Some(at) = word.find(['=', ':'])
-        && is_secret_name(word[..at].trim_start_matches(|character| "'{[(".contains(character)).trim_end_matches('\''))
-        && at + 1 < word.len()
-    {
-        return format!("{}{MASKED}", &word[..=at]);
-    }
     let is_jwt = |part: &str| part.starts_with("eyJ") && part.len() > 6;
-    if word.split(['=', ':', ',', ';', '(', '[', '{', '\'']).any(is_jwt) {
+    if word.split(['=', ':', ',', ';', '(', '[', '{', '\'', '/']).any(is_jwt) {
         let at = word.find("eyJ").unwrap_or_default();
         return format!("{}{MASKED}", &word[..at]);
     }
@@ -161,8 +153,11 @@ fn masked_word(word: &str) -> String {
 
 /// Returns a URL, given the parts before and after `://`. It need not be valid.
 fn masked_url(before: &str, after: &str) -> String {
-    let (authority, rest) = after.split_at(after.find(['/', '?', '#']).unwrap_or(after.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // A password may contain a slash, although it should not.
+    let start = after.find(['?', '#']).unwrap_or(after.len());
+    let start = after[..start].rfind('@').filter(|_| !after[..start].contains("://")).map_or(0, |at| at + 1);
+    let (host, rest) = after[start..].split_at(after[start..].find(['/', '?', '#']).unwrap_or(after.len() - start));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let end = rest.find(['?', '#']);
     let path = &rest[..end.unwrap_or(rest.len())];
     // The path may contain another URL.
@@ -171,14 +166,21 @@ fn masked_url(before: &str, after: &str) -> String {
     format!("{before}://{host}{path}{query}")
 }
 
-/// Returns true for a name like `token`, `ACCESS_TOKEN`, `--password` or `client-secret`.
-fn is_secret_name(text: &str) -> bool {
+/// Returns true for a name that ends like those of secrets: `token`, `ACCESS_TOKEN`, `--password`, `client-secret`,
+/// `refreshToken`.
+///
+/// ```
+/// assert!(auth_core::is_secret_name("refreshToken") && !auth_core::is_secret_name("token_url"));
+/// ```
+pub fn is_secret_name(text: &str) -> bool {
+    plain(text).is_some_and(|plain| NAMES.iter().any(|name| plain.ends_with(name)))
+}
+
+/// Returns the letters and digits of a name in lower case, or `None` if the text is not a name.
+fn plain(text: &str) -> Option<String> {
     let is_name = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    if text.is_empty() || !text.chars().all(is_name) {
-        return false;
-    }
-    let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    NAMES.iter().any(|name| plain.ends_with(name))
+    let letters = || text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    (!text.is_empty() && text.chars().all(is_name)).then(letters)
 }
 
 #[cfg(test)]
@@ -189,9 +191,23 @@ mod tests {
     fn secrets_in_texts_are_replaced() {
         for (text, expected) in [
             ("cannot open /etc/vault/config-2026.hcl: denied", "cannot open /etc/vault/config-2026.hcl: denied"),
-            ("Authorization: Bearer canary", "Authorization: *** ***"),
+            ("Authorization: Bearer canary", "Authorization: ***"),
+            ("Cookie: a=canary; b=canary\nnext", "Cookie: ***\nnext"),
+            ("password = canary x", "password = *** x"),
+            ("client_secret = \"canary canary\" x", "client_secret = \"***\" x"),
+            ("token = 'canary'", "token = '***'"),
+            ("{\"password\": \"canary canary\", \"n\": 1}", "{\"password\": \"***\", \"n\": 1}"),
+            ("--password='canary canary' x", "--password='***' x"),
+            ("{\\\"token\\\":\\\"canary\\\"}", "{\\\"token\\\":\\\"***\\\"}"),
+            ("token=canary?x=y", "token=***"),
+            ("Authorization: Token canary", "Authorization: ***"),
+            ("/a/eyJcanary.b.c", "/a/***"),
+            ("https://u:ca/nary@h.test/a", "https://h.test/a"),
+            ("{\"token\":\"a\\\"canary\"}", "{\"token\":\"***\"}"),
+            ("{\"token\":\"\",\"n\":1}", "{\"token\":\"\",\"n\":1}"),
             ("with Bearer canary", "with Bearer ***"),
             ("token: canary\nnext", "token: ***\nnext"),
+            ("token:\n canary next", "token:\n *** next"),
             ("--password canary x", "--password *** x"),
             ("--password=canary", "--password=***"),
             ("the token is missing", "the token is missing"),

@@ -1,6 +1,6 @@
 //! Token sources, the owners of cached tokens.
 //!
-//! [`Flight`](crate::source::flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
+//! [`Flight`](flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
 //! - **A caller is dropped.** Attempts run as separate tasks on a thread that the process shares; a caller only waits
 //!   for the outcome.
 //! - **The process ends, or the source is dropped.** An attempt is canceled until its provider begins to redeem a

@@ -64,7 +64,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         shown(&token),
         shown(token.secret()),
         shown(&bearer.header(&token)),
-        shown(&TokenRecord::seal(&token)),
+        shown(&TokenRecord::from_token(&token)),
         shown(&source),
         shown(&provider),
         shown(&auth_core::MemoryTokenCache::new()),

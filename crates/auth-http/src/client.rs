@@ -208,8 +208,8 @@ impl HttpClientBuilder {
     }
 
     /// Sets the maximum inactivity on a connection, 30 s by default. Increase it for servers that respond slowly.
-    pub fn with_read_timeout(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
+        self.silence = timeout;
         self
     }
 

@@ -120,8 +120,8 @@ impl RedisTokenCacheBuilder {
     /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The time of the provider,
     /// in this process or another, is additional. Each command has a fifth of this time; after that, the server counts
     /// as unavailable.
-    pub fn with_total_timeout(mut self, delay: Duration) -> Self {
-        self.delay = delay;
+    pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
+        self.delay = timeout;
         self
     }
 
@@ -134,8 +134,8 @@ impl RedisTokenCacheBuilder {
 
     /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. The other process renews
     /// its lease while it works; the attempt timeout of its source bounds that time.
-    pub fn with_lock_timeout(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+    pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.wait = timeout;
         self
     }
 

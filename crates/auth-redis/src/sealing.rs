@@ -108,7 +108,7 @@ pub(crate) enum Sealing {
 impl Sealing {
     pub(crate) fn seal(&self, names: &Names, token: &AccessToken) -> Result<Vec<u8>, CacheError> {
         let mut json = Zeroizing::new(Vec::with_capacity(ROOM));
-        serde_json::to_writer(&mut *json, &TokenRecord::seal(token)).map_err(CacheError::unwritable)?;
+        serde_json::to_writer(&mut *json, &TokenRecord::from_token(token)).map_err(CacheError::unwritable)?;
         let Self::Keys(key, _) = self else { return Ok([&[PLAIN][..], &names.binding, &json].concat()) };
         let nonce = key.0.cipher.seal_in_place_append_tag(key.associated(names), &mut *json);
         let nonce = nonce.map_err(|_| CacheError::unsealable())?;
@@ -128,7 +128,7 @@ impl Sealing {
                 key.0.cipher.open_in_place(nonce, key.associated(names), text).ok()?
             }
         };
-        serde_json::from_slice::<TokenRecord>(json).ok()?.open().ok()
+        serde_json::from_slice::<TokenRecord>(json).ok()?.into_token().ok()
     }
 
     /// Returns the fingerprints of a token with their fields, one per key, so that a process with any of the keys can

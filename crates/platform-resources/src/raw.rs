@@ -179,7 +179,8 @@ fn decoded(path: &str) -> String {
 
 impl fmt::Debug for RawRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "RawRequest({} {})", self.method, auth_core::redacted_text(&self.path))
+        let path = self.path.split(['?', '#']).next().unwrap_or_default();
+        write!(formatter, "RawRequest({} {})", self.method, auth_core::redacted_text(path))
     }
 }
 
@@ -189,8 +190,8 @@ impl Client {
         masked::json(value)
     }
 
-    /// Sends a request that no typed operation covers, and returns the response, whatever its status. Only GET and HEAD
-    /// are retried. After a 401, the request is sent once more with another token.
+    /// Sends a request that no typed operation covers, and returns the response, whatever its status. GET and HEAD
+    /// are retried, and other requests if they were not sent. After a 401, the request is sent once more with another token.
     ///
     /// # Errors
     ///

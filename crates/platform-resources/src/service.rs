@@ -74,8 +74,8 @@ pub struct ServiceBuilder {
 pub struct Identity {
     /// The user and the organization. They contain live credentials.
     pub me: Me,
-    /// The claims of the token; `None` if they are unknown, because the token is not a JWT of the platform's identity
-    /// provider.
+    /// The claims of the token; `None` if they are unknown: the token is not a JWT of the platform's identity provider, or
+    /// the keys for its verification cannot be fetched.
     pub claims: Option<IdentityClaims>,
     /// The source of the token.
     pub credential: CredentialSettings,

@@ -40,7 +40,7 @@ impl SqliteTokenCache {
 fn find(connection: &Connection, key: &TokenKey) -> rusqlite::Result<Option<AccessToken>> {
     let select = "SELECT record FROM tokens WHERE key = ?1";
     let record: Option<String> = connection.query_row(select, params![key.digest()], |row| row.get(0)).optional()?;
-    Ok(record.and_then(|record| serde_json::from_str::<TokenRecord>(&record).ok()?.open().ok()))
+    Ok(record.and_then(|record| serde_json::from_str::<TokenRecord>(&record).ok()?.into_token().ok()))
 }
 
 fn remove(connection: &Connection, key: &TokenKey) -> rusqlite::Result<usize> {
@@ -53,7 +53,7 @@ impl TokenCache for SqliteTokenCache {
     }
 
     fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        let record = serde_json::to_string(&TokenRecord::seal(token)).map_err(TokenError::cache)?;
+        let record = serde_json::to_string(&TokenRecord::from_token(token)).map_err(TokenError::cache)?;
         let insert = "INSERT INTO tokens VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET record = ?2";
         self.connection().execute(insert, params![key.digest(), record]).map(drop).map_err(TokenError::cache)
     }

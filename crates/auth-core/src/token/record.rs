@@ -15,9 +15,9 @@ use crate::{AccessToken, Lifetime, Secret, TokenError};
 /// use auth_core::{AccessToken, TokenRecord};
 ///
 /// let token = AccessToken::try_from("abc")?;
-/// let stored = serde_json::to_string(&TokenRecord::seal(&token)).unwrap();
+/// let stored = serde_json::to_string(&TokenRecord::from_token(&token)).unwrap();
 /// let read: TokenRecord = serde_json::from_str(&stored).unwrap();
-/// assert_eq!(read.open()?, token);
+/// assert_eq!(read.into_token()?, token);
 /// # Ok::<(), auth_core::TokenError>(())
 /// ```
 #[derive(Deserialize, Serialize)]
@@ -46,8 +46,8 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
-    /// Creates the record of a token. It encrypts nothing.
-    pub fn seal(token: &AccessToken) -> Self {
+    /// Creates the record of a token, in plain text.
+    pub fn from_token(token: &AccessToken) -> Self {
         let exposed = |secret: &Secret| secret.expose().to_owned();
         Self {
             access_token: exposed(token.secret()),
@@ -70,7 +70,7 @@ impl TokenRecord {
     /// # Errors
     ///
     /// [`TokenError::is_malformed`] if the deserialized text is not a valid token.
-    pub fn open(self) -> Result<AccessToken, TokenError> {
+    pub fn into_token(self) -> Result<AccessToken, TokenError> {
         let mut token = AccessToken::new(Secret::new(self.access_token))?
             .with_token_type(self.token_type)
             .with_lifetime(self.lifetime)

@@ -129,7 +129,7 @@ impl Envelope {
         };
         match record {
             Record::Login(Login { token, rejected }) => {
-                Self { token: Some(TokenRecord::seal(token)), rejected: *rejected, ..empty }
+                Self { token: Some(TokenRecord::from_token(token)), rejected: *rejected, ..empty }
             }
             Record::Refused(Tombstone { refused, at, by }) => {
                 Self { refused: Some(refused.clone()), refused_at: Some(*at), refused_by: Some(by.clone()), ..empty }
@@ -143,7 +143,7 @@ impl Envelope {
         }
         match (self.token, self.refused) {
             (Some(token), None) => {
-                let token = token.open().map_err(|_| "does not hold a valid token")?;
+                let token = token.into_token().map_err(|_| "does not hold a valid token")?;
                 Ok(Record::Login(Login { token, rejected: self.rejected }))
             }
             (None, Some(refused)) => {

@@ -131,7 +131,7 @@ async fn unknown_scope_does_not_reject_the_assertion() {
 }
 
 #[tokio::test]
-async fn client_assertion_is_accepted_once_and_with_the_registered_key_only() {
+async fn every_request_has_a_new_client_assertion_of_the_registered_key() {
     let Some(server) = Server::start() else { return };
     let key = PrivateKey::from_pem(&server.machine_key).unwrap();
     let grant = ClientCredentials::new(server.client("machine").with_private_key(key));

@@ -22,8 +22,8 @@ pub(crate) enum Action {
     List(Which),
     /// Abort unfinished uploads and delete their parts, after confirmation
     ///
-    /// The storage charges for the parts. `bucket upload` continues an unfinished upload of the same file; an aborted one starts
-    /// again.
+    /// The storage charges for the parts. `bucket upload` continues an unfinished upload of the same file; an aborted one
+    /// starts again.
     #[command(after_help = "Example: aignostics bucket uploads abort --older-than 7d")]
     Abort(Abort),
 }

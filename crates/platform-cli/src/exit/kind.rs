@@ -49,14 +49,14 @@ impl Kind {
 
     fn of_platform(error: &Error) -> Self {
         let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
-        let nobody_answered = error.is_transient() && error.api().is_none_or(|api| api.status().is_none())
+        let has_no_response = error.is_transient() && error.api().is_none_or(|api| api.status().is_none())
             || sources(error).any(<dyn StdError>::is::<HttpError>);
         let refused = error.api().and_then(ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,
             _ if error.is_submission_uncertain() && error.submission_token().is_none() => Self::UncertainRequest,
             _ if error.is_submission_uncertain() => Self::Uncertain,
-            _ if nobody_answered => Self::Unreachable,
+            _ if has_no_response => Self::Unreachable,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
             _ if error.is_not_terminated() => Self::NotTerminated,

@@ -25,9 +25,14 @@ pub use error::BucketError;
 pub use list::ObjectEntry;
 pub use multipart::UnfinishedUpload;
 pub(crate) use response::{ErrorResponse, stated_checksum};
+use xml::Document;
 
 /// The lifetime of a URL for one of this crate's own requests, signed right before use.
 const REQUEST_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// The maximum size of a response, in bytes: 1000 keys of 1024 bytes, which the URL encoding may triple,
+/// with their properties.
+const LIMIT: usize = 8 * 1024 * 1024;
 
 /// A storage bucket. Clones are cheap.
 ///
@@ -60,6 +65,13 @@ pub struct Bucket {
 fn refusing() -> MutexGuard<'static, BTreeSet<(String, String)>> {
     static REFUSING: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
     REFUSING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The properties of an object in the headers of a response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stated {
+    pub(crate) crc32c: Option<Crc32c>,
+    pub(crate) generation: Option<String>,
 }
 
 /// The properties of an object, from a HEAD request.
@@ -223,8 +235,48 @@ impl Bucket {
         key: Option<&str>,
         query: &[(&str, &str)],
     ) -> Result<Response, BucketError> {
-        let unsigned = Unsigned { method, bucket: &self.name, key, query, headers: &[] };
+        self.http.send(self.signed(method, key, query, &[])?).await.map_err(BucketError::http)
+    }
+
+    /// Returns a request with a signed URL. `query` and `headers` are sorted by name; the headers must be sent, too.
+    fn signed(
+        &self,
+        method: Method,
+        key: Option<&str>,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Result<Request, BucketError> {
+        let unsigned = Unsigned { method, bucket: &self.name, key, query, headers };
         let url = self.signer.sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
-        self.http.send(Request::new(method, url.expose().clone())).await.map_err(BucketError::http)
+        Ok(Request::new(method, url.expose().clone()))
+    }
+
+    /// Sends a request for a document, with retries. Returns also the properties of the object in the headers.
+    async fn ask(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(Document, Stated), BucketError> {
+        let mut attempts = self.attempts();
+        loop {
+            attempts.ready().await.map_err(BucketError::unavailable)?;
+            let outcome = match self.http.send(request()?).await {
+                Ok(response) => document(response).await,
+                Err(error) => Err(BucketError::http(error)),
+            };
+            if let Break(outcome) = attempts.judge(outcome) {
+                return outcome;
+            }
+        }
+    }
+}
+
+/// Reads the document of a successful response, and the properties of the object in its headers.
+async fn document(response: Response) -> Result<(Document, Stated), BucketError> {
+    if response.status() != 200 {
+        return Err(BucketError::refused(ErrorResponse::read(response).await));
+    }
+    let generation = response.header("x-goog-generation").map(str::to_owned);
+    let joined = Stated { crc32c: stated_checksum(&response), generation };
+    let body = response.bytes(LIMIT).await.map_err(BucketError::http)?;
+    match Document::read(&body).map_err(BucketError::document)? {
+        Document::Error(refusal) => Err(BucketError::refused(ErrorResponse::late(&refusal.code))),
+        document => Ok((document, joined)),
     }
 }

@@ -99,7 +99,8 @@ impl Uploader {
         Self { bucket, workers: WORKERS, in_flight: Arc::new(Semaphore::new(PARTS)), observer: None }
     }
 
-    /// Sets the maximum number of concurrent uploads. The default is 4, the minimum 1.
+    /// Sets the maximum number of files at a time. The default is 4, the minimum 1. Independently of it, at most 12 parts
+    /// of large files are sent at a time.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self

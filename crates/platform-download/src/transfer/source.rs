@@ -17,8 +17,8 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// The file does not exist, or the server that creates URLs is unreachable. [`SourceUnavailable`](crate::SourceUnavailable) marks errors
-    /// after which a later call can succeed.
+    /// The file does not exist, or the server that creates URLs is unreachable.
+    /// [`SourceUnavailable`](crate::SourceUnavailable) marks errors after which a later call can succeed.
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
 }
 

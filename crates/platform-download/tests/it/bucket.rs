@@ -154,7 +154,10 @@ async fn a_listing_that_makes_no_sense_is_an_error_not_a_short_list() {
         listing(&format!("{object}<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")),
     ] {
         let error = listed(&body).await.unwrap_err();
-        assert!(!error.is_transient() && error.to_string().contains("listing"), "{body}: {error}");
+        assert!(
+            !error.is_transient() && error.to_string().contains("was not listed: unexpected response"),
+            "{body}: {error}"
+        );
     }
 }
 

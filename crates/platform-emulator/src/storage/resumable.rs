@@ -42,6 +42,13 @@ struct Session {
     progress: tokio::sync::Mutex<Progress>,
 }
 
+impl Session {
+    /// Returns true if no request continues it. Its client may still ask for the result.
+    fn has_ended(&self) -> bool {
+        self.progress.try_lock().is_ok_and(|progress| !matches!(*progress, Progress::Open(_)))
+    }
+}
+
 enum Progress {
     Open(Box<Open>),
     /// The headers of the object.
@@ -88,6 +95,9 @@ pub(super) async fn start(
     let mut sessions = platform.resumables.0.lock();
     let oldest = session.started.checked_sub(LIFETIME).unwrap_or(SystemTime::UNIX_EPOCH);
     sessions.retain(|_, session| session.started > oldest);
+    if sessions.len() == MOST_SESSIONS {
+        sessions.retain(|_, session| !session.has_ended());
+    }
     if sessions.len() == MOST_SESSIONS {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "there are too many resumable uploads"));
     }

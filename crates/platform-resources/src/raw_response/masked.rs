@@ -1,34 +1,20 @@
 //! Masking of responses.
 
-use auth_core::redacted_text;
+use auth_core::{is_secret_name, redacted_text};
 use serde_json::Value;
 
 /// The fields that the platform's document declares as secret (`x-sdk-secret`).
 const SECRETS: [&str; 4] =
     ["aignostics_bucket_hmac_secret_access_key", "aignostics_logfire_token", "aignostics_sentry_dsn", "share_token"];
-/// Other fields with credentials, such as those of OAuth (RFC 6749, RFC 8628, RFC 8693).
-const CREDENTIALS: [&str; 10] = [
-    "access_token",
-    "api_key",
-    "assertion",
-    "authorization",
-    "client_secret",
-    "id_token",
-    "password",
-    "private_key",
-    "refresh_token",
-    "subject_token",
-];
-/// Headers that are secret, or contain the parameters of an authentication.
-const HEADERS: [&str; 6] =
-    ["authentication-info", "authorization", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate"];
+/// Headers with secrets or with the parameters of an authentication, in addition to those with secret names.
+const HEADERS: [&str; 4] = ["authentication-info", "proxy-authenticate", "set-cookie2", "www-authenticate"];
 
 /// Returns JSON with secret fields, and secrets in its texts, masked.
 pub(crate) fn json(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
-                let is_secret = SECRETS.contains(&name.as_str()) || CREDENTIALS.contains(&name.as_str());
+                let is_secret = SECRETS.contains(&name.as_str()) || is_secret_name(&name);
                 (redacted_text(&name), if is_secret { hidden(value) } else { json(value) })
             });
             Value::Object(members.collect())
@@ -55,7 +41,7 @@ fn hidden(value: Value) -> Value {
 /// Returns the value of a header with the queries of URLs and cookies masked.
 pub(crate) fn header(name: &str, value: &str) -> String {
     let name = name.to_ascii_lowercase();
-    if HEADERS.contains(&name.as_str()) || name.ends_with("-token") || name.ends_with("-signature") {
+    if HEADERS.contains(&name.as_str()) || is_secret_name(&name) {
         return "***".to_owned();
     }
     // A relative URL without a path, such as `?token=…`.
@@ -80,7 +66,7 @@ mod tests {
         let answer = value!({ "items": [{
             "download_url": "https://s.test/a?X-Sig=canary", "share_token": "canary", "n": 1,
             "message": "see <https://u:canary@s.test/a?canary> with token=canary", "access_token": ["canary", 1, null],
-            "password": { "value": "canary" }, "refresh_token": "", "relative": "/a?sig=canary",
+            "password": { "value": "canary" }, "refresh_token": "", "relative": "/a?sig=canary", "refreshToken": "canary",
         }] });
         assert_eq!(
             json(answer),
@@ -89,6 +75,7 @@ mod tests {
                 "message": "see <https://s.test/a?***> with token=***",
                 "access_token": ["***MASKED(6)***", "***MASKED***", null],
                 "password": { "value": "***MASKED(6)***" }, "refresh_token": "", "relative": "/a?***",
+                "refreshToken": "***MASKED(6)***",
             }] })
         );
     }
@@ -105,6 +92,7 @@ mod tests {
             ("Refresh", "0; url=https://s.test/?canary", "0; url=https://s.test/?***"),
             ("Set-Cookie", "canary", "***"),
             ("X-Csrf-Token", "canary", "***"),
+            ("X-Api-Key", "canary", "***"),
             ("Content-Type", "application/json; charset=utf-8", "application/json; charset=utf-8"),
         ] {
             assert_eq!(header(name, text), expected, "{name}");

@@ -15,27 +15,10 @@ use super::names::{self, PREFIX};
 /// The variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
-/// Variables that are not accepted from the working folder, without their prefix, in addition to those of credentials.
-const NOT_FROM_THE_WORKING_FOLDER: [&str; 18] = [
-    "API_ROOT",
-    "AUDIENCE",
-    "AUTH_TIMEOUT",
-    "AUTHORIZATION_BASE_URL",
-    "BUCKET_ENDPOINT",
-    "CACHE_DIR",
-    "CLIENT_ID_DEVICE",
-    "CLIENT_ID_INTERACTIVE",
-    "DEVICE_URL",
-    "ENV_FILE",
-    "JWS_JSON_URL",
-    "ORGANIZATION_ID",
-    "REDIRECT_URI",
-    "REQUEST_TIMEOUT_SECONDS",
-    "SCOPE",
-    "STATE_DIR",
-    "STATUS_PAGE_URL",
-    "TOKEN_URL",
-];
+/// Variables that are not accepted from the working folder, without their prefix, in addition to those of credentials
+/// and of the platform.
+const NOT_FROM_THE_WORKING_FOLDER: [&str; 7] =
+    ["AUTH_TIMEOUT", "CACHE_DIR", "ENV_FILE", "ORGANIZATION_ID", "REQUEST_TIMEOUT_SECONDS", "SCOPE", "STATE_DIR"];
 
 /// The source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +117,9 @@ impl Layer {
     pub(super) fn distrust(&mut self, path: &Path) -> Vec<Unusable> {
         let is_untrusted = |name: &str| {
             let name = name.strip_prefix(PREFIX);
-            name.is_some_and(|name| NOT_FROM_THE_WORKING_FOLDER.contains(&name) || names::is_credential(name))
+            name.is_some_and(|name| {
+                NOT_FROM_THE_WORKING_FOLDER.contains(&name) || names::is_of_platform(name) || names::is_credential(name)
+            })
         };
         let all = std::mem::take(&mut self.values);
         let (untrusted, trusted): (BTreeMap<_, _>, _) = all.into_iter().partition(|(name, _)| is_untrusted(name));

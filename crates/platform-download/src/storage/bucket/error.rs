@@ -27,8 +27,6 @@ enum Kind {
     Http { is_transient: bool },
     #[error("{0}")]
     Refused(ErrorResponse),
-    #[error("invalid listing")]
-    Listing,
     #[error("unexpected response")]
     Document,
     #[error(
@@ -52,10 +50,6 @@ impl BucketError {
 
     pub(super) fn refused(refusal: ErrorResponse) -> Self {
         Self::new(Kind::Refused(refusal), None)
-    }
-
-    pub(super) fn listing(source: impl Error + Send + Sync + 'static) -> Self {
-        Self::new(Kind::Listing, Some(source.into()))
     }
 
     pub(super) fn document(source: impl Error + Send + Sync + 'static) -> Self {
@@ -116,7 +110,7 @@ impl Retryable for BucketError {
     }
 
     fn is_answer(&self) -> bool {
-        matches!(self.kind, Kind::Refused(_) | Kind::Listing | Kind::Document)
+        matches!(self.kind, Kind::Refused(_) | Kind::Document)
     }
 
     fn retry_after(&self) -> Option<Duration> {

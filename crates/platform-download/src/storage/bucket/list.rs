@@ -1,20 +1,13 @@
 //! Listing objects (`ListObjectsV2`).
 
-use std::ops::ControlFlow::Break;
-
 use auth_http::Method;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt, future};
 use globset::GlobBuilder;
 use jiff::Timestamp;
 
-use super::xml::{Document, Object, Objects, decode};
-use super::{Bucket, BucketError, ErrorResponse};
-use crate::retry::Retryable;
-
-/// The maximum size of a page, in bytes: 1000 keys of 1024 bytes, which the URL encoding may triple, with their
-/// properties.
-const PAGE_LIMIT: usize = 8 * 1024 * 1024;
+use super::xml::{Document, Object, decode};
+use super::{Bucket, BucketError};
 
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,50 +77,32 @@ impl Bucket {
 impl Listing {
     /// Returns the objects of the next page.
     async fn next_page(&mut self) -> Result<Vec<ObjectEntry>, BucketError> {
-        let mut attempts = self.bucket.attempts();
-        let page = loop {
-            if let Err(gave_up) = attempts.ready().await {
-                break Err(BucketError::unavailable(gave_up));
-            }
-            if let Break(outcome) = attempts.judge(self.ask().await) {
-                break outcome;
-            }
-        };
-        let (bucket, prefix) = (&self.bucket, &self.prefix);
-        let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(prefix)));
-        let page = page.map_err(what)?;
-        let next = page.next_continuation_token;
-        if next.is_none() && page.is_truncated {
-            return Err(what(BucketError::listing(Malformed::Cut)));
-        }
-        if next.is_some() && next == self.token {
-            return Err(what(BucketError::listing(Malformed::Circle)));
-        }
-        (self.is_over, self.token) = (next.is_none(), next);
-        page.contents.iter().map(|found| entry(found, page.encoding_type.as_deref()).map_err(what)).collect()
-    }
-
-    async fn ask(&self) -> Result<Objects, BucketError> {
         // Sorted by name, as required for signing.
         let mut query = vec![("encoding-type", "url"), ("list-type", "2"), ("prefix", self.prefix.as_str())];
         if let Some(token) = &self.token {
             query.insert(0, ("continuation-token", token));
         }
-        let response = self.bucket.request(Method::Get, None, &query).await?;
-        if response.status() != 200 {
-            return Err(BucketError::refused(ErrorResponse::read(response).await));
+        let answer = self.bucket.ask(|| self.bucket.signed(Method::Get, None, &query, &[])).await;
+        let (bucket, prefix) = (&self.bucket, &self.prefix);
+        let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(prefix)));
+        let (Document::ListBucketResult(page), _) = answer.map_err(what)? else {
+            return Err(what(BucketError::document(Malformed::Other)));
+        };
+        let next = page.next_continuation_token;
+        if next.is_none() && page.is_truncated {
+            return Err(what(BucketError::document(Malformed::Cut)));
         }
-        let body = response.bytes(PAGE_LIMIT).await.map_err(BucketError::http)?;
-        match Document::read(&body).map_err(BucketError::listing)? {
-            Document::ListBucketResult(page) => Ok(page),
-            _ => Err(BucketError::listing(Malformed::Other)),
+        if next.is_some() && next == self.token {
+            return Err(what(BucketError::document(Malformed::Circle)));
         }
+        (self.is_over, self.token) = (next.is_none(), next);
+        page.contents.iter().map(|found| entry(found, page.encoding_type.as_deref()).map_err(what)).collect()
     }
 }
 
 fn entry(found: &Object, encoding: Option<&str>) -> Result<ObjectEntry, BucketError> {
-    let key = decode(&found.key, encoding).map_err(BucketError::listing)?;
-    let bytes = found.size.ok_or_else(|| BucketError::listing(Malformed::Size))?;
+    let key = decode(&found.key, encoding).map_err(BucketError::document)?;
+    let bytes = found.size.ok_or_else(|| BucketError::document(Malformed::Size))?;
     let modified_at = found.last_modified.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     Ok(ObjectEntry { key, bytes, modified_at: modified_at.map(Into::into) })
 }

@@ -3,19 +3,14 @@
 use std::ops::ControlFlow::Break;
 use std::time::SystemTime;
 
-use auth_http::{Method, Request, Response};
+use auth_http::{Method, Request};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::xml::{Document, Uploads, decode};
-use super::{Bucket, BucketError, ErrorResponse, REQUEST_LIFETIME, stated_checksum};
-use crate::Crc32c;
+use super::{Bucket, BucketError, ErrorResponse, Stated};
 use crate::retry::Retryable;
-use crate::storage::signer::Unsigned;
-
-/// The maximum size of a response, in bytes: 1000 uploads with keys of 1024 bytes, which the URL encoding may triple.
-const LIMIT: usize = 8 * 1024 * 1024;
 
 /// A multipart upload that was neither completed nor aborted. The storage charges for its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +22,6 @@ pub struct UnfinishedUpload {
     pub upload_id: String,
     /// The time of its start, if the storage states it.
     pub started_at: Option<SystemTime>,
-}
-
-/// An object as the storage describes it after it was joined from parts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Joined {
-    pub(crate) crc32c: Option<Crc32c>,
-    pub(crate) generation: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +60,14 @@ impl Bucket {
     ///
     /// The storage refuses the request ([`BucketError::is_denied`]), or is unavailable ([`BucketError::is_transient`]).
     pub async fn abort_upload(&self, key: &str, upload_id: &str) -> Result<(), BucketError> {
-        let outcome = self.remove(|| self.signed(Method::Delete, key, &[("uploadId", upload_id)], &[])).await;
+        let outcome = self.remove(|| self.signed(Method::Delete, Some(key), &[("uploadId", upload_id)], &[])).await;
         outcome.map_err(|error| error.about(format!("the upload to {} was not aborted", self.shown(key))))
     }
 
     /// Starts a multipart upload, and returns its id. A repeated request may leave an unused upload.
     pub(crate) async fn start_upload(&self, key: &str, content_type: &str) -> Result<String, BucketError> {
         let request = || {
-            let request = self.signed(Method::Post, key, &[("uploads", "")], &[])?;
+            let request = self.signed(Method::Post, Some(key), &[("uploads", "")], &[])?;
             Ok(request.with_body(content_type, Vec::new()))
         };
         let id = self.ask(request).await.and_then(|(document, _)| match document {
@@ -95,7 +83,7 @@ impl Bucket {
         key: &str,
         upload_id: &str,
         parts: &[(u32, String)],
-    ) -> Result<Joined, BucketError> {
+    ) -> Result<Stated, BucketError> {
         let part = |(number, etag): &(u32, String)| {
             let etag = quick_xml::escape::escape(etag.as_str());
             format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
@@ -103,7 +91,7 @@ impl Bucket {
         let list: String = parts.iter().map(part).collect();
         let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
         let request = || {
-            let request = self.signed(Method::Post, key, &[("uploadId", upload_id)], &[])?;
+            let request = self.signed(Method::Post, Some(key), &[("uploadId", upload_id)], &[])?;
             Ok(request.with_body("application/xml", list.clone()))
         };
         let joined = self.ask(request).await.and_then(|(document, joined)| match document {
@@ -116,22 +104,9 @@ impl Bucket {
     /// Deletes an object if it still has this generation.
     pub(crate) async fn delete_generation(&self, key: &str, generation: &str) -> Result<(), BucketError> {
         let (name, value) = ("x-goog-if-generation-match", generation);
-        let request = || Ok(self.signed(Method::Delete, key, &[], &[(name, value)])?.with_header(name, value));
+        let request = || Ok(self.signed(Method::Delete, Some(key), &[], &[(name, value)])?.with_header(name, value));
         let outcome = self.remove(request).await;
         outcome.map_err(|error| error.about(format!("{} was not deleted", self.shown(key))))
-    }
-
-    /// Returns a signed request about an object. `headers` must be sent with it.
-    fn signed(
-        &self,
-        method: Method,
-        key: &str,
-        query: &[(&str, &str)],
-        headers: &[(&str, &str)],
-    ) -> Result<Request, BucketError> {
-        let unsigned = Unsigned { method, bucket: self.name(), key: Some(key), query, headers };
-        let url = self.signer().sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
-        Ok(Request::new(method, url.expose().clone()))
     }
 
     /// Sends a request that deletes, with retries.
@@ -151,21 +126,6 @@ impl Bucket {
         }
     }
 
-    /// Sends a request for a document, with retries. Returns also the properties of the object in the headers.
-    async fn ask(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(Document, Joined), BucketError> {
-        let mut attempts = self.attempts();
-        loop {
-            attempts.ready().await.map_err(BucketError::unavailable)?;
-            let outcome = match self.http().send(request()?).await {
-                Ok(response) => document(response).await,
-                Err(error) => Err(BucketError::http(error)),
-            };
-            if let Break(outcome) = attempts.judge(outcome) {
-                return outcome;
-            }
-        }
-    }
-
     /// Returns a page of unfinished uploads, and the marker of the next one.
     async fn uploads_after(
         &self,
@@ -178,11 +138,7 @@ impl Bucket {
             query.insert(1, ("key-marker", key));
             query.insert(3, ("upload-id-marker", id));
         }
-        let unsigned = Unsigned { method: Method::Get, bucket: self.name(), key: None, query: &query, headers: &[] };
-        let request = || {
-            let url = self.signer().sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
-            Ok(Request::get(url.expose().clone()))
-        };
+        let request = || self.signed(Method::Get, None, &query, &[]);
         let (Document::ListMultipartUploadsResult(page), _) = self.ask(request).await? else {
             return Err(BucketError::document(Malformed::Other));
         };
@@ -210,18 +166,4 @@ fn next_marker(page: &Uploads) -> Result<Option<Marker>, BucketError> {
     let key = page.next_key_marker.as_ref().ok_or_else(|| BucketError::document(Malformed::Other))?;
     let key = decode(key, page.encoding_type.as_deref()).map_err(BucketError::document)?;
     Ok(Some((key, page.next_upload_id_marker.clone().unwrap_or_default())))
-}
-
-/// Reads the document of a successful response, and the properties of the object in its headers.
-async fn document(response: Response) -> Result<(Document, Joined), BucketError> {
-    if response.status() != 200 {
-        return Err(BucketError::refused(ErrorResponse::read(response).await));
-    }
-    let generation = response.header("x-goog-generation").map(str::to_owned);
-    let joined = Joined { crc32c: stated_checksum(&response), generation };
-    let body = response.bytes(LIMIT).await.map_err(BucketError::http)?;
-    match Document::read(&body).map_err(BucketError::document)? {
-        Document::Error(refusal) => Err(BucketError::refused(ErrorResponse::late(&refusal.code))),
-        document => Ok((document, joined)),
-    }
 }

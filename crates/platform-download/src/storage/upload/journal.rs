@@ -32,7 +32,7 @@ pub(super) struct ConfirmedPart {
 }
 
 /// The first line of a journal.
-#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Header {
     version: u32,
     upload_id: String,
@@ -84,7 +84,7 @@ impl PartJournal {
         fits.then_some((header.upload_id, parts))
     }
 
-    /// Records the start of an upload, with the parts that are already known. Blocks the thread.
+    /// Records the start of an upload. Blocks the thread.
     pub(super) fn start(&mut self, upload_id: &str, part_bytes: u64, local: &LocalFile, object: &str) {
         let header = Header {
             version: VERSION,

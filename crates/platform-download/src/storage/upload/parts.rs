@@ -200,13 +200,8 @@ impl PartUpload<'_> {
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
         let request = Request::new(Method::Put, url.expose().clone()).with_stream(length, content.into_stream());
         let answer = self.bucket.http().send(request).await;
-        let crc32c = outcome.take();
         // A local error is the reason why the request failed.
-        let crc32c = match crc32c {
-            Some(Err(error)) => return Err(error),
-            Some(Ok(crc32c)) => Some(crc32c),
-            None => None,
-        };
+        let crc32c = outcome.take().transpose()?;
         let response = answer.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
         if response.status() != 200 {
             return Err(Kind::Refused(ErrorResponse::read(response).await).into());
@@ -239,7 +234,10 @@ impl PartUpload<'_> {
                 self.abort(id).await;
                 return Ok(End::Gone);
             }
-            Err(error) => return Err(Kind::Parts("its parts cannot be joined", error.is_transient()).with(error)),
+            Err(error) => {
+                let error = Kind::Parts("its parts cannot be joined", error.is_transient()).with(error);
+                return self.failed(journal, id, error).await;
+            }
         };
         let stated = match joined.as_ref().and_then(|joined| joined.crc32c) {
             Some(stated) => Some(stated),

@@ -55,6 +55,10 @@ pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> R
     }
     let tile = (f64::from(tile.0), f64::from(tile.1));
     let advance = (tile.0 - overlaps.0.mean(), tile.1 - overlaps.1.mean());
+    if advance.0 <= 0.0 || advance.1 <= 0.0 {
+        let found = format!("{} and {} of {} × {}", overlaps.0.mean(), overlaps.1.mean(), tile.0, tile.1);
+        return Err(unreadable(Vendor::Ventana, "the overlaps of tiles", found));
+    }
     let height = |area: &Area| (area.rows - 1.0) * advance.1 + tile.1;
     let top = areas.iter().map(|area| area.bottom + height(area).trunc()).fold(0.0, f64::max);
     let right = areas.iter().map(|area| area.left + (area.columns - 1.0) * advance.0 + tile.0);
