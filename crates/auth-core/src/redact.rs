@@ -123,9 +123,12 @@ fn end_of_value(name: &str, opening: &str, value: &str) -> usize {
         return value[..end].trim_end_matches(|last| is_escaped && last == '\\').len();
     }
     let is_line = plain(name).is_some_and(|name| LINES.iter().any(|line| name.ends_with(line)));
-    let is_end = |character: char| match is_line {
-        true => matches!(character, '\n' | '\r' | '"'),
-        false => is_delimiter(character) || ",;)]}".contains(character),
+    let is_end = |character: char| {
+        if is_line {
+            matches!(character, '\n' | '\r' | '"')
+        } else {
+            is_delimiter(character) || ",;)]}".contains(character)
+        }
     };
     value.find(is_end).unwrap_or(value.len())
 }
