@@ -50,9 +50,10 @@ async fn run(lab: &Lab, name: &str, arguments: &[&str], more: &[(&str, &str)]) -
     String::from_utf8(stdout).unwrap().trim().to_owned()
 }
 
-/// Returns a lab, and the id of a run in it.
+/// Returns a lab whose lists are current, and the id of a run in it.
 async fn with_run() -> (Lab, String) {
-    let lab = Lab::open().await;
+    let config = toml::from_str("replica_lag_ms = 0").unwrap();
+    let lab = Lab::at(Emulator::builder().with_control().with_config(config)).await;
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides[2..3]).await).await.unwrap();
     let id = run.id().to_string();
