@@ -2,16 +2,16 @@
 
 use std::io::{self, Read, Write};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use auth_http::Method;
 use clap::Args;
 use platform_resources::{Client, RawRequest, RawResponse};
 use serde_json::{Map, Value, json};
 
-use crate::access::Shell;
-use crate::confirm::Consent;
+use crate::confirm::Confirm;
+use crate::context::Context;
 use crate::detached::detached;
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::{print, print_exactly, print_with};
 
 #[derive(Args)]
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     show_secrets: bool,
     #[command(flatten)]
-    consent: Consent,
+    confirm: Confirm,
 }
 
 impl Arguments {
@@ -70,16 +70,16 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let request = request(&arguments).await?;
-    let client = shell.client()?;
+    let client = context.client()?;
     let root = client.settings().api_root.clone();
-    request.url(&root).map_err(Failure::bad_input)?;
+    request.url(&root).map_err(CliError::bad_input)?;
     let is_submission = request.is_submission(&root);
     if is_submission {
         let question =
             "submit a run, which is billed and is submitted again if the command is repeated (`run submit` is not)?";
-        arguments.consent.ask(question).await?;
+        arguments.confirm.ask(question).await?;
     }
     if arguments.all {
         return match client.raw_pages(request).await? {
@@ -90,18 +90,18 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     finish(&client.raw(&request).await?, &arguments, is_submission)
 }
 
-async fn request(arguments: &Arguments) -> Result<RawRequest, Failure> {
+async fn request(arguments: &Arguments) -> Result<RawRequest, CliError> {
     let Arguments { method, path, query, field, body, header, all, .. } = arguments;
     if *all && *method != Method::Get {
-        return Err(Failure::bad_input(anyhow!("--all is for GET requests")));
+        return Err(CliError::bad_input(anyhow!("--all is for GET requests")));
     }
     if arguments.only_reads() && (!field.is_empty() || body.is_some()) {
-        return Err(Failure::bad_input(anyhow!("a {method} request has no body: use --query instead")));
+        return Err(CliError::bad_input(anyhow!("a {method} request has no body: use --query instead")));
     }
     let request = RawRequest::new(*method, path);
     let mut request = query.iter().fold(request, |request, (name, value)| request.with_query(name, value));
     for (name, value) in header {
-        request = request.with_header(name, value).map_err(Failure::bad_input)?;
+        request = request.with_header(name, value).map_err(CliError::bad_input)?;
     }
     if !field.is_empty() {
         let members: Map<_, _> = field.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
@@ -114,7 +114,7 @@ async fn request(arguments: &Arguments) -> Result<RawRequest, Failure> {
 }
 
 /// Reads a body from a file or from stdin. Both may block.
-async fn read(path: String) -> Result<Vec<u8>, Failure> {
+async fn read(path: String) -> Result<Vec<u8>, CliError> {
     let name = if path == "-" { "standard input".to_owned() } else { format!("'{path}'") };
     let bytes = detached(move || {
         if path != "-" {
@@ -123,7 +123,7 @@ async fn read(path: String) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     });
-    bytes.await?.with_context(|| format!("cannot read {name}")).map_err(Failure::bad_input)
+    bytes.await?.with_context(|| format!("cannot read {name}")).map_err(CliError::bad_input)
 }
 
 /// Returns a number, true, false, null, or else a text.
@@ -135,7 +135,7 @@ fn literal(text: &str) -> Value {
 }
 
 /// Prints a response, and returns the failure of its status.
-fn finish(response: &RawResponse, arguments: &Arguments, is_submission: bool) -> Result<(), Failure> {
+fn finish(response: &RawResponse, arguments: &Arguments, is_submission: bool) -> Result<(), CliError> {
     let shows = arguments.show_secrets;
     if arguments.include {
         let mut head = format!("HTTP {}", response.status());
@@ -163,12 +163,12 @@ fn finish(response: &RawResponse, arguments: &Arguments, is_submission: bool) ->
     }
     if is_submission && response.is_uncertain() {
         let uncertain = anyhow!("the platform responded with {status} to the submission: it may have been accepted");
-        return Err(Failure::uncertain_request(uncertain));
+        return Err(CliError::uncertain_request(uncertain));
     }
-    if (200..300).contains(&status) { Ok(()) } else { Err(Failure::of_status(status)) }
+    if (200..300).contains(&status) { Ok(()) } else { Err(CliError::of_status(status)) }
 }
 
-fn print_json(value: Value, shows_secrets: bool) -> Result<(), Failure> {
+fn print_json(value: Value, shows_secrets: bool) -> Result<(), CliError> {
     let value = if shows_secrets { value } else { Client::masked_json(value) };
     print_with(|stdout: &mut dyn Write| Ok(serde_json::to_writer_pretty(stdout, &value)?))
 }

@@ -8,12 +8,12 @@ use clap::{Args, Subcommand};
 use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
 use platform_resources::{Client, Error};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json::plain;
 use crate::output::{self, Output};
 use crate::retries::Retries;
-use crate::shapes::plain;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -67,7 +67,7 @@ pub(crate) struct Release {
 
 impl Release {
     /// Returns the selected version.
-    async fn version(&self, client: &Client) -> Result<VersionNumber, Failure> {
+    async fn version(&self, client: &Client) -> Result<VersionNumber, CliError> {
         Ok(meant(client, &self.application, self.application_version.as_ref()).await?)
     }
 }
@@ -84,18 +84,18 @@ pub(crate) async fn meant(
     }
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List(_) => list(shell).await,
-        Action::Describe { application, .. } => describe(&application, shell).await,
-        Action::DumpSchemata(arguments) => schemata::run(arguments, shell).await,
-        Action::Version(action) => version::run(action, shell).await,
-        Action::Run(action) => Box::pin(crate::run::run(*action, shell)).await,
+        Action::List(_) => list(context).await,
+        Action::Describe { application, .. } => describe(&application, context).await,
+        Action::DumpSchemata(arguments) => schemata::run(arguments, context).await,
+        Action::Version(action) => version::run(action, context).await,
+        Action::Run(action) => Box::pin(crate::run::run(*action, context)).await,
     }
 }
 
-async fn list(shell: &Shell) -> Result<(), Failure> {
-    let applications = shell.client()?.applications().list();
+async fn list(context: &Context) -> Result<(), CliError> {
+    let applications = context.client()?.applications().list();
     let latest = |application: &ApplicationSummary| {
         application.latest_version.as_ref().map(|version| version.number.to_string()).unwrap_or_default()
     };
@@ -106,14 +106,14 @@ async fn list(shell: &Shell) -> Result<(), Failure> {
         ("name", &|application| application.name.clone()),
         ("description", &|application| application.description.clone()),
     ];
-    let shows = if shell.output.verbose { columns.len() } else { columns.len() - 1 };
-    shell.output.list(applications, plain, &columns[..shows]).await
+    let shows = if context.output.verbose { columns.len() } else { columns.len() - 1 };
+    context.output.list(applications, plain, &columns[..shows]).await
 }
 
-async fn describe(id: &ApplicationId, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+async fn describe(id: &ApplicationId, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let application = client.applications().get(id).await?;
-    shell.output.one(&plain(&application)?, || text(&application, &shell.output))
+    context.output.one(&plain(&application)?, || text(&application, &context.output))
 }
 
 fn text(application: &Application, output: &Output) -> String {
@@ -125,7 +125,7 @@ fn text(application: &Application, output: &Output) -> String {
     ]);
     let mut table = output.table(["version", "released"]);
     for VersionSummary { number, released_at, .. } in &application.versions {
-        table.add_row([shown(number), output.moment(*released_at)]);
+        table.add_row([sanitize(number), output.moment(*released_at)]);
     }
     if table.is_empty() { facts } else { format!("{facts}\n\n{}", output::text(&table)) }
 }

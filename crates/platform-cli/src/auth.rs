@@ -8,12 +8,12 @@ use clap::Subcommand;
 use platform_resources::{Finding, Service};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::format::Format;
 use crate::output::{Output, TokenForm, print};
 use crate::retries::Retries;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use crate::time::parse_duration;
 
 #[derive(Subcommand)]
@@ -49,19 +49,19 @@ impl Action {
     }
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
-    let service = shell.service()?;
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
+    let service = context.service()?;
     match action {
-        Action::Doctor => doctor(service, &shell.output).await,
+        Action::Doctor => doctor(service, &context.output).await,
         Action::Token { min_ttl, exec_credential } => {
             let least = min_ttl.unwrap_or_default();
             let token = service.token_lasting(least).await?;
-            show(&token, &shell.output, least, exec_credential)
+            show(&token, &context.output, least, exec_credential)
         }
     }
 }
 
-async fn doctor(service: &Service, output: &Output) -> Result<(), Failure> {
+async fn doctor(service: &Service, output: &Output) -> Result<(), CliError> {
     let findings = service.examine().await;
     let shapes: Vec<_> = findings
         .iter()
@@ -74,7 +74,7 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), Failure> {
         let mut lines = Vec::new();
         for Finding { name, detail, remedy, .. } in &findings {
             let verdict = if remedy.is_some() { "FAILED" } else { "ok" };
-            lines.push(format!("{verdict:6}  {name}: {}", shown(detail)));
+            lines.push(format!("{verdict:6}  {name}: {}", sanitize(detail)));
             lines.extend(remedy.iter().map(|remedy| format!("        hint: {remedy}")));
         }
         lines.join("\n")
@@ -85,7 +85,7 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), Failure> {
     }
 }
 
-fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Result<(), Failure> {
+fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Result<(), CliError> {
     if !lasts(token, least) {
         let short = match token.stated_expiry() {
             None => anyhow!("the expiry of the token is unknown: omit --min-ttl"),

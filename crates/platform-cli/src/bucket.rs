@@ -11,8 +11,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use platform_resources::{Bucket, ObjectEntry};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::exit::{EXAMPLES, Failure};
+use crate::context::Context;
+use crate::error::{CliError, EXAMPLES};
 use crate::retries::Retries;
 
 #[derive(Subcommand)]
@@ -67,22 +67,22 @@ pub(crate) struct Keys {
     _no_what_is_key: bool,
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let bucket = client.bucket().await?;
     match action {
-        Action::Upload(arguments) => upload::run(arguments, bucket, shell).await,
-        Action::Find(arguments) => find::run(&arguments, &bucket, shell).await,
-        Action::Download(arguments) => download::run(arguments, &client, &bucket, shell).await,
-        Action::Delete(arguments) => delete::run(&arguments, &bucket, shell).await,
-        Action::Purge(sure) => delete::purge(sure, &bucket, shell).await,
-        Action::Uploads(action) => uploads::run(&action, &bucket, shell).await,
+        Action::Upload(arguments) => upload::run(arguments, bucket, context).await,
+        Action::Find(arguments) => find::run(&arguments, &bucket, context).await,
+        Action::Download(arguments) => download::run(arguments, &client, &bucket, context).await,
+        Action::Delete(arguments) => delete::run(&arguments, &bucket, context).await,
+        Action::Purge(sure) => delete::purge(sure, &bucket, context).await,
+        Action::Uploads(action) => uploads::run(&action, &bucket, context).await,
     }
 }
 
 impl What {
     /// Returns the selected objects, each once, in key order.
-    async fn objects(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
+    async fn objects(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, CliError> {
         if self.what.is_empty() {
             return Ok(bucket.list("").try_collect().await?);
         }
@@ -94,7 +94,7 @@ impl What {
     }
 
     /// Returns the selected objects. A pattern or key without a match is an error, which lists the existing objects.
-    async fn existing(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
+    async fn existing(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, CliError> {
         if self.what.is_empty() {
             return self.objects(bucket).await;
         }
@@ -103,7 +103,7 @@ impl What {
             let matching = self.matching(text, bucket).await?;
             if matching.is_empty() {
                 let keys: Vec<_> = bucket.list("").map_ok(|entry| entry.key).take(EXAMPLES + 1).try_collect().await?;
-                return Err(Failure::nothing_selected(
+                return Err(CliError::nothing_selected(
                     format!("no object of {} matches '{text}'", bucket.root()),
                     &keys,
                 ));
@@ -114,7 +114,7 @@ impl What {
     }
 
     /// Returns the objects that match one pattern or key.
-    async fn matching(&self, text: &str, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
+    async fn matching(&self, text: &str, bucket: &Bucket) -> Result<Vec<ObjectEntry>, CliError> {
         let root = bucket.root();
         let text = text.strip_prefix(&root).unwrap_or(text);
         if !self.keys.what_is_key {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -14,9 +14,9 @@ pub(crate) struct Arguments {
     shell: Shell,
 }
 
-pub(crate) fn run(arguments: &Arguments, mut command: Command) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, mut command: Command) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "aignostics", &mut script);
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(Failure::unprinted)
+    stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(CliError::unprinted)
 }

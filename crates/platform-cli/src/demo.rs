@@ -7,7 +7,7 @@ mod user;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use auth_core::{Clock, SystemClock, TokenSource};
 use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
@@ -20,10 +20,10 @@ use platform_resources::models::{
 };
 use platform_resources::{Client, Settings, validate};
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::results;
-use progress::Progress;
+use progress::DemoProgress;
 use slides::Slide;
 
 #[derive(Args)]
@@ -37,8 +37,8 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
-pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
-    let progress = Progress::new(output);
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    let progress = DemoProgress::new(output);
     let results = open_results(&arguments.output).await?;
 
     let emulator = Emulator::start().await.context("cannot start the emulator")?;
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Fai
 
     let bucket = client.bucket().await?;
     let submission = describe(&application, &version, &slides, &bucket)?;
-    validate(&version, &submission, SystemClock.now()).map_err(Failure::bad_input)?;
+    validate(&version, &submission, SystemClock.now()).map_err(CliError::bad_input)?;
     upload_all(&bucket, &slides, &progress).await?;
     let run = client.runs().submit(submission).await?;
     progress.step(6, &format!("all items match the schema of the application; run {} submitted", run.id()));
@@ -71,16 +71,16 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Fai
 }
 
 /// Opens the result folder, so that its errors occur before anything is uploaded or billed.
-async fn open_results(path: &Path) -> Result<ResultFolder, Failure> {
+async fn open_results(path: &Path) -> Result<ResultFolder, CliError> {
     ResultFolder::open(path).await.map_err(unusable)
 }
 
-fn unusable(error: FolderError) -> Failure {
+fn unusable(error: FolderError) -> CliError {
     anyhow::Error::from(error).context("cannot use the result folder; choose another with --output").into()
 }
 
 /// Logs in over HTTP with the device flow, and verifies the token.
-async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Failure> {
+async fn log_in(emulator: &Emulator, progress: &DemoProgress) -> Result<Client, CliError> {
     let http = HttpClient::builder().with_plain_loopback().build()?;
     let endpoints = Endpoints::auth0(emulator.issuer())?;
     let jwks = endpoints.jwks.clone().context("the emulator publishes no keys")?;
@@ -101,7 +101,7 @@ async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Fail
     Ok(client)
 }
 
-async fn pick_application(client: &Client) -> Result<(ApplicationId, ApplicationVersion), Failure> {
+async fn pick_application(client: &Client) -> Result<(ApplicationId, ApplicationVersion), CliError> {
     let applications: Vec<_> = client.applications().list().try_collect().await?;
     let open = applications
         .into_iter()
@@ -117,7 +117,7 @@ fn describe(
     version: &ApplicationVersion,
     slides: &[Slide],
     bucket: &Bucket,
-) -> Result<RunSubmission, Failure> {
+) -> Result<RunSubmission, CliError> {
     let input = version.input_artifacts.first().context("the application has no inputs")?.name.as_str();
     let item = |slide: &Slide| {
         let url = bucket.get_url(&slide.object_key(), None)?;
@@ -129,7 +129,7 @@ fn describe(
 }
 
 /// Uploads the slides to the organization's bucket.
-async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &Progress) -> Result<(), Failure> {
+async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &DemoProgress) -> Result<(), CliError> {
     let bytes = slides.iter().map(|slide| slide.metadata.bytes).sum();
     let bar = progress.upload(bytes);
     let file = |slide: &Slide| {
@@ -138,8 +138,8 @@ async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &Progress) -> R
         let file = UploadFile::new(path, slide.object_key()).with_content_type(slide.metadata.media_type);
         file.with_crc32c(slide.crc32c())
     };
-    let shown = bar.clone();
-    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| shown.set_position(event.total_done));
+    let sanitize = bar.clone();
+    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| sanitize.set_position(event.total_done));
     for upload in uploader.upload(slides.iter().map(file)).await {
         upload.result?;
     }

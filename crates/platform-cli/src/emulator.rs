@@ -8,11 +8,11 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use platform_emulator::Fault;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::print;
 use crate::signals::Signals;
 
@@ -94,9 +94,9 @@ impl Arguments {
     }
 }
 
-pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), CliError> {
     if arguments.print_env && arguments.action.is_some() {
-        return Err(Failure::bad_input(anyhow!("--print-env cannot be combined with a subcommand")));
+        return Err(CliError::bad_input(anyhow!("--print-env cannot be combined with a subcommand")));
     }
     if let Some(Action::Export) = arguments.action {
         return start::export(&arguments).await;
@@ -122,6 +122,6 @@ pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(
 }
 
 /// Returns an absolute path, because processes may have other working folders.
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(Failure::bad_input)
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(CliError::bad_input)
 }

@@ -9,7 +9,7 @@ use platform_resources::models::RunId;
 use platform_resources::{Creation, CriticalSections, Event};
 
 use crate::command_line::look_up;
-use crate::exit::Failure;
+use crate::error::CliError;
 
 /// The work that continues elsewhere after the process ends.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Interruption {
     }
 
     /// Adds information about interrupted work to a failure.
-    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: CliError) -> CliError {
         if !failure.is_cut_short() {
             return failure;
         }
@@ -71,7 +71,7 @@ impl Interruption {
 }
 
 impl Followed {
-    fn explain(&self, failure: Failure) -> Failure {
+    fn explain(&self, failure: CliError) -> CliError {
         let Self { run, resume, progress } = self;
         if progress.0.load(Ordering::Relaxed) {
             return failure.cut_short(format!("run {run} has ended"), vec![format!("resume: {resume}")]);
@@ -82,24 +82,24 @@ impl Followed {
 }
 
 /// Returns the failure of a request that may have created something.
-fn uncertain(creation: &Creation) -> Failure {
+fn uncertain(creation: &Creation) -> CliError {
     match creation {
-        Creation::Run(submission) => Failure::uncertain(
+        Creation::Run(submission) => CliError::uncertain(
             &anyhow!(
                 "the command was stopped before the platform responded to the submission: it may have been accepted"
             ),
             look_up(&submission.token),
         ),
-        Creation::UnknownRun => Failure::uncertain_request(anyhow!(
+        Creation::UnknownRun => CliError::uncertain_request(anyhow!(
             "the command was stopped before the platform responded to the submission: it may have been accepted"
         )),
-        Creation::ShareToken => Failure::uncertain(
+        Creation::ShareToken => CliError::uncertain(
             &anyhow!(
                 "the command was stopped before the platform responded: a share token may exist, and its secret is lost"
             ),
             vec!["it gives access to no run; create another one".to_owned()],
         ),
-        _ => Failure::uncertain(
+        _ => CliError::uncertain(
             &anyhow!("the command was stopped before the platform responded: the grant may exist"),
             vec!["look it up: aignostics run share audit".to_owned()],
         ),

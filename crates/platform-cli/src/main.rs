@@ -1,29 +1,29 @@
 //! The `aignostics` command.
 
-mod access;
 mod api;
 mod application;
 mod auth;
-mod bars;
 mod bucket;
 mod command_line;
 mod completions;
 mod confirm;
+mod context;
 mod demo;
 mod detached;
 mod emulator;
-mod exit;
+mod error;
 mod format;
 mod interruption;
+mod json;
+mod man;
 mod output;
-mod pages;
 mod profile;
+mod progress;
 mod results;
 mod retries;
 mod run;
+mod sanitize;
 mod sdk;
-mod shapes;
-mod shown;
 mod signals;
 mod slide;
 mod system;
@@ -39,8 +39,8 @@ use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use access::{Access, Shell};
-use exit::Failure;
+use context::{ConnectionArgs, Context};
+use error::CliError;
 use format::Format;
 use output::Output;
 use retries::Retries;
@@ -58,7 +58,7 @@ struct Arguments {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    access: Access,
+    access: ConnectionArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,7 +76,7 @@ enum Command {
     )]
     Completions(completions::Arguments),
     /// Print the manual page
-    Man(pages::Arguments),
+    Man(man::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -131,17 +131,17 @@ fn main() -> ExitCode {
     if output.token_form().is_some() && !matches!(command, Command::Action(Action::Auth(auth::Action::Token { .. }))) {
         let unknown =
             anyhow!("--format exec-credential, google and aws are for `auth token`: use table, json or jsonl");
-        return Failure::bad_input(unknown).report(format).into();
+        return CliError::bad_input(unknown).report(format).into();
     }
     threads::end_without_threads(format);
     let code = match command {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
-        Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
+        Command::Man(arguments) => code(man::run(&arguments, Arguments::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
-            let shell = Shell::new(output, access.with_retries(action.retries()));
-            let work = Box::pin(shell.within(act(action, &shell)));
-            let outcome = signals.end_after(work, &shell.interruption.sections).await;
-            let outcome = outcome.map_err(|failure| shell.explain(shell.interruption.explain(failure)));
+            let context = Context::new(output, access.with_retries(action.retries()));
+            let work = Box::pin(context.within(dispatch(action, &context)));
+            let outcome = signals.end_after(work, &context.interruption.sections).await;
+            let outcome = outcome.map_err(|failure| context.explain(context.interruption.explain(failure)));
             // The token sources must still exist, because dropping them would block without handling signals.
             signals.finish_redemptions(outcome).await
         }),
@@ -149,8 +149,8 @@ fn main() -> ExitCode {
         Command::Emulator(arguments) => {
             let ends = !arguments.runs_a_command();
             run(ends, format, async |signals| {
-                let shell = Shell::new(output, access);
-                Box::pin(shell.within(emulator::run(arguments, signals))).await
+                let context = Context::new(output, access);
+                Box::pin(context.within(emulator::run(arguments, signals))).await
             })
         }
     };
@@ -163,7 +163,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (message, _) = text.split_once("\n\nUsage").unwrap_or((text, ""));
-        return Failure::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json).into();
+        return CliError::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json).into();
     }
     // A failure to print cannot be reported anywhere.
     let _ = error.print();
@@ -189,7 +189,7 @@ fn log(output: &Output) {
 }
 
 /// Runs `work` with signal handlers, and reports its outcome.
-fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), Failure>) -> u8 {
+fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), CliError>) -> u8 {
     // The runtime may install handlers, so the ignored signals are read first.
     let ignored = Ignored::at_start();
     let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, threads::runtime()?)));
@@ -203,7 +203,7 @@ fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Resul
 }
 
 /// Reports an outcome, and returns its exit code.
-fn code(outcome: Result<(), Failure>, format: Format) -> u8 {
+fn code(outcome: Result<(), CliError>, format: Format) -> u8 {
     match outcome {
         Ok(()) => 0,
         Err(failure) => failure.report(format),
@@ -226,18 +226,18 @@ impl Action {
     }
 }
 
-async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
+async fn dispatch(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::Demo(arguments) => Box::pin(demo::run(arguments, &shell.output)).await,
-        Action::User(action) => Box::pin(user::run(action, shell)).await,
-        Action::Auth(action) => Box::pin(auth::run(action, shell)).await,
-        Action::Application(action) => Box::pin(application::run(action, shell)).await,
-        Action::Run(action) => Box::pin(run::run(*action, shell)).await,
-        Action::Bucket(action) => Box::pin(bucket::run(action, shell)).await,
-        Action::Profile(action) => profile::run(&action, &shell.output),
-        Action::Api(arguments) => Box::pin(api::run(arguments, shell)).await,
-        Action::System(action) => Box::pin(system::run(action, shell)).await,
-        Action::Slide(action) => slide::run(action, &shell.output).await,
-        Action::Sdk(action) => sdk::run(&action, shell),
+        Action::Demo(arguments) => Box::pin(demo::run(arguments, &context.output)).await,
+        Action::User(action) => Box::pin(user::run(action, context)).await,
+        Action::Auth(action) => Box::pin(auth::run(action, context)).await,
+        Action::Application(action) => Box::pin(application::run(action, context)).await,
+        Action::Run(action) => Box::pin(run::run(*action, context)).await,
+        Action::Bucket(action) => Box::pin(bucket::run(action, context)).await,
+        Action::Profile(action) => profile::run(&action, &context.output),
+        Action::Api(arguments) => Box::pin(api::run(arguments, context)).await,
+        Action::System(action) => Box::pin(system::run(action, context)).await,
+        Action::Slide(action) => slide::run(action, &context.output).await,
+        Action::Sdk(action) => sdk::run(&action, context),
     }
 }

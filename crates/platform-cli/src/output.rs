@@ -13,9 +13,9 @@ use platform_resources::Error;
 use serde::Serialize;
 use serde_json::{Value, to_string, to_string_pretty, to_writer, to_writer_pretty};
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::format::Format;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 pub(crate) use moment::moment;
 
@@ -126,7 +126,7 @@ impl Output {
     pub(crate) fn note(&self, text: impl Display) {
         if !self.is_silent() {
             // A closed stderr cannot be reported.
-            let _ = writeln!(io::stderr(), "{}", shown(text));
+            let _ = writeln!(io::stderr(), "{}", sanitize(text));
         }
     }
 
@@ -139,15 +139,15 @@ impl Output {
     }
 
     /// Prints a failure on stderr, for the table format only: in the JSON formats, the data contain it.
-    pub(crate) fn complain(&self, text: impl Display) {
+    pub(crate) fn print_failure(&self, text: impl Display) {
         if self.format() == Format::Table {
             // A closed stderr cannot be reported.
-            let _ = writeln!(io::stderr(), "{}", shown(text));
+            let _ = writeln!(io::stderr(), "{}", sanitize(text));
         }
     }
 
     /// Prints a value as JSON or as `text`, unless the text is empty.
-    pub(crate) fn one(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(crate) fn one(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CliError> {
         match self.format() {
             Format::Table => match text() {
                 text if text.is_empty() => Ok(()),
@@ -160,7 +160,7 @@ impl Output {
     }
 
     /// Prints one of several events as a line of JSON or as `text`.
-    pub(crate) fn event(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(crate) fn event(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), CliError> {
         match self.format() {
             Format::Table => print(text()),
             Format::Json | Format::Jsonl => print(to_string(value)?),
@@ -171,9 +171,9 @@ impl Output {
     pub(crate) async fn list<T>(
         &self,
         things: impl Stream<Item = Result<T, Error>>,
-        shape: impl Fn(&T) -> Result<Value, Failure>,
+        shape: impl Fn(&T) -> Result<Value, CliError>,
         columns: &[Column<'_, T>],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         let mut things = std::pin::pin!(things);
         let (mut values, mut table) = (Vec::new(), self.table(columns.iter().map(|(head, _)| *head)));
         while let Some(thing) = things.next().await {
@@ -182,7 +182,7 @@ impl Output {
                 Format::Jsonl => print(to_string(&shape(&thing)?)?)?,
                 Format::Json => values.push(shape(&thing)?),
                 Format::Table => {
-                    table.add_row(columns.iter().map(|(_, show)| shown(show(&thing))));
+                    table.add_row(columns.iter().map(|(_, show)| sanitize(show(&thing))));
                 }
             }
         }
@@ -198,7 +198,7 @@ impl Output {
     }
 
     /// Prints a complete list as a JSON array, as lines of JSON, or as `text`.
-    pub(crate) fn several(&self, values: &[Value], text: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(crate) fn several(&self, values: &[Value], text: impl FnOnce() -> String) -> Result<(), CliError> {
         match self.format() {
             Format::Table if values.is_empty() => {
                 self.note(NOTHING);
@@ -230,7 +230,7 @@ impl Output {
         let mut table = self.table([]);
         for (name, value) in facts {
             // Line breaks in the value are kept; other control characters are escaped.
-            let value: Vec<_> = value.lines().map(shown).collect();
+            let value: Vec<_> = value.lines().map(sanitize).collect();
             table.add_row([name.to_owned(), value.join("\n")]);
         }
         text(&table)
@@ -249,12 +249,12 @@ pub(crate) fn text(table: &Table) -> String {
 }
 
 /// Prints a line of data on stdout.
-pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+pub(crate) fn print(text: impl Display) -> Result<(), CliError> {
     print_with(|stdout| write!(stdout, "{text}"))
 }
 
 /// Prints what `write` writes, and what ends the line.
-pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
     print_exactly(|stdout| {
         write(stdout)?;
         writeln!(stdout)
@@ -262,12 +262,12 @@ pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
 }
 
 /// Prints what `write` writes.
-pub(crate) fn print_exactly(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn print_exactly(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
     let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let written = write(&mut stdout).and_then(|()| stdout.flush());
     // What could not be written is not tried again.
     let _ = stdout.into_parts();
-    written.map_err(Failure::unprinted)
+    written.map_err(CliError::unprinted)
 }
 
 #[cfg(unix)]

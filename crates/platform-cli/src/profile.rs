@@ -5,7 +5,7 @@ use clap::Subcommand;
 use platform_resources::{Profile, ProfileError, Profiles};
 use serde_json::json;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::{Output, print};
 
 #[derive(Subcommand)]
@@ -21,7 +21,7 @@ pub(crate) enum Action {
     Path,
 }
 
-pub(crate) fn run(action: &Action, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(action: &Action, output: &Output) -> Result<(), CliError> {
     match action {
         Action::List => {
             let profiles = read()?;
@@ -32,22 +32,22 @@ pub(crate) fn run(action: &Action, output: &Output) -> Result<(), Failure> {
             let profiles = read()?;
             if !profiles.names().any(|known| known == name) {
                 let known: Vec<_> = profiles.names().map(str::to_owned).collect();
-                return Err(Failure::nothing_selected(format!("no profile '{name}' exists"), &known));
+                return Err(CliError::nothing_selected(format!("no profile '{name}' exists"), &known));
             }
-            show(&profiles.get(name).map_err(Failure::bad_input)?, output)
+            show(&profiles.get(name).map_err(CliError::bad_input)?, output)
         }
         Action::Path => {
-            let path = Profiles::path_of_this_user().map_err(Failure::bad_input)?;
+            let path = Profiles::path_of_this_user().map_err(CliError::bad_input)?;
             print(path.display())
         }
     }
 }
 
-fn read() -> Result<Profiles, Failure> {
-    Profiles::of_this_user().map_err(|error: ProfileError| Failure::bad_input(anyhow!(error)))
+fn read() -> Result<Profiles, CliError> {
+    Profiles::of_this_user().map_err(|error: ProfileError| CliError::bad_input(anyhow!(error)))
 }
 
-fn show(profile: &Profile, output: &Output) -> Result<(), Failure> {
+fn show(profile: &Profile, output: &Output) -> Result<(), CliError> {
     let Profile { name, proxy, ca_certs, .. } = profile;
     let ca_certs: Vec<_> = ca_certs.iter().map(|path| path.display().to_string()).collect();
     // An address or a command line may contain a secret by mistake.

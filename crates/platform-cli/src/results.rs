@@ -11,19 +11,19 @@ use platform_resources::{By, DeletedFiles, ItemReport, RunReport, Verification};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::exit::Failure;
+use crate::error::CliError;
+use crate::json;
 use crate::output::{self, Output};
-use crate::shapes;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// Prints the results of all items on stdout and the failures on stderr, and returns an error if ended items failed.
-pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), Failure> {
+pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), CliError> {
     for line in failures(report) {
-        output.complain(line);
+        output.print_failure(line);
     }
     let printed = output.one(&Shape::new(report, folder), || text(report, folder, output));
     // The exit code reports failures even if printing failed.
-    judge(report)?;
+    check_outcome(report)?;
     printed
 }
 
@@ -32,9 +32,9 @@ const ROWS: usize = 1000;
 
 pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
     let mut text = rows(&report.items, output);
-    text += &format!("\nresults: {}", shown(folder.display()));
+    text += &format!("\nresults: {}", sanitize(folder.display()));
     if let Ok(manifest) = &report.manifest {
-        text += &format!("\nmanifest: {}", shown(manifest.display()));
+        text += &format!("\nmanifest: {}", sanitize(manifest.display()));
     }
     text
 }
@@ -74,7 +74,7 @@ fn table(items: &[ItemReport], output: &Output) -> Table {
     for item in items {
         let verified = item.artifacts.iter().filter(|artifact| artifact.outcome.is_ok()).count();
         let artifacts = format!("{verified}/{}", item.artifacts.len());
-        table.add_row([shown(&item.external_id), shown(&item.outcome), artifacts, item.bytes().to_string()]);
+        table.add_row([sanitize(&item.external_id), sanitize(&item.outcome), artifacts, item.bytes().to_string()]);
     }
     table
 }
@@ -127,7 +127,7 @@ pub(crate) fn items(report: &RunReport) -> Vec<Value> {
 
 fn item(item: &ItemReport) -> Value {
     let artifacts = item.artifacts.iter().map(|artifact| {
-        let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| error_chain(&**error)));
+        let mut shape = json::file(artifact.outcome.as_ref().map_err(|error| error_chain(&**error)));
         shape["name"] = json!(artifact.name);
         shape["file"] = json!(artifact.file);
         shape["deleted_by"] = json!(artifact.deleted_by().map(|by| match by {
@@ -138,14 +138,14 @@ fn item(item: &ItemReport) -> Value {
     });
     json!({
         "external_id": item.external_id,
-        "outcome": shapes::item_outcome(&item.outcome),
+        "outcome": json::item_outcome(&item.outcome),
         "error_message": item.message,
         "artifacts": artifacts.collect::<Vec<_>>(),
     })
 }
 
 /// Returns an error if the download is incomplete. Local causes have precedence.
-pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
+pub(crate) fn check_outcome(report: &RunReport) -> Result<(), CliError> {
     let errors: Vec<_> = report.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
     let no_room = |error: &FolderError| error.is_disk_full();
     if report.is_complete() {
@@ -158,7 +158,7 @@ pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
         // All ended items succeeded; the run was not followed to its end.
         Ok(())
     } else {
-        Err(Failure::incomplete(anyhow!(incomplete(report))))
+        Err(CliError::incomplete(anyhow!(incomplete(report))))
     }
 }
 

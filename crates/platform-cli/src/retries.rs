@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::format::Format;
 use crate::output::Output;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// The wait after which a command prints a message.
 const NOTICE: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ impl Retries {
 pub(crate) fn observed(output: &Output) -> Hosts {
     let (format, speaks, verbose) = (output.format(), !output.is_quiet(), output.verbose);
     match format {
-        Format::Table if speaks => Hosts::with_observer(NOTICE, |event| say(&shown(text(event, SystemClock.now())))),
+        Format::Table if speaks => Hosts::with_observer(NOTICE, |event| say(&sanitize(text(event, SystemClock.now())))),
         Format::Json | Format::Jsonl if speaks && verbose => {
             Hosts::with_observer(NOTICE, |event| say(&shape(event, SystemClock.now()).to_string()))
         }

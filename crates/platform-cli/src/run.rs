@@ -1,7 +1,6 @@
 //! `aignostics run`: runs and their results.
 
-mod author;
-mod bringing;
+mod application_args;
 mod cancel;
 mod cancel_by_filter;
 mod clean;
@@ -11,13 +10,12 @@ mod download;
 mod events;
 mod execute;
 mod forget;
-mod input;
-mod lifecycle;
 mod list;
 mod metadata;
 mod object_keys;
 mod options;
 mod prepare;
+mod sdk_metadata;
 mod share;
 mod submit;
 mod upload;
@@ -28,20 +26,43 @@ mod watch;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use auth_core::Secret;
 use clap::{Args, Subcommand};
 use platform_resources::{Client, RunHandle};
 
-use crate::access::Shell;
+use crate::context::Context;
 use crate::detached::detached;
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    #[command(flatten)]
-    Lifecycle(lifecycle::Action),
+    /// Find slides in a folder and write the table (CSV) for `run upload` and `run submit`
+    #[command(
+        after_help = "Examples:\n  aignostics run prepare he-tme slides.csv slides\n  aignostics run prepare he-tme slides.csv slides --mapping '.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER'"
+    )]
+    Prepare(Box<prepare::Arguments>),
+    /// Upload the slides of a table to the organization's bucket; objects that already exist are skipped
+    #[command(after_help = "Example: aignostics run upload he-tme slides.csv")]
+    Upload(Box<upload::Arguments>),
+    /// Validate a table or a submission without submitting it
+    #[command(after_help = "Example: aignostics run validate he-tme slides.csv")]
+    Validate(Box<validate::Arguments>),
+    /// Submit a run from a table of slides or from a submission in JSON
+    #[command(
+        after_help = "Examples:\n  aignostics run submit he-tme slides.csv --tags study-1\n  aignostics run submit he-tme submission.json --once study-1"
+    )]
+    Submit(Box<submit::Arguments>),
+    /// Prepare, upload, submit and download in one command; a repeated call resumes and submits nothing twice
+    #[command(after_help = "Example: aignostics run execute he-tme slides.csv slides")]
+    Execute(Box<execute::Arguments>),
+    /// Wait for the end of a run and show it. Exit code 6: some items failed; 1: timed out
+    #[command(after_help = "Example: aignostics run wait RUN --timeout 2h")]
+    Wait(wait::Arguments),
+    /// Stream the events of a run: one line for each item that ends, and one for the end of the run
+    #[command(after_help = watch::HELP)]
+    Watch(watch::Arguments),
     /// Download and verify the results of a run; files that already exist are not fetched again
     #[command(
         after_help = "Examples:\n  aignostics run download RUN results --follow\n  aignostics run download RUN results --artifact '*geojson*'"
@@ -56,11 +77,35 @@ pub(crate) enum Action {
     /// List and remove the files that interrupted downloads left in a folder
     #[command(after_help = clean::HELP)]
     Clean(clean::Arguments),
+    /// List runs, newest first
+    #[command(
+        after_help = "Examples:\n  aignostics run list --state processing\n  aignostics run list --tags study-1 --limit 10\n  aignostics run list --submitted-by me --format jsonl"
+    )]
+    List(Box<list::Arguments>),
+    /// Show a run, its progress and the outcomes of its items
+    Describe(describe::Arguments),
     /// Download or delete the results of a run
     #[command(subcommand)]
     Result(Results),
-    #[command(flatten)]
-    Bringing(bringing::Action),
+    /// Cancel a run; a terminated run does not change
+    Cancel(cancel::Arguments),
+    /// Cancel all active runs that match a filter
+    #[command(after_help = "Example: aignostics run cancel-by-filter --tags study-1 --dry-run")]
+    CancelByFilter(cancel_by_filter::Arguments),
+    /// Print the metadata of a run as JSON
+    DumpMetadata(metadata::Dump),
+    /// Print the metadata of an item as JSON, including a signed URL of its slide
+    DumpItemMetadata(metadata::DumpItem),
+    /// Replace the metadata of a run
+    #[command(
+        after_help = "Examples:\n  aignostics run update-metadata RUN '{\"study\": \"a\"}'\n  aignostics run update-metadata RUN @metadata.json"
+    )]
+    UpdateMetadata(metadata::Update),
+    /// Replace the metadata of an item
+    UpdateItemMetadata(metadata::UpdateItem),
+    /// Share runs and list who can read them
+    #[command(subcommand)]
+    Share(share::Action),
 }
 
 #[derive(Subcommand)]
@@ -71,16 +116,30 @@ pub(crate) enum Results {
     Delete(delete::Arguments),
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::Lifecycle(action) => lifecycle::run(action, shell).await,
-        Action::Download(arguments) => Box::pin(download::run(arguments, shell, false)).await,
-        Action::Verify(arguments) => verify::run(arguments, shell).await,
-        Action::Forget(arguments) => forget::run(arguments, shell).await,
-        Action::Clean(arguments) => clean::run(arguments, shell).await,
-        Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, shell, true)).await,
-        Action::Result(Results::Delete(arguments)) => delete::run(arguments, shell).await,
-        Action::Bringing(action) => Box::pin(bringing::run(action, shell)).await,
+        Action::Prepare(arguments) => Box::pin(prepare::run(*arguments, context)).await,
+        Action::Upload(arguments) => Box::pin(upload::run(*arguments, context)).await,
+        Action::Validate(arguments) => Box::pin(validate::run(*arguments, context)).await,
+        Action::Submit(arguments) => Box::pin(submit::run(*arguments, context)).await,
+        Action::Execute(arguments) => Box::pin(execute::run(*arguments, context)).await,
+        Action::List(arguments) => list::run(*arguments, context).await,
+        Action::Describe(arguments) => describe::run(arguments, context).await,
+        Action::Wait(arguments) => wait::run(arguments, context).await,
+        Action::Watch(arguments) => Box::pin(watch::run(arguments, context)).await,
+        Action::Cancel(arguments) => cancel::run(arguments, context).await,
+        Action::CancelByFilter(arguments) => cancel_by_filter::run(arguments, context).await,
+        Action::DumpMetadata(arguments) => metadata::dump(arguments, context).await,
+        Action::DumpItemMetadata(arguments) => metadata::dump_item(arguments, context).await,
+        Action::UpdateMetadata(arguments) => metadata::update(arguments, context).await,
+        Action::UpdateItemMetadata(arguments) => metadata::update_item(arguments, context).await,
+        Action::Share(action) => share::run(action, context).await,
+        Action::Download(arguments) => Box::pin(download::run(arguments, context, false)).await,
+        Action::Verify(arguments) => verify::run(arguments, context).await,
+        Action::Forget(arguments) => forget::run(arguments, context).await,
+        Action::Clean(arguments) => clean::run(arguments, context).await,
+        Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, context, true)).await,
+        Action::Result(Results::Delete(arguments)) => delete::run(arguments, context).await,
     }
 }
 
@@ -88,18 +147,34 @@ impl Action {
     /// Returns its retry limits.
     pub(crate) fn retries(&self) -> Retries {
         match self {
-            Self::Lifecycle(action) => action.retries(),
-            Self::Download(_) | Self::Result(Results::Download(_)) => Retries::Transferring,
             Self::Verify(_) | Self::Forget(_) | Self::Clean(_) => Retries::None,
-            Self::Result(Results::Delete(_)) => Retries::Changing,
-            Self::Bringing(action) => action.retries(),
+            Self::Prepare(_)
+            | Self::Validate(_)
+            | Self::List(_)
+            | Self::Describe(_)
+            | Self::DumpMetadata(_)
+            | Self::DumpItemMetadata(_)
+            | Self::Share(share::Action::Status(_) | share::Action::Audit(_)) => Retries::Reading,
+            Self::Upload(_)
+            | Self::Execute(_)
+            | Self::Wait(_)
+            | Self::Watch(_)
+            | Self::Download(_)
+            | Self::Result(Results::Download(_)) => Retries::Transferring,
+            Self::Submit(_)
+            | Self::Cancel(_)
+            | Self::CancelByFilter(_)
+            | Self::UpdateMetadata(_)
+            | Self::UpdateItemMetadata(_)
+            | Self::Share(_)
+            | Self::Result(Results::Delete(_)) => Retries::Changing,
         }
     }
 }
 
 /// Which run, and by which right it is read.
 #[derive(Args)]
-pub(crate) struct Reading {
+pub(crate) struct RunArgs {
     /// Id of the run
     run: String,
     /// File with the secret of a share token in its first line, or `-` for stdin; `AIGNOSTICS_SHARE_TOKEN` can hold the
@@ -108,9 +183,9 @@ pub(crate) struct Reading {
     share_token_file: Option<PathBuf>,
 }
 
-impl Reading {
+impl RunArgs {
     /// Returns a handle of the run, with the share token if given.
-    pub(crate) async fn handle(&self, client: &Client) -> Result<RunHandle, Failure> {
+    pub(crate) async fn handle(&self, client: &Client) -> Result<RunHandle, CliError> {
         let run = client.run(self.run.as_str());
         let named = match self.share_token_file.clone() {
             Some(path) if path.as_os_str() == "-" => {
@@ -119,7 +194,7 @@ impl Reading {
             Some(path) => detached(|| std::fs::read_to_string(path)).await?.map(Some),
             None => Ok(std::env::var("AIGNOSTICS_SHARE_TOKEN").ok()),
         };
-        let named = named.context("cannot read the share token").map_err(Failure::bad_input)?;
+        let named = named.context("cannot read the share token").map_err(CliError::bad_input)?;
         let secret = named.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
         Ok(secret.into_iter().fold(run, RunHandle::with_share_token))
     }

@@ -4,21 +4,21 @@ use clap::{Args, Subcommand};
 use platform_resources::{ItemSdkMetadata, RunSdkMetadata};
 use serde_json::{Value, to_string, to_string_pretty};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::format::Format;
 use crate::output::print;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Print the JSON Schema of the SDK metadata of a run
-    RunMetadataSchema(Looks),
+    RunMetadataSchema(PrettyArgs),
     /// Print the JSON Schema of the SDK metadata of an item
-    ItemMetadataSchema(Looks),
+    ItemMetadataSchema(PrettyArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct Looks {
+pub(crate) struct PrettyArgs {
     /// Indent the JSON (default)
     #[arg(long, overrides_with = "no_pretty")]
     pretty: bool,
@@ -27,11 +27,11 @@ pub(crate) struct Looks {
     no_pretty: bool,
 }
 
-pub(crate) fn run(action: &Action, shell: &Shell) -> Result<(), Failure> {
-    let (schema, looks): (&Value, _) = match action {
-        Action::RunMetadataSchema(looks) => (RunSdkMetadata::schema(), looks),
-        Action::ItemMetadataSchema(looks) => (ItemSdkMetadata::schema(), looks),
+pub(crate) fn run(action: &Action, context: &Context) -> Result<(), CliError> {
+    let (schema, pretty): (&Value, _) = match action {
+        Action::RunMetadataSchema(pretty) => (RunSdkMetadata::schema(), pretty),
+        Action::ItemMetadataSchema(pretty) => (ItemSdkMetadata::schema(), pretty),
     };
-    let is_line = looks.no_pretty || (shell.output.format() == Format::Jsonl && !looks.pretty);
+    let is_line = pretty.no_pretty || (context.output.format() == Format::Jsonl && !pretty.pretty);
     print(if is_line { to_string(schema)? } else { to_string_pretty(schema)? })
 }

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 pub(crate) use ignored::Ignored;
 use watchdog::Stage;
 
@@ -67,7 +67,7 @@ impl Signals {
     }
 
     /// Runs `work`, and drops it when a signal arrives.
-    pub(crate) async fn end(&mut self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    pub(crate) async fn end(&mut self, work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
         self.end_after(work, &CriticalSections::default()).await
     }
 
@@ -75,9 +75,9 @@ impl Signals {
     /// credential. It then continues for a few seconds; a second signal drops it at once, except during a redemption.
     pub(crate) async fn end_after(
         &mut self,
-        work: impl Future<Output = Result<(), Failure>>,
+        work: impl Future<Output = Result<(), CliError>>,
         sections: &CriticalSections,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         let mut work = std::pin::pin!(work);
         let number = tokio::select! {
             biased;
@@ -106,13 +106,13 @@ impl Signals {
         match outcome {
             // The error of the section is reported; the outcome of other work no longer matters.
             Some(Err(failure)) if was_open => Err(failure),
-            _ => Err(Failure::signal(number)),
+            _ => Err(CliError::signal(number)),
         }
     }
 
     /// Waits for redemptions in progress after the work has ended with `outcome`: 30 s, or up to 8 s after a signal. No
     /// new redemption starts.
-    pub(crate) async fn finish_redemptions(&mut self, outcome: Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) async fn finish_redemptions(&mut self, outcome: Result<(), CliError>) -> Result<(), CliError> {
         self.stage.redeem();
         let limit = self.left(REDEMPTION_LIMIT).unwrap_or(RENEWAL_LIMIT);
         let finished = tokio::select! {
@@ -145,13 +145,13 @@ impl Signals {
 /// Polls `work` while `is_held` returns true, and returns its outcome if it completes.
 pub(crate) async fn hold<T>(mut work: Pin<&mut impl Future<Output = T>>, is_held: impl Fn() -> bool) -> Option<T> {
     // A redemption may end in another task.
-    let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+    let mut ticks = tokio::time::interval(BETWEEN_LOOKS);
     poll_fn(|context| {
         while is_held() {
             if let Poll::Ready(outcome) = work.as_mut().poll(context) {
                 return Poll::Ready(Some(outcome));
             }
-            if looks.poll_tick(context).is_pending() && is_held() {
+            if ticks.poll_tick(context).is_pending() && is_held() {
                 return Poll::Pending;
             }
         }
@@ -172,7 +172,7 @@ async fn finished(limit: Duration) -> Result<(), Unfinished> {
 
 /// Prints to stderr. Errors are ignored: stderr may be closed.
 fn eprint_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", crate::shown::shown(text));
+    let _ = writeln!(io::stderr(), "{}", crate::sanitize::sanitize(text));
 }
 
 #[cfg(test)]
@@ -186,7 +186,7 @@ mod tests {
     }
 
     /// Opens a section, and completes after this time.
-    async fn section(sections: &CriticalSections, time: Duration) -> Result<(), Failure> {
+    async fn section(sections: &CriticalSections, time: Duration) -> Result<(), CliError> {
         let _section = sections.enter().unwrap();
         let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
         Ok(())

@@ -3,17 +3,17 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use platform_download::Crc32c;
 use serde_json::{Value, json};
 use slide_metadata::{Identifier, ImageDescription, Plausibility, SlideDescription, SlideError, Warning};
 
 use crate::detached::detached;
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::format::Format;
 use crate::output::{self, Output};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// The longer side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 1024;
@@ -40,10 +40,10 @@ pub(crate) struct Inspect {
 /// A file with its description and its checksum, or the error.
 type Inspected = (PathBuf, Result<(SlideDescription, u32), SlideError>);
 
-pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, output: &Output) -> Result<(), CliError> {
     let Action::Inspect(Inspect { files, thumbnail }) = action;
     if thumbnail.is_some() && files.len() != 1 {
-        return Err(Failure::bad_input(anyhow!("--thumbnail takes one slide, not {}", files.len())));
+        return Err(CliError::bad_input(anyhow!("--thumbnail takes one slide, not {}", files.len())));
     }
     let slides = detached(move || files.into_iter().map(inspect).collect::<Vec<_>>()).await?;
     let values: Vec<_> = slides.iter().map(shape).collect();
@@ -56,9 +56,9 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> 
     let failed: Vec<_> = failed.map(|error| auth_core::error_chain(error)).collect();
     if !failed.is_empty() {
         for line in &failed {
-            output.complain(line);
+            output.print_failure(line);
         }
-        return Err(Failure::bad_input(anyhow!("{} of {count} files cannot be read as slides", failed.len())));
+        return Err(CliError::bad_input(anyhow!("{} of {count} files cannot be read as slides", failed.len())));
     }
     match (thumbnail, slides.into_iter().next()) {
         (Some(picture), Some((slide, _))) => detached(move || draw(&slide, &picture)).await?,
@@ -71,8 +71,8 @@ fn inspect(path: PathBuf) -> Inspected {
     (path, slide)
 }
 
-fn draw(slide: &Path, picture: &Path) -> Result<(), Failure> {
-    let thumbnail = slide_metadata::thumbnail(slide, THUMBNAIL).map_err(Failure::bad_input)?;
+fn draw(slide: &Path, picture: &Path) -> Result<(), CliError> {
+    let thumbnail = slide_metadata::thumbnail(slide, THUMBNAIL).map_err(CliError::bad_input)?;
     let cannot = || format!("cannot write '{}'", picture.display());
     thumbnail.write_png(File::create(picture).with_context(cannot)?).with_context(cannot)?;
     Ok(())
@@ -147,7 +147,7 @@ fn text(path: &Path, (slide, crc32c): &(SlideDescription, u32), output: &Output)
     let mut table = output.table(["image", "role", "level", "size", "tiles", "compression"]);
     for image in &slide.images {
         table.add_row([
-            shown(&image.place),
+            sanitize(&image.place),
             image.role.to_string(),
             image.level.map(|level| level.to_string()).unwrap_or_default(),
             format!("{} × {}", image.width, image.height),

@@ -8,8 +8,8 @@ use std::env::consts;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -37,17 +37,17 @@ pub(crate) struct Masks {
     _no_include_environ: bool,
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::Health => health::run(shell).await,
-        Action::Info(_) => info(shell),
-        Action::Config { change: None } => config::run(shell),
-        Action::Config { change: Some(change) } => config::change(&change, &shell.output),
+        Action::Health => health::run(context).await,
+        Action::Info(_) => info(context),
+        Action::Config { change: None } => config::run(context),
+        Action::Config { change: Some(change) } => config::change(&change, &context.output),
     }
 }
 
-fn info(shell: &Shell) -> Result<(), Failure> {
-    let settings = shell.settings()?;
+fn info(context: &Context) -> Result<(), CliError> {
+    let settings = context.settings()?;
     let value = json!({
         "name": env!("CARGO_BIN_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -55,7 +55,7 @@ fn info(shell: &Shell) -> Result<(), Failure> {
         "settings": settings.describe(),
     });
     let text = || {
-        shell.output.facts([
+        context.output.facts([
             ("command", format!("{} {}", env!("CARGO_BIN_NAME"), env!("CARGO_PKG_VERSION"))),
             ("system", format!("{} {}", consts::OS, consts::ARCH)),
             ("platform", settings.environment.unwrap_or("another").to_owned()),
@@ -65,5 +65,5 @@ fn info(shell: &Shell) -> Result<(), Failure> {
             ("logins", settings.cache_folder.display().to_string()),
         ])
     };
-    shell.output.or_json().one(&value, text)
+    context.output.or_json().one(&value, text)
 }

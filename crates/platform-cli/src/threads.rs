@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::anyhow;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::format::Format;
 use crate::signals::REDEMPTION_LIMIT;
 
@@ -28,7 +28,7 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 }
 
 /// Converts the error of a command that cannot be started.
-pub(crate) fn failure(error: io::Error) -> Failure {
+pub(crate) fn failure(error: io::Error) -> CliError {
     match error.kind() {
         // Of the calls that start a command, only the creation of a thread fails with this kind.
         io::ErrorKind::WouldBlock => anyhow!(LIMITED).into(),
@@ -43,7 +43,7 @@ pub(crate) fn end_without_threads(format: Format) {
         if !is_about_threads(message(info)) {
             return before(info);
         }
-        let _ = Failure::from(anyhow!(LIMITED)).report(format);
+        let _ = CliError::from(anyhow!(LIMITED)).report(format);
         // Waits for redemptions in progress, so that no login is lost.
         let _ = auth_core::finish_redemptions(REDEMPTION_LIMIT);
         #[expect(clippy::exit, reason = "the other threads may wait forever")]

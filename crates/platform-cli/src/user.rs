@@ -13,9 +13,9 @@ use clap::{Args, Subcommand};
 use platform_resources::{Identity, LoggedOut, LoginWays, Service};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
+use crate::context::Context;
 use crate::detached::detached;
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::retries::Retries;
 use asking::{DevicePrompt, SystemBrowser};
@@ -35,7 +35,7 @@ pub(crate) enum Action {
         #[arg(long, conflicts_with_all = ["relogin", "device", "no_browser"])]
         with_refresh_token: bool,
         #[command(flatten)]
-        how: How,
+        how: LoginArgs,
     },
     /// Log out, here and at the identity provider
     Logout,
@@ -51,7 +51,7 @@ pub(crate) enum Action {
         #[arg(long)]
         relogin: bool,
         #[command(flatten)]
-        how: How,
+        how: LoginArgs,
     },
 }
 
@@ -68,7 +68,7 @@ impl Action {
 
 /// In which way to log in.
 #[derive(Args)]
-pub(crate) struct How {
+pub(crate) struct LoginArgs {
     /// Log in on another device, with a code
     #[arg(long)]
     device: bool,
@@ -79,14 +79,14 @@ pub(crate) struct How {
     _no_relogin: bool,
 }
 
-impl How {
-    fn is_said(&self) -> bool {
+impl LoginArgs {
+    fn is_set(&self) -> bool {
         self.device || self.no_browser
     }
 
-    fn ways(&self, service: &Service) -> LoginWays {
+    fn methods(&self, service: &Service) -> LoginWays {
         let has_device = service.settings().client_id_device.is_some();
-        let device = |ways: LoginWays| ways.with_device(Arc::new(DevicePrompt));
+        let device = |methods: LoginWays| methods.with_device(Arc::new(DevicePrompt));
         let headless = auth_oauth::headless();
         match headless {
             _ if self.device => device(LoginWays::none()),
@@ -96,68 +96,68 @@ impl How {
             }
             _ => {
                 let browser = SystemBrowser::new(!self.no_browser && headless.is_none());
-                let ways = LoginWays::none().with_browser(Arc::new(browser));
-                if has_device { device(ways) } else { ways }
+                let methods = LoginWays::none().with_browser(Arc::new(browser));
+                if has_device { device(methods) } else { methods }
             }
         }
     }
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
-    let service = shell.service()?;
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
+    let service = context.service()?;
     match action {
         Action::Login { relogin, with_refresh_token, how } => {
             let Identity { me, .. } = if with_refresh_token {
                 service.log_in_with(refresh_token().await?).await?;
                 service.who().await?
             } else {
-                identity(shell, how.ways(service), relogin).await?
+                identity(context, how.methods(service), relogin).await?
             };
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
-            shell.output.note(format!("logged in as {name} of {}", me.organization.id));
+            context.output.note(format!("logged in as {name} of {}", me.organization.id));
             Ok(())
         }
         Action::Logout => match service.log_out().await {
-            Err(error) if error.is_not_logged_in() => Err(Failure::bad_input(error)),
+            Err(error) if error.is_not_logged_in() => Err(CliError::bad_input(error)),
             Err(error) => Err(error.into()),
             Ok(LoggedOut::HereOnly(error)) => {
                 let error = anyhow::Error::from(error);
-                shell.output.note(format!("logged out on this machine, but not at the identity provider: {error:#}"));
+                context.output.note(format!("logged out on this machine, but not at the identity provider: {error:#}"));
                 Ok(())
             }
             Ok(_) => {
-                shell.output.note("logged out");
+                context.output.note("logged out");
                 Ok(())
             }
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
             // Without a terminal, no user would see the prompt.
-            let asks = relogin || how.is_said() || io::stderr().is_terminal();
-            let ways = if asks { how.ways(service) } else { LoginWays::none() };
-            let identity = identity(shell, ways, relogin).await?;
+            let asks = relogin || how.is_set() || io::stderr().is_terminal();
+            let methods = if asks { how.methods(service) } else { LoginWays::none() };
+            let identity = identity(context, methods, relogin).await?;
             let (credential, identity) = (identity.credential.to_string(), described(&identity));
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
-            shell.output.or_json().one(&identity, || text(&shell.output, &identity, credential))
+            context.output.or_json().one(&identity, || text(&context.output, &identity, credential))
         }
     }
 }
 
 /// Reads a refresh token from stdin.
-async fn refresh_token() -> Result<Secret, Failure> {
+async fn refresh_token() -> Result<Secret, CliError> {
     let read = detached(|| {
         let mut text = String::new();
         io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text).map(|_| text)
     });
     let text = read.await?.map_err(|error| anyhow!("cannot read standard input: {error}"))?;
     match text.trim() {
-        "" => Err(Failure::bad_input(anyhow!("standard input is empty: pass the refresh token through a pipe"))),
+        "" => Err(CliError::bad_input(anyhow!("standard input is empty: pass the refresh token through a pipe"))),
         text => Ok(Secret::new(text)),
     }
 }
 
 /// Returns the text of an identity.
 fn text(output: &Output, identity: &Value, credential: String) -> String {
-    let shown = |path: &str| match identity.pointer(path) {
+    let sanitize = |path: &str| match identity.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
@@ -167,24 +167,24 @@ fn text(output: &Output, identity: &Value, credential: String) -> String {
     let end = identity.pointer("/token/expires_at").and_then(Value::as_u64);
     let end = end.map(|seconds| output.moment(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
     output.facts([
-        ("user", shown("/user/id")),
-        ("name", shown("/user/name")),
-        ("e-mail", shown("/user/email")),
-        ("organization", shown("/organization/id")),
-        ("role", claim(shown("/role"))),
-        ("issuer", claim(shown("/token/issuer"))),
+        ("user", sanitize("/user/id")),
+        ("name", sanitize("/user/name")),
+        ("e-mail", sanitize("/user/email")),
+        ("organization", sanitize("/organization/id")),
+        ("role", claim(sanitize("/role"))),
+        ("issuer", claim(sanitize("/token/issuer"))),
         ("token expires", claim(end.unwrap_or_default())),
         ("credential", credential),
     ])
 }
 
 /// Logs in, and returns the user.
-async fn identity(shell: &Shell, ways: LoginWays, again: bool) -> Result<Identity, Failure> {
-    let service = shell.service()?;
+async fn identity(context: &Context, methods: LoginWays, again: bool) -> Result<Identity, CliError> {
+    let service = context.service()?;
     if again {
-        Box::pin(service.log_in(ways)).await?;
+        Box::pin(service.log_in(methods)).await?;
     } else {
-        Box::pin(service.ensure_login(ways)).await?;
+        Box::pin(service.ensure_login(methods)).await?;
     }
     Ok(service.who().await?)
 }

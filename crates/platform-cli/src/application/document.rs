@@ -7,11 +7,11 @@ use platform_resources::{Client, Documents};
 use serde_json::json;
 
 use super::Release;
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json::plain;
 use crate::output;
-use crate::shapes::plain;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -39,42 +39,42 @@ pub(crate) enum Action {
     },
 }
 
-pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     match action {
-        Action::List { release } => list(&release, &client, shell).await,
-        Action::Describe { release, name } => describe(&release, &name, &client, shell).await,
-        Action::Download { release, name, output } => download(&release, &name, output, &client, shell).await,
+        Action::List { release } => list(&release, &client, context).await,
+        Action::Describe { release, name } => describe(&release, &name, &client, context).await,
+        Action::Download { release, name, output } => download(&release, &name, output, &client, context).await,
     }
 }
 
-async fn documents(release: &Release, client: &Client) -> Result<Documents, Failure> {
+async fn documents(release: &Release, client: &Client) -> Result<Documents, CliError> {
     let version = release.version(client).await?;
     Ok(client.applications().documents(&release.application, &version))
 }
 
-async fn list(release: &Release, client: &Client, shell: &Shell) -> Result<(), Failure> {
+async fn list(release: &Release, client: &Client, context: &Context) -> Result<(), CliError> {
     let found = documents(release, client).await?.list().await?;
     let shapes = found.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
-    shell.output.several(&shapes, || {
-        let mut table = shell.output.table(["document", "type", "updated"]);
+    context.output.several(&shapes, || {
+        let mut table = context.output.table(["document", "type", "updated"]);
         for Document { name, mime_type, updated_at, .. } in &found {
-            table.add_row([shown(name), shown(mime_type), shell.output.moment(*updated_at)]);
+            table.add_row([sanitize(name), sanitize(mime_type), context.output.moment(*updated_at)]);
         }
         output::text(&table)
     })
 }
 
-async fn describe(release: &Release, name: &str, client: &Client, shell: &Shell) -> Result<(), Failure> {
+async fn describe(release: &Release, name: &str, client: &Client, context: &Context) -> Result<(), CliError> {
     let document = documents(release, client).await?.get(name).await?;
-    shell.output.one(&plain(&document)?, || {
-        shell.output.facts([
+    context.output.one(&plain(&document)?, || {
+        context.output.facts([
             ("document", document.name.clone()),
             ("id", document.id.to_string()),
             ("type", document.mime_type.clone()),
             ("visibility", document.visibility.to_string()),
-            ("created", shell.output.moment(document.created_at)),
-            ("updated", shell.output.moment(document.updated_at)),
+            ("created", context.output.moment(document.created_at)),
+            ("updated", context.output.moment(document.updated_at)),
         ])
     })
 }
@@ -84,8 +84,8 @@ async fn download(
     name: &str,
     folder: PathBuf,
     client: &Client,
-    shell: &Shell,
-) -> Result<(), Failure> {
+    context: &Context,
+) -> Result<(), CliError> {
     let path = folder.join(escape(name));
     // A missing document is reported as such, not as a failed download.
     let documents = documents(release, client).await?;
@@ -100,8 +100,8 @@ async fn download(
         "verification": outcome.verification,
         "already_present": outcome.already_present,
     });
-    shell.output.one(&value, || {
+    context.output.one(&value, || {
         let what = if outcome.already_present { "already present" } else { "downloaded" };
-        format!("{}: {what}, {} bytes, SHA-256 {}", shown(path.display()), outcome.bytes, outcome.sha256)
+        format!("{}: {what}, {} bytes, SHA-256 {}", sanitize(path.display()), outcome.bytes, outcome.sha256)
     })
 }

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Args;
 use platform_download::escape;
 use platform_resources::models::{Application, ApplicationVersion};
@@ -12,9 +12,9 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::Release;
-use crate::access::Shell;
-use crate::exit::Failure;
-use crate::shown::shown;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -33,9 +33,9 @@ pub(crate) struct Arguments {
 /// A file to write: its name and its content.
 type Page = (String, String);
 
-pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let Arguments { release, destination, zip, _no_zip } = arguments;
-    let client = shell.client()?;
+    let client = context.client()?;
     let number = release.version(&client).await?;
     let applications = client.applications();
     let application = applications.get(&release.application).await?;
@@ -51,11 +51,11 @@ pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         "version_number": version.version_number,
         "files": names,
     });
-    shell.output.one(&value, || names.iter().map(shown).collect::<Vec<_>>().join("\n"))
+    context.output.one(&value, || names.iter().map(sanitize).collect::<Vec<_>>().join("\n"))
 }
 
 /// Returns a schema for each artifact that has one, and an index page.
-fn pages(stem: &str, application: &Application, version: &ApplicationVersion) -> Result<Vec<Page>, Failure> {
+fn pages(stem: &str, application: &Application, version: &ApplicationVersion) -> Result<Vec<Page>, CliError> {
     let inputs = version.input_artifacts.iter().map(|artifact| ("input", &artifact.name, &artifact.metadata_schema));
     let outputs = version.output_artifacts.iter().map(|artifact| ("output", &artifact.name, &artifact.metadata_schema));
     let mut pages = Vec::new();

@@ -2,11 +2,11 @@ use clap::Subcommand;
 use platform_resources::models::{ApplicationId, ApplicationVersion, VersionNumber, VersionSummary};
 
 use super::{document, meant};
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json::plain;
 use crate::output::{self, Output};
-use crate::shapes::plain;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -27,32 +27,32 @@ pub(crate) enum Action {
     Document(document::Action),
 }
 
-pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List { application } => list(&application, shell).await,
-        Action::Describe { application, version } => describe(&application, version.as_ref(), shell).await,
-        Action::Document(action) => document::run(action, shell).await,
+        Action::List { application } => list(&application, context).await,
+        Action::Describe { application, version } => describe(&application, version.as_ref(), context).await,
+        Action::Document(action) => document::run(action, context).await,
     }
 }
 
-async fn list(application: &ApplicationId, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+async fn list(application: &ApplicationId, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let versions = client.applications().versions(application).await?;
     let shapes = versions.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
-    shell.output.several(&shapes, || {
-        let mut table = shell.output.table(["version", "released"]);
+    context.output.several(&shapes, || {
+        let mut table = context.output.table(["version", "released"]);
         for VersionSummary { number, released_at, .. } in &versions {
-            table.add_row([shown(number), shell.output.moment(*released_at)]);
+            table.add_row([sanitize(number), context.output.moment(*released_at)]);
         }
         output::text(&table)
     })
 }
 
-async fn describe(id: &ApplicationId, named: Option<&VersionNumber>, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+async fn describe(id: &ApplicationId, named: Option<&VersionNumber>, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let number = meant(&client, id, named).await?;
     let version = client.applications().version(id, &number).await?;
-    shell.output.one(&plain(&version)?, || text(id, &version, &shell.output))
+    context.output.one(&plain(&version)?, || text(id, &version, &context.output))
 }
 
 fn text(id: &ApplicationId, version: &ApplicationVersion, output: &Output) -> String {
@@ -64,11 +64,11 @@ fn text(id: &ApplicationId, version: &ApplicationVersion, output: &Output) -> St
     ]);
     let mut table = output.table(["", "artifact", "type", "scope"]);
     for artifact in &version.input_artifacts {
-        table.add_row(["in".to_owned(), shown(&artifact.name), shown(&artifact.mime_type), String::new()]);
+        table.add_row(["in".to_owned(), sanitize(&artifact.name), sanitize(&artifact.mime_type), String::new()]);
     }
     for artifact in &version.output_artifacts {
-        let scope = shown(&artifact.scope);
-        table.add_row(["out".to_owned(), shown(&artifact.name), shown(&artifact.mime_type), scope]);
+        let scope = sanitize(&artifact.scope);
+        table.add_row(["out".to_owned(), sanitize(&artifact.name), sanitize(&artifact.mime_type), scope]);
     }
     format!("{facts}\n\n{}", output::text(&table))
 }

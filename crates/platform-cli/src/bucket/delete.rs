@@ -4,11 +4,11 @@ use platform_resources::{Bucket, Deleted, Deletion, ObjectEntry};
 use serde_json::{Value, json};
 
 use super::{Keys, What, amount};
-use crate::access::Shell;
-use crate::confirm::Consent;
-use crate::exit::Failure;
+use crate::confirm::Confirm;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use auth_core::error_chain;
 
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Sure {
     #[arg(long)]
     no_dry_run: bool,
     #[command(flatten)]
-    consent: Consent,
+    confirm: Confirm,
 }
 
 /// The result for an object.
@@ -43,28 +43,28 @@ struct Report {
     error: Option<String>,
 }
 
-pub(super) async fn run(arguments: &Delete, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Delete, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     let what = What { what: arguments.what.clone(), keys: arguments.keys };
-    delete(&what, arguments.sure, bucket, shell).await
+    delete(&what, arguments.sure, bucket, context).await
 }
 
-pub(super) async fn purge(sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
-    delete(&What { what: Vec::new(), keys: Keys::default() }, sure, bucket, shell).await
+pub(super) async fn purge(sure: Sure, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
+    delete(&What { what: Vec::new(), keys: Keys::default() }, sure, bucket, context).await
 }
 
-async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+async fn delete(what: &What, sure: Sure, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     let objects = what.objects(bucket).await?;
     let reports: Vec<_> = if sure.dry_run {
         objects.into_iter().map(|entry| report(entry, None)).collect()
     } else {
         if !objects.is_empty() {
-            sure.consent.ask(&format!("delete {} from {}?", amount(&objects), bucket.root())).await?;
+            sure.confirm.ask(&format!("delete {} from {}?", amount(&objects), bucket.root())).await?;
         }
         let keys: Vec<_> = objects.iter().map(|entry| entry.key.clone()).collect();
         let deletions = bucket.delete(keys).await;
         objects.into_iter().zip(deletions).map(|(entry, deletion)| report(entry, Some(deletion))).collect()
     };
-    print(&reports, sure.dry_run, bucket, shell)
+    print(&reports, sure.dry_run, bucket, context)
 }
 
 fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
@@ -77,7 +77,7 @@ fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
     Report { key: entry.key, bytes: entry.bytes, outcome, error }
 }
 
-fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     let objects: Vec<Value> = reports
         .iter()
         .map(|Report { key, bytes, outcome, error }| {
@@ -86,21 +86,21 @@ fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, shell: &Shell) -> R
         .collect();
     let value = json!({ "bucket": bucket.name(), "dry_run": dry_run, "objects": objects });
     if reports.is_empty() {
-        shell.output.note("nothing to delete");
+        context.output.note("nothing to delete");
     }
-    shell.output.one(&value, || {
-        let mut table = shell.output.table(["outcome", "bytes", "key"]);
+    context.output.one(&value, || {
+        let mut table = context.output.table(["outcome", "bytes", "key"]);
         for Report { key, bytes, outcome, .. } in reports {
-            table.add_row([outcome.replace('_', " "), bytes.to_string(), shown(key)]);
+            table.add_row([outcome.replace('_', " "), bytes.to_string(), sanitize(key)]);
         }
         if table.is_empty() { String::new() } else { output::text(&table) }
     })?;
     let errors: Vec<_> = reports.iter().filter_map(|report| report.error.as_ref()).collect();
     for error in &errors {
-        shell.output.complain(error);
+        context.output.print_failure(error);
     }
     match errors.len() {
         0 => Ok(()),
-        failed => Err(Failure::incomplete(anyhow!("{failed} of {} objects were not deleted", reports.len()))),
+        failed => Err(CliError::incomplete(anyhow!("{failed} of {} objects were not deleted", reports.len()))),
     }
 }

@@ -10,12 +10,12 @@ use platform_resources::{Bucket, Client, DownloadError, Downloader, ObjectEntry,
 use serde_json::{Value, json};
 
 use super::What;
-use crate::access::Shell;
-use crate::bars::Screen;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json;
 use crate::output;
-use crate::shapes;
-use crate::shown::shown;
+use crate::progress::ProgressBars;
+use crate::sanitize::sanitize;
 use auth_core::error_chain;
 
 /// The number of concurrent downloads.
@@ -58,12 +58,17 @@ struct Fetched {
     result: Result<Outcome, DownloadError>,
 }
 
-pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(
+    arguments: Arguments,
+    client: &Client,
+    bucket: &Bucket,
+    context: &Context,
+) -> Result<(), CliError> {
     let Arguments { what, destination } = arguments;
     let (folders, objects): (Vec<_>, Vec<_>) = what.existing(bucket).await?.into_iter().partition(is_folder);
     let downloader = client.downloader()?;
-    let fetched = fetch(&objects, &downloader, bucket, &destination, shell).await;
-    print(&fetched, &folders, &destination, bucket, shell)
+    let fetched = fetch(&objects, &downloader, bucket, &destination, context).await;
+    print(&fetched, &folders, &destination, bucket, context)
 }
 
 async fn fetch(
@@ -71,9 +76,9 @@ async fn fetch(
     downloader: &Downloader,
     bucket: &Bucket,
     folder: &Path,
-    shell: &Shell,
+    context: &Context,
 ) -> Vec<Fetched> {
-    let bar = Screen::new(shell.output.has_bars()).download(objects.iter().map(|entry| entry.bytes).sum());
+    let bar = ProgressBars::new(context.output.has_bars()).download(objects.iter().map(|entry| entry.bytes).sum());
     let keys: Vec<_> = objects.iter().map(|entry| entry.key.as_str()).collect();
     let targets = safe_paths(&keys).into_iter().map(|names| Target::within(folder, names));
     let observer = |progress: Progress| match progress {
@@ -96,8 +101,8 @@ fn print(
     folders: &[ObjectEntry],
     folder: &Path,
     bucket: &Bucket,
-    shell: &Shell,
-) -> Result<(), Failure> {
+    context: &Context,
+) -> Result<(), CliError> {
     let errors: Vec<_> = fetched.iter().filter_map(|object| object.result.as_ref().err()).collect();
     let value = json!({
         "bucket": bucket.name(),
@@ -107,39 +112,39 @@ fn print(
         "folders": folders.iter().map(|entry| &entry.key).collect::<Vec<_>>(),
     });
     if !folders.is_empty() {
-        shell.output.note(format!("{} skipped: empty objects that stand for folders", folders.len()));
+        context.output.note(format!("{} skipped: empty objects that stand for folders", folders.len()));
     }
     if fetched.is_empty() {
-        shell.output.note("nothing to download");
+        context.output.note("nothing to download");
     }
-    shell.output.one(&value, || text(fetched, shell))?;
+    context.output.one(&value, || text(fetched, context))?;
     for error in &errors {
-        shell.output.complain(error_chain(*error));
+        context.output.print_failure(error_chain(*error));
     }
     match errors.len() {
         0 => Ok(()),
         _ if errors.iter().any(|error| error.is_disk_full()) => {
             Err(anyhow!("the disk is full: free some space and repeat the command, which resumes the download").into())
         }
-        failed => Err(Failure::incomplete(anyhow!("{failed} of {} objects were not downloaded", fetched.len()))),
+        failed => Err(CliError::incomplete(anyhow!("{failed} of {} objects were not downloaded", fetched.len()))),
     }
 }
 
-fn text(fetched: &[Fetched], shell: &Shell) -> String {
-    let mut table = shell.output.table(["outcome", "bytes", "file"]);
+fn text(fetched: &[Fetched], context: &Context) -> String {
+    let mut table = context.output.table(["outcome", "bytes", "file"]);
     for Fetched { file, result, .. } in fetched {
         let (outcome, bytes) = match result {
             Ok(outcome) if outcome.already_present => ("already present", outcome.bytes.to_string()),
             Ok(outcome) => ("downloaded", outcome.bytes.to_string()),
             Err(_) => ("FAILED", String::new()),
         };
-        table.add_row([outcome.to_owned(), bytes, shown(file)]);
+        table.add_row([outcome.to_owned(), bytes, sanitize(file)]);
     }
     if table.is_empty() { String::new() } else { output::text(&table) }
 }
 
 fn shape(object: &Fetched) -> Value {
-    let mut shape = shapes::file(object.result.as_ref().map_err(|error| error_chain(error)));
+    let mut shape = json::file(object.result.as_ref().map_err(|error| error_chain(error)));
     shape["key"] = json!(object.key);
     shape["file"] = json!(object.file);
     shape

@@ -3,10 +3,10 @@ use platform_resources::{Bucket, ObjectEntry};
 use serde_json::json;
 
 use super::{What, shape};
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     signed_urls: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     let Arguments { what, signed_urls, .. } = arguments;
     let objects = what.objects(bucket).await?;
     let url = |entry: &ObjectEntry| bucket.get_url(&entry.key, None).map(|url| url.expose().to_string());
@@ -34,13 +34,13 @@ pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, shell: &Shell) -
         }
         shapes.push(shape);
     }
-    shell.output.several(&shapes, || {
+    context.output.several(&shapes, || {
         let heads = ["bytes", "modified", "key", "signed URL"];
-        let mut table = shell.output.table(heads.into_iter().take(if *signed_urls { 4 } else { 3 }));
+        let mut table = context.output.table(heads.into_iter().take(if *signed_urls { 4 } else { 3 }));
         for (entry, shape) in objects.iter().zip(&shapes) {
-            let modified = entry.modified_at.map(|at| shell.output.moment(at)).unwrap_or_default();
-            let mut row = vec![entry.bytes.to_string(), modified, shown(&entry.key)];
-            row.extend(shape.get("signed_url").and_then(|url| url.as_str()).map(shown));
+            let modified = entry.modified_at.map(|at| context.output.moment(at)).unwrap_or_default();
+            let mut row = vec![entry.bytes.to_string(), modified, sanitize(&entry.key)];
+            row.extend(shape.get("signed_url").and_then(|url| url.as_str()).map(sanitize));
             table.add_row(row);
         }
         output::text(&table)

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use platform_resources::{Bucket, Upload, Uploader};
 use serde_json::{Value, json};
 
-use crate::access::{Shell, system_user};
-use crate::bars::Screen;
-use crate::exit::Failure;
+use crate::context::{Context, system_user};
+use crate::error::CliError;
 use crate::output;
-use crate::shown::shown;
+use crate::progress::ProgressBars;
+use crate::sanitize::sanitize;
 use auth_core::error_chain;
 
 #[derive(Args)]
@@ -27,16 +27,16 @@ pub(crate) struct Arguments {
     destination_prefix: String,
 }
 
-pub(super) async fn run(arguments: Arguments, bucket: Bucket, shell: &Shell) -> Result<(), Failure> {
-    let prefix = prefix(&arguments.destination_prefix).map_err(Failure::bad_input)?;
-    let found = files::find(&arguments.source, &prefix).map_err(Failure::bad_input)?;
-    let bar = Screen::new(shell.output.has_bars()).upload(found.bytes);
+pub(super) async fn run(arguments: Arguments, bucket: Bucket, context: &Context) -> Result<(), CliError> {
+    let prefix = prefix(&arguments.destination_prefix).map_err(CliError::bad_input)?;
+    let found = files::find(&arguments.source, &prefix).map_err(CliError::bad_input)?;
+    let bar = ProgressBars::new(context.output.has_bars()).upload(found.bytes);
     let seen = Arc::new(bar);
     let shows = seen.clone();
     let uploader = Uploader::new(bucket.clone()).with_observer(move |event| shows.set_position(event.total_done));
     let uploads = uploader.upload(found.files).await;
     seen.finish_and_clear();
-    print(&uploads, &bucket, shell)
+    print(&uploads, &bucket, context)
 }
 
 /// Returns the prefix of all keys.
@@ -56,31 +56,31 @@ fn prefix(text: &str) -> anyhow::Result<String> {
     Ok(prefix.to_owned())
 }
 
-fn print(uploads: &[Upload], bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+fn print(uploads: &[Upload], bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     let errors: Vec<_> = uploads.iter().filter_map(|upload| Some(error_chain(upload.result.as_ref().err()?))).collect();
     let value = json!({
         "bucket": bucket.name(),
         "complete": errors.is_empty(),
         "files": uploads.iter().map(|upload| shape(upload, bucket)).collect::<Vec<_>>(),
     });
-    shell.output.one(&value, || {
-        let mut table = shell.output.table(["outcome", "bytes", "key"]);
+    context.output.one(&value, || {
+        let mut table = context.output.table(["outcome", "bytes", "key"]);
         for Upload { file, result, .. } in uploads {
             let (outcome, bytes) = match result {
                 Ok(uploaded) if uploaded.already_present => ("already present", uploaded.bytes.to_string()),
                 Ok(uploaded) => ("uploaded", uploaded.bytes.to_string()),
                 Err(_) => ("FAILED", String::new()),
             };
-            table.add_row([outcome.to_owned(), bytes, shown(file.key())]);
+            table.add_row([outcome.to_owned(), bytes, sanitize(file.key())]);
         }
         output::text(&table)
     })?;
     for error in &errors {
-        shell.output.complain(error);
+        context.output.print_failure(error);
     }
     match errors.len() {
         0 => Ok(()),
-        failed => Err(Failure::incomplete(anyhow!("{failed} of {} files were not uploaded", uploads.len()))),
+        failed => Err(CliError::incomplete(anyhow!("{failed} of {} files were not uploaded", uploads.len()))),
     }
 }
 

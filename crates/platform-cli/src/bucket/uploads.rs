@@ -9,11 +9,11 @@ use futures_util::TryStreamExt;
 use platform_resources::{Bucket, UnfinishedUpload};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::confirm::Consent;
-use crate::exit::Failure;
+use crate::confirm::Confirm;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use crate::time::parse_duration;
 
 #[derive(Subcommand)]
@@ -44,24 +44,24 @@ pub(crate) struct Abort {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    consent: Consent,
+    confirm: Confirm,
 }
 
-pub(super) async fn run(action: &Action, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(action: &Action, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List(which) => list(&which.find(bucket).await?, shell),
-        Action::Abort(Abort { which, consent }) => {
+        Action::List(which) => list(&which.find(bucket).await?, context),
+        Action::Abort(Abort { which, confirm }) => {
             let uploads = which.find(bucket).await?;
             if !uploads.is_empty() {
-                consent.ask(&format!("abort {} unfinished uploads to {}?", uploads.len(), bucket.root())).await?;
+                confirm.ask(&format!("abort {} unfinished uploads to {}?", uploads.len(), bucket.root())).await?;
             }
-            abort(uploads, bucket, shell).await
+            abort(uploads, bucket, context).await
         }
     }
 }
 
 impl Which {
-    async fn find(&self, bucket: &Bucket) -> Result<Vec<UnfinishedUpload>, Failure> {
+    async fn find(&self, bucket: &Bucket) -> Result<Vec<UnfinishedUpload>, CliError> {
         let mut uploads: Vec<_> = bucket.unfinished_uploads(&self.prefix).try_collect().await?;
         if let Some(age) = self.older_than {
             let now = SystemClock.now();
@@ -81,19 +81,19 @@ fn shape(upload: &UnfinishedUpload) -> Value {
     json!({ "key": upload.key, "upload_id": upload.upload_id, "started_at": started_at.map(|at| at.to_string()) })
 }
 
-fn list(uploads: &[UnfinishedUpload], shell: &Shell) -> Result<(), Failure> {
+fn list(uploads: &[UnfinishedUpload], context: &Context) -> Result<(), CliError> {
     let shapes: Vec<_> = uploads.iter().map(shape).collect();
-    shell.output.several(&shapes, || {
-        let mut table = shell.output.table(["started", "key", "id"]);
+    context.output.several(&shapes, || {
+        let mut table = context.output.table(["started", "key", "id"]);
         for upload in uploads {
-            let started = upload.started_at.map(|at| shell.output.moment(at)).unwrap_or_default();
-            table.add_row([started, shown(&upload.key), shown(&upload.upload_id)]);
+            let started = upload.started_at.map(|at| context.output.moment(at)).unwrap_or_default();
+            table.add_row([started, sanitize(&upload.key), sanitize(&upload.upload_id)]);
         }
         output::text(&table)
     })
 }
 
-async fn abort(uploads: Vec<UnfinishedUpload>, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+async fn abort(uploads: Vec<UnfinishedUpload>, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     let (total, mut shapes, mut errors) = (uploads.len(), Vec::new(), Vec::new());
     for upload in uploads {
         let error = bucket.abort_upload(&upload.key, &upload.upload_id).await.err().map(|error| error_chain(&error));
@@ -104,12 +104,12 @@ async fn abort(uploads: Vec<UnfinishedUpload>, bucket: &Bucket, shell: &Shell) -
         errors.extend(error);
     }
     let value = json!({ "bucket": bucket.name(), "uploads": shapes });
-    shell.output.one(&value, || format!("aborted {} of {total} unfinished uploads", total - errors.len()))?;
+    context.output.one(&value, || format!("aborted {} of {total} unfinished uploads", total - errors.len()))?;
     for error in &errors {
-        shell.output.complain(error);
+        context.output.print_failure(error);
     }
     match errors.len() {
         0 => Ok(()),
-        failed => Err(Failure::incomplete(anyhow!("{failed} of {total} uploads were not aborted"))),
+        failed => Err(CliError::incomplete(anyhow!("{failed} of {total} uploads were not aborted"))),
     }
 }

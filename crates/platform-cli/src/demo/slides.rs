@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use platform_download::Crc32c;
 use platform_emulator::samples;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 
 /// A slide to process.
 pub(super) struct Slide {
@@ -25,14 +25,14 @@ pub(super) struct Slide {
 }
 
 impl Slide {
-    fn read(path: PathBuf) -> Result<Self, Failure> {
+    fn read(path: PathBuf) -> Result<Self, CliError> {
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let name = name.ok_or_else(|| {
-            Failure::bad_input(anyhow!("'{}': the file name is not valid UTF-8; rename the file", path.display()))
+            CliError::bad_input(anyhow!("'{}': the file name is not valid UTF-8; rename the file", path.display()))
         })?;
         let metadata = slide_metadata::read(&path);
         let metadata =
-            metadata.map_err(|error| if error.is_invalid() { Failure::bad_input(error) } else { error.into() })?;
+            metadata.map_err(|error| if error.is_invalid() { CliError::bad_input(error) } else { error.into() })?;
         Ok(Self { path, name, metadata })
     }
 
@@ -82,7 +82,7 @@ pub(super) enum Folder {
 }
 
 impl Folder {
-    pub(super) fn new(given: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(super) fn new(given: Option<PathBuf>) -> Result<Self, CliError> {
         if let Some(folder) = given {
             return Ok(Self::Given(folder));
         }
@@ -91,7 +91,7 @@ impl Folder {
     }
 
     /// Writes the samples if necessary, and reads all slides, ordered by name.
-    pub(super) async fn read(&self) -> Result<Vec<Slide>, Failure> {
+    pub(super) async fn read(&self) -> Result<Vec<Slide>, CliError> {
         if let Self::Samples(folder) = self {
             let folder = folder.clone();
             let written = spawn_blocking(move || samples::write(folder.path())).await?;
@@ -108,10 +108,10 @@ impl Folder {
     }
 }
 
-fn read_all(folder: &Path) -> Result<Vec<Slide>, Failure> {
+fn read_all(folder: &Path) -> Result<Vec<Slide>, CliError> {
     let slides = list(folder)?.into_iter().map(Slide::read).collect::<Result<Vec<_>, _>>()?;
     match slides.as_slice() {
-        [] => Err(Failure::bad_input(anyhow!(
+        [] => Err(CliError::bad_input(anyhow!(
             "{}: no slides; put TIFF or BigTIFF files into the folder",
             folder.display()
         ))),
@@ -120,9 +120,9 @@ fn read_all(folder: &Path) -> Result<Vec<Slide>, Failure> {
 }
 
 /// Returns the files of a folder, except hidden ones and subfolders.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn list(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     let unreadable = |path: &Path| format!("cannot read the slide folder '{}'", path.display());
-    let entries = fs::read_dir(folder).with_context(|| unreadable(folder)).map_err(Failure::bad_input)?;
+    let entries = fs::read_dir(folder).with_context(|| unreadable(folder)).map_err(CliError::bad_input)?;
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| unreadable(folder))?.path();
@@ -130,7 +130,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
             continue;
         }
         let kind = fs::metadata(&path).with_context(|| format!("cannot read the slide '{}'", path.display()));
-        if !kind.map_err(Failure::bad_input)?.is_dir() {
+        if !kind.map_err(CliError::bad_input)?.is_dir() {
             paths.push(path);
         }
     }

@@ -4,18 +4,18 @@ use async_trait::async_trait;
 use auth_http::{HttpClient, Method, Request};
 use auth_oauth::{DeviceAuthorization, Prompt};
 
-use super::progress::Progress;
+use super::progress::DemoProgress;
 
 /// A simulated user who approves the login: opens the verification page with the filled-in code, and submits it over
 /// HTTP.
 #[derive(Debug)]
 pub(super) struct DemoUser {
     http: HttpClient,
-    progress: Progress,
+    progress: DemoProgress,
 }
 
 impl DemoUser {
-    pub(super) fn new(http: HttpClient, progress: Progress) -> Self {
+    pub(super) fn new(http: HttpClient, progress: DemoProgress) -> Self {
         Self { http, progress }
     }
 }

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use platform_resources::Settings;
 use tokio::process::Command;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::signals::Signals;
 
 /// Runs a command, forwards a signal to it, and waits for its end. A second signal kills it.
@@ -18,7 +18,7 @@ pub(super) async fn execute(
     command: &[OsString],
     variables: &[(&'static str, String)],
     signals: &mut Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let (program, arguments) = command.split_first().context("the command is missing")?;
     let terminal = io::stdin().is_terminal();
     let mut prepared = Command::new(program);
@@ -32,7 +32,7 @@ pub(super) async fn execute(
     if !terminal {
         prepared.process_group(0);
     }
-    let mut child = prepared.spawn().map_err(|error| Failure::not_started(error, program))?;
+    let mut child = prepared.spawn().map_err(|error| CliError::not_started(error, program))?;
     let id = child.id();
     let status = tokio::select! {
         status = child.wait() => status,
@@ -42,13 +42,13 @@ pub(super) async fn execute(
                 status = child.wait() => status,
                 again = signals.next() => {
                     tell(id, KILL, terminal);
-                    return Err(Failure::signal(again));
+                    return Err(CliError::signal(again));
                 }
             }
         }
     };
     let status = status.context("cannot wait for the command")?;
-    if status.success() { Ok(()) } else { Err(Failure::passed_on(status)) }
+    if status.success() { Ok(()) } else { Err(CliError::passed_on(status)) }
 }
 
 const KILL: u8 = 9;

@@ -4,40 +4,40 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context as _, anyhow};
 use platform_emulator::{Config, Emulator, EmulatorBuilder, Fixture};
 
 use super::Arguments;
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::print;
 
-pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
+pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, CliError> {
     builder(arguments)?.start().await.map_err(failure)
 }
 
 /// Prints the fixture of a data folder.
-pub(super) async fn export(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) async fn export(arguments: &Arguments) -> Result<(), CliError> {
     if arguments.data_dir.is_none() {
-        return Err(Failure::bad_input(anyhow!("export needs --data-dir")));
+        return Err(CliError::bad_input(anyhow!("export needs --data-dir")));
     }
     let fixture = builder(arguments)?.export().await.map_err(failure)?;
     print(serde_json::to_string_pretty(&fixture)?)
 }
 
-fn failure(error: io::Error) -> Failure {
+fn failure(error: io::Error) -> CliError {
     match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::bad_input(error),
+        io::ErrorKind::InvalidInput => CliError::bad_input(error),
         _ => anyhow::Error::from(error).context("cannot start the emulator").into(),
     }
 }
 
-fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
+fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, CliError> {
     let mut config = match &arguments.config {
         Some(path) => {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()));
             let config = text.and_then(|text| Ok(toml::from_str::<Config>(&text)?));
             let read = config.with_context(|| format!("'{}' is not a configuration of the emulator", path.display()));
-            read.map_err(Failure::bad_input)?
+            read.map_err(CliError::bad_input)?
         }
         None => Config::default(),
     };
@@ -48,7 +48,7 @@ fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
     config.cors_origins.extend(arguments.cors_origin.iter().cloned());
     if let Some(issuer) = &arguments.issuer {
         let missing = || anyhow!("--issuer requires --config with a table [external_issuer] (audience and subjects)");
-        let trusted = config.external_issuer.as_mut().ok_or_else(|| Failure::bad_input(missing()))?;
+        let trusted = config.external_issuer.as_mut().ok_or_else(|| CliError::bad_input(missing()))?;
         trusted.issuer.clone_from(issuer);
     }
     let mut builder = Emulator::builder().with_config(config).with_address(arguments.address).with_port(arguments.port);
@@ -78,12 +78,12 @@ fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, Failure> {
 }
 
 /// Reads a fixture (JSON).
-fn fixture(path: &Path) -> Result<Fixture, Failure> {
+fn fixture(path: &Path) -> Result<Fixture, CliError> {
     let text =
-        fs::read(path).with_context(|| format!("cannot read '{}'", path.display())).map_err(Failure::bad_input)?;
+        fs::read(path).with_context(|| format!("cannot read '{}'", path.display())).map_err(CliError::bad_input)?;
     // The message of the parser can contain a signed URL.
     serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Failure::bad_input(anyhow!("'{}' is not a fixture: invalid at line {line}, column {column}", path.display()))
+        CliError::bad_input(anyhow!("'{}' is not a fixture: invalid at line {line}, column {column}", path.display()))
     })
 }

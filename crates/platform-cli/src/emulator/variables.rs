@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use platform_emulator::Emulator;
 use serde_json::json;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 
 /// The variables that make common clients trust an authority: OpenSSL, curl and this command; Python; AWS tools.
 const TRUST: [&str; 3] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"];
@@ -16,7 +16,7 @@ pub(super) async fn variables(
     emulator: &Emulator,
     logins: &Path,
     authority: Option<&Path>,
-) -> Result<Vec<(&'static str, String)>, Failure> {
+) -> Result<Vec<(&'static str, String)>, CliError> {
     let user = emulator.config().users.first().context("no user is configured")?.id.clone();
     let refresh_token = emulator.refresh_token(&user).await?;
     let at = |path: &str| format!("{}{path}", emulator.issuer());

@@ -2,9 +2,9 @@ use clap::Args;
 use platform_resources::{ChangeOutcome, RunOutcome};
 use serde_json::json;
 
-use crate::access::Shell;
-use crate::exit::Failure;
-use crate::shapes;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -12,15 +12,15 @@ pub(crate) struct Arguments {
     run: String,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let handle = shell.client()?.run(arguments.run.as_str());
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let handle = context.client()?.run(arguments.run.as_str());
     let done = handle.cancel().await?;
     let run = handle.no_cache().get().await?;
     let (outcome, was_before) = (RunOutcome::of(&run), done == ChangeOutcome::AlreadyApplied);
     let shape = json!({
-        "run_id": run.run_id, "outcome": shapes::run_outcome(&outcome), "had_ended_before": was_before,
+        "run_id": run.run_id, "outcome": json::run_outcome(&outcome), "had_ended_before": was_before,
     });
-    shell.output.one(&shape, || {
+    context.output.one(&shape, || {
         let cancelled = matches!(outcome, RunOutcome::Cancelled(_));
         match (was_before, cancelled) {
             (false, _) => format!("{}: canceled", run.run_id),

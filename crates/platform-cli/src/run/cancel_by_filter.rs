@@ -7,13 +7,13 @@ use platform_resources::operations::ListRuns;
 use platform_resources::{ChangeOutcome, Client, Error, RunFilter, RunOutcome};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::confirm::Consent;
-use crate::exit::Failure;
+use crate::confirm::Confirm;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::format::Format;
+use crate::json;
 use crate::output::{self, Output};
-use crate::shapes;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use auth_core::error_chain;
 
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_dry_run: bool,
     #[command(flatten)]
-    consent: Consent,
+    confirm: Confirm,
 }
 
 /// The filters; a run must match all of them.
@@ -55,9 +55,9 @@ enum Fate {
     Failed(Error),
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let query = arguments.filter.query()?;
-    let client = shell.client()?;
+    let client = context.client()?;
     let runs = client.clone().no_cache().runs().list_with(query);
     let runs = runs.try_filter(|run| ready(run.state != RunState::Terminated));
     let runs: Vec<Run> = runs.take(arguments.limit.unwrap_or(usize::MAX)).try_collect().await?;
@@ -66,35 +66,35 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         fates.extend(runs.into_iter().map(|run| (run, Fate::WouldBe)));
     } else if !runs.is_empty() {
         for run in &runs {
-            shell.output.note(described(run));
+            context.output.note(described(run));
         }
-        arguments.consent.ask(&format!("cancel {} runs?", runs.len())).await?;
+        arguments.confirm.ask(&format!("cancel {} runs?", runs.len())).await?;
         for run in runs {
             let fate = cancel(&client, &run).await;
             fates.push((run, fate));
         }
     }
     if fates.is_empty() {
-        shell.output.note("no active run matches");
-        if shell.output.format() == Format::Table {
+        context.output.note("no active run matches");
+        if context.output.format() == Format::Table {
             return Ok(());
         }
     }
     let shapes: Vec<_> = fates.iter().map(|(run, fate)| shape(run, fate)).collect();
-    shell.output.several(&shapes, || text(&fates, &shell.output))?;
+    context.output.several(&shapes, || text(&fates, &context.output))?;
     match fates.iter().filter(|(_, fate)| matches!(fate, Fate::Failed(_))).count() {
         0 => Ok(()),
-        failed => Err(Failure::incomplete(anyhow!("{failed} of {} runs could not be canceled", fates.len()))),
+        failed => Err(CliError::incomplete(anyhow!("{failed} of {} runs could not be canceled", fates.len()))),
     }
 }
 
 impl Filter {
-    fn query(self) -> Result<ListRuns, Failure> {
+    fn query(self) -> Result<ListRuns, CliError> {
         let tags: Vec<_> = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty()).collect();
         // An empty filter, for example from an unset variable, must not match all runs.
         let empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
         if tags.len() < self.tags.len() || empty(&self.application_id) || empty(&self.application_version) {
-            return Err(Failure::bad_input(anyhow!("nothing was canceled, because a filter is empty")));
+            return Err(CliError::bad_input(anyhow!("nothing was canceled, because a filter is empty")));
         }
         let mut query = ListRuns::new().with_sort(vec!["-submitted_at".to_owned()]).with_page_size(100);
         query.custom_metadata = tags.into_iter().fold(RunFilter::new(), RunFilter::with_tag).path();
@@ -131,7 +131,7 @@ fn shape(run: &Run, fate: &Fate) -> Value {
     let error = if let Fate::Failed(error) = fate { Some(error_chain(error)) } else { None };
     json!({
         "run_id": run.run_id, "application_id": run.application_id, "version_number": run.version_number,
-        "outcome_before": shapes::run_outcome(&RunOutcome::of(run)), "result": fate.name(), "error": error,
+        "outcome_before": json::run_outcome(&RunOutcome::of(run)), "result": fate.name(), "error": error,
     })
 }
 
@@ -143,7 +143,7 @@ fn text(fates: &[(Run, Fate)], output: &Output) -> String {
             fate => fate.name().replace('_', " "),
         };
         let application = format!("{} {}", run.application_id, run.version_number);
-        table.add_row([shown(&run.run_id), shown(application), shown(result)]);
+        table.add_row([sanitize(&run.run_id), sanitize(application), sanitize(result)]);
     }
     output::text(&table)
 }

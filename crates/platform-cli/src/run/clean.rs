@@ -6,10 +6,10 @@ use platform_download::{FolderOptions, Leftover, LeftoverKind, ResultFolder};
 use serde_json::{Value, json};
 
 use super::download::{Locks, unusable};
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output::{self, Output};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 pub(super) const HELP: &str = "\
 The files are parts, which a later `run download` would resume, files with a wrong checksum and temporary files. Results and
@@ -30,11 +30,11 @@ pub(crate) struct Arguments {
 }
 
 /// Requires neither a network nor a login.
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let Arguments { folder, dry_run, locks } = arguments;
     if !ResultFolder::is_at(&folder) {
-        let error = anyhow!("'{}' is not a folder for results: it has no .aignostics.lock", shown(folder.display()));
-        return Err(Failure::bad_input(error));
+        let error = anyhow!("'{}' is not a folder for results: it has no .aignostics.lock", sanitize(folder.display()));
+        return Err(CliError::bad_input(error));
     }
     let results =
         FolderOptions::new().with_locking(locks.into()).with_full_disk().open(&folder).await.map_err(unusable)?;
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     };
     let found = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?;
     let found = found.map_err(unusable)?;
-    shell.output.one(&shape(&found, !dry_run), || text(&found, dry_run, &shell.output))
+    context.output.one(&shape(&found, !dry_run), || text(&found, dry_run, &context.output))
 }
 
 fn shape(found: &[Leftover], removed: bool) -> Value {
@@ -65,7 +65,7 @@ fn text(found: &[Leftover], dry_run: bool, output: &Output) -> String {
             LeftoverKind::Corrupt => "corrupt",
             _ => "temporary",
         };
-        table.add_row([kind.to_owned(), file.bytes.to_string(), shown(file.path.display())]);
+        table.add_row([kind.to_owned(), file.bytes.to_string(), sanitize(file.path.display())]);
     }
     let count = found.len();
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };

@@ -5,37 +5,37 @@ use platform_resources::models::{Item, Run};
 use platform_resources::{ArtifactOutcome, By, ItemOutcome, RunOutcome, results_end};
 use serde_json::{Value, json};
 
-use super::{Reading, list};
-use crate::access::Shell;
-use crate::exit::Failure;
+use super::{RunArgs, list};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json;
 use crate::output::{self, Output};
 use crate::results::deletions;
-use crate::shapes;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    reading: Reading,
+    reading: RunArgs,
     /// Show only the progress and the outcomes of the items
     #[arg(long, short)]
     summarize: bool,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let handle = arguments.reading.handle(&shell.client()?).await?;
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let handle = arguments.reading.handle(&context.client()?).await?;
     let run = handle.get().await?;
     let items: Vec<Item> = handle.items().try_collect().await?;
-    let mut shape = shapes::run(&run)?;
-    shape["items"] = Value::Array(items.iter().map(shapes::item).collect::<Result<_, _>>()?);
+    let mut shape = json::run(&run)?;
+    shape["items"] = Value::Array(items.iter().map(json::item).collect::<Result<_, _>>()?);
     let files = Files::of(&items);
     shape["results"] = json!({
         "available": files.available, "deleted_by_user": files.by_user, "deleted_by_retention": files.by_retention,
     });
-    shell.output.one(&shape, || {
-        let output = &shell.output;
+    context.output.one(&shape, || {
+        let output = &context.output;
         let about = if arguments.summarize { summary(&run, output) } else { facts(&run, Some(files), output) };
-        format!("{about}\n\n{}", table(&items, &shell.output))
+        format!("{about}\n\n{}", table(&items, &context.output))
     })
 }
 
@@ -131,11 +131,11 @@ fn table(items: &[Item], output: &Output) -> String {
         let (all, deleted) = (item.output_artifacts.len(), Files::of(std::slice::from_ref(item)));
         let deleted = deleted.by_user + deleted.by_retention;
         table.add_row([
-            shown(&item.external_id),
-            shown(ItemOutcome::of(item)),
+            sanitize(&item.external_id),
+            sanitize(ItemOutcome::of(item)),
             if deleted == 0 { all.to_string() } else { format!("{} of {all}", all - deleted) },
             item.terminated_at.map(|at| output.moment(at)).unwrap_or_default(),
-            message.map(shown).unwrap_or_default(),
+            message.map(sanitize).unwrap_or_default(),
         ]);
     }
     output::text(&table)

@@ -4,16 +4,16 @@ use clap::{Args, ValueEnum};
 use platform_download::{Durability, FolderOptions, Locking};
 use platform_resources::{Layout, NameBy, Pattern, Selection, Shard};
 
-use super::Reading;
-use crate::access::Shell;
-use crate::bars::Screen;
-use crate::exit::Failure;
+use super::RunArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::progress::ProgressBars;
 use crate::results;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    reading: Reading,
+    reading: RunArgs,
     /// Folder for the results; created if absent
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TYPE")]
     media_type: Vec<String>,
     #[command(flatten)]
-    folders: Folders,
+    folders: LayoutArgs,
     /// Synchronize each file before it gets its name, all files of a moment together (syncfs), or none
     ///
     /// Without it, files can be damaged after a power failure. A killed process never damages files.
@@ -81,7 +81,7 @@ impl From<Locks> for Locking {
 /// The names of folders and files.
 #[derive(Args, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and has its opposite")]
-pub(crate) struct Folders {
+pub(crate) struct LayoutArgs {
     /// Create a folder for the run (default)
     #[arg(long, overrides_with = "no_create_subdirectory_for_run")]
     create_subdirectory_for_run: bool,
@@ -108,7 +108,7 @@ enum Naming {
     Id,
 }
 
-impl Folders {
+impl LayoutArgs {
     pub(crate) fn layout(self) -> Layout {
         let layout = Layout::default().with_folder_per_run(self.has_folder_per_run());
         let layout = layout.with_folder_per_item(!self.no_create_subdirectory_per_item);
@@ -126,27 +126,27 @@ impl Folders {
 }
 
 /// Downloads; `thorough` is the custom of the Python tool: to wait for the end.
-pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context, thorough: bool) -> Result<(), CliError> {
     let locking = Locking::from(arguments.locks);
     let options = FolderOptions::new().with_shard(arguments.shard.unwrap_or_default()).with_locking(locking);
     let folder = options.open(&arguments.folder).await.map_err(unusable)?;
     let selection = arguments.item.into_iter().fold(Selection::default(), Selection::with_item);
     let selection = arguments.artifact.into_iter().fold(selection, Selection::with_artifact);
     let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);
-    let bars = Screen::new(shell.output.has_bars()).follow();
-    let run = arguments.reading.handle(&shell.client()?).await?;
+    let progress = ProgressBars::new(context.output.has_bars()).follow();
+    let run = arguments.reading.handle(&context.client()?).await?;
     let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout());
-    let followed = shell.follow(run.id(), &[]);
+    let followed = context.follow(run.id(), &[]);
     let download = download.with_durability(arguments.durability.into()).with_observer(move |event| {
         followed.learn(&event);
-        bars.show(&event);
+        progress.show(&event);
     });
     let follows = arguments.follow || (thorough && !arguments.no_follow);
     let report = if follows { Box::pin(download.follow()).await? } else { Box::pin(download.fetch()).await? };
-    results::print(&report, &arguments.folder, &shell.output)
+    results::print(&report, &arguments.folder, &context.output)
 }
 
 /// Adds context to an error of the result folder.
-pub(super) fn unusable(error: platform_resources::FolderError) -> Failure {
-    Failure::from(error).context("cannot use the result folder; choose another")
+pub(super) fn unusable(error: platform_resources::FolderError) -> CliError {
+    CliError::from(error).context("cannot use the result folder; choose another")
 }

@@ -12,8 +12,8 @@ use platform_resources::models::RunId;
 use serde_json::json;
 use slide_metadata::IdentifierKind;
 
-use crate::bars::Screen;
 use crate::output::Output;
+use crate::progress::ProgressBars;
 
 /// The maximum number of file names per kind. For the others, only the number is shown.
 const NAMED: usize = 10;
@@ -21,7 +21,7 @@ const NAMED: usize = 10;
 /// Returns an observer that shows events as notes and bars.
 pub(super) fn observer(output: &Output) -> Observer {
     let output = output.clone();
-    let screen = Screen::new(output.has_bars());
+    let screen = ProgressBars::new(output.has_bars());
     let bar: std::sync::Mutex<Option<ProgressBar>> = std::sync::Mutex::default();
     Arc::new(move |event| {
         let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -5,21 +5,21 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Args;
 use platform_pipeline::{Study, StudyRun};
 use platform_resources::models::ApplicationId;
 use platform_resources::{Client, ResultFolder, RunReport};
 
-use super::download::Folders;
+use super::application_args::{HealthCheckArgs, VersionArgs, unknown};
+use super::download::LayoutArgs;
 use super::events::observer;
-use super::input::{Force, Version, unknown};
 use super::object_keys::{UploadArgs, bucket_user};
-use super::options::Options;
-use super::prepare::How;
-use crate::access::Shell;
-use crate::bars::Screen;
-use crate::exit::Failure;
+use super::options::RunOptionArgs;
+use super::prepare::PrepareArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::progress::ProgressBars;
 use report::Report;
 
 /// The options that cause another submission.
@@ -38,9 +38,9 @@ pub(crate) struct Arguments {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     #[command(flatten)]
-    version: Version,
+    version: VersionArgs,
     #[command(flatten)]
-    how: How,
+    how: PrepareArgs,
     /// Replace the table
     #[arg(long)]
     overwrite_table: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     to: UploadArgs,
     #[command(flatten)]
-    folders: Folders,
+    folders: LayoutArgs,
     /// Wait for the end of the run and download results as they become available (default)
     #[arg(long, alias = "follow", overrides_with = "no_wait_for_completion")]
     wait_for_completion: bool,
@@ -70,52 +70,52 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "resubmit")]
     resubmit_uncertain: bool,
     #[command(flatten)]
-    options: Options,
+    options: RunOptionArgs,
     #[command(flatten)]
-    force: Force,
+    force: HealthCheckArgs,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let target = folder_of(&arguments.csv);
     check_folders(&arguments, &target)?;
-    let client = shell.client()?;
+    let client = context.client()?;
     // Errors of the folder occur before anything is uploaded or billed.
     let mut results = Some(open(&target).await?);
-    arguments.force.check(&client, shell).await?;
-    let study = study(&client, &arguments, shell).await?;
+    arguments.force.check(&client, context).await?;
+    let study = study(&client, &arguments, context).await?;
     let mut report = Report::new(&target);
     let id = ApplicationId::from(arguments.application.as_str());
     let study = match Box::pin(study.submit()).await {
         Ok(study) => study,
-        Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
+        Err(error) => return report.stopped(error, &context.output, |error| unknown(error, &id)),
     };
     report.study(&study);
     match study.submission() {
         Some(submission) if submission.submitted.is_new => {
             let run = submission.submitted.run.id();
-            shell.output.note(format!("submitted run {run} of {} {}", submission.application, submission.version));
+            context.output.note(format!("submitted run {run} of {} {}", submission.application, submission.version));
         }
-        _ => report.ignored(&arguments.options.set(), &shell.output),
+        _ => report.ignored(&arguments.options.set(), &context.output),
     }
     for run in study.runs() {
         let folder = match results.take() {
             Some(folder) => folder,
             None => open(&target).await?,
         };
-        report.add(Box::pin(fetch(run, folder, &arguments, shell)).await?);
+        report.add(Box::pin(fetch(run, folder, &arguments, context)).await?);
     }
-    report.print(&shell.output)
+    report.print(&context.output)
 }
 
-async fn open(target: &Path) -> Result<ResultFolder, Failure> {
+async fn open(target: &Path) -> Result<ResultFolder, CliError> {
     let opened = ResultFolder::open(target).await;
     Ok(opened.context("cannot use the folder of the table for the results")?)
 }
 
-async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<Study, Failure> {
+async fn study(client: &Client, arguments: &Arguments, context: &Context) -> Result<Study, CliError> {
     let id = ApplicationId::from(arguments.application.as_str());
     let options = arguments.options.run_options(&client.me().await?);
-    let observer = observer(&shell.output);
+    let observer = observer(&context.output);
     let portal = arguments.options.portal();
     Ok(Study::new(client, id, &arguments.csv, &arguments.folder, options)
         .with_version(arguments.version.application_version.clone())
@@ -131,14 +131,14 @@ async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<
 }
 
 /// Checks that results next to the slides are in folders per run, to distinguish them from slides.
-fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
+fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), CliError> {
     let unreadable = || format!("cannot read '{}'", arguments.folder.display());
-    let slides = arguments.folder.canonicalize().with_context(unreadable).map_err(Failure::bad_input)?;
+    let slides = arguments.folder.canonicalize().with_context(unreadable).map_err(CliError::bad_input)?;
     let is_among = target.canonicalize().is_ok_and(|target| target.starts_with(&slides));
     if is_among && !arguments.folders.has_folder_per_run() {
         let text = "the results would be stored among the slides and could be mistaken for slides: \
                     move the table, or omit --no-create-subdirectory-for-run";
-        return Err(Failure::bad_input(anyhow::anyhow!(text)));
+        return Err(CliError::bad_input(anyhow::anyhow!(text)));
     }
     Ok(())
 }
@@ -148,14 +148,14 @@ async fn fetch(
     run: &StudyRun,
     folder: ResultFolder,
     arguments: &Arguments,
-    shell: &Shell,
-) -> Result<RunReport, Failure> {
-    let bars = Screen::new(shell.output.has_bars()).follow();
+    context: &Context,
+) -> Result<RunReport, CliError> {
+    let progress = ProgressBars::new(context.output.has_bars()).follow();
     // Repeating these options would cause more costs.
-    let followed = shell.follow(run.handle().id(), &AGAIN);
+    let followed = context.follow(run.handle().id(), &AGAIN);
     let download = run.download(folder).with_observer(move |event| {
         followed.learn(&event);
-        bars.show(&event);
+        progress.show(&event);
     });
     Ok(if arguments.no_wait_for_completion { download.fetch().await? } else { download.follow().await? })
 }

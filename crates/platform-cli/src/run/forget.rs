@@ -5,8 +5,8 @@ use platform_download::{Locking, forget};
 use serde_json::json;
 
 use super::download::{Locks, unusable};
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 
 pub(super) const HELP: &str = "\
 `run download` keeps the entry of a file that was deleted or altered, so that `run verify` reports it. This command removes
@@ -27,16 +27,16 @@ pub(crate) struct Arguments {
 }
 
 /// Requires neither a network nor a login.
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let Arguments { folder, files, locks } = arguments;
     let locking: Locking = locks.into();
     let count = forget(&folder, files, locking).await.map_err(|error| {
         if error.is_without_entry() || error.is_without_manifest() {
-            Failure::bad_input(error)
+            CliError::bad_input(error)
         } else {
             unusable(error)
         }
     })?;
     let text = if count == 1 { "1 entry removed".to_owned() } else { format!("{count} entries removed") };
-    shell.output.one(&json!({ "removed": count }), || text)
+    context.output.one(&json!({ "removed": count }), || text)
 }

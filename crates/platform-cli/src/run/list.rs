@@ -8,10 +8,10 @@ use platform_resources::models::{Run, RunState};
 use platform_resources::operations::ListRuns;
 use platform_resources::{RunFilter, RunOutcome, results_end, results_safe_until};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json;
 use crate::output::{Column, Output};
-use crate::shapes;
 use crate::time::parse_duration;
 
 /// The minimum and maximum page size.
@@ -90,16 +90,16 @@ impl State {
     }
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let now = SystemClock.now();
-    let runs = shell.client()?.runs().list_with(arguments.query());
+    let runs = context.client()?.runs().list_with(arguments.query());
     let Arguments { limit, state, expiring, .. } = arguments;
     // The platform has no filter for these two.
     let fits = move |run: &Run| {
         state.is_none_or(|state| state.is_of(run)) && expiring.is_none_or(|time| expires(run, now, time))
     };
     let runs = runs.try_filter(move |run| ready(fits(run))).take(limit.unwrap_or(usize::MAX));
-    print(runs, &shell.output, expiring.is_some()).await
+    print(runs, &context.output, expiring.is_some()).await
 }
 
 /// Returns true if the results of a run can be deleted within this time, and are not lost yet.
@@ -145,7 +145,7 @@ async fn print(
     runs: impl futures_util::Stream<Item = Result<Run, platform_resources::Error>>,
     output: &Output,
     wanted: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let kept = |run: &Run| kept(run, output);
     let submitted = |run: &Run| output.moment(run.submitted_at);
     let by_whom = |run: &Run| run.submitted_by.clone();
@@ -168,5 +168,5 @@ async fn print(
         columns.push(("submitted by", &by_whom));
         columns.push(("tags", &tags));
     }
-    output.list(runs, shapes::run, &columns).await
+    output.list(runs, json::run, &columns).await
 }

@@ -8,16 +8,16 @@ use platform_resources::JsonObject;
 use platform_resources::models::MetadataUpdated;
 use serde_json::{Value, json};
 
-use super::Reading;
-use crate::access::Shell;
-use crate::exit::Failure;
+use super::RunArgs;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output::{Output, print};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Dump {
     #[command(flatten)]
-    reading: Reading,
+    reading: RunArgs,
     #[command(flatten)]
     look: Look,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Dump {
 #[derive(Args)]
 pub(crate) struct DumpItem {
     #[command(flatten)]
-    reading: Reading,
+    reading: RunArgs,
     /// External id of the item
     external_id: String,
     #[command(flatten)]
@@ -47,7 +47,7 @@ struct Look {
 }
 
 impl Look {
-    fn print(self, metadata: Option<&JsonObject>, checksum: Option<&String>) -> Result<(), Failure> {
+    fn print(self, metadata: Option<&JsonObject>, checksum: Option<&String>) -> Result<(), CliError> {
         let shape = if self.show_checksum {
             json!({ "custom_metadata": metadata, "custom_metadata_checksum": checksum })
         } else {
@@ -92,47 +92,47 @@ struct Change {
     no_enrich_sdk_metadata: bool,
 }
 
-pub(crate) async fn dump(arguments: Dump, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?).await?.no_cache().get().await?;
+pub(crate) async fn dump(arguments: Dump, context: &Context) -> Result<(), CliError> {
+    let run = arguments.reading.handle(&context.client()?).await?.no_cache().get().await?;
     arguments.look.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
 }
 
-pub(crate) async fn dump_item(arguments: DumpItem, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?).await?.no_cache();
+pub(crate) async fn dump_item(arguments: DumpItem, context: &Context) -> Result<(), CliError> {
+    let run = arguments.reading.handle(&context.client()?).await?.no_cache();
     let item = run.item(&arguments.external_id).await?;
     arguments.look.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
 }
 
-pub(crate) async fn update(arguments: Update, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn update(arguments: Update, context: &Context) -> Result<(), CliError> {
     let Update { run, change } = arguments;
     let mut metadata = input::read(&change.metadata).await?;
-    let client = shell.client()?;
+    let client = context.client()?;
     let handle = client.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
         let before = handle.clone().no_cache().get().await?.custom_metadata;
         sdk::renew_run(&mut metadata, before.as_ref(), &client.me().await?)?;
     }
     let updated = handle.update_metadata(metadata, change.checksum.as_deref()).await?;
-    say(&json!({ "run_id": run }), &updated, &shell.output)
+    say(&json!({ "run_id": run }), &updated, &context.output)
 }
 
-pub(crate) async fn update_item(arguments: UpdateItem, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn update_item(arguments: UpdateItem, context: &Context) -> Result<(), CliError> {
     let UpdateItem { run, external_id, change } = arguments;
     let mut metadata = input::read(&change.metadata).await?;
-    let handle = shell.client()?.run(run.as_str());
+    let handle = context.client()?.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
         let before = handle.clone().no_cache().item(&external_id).await?.custom_metadata;
         sdk::renew_item(&mut metadata, before.as_ref())?;
     }
     let updated = handle.update_item_metadata(&external_id, metadata, change.checksum.as_deref()).await?;
-    say(&json!({ "run_id": run, "external_id": external_id }), &updated, &shell.output)
+    say(&json!({ "run_id": run, "external_id": external_id }), &updated, &context.output)
 }
 
-fn say(about: &Value, updated: &MetadataUpdated, output: &Output) -> Result<(), Failure> {
+fn say(about: &Value, updated: &MetadataUpdated, output: &Output) -> Result<(), CliError> {
     let mut shape = about.clone();
     shape["custom_metadata_checksum"] = json!(updated.custom_metadata_checksum);
     let names = ["run_id", "external_id"].into_iter().filter_map(|name| about[name].as_str());
-    let names: Vec<_> = names.map(shown).collect();
-    let checksum = updated.custom_metadata_checksum.as_ref().map(shown).unwrap_or_default();
+    let names: Vec<_> = names.map(sanitize).collect();
+    let checksum = updated.custom_metadata_checksum.as_ref().map(sanitize).unwrap_or_default();
     output.one(&shape, || format!("{}: updated, checksum {checksum}", names.join(", ")))
 }

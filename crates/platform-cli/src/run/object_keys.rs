@@ -2,8 +2,8 @@ use clap::Args;
 use platform_pipeline::{ObjectKeys, SelectedApplication};
 use platform_resources::Client;
 
-use crate::access::system_user;
-use crate::exit::Failure;
+use crate::context::system_user;
+use crate::error::CliError;
 
 /// The location of uploaded slides.
 #[derive(Args, Clone, Default)]
@@ -20,7 +20,7 @@ impl UploadArgs {
         client: &Client,
         to: &SelectedApplication,
         portal: bool,
-    ) -> Result<ObjectKeys, Failure> {
+    ) -> Result<ObjectKeys, CliError> {
         let keys = ObjectKeys::new(client, to, &bucket_user()).await?.with_portal(portal);
         Ok(match &self.upload_prefix {
             Some(prefix) => keys.with_prefix(prefix)?,

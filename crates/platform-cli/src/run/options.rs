@@ -6,11 +6,11 @@ use platform_pipeline::RunOptions;
 use platform_resources::models::Me;
 use platform_resources::{JsonObject, JsonValue, LARGEST_CONTEXT, Provisioning, RunSdkMetadata, Timestamp};
 
-use super::author::author;
+use super::sdk_metadata::sdk_metadata;
 use crate::time::parse_timestamp;
 
 #[derive(Args, Clone)]
-pub(super) struct Options {
+pub(super) struct RunOptionArgs {
     /// Note of the run
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -71,7 +71,7 @@ fn parse_context(text: &str) -> Result<JsonObject, String> {
     Ok(context)
 }
 
-impl Options {
+impl RunOptionArgs {
     pub(super) fn portal(&self) -> bool {
         self.onboard_to_aignostics_portal
     }
@@ -101,7 +101,7 @@ impl Options {
     pub(super) fn run_options(&self, me: &Me) -> RunOptions {
         let gpu = self.gpu_provisioning_mode;
         let minutes = (gpu == Provisioning::FlexStart).then_some(self.flex_start_max_run_duration_minutes);
-        let sdk = author(me)
+        let sdk = sdk_metadata(me)
             .with_portal(self.onboard_to_aignostics_portal)
             .with_gpu(&self.gpu_type.to_ascii_uppercase(), gpu, self.max_gpus_per_slide, minutes)
             .with_cpu(self.cpu_provisioning_mode)

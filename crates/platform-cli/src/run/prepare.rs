@@ -8,12 +8,12 @@ use platform_resources::Pattern;
 use serde_json::{Value, json};
 use slide_metadata::{IdentifierKind, PLAUSIBLE};
 
+use super::application_args::VersionArgs;
 use super::events::observer;
-use super::input::Version;
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output::{self, Output};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use crate::slide;
 
 /// The default name of the table.
@@ -29,9 +29,9 @@ pub(crate) struct Arguments {
     #[arg(value_name = "APPLICATION CSV DIR", num_args = 1..=3, required = true)]
     places: Vec<PathBuf>,
     #[command(flatten)]
-    version: Version,
+    version: VersionArgs,
     #[command(flatten)]
-    how: How,
+    how: PrepareArgs,
     /// Replace the table. Without it, only --mapping changes the row of an unchanged slide, and rows of excluded files
     /// are removed
     #[arg(long)]
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 /// The options for the table.
 #[derive(Args, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-pub(super) struct How {
+pub(super) struct PrepareArgs {
     /// Set values for the slides whose path matches: `REGEX:KEY=VALUE,KEY=VALUE`, such as
     /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. Can be repeated; the last match wins
     #[arg(long, value_name = "MAPPING")]
@@ -87,14 +87,14 @@ fn plausible(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| format!("expected {} to {} micrometers per pixel", PLAUSIBLE.start(), PLAUSIBLE.end()))
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let (application, csv, folder) = match arguments.places.as_slice() {
         [folder] => (None, folder.join(NAME), folder.clone()),
         [application, csv, folder] => (Some(application.display().to_string()), csv.clone(), folder.clone()),
-        _ => return Err(Failure::bad_input(anyhow!("give APPLICATION CSV DIR, or DIR alone"))),
+        _ => return Err(CliError::bad_input(anyhow!("give APPLICATION CSV DIR, or DIR alone"))),
     };
     let application = match application {
-        Some(application) => Some(arguments.version.of(&shell.client()?, &application).await?),
+        Some(application) => Some(arguments.version.of(&context.client()?, &application).await?),
         None => None,
     };
     let prepared = arguments
@@ -102,13 +102,13 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         .prepare()
         .with_application(application)
         .with_overwrite(arguments.overwrite)
-        .run(&csv, &folder, &observer(&shell.output))
+        .run(&csv, &folder, &observer(&context.output))
         .await?;
-    shell.output.one(&shape(&prepared, &csv), || text(&prepared, &csv, &shell.output))?;
+    context.output.one(&shape(&prepared, &csv), || text(&prepared, &csv, &context.output))?;
     Ok(prepared.require_all()?)
 }
 
-impl How {
+impl PrepareArgs {
     pub(super) fn prepare(&self) -> Prepare {
         let prepare = Prepare::new()
             .with_mappings(self.mapping.iter().cloned())
@@ -161,7 +161,7 @@ fn remarks(remarks: &SlideRemarks) -> Value {
 fn text(prepared: &Prepared, csv: &Path, output: &Output) -> String {
     let mut table = output.table(["slide", "state"]);
     for (row, state) in prepared.table.rows().iter().zip(&prepared.states) {
-        table.add_row([shown(row.external_id()), state.name().to_owned()]);
+        table.add_row([sanitize(row.external_id()), state.name().to_owned()]);
     }
-    format!("{}\ntable: {}", output::text(&table), shown(csv.display()))
+    format!("{}\ntable: {}", output::text(&table), sanitize(csv.display()))
 }

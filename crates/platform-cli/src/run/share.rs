@@ -11,8 +11,8 @@ use platform_resources::models::{Grant, ResourceType, ShareToken, SubjectType};
 use platform_resources::operations::{ListGrants, ListShareTokens};
 use platform_resources::{Client, Error};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -35,12 +35,12 @@ pub(crate) struct Shared {
     run: String,
 }
 
-pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::Status(shared) => status::run(&shared.run, shell).await,
-        Action::Organization(action) => organization::run(action, shell).await,
-        Action::Token(action) => token::run(action, shell).await,
-        Action::Audit(arguments) => audit::run(arguments, shell).await,
+        Action::Status(shared) => status::run(&shared.run, context).await,
+        Action::Organization(action) => organization::run(action, context).await,
+        Action::Token(action) => token::run(action, context).await,
+        Action::Audit(arguments) => audit::run(arguments, context).await,
     }
 }
 

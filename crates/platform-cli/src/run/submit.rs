@@ -6,15 +6,15 @@ use platform_resources::models::{ApplicationId, Run};
 use platform_resources::{Client, RunHandle};
 use serde_json::json;
 
+use super::application_args::{HealthCheckArgs, VersionArgs};
 use super::events::observer;
-use super::input::{Force, Version};
 use super::object_keys::UploadArgs;
-use super::options::Options;
+use super::options::RunOptionArgs;
 use super::validate;
-use crate::access::Shell;
+use crate::context::Context;
 use crate::detached::detached;
-use crate::exit::Failure;
-use crate::shown::shown;
+use crate::error::CliError;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    version: Version,
+    version: VersionArgs,
     /// Validate everything and submit nothing
     #[arg(long)]
     dry_run: bool,
@@ -37,31 +37,31 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["dry_run", "once"])]
     resubmit: bool,
     #[command(flatten)]
-    options: Options,
+    options: RunOptionArgs,
     #[command(flatten)]
-    force: Force,
+    force: HealthCheckArgs,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let file = arguments.file.clone();
     let source = detached(move || SubmissionSource::read(&file)).await??;
-    let client = shell.client()?;
-    let draft = Box::pin(draft(source, &client, &arguments, shell)).await?;
+    let client = context.client()?;
+    let draft = Box::pin(draft(source, &client, &arguments, context)).await?;
     for column in draft.unused_columns() {
-        shell.output.note(format!("the application does not use the column '{column}'"));
+        context.output.note(format!("the application does not use the column '{column}'"));
     }
     let options = arguments.options.run_options(&client.me().await?);
     if arguments.dry_run {
-        check(&client, draft, &options, shell).await
+        check(&client, draft, &options, context).await
     } else {
-        submit(&client, draft, &options, &arguments, shell).await
+        submit(&client, draft, &options, &arguments, context).await
     }
 }
 
 /// Validates everything without submitting.
-async fn check(client: &Client, mut draft: Draft, options: &RunOptions, shell: &Shell) -> Result<(), Failure> {
+async fn check(client: &Client, mut draft: Draft, options: &RunOptions, context: &Context) -> Result<(), CliError> {
     options.apply(&mut draft.submission)?;
-    validate::print(&draft.check(client).await?, shell)
+    validate::print(&draft.check(client).await?, context)
 }
 
 /// Submits once for the content or a key, or finds the run of an earlier submission.
@@ -70,8 +70,8 @@ async fn submit(
     draft: Draft,
     options: &RunOptions,
     arguments: &Arguments,
-    shell: &Shell,
-) -> Result<(), Failure> {
+    context: &Context,
+) -> Result<(), CliError> {
     let version = arguments.version.application_version.as_ref().map(platform_resources::models::VersionNumber::as_str);
     let stated = &draft.submission;
     let stated = (stated.application_id.clone(), stated.version_number.clone().unwrap_or_default());
@@ -79,28 +79,28 @@ async fn submit(
         Some(key) => UniqueSubmission::for_key(client, key, draft, version, options).await?,
         None => UniqueSubmission::for_content(client, draft, version, options, arguments.resubmit).await?,
     };
-    let submitted = Box::pin(submission.submit(&observer(&shell.output))).await?;
-    shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
+    let submitted = Box::pin(submission.submit(&observer(&context.output))).await?;
+    context.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
     // The id of a new run is printed without another request, which a signal could interrupt.
     let (application, version) = if submitted.is_new {
-        shell.output.note(format!("submitted a run of {} {}", stated.0, stated.1));
+        context.output.note(format!("submitted a run of {} {}", stated.0, stated.1));
         stated
     } else {
-        report_found(arguments, shell);
+        report_found(arguments, context);
         let Run { application_id, version_number, .. } = submitted.run.get().await?;
         (application_id, version_number.as_str().to_owned())
     };
-    print(&submitted.run, &application, &version, &submitted.token, submitted.is_new, shell)
+    print(&submitted.run, &application, &version, &submitted.token, submitted.is_new, context)
 }
 
 /// Reports that nothing was submitted, and the options without effect. With a key, tags are compared.
-fn report_found(arguments: &Arguments, shell: &Shell) {
+fn report_found(arguments: &Arguments, context: &Context) {
     let again = if arguments.once.is_some() { "" } else { "; --resubmit submits it again" };
-    shell.output.note(format!("nothing was submitted{again}"));
+    context.output.note(format!("nothing was submitted{again}"));
     let names = arguments.options.set().into_iter();
     let names: Vec<_> = names.filter(|name| arguments.once.is_none() || *name != "--tags").collect();
     if !names.is_empty() {
-        shell.output.note(format!("ignored, because nothing was submitted: {}", names.join(", ")));
+        context.output.note(format!("ignored, because nothing was submitted: {}", names.join(", ")));
     }
 }
 
@@ -109,12 +109,12 @@ async fn draft(
     source: SubmissionSource,
     client: &Client,
     arguments: &Arguments,
-    shell: &Shell,
-) -> Result<Draft, Failure> {
+    context: &Context,
+) -> Result<Draft, CliError> {
     if let SubmissionSource::Table(table) = &source {
-        table.notes().iter().for_each(|note| shell.output.note(note));
+        table.notes().iter().for_each(|note| context.output.note(note));
     }
-    arguments.force.check(client, shell).await?;
+    arguments.force.check(client, context).await?;
     let application = arguments.version.of(client, &arguments.application).await?;
     let keys = UploadArgs::default().keys(client, &application, arguments.options.portal()).await?;
     Ok(source.draft(&arguments.file, &application, &keys, false)?)
@@ -126,11 +126,11 @@ fn print(
     version: &str,
     token: &str,
     is_new: bool,
-    shell: &Shell,
-) -> Result<(), Failure> {
+    context: &Context,
+) -> Result<(), CliError> {
     let shape = json!({
         "run_id": run.id(), "application_id": application, "version_number": version,
         "submitted": is_new, "submission_token": token,
     });
-    shell.output.one(&shape, || shown(run.id()))
+    context.output.one(&shape, || sanitize(run.id()))
 }

@@ -5,13 +5,13 @@ use platform_pipeline::{SlideTable, SlideUpload, UploadSummary, upload};
 use platform_resources::Uploaded;
 use serde_json::{Value, json};
 
+use super::application_args::{HealthCheckArgs, VersionArgs};
 use super::events::observer;
-use super::input::{Force, Version};
 use super::object_keys::UploadArgs;
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output::{self, Output};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "CSV")]
     csv: PathBuf,
     #[command(flatten)]
-    version: Version,
+    version: VersionArgs,
     #[command(flatten)]
     to: UploadArgs,
     /// For runs that are shown in the Aignostics Portal
@@ -32,20 +32,20 @@ pub(crate) struct Arguments {
     #[arg(long, overrides_with = "onboard_to_aignostics_portal", hide = true)]
     no_onboard_to_aignostics_portal: bool,
     #[command(flatten)]
-    force: Force,
+    force: HealthCheckArgs,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let table = SlideTable::read(&arguments.csv)?;
-    table.notes().iter().for_each(|note| shell.output.note(note));
-    let client = shell.client()?;
-    arguments.force.check(&client, shell).await?;
+    table.notes().iter().for_each(|note| context.output.note(note));
+    let client = context.client()?;
+    arguments.force.check(&client, context).await?;
     let application = arguments.version.of(&client, &arguments.application).await?;
     let keys = arguments.to.keys(&client, &application, arguments.onboard_to_aignostics_portal).await?;
-    let files = Box::pin(upload(&arguments.csv, &table, &keys, &observer(&shell.output))).await?;
+    let files = Box::pin(upload(&arguments.csv, &table, &keys, &observer(&context.output))).await?;
     let shapes: Vec<_> = files.iter().map(shape).collect();
     let whole = json!({ "csv": arguments.csv.display().to_string(), "files": shapes });
-    shell.output.one(&whole, || text(&files, &shell.output))?;
+    context.output.one(&whole, || text(&files, &context.output))?;
     UploadSummary::of(&files)?;
     Ok(())
 }
@@ -72,7 +72,7 @@ fn text(files: &[SlideUpload], output: &Output) -> String {
             Ok(uploaded) => ("uploaded", uploaded.bytes.to_string(), file.url.as_str()),
             Err(_) => ("FAILED", String::new(), ""),
         };
-        table.add_row([shown(&file.external_id), state.to_owned(), bytes, shown(url)]);
+        table.add_row([sanitize(&file.external_id), state.to_owned(), bytes, sanitize(url)]);
     }
     output::text(&table)
 }

@@ -5,10 +5,10 @@ use clap::Args;
 use platform_download::{FileState, FolderCheck, verify};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output::{self, Output};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 pub(super) const HELP: &str = "\
 Every file of the manifest is read. Files that are missing, altered or unreadable are reported one by one. Entries stay in
@@ -27,18 +27,18 @@ pub(crate) struct Arguments {
 }
 
 /// Requires neither a network nor a login.
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let check = verify(&arguments.folder).await.map_err(Failure::bad_input)?;
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let check = verify(&arguments.folder).await.map_err(CliError::bad_input)?;
     if arguments.sha256sums {
         check.write_sha256sums(&arguments.folder).await.map_err(super::download::unusable)?;
     }
-    shell.output.one(&shape(&check), || text(&check, &shell.output))?;
+    context.output.one(&shape(&check), || text(&check, &context.output))?;
     let spoilt = check.files.iter().filter(|file| file.state != FileState::Intact).count();
     match (check.files.len(), spoilt) {
-        (0, _) => Err(Failure::incomplete(anyhow!("the manifest lists no files"))),
+        (0, _) => Err(CliError::incomplete(anyhow!("the manifest lists no files"))),
         (_, 0) if check.unreadable.is_empty() => Ok(()),
-        (_, 0) => Err(Failure::incomplete(anyhow!("{} folders cannot be read", check.unreadable.len()))),
-        (all, spoilt) => Err(Failure::incomplete(anyhow!(
+        (_, 0) => Err(CliError::incomplete(anyhow!("{} folders cannot be read", check.unreadable.len()))),
+        (all, spoilt) => Err(CliError::incomplete(anyhow!(
             "{spoilt} of {all} files are not intact: repeat `run download` to fetch only these files; `run forget` removes \
              files from the manifest"
         ))),
@@ -68,14 +68,15 @@ fn text(check: &FolderCheck, output: &Output) -> String {
             FileState::Unreadable => "UNREADABLE",
             _ => "OUTSIDE",
         };
-        table.add_row([state.to_owned(), file.entry.bytes.to_string(), shown(&file.entry.file)]);
+        table.add_row([state.to_owned(), file.entry.bytes.to_string(), sanitize(&file.entry.file)]);
     }
     let reasons = check.files.iter().filter_map(|file| Some((&file.entry.file, file.reason.as_ref()?)));
-    let reasons = reasons.map(|(file, reason)| format!("cannot read '{}': {}", shown(file), shown(reason)));
+    let reasons = reasons.map(|(file, reason)| format!("cannot read '{}': {}", sanitize(file), sanitize(reason)));
     let folders = check.unreadable.iter();
-    let folders = folders.map(|(path, reason)| format!("cannot read '{}': {}", shown(path.display()), shown(reason)));
+    let folders =
+        folders.map(|(path, reason)| format!("cannot read '{}': {}", sanitize(path.display()), sanitize(reason)));
     let mut lines = vec![output::text(&table)];
     lines.extend(reasons.chain(folders));
-    lines.extend(check.unlisted.iter().map(|path| format!("not in the manifest: {}", shown(path.display()))));
+    lines.extend(check.unlisted.iter().map(|path| format!("not in the manifest: {}", sanitize(path.display()))));
     lines.join("\n")
 }

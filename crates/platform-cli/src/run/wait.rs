@@ -3,29 +3,29 @@ use clap::Args;
 use platform_resources::RunOutcome;
 use platform_resources::models::Run;
 
-use super::{Reading, describe};
-use crate::access::Shell;
-use crate::exit::Failure;
-use crate::shapes;
+use super::{RunArgs, describe};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::json;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    reading: Reading,
+    reading: RunArgs,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?).await?;
-    shell.follow(run.id(), &[]);
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let run = arguments.reading.handle(&context.client()?).await?;
+    context.follow(run.id(), &[]);
     let run = run.wait(None).await?;
-    shell.output.one(&shapes::run(&run)?, || describe::facts(&run, None, &shell.output))?;
-    judge(&run)
+    context.output.one(&json::run(&run)?, || describe::facts(&run, None, &context.output))?;
+    check_outcome(&run)
 }
 
 /// Returns an error unless all items succeeded.
-pub(super) fn judge(run: &Run) -> Result<(), Failure> {
+pub(super) fn check_outcome(run: &Run) -> Result<(), CliError> {
     match RunOutcome::of(run) {
         RunOutcome::Completed => Ok(()),
-        outcome => Err(Failure::incomplete(anyhow!("the run did not complete: {outcome}"))),
+        outcome => Err(CliError::incomplete(anyhow!("the run did not complete: {outcome}"))),
     }
 }

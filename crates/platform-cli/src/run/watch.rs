@@ -1,7 +1,7 @@
 mod cursor;
-mod ledger;
+mod event_writer;
+mod seen;
 mod state;
-mod teller;
 
 use std::path::PathBuf;
 
@@ -12,13 +12,13 @@ use platform_resources::models::{Item, Run};
 use platform_resources::{Event, FileEvent, FileStep, ResultFolder, RunDownload, RunEvent, RunHandle, RunReport};
 use tokio::sync::mpsc;
 
-use super::{Reading, wait};
-use crate::access::Shell;
-use crate::exit::Failure;
+use super::{RunArgs, wait};
+use crate::context::Context;
+use crate::error::CliError;
 use crate::interruption::FollowedRun;
 use crate::results;
-use ledger::Ledger;
-use teller::Teller;
+use event_writer::EventWriter;
+use seen::SeenEvents;
 
 pub(super) const HELP: &str = "\
 Events, by `event` in the JSON forms: item_ended; with --download artifact_verified, artifact_unverified and
@@ -35,7 +35,7 @@ Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    reading: Reading,
+    reading: RunArgs,
     /// Folder for results; they are downloaded as they become available, and an event reports each verified file
     #[arg(long, value_name = "DIR")]
     download: Option<PathBuf>,
@@ -47,20 +47,20 @@ pub(crate) struct Arguments {
     state: Option<PathBuf>,
 }
 
-pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let handle = arguments.reading.handle(&shell.client()?).await?;
-    watch(&handle, &arguments, shell).await
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let handle = arguments.reading.handle(&context.client()?).await?;
+    watch(&handle, &arguments, context).await
 }
 
-async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Result<(), Failure> {
+async fn watch(handle: &RunHandle, arguments: &Arguments, context: &Context) -> Result<(), CliError> {
     let items: Vec<Item> = handle.clone().no_cache().items().try_collect().await?;
     let (cursor, state) = (arguments.cursor.as_deref(), arguments.state.as_deref());
-    let ledger = Ledger::new(handle.id(), cursor, state, arguments.download.is_some())?;
-    if ledger.has_end() && arguments.download.is_none() {
-        return wait::judge(&handle.clone().no_cache().get().await?);
+    let seen = SeenEvents::new(handle.id(), cursor, state, arguments.download.is_some())?;
+    if seen.has_end() && arguments.download.is_none() {
+        return wait::check_outcome(&handle.clone().no_cache().get().await?);
     }
     let (sender, files) = mpsc::unbounded_channel();
-    let download = match (&arguments.download, ledger.wanted(&items)) {
+    let download = match (&arguments.download, seen.wanted(&items)) {
         (Some(folder), Some(wanted)) => {
             let folder = ResultFolder::open(folder).await.map_err(super::download::unusable)?;
             let download = handle.download(folder).with_selection(wanted);
@@ -68,11 +68,11 @@ async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Resu
         }
         _ => None,
     };
-    let followed = shell.follow(handle.id(), &[]);
-    let teller = Teller::new(handle.id().clone(), ledger, &shell.output);
-    let (run, report) = Box::pin(follow(handle, download, files, (teller, followed))).await?;
-    report.iter().try_for_each(results::judge)?;
-    wait::judge(&run)
+    let followed = context.follow(handle.id(), &[]);
+    let writer = EventWriter::new(handle.id().clone(), seen, &context.output);
+    let (run, report) = Box::pin(follow(handle, download, files, (writer, followed))).await?;
+    report.iter().try_for_each(results::check_outcome)?;
+    wait::check_outcome(&run)
 }
 
 /// Forwards published files.
@@ -90,11 +90,11 @@ async fn follow(
     handle: &RunHandle,
     download: Option<RunDownload>,
     mut files: mpsc::UnboundedReceiver<FileEvent>,
-    (mut teller, followed): (Teller<'_>, FollowedRun),
-) -> Result<(Run, Option<RunReport>), Failure> {
+    (mut writer, followed): (EventWriter<'_>, FollowedRun),
+) -> Result<(Run, Option<RunReport>), CliError> {
     let mut events = std::pin::pin!(handle.watch());
     let mut fetching = std::pin::pin!(async {
-        Ok::<_, Failure>(match download {
+        Ok::<_, CliError>(match download {
             Some(download) => Some(download.follow().await?),
             None => None,
         })
@@ -103,7 +103,7 @@ async fn follow(
     while ended.is_none() || fetched.is_none() {
         tokio::select! {
             event = events.next(), if ended.is_none() => match event {
-                Some(Ok(RunEvent::ItemEnded(item))) => teller.item(*item)?,
+                Some(Ok(RunEvent::ItemEnded(item))) => writer.item(*item)?,
                 Some(Ok(RunEvent::Ended(run))) => {
                     followed.end();
                     ended = Some(*run);
@@ -112,15 +112,15 @@ async fn follow(
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(anyhow!("the event stream ended before the run").into()),
             },
-            Some(file) = files.recv() => teller.file(file)?,
+            Some(file) = files.recv() => writer.file(file)?,
             report = &mut fetching, if fetched.is_none() => fetched = Some(report?),
         }
     }
     while let Ok(file) = files.try_recv() {
-        teller.file(file)?;
+        writer.file(file)?;
     }
     let (run, report) = ended.zip(fetched).ok_or_else(|| anyhow!("the event stream ended early"))?;
-    report.iter().try_for_each(|report| teller.failures(report))?;
-    teller.end(&run)?;
+    report.iter().try_for_each(|report| writer.failures(report))?;
+    writer.end(&run)?;
     Ok((run, report))
 }

@@ -5,10 +5,10 @@ use clap::Subcommand;
 use platform_resources::{SettingSource, SettingsFile};
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::output::{self, Output, print};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// A change of the file that `AIGNOSTICS_ENV_FILE` names, or else of `~/.aignostics/.env`.
 #[derive(Subcommand)]
@@ -32,42 +32,42 @@ pub(crate) enum Change {
     },
 }
 
-pub(super) fn change(change: &Change, output: &Output) -> Result<(), Failure> {
-    let file = SettingsFile::of_this_user().map_err(Failure::bad_input)?;
+pub(super) fn change(change: &Change, output: &Output) -> Result<(), CliError> {
+    let file = SettingsFile::of_this_user().map_err(CliError::bad_input)?;
     let path = file.path().display();
     match change {
-        Change::Get { key } => match file.get(key).map_err(Failure::bad_input)? {
+        Change::Get { key } => match file.get(key).map_err(CliError::bad_input)? {
             Some(value) => print(value),
-            None => Err(Failure::not_found(anyhow!("'{path}' does not set '{key}'"))),
+            None => Err(CliError::not_found(anyhow!("'{path}' does not set '{key}'"))),
         },
         Change::Set { key, value } => {
-            file.set(key, value).map_err(Failure::bad_input)?;
+            file.set(key, value).map_err(CliError::bad_input)?;
             output.note(format!("written to {path}"));
             Ok(())
         }
         Change::Unset { key } => {
-            let had_it = file.unset(key).map_err(Failure::bad_input)?;
+            let had_it = file.unset(key).map_err(CliError::bad_input)?;
             output.note(if had_it { format!("removed from {path}") } else { format!("{path} does not set it") });
             Ok(())
         }
     }
 }
 
-pub(super) fn run(shell: &Shell) -> Result<(), Failure> {
-    let settings = shell.settings()?;
+pub(super) fn run(context: &Context) -> Result<(), CliError> {
+    let settings = context.settings()?;
     let described = settings.describe();
     let variables = settings.sources.iter().map(|(name, source)| {
         let (kind, file) = placed(source);
         json!({ "name": name, "source": kind, "file": file.map(|path| path.display().to_string()) })
     });
     let value = json!({ "settings": described, "variables": variables.collect::<Vec<_>>() });
-    shell.output.one(&value, || {
+    context.output.one(&value, || {
         let mut facts = Vec::new();
         flatten("", &described, &mut facts);
-        let facts = shell.output.facts(facts.iter().map(|(name, value)| (name.as_str(), value.clone())));
-        let mut table = shell.output.table(["variable", "from"]);
+        let facts = context.output.facts(facts.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        let mut table = context.output.table(["variable", "from"]);
         for (name, source) in &settings.sources {
-            table.add_row([shown(name), shown(source)]);
+            table.add_row([sanitize(name), sanitize(source)]);
         }
         if table.is_empty() { facts } else { format!("{facts}\n\n{}", output::text(&table)) }
     })

@@ -2,11 +2,11 @@ use anyhow::anyhow;
 use platform_resources::Health;
 use serde_json::json;
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 
-pub(super) async fn run(shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+pub(super) async fn run(context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let health = client.health().await?;
     let (status, reason) = match &health {
         Health::Up => ("UP", None),
@@ -18,12 +18,12 @@ pub(super) async fn run(shell: &Shell) -> Result<(), Failure> {
     let value = json!({ "status": status, "reason": reason });
     let text = || {
         let facts = [("status", status.to_owned()), ("reason", reason.unwrap_or_default().to_owned())];
-        shell.output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
+        context.output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
     };
-    shell.output.or_json().one(&value, text)?;
+    context.output.or_json().one(&value, text)?;
     match (status, reason) {
         ("UP", _) => Ok(()),
-        (status, Some(reason)) => Err(Failure::unhealthy(anyhow!("the platform is {status}: {reason}"))),
-        (status, None) => Err(Failure::unhealthy(anyhow!("the platform is {status}"))),
+        (status, Some(reason)) => Err(CliError::unhealthy(anyhow!("the platform is {status}: {reason}"))),
+        (status, None) => Err(CliError::unhealthy(anyhow!("the platform is {status}"))),
     }
 }

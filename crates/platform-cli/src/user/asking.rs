@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use auth_oauth::{Browser, DeviceAuthorization, Prompt};
 use url::Url;
 
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 type Asked = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -47,10 +47,10 @@ pub(super) struct DevicePrompt;
 #[async_trait]
 impl Prompt for DevicePrompt {
     async fn show(&self, device: &DeviceAuthorization) -> Asked {
-        let (url, code) = (shown(&device.verification_url), shown(&device.user_code));
+        let (url, code) = (sanitize(&device.verification_url), sanitize(&device.user_code));
         writeln!(io::stderr(), "to log in, open {url} on any device and enter {code}")?;
         if let Some(complete) = &device.verification_url_complete {
-            writeln!(io::stderr(), "or open {}", shown(complete))?;
+            writeln!(io::stderr(), "or open {}", sanitize(complete))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use platform_resources::models::RunId;
 use platform_resources::{DeletedFiles, RunReport};
 use serde_json::{Value, json};
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::results;
 
@@ -61,8 +61,8 @@ impl Report {
         mut self,
         error: Error,
         output: &Output,
-        failure: impl FnOnce(Error) -> Failure,
-    ) -> Result<(), Failure> {
+        failure: impl FnOnce(Error) -> CliError,
+    ) -> Result<(), CliError> {
         if error.is_stopped() {
             self.slides = error.slides().to_vec();
             self.run = self.slides.iter().rev().find_map(|slide| slide.run.clone());
@@ -72,14 +72,14 @@ impl Report {
     }
 
     /// Prints everything, and fails if some results are missing.
-    pub(super) fn print(self, output: &Output) -> Result<(), Failure> {
-        self.reports.iter().flat_map(results::failures).for_each(|line| output.complain(line));
+    pub(super) fn print(self, output: &Output) -> Result<(), CliError> {
+        self.reports.iter().flat_map(results::failures).for_each(|line| output.print_failure(line));
         let text = || {
             let texts: Vec<_> = self.reports.iter().map(|report| results::text(report, &self.folder, output)).collect();
             texts.join("\n")
         };
         let printed = output.one(&self.shape(), text);
-        self.reports.iter().try_for_each(results::judge)?;
+        self.reports.iter().try_for_each(results::check_outcome)?;
         printed
     }
 

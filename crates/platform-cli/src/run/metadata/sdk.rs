@@ -3,23 +3,23 @@ use platform_resources::models::Me;
 use platform_resources::{ItemSdkMetadata, JsonObject, JsonValue};
 use serde_json::{Map, json};
 
-use crate::exit::Failure;
-use crate::run::author::author;
+use crate::error::CliError;
+use crate::run::sdk_metadata::sdk_metadata;
 
 /// The metadata key.
 const KEY: &str = "sdk";
 
 /// Updates the SDK metadata of a run with the user, this program and the time. A missing time of creation or submission
 /// is taken from `before`.
-pub(super) fn renew_run(metadata: &mut JsonObject, before: Option<&JsonObject>, me: &Me) -> Result<(), Failure> {
+pub(super) fn renew_run(metadata: &mut JsonObject, before: Option<&JsonObject>, me: &Me) -> Result<(), CliError> {
     keep(metadata, before, &["created_at", "submission"]);
-    author(me).renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
+    sdk_metadata(me).renew(metadata, SystemClock.now()).map_err(CliError::bad_input)
 }
 
 /// Updates the SDK metadata of an item with the time. A missing time of creation is taken from `before`.
-pub(super) fn renew_item(metadata: &mut JsonObject, before: Option<&JsonObject>) -> Result<(), Failure> {
+pub(super) fn renew_item(metadata: &mut JsonObject, before: Option<&JsonObject>) -> Result<(), CliError> {
     keep(metadata, before, &["created_at"]);
-    ItemSdkMetadata::new().renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
+    ItemSdkMetadata::new().renew(metadata, SystemClock.now()).map_err(CliError::bad_input)
 }
 
 fn keep(metadata: &mut JsonObject, before: Option<&JsonObject>, names: &[&str]) {

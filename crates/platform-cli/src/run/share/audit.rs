@@ -8,11 +8,11 @@ use platform_resources::models::{Grant, ResourceType, ShareToken, SubjectType};
 use platform_resources::operations::ListGrants;
 use serde_json::{Value, json};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::format::Format;
 use crate::output::{self, Output};
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -27,8 +27,8 @@ struct Right<'a> {
     now: SystemTime,
 }
 
-pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?.no_cache();
+pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?.no_cache();
     let mut query = ListGrants::new().with_resource_type(ResourceType::Run);
     if let Some(run) = &arguments.run {
         client.run(run.as_str()).get().await?;
@@ -49,12 +49,12 @@ pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         let unused = tokens.iter().filter(|token| unused.contains_key(token.share_token_id.as_str()));
         rights.extend(unused.map(|token| Right { grant: None, token: Some(token), now }));
     }
-    if rights.is_empty() && shell.output.format() == Format::Table {
-        shell.output.note("no grants found");
+    if rights.is_empty() && context.output.format() == Format::Table {
+        context.output.note("no grants found");
         return Ok(());
     }
     let shapes: Vec<_> = rights.iter().map(Right::shape).collect();
-    shell.output.several(&shapes, || table(&rights, &shell.output))
+    context.output.several(&shapes, || table(&rights, &context.output))
 }
 
 fn is_for(grant: &Grant, token: &ShareToken) -> bool {
@@ -110,9 +110,9 @@ fn table(rights: &[Right<'_>], output: &Output) -> String {
         let kind = right.grant.map_or(&SubjectType::ShareToken, |grant| &grant.subject_type);
         let since = right.grant.map(|grant| grant.created_at).or(right.token.map(|token| token.created_at));
         table.add_row([
-            right.grant.map_or_else(|| "none".to_owned(), |grant| shown(&grant.resource_id)),
-            shown(subject(kind)),
-            right.subject_id().map(shown).unwrap_or_default(),
+            right.grant.map_or_else(|| "none".to_owned(), |grant| sanitize(&grant.resource_id)),
+            sanitize(subject(kind)),
+            right.subject_id().map(sanitize).unwrap_or_default(),
             right.state().to_owned(),
             since.map(|at| output.moment(at)).unwrap_or_default(),
             right.token.and_then(|token| token.expires_at).map(|at| output.moment(at)).unwrap_or_default(),

@@ -4,12 +4,12 @@ use platform_resources::{Client, Viewer};
 use serde_json::{Value, json};
 
 use super::{Shared, grants};
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::format::Format;
+use crate::json;
 use crate::output::{self, Output};
-use crate::shapes;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -29,20 +29,20 @@ pub(crate) struct Arguments {
     organization: Option<String>,
 }
 
-pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List(Shared { run }) => list(&run, shell).await,
-        Action::Grant(arguments) => grant(arguments, shell).await,
-        Action::Revoke(arguments) => revoke(arguments, shell).await,
+        Action::List(Shared { run }) => list(&run, context).await,
+        Action::Grant(arguments) => grant(arguments, context).await,
+        Action::Revoke(arguments) => revoke(arguments, context).await,
     }
 }
 
-async fn list(run: &str, shell: &Shell) -> Result<(), Failure> {
-    let grants = grants(&shell.client()?, run, Some(SubjectType::OrganizationUser)).await?;
-    print(&grants, &shell.output)
+async fn list(run: &str, context: &Context) -> Result<(), CliError> {
+    let grants = grants(&context.client()?, run, Some(SubjectType::OrganizationUser)).await?;
+    print(&grants, &context.output)
 }
 
-fn print(grants: &[Grant], output: &Output) -> Result<(), Failure> {
+fn print(grants: &[Grant], output: &Output) -> Result<(), CliError> {
     if grants.is_empty() && output.format() == Format::Table {
         output.note("not shared with any organization");
         return Ok(());
@@ -52,33 +52,33 @@ fn print(grants: &[Grant], output: &Output) -> Result<(), Failure> {
         let mut table = output.table(["organization", "since", "granted by", "grant"]);
         for grant in grants {
             let since = output.moment(grant.created_at);
-            table.add_row([shown(&grant.subject_id), since, shown(&grant.created_by), shown(&grant.grant_id)]);
+            table.add_row([sanitize(&grant.subject_id), since, sanitize(&grant.created_by), sanitize(&grant.grant_id)]);
         }
         output::text(&table)
     })
 }
 
-async fn grant(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+async fn grant(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let organization = named(arguments.organization, &client).await?;
     let run = client.run(arguments.run.as_str());
     let grant = run.share_with(Viewer::Organization(organization)).await?;
-    shell.output.one(&shape(&grant)?, || {
-        let (run, organization) = (shown(&arguments.run), shown(&grant.subject_id));
-        format!("{run}: shared with all users of {organization} (grant {})", shown(&grant.grant_id))
+    context.output.one(&shape(&grant)?, || {
+        let (run, organization) = (sanitize(&arguments.run), sanitize(&grant.subject_id));
+        format!("{run}: shared with all users of {organization} (grant {})", sanitize(&grant.grant_id))
     })
 }
 
 /// Returns the named organization, or that of the logged-in user.
-async fn named(organization: Option<String>, client: &Client) -> Result<String, Failure> {
+async fn named(organization: Option<String>, client: &Client) -> Result<String, CliError> {
     match organization {
         Some(organization) => Ok(organization),
         None => Ok(client.me().await?.organization.id),
     }
 }
 
-async fn revoke(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+async fn revoke(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let organization = named(arguments.organization, &client).await?;
     let mut revoked = Vec::new();
     for grant in grants(&client, &arguments.run, Some(SubjectType::OrganizationUser)).await? {
@@ -88,13 +88,13 @@ async fn revoke(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
         }
     }
     let shape = json!({ "run_id": arguments.run, "subject_id": organization, "revoked_grants": revoked });
-    shell.output.one(&shape, || {
+    context.output.one(&shape, || {
         let what = if revoked.is_empty() { "was not shared with" } else { "is no longer shared with" };
-        format!("{}: {what} {}", shown(&arguments.run), shown(&organization))
+        format!("{}: {what} {}", sanitize(&arguments.run), sanitize(&organization))
     })
 }
 
 /// Returns a grant as JSON.
-pub(super) fn shape(grant: &Grant) -> Result<Value, Failure> {
-    shapes::plain(grant)
+pub(super) fn shape(grant: &Grant) -> Result<Value, CliError> {
+    json::plain(grant)
 }

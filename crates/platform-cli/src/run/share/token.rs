@@ -6,12 +6,12 @@ use platform_resources::{Client, Error, Viewer};
 use serde_json::json;
 
 use super::{Shared, grants, tokens};
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 use crate::format::Format;
+use crate::json;
 use crate::output::{self, Output, print};
-use crate::shapes;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use crate::time::parse_timestamp;
 
 #[derive(Subcommand)]
@@ -48,24 +48,24 @@ pub(crate) struct Revoke {
     everywhere: bool,
 }
 
-pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List(Shared { run }) => list(&run, shell).await,
-        Action::Create(arguments) => create(arguments, shell).await,
-        Action::Revoke(arguments) => revoke(arguments, shell).await,
+        Action::List(Shared { run }) => list(&run, context).await,
+        Action::Create(arguments) => create(arguments, context).await,
+        Action::Revoke(arguments) => revoke(arguments, context).await,
     }
 }
 
-async fn list(run: &str, shell: &Shell) -> Result<(), Failure> {
-    let client = shell.client()?;
+async fn list(run: &str, context: &Context) -> Result<(), CliError> {
+    let client = context.client()?;
     let grants = grants(&client, run, Some(SubjectType::ShareToken)).await?;
     let tokens = tokens(&client, run, &grants).await?;
-    if tokens.is_empty() && shell.output.format() == Format::Table {
-        shell.output.note("no share tokens found");
+    if tokens.is_empty() && context.output.format() == Format::Table {
+        context.output.note("no share tokens found");
         return Ok(());
     }
-    let shapes = tokens.iter().map(shapes::plain).collect::<Result<Vec<_>, _>>()?;
-    shell.output.several(&shapes, || table(&tokens, &shell.output))
+    let shapes = tokens.iter().map(json::plain).collect::<Result<Vec<_>, _>>()?;
+    context.output.several(&shapes, || table(&tokens, &context.output))
 }
 
 fn table(tokens: &[ShareToken], output: &Output) -> String {
@@ -76,20 +76,20 @@ fn table(tokens: &[ShareToken], output: &Output) -> String {
             Some(end) => output.moment(end),
             None => "never".to_owned(),
         };
-        table.add_row([shown(&token.share_token_id), output.moment(token.created_at), end]);
+        table.add_row([sanitize(&token.share_token_id), output.moment(token.created_at), end]);
     }
     output::text(&table)
 }
 
-async fn create(arguments: Create, shell: &Shell) -> Result<(), Failure> {
+async fn create(arguments: Create, context: &Context) -> Result<(), CliError> {
     let Create { run, expires_at } = arguments;
-    let client = shell.client()?;
+    let client = context.client()?;
     client.run(run.as_str()).get().await?;
-    let token = shell.undisturbed(async { Ok(opening(&client, &run, expires_at).await?) }).await?;
-    if shell.output.format() == Format::Table {
+    let token = context.undisturbed(async { Ok(opening(&client, &run, expires_at).await?) }).await?;
+    if context.output.format() == Format::Table {
         let end =
             token.expires_at.map_or_else(|| "it does not expire".to_owned(), |end| format!("it expires at {end}"));
-        shell.output.note(format!("share token {}; {end}; the secret is not shown again", token.share_token_id));
+        context.output.note(format!("share token {}; {end}; the secret is not shown again", token.share_token_id));
         return print(token.share_token.expose());
     }
     let shape = json!({
@@ -100,7 +100,7 @@ async fn create(arguments: Create, shell: &Shell) -> Result<(), Failure> {
         "expires_at": token.expires_at,
         "revoked": token.revoked,
     });
-    shell.output.one(&shape, String::new)
+    context.output.one(&shape, String::new)
 }
 
 /// Creates a share token for the run. It is revoked if its grant cannot be created.
@@ -119,13 +119,13 @@ async fn opening(client: &Client, run: &str, end: Option<Timestamp>) -> Result<S
     }
 }
 
-async fn revoke(arguments: Revoke, shell: &Shell) -> Result<(), Failure> {
+async fn revoke(arguments: Revoke, context: &Context) -> Result<(), CliError> {
     let Revoke { run, token, everywhere } = arguments;
-    let client = shell.client()?;
+    let client = context.client()?;
     let mut grants = grants(&client, &run, Some(SubjectType::ShareToken)).await?;
     grants.retain(|grant| grant.subject_id == token);
     if grants.is_empty() && !everywhere {
-        return Err(Failure::not_found(anyhow!("share token {token} gives no access to run {run}")));
+        return Err(CliError::not_found(anyhow!("share token {token} gives no access to run {run}")));
     }
     if everywhere {
         client.share_tokens().revoke(&token.as_str().into()).await?;
@@ -136,8 +136,8 @@ async fn revoke(arguments: Revoke, shell: &Shell) -> Result<(), Failure> {
     let revoked: Vec<_> = grants.iter().map(|grant| &grant.grant_id).collect();
     let shape =
         json!({ "run_id": run, "subject_id": token, "revoked_grants": revoked, "share_token_revoked": everywhere });
-    shell.output.one(&shape, || {
+    context.output.one(&shape, || {
         let where_else = if everywhere { "is revoked" } else { "no longer gives access to it" };
-        format!("{}: share token {} {where_else}", shown(&run), shown(&token))
+        format!("{}: share token {} {where_else}", sanitize(&run), sanitize(&token))
     })
 }

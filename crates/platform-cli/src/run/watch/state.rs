@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -31,13 +31,13 @@ impl StateFile {
         let first = serde_json::to_string(&Line::Run(run.to_owned()))?;
         // A crash can truncate the first line, too.
         ensure!(whole > 0 || first.starts_with(&text), "it is not a state file of this run");
-        let mut told = HashSet::new();
+        let mut seen_ids = HashSet::new();
         for (number, line) in text[..whole].lines().enumerate() {
             let line = serde_json::from_str(line).with_context(|| format!("line {} is invalid", number + 1))?;
             match line {
                 Line::Run(found) => ensure!(found == run, "it belongs to run {found}"),
                 Line::Told(_) if number == 0 => bail!("the run id is missing"),
-                Line::Told(id) => drop(told.insert(id)),
+                Line::Told(id) => drop(seen_ids.insert(id)),
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -46,10 +46,10 @@ impl StateFile {
         if whole == 0 {
             state.add(&Line::Run(run.to_owned()))?;
         }
-        Ok((state, told))
+        Ok((state, seen_ids))
     }
 
-    pub(super) fn told(&mut self, id: &str) -> anyhow::Result<()> {
+    pub(super) fn seen_ids(&mut self, id: &str) -> anyhow::Result<()> {
         self.add(&Line::Told(id.to_owned()))
     }
 
@@ -67,13 +67,13 @@ mod tests {
     fn state_survives_a_crash_and_belongs_to_one_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        let (mut state, told) = StateFile::open(&path, "run").unwrap();
-        assert!(told.is_empty());
-        state.told("a").unwrap();
+        let (mut state, seen_ids) = StateFile::open(&path, "run").unwrap();
+        assert!(seen_ids.is_empty());
+        state.seen_ids("a").unwrap();
         fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"told\":\"b").unwrap();
-        let (mut state, told) = StateFile::open(&path, "run").unwrap();
-        assert_eq!(told, HashSet::from(["a".to_owned()]));
-        state.told("c").unwrap();
+        let (mut state, seen_ids) = StateFile::open(&path, "run").unwrap();
+        assert_eq!(seen_ids, HashSet::from(["a".to_owned()]));
+        state.seen_ids("c").unwrap();
         assert_eq!(StateFile::open(&path, "run").unwrap().1.len(), 2);
         assert!(StateFile::open(&path, "other").is_err());
         for other in ["my notes\n", "my notes", "{\"told\":\"a\"}\n"] {

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 
 #[derive(Args)]
@@ -18,12 +18,12 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, command: Command, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, command: Command, output: &Output) -> Result<(), CliError> {
     let Some(folder) = &arguments.output else {
         let mut page = Vec::new();
         Man::new(command).render(&mut page)?;
         let mut stdout = io::stdout().lock();
-        return stdout.write_all(&page).and_then(|()| stdout.flush()).map_err(Failure::unprinted);
+        return stdout.write_all(&page).and_then(|()| stdout.flush()).map_err(CliError::unprinted);
     };
     let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
     written.with_context(|| format!("cannot write the manual pages to '{}'", folder.display()))?;

@@ -6,12 +6,12 @@ use platform_pipeline::SelectedApplication;
 use platform_resources::models::{ApplicationId, VersionNumber};
 use platform_resources::{Client, Health};
 
-use crate::access::Shell;
-use crate::exit::Failure;
+use crate::context::Context;
+use crate::error::CliError;
 
 /// Which version of an application.
 #[derive(Args, Clone)]
-pub(super) struct Version {
+pub(super) struct VersionArgs {
     /// Version of the application [default: the latest]
     #[arg(long, value_name = "VERSION")]
     pub(super) application_version: Option<VersionNumber>,
@@ -19,7 +19,7 @@ pub(super) struct Version {
 
 /// The option that skips the health check.
 #[derive(Args, Clone, Copy)]
-pub(super) struct Force {
+pub(super) struct HealthCheckArgs {
     /// Skip the health check of the platform
     #[arg(long, overrides_with = "no_force")]
     force: bool,
@@ -28,9 +28,9 @@ pub(super) struct Force {
     no_force: bool,
 }
 
-impl Force {
+impl HealthCheckArgs {
     /// Returns an error if the platform reports that it is down.
-    pub(super) async fn check(self, client: &Client, shell: &Shell) -> Result<(), Failure> {
+    pub(super) async fn check(self, client: &Client, context: &Context) -> Result<(), CliError> {
         if self.force {
             return Ok(());
         }
@@ -38,19 +38,19 @@ impl Force {
         match client.health_with_retries().await? {
             Health::Down(reason) => {
                 let text = format!("the platform is down{}; --force skips this check", because(reason));
-                return Err(Failure::unhealthy(anyhow!(text)));
+                return Err(CliError::unhealthy(anyhow!(text)));
             }
-            Health::Degraded(reason) => shell.output.note(format!("the platform is degraded{}", because(reason))),
-            Health::Unknown(state) => shell.output.note(format!("the platform reports the unknown state {state}")),
+            Health::Degraded(reason) => context.output.note(format!("the platform is degraded{}", because(reason))),
+            Health::Unknown(state) => context.output.note(format!("the platform reports the unknown state {state}")),
             _ => {}
         }
         Ok(())
     }
 }
 
-impl Version {
+impl VersionArgs {
     /// Returns the selected version of the application.
-    pub(super) async fn of(&self, client: &Client, application: &str) -> Result<SelectedApplication, Failure> {
+    pub(super) async fn of(&self, client: &Client, application: &str) -> Result<SelectedApplication, CliError> {
         let id = ApplicationId::from(application);
         let found = SelectedApplication::find(client, &id, self.application_version.as_ref()).await;
         found.map_err(|error| unknown(error, &id))
@@ -58,8 +58,8 @@ impl Version {
 }
 
 /// Converts an error of the application look-up.
-pub(super) fn unknown(error: platform_pipeline::Error, id: &ApplicationId) -> Failure {
+pub(super) fn unknown(error: platform_pipeline::Error, id: &ApplicationId) -> CliError {
     let is_not_found = error.platform().is_some_and(platform_resources::Error::is_not_found);
-    let failure = Failure::from(error);
+    let failure = CliError::from(error);
     if is_not_found { failure.context(format!("application '{id}' does not exist in this version")) } else { failure }
 }

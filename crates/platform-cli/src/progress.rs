@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use platform_resources::Event;
 
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// A target for progress bars, possibly hidden.
 #[derive(Clone, Debug)]
-pub(crate) struct Screen(MultiProgress);
+pub(crate) struct ProgressBars(MultiProgress);
 
-impl Screen {
+impl ProgressBars {
     /// Creates a screen that shows bars if stderr is a terminal and bars are `wanted`.
     pub(crate) fn new(wanted: bool) -> Self {
         let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -22,7 +22,7 @@ impl Screen {
     pub(crate) fn line(&self, text: &str) {
         // A closed stderr cannot be reported.
         self.0.suspend(|| {
-            let _ = writeln!(io::stderr(), "{}", shown(text));
+            let _ = writeln!(io::stderr(), "{}", sanitize(text));
         });
     }
 
@@ -42,8 +42,8 @@ impl Screen {
     }
 
     /// Returns the bars of a run download.
-    pub(crate) fn follow(&self) -> Bars {
-        Bars {
+    pub(crate) fn follow(&self) -> RunBars {
+        RunBars {
             items: self.bar("items  {bar:40} {pos}/{len}", 0),
             bytes: self.bar("bytes  {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {msg}", 0),
         }
@@ -56,12 +56,12 @@ impl Screen {
 }
 
 /// Progress bars of the items of a run and of the bytes of their artifacts.
-pub(crate) struct Bars {
+pub(crate) struct RunBars {
     items: ProgressBar,
     bytes: ProgressBar,
 }
 
-impl Bars {
+impl RunBars {
     pub(crate) fn show(&self, event: &Event) {
         match event {
             Event::Items { ended, all } => {
@@ -80,7 +80,7 @@ impl Bars {
     }
 }
 
-impl Drop for Bars {
+impl Drop for RunBars {
     fn drop(&mut self) {
         self.items.finish_and_clear();
         self.bytes.finish_and_clear();

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::command_line::look_up;
 use crate::format::Format;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use kind::Kind;
 
 /// The maximum number of names that an error lists.
@@ -21,12 +21,12 @@ pub(crate) const EXAMPLES: usize = 20;
 
 /// The error of a command, with its exit code.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CliError {
     kind: Kind,
     error: Option<anyhow::Error>,
 }
 
-impl Failure {
+impl CliError {
     fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
         Self { kind, error: Some(error.into()) }
     }
@@ -180,9 +180,9 @@ impl Failure {
             let text = if format == Format::Table {
                 // The message of a credential has the remedy.
                 let remedy = remedy.filter(|_| credential.is_none());
-                let mut lines = vec![format!("error: {}", shown(&message))];
-                lines.extend(details.iter().map(|detail| format!("  {}", shown(detail))));
-                lines.extend(causes.iter().map(|cause| format!("  cause: {}", shown(cause))));
+                let mut lines = vec![format!("error: {}", sanitize(&message))];
+                lines.extend(details.iter().map(|detail| format!("  {}", sanitize(detail))));
+                lines.extend(causes.iter().map(|cause| format!("  cause: {}", sanitize(cause))));
                 lines.extend(remedy.map(|remedy| format!("  hint: {remedy}")));
                 lines.join("\n")
             } else {
@@ -254,7 +254,7 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     own.chain(problems).chain(refusals).chain(snippet).chain(look_up).chain(existing)
 }
 
-impl<E: Into<anyhow::Error>> From<E> for Failure {
+impl<E: Into<anyhow::Error>> From<E> for CliError {
     fn from(error: E) -> Self {
         let error = error.into();
         Self { kind: Kind::of(&error), error: Some(error) }

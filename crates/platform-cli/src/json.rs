@@ -7,22 +7,22 @@ use platform_resources::{By, ItemOutcome, Outcome, RunOutcome};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::exit::Failure;
+use crate::error::CliError;
 
 /// Returns the platform's own JSON of an object.
-pub(crate) fn plain(thing: &impl Serialize) -> Result<Value, Failure> {
+pub(crate) fn plain(thing: &impl Serialize) -> Result<Value, CliError> {
     Ok(serde_json::to_value(thing)?)
 }
 
 /// Returns a run with its `outcome`.
-pub(crate) fn run(run: &Run) -> Result<Value, Failure> {
+pub(crate) fn run(run: &Run) -> Result<Value, CliError> {
     let mut shape = plain(run)?;
     shape["outcome"] = json!(run_outcome(&RunOutcome::of(run)));
     Ok(shape)
 }
 
 /// Returns an item with its `outcome`.
-pub(crate) fn item(item: &Item) -> Result<Value, Failure> {
+pub(crate) fn item(item: &Item) -> Result<Value, CliError> {
     let mut shape = plain(item)?;
     for kind in ["input_artifacts", "output_artifacts"] {
         let artifacts = shape.get_mut(kind).and_then(Value::as_array_mut);

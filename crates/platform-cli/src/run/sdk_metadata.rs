@@ -4,7 +4,7 @@ use platform_resources::models::Me;
 use platform_resources::{Initiator, Interface, RunSdkMetadata};
 
 /// Returns the SDK metadata for the user and this program.
-pub(super) fn author(me: &Me) -> RunSdkMetadata {
+pub(super) fn sdk_metadata(me: &Me) -> RunSdkMetadata {
     let initiator = match env::var_os("AIGNOSTICS_BRIDGE_VERSION") {
         Some(_) => Initiator::Bridge,
         None if env::var_os("PYTEST_CURRENT_TEST").is_some() => Initiator::Test,

@@ -4,17 +4,17 @@ use platform_resources::models::{Item, Run, RunId};
 use platform_resources::{FileEvent, FileStep, ItemOutcome, RunOutcome, RunReport, Verification};
 use serde_json::{Value, json};
 
-use super::ledger::Ledger;
-use crate::exit::Failure;
+use super::seen::SeenEvents;
+use crate::error::CliError;
+use crate::json;
 use crate::output::Output;
-use crate::shapes;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 use auth_core::error_chain;
 
 /// A printer of events. Each is printed once, with a cursor for it and all earlier ones.
-pub(super) struct Teller<'a> {
+pub(super) struct EventWriter<'a> {
     run: RunId,
-    ledger: Ledger,
+    seen: SeenEvents,
     output: &'a Output,
     /// The printed items, by external id.
     known: HashMap<String, Item>,
@@ -22,19 +22,19 @@ pub(super) struct Teller<'a> {
     early: HashMap<String, Vec<FileEvent>>,
 }
 
-impl<'a> Teller<'a> {
-    pub(super) fn new(run: RunId, ledger: Ledger, output: &'a Output) -> Self {
-        Self { run, ledger, output, known: HashMap::new(), early: HashMap::new() }
+impl<'a> EventWriter<'a> {
+    pub(super) fn new(run: RunId, seen: SeenEvents, output: &'a Output) -> Self {
+        Self { run, seen, output, known: HashMap::new(), early: HashMap::new() }
     }
 
     /// Prints that an item has ended.
-    pub(super) fn item(&mut self, item: Item) -> Result<(), Failure> {
-        if self.ledger.item(&item) {
-            let message = item.error_message.as_ref().map(|message| format!(": {}", shown(message)));
+    pub(super) fn item(&mut self, item: Item) -> Result<(), CliError> {
+        if self.seen.item(&item) {
+            let message = item.error_message.as_ref().map(|message| format!(": {}", sanitize(message)));
             let outcome = ItemOutcome::of(&item);
-            let text = format!("{}: {}{}", shown(&item.external_id), shown(outcome), message.unwrap_or_default());
-            self.tell("item_ended", json!({ "item": shapes::item(&item)? }), text)?;
-            self.ledger.printed(item.item_id.as_str())?;
+            let text = format!("{}: {}{}", sanitize(&item.external_id), sanitize(outcome), message.unwrap_or_default());
+            self.tell("item_ended", json!({ "item": json::item(&item)? }), text)?;
+            self.seen.printed(item.item_id.as_str())?;
         }
         let early = self.early.remove(&item.external_id);
         self.known.insert(item.external_id.clone(), item);
@@ -42,13 +42,13 @@ impl<'a> Teller<'a> {
     }
 
     /// Prints that a file is published.
-    pub(super) fn file(&mut self, file: FileEvent) -> Result<(), Failure> {
+    pub(super) fn file(&mut self, file: FileEvent) -> Result<(), CliError> {
         let FileStep::InPlace(verification) = file.progress.step else { return Ok(()) };
         let Some(item) = self.known.get(&file.item) else {
             self.early.entry(file.item.clone()).or_default().push(file);
             return Ok(());
         };
-        if !self.ledger.artifact(item, &file.artifact_id) {
+        if !self.seen.artifact(item, &file.artifact_id) {
             return Ok(());
         }
         let verified = verification != Verification::Unverified;
@@ -58,19 +58,23 @@ impl<'a> Teller<'a> {
             "external_id": file.item, "artifact": file.artifact, "artifact_id": file.artifact_id,
             "file": file.file, "bytes": file.bytes, "verification": verification,
         });
-        let (item, artifact, place) = (shown(&file.item), shown(&file.artifact), shown(&file.file));
+        let (item, artifact, place) = (sanitize(&file.item), sanitize(&file.artifact), sanitize(&file.file));
         self.tell(event, about, format!("{item}, {artifact}: {how}, {place}"))?;
-        self.ledger.printed(file.artifact_id.as_str())
+        self.seen.printed(file.artifact_id.as_str())
     }
 
     /// Prints the files that failed. A later call retries them.
-    pub(super) fn failures(&mut self, report: &RunReport) -> Result<(), Failure> {
+    pub(super) fn failures(&mut self, report: &RunReport) -> Result<(), CliError> {
         for item in &report.items {
             for artifact in &item.artifacts {
                 let Err(error) = &artifact.outcome else { continue };
                 let error = error_chain(&**error);
-                let text =
-                    format!("{}, {}: failed: {}", shown(&item.external_id), shown(&artifact.name), shown(&error));
+                let text = format!(
+                    "{}, {}: failed: {}",
+                    sanitize(&item.external_id),
+                    sanitize(&artifact.name),
+                    sanitize(&error)
+                );
                 let about = json!({
                     "external_id": item.external_id, "artifact": artifact.name, "file": artifact.file, "error": error,
                 });
@@ -81,17 +85,17 @@ impl<'a> Teller<'a> {
     }
 
     /// Prints the end of the run, the last event.
-    pub(super) fn end(&mut self, run: &Run) -> Result<(), Failure> {
-        if !self.ledger.end() {
+    pub(super) fn end(&mut self, run: &Run) -> Result<(), CliError> {
+        if !self.seen.end() {
             return Ok(());
         }
-        let text = format!("run {}: {}", shown(&run.run_id), shown(RunOutcome::of(run)));
-        self.tell("run_ended", json!({ "run": shapes::run(run)? }), text)?;
-        self.ledger.printed(self.run.as_str())
+        let text = format!("run {}: {}", sanitize(&run.run_id), sanitize(RunOutcome::of(run)));
+        self.tell("run_ended", json!({ "run": json::run(run)? }), text)?;
+        self.seen.printed(self.run.as_str())
     }
 
-    fn tell(&self, event: &str, about: Value, text: String) -> Result<(), Failure> {
-        let mut shape = json!({ "event": event, "run_id": self.run, "cursor": self.ledger.cursor() });
+    fn tell(&self, event: &str, about: Value, text: String) -> Result<(), CliError> {
+        let mut shape = json!({ "event": event, "run_id": self.run, "cursor": self.seen.cursor() });
         if let (Value::Object(shape), Value::Object(mut about)) = (&mut shape, about) {
             shape.append(&mut about);
         }

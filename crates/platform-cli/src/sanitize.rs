@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 /// Escapes the control characters of a text, so that it can neither move the cursor nor imitate the command's own
 /// output.
-pub(crate) fn shown(text: impl Display) -> String {
+pub(crate) fn sanitize(text: impl Display) -> String {
     let mut plain = Plain(String::new());
     // Writing to a `String` cannot fail.
     let _ = write!(plain, "{text}");

@@ -14,7 +14,7 @@ use platform_resources::{Client, Service, Settings, SettingsBuilder};
 use url::Url;
 
 use crate::command_line::command_line;
-use crate::exit::Failure;
+use crate::error::CliError;
 use crate::interruption::{FollowedRun, Interruption};
 use crate::output::Output;
 use crate::retries::{self, Retries};
@@ -23,7 +23,7 @@ use crate::time::parse_duration;
 
 /// The options for the connection to the platform.
 #[derive(Args, Debug)]
-pub(crate) struct Access {
+pub(crate) struct ConnectionArgs {
     /// Platform to use: production, staging, dev or test [default: that of `AIGNOSTICS_API_ROOT`]
     #[arg(long, value_name = "NAME", value_parser = names(), global = true, hide_possible_values = true, help_heading = "Platform")]
     environment: Option<String>,
@@ -59,13 +59,13 @@ pub(crate) struct Access {
     token_cache: bool,
 }
 
-impl Access {
+impl ConnectionArgs {
     /// Returns the options with the retry limits of the command.
     pub(crate) fn with_retries(self, retries: Retries) -> Self {
         Self { retries, ..self }
     }
 
-    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+    pub(crate) fn settings(&self) -> Result<Settings, CliError> {
         let settings = Settings::of_this_process();
         let settings = self.environment.as_deref().into_iter().fold(settings, SettingsBuilder::with_environment);
         let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
@@ -73,19 +73,19 @@ impl Access {
         let settings = self.token_file.iter().fold(settings, SettingsBuilder::with_token_file);
         let settings = self.token_command.iter().fold(settings, SettingsBuilder::with_token_command);
         let settings = if self.token_cache { settings.with_token_cache() } else { settings };
-        settings.build().map_err(Failure::bad_input)
+        settings.build().map_err(CliError::bad_input)
     }
 
     /// Returns the logins of the configured platform.
-    fn service(&self, output: &Output) -> Result<Service, Failure> {
+    fn service(&self, output: &Output) -> Result<Service, CliError> {
         let mut settings = self.settings()?;
         self.retries.apply(self.retry_for, &mut settings);
         let service = Service::builder(settings).with_hosts(retries::observed(output));
         let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_root_certificates);
-        let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(Failure::bad_input)?;
+        let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(CliError::bad_input)?;
         let proxy = proxy.map(|url| Proxy::new(url).with_no_proxy_from_env());
         let service = proxy.into_iter().fold(service, platform_resources::ServiceBuilder::with_proxy);
-        service.build().map_err(Failure::bad_input)
+        service.build().map_err(CliError::bad_input)
     }
 }
 
@@ -102,25 +102,25 @@ pub(crate) fn system_user() -> Option<String> {
 
 /// The context of all commands.
 #[derive(Debug)]
-pub(crate) struct Shell {
+pub(crate) struct Context {
     pub(crate) output: Output,
-    access: Access,
+    access: ConnectionArgs,
     service: OnceCell<Service>,
     pub(crate) interruption: Interruption,
 }
 
-impl Shell {
-    pub(crate) fn new(output: Output, access: Access) -> Self {
+impl Context {
+    pub(crate) fn new(output: Output, access: ConnectionArgs) -> Self {
         Self { output, access, service: OnceCell::new(), interruption: Interruption::default() }
     }
 
     /// Returns the settings of the platform.
-    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+    pub(crate) fn settings(&self) -> Result<Settings, CliError> {
         self.access.settings()
     }
 
     /// Returns the logins of the platform.
-    pub(crate) fn service(&self) -> Result<&Service, Failure> {
+    pub(crate) fn service(&self) -> Result<&Service, CliError> {
         if self.service.get().is_none() {
             // It is not set, as checked above.
             let _ = self.service.set(self.access.service(&self.output)?);
@@ -129,7 +129,7 @@ impl Shell {
     }
 
     /// Names the credential in the failure of a platform that rejects it. Logging in would not help.
-    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: CliError) -> CliError {
         let Some(service) = self.service.get() else { return failure };
         let credential = &service.settings().credential;
         match &credential.name {
@@ -139,8 +139,8 @@ impl Shell {
     }
 
     /// Returns a client for the logged-in user, without prompts.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let client = self.service()?.client().map_err(Failure::bad_input)?;
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        let client = self.service()?.client().map_err(CliError::bad_input)?;
         let client = client.with_critical_sections(&self.interruption.sections);
         Ok(self.timeout().into_iter().fold(client, Client::with_deadline))
     }
@@ -151,7 +151,7 @@ impl Shell {
     }
 
     /// Runs `work` within the user's time limit. A creating request or a refresh finishes before the command ends.
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         let mut work = Box::pin(work);
         let Some(time) = self.timeout() else { return work.await };
         tokio::select! {
@@ -166,12 +166,12 @@ impl Shell {
         let is_held = || (sections.is_open() && tokio::time::Instant::now() < end) || is_redeeming();
         match hold(work.as_mut(), is_held).await {
             Some(outcome) => outcome,
-            None => Err(Failure::time_out(anyhow!("timed out after {} s", time.as_secs()))),
+            None => Err(CliError::time_out(anyhow!("timed out after {} s", time.as_secs()))),
         }
     }
 
     /// Runs `work` in a critical section, so that it is not interrupted.
-    pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         let _section = self.interruption.sections.enter()?;
         work.await
     }

@@ -2,18 +2,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use platform_download::Crc32c;
 use platform_resources::models::{ArtifactId, ArtifactOutput, Item, ItemId, RunId};
 use platform_resources::{OVERLAP, Selection};
 
 use super::cursor::Cursor;
 use super::state::StateFile;
-use crate::exit::Failure;
+use crate::error::CliError;
 
 /// A record of the printed events of a run.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct SeenEvents {
     check: String,
     /// The cursor at the start.
     start: Cursor,
@@ -21,7 +21,7 @@ pub(super) struct Ledger {
     newest: Option<SystemTime>,
     ended: bool,
     /// The ids of printed items and artifacts, from this call or the state file.
-    told: HashSet<String>,
+    seen_ids: HashSet<String>,
     /// The files of items that are not printed yet; `None` if files are not printed.
     open: Option<Open>,
     state: Option<StateFile>,
@@ -34,26 +34,26 @@ struct Open {
     ends: BTreeSet<(SystemTime, String)>,
 }
 
-impl Ledger {
+impl SeenEvents {
     /// Creates the record of a run after `cursor`, with the ids in a state file. `with_files` enables events of files.
     pub(super) fn new(
         run: &RunId,
         cursor: Option<&str>,
         state: Option<&Path>,
         with_files: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let check = Crc32c::of(run.as_str().as_bytes()).to_string().trim_end_matches('=').to_owned();
         let read = |text| Cursor::read(text, &check);
-        let start = cursor.map(read).transpose().context("the cursor cannot be used").map_err(Failure::bad_input)?;
+        let start = cursor.map(read).transpose().context("the cursor cannot be used").map_err(CliError::bad_input)?;
         let start = start.unwrap_or_default();
         let open_state = |path: &Path| {
             let opened = StateFile::open(path, run.as_str());
             opened.with_context(|| format!("cannot use the state file '{}'", path.display()))
         };
-        let opened = state.map(open_state).transpose().map_err(Failure::bad_input)?;
-        let (state, told) = opened.map_or_else(Default::default, |(state, told)| (Some(state), told));
-        let (open, ended) = (with_files.then(Open::default), start.ended || told.contains(run.as_str()));
-        Ok(Self { check, start, newest: start.items, ended, told, open, state })
+        let opened = state.map(open_state).transpose().map_err(CliError::bad_input)?;
+        let (state, seen_ids) = opened.map_or_else(Default::default, |(state, seen_ids)| (Some(state), seen_ids));
+        let (open, ended) = (with_files.then(Open::default), start.ended || seen_ids.contains(run.as_str()));
+        Ok(Self { check, start, newest: start.items, ended, seen_ids, open, state })
     }
 
     /// Returns the cursor after all printed events.
@@ -82,7 +82,7 @@ impl Ledger {
             open.ends.insert((end, item.item_id.to_string()));
             open.files.insert(item.item_id.clone(), (end, files));
         }
-        !is_before(item, self.start.items) && self.told.insert(item.item_id.to_string())
+        !is_before(item, self.start.items) && self.seen_ids.insert(item.item_id.to_string())
     }
 
     /// Records an artifact of an item. Returns true if it was not printed before.
@@ -96,7 +96,7 @@ impl Ledger {
                 open.files.remove(&item.item_id);
             }
         }
-        !is_before(item, self.start.files) && self.told.insert(artifact.to_string())
+        !is_before(item, self.start.files) && self.seen_ids.insert(artifact.to_string())
     }
 
     /// Records the end of the run. Returns true if it was not printed before.
@@ -105,9 +105,9 @@ impl Ledger {
     }
 
     /// Records in the state file that the event of an item, an artifact or the run was printed.
-    pub(super) fn printed(&mut self, id: &str) -> Result<(), Failure> {
+    pub(super) fn printed(&mut self, id: &str) -> Result<(), CliError> {
         if let Some(state) = &mut self.state {
-            state.told(id).context("cannot write the state file")?;
+            state.seen_ids(id).context("cannot write the state file")?;
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Ledger {
         }
         let available = item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available);
         let ids = available.map(|artifact| &artifact.output_artifact_id);
-        ids.filter(|id| !self.told.contains(id.as_str())).cloned().collect()
+        ids.filter(|id| !self.seen_ids.contains(id.as_str())).cloned().collect()
     }
 }
 
@@ -165,15 +165,15 @@ mod tests {
 
     #[test]
     fn cursor_is_short_and_repeats_the_last_minute() {
-        let mut ledger = Ledger::new(&run(), None, None, false).unwrap();
+        let mut seen = SeenEvents::new(&run(), None, None, false).unwrap();
         let items: Vec<_> = (0..5_000)
             .map(|id| item(id, &format!("2026-11-25T{:02}:{:02}:{:02}Z", id / 3600, id / 60 % 60, id % 60)))
             .collect();
         for item in &items {
-            assert!(ledger.item(item) && !ledger.item(item));
-            assert!(ledger.cursor().len() <= 200);
+            assert!(seen.item(item) && !seen.item(item));
+            assert!(seen.cursor().len() <= 200);
         }
-        let mut later = Ledger::new(&run(), Some(&ledger.cursor()), None, false).unwrap();
+        let mut later = SeenEvents::new(&run(), Some(&seen.cursor()), None, false).unwrap();
         let again = items.iter().filter(|item| later.item(item)).count();
         assert_eq!(again, 61, "from 60 s before the last on");
     }
@@ -183,17 +183,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let one = item(1, "2026-11-25T08:00:00Z");
-        let mut ledger = Ledger::new(&run(), None, Some(&path), false).unwrap();
-        assert!(ledger.item(&one) && ledger.end());
-        ledger.printed(one.item_id.as_str()).unwrap();
-        ledger.printed(run().as_str()).unwrap();
+        let mut seen = SeenEvents::new(&run(), None, Some(&path), false).unwrap();
+        assert!(seen.item(&one) && seen.end());
+        seen.printed(one.item_id.as_str()).unwrap();
+        seen.printed(run().as_str()).unwrap();
         // An event that was not printed is printed by the next call.
         let two = item(2, "2026-11-25T08:00:01Z");
-        assert!(ledger.item(&two));
-        let cursor = ledger.cursor();
-        drop(ledger);
+        assert!(seen.item(&two));
+        let cursor = seen.cursor();
+        drop(seen);
         for cursor in [None, Some(cursor.as_str())] {
-            let mut later = Ledger::new(&run(), cursor, Some(&path), false).unwrap();
+            let mut later = SeenEvents::new(&run(), cursor, Some(&path), false).unwrap();
             assert!(later.has_end() && !later.item(&one) && !later.end());
             assert!(later.item(&two));
         }
@@ -202,21 +202,21 @@ mod tests {
     #[test]
     fn unreported_file_holds_the_mark_back() {
         let (early, late) = (item(1, "2026-11-25T08:00:00Z"), item(2, "2026-11-25T09:00:00Z"));
-        let mut ledger = Ledger::new(&run(), None, None, true).unwrap();
+        let mut seen = SeenEvents::new(&run(), None, None, true).unwrap();
         for item in [&early, &late] {
-            assert!(ledger.item(item));
+            assert!(seen.item(item));
         }
-        assert!(ledger.artifact(&late, &late.output_artifacts[0].output_artifact_id));
-        let mut later = Ledger::new(&run(), Some(&ledger.cursor()), None, true).unwrap();
+        assert!(seen.artifact(&late, &late.output_artifacts[0].output_artifact_id));
+        let mut later = SeenEvents::new(&run(), Some(&seen.cursor()), None, true).unwrap();
         assert!(later.wanted(std::slice::from_ref(&early)).is_some());
         assert!(!later.item(&early), "the item ended an hour before the newest");
         assert!(later.artifact(&early, &early.output_artifacts[0].output_artifact_id));
         // A watch without files leaves their events for a later one.
-        let mut without = Ledger::new(&run(), None, None, false).unwrap();
+        let mut without = SeenEvents::new(&run(), None, None, false).unwrap();
         for item in [&early, &late] {
             without.item(item);
         }
-        let with = Ledger::new(&run(), Some(&without.cursor()), None, true).unwrap();
+        let with = SeenEvents::new(&run(), Some(&without.cursor()), None, true).unwrap();
         assert!(with.wanted(&[early]).is_some());
     }
 }
