@@ -19,7 +19,7 @@ fn identity_and_token_match_their_schemas() {
     let token = shell.json("token", &["auth", "token"]);
     assert_eq!(shell.run(&["auth", "token"]).stdout.trim(), token["access_token"].as_str().unwrap());
     let findings = shell.json("findings", &["auth", "doctor"]);
-    assert!(findings.as_array().unwrap().iter().all(|finding| finding["is_well"] == true), "{findings:#}");
+    assert!(findings.as_array().unwrap().iter().all(|finding| finding["is_ok"] == true), "{findings:#}");
     assert_eq!(shell.json("report", &["demo"])["complete"], true);
 }
 

@@ -62,12 +62,12 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
 }
 
 async fn doctor(service: &Service, output: &Output) -> Result<(), CliError> {
-    let findings = service.examine().await;
+    let findings = service.diagnose().await;
     let shapes: Vec<_> = findings
         .iter()
         .map(|finding| {
             let Finding { name, detail, remedy, .. } = finding;
-            json!({ "name": name, "is_well": finding.is_well(), "detail": detail, "remedy": remedy })
+            json!({ "name": name, "is_ok": finding.is_ok(), "detail": detail, "remedy": remedy })
         })
         .collect();
     output.several(&shapes, || {
@@ -79,7 +79,7 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), CliError> {
         }
         lines.join("\n")
     })?;
-    match findings.iter().filter(|finding| !finding.is_well()).count() {
+    match findings.iter().filter(|finding| !finding.is_ok()).count() {
         0 => Ok(()),
         count => Err(anyhow!("{count} of {} checks failed", findings.len()).into()),
     }

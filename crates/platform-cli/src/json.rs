@@ -3,7 +3,7 @@
 //! It contains the platform's own fields, and derived ones. URLs that grant access to an object are omitted.
 
 use platform_resources::models::{Item, Run};
-use platform_resources::{By, ItemOutcome, Outcome, RunOutcome};
+use platform_resources::{Actor, ItemOutcome, Outcome, RunOutcome};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -60,10 +60,10 @@ pub(crate) fn run_outcome(outcome: &RunOutcome) -> &str {
         RunOutcome::InProgress => "in_progress",
         RunOutcome::Completed => "completed",
         RunOutcome::CompletedWithErrors => "completed_with_errors",
-        RunOutcome::Failed(By::User) => "failed_by_user_error",
-        RunOutcome::Failed(By::System) => "failed_by_system_error",
-        RunOutcome::Cancelled(By::User) => "cancelled_by_user",
-        RunOutcome::Cancelled(By::System) => "cancelled_by_system",
+        RunOutcome::Failed(Actor::User) => "failed_by_user_error",
+        RunOutcome::Failed(Actor::System) => "failed_by_system_error",
+        RunOutcome::Cancelled(Actor::User) => "cancelled_by_user",
+        RunOutcome::Cancelled(Actor::System) => "cancelled_by_system",
         _ => "unknown",
     }
 }

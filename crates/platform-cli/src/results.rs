@@ -7,7 +7,7 @@ use auth_core::error_chain;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width};
 use platform_download::{DownloadError, FolderError};
 use platform_resources::models::{RunId, RunTerminationReason};
-use platform_resources::{By, DeletedFiles, ItemReport, RunReport, Verification};
+use platform_resources::{Actor, DeletedFiles, ItemReport, RunReport, Verification};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -131,8 +131,8 @@ fn item(item: &ItemReport) -> Value {
         shape["name"] = json!(artifact.name);
         shape["file"] = json!(artifact.file);
         shape["deleted_by"] = json!(artifact.deleted_by().map(|by| match by {
-            By::User => "user",
-            By::System => "retention",
+            Actor::User => "user",
+            Actor::System => "retention",
         }));
         shape
     });

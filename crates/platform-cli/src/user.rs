@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use auth_core::Secret;
 use clap::{Args, Subcommand};
-use platform_resources::{Identity, LoggedOut, LoginWays, Service};
+use platform_resources::{Identity, LoggedOut, LoginMethods, Service};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -84,19 +84,19 @@ impl LoginArgs {
         self.device || self.no_browser
     }
 
-    fn methods(&self, service: &Service) -> LoginWays {
+    fn methods(&self, service: &Service) -> LoginMethods {
         let has_device = service.settings().client_id_device.is_some();
-        let device = |methods: LoginWays| methods.with_device(Arc::new(DevicePrompt));
+        let device = |methods: LoginMethods| methods.with_device(Arc::new(DevicePrompt));
         let headless = auth_oauth::headless();
         match headless {
-            _ if self.device => device(LoginWays::none()),
+            _ if self.device => device(LoginMethods::none()),
             Some(reason) if has_device && !self.no_browser => {
                 tracing::info!(reason, "no browser is available; using the device flow");
-                device(LoginWays::none())
+                device(LoginMethods::none())
             }
             _ => {
                 let browser = SystemBrowser::new(!self.no_browser && headless.is_none());
-                let methods = LoginWays::none().with_browser(Arc::new(browser));
+                let methods = LoginMethods::none().with_browser(Arc::new(browser));
                 if has_device { device(methods) } else { methods }
             }
         }
@@ -109,7 +109,7 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
         Action::Login { relogin, with_refresh_token, how } => {
             let Identity { me, .. } = if with_refresh_token {
                 service.log_in_with(refresh_token().await?).await?;
-                service.who().await?
+                service.identity().await?
             } else {
                 identity(context, how.methods(service), relogin).await?
             };
@@ -133,7 +133,7 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
             // Without a terminal, no user would see the prompt.
             let asks = relogin || how.is_set() || io::stderr().is_terminal();
-            let methods = if asks { how.methods(service) } else { LoginWays::none() };
+            let methods = if asks { how.methods(service) } else { LoginMethods::none() };
             let identity = identity(context, methods, relogin).await?;
             let (credential, identity) = (identity.credential.to_string(), described(&identity));
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
@@ -179,14 +179,14 @@ fn text(output: &Output, identity: &Value, credential: String) -> String {
 }
 
 /// Logs in, and returns the user.
-async fn identity(context: &Context, methods: LoginWays, again: bool) -> Result<Identity, CliError> {
+async fn identity(context: &Context, methods: LoginMethods, again: bool) -> Result<Identity, CliError> {
     let service = context.service()?;
     if again {
         Box::pin(service.log_in(methods)).await?;
     } else {
         Box::pin(service.ensure_login(methods)).await?;
     }
-    Ok(service.who().await?)
+    Ok(service.identity().await?)
 }
 
 fn described(identity: &Identity) -> Value {

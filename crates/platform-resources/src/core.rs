@@ -29,8 +29,8 @@ use url::Url;
 
 use crate::critical::{Creation, CriticalSections};
 use crate::error::{CallError, Error};
-use crate::patience;
 use crate::settings::{OperationSettings, Settings};
+use crate::token_retry;
 use cache::{Key, Lookup, ReadCache};
 use principal::{Principal, Principals};
 use retry::{Retry, Time};
@@ -288,7 +288,7 @@ impl Core {
             }
             hosts.attempts(issuer, &self.policy(&inner.settings.auth))
         };
-        let outcome = patience::token(|| self.http.token(), attempts).await;
+        let outcome = token_retry::token(|| self.http.token(), attempts).await;
         inner.has_had_token.fetch_or(outcome.is_ok(), Relaxed);
         outcome
     }

@@ -1,9 +1,9 @@
 //! Downloads of a run's artifacts, as they become available.
 
 mod artifact;
-mod kept;
 mod layout;
-mod packed;
+mod packed_list;
+mod recorded_names;
 mod report;
 mod selection;
 
@@ -22,9 +22,9 @@ use crate::run::ended::ItemKey;
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
 use artifact::{FetchAttempts, FetchOutcome, ItemSummary, Named, PlanError, PlannedFile, SelectedArtifact, fetch};
-use kept::{KeptNames, extension};
 use layout::Names;
-use packed::Packed;
+use packed_list::PackedList;
+use recorded_names::{RecordedNames, extension};
 
 pub use layout::{Layout, NameBy};
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
@@ -223,13 +223,13 @@ impl RunDownload {
         &self,
         poll: &Poll,
         all: bool,
-    ) -> impl Future<Output = Result<Snapshot<Packed<ItemSummary>>, Error>> + Send + use<> {
+    ) -> impl Future<Output = Result<Snapshot<PackedList<ItemSummary>>, Error>> + Send + use<> {
         let (shard, selection, keys) = (self.folder.shard(), self.selection.clone(), self.checksum_keys.clone());
         poll.clone().ask(all, move |item| ItemSummary::of(item, shard, &selection, &keys))
     }
 
     /// Plans the items that ended since the last call. Returns true if any did.
-    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Packed<ItemSummary>>, meter: &Meter) -> bool {
+    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<PackedList<ItemSummary>>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
         plan.about = Some(snapshot.run);
@@ -355,7 +355,7 @@ struct Plan {
     seen: HashSet<ItemKey>,
     /// Set by the first response.
     names: Option<Names>,
-    kept: KeptNames,
+    kept: RecordedNames,
     queue: Queue<Box<PlannedFile>>,
     /// The number of selected artifacts.
     selected: usize,
@@ -382,7 +382,7 @@ impl Plan {
             about: None,
             seen: HashSet::new(),
             names: None,
-            kept: KeptNames::new(run.id.to_string(), layout.has_folder_per_run()),
+            kept: RecordedNames::new(run.id.to_string(), layout.has_folder_per_run()),
             queue: Queue::default(),
             selected: 0,
             unselected: BTreeSet::new(),

@@ -39,7 +39,6 @@ mod error;
 mod health;
 mod outcome;
 mod pages;
-mod patience;
 mod raw;
 mod raw_response;
 mod retention;
@@ -51,6 +50,7 @@ mod service;
 mod settings;
 #[cfg(feature = "download")]
 mod storage;
+mod token_retry;
 mod validation;
 
 pub use auth_http::retry::{Hosts, RetryEvent, RetryPolicy};
@@ -70,7 +70,7 @@ pub use download::{
 pub use error::UnmatchedSelection;
 pub use error::{BuildError, Error, Problem, RawRequestError, UncertainSubmission};
 pub use health::Health;
-pub use outcome::{ArtifactOutcome, By, ChangeOutcome, ItemOutcome, RunOutcome};
+pub use outcome::{Actor, ArtifactOutcome, ChangeOutcome, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{
@@ -85,7 +85,7 @@ pub use run::{OVERLAP, RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
 #[cfg(feature = "login")]
-pub use service::{Finding, Identity, IdentityClaims, LoggedOut, LoginWays, Service, ServiceBuilder};
+pub use service::{Finding, Identity, IdentityClaims, LoggedOut, LoginMethods, Service, ServiceBuilder};
 pub use settings::{
     BucketSettings, ClientAuthentication, ClientCredential, CredentialSettings, CredentialSource, OperationSettings,
     Profile, ProfileError, Profiles, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,

@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// The originator of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub enum By {
+pub enum Actor {
     /// A user.
     User,
     /// The platform.
@@ -50,9 +50,9 @@ pub enum RunOutcome {
     CompletedWithErrors,
     /// No item succeeded. `System` if at least one failed due to the application or the platform, `User` if all failed
     /// due to their inputs.
-    Failed(By),
+    Failed(Actor),
     /// The run was canceled.
-    Cancelled(By),
+    Cancelled(Actor),
     /// A reason introduced by a newer platform, or none.
     Unknown(Option<String>),
 }
@@ -65,8 +65,8 @@ impl RunOutcome {
         }
         let counts = &run.statistics;
         match &run.termination_reason {
-            Some(RunTerminationReason::CanceledByUser) => Self::Cancelled(By::User),
-            Some(RunTerminationReason::CanceledBySystem) => Self::Cancelled(By::System),
+            Some(RunTerminationReason::CanceledByUser) => Self::Cancelled(Actor::User),
+            Some(RunTerminationReason::CanceledBySystem) => Self::Cancelled(Actor::System),
             Some(RunTerminationReason::AllItemsProcessed) if counts.item_succeeded_count == counts.item_count => {
                 Self::Completed
             }
@@ -74,9 +74,9 @@ impl RunOutcome {
                 Self::CompletedWithErrors
             }
             Some(RunTerminationReason::AllItemsProcessed) if counts.item_system_error_count > 0 => {
-                Self::Failed(By::System)
+                Self::Failed(Actor::System)
             }
-            Some(RunTerminationReason::AllItemsProcessed) => Self::Failed(By::User),
+            Some(RunTerminationReason::AllItemsProcessed) => Self::Failed(Actor::User),
             other => Self::Unknown(other.as_ref().map(ToString::to_string)),
         }
     }
@@ -123,11 +123,11 @@ pub enum ArtifactOutcome {
     /// The file is available.
     Available,
     /// The file was deleted.
-    Deleted(By),
+    Deleted(Actor),
     /// The file does not exist yet, or will not: the item was skipped.
     NotMade,
     /// The file could not be created, due to the input of the item or a failure of the application or the platform.
-    Failed(By),
+    Failed(Actor),
     /// A state introduced by a newer platform.
     Unknown(String),
 }
@@ -137,10 +137,10 @@ impl ArtifactOutcome {
     pub fn of(artifact: &OutputArtifact) -> Self {
         match (&artifact.output, &artifact.termination_reason) {
             (ArtifactOutput::Available, _) => Self::Available,
-            (ArtifactOutput::DeletedByUser, _) => Self::Deleted(By::User),
-            (ArtifactOutput::DeletedBySystem, _) => Self::Deleted(By::System),
-            (ArtifactOutput::None, Some(ArtifactTerminationReason::UserError)) => Self::Failed(By::User),
-            (ArtifactOutput::None, Some(ArtifactTerminationReason::SystemError)) => Self::Failed(By::System),
+            (ArtifactOutput::DeletedByUser, _) => Self::Deleted(Actor::User),
+            (ArtifactOutput::DeletedBySystem, _) => Self::Deleted(Actor::System),
+            (ArtifactOutput::None, Some(ArtifactTerminationReason::UserError)) => Self::Failed(Actor::User),
+            (ArtifactOutput::None, Some(ArtifactTerminationReason::SystemError)) => Self::Failed(Actor::System),
             (ArtifactOutput::None, _) => Self::NotMade,
             (output, _) => Self::Unknown(output.to_string()),
         }
@@ -167,10 +167,10 @@ impl fmt::Display for RunOutcome {
             Self::InProgress => "in progress",
             Self::Completed => "completed",
             Self::CompletedWithErrors => "completed with errors",
-            Self::Failed(By::User) => "failed: user error",
-            Self::Failed(By::System) => "failed: system error",
-            Self::Cancelled(By::User) => "canceled by a user",
-            Self::Cancelled(By::System) => "canceled by the platform",
+            Self::Failed(Actor::User) => "failed: user error",
+            Self::Failed(Actor::System) => "failed: system error",
+            Self::Cancelled(Actor::User) => "canceled by a user",
+            Self::Cancelled(Actor::System) => "canceled by the platform",
             Self::Unknown(None) => "unknown",
             Self::Unknown(Some(reason)) => reason,
         })

@@ -4,8 +4,8 @@ mod doctor;
 mod external;
 mod keys;
 mod login;
+mod methods;
 mod sources;
-mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use platform_api::models::Me;
 
 use crate::client::Client;
 use crate::error::{BuildError, Error};
-use crate::patience;
 use crate::settings::{CredentialSettings, Settings};
+use crate::token_retry;
 
 pub use doctor::Finding;
 use external::{Connections, External};
 use keys::{login_folder, login_key, token_key};
+pub use methods::LoginMethods;
 use sources::Sources;
-pub use ways::LoginWays;
 
 /// Logs users in and out of the platform in [`Settings`], and creates clients for them. A login is stored in the cache
 /// folder and shared by all processes of the user; one of them refreshes it for all. Clones are cheap.
@@ -159,7 +159,7 @@ impl Service {
     pub async fn token_lasting(&self, least: Duration) -> Result<AccessToken, Error> {
         let (tokens, settings) = (self.tokens_lasting(least), &self.settings);
         let policy = settings.auth.limit(settings.retry.for_requests());
-        Ok(patience::token(|| tokens.token(), || self.http.attempts(&settings.token_url, &policy)).await?)
+        Ok(token_retry::token(|| tokens.token(), || self.http.attempts(&settings.token_url, &policy)).await?)
     }
 
     fn source(&self, least: Duration) -> TokenSource {
@@ -195,7 +195,7 @@ impl Service {
     /// # Errors
     ///
     /// [`Error::is_login`], or the request failed.
-    pub async fn who(&self) -> Result<Identity, Error> {
+    pub async fn identity(&self) -> Result<Identity, Error> {
         let me = self.client()?.me().await?;
         let claims = match &self.external {
             // The platform has accepted the token, which need not be a JWT of the platform's identity provider.

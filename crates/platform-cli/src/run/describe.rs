@@ -2,7 +2,7 @@ use auth_core::{Clock, SystemClock};
 use clap::Args;
 use futures_util::TryStreamExt;
 use platform_resources::models::{Item, Run};
-use platform_resources::{ArtifactOutcome, By, ItemOutcome, RunOutcome, results_end};
+use platform_resources::{Actor, ArtifactOutcome, ItemOutcome, RunOutcome, results_end};
 use serde_json::{Value, json};
 
 use super::{RunArgs, list};
@@ -53,8 +53,8 @@ impl Files {
         for artifact in items.iter().flat_map(|item| &item.output_artifacts) {
             match ArtifactOutcome::of(artifact) {
                 ArtifactOutcome::Available => files.available += 1,
-                ArtifactOutcome::Deleted(By::User) => files.by_user += 1,
-                ArtifactOutcome::Deleted(By::System) => files.by_retention += 1,
+                ArtifactOutcome::Deleted(Actor::User) => files.by_user += 1,
+                ArtifactOutcome::Deleted(Actor::System) => files.by_retention += 1,
                 _ => {}
             }
         }

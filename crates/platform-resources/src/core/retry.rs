@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::mode::Mode;
 use crate::error::CallError;
-use crate::patience::wait;
 use crate::settings::OperationSettings;
+use crate::token_retry::wait;
 
 /// The time for which a new run may not be found, because reads lag behind writes.
 const LAG: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use url::Url;
 use super::report::{ArtifactReport, DeletedFile, Event, FileEvent, FileProgress, FileStep, ItemReport};
 use super::selection::{Selection, media_type};
 use crate::run::ended::ItemKey;
-use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
+use crate::{Actor, ArtifactOutcome, ItemOutcome, RunHandle};
 
 /// The metadata key of an artifact's size in bytes.
 const SIZE_KEY: &str = "size_bytes";
@@ -60,7 +60,7 @@ pub(super) struct SelectedArtifact {
     checksum: Option<(String, Value)>,
     bytes: Option<u64>,
     /// The originator of the deletion of its file.
-    pub(super) deleted: Option<By>,
+    pub(super) deleted: Option<Actor>,
 }
 
 /// An artifact to download.
@@ -73,7 +73,7 @@ pub(super) struct PlannedFile {
     /// Its path relative to the folder, with `/` between folders.
     pub(super) file: String,
     /// The originator of the deletion of its file. An existing local file is still verified.
-    pub(super) deleted: Option<By>,
+    pub(super) deleted: Option<Actor>,
     /// The verification in the manifest, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
     pub(super) tries: FetchAttempts,
@@ -219,7 +219,7 @@ impl FetchOutcome {
 struct ArtifactSource<'a> {
     run: &'a RunHandle,
     id: ArtifactId,
-    deleted: Option<By>,
+    deleted: Option<Actor>,
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use platform_api::models::{ArtifactId, Run, RunId, RunTerminationReason};
 use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
-use crate::{By, ItemOutcome};
+use crate::{Actor, ItemOutcome};
 
 /// An event of a run download.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,9 +104,9 @@ pub struct RunReport {
 
 /// The error of an artifact whose file was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention period has ended" })]
+#[error("the platform has deleted the file: {}", match by { Actor::User => "a user asked for it", Actor::System => "its retention period has ended" })]
 pub(super) struct DeletedFile {
-    pub(super) by: By,
+    pub(super) by: Actor,
 }
 
 /// The numbers of result files that the platform has deleted and that are not in the folder, by originator.
@@ -169,8 +169,8 @@ impl RunReport {
         let mut deleted = DeletedFiles::default();
         for artifact in self.items.iter().flat_map(|item| &item.artifacts) {
             match artifact.deleted_by() {
-                Some(By::User) => deleted.by_user += 1,
-                Some(By::System) => deleted.by_retention += 1,
+                Some(Actor::User) => deleted.by_user += 1,
+                Some(Actor::System) => deleted.by_retention += 1,
                 None => {}
             }
         }
@@ -200,7 +200,7 @@ impl RunReport {
 impl ArtifactReport {
     /// Returns the originator of the deletion, if the file is missing because it was deleted. The platform deletes
     /// files whose retention has ended.
-    pub fn deleted_by(&self) -> Option<By> {
+    pub fn deleted_by(&self) -> Option<Actor> {
         let error: &(dyn Error + 'static) = &**self.outcome.as_ref().err()?;
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
         causes.find_map(|cause| cause.downcast_ref::<DeletedFile>()).map(|deleted| deleted.by)

@@ -35,16 +35,16 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn well(name: &'static str, detail: impl Display) -> Self {
+    fn ok(name: &'static str, detail: impl Display) -> Self {
         Self { name, detail: detail.to_string(), remedy: None }
     }
 
-    fn ill(name: &'static str, detail: impl Display, remedy: impl Into<String>) -> Self {
+    fn problem(name: &'static str, detail: impl Display, remedy: impl Into<String>) -> Self {
         Self { name, detail: detail.to_string(), remedy: Some(remedy.into()) }
     }
 
     /// Returns true without a problem.
-    pub fn is_well(&self) -> bool {
+    pub fn is_ok(&self) -> bool {
         self.remedy.is_none()
     }
 }
@@ -52,9 +52,9 @@ impl Finding {
 impl Service {
     /// Checks everything that a login depends on: settings, connections to each server, clocks, the login folder and
     /// its locks, the port for the browser, and the login itself. It never prompts for a login.
-    pub async fn examine(&self) -> Vec<Finding> {
+    pub async fn diagnose(&self) -> Vec<Finding> {
         let settings = self.settings();
-        let mut findings = vec![self.examine_settings()];
+        let mut findings = vec![self.diagnose_settings()];
         let (issuer, moment) = self.reach("identity provider", settings.jwks_url.clone()).await;
         findings.push(issuer);
         findings.extend(moment.map(clock));
@@ -64,30 +64,30 @@ impl Service {
         ] {
             findings.push(self.reach(name, url).await.0);
         }
-        findings.push(self.examine_store().await);
-        findings.push(Finding::well("credential", &settings.credential));
+        findings.push(self.diagnose_store().await);
+        findings.push(Finding::ok("credential", &settings.credential));
         if let Some(external) = &self.external {
-            findings.push(examine_provider(external, settings.credential.source.kind()).await);
+            findings.push(diagnose_provider(external, settings.credential.source.kind()).await);
         } else {
-            findings.push(self.examine_port());
-            findings.push(self.examine_login().await);
+            findings.push(self.diagnose_port());
+            findings.push(self.diagnose_login().await);
         }
-        if findings.last().is_some_and(Finding::is_well) {
-            findings.push(self.examine_access().await);
+        if findings.last().is_some_and(Finding::is_ok) {
+            findings.push(self.diagnose_access().await);
         }
         if let Some(page) = &settings.status_page_url {
-            findings.push(Finding::well("status page", page));
+            findings.push(Finding::ok("status page", page));
         }
         findings
     }
 
     /// Checks that the platform accepts the token.
-    async fn examine_access(&self) -> Finding {
+    async fn diagnose_access(&self) -> Finding {
         let name = "access to the platform";
         let me = async { self.client()?.no_cache().me().await };
         match me.await {
-            Ok(me) => Finding::well(name, format!("{} of {}", me.user.id, me.organization.id)),
-            Err(error) => Finding::ill(name, error_chain(&error), self.access_remedy(&error)),
+            Ok(me) => Finding::ok(name, format!("{} of {}", me.user.id, me.organization.id)),
+            Err(error) => Finding::problem(name, error_chain(&error), self.access_remedy(&error)),
         }
     }
 
@@ -108,15 +108,15 @@ impl Service {
         }
     }
 
-    fn examine_settings(&self) -> Finding {
+    fn diagnose_settings(&self) -> Finding {
         let settings = self.settings();
         let detail = format!("{} at {}", settings.environment.unwrap_or("a custom platform"), settings.api_root);
         if settings.ignored.is_empty() {
-            return Finding::well("settings", detail);
+            return Finding::ok("settings", detail);
         }
         let names = settings.ignored.join(", ");
         let detail = format!("{detail}; ignored, because a file must not set them: {names}");
-        Finding::ill(
+        Finding::problem(
             "settings",
             detail,
             "set them in the environment, or use --profile for a profile and --trust-env-file for the `.env` of the \
@@ -131,16 +131,16 @@ impl Service {
             Ok(response) if response.status() >= 500 => {
                 let detail = format!("{host} responds {}", response.status());
                 (
-                    Finding::ill(name, detail, "it has an internal problem: try later, or check its status page"),
+                    Finding::problem(name, detail, "it has an internal problem: try later, or check its status page"),
                     response.date(),
                 )
             }
-            Ok(response) => (Finding::well(name, format!("{host} responds")), response.date()),
+            Ok(response) => (Finding::ok(name, format!("{host} responds")), response.date()),
             Err(error) => (unreachable(name, &error), None),
         }
     }
 
-    async fn examine_store(&self) -> Finding {
+    async fn diagnose_store(&self) -> Finding {
         let name = "logins on this machine";
         let folder = self.settings().cache_folder.join("logins");
         match self
@@ -150,26 +150,30 @@ impl Service {
             .acquire(&token_key(&self.settings, &self.interactive), None)
             .await
         {
-            Ok(LeaseOutcome::AlreadyRefreshed(_)) => Finding::well(name, folder.display()),
+            Ok(LeaseOutcome::AlreadyRefreshed(_)) => Finding::ok(name, folder.display()),
             Ok(LeaseOutcome::Acquired(lease)) => {
                 lease.give_up().await;
-                Finding::well(name, folder.display())
+                Finding::ok(name, folder.display())
             }
             Err(error) => {
                 let detail = StoreError::of(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 if self.external.is_some() {
-                    return Finding::well(name, format!("{detail}; each process obtains its own token"));
+                    return Finding::ok(name, format!("{detail}; each process obtains its own token"));
                 }
-                Finding::ill(name, detail, "make the folder writable, or set AIGNOSTICS_CACHE_DIR to another folder")
+                Finding::problem(
+                    name,
+                    detail,
+                    "make the folder writable, or set AIGNOSTICS_CACHE_DIR to another folder",
+                )
             }
         }
     }
 
-    fn examine_port(&self) -> Finding {
+    fn diagnose_port(&self) -> Finding {
         let (name, redirect) = ("port for the browser", &self.settings().redirect_url);
         match BrowserLogin::check_redirect(redirect) {
-            Ok(()) => Finding::well(name, redirect),
-            Err(error) => Finding::ill(
+            Ok(()) => Finding::ok(name, redirect),
+            Err(error) => Finding::problem(
                 name,
                 error,
                 "stop the process that listens on it, use the device flow, or set AIGNOSTICS_REDIRECT_URI to another URL",
@@ -177,7 +181,7 @@ impl Service {
         }
     }
 
-    async fn examine_login(&self) -> Finding {
+    async fn diagnose_login(&self) -> Finding {
         let name = "login";
         let credential = &self.settings().credential;
         let log_in = match &credential.name {
@@ -189,7 +193,7 @@ impl Service {
             Ok(token) => token,
             Err(error) => {
                 let remedy = if error.is_transient() { restore.to_owned() } else { log_in };
-                return Finding::ill(name, error_chain(&error), remedy);
+                return Finding::problem(name, error_chain(&error), remedy);
             }
         };
         match self.verifier.verify(token.secret()).await {
@@ -198,16 +202,16 @@ impl Service {
                 let left =
                     end.map_or_else(|| "without expiry".to_owned(), |left| format!("{} min left", left.as_secs() / 60));
                 let organization = claims.org_id.as_deref().unwrap_or("no organization");
-                Finding::well(name, format!("{} of {organization}, {left}", claims.sub))
+                Finding::ok(name, format!("{} of {organization}, {left}", claims.sub))
             }
-            Err(error) if error.is_transient() => Finding::ill(name, error, restore),
-            Err(error) => Finding::ill(name, error, log_in),
+            Err(error) if error.is_transient() => Finding::problem(name, error, restore),
+            Err(error) => Finding::problem(name, error, log_in),
         }
     }
 }
 
 /// Calls the provider of tokens, and measures the call.
-async fn examine_provider(external: &External, name: &'static str) -> Finding {
+async fn diagnose_provider(external: &External, name: &'static str) -> Finding {
     let start = tokio::time::Instant::now();
     let called = external.call().await;
     let seconds = start.elapsed().as_secs_f64();
@@ -218,11 +222,11 @@ async fn examine_provider(external: &External, name: &'static str) -> Finding {
                 || "of unknown expiry".to_owned(),
                 |left| format!("with {} min left", left.as_secs() / 60),
             );
-            Finding::well(name, format!("a token {left}, after {seconds:.1} s"))
+            Finding::ok(name, format!("a token {left}, after {seconds:.1} s"))
         }
         Err(error) => match CredentialError::of(&error) {
-            Some(error) => Finding::ill(name, format!("{error}, after {seconds:.1} s"), error.remedy()),
-            None => Finding::ill(name, error_chain(&error), "check the settings of the credential"),
+            Some(error) => Finding::problem(name, format!("{error}, after {seconds:.1} s"), error.remedy()),
+            None => Finding::problem(name, error_chain(&error), "check the settings of the credential"),
         },
     }
 }
@@ -241,7 +245,7 @@ fn unreachable(name: &'static str, error: &HttpError) -> Finding {
         }
         None => "check the network and the name resolution, and whether a proxy is required (HTTPS_PROXY)".to_owned(),
     };
-    Finding::ill(name, format!("{error}{cause}"), remedy)
+    Finding::problem(name, format!("{error}{cause}"), remedy)
 }
 
 fn clock(theirs: SystemTime) -> Finding {
@@ -249,9 +253,9 @@ fn clock(theirs: SystemTime) -> Finding {
     let skew = ours.duration_since(theirs).unwrap_or_else(|ahead| ahead.duration());
     let detail = format!("{} s from that of the identity provider", skew.as_secs());
     if skew <= SKEW {
-        Finding::well("clock", detail)
+        Finding::ok("clock", detail)
     } else {
-        Finding::ill("clock", detail, "set the clock of this machine; tokens are refused until then")
+        Finding::problem("clock", detail, "set the clock of this machine; tokens are refused until then")
     }
 }
 
@@ -266,8 +270,8 @@ mod tests {
             let by = Duration::from_secs(seconds.unsigned_abs());
             clock(if seconds < 0 { now - by } else { now + by })
         };
-        for (seconds, is_well) in [(0, true), (55, true), (-55, true), (70, false), (-70, false)] {
-            assert_eq!(shifted(seconds).is_well(), is_well, "{seconds}");
+        for (seconds, is_ok) in [(0, true), (55, true), (-55, true), (70, false), (-70, false)] {
+            assert_eq!(shifted(seconds).is_ok(), is_ok, "{seconds}");
         }
     }
 }

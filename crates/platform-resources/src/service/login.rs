@@ -8,7 +8,7 @@ use auth_core::{
 };
 use auth_oauth::{BrowserLogin, DeviceLogin, RefreshGrant, UserLogin};
 
-use super::{LoggedOut, LoginWays, Service};
+use super::{LoggedOut, LoginMethods, Service};
 use crate::error::Error;
 
 impl Service {
@@ -17,7 +17,7 @@ impl Service {
     /// # Errors
     ///
     /// The errors of [`log_in`](Self::log_in), or another error of refreshing a login.
-    pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
+    pub async fn ensure_login(&self, ways: LoginMethods) -> Result<(), Error> {
         match self.token_lasting(Duration::ZERO).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_ended_login(ways.ask()) && self.settings.credential.name.is_none() => {
@@ -38,7 +38,7 @@ impl Service {
     /// checked before the user is prompted; or the settings name a credential, which takes precedence. Or the
     /// access token of the new login cannot be used or verified. Its refresh token is then stored, unless there is
     /// another login and the access token failed verification; a later call refreshes it.
-    pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {
+    pub async fn log_in(&self, ways: LoginMethods) -> Result<(), Error> {
         if let Some(name) = &self.settings.credential.name {
             return Err(Error::decided(name));
         }
@@ -128,7 +128,7 @@ impl Service {
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }
 
-    fn login(&self, LoginWays { browser, device }: LoginWays) -> Result<UserLogin, Error> {
+    fn login(&self, LoginMethods { browser, device }: LoginMethods) -> Result<UserLogin, Error> {
         let mut login = self.renewal();
         if let Some(browser) = browser {
             let redirect = self.settings.redirect_url.clone();

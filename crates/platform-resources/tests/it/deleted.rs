@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use platform_resources::{By, RunHandle, RunReport};
+use platform_resources::{Actor, RunHandle, RunReport};
 
 use crate::lab::Lab;
 
@@ -33,7 +33,7 @@ async fn intact_files_of_deleted_results_are_present() {
         assert_eq!((report.deleted().by_user, report.deleted().by_retention), (1, 0), "{keys:?}: {report:?}");
         let gone: Vec<_> =
             report.items[0].artifacts.iter().filter_map(platform_resources::ArtifactReport::deleted_by).collect();
-        assert_eq!(gone, [By::User]);
+        assert_eq!(gone, [Actor::User]);
         let parts = fs::read_dir(lost.parent().unwrap()).unwrap();
         let parts = parts.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
         assert_eq!(parts.count(), 0, "nothing is left of the attempt");

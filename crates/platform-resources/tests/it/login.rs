@@ -7,7 +7,7 @@ use auth_core::{Secret, TokenRequest};
 use auth_http::HttpClient;
 use auth_oauth::{Endpoints, OAuthClient, RefreshGrant};
 use platform_emulator::{Effect, Emulator, Fault, Server};
-use platform_resources::{LoginWays, Service, Settings};
+use platform_resources::{LoginMethods, Service, Settings};
 use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ async fn login_and_logout_apply_to_all_clients_at_once() {
     let service = service_with(&emulator, &home, []);
     let other = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let by_device = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let by_device = || LoginMethods::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
     service.log_in(by_device()).await.unwrap();
     let (client, tokens) = (service.client().unwrap().no_cache(), service.clone().tokens_lasting(MINUTE));
     let (other_client, other_tokens) = (other.client().unwrap().no_cache(), other.tokens());
@@ -81,7 +81,7 @@ async fn login_waits_for_an_identity_provider_that_is_unavailable() {
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let ways = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let ways = || LoginMethods::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
     fail(&emulator, "/.well-known/jwks.json", 503, 1).await;
     fail(&emulator, "/oauth/device/code", 429, 2).await;
     service.ensure_login(ways()).await.unwrap();
@@ -146,7 +146,7 @@ async fn unusable_first_login_is_stored_but_replaces_no_usable_one() {
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let ways = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let ways = || LoginMethods::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
     let log_in_unusably = async || {
         let body = r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-1"}"#;
         let unusable = Fault::new(Effect::Status { status: 200, body: Some(body.to_owned()) });
@@ -159,7 +159,7 @@ async fn unusable_first_login_is_stored_but_replaces_no_usable_one() {
     let text = log_in_unusably().await;
     assert!(text.contains("the login is stored") && text.contains("'DPoP'") && !text.contains("canary"), "{text}");
     assert!(service.tokens().token().await.unwrap_err().is_unverified());
-    let error = service.ensure_login(LoginWays::none()).await.unwrap_err();
+    let error = service.ensure_login(LoginMethods::none()).await.unwrap_err();
     assert!(!error.is_login_required(), "{error:?}");
 
     service.ensure_login(ways()).await.unwrap();

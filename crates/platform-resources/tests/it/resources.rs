@@ -11,7 +11,7 @@ use platform_resources::models::{
 };
 use platform_resources::operations::{ListGrants, ListRunItems, ListRuns, ListShareTokens};
 use platform_resources::{
-    ArtifactOutcome, By, ChangeOutcome, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome,
+    Actor, ArtifactOutcome, ChangeOutcome, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome,
     Verification, Viewer,
 };
 use serde_json::{Value, json};
@@ -154,8 +154,8 @@ async fn failed_run_states_the_cause() {
     let lab = Lab::open().await;
     for (items, expected) in [
         (&["succeeded", "succeeded"][..], RunOutcome::Completed),
-        (&["user_error"], RunOutcome::Failed(By::User)),
-        (&["user_error", "system_error"], RunOutcome::Failed(By::System)),
+        (&["user_error"], RunOutcome::Failed(Actor::User)),
+        (&["user_error", "system_error"], RunOutcome::Failed(Actor::System)),
     ] {
         let run = outcomes(&lab, items).await;
         run.wait(None).await.unwrap();
@@ -175,7 +175,7 @@ async fn cancel_is_idempotent() {
     assert_eq!(run.cancel().await.unwrap(), ChangeOutcome::Applied);
     assert_eq!(run.cancel().await.unwrap(), ChangeOutcome::AlreadyApplied);
     run.wait(None).await.unwrap();
-    assert_eq!(run.outcome().await.unwrap(), RunOutcome::Cancelled(By::User));
+    assert_eq!(run.outcome().await.unwrap(), RunOutcome::Cancelled(Actor::User));
     assert!(run.item_outcomes().await.unwrap().values().all(|outcome| *outcome == ItemOutcome::Skipped));
 }
 
@@ -188,7 +188,7 @@ async fn results_that_are_deleted_are_gone() {
     assert_eq!(run.delete_results().await.unwrap(), ChangeOutcome::Applied);
     assert_eq!(run.delete_results().await.unwrap(), ChangeOutcome::AlreadyApplied);
     let deleted = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
-    assert_eq!(ArtifactOutcome::of(&deleted), ArtifactOutcome::Deleted(By::User));
+    assert_eq!(ArtifactOutcome::of(&deleted), ArtifactOutcome::Deleted(Actor::User));
     let error = run.artifact_url(&artifact.output_artifact_id).await.unwrap_err();
     assert!(error.api().unwrap().is_gone(), "{error:?}");
 }

@@ -5,7 +5,7 @@ use platform_download::{FolderError, ManifestEntry, ResultFolder, disambiguate, 
 use super::layout::{Key, key};
 
 /// The names of files in the manifest of a folder. They are kept, whatever the layout.
-pub(super) struct KeptNames {
+pub(super) struct RecordedNames {
     run: String,
     /// Each run has a folder. Otherwise a file is replaced by that of another run.
     per_run: bool,
@@ -13,7 +13,7 @@ pub(super) struct KeptNames {
     files: Option<HashMap<Key, Option<Box<str>>>>,
 }
 
-impl KeptNames {
+impl RecordedNames {
     pub(super) fn new(run: String, per_run: bool) -> Self {
         Self { run, per_run, files: None }
     }
@@ -90,7 +90,7 @@ mod tests {
     async fn artifacts_of_one_name_do_not_share_a_kept_file() {
         let path = tempfile::tempdir().unwrap();
         let folder = folder(path.path(), &[("r", "tissue", "old/tissue.csv")]).await;
-        let mut kept = KeptNames::new("r".to_owned(), false);
+        let mut kept = RecordedNames::new("r".to_owned(), false);
         let mut name = |file, is_unique| kept.name(&folder, ("a", "tissue", "id"), file, is_unique).unwrap();
         assert_eq!(name("a/tissue.csv", true), "old/tissue.csv");
         assert_eq!(name("a/tissue.tiff", true), "a/tissue.tiff");
@@ -101,10 +101,10 @@ mod tests {
     async fn file_in_the_folder_of_another_run_is_not_replaced() {
         let path = tempfile::tempdir().unwrap();
         let folder = folder(path.path(), &[("one", "x", "one/a/x.csv"), ("one", "y", "a/y.csv")]).await;
-        let mut kept = KeptNames::new("two".to_owned(), false);
+        let mut kept = RecordedNames::new("two".to_owned(), false);
         let mut name = |artifact, file| kept.name(&folder, ("a", artifact, "id"), file, true).unwrap();
         assert_eq!((name("x", "b/x.csv"), name("y", "b/y.csv")), ("b/x.csv".to_owned(), "a/y.csv".to_owned()));
-        let mut kept = KeptNames::new("two".to_owned(), true);
+        let mut kept = RecordedNames::new("two".to_owned(), true);
         assert_eq!(kept.name(&folder, ("a", "y", "id"), "two/a/y.csv", true).unwrap(), "two/a/y.csv");
     }
 }

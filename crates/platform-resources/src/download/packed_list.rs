@@ -10,20 +10,20 @@ const BLOCK: usize = 64 << 10;
 
 /// A list of values that are read once, in their order. Very many small values would take more memory for the gaps between them
 /// than for themselves.
-pub(super) struct Packed<T> {
+pub(super) struct PackedList<T> {
     /// Values as lines of JSON. Each block is freed when it has been read.
     blocks: Vec<Vec<u8>>,
     len: usize,
     values: PhantomData<fn() -> T>,
 }
 
-impl<T> Default for Packed<T> {
+impl<T> Default for PackedList<T> {
     fn default() -> Self {
         Self { blocks: Vec::new(), len: 0, values: PhantomData }
     }
 }
 
-impl<T: Serialize> Extend<T> for Packed<T> {
+impl<T: Serialize> Extend<T> for PackedList<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
         for value in values {
             #[expect(clippy::expect_used, reason = "strings, numbers and lists of them are always JSON")]
@@ -38,7 +38,7 @@ impl<T: Serialize> Extend<T> for Packed<T> {
     }
 }
 
-impl<T> Packed<T> {
+impl<T> PackedList<T> {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -49,7 +49,7 @@ impl<T> Packed<T> {
     }
 }
 
-impl<T: DeserializeOwned> Packed<T> {
+impl<T: DeserializeOwned> PackedList<T> {
     /// Reads the values, and frees what was read.
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
         self.blocks.into_iter().flat_map(|block| lines(&block).map(|line| value(line)).collect::<Vec<_>>())

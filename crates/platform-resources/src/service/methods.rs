@@ -4,12 +4,12 @@ use auth_oauth::{Browser, Prompt};
 
 /// The methods by which a user may be prompted to log in. The browser is tried first.
 #[derive(Clone, Debug, Default)]
-pub struct LoginWays {
+pub struct LoginMethods {
     pub(super) browser: Option<Arc<dyn Browser>>,
     pub(super) device: Option<Arc<dyn Prompt>>,
 }
 
-impl LoginWays {
+impl LoginMethods {
     /// Creates login ways without prompts. Only an existing login is used.
     pub fn none() -> Self {
         Self::default()
