@@ -12,7 +12,7 @@ use crate::principal::Principal;
 use crate::progress::{OnProgress, Progress};
 use crate::result::ToolResult;
 use crate::tool::Tool;
-use crate::toolbox::Line;
+use crate::tool_cache::SessionKey;
 use crate::transport::Correlation;
 
 /// A call that starts when it is awaited: see [`Gateway::call_tool`](crate::Gateway::call_tool). Dropping the future
@@ -60,9 +60,9 @@ impl<'a> ToolCall<'a> {
     async fn run(self) -> Result<ToolResult, GatewayError> {
         let Self { gateway, tool, principal, arguments, correlation, progress, timeout } = self;
         tool.check(&arguments)?;
-        let line = Line::new(tool.server(), principal);
+        let key = SessionKey::new(tool.server(), principal);
         let calling = async {
-            let session = gateway.sessions.session(&line, principal).await?;
+            let session = gateway.sessions.session(&key, principal).await?;
             session.call(tool.name(), arguments, correlation, progress).await
         };
         let result = tokio::time::timeout(timeout, calling).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::server::ServerDirectory;
 use crate::session::Sessions;
-use crate::toolbox::Toolbox;
+use crate::tool_cache::ToolCache;
 use crate::transport::Identities;
 
 /// The state of a gateway, which its clones, calls and discoveries share.
@@ -12,7 +12,7 @@ pub(crate) struct Core {
     pub(crate) identities: Arc<Identities>,
     pub(crate) directory: Arc<dyn ServerDirectory>,
     pub(crate) sessions: Sessions,
-    pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) tool_cache: Arc<ToolCache>,
     pub(crate) parallel_servers: usize,
     pub(crate) discovery_timeout: Duration,
     pub(crate) call_timeout: Duration,

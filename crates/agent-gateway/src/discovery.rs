@@ -10,7 +10,7 @@ use crate::error::GatewayError;
 use crate::principal::Principal;
 use crate::server::Server;
 use crate::tool::Tool;
-use crate::toolbox::Line;
+use crate::tool_cache::SessionKey;
 use crate::transport::Correlation;
 
 /// A filter for tools. The default selects all tools.
@@ -141,15 +141,15 @@ async fn list(
     principal: &Principal,
     correlation: &Correlation,
 ) -> Result<Arc<Vec<Tool>>, GatewayError> {
-    let (line, toolbox) = (Line::new(&server, principal), &gateway.toolbox);
-    if let Some(tools) = toolbox.get(&line) {
+    let (key, tool_cache) = (SessionKey::new(&server, principal), &gateway.tool_cache);
+    if let Some(tools) = tool_cache.get(&key) {
         return Ok(tools);
     }
-    let epoch = toolbox.epoch();
-    let asking = async { gateway.sessions.session(&line, principal).await?.tools(correlation).await };
+    let epoch = tool_cache.epoch();
+    let asking = async { gateway.sessions.session(&key, principal).await?.tools(correlation).await };
     let longest = gateway.discovery_timeout;
     let tools = tokio::time::timeout(longest, asking).await;
     let tools = Arc::new(tools.unwrap_or_else(|_| Err(GatewayError::timeout(&server, longest)))?);
-    toolbox.keep(&line, &tools, epoch);
+    tool_cache.keep(&key, &tools, epoch);
     Ok(tools)
 }

@@ -84,7 +84,7 @@ impl Gateway {
 
     /// Deletes all cached tool lists, so that the next discovery sends requests.
     pub fn evict(&self) {
-        self.0.toolbox.forget_all();
+        self.0.tool_cache.forget_all();
     }
 
     /// Deletes all tokens from the cache. The next request obtains a new token.

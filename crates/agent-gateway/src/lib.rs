@@ -42,7 +42,7 @@ mod session;
 mod sources;
 mod tokens;
 mod tool;
-mod toolbox;
+mod tool_cache;
 mod transport;
 
 pub use call::ToolCall;

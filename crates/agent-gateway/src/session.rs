@@ -92,7 +92,7 @@ impl Session {
         let listener = self.service.service();
         let sending = listener.sending().await;
         let handle = peer.send_request_with_option(request, PeerRequestOptions::no_options()).await.map_err(failed)?;
-        let _told = progress.map(|progress| listener.tell(handle.progress_token.clone(), progress));
+        let _subscription = progress.map(|progress| listener.subscribe(handle.progress_token.clone(), progress));
         drop(sending);
         let mut taken_back = TakenBack { peer: peer.clone(), id: Some(handle.id.clone()) };
         let answer = handle.await_response().await;

@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::credentials::CredentialSource;
 use crate::server::ServerDirectory;
 use crate::session::Sessions;
-use crate::toolbox::Toolbox;
+use crate::tool_cache::ToolCache;
 use crate::transport::{Identities, Setup};
 
 /// The maximum time between the refresh of a token and its expiry.
@@ -147,12 +147,12 @@ impl GatewayBuilder {
             expiry: self.expiry.unwrap_or(standard),
         };
         let identities = Arc::new(Identities::new(self.credentials, setup, self.watch));
-        let toolbox = Arc::new(Toolbox::new(self.tool_lifetime, self.clock));
+        let tool_cache = Arc::new(ToolCache::new(self.tool_lifetime, self.clock));
         Gateway(Arc::new(Core {
-            sessions: Sessions::new(identities.clone(), toolbox.clone(), self.plain_loopback),
+            sessions: Sessions::new(identities.clone(), tool_cache.clone(), self.plain_loopback),
             identities,
             directory: self.directory,
-            toolbox,
+            tool_cache,
             parallel_servers: self.parallel_servers,
             discovery_timeout: self.discovery_timeout,
             call_timeout: self.call_timeout,

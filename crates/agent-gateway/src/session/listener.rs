@@ -11,37 +11,37 @@ use rmcp::{ClientHandler, RoleClient};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::progress::{OnProgress, Progress};
-use crate::toolbox::{Line, Toolbox};
+use crate::tool_cache::{SessionKey, ToolCache};
 
 /// A handler of server notifications: the progress of calls, and changes of the tool list.
 pub(crate) struct Listener {
-    line: Line,
-    toolbox: Weak<Toolbox>,
+    key: SessionKey,
+    tool_cache: Weak<ToolCache>,
     /// Locked while a request is sent, until its progress token is registered.
     sending: Mutex<()>,
-    waiting: Arc<Waiting>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 /// The progress callbacks of calls in flight, by progress token.
 #[derive(Default)]
-pub(crate) struct Waiting(RwLock<HashMap<ProgressToken, Caller>>);
+pub(crate) struct Subscriptions(RwLock<HashMap<ProgressToken, ProgressListener>>);
 
 #[derive(Clone)]
-struct Caller {
-    tell: OnProgress,
+struct ProgressListener {
+    on_progress: OnProgress,
     /// The highest reported progress. Notifications may be reordered; a lower one is ignored.
     last: Arc<std::sync::Mutex<f64>>,
 }
 
 /// A registered callback, which is removed on drop.
-pub(crate) struct Told {
-    waiting: Arc<Waiting>,
+pub(crate) struct ProgressSubscription {
+    subscriptions: Arc<Subscriptions>,
     token: ProgressToken,
 }
 
 impl Listener {
-    pub(crate) fn new(line: Line, toolbox: &Arc<Toolbox>) -> Self {
-        Self { line, toolbox: Arc::downgrade(toolbox), sending: Mutex::default(), waiting: Arc::default() }
+    pub(crate) fn new(key: SessionKey, tool_cache: &Arc<ToolCache>) -> Self {
+        Self { key, tool_cache: Arc::downgrade(tool_cache), sending: Mutex::default(), subscriptions: Arc::default() }
     }
 
     /// Delays progress notifications until the guard is dropped.
@@ -50,50 +50,50 @@ impl Listener {
     }
 
     /// Registers a callback for progress with this token.
-    pub(crate) fn tell(&self, token: ProgressToken, tell: OnProgress) -> Told {
-        let caller = Caller { tell, last: Arc::new(std::sync::Mutex::new(f64::NEG_INFINITY)) };
-        self.waiting.0.write().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), caller);
-        Told { waiting: self.waiting.clone(), token }
+    pub(crate) fn subscribe(&self, token: ProgressToken, on_progress: OnProgress) -> ProgressSubscription {
+        let listener = ProgressListener { on_progress, last: Arc::new(std::sync::Mutex::new(f64::NEG_INFINITY)) };
+        self.subscriptions.0.write().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), listener);
+        ProgressSubscription { subscriptions: self.subscriptions.clone(), token }
     }
 }
 
-impl Drop for Told {
+impl Drop for ProgressSubscription {
     fn drop(&mut self) {
-        self.waiting.0.write().unwrap_or_else(PoisonError::into_inner).remove(&self.token);
+        self.subscriptions.0.write().unwrap_or_else(PoisonError::into_inner).remove(&self.token);
     }
 }
 
-impl Caller {
-    fn hear(&self, said: ProgressNotificationParam) {
+impl ProgressListener {
+    fn notify(&self, params: ProgressNotificationParam) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last < said.progress {
-            *last = said.progress;
-            (self.tell)(Progress { done: said.progress, total: said.total, message: said.message });
+        if *last < params.progress {
+            *last = params.progress;
+            (self.on_progress)(Progress { done: params.progress, total: params.total, message: params.message });
         }
     }
 }
 
 impl ClientHandler for Listener {
-    async fn on_progress(&self, said: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+    async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         drop(self.sending.lock().await);
-        let callers = self.waiting.0.read().unwrap_or_else(PoisonError::into_inner);
-        let caller = callers.get(&said.progress_token).cloned();
-        drop(callers);
-        if let Some(caller) = caller {
-            caller.hear(said);
+        let listeners = self.subscriptions.0.read().unwrap_or_else(PoisonError::into_inner);
+        let listener = listeners.get(&params.progress_token).cloned();
+        drop(listeners);
+        if let Some(listener) = listener {
+            listener.notify(params);
         }
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        if let Some(toolbox) = self.toolbox.upgrade() {
-            tracing::debug!(server = %self.line.server, "its tools have changed");
-            toolbox.forget(&self.line);
+        if let Some(tool_cache) = self.tool_cache.upgrade() {
+            tracing::debug!(server = %self.key.server, "its tools have changed");
+            tool_cache.forget(&self.key);
         }
     }
 
     fn get_info(&self) -> ClientConfig {
-        let who = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let client = ClientConfig::new(ClientCapabilities::default(), who);
+        let implementation = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let client = ClientConfig::new(ClientCapabilities::default(), implementation);
         client.with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 }

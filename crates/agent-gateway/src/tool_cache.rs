@@ -17,14 +17,14 @@ const MOST: u64 = 2048;
 
 /// The combination of one principal and one server. A server may offer different tools to different principals.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Line {
+pub(crate) struct SessionKey {
     pub(crate) server: Server,
     principal: String,
 }
 
-/// The cached tool lists, one per line. A list is used until its lifetime ends or its server reports a change.
-pub(crate) struct Toolbox {
-    lists: Cache<Line, Kept>,
+/// The cached tool lists, one per session key. A list is used until its lifetime ends or its server reports a change.
+pub(crate) struct ToolCache {
+    lists: Cache<SessionKey, CachedTools>,
     lifetime: Duration,
     clock: Arc<dyn Clock>,
     /// Incremented by each invalidation. Lists that were requested before are not stored.
@@ -32,25 +32,25 @@ pub(crate) struct Toolbox {
 }
 
 #[derive(Clone)]
-struct Kept {
+struct CachedTools {
     tools: Arc<Vec<Tool>>,
     until: SystemTime,
 }
 
-impl Line {
+impl SessionKey {
     pub(crate) fn new(server: &Server, principal: &Principal) -> Self {
         Self { server: server.clone(), principal: principal.name() }
     }
 }
 
-impl Toolbox {
+impl ToolCache {
     pub(crate) fn new(lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
         let lists = Cache::builder().max_capacity(MOST).eviction_policy(EvictionPolicy::lru()).build();
         Self { lists, lifetime, clock, epoch: AtomicU64::new(0) }
     }
 
-    pub(crate) fn get(&self, line: &Line) -> Option<Arc<Vec<Tool>>> {
-        self.lists.get(line).filter(|kept| self.clock.now() < kept.until).map(|kept| kept.tools)
+    pub(crate) fn get(&self, key: &SessionKey) -> Option<Arc<Vec<Tool>>> {
+        self.lists.get(key).filter(|cached| self.clock.now() < cached.until).map(|cached| cached.tools)
     }
 
     /// Returns the epoch for [`keep`](Self::keep). Read it before the list is requested.
@@ -58,19 +58,19 @@ impl Toolbox {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Stores the list of a line, unless the cache was invalidated since `epoch`.
-    pub(crate) fn keep(&self, line: &Line, tools: &Arc<Vec<Tool>>, epoch: u64) {
+    /// Stores the list of a session key, unless the cache was invalidated since `epoch`.
+    pub(crate) fn keep(&self, key: &SessionKey, tools: &Arc<Vec<Tool>>, epoch: u64) {
         let Some(until) = self.clock.now().checked_add(self.lifetime) else { return };
-        self.lists.insert(line.clone(), Kept { tools: tools.clone(), until });
+        self.lists.insert(key.clone(), CachedTools { tools: tools.clone(), until });
         // An invalidation increments the epoch first: it is seen here, or it removes the list that was just stored.
         if self.epoch() != epoch {
-            self.lists.invalidate(line);
+            self.lists.invalidate(key);
         }
     }
 
-    pub(crate) fn forget(&self, line: &Line) {
+    pub(crate) fn forget(&self, key: &SessionKey) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.lists.invalidate(line);
+        self.lists.invalidate(key);
     }
 
     pub(crate) fn forget_all(&self) {
