@@ -16,6 +16,7 @@ use auth_core::{AccessToken, Secret, TokenRequest};
 /// # Ok::<(), agent_gateway::AssertionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Principal {
     /// The system that the agent runs as. Its tokens are obtained with the credentials of the agent.
     System,

@@ -27,6 +27,7 @@ const _: Option<&dyn RefreshLease> = None;
 
 /// The result of acquiring a lease.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum LeaseOutcome {
     /// This process must obtain the token.
     Acquired(Box<dyn LeaseGuard>),

@@ -23,6 +23,7 @@ pub struct BearerPolicy {
 
 /// The stage of a request when its response arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stage {
     /// The request was sent once.
     First {
@@ -35,6 +36,7 @@ pub enum Stage {
 
 /// The reaction to a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reaction {
     /// Deliver the response to the caller, and keep the token.
     Deliver,

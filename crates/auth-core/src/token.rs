@@ -53,6 +53,7 @@ pub(crate) struct Unverified {
 /// The known lifetime of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Lifetime {
     /// No lifetime is stated.
     ///

@@ -176,7 +176,7 @@ impl<S: RefreshLease> RefreshLease for KnownExpiryStore<S> {
                 let (unknown, memory) = (self.unknown.clone(), self.memory.clone());
                 LeaseOutcome::Acquired(Box::new(Guard { inner: Some(guard), key: key.clone(), unknown, memory }))
             }
-            adopted @ LeaseOutcome::AlreadyRefreshed(_) => adopted,
+            other => other,
         })
     }
 }

@@ -58,6 +58,6 @@ pub(crate) fn text(token: &AccessToken) -> String {
 pub(crate) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.unwrap() {
         LeaseOutcome::Acquired(guard) => guard,
-        LeaseOutcome::AlreadyRefreshed(token) => panic!("it should lead, and has adopted {}", text(&token)),
+        other => panic!("the lease is not acquired: {other:?}"),
     }
 }

@@ -31,7 +31,7 @@ async fn kept(cache: &RedisTokenCache) -> Option<String> {
 fn adopted(acquired: LeaseOutcome) -> AccessToken {
     match acquired {
         LeaseOutcome::AlreadyRefreshed(token) => token,
-        LeaseOutcome::Acquired(guard) => panic!("it should adopt, and leads: {guard:?}"),
+        other => panic!("no token is refreshed: {other:?}"),
     }
 }
 

@@ -150,9 +150,10 @@ impl Service {
             .acquire(&token_key(&self.settings, &self.interactive), None)
             .await
         {
-            Ok(LeaseOutcome::AlreadyRefreshed(_)) => Finding::ok(name, folder.display()),
-            Ok(LeaseOutcome::Acquired(lease)) => {
-                lease.give_up().await;
+            Ok(outcome) => {
+                if let LeaseOutcome::Acquired(lease) = outcome {
+                    lease.give_up().await;
+                }
                 Finding::ok(name, folder.display())
             }
             Err(error) => {

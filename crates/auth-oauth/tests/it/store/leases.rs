@@ -16,14 +16,14 @@ use super::{Bench, HOUR, get, key, session, set};
 pub(super) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.unwrap() {
         LeaseOutcome::Acquired(guard) => guard,
-        LeaseOutcome::AlreadyRefreshed(token) => panic!("it adopts {token:?}"),
+        other => panic!("the lease is not acquired: {other:?}"),
     }
 }
 
 fn adopted(acquired: Result<LeaseOutcome, TokenError>) -> AccessToken {
     match acquired.unwrap() {
         LeaseOutcome::AlreadyRefreshed(token) => token,
-        LeaseOutcome::Acquired(guard) => panic!("it leads: {guard:?}"),
+        other => panic!("no token is refreshed: {other:?}"),
     }
 }
 
