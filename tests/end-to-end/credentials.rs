@@ -243,3 +243,11 @@ fn claims_of_an_unknown_token_are_not_invented() {
     );
     assert!(text.stdout.contains("unknown"), "{}", text.stdout);
 }
+
+#[test]
+fn login_prints_the_identity_as_json() {
+    let shell = crate::shell::Shell::start();
+    let identity = shell.json("identity", &["user", "login"]);
+    assert_eq!(identity, shell.json("identity", &["user", "whoami"]));
+    assert_eq!(shell.run(&["user", "login"]).stdout, "", "a table has no identity");
+}

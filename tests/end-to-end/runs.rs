@@ -77,6 +77,41 @@ fn runs_are_found_by_their_tags_and_notes() {
 }
 
 #[test]
+fn invalid_run_id_is_refused_before_anything_is_sent() {
+    let shell = Shell::start();
+    for arguments in [&["describe"][..], &["wait"], &["watch"], &["cancel"], &["download"], &["dump-metadata"]] {
+        let error = shell.error(2, &[&["run"], arguments, &["no-uuid"]].concat());
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("invalid run id: expected a UUID") && !message.contains("--help"), "{message}");
+    }
+    assert_eq!(shell.served("api", "GET", "/api"), 0);
+}
+
+#[test]
+fn similar_names_are_suggested() {
+    let shell = Shell::start();
+    for arguments in [
+        &["application", "describe", "he-tem"][..],
+        &["application", "version", "list", "he-tem"],
+        &["application", "dump-schemata", "he-tem"],
+        &["run", "prepare", "he-tem", "slides.csv", "."],
+    ] {
+        let error = shell.error(2, arguments);
+        assert_eq!(
+            (&error["kind"], &error["message"]),
+            (&json!("not_found"), &json!("application 'he-tem' does not exist"))
+        );
+        assert_eq!(error["details"][0], "did you mean 'he-tme'?", "{error:#}");
+    }
+    let run = submit(&shell, &json!({}), &[("slide-a", "SUCCEEDED"), ("slide-b", "SUCCEEDED")]);
+    shell.run(&["run", "wait", &run]).assert_code(0);
+    let error = shell.error(2, &["run", "download", &run, "results", "--item", "slide_a"]);
+    assert_eq!(error["details"][0], "did you mean 'slide-a'?", "{error:#}");
+    let error = shell.error(2, &["run", "describe", "00000000-0000-4000-8000-000000000000"]);
+    assert_eq!(error["remedy"], "`aignostics run list` lists the runs");
+}
+
+#[test]
 fn list_is_a_table_or_json_lines() {
     let shell = Shell::start();
     assert_eq!(shell.run(&["run", "list"]).stderr, "nothing to show\n");

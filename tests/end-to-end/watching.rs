@@ -20,7 +20,7 @@ fn events(ended: &Ended) -> Vec<Value> {
 }
 
 fn watch(shell: &Shell, arguments: &[&str]) -> Vec<Value> {
-    let ended = shell.run(&[&["run", "watch", "--format", "json", "--quiet"], arguments].concat());
+    let ended = shell.run(&[&["run", "watch", "--format", "jsonl", "--quiet"], arguments].concat());
     ended.assert_code(0);
     assert_eq!(ended.stderr, "");
     events(&ended)
@@ -44,6 +44,9 @@ fn each_item_is_reported_and_the_end_of_the_run_last() {
     assert_eq!(items, BTreeSet::from(["a", "b", "c"]));
     assert_eq!((events.len(), &events[3]["event"]), (4, &json!("run_ended")));
     assert_eq!(events[3]["run"]["outcome"], "completed");
+    let document: Vec<Value> =
+        serde_json::from_str(&shell.run(&["run", "watch", &run, "--format", "json"]).stdout).unwrap();
+    assert_eq!((told(&document), document.last()), (told(&events), events.last()), "one document with the same events");
     let people = shell.run(&["run", "watch", &run]);
     assert_eq!(people.stdout.lines().last(), Some(format!("run {run}: completed").as_str()));
     assert!(people.stdout.lines().any(|line| line == "b: succeeded"), "{}", people.stdout);
@@ -136,7 +139,7 @@ fn item_is_reported_while_the_run_is_active() {
     // The run would take ten minutes, and ends when it is canceled.
     let shell = Shell::configured("speed = 1.0\n");
     let run = shell.submit("outcomes", &["a"]);
-    let mut command = shell.command(&["run", "watch", &run, "--format", "json"]);
+    let mut command = shell.command(&["run", "watch", &run, "--format", "jsonl"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while shell.api(Method::Get, &format!("/api/v1/runs/{run}/items"), None).0 == 404 {}

@@ -1,6 +1,6 @@
 //! `aignostics api`: a request to the platform that no other command covers.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use anyhow::{Context as _, anyhow};
 use auth_http::Method;
@@ -12,7 +12,7 @@ use crate::confirm::Confirm;
 use crate::context::Context;
 use crate::detached::detached;
 use crate::error::CliError;
-use crate::output::{print, print_exactly, print_with};
+use crate::output::{self, print, print_exactly};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -170,5 +170,5 @@ fn finish(response: &RawResponse, arguments: &Arguments, is_submission: bool) ->
 
 fn print_json(value: Value, shows_secrets: bool) -> Result<(), CliError> {
     let value = if shows_secrets { value } else { Client::masked_json(value) };
-    print_with(|stdout: &mut dyn Write| Ok(serde_json::to_writer_pretty(stdout, &value)?))
+    output::print_json(&value, true)
 }

@@ -5,6 +5,7 @@ mod schemata;
 mod version;
 
 use clap::{Args, Subcommand};
+use futures_util::TryStreamExt;
 use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
 use platform_resources::{Client, Error};
 
@@ -20,7 +21,6 @@ pub(crate) enum Action {
     /// List the available applications; --verbose adds their descriptions
     List(Plain),
     /// Describe an application and list its versions
-    #[command(after_help = "Example: aignostics application describe he-tme")]
     Describe {
         /// Id of the application, such as he-tme
         application: ApplicationId,
@@ -28,7 +28,6 @@ pub(crate) enum Action {
         _plain: Plain,
     },
     /// Write the JSON Schemas of an application's inputs and outputs to files
-    #[command(after_help = "Example: aignostics application dump-schemata he-tme --destination schemas")]
     DumpSchemata(schemata::Arguments),
     /// List and describe versions of an application
     #[command(subcommand)]
@@ -68,12 +67,31 @@ pub(crate) struct Release {
 impl Release {
     /// Returns the selected version.
     async fn version(&self, client: &Client) -> Result<VersionNumber, CliError> {
-        Ok(meant(client, &self.application, self.application_version.as_ref()).await?)
+        Ok(resolve_version(client, &self.application, self.application_version.as_ref()).await?)
+    }
+}
+
+/// Names the existing applications in the failure of an application that does not exist.
+pub(crate) async fn explain(failure: CliError, id: &ApplicationId, client: &Client) -> CliError {
+    let is_of_document = failure.operation().is_some_and(|operation| operation.contains("document"));
+    if !failure.is_not_found() || is_of_document {
+        return failure;
+    }
+    let applications = client.applications().list().map_ok(|application| application.application_id.to_string());
+    match applications.try_collect::<Vec<_>>().await {
+        Ok(existing) if existing.iter().any(|existing| existing == id.as_str()) => {
+            failure.context(format!("application '{id}' does not exist in this version"))
+        }
+        Ok(existing) => {
+            CliError::nothing_selected(format!("application '{id}' does not exist"), id.as_str(), &existing)
+        }
+        // The first failure is the one to report.
+        Err(_) => failure,
     }
 }
 
 /// Returns the named version, or the highest.
-pub(crate) async fn meant(
+pub(crate) async fn resolve_version(
     client: &Client,
     application: &ApplicationId,
     named: Option<&VersionNumber>,
@@ -84,7 +102,27 @@ pub(crate) async fn meant(
     }
 }
 
+impl Action {
+    /// Returns the application that the command is about.
+    fn application(&self) -> Option<&ApplicationId> {
+        match self {
+            Self::List(_) | Self::Run(_) => None,
+            Self::Describe { application, .. } => Some(application),
+            Self::DumpSchemata(arguments) => Some(arguments.application()),
+            Self::Version(action) => Some(action.application()),
+        }
+    }
+}
+
 pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
+    let application = action.application().cloned();
+    match (dispatch(action, context).await, application) {
+        (Err(failure), Some(application)) => Err(explain(failure, &application, &context.client()?).await),
+        (outcome, _) => outcome,
+    }
+}
+
+async fn dispatch(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
         Action::List(_) => list(context).await,
         Action::Describe { application, .. } => describe(&application, context).await,

@@ -26,9 +26,6 @@ pub(crate) enum Action {
     ///
     /// `--format exec-credential` prints an `ExecCredential` of kubectl, `--format google` Google's executable-sourced
     /// credentials, and `--format aws` the output of a `credential_process` of AWS tools.
-    #[command(
-        after_help = "Examples:\n  aignostics auth token --min-ttl 10m\n  aignostics auth token --format json\n  aignostics auth token --format exec-credential"
-    )]
     Token {
         /// Minimum remaining lifetime of the token, such as 90s, 10m or 2h
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]

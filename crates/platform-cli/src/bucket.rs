@@ -8,6 +8,7 @@ mod uploads;
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt, TryStreamExt};
+use indicatif::HumanBytes;
 use platform_resources::{Bucket, ObjectEntry};
 use serde_json::{Value, json};
 
@@ -18,16 +19,12 @@ use crate::retries::Retries;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Upload files and folders; objects that already exist are skipped
-    #[command(after_help = "Example: aignostics bucket upload slides")]
     Upload(upload::Arguments),
     /// List the objects whose keys match, or all objects
-    #[command(after_help = "Example: aignostics bucket find '**/*.svs'")]
     Find(find::Arguments),
     /// Download and verify objects, in folders that follow their keys
-    #[command(after_help = "Example: aignostics bucket download '**/*.svs' --destination slides")]
     Download(download::Arguments),
     /// Delete objects, after confirmation
-    #[command(after_help = "Example: aignostics bucket delete '**/*.svs' --dry-run")]
     Delete(delete::Delete),
     /// Delete all objects of the bucket, after confirmation
     Purge(delete::Sure),
@@ -105,6 +102,7 @@ impl What {
                 let keys: Vec<_> = bucket.list("").map_ok(|entry| entry.key).take(EXAMPLES + 1).try_collect().await?;
                 return Err(CliError::nothing_selected(
                     format!("no object of {} matches '{text}'", bucket.root()),
+                    text,
                     &keys,
                 ));
             }
@@ -146,5 +144,5 @@ fn shape(bucket: &Bucket, entry: &ObjectEntry) -> Value {
 fn amount(objects: &[ObjectEntry]) -> String {
     let bytes: u64 = objects.iter().map(|entry| entry.bytes).sum();
     let noun = if objects.len() == 1 { "object" } else { "objects" };
-    format!("{} {noun} of {bytes} bytes", objects.len())
+    format!("{} {noun} of {}", objects.len(), HumanBytes(bytes))
 }

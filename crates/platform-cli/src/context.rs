@@ -93,11 +93,22 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(Settings::environments().map(|(name, _)| name))
 }
 
-/// Returns the name of the system user, as part of a key.
-pub(crate) fn system_user() -> Option<String> {
+/// Returns the user's folder in the bucket: the name of the system user, or else the user id, as in containers without
+/// `USER`.
+pub(crate) fn bucket_user() -> String {
     let names = ["USER", "LOGNAME", "USERNAME"];
     let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    Some(user?.replace(['/', '\\'], "_"))
+    user.map_or_else(unnamed_user, |user| user.replace(['/', '\\'], "_"))
+}
+
+#[cfg(unix)]
+fn unnamed_user() -> String {
+    format!("uid-{}", rustix::process::getuid().as_raw())
+}
+
+#[cfg(not(unix))]
+fn unnamed_user() -> String {
+    "user".to_owned()
 }
 
 /// The context of all commands.

@@ -13,6 +13,7 @@ use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
 use clap::Args;
 use futures_util::TryStreamExt;
+use indicatif::HumanBytes;
 use platform_download::{Bucket, FolderError, ResultFolder, SignError, UploadFile, Uploader};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
@@ -138,12 +139,12 @@ async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &DemoProgress) 
         let file = UploadFile::new(path, slide.object_key()).with_content_type(slide.metadata.media_type);
         file.with_crc32c(slide.crc32c())
     };
-    let sanitize = bar.clone();
-    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| sanitize.set_position(event.total_done));
+    let observed = bar.clone();
+    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| observed.set_position(event.total_done));
     for upload in uploader.upload(slides.iter().map(file)).await {
         upload.result?;
     }
-    bar.finish_and_clear();
-    progress.step(5, &format!("{} slides uploaded, {bytes} bytes", slides.len()));
+    bar.finish();
+    progress.step(5, &format!("{} slides uploaded, {}", slides.len(), HumanBytes(bytes)));
     Ok(())
 }

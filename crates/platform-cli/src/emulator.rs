@@ -74,7 +74,6 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     /// Run a command with the environment variables of the emulator, and exit with its exit code
-    #[command(after_help = "Example: aignostics emulator exec -- pytest")]
     Exec {
         /// Command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]

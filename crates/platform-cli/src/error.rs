@@ -19,16 +19,20 @@ use kind::Kind;
 /// The maximum number of names that an error lists.
 pub(crate) const EXAMPLES: usize = 20;
 
+/// The similarity (Jaro-Winkler, 0 to 1) above which a name is suggested.
+const SIMILAR: f64 = 0.8;
+
 /// The error of a command, with its exit code.
 #[derive(Debug)]
 pub(crate) struct CliError {
     kind: Kind,
     error: Option<anyhow::Error>,
+    has_hint: bool,
 }
 
 impl CliError {
     fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
-        Self { kind, error: Some(error.into()) }
+        Self { kind, error: Some(error.into()), has_hint: true }
     }
 
     /// Creates the error of invalid input.
@@ -41,9 +45,24 @@ impl CliError {
         Self::new(Kind::NotFound, error)
     }
 
-    /// Creates the error of a selection without a match. At most [`EXAMPLES`] names are listed.
-    pub(crate) fn nothing_selected(message: String, existing: &[String]) -> Self {
-        Self::not_found(Problems { message, details: existing_lines(existing) })
+    /// Creates the error of a name or a pattern without a match. At most [`EXAMPLES`] names are listed, similar ones first.
+    pub(crate) fn nothing_selected(message: String, wanted: &str, existing: &[String]) -> Self {
+        Self::not_found(Problems { message, details: existing_lines(wanted, existing) })
+    }
+
+    /// Returns true if what was asked for does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.kind == Kind::NotFound
+    }
+
+    /// Returns the operation of the platform that failed, as its id in the OpenAPI document.
+    pub(crate) fn operation(&self) -> Option<&'static str> {
+        failed_operation(self.error.as_ref()?)
+    }
+
+    /// Returns the error without the hint of its kind, which does not help here.
+    pub(crate) fn without_hint(self) -> Self {
+        Self { has_hint: false, ..self }
     }
 
     /// Creates the error of a response with this status.
@@ -78,7 +97,7 @@ impl CliError {
 
     /// Creates the outcome of a command that a signal ended.
     pub(crate) fn signal(number: u8) -> Self {
-        Self { kind: Kind::Signal(number), error: None }
+        Self { kind: Kind::Signal(number), error: None, has_hint: true }
     }
 
     /// Returns true if a signal or the time limit ended the work of the command.
@@ -137,7 +156,7 @@ impl CliError {
     /// Creates the error of output that could not be written. A closed pipe is not an error.
     pub(crate) fn unprinted(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { kind: Kind::Code(0), error: None },
+            io::ErrorKind::BrokenPipe => Self { kind: Kind::Code(0), error: None, has_hint: true },
             _ => Self::new(Kind::Failed, anyhow::Error::from(error).context("cannot write to stdout")),
         }
     }
@@ -149,7 +168,7 @@ impl CliError {
         #[cfg(not(unix))]
         let signal = None::<i32>;
         let code = status.code().or_else(|| signal.map(|number| 128 + number)).unwrap_or(1);
-        Self { kind: Kind::Code(u8::try_from(code).unwrap_or(1)), error: None }
+        Self { kind: Kind::Code(u8::try_from(code).unwrap_or(1)), error: None, has_hint: true }
     }
 
     /// Creates the error of a child command that could not be started: 127 if it does not exist, otherwise 126, as in
@@ -169,6 +188,7 @@ impl CliError {
     pub(crate) fn report(self, format: Format) -> u8 {
         let (name, code, remedy) = self.kind.described();
         if let Some(error) = self.error {
+            let remedy = remedy.or_else(|| self.kind.hint_for(failed_operation(&error)?)).filter(|_| self.has_hint);
             let details: Vec<_> = details(&error).collect();
             // The error of a credential is complete. The errors above it say only that no token is available.
             let above = error.chain().position(<dyn StdError>::is::<CredentialError>);
@@ -228,13 +248,22 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Returns a line for each name, up to a limit.
-fn existing_lines(existing: &[String]) -> Vec<String> {
+/// Returns a line for each name, up to a limit, before them the most similar one.
+fn existing_lines(wanted: &str, existing: &[String]) -> Vec<String> {
     if existing.is_empty() {
         return vec!["nothing exists".to_owned()];
     }
+    let similar = existing.iter().map(|name| (strsim::jaro_winkler(wanted, name), name));
+    let similar =
+        similar.filter(|(similarity, _)| *similarity > SIMILAR).max_by(|one, other| one.0.total_cmp(&other.0));
+    let similar = similar.map(|(_, name)| format!("did you mean '{name}'?"));
     let lines = existing.iter().take(EXAMPLES).map(|name| format!("exists: {name}"));
-    lines.chain((existing.len() > EXAMPLES).then(|| "and more".to_owned())).collect()
+    similar.into_iter().chain(lines).chain((existing.len() > EXAMPLES).then(|| "and more".to_owned())).collect()
+}
+
+/// Returns the operation of the platform that failed.
+fn failed_operation(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| Some(cause.downcast_ref::<Error>()?.api()?.operation()))
 }
 
 /// Returns the details of an error from the platform or from validation.
@@ -250,13 +279,13 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let token = error.and_then(Error::submission_token);
     let look_up = token.into_iter().flat_map(look_up);
     let unmatched = error.and_then(Error::unmatched_selection);
-    let existing = unmatched.into_iter().flat_map(|selection| existing_lines(selection.existing()));
+    let existing = unmatched.into_iter().flat_map(|selection| existing_lines(selection.wanted(), selection.existing()));
     own.chain(problems).chain(refusals).chain(snippet).chain(look_up).chain(existing)
 }
 
 impl<E: Into<anyhow::Error>> From<E> for CliError {
     fn from(error: E) -> Self {
         let error = error.into();
-        Self { kind: Kind::of(&error), error: Some(error) }
+        Self { kind: Kind::of(&error), error: Some(error), has_hint: true }
     }
 }

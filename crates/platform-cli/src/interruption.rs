@@ -38,8 +38,8 @@ impl FollowedRun {
 
     /// Determines from a download event if the run has ended.
     pub(crate) fn learn(&self, event: &Event) {
-        if let Event::Items { ended, all } = event
-            && ended == all
+        if let Event::Run(run) = event
+            && run.ended == run.items
         {
             self.end();
         }

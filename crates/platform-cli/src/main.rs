@@ -12,7 +12,9 @@ mod demo;
 mod detached;
 mod emulator;
 mod error;
+mod examples;
 mod format;
+mod help;
 mod interruption;
 mod json;
 mod man;
@@ -36,7 +38,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use context::{ConnectionArgs, Context};
@@ -51,9 +53,6 @@ const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oau
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "Command-line client of the Aignostics Platform")]
-#[command(
-    after_help = "Exit codes: 0 success, 1 failure, 2 invalid usage or input, not found, or unhealthy, 3 conflict, 4 login required or permission denied, 5 quota exceeded, 6 some items or artifacts failed, 7 unusable slides stopped `run execute` before the submission, 130 interrupted, 143 terminated"
-)]
 struct Arguments {
     #[command(flatten)]
     output: Output,
@@ -68,12 +67,8 @@ enum Command {
     #[command(flatten)]
     Action(Action),
     /// Run a local emulator of the platform for tests: identity provider, API and storage
-    #[command(after_help = "Examples:\n  aignostics emulator --print-env\n  aignostics emulator exec -- pytest")]
     Emulator(emulator::Arguments),
     /// Print a shell completion script
-    #[command(
-        after_help = "Example: aignostics completions bash > ~/.local/share/bash-completion/completions/aignostics"
-    )]
     Completions(completions::Arguments),
     /// Print the manual page
     Man(man::Arguments),
@@ -82,7 +77,6 @@ enum Command {
 #[derive(Subcommand)]
 enum Action {
     /// Run the complete workflow on an embedded emulator, from slides to verified results
-    #[command(after_help = "Examples:\n  aignostics demo\n  aignostics demo --slides slides --output results")]
     Demo(demo::Arguments),
     /// Log in, log out and show the current user
     #[command(subcommand, alias = "platform")]
@@ -106,9 +100,6 @@ enum Action {
     ///
     /// Secret fields and signed URLs in the response are masked. Redirects are not followed. Only GET and HEAD requests
     /// are retried.
-    #[command(
-        after_help = "Examples:\n  aignostics api GET /v1/me\n  aignostics api GET /v1/runs --all --query application_id=he-tme\n  aignostics api PUT /v1/runs/ID/custom-metadata --body metadata.json"
-    )]
     Api(api::Arguments),
     /// Show the health of the platform and the configuration of this command
     #[command(subcommand)]
@@ -122,10 +113,11 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    let Arguments { output, access, command } = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return unparsed(&error),
-    };
+    let Arguments { output, access, command } =
+        match help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
+            Ok(arguments) => arguments,
+            Err(error) => return unparsed(&error),
+        };
     log(&output);
     let format = output.format();
     if output.token_form().is_some() && !matches!(command, Command::Action(Action::Auth(auth::Action::Token { .. }))) {
@@ -135,8 +127,8 @@ fn main() -> ExitCode {
     }
     threads::end_without_threads(format);
     let code = match command {
-        Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
-        Command::Man(arguments) => code(man::run(&arguments, Arguments::command(), &output), format),
+        Command::Completions(arguments) => code(completions::run(&arguments, help::command()), format),
+        Command::Man(arguments) => code(man::run(&arguments, help::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
             let context = Context::new(output, access.with_retries(action.retries()));
             let work = Box::pin(context.within(dispatch(action, &context)));
@@ -162,7 +154,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && wants_json() {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
-        let (message, _) = text.split_once("\n\nUsage").unwrap_or((text, ""));
+        let message = text.split("\n\nUsage").next().and_then(|text| text.split("\n\nFor more").next()).unwrap_or(text);
         return CliError::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json).into();
     }
     // A failure to print cannot be reported anywhere.

@@ -7,17 +7,18 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use futures_util::{Stream, StreamExt};
+use indicatif::HumanBytes;
 use platform_resources::Error;
 use serde::Serialize;
-use serde_json::{Value, to_string, to_string_pretty, to_writer, to_writer_pretty};
+use serde_json::{Value, to_writer, to_writer_pretty};
 
 use crate::error::CliError;
 use crate::format::Format;
-use crate::sanitize::sanitize;
+use crate::sanitize::{EscapedJson, sanitize};
 
-pub(crate) use moment::moment;
+pub(crate) use moment::{moment, rounded};
 
 /// The message for an empty table.
 const NOTHING: &str = "nothing to show";
@@ -153,9 +154,8 @@ impl Output {
                 text if text.is_empty() => Ok(()),
                 text => print(text),
             },
-            // It can be long.
-            Format::Json => print_with(|stdout| Ok(to_writer_pretty(stdout, value)?)),
-            Format::Jsonl => print_with(|stdout| Ok(to_writer(stdout, value)?)),
+            Format::Json => print_json(value, true),
+            Format::Jsonl => print_json(value, false),
         }
     }
 
@@ -163,7 +163,7 @@ impl Output {
     pub(crate) fn event(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), CliError> {
         match self.format() {
             Format::Table => print(text()),
-            Format::Json | Format::Jsonl => print(to_string(value)?),
+            Format::Json | Format::Jsonl => print_json(value, false),
         }
     }
 
@@ -175,25 +175,26 @@ impl Output {
         columns: &[Column<'_, T>],
     ) -> Result<(), CliError> {
         let mut things = std::pin::pin!(things);
-        let (mut values, mut table) = (Vec::new(), self.table(columns.iter().map(|(head, _)| *head)));
+        let (mut values, mut rows) = (Vec::new(), Vec::new());
         while let Some(thing) = things.next().await {
             let thing = thing?;
             match self.format() {
-                Format::Jsonl => print(to_string(&shape(&thing)?)?)?,
+                Format::Jsonl => print_json(&shape(&thing)?, false)?,
                 Format::Json => values.push(shape(&thing)?),
-                Format::Table => {
-                    table.add_row(columns.iter().map(|(_, show)| sanitize(show(&thing))));
-                }
+                Format::Table => rows.push(columns.iter().map(|(_, show)| sanitize(show(&thing))).collect()),
             }
         }
         match self.format() {
             Format::Jsonl => Ok(()),
-            Format::Json => print(to_string_pretty(&values)?),
-            Format::Table if table.is_empty() => {
+            Format::Json => print_json(&values, true),
+            Format::Table if rows.is_empty() => {
                 self.note(NOTHING);
                 Ok(())
             }
-            Format::Table => print(text(&table)),
+            Format::Table => {
+                let heads: Vec<_> = columns.iter().map(|(head, _)| *head).collect();
+                print(text(&self.fitted(&heads, &rows)))
+            }
         }
     }
 
@@ -205,8 +206,8 @@ impl Output {
                 Ok(())
             }
             Format::Table => print(text()),
-            Format::Json => print(to_string_pretty(values)?),
-            Format::Jsonl => values.iter().try_for_each(|value| print(to_string(value)?)),
+            Format::Json => print_json(&values, true),
+            Format::Jsonl => values.iter().try_for_each(|value| print_json(value, false)),
         }
     }
 
@@ -223,6 +224,31 @@ impl Output {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         table
+    }
+
+    /// Returns a table of `rows` without its last columns if all of them do not fit the terminal. Ids in the first column
+    /// are not split. With `--verbose`, all columns are shown.
+    fn fitted(&self, heads: &[&str], rows: &[Vec<String>]) -> Table {
+        let with_columns = |count: usize| {
+            let mut table = self.table(heads.iter().copied().take(count));
+            for row in rows {
+                table.add_row(row.iter().take(count));
+            }
+            if let Some(column) = table.column_mut(0) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+            table
+        };
+        let complete = with_columns(heads.len());
+        match width() {
+            Some(width) if !self.verbose => with_columns(fitting(&complete.column_max_content_widths(), width)),
+            _ => complete,
+        }
+    }
+
+    /// Returns a number of bytes in a binary unit; with `--verbose` the exact number.
+    pub(crate) fn size(&self, bytes: u64) -> String {
+        if self.verbose { bytes.to_string() } else { HumanBytes(bytes).to_string() }
     }
 
     /// Returns facts as lines with a name and a value.
@@ -246,6 +272,26 @@ impl Output {
 pub(crate) fn text(table: &Table) -> String {
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+/// Returns how many leading columns of these widths fit, but at least two.
+fn fitting(widths: &[u16], width: u16) -> usize {
+    let mut used = 0_u16;
+    // Each column has a space on both sides.
+    let fits = widths.iter().take_while(|column| {
+        used = used.saturating_add(**column).saturating_add(2);
+        used <= width
+    });
+    fits.count().max(2).min(widths.len())
+}
+
+/// Prints a value as JSON, in several lines if `pretty`. Characters that a terminal may interpret are escaped.
+pub(crate) fn print_json(value: &impl Serialize, pretty: bool) -> Result<(), CliError> {
+    print_with(|stdout| {
+        let stdout = EscapedJson(stdout);
+        // It can be long.
+        Ok(if pretty { to_writer_pretty(stdout, value) } else { to_writer(stdout, value) }?)
+    })
 }
 
 /// Prints a line of data on stdout.
@@ -279,4 +325,18 @@ fn width() -> Option<u16> {
 #[cfg(not(unix))]
 fn width() -> Option<u16> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_columns_are_dropped_first() {
+        assert_eq!(fitting(&[36, 12, 10, 9, 8], 85), 5);
+        assert_eq!(fitting(&[36, 12, 10, 9, 8], 84), 4);
+        assert_eq!(fitting(&[36, 12, 10, 9, 8], 63), 3);
+        assert_eq!(fitting(&[36, 12, 10, 9, 8], 20), 2);
+        assert_eq!(fitting(&[36], 20), 1);
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(action: &Action, output: &Output) -> Result<(), CliError> {
             let profiles = read()?;
             if !profiles.names().any(|known| known == name) {
                 let known: Vec<_> = profiles.names().map(str::to_owned).collect();
-                return Err(CliError::nothing_selected(format!("no profile '{name}' exists"), &known));
+                return Err(CliError::nothing_selected(format!("no profile '{name}' exists"), name, &known));
             }
             show(&profiles.get(name).map_err(CliError::bad_input)?, output)
         }

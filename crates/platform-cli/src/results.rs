@@ -65,7 +65,7 @@ fn rows(items: &[ItemReport], output: &Output) -> String {
 }
 
 fn table(items: &[ItemReport], output: &Output) -> Table {
-    let mut table = output.table(["item", "outcome", "artifacts", "bytes"]);
+    let mut table = output.table(["item", "outcome", "artifacts", "size"]);
     for number in [2, 3] {
         if let Some(column) = table.column_mut(number) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -74,7 +74,7 @@ fn table(items: &[ItemReport], output: &Output) -> Table {
     for item in items {
         let verified = item.artifacts.iter().filter(|artifact| artifact.outcome.is_ok()).count();
         let artifacts = format!("{verified}/{}", item.artifacts.len());
-        table.add_row([sanitize(&item.external_id), sanitize(&item.outcome), artifacts, item.bytes().to_string()]);
+        table.add_row([sanitize(&item.external_id), sanitize(&item.outcome), artifacts, output.size(item.bytes())]);
     }
     table
 }

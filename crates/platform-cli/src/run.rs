@@ -30,6 +30,7 @@ use anyhow::Context as _;
 use auth_core::Secret;
 use clap::{Args, Subcommand};
 use platform_resources::{Client, RunHandle};
+use uuid::Uuid;
 
 use crate::context::Context;
 use crate::detached::detached;
@@ -39,34 +40,21 @@ use crate::retries::Retries;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Find slides in a folder and write the table (CSV) for `run upload` and `run submit`
-    #[command(
-        after_help = "Examples:\n  aignostics run prepare he-tme slides.csv slides\n  aignostics run prepare he-tme slides.csv slides --mapping '.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER'"
-    )]
     Prepare(Box<prepare::Arguments>),
     /// Upload the slides of a table to the organization's bucket; objects that already exist are skipped
-    #[command(after_help = "Example: aignostics run upload he-tme slides.csv")]
     Upload(Box<upload::Arguments>),
     /// Validate a table or a submission without submitting it
-    #[command(after_help = "Example: aignostics run validate he-tme slides.csv")]
     Validate(Box<validate::Arguments>),
     /// Submit a run from a table of slides or from a submission in JSON
-    #[command(
-        after_help = "Examples:\n  aignostics run submit he-tme slides.csv --tags study-1\n  aignostics run submit he-tme submission.json --once study-1"
-    )]
     Submit(Box<submit::Arguments>),
     /// Prepare, upload, submit and download in one command; a repeated call resumes and submits nothing twice
-    #[command(after_help = "Example: aignostics run execute he-tme slides.csv slides")]
     Execute(Box<execute::Arguments>),
     /// Wait for the end of a run and show it. Exit code 6: some items failed; 1: timed out
-    #[command(after_help = "Example: aignostics run wait RUN --timeout 2h")]
     Wait(wait::Arguments),
     /// Stream the events of a run: one line for each item that ends, and one for the end of the run
     #[command(after_help = watch::HELP)]
     Watch(watch::Arguments),
     /// Download and verify the results of a run; files that already exist are not fetched again
-    #[command(
-        after_help = "Examples:\n  aignostics run download RUN results --follow\n  aignostics run download RUN results --artifact '*geojson*'"
-    )]
     Download(download::Arguments),
     /// Verify the files of a result folder against its manifest
     #[command(after_help = verify::HELP)]
@@ -78,9 +66,6 @@ pub(crate) enum Action {
     #[command(after_help = clean::HELP)]
     Clean(clean::Arguments),
     /// List runs, newest first
-    #[command(
-        after_help = "Examples:\n  aignostics run list --state processing\n  aignostics run list --tags study-1 --limit 10\n  aignostics run list --submitted-by me --format jsonl"
-    )]
     List(Box<list::Arguments>),
     /// Show a run, its progress and the outcomes of its items
     Describe(describe::Arguments),
@@ -90,16 +75,12 @@ pub(crate) enum Action {
     /// Cancel a run; a terminated run does not change
     Cancel(cancel::Arguments),
     /// Cancel all active runs that match a filter
-    #[command(after_help = "Example: aignostics run cancel-by-filter --tags study-1 --dry-run")]
     CancelByFilter(cancel_by_filter::Arguments),
     /// Print the metadata of a run as JSON
     DumpMetadata(metadata::Dump),
     /// Print the metadata of an item as JSON, including a signed URL of its slide
     DumpItemMetadata(metadata::DumpItem),
     /// Replace the metadata of a run
-    #[command(
-        after_help = "Examples:\n  aignostics run update-metadata RUN '{\"study\": \"a\"}'\n  aignostics run update-metadata RUN @metadata.json"
-    )]
     UpdateMetadata(metadata::Update),
     /// Replace the metadata of an item
     UpdateItemMetadata(metadata::UpdateItem),
@@ -172,10 +153,19 @@ impl Action {
     }
 }
 
+/// Parses the id of a run.
+pub(crate) fn parse_run_id(text: &str) -> Result<String, String> {
+    match text.parse::<Uuid>() {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => Err("invalid run id: expected a UUID, such as those of `aignostics run list`".to_owned()),
+    }
+}
+
 /// Which run, and by which right it is read.
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     /// File with the secret of a share token in its first line, or `-` for stdin; `AIGNOSTICS_SHARE_TOKEN` can hold the
     /// secret instead. A login is still required

@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 use platform_resources::{ItemSdkMetadata, RunSdkMetadata};
-use serde_json::{Value, to_string, to_string_pretty};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::format::Format;
-use crate::output::print;
+use crate::output::print_json;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -33,5 +33,5 @@ pub(crate) fn run(action: &Action, context: &Context) -> Result<(), CliError> {
         Action::ItemMetadataSchema(pretty) => (ItemSdkMetadata::schema(), pretty),
     };
     let is_line = pretty.no_pretty || (context.output.format() == Format::Jsonl && !pretty.pretty);
-    print(if is_line { to_string(schema)? } else { to_string_pretty(schema)? })
+    print_json(schema, !is_line)
 }

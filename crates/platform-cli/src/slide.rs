@@ -21,9 +21,6 @@ const THUMBNAIL: u32 = 1024;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Describe slides: format, images, resolution and its source, checksum, identifying data
-    #[command(
-        after_help = "Examples:\n  aignostics slide inspect slide.svs\n  aignostics slide inspect slide.svs --thumbnail slide.png"
-    )]
     Inspect(Inspect),
 }
 

@@ -18,9 +18,6 @@ pub(crate) enum Action {
     /// Show the version and the configuration of this command as JSON without secrets, for support requests
     Info(Masks),
     /// Show the settings and their sources; secrets are masked
-    #[command(
-        after_help = "Examples:\n  aignostics system config\n  aignostics system config set run_timeout 60\n  aignostics system config unset run_timeout"
-    )]
     Config {
         #[command(subcommand)]
         change: Option<config::Change>,

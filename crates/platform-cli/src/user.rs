@@ -26,7 +26,6 @@ const LONGEST_TOKEN: u64 = 64 * 1024;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Log in, if not logged in
-    #[command(after_help = "Examples:\n  aignostics user login\n  aignostics user login --device")]
     Login {
         /// Log in again; the old login stays valid until the new one succeeds
         #[arg(long)]
@@ -107,15 +106,18 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
     let service = context.service()?;
     match action {
         Action::Login { relogin, with_refresh_token, how } => {
-            let Identity { me, .. } = if with_refresh_token {
-                service.log_in_with(refresh_token().await?).await?;
-                service.identity().await?
+            let logged_in = if with_refresh_token {
+                log_in_with(service, refresh_token().await?).await
             } else {
-                identity(context, how.methods(service), relogin).await?
+                identity(context, how.methods(service), relogin).await
             };
-            let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
-            context.output.note(format!("logged in as {name} of {}", me.organization.id));
-            Ok(())
+            // The hint is to log in.
+            let logged_in =
+                logged_in.map_err(|error| if error.is_login_required() { error.without_hint() } else { error })?;
+            let user = &logged_in.me.user;
+            let name = user.name.as_ref().or(user.email.as_ref()).unwrap_or(&user.id);
+            context.output.note(format!("logged in as {name} of {}", logged_in.me.organization.id));
+            context.output.one(&masked::masked(described(&logged_in)), String::new)
         }
         Action::Logout => match service.log_out().await {
             Err(error) if error.is_not_logged_in() => Err(CliError::bad_input(error)),
@@ -142,6 +144,11 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
     }
 }
 
+async fn log_in_with(service: &Service, token: Secret) -> Result<Identity, CliError> {
+    service.log_in_with(token).await?;
+    Ok(service.identity().await?)
+}
+
 /// Reads a refresh token from stdin.
 async fn refresh_token() -> Result<Secret, CliError> {
     let read = detached(|| {
@@ -157,7 +164,7 @@ async fn refresh_token() -> Result<Secret, CliError> {
 
 /// Returns the text of an identity.
 fn text(output: &Output, identity: &Value, credential: String) -> String {
-    let sanitize = |path: &str| match identity.pointer(path) {
+    let field = |path: &str| match identity.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
@@ -167,12 +174,12 @@ fn text(output: &Output, identity: &Value, credential: String) -> String {
     let end = identity.pointer("/token/expires_at").and_then(Value::as_u64);
     let end = end.map(|seconds| output.moment(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
     output.facts([
-        ("user", sanitize("/user/id")),
-        ("name", sanitize("/user/name")),
-        ("e-mail", sanitize("/user/email")),
-        ("organization", sanitize("/organization/id")),
-        ("role", claim(sanitize("/role"))),
-        ("issuer", claim(sanitize("/token/issuer"))),
+        ("user", field("/user/id")),
+        ("name", field("/user/name")),
+        ("e-mail", field("/user/email")),
+        ("organization", field("/organization/id")),
+        ("role", claim(field("/role"))),
+        ("issuer", claim(field("/token/issuer"))),
         ("token expires", claim(end.unwrap_or_default())),
         ("credential", credential),
     ])

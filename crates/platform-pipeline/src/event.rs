@@ -51,6 +51,11 @@ pub enum Event {
         /// The id of the row.
         external_id: String,
     },
+    /// The expression of a mapping matches no slide.
+    MappingWithoutMatch {
+        /// The regular expression.
+        expression: String,
+    },
     /// A mapping names a column that does not exist in the table.
     UnknownMappingColumn {
         /// The name in the mapping.

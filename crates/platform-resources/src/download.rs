@@ -27,7 +27,9 @@ use packed_list::PackedList;
 use recorded_names::{RecordedNames, extension};
 
 pub use layout::{Layout, NameBy};
-pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
+pub use report::{
+    ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunProgress, RunReport,
+};
 pub use selection::Selection;
 
 /// The maximum time for which a failing file is retried before the other files are downloaded.
@@ -232,7 +234,6 @@ impl RunDownload {
     fn plan(&self, plan: &mut Plan, snapshot: Snapshot<PackedList<ItemSummary>>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
-        plan.about = Some(snapshot.run);
         // All items of a run exist from its submission, and the first response contains all of them, so that names are
         // the same in every call.
         let ids = || snapshot.items.iter_as().map(|item: Named<'_>| item.external_id);
@@ -252,7 +253,8 @@ impl RunDownload {
             }
         }
         plan.names = Some(names);
-        (self.observer)(Event::Items { ended: plan.seen.len(), all: plan.report.item_count });
+        (self.observer)(Event::Run(RunProgress::of(&snapshot.run, plan.seen.len(), plan.report.item_count)));
+        plan.about = Some(snapshot.run);
         plan.seen.len() > known
     }
 

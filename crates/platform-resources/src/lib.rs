@@ -64,7 +64,7 @@ pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{
     ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, NameBy, RunDownload,
-    RunReport, Selection,
+    RunProgress, RunReport, Selection,
 };
 #[cfg(feature = "download")]
 pub use error::UnmatchedSelection;

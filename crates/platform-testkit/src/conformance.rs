@@ -92,6 +92,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
                     assert_eq!(token.secret().expose(), "lease-3", "those who wait adopt the new token");
                     0
                 }
+                other => panic!("unknown outcome: {other:?}"),
             }
         }
     });
@@ -230,16 +231,14 @@ async fn clear_forgets_everything(cache: &dyn AsyncTokenCache) {
 pub(crate) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.expect("the lease responds") {
         LeaseOutcome::Acquired(guard) => guard,
-        LeaseOutcome::AlreadyRefreshed(token) => {
-            panic!("no process leads and no token is new: {token:?} should not be adopted")
-        }
+        other => panic!("no process leads and no token is new, so the lease is free: {other:?}"),
     }
 }
 
 pub(crate) fn adopts(acquired: Result<LeaseOutcome, TokenError>, expected: &AccessToken, rule: &str) {
     match acquired.expect("the lease responds") {
         LeaseOutcome::AlreadyRefreshed(token) => assert!(token == *expected, "{rule}: {token:?} is another"),
-        LeaseOutcome::Acquired(_) => panic!("{rule}: it leads instead"),
+        other => panic!("{rule}: {other:?}"),
     }
 }
 

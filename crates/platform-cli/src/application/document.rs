@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use platform_download::escape;
-use platform_resources::models::Document;
+use platform_resources::models::{ApplicationId, Document};
 use platform_resources::{Client, Documents};
 use serde_json::json;
 
@@ -37,6 +37,17 @@ pub(crate) enum Action {
         #[arg(long, value_name = "DIR", default_value = ".")]
         output: PathBuf,
     },
+}
+
+impl Action {
+    /// Returns the application that the command is about.
+    pub(super) fn application(&self) -> &ApplicationId {
+        match self {
+            Self::List { release } | Self::Describe { release, .. } | Self::Download { release, .. } => {
+                &release.application
+            }
+        }
+    }
 }
 
 pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {

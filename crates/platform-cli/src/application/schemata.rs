@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use platform_download::escape;
-use platform_resources::models::{Application, ApplicationVersion};
+use platform_resources::models::{Application, ApplicationId, ApplicationVersion};
 use serde_json::{json, to_string_pretty};
 use tempfile::NamedTempFile;
 use zip::ZipWriter;
@@ -28,6 +28,13 @@ pub(crate) struct Arguments {
     zip: bool,
     #[arg(long = "no-zip", overrides_with = "zip", hide = true)]
     _no_zip: bool,
+}
+
+impl Arguments {
+    /// Returns the application that the command is about.
+    pub(super) fn application(&self) -> &ApplicationId {
+        &self.release.application
+    }
 }
 
 /// A file to write: its name and its content.

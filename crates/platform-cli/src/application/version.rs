@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use platform_resources::models::{ApplicationId, ApplicationVersion, VersionNumber, VersionSummary};
 
-use super::{document, meant};
+use super::{document, resolve_version};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::json::plain;
@@ -27,6 +27,16 @@ pub(crate) enum Action {
     Document(document::Action),
 }
 
+impl Action {
+    /// Returns the application that the command is about.
+    pub(super) fn application(&self) -> &ApplicationId {
+        match self {
+            Self::List { application } | Self::Describe { application, .. } => application,
+            Self::Document(action) => action.application(),
+        }
+    }
+}
+
 pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
         Action::List { application } => list(&application, context).await,
@@ -50,7 +60,7 @@ async fn list(application: &ApplicationId, context: &Context) -> Result<(), CliE
 
 async fn describe(id: &ApplicationId, named: Option<&VersionNumber>, context: &Context) -> Result<(), CliError> {
     let client = context.client()?;
-    let number = meant(&client, id, named).await?;
+    let number = resolve_version(&client, id, named).await?;
     let version = client.applications().version(id, &number).await?;
     context.output.one(&plain(&version)?, || text(id, &version, &context.output))
 }

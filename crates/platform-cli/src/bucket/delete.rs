@@ -89,9 +89,9 @@ fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, context: &Context) 
         context.output.note("nothing to delete");
     }
     context.output.one(&value, || {
-        let mut table = context.output.table(["outcome", "bytes", "key"]);
+        let mut table = context.output.table(["outcome", "size", "key"]);
         for Report { key, bytes, outcome, .. } in reports {
-            table.add_row([outcome.replace('_', " "), bytes.to_string(), sanitize(key)]);
+            table.add_row([outcome.replace('_', " "), context.output.size(*bytes), sanitize(key)]);
         }
         if table.is_empty() { String::new() } else { output::text(&table) }
     })?;

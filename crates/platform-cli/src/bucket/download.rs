@@ -78,7 +78,7 @@ async fn fetch(
     folder: &Path,
     context: &Context,
 ) -> Vec<Fetched> {
-    let bar = ProgressBars::new(context.output.has_bars()).download(objects.iter().map(|entry| entry.bytes).sum());
+    let bar = ProgressBars::new(&context.output).download(objects.iter().map(|entry| entry.bytes).sum());
     let keys: Vec<_> = objects.iter().map(|entry| entry.key.as_str()).collect();
     let targets = safe_paths(&keys).into_iter().map(|names| Target::within(folder, names));
     let observer = |progress: Progress| match progress {
@@ -92,7 +92,7 @@ async fn fetch(
         Fetched { key: entry.key.clone(), file: target.relative(), result }
     });
     let fetched = stream::iter(downloads).buffered(AT_A_TIME).collect().await;
-    bar.finish_and_clear();
+    bar.finish();
     fetched
 }
 
@@ -131,11 +131,11 @@ fn print(
 }
 
 fn text(fetched: &[Fetched], context: &Context) -> String {
-    let mut table = context.output.table(["outcome", "bytes", "file"]);
+    let mut table = context.output.table(["outcome", "size", "file"]);
     for Fetched { file, result, .. } in fetched {
         let (outcome, bytes) = match result {
-            Ok(outcome) if outcome.already_present => ("already present", outcome.bytes.to_string()),
-            Ok(outcome) => ("downloaded", outcome.bytes.to_string()),
+            Ok(outcome) if outcome.already_present => ("already present", context.output.size(outcome.bytes)),
+            Ok(outcome) => ("downloaded", context.output.size(outcome.bytes)),
             Err(_) => ("FAILED", String::new()),
         };
         table.add_row([outcome.to_owned(), bytes, sanitize(file)]);

@@ -35,11 +35,11 @@ pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, context: &Contex
         shapes.push(shape);
     }
     context.output.several(&shapes, || {
-        let heads = ["bytes", "modified", "key", "signed URL"];
+        let heads = ["size", "modified", "key", "signed URL"];
         let mut table = context.output.table(heads.into_iter().take(if *signed_urls { 4 } else { 3 }));
         for (entry, shape) in objects.iter().zip(&shapes) {
             let modified = entry.modified_at.map(|at| context.output.moment(at)).unwrap_or_default();
-            let mut row = vec![entry.bytes.to_string(), modified, sanitize(&entry.key)];
+            let mut row = vec![context.output.size(entry.bytes), modified, sanitize(&entry.key)];
             row.extend(shape.get("signed_url").and_then(|url| url.as_str()).map(sanitize));
             table.add_row(row);
         }

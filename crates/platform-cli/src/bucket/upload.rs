@@ -1,7 +1,6 @@
 mod files;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{anyhow, ensure};
 use auth_core::{Clock, SystemClock};
@@ -10,7 +9,7 @@ use jiff::Timestamp;
 use platform_resources::{Bucket, Upload, Uploader};
 use serde_json::{Value, json};
 
-use crate::context::{Context, system_user};
+use crate::context::{Context, bucket_user};
 use crate::error::CliError;
 use crate::output;
 use crate::progress::ProgressBars;
@@ -30,12 +29,11 @@ pub(crate) struct Arguments {
 pub(super) async fn run(arguments: Arguments, bucket: Bucket, context: &Context) -> Result<(), CliError> {
     let prefix = prefix(&arguments.destination_prefix).map_err(CliError::bad_input)?;
     let found = files::find(&arguments.source, &prefix).map_err(CliError::bad_input)?;
-    let bar = ProgressBars::new(context.output.has_bars()).upload(found.bytes);
-    let seen = Arc::new(bar);
-    let shows = seen.clone();
-    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| shows.set_position(event.total_done));
+    let bar = ProgressBars::new(&context.output).upload(found.bytes);
+    let observed = bar.clone();
+    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| observed.set_position(event.total_done));
     let uploads = uploader.upload(found.files).await;
-    seen.finish_and_clear();
+    bar.finish();
     print(&uploads, &bucket, context)
 }
 
@@ -44,11 +42,7 @@ fn prefix(text: &str) -> anyhow::Result<String> {
     let now = Timestamp::try_from(SystemClock.now())?;
     let mut prefix = text.replace("{timestamp}", &now.strftime("%Y%m%d_%H%M%S").to_string());
     if prefix.contains("{username}") {
-        let user = system_user();
-        let user = user.ok_or_else(|| {
-            anyhow!("cannot determine the user name, because USER is not set; use --destination-prefix")
-        })?;
-        prefix = prefix.replace("{username}", &user);
+        prefix = prefix.replace("{username}", &bucket_user());
     }
     let prefix = prefix.trim_matches('/');
     let is_plain = prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -64,11 +58,11 @@ fn print(uploads: &[Upload], bucket: &Bucket, context: &Context) -> Result<(), C
         "files": uploads.iter().map(|upload| shape(upload, bucket)).collect::<Vec<_>>(),
     });
     context.output.one(&value, || {
-        let mut table = context.output.table(["outcome", "bytes", "key"]);
+        let mut table = context.output.table(["outcome", "size", "key"]);
         for Upload { file, result, .. } in uploads {
             let (outcome, bytes) = match result {
-                Ok(uploaded) if uploaded.already_present => ("already present", uploaded.bytes.to_string()),
-                Ok(uploaded) => ("uploaded", uploaded.bytes.to_string()),
+                Ok(uploaded) if uploaded.already_present => ("already present", context.output.size(uploaded.bytes)),
+                Ok(uploaded) => ("uploaded", context.output.size(uploaded.bytes)),
                 Err(_) => ("FAILED", String::new()),
             };
             table.add_row([outcome.to_owned(), bytes, sanitize(file.key())]);

@@ -24,7 +24,6 @@ pub(crate) enum Action {
     ///
     /// The storage charges for the parts. `bucket upload` continues an unfinished upload of the same file; an aborted one
     /// starts again.
-    #[command(after_help = "Example: aignostics bucket uploads abort --older-than 7d")]
     Abort(Abort),
 }
 

@@ -1,7 +1,5 @@
-use indicatif::ProgressBar;
-
 use crate::output::Output;
-use crate::progress::{ProgressBars, RunBars};
+use crate::progress::{Bar, ProgressBars, RunBars};
 
 /// The number of steps.
 const STEPS: u8 = 8;
@@ -15,7 +13,7 @@ pub(super) struct DemoProgress {
 
 impl DemoProgress {
     pub(super) fn new(output: &Output) -> Self {
-        Self { bars: ProgressBars::new(output.has_bars()), silent: output.is_silent() }
+        Self { bars: ProgressBars::new(output), silent: output.is_silent() }
     }
 
     pub(super) fn step(&self, number: u8, text: &str) {
@@ -25,7 +23,7 @@ impl DemoProgress {
     }
 
     /// Returns a bar for uploaded bytes.
-    pub(super) fn upload(&self, bytes: u64) -> ProgressBar {
+    pub(super) fn upload(&self, bytes: u64) -> Bar {
         self.bars.upload(bytes)
     }
 

@@ -9,7 +9,7 @@ use platform_emulator::{Config, Emulator, EmulatorBuilder, Fixture};
 
 use super::Arguments;
 use crate::error::CliError;
-use crate::output::print;
+use crate::output::print_json;
 
 pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, CliError> {
     builder(arguments)?.start().await.map_err(failure)
@@ -21,7 +21,7 @@ pub(super) async fn export(arguments: &Arguments) -> Result<(), CliError> {
         return Err(CliError::bad_input(anyhow!("export needs --data-dir")));
     }
     let fixture = builder(arguments)?.export().await.map_err(failure)?;
-    print(serde_json::to_string_pretty(&fixture)?)
+    print_json(&fixture, true)
 }
 
 fn failure(error: io::Error) -> CliError {

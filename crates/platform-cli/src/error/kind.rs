@@ -97,6 +97,11 @@ impl Kind {
         }
     }
 
+    /// Returns the hint that depends on the failed operation.
+    pub(super) fn hint_for(self, operation: &str) -> Option<&'static str> {
+        if self == Self::NotFound { hint_for_missing(operation) } else { None }
+    }
+
     /// Returns its JSON name, its exit code, and a hint.
     pub(super) fn described(self) -> (&'static str, u8, Option<&'static str>) {
         match self {
@@ -117,10 +122,7 @@ impl Kind {
                 ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),
-            Self::NotFound => {
-                let remedy = "`aignostics run list`, `application list` and `bucket find` list what exists";
-                ("not_found", 2, Some(remedy))
-            }
+            Self::NotFound => ("not_found", 2, None),
             Self::NoPlatform => {
                 ("not_found", 2, Some("`aignostics system config` shows the address of the platform: correct it"))
             }
@@ -144,6 +146,18 @@ impl Kind {
             Self::Code(code) => ("interrupted", code, None),
             Self::Signal(number) => ("interrupted", 128 + number, None),
         }
+    }
+}
+
+/// Returns the hint for a resource that does not exist.
+fn hint_for_missing(operation: &str) -> Option<&'static str> {
+    let has = |part: &str| operation.contains(part);
+    match operation {
+        _ if has("grant") || has("share_token") => Some("`aignostics run share audit` lists grants and share tokens"),
+        _ if has("document") => Some("`aignostics application version document list` lists the documents"),
+        _ if has("application") => Some("`aignostics application list` lists the applications"),
+        _ if has("run") || has("item") || has("artifact") => Some("`aignostics run list` lists the runs"),
+        _ => None,
     }
 }
 

@@ -21,7 +21,7 @@ fn relative(at: SystemTime, now: SystemTime) -> String {
 }
 
 /// Returns a duration in its largest unit.
-fn rounded(time: Duration) -> String {
+pub(crate) fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
     let (length, unit) = UNITS.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "s"));
     format!("{} {unit}", seconds / length)

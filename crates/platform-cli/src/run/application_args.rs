@@ -6,6 +6,7 @@ use platform_pipeline::SelectedApplication;
 use platform_resources::models::{ApplicationId, VersionNumber};
 use platform_resources::{Client, Health};
 
+use crate::application::explain;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -52,14 +53,9 @@ impl VersionArgs {
     /// Returns the selected version of the application.
     pub(super) async fn of(&self, client: &Client, application: &str) -> Result<SelectedApplication, CliError> {
         let id = ApplicationId::from(application);
-        let found = SelectedApplication::find(client, &id, self.application_version.as_ref()).await;
-        found.map_err(|error| unknown(error, &id))
+        match SelectedApplication::find(client, &id, self.application_version.as_ref()).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(explain(error.into(), &id, client).await),
+        }
     }
-}
-
-/// Converts an error of the application look-up.
-pub(super) fn unknown(error: platform_pipeline::Error, id: &ApplicationId) -> CliError {
-    let is_not_found = error.platform().is_some_and(platform_resources::Error::is_not_found);
-    let failure = CliError::from(error);
-    if is_not_found { failure.context(format!("application '{id}' does not exist in this version")) } else { failure }
 }

@@ -13,9 +13,7 @@ use crate::sanitize::sanitize;
 
 pub(super) const HELP: &str = "\
 The files are parts, which a later `run download` would resume, files with a wrong checksum and temporary files. Results and
-the manifest stay.
-
-Example: aignostics run clean results --dry-run";
+the manifest stay.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -58,14 +56,14 @@ fn shape(found: &[Leftover], removed: bool) -> Value {
 }
 
 fn text(found: &[Leftover], dry_run: bool, output: &Output) -> String {
-    let mut table = output.table(["kind", "bytes", "file"]);
+    let mut table = output.table(["kind", "size", "file"]);
     for file in found {
         let kind = match file.kind {
             LeftoverKind::Partial => "partial",
             LeftoverKind::Corrupt => "corrupt",
             _ => "temporary",
         };
-        table.add_row([kind.to_owned(), file.bytes.to_string(), sanitize(file.path.display())]);
+        table.add_row([kind.to_owned(), output.size(file.bytes), sanitize(file.path.display())]);
     }
     let count = found.len();
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };

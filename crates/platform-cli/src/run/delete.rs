@@ -5,10 +5,12 @@ use serde_json::json;
 use crate::confirm::Confirm;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::run::parse_run_id;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     #[command(flatten)]
     confirm: Confirm,

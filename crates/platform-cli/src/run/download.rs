@@ -133,7 +133,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context, thorough: bool)
     let selection = arguments.item.into_iter().fold(Selection::default(), Selection::with_item);
     let selection = arguments.artifact.into_iter().fold(selection, Selection::with_artifact);
     let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);
-    let progress = ProgressBars::new(context.output.has_bars()).follow();
+    let progress = ProgressBars::new(&context.output).follow();
     let run = arguments.reading.handle(&context.client()?).await?;
     let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout());
     let followed = context.follow(run.id(), &[]);

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use indicatif::ProgressBar;
 use platform_pipeline::{Event, Observer, SkipKind, SkippedFile, SlideRemarks};
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
@@ -13,7 +12,7 @@ use serde_json::json;
 use slide_metadata::IdentifierKind;
 
 use crate::output::Output;
-use crate::progress::ProgressBars;
+use crate::progress::{Bar, ProgressBars};
 
 /// The maximum number of file names per kind. For the others, only the number is shown.
 const NAMED: usize = 10;
@@ -21,8 +20,8 @@ const NAMED: usize = 10;
 /// Returns an observer that shows events as notes and bars.
 pub(super) fn observer(output: &Output) -> Observer {
     let output = output.clone();
-    let screen = ProgressBars::new(output.has_bars());
-    let bar: std::sync::Mutex<Option<ProgressBar>> = std::sync::Mutex::default();
+    let screen = ProgressBars::new(&output);
+    let bar: std::sync::Mutex<Option<Bar>> = std::sync::Mutex::default();
     Arc::new(move |event| {
         let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Event::FolderScanned { skipped, links } = &event {
@@ -45,7 +44,7 @@ pub(super) fn observer(output: &Output) -> Observer {
                 bar.set_length(total);
                 bar.set_position(done);
             }
-            Event::SlidesRead | Event::Uploaded { .. } => bar.take().iter().for_each(ProgressBar::finish_and_clear),
+            Event::SlidesRead | Event::Uploaded { .. } => bar.take().iter().for_each(Bar::finish),
             _ => {}
         }
     })
@@ -78,6 +77,9 @@ fn note(event: &Event) -> Option<String> {
         Event::ReadingSlides { folder, slides } => format!("reading {slides} slides in {}", folder.display()),
         Event::SlideRemarks(remarks) => remark(remarks),
         Event::RowRemoved { external_id } => format!("{external_id}: row removed from the table"),
+        Event::MappingWithoutMatch { expression } => {
+            format!("the expression '{expression}' of --mapping matches no slide")
+        }
         Event::UnknownMappingColumn { column, columns } => {
             format!("the table has no column {column} for --mapping; it has {}", columns.join(", "))
         }

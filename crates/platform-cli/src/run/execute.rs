@@ -11,13 +11,14 @@ use platform_pipeline::{Study, StudyRun};
 use platform_resources::models::ApplicationId;
 use platform_resources::{Client, ResultFolder, RunReport};
 
-use super::application_args::{HealthCheckArgs, VersionArgs, unknown};
+use super::application_args::{HealthCheckArgs, VersionArgs};
 use super::download::LayoutArgs;
 use super::events::observer;
-use super::object_keys::{UploadArgs, bucket_user};
+use super::object_keys::UploadArgs;
 use super::options::RunOptionArgs;
 use super::prepare::PrepareArgs;
-use crate::context::Context;
+use crate::application::explain;
+use crate::context::{Context, bucket_user};
 use crate::error::CliError;
 use crate::progress::ProgressBars;
 use report::Report;
@@ -87,7 +88,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let id = ApplicationId::from(arguments.application.as_str());
     let study = match Box::pin(study.submit()).await {
         Ok(study) => study,
-        Err(error) => return report.stopped(error, &context.output, |error| unknown(error, &id)),
+        Err(error) => return Err(explain(report.stopped(error, &context.output), &id, &client).await),
     };
     report.study(&study);
     match study.submission() {
@@ -150,7 +151,7 @@ async fn fetch(
     arguments: &Arguments,
     context: &Context,
 ) -> Result<RunReport, CliError> {
-    let progress = ProgressBars::new(context.output.has_bars()).follow();
+    let progress = ProgressBars::new(&context.output).follow();
     // Repeating these options would cause more costs.
     let followed = context.follow(run.handle().id(), &AGAIN);
     let download = run.download(folder).with_observer(move |event| {

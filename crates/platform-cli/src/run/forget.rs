@@ -10,9 +10,7 @@ use crate::error::CliError;
 
 pub(super) const HELP: &str = "\
 `run download` keeps the entry of a file that was deleted or altered, so that `run verify` reports it. This command removes
-it. The files themselves stay.
-
-Example: aignostics run forget results slide.tiff/areas.csv";
+it. The files themselves stay.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::RunArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Output, print};
+use crate::output::{Output, print_json};
+use crate::run::parse_run_id;
 use crate::sanitize::sanitize;
 
 #[derive(Args)]
@@ -53,13 +54,14 @@ impl Look {
         } else {
             json!(metadata)
         };
-        print(if self.pretty { serde_json::to_string_pretty(&shape)? } else { shape.to_string() })
+        print_json(&shape, self.pretty)
     }
 }
 
 #[derive(Args)]
 pub(crate) struct Update {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     #[command(flatten)]
     change: Change,
@@ -68,6 +70,7 @@ pub(crate) struct Update {
 #[derive(Args)]
 pub(crate) struct UpdateItem {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     /// External id of the item
     external_id: String,

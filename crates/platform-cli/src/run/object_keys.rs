@@ -2,7 +2,7 @@ use clap::Args;
 use platform_pipeline::{ObjectKeys, SelectedApplication};
 use platform_resources::Client;
 
-use crate::context::system_user;
+use crate::context::bucket_user;
 use crate::error::CliError;
 
 /// The location of uploaded slides.
@@ -27,9 +27,4 @@ impl UploadArgs {
             None => keys,
         })
     }
-}
-
-/// Returns the user's folder in the bucket.
-pub(super) fn bucket_user() -> String {
-    system_user().unwrap_or_else(|| "user".to_owned())
 }

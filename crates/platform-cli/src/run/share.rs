@@ -13,6 +13,7 @@ use platform_resources::{Client, Error};
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::run::parse_run_id;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -32,6 +33,7 @@ pub(crate) enum Action {
 #[derive(Args)]
 pub(crate) struct Shared {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
 }
 

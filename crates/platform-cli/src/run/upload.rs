@@ -63,13 +63,13 @@ fn shape(file: &SlideUpload) -> Value {
 }
 
 fn text(files: &[SlideUpload], output: &Output) -> String {
-    let mut table = output.table(["slide", "state", "bytes", "place"]);
+    let mut table = output.table(["slide", "state", "size", "address"]);
     for file in files {
         let (state, bytes, url) = match &file.result {
             Ok(Uploaded { already_present: true, bytes, .. }) => {
-                ("already present", bytes.to_string(), file.url.as_str())
+                ("already present", output.size(*bytes), file.url.as_str())
             }
-            Ok(uploaded) => ("uploaded", uploaded.bytes.to_string(), file.url.as_str()),
+            Ok(uploaded) => ("uploaded", output.size(uploaded.bytes), file.url.as_str()),
             Err(_) => ("FAILED", String::new(), ""),
         };
         table.add_row([sanitize(&file.external_id), state.to_owned(), bytes, sanitize(url)]);

@@ -59,7 +59,7 @@ fn shape(check: &FolderCheck) -> Value {
 }
 
 fn text(check: &FolderCheck, output: &Output) -> String {
-    let mut table = output.table(["state", "bytes", "file"]);
+    let mut table = output.table(["state", "size", "file"]);
     for file in &check.files {
         let state = match file.state {
             FileState::Intact => "intact",
@@ -68,7 +68,7 @@ fn text(check: &FolderCheck, output: &Output) -> String {
             FileState::Unreadable => "UNREADABLE",
             _ => "OUTSIDE",
         };
-        table.add_row([state.to_owned(), file.entry.bytes.to_string(), sanitize(&file.entry.file)]);
+        table.add_row([state.to_owned(), output.size(file.entry.bytes), sanitize(&file.entry.file)]);
     }
     let reasons = check.files.iter().filter_map(|file| Some((&file.entry.file, file.reason.as_ref()?)));
     let reasons = reasons.map(|(file, reason)| format!("cannot read '{}': {}", sanitize(file), sanitize(reason)));

@@ -24,7 +24,10 @@ pub(super) const HELP: &str = "\
 Events, by `event` in the JSON forms: item_ended; with --download artifact_verified, artifact_unverified and
 artifact_failed; run_ended, which is the last.
 
-There, each event has a `cursor` of at most 200 bytes. With --cursor, a later call on any machine resumes after it. It
+With --format jsonl, each event is printed when it happens. With --format json, all events are printed as one array at the
+end, also after an error, but not after a signal or --timeout.
+
+In both, each event has a `cursor` of at most 200 bytes. With --cursor, a later call on any machine resumes after it. It
 holds the time of the newest end so far. Items that ended up to 60 s before that are repeated, because items can end at
 the same time or be reported late; with --download also files from the oldest missing one on. With --state FILE, nothing
 is repeated: the file holds the ids of all events. A later call retries failed files, and downloads files again that are
@@ -56,11 +59,14 @@ async fn watch(handle: &RunHandle, arguments: &Arguments, context: &Context) -> 
     let items: Vec<Item> = handle.clone().no_cache().items().try_collect().await?;
     let (cursor, state) = (arguments.cursor.as_deref(), arguments.state.as_deref());
     let seen = SeenEvents::new(handle.id(), cursor, state, arguments.download.is_some())?;
-    if seen.has_end() && arguments.download.is_none() {
+    let (has_end, wanted) = (seen.has_end(), seen.wanted(&items));
+    let mut writer = EventWriter::new(handle.id().clone(), seen, &context.output);
+    if has_end && arguments.download.is_none() {
+        writer.finish(false)?;
         return wait::check_outcome(&handle.clone().no_cache().get().await?);
     }
     let (sender, files) = mpsc::unbounded_channel();
-    let download = match (&arguments.download, seen.wanted(&items)) {
+    let download = match (&arguments.download, wanted) {
         (Some(folder), Some(wanted)) => {
             let folder = ResultFolder::open(folder).await.map_err(super::download::unusable)?;
             let download = handle.download(folder).with_selection(wanted);
@@ -69,8 +75,10 @@ async fn watch(handle: &RunHandle, arguments: &Arguments, context: &Context) -> 
         _ => None,
     };
     let followed = context.follow(handle.id(), &[]);
-    let writer = EventWriter::new(handle.id().clone(), seen, &context.output);
-    let (run, report) = Box::pin(follow(handle, download, files, (writer, followed))).await?;
+    let outcome = Box::pin(follow(handle, download, files, (&mut writer, followed))).await;
+    let printed = writer.finish(outcome.is_err());
+    let (run, report) = outcome?;
+    printed?;
     report.iter().try_for_each(results::check_outcome)?;
     wait::check_outcome(&run)
 }
@@ -90,7 +98,7 @@ async fn follow(
     handle: &RunHandle,
     download: Option<RunDownload>,
     mut files: mpsc::UnboundedReceiver<FileEvent>,
-    (mut writer, followed): (EventWriter<'_>, FollowedRun),
+    (writer, followed): (&mut EventWriter<'_>, FollowedRun),
 ) -> Result<(Run, Option<RunReport>), CliError> {
     let mut events = std::pin::pin!(handle.watch());
     let mut fetching = std::pin::pin!(async {

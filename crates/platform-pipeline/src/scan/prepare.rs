@@ -266,6 +266,9 @@ impl Prepare {
             observer(Event::IdsKept { rows: merged.other_ids });
         }
         let applied = mapping::apply(&self.mappings, table);
+        for expression in applied.unmatched {
+            observer(Event::MappingWithoutMatch { expression });
+        }
         for column in applied.unknown {
             observer(Event::UnknownMappingColumn { column, columns: table.columns().to_vec() });
         }

@@ -47,12 +47,17 @@ pub(crate) struct Applied {
     pub(crate) replaced: usize,
     /// Keys that are not columns.
     pub(crate) unknown: Vec<String>,
+    /// Expressions that match no slide.
+    pub(crate) unmatched: Vec<String>,
 }
 
 /// Applies mappings in order, so that the last one takes precedence.
 pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> Applied {
     let mut applied = Applied::default();
     for mapping in mappings {
+        if !table.rows.iter().any(|row| mapping.regex.is_match(row.external_id())) {
+            applied.unmatched.push(mapping.regex.to_string());
+        }
         for (key, value) in &mapping.values {
             if !table.has(key) {
                 if !applied.unknown.contains(key) {
@@ -85,9 +90,12 @@ mod tests {
     #[test]
     fn the_rows_whose_names_fit_get_the_values() {
         let mut table = table();
-        let mappings = [r"/b/:tissue=LUNG,disease=A=B", r"\.svs$:disease=LUNG_CANCER,stain=H&E"];
+        let mappings = [r"/b/:tissue=LUNG,disease=A=B", r"\.svs$:disease=LUNG_CANCER,stain=H&E", "/c/:tissue=COLON"];
         let applied = apply(&mappings.map(|text| text.parse().unwrap()), &mut table);
-        assert_eq!(applied, Applied { replaced: 2, unknown: vec!["stain".to_owned()] });
+        assert_eq!(
+            applied,
+            Applied { replaced: 2, unknown: vec!["stain".to_owned()], unmatched: vec!["/c/".to_owned()] }
+        );
         let cells = table.rows.iter().map(|row| (row.get("tissue"), row.get("disease"))).collect::<Vec<_>>();
         assert_eq!(cells, [("", "LUNG_CANCER"), ("LUNG", "LUNG_CANCER")]);
     }

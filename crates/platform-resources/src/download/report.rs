@@ -1,7 +1,8 @@
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use platform_api::models::{ArtifactId, Run, RunId, RunTerminationReason};
+use platform_api::models::{ArtifactId, Run, RunId, RunState, RunTerminationReason};
 use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
 use crate::{Actor, ItemOutcome};
@@ -10,13 +11,8 @@ use crate::{Actor, ItemOutcome};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The number of ended items has changed.
-    Items {
-        /// The number of ended items, successful or not.
-        ended: usize,
-        /// The number of all items of the run.
-        all: usize,
-    },
+    /// The state of the run was queried.
+    Run(RunProgress),
     /// Artifacts of an item are queued for download.
     Planned {
         /// The number of files.
@@ -28,6 +24,49 @@ pub enum Event {
     Progress(Totals),
     /// The progress of one file: at most ten times per second, and when it ends.
     File(FileEvent),
+}
+
+/// The progress of a run on the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunProgress {
+    /// The run.
+    pub id: RunId,
+    /// Its state.
+    pub state: RunState,
+    /// The time of the submission.
+    pub submitted_at: SystemTime,
+    /// The number of ended items, successful or not.
+    pub ended: usize,
+    /// The number of all items of the run.
+    pub items: usize,
+    /// The number of items that the platform processes first, if it states that.
+    pub items_ahead: Option<u64>,
+}
+
+impl RunProgress {
+    /// Creates the progress of a run without items.
+    pub fn new(id: RunId, state: RunState, submitted_at: SystemTime) -> Self {
+        Self { id, state, submitted_at, ended: 0, items: 0, items_ahead: None }
+    }
+
+    /// Sets the numbers of ended items and of all items.
+    #[must_use]
+    pub fn with_items(self, ended: usize, items: usize) -> Self {
+        Self { ended, items, ..self }
+    }
+
+    /// Sets the number of items that the platform processes first.
+    #[must_use]
+    pub fn with_items_ahead(self, items_ahead: Option<u64>) -> Self {
+        Self { items_ahead, ..self }
+    }
+
+    pub(super) fn of(run: &Run, ended: usize, items: usize) -> Self {
+        let ahead = run.num_preceding_items_platform.and_then(|ahead| u64::try_from(ahead).ok());
+        let progress = Self::new(run.run_id.clone(), run.state.clone(), run.submitted_at.into());
+        progress.with_items(ended, items).with_items_ahead(ahead)
+    }
 }
 
 /// A progress event of one file.

@@ -19,6 +19,11 @@ pub(crate) enum UnmatchedKind {
 }
 
 impl UnmatchedSelection {
+    /// Returns the external id, file name or pattern without a match.
+    pub fn wanted(&self) -> &str {
+        &self.wanted
+    }
+
     /// Returns the possible selections: the existing items or artifacts, or the items with the ambiguous name.
     pub fn existing(&self) -> &[String] {
         &self.existing

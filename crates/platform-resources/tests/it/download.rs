@@ -9,7 +9,7 @@ use auth_http::HttpClient;
 use crc::{CRC_32_ISCSI, Crc};
 use platform_download::{Crc32c, Downloader, Locking, RetryPolicy};
 use platform_emulator::{Effect, Fault, Server};
-use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
+use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunState, RunSubmission};
 use platform_resources::{Event, FileStep, ItemOutcome, Layout, NameBy, ResultFolder, RunReport, Verification};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -68,8 +68,11 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
     let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::InPlace(Verification::Declared));
     assert_eq!(events.iter().filter(ended).count(), 9);
     assert_eq!(
-        events.iter().rfind(|event| matches!(event, Event::Items { .. })),
-        Some(&Event::Items { ended: 3, all: 3 })
+        events.iter().rev().find_map(|event| match event {
+            Event::Run(run) => Some((run.ended, run.items, run.state.clone())),
+            _ => None,
+        }),
+        Some((3, 3, RunState::Terminated))
     );
 }
 

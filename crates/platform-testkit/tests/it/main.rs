@@ -174,7 +174,7 @@ impl RefreshLease for Careless {
             LeaseOutcome::Acquired(inner) => {
                 LeaseOutcome::Acquired(Box::new(CarelessGuard { lease: self.clone(), key: key.clone(), inner }))
             }
-            adopted @ LeaseOutcome::AlreadyRefreshed(_) => adopted,
+            other => other,
         })
     }
 }

@@ -56,19 +56,16 @@ impl Report {
         self.reports.push(report);
     }
 
-    /// Prints the slides if they are the reason why nothing was submitted, and fails.
-    pub(super) fn stopped(
-        mut self,
-        error: Error,
-        output: &Output,
-        failure: impl FnOnce(Error) -> CliError,
-    ) -> Result<(), CliError> {
+    /// Prints the slides if they are the reason why nothing was submitted, and returns the failure.
+    pub(super) fn stopped(mut self, error: Error, output: &Output) -> CliError {
         if error.is_stopped() {
             self.slides = error.slides().to_vec();
             self.run = self.slides.iter().rev().find_map(|slide| slide.run.clone());
-            output.one(&self.shape(), String::new)?;
+            if let Err(failure) = output.one(&self.shape(), String::new) {
+                return failure;
+            }
         }
-        Err(failure(error))
+        error.into()
     }
 
     /// Prints everything, and fails if some results are missing.

@@ -12,11 +12,13 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::format::Format;
 use crate::output::{self, Output};
+use crate::run::parse_run_id;
 use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Id of a run [default: all runs]
+    #[arg(value_parser = parse_run_id)]
     run: Option<String>,
 }
 

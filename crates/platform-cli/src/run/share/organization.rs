@@ -9,6 +9,7 @@ use crate::error::CliError;
 use crate::format::Format;
 use crate::json;
 use crate::output::{self, Output};
+use crate::run::parse_run_id;
 use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
@@ -24,6 +25,7 @@ pub(crate) enum Action {
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     /// Id of the organization [default: that of the logged-in user]
     organization: Option<String>,

@@ -11,6 +11,7 @@ use crate::error::CliError;
 use crate::format::Format;
 use crate::json;
 use crate::output::{self, Output, print};
+use crate::run::parse_run_id;
 use crate::sanitize::sanitize;
 use crate::time::parse_timestamp;
 
@@ -22,7 +23,6 @@ pub(crate) enum Action {
     ///
     /// The secret is shown only once. With it, any logged-in user can read the run: pass it through a pipe or a file, not as
     /// an argument.
-    #[command(after_help = "Example: aignostics run share token create RUN --expires-at 2027-12-31T23:59:59Z > token")]
     Create(Create),
     /// Revoke the access of a share token to a run
     Revoke(Revoke),
@@ -31,6 +31,7 @@ pub(crate) enum Action {
 #[derive(Args)]
 pub(crate) struct Create {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     /// Expiry date with a time zone, such as 2027-12-31T23:59:59Z. A share token without one does not expire.
     #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
@@ -40,6 +41,7 @@ pub(crate) struct Create {
 #[derive(Args)]
 pub(crate) struct Revoke {
     /// Id of the run
+    #[arg(value_parser = parse_run_id)]
     run: String,
     /// Id of the share token, not its secret
     token: String,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::seen::SeenEvents;
 use crate::error::CliError;
+use crate::format::Format;
 use crate::json;
 use crate::output::Output;
 use crate::sanitize::sanitize;
@@ -20,11 +21,13 @@ pub(super) struct EventWriter<'a> {
     known: HashMap<String, Item>,
     /// Files of items that are not printed yet.
     early: HashMap<String, Vec<FileEvent>>,
+    /// The events of the document that is printed at the end, with their ids.
+    document: Vec<(Value, Option<String>)>,
 }
 
 impl<'a> EventWriter<'a> {
     pub(super) fn new(run: RunId, seen: SeenEvents, output: &'a Output) -> Self {
-        Self { run, seen, output, known: HashMap::new(), early: HashMap::new() }
+        Self { run, seen, output, known: HashMap::new(), early: HashMap::new(), document: Vec::new() }
     }
 
     /// Prints that an item has ended.
@@ -33,8 +36,7 @@ impl<'a> EventWriter<'a> {
             let message = item.error_message.as_ref().map(|message| format!(": {}", sanitize(message)));
             let outcome = ItemOutcome::of(&item);
             let text = format!("{}: {}{}", sanitize(&item.external_id), sanitize(outcome), message.unwrap_or_default());
-            self.tell("item_ended", json!({ "item": json::item(&item)? }), text)?;
-            self.seen.printed(item.item_id.as_str())?;
+            self.write("item_ended", json!({ "item": json::item(&item)? }), text, Some(item.item_id.as_str()))?;
         }
         let early = self.early.remove(&item.external_id);
         self.known.insert(item.external_id.clone(), item);
@@ -59,8 +61,7 @@ impl<'a> EventWriter<'a> {
             "file": file.file, "bytes": file.bytes, "verification": verification,
         });
         let (item, artifact, place) = (sanitize(&file.item), sanitize(&file.artifact), sanitize(&file.file));
-        self.tell(event, about, format!("{item}, {artifact}: {how}, {place}"))?;
-        self.seen.printed(file.artifact_id.as_str())
+        self.write(event, about, format!("{item}, {artifact}: {how}, {place}"), Some(file.artifact_id.as_str()))
     }
 
     /// Prints the files that failed. A later call retries them.
@@ -78,7 +79,7 @@ impl<'a> EventWriter<'a> {
                 let about = json!({
                     "external_id": item.external_id, "artifact": artifact.name, "file": artifact.file, "error": error,
                 });
-                self.tell("artifact_failed", about, text)?;
+                self.write("artifact_failed", about, text, None)?;
             }
         }
         Ok(())
@@ -90,15 +91,31 @@ impl<'a> EventWriter<'a> {
             return Ok(());
         }
         let text = format!("run {}: {}", sanitize(&run.run_id), sanitize(RunOutcome::of(run)));
-        self.tell("run_ended", json!({ "run": json::run(run)? }), text)?;
-        self.seen.printed(self.run.as_str())
+        let id = self.run.clone();
+        self.write("run_ended", json!({ "run": json::run(run)? }), text, Some(id.as_str()))
     }
 
-    fn tell(&self, event: &str, about: Value, text: String) -> Result<(), CliError> {
+    /// Prints the document with all events, if the format has one. A watch that `failed` before the first event has none.
+    pub(super) fn finish(&mut self, failed: bool) -> Result<(), CliError> {
+        if self.output.format() != Format::Json || (failed && self.document.is_empty()) {
+            return Ok(());
+        }
+        let (events, ids): (Vec<_>, Vec<_>) = std::mem::take(&mut self.document).into_iter().unzip();
+        self.output.several(&events, String::new)?;
+        ids.iter().flatten().try_for_each(|id| self.seen.printed(id))
+    }
+
+    /// Prints an event, and records it in the state file if it has an `id`.
+    fn write(&mut self, event: &str, about: Value, text: String, id: Option<&str>) -> Result<(), CliError> {
         let mut shape = json!({ "event": event, "run_id": self.run, "cursor": self.seen.cursor() });
         if let (Value::Object(shape), Value::Object(mut about)) = (&mut shape, about) {
             shape.append(&mut about);
         }
-        self.output.event(&shape, || text)
+        if self.output.format() == Format::Json {
+            self.document.push((shape, id.map(str::to_owned)));
+            return Ok(());
+        }
+        self.output.event(&shape, || text)?;
+        id.map_or(Ok(()), |id| self.seen.printed(id))
     }
 }

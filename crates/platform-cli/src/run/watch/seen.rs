@@ -107,7 +107,7 @@ impl SeenEvents {
     /// Records in the state file that the event of an item, an artifact or the run was printed.
     pub(super) fn printed(&mut self, id: &str) -> Result<(), CliError> {
         if let Some(state) = &mut self.state {
-            state.seen_ids(id).context("cannot write the state file")?;
+            state.printed(id).context("cannot write the state file")?;
         }
         Ok(())
     }

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 enum Line {
     Run(String),
-    Told(String),
+    /// The id of an item or an artifact.
+    #[serde(alias = "told")]
+    Printed(String),
 }
 
 /// An open state file.
@@ -36,8 +38,8 @@ impl StateFile {
             let line = serde_json::from_str(line).with_context(|| format!("line {} is invalid", number + 1))?;
             match line {
                 Line::Run(found) => ensure!(found == run, "it belongs to run {found}"),
-                Line::Told(_) if number == 0 => bail!("the run id is missing"),
-                Line::Told(id) => drop(seen_ids.insert(id)),
+                Line::Printed(_) if number == 0 => bail!("the run id is missing"),
+                Line::Printed(id) => drop(seen_ids.insert(id)),
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -49,8 +51,8 @@ impl StateFile {
         Ok((state, seen_ids))
     }
 
-    pub(super) fn seen_ids(&mut self, id: &str) -> anyhow::Result<()> {
-        self.add(&Line::Told(id.to_owned()))
+    pub(super) fn printed(&mut self, id: &str) -> anyhow::Result<()> {
+        self.add(&Line::Printed(id.to_owned()))
     }
 
     fn add(&mut self, line: &Line) -> anyhow::Result<()> {
@@ -69,11 +71,11 @@ mod tests {
         let path = folder.path().join("state");
         let (mut state, seen_ids) = StateFile::open(&path, "run").unwrap();
         assert!(seen_ids.is_empty());
-        state.seen_ids("a").unwrap();
+        state.printed("a").unwrap();
         fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"told\":\"b").unwrap();
         let (mut state, seen_ids) = StateFile::open(&path, "run").unwrap();
         assert_eq!(seen_ids, HashSet::from(["a".to_owned()]));
-        state.seen_ids("c").unwrap();
+        state.printed("c").unwrap();
         assert_eq!(StateFile::open(&path, "run").unwrap().1.len(), 2);
         assert!(StateFile::open(&path, "other").is_err());
         for other in ["my notes\n", "my notes", "{\"told\":\"a\"}\n"] {
@@ -81,6 +83,8 @@ mod tests {
             assert!(StateFile::open(&path, "run").is_err());
             assert_eq!(fs::read_to_string(&path).unwrap(), other);
         }
+        fs::write(&path, "{\"run\":\"run\"}\n{\"told\":\"a\"}\n").unwrap();
+        assert_eq!(StateFile::open(&path, "run").unwrap().1, HashSet::from(["a".to_owned()]), "of an earlier version");
         fs::write(&path, "{\"run\":\"r").unwrap();
         assert!(StateFile::open(&path, "run").unwrap().1.is_empty());
     }
