@@ -30,7 +30,7 @@ fn too_small_disk_fails_early_and_a_later_call_resumes() {
         "$aignostics" --verbose demo --output "$results" 2>"$TMPDIR/second"
         find "$results" -type f -not -name .aignostics.lock | wc -l
     "#;
-    let Some(ended) = on_a_small_disk(&lab, "size=64k", script) else { return };
+    let Some(ended) = on_a_small_disk(&lab, "size=40k", script) else { return };
     ended.assert_code(0);
     assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.told().contains("not enough disk space"), "{}", ended.stderr);

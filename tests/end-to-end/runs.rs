@@ -87,6 +87,23 @@ fn invalid_run_id_is_refused_before_anything_is_sent() {
     assert_eq!(shell.served("api", "GET", "/api"), 0);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn ids_and_bars_fit_a_terminal() {
+    let shell = Shell::start();
+    let run = submit(&shell, &json!({}), &[("a", "SUCCEEDED"), ("b", "SUCCEEDED")]);
+    shell.run(&["run", "wait", &run]).assert_code(0);
+    let lists = shell.lines_at_a_terminal(&["run", "list"]);
+    assert!(lists.iter().any(|line| line.trim_start().starts_with(&run)), "{lists:#?}");
+    let bars = shell.lines_at_a_terminal(&["run", "download", &run, "results"]);
+    assert!(bars.iter().any(|line| line.contains("2/2 terminated")), "{bars:#?}");
+    for line in
+        lists.iter().chain(&bars).filter(|line| !line.starts_with("results: ") && !line.starts_with("manifest: "))
+    {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
 #[test]
 fn similar_names_are_suggested() {
     let shell = Shell::start();

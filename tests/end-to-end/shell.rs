@@ -80,9 +80,25 @@ impl Shell {
         Self::run_at_a_terminal(self.command(arguments), answer)
     }
 
-    /// Runs a command at a terminal, and returns its exit code and its output on the terminal.
+    /// Runs a command at a terminal, and returns its exit code and its stderr.
     #[cfg(target_os = "linux")]
-    pub(crate) fn run_at_a_terminal(mut command: Command, answer: &str) -> (Option<i32>, String) {
+    pub(crate) fn run_at_a_terminal(command: Command, answer: &str) -> (Option<i32>, String) {
+        Self::run_at(command, answer, false)
+    }
+
+    /// Runs a command at a terminal with 80 columns, and returns the lines that it shows, without colors.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lines_at_a_terminal(&self, arguments: &[&str]) -> Vec<String> {
+        let (code, shown) = Self::run_at(self.command(arguments), "", true);
+        assert_eq!(code, Some(0), "{shown}");
+        let sequences = regex::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
+        let plain = sequences.replace_all(&shown, "");
+        plain.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Runs a command at a terminal with 80 columns, and returns its exit code and what it shows.
+    #[cfg(target_os = "linux")]
+    fn run_at(mut command: Command, answer: &str, shows_stdout: bool) -> (Option<i32>, String) {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         use std::fs::File;
         use std::io::{Read, Write};
@@ -92,8 +108,13 @@ impl Shell {
         unlockpt(&user).unwrap();
         let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
         let terminal = File::options().read(true).write(true).open(name).unwrap();
-        command.env("TERM", "xterm");
-        command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(std::process::Stdio::null());
+        let size = rustix::termios::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&terminal, size).unwrap();
+        command.env("TERM", "xterm").stdout(std::process::Stdio::null());
+        if shows_stdout {
+            command.stdout(terminal.try_clone().unwrap());
+        }
+        command.stdin(terminal.try_clone().unwrap()).stderr(terminal);
         let mut child = command.spawn().unwrap();
         drop(command);
         let mut user = File::from(user);
