@@ -9,7 +9,8 @@ use crate::command::{BINARY, Ended};
 use crate::needs;
 
 fn run(arguments: &[&str]) -> Ended {
-    Ended::of(&Command::new(BINARY).args(arguments).output().unwrap())
+    // Descriptions are not wrapped.
+    Ended::of(&Command::new(BINARY).args(arguments).env("COLUMNS", "1000").output().unwrap())
 }
 
 /// Returns every command with the output of its `--help`.
@@ -29,11 +30,12 @@ pub(crate) fn tree() -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// Returns the names under `Commands:`.
+/// Returns the names of the subcommands, which may be in groups before the arguments and options.
 fn subcommands(help: &str) -> Vec<String> {
-    let below = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let lines = help.lines().skip_while(|line| !line.starts_with("Usage: ")).skip(1);
+    let lines = lines.take_while(|line| !matches!(*line, "Arguments:" | "Options:"));
     // Continuation lines have a larger indentation.
-    let names = below.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names = names.filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
@@ -120,9 +122,22 @@ fn man_shows_the_page_with_its_commands_and_exit_codes() {
     assert_eq!(ended.stderr, "");
     // `man` adjusts the spaces between words.
     let page = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    for text in ["aignostics", "SUBCOMMANDS", "bucket", "--format", "Exit codes: 0 success"] {
+    for text in
+        ["aignostics", "SUBCOMMANDS", "bucket", "--format", "EXIT STATUS 0 success", "ENVIRONMENT AIGNOSTICS_API_ROOT"]
+    {
         assert!(page.contains(text), "{text}: {}", ended.stdout);
     }
+}
+
+#[test]
+fn pages_of_commands_have_examples() {
+    let folder = tempfile::TempDir::new().unwrap();
+    run(&["man", "--output", folder.path().to_str().unwrap()]).assert_code(0);
+    let page = fs::read_to_string(folder.path().join("aignostics-run-wait.1")).unwrap();
+    for text in [".SH EXAMPLES", "aignostics run wait RUN \\-\\-timeout 2h", ".SH \"EXIT STATUS\"", ".SH ENVIRONMENT"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert_eq!(page.matches("timeout 2h").count(), 1, "{page}");
 }
 
 #[test]
