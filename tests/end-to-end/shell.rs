@@ -65,7 +65,7 @@ impl Shell {
         let variables = self.running.ready["env"].as_object().unwrap();
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
         // Tests with permanent failures end quickly.
-        command.env("AIGNOSTICS_RETRY_FOR", "2").env("AIGNOSTICS_RETRY_FOR_TRANSFERS", "30");
+        command.env("USER", "user").env("AIGNOSTICS_RETRY_FOR", "2").env("AIGNOSTICS_RETRY_FOR_TRANSFERS", "30");
         command.current_dir(self.folder()).stdin(Stdio::null());
         command
     }

@@ -5,7 +5,6 @@ mod schemata;
 mod version;
 
 use clap::{Args, Subcommand};
-use futures_util::TryStreamExt;
 use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
 use platform_resources::{Client, Error};
 
@@ -15,6 +14,7 @@ use crate::json::plain;
 use crate::output::{self, Output};
 use crate::retries::Retries;
 use crate::sanitize::sanitize;
+use crate::unknown_application::explain;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -68,25 +68,6 @@ impl Release {
     /// Returns the selected version.
     async fn version(&self, client: &Client) -> Result<VersionNumber, CliError> {
         Ok(resolve_version(client, &self.application, self.application_version.as_ref()).await?)
-    }
-}
-
-/// Names the existing applications in the failure of an application that does not exist.
-pub(crate) async fn explain(failure: CliError, id: &ApplicationId, client: &Client) -> CliError {
-    let is_of_document = failure.operation().is_some_and(|operation| operation.contains("document"));
-    if !failure.is_not_found() || is_of_document {
-        return failure;
-    }
-    let applications = client.applications().list().map_ok(|application| application.application_id.to_string());
-    match applications.try_collect::<Vec<_>>().await {
-        Ok(existing) if existing.iter().any(|existing| existing == id.as_str()) => {
-            failure.context(format!("application '{id}' does not exist in this version"))
-        }
-        Ok(existing) => {
-            CliError::nothing_selected(format!("application '{id}' does not exist"), id.as_str(), &existing)
-        }
-        // The first failure is the one to report.
-        Err(_) => failure,
     }
 }
 

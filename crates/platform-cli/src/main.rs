@@ -31,6 +31,7 @@ mod slide;
 mod system;
 mod threads;
 mod time;
+mod unknown_application;
 mod user;
 
 use std::env;

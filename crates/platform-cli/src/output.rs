@@ -335,7 +335,7 @@ mod tests {
     fn last_columns_are_dropped_first() {
         assert_eq!(fitting(&[36, 12, 10, 9, 8], 85), 5);
         assert_eq!(fitting(&[36, 12, 10, 9, 8], 84), 4);
-        assert_eq!(fitting(&[36, 12, 10, 9, 8], 63), 3);
+        assert_eq!(fitting(&[36, 12, 10, 9, 8], 64), 3);
         assert_eq!(fitting(&[36, 12, 10, 9, 8], 20), 2);
         assert_eq!(fitting(&[36], 20), 1);
     }

@@ -6,9 +6,9 @@ use platform_pipeline::SelectedApplication;
 use platform_resources::models::{ApplicationId, VersionNumber};
 use platform_resources::{Client, Health};
 
-use crate::application::explain;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::unknown_application::explain;
 
 /// Which version of an application.
 #[derive(Args, Clone)]

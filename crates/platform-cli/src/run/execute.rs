@@ -17,10 +17,10 @@ use super::events::observer;
 use super::object_keys::UploadArgs;
 use super::options::RunOptionArgs;
 use super::prepare::PrepareArgs;
-use crate::application::explain;
 use crate::context::{Context, bucket_user};
 use crate::error::CliError;
 use crate::progress::ProgressBars;
+use crate::unknown_application::explain;
 use report::Report;
 
 /// The options that cause another submission.
