@@ -62,6 +62,13 @@ impl BucketKey {
     }
 }
 
+impl User {
+    /// Returns true if `name` is the id or the email address of the user.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.id == name || self.email.eq_ignore_ascii_case(name)
+    }
+}
+
 impl Organization {
     /// Returns the email address of its service account.
     pub(crate) fn service_account_email(&self) -> String {
@@ -116,6 +123,11 @@ impl Accounts {
     /// Returns the users who can log in.
     pub(crate) fn people(&self) -> impl Iterator<Item = &User> {
         self.users.iter().filter(|user| !user.is_machine)
+    }
+
+    /// Returns the users who can log in, optionally of one organization.
+    pub(crate) fn people_of(&self, organization: Option<&str>) -> impl Iterator<Item = &User> {
+        self.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
     }
 
     pub(crate) fn user(&self, id: &str) -> Option<&User> {

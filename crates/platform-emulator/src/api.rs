@@ -7,7 +7,7 @@ mod documentation;
 mod grants;
 mod items;
 pub(crate) mod jsonpath;
-mod overview;
+mod pages;
 mod problem;
 mod request;
 mod runs;
@@ -66,8 +66,8 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .merge(controls)
         .route("/api/openapi.json", get(contract::document))
         .route("/health", get(health))
-        .route("/", get(overview::show))
-        .fallback(async || Problem::NotFound("Not Found"))
+        .merge(pages::router())
+        .fallback(pages::not_found)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(platform)

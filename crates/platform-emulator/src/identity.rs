@@ -10,6 +10,7 @@ mod grant_type;
 mod key;
 mod keys;
 mod login;
+mod prompt;
 mod refresh;
 mod token;
 
@@ -26,6 +27,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::account::User;
+use crate::page::{self, Page};
 use crate::platform::Platform;
 use crate::random::Random;
 use crate::state::store::{Found, Store};
@@ -125,7 +127,16 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .route("/oauth/revoke", post(token::revoke))
         .route("/userinfo", get(userinfo).post(userinfo))
         .route("/activate", get(activate::show).post(activate::decide))
+        .fallback(not_found)
         .with_state(platform)
+}
+
+/// Answers a request for an unknown path: with a page for a browser, and otherwise without a body.
+async fn not_found(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> Response {
+    if page::is_wanted(&headers) {
+        return Page::not_found(platform.api_root.as_str()).into_response();
+    }
+    StatusCode::NOT_FOUND.into_response()
 }
 
 async fn discovery(State(platform): State<Arc<Platform>>) -> Json<Value> {
@@ -188,12 +199,12 @@ async fn start_device(State(platform): State<Arc<Platform>>, form: Form) -> Resu
     let scope = form.text("scope").unwrap_or_default().to_owned();
     let interval = platform.config.device_interval_seconds;
     let started = platform.identity.devices.start(scope, interval, &platform.random, platform.now());
-    let page = format!("{}activate", platform.issuer);
+    let url = format!("{}activate", platform.issuer);
     Ok(Json(json!({
         "device_code": started.device_code,
         "user_code": started.user_code,
-        "verification_uri": page,
-        "verification_uri_complete": format!("{page}?user_code={}", started.user_code),
+        "verification_uri": url,
+        "verification_uri_complete": format!("{url}?user_code={}", started.user_code),
         "expires_in": device::LIFETIME.as_secs(),
         "interval": interval,
     })))

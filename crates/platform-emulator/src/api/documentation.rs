@@ -1,13 +1,12 @@
 //! A page with the operations of the API.
 
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde_json::Value;
 
 use super::contract;
-use crate::page::{escaped, page};
+use crate::page::Page;
+use crate::page::format::escaped;
 
-pub(super) async fn show() -> Response {
+pub(super) async fn show() -> Page {
     let document: Value = serde_json::from_str(contract::DOCUMENT).unwrap_or_default();
     let operations = document["paths"].as_object().into_iter().flatten().flat_map(|(path, operations)| {
         operations.as_object().into_iter().flatten().map(move |(method, operation)| (path, method, operation))
@@ -15,20 +14,20 @@ pub(super) async fn show() -> Response {
     let rows: String = operations.map(|(path, method, operation)| row(path, method, operation)).collect();
     let version = escaped(document["info"]["version"].as_str().unwrap_or_default());
     let content = format!(
-        "<p>Version {version}. <a href=\"openapi.json\">The OpenAPI document</a> has the details.</p>\
-         <table><thead><tr><th>Operation</th><th>Statuses</th><th>Summary</th></tr></thead><tbody>{rows}</tbody></table>"
+        r#"<h1>API</h1><p>Version {version}. <a href="openapi.json">The OpenAPI document</a> has the details.</p>
+<table class="rows operations"><thead><tr><th scope="col">Operation</th><th scope="col">Purpose</th><th scope="col">Statuses</th></tr></thead><tbody>{rows}</tbody></table>"#
     );
-    page(StatusCode::OK, "API", &content)
+    Page::new("/", "API", content).wide()
 }
 
 fn row(path: &str, method: &str, operation: &Value) -> String {
     let statuses: Vec<_> = operation["responses"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
     let summary = operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default();
     format!(
-        "<tr><td>{} /api{}</td><td>{}</td><td>{}</td></tr>",
+        r#"<tr><td><code>{} /api{}</code></td><td>{}</td><td class="muted">{}</td></tr>"#,
         method.to_uppercase(),
         escaped(path),
+        escaped(summary),
         escaped(&statuses.join(", ")),
-        escaped(summary)
     )
 }

@@ -1,54 +1,37 @@
-//! The page on which the user approves a device login.
+//! Approval of a device login by the user.
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::Response;
-use serde::Deserialize;
 
 use super::device::Decision;
 use super::form::Form;
-use super::login;
-use crate::page::page;
+use super::prompt;
+use crate::page::Page;
 use crate::platform::Platform;
 
-const TITLE: &str = "Device login";
-
-#[derive(Deserialize)]
-pub(super) struct Code {
-    user_code: Option<String>,
-}
-
-pub(super) async fn show(State(platform): State<Arc<Platform>>, Query(code): Query<Code>) -> Response {
+pub(super) async fn show(State(platform): State<Arc<Platform>>, RawQuery(query): RawQuery) -> Page {
+    let form = Form::of_query(&query.unwrap_or_default()).ok();
+    let typed = form.as_ref().and_then(|form| form.text("user_code"));
     // Only a known code is displayed: no other input reaches the page.
-    let known = code.user_code.and_then(|typed| platform.identity.devices.open_code(&typed, platform.now()));
-    let users = login::options(&platform, None, None);
-    let form = format!(
-        r#"<form method="post" action="/activate">
-<label>Sign in as <select name="user">{users}</select></label>
-<label>Code <input name="user_code" value="{}" autocomplete="off" required></label>
-<button name="decision" value="approve">Approve</button>
-<button name="decision" value="deny">Deny</button>
-</form>"#,
-        known.unwrap_or_default(),
-    );
-    page(StatusCode::OK, TITLE, &form)
+    let known = typed.and_then(|typed| platform.identity.devices.open_code(typed, platform.now()));
+    prompt::device(&platform, known.as_deref())
 }
 
-pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) -> Response {
+pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) -> Page {
     let decision = if form.text("decision") == Some("approve") { Decision::Approved } else { Decision::Denied };
     let wanted = form.text("user");
     // The default is the first user.
-    let user = platform.accounts.people().find(|user| wanted.is_none_or(|name| login::is_called(user, name)));
+    let user = platform.accounts.people().find(|user| wanted.is_none_or(|name| user.is_called(name)));
     let Some(user) = user else {
-        return page(StatusCode::NOT_FOUND, TITLE, "<p>There is no such user.</p>");
+        let text = "<p>The configuration of the emulator has no such user.</p>";
+        return Page::error(platform.api_root.as_str(), StatusCode::NOT_FOUND, "User not found", text);
     };
     let code = form.text("user_code").unwrap_or_default();
     if platform.identity.devices.decide(code, decision, &user.id, platform.now()) {
-        page(StatusCode::OK, TITLE, "<p>Done. You can close this page.</p>")
+        prompt::decided(&platform, decision == Decision::Approved)
     } else {
-        let text = "<p>The code is unknown or expired. Start the login again.</p>";
-        page(StatusCode::NOT_FOUND, TITLE, text)
+        prompt::unknown_code(&platform)
     }
 }

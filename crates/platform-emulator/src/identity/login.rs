@@ -17,8 +17,9 @@ use url::Url;
 use super::client::{self, Client};
 use super::form::{Form, Refusal};
 use super::grant_type::CODE;
+use super::prompt;
 use crate::account::User;
-use crate::page::{escaped, page};
+use crate::page::Page;
 use crate::platform::Platform;
 
 /// RFC 7636, section 4.1.
@@ -109,7 +110,7 @@ impl Codes {
 pub(super) async fn show(State(platform): State<Arc<Platform>>, RawQuery(query): RawQuery) -> Response {
     match Form::of_query(&query.unwrap_or_default()) {
         Ok(form) => answer(&platform, &form, false),
-        Err(refusal) => unusable(&refusal),
+        Err(refusal) => unusable(&platform, &refusal),
     }
 }
 
@@ -118,24 +119,31 @@ pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) ->
 }
 
 /// Returns an error page, for errors found before the redirect URI is verified.
-fn unusable(refusal: &Refusal) -> Response {
-    page(StatusCode::BAD_REQUEST, "Login", &format!("<p>{}: {}</p>", refusal.code(), refusal.description()))
+fn unusable(platform: &Platform, refusal: &Refusal) -> Response {
+    let content = format!(
+        "<p>The program that opened this page sent a request that the emulator cannot answer.</p>\
+         <p class=\"alert\">{}: {}</p><p>Close this page, and start the login again in the program.</p>",
+        refusal.code(),
+        refusal.description()
+    );
+    Page::error(platform.api_root.as_str(), StatusCode::BAD_REQUEST, "This login cannot start", &content)
+        .into_response()
 }
 
 /// Returns the login page, or the redirect to the client if the user has decided.
 fn answer(platform: &Platform, form: &Form, decided: bool) -> Response {
     let client = form.text("client_id").and_then(Client::find);
     let Some(client) = client else {
-        return unusable(&Refusal::new("invalid_request", "the client_id is missing or unknown"));
+        return unusable(platform, &Refusal::new("invalid_request", "the client_id is missing or unknown"));
     };
     let redirect = form.text("redirect_uri").and_then(|text| text.parse().ok()).filter(client::is_redirect);
     let Some(redirect) = redirect else {
-        return unusable(&Refusal::new("invalid_request", "the redirect_uri must be http on this machine"));
+        return unusable(platform, &Refusal::new("invalid_request", "the redirect_uri must be http on this machine"));
     };
     let outcome = check(client, form).and_then(|()| choose(platform, form, decided));
     match outcome {
         Ok(Some(user)) => back(platform, form, redirect, &[("code", &issue(platform, client, form, user))]),
-        Ok(None) => login_page(platform, form),
+        Ok(None) => prompt::page(platform, client, form, &redirect).into_response(),
         Err(refusal) => {
             let parameters = [("error", refusal.code()), ("error_description", refusal.description())];
             back(platform, form, redirect, &parameters)
@@ -162,30 +170,20 @@ fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
     form.check_audience("invalid_request")
 }
 
-/// Returns true if `name` is the id or the email address of the user.
-pub(super) fn is_called(user: &User, name: &str) -> bool {
-    user.id == name || user.email.eq_ignore_ascii_case(name)
-}
-
-/// Returns the users who may log in for a client, optionally of one organization.
-fn candidates<'a>(platform: &'a Platform, organization: Option<&str>) -> impl Iterator<Item = &'a User> {
-    platform.accounts.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
-}
-
 /// Returns the user to log in, or `None` while the user has to choose.
 fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Option<&'a User>, Refusal> {
-    let mut users = candidates(platform, form.text("organization"));
+    let mut users = platform.accounts.people_of(form.text("organization"));
     if decided {
         if form.text("decision") != Some("approve") {
             return Err(Refusal::new("access_denied", "the user did not log in"));
         }
         let name = form.text("user").unwrap_or_default();
-        let user = users.find(|user| is_called(user, name));
+        let user = users.find(|user| user.is_called(name));
         return user.map(Some).ok_or(Refusal::new("access_denied", "there is no such user in the organization"));
     }
     if platform.config.automatic_login {
         let hint = form.text("login_hint");
-        let user = users.find(|user| hint.is_none_or(|hint| is_called(user, hint)));
+        let user = users.find(|user| hint.is_none_or(|hint| user.is_called(hint)));
         return user
             .map(Some)
             .ok_or(Refusal::new("access_denied", "no user matches the login_hint and the organization"));
@@ -229,39 +227,4 @@ fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str
     drop(query);
     let headers = [(header::LOCATION, redirect.as_str()), (header::CACHE_CONTROL, "no-store")];
     (StatusCode::SEE_OTHER, headers).into_response()
-}
-
-/// Returns the users as options of a select element. The hinted user is preselected.
-pub(super) fn options(platform: &Platform, organization: Option<&str>, hint: Option<&str>) -> String {
-    let option = |user: &User| {
-        let chosen = hint.is_some_and(|hint| is_called(user, hint));
-        let of = platform.accounts.organization(&user.organization).map_or("", |of| &of.display_name);
-        format!(
-            r#"<option value="{}"{}>{} ({}), {}</option>"#,
-            escaped(&user.id),
-            if chosen { " selected" } else { "" },
-            escaped(&user.name),
-            escaped(&user.email),
-            escaped(of)
-        )
-    };
-    candidates(platform, organization).map(option).collect()
-}
-
-fn login_page(platform: &Platform, form: &Form) -> Response {
-    // Hidden fields repeat the request, so that the decision applies to it. They are validated again.
-    let fields = form
-        .iter()
-        .filter(|(name, _)| !matches!(*name, "user" | "decision"))
-        .map(|(name, value)| format!(r#"<input type="hidden" name="{}" value="{}">"#, escaped(name), escaped(value)));
-    let users = options(platform, form.text("organization"), form.text("login_hint"));
-    let content = format!(
-        r#"<form method="post" action="/authorize">{}
-<label>Sign in as <select name="user">{users}</select></label>
-<button name="decision" value="approve">Log in</button>
-<button name="decision" value="deny">Cancel</button>
-</form>"#,
-        fields.collect::<String>()
-    );
-    page(StatusCode::OK, "Login", &content)
 }

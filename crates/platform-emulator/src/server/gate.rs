@@ -22,6 +22,7 @@ use crate::clock::{monotonic, pause};
 use crate::control;
 use crate::fault::Effect;
 use crate::journal::Recorded;
+use crate::page::{self, Page};
 use crate::platform::Platform;
 use crate::server::connection::ConnectionInfo;
 use crate::server_name::Server;
@@ -47,9 +48,9 @@ pub(crate) async fn pass(
     let permitted = Permitted::of(&platform.config, request.headers());
     let preflight = permitted.as_ref().and_then(|_| Permitted::preflight(&method, request.headers()));
     let mut response = if request.headers().get_all(header::HOST).iter().count() != 1 {
-        (StatusCode::BAD_REQUEST, "a request names one host").into_response()
+        refuse(&platform, request.headers(), StatusCode::BAD_REQUEST, "a request names one host")
     } else if let Err(refusal) = check_origin(&platform, request.headers(), permitted.is_some()) {
-        (StatusCode::FORBIDDEN, refusal).into_response()
+        refuse(&platform, request.headers(), StatusCode::FORBIDDEN, refusal)
     } else if let Some(response) = preflight {
         response
     } else {
@@ -73,6 +74,15 @@ pub(crate) async fn pass(
     // Never the query, because it can contain signatures.
     tracing::debug!(server = server.name(), %method, path, status = response.status().as_u16(), "served");
     response
+}
+
+/// Returns the response to a refused request: a page for a browser.
+fn refuse(platform: &Platform, headers: &HeaderMap, status: StatusCode, reason: &'static str) -> Response {
+    if page::is_wanted(headers) {
+        let content = format!("<p>The emulator refused this request: {reason}.</p>");
+        return Page::error(platform.api_root.as_str(), status, "Request refused", &content).into_response();
+    }
+    (status, reason).into_response()
 }
 
 /// Rejects requests from foreign web pages in the user's browser, unless the configuration permits their origin.

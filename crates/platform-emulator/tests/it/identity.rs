@@ -1,3 +1,4 @@
+mod logins;
 mod openid;
 mod tokens;
 

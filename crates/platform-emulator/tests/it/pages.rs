@@ -1,5 +1,7 @@
 //! Requests of web pages: CORS, and the documentation of the API.
 
+mod runs;
+
 use auth_http::Request;
 use platform_emulator::{Config, Emulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

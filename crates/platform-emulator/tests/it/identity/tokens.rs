@@ -81,13 +81,13 @@ async fn granted(user: &User) -> Value {
     granted
 }
 
-async fn refresh(user: &User, refresh_token: &str) -> (u16, Value) {
+pub(super) async fn refresh(user: &User, refresh_token: &str) -> (u16, Value) {
     let client = ("client_id", INTERACTIVE_CLIENT_ID);
     token(user, &[("grant_type", "refresh_token"), client, ("refresh_token", refresh_token)]).await
 }
 
 /// Returns the API response status for a token.
-async fn accepted(user: &User, access_token: &str) -> u16 {
+pub(super) async fn accepted(user: &User, access_token: &str) -> u16 {
     let url = user.emulator.api_root().join("/api/v1/me").unwrap();
     user.send(Request::get(url).with_header("authorization", format!("Bearer {access_token}"))).await.status()
 }
@@ -98,119 +98,6 @@ pub(super) fn claims(token: &str) -> Value {
 
 pub(super) fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}"))
-}
-
-#[tokio::test]
-async fn code_with_verifier_yields_tokens_with_platform_claims() {
-    let user = automatic().await;
-    let back = redirected(&user, login(&user, &[("nonce", "n"), ("login_hint", "cleo@second.test")])).await;
-    assert_eq!(back["state"], "a&b=c");
-    let (status, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
-    assert_eq!((status, text(&granted, "token_type")), (200, "Bearer"));
-    let access = claims(text(&granted, "access_token"));
-    assert_eq!(access["sub"], "auth0|second-1");
-    assert_eq!((&access["aud"], &access["azp"]), (&json!(AUDIENCE), &json!(INTERACTIVE_CLIENT_ID)));
-    assert_eq!((&access["org_id"], &access[format!("{AUDIENCE}/role")]), (&json!("org_second"), &json!("member")));
-    let identity = claims(text(&granted, "id_token"));
-    assert_eq!((&identity["aud"], &identity["nonce"]), (&json!(INTERACTIVE_CLIENT_ID), &json!("n")));
-    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 200);
-    let url = user.emulator.issuer().join("/userinfo").unwrap();
-    let bearer = format!("Bearer {}", text(&granted, "access_token"));
-    let (_, profile) = read(user.send(Request::get(url).with_header("authorization", bearer)).await).await;
-    assert_eq!(serde_json::from_slice::<Value>(&profile).unwrap()["email"], "cleo@second.test");
-}
-
-#[tokio::test]
-async fn code_is_valid_once_for_its_client() {
-    let user = automatic().await;
-    let code = async || redirected(&user, login(&user, &[])).await["code"].clone();
-    for (name, value) in [
-        ("code_verifier", "another-verifier-that-is-long-enough-to-be-one"),
-        ("redirect_uri", "http://localhost:8990/"),
-        ("client_id", DEVICE_CLIENT_ID),
-        ("code", "guessed"),
-    ] {
-        let good = code().await;
-        let form = redeem(&good, VERIFIER).map(|(known, sent)| (known, if known == name { value } else { sent }));
-        let (status, answer) = token(&user, &form).await;
-        let expected = if name == "client_id" { "unauthorized_client" } else { "invalid_grant" };
-        assert_eq!((status, text(&answer, "error")), (400, expected), "{name}");
-    }
-    let code = code().await;
-    let (_, first) = token(&user, &redeem(&code, VERIFIER)).await;
-    assert_eq!(accepted(&user, text(&first, "access_token")).await, 200);
-    assert_eq!(token(&user, &redeem(&code, VERIFIER)).await.1["error"], "invalid_grant");
-    assert_eq!(accepted(&user, text(&first, "access_token")).await, 401, "what came of it is revoked");
-    assert_eq!(refresh(&user, text(&first, "refresh_token")).await.1["error"], "invalid_grant");
-}
-
-#[tokio::test]
-async fn a_code_expires() {
-    let clock = clock();
-    let config: Config = toml::from_str("automatic_login = true").unwrap();
-    let emulator = Emulator::builder().with_config(config).with_clock(clock.clone()).start().await.unwrap();
-    let user = User::anonymous_at(emulator);
-    let code = redirected(&user, login(&user, &[])).await["code"].clone();
-    clock.advance(Duration::from_secs(60));
-    assert_eq!(token(&user, &redeem(&code, VERIFIER)).await.1["error"], "invalid_grant");
-}
-
-#[tokio::test]
-async fn untrusted_login_request_is_not_redirected() {
-    let user = automatic().await;
-    for change in [
-        ("client_id", "other"),
-        ("client_id", ""),
-        ("redirect_uri", "https://evil.example/"),
-        ("redirect_uri", "http://localhost.evil.example/"),
-        ("redirect_uri", ""),
-    ] {
-        let response = user.send(Request::get(login(&user, &[change]))).await;
-        assert_eq!((response.status(), response.header("location")), (400, None), "{change:?}");
-    }
-    for (change, error) in [
-        (("response_type", "token"), "unsupported_response_type"),
-        (("code_challenge", ""), "invalid_request"),
-        (("code_challenge_method", "plain"), "invalid_request"),
-        (("code_challenge_method", ""), "invalid_request"),
-        (("audience", "https://other"), "invalid_request"),
-        (("client_id", MACHINE_CLIENT_ID), "unauthorized_client"),
-        (("login_hint", "nobody"), "access_denied"),
-    ] {
-        let back = redirected(&user, login(&user, &[change])).await;
-        assert_eq!((back["error"].as_str(), back["state"].as_str()), (error, "a&b=c"), "{change:?}");
-        assert!(!back.contains_key("code"));
-    }
-    let by_hand = user_with("").await;
-    assert_eq!(redirected(&by_hand, login(&by_hand, &[("prompt", "none")])).await["error"], "login_required");
-    let twice = format!("{}&state=other", login(&user, &[])).parse().unwrap();
-    assert_eq!(user.send(Request::get(twice)).await.status(), 400);
-}
-
-#[tokio::test]
-async fn login_page_lists_the_permitted_users() {
-    let user = user_with("").await;
-    let url = login(&user, &[("organization", "org_emulator"), ("login_hint", "ben@emulator.test")]);
-    let response = user.send(Request::get(url.clone())).await;
-    assert!(response.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
-    let page = String::from_utf8(read(response).await.1).unwrap();
-    assert!(page.contains(r#"value="auth0|emulator-2" selected"#) && !page.contains("cleo@second.test"), "{page}");
-    assert!(page.contains(r#"name="state" value="a&amp;b=c""#), "{page}");
-    let decide = async |id: &str, decision: &str| {
-        let mut form: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-        form.extend([("user", id), ("decision", decision)].map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let at = user.emulator.issuer().join("/authorize").unwrap();
-        let request = Request::new(Method::Post, at).with_body("application/x-www-form-urlencoded", body);
-        let back: Url = user.send(request).await.header("location").unwrap().parse().unwrap();
-        back.query_pairs().into_owned().collect::<std::collections::HashMap<_, _>>()
-    };
-    let back = decide("auth0|emulator-2", "approve").await;
-    let (_, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
-    assert_eq!(claims(text(&granted, "access_token"))["sub"], "auth0|emulator-2");
-    assert_eq!(decide("auth0|emulator-2", "deny").await["error"], "access_denied");
-    assert_eq!(decide("auth0|second-1", "approve").await["error"], "access_denied", "of another organization");
-    assert_eq!(decide(&format!("{MACHINE_CLIENT_ID}@clients"), "approve").await["error"], "access_denied");
 }
 
 #[tokio::test]

@@ -1,0 +1,105 @@
+//! Parts of pages about runs.
+
+use crate::page::format::{count, escaped};
+use crate::platform::Platform;
+use crate::state::run::{Failure, Item, Progress, Run, RunEndReason};
+
+/// The number of digits of an id that pages show.
+const SHORT_ID: usize = 8;
+
+/// The numbers of items of a run by state.
+pub(super) struct Counts {
+    all: usize,
+    succeeded: usize,
+    failed: usize,
+    skipped: usize,
+    processing: usize,
+}
+
+impl Counts {
+    pub(super) fn of(run: &Run) -> Self {
+        Self {
+            all: run.items.len(),
+            succeeded: run.count(|progress| matches!(progress, Progress::Succeeded(_))),
+            failed: run.count(|progress| matches!(progress, Progress::Failed(_))),
+            skipped: run.count(|progress| matches!(progress, Progress::Skipped)),
+            processing: run.count(|progress| matches!(progress, Progress::Processing)),
+        }
+    }
+
+    /// Returns a bar with the parts of the items, and a text with their numbers.
+    pub(super) fn bar(&self) -> String {
+        let text = self.text();
+        let (mut x, mut parts) = (0, String::new());
+        for (number, class) in
+            [(self.succeeded, "good"), (self.failed, "bad"), (self.skipped, "idle"), (self.processing, "active")]
+        {
+            if number > 0 {
+                parts += &format!(r#"<rect class="{class}" x="{x}" width="{number}" height="1"/>"#);
+            }
+            x += number;
+        }
+        let all = self.all;
+        format!(
+            r#"<svg class="bar" viewBox="0 0 {all} 1" preserveAspectRatio="none" aria-hidden="true">{parts}</svg><small>{text}</small>"#
+        )
+    }
+
+    /// Returns a text such as "3 of 4 items succeeded, 1 failed".
+    fn text(&self) -> String {
+        let mut text = format!("{} of {} succeeded", self.succeeded, count(self.all, "item"));
+        for (number, state) in [(self.failed, "failed"), (self.skipped, "skipped"), (self.processing, "running")] {
+            if number > 0 {
+                text += &format!(", {number} {state}");
+            }
+        }
+        text
+    }
+
+    /// Returns the outcome of a run with these items.
+    pub(super) fn outcome(&self, run: &Run) -> String {
+        let (class, text) = match run.end.map(|end| end.reason) {
+            None if self.succeeded + self.failed + self.skipped + self.processing == 0 => ("idle", "Waiting"),
+            None => ("active", "Running"),
+            Some(RunEndReason::CanceledByUser) => ("idle", "Canceled"),
+            Some(RunEndReason::CanceledBySystem) => ("bad", "Canceled by the platform"),
+            Some(RunEndReason::AllItemsProcessed) if self.succeeded == self.all => ("good", "Succeeded"),
+            Some(RunEndReason::AllItemsProcessed) if self.succeeded == 0 => ("bad", "Failed"),
+            Some(RunEndReason::AllItemsProcessed) => ("warn", "Partly succeeded"),
+        };
+        badge(class, text)
+    }
+}
+
+/// Returns the state of an item, or its outcome.
+pub(super) fn item_outcome(item: &Item) -> String {
+    let (class, text) = match item.progress {
+        Progress::Pending => ("idle", "Waiting"),
+        Progress::Processing => ("active", "Running"),
+        Progress::Succeeded(_) => ("good", "Succeeded"),
+        Progress::Failed(Failure::User(_)) => ("bad", "User error"),
+        Progress::Failed(Failure::System(_)) => ("bad", "System error"),
+        Progress::Skipped => ("idle", "Skipped"),
+    };
+    badge(class, text)
+}
+
+fn badge(class: &str, text: &str) -> String {
+    format!(r#"<span class="badge {class}">{text}</span>"#)
+}
+
+/// Returns the start of an id. Its title is the whole id.
+pub(super) fn short_id(id: uuid::Uuid) -> String {
+    let id = id.to_string();
+    format!(r#"<code title="{id}">{}</code>"#, &id[..SHORT_ID])
+}
+
+/// Returns the display name of an application, or its id if the configuration no longer has it.
+pub(super) fn application(platform: &Platform, run: &Run) -> String {
+    escaped(platform.applications.find(&run.application).map_or(&run.application, |application| &application.name))
+}
+
+/// Returns the name of a user, or the id if the configuration no longer has the user.
+pub(super) fn user(platform: &Platform, id: &str) -> String {
+    escaped(platform.accounts.user(id).map_or(id, |user| &user.name))
+}
