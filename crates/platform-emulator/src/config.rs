@@ -75,6 +75,10 @@ pub struct Config {
     pub public: PublicUrls,
     /// The minimum polling interval of a device login, in seconds.
     pub device_interval_seconds: u64,
+    /// The lifetime of an incomplete upload, multipart or resumable, in seconds. A week by default.
+    pub upload_lifetime_seconds: u64,
+    /// The maximum size in bytes of the parts of all incomplete multipart uploads. 1 TiB by default.
+    pub incomplete_upload_bytes: u64,
 }
 
 /// The public root URLs of the servers, if clients connect through a TLS proxy or mapped container ports, for example.
@@ -189,6 +193,8 @@ impl Default for Config {
             hosts: Vec::new(),
             public: PublicUrls::default(),
             device_interval_seconds: 5,
+            upload_lifetime_seconds: 7 * 24 * 60 * 60,
+            incomplete_upload_bytes: 1 << 40,
         }
     }
 }
@@ -240,6 +246,7 @@ impl Config {
             ("refresh_grace_seconds", self.refresh_grace_seconds, 10 * YEAR),
             ("refresh_lifetime_seconds", self.refresh_lifetime_seconds, 10 * YEAR),
             ("device_interval_seconds", self.device_interval_seconds, 3600),
+            ("upload_lifetime_seconds", self.upload_lifetime_seconds, 10 * YEAR),
         ] {
             if value > most {
                 problems.push(format!("{name}, {value}, must be at most {most}"));

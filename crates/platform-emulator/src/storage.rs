@@ -12,6 +12,7 @@ mod hexadecimal;
 mod length_range;
 mod list;
 mod multipart;
+mod multiparts;
 mod object;
 mod policy;
 mod refusal;
@@ -43,7 +44,7 @@ pub(crate) use conditions::http_date;
 use content::BLOCK;
 use signature::Verified;
 
-pub(crate) use multipart::Multiparts;
+pub(crate) use multiparts::Multiparts;
 pub(crate) use object::{About, Object, Objects, Upload, checksum_text};
 pub(crate) use refusal::Refusal;
 pub(crate) use resumable::Resumables;
@@ -159,7 +160,7 @@ async fn serve_object(
         (Method::DELETE, Some(id)) => multipart::abort(platform, target, &id),
         (Method::DELETE, None) => write::remove(platform, target, key, headers).await,
         (Method::POST, None) if target.parameter("uploads").is_some() => {
-            Ok(multipart::start(platform, target, key, headers))
+            multipart::start(platform, target, key, headers)
         }
         (Method::POST, None) if headers.contains_key("x-goog-resumable") => {
             resumable::start(platform, target, key, headers).await

@@ -250,7 +250,7 @@ impl EmulatorBuilder {
             applications: Catalogue::new(&self.config.applications),
             identity: Identity::new(&random, &store, &mut found).await?,
             objects: Objects::new(self.data.as_deref(), &mut found)?,
-            multiparts: Multiparts::default(),
+            multiparts: Multiparts::new(&self.config),
             resumables: Resumables::default(),
             service_accounts: ServiceAccounts::new(&mut found)?,
             state: State::new(store, &mut found)?,

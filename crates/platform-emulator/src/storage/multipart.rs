@@ -1,16 +1,15 @@
-//! Multipart uploads. Incomplete uploads do not survive the process.
+//! Requests of multipart uploads. Incomplete uploads do not survive the process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::multiparts::Pending;
 use super::refusal::xml;
 use super::signature::Verified;
 use super::write::{read, receive};
@@ -25,27 +24,6 @@ const MOST_LISTED: u32 = 1000;
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;
 /// The maximum size in bytes of a request that completes an upload, which lists the parts.
 const LIST_LIMIT: usize = 4 * 1024 * 1024;
-
-/// All incomplete uploads, by upload id.
-#[derive(Default)]
-pub(crate) struct Multiparts(Mutex<HashMap<String, Pending>>);
-
-/// An upload that was neither completed nor aborted.
-pub(super) struct Unfinished {
-    pub(super) key: String,
-    pub(super) upload_id: String,
-    pub(super) started_at: Timestamp,
-}
-
-struct Pending {
-    started_at: Timestamp,
-    bucket: String,
-    key: String,
-    content_type: String,
-    content_encoding: Option<String>,
-    metadata: BTreeMap<String, String>,
-    parts: BTreeMap<u32, Arc<Object>>,
-}
 
 #[derive(Serialize)]
 #[serde(rename = "InitiateMultipartUploadResult", rename_all = "PascalCase")]
@@ -102,33 +80,7 @@ struct Completed<'a> {
     etag: String,
 }
 
-impl Multiparts {
-    /// Returns the uploads to a bucket, by key and id.
-    pub(super) fn unfinished(&self, bucket: &str) -> Vec<Unfinished> {
-        let uploads = self.0.lock();
-        let of_bucket = uploads.iter().filter(|(_, pending)| pending.bucket == bucket);
-        let unfinished = of_bucket.map(|(id, pending)| Unfinished {
-            key: pending.key.clone(),
-            upload_id: id.clone(),
-            started_at: pending.started_at,
-        });
-        let mut unfinished: Vec<_> = unfinished.collect();
-        unfinished.sort_by(|one, other| (&one.key, &one.upload_id).cmp(&(&other.key, &other.upload_id)));
-        unfinished
-    }
-
-    /// Accesses the upload with this id, which must belong to the target object.
-    fn of<T>(&self, target: &Target, id: &str, look: impl FnOnce(&mut Pending) -> T) -> Result<T, Refusal> {
-        let mut uploads = self.0.lock();
-        let fits = |upload: &&mut Pending| upload.bucket == target.bucket && Some(&upload.key) == target.key.as_ref();
-        let upload = uploads.get_mut(id).filter(fits);
-        upload.map(look).ok_or_else(|| {
-            Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "the upload does not exist or has ended")
-        })
-    }
-}
-
-pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &HeaderMap) -> Response {
+pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
     let upload_id = platform.random.token();
     let pending = Pending {
         started_at: platform.timestamp(),
@@ -139,8 +91,8 @@ pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &H
         metadata: super::metadata(headers),
         parts: BTreeMap::new(),
     };
-    platform.multiparts.0.lock().insert(upload_id.clone(), pending);
-    xml(&Started { bucket: &target.bucket, key, upload_id: &upload_id })
+    platform.multiparts.start(upload_id.clone(), pending)?;
+    Ok(xml(&Started { bucket: &target.bucket, key, upload_id: &upload_id }))
 }
 
 pub(super) async fn put_part(
@@ -153,11 +105,11 @@ pub(super) async fn put_part(
     let number = target.parameter("partNumber").and_then(|text| text.parse().ok());
     let number = number.filter(|number| (1..=MOST_PARTS).contains(number));
     let number = number.ok_or_else(|| Refusal::invalid(format!("partNumber must be 1 to {MOST_PARTS}")))?;
-    platform.multiparts.of(target, id, |_| ())?;
-    let upload = receive(platform, request, verified).await?;
+    platform.multiparts.of(target, id, platform.timestamp(), |_| ())?;
+    let upload = receive(platform, request, verified, |bytes| platform.multiparts.check_space(bytes)).await?;
     let part = Arc::new(upload.finish("application/octet-stream").await.map_err(Refusal::internal)?);
     let headers = object_headers(&part);
-    platform.multiparts.of(target, id, |upload| upload.parts.insert(number, part))?;
+    platform.multiparts.put(target, id, platform.timestamp(), number, part)?;
     Ok((StatusCode::OK, headers).into_response())
 }
 
@@ -168,7 +120,7 @@ pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Resu
     };
     let part_number_marker = number("part-number-marker", 0)?;
     let max_parts = number("max-parts", MOST_LISTED)?.min(MOST_LISTED) as usize;
-    platform.multiparts.of(target, id, |upload| {
+    platform.multiparts.of(target, id, platform.timestamp(), |upload| {
         let after = (Bound::Excluded(part_number_marker), Bound::Unbounded);
         let listed = |(number, part): (&u32, &Arc<Object>)| ListedPart {
             part_number: *number,
@@ -193,8 +145,8 @@ pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Resu
 }
 
 pub(super) fn abort(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
-    platform.multiparts.of(target, id, |_| ())?;
-    platform.multiparts.0.lock().remove(id);
+    platform.multiparts.of(target, id, platform.timestamp(), |_| ())?;
+    platform.multiparts.remove(id);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -210,15 +162,16 @@ pub(super) async fn complete(
     // A checksum in the headers is that of the object, not of the list.
     let body = read(request, verified, LIST_LIMIT, malformed).await?;
     let wanted: Completion = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
-    let (parts, content_type, content_encoding, metadata) = platform.multiparts.of(target, id, |upload| {
-        let parts = choose(&upload.parts, &wanted)?;
-        let Pending { content_type, content_encoding, metadata, .. } = upload;
-        Ok::<_, Refusal>((parts, content_type.clone(), content_encoding.clone(), metadata.clone()))
-    })??;
+    let (parts, content_type, content_encoding, metadata) =
+        platform.multiparts.of(target, id, platform.timestamp(), |upload| {
+            let parts = choose(&upload.parts, &wanted)?;
+            let Pending { content_type, content_encoding, metadata, .. } = upload;
+            Ok::<_, Refusal>((parts, content_type.clone(), content_encoding.clone(), metadata.clone()))
+        })??;
     let mut object = platform.objects.join(parts, &content_type).await.map_err(Refusal::internal)?;
     (object.about.content_encoding, object.about.metadata) = (content_encoding, metadata);
     let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
-    platform.multiparts.0.lock().remove(id);
+    platform.multiparts.remove(id);
     let location = format!("{}{}/{key}", platform.storage, target.bucket);
     let mut answer = xml(&Completed { location, bucket: &target.bucket, key, etag: object.etag() });
     answer.headers_mut().extend(object_headers(&object));

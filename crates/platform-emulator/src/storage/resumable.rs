@@ -15,14 +15,13 @@ use parking_lot::Mutex;
 
 use super::digests::Stated;
 use super::length_range::LengthRange;
+use super::multiparts::{no_such_upload, slow_down};
 use super::write::incomplete;
 use super::{Object, Refusal, Target, Upload, conditions, content_encoding, metadata, object_headers, set, stated};
 use crate::platform::Platform;
 
 /// All parts except the last have a multiple of this size in bytes: 256 KiB.
 const UNIT: u64 = 256 * 1024;
-/// The lifetime of an upload: a week, as in Google's storage.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The maximum number of uploads at a time.
 const MOST_SESSIONS: usize = 10_000;
 /// The status of a canceled upload.
@@ -46,6 +45,11 @@ impl Session {
     /// Returns true if no request continues it. Its client may still ask for the result.
     fn has_ended(&self) -> bool {
         self.progress.try_lock().is_ok_and(|progress| !matches!(*progress, Progress::Open(_)))
+    }
+
+    fn has_expired(&self, platform: &Platform) -> bool {
+        let lifetime = Duration::from_secs(platform.config.upload_lifetime_seconds);
+        platform.now().duration_since(self.started).is_ok_and(|age| age >= lifetime)
     }
 }
 
@@ -93,13 +97,12 @@ pub(super) async fn start(
     };
     let id = platform.random.token();
     let mut sessions = platform.resumables.0.lock();
-    let oldest = session.started.checked_sub(LIFETIME).unwrap_or(SystemTime::UNIX_EPOCH);
-    sessions.retain(|_, session| session.started > oldest);
+    sessions.retain(|_, session| !session.has_expired(platform));
     if sessions.len() == MOST_SESSIONS {
         sessions.retain(|_, session| !session.has_ended());
     }
     if sessions.len() == MOST_SESSIONS {
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "there are too many resumable uploads"));
+        return Err(slow_down("there are too many resumable uploads"));
     }
     sessions.insert(id.clone(), Arc::new(session));
     drop(sessions);
@@ -120,10 +123,11 @@ pub(super) async fn proceed(
 ) -> Result<Response, Refusal> {
     let session = platform.resumables.0.lock().get(id).cloned();
     let session = session.filter(|session| {
-        session.bucket == target.bucket && target.key.as_ref().is_some_and(|key| *key == session.key)
+        session.bucket == target.bucket
+            && target.key.as_ref().is_some_and(|key| *key == session.key)
+            && !session.has_expired(platform)
     });
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "the upload does not exist or has ended");
-    let session = session.ok_or_else(unknown)?;
+    let session = session.ok_or_else(no_such_upload)?;
     match *request.method() {
         Method::PUT => session.put(platform, request).await,
         Method::DELETE => {

@@ -58,7 +58,7 @@ pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Ref
     let max_uploads = size.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
     let (prefix, key_marker) = (parameter("prefix").unwrap_or_default(), parameter("key-marker").unwrap_or_default());
     let id_marker = parameter("upload-id-marker").unwrap_or_default();
-    let mut uploads = platform.multiparts.unfinished(&target.bucket);
+    let mut uploads = platform.multiparts.unfinished(&target.bucket, platform.timestamp());
     uploads.retain(|upload| {
         let is_after = if id_marker.is_empty() {
             upload.key > key_marker

@@ -15,8 +15,13 @@ use super::{
 };
 use crate::platform::Platform;
 
-/// Stores a body as it arrives.
-pub(super) async fn receive(platform: &Platform, request: Request, verified: &Verified) -> Result<Upload, Refusal> {
+/// Stores a body as it arrives. `check` can reject the number of bytes so far.
+pub(super) async fn receive(
+    platform: &Platform,
+    request: Request,
+    verified: &Verified,
+    check: impl Fn(u64) -> Result<(), Refusal>,
+) -> Result<Upload, Refusal> {
     let mut stated = digests::Stated::of(request.headers())?;
     let range = LengthRange::of(request.headers())?;
     let mut chunks = verified.is_chunked().then(Chunks::default);
@@ -32,7 +37,9 @@ pub(super) async fn receive(platform: &Platform, request: Request, verified: &Ve
         if let Some(chunks) = &mut chunks {
             piece = chunks.decode(&piece)?.into();
         }
-        range.check_maximum(upload.bytes() + piece.len() as u64)?;
+        let bytes = upload.bytes() + piece.len() as u64;
+        range.check_maximum(bytes)?;
+        check(bytes)?;
         if let Some(digest) = &mut digest {
             digest.update(&piece);
         }
@@ -80,7 +87,7 @@ pub(super) async fn store(
 ) -> Result<Response, Refusal> {
     let headers = request.headers().clone();
     conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
-    let upload = receive(platform, request, verified).await?;
+    let upload = receive(platform, request, verified, |_| Ok(())).await?;
     let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
     object.about.content_encoding = content_encoding(&headers);
     object.about.metadata = metadata(&headers);

@@ -178,3 +178,12 @@ async fn fixture_with_unknown_references_is_refused() {
     }
     assert!(serde_json::from_value::<Fixture>(json!({ "runs": [{ "items": [] }] })).is_err());
 }
+
+#[tokio::test]
+async fn names_of_the_models_are_those_of_the_built_in_applications() {
+    let config = "[[applications]]\nid = \"copy\"\nlike = \"none\"";
+    let config: Config = toml::from_str(config).unwrap();
+    let error = Emulator::builder().with_config(config).start().await.unwrap_err().to_string();
+    let models: Vec<_> = error.split_once("`like` must be one of ").unwrap().1.split(", ").collect();
+    assert_eq!(models, started("").await.ids("/api/v1/applications", "application_id").await);
+}

@@ -1,6 +1,7 @@
 mod buckets;
 mod copies;
 mod forms;
+mod limits;
 mod objects;
 mod requests;
 mod resumable;

@@ -1,5 +1,7 @@
 //! Resumable uploads of the XML API.
 
+use std::time::Duration;
+
 use auth_http::{Method, Request, Response};
 use url::{Position, Url};
 
@@ -74,16 +76,11 @@ async fn break_off(session: &Url, part: &[u8]) {
     stream.write_all(part).await.unwrap();
 }
 
-#[tokio::test]
-async fn upload_is_resumed_after_a_broken_connection() {
-    let user = User::new().await;
-    let bucket = user.bucket().await;
-    let content: Vec<u8> = (0..UNIT).map(|number| u8::try_from(number % 251).unwrap()).collect();
-    let session = session(&user, &bucket, &[]).await;
-    break_off(&session, &content[..100_000]).await;
+/// Sends the rest of an upload until it is complete.
+async fn resume(user: &User, session: &Url, content: &[u8]) {
     // The emulator may still read the first request between the question and the answer.
     loop {
-        let (status, range) = put(&user, &session, Some("bytes */*"), b"").await;
+        let (status, range) = put(user, session, Some("bytes */*"), b"").await;
         assert_eq!(status, 308);
         let received = range.map_or(0, |range| range.rsplit('-').next().unwrap().parse::<usize>().unwrap() + 1);
         assert!(received <= 100_000, "{received}");
@@ -93,11 +90,22 @@ async fn upload_is_resumed_after_a_broken_connection() {
             continue;
         }
         let next = format!("bytes {received}-{}/{UNIT}", UNIT - 1);
-        match put(&user, &session, Some(&next), &content[received..]).await.0 {
+        match put(user, session, Some(&next), &content[received..]).await.0 {
             200 => break,
             status => assert_eq!(status, 400),
         }
     }
+}
+
+#[tokio::test]
+async fn upload_is_resumed_after_a_broken_connection() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let content: Vec<u8> = (0..UNIT).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    let session = session(&user, &bucket, &[]).await;
+    break_off(&session, &content[..100_000]).await;
+    let resumed = tokio::time::timeout(Duration::from_secs(60), resume(&user, &session, &content)).await;
+    resumed.unwrap();
     assert_eq!(read(user.send(Request::get(bucket.get("large", HOUR))).await).await, (200, content));
 }
 
