@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::faults::{Operation, check};
+#[cfg(unix)]
+use crate::owner;
 use crate::regular;
 
 /// Returns true if `path` is a folder that only its owner can change, false if it does not exist.
@@ -23,15 +25,8 @@ pub fn exists(path: &Path) -> Result<bool, Error> {
         return Err(Error::not_folder(path, found.file_type()));
     }
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-
-        let user = rustix::process::geteuid();
-        // Root works in the folders of other users.
-        let is_foreign = !user.is_root() && found.uid() != user.as_raw();
-        if is_foreign || found.mode() & 0o022 != 0 {
-            return Err(Error::open_to_others(path));
-        }
+    if owner::is_open_to_others(&found, owner::Owners::User) {
+        return Err(Error::open_to_others(path));
     }
     Ok(true)
 }
@@ -56,7 +51,7 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     builder.create(path).map_err(|error| Error::io("create", path, error))?;
     #[cfg(unix)]
     for folder in missing.iter().rev() {
-        crate::owner::give_to_owner_of(folder.parent().unwrap_or(folder), |user, group| {
+        owner::give_to_owner_of(folder.parent().unwrap_or(folder), |user, group| {
             let _ = std::os::unix::fs::lchown(folder, Some(user), Some(group));
         });
     }

@@ -4,6 +4,28 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// The id of the user root.
+const ROOT: u32 = 0;
+
+/// The users whose files are accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owners {
+    User,
+    UserAndRoot,
+}
+
+/// Returns true if a file or folder has another owner, or if the group or others can write to it.
+pub(crate) fn is_open_to_others(about: &fs::Metadata, owners: Owners) -> bool {
+    let user = rustix::process::geteuid();
+    is_open(about.uid(), about.mode(), user.as_raw(), owners)
+}
+
+fn is_open(owner: u32, mode: u32, user: u32, owners: Owners) -> bool {
+    let is_accepted = owner == user || owner == ROOT && owners == Owners::UserAndRoot;
+    // Root works in the folders of other users.
+    user != ROOT && !is_accepted || mode & 0o022 != 0
+}
+
 /// Calls `give` with the owner and the group of the parent of a new file or folder, if root created it in a folder of
 /// another user. Best effort: some file systems have no owners.
 pub(crate) fn give_to_owner_of(parent: &Path, give: impl FnOnce(u32, u32)) {
@@ -13,5 +35,29 @@ pub(crate) fn give_to_owner_of(parent: &Path, give: impl FnOnce(u32, u32)) {
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     if let Some(about) = fs::metadata(parent).ok().filter(|about| about.uid() != 0) {
         give(about.uid(), about.gid());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_other_users_and_shared_files_are_open() {
+        let own = Owners::User;
+        for (owner, mode, user, owners, expected) in [
+            (7, 0o100_644, 7, own, false),
+            (7, 0o040_755, 7, own, false),
+            (8, 0o100_600, 7, own, true),
+            (8, 0o100_600, 7, Owners::UserAndRoot, true),
+            (0, 0o100_600, 7, own, true),
+            (0, 0o100_600, 7, Owners::UserAndRoot, false),
+            (8, 0o100_600, 0, own, false),
+            (7, 0o100_620, 7, own, true),
+            (7, 0o100_602, 7, Owners::UserAndRoot, true),
+            (8, 0o100_602, 0, own, true),
+        ] {
+            assert_eq!(is_open(owner, mode, user, owners), expected, "{owner} {mode:o} {user}");
+        }
     }
 }

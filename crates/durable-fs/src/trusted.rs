@@ -56,12 +56,9 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 #[cfg(unix)]
 fn check(path: &Path, about: &fs::Metadata) -> Result<(), Error> {
-    use std::os::unix::fs::MetadataExt;
+    use crate::owner::{Owners, is_open_to_others};
 
-    let user = rustix::process::geteuid();
-    // Root works in the folders of other users.
-    let is_foreign = !user.is_root() && about.uid() != user.as_raw() && about.uid() != 0;
-    if is_foreign || about.mode() & 0o022 != 0 { Err(Error::open_to_others(path)) } else { Ok(()) }
+    if is_open_to_others(about, Owners::UserAndRoot) { Err(Error::open_to_others(path)) } else { Ok(()) }
 }
 
 #[cfg(not(unix))]
