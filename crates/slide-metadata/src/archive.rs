@@ -2,7 +2,8 @@
 //! for the archive directory are limited.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
@@ -138,13 +139,14 @@ fn identifiers(name: &str, header: &Header) -> Vec<Identifier> {
 
 fn levels(images: &[&(String, Header)], chosen: &str) -> Vec<ImageDescription> {
     let volumes = images.iter().filter(|(_, header)| header.role() == Role::Image);
-    let sizes: BTreeSet<_> = volumes.map(|(_, header)| std::cmp::Reverse(header.pixel_count())).collect();
+    let sizes: BTreeSet<_> = volumes.map(|(_, header)| Reverse(header.pixel_count())).collect();
+    // An archive can have thousands of levels.
+    let levels: BTreeMap<_, _> = sizes.into_iter().zip(0_u32..).collect();
     let describe = |(name, header): &&(String, Header)| {
         let mut image = dicom::image(header, name);
         if image.role == Role::Image && name != chosen {
             image.role = Role::Level;
-            let level = sizes.iter().position(|size| size.0 == header.pixel_count());
-            image.level = level.and_then(|level| u32::try_from(level).ok());
+            image.level = levels.get(&Reverse(header.pixel_count())).copied();
         }
         image
     };
