@@ -10,6 +10,7 @@ mod names;
 mod profile;
 mod reader;
 mod sources;
+mod trusted;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

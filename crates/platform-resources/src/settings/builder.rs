@@ -60,7 +60,7 @@ impl SettingsBuilder {
     }
 
     /// Sets the platform to one of [`Settings::environments`], like the flag of a command: it takes precedence over all
-    /// other sources, and over the description of a platform in the profile.
+    /// other sources. The variables of an identity provider apply only if their source names the same platform.
     pub fn with_environment(mut self, name: &str) -> Self {
         let root = Settings::environments().find(|(known, _)| *known == name).map_or(name, |(_, root)| root);
         self.flags.insert("AIGNOSTICS_API_ROOT".to_owned(), root.to_owned());
@@ -117,7 +117,6 @@ impl SettingsBuilder {
             Some((SettingSource::Environment, name?.clone()))
         });
         let (flags, variables) = (self.flags, self.variables);
-        let names_platform = flags.contains_key("AIGNOSTICS_API_ROOT");
         let mut reader =
             Reader::new(flags, variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
         if let Some(path) = self.garbled_token_file {
@@ -132,8 +131,9 @@ impl SettingsBuilder {
             }
         });
         if let Some(profile) = &profile {
-            reader.add_profile(profile, names_platform);
+            reader.add_profile(profile);
         }
+        reader.keep_one_platform();
         let settings = read(&mut reader, home, states, profile);
         reader.finish(settings)
     }

@@ -8,18 +8,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use auth_core::redacted_text;
-use durable_fs::trusted;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::environment::ENVIRONMENTS;
 use super::names::{self, PREFIX};
+use super::trusted;
 
 /// The file with the profiles, in the home folder.
 const FILE: &str = ".aignostics/profiles.toml";
-/// The maximum size of the file, in bytes.
-const LARGEST: usize = 1024 * 1024;
 
 /// The file with the profiles of a user. `Debug` shows only their names.
 ///
@@ -116,12 +114,7 @@ impl Profiles {
     /// Other users can change the file or its folder; or it is not TOML.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
         let failed = |reason: String| ProfileError { path: path.to_owned(), reason };
-        let bytes = trusted::read(path, LARGEST + 1).map_err(|error| failed(unreadable(&error)))?;
-        let bytes = bytes.unwrap_or_default();
-        if bytes.len() > LARGEST {
-            return Err(failed("it is larger than 1 MiB".to_owned()));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
+        let text = trusted::text(path).map_err(failed)?.unwrap_or_default();
         // The message of the parser shows the line, which may contain a secret.
         let invalid = |error: &toml::de::Error| {
             failed(format!("line {} is not valid TOML", error.span().map_or(1, |span| line_of(&text, &span))))
@@ -216,13 +209,6 @@ impl Profile {
         self.variables.iter().map(|(name, value)| (name.as_str(), redacted_text(value))).collect()
     }
 
-    /// Returns the settings without those that describe a platform.
-    pub(super) fn variables_without_platform(&self) -> BTreeMap<String, String> {
-        let is_kept = |name: &str| !name.strip_prefix(PREFIX).is_some_and(names::is_of_platform);
-        let kept = self.variables.iter().filter(|(name, _)| is_kept(name));
-        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-
     /// Adds a setting.
     fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
         let name = match (key, value) {
@@ -282,16 +268,6 @@ fn checked_proxy(text: String) -> Result<String, String> {
         return Err("must not contain a user or a password; set HTTPS_PROXY in the environment".to_owned());
     }
     Ok(text)
-}
-
-fn unreadable(error: &durable_fs::Error) -> String {
-    if !error.is_open_to_others() {
-        return error.to_string();
-    }
-    let path = error.path().display();
-    format!(
-        "other users can change '{path}': it must belong to you, and only you may write to it (`chmod go-w {path}`)"
-    )
 }
 
 /// Returns the number of the line in which `span` starts.

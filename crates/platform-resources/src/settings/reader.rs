@@ -97,11 +97,14 @@ impl Reader {
             reader.layers.push(layer);
         }
         let named = reader.layers.iter().find_map(|layer| layer.get(ENV_FILE)).map(PathBuf::from);
-        let (path, is_needed) = (named.clone().or_else(|| Some(home?.join(".aignostics/.env"))), named.is_some());
-        match path.map(|path| Layer::file(&path, is_needed)) {
-            Some(Ok(Some(layer))) => reader.layers.push(layer),
-            Some(Err(unusable)) => reader.note(unusable),
-            Some(Ok(None)) | None => {}
+        let file = match (named, home) {
+            (Some(path), _) => Layer::file(&path).map(Some),
+            (None, Some(home)) => Layer::trusted_file(&home.join(".aignostics/.env")),
+            (None, None) => Ok(None),
+        };
+        match file {
+            Ok(layer) => reader.layers.extend(layer),
+            Err(unusable) => reader.note(unusable),
         }
         let misplaced: Vec<_> = reader.layers.iter_mut().filter_map(Layer::take_profile).collect();
         for unusable in misplaced {
@@ -110,12 +113,22 @@ impl Reader {
         reader
     }
 
-    /// Adds the settings of a profile, which the environment and flags override. If a flag names another platform than
-    /// the profile, the description of the platform in the profile does not apply.
-    pub(super) fn add_profile(&mut self, profile: &Profile, names_platform: bool) {
-        let describes_other = names_platform && profile.variables.contains_key(&format!("{PREFIX}API_ROOT"));
-        let variables = if describes_other { profile.variables_without_platform() } else { profile.variables.clone() };
-        self.layers.insert(2, Layer::new(SettingSource::Profile(profile.name.clone()), variables));
+    /// Adds the settings of a profile, which the environment and flags override.
+    pub(super) fn add_profile(&mut self, profile: &Profile) {
+        self.layers.insert(2, Layer::new(SettingSource::Profile(profile.name.clone()), profile.variables.clone()));
+    }
+
+    /// Removes the description of a platform from each level below the one that names the platform, unless the level
+    /// names the same one: tokens are never sent to the identity provider of another platform.
+    pub(super) fn keep_one_platform(&mut self) {
+        let named = |layer: &Layer| layer.get(&format!("{PREFIX}API_ROOT")).map(normalized);
+        let Some(at) = self.layers.iter().position(|layer| named(layer).is_some()) else { return };
+        let platform = named(&self.layers[at]);
+        for layer in &mut self.layers[at + 1..] {
+            if named(layer) != platform {
+                layer.remove_platform();
+            }
+        }
     }
 
     /// Records that the profile cannot be used.
@@ -295,6 +308,11 @@ impl Reader {
         }
         settings
     }
+}
+
+/// Returns the root of an API in the form in which it is compared with others.
+fn normalized(api_root: &str) -> String {
+    Url::parse(api_root).map_or_else(|_| api_root.to_owned(), String::from)
 }
 
 /// Returns the values between commas or spaces.

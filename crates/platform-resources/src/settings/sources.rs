@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::names::{self, PREFIX};
+use super::trusted;
 
 /// The variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
@@ -93,16 +94,28 @@ impl Layer {
         Some(Self { source: SettingSource::File(path.to_owned()), values: values.into_iter().flatten().collect() })
     }
 
-    /// Returns the variables in a file; `None` if it is optional and does not exist.
-    pub(super) fn file(path: &Path, is_needed: bool) -> Result<Option<Self>, Unusable> {
-        let unusable = |reason: String| Unusable::File(path.to_owned(), reason);
-        let entries = match dotenvy::from_path_iter(path) {
-            Ok(entries) => entries,
-            Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound && !is_needed => return Ok(None),
-            Err(error) => return Err(unusable(reason(&error))),
-        };
-        let values = entries.collect::<Result<_, _>>().map_err(|error| unusable(reason(&error)))?;
-        Ok(Some(Self { source: SettingSource::File(path.to_owned()), values }))
+    /// Returns the variables in the file that the environment names.
+    pub(super) fn file(path: &Path) -> Result<Self, Unusable> {
+        let entries = dotenvy::from_path_iter(path).map_err(|error| Unusable::File(path.to_owned(), reason(&error)))?;
+        Self::of(path, entries)
+    }
+
+    /// Returns the variables in the user's own file; `None` if it does not exist. It is refused if other users can
+    /// change it.
+    pub(super) fn trusted_file(path: &Path) -> Result<Option<Self>, Unusable> {
+        let text = trusted::text(path).map_err(|reason| Unusable::File(path.to_owned(), reason))?;
+        text.map(|text| Self::of(path, dotenvy::Iter::new(text.as_bytes()))).transpose()
+    }
+
+    fn of<R: io::Read>(path: &Path, entries: dotenvy::Iter<R>) -> Result<Self, Unusable> {
+        let values: Result<_, _> = entries.collect();
+        let values = values.map_err(|error| Unusable::File(path.to_owned(), reason(&error)))?;
+        Ok(Self { source: SettingSource::File(path.to_owned()), values })
+    }
+
+    /// Removes the settings that describe a platform and its identity provider.
+    pub(super) fn remove_platform(&mut self) {
+        self.values.retain(|name, _| !name.strip_prefix(PREFIX).is_some_and(names::is_of_platform));
     }
 
     /// Removes the name of the profile from a file, and returns its path. A stored selection would make commands act on a

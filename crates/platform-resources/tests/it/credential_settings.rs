@@ -142,6 +142,51 @@ fn environment_of_a_flag_replaces_the_platform_of_the_profile() {
 }
 
 #[test]
+fn level_that_names_a_platform_resets_the_description_on_lower_levels() {
+    let profile = "[lab]\nenvironment = \"staging\"\nclient_id_interactive = \"of-profile\"\nrun_timeout = 7\n";
+    let home = home(profile);
+    let file = "AIGNOSTICS_TOKEN_URL=https://file.test/t\nAIGNOSTICS_ME_TIMEOUT=8\n";
+    fs::write(home.path().join(".aignostics/.env"), file).unwrap();
+    let read = |variables: &[(&str, &str)], flag: Option<&str>| {
+        let builder = with(&home, variables).with_profile("lab");
+        let settings = flag.into_iter().fold(builder, SettingsBuilder::with_environment).build().unwrap();
+        assert_eq!((settings.run.timeout.as_secs(), settings.me.timeout.as_secs()), (7, 8));
+        (settings.token_url.host_str().unwrap().to_owned(), settings.client_id_interactive)
+    };
+    let (staging, production) = ("aignostics-platform-staging.eu.auth0.com", "aignostics-platform.eu.auth0.com");
+    let of_profile = (staging.to_owned(), "of-profile".to_owned());
+    assert_eq!(read(&[], None), of_profile);
+    assert_eq!(read(&[], Some("staging")), of_profile, "the same platform");
+    let root = "https://platform-staging.aignostics.com/";
+    assert_eq!(read(&[("API_ROOT", root)], None), of_profile, "the same platform");
+    let token_url = ("TOKEN_URL", "https://environment.test/t");
+    assert_eq!(read(&[token_url], None).0, "environment.test", "a higher level");
+    let other = read(&[token_url], Some("production"));
+    assert_eq!(other.0, production);
+    assert_ne!(other.1, "of-profile");
+    assert_eq!(read(&[token_url], Some("staging")), of_profile, "the environment names no platform");
+}
+
+#[cfg(unix)]
+#[test]
+fn settings_of_a_user_that_others_can_change_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = home("");
+    let (folder, file) = (home.path().join(".aignostics"), home.path().join(".aignostics/.env"));
+    fs::write(&file, "AIGNOSTICS_RUN_TIMEOUT=7\n").unwrap();
+    let set_mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for path in [&file, &folder] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        set_mode(path, mode | 0o020);
+        let said = problem(with(&home, &[]));
+        assert!(said.contains("other users can change") && said.contains(path.to_str().unwrap()), "{said}");
+        set_mode(path, mode & !0o022);
+        assert_eq!(with(&home, &[]).build().unwrap().run.timeout.as_secs(), 7);
+    }
+}
+
+#[test]
 fn profile_is_read_from_the_home_of_the_builder_only() {
     let home = home("[lab]\n");
     assert_eq!(with(&home, &[]).with_profile("lab").build().unwrap().profile.unwrap().name, "lab");

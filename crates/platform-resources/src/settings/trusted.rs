@@ -1,0 +1,27 @@
+//! Files that decide where tokens are sent. They are refused if other users can change them, or their folder.
+
+use std::path::Path;
+
+use durable_fs::trusted;
+
+/// The maximum size of a file, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+/// Returns the text of a file; `None` if it does not exist. The error is a clause that does not show the content.
+pub(super) fn text(path: &Path) -> Result<Option<String>, String> {
+    let Some(bytes) = trusted::read(path, LARGEST + 1).map_err(|error| unreadable(&error))? else { return Ok(None) };
+    if bytes.len() > LARGEST {
+        return Err("it is larger than 1 MiB".to_owned());
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+fn unreadable(error: &durable_fs::Error) -> String {
+    if !error.is_open_to_others() {
+        return error.to_string();
+    }
+    let path = error.path().display();
+    format!(
+        "other users can change '{path}': it must belong to you, and only you may write to it (`chmod go-w {path}`)"
+    )
+}
