@@ -13,6 +13,7 @@ mod lifecycle;
 mod outages;
 mod policies;
 mod rejections;
+mod shared_caches;
 mod single_use;
 mod timeouts;
 mod traits;
