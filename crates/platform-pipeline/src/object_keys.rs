@@ -55,6 +55,9 @@ impl ObjectKeys {
     ///
     /// [`Error::is_input`]: the prefix is invalid in a key.
     pub fn with_prefix(mut self, prefix: &str) -> Result<Self, Error> {
+        if prefix.is_empty() {
+            return Err(Error::input("--upload-prefix is empty: name a folder, or omit the option"));
+        }
         if prefix.split('/').any(str::is_empty) {
             return Err(Error::input("--upload-prefix cannot have an empty part: remove the additional `/`"));
         }
