@@ -3,6 +3,7 @@
 mod builder;
 mod credential;
 mod description;
+mod env_file;
 mod environment;
 mod file;
 mod level;

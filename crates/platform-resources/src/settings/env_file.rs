@@ -50,7 +50,8 @@ fn value(line: &str) -> Option<&str> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim();
     let name = name.strip_prefix("export ").map_or(name, str::trim_start);
-    let is_name = !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || "_.".contains(character));
+    let is_name =
+        !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || "_.".contains(character));
     is_name.then(|| value.trim_start())
 }
 
@@ -90,7 +91,10 @@ mod tests {
         for (text, expected) in [
             ("\u{feff}A=1\nB = 2\n", &[("A", "1"), ("B", "2")][..]),
             ("A=it's here # a comment\r\nexport B=2\r\n", &[("A", "it's here"), ("B", "2")]),
-            ("A=a b\nB='x # y'\nC=\"1\n2'\"\nD=don't\n", &[("A", "a b"), ("B", "x # y"), ("C", "1\n2'"), ("D", "don't")]),
+            (
+                "A=a b\nB='x # y'\nC=\"1\n2'\"\nD=don't\n",
+                &[("A", "a b"), ("B", "x # y"), ("C", "1\n2'"), ("D", "don't")],
+            ),
             ("# it's a comment\n\nA=\nB=\"it's \\\"quoted\\\"\" # x\n", &[("A", ""), ("B", "it's \"quoted\"")]),
             ("A=x\nB=$A y\nC=d:\\it's\n", &[("A", "x"), ("B", "x y"), ("C", "d:\\it's")]),
         ] {

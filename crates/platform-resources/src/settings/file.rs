@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use durable_fs::{AtomicFile, LockFile, Locking, folder, regular};
 
+use super::env_file;
 use super::names;
 use super::names::PREFIX;
 use super::sources::ENV_FILE;
@@ -117,12 +118,12 @@ impl SettingsFile {
         if bytes.len() > LARGEST {
             return Err(self.failed("it is larger than 1 MiB"));
         }
-        String::from_utf8(bytes.to_vec()).map_err(|_| self.failed("it is not UTF-8"))
+        let text = std::str::from_utf8(bytes).map_err(|_| self.failed("it is not UTF-8"))?;
+        Ok(env_file::without_mark(text).to_owned())
     }
 
     fn entries(&self, text: &str) -> Result<Vec<(String, String)>, SettingsFileError> {
-        let entries: Result<_, _> = dotenvy::Iter::new(text.as_bytes()).collect();
-        entries.map_err(|_| self.failed("a line of it is not NAME=VALUE"))
+        env_file::parse(text).map_err(|error| self.failed(&error.to_string()))
     }
 
     /// Replaces the first line of a variable, or adds one; removes the others. Returns false if the file does not set a

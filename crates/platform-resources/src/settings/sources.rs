@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::names::{self, PREFIX};
-use super::trusted;
+use super::{env_file, trusted};
 
 /// The variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
@@ -87,7 +87,9 @@ impl Layer {
         if !path.is_file() {
             return None;
         }
-        let (values, unreadable): (Vec<_>, Vec<_>) = dotenvy::from_path_iter(path).ok()?.partition(Result::is_ok);
+        let text = fs::read(path).ok()?;
+        let entries = env_file::entries(&String::from_utf8_lossy(&text));
+        let (values, unreadable): (Vec<_>, Vec<_>) = entries.into_iter().partition(Result::is_ok);
         if !unreadable.is_empty() {
             tracing::warn!(path = %path.display(), lines = unreadable.len(), "ignoring lines that are not NAME=VALUE");
         }
@@ -96,20 +98,19 @@ impl Layer {
 
     /// Returns the variables in the file that the environment names.
     pub(super) fn file(path: &Path) -> Result<Self, Unusable> {
-        let entries = dotenvy::from_path_iter(path).map_err(|error| Unusable::File(path.to_owned(), reason(&error)))?;
-        Self::of(path, entries)
+        let text = fs::read_to_string(path).map_err(|error| Unusable::File(path.to_owned(), error.to_string()))?;
+        Self::of(path, &text)
     }
 
     /// Returns the variables in the user's own file; `None` if it does not exist. It is refused if other users can
     /// change it.
     pub(super) fn trusted_file(path: &Path) -> Result<Option<Self>, Unusable> {
         let text = trusted::text(path).map_err(|reason| Unusable::File(path.to_owned(), reason))?;
-        text.map(|text| Self::of(path, dotenvy::Iter::new(text.as_bytes()))).transpose()
+        text.map(|text| Self::of(path, &text)).transpose()
     }
 
-    fn of<R: io::Read>(path: &Path, entries: dotenvy::Iter<R>) -> Result<Self, Unusable> {
-        let values: Result<_, _> = entries.collect();
-        let values = values.map_err(|error| Unusable::File(path.to_owned(), reason(&error)))?;
+    fn of(path: &Path, text: &str) -> Result<Self, Unusable> {
+        let values = env_file::parse(text).map_err(|error| Unusable::File(path.to_owned(), error.to_string()))?;
         Ok(Self { source: SettingSource::File(path.to_owned()), values })
     }
 
@@ -138,14 +139,5 @@ impl Layer {
         let (untrusted, trusted): (BTreeMap<_, _>, _) = all.into_iter().partition(|(name, _)| is_untrusted(name));
         self.values = trusted;
         untrusted.into_keys().map(|name| Unusable::Untrusted(name, path.to_owned())).collect()
-    }
-}
-
-/// Returns the reason why a file cannot be read, without the invalid line, which may contain a secret.
-fn reason(error: &dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(_, at) => format!("a line of it is not NAME=VALUE (at character {at})"),
-        dotenvy::Error::Io(error) => error.to_string(),
-        _ => "it is not a list of NAME=VALUE".to_owned(),
     }
 }
