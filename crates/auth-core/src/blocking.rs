@@ -30,7 +30,7 @@ pub struct TokenSource(crate::TokenSource);
 impl TokenSource {
     /// Creates a source of tokens under `key` from `provider`, cached in the memory of this process.
     pub fn new(key: TokenKey, provider: impl TokenProvider + 'static) -> Self {
-        Self(crate::TokenSource::new(key, adapter::OnThread::new(Arc::new(provider) as Arc<dyn TokenProvider>)))
+        Self(crate::TokenSource::new(key, adapter::BlockingAdapter::new(Arc::new(provider) as Arc<dyn TokenProvider>)))
     }
 
     /// Returns a builder for a source of tokens under `key` from `provider`.

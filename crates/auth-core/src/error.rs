@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The maximum length of a token type in an error, in characters.
-const LONGEST_TYPE: usize = 40;
+const MAX_TYPE_CHARS: usize = 40;
 
 /// A failure to obtain, store or send an access token.
 ///
@@ -157,8 +157,8 @@ impl TokenError {
     /// Returns the error for an unsupported token type. `secrets` are not shown, even if the type contains them.
     pub(crate) fn unsupported_type<'a>(token_type: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
-        let shown = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
-        Kind::UnsupportedType(shown.chars().filter(char::is_ascii_graphic).take(LONGEST_TYPE).collect()).into()
+        let sanitized = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
+        Kind::UnsupportedType(sanitized.chars().filter(char::is_ascii_graphic).take(MAX_TYPE_CHARS).collect()).into()
     }
 
     pub(crate) fn wrong_authority(expected: &impl ToString, requested: &impl ToString) -> Self {

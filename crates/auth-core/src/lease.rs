@@ -13,8 +13,8 @@ use crate::{AccessToken, TokenError, TokenKey};
 #[async_trait]
 pub trait RefreshLease: fmt::Debug + Send + Sync {
     /// Waits until this process may obtain a token for `key`, or until another process has stored a token other than
-    /// `previous`. That token is then adopted. A store with a clock does not adopt an expired token. The store limits
-    /// the wait.
+    /// `previous`. In the second case the outcome is that token. A store that knows the time never returns an expired
+    /// one. The wait has a timeout, set by the store.
     ///
     /// # Errors
     ///
@@ -35,24 +35,26 @@ pub enum LeaseOutcome {
     AlreadyRefreshed(AccessToken),
 }
 
-/// The exclusive right to obtain a token for all processes that share a store. Dropping the guard releases the lease;
-/// if the store is unavailable then, the lease expires.
+/// The exclusive right, among all processes that share a store, to obtain a token. Dropping the guard releases the
+/// lease; if the store is unavailable at that moment, the lease expires later by itself.
 ///
-/// A guard renews its lease while it exists, because a refresh can last long: it may fetch keys, redeem, fetch keys
-/// again, and wait for an unavailable store.
+/// A guard renews its lease while it exists, because a refresh can last long: it may fetch the issuer's signing
+/// keys, redeem the refresh token, fetch the keys again, and wait for an unavailable store.
 #[async_trait]
 pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// Returns the token that was stored when the lease was acquired. It replaces the caller's previous token.
     ///
-    /// Another process may have refreshed the token, and the new one may have expired since. Then the caller's refresh
-    /// token is spent, and the stored one is not. A store that does not know the stored token returns `None`.
+    /// Another process may have refreshed the token, and the new one may have expired since. In that case, use the
+    /// refresh token of the stored token: the caller's is spent. A store that cannot read the stored token here returns
+    /// `None`.
     fn current(&self) -> Option<&AccessToken> {
         None
     }
 
-    /// Returns true if the store had no entry when the lease was acquired, and never loses entries: the login was
-    /// ended. A token in the memory of a process is then not refreshed. A store that may lose entries returns false.
-    fn knows_absence(&self) -> bool {
+    /// Returns true if a missing token proves a logout: the store had none when the lease was acquired, and it never
+    /// loses tokens. A process must then not refresh a token that it still has in memory. A store that may lose tokens
+    /// returns false.
+    fn login_was_ended(&self) -> bool {
         false
     }
 
@@ -65,9 +67,9 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
 
     /// Stores the token for the other processes, and releases the lease.
     ///
-    /// A token that another process stored later is not overwritten. A record of a refused refresh token is overwritten
-    /// if that refresh token belongs to [`current`](Self::current) or to the `previous` token passed to
-    /// [`acquire`](RefreshLease::acquire). Both rules also apply after the lease has expired.
+    /// An entry that another process stored later is not overwritten, unless it is the record of a refused refresh
+    /// token, and that refresh token belongs to [`current`](Self::current) or, without a current token, to the
+    /// `previous` token passed to [`acquire`](RefreshLease::acquire). This also applies after the lease has expired.
     ///
     /// After an error the lease is still held, and the call can be repeated.
     ///
@@ -79,7 +81,7 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// Releases the lease without storing a token, so that another process can acquire it.
     async fn give_up(self: Box<Self>);
 
-    /// Records that the refresh token of `refused` was permanently refused, deletes the entry if it has not changed,
+    /// Records that the refresh token of `refused` was permanently refused, deletes the entry if it is still `refused`,
     /// and releases the lease.
     ///
     /// The default implementation deletes nothing.

@@ -58,8 +58,9 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the single-use credential that [`fetch`](Self::fetch) presents. See [`AsyncTokenProvider::initial`].
-    fn initial(&self) -> Option<Secret> {
+    /// Returns the single-use credential that [`fetch`](Self::fetch) presents. See
+    /// [`AsyncTokenProvider::initial_credential`].
+    fn initial_credential(&self) -> Option<Secret> {
         None
     }
 
@@ -144,7 +145,7 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// Returns the single-use credential that [`fetch`](Self::fetch) presents, such as a refresh token from the
     /// configuration. If it is [permanently refused](TokenError::grant_refused), the store records this, and no process
     /// presents it again while the record exists.
-    fn initial(&self) -> Option<Secret> {
+    fn initial_credential(&self) -> Option<Secret> {
         None
     }
 
@@ -257,8 +258,8 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).needs_lease()
     }
 
-    fn initial(&self) -> Option<Secret> {
-        (**self).initial()
+    fn initial_credential(&self) -> Option<Secret> {
+        (**self).initial_credential()
     }
 
     fn is_interactive(&self) -> bool {
@@ -292,8 +293,8 @@ impl<P: AsyncTokenProvider + ?Sized> AsyncTokenProvider for Arc<P> {
         (**self).needs_lease()
     }
 
-    fn initial(&self) -> Option<Secret> {
-        (**self).initial()
+    fn initial_credential(&self) -> Option<Secret> {
+        (**self).initial_credential()
     }
 
     fn is_interactive(&self) -> bool {

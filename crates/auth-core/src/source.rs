@@ -65,7 +65,7 @@ pub(crate) use waiting::Progress;
 pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
 /// The maximum time for which dropping a source waits for a redemption and for storing the new token.
-const LAST_WORK: Duration = Duration::from_secs(30);
+const MAX_LAST_WORK: Duration = Duration::from_secs(30);
 
 /// A source of tokens, and the owner of the cached ones. It returns a fresh token; it returns a stale token and
 /// refreshes it in the background; otherwise all callers wait for one attempt.
@@ -205,9 +205,9 @@ impl TokenSource {
     pub async fn close(self) -> Result<(), Unfinished> {
         let inner = self.inner().clone();
         // Waiting blocks a thread, so it runs on a separate one.
-        match background::call(move || finish_owner(inner.owner, &inner.is_closed, LAST_WORK)).await {
+        match background::call(move || finish_owner(inner.owner, &inner.is_closed, MAX_LAST_WORK)).await {
             Ok(outcome) => outcome,
-            Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, LAST_WORK),
+            Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, MAX_LAST_WORK),
         }
     }
 
@@ -238,7 +238,7 @@ impl TokenSource {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Err(error) = finish_owner(self.0.owner, &self.0.is_closed, LAST_WORK) {
+        if let Err(error) = finish_owner(self.0.owner, &self.0.is_closed, MAX_LAST_WORK) {
             tracing::error!(error = &error as &dyn std::error::Error, "a login may be lost");
         }
     }
@@ -248,8 +248,8 @@ impl Inner {
     /// Obtains a token without a fresh one in memory (slow path).
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
-            let (epoch, kept) = self.flights.kept(&key, self.clock.now());
-            let near = kept.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
+            let (epoch, held) = self.flights.held_token(&key, self.clock.now());
+            let near = held.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
             let (cached, reading) = if let Some(answer) = near {
                 (answer, None)
             } else {

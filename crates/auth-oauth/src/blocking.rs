@@ -69,8 +69,8 @@ impl<P: AsyncTokenProvider> TokenProvider for BlockingProvider<P> {
         self.provider.needs_lease()
     }
 
-    fn initial(&self) -> Option<Secret> {
-        self.provider.initial()
+    fn initial_credential(&self) -> Option<Secret> {
+        self.provider.initial_credential()
     }
 
     fn is_interactive(&self) -> bool {

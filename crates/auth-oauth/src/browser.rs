@@ -22,7 +22,7 @@ use call_back::CallBack;
 pub use headless::headless;
 
 /// The default time limit for a login.
-const PATIENCE: Duration = Duration::from_secs(300);
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A login by the authorization code grant with PKCE S256 (RFC 6749, section 4.1; RFC 7636; RFC 8252).
 ///
@@ -64,7 +64,7 @@ impl BrowserLogin {
     /// `redirect` is not such a URL.
     pub fn new(client: OAuthClient, redirect: Url, browser: Arc<dyn Browser>) -> Result<Self, OAuthError> {
         CallBack::addresses(&redirect)?;
-        Ok(Self { client, redirect, browser, patience: PATIENCE, prompt: None })
+        Ok(Self { client, redirect, browser, patience: LOGIN_TIMEOUT, prompt: None })
     }
 
     /// Checks that the redirect URL can be listened on now.
@@ -142,8 +142,8 @@ impl BrowserLogin {
         query.extend_pairs(self.prompt.iter().map(|prompt| ("prompt", prompt)));
         drop(query);
         // A parameter must not occur twice (RFC 6749, section 3.1). The parameters of the login take precedence.
-        let known: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
-        let additional = self.client.parameters().iter().filter(|(name, _)| !known.contains(name));
+        let own_names: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+        let additional = self.client.parameters().iter().filter(|(name, _)| !own_names.contains(name));
         url.query_pairs_mut().extend_pairs(additional);
         url
     }

@@ -11,7 +11,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::limits::{BODY_LIMIT, TIMEOUT};
 
-pub(crate) use answer::{Answer, shown};
+pub(crate) use answer::{Answer, sanitized};
 
 /// A form to send. It contains secrets, and therefore does not implement `Debug`.
 pub(crate) struct Exchange {

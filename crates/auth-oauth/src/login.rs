@@ -145,9 +145,9 @@ impl UserLogin {
     fn client_of(&self, token: &AccessToken) -> OAuthClient {
         let first = &self.clients[0];
         let Some(id) = identity::client_of(token) else { return first.clone() };
-        let known = self.clients.iter().find(|client| client.id() == id);
+        let configured = self.clients.iter().find(|client| client.id() == id);
         // The client is no longer configured. A refusal of another client would end the login.
-        known.cloned().unwrap_or_else(|| first.clone().with_id(id))
+        configured.cloned().unwrap_or_else(|| first.clone().with_id(id))
     }
 }
 

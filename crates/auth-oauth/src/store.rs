@@ -42,7 +42,7 @@ use lock::{Lock, off_worker, until_taken};
 
 /// The default timeout for a lock. It is twice the timeout of the token request of the process that renews the login.
 /// With a shorter one, a second process would redeem the same refresh token.
-const WAIT: Duration = Duration::from_secs(60);
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A token store in a folder of one user, in which one process at a time renews a token.
 ///
@@ -94,7 +94,12 @@ pub struct FileTokenStore {
 impl FileTokenStore {
     /// Creates a store in `folder`. The folder is created when the first token is stored.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: Folder::new(&folder.into()), clock: Arc::new(SystemClock), wait: WAIT, leases: Arc::default() }
+        Self {
+            folder: Folder::new(&folder.into()),
+            clock: Arc::new(SystemClock),
+            wait: DEFAULT_LOCK_TIMEOUT,
+            leases: Arc::default(),
+        }
     }
 
     /// Sets the clock that determines if a token of another process is still valid.

@@ -10,15 +10,15 @@ use crate::{
 
 /// An asynchronous adapter for a blocking provider or cache: each call that may block runs on a separate thread.
 #[derive(Debug)]
-pub(super) struct OnThread<T: ?Sized>(Arc<T>);
+pub(super) struct BlockingAdapter<T: ?Sized>(Arc<T>);
 
-impl<T: ?Sized> OnThread<T> {
+impl<T: ?Sized> BlockingAdapter<T> {
     pub(super) fn new(inner: Arc<T>) -> Self {
         Self(inner)
     }
 }
 
-impl<T: ?Sized + fmt::Debug + Send + Sync + 'static> OnThread<T> {
+impl<T: ?Sized + fmt::Debug + Send + Sync + 'static> BlockingAdapter<T> {
     async fn call<R: Send + 'static>(
         &self,
         work: impl FnOnce(&T) -> Result<R, TokenError> + Send + 'static,
@@ -29,7 +29,7 @@ impl<T: ?Sized + fmt::Debug + Send + Sync + 'static> OnThread<T> {
 }
 
 #[async_trait]
-impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
+impl AsyncTokenProvider for BlockingAdapter<dyn TokenProvider> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let request = request.clone();
         self.call(move |provider| provider.fetch(&request)).await
@@ -57,8 +57,8 @@ impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
         self.0.needs_lease()
     }
 
-    fn initial(&self) -> Option<Secret> {
-        self.0.initial()
+    fn initial_credential(&self) -> Option<Secret> {
+        self.0.initial_credential()
     }
 
     fn is_interactive(&self) -> bool {
@@ -70,9 +70,10 @@ impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
     }
 }
 
-/// An in-memory cache is called on the calling thread.
+/// `get`, `set` and `delete_if` of an in-memory cache run on the caller's thread, because they do not block
+/// (`get_local` returns `Some`). Everything else runs on a separate thread.
 #[async_trait]
-impl AsyncTokenCache for OnThread<dyn TokenCache> {
+impl AsyncTokenCache for BlockingAdapter<dyn TokenCache> {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         if let Some(answer) = self.0.get_local(key) {
             return Ok(answer);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TokenSource;
-use super::adapter::OnThread;
+use super::adapter::BlockingAdapter;
 use crate::{Clock, ExpiryPolicy, RefreshLease, SourceBuildError, TokenCache, TokenKey, TokenProvider};
 
 /// A builder for a blocking [`TokenSource`].
@@ -11,7 +11,7 @@ pub struct TokenSourceBuilder(crate::TokenSourceBuilder);
 
 impl TokenSourceBuilder {
     pub(super) fn new(key: TokenKey, provider: Arc<dyn TokenProvider>) -> Self {
-        Self(crate::TokenSource::builder(key, OnThread::new(provider)))
+        Self(crate::TokenSource::builder(key, BlockingAdapter::new(provider)))
     }
 
     /// Sets the principal: see [`with_identity`](crate::TokenSourceBuilder::with_identity).
@@ -21,15 +21,15 @@ impl TokenSourceBuilder {
 
     /// Sets the cache. The default is the memory of this process.
     pub fn with_cache(self, cache: Arc<dyn TokenCache>) -> Self {
-        Self(self.0.with_cache(Arc::new(OnThread::new(cache))))
+        Self(self.0.with_cache(Arc::new(BlockingAdapter::new(cache))))
     }
 
-    /// Disables caching: each call obtains a token, shared with concurrent callers.
+    /// Disables caching: each call obtains a new token, except that concurrent calls share one attempt.
     pub fn without_cache(self) -> Self {
         Self(self.0.without_cache())
     }
 
-    /// Sets the lease: among the processes that share its store, one at a time obtains a token.
+    /// Sets the lease, which lets only one of the processes that share its store obtain a token at a time.
     pub fn with_lease(self, lease: Arc<dyn RefreshLease>) -> Self {
         Self(self.0.with_lease(lease))
     }

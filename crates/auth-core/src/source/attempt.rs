@@ -11,7 +11,7 @@ use tokio::sync::watch::{self, Receiver, Sender};
 use tracing::Instrument;
 
 use super::{Inner, Outcome, Progress};
-use crate::source::flight::VERIFICATION;
+use crate::source::flight::VERIFICATION_PAUSE;
 use crate::source::flights::{Epoch, Writing};
 use crate::source::redemption::Section;
 use crate::source::unpublished::{Held, Unpublished};
@@ -121,15 +121,15 @@ impl Attempt {
                 return self.replace_unpublished(section, &unpublished, &mut lease).await.into();
             }
         }
-        let kept = self.inner.look_up(&self.key, self.epoch).await;
-        if let Some(token) = kept.as_ref().filter(|token| self.is_news(token)) {
+        let cached = self.inner.look_up(&self.key, self.epoch).await;
+        if let Some(token) = cached.as_ref().filter(|token| self.is_news(token)) {
             self.inner.replaced(&self.key, token, self.epoch);
             return Ok(token.clone()).into();
         }
         // After a clear or an invalidation, the previous token is not used: its login may have ended, or its refresh
         // token may be spent.
-        let known = kept.or_else(|| self.previous.clone().filter(|_| self.is_current()));
-        match self.take_lead(known).await {
+        let known_token = cached.or_else(|| self.previous.clone().filter(|_| self.is_current()));
+        match self.take_lead(known_token).await {
             Err(error) => Err(error).into(),
             Ok(Lead::Adopted(token)) => Ok(token).into(),
             Ok(Lead::Taken { guard, previous }) => self.lead(section, guard, previous).await,
@@ -241,7 +241,7 @@ impl Attempt {
                 Some(LeaseOutcome::AlreadyRefreshed(token)) => previous = Some(token),
                 Some(LeaseOutcome::Acquired(guard)) => {
                     // If another process has ended the login, the copy in memory must not restore it.
-                    let previous = previous.filter(|_| !guard.knows_absence());
+                    let previous = previous.filter(|_| !guard.login_was_ended());
                     let previous = guard.current().cloned().or(previous);
                     return Ok(Lead::Taken { guard: Some(guard), previous });
                 }
@@ -309,7 +309,7 @@ impl Attempt {
                 }
             }
         }
-        let recent = unverified.since..unverified.since + VERIFICATION;
+        let recent = unverified.since..unverified.since + VERIFICATION_PAUSE;
         if unverified.is_final && recent.contains(&now) {
             return Err(TokenError::unverified(&unverified.reason, true));
         }

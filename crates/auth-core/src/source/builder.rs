@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// The default time in which a copy of a token from a remote cache is used.
-const LOCAL_COPY: Duration = Duration::from_secs(5);
+const DEFAULT_LOCAL_COPY_TIME: Duration = Duration::from_secs(5);
 /// The default timeout of one provider call.
-const ATTEMPT: Duration = Duration::from_secs(120);
+const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The start of the identity of tokens whose principal is not named.
 pub(super) const UNNAMED: &str = "unnamed ";
@@ -67,8 +67,8 @@ impl TokenSourceBuilder {
             lease: None,
             clock: Arc::new(SystemClock),
             expiry: ExpiryPolicy::default(),
-            local_copy: LOCAL_COPY,
-            attempt_timeout: ATTEMPT,
+            local_copy: DEFAULT_LOCAL_COPY_TIME,
+            attempt_timeout: DEFAULT_ATTEMPT_TIMEOUT,
         }
     }
 
@@ -92,13 +92,13 @@ impl TokenSourceBuilder {
         self.with_cache(store.clone()).with_lease(store)
     }
 
-    /// Disables caching: each call obtains a token, shared with concurrent callers.
+    /// Disables caching: each call obtains a new token, except that concurrent calls share one attempt.
     pub fn without_cache(mut self) -> Self {
         self.local_copy = Duration::ZERO;
         self.with_cache(Arc::new(NoTokenCache))
     }
 
-    /// Sets the lease, with which processes that share a store obtain one token for all.
+    /// Sets the lease, which lets only one of the processes that share its store obtain a token at a time.
     pub fn with_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self

@@ -11,7 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{Secret, TokenError};
 
 /// The number of remembered credentials at which those that are not in use are forgotten.
-const REMEMBERED: usize = 1024;
+const CLEANUP_THRESHOLD: usize = 1024;
 
 /// The digest of an issuer and a credential.
 type Name = [u8; 32];
@@ -37,7 +37,7 @@ impl Turn {
         digest.update(issuer);
         digest.update(credential.map_or("", Secret::expose));
         let mut registry = registry();
-        if registry.len() >= REMEMBERED {
+        if registry.len() >= CLEANUP_THRESHOLD {
             registry.retain(|_, usage| Arc::strong_count(usage) > 1);
         }
         Self { usage: registry.entry(digest.finalize().into()).or_default().clone(), guard: None }

@@ -8,7 +8,7 @@ use crate::token::AccessToken;
 use crate::token::key::TokenKey;
 
 /// The time in which the copy of a token is used without reading a store that failed.
-const UNAVAILABLE: Duration = Duration::from_secs(5);
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Inner {
     /// Returns a fresh token from memory, if its key has no other state (fast path).
@@ -40,7 +40,7 @@ impl Inner {
                 None
             }
             None => {
-                let (now, time) = (self.clock.now(), self.local_copy.max(UNAVAILABLE));
+                let (now, time) = (self.clock.now(), self.local_copy.max(UNAVAILABLE_PAUSE));
                 self.flights.with(
                     key,
                     |slot, current| {

@@ -30,12 +30,12 @@ const REFUSAL: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_se
 /// The delay after the second consecutive rejection, and later ones. It is not random, because the error states it.
 const BRAKE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// The time for which a token that failed verification is not refreshed.
-pub(crate) const VERIFICATION: Duration = Duration::from_secs(300);
+pub(crate) const VERIFICATION_PAUSE: Duration = Duration::from_secs(300);
 
 /// The maximum number of rejected tokens that are remembered. There are several only while the cache is unavailable.
-const REJECTED: usize = 8;
+const MAX_REJECTED: usize = 8;
 /// The maximum number of refused refresh tokens that are remembered.
-const REFUSED: usize = 4;
+const MAX_REFUSED: usize = 4;
 
 /// The state of one key.
 #[derive(Debug, Default)]
@@ -152,7 +152,7 @@ impl Flight {
                 self.lost_answer |= error.is_uncertain();
                 let time = match error {
                     error if error.is_refused() => REFUSAL.bound(self.failures),
-                    error if error.is_final_verification() => VERIFICATION,
+                    error if error.is_final_verification() => VERIFICATION_PAUSE,
                     // At least half of the bound: callers that follow immediately must not start another attempt.
                     _ => TRANSIENT.pause(self.failures, f64::midpoint(1.0, random)),
                 };
@@ -194,7 +194,7 @@ impl Flight {
             return false;
         }
         self.rejected.retain(|rejected| !rejected.token.is_same(used));
-        if self.rejected.len() == REJECTED {
+        if self.rejected.len() == MAX_REJECTED {
             self.rejected.remove(0);
         }
         self.rejected.push(Rejected { token: used.clone(), settled: false, deleting: true });
@@ -262,7 +262,7 @@ impl Flight {
     /// Records that the refresh token of `token` was refused permanently.
     pub(crate) fn refuse(&mut self, token: &AccessToken) {
         if let Some(refresh_token) = token.refresh_token().filter(|_| !self.is_refused(token)) {
-            if self.refused.len() == REFUSED {
+            if self.refused.len() == MAX_REFUSED {
                 self.refused.remove(0);
             }
             self.refused.push(refresh_token.clone());
@@ -298,7 +298,7 @@ impl Flight {
     }
 
     /// Returns the copy, while it may be served without reading the cache.
-    pub(crate) fn kept(&self, now: SystemTime) -> Option<AccessToken> {
+    pub(crate) fn local_copy(&self, now: SystemTime) -> Option<AccessToken> {
         self.local.as_ref().filter(|(_, time)| time.contains(&now)).map(|(token, _)| token.clone())
     }
 

@@ -14,7 +14,7 @@ use crate::token::AccessToken;
 use crate::token::key::TokenKey;
 
 /// The number of keys with state at which the state of keys that are not in use is removed.
-const REMEMBERED: usize = 4096;
+const CLEANUP_THRESHOLD: usize = 4096;
 
 #[derive(Default)]
 pub(crate) struct Flights {
@@ -75,7 +75,7 @@ impl Flights {
     /// Accesses the slot of a key; the second argument of `work` is the current epoch.
     pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, Epoch) -> T) -> T {
         let mut state = self.state();
-        if state.slots.len() >= REMEMBERED && !state.slots.contains_key(key) {
+        if state.slots.len() >= CLEANUP_THRESHOLD && !state.slots.contains_key(key) {
             state.slots.retain(|_, slot| slot.is_busy());
         }
         let epoch = state.epoch;
@@ -86,11 +86,11 @@ impl Flights {
 
     /// Returns the epoch, and the token that this process holds for the key: one that could not be stored yet, or a
     /// copy.
-    pub(crate) fn kept(&self, key: &TokenKey, now: SystemTime) -> (Epoch, Option<AccessToken>) {
+    pub(crate) fn held_token(&self, key: &TokenKey, now: SystemTime) -> (Epoch, Option<AccessToken>) {
         let state = self.state();
         let slot = state.slots.get(key);
-        let kept = slot.and_then(|slot| slot.unpublished_token().or_else(|| slot.flight.kept(now)));
-        (state.epoch, kept)
+        let held = slot.and_then(|slot| slot.unpublished_token().or_else(|| slot.flight.local_copy(now)));
+        (state.epoch, held)
     }
 
     /// Returns true if a token was rejected and the cache may still return it.

@@ -90,7 +90,7 @@ impl Unfinished {
 }
 
 /// The maximum time for which the end of a source or process waits for a store to delete a rejected token.
-const SETTLING: Duration = Duration::from_millis(250);
+const MAX_SETTLING_TIME: Duration = Duration::from_millis(250);
 
 tokio::task_local! {
     /// The section of the running attempt.
@@ -111,7 +111,7 @@ enum Phase {
     Cancelable,
     Canceled,
     Critical,
-    /// A store is deleting a rejected token. The wait for it is limited to [`SETTLING`].
+    /// A store is deleting a rejected token. The wait for it is limited to [`MAX_SETTLING_TIME`].
     Settling,
 }
 
@@ -259,7 +259,7 @@ impl Registry {
         // error, its sources do not wait, either.
         let cannot_wait = background::is_current_thread() || (owner.is_some() && sections.abandoned);
         let limit = if cannot_wait { Duration::ZERO } else { limit };
-        let settling = limit.min(SETTLING);
+        let settling = limit.min(MAX_SETTLING_TIME);
         let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
         let waited = self.changed.wait_timeout_while(sections, settling, is_open);
         let (sections, _) = waited.unwrap_or_else(PoisonError::into_inner);

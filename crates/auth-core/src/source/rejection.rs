@@ -13,7 +13,7 @@ use crate::source::redemption::Section;
 use crate::{AccessToken, TokenKey, TokenRequest, source::background};
 
 /// The maximum time in which a cache deletes a rejected token. Later changes of the same key wait for it.
-const DELETION: Duration = Duration::from_secs(120);
+const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The deletion of a rejected token from the cache.
 struct Deletion {
@@ -61,7 +61,7 @@ impl Deletion {
         let Self { inner, key, used, writing, .. } = &self;
         let _turn = writing.lock().await;
         let deletion = inner.cache.delete_if(key, used);
-        let Some(deleted) = inner.within(DELETION, deletion).await else { return };
+        let Some(deleted) = inner.within(DELETION_TIMEOUT, deletion).await else { return };
         if let Some(deleted) = inner.health.observe(deleted) {
             inner.flights.with(key, |slot, _| slot.flight.forgotten(used, deleted));
         }

@@ -9,7 +9,7 @@ use crate::{TokenError, TokenKey};
 
 /// The additional time for the steps of an attempt besides its provider calls: acquiring a lease, and storing the
 /// token.
-const STORE: Duration = Duration::from_secs(240);
+const STORE_TIME: Duration = Duration::from_secs(240);
 
 /// The progress of an attempt, for its callers.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ impl Inner {
         }
         // The attempt runs on the runtime of another caller. While that runtime is idle, the attempt's own limits do
         // not apply.
-        let joiner = limit.saturating_mul(2).saturating_add(STORE);
+        let joiner = limit.saturating_mul(2).saturating_add(STORE_TIME);
         if let Some(outcome) = self.within(joiner, announced(attempt.clone(), limit)).await {
             return outcome;
         }

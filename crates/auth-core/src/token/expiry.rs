@@ -9,10 +9,10 @@ use serde::Deserialize;
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
 /// The maximum fallback: a year.
-const LONGEST_FALLBACK: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_FALLBACK: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The maximum size of a JWT that is parsed, in bytes.
-const LARGEST_JWT: usize = 64 * 1024;
+const MAX_JWT_BYTES: usize = 64 * 1024;
 
 /// A policy for the expiry and the refresh of tokens.
 ///
@@ -185,7 +185,7 @@ impl ExpiryPolicyBuilder {
         if buffer >= fallback {
             return Err(ExpiryPolicyError::BufferSwallowsFallback { buffer, fallback });
         }
-        if fallback > LONGEST_FALLBACK {
+        if fallback > MAX_FALLBACK {
             return Err(ExpiryPolicyError::Fallback);
         }
         if !(fraction > 0.0 && fraction < 1.0) {
@@ -216,7 +216,7 @@ pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
     struct Claims {
         exp: f64,
     }
-    let mut parts = Some(token.expose()).filter(|text| text.len() <= LARGEST_JWT)?.split('.');
+    let mut parts = Some(token.expose()).filter(|text| text.len() <= MAX_JWT_BYTES)?.split('.');
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
     };

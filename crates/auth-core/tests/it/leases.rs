@@ -199,7 +199,7 @@ impl AsyncTokenProvider for Configured {
         true
     }
 
-    fn initial(&self) -> Option<Secret> {
+    fn initial_credential(&self) -> Option<Secret> {
         Some(Secret::new("configured"))
     }
 }

@@ -89,7 +89,7 @@ impl Rotating {
 #[async_trait]
 impl AsyncTokenProvider for Rotating {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.redeem(&self.initial().unwrap()).await
+        self.redeem(&self.initial_credential().unwrap()).await
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
@@ -99,7 +99,7 @@ impl AsyncTokenProvider for Rotating {
         }
     }
 
-    fn initial(&self) -> Option<Secret> {
+    fn initial_credential(&self) -> Option<Secret> {
         Some(Secret::new(format!("{}-0", self.name)))
     }
 

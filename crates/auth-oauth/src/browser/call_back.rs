@@ -8,7 +8,7 @@
 //! - The state is random, compared in constant time, and valid once. A request without it is refused, and the listener
 //!   keeps waiting, because a page of a third party must not end the login.
 //! - A request with an `iss` that differs from the issuer is refused in the same way (RFC 9207). If the provider announces
-//!   `iss`, a request without it ends the login with an error.
+//!   `iss`, a request with the right state but without `iss` ends the login with an error.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,14 +29,14 @@ use url::{Host, Url};
 use super::page;
 use crate::OAuthError;
 use crate::endpoints::Endpoints;
-use crate::exchange::shown;
+use crate::exchange::sanitized;
 
 /// The maximum number of attempts to bind a port that is taken.
-const TRIES: u32 = 10;
+const MAX_TRIES: u32 = 10;
 /// The pause between two attempts.
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// The timeout for a connection.
-const SILENCE: Duration = Duration::from_secs(10);
+const TRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The maximum duration of a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 16;
 
@@ -80,11 +80,11 @@ impl CallBack {
         let mut tries = 1;
         loop {
             match Self::try_bind(redirect) {
-                Err(error) if error.is_port_taken() && tries < TRIES => {
+                Err(error) if error.is_port_taken() && tries < MAX_TRIES => {
                     tracing::debug!(%redirect, tries, "the port of the redirect URL is in use");
                     tries += 1;
                     #[expect(clippy::disallowed_methods, reason = "no event reports that a port is free")]
-                    tokio::time::sleep(BETWEEN_TRIES).await;
+                    tokio::time::sleep(TRY_INTERVAL).await;
                 }
                 outcome => return outcome,
             }
@@ -108,7 +108,7 @@ impl CallBack {
     }
 
     /// Serves requests until the valid one arrives, and returns its code.
-    pub(super) async fn wait(self, state: &Secret, provider: &Endpoints, patience: Duration) -> Outcome {
+    pub(super) async fn wait(self, state: &Secret, provider: &Endpoints, timeout: Duration) -> Outcome {
         let expected = Expected {
             path: self.redirect.path().to_owned(),
             state: state.clone(),
@@ -120,8 +120,8 @@ impl CallBack {
         for listener in self.listeners {
             accepting.spawn(accept(listener, expected.clone(), sender.clone()));
         }
-        let outcome = tokio::time::timeout(patience, outcomes.recv()).await;
-        // The port is free when this function returns. The connections end with their listener.
+        let outcome = tokio::time::timeout(timeout, outcomes.recv()).await;
+        // Aborts the accept tasks and their connections, so that the port is free when this function returns.
         accepting.shutdown().await;
         outcome.ok().flatten().unwrap_or_else(|| Err(OAuthError::expired()))
     }
@@ -172,19 +172,19 @@ async fn accept(listener: TcpListener, expected: Expected, outcomes: mpsc::Sende
 
 /// Serves one request. It forwards the outcome after the response is sent.
 async fn serve(stream: TcpStream, expected: Expected, outcomes: mpsc::Sender<Outcome>) {
-    let (said, mut heard) = mpsc::channel(1);
+    let (outcome_sender, mut outcome_receiver) = mpsc::channel(1);
     let service = service_fn(|request: Request<Incoming>| {
         let (outcome, response) = answer(&expected, &request);
         if let Some(outcome) = outcome {
             // The channel has room for the only request of this connection.
-            let _ = said.try_send(outcome);
+            let _ = outcome_sender.try_send(outcome);
         }
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     // The outcome may be known even if the connection breaks or times out.
-    let _ = tokio::time::timeout(SILENCE, connection).await;
-    if let Ok(outcome) = heard.try_recv() {
+    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+    if let Ok(outcome) = outcome_receiver.try_recv() {
         // If the channel is full, there is already an outcome.
         let _ = outcomes.try_send(outcome);
     }
@@ -197,9 +197,9 @@ fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>,
     let query: Vec<(String, String)> =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
     let text = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let known = text("state").is_some_and(|state| Secret::new(state) == expected.state);
-    let ours = text("iss").is_none_or(|issuer| issuer == expected.issuer);
-    if !known || !ours {
+    let state_matches = text("state").is_some_and(|state| Secret::new(state) == expected.state);
+    let issuer_matches = text("iss").is_none_or(|issuer| issuer == expected.issuer);
+    if !state_matches || !issuer_matches {
         let text = "This response does not belong to the current login. Continue with the current login.";
         return (None, page::page(StatusCode::BAD_REQUEST, text));
     }
@@ -213,9 +213,9 @@ fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>,
             (Some(Ok(Secret::new(code))), page::page(StatusCode::OK, "You are logged in. You can close this page."))
         }
         (_, Some(error)) => {
-            let description = text("error_description").map(shown);
+            let description = text("error_description").map(sanitized);
             let text = format!("The login failed: {}", description.as_deref().unwrap_or(error));
-            (Some(Err(OAuthError::refused(shown(error), description))), page::page(StatusCode::OK, &text))
+            (Some(Err(OAuthError::refused(sanitized(error), description))), page::page(StatusCode::OK, &text))
         }
         (None, None) => {
             let missing = OAuthError::malformed("the redirect has no code");

@@ -20,9 +20,9 @@ use crate::exchange::Answer;
 
 /// The default interval (RFC 8628, section 3.2).
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
-const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// The increase of the interval for each `slow_down` (RFC 8628, section 3.5).
-const SLOWER: Duration = Duration::from_secs(5);
+const SLOW_DOWN_STEP: Duration = Duration::from_secs(5);
 
 pub(super) struct Polling {
     interval: Duration,
@@ -38,7 +38,7 @@ pub(super) enum Next {
 
 impl Polling {
     pub(super) fn new(interval: Option<Duration>, expires_at: SystemTime) -> Self {
-        Self { interval: interval.unwrap_or(DEFAULT_INTERVAL).max(LEAST_INTERVAL), expires_at }
+        Self { interval: interval.unwrap_or(DEFAULT_INTERVAL).max(MIN_INTERVAL), expires_at }
     }
 
     pub(super) fn next(&mut self, answer: Result<Answer, HttpError>, now: SystemTime) -> Result<Next, OAuthError> {
@@ -76,7 +76,7 @@ impl Polling {
     }
 
     fn slow_down(&mut self) {
-        self.interval = self.interval.saturating_add(SLOWER);
+        self.interval = self.interval.saturating_add(SLOW_DOWN_STEP);
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         let Ok(Next::Wait(time)) = at_once.next(Ok(error("authorization_pending")), START) else {
             panic!("polling continues")
         };
-        assert_eq!(time, LEAST_INTERVAL);
+        assert_eq!(time, MIN_INTERVAL);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::OAuthError;
 use crate::exchange::Answer;
 
 /// The maximum lifetime of a code. It prevents an overflow of the expiry time.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A device login that awaits the approval of the user.
 pub(super) struct Started {
@@ -40,7 +40,8 @@ impl Started {
             return Err(OAuthError::expired());
         }
         let page = fields.verification_uri.or(fields.verification_url);
-        let lifetime = Duration::try_from_secs_f64(fields.expires_in).map_or(LONGEST, |time| time.min(LONGEST));
+        let lifetime =
+            Duration::try_from_secs_f64(fields.expires_in).map_or(MAX_LIFETIME, |time| time.min(MAX_LIFETIME));
         // An invalid interval is treated as absent.
         let interval = fields.interval.as_ref().and_then(lenient_seconds).filter(|seconds| *seconds >= 0.0);
         let authorization = DeviceAuthorization {
@@ -87,7 +88,7 @@ mod tests {
             (json!({ "interval": null }), seconds(600), None),
             (json!({ "interval": "soon" }), seconds(600), None),
             (json!({ "interval": -1 }), seconds(600), None),
-            (json!({ "expires_in": 1e300, "interval": 1e300 }), LONGEST, Some(Duration::MAX)),
+            (json!({ "expires_in": 1e300, "interval": 1e300 }), MAX_LIFETIME, Some(Duration::MAX)),
         ] {
             let started = read(&changes).unwrap();
             let end = started.authorization.expires_at;

@@ -11,9 +11,9 @@ use crate::OAuthError;
 use crate::json::{self, Fault, Object};
 
 /// The maximum length of provider text in an error, in characters.
-const LONGEST_DESCRIPTION: usize = 300;
+const MAX_DESCRIPTION_CHARS: usize = 300;
 /// The maximum length of a member name in an error, in characters.
-const LONGEST_NAME: usize = 40;
+const MAX_NAME_CHARS: usize = 40;
 /// The token type of tokens that are not access tokens (RFC 8693, section 2.2.1).
 const NON_ACCESS: &str = "N_A";
 
@@ -131,7 +131,7 @@ impl Answer {
             Some(Value::String(code)) if code.is_empty() => Ok(members),
             Some(Value::String(code)) => {
                 let description = members.get("error_description").and_then(Value::as_str);
-                Err(OAuthError::refused(self.shown(code), description.map(|text| self.shown(text))))
+                Err(OAuthError::refused(self.sanitized(code), description.map(|text| self.sanitized(text))))
             }
             Some(_) => Err(OAuthError::malformed("at `error`")),
         }
@@ -141,7 +141,7 @@ impl Answer {
         match fault {
             Fault::Malformed => OAuthError::malformed("it is not a JSON object"),
             Fault::Duplicate(name) => {
-                let name: String = self.shown(name).chars().take(LONGEST_NAME).collect();
+                let name: String = self.sanitized(name).chars().take(MAX_NAME_CHARS).collect();
                 OAuthError::malformed(format!("it has more than one member `{name}`"))
             }
         }
@@ -152,16 +152,17 @@ impl Answer {
         match serde_json::from_slice::<Refusal>(&self.body) {
             // In this case, an error code about the credential is not reliable.
             _ if self.is_overburdened() => OAuthError::status(self.status, self.retry_after),
-            Ok(Refusal { error, error_description }) => {
-                OAuthError::refused(self.shown(&error), error_description.map(|description| self.shown(&description)))
-            }
+            Ok(Refusal { error, error_description }) => OAuthError::refused(
+                self.sanitized(&error),
+                error_description.map(|description| self.sanitized(&description)),
+            ),
             Err(_) => OAuthError::status(self.status, self.retry_after),
         }
     }
 
     /// Returns text of the provider, without the secrets of the request.
-    fn shown(&self, text: &str) -> String {
-        shown(&self.without_secrets(text))
+    fn sanitized(&self, text: &str) -> String {
+        sanitized(&self.without_secrets(text))
     }
 
     fn without_secrets(&self, text: &str) -> String {
@@ -171,8 +172,8 @@ impl Answer {
 }
 
 /// Returns text of the provider, shortened and without control characters.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(LONGEST_DESCRIPTION).collect()
+pub(crate) fn sanitized(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(MAX_DESCRIPTION_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -107,8 +107,8 @@ impl AsyncTokenProvider for ProviderChain {
         self.chosen().is_ok_and(AsyncTokenProvider::needs_lease)
     }
 
-    fn initial(&self) -> Option<Secret> {
-        self.chosen().ok()?.initial()
+    fn initial_credential(&self) -> Option<Secret> {
+        self.chosen().ok()?.initial_credential()
     }
 
     fn is_interactive(&self) -> bool {

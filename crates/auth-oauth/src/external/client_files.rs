@@ -14,7 +14,7 @@ use crate::{OAuthClient, PrivateKey};
 
 /// The number of times that the files are read again if a key does not match its certificate: one of them may be about
 /// to be replaced.
-const RETRIES: u32 = 3;
+const MAX_RETRIES: u32 = 3;
 /// The pause before they are read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -198,7 +198,7 @@ impl FileClient {
                     *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, client.clone()));
                     return Ok(client);
                 }
-                Err(error) if error.is_transient() && retries < RETRIES => retries += 1,
+                Err(error) if error.is_transient() && retries < MAX_RETRIES => retries += 1,
                 Err(error) => return Err(error),
             }
             #[expect(clippy::disallowed_methods, reason = "the file system reports no event when both are replaced")]

@@ -121,8 +121,8 @@ impl CommandProvider {
         let Output { code, stdout, stderr } = child::run(self).await?;
         if code != Some(0) {
             let ended = code.map_or_else(|| "it was ended by a signal".to_owned(), |code| format!("exit code {code}"));
-            let said = masked::masked(&String::from_utf8_lossy(&stderr));
-            let reason = if said.is_empty() { ended } else { format!("{ended}: {said}") };
+            let message = masked::masked(&String::from_utf8_lossy(&stderr));
+            let reason = if message.is_empty() { ended } else { format!("{ended}: {message}") };
             return Err(self.origin.unusable(reason, "run it in a terminal to find the cause"));
         }
         let token = answer::token(&self.origin, &stdout, self.clock.now())?;

@@ -10,14 +10,14 @@ use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, Tok
 
 use super::chain::Applicable;
 use super::error::{CredentialError, Origin};
-use super::text::{LONGEST, digest, principal, usable};
+use super::text::{MAX_TOKEN_BYTES, digest, principal, usable};
 
 /// The number of times that a file is read again if it is empty or changes while it is read.
-const RETRIES: u32 = 3;
+const MAX_RETRIES: u32 = 3;
 /// The pause before a file is read again. Replacing a small file takes less.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The maximum number of links that are followed to find out if a file is part of a projected volume.
-const LINKS: usize = 8;
+const MAX_LINKS: usize = 8;
 
 /// A token in a file, which another program keeps current. The file is read for each new token, so that a replaced file
 /// takes effect when the former token expires or is rejected.
@@ -136,7 +136,7 @@ impl SecretFile {
             let read =
                 read.unwrap_or_else(|error| Err(self.origin.unusable("reading it failed", "retry").because(error)));
             match read {
-                Err(error) if error.is_transient() && retries < RETRIES => retries += 1,
+                Err(error) if error.is_transient() && retries < MAX_RETRIES => retries += 1,
                 Err(error) if error.is_transient() => return Err(self.empty()),
                 read => return read,
             }
@@ -164,11 +164,11 @@ impl SecretFile {
             return Err(self.origin.unusable("other users can access it", remedy));
         }
         let mut bytes = Vec::new();
-        file.by_ref().take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() > LONGEST {
+        file.by_ref().take(MAX_TOKEN_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() > MAX_TOKEN_BYTES {
             return Err(self
                 .origin
-                .unusable(format!("it is larger than {LONGEST} bytes"), "name a file with only a secret"));
+                .unusable(format!("it is larger than {MAX_TOKEN_BYTES} bytes"), "name a file with only a secret"));
         }
         let is_unchanged = traits(&file.metadata().map_err(unreadable)?) == traits(&about);
         let text = String::from_utf8(bytes)
@@ -236,7 +236,7 @@ fn is_open_to_others(about: &Metadata) -> bool {
 /// Returns true if the path, or a link that it refers to, leads through `..data`, which Kubernetes replaces atomically.
 fn is_projected(path: &Path) -> bool {
     let mut path = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..MAX_LINKS {
         if path.components().any(|part| part == Component::Normal("..data".as_ref())) {
             return true;
         }

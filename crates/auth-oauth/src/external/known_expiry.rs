@@ -7,40 +7,41 @@ use auth_core::{
     RefreshLease, Secret, TokenCache, TokenError, TokenKey, TokenRequest,
 };
 
-/// The number of tokens without a known expiry that are remembered. It exceeds the number of tokens in the memory.
-const REMEMBERED: usize = 512;
+/// The maximum number of tokens without a known expiry that are remembered. It exceeds the number of tokens in memory.
+const MAX_REMEMBERED: usize = 512;
 
-/// The last tokens without a known expiry that this process has obtained. A source gives them an expiry before it stores
-/// them.
+/// The last tokens without a known expiry that this process has obtained. They must be remembered, because the source
+/// adds its fallback expiry before it stores a token, after which they look like any other.
 #[derive(Debug, Default)]
-struct Unknown(Mutex<VecDeque<AccessToken>>);
+struct TokensWithoutExpiry(Mutex<VecDeque<AccessToken>>);
 
-impl Unknown {
+impl TokensWithoutExpiry {
     fn add(&self, token: AccessToken) {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.truncate(REMEMBERED - 1);
+        tokens.truncate(MAX_REMEMBERED - 1);
         tokens.push_front(token);
     }
 
-    /// Returns true for one of the tokens, whatever its other properties are by now.
+    /// Returns true if the secret is that of a remembered token; other properties, such as the expiry, are ignored.
     fn has(&self, token: &AccessToken) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known.is_same(token))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|remembered| remembered.is_same(token))
     }
 }
 
-/// A provider whose tokens other processes may use only if their expiry is known: see [`KnownExpiryStore`].
+/// A provider that remembers which tokens of another provider have no known expiry, so that [`KnownExpiryStore`] does
+/// not share them.
 #[derive(Debug)]
 pub struct KnownExpiry<P> {
     provider: P,
-    unknown: Arc<Unknown>,
+    unknown: Arc<TokensWithoutExpiry>,
 }
 
 /// A store that stores tokens with a known expiry in another store, and the others in the memory of this process. The
 /// expiry is stated by the provider, or by the token if it is a JWT.
 ///
-/// A token without a known expiry could have expired or have been revoked long before another process finds it. In
-/// memory, it is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) of the source, 5 minutes by
-/// default.
+/// A token without a known expiry could have expired or have been revoked long before another process finds it. It
+/// therefore stays in memory and is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) lifetime of
+/// the source (default: 5 min).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -57,21 +58,21 @@ pub struct KnownExpiry<P> {
 #[derive(Debug)]
 pub struct KnownExpiryStore<S> {
     store: S,
-    unknown: Arc<Unknown>,
+    unknown: Arc<TokensWithoutExpiry>,
     memory: MemoryTokenCache,
 }
 
 impl<S> KnownExpiryStore<S> {
     /// Creates a store in front of `store`, for the tokens of `provider`.
     pub fn new<P>(store: S, provider: P) -> (Self, KnownExpiry<P>) {
-        let unknown = Arc::<Unknown>::default();
+        let unknown = Arc::<TokensWithoutExpiry>::default();
         let provider = KnownExpiry { provider, unknown: unknown.clone() };
         (Self { store, unknown, memory: MemoryTokenCache::new() }, provider)
     }
 }
 
 impl<P> KnownExpiry<P> {
-    fn noted(&self, token: AccessToken) -> AccessToken {
+    fn remember_if_unknown(&self, token: AccessToken) -> AccessToken {
         let states = |token: &AccessToken| {
             token.lifetime() != Lifetime::Unstated || token.expires_at().is_some() || token.jwt_expiry().is_some()
         };
@@ -85,11 +86,11 @@ impl<P> KnownExpiry<P> {
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for KnownExpiry<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        Ok(self.noted(self.provider.fetch(request).await?))
+        Ok(self.remember_if_unknown(self.provider.fetch(request).await?))
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        Ok(self.noted(self.provider.refresh(request, previous).await?))
+        Ok(self.remember_if_unknown(self.provider.refresh(request, previous).await?))
     }
 
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
@@ -108,8 +109,8 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for KnownExpiry<P> {
         self.provider.needs_lease()
     }
 
-    fn initial(&self) -> Option<Secret> {
-        self.provider.initial()
+    fn initial_credential(&self) -> Option<Secret> {
+        self.provider.initial_credential()
     }
 
     fn is_interactive(&self) -> bool {
@@ -187,7 +188,7 @@ struct Guard {
     /// `None` after it was given up.
     inner: Option<Box<dyn LeaseGuard>>,
     key: TokenKey,
-    unknown: Arc<Unknown>,
+    unknown: Arc<TokensWithoutExpiry>,
     memory: MemoryTokenCache,
 }
 
@@ -197,8 +198,8 @@ impl LeaseGuard for Guard {
         self.inner.as_ref()?.current()
     }
 
-    // The token of this process may be in its memory only.
-    fn knows_absence(&self) -> bool {
+    // An empty store does not prove a logout: the token of this process may exist only in memory.
+    fn login_was_ended(&self) -> bool {
         false
     }
 
@@ -245,8 +246,8 @@ mod tests {
     use super::*;
     use crate::FileTokenStore;
 
-    /// Returns the tokens of two sources like those of two processes, one after the other, and the number of calls.
-    async fn of_two_processes(token: &AccessToken) -> usize {
+    /// Requests tokens from two sources in turn, as two processes would, and returns the number of provider calls.
+    async fn provider_calls_of_two_processes(token: &AccessToken) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         for _ in 0..2 {
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn token_of_another_key_does_not_cause_storage() {
+    async fn token_without_expiry_stays_in_memory_when_another_key_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
         let provider = async_provider_fn(move |request: TokenRequest| async move {
@@ -293,10 +294,10 @@ mod tests {
     #[tokio::test]
     async fn only_tokens_with_a_known_expiry_reach_another_process() {
         let opaque = AccessToken::new(Secret::new("opaque")).unwrap();
-        assert_eq!(of_two_processes(&opaque).await, 2);
+        assert_eq!(provider_calls_of_two_processes(&opaque).await, 2);
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
-        assert_eq!(of_two_processes(&opaque.with_expires_at(end)).await, 1);
+        assert_eq!(provider_calls_of_two_processes(&opaque.with_expires_at(end)).await, 1);
         let jwt = crate::external::text::tests::jwt(&serde_json::json!({ "exp": 9_999_999_999_u64 }));
-        assert_eq!(of_two_processes(&AccessToken::new(Secret::new(jwt)).unwrap()).await, 1);
+        assert_eq!(provider_calls_of_two_processes(&AccessToken::new(Secret::new(jwt)).unwrap()).await, 1);
     }
 }

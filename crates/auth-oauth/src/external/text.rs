@@ -6,11 +6,11 @@ use auth_core::{AccessToken, Secret};
 use sha2::{Digest, Sha256};
 
 use super::error::{CredentialError, Origin};
-use crate::exchange::shown;
+use crate::exchange::sanitized;
 use crate::identity::{hexadecimal, stated};
 
 /// The maximum size of a token, in bytes. A request with a longer header is refused by most servers.
-pub(super) const LONGEST: usize = 64 * 1024;
+pub(super) const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// Returns the name of the principal of a token: that of its claims, which a rotated token has in common, or else the
 /// digest of the token.
@@ -63,7 +63,7 @@ pub(super) fn check(
         && !names.is_empty()
         && !names.contains(&expected)
     {
-        let names = names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+        let names = names.iter().map(|name| sanitized(name)).collect::<Vec<_>>().join(", ");
         let reason = format!("the token is for the audience '{names}', not '{expected}'");
         return Err(origin.refused(reason, "request a token for the expected audience"));
     }

@@ -13,7 +13,7 @@ use super::chain::Applicable;
 use super::env::EnvToken;
 use super::error::{CredentialError, Origin};
 use super::file::FileToken;
-use super::text::{LONGEST, digest, usable};
+use super::text::{MAX_TOKEN_BYTES, digest, usable};
 use crate::{JwtBearer, OAuthClient, TokenExchange, TokenType};
 
 /// The time limit of a request for a token.
@@ -244,7 +244,7 @@ impl Endpoint {
             }
             status => return Err(self.origin.refused(format!("it responded with {status}"), self.remedy)),
         }
-        let body = response.bytes(LONGEST).await.map_err(failed)?;
+        let body = response.bytes(MAX_TOKEN_BYTES).await.map_err(failed)?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| self.origin.unusable("its response is not text", "check its URL"))?;
         let found = match serde_json::from_str::<Value>(text) {

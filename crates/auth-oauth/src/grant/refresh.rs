@@ -92,7 +92,7 @@ impl AsyncTokenProvider for RefreshGrant {
         self.client.verify_stored(token).await
     }
 
-    fn initial(&self) -> Option<Secret> {
+    fn initial_credential(&self) -> Option<Secret> {
         self.first.clone()
     }
 

@@ -5,8 +5,8 @@
 //! - **Many callers decide at once.** The decision and the start of a fetch are one step under one lock.
 //! - **The runtime of a fetch shuts down, or the fetch panics.** The channel closes without an outcome. A waiting
 //!   caller starts another fetch on its own runtime. So does the next caller with stale keys.
-//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing. After [`LOST`], a fetch no longer
-//!   counts as in flight, and a caller that waits for it starts another.
+//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing. After [`MAX_FETCH_AGE`], a fetch
+//!   no longer counts as in flight, and a caller that waits for it starts another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -26,10 +26,10 @@ use super::keys::KeySet;
 use crate::limits::BODY_LIMIT;
 
 /// The timeout of a fetch. Callers with an unknown key wait for the fetch.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// The age at which a fetch without an outcome counts as lost. On an idle runtime, the timeout of the fetch does not
 /// fire.
-const LOST: Duration = Duration::from_secs(20);
+const MAX_FETCH_AGE: Duration = Duration::from_secs(20);
 
 /// The keys of an issuer: a cache, and the URL that fills it.
 pub(super) struct KeySource {
@@ -53,7 +53,7 @@ struct Fetch {
 impl State {
     /// Returns the fetch in flight, if any. A completed fetch has an outcome. The channel of a lost fetch is closed.
     fn in_flight(&self) -> Option<Receiver<Option<Outcome>>> {
-        let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < LOST)?;
+        let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < MAX_FETCH_AGE)?;
         let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
         is_open.then(|| fetch.outcome.clone())
     }
@@ -135,7 +135,7 @@ impl KeySource {
 
     async fn outcome(self: &Arc<Self>, mut flight: Flight, terms: &Terms<'_>) -> Outcome {
         loop {
-            let ended = timeout(LOST, flight.outcome.wait_for(Option::is_some)).await;
+            let ended = timeout(MAX_FETCH_AGE, flight.outcome.wait_for(Option::is_some)).await;
             let outcome = ended.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
             match outcome {
                 Some(outcome) => return outcome,
@@ -165,7 +165,8 @@ impl KeySource {
         let (source, clock) = (self.clone(), terms.clock.clone());
         let began = clock.now();
         runtime.spawn(async move {
-            let fetched = timeout(TIMEOUT, source.fetch(began)).await.unwrap_or(Err(KeyError::Deadline(TIMEOUT)));
+            let fetched =
+                timeout(FETCH_TIMEOUT, source.fetch(began)).await.unwrap_or(Err(KeyError::Deadline(FETCH_TIMEOUT)));
             // The lock prevents that a caller joins a completed fetch.
             let mut state = source.state();
             let settled = state.shelf.settle(fetched, began, clock.now());

@@ -11,10 +11,10 @@ use super::folder::Folder;
 use super::lock::Lock;
 
 /// The minimum space to reserve for a record, in bytes: several times the size of a login with large JWTs.
-const RESERVED: u64 = 64 * 1024;
+const RESERVED_BYTES: u64 = 64 * 1024;
 
 /// The number of hexadecimal digits in the name of an entry, which is a SHA-256 hash.
-const NAME: usize = 64;
+const NAME_LENGTH: usize = 64;
 
 /// The files of one key. A [`Lock`] that is passed to a method must be the lock of this entry.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Entry {
     /// Allocates the space for the next record: twice the size of the current one, and at least 64 KiB.
     pub(super) fn reserve(&self, key: &TokenKey, lock: &Arc<Lock>) -> Result<Space, StoreError> {
         let _turn = lock.turn();
-        let size = self.replaceable(key)?.saturating_mul(2).max(RESERVED);
+        let size = self.replaceable(key)?.saturating_mul(2).max(RESERVED_BYTES);
         let reservation = AtomicFile::new(self.token_path(), self.path("reserved")).reserve(size)?;
         Ok(Space { reservation, lock: lock.clone() })
     }
@@ -217,7 +217,7 @@ impl Entry {
     /// Returns the size of the file. Fails if a newer version of the program wrote it.
     fn replaceable(&self, key: &TokenKey) -> Result<u64, StoreError> {
         let path = self.token_path();
-        let Some(contents) = regular::read(&path, envelope::LARGEST + 1)? else { return Ok(0) };
+        let Some(contents) = regular::read(&path, envelope::MAX_BYTES + 1)? else { return Ok(0) };
         match envelope::read(contents.bytes(), key) {
             Err(Unusable::Newer) => Err(StoreError::newer(&path)),
             _ => Ok(contents.bytes().len() as u64),
@@ -243,7 +243,7 @@ impl Entry {
             return Ok(Ok(None));
         }
         let path = self.token_path();
-        let Some(contents) = regular::read(&path, envelope::LARGEST + 1)? else { return Ok(Ok(None)) };
+        let Some(contents) = regular::read(&path, envelope::MAX_BYTES + 1)? else { return Ok(Ok(None)) };
         if contents.is_open_to_others() {
             regular::tighten(&path)?;
             tracing::warn!(path = %path.display(), "a token file was accessible to other users; it is private now");
@@ -285,6 +285,6 @@ impl Record {
 /// Returns the name of the entry that a file belongs to, or `None` for lock files and foreign files.
 fn entry_name(file: &Path) -> Option<String> {
     let name = file.file_stem()?.to_str()?;
-    let is_name = name.len() == NAME && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_name = name.len() == NAME_LENGTH && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (is_name && Entry::EXTENSIONS.contains(&file.extension()?.to_str()?)).then(|| name.to_owned())
 }

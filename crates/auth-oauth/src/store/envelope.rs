@@ -7,7 +7,7 @@ use super::error::StoreError;
 use crate::identity::fingerprint;
 
 /// The maximum size of an entry, in bytes: a hundred times the size of a large JWT, and small enough to read at once.
-pub(super) const LARGEST: usize = 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
 /// The version that is written, and the only one that can be read.
 const VERSION: u64 = 1;
@@ -93,15 +93,15 @@ impl Tombstone {
 
 pub(super) fn write(key: &TokenKey, record: &Record) -> Result<Vec<u8>, StoreError> {
     let bytes = serde_json::to_vec(&Envelope::seal(key, record)).map_err(StoreError::unwritable)?;
-    if bytes.len() > LARGEST {
-        return Err(StoreError::too_large(bytes.len(), LARGEST));
+    if bytes.len() > MAX_BYTES {
+        return Err(StoreError::too_large(bytes.len(), MAX_BYTES));
     }
     Ok(bytes)
 }
 
 /// Parses an entry. The reasons are fixed texts, because parser messages quote the content.
 pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Record, Unusable> {
-    if bytes.len() > LARGEST {
+    if bytes.len() > MAX_BYTES {
         return Err(Unusable::Broken("is larger than a token"));
     }
     let Header { version } =

@@ -124,7 +124,7 @@ impl LeaseGuard for Guard {
         self.current.as_ref()
     }
 
-    fn knows_absence(&self) -> bool {
+    fn login_was_ended(&self) -> bool {
         self.current.is_none()
     }
 

@@ -48,7 +48,7 @@ impl Bench {
     }
 
     /// Returns the store of another process, which shares only the folder.
-    fn another(&self) -> FileTokenStore {
+    fn store_of_other_process(&self) -> FileTokenStore {
         FileTokenStore::new(self.folder()).with_clock(self.clock.clone())
     }
 
@@ -64,9 +64,9 @@ impl Bench {
         names
     }
 
-    /// Returns session `number`. Its access token is valid for an hour from now.
-    fn session(&self, number: u32) -> AccessToken {
-        session(number).with_expires_at(self.clock.now() + HOUR)
+    /// Returns login `number`. Its access token is valid for an hour from now.
+    fn login(&self, number: u32) -> AccessToken {
+        login(number).with_expires_at(self.clock.now() + HOUR)
     }
 }
 
@@ -74,7 +74,7 @@ fn key() -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
-pub(crate) fn session(number: u32) -> AccessToken {
+pub(crate) fn login(number: u32) -> AccessToken {
     AccessToken::try_from(format!("access-{number}"))
         .unwrap()
         .with_refresh_token(Secret::new(format!("refresh-{number}")))
@@ -131,7 +131,7 @@ async fn lease_passes_the_suite_with_failing_writes() {
 fn a_lock_file_outlives_its_tokens() {
     let bench = Bench::new();
     let lock = format!("{}.lock", key().digest_hex());
-    let bare = AccessToken::new(session(1).secret().clone()).unwrap();
+    let bare = AccessToken::new(login(1).secret().clone()).unwrap();
     let ways: [&dyn Fn(); 3] = [
         &|| TokenCache::delete(&bench.store.blocking(), &key()).unwrap(),
         &|| assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &bare).unwrap()),
@@ -150,7 +150,7 @@ fn folders_and_files_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let home = TempDir::new().unwrap();
     let store = FileTokenStore::new(home.path().join("state/tokens"));
-    set(&store, &key(), &session(1));
+    set(&store, &key(), &login(1));
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&home.path().join("state")), 0o700);
     assert_eq!(mode(&home.path().join("state/tokens")), 0o700);
@@ -165,13 +165,13 @@ fn folders_and_files_are_for_their_owner_alone() {
 #[test]
 fn a_token_file_that_is_a_symbolic_link_is_refused() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     let elsewhere = bench.home.path().join("elsewhere");
     fs::rename(bench.path(&key(), "json"), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "json")).unwrap();
     let before = fs::read(&elsewhere).unwrap();
     let read = TokenCache::get(&bench.store.blocking(), &key()).unwrap_err();
-    let written = TokenCache::set(&bench.store.blocking(), &key(), &session(2)).unwrap_err();
+    let written = TokenCache::set(&bench.store.blocking(), &key(), &login(2)).unwrap_err();
     for error in [&read, &written] {
         assert!(error.is_cache() && StoreError::of(error).unwrap().is_symbolic_link(), "{error:?}");
     }
@@ -188,7 +188,7 @@ fn a_lock_file_that_is_a_symbolic_link_is_refused() {
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(bench.folder()).unwrap();
     let elsewhere = bench.home.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "lock")).unwrap();
-    let error = TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err();
+    let error = TokenCache::set(&bench.store.blocking(), &key(), &login(1)).unwrap_err();
     assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
     assert!(!elsewhere.exists(), "nothing is created where it leads");
 }
@@ -204,7 +204,7 @@ fn a_folder_that_is_a_symbolic_link_is_refused() {
         let store = FileTokenStore::new(folder);
         for error in [
             TokenCache::get(&store.blocking(), &key()).unwrap_err(),
-            TokenCache::set(&store.blocking(), &key(), &session(1)).unwrap_err(),
+            TokenCache::set(&store.blocking(), &key(), &login(1)).unwrap_err(),
             TokenCache::clear(&store.blocking()).unwrap_err(),
         ] {
             assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
@@ -219,12 +219,12 @@ fn a_folder_that_others_can_write_into_is_refused() {
     use std::os::unix::fs::PermissionsExt;
 
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     for (mode, is_open) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
         fs::set_permissions(bench.folder(), fs::Permissions::from_mode(mode)).unwrap();
         for outcome in [
             TokenCache::get(&bench.store.blocking(), &key()).map(drop),
-            TokenCache::set(&bench.store.blocking(), &key(), &session(1)),
+            TokenCache::set(&bench.store.blocking(), &key(), &login(1)),
             TokenCache::delete(&bench.store.blocking(), &TokenKey::new("https://other.test/")),
         ] {
             let refused = outcome.as_ref().is_err_and(|error| StoreError::of(error).unwrap().is_open_to_others());
@@ -239,13 +239,13 @@ fn a_folder_that_cannot_be_used_is_an_error_and_no_miss() {
     fs::write(bench.folder(), "a file").unwrap();
     for error in [
         TokenCache::get(&bench.store.blocking(), &key()).unwrap_err(),
-        TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err(),
+        TokenCache::set(&bench.store.blocking(), &key(), &login(1)).unwrap_err(),
     ] {
         let behind = StoreError::of(&error).unwrap().to_string();
         assert!(error.is_cache() && behind.contains("tokens"), "{behind}");
     }
     let below = FileTokenStore::new(bench.folder().join("below"));
-    assert!(TokenCache::set(&below.blocking(), &key(), &session(1)).unwrap_err().is_cache());
+    assert!(TokenCache::set(&below.blocking(), &key(), &login(1)).unwrap_err().is_cache());
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn nothing_is_created_to_find_or_to_forget_nothing() {
     let bench = Bench::new();
     assert_eq!(get(&bench.store, &key()), None);
     TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
-    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
+    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &login(1)).unwrap());
     TokenCache::clear(&bench.store.blocking()).unwrap();
     assert!(!bench.folder().exists());
 }
@@ -271,7 +271,7 @@ async fn clear_deletes_tokens_and_remains_but_no_other_file() {
         format!("{digest}.lock"),
     ];
     for asynchronous in [false, true] {
-        set(&bench.store, &key(), &session(1));
+        set(&bench.store, &key(), &login(1));
         // This file simulates a process that was killed while it wrote.
         fs::write(bench.path(&other, "tmp"), "half a token").unwrap();
         for name in &foreign {
@@ -292,11 +292,11 @@ async fn clear_deletes_tokens_and_remains_but_no_other_file() {
 #[test]
 fn remains_of_a_killed_writer_block_nothing() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     fs::write(bench.path(&key(), "tmp"), "half a token").unwrap();
-    assert_eq!(get(&bench.store, &key()), Some(session(1)));
-    set(&bench.store, &key(), &session(2));
-    assert_eq!(get(&bench.store, &key()), Some(session(2)));
+    assert_eq!(get(&bench.store, &key()), Some(login(1)));
+    set(&bench.store, &key(), &login(2));
+    assert_eq!(get(&bench.store, &key()), Some(login(2)));
     assert!(!bench.path(&key(), "tmp").exists());
 }
 
@@ -314,15 +314,15 @@ fn two_environments_never_mix() {
         base().with_client_id("another").build(),
     ];
     for (number, key) in (0..).zip(&keys) {
-        set(&bench.store, key, &session(number));
+        set(&bench.store, key, &login(number));
     }
     for (number, key) in (0..).zip(&keys) {
-        assert_eq!(get(&bench.store, key), Some(session(number)));
+        assert_eq!(get(&bench.store, key), Some(login(number)));
     }
     for (from, to) in keys.iter().zip(&keys[1..]) {
         fs::copy(bench.path(from, "json"), bench.path(to, "json")).unwrap();
         assert_eq!(get(&bench.store, to), None, "a copied file does not give access to its token");
-        set(&bench.store, to, &session(99));
+        set(&bench.store, to, &login(99));
     }
 }
 
@@ -334,7 +334,7 @@ fn a_file_says_in_the_open_what_it_is_for() {
         .with_origin("https://api.example")
         .with_subject("zoë")
         .build();
-    set(&bench.store, &key, &session(1));
+    set(&bench.store, &key, &login(1));
     let file: serde_json::Value = serde_json::from_slice(&fs::read(bench.path(&key, "json")).unwrap()).unwrap();
     assert_eq!(file["version"], 1);
     assert_eq!(
@@ -349,9 +349,9 @@ fn a_file_says_in_the_open_what_it_is_for() {
 #[test]
 fn a_token_that_could_not_be_read_again_is_not_written() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
-    let large = session(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
+    set(&bench.store, &key(), &login(1));
+    let large = login(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
     let error = TokenCache::set(&bench.store.blocking(), &key(), &large).unwrap_err();
     assert!(error.is_cache() && StoreError::of(&error).unwrap().to_string().contains("1048576"), "{error:?}");
-    assert_eq!(get(&bench.store, &key()), Some(session(1)));
+    assert_eq!(get(&bench.store, &key()), Some(login(1)));
 }

@@ -12,12 +12,12 @@ use auth_oauth::{
     WorkloadIdentity,
 };
 
-use crate::store::session;
+use crate::store::login;
 
 #[tokio::test]
 async fn stores_are_not_ambiguous() {
     let folder = tempfile::tempdir().unwrap();
-    let (key, token) = (TokenKey::new("issuer"), session(1));
+    let (key, token) = (TokenKey::new("issuer"), login(1));
     let store = FileTokenStore::new(folder.path().join("logins"));
     store.set(&key, &token).await.unwrap();
     assert_eq!(store.get(&key).await.unwrap().as_ref(), Some(&token));

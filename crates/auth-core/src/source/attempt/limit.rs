@@ -8,7 +8,7 @@ use crate::TokenError;
 use crate::source::redemption::Section;
 
 /// The additional time for a redemption in progress at the attempt timeout.
-pub(super) const REDEMPTION: Duration = Duration::from_secs(60);
+pub(super) const REDEMPTION_GRACE: Duration = Duration::from_secs(60);
 
 impl Attempt {
     /// Limits a provider call. A redemption in progress gets more time.
@@ -28,7 +28,7 @@ impl Attempt {
             tracing::warn!(issuer = self.key.issuer(), "the access token provider does not respond");
             self.announce.send_modify(|progress| progress.overdue += 1);
         }
-        let more = if section.is_critical() { REDEMPTION } else { Duration::ZERO };
+        let more = if section.is_critical() { REDEMPTION_GRACE } else { Duration::ZERO };
         self.inner.within(more, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
     }
 }

@@ -9,7 +9,9 @@ impl Attempt {
     /// Returns the provider's single-use credential, if it has one, as the refresh token of an expired token.
     pub(super) fn initial(&self) -> Option<AccessToken> {
         let token = AccessToken::new(Secret::new("none")).ok()?;
-        Some(token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial()?))
+        Some(
+            token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial_credential()?),
+        )
     }
 
     /// Returns true if this process knows that the refresh token of `token` was permanently refused.

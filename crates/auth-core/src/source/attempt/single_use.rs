@@ -2,7 +2,7 @@
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::limit::REDEMPTION;
+use super::limit::REDEMPTION_GRACE;
 use super::{Attempt, Obtained};
 use crate::source::configured::Turn;
 use crate::source::redemption::Section;
@@ -57,7 +57,7 @@ impl Attempt {
         match self.inner.attempt_timeout {
             None => Ok(wait.await),
             Some(limit) => {
-                self.inner.within(limit + REDEMPTION, wait).await.ok_or_else(|| TokenError::timed_out(limit))
+                self.inner.within(limit + REDEMPTION_GRACE, wait).await.ok_or_else(|| TokenError::timed_out(limit))
             }
         }
     }

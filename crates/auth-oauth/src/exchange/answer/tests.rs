@@ -2,22 +2,22 @@ use super::*;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-fn told(status: u16, body: &str) -> Result<AccessToken, OAuthError> {
+fn outcome_of(status: u16, body: &str) -> Result<AccessToken, OAuthError> {
     let secrets = vec![Secret::new("canary-sent")];
     Answer { secrets, ..Answer::new(status, None, body) }.token(NOW)
 }
 
 #[test]
 fn an_error_in_a_good_answer_is_a_refusal() {
-    let error = told(200, r#"{"error":"invalid_grant","error_description":"no canary-sent"}"#).unwrap_err();
+    let error = outcome_of(200, r#"{"error":"invalid_grant","error_description":"no canary-sent"}"#).unwrap_err();
     assert!(error.is_credential_refused() && !error.is_uncertain(), "{error:?}");
     assert_eq!(error.to_string(), "the identity provider refused: invalid_grant (no ***)");
-    let both = told(200, r#"{"access_token":"canary","error":"invalid_scope"}"#).unwrap_err();
+    let both = outcome_of(200, r#"{"access_token":"canary","error":"invalid_scope"}"#).unwrap_err();
     assert!(both.to_string().contains("invalid_scope") && !both.is_credential_refused(), "{both:?}");
     for none in ["null", "\"\""] {
-        assert!(told(200, &format!(r#"{{"access_token":"t","error":{none}}}"#)).is_ok(), "{none}");
+        assert!(outcome_of(200, &format!(r#"{{"access_token":"t","error":{none}}}"#)).is_ok(), "{none}");
     }
-    let strange = told(200, r#"{"access_token":"canary","error":["canary"]}"#).unwrap_err();
+    let strange = outcome_of(200, r#"{"access_token":"canary","error":["canary"]}"#).unwrap_err();
     assert!(strange.is_uncertain() && strange.to_string().ends_with("at `error`"), "{strange:?}");
 }
 
@@ -30,24 +30,24 @@ fn a_duplicate_member_is_named_and_its_value_is_not() {
         (r#"{"access_token":"canary-1","x":"canary-2","x":"canary-3"}"#, "`x`"),
         (r#"{"access_token":"canary-1","a canary-sent\n":1,"a canary-sent\n":2}"#, "`a ***`"),
     ] {
-        let error = told(200, body).unwrap_err();
+        let error = outcome_of(200, body).unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(error.is_uncertain() && shown.contains(name) && !shown.contains("canary"), "{shown}");
     }
     let long = "x".repeat(10_000);
-    let error = told(200, &format!(r#"{{"{long}":1,"{long}":2}}"#)).unwrap_err();
+    let error = outcome_of(200, &format!(r#"{{"{long}":1,"{long}":2}}"#)).unwrap_err();
     assert!(error.to_string().len() < 200, "{error}");
 }
 
 #[test]
 fn another_type_than_bearer_is_named() {
-    let error = told(200, r#"{"access_token":"canary","token_type":"mac"}"#).unwrap_err();
+    let error = outcome_of(200, r#"{"access_token":"canary","token_type":"mac"}"#).unwrap_err();
     assert!(error.is_unsupported_token_type() && error.to_string().contains("'mac'"), "{error:?}");
     assert!(error.is_uncertain(), "the provider has issued it");
     let body = format!(r#"{{"access_token":"canary","token_type":"{}canary-sent"}}"#, "x".repeat(35));
-    let error = told(200, &body).unwrap_err();
+    let error = outcome_of(200, &body).unwrap_err();
     assert!(error.is_unsupported_token_type() && !format!("{error:?}").contains("canary"), "{error:?}");
-    assert_eq!(told(200, r#"{"access_token":"t","token_type":"bEARER"}"#).unwrap().token_type(), "Bearer");
+    assert_eq!(outcome_of(200, r#"{"access_token":"t","token_type":"bEARER"}"#).unwrap().token_type(), "Bearer");
 }
 
 #[test]
@@ -79,6 +79,6 @@ fn response_is_uncertain_if_a_token_may_have_been_issued() {
         (502, "<html>", true),
         (503, "", true),
     ] {
-        assert_eq!(told(status, body).unwrap_err().is_uncertain(), uncertain, "{status} {body}");
+        assert_eq!(outcome_of(status, body).unwrap_err().is_uncertain(), uncertain, "{status} {body}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use auth_core::{AccessToken, lenient_seconds};
 use serde_json::Value;
 
-use crate::exchange::shown;
+use crate::exchange::sanitized;
 use crate::external::error::{CredentialError, Origin};
 use crate::external::text::usable;
 
@@ -49,7 +49,7 @@ type Parts<'a> = (Option<&'a str>, Option<&'a Value>);
 fn exec_credential<'a>(origin: &Origin, answer: &'a Value) -> Result<Parts<'a>, CredentialError> {
     let version = answer["apiVersion"].as_str().unwrap_or_default();
     if !version.starts_with("client.authentication.k8s.io/") {
-        let reason = format!("its ExecCredential has the unknown apiVersion '{}'", shown(version));
+        let reason = format!("its ExecCredential has the unknown apiVersion '{}'", sanitized(version));
         return Err(origin.unusable(reason, REMEDY));
     }
     let status = &answer["status"];
@@ -59,7 +59,7 @@ fn exec_credential<'a>(origin: &Origin, answer: &'a Value) -> Result<Parts<'a>, 
 /// The response of an executable of Google's workload identity federation, version 1.
 fn executable_sourced<'a>(origin: &Origin, answer: &'a Value) -> Result<Parts<'a>, CredentialError> {
     if answer["success"] == false {
-        let code = answer["code"].as_str().map_or_else(|| answer["code"].to_string(), shown);
+        let code = answer["code"].as_str().map_or_else(|| answer["code"].to_string(), sanitized);
         let message = super::masked::masked(answer["message"].as_str().unwrap_or_default());
         return Err(
             origin.refused(format!("it reports the error {code}: {message}"), "correct the cause that it reports")

@@ -11,9 +11,9 @@ use super::CommandProvider;
 use crate::external::error::CredentialError;
 
 /// The maximum size of the output, in bytes.
-const LONGEST: u64 = 64 * 1024;
+const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
 /// The time for reading the rest of the output after the program has ended, if one of its children still holds it open.
-const REST: Duration = Duration::from_secs(1);
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The outcome of a program that has ended.
 pub(super) struct Output {
@@ -88,8 +88,8 @@ pub(super) async fn run(provider: &CommandProvider) -> Result<Output, Credential
             return Err(provider.origin.unusable(reason, "run it in a terminal: it must not wait for input"));
         }
     };
-    if output.stdout.len() as u64 > LONGEST {
-        let reason = format!("its output is larger than {LONGEST} bytes");
+    if output.stdout.len() as u64 > MAX_OUTPUT_BYTES {
+        let reason = format!("its output is larger than {MAX_OUTPUT_BYTES} bytes");
         return Err(provider.origin.unusable(reason, "it must print only a token, or JSON with a token"));
     }
     group.release();
@@ -105,9 +105,9 @@ async fn finished(child: &mut Child) -> io::Result<Output> {
             let err = drained(err, &mut stderr);
             let out = async {
                 if let Some(out) = out {
-                    out.take(LONGEST + 1).read_to_end(&mut stdout).await?;
+                    out.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut stdout).await?;
                 }
-                if stdout.len() as u64 > LONGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+                if stdout.len() as u64 > MAX_OUTPUT_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
             };
             tokio::try_join!(out, err).map(drop)
         });
@@ -120,7 +120,7 @@ async fn finished(child: &mut Child) -> io::Result<Output> {
                 }
             },
             status = child.wait() => {
-                match tokio::time::timeout(REST, reading).await {
+                match tokio::time::timeout(REST_TIMEOUT, reading).await {
                     Ok(Err(error)) if error.kind() != io::ErrorKind::FileTooLarge => return Err(error),
                     _ => Some(status?),
                 }

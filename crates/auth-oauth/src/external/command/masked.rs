@@ -3,18 +3,18 @@
 use auth_core::redacted_text;
 
 /// The maximum length of the text, in characters.
-const LONGEST: usize = 300;
+const MAX_CHARS: usize = 300;
 /// The number of lines at the end that are shown.
-const LINES: usize = 3;
+const MAX_LINES: usize = 3;
 /// The minimum length of a word that may be a secret.
-const SECRET: usize = 24;
+const MIN_SECRET_CHARS: usize = 24;
 
 /// Returns the last lines of a text without control characters, and without words that may be secret.
 pub(super) fn masked(text: &str) -> String {
     let text = redacted_text(text);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let lines = lines.iter().skip(lines.len().saturating_sub(LINES)).map(|line| masked_line(line));
-    lines.collect::<Vec<_>>().join(" / ").chars().take(LONGEST).collect()
+    let lines = lines.iter().skip(lines.len().saturating_sub(MAX_LINES)).map(|line| masked_line(line));
+    lines.collect::<Vec<_>>().join(" / ").chars().take(MAX_CHARS).collect()
 }
 
 fn masked_line(line: &str) -> String {
@@ -31,7 +31,7 @@ fn may_be_secret(word: &str) -> bool {
     let is_path = word.starts_with(['/', '.', '~']);
     let is_token = |character: char| character.is_ascii_alphanumeric() || "-_.~+/=".contains(character);
     let has_digit = word.contains(|character: char| character.is_ascii_digit());
-    word.len() >= SECRET && !is_path && has_digit && word.chars().all(is_token)
+    word.len() >= MIN_SECRET_CHARS && !is_path && has_digit && word.chars().all(is_token)
 }
 
 #[cfg(test)]
@@ -51,6 +51,6 @@ mod tests {
         ] {
             assert_eq!(masked(text), expected);
         }
-        assert_eq!(masked(&"x ".repeat(10_000)).chars().count(), LONGEST);
+        assert_eq!(masked(&"x ".repeat(10_000)).chars().count(), MAX_CHARS);
     }
 }

@@ -93,7 +93,7 @@ async fn missing_special_and_oversized_files_are_named() {
     let fifo = lab.path("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(fetched(&FileToken::new(fifo)).await.unwrap_err().contains("not a regular file"));
-    let large = lab.write("large", &"x".repeat(LONGEST + 1), 0o600);
+    let large = lab.write("large", &"x".repeat(MAX_TOKEN_BYTES + 1), 0o600);
     assert!(fetched(&FileToken::new(large)).await.unwrap_err().contains("larger than 65536 bytes"));
     let html = lab.write("html", "<html>canary</html>", 0o600);
     let error = fetched(&FileToken::new(html)).await.unwrap_err();

@@ -5,12 +5,12 @@ use std::fs;
 use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenCache, TokenKey};
 use serde_json::{Value, json};
 
-use super::{Bench, get, key, session, set};
+use super::{Bench, get, key, login, set};
 use crate::log::Log;
 
 /// Returns contents that are not a valid entry, each with a canary if possible.
 fn contents(bench: &Bench) -> Vec<(&'static str, Vec<u8>)> {
-    set(&bench.store, &key(), &session(1).with_id_token(Secret::new("canary")));
+    set(&bench.store, &key(), &login(1).with_id_token(Secret::new("canary")));
     let good = fs::read(bench.path(&key(), "json")).unwrap();
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut file = serde_json::from_slice(&good).unwrap();
@@ -50,8 +50,8 @@ fn a_broken_file_is_a_miss_and_kept_aside() {
         assert_eq!(fs::read(&aside).unwrap(), content, "{kind}: it takes the place of an older one");
         assert!(!token.exists(), "{kind}");
         assert_eq!(get(&bench.store, &key()), None, "{kind}");
-        set(&bench.store, &key(), &session(2));
-        assert_eq!(get(&bench.store, &key()), Some(session(2)), "{kind}");
+        set(&bench.store, &key(), &login(2));
+        assert_eq!(get(&bench.store, &key()), Some(login(2)), "{kind}");
         let lines = Log::of_this_process().lines_about(&token);
         assert_eq!(lines.len(), number, "{kind}: one line: {lines:#?}");
         assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:#?}");
@@ -65,27 +65,27 @@ async fn a_broken_file_is_a_miss_for_every_caller() {
     let (token, aside) = (bench.path(&key(), "json"), bench.path(&key(), "corrupt"));
     let break_it = || {
         let _ = fs::remove_file(&aside);
-        set(&bench.store, &key(), &session(1));
+        set(&bench.store, &key(), &login(1));
         fs::write(&token, "canary").unwrap();
     };
     break_it();
     assert_eq!(AsyncTokenCache::get(&bench.store, &key()).await.unwrap(), None);
     assert!(aside.exists());
     break_it();
-    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
+    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &login(1)).unwrap());
     assert!(aside.exists());
     break_it();
-    let guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    let guard = super::leases::expect_acquired(bench.store.acquire(&key(), None).await);
     assert!(guard.current().is_none() && aside.exists());
 }
 
 #[tokio::test]
 async fn a_broken_file_is_not_touched_while_another_has_the_lock() {
     let bench = Bench::new();
-    let mut guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    let mut guard = super::leases::expect_acquired(bench.store.acquire(&key(), None).await);
     fs::write(bench.path(&key(), "json"), "canary").unwrap();
-    assert_eq!(get(&bench.another(), &key()), None);
+    assert_eq!(get(&bench.store_of_other_process(), &key()), None);
     assert!(bench.path(&key(), "json").exists(), "it may be replaced just now");
-    guard.publish(&session(1)).await.unwrap();
-    assert_eq!(get(&bench.another(), &key()), Some(session(1)));
+    guard.publish(&login(1)).await.unwrap();
+    assert_eq!(get(&bench.store_of_other_process(), &key()), Some(login(1)));
 }

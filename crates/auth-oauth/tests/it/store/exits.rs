@@ -16,7 +16,7 @@ use auth_oauth::FileTokenStore;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{HOUR, get, key, session, set};
+use super::{HOUR, get, key, login, set};
 
 const TEST: &str = "store::exits::program_ends_after_a_pending_refresh_is_stored";
 const CHILD: &str = "AUTH_OAUTH_TEST_EXIT";
@@ -39,7 +39,7 @@ impl AsyncTokenProvider for Redeeming {
         self.begun.add_permits(1);
         let answer = self.answer.lock().await.take();
         answer.ok_or_else(|| TokenError::provider("it was redeemed before"))?.await.map_err(TokenError::uncertain)?;
-        Ok(session(2).with_expires_at(SystemClock.now() + HOUR))
+        Ok(login(2).with_expires_at(SystemClock.now() + HOUR))
     }
 
     fn needs_lease(&self) -> bool {
@@ -79,7 +79,7 @@ fn program_ends_after_a_pending_refresh_is_stored() {
     }
     let home = TempDir::new().unwrap();
     let (folder, listener) = (home.path().join("tokens"), TcpListener::bind("127.0.0.1:0").unwrap());
-    set(&FileTokenStore::new(&folder), &key(), &session(1).with_expires_at(SystemClock.now() - HOUR));
+    set(&FileTokenStore::new(&folder), &key(), &login(1).with_expires_at(SystemClock.now() - HOUR));
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([TEST, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
     command.env(CHILD, format!("{} {}", listener.local_addr().unwrap(), folder.display()));

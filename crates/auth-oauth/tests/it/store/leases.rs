@@ -1,4 +1,4 @@
-//! One renewal at a time, within one process.
+//! Leases of the file store: one refresh at a time. Separate stores in one test process simulate other processes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,101 +11,110 @@ use auth_oauth::StoreError;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, interval};
 
-use super::{Bench, HOUR, get, key, session, set};
+use super::{Bench, HOUR, get, key, login, set};
 
-pub(super) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
+pub(super) fn expect_acquired(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.unwrap() {
         LeaseOutcome::Acquired(guard) => guard,
-        other => panic!("the lease is not acquired: {other:?}"),
+        other => panic!("expected the lease: {other:?}"),
     }
 }
 
-fn adopted(acquired: Result<LeaseOutcome, TokenError>) -> AccessToken {
+fn expect_already_refreshed(acquired: Result<LeaseOutcome, TokenError>) -> AccessToken {
     match acquired.unwrap() {
         LeaseOutcome::AlreadyRefreshed(token) => token,
-        other => panic!("no token is refreshed: {other:?}"),
+        other => panic!("expected a token that another process refreshed: {other:?}"),
     }
 }
 
 #[tokio::test]
 async fn leader_redeems_the_rotated_refresh_token() {
     let bench = Bench::new();
-    let (known, rotated) = (bench.session(1), bench.session(2));
-    set(&bench.another(), &key(), &rotated);
-    assert!(adopted(bench.store.acquire(&key(), Some(&known)).await) == rotated, "while it is good it is adopted");
+    let (original, rotated) = (bench.login(1), bench.login(2));
+    set(&bench.store_of_other_process(), &key(), &rotated);
+    assert!(
+        expect_already_refreshed(bench.store.acquire(&key(), Some(&original)).await) == rotated,
+        "a token that has not expired is adopted"
+    );
     bench.clock.advance(HOUR);
-    for previous in [None, Some(&known), Some(&rotated)] {
-        let guard = leading(bench.store.acquire(&key(), previous).await);
-        assert!(guard.current() == Some(&rotated), "{previous:?}: whole, with its refresh token");
-        let shown = format!("{guard:?}");
-        assert!(!shown.contains("access-2") && !shown.contains("refresh-2"), "{shown}");
+    for previous in [None, Some(&original), Some(&rotated)] {
+        let guard = expect_acquired(bench.store.acquire(&key(), previous).await);
+        assert!(
+            guard.current() == Some(&rotated),
+            "{previous:?}: the guard has the complete token, with its refresh token"
+        );
+        let debug = format!("{guard:?}");
+        assert!(!debug.contains("access-2") && !debug.contains("refresh-2"), "{debug}");
     }
 }
 
 #[tokio::test]
 async fn rejected_token_is_not_served_but_its_login_is_kept() {
     let bench = Bench::new();
-    let kept = bench.session(2);
+    let kept = bench.login(2);
     set(&bench.store, &key(), &kept);
     assert!(AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap());
-    assert_eq!(get(&bench.another(), &key()), None);
-    assert!(!AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap(), "once");
-    // The process that rejected the token may have ended or failed. The next one renews the login.
+    assert_eq!(get(&bench.store_of_other_process(), &key()), None);
+    assert!(
+        !AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap(),
+        "a second deletion finds no token"
+    );
+    // The process that rejected the token may have ended or failed. The next one refreshes the login.
     for previous in [None, Some(&kept)] {
-        let guard = leading(bench.another().acquire(&key(), previous).await);
+        let guard = expect_acquired(bench.store_of_other_process().acquire(&key(), previous).await);
         assert!(guard.current() == Some(&kept), "{previous:?}");
         guard.give_up().await;
     }
-    let mut guard = leading(bench.another().acquire(&key(), None).await);
-    guard.publish(&bench.session(3)).await.unwrap();
-    assert_eq!(get(&bench.store, &key()).as_ref(), Some(&bench.session(3)));
+    let mut guard = expect_acquired(bench.store_of_other_process().acquire(&key(), None).await);
+    guard.publish(&bench.login(3)).await.unwrap();
+    assert_eq!(get(&bench.store, &key()).as_ref(), Some(&bench.login(3)));
 
-    let bare = AccessToken::new(kept.secret().clone()).unwrap();
-    set(&bench.store, &key(), &bare);
-    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &bare).unwrap());
-    let guard = leading(bench.store.acquire(&key(), None).await);
-    assert_eq!(guard.current(), None, "without a refresh token nothing is stored");
+    let without_refresh_token = AccessToken::new(kept.secret().clone()).unwrap();
+    set(&bench.store, &key(), &without_refresh_token);
+    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &without_refresh_token).unwrap());
+    let guard = expect_acquired(bench.store.acquire(&key(), None).await);
+    assert_eq!(guard.current(), None, "a rejected token without a refresh token is not kept");
     drop(guard);
     set(&bench.store, &key(), &kept);
     assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &kept).unwrap());
     TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
-    let guard = leading(bench.store.acquire(&key(), None).await);
-    assert_eq!(guard.current(), None, "a logout forgets it");
+    let guard = expect_acquired(bench.store.acquire(&key(), None).await);
+    assert_eq!(guard.current(), None, "a logout also deletes the kept login");
 }
 
 #[tokio::test]
-async fn a_token_that_is_to_be_renewed_already_is_not_adopted() {
+async fn token_that_is_due_for_refresh_is_not_adopted() {
     let bench = Bench::new();
-    let stale = bench.session(2).with_refresh_at(Some(bench.clock.now() + HOUR / 2));
+    let stale = bench.login(2).with_refresh_at(Some(bench.clock.now() + HOUR / 2));
     set(&bench.store, &key(), &stale);
-    adopted(bench.store.acquire(&key(), Some(&session(1))).await);
+    expect_already_refreshed(bench.store.acquire(&key(), Some(&login(1))).await);
     bench.clock.advance(HOUR / 2);
-    let guard = leading(bench.store.acquire(&key(), Some(&session(1))).await);
+    let guard = expect_acquired(bench.store.acquire(&key(), Some(&login(1))).await);
     assert!(guard.current() == Some(&stale));
 }
 
 #[tokio::test]
 async fn refused_login_is_deleted_only_if_it_is_the_stored_one() {
     let bench = Bench::new();
-    let kept = bench.session(2);
+    let kept = bench.login(2);
     set(&bench.store, &key(), &kept);
     let same_access = kept.clone().with_refresh_token(auth_core::Secret::new("refresh-3"));
-    let bare = AccessToken::new(kept.secret().clone()).unwrap();
-    let same_refresh = session(3).with_refresh_token(kept.refresh_token().unwrap().clone());
-    for refused in [session(1), same_access, bare, same_refresh] {
-        leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
+    let without_refresh_token = AccessToken::new(kept.secret().clone()).unwrap();
+    let same_refresh = login(3).with_refresh_token(kept.refresh_token().unwrap().clone());
+    for refused in [login(1), same_access, without_refresh_token, same_refresh] {
+        expect_acquired(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
         assert_eq!(get(&bench.store, &key()).as_ref(), Some(&kept), "{refused:?}");
     }
-    // A refused token is deleted regardless of its expiry.
-    leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&session(2)).await.unwrap();
+    // The comparison ignores the expiry: `login(2)` has none.
+    expect_acquired(bench.store.acquire(&key(), Some(&kept)).await).discard(&login(2)).await.unwrap();
     assert_eq!(get(&bench.store, &key()), None);
-    drop(leading(bench.another().with_lock_timeout(Duration::ZERO).acquire(&key(), None).await));
+    drop(expect_acquired(bench.store_of_other_process().with_lock_timeout(Duration::ZERO).acquire(&key(), None).await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn lock_timeout_is_an_error_and_blocks_no_worker() {
     let bench = Bench::new();
-    let guard = leading(bench.another().acquire(&key(), None).await);
+    let guard = expect_acquired(bench.store_of_other_process().acquire(&key(), None).await);
     let ticking = tokio::spawn(async {
         let mut ticks = interval(Duration::from_secs(1));
         for _ in 0..=29 {
@@ -116,49 +125,52 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
     let start = Instant::now();
     let error = bench.store.acquire(&key(), None).await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(60));
-    let behind = StoreError::of(&error).unwrap();
-    assert!(error.is_cache() && behind.is_timeout() && behind.to_string().contains("60s"), "{error:?}");
-    assert!(ticking.is_finished(), "other tasks of the same worker went on");
+    let store_error = StoreError::of(&error).unwrap();
+    assert!(error.is_cache() && store_error.is_timeout() && store_error.to_string().contains("60s"), "{error:?}");
+    assert!(ticking.is_finished(), "other tasks of the same worker have run");
     assert_eq!(ticking.await.unwrap() - start, Duration::from_secs(29));
 
-    let hurried = bench.another().with_lock_timeout(Duration::ZERO);
-    let store: &dyn AsyncTokenCache = &hurried;
+    let store_without_wait = bench.store_of_other_process().with_lock_timeout(Duration::ZERO);
+    let store: &dyn AsyncTokenCache = &store_without_wait;
     for error in [
-        store.set(&key(), &session(1)).await.unwrap_err(),
+        store.set(&key(), &login(1)).await.unwrap_err(),
         store.delete(&key()).await.unwrap_err(),
-        store.delete_if(&key(), &session(1)).await.unwrap_err(),
-        TokenCache::set(&hurried.blocking(), &key(), &session(1)).unwrap_err(),
-        TokenCache::delete(&hurried.blocking(), &key()).unwrap_err(),
-        TokenCache::delete_if(&hurried.blocking(), &key(), &session(1)).unwrap_err(),
+        store.delete_if(&key(), &login(1)).await.unwrap_err(),
+        TokenCache::set(&store_without_wait.blocking(), &key(), &login(1)).unwrap_err(),
+        TokenCache::delete(&store_without_wait.blocking(), &key()).unwrap_err(),
+        TokenCache::delete_if(&store_without_wait.blocking(), &key(), &login(1)).unwrap_err(),
     ] {
         assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
     }
     assert_eq!(store.get(&key()).await.unwrap(), None, "a reader does not wait");
     guard.give_up().await;
-    store.set(&key(), &session(1)).await.unwrap();
+    store.set(&key(), &login(1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn clear_deletes_what_it_can_and_says_what_it_could_not() {
+async fn clear_deletes_unlocked_entries_and_fails_for_a_locked_one() {
     let bench = Bench::new();
     let other = auth_core::TokenKey::new("https://other.example/");
-    let hurried = bench.another().with_lock_timeout(Duration::ZERO);
+    let store_without_wait = bench.store_of_other_process().with_lock_timeout(Duration::ZERO);
     for asynchronous in [false, true] {
-        set(&bench.store, &key(), &session(1));
-        set(&bench.store, &other, &session(2));
-        let guard = leading(bench.store.acquire(&other, Some(&session(2))).await);
-        let cleared =
-            if asynchronous { AsyncTokenCache::clear(&hurried).await } else { TokenCache::clear(&hurried.blocking()) };
+        set(&bench.store, &key(), &login(1));
+        set(&bench.store, &other, &login(2));
+        let guard = expect_acquired(bench.store.acquire(&other, Some(&login(2))).await);
+        let cleared = if asynchronous {
+            AsyncTokenCache::clear(&store_without_wait).await
+        } else {
+            TokenCache::clear(&store_without_wait.blocking())
+        };
         assert!(StoreError::of(&cleared.unwrap_err()).unwrap().is_timeout());
-        assert_eq!((get(&hurried, &key()), get(&hurried, &other)), (None, Some(session(2))));
+        assert_eq!((get(&store_without_wait, &key()), get(&store_without_wait, &other)), (None, Some(login(2))));
         drop(guard);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
+async fn rejection_does_not_wait_for_a_refresh_by_its_own_process() {
     let bench = Bench::new();
-    let stale = bench.session(1).with_refresh_at(Some(bench.clock.now()));
+    let stale = bench.login(1).with_refresh_at(Some(bench.clock.now()));
     set(&bench.store, &key(), &stale);
     let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let provider = async_provider_fn({
@@ -183,14 +195,14 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
     assert!(source.token().await.unwrap().is_same(&stale));
     asked.notified().await;
     source.reject(&TokenRequest::new(), &stale);
-    // The token is deleted while the renewal continues.
+    // The token is deleted while the refresh continues.
     while get(&bench.store, &key()).is_some() {
         tokio::task::yield_now().await;
     }
     answer.add_permits(1);
     assert_eq!(source.token().await.unwrap().secret().expose(), "access-2");
     assert_eq!((start.elapsed(), source.cache_failures()), (Duration::ZERO, 0));
-    assert_eq!(get(&bench.another(), &key()).unwrap().secret().expose(), "access-2");
+    assert_eq!(get(&bench.store_of_other_process(), &key()).unwrap().secret().expose(), "access-2");
     assert!(
         TokenCache::delete_if(&bench.store.blocking(), &key(), &AccessToken::try_from("access-2").unwrap()).unwrap()
     );
@@ -199,8 +211,8 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
 #[tokio::test]
 async fn ended_login_does_not_come_back_from_memory() {
     let bench = Bench::new();
-    let store = Arc::new(bench.another());
-    set(&store, &key(), &session(1));
+    let store = Arc::new(bench.store_of_other_process());
+    set(&store, &key(), &login(1));
     let provider = Arc::new(platform_testkit::ScriptedProvider::new(Arc::new(auth_core::SystemClock)));
     let source = TokenSource::builder(key(), provider.clone())
         .with_cache(store.clone())
@@ -218,9 +230,9 @@ async fn ended_login_does_not_come_back_from_memory() {
 /// Returns a leader whose folder is deleted while it waits for the provider.
 async fn leader_without_a_folder() -> (Bench, Box<dyn LeaseGuard>) {
     let bench = Bench::new();
-    set(&bench.store, &key(), &bench.session(1));
+    set(&bench.store, &key(), &bench.login(1));
     bench.clock.advance(HOUR);
-    let guard = leading(bench.store.acquire(&key(), Some(&bench.session(1))).await);
+    let guard = expect_acquired(bench.store.acquire(&key(), Some(&bench.login(1))).await);
     std::fs::remove_dir_all(bench.folder()).unwrap();
     (bench, guard)
 }
@@ -229,19 +241,22 @@ async fn leader_without_a_folder() -> (Bench, Box<dyn LeaseGuard>) {
 #[tokio::test]
 async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
     let (bench, mut guard) = leader_without_a_folder().await;
-    let other = bench.session(7);
-    set(&bench.another(), &key(), &other);
+    let other = bench.login(7);
+    set(&bench.store_of_other_process(), &key(), &other);
     for _ in 0..2 {
-        let error = guard.publish(&bench.session(2)).await.unwrap_err();
+        let error = guard.publish(&bench.login(2)).await.unwrap_err();
         assert!(auth_core::error_chain(&error).contains("the newer login is kept"), "{error:?}");
-        assert_eq!(get(&bench.another(), &key()).as_ref(), Some(&other));
+        assert_eq!(get(&bench.store_of_other_process(), &key()).as_ref(), Some(&other));
     }
 }
 
 #[tokio::test]
 async fn refreshed_login_is_stored_although_the_folder_was_deleted() {
     let (bench, mut guard) = leader_without_a_folder().await;
-    guard.publish(&bench.session(2)).await.expect_err("the reserved space was deleted");
-    guard.publish(&bench.session(2)).await.unwrap();
-    assert_eq!(get(&bench.another(), &key()).as_ref(), Some(&bench.session(2)));
+    guard
+        .publish(&bench.login(2))
+        .await
+        .expect_err("the space reserved for the token was deleted with the folder, so the first call fails");
+    guard.publish(&bench.login(2)).await.unwrap();
+    assert_eq!(get(&bench.store_of_other_process(), &key()).as_ref(), Some(&bench.login(2)));
 }

@@ -6,11 +6,11 @@ use auth_core::{AsyncTokenCache, RefreshLease, TokenCache};
 use auth_oauth::StoreError;
 use serde_json::{Value, json};
 
-use super::{Bench, get, key, session, set};
+use super::{Bench, get, key, login, set};
 
 /// Stores an entry of a later version, and returns the content of the file.
 fn store_newer(bench: &Bench) -> Vec<u8> {
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     let mut entry: Value = serde_json::from_slice(&fs::read(bench.path(&key(), "json")).unwrap()).unwrap();
     entry["version"] = json!(4_000_000_000_000_u64);
     entry["binding"] = json!("of another kind");
@@ -25,7 +25,7 @@ async fn newer_entry_is_a_miss_and_stays_untouched() {
     let entry = store_newer(&bench);
     assert_eq!(get(&bench.store, &key()), None);
     assert_eq!(AsyncTokenCache::get(&bench.store, &key()).await.unwrap(), None);
-    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
+    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &login(1)).unwrap());
     assert_eq!(fs::read(bench.path(&key(), "json")).unwrap(), entry);
     assert!(!bench.path(&key(), "corrupt").exists());
 }
@@ -33,20 +33,20 @@ async fn newer_entry_is_a_miss_and_stays_untouched() {
 #[tokio::test]
 async fn newer_entry_is_not_overwritten() {
     let bench = Bench::new();
-    let mut guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    let mut guard = super::leases::expect_acquired(bench.store.acquire(&key(), None).await);
     let entry = {
         let elsewhere = Bench::new();
         let entry = store_newer(&elsewhere);
         fs::write(bench.path(&key(), "json"), &entry).unwrap();
         entry
     };
-    let published = guard.publish(&session(2)).await.unwrap_err();
+    let published = guard.publish(&login(2)).await.unwrap_err();
     // The lease is still held after the failed publication.
     drop(guard);
     for error in [
         published,
-        TokenCache::set(&bench.store.blocking(), &key(), &session(2)).unwrap_err(),
-        AsyncTokenCache::set(&bench.store, &key(), &session(2)).await.unwrap_err(),
+        TokenCache::set(&bench.store.blocking(), &key(), &login(2)).unwrap_err(),
+        AsyncTokenCache::set(&bench.store, &key(), &login(2)).await.unwrap_err(),
         bench.store.acquire(&key(), None).await.unwrap_err(),
         bench.store.check_writable(&key()).await.unwrap_err(),
         bench.store.take(&key()).await.unwrap_err(),

@@ -17,8 +17,8 @@ use auth_core::{
 use auth_oauth::{FileTokenStore, StoreError};
 use tempfile::TempDir;
 
-use super::leases::leading;
-use super::{HOUR, get, key, session, set};
+use super::leases::expect_acquired;
+use super::{HOUR, get, key, login, set};
 
 /// The test that acts as a child if these variables are set: the address of the stage, the folder, and the step to stop
 /// at.
@@ -33,7 +33,7 @@ pub(super) const GONE: &str = "gone";
 /// The timeout for a message. The tests need less than a hundredth of it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The socket on which children report their steps, and their shared folder, which contains an expired session.
+/// The socket on which children report their steps, and their shared folder, which contains an expired login.
 pub(super) struct Stage {
     home: TempDir,
     address: SocketAddr,
@@ -77,7 +77,7 @@ impl Stage {
         });
         let provider = Rotating { live: 1, has_grace, ..Rotating::default() };
         let stage = Self { home: TempDir::new().unwrap(), address, said, provider };
-        let ended = session(1).with_expires_at(SystemClock.now() - HOUR);
+        let ended = login(1).with_expires_at(SystemClock.now() - HOUR);
         set(&stage.store(), &key(), &ended);
         stage
     }
@@ -215,7 +215,7 @@ impl AsyncTokenProvider for OnStage {
         let granted = answer.strip_prefix("granted ").map(|number| number.parse().unwrap());
         self.stop_at("after");
         let granted = granted.ok_or_else(|| TokenError::grant_refused("the refresh token was used before"))?;
-        Ok(session(granted).with_expires_at(SystemClock.now() + HOUR))
+        Ok(login(granted).with_expires_at(SystemClock.now() + HOUR))
     }
 
     /// Returns true, so that one thread makes all system calls and they can be counted.
@@ -267,7 +267,7 @@ async fn a_process_that_is_killed_frees_its_lock() {
     let error = store.acquire(&key(), None).await.unwrap_err();
     assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
     child.kill();
-    leading(store.acquire(&key(), None).await).give_up().await;
+    expect_acquired(store.acquire(&key(), None).await).give_up().await;
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Command;
 use auth_core::{AsyncTokenCache, RefreshLease, TokenCache};
 use auth_oauth::{FileTokenStore, StoreError};
 
-use super::{Bench, get, key, session, set};
+use super::{Bench, get, key, login, set};
 use crate::log::Log;
 
 fn mode(path: &Path) -> u32 {
@@ -30,14 +30,14 @@ async fn replace_by_special_file(path: &Path, check: impl AsyncFn(&str)) {
 #[tokio::test]
 async fn special_file_in_place_of_an_entry_is_refused_without_hanging() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     let path = bench.path(&key(), "json");
     fs::remove_file(&path).unwrap();
     replace_by_special_file(&path, async |kind| {
         for error in [
             TokenCache::get(&bench.store.blocking(), &key()).unwrap_err(),
             AsyncTokenCache::get(&bench.store, &key()).await.unwrap_err(),
-            TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err(),
+            TokenCache::set(&bench.store.blocking(), &key(), &login(1)).unwrap_err(),
             bench.store.acquire(&key(), None).await.unwrap_err(),
         ] {
             let error = StoreError::of(&error).unwrap();
@@ -51,19 +51,19 @@ async fn special_file_in_place_of_an_entry_is_refused_without_hanging() {
 #[tokio::test]
 async fn special_file_in_place_of_a_lock_is_refused_without_hanging() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     let path = bench.path(&key(), "lock");
     fs::remove_file(&path).unwrap();
     replace_by_special_file(&path, async |kind| {
         for error in [
-            TokenCache::set(&bench.store.blocking(), &key(), &session(1)).unwrap_err(),
+            TokenCache::set(&bench.store.blocking(), &key(), &login(1)).unwrap_err(),
             TokenCache::delete(&bench.store.blocking(), &key()).unwrap_err(),
             bench.store.acquire(&key(), None).await.unwrap_err(),
         ] {
             let error = StoreError::of(&error).unwrap();
             assert!(error.is_not_regular() && error.to_string().contains(kind), "{error}");
         }
-        assert_eq!(get(&bench.store, &key()), Some(session(1)), "reading does not need the lock");
+        assert_eq!(get(&bench.store, &key()), Some(login(1)), "reading does not need the lock");
     })
     .await;
 }
@@ -71,12 +71,12 @@ async fn special_file_in_place_of_a_lock_is_refused_without_hanging() {
 #[test]
 fn exposed_entry_is_made_private_with_one_warning() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     let path = bench.path(&key(), "json");
     for (number, exposed) in [0o644, 0o640, 0o604].into_iter().enumerate() {
         fs::set_permissions(&path, fs::Permissions::from_mode(exposed)).unwrap();
         for _ in 0..2 {
-            assert_eq!(get(&bench.store, &key()), Some(session(1)));
+            assert_eq!(get(&bench.store, &key()), Some(login(1)));
             assert_eq!(mode(&path), 0o600, "{exposed:o}");
         }
         let lines = Log::of_this_process().lines_about(&path);
@@ -92,7 +92,7 @@ fn exposed_entry_that_cannot_be_made_private_is_refused() {
     let script = "mount -t tmpfs -o mode=0700 tmpfs \"$AIGNOSTICS_TEST_DISK\" && exec \"$0\" \"$@\"";
     crate::small_disk::in_namespace(TEST, script, |disk| {
         let store = FileTokenStore::new(disk);
-        set(&store, &key(), &session(1));
+        set(&store, &key(), &login(1));
         let path = disk.join(key().digest_hex()).with_extension("json");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(disk).status().unwrap().success());

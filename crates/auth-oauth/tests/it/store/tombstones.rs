@@ -5,16 +5,16 @@ use std::fs;
 use auth_core::{AsyncTokenCache, Clock, RefreshLease, TokenCache};
 use serde_json::Value;
 
-use super::leases::leading;
-use super::{Bench, get, key, session, set};
+use super::leases::expect_acquired;
+use super::{Bench, get, key, login, set};
 
 /// The SHA-256 hash of "refresh-1", in hexadecimal.
 const DIGEST: &str = "bd473e5dcdce2510c2df4f0c5a54a605fa3647fe74afae20a8cdb8b91b1a1f63";
 
 /// Stores a login and discards it as refused.
 async fn refuse(bench: &Bench) {
-    set(&bench.store, &key(), &session(1));
-    leading(bench.store.acquire(&key(), Some(&session(1))).await).discard(&session(1)).await.unwrap();
+    set(&bench.store, &key(), &login(1));
+    expect_acquired(bench.store.acquire(&key(), Some(&login(1))).await).discard(&login(1)).await.unwrap();
 }
 
 #[tokio::test]
@@ -34,13 +34,13 @@ async fn refused_login_leaves_a_tombstone_without_secrets() {
 async fn tombstone_is_a_miss() {
     let bench = Bench::new();
     refuse(&bench).await;
-    for store in [&bench.store, &bench.another()] {
+    for store in [&bench.store, &bench.store_of_other_process()] {
         assert_eq!(get(store, &key()), None);
         assert_eq!(AsyncTokenCache::get(store, &key()).await.unwrap(), None);
-        assert!(!TokenCache::delete_if(&store.blocking(), &key(), &session(1)).unwrap());
-        let guard = leading(store.acquire(&key(), None).await);
+        assert!(!TokenCache::delete_if(&store.blocking(), &key(), &login(1)).unwrap());
+        let guard = expect_acquired(store.acquire(&key(), None).await);
         assert_eq!(guard.current(), None);
-        guard.discard(&session(1)).await.unwrap();
+        guard.discard(&login(1)).await.unwrap();
     }
     assert!(bench.path(&key(), "json").exists() && !bench.path(&key(), "corrupt").exists());
 }
@@ -49,11 +49,11 @@ async fn tombstone_is_a_miss() {
 async fn next_login_replaces_the_tombstone() {
     let bench = Bench::new();
     refuse(&bench).await;
-    leading(bench.store.acquire(&key(), None).await).publish(&session(2)).await.unwrap();
-    assert_eq!(get(&bench.store, &key()), Some(session(2)));
+    expect_acquired(bench.store.acquire(&key(), None).await).publish(&login(2)).await.unwrap();
+    assert_eq!(get(&bench.store, &key()), Some(login(2)));
     refuse(&bench).await;
-    set(&bench.store, &key(), &session(3));
-    assert_eq!(get(&bench.store, &key()), Some(session(3)));
+    set(&bench.store, &key(), &login(3));
+    assert_eq!(get(&bench.store, &key()), Some(login(3)));
     assert!(!fs::read_to_string(bench.path(&key(), "json")).unwrap().contains("refused"));
 }
 
@@ -77,9 +77,9 @@ async fn take_returns_a_rejected_login_and_removes_it() {
     let bench = Bench::new();
     assert_eq!(bench.store.take(&key()).await.unwrap(), None);
     assert!(!bench.folder().exists(), "nothing is created");
-    set(&bench.store, &key(), &session(1));
-    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &session(1)).unwrap());
-    assert_eq!(bench.store.take(&key()).await.unwrap(), Some(session(1)));
+    set(&bench.store, &key(), &login(1));
+    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &login(1)).unwrap());
+    assert_eq!(bench.store.take(&key()).await.unwrap(), Some(login(1)));
     assert_eq!(bench.names(), [format!("{}.lock", key().digest_hex())]);
 }
 
@@ -88,16 +88,16 @@ async fn login_without_a_refresh_token_leaves_no_tombstone() {
     let bench = Bench::new();
     let bare = auth_core::AccessToken::try_from("access").unwrap();
     set(&bench.store, &key(), &bare);
-    leading(bench.store.acquire(&key(), Some(&bare)).await).discard(&bare).await.unwrap();
+    expect_acquired(bench.store.acquire(&key(), Some(&bare)).await).discard(&bare).await.unwrap();
     assert_eq!(bench.names(), [format!("{}.lock", key().digest_hex())]);
 }
 
 #[tokio::test]
 async fn check_of_a_writable_store_changes_nothing() {
     let bench = Bench::new();
-    set(&bench.store, &key(), &session(1));
+    set(&bench.store, &key(), &login(1));
     bench.store.check_writable(&key()).await.unwrap();
     let digest = key().digest_hex();
     assert_eq!(bench.names(), [format!("{digest}.json"), format!("{digest}.lock")]);
-    assert_eq!(get(&bench.store, &key()), Some(session(1)));
+    assert_eq!(get(&bench.store, &key()), Some(login(1)));
 }
