@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
 
-use crate::cache::{RedisTokenCache, Settings, TOMBSTONE};
+use crate::cache::{RedisTokenCache, Settings, TOMBSTONE_LIFETIME};
 use crate::error::BuildError;
 use crate::link::Link;
 use crate::names::Namespace;
@@ -33,17 +33,17 @@ pub struct RedisTokenCacheBuilder {
     delay: Duration,
     lease: Duration,
     wait: Duration,
-    tombstone: Duration,
+    tombstone_lifetime: Duration,
     clock: Arc<dyn Clock>,
 }
 
 /// The maximum number of sequential commands per token: two reads, two attempts to acquire the lease, and the
 /// publication.
-const COMMANDS: u32 = 5;
+const MAX_COMMANDS: u32 = 5;
 
 /// The time without acknowledgment after which the operating system closes a connection, where it supports this.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+const ACKNOWLEDGMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl RedisTokenCache {
     /// Returns a builder for a cache on one server: `redis://` or `rediss://`, a host, a port, the number of a
@@ -72,7 +72,7 @@ impl RedisTokenCacheBuilder {
             delay: Duration::from_secs(1),
             lease: Duration::from_secs(10),
             wait: Duration::from_secs(60),
-            tombstone: TOMBSTONE,
+            tombstone_lifetime: TOMBSTONE_LIFETIME,
             clock: Arc::new(SystemClock),
         }
     }
@@ -144,7 +144,7 @@ impl RedisTokenCacheBuilder {
     /// timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources (2 min by default) plus one minute
     /// for a redemption in progress.
     pub fn with_tombstone_time(mut self, time: Duration) -> Self {
-        self.tombstone = time;
+        self.tombstone_lifetime = time;
         self
     }
 
@@ -171,10 +171,10 @@ impl RedisTokenCacheBuilder {
             Unusable::Said(error) => error,
             Unusable::Library(error) => BuildError::client(&name, error),
         })?;
-        let link = Link::open(server, name.clone(), self.delay / COMMANDS).await;
+        let link = Link::open(server, name.clone(), self.delay / MAX_COMMANDS).await;
         let link = link.map_err(|error| BuildError::refused(&name, error))?;
-        let Self { lease, wait, tombstone, clock, .. } = self;
-        let settings = Settings { namespace, sealing, lease, wait, tombstone, clock };
+        let Self { lease, wait, tombstone_lifetime, clock, .. } = self;
+        let settings = Settings { namespace, sealing, lease, wait, tombstone_lifetime, clock };
         Ok(RedisTokenCache::new(link, settings))
     }
 
@@ -189,8 +189,8 @@ impl RedisTokenCacheBuilder {
 
     /// Returns the redacted address of the server.
     fn name(&self) -> Result<String, BuildError> {
-        let shown: Vec<_> = self.nodes.iter().map(|node| auth_core::redacted(node).to_string()).collect();
-        if shown.is_empty() { Err(BuildError::no_nodes()) } else { Ok(shown.join(", ")) }
+        let redacted: Vec<_> = self.nodes.iter().map(|node| auth_core::redacted(node).to_string()).collect();
+        if redacted.is_empty() { Err(BuildError::no_nodes()) } else { Ok(redacted.join(", ")) }
     }
 
     fn server(&self) -> Result<Server, Unusable> {
@@ -264,7 +264,7 @@ fn certificates(file: &Path) -> Result<TlsCertificates, BuildError> {
 fn tcp() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    let settings = settings.set_user_timeout(ACKNOWLEDGMENT_TIMEOUT);
     settings
 }
 

@@ -10,33 +10,33 @@ use redis::{RedisError, RedisResult, Script};
 use crate::error::CacheError;
 use crate::link::Link;
 use crate::names::{Names, Namespace};
-use crate::scripts::{self, on};
+use crate::scripts::{self, invoke_on};
 use crate::sealing::Sealing;
 use crate::server::Primary;
 
 /// The time that a fence outlives its lease or token. It exceeds the delay of any leader.
-pub(crate) const FENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const FENCE_EXTRA_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The time that a refresh token outlives its access token, so that it is available for the next refresh.
-const LOGIN: Duration = Duration::from_secs(30 * 24 * 3600);
+const REFRESH_TOKEN_EXTRA_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The default lifetime of the record of a refused refresh token. It exceeds the time in which a late process publishes
-/// the successor: up to 2 min for an attempt (`TokenSourceBuilder::with_attempt_timeout`), up to 1 min for the lease,
-/// and the rest for a repeated publication.
-pub(crate) const TOMBSTONE: Duration = Duration::from_secs(5 * 60);
+/// The default lifetime of the record of a refused refresh token. It must outlast the latest publication of the token
+/// that replaces the refused one: 2 min for the attempt (`TokenSourceBuilder::with_attempt_timeout`), 1 min for the
+/// lease, and 2 min for repeating the publication.
+pub(crate) const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// The maximum increment of a fence. After a failover, a number repeats with a probability of one in this value. The
-/// numbers of a key last for half a billion steps: Lua numbers are exact below 2^53.
-const STEP: u64 = 1 << 24;
+/// The maximum increment of a fence. After a failover, the probability that a number is issued again is one in this
+/// value. A key has room for at least 2^29 steps, because Lua numbers are exact only below 2^53.
+const MAX_FENCE_STEP: u64 = 1 << 24;
 
 /// The maximum lifetime of an entry. Redis limits expiry times.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const MAX_ENTRY_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Batch size used by `clear`.
-const AT_A_TIME: usize = 32;
+/// The maximum number of entries that `clear` deletes at the same time on one server.
+const CLEAR_CONCURRENCY: usize = 32;
 
-/// A cache that stores sealed tokens in Redis and lets one of the processes that share it obtain each token: an
-/// [`AsyncTokenCache`] and a [`RefreshLease`]. Clones are cheap and share one connection.
+/// A cache that stores sealed tokens in Redis and ensures that only one of the processes that share it obtains a token
+/// at a time: an [`AsyncTokenCache`] and a [`RefreshLease`]. Clones are cheap and share one connection.
 ///
 /// An entry lives as long as its token is valid, and 30 days longer with a refresh token. An entry that cannot be
 /// opened is a miss: it is sealed with another key, bound to another entry, or not written by this crate.
@@ -78,14 +78,15 @@ pub(crate) struct Settings {
     pub(crate) sealing: Sealing,
     pub(crate) lease: Duration,
     pub(crate) wait: Duration,
-    pub(crate) tombstone: Duration,
+    pub(crate) tombstone_lifetime: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// The content of an entry: the last arguments of a writing script.
-pub(crate) struct Written {
-    time: u64,
-    fence: u64,
+/// The data that a script writes to an entry. It is passed as the last arguments of the script.
+pub(crate) struct EntryContent {
+    /// 0 if unlimited.
+    lifetime_ms: u64,
+    fence_extra_ms: u64,
     /// Empty to delete the entry.
     fields: Vec<(String, Vec<u8>)>,
 }
@@ -106,24 +107,24 @@ impl RedisTokenCache {
         names: &Names,
         arguments: impl redis::ToRedisArgs,
     ) -> Result<T, CacheError> {
-        let mut invocation = on(script, names);
+        let mut invocation = invoke_on(script, names);
         invocation.arg(arguments);
         self.link.run(|mut connection| async move { invocation.invoke_async(&mut connection).await }).await
     }
 
     /// Returns the content of an entry for a token.
-    pub(crate) fn written(&self, names: &Names, token: &AccessToken) -> Result<Written, CacheError> {
+    pub(crate) fn entry_content(&self, names: &Names, token: &AccessToken) -> Result<EntryContent, CacheError> {
         let Settings { sealing, clock, .. } = &*self.settings;
         let mut fields = sealing.fingerprints(names, token);
         fields.push(("value".to_owned(), sealing.seal(names, token)?));
-        let mut time = token.expires_at().map(|end| end.duration_since(clock.now()).unwrap_or_default());
+        let mut lifetime = token.expires_at().map(|end| end.duration_since(clock.now()).unwrap_or_default());
         if token.refresh_token().is_some() {
             fields.push(("renewable".to_owned(), b"1".to_vec()));
-            time = time.map(|time| time.saturating_add(LOGIN));
+            lifetime = lifetime.map(|time| time.saturating_add(REFRESH_TOKEN_EXTRA_LIFETIME));
         }
-        // 0 means an unlimited time. An expired entry is deleted at once.
-        let time = time.map_or(0, |time| milliseconds(time.min(LONGEST)).max(1));
-        Ok(Written { time, fence: milliseconds(FENCE), fields })
+        // An expired entry is deleted at once.
+        let lifetime_ms = lifetime.map_or(0, |time| milliseconds(time.min(MAX_ENTRY_LIFETIME)).max(1));
+        Ok(EntryContent { lifetime_ms, fence_extra_ms: milliseconds(FENCE_EXTRA_LIFETIME), fields })
     }
 
     /// Returns the content of a tombstone: the digests of a refused refresh token, and the access token if it is still
@@ -132,34 +133,38 @@ impl RedisTokenCache {
         &self,
         names: &Names,
         refused: &Secret,
-        rest: Option<&AccessToken>,
-    ) -> Result<Written, CacheError> {
-        let time = milliseconds(self.settings.tombstone);
-        let mut written = match rest {
-            Some(token) => self.written(names, token)?,
-            None => Written { time, fence: milliseconds(FENCE), fields: Vec::new() },
+        remaining_token: Option<&AccessToken>,
+    ) -> Result<EntryContent, CacheError> {
+        let (lifetime_ms, fence_extra_ms) =
+            (milliseconds(self.settings.tombstone_lifetime), milliseconds(FENCE_EXTRA_LIFETIME));
+        let mut content = match remaining_token {
+            Some(token) => self.entry_content(names, token)?,
+            None => EntryContent { lifetime_ms, fence_extra_ms, fields: Vec::new() },
         };
-        written.fields.extend(self.settings.sealing.refusals(names, refused));
-        written.time = if written.time == 0 { 0 } else { written.time.max(time) };
-        Ok(written)
+        content.fields.extend(self.settings.sealing.refusals(names, refused));
+        content.lifetime_ms = if content.lifetime_ms == 0 { 0 } else { content.lifetime_ms.max(lifetime_ms) };
+        Ok(content)
     }
 
     async fn forget(&self, names: &Names) -> Result<(), CacheError> {
-        self.run(&scripts::FORGET, names, (step(), milliseconds(FENCE))).await
+        self.run(&scripts::FORGET, names, (step(), milliseconds(FENCE_EXTRA_LIFETIME))).await
     }
 
     /// Deletes all entries of one server in batches.
     async fn clear_on(&self, primary: &Primary) -> Result<(), CacheError> {
         let (pattern, mut cursor) = (self.settings.namespace.pattern(), 0);
         loop {
-            let step = self.link.run(|mut connection| {
+            let scan = self.link.run(|mut connection| {
                 let pattern = &pattern;
                 async move { connection.scan(primary, pattern, cursor).await }
             });
-            let (next, found) = step.await?;
-            // A scan can return the three keys of an entry. Deleting it again is harmless.
+            let (next, found) = scan.await?;
+            // A scan can return each of the three Redis keys of a token key, so an entry may be deleted more than once,
+            // which is harmless.
             let names = found.iter().filter_map(|name| self.settings.namespace.of(name)).map(Ok);
-            stream::iter(names).try_for_each_concurrent(AT_A_TIME, async |names| self.forget(&names).await).await?;
+            stream::iter(names)
+                .try_for_each_concurrent(CLEAR_CONCURRENCY, async |names| self.forget(&names).await)
+                .await?;
             if next == 0 {
                 return Ok(());
             }
@@ -181,8 +186,8 @@ impl AsyncTokenCache for RedisTokenCache {
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         let names = self.names(key);
-        let written = self.written(&names, token)?;
-        Ok(self.run(&scripts::STORE, &names, (step(), written)).await?)
+        let content = self.entry_content(&names, token)?;
+        Ok(self.run(&scripts::STORE, &names, (step(), content)).await?)
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
@@ -202,16 +207,16 @@ impl AsyncTokenCache for RedisTokenCache {
     }
 }
 
-impl Written {
+impl EntryContent {
     /// Returns empty content.
     pub(crate) fn nothing() -> Self {
-        Self { time: 0, fence: 0, fields: Vec::new() }
+        Self { lifetime_ms: 0, fence_extra_ms: 0, fields: Vec::new() }
     }
 }
 
-impl redis::ToRedisArgs for Written {
+impl redis::ToRedisArgs for EntryContent {
     fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
-        (self.time, self.fence).write_redis_args(out);
+        (self.lifetime_ms, self.fence_extra_ms).write_redis_args(out);
         self.fields.write_redis_args(out);
     }
 }
@@ -228,14 +233,14 @@ impl fmt::Debug for RedisTokenCache {
 
 /// Returns a random increment for a fence.
 pub(crate) fn step() -> u64 {
-    fastrand::u64(1..=STEP)
+    fastrand::u64(1..=MAX_FENCE_STEP)
 }
 
 pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a miss for a key of another type, which this crate did not write.
+/// Treats a Redis value of another type, which this crate did not write, as a miss.
 fn or_miss(found: RedisResult<Option<Vec<u8>>>) -> RedisResult<Option<Vec<u8>>> {
     let is_foreign = |error: &RedisError| error.code() == Some("WRONGTYPE");
     found.or_else(|error| if is_foreign(&error) { Ok(None) } else { Err(error) })

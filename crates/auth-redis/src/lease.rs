@@ -25,7 +25,7 @@ use auth_core::{AccessToken, Backoff, LeaseGuard, LeaseOutcome, RefreshLease, Se
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::cache::{FENCE, RedisTokenCache, Written, milliseconds, step};
+use crate::cache::{EntryContent, FENCE_EXTRA_LIFETIME, RedisTokenCache, milliseconds, step};
 use crate::error::CacheError;
 use crate::link::rest;
 use crate::names::Names;
@@ -124,7 +124,7 @@ impl Hold {
 
     async fn attempt(&mut self, seen: &Seen) -> Result<Attempt, CacheError> {
         type Answer = (u8, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
-        let times = (milliseconds(self.cache.settings.lease), milliseconds(FENCE));
+        let times = (milliseconds(self.cache.settings.lease), milliseconds(FENCE_EXTRA_LIFETIME));
         let fields = self.cache.settings.sealing.refusal_fields();
         // Nothing is sent without a connection.
         self.may_be_held = self.cache.link.is_open();
@@ -159,9 +159,9 @@ impl Hold {
             times.tick().await;
             loop {
                 times.tick().await;
-                let arguments = (&owner, milliseconds(lease), number, milliseconds(FENCE));
-                let kept: Result<bool, _> = cache.run(&scripts::KEEP, &names, arguments).await;
-                if let Ok(false) = kept {
+                let arguments = (&owner, milliseconds(lease), number, milliseconds(FENCE_EXTRA_LIFETIME));
+                let is_held: Result<bool, _> = cache.run(&scripts::KEEP, &names, arguments).await;
+                if let Ok(false) = is_held {
                     return;
                 }
             }
@@ -243,8 +243,8 @@ impl LeaseGuard for Guard {
         let is_stored = self.seen.token.as_ref().is_some_and(|token| token.refresh_token().is_some());
         let version = if is_stored { self.seen.version.clone() } else { Vec::new() };
         let digests = redeemed.map(|token| cache.settings.sealing.refusals(names, token)).unwrap_or_default();
-        let written = cache.written(names, token)?;
-        let arguments = (owner.clone(), *number, version, digests.len(), digests, written);
+        let content = cache.entry_content(names, token)?;
+        let arguments = (owner.clone(), *number, version, digests.len(), digests, content);
         let is_written: bool = self.hold.end(&scripts::PUBLISH, arguments).await?;
         if !is_written {
             tracing::debug!("the token is not stored: another process stored a later one, or all were cleared");
@@ -268,7 +268,7 @@ impl LeaseGuard for Guard {
         if let Some(refresh_token) = refused.refresh_token() {
             return Ok(self.bury(refresh_token, None).await?);
         }
-        let arguments = (self.hold.owner.clone(), self.seen.version.clone(), self.hold.number, Written::nothing());
+        let arguments = (self.hold.owner.clone(), self.seen.version.clone(), self.hold.number, EntryContent::nothing());
         Ok(self.hold.end(&scripts::DISCARD, arguments).await?)
     }
 }
@@ -282,10 +282,10 @@ impl Guard {
     }
 
     /// Replaces the entry by a tombstone if it is still the one seen, and ends the lease.
-    async fn bury(&mut self, refused: &Secret, rest: Option<&AccessToken>) -> Result<(), CacheError> {
+    async fn bury(&mut self, refused: &Secret, remaining_token: Option<&AccessToken>) -> Result<(), CacheError> {
         let Hold { cache, names, owner, number, .. } = &self.hold;
-        let written = cache.tombstone(names, refused, rest)?;
-        let arguments = (owner.clone(), self.seen.version.clone(), *number, written);
+        let content = cache.tombstone(names, refused, remaining_token)?;
+        let arguments = (owner.clone(), self.seen.version.clone(), *number, content);
         self.hold.end(&scripts::DISCARD, arguments).await
     }
 }

@@ -12,7 +12,7 @@ use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::time::timeout;
 
 use crate::error::CacheError;
-use crate::server::{CONNECT, Connection, Server};
+use crate::server::{CONNECT_TIMEOUT, Connection, Server};
 
 /// The backoff between attempts to connect to the server.
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
@@ -22,7 +22,7 @@ pub(crate) struct Link {
     /// The redacted address of the server.
     name: String,
     /// The response timeout.
-    patience: Duration,
+    time_limit: Duration,
     state: Mutex<State>,
 }
 
@@ -48,15 +48,15 @@ impl Link {
     /// # Errors
     ///
     /// The server is available, and refuses the user or the password.
-    pub(crate) async fn open(server: Server, name: String, patience: Duration) -> Result<Arc<Self>, RedisError> {
-        let opened = match reach(&server, patience).await {
+    pub(crate) async fn open(server: Server, name: String, time_limit: Duration) -> Result<Arc<Self>, RedisError> {
+        let opened = match reach(&server, time_limit).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == ErrorKind::AuthenticationFailed => return Err(error),
             Ok(Err(error)) => Err(CacheError::away(&name, error)),
             Err(waited) => Err(CacheError::slow(&name, waited)),
         };
         let state = State { way: opened.map_or_else(Way::Closed, Way::Open), generation: 0, is_sought: false };
-        let link = Arc::new(Self { server, name, patience, state: Mutex::new(state) });
+        let link = Arc::new(Self { server, name, time_limit, state: Mutex::new(state) });
         if !link.is_open() {
             link.seek();
         }
@@ -78,11 +78,11 @@ impl Link {
         F: Future<Output = RedisResult<T>>,
     {
         let (connection, generation) = self.connection()?;
-        match timeout(self.patience, work(connection)).await {
+        match timeout(self.time_limit, work(connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if is_away(&error) => Err(self.close(generation, CacheError::away(&self.name, error))),
             Ok(Err(error)) => Err(CacheError::refused(&self.name, error)),
-            Err(_) => Err(self.close(generation, CacheError::slow(&self.name, self.patience))),
+            Err(_) => Err(self.close(generation, CacheError::slow(&self.name, self.time_limit))),
         }
     }
 
@@ -142,7 +142,7 @@ impl Search {
         loop {
             rest(PAUSE.pause(attempts, fastrand::f64())).await;
             let Some(link) = self.0.upgrade() else { return };
-            if let Ok(Ok(connection)) = reach(&link.server, link.patience).await {
+            if let Ok(Ok(connection)) = reach(&link.server, link.time_limit).await {
                 let mut state = link.state();
                 let generation = state.generation + 1;
                 *state = State { way: Way::Open(connection), generation, is_sought: false };
@@ -175,10 +175,10 @@ pub(crate) async fn rest(time: Duration) {
 }
 
 /// Connects and pings the server. Returns the elapsed timeout if the server does not respond in time.
-async fn reach(server: &Server, patience: Duration) -> Result<RedisResult<Connection>, Duration> {
-    match timeout(CONNECT, server.connect()).await.map_err(|_| CONNECT)? {
+async fn reach(server: &Server, time_limit: Duration) -> Result<RedisResult<Connection>, Duration> {
+    match timeout(CONNECT_TIMEOUT, server.connect()).await.map_err(|_| CONNECT_TIMEOUT)? {
         Ok(mut connection) => {
-            let answered = timeout(patience, connection.ping()).await.map_err(|_| patience)?;
+            let answered = timeout(time_limit, connection.ping()).await.map_err(|_| time_limit)?;
             Ok(answered.map(|()| connection))
         }
         Err(error) => Ok(Err(error)),

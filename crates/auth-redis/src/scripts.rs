@@ -20,8 +20,8 @@ local entry, lease, fence = KEYS[1], KEYS[2], KEYS[3]
 
 -- The version of the entry: the number with which it was written; empty if there is none.
 local function version()
-    local kept = redis.pcall('HGET', entry, 'fence')
-    return type(kept) == 'string' and kept or ''
+    local number = redis.pcall('HGET', entry, 'fence')
+    return type(number) == 'string' and number or ''
 end
 
 -- The last number that was given out, if this server still has it, or 0.
@@ -80,8 +80,8 @@ scripts! {
     /// or nothing, the number of pairs of a field and a digest, these pairs, then as `write`. Returns 1 if it was
     /// written.
     PUBLISH = r"
-        local number, known, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
-        local may_write = known == 0 or known == number or (ARGV[3] ~= '' and version() == ARGV[3])
+        local number, last, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
+        local may_write = last == 0 or last == number or (ARGV[3] ~= '' and version() == ARGV[3])
         for first = 5, pairs_end, 2 do
             may_write = may_write or redis.pcall('HGET', entry, ARGV[first]) == ARGV[first + 1]
         end
@@ -111,10 +111,10 @@ scripts! {
     KEEP = r"
         local owner = redis.call('GET', lease)
         if owner == ARGV[1] then return redis.call('PEXPIRE', lease, ARGV[2]) end
-        local known = latest()
-        if owner or version() == ARGV[3] or (known ~= 0 and known ~= tonumber(ARGV[3])) then return 0 end
+        local last = latest()
+        if owner or version() == ARGV[3] or (last ~= 0 and last ~= tonumber(ARGV[3])) then return 0 end
         redis.call('SET', lease, ARGV[1], 'PX', ARGV[2])
-        if known == 0 then redis.call('SET', fence, ARGV[3], 'PX', ARGV[4]) end
+        if last == 0 then redis.call('SET', fence, ARGV[3], 'PX', ARGV[4]) end
         return 1
     ";
 
@@ -159,7 +159,7 @@ scripts! {
 }
 
 /// Returns an invocation of a script with its keys. The caller adds the arguments.
-pub(crate) fn on<'a>(script: &'a Script, names: &Names) -> ScriptInvocation<'a> {
+pub(crate) fn invoke_on<'a>(script: &'a Script, names: &Names) -> ScriptInvocation<'a> {
     let mut invocation = script.key(&names.entry);
     invocation.key(&names.lease).key(&names.fence);
     invocation

@@ -25,7 +25,7 @@ const SEALED: u8 = 1;
 const PLAIN: u8 = 0;
 
 /// The length of a key id. It only distinguishes keys.
-const ID: usize = 8;
+const KEY_ID_BYTES: usize = 8;
 
 /// The field prefix of a tombstone, before the key id.
 const REFUSED: &str = "refused";
@@ -34,14 +34,14 @@ const REFUSED: &str = "refused";
 const UNKEYED: &str = "plain";
 
 /// Buffer capacity for a token with its id token and refresh token, so that a growing buffer leaves no copies.
-const ROOM: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A key that seals tokens. `Debug` shows its id, which is derived from the key and not secret. Clones are cheap.
 #[derive(Clone)]
 pub struct SealingKey(Arc<Parts>);
 
 struct Parts {
-    id: [u8; ID],
+    id: [u8; KEY_ID_BYTES],
     cipher: RandomizedNonceKey,
     fingerprints: hmac::Key,
 }
@@ -73,8 +73,8 @@ impl SealingKey {
             let filled = root.expand(&[purpose], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut *derived));
             filled.map(|()| derived).map_err(|_| BuildError::sealing_key())
         };
-        let mut id = [0; ID];
-        id.copy_from_slice(&derive(b"id")?[..ID]);
+        let mut id = [0; KEY_ID_BYTES];
+        id.copy_from_slice(&derive(b"id")?[..KEY_ID_BYTES]);
         let cipher =
             RandomizedNonceKey::new(&AES_256_GCM, &*derive(b"seal")?).map_err(|_| BuildError::sealing_key())?;
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, &*derive(b"fingerprint")?);
@@ -107,7 +107,7 @@ pub(crate) enum Sealing {
 
 impl Sealing {
     pub(crate) fn seal(&self, names: &Names, token: &AccessToken) -> Result<Vec<u8>, CacheError> {
-        let mut json = Zeroizing::new(Vec::with_capacity(ROOM));
+        let mut json = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
         serde_json::to_writer(&mut *json, &TokenRecord::from_token(token)).map_err(CacheError::unwritable)?;
         let Self::Keys(key, _) = self else { return Ok([&[PLAIN][..], &names.binding, &json].concat()) };
         let nonce = key.0.cipher.seal_in_place_append_tag(key.associated(names), &mut *json);
@@ -121,10 +121,10 @@ impl Sealing {
         let json = match self {
             Self::Plain => value.strip_prefix(&[PLAIN])?.strip_prefix(&*names.binding)?,
             Self::Keys(first, others) => {
-                let (id, rest) = value.strip_prefix(&[SEALED])?.split_at_checked(ID)?;
+                let (id, rest) = value.strip_prefix(&[SEALED])?.split_at_checked(KEY_ID_BYTES)?;
                 let key = [first].into_iter().chain(others).find(|key| key.0.id == *id)?;
                 let nonce = Nonce::try_assume_unique_for_key(rest.get(..NONCE_LEN)?).ok()?;
-                let text = &mut value[1 + ID + NONCE_LEN..];
+                let text = &mut value[1 + KEY_ID_BYTES + NONCE_LEN..];
                 key.0.cipher.open_in_place(nonce, key.associated(names), text).ok()?
             }
         };

@@ -12,10 +12,10 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipel
 use crate::scripts;
 
 /// The timeout of a connection attempt: DNS, TCP, TLS and authentication.
-pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number of keys examined in one step of a scan.
-const BATCH: usize = 500;
+const SCAN_COUNT: usize = 500;
 
 /// The server or cluster to connect to.
 #[derive(Clone)]
@@ -41,8 +41,9 @@ impl Server {
         Ok(match self {
             Self::Single(client) => {
                 // `Link` limits the response time.
-                let config =
-                    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(None);
                 let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
                 // Scripts are loaded in advance, so that each takes one round trip from the first call. Errors appear
                 // when a script is used.
@@ -52,7 +53,8 @@ impl Server {
                 Connection::Single(connection)
             }
             Self::Cluster(client) => {
-                let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(CONNECT);
+                let config =
+                    ClusterConfig::new().set_connection_timeout(CONNECT_TIMEOUT).set_response_timeout(CONNECT_TIMEOUT);
                 Connection::Cluster(client.get_async_connection_with_config(config).await?)
             }
         })
@@ -91,7 +93,7 @@ impl Connection {
         cursor: u64,
     ) -> RedisResult<(u64, Vec<Vec<u8>>)> {
         let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(BATCH);
+        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
         match (self, primary) {
             (Self::Cluster(cluster), Primary(Some((host, port)))) => {
                 let address = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
