@@ -29,7 +29,7 @@ impl Authority {
 
     /// Serves HTTPS like [`serve`](Self::serve), but offers HTTP/2 and HTTP/1.1 without implementing either.
     #[allow(dead_code, reason = "only some tests use it")]
-    pub(crate) async fn serve_both_versions<A>(
+    pub(crate) async fn serve_offering_h2<A>(
         &self,
         answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
     ) -> Url

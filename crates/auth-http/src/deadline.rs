@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The maximum delay of a timer in a process that runs.
-const LATE: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(1);
 /// The time to read what arrived while the process was stopped.
-const CATCH_UP: Duration = Duration::from_secs(5);
+const CATCH_UP_TIME: Duration = Duration::from_secs(5);
 
 /// The end of a limit that does not end in practice: 30 years.
-const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// The end of a request with a timeout, response body included.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub(crate) async fn expiry(deadline: Option<Deadline>) -> Duration {
 
 /// Returns the time after `limit` from now.
 pub(crate) fn after(limit: Duration) -> Instant {
-    Instant::now() + limit.min(FAR)
+    Instant::now() + limit.min(FAR_FUTURE)
 }
 
 /// Waits for `work` until `end`, and returns `None` if it has not completed. If the process was stopped at `end`, as by
@@ -49,10 +49,10 @@ pub(crate) async fn until<T>(mut end: Instant, work: impl Future<Output = T>) ->
             return Some(result);
         }
         let now = Instant::now();
-        if now < end + LATE {
+        if now < end + MAX_DELAY {
             return None;
         }
-        end = now + CATCH_UP;
+        end = now + CATCH_UP_TIME;
     }
 }
 

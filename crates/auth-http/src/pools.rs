@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Handle, Id};
 
 /// The maximum number of runtimes with a pool. The oldest pool is dropped first.
-const RUNTIMES: usize = 4;
+const MAX_RUNTIMES: usize = 4;
 
 /// A function that builds an HTTP library client with its own connections.
 type Build = dyn Fn() -> Result<reqwest::Client, reqwest::Error> + Send + Sync;
@@ -40,7 +40,7 @@ impl Pools {
             return Ok(client.clone());
         }
         let client = (self.0.build)()?;
-        if clients.len() == RUNTIMES {
+        if clients.len() == MAX_RUNTIMES {
             clients.remove(0);
         }
         clients.push((runtime, client.clone()));

@@ -57,7 +57,7 @@ impl Proxy {
     pub(crate) fn build(&self) -> Result<reqwest::Proxy, BuildError> {
         let proxy =
             reqwest::Proxy::https(self.url.as_str()).ok().filter(|_| matches!(self.url.scheme(), "http" | "https"));
-        let proxy = proxy.ok_or_else(|| BuildError::proxy(shown(&self.url)))?;
+        let proxy = proxy.ok_or_else(|| BuildError::proxy(redacted_proxy(&self.url)))?;
         let proxy = match &self.credentials {
             Some((user, password)) => proxy.basic_auth(user, password.expose()),
             None => proxy,
@@ -72,12 +72,12 @@ impl Proxy {
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Proxy").field("url", &shown(&self.url)).finish_non_exhaustive()
+        formatter.debug_struct("Proxy").field("url", &redacted_proxy(&self.url)).finish_non_exhaustive()
     }
 }
 
 /// Returns the URL of a proxy without credentials.
-pub(crate) fn shown(url: &Url) -> String {
+pub(crate) fn redacted_proxy(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{}://{host}:{port}", url.scheme()))
 }
@@ -98,7 +98,7 @@ impl Route {
     /// Returns the proxy for a request to `url`.
     pub(crate) fn proxy(&self, url: &Url) -> Option<String> {
         let proxy = self.0.as_ref()?.intercept(&url.as_str().parse().ok()?)?;
-        Some(shown(&proxy.uri().to_string().parse().ok()?))
+        Some(redacted_proxy(&proxy.uri().to_string().parse().ok()?))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::deadline::{Deadline, after, until};
 use crate::{HttpError, Method, redacted};
 
 /// The maximum pause from `Retry-After`. Longer ones are shortened to it.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A response whose head is available and whose body is read on demand.
 pub struct Response {
@@ -68,7 +68,7 @@ impl Response {
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let seconds = self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs);
         let until = || self.moment("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
-        seconds.or_else(until).map(|pause| pause.min(LONGEST_PAUSE))
+        seconds.or_else(until).map(|pause| pause.min(MAX_PAUSE))
     }
 
     /// Returns true if the same request may succeed later, by its [status](is_transient_status).

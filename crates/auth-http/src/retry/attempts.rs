@@ -11,7 +11,7 @@ use super::event::{Resumed, RetryEvent, Waiting};
 use super::gave_up::{GaveUp, Reason};
 use super::hosts::{Host, Hosts};
 use super::policy::RetryPolicy;
-use crate::response::LONGEST_PAUSE;
+use crate::response::MAX_PAUSE;
 
 /// The attempts of one request. The request may be sent more than once, so it must be idempotent.
 ///
@@ -132,26 +132,32 @@ impl Attempts {
         (self.failures, self.since, self.not_before) = (0, None, None);
     }
 
-    /// Records a transient failure. `asked` is the pause that the server requested (`Retry-After`).
+    /// Records a transient failure. `retry_after` is the pause that the server requested (`Retry-After`).
     ///
     /// # Errors
     ///
     /// [`GaveUp`] if the request must not be retried.
-    pub fn failed(&mut self, error: &(dyn Error + 'static), asked: Option<Duration>) -> Result<(), GaveUp> {
-        self.fail(error, asked, false)
+    pub fn failed(&mut self, error: &(dyn Error + 'static), retry_after: Option<Duration>) -> Result<(), GaveUp> {
+        self.fail(error, retry_after, false)
     }
 
-    /// Records a response with a transient failure. `asked` is the pause that the server requested (`Retry-After`).
+    /// Records a response with a transient failure. `retry_after` is the pause that the server requested
+    /// (`Retry-After`).
     ///
     /// # Errors
     ///
     /// [`GaveUp`] if the request must not be retried.
-    pub fn refused(&mut self, error: &(dyn Error + 'static), asked: Option<Duration>) -> Result<(), GaveUp> {
-        self.fail(error, asked, true)
+    pub fn refused(&mut self, error: &(dyn Error + 'static), retry_after: Option<Duration>) -> Result<(), GaveUp> {
+        self.fail(error, retry_after, true)
     }
 
-    fn fail(&mut self, error: &(dyn Error + 'static), asked: Option<Duration>, is_answer: bool) -> Result<(), GaveUp> {
-        let asked = asked.map(|asked| asked.min(LONGEST_PAUSE));
+    fn fail(
+        &mut self,
+        error: &(dyn Error + 'static),
+        retry_after: Option<Duration>,
+        is_answer: bool,
+    ) -> Result<(), GaveUp> {
+        let retry_after = retry_after.map(|retry_after| retry_after.min(MAX_PAUSE));
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
@@ -165,7 +171,7 @@ impl Attempts {
         let (outage, deadline, has_answered) = {
             let mut circuit = self.host.circuit();
             circuit.has_answered |= is_answer;
-            circuit.failed(now, was_probe, self.cause.clone(), asked, pause);
+            circuit.failed(now, was_probe, self.cause.clone(), retry_after, pause);
             let outage = circuit.outage();
             let deadline = self.deadline(&circuit, outage.as_ref());
             (outage, deadline, circuit.has_answered)
@@ -179,8 +185,8 @@ impl Attempts {
         if left.is_zero() {
             return Err(self.gave_up(if has_answered { Reason::Time } else { Reason::Unanswered }, now));
         }
-        if let Some(asked) = asked.filter(|asked| *asked > left) {
-            return Err(self.gave_up(Reason::RetryAfter { asked, left }, now));
+        if let Some(retry_after) = retry_after.filter(|retry_after| *retry_after > left) {
+            return Err(self.gave_up(Reason::RetryAfter { retry_after, left }, now));
         }
         // This applies even if the host seems to fail: without other requests, only another request can show whether it
         // does.
@@ -226,8 +232,8 @@ impl Attempts {
         }
         if is_asked && until > deadline {
             drop(circuit);
-            let asked = until.saturating_duration_since(now);
-            return Step::Fail(self.gave_up(Reason::RetryAfter { asked, left }, now));
+            let retry_after = until.saturating_duration_since(now);
+            return Step::Fail(self.gave_up(Reason::RetryAfter { retry_after, left }, now));
         }
         let next = until.min(deadline);
         let notice = self.notice(&mut circuit, outage, now, next, left);

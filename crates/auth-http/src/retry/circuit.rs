@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 /// The number of consecutive failures that open the circuit. Occasional failures of one request must not block the
 /// others.
-const THRESHOLD: u32 = 5;
+const FAILURE_THRESHOLD: u32 = 5;
 /// The time after which a failure expires if no attempt follows it.
-const STALE: Duration = Duration::from_secs(120);
+const FAILURE_LIFETIME: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
@@ -76,7 +76,7 @@ pub(super) struct Ended {
 impl Circuit {
     /// Decides for a request. With `at_once`, a probe is sent before `probe_at`.
     pub(super) fn enter(&mut self, now: Instant, at_once: bool) -> Entry {
-        self.failing.take_if(|failing| !failing.is_probing && now.duration_since(failing.last) > STALE);
+        self.failing.take_if(|failing| !failing.is_probing && now.duration_since(failing.last) > FAILURE_LIFETIME);
         let Some(failing) = self.failing.as_mut().filter(|failing| failing.is_open) else { return Entry::Send };
         if failing.is_probing {
             return Entry::Wait { until: None, is_asked: false };
@@ -100,7 +100,7 @@ impl Circuit {
         now: Instant,
         was_probe: bool,
         cause: String,
-        asked: Option<Duration>,
+        retry_after: Option<Duration>,
         pause: impl FnOnce(u32) -> Duration,
     ) {
         let failing = self.failing.get_or_insert_with(|| Failing {
@@ -116,7 +116,7 @@ impl Circuit {
         });
         failing.failures = failing.failures.saturating_add(1);
         (failing.last, failing.cause) = (now, cause);
-        let opens = !failing.is_open && (failing.failures >= THRESHOLD || asked.is_some());
+        let opens = !failing.is_open && (failing.failures >= FAILURE_THRESHOLD || retry_after.is_some());
         if was_probe {
             failing.is_probing = false;
         }
@@ -126,7 +126,8 @@ impl Circuit {
             failing.probe_at = now + pause(failing.probes);
             failing.is_asked = false;
         }
-        if let Some(until) = asked.map(|asked| now + asked).filter(|until| *until > failing.probe_at) {
+        if let Some(until) = retry_after.map(|retry_after| now + retry_after).filter(|until| *until > failing.probe_at)
+        {
             (failing.probe_at, failing.is_asked) = (until, true);
         }
     }

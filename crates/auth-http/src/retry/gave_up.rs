@@ -26,7 +26,7 @@ pub(super) enum Reason {
     /// The limit of this request is reached.
     Single,
     /// The server requested a longer pause than the remaining time.
-    RetryAfter { asked: Duration, left: Duration },
+    RetryAfter { retry_after: Duration, left: Duration },
     /// The request was not sent, because the host had been failing for too long, with this cause.
     Unavailable { host: String, cause: String },
 }
@@ -63,10 +63,10 @@ impl fmt::Display for GaveUp {
         let elapsed = Seconds(self.0.elapsed);
         match &self.0.reason {
             Reason::Disabled => formatter.write_str("not retried"),
-            Reason::RetryAfter { asked, left } => write!(
+            Reason::RetryAfter { retry_after, left } => write!(
                 formatter,
                 "not retried: the server asks to wait for {}, and only {} are left",
-                Seconds(*asked),
+                Seconds(*retry_after),
                 Seconds(*left)
             ),
             Reason::Unavailable { host, cause } => write!(formatter, "{host} has been failing for {elapsed}: {cause}"),

@@ -9,8 +9,8 @@ use url::Url;
 use super::circuit::Circuit;
 use super::event::{Observer, RetryEvent};
 
-/// The number of hosts above which unused hosts are removed.
-const HOSTS: usize = 256;
+/// The number of hosts at which unused hosts are removed.
+const CLEANUP_THRESHOLD: usize = 256;
 
 /// Circuit breakers, one per host. Clones share them, as do all clients built with them.
 #[derive(Clone, Default)]
@@ -57,7 +57,7 @@ impl Hosts {
         if let Some(host) = hosts.get(&name) {
             return host.clone();
         }
-        if hosts.len() >= HOSTS {
+        if hosts.len() >= CLEANUP_THRESHOLD {
             hosts.retain(|_, host| Arc::strong_count(host) > 1);
         }
         let host = Host {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use auth_core::Backoff;
 
 /// The maximum limit, 10 years: clocks cannot represent arbitrary times.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const MAX_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Limits for retries of transient failures. [`Default`] suits a single request.
 ///
@@ -43,7 +43,7 @@ impl RetryPolicy {
     /// retries.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
-        self.limit = limit.min(LONGEST);
+        self.limit = limit.min(MAX_LIMIT);
         self
     }
 
@@ -51,7 +51,7 @@ impl RetryPolicy {
     /// [general limit](Self::with_limit) also applies.
     #[must_use]
     pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
-        self.unanswered_limit = limit.min(LONGEST);
+        self.unanswered_limit = limit.min(MAX_LIMIT);
         self
     }
 
@@ -60,7 +60,7 @@ impl RetryPolicy {
     /// [general limit](Self::with_limit).
     #[must_use]
     pub fn with_single_limit(mut self, limit: Duration) -> Self {
-        self.single_limit = Some(limit.min(LONGEST));
+        self.single_limit = Some(limit.min(MAX_LIMIT));
         self
     }
 

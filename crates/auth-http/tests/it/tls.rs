@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
-use crate::server::{serve, serve_both_versions};
+use crate::server::{serve, serve_offering_h2};
 
 #[tokio::test]
 async fn custom_roots_are_trusted_if_configured() {
@@ -63,7 +63,7 @@ async fn tls_failures_differ_from_broken_connections() {
 #[tokio::test]
 async fn http1_client_does_not_negotiate_http2() {
     let authority = Authority::new();
-    let (url, mut negotiated) = serve_both_versions(&authority).await;
+    let (url, mut negotiated) = serve_offering_h2(&authority).await;
     let trusting = || client().with_root_certificates(authority.file());
     assert_eq!(get(trusting().with_http1(), &url).await.unwrap(), 200);
     assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));

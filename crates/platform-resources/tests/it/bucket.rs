@@ -52,7 +52,7 @@ async fn storage_is_spoken_to_by_http1_alone() {
 
     let authority = crate::authority::Authority::new();
     let (told, mut negotiated) = tokio::sync::mpsc::unbounded_channel();
-    let url = authority.serve_both_versions(move |mut stream| {
+    let url = authority.serve_offering_h2(move |mut stream| {
         let told = told.clone();
         async move {
             told.send(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)).unwrap();

@@ -9,7 +9,7 @@ fn fail(circuit: &mut Circuit, now: Instant, was_probe: bool) {
 /// Returns a circuit opened by five failures at `now`.
 fn open(now: Instant) -> Circuit {
     let mut circuit = Circuit::default();
-    for _ in 0..THRESHOLD {
+    for _ in 0..FAILURE_THRESHOLD {
         assert_eq!(circuit.enter(now, false), Entry::Send);
         fail(&mut circuit, now, false);
     }
@@ -20,7 +20,7 @@ fn open(now: Instant) -> Circuit {
 fn failures_between_answers_leave_the_circuit_closed() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     for _ in 0..3 {
-        for _ in 1..THRESHOLD {
+        for _ in 1..FAILURE_THRESHOLD {
             fail(&mut circuit, now, false);
             assert_eq!(circuit.enter(now, false), Entry::Send);
         }
@@ -69,6 +69,6 @@ fn retry_after_opens_the_circuit_for_its_duration() {
 fn old_failures_are_forgotten() {
     let start = Instant::now();
     let mut circuit = open(start);
-    assert_eq!(circuit.enter(start + STALE + PAUSE, false), Entry::Send);
+    assert_eq!(circuit.enter(start + FAILURE_LIFETIME + PAUSE, false), Entry::Send);
     assert!(circuit.outage().is_none());
 }
