@@ -10,14 +10,14 @@ use std::time::{Duration, SystemTime};
 use crate::{Error, regular};
 
 /// The interval of renewals.
-const RENEWAL: Duration = Duration::from_secs(30);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 /// The time without a renewal after which a lease is free. It is measured by the clock of the file server, which sets
 /// both times.
-const EXPIRY: Duration = Duration::from_secs(120);
+const LEASE_LIFETIME: Duration = Duration::from_secs(120);
 /// The maximum number of attempts to take over a lease that other processes take over, too.
-const ATTEMPTS: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 /// The maximum length of a token, in bytes.
-const MAX_TOKEN: u64 = 256;
+const MAX_TOKEN_BYTES: u64 = 256;
 
 /// A lease, held until dropped. It outlives its process until it expires.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Lease {
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Error> {
         let random = RandomState::new().hash_one(path);
         let held = Held { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             match held.create() {
                 Ok(()) => {
                     let held = Arc::new(held);
@@ -57,7 +57,7 @@ impl Lease {
             let failed = |error| Error::io("examine", path, error);
             let Some(seen) = look(path).map_err(failed)? else { continue };
             let age = held.now().map_err(failed)?.duration_since(seen.renewed).unwrap_or_default();
-            if age <= EXPIRY {
+            if age <= LEASE_LIFETIME {
                 return Ok(None);
             }
             held.take_over(&seen).map_err(failed)?;
@@ -98,7 +98,7 @@ impl Held {
         let mut options = OpenOptions::new();
         let mut file = regular::open(options.read(true).write(true), &self.path, "renew").map_err(io::Error::other)?;
         let mut token = String::new();
-        (&file).take(MAX_TOKEN).read_to_string(&mut token)?;
+        (&file).take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
         if token != self.token {
             return Err(io::Error::other("another process has taken it over"));
         }
@@ -170,7 +170,7 @@ pub fn is_abandoned(path: &Path) -> io::Result<bool> {
     }
     let clock = path.with_file_name(format!("{name}.{:016x}.clock", RandomState::new().hash_one(path)));
     let renewed = fs::symlink_metadata(path)?.modified()?;
-    Ok(time_at(&clock)?.duration_since(renewed).is_ok_and(|age| age > EXPIRY))
+    Ok(time_at(&clock)?.duration_since(renewed).is_ok_and(|age| age > LEASE_LIFETIME))
 }
 
 /// Removes a file that [is a lease](is_lease), if a killed process abandoned it.
@@ -194,7 +194,7 @@ fn look(path: &Path) -> io::Result<Option<Seen>> {
     };
     let renewed = file.metadata()?.modified()?;
     let mut token = String::new();
-    file.take(MAX_TOKEN).read_to_string(&mut token)?;
+    file.take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
     Ok(Some(Seen { token, renewed }))
 }
 
@@ -233,7 +233,7 @@ impl Renewals {
         let mut renewals = Self::lock();
         while !renewals.leases.is_empty() {
             let (unlocked, timeout) = CHANGED
-                .wait_timeout_while(renewals, RENEWAL, |renewals| !renewals.leases.is_empty())
+                .wait_timeout_while(renewals, RENEWAL_INTERVAL, |renewals| !renewals.leases.is_empty())
                 .unwrap_or_else(PoisonError::into_inner);
             renewals = unlocked;
             if !timeout.timed_out() {
@@ -282,12 +282,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         let first = Lease::try_acquire(&path).unwrap().unwrap();
-        age(&path, EXPIRY.saturating_sub(RENEWAL));
+        age(&path, LEASE_LIFETIME.saturating_sub(RENEWAL_INTERVAL));
         assert!(Lease::try_acquire(&path).unwrap().is_none(), "not expired yet");
         first.0.renew().unwrap();
-        age(&path, EXPIRY.saturating_sub(RENEWAL));
+        age(&path, LEASE_LIFETIME.saturating_sub(RENEWAL_INTERVAL));
         assert!(Lease::try_acquire(&path).unwrap().is_none(), "renewed");
-        age(&path, EXPIRY + RENEWAL);
+        age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
         let second = Lease::try_acquire(&path).unwrap().unwrap();
         assert!(!first.is_held().unwrap() && first.0.renew().is_err());
         drop(first);
@@ -300,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         let lease = Lease::try_acquire(&path).unwrap().unwrap();
-        age(&path, EXPIRY + RENEWAL);
+        age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
         let seen = look(&path).unwrap().unwrap();
         lease.0.renew().unwrap();
         let other = Held { path: path.clone(), token: "7 other".to_owned() };
@@ -318,7 +318,7 @@ mod tests {
         for is_abandoned in [false, true] {
             for path in [&path, &clock] {
                 if is_abandoned {
-                    age(path, EXPIRY + RENEWAL);
+                    age(path, LEASE_LIFETIME + RENEWAL_INTERVAL);
                 }
                 remove_abandoned(path).unwrap();
                 assert_ne!(path.exists(), is_abandoned);
@@ -333,7 +333,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         fs::write(&path, "1 dead").unwrap();
-        age(&path, EXPIRY + RENEWAL);
+        age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
         let taken: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Lease::try_acquire(&path).unwrap())).collect();
             threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()

@@ -10,7 +10,7 @@ use crate::{Error, Identity, regular};
 
 /// The minimum pause between two attempts; the maximum is twice as long. It is short compared to a network round trip,
 /// and long compared to an attempt.
-const PAUSE: Duration = Duration::from_millis(25);
+const MIN_PAUSE: Duration = Duration::from_millis(25);
 
 /// The kind of a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +182,7 @@ pub fn poll_pause(waited: Duration, timeout: Duration) -> Option<Duration> {
     let left = timeout.checked_sub(waited).filter(|left| !left.is_zero())?;
     // The hasher's keys are random; the quality of this number is not important.
     let random = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
-    Some(left.min(PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
+    Some(left.min(MIN_PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
 }
 
 #[cfg(test)]
@@ -193,7 +193,7 @@ mod tests {
     fn attempts_are_25_to_50_ms_apart_until_the_timeout() {
         let second = Duration::from_secs(1);
         let pauses: Vec<_> = (0..1000).map(|_| poll_pause(Duration::ZERO, second).unwrap()).collect();
-        assert!(pauses.iter().all(|&pause| pause >= PAUSE && pause <= PAUSE * 2), "{pauses:?}");
+        assert!(pauses.iter().all(|&pause| pause >= MIN_PAUSE && pause <= MIN_PAUSE * 2), "{pauses:?}");
         assert!(pauses.iter().min() < pauses.iter().max(), "they differ");
         assert_eq!(poll_pause(Duration::from_millis(997), second), Some(Duration::from_millis(3)));
         for (waited, timeout) in [(second, second), (second * 2, second), (Duration::ZERO, Duration::ZERO)] {
