@@ -66,7 +66,7 @@ impl Client {
     /// The same as [`send`](Self::send).
     pub fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
-        let asked = exchange::asked(&request);
-        exchange::answer::<O>(self.transport.send(request)).map_err(|error| error.to(asked))
+        let target = exchange::method_and_path(&request);
+        exchange::answer::<O>(self.transport.send(request)).map_err(|error| error.to(target))
     }
 }

@@ -5,9 +5,10 @@ use std::fmt::{self, Write};
 use crate::JsonValue;
 
 /// The maximum number of characters of a message.
-const LONGEST: usize = 300;
-/// The minimum length of a word that may be a secret, such as a token or a signature.
-const LONGEST_WORD: usize = 40;
+const MAX_CHARS: usize = 300;
+/// The maximum length of a word, in characters. A longer one may be a secret, such as a token or a signature, and is
+/// masked.
+const MAX_WORD_CHARS: usize = 40;
 
 /// A problem with a request, reported by the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +35,16 @@ pub(crate) fn read(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
     let detail =
         serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
     let details = match detail {
-        Some(JsonValue::String(text)) => vec![ErrorDetail { path: None, message: shown(&text) }],
+        Some(JsonValue::String(text)) => vec![ErrorDetail { path: None, message: sanitized(&text) }],
         Some(JsonValue::Array(problems)) => problems.iter().filter_map(problem).collect(),
         _ => Vec::new(),
     };
-    let snippet = (details.is_empty() && !body.is_empty()).then(|| shown(&String::from_utf8_lossy(body)));
+    let snippet = (details.is_empty() && !body.is_empty()).then(|| sanitized(&String::from_utf8_lossy(body)));
     (details, snippet)
 }
 
 fn problem(problem: &JsonValue) -> Option<ErrorDetail> {
-    let message = shown(problem.get("msg")?.as_str()?);
+    let message = sanitized(problem.get("msg")?.as_str()?);
     let path = problem.get("loc").and_then(JsonValue::as_array).map(|steps| path(steps));
     Some(ErrorDetail { path: path.filter(|path| !path.is_empty()), message })
 }
@@ -52,8 +53,8 @@ fn path(steps: &[JsonValue]) -> String {
     steps.iter().fold(String::new(), |mut path, step| {
         // Writing to a string cannot fail.
         let _ = match step {
-            JsonValue::String(name) if path.is_empty() => write!(path, "{}", shown(name)),
-            JsonValue::String(name) => write!(path, ".{}", shown(name)),
+            JsonValue::String(name) if path.is_empty() => write!(path, "{}", sanitized(name)),
+            JsonValue::String(name) => write!(path, ".{}", sanitized(name)),
             other => write!(path, "[{other}]"),
         };
         path
@@ -61,16 +62,16 @@ fn path(steps: &[JsonValue]) -> String {
 }
 
 /// Returns foreign text on one line, without words that are long enough to be secrets, and without URL queries.
-fn shown(text: &str) -> String {
+fn sanitized(text: &str) -> String {
     let words = text.split_whitespace().map(|word| {
-        let start = word.char_indices().nth(LONGEST_WORD).map_or(word, |(end, _)| &word[..end]);
+        let start = word.char_indices().nth(MAX_WORD_CHARS).map_or(word, |(end, _)| &word[..end]);
         match start.split_once('?').filter(|(url, _)| url.contains("://")) {
             Some((url, _)) => format!("{url}?***"),
             None if start.len() < word.len() => "***".to_owned(),
             None => start.chars().filter(|character| !character.is_control()).collect(),
         }
     });
-    words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
+    words.collect::<Vec<_>>().join(" ").chars().take(MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -87,9 +88,9 @@ mod tests {
             (&format!("token {canary}"), "token ***"),
             ("what? yes", "what? yes"),
         ] {
-            assert_eq!(shown(text), expected);
+            assert_eq!(sanitized(text), expected);
         }
-        assert_eq!(shown(&"word ".repeat(1000)).chars().count(), LONGEST);
+        assert_eq!(sanitized(&"word ".repeat(1000)).chars().count(), MAX_CHARS);
     }
 
     #[test]
@@ -97,8 +98,8 @@ mod tests {
         let body =
             r#"{"detail":[{"loc":["body","items",0,"external_id"],"msg":"Field required"},{"msg":"no place"},7]}"#;
         let (details, snippet) = read(body.as_bytes());
-        let shown: Vec<_> = details.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["body.items[0].external_id: Field required", "no place"]);
+        let texts: Vec<_> = details.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["body.items[0].external_id: Field required", "no place"]);
         assert_eq!(snippet, None);
         assert_eq!(read(b"Jwt is missing"), (vec![], Some("Jwt is missing".to_owned())));
         assert_eq!(read(b"{\"detail\":7}"), (vec![], Some("{\"detail\":7}".to_owned())));

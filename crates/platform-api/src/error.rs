@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth_core::is_transient_status;
 
-use crate::transport::{Reach, TransportError};
+use crate::transport::{Progress, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
 /// The error of an operation. `Display` shows the method, the path and the status of the response, if any. It shows no
@@ -198,7 +198,7 @@ impl ApiError {
     pub fn is_transient(&self) -> bool {
         match &*self.kind {
             Kind::Refused { status, .. } => is_transient_status(*status),
-            Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unknown),
+            Kind::Transport(error) => matches!(error.progress, Progress::Unreachable | Progress::Unknown),
             _ => false,
         }
     }
@@ -209,7 +209,7 @@ impl ApiError {
             // An undeclared success status does not mean that the request was refused. A proxy can answer 408 after it has
             // forwarded the request.
             Kind::Refused { status, .. } => *status >= 500 || *status == 408 || (200..300).contains(status),
-            Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
+            Kind::Transport(error) => matches!(error.progress, Progress::Unknown | Progress::Answered),
             Kind::Decode(_) => true,
             _ => false,
         }
@@ -218,7 +218,7 @@ impl ApiError {
     /// Returns true if no byte of the request was sent, so that the platform cannot have executed it.
     pub fn is_unsent(&self) -> bool {
         match &*self.kind {
-            Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unsent),
+            Kind::Transport(error) => matches!(error.progress, Progress::Unreachable | Progress::Unsent),
             Kind::Segment(_) | Kind::Header(_) | Kind::Body(_) => true,
             Kind::Refused { .. } | Kind::Decode(_) => false,
         }

@@ -39,7 +39,7 @@ pub(crate) fn request<O: Operation>(root: &Url, operation: &O, options: &CallOpt
 }
 
 /// Returns method and path for errors, without the query, which may contain a secret.
-pub(crate) fn asked(request: &ApiRequest) -> String {
+pub(crate) fn method_and_path(request: &ApiRequest) -> String {
     format!("{} {}", request.method, request.url.path())
 }
 

@@ -14,7 +14,7 @@ const RETRY_AFTER: &str = "retry-after";
 #[async_trait]
 impl Transport for AuthorizedClient {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        let (limits, request) = asked(request);
+        let (limits, request) = http_request(request);
         answered(limits, Self::send(self, request).await).await
     }
 }
@@ -38,7 +38,7 @@ impl Pinned {
 #[async_trait]
 impl Transport for Pinned {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        let (limits, request) = asked(request);
+        let (limits, request) = http_request(request);
         answered(limits, self.http.send_as(&self.token, request).await).await
     }
 }
@@ -50,25 +50,25 @@ struct Limits {
     refusal: usize,
 }
 
-fn asked(request: ApiRequest) -> (Limits, Request) {
+fn http_request(request: ApiRequest) -> (Limits, Request) {
     let success = request.success;
     let limits = Limits { success, answer: request.body_limit(success), refusal: request.body_limit(0) };
     let ApiRequest { method, url, headers, body, timeout, .. } = request;
-    let mut asked = Request::new(method.into(), url).with_timeout(timeout);
+    let mut http_request = Request::new(method.into(), url).with_timeout(timeout);
     // The body sets its own content type.
     for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
-        asked = asked.with_header(name, value);
+        http_request = http_request.with_header(name, value);
     }
-    (limits, body.into_iter().fold(asked, |asked, body| asked.with_body("application/json", body)))
+    (limits, body.into_iter().fold(http_request, |http_request, body| http_request.with_body("application/json", body)))
 }
 
 async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Result<ApiResponse, TransportError> {
     let response = response.map_err(failed)?;
     let status = response.status();
-    let known = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
+    let headers = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
     // A date is relative to the response's `Date` header, which is not passed on.
     let pause = response.retry_after(SystemClock.now()).map(|pause| (RETRY_AFTER, pause.as_secs().to_string()));
-    let known: Vec<_> = known.chain(pause).collect();
+    let headers: Vec<_> = headers.chain(pause).collect();
     let body = if status == limits.success {
         response.bytes(limits.answer).await.map_err(failed)?
     } else {
@@ -76,20 +76,20 @@ async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Resu
         response.bytes(limits.refusal).await.unwrap_or_default()
     };
     let answer = ApiResponse::new(status, body);
-    Ok(known.into_iter().fold(answer, |answer, (name, value)| answer.with_header(name, value)))
+    Ok(headers.into_iter().fold(answer, |answer, (name, value)| answer.with_header(name, value)))
 }
 
 fn failed(error: HttpError) -> TransportError {
     if error.is_transient() && error.is_connect() {
         TransportError::unreachable(error)
     } else if error.is_unsent() {
-        TransportError::failed(error)
+        TransportError::not_sent(error)
     } else if error.is_broken() {
         TransportError::interrupted(error)
     } else if error.is_too_large() {
         TransportError::unusable(error)
     } else {
-        TransportError::failed(error)
+        TransportError::not_sent(error)
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 /// The maximum size of a successful response. A page of a hundred items with many artifacts is much smaller.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 /// The maximum size of an error response.
-const REFUSAL_LIMIT: usize = 1024 * 1024;
+const ERROR_BODY_LIMIT: usize = 1024 * 1024;
 
 /// The method of a request (RFC 9110, section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ pub struct ApiRequest {
 impl ApiRequest {
     /// Returns the maximum size in bytes of a response with this status. A larger response is an error.
     pub fn body_limit(&self, status: u16) -> usize {
-        if status == self.success { BODY_LIMIT } else { REFUSAL_LIMIT }
+        if status == self.success { BODY_LIMIT } else { ERROR_BODY_LIMIT }
     }
 }
 
@@ -90,7 +90,7 @@ impl ApiResponse {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// Adds a header. Only `location` is required.
+    /// Adds a header. A transport may omit all headers except `location`.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -103,7 +103,7 @@ impl ApiResponse {
 
     /// Returns the first header of this name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -135,7 +135,7 @@ impl fmt::Debug for ApiResponse {
 ///     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
 ///         match request.operation {
 ///             "list_applications" => Ok(ApiResponse::new(200, "[]")),
-///             other => Err(TransportError::failed(format!("{other} was not recorded"))),
+///             other => Err(TransportError::not_sent(format!("{other} was not recorded"))),
 ///         }
 ///     }
 /// }
@@ -159,18 +159,18 @@ impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
     }
 }
 
-/// The error of a transport without a response, and the progress of its request.
+/// The error of a request that has no usable response, and how far the request got.
 #[derive(Debug)]
 pub struct TransportError {
-    pub(crate) reach: Reach,
+    pub(crate) progress: Progress,
     pub(crate) source: Box<dyn Error + Send + Sync>,
 }
 
-/// The progress of a failed request.
+/// The furthest point that a failed request reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum Progress {
     /// The platform was not reached.
-    Nowhere,
+    Unreachable,
     /// The platform may have received the request.
     Unknown,
     /// The request was not sent, and retrying cannot succeed.
@@ -182,22 +182,22 @@ pub(crate) enum Reach {
 impl TransportError {
     /// Creates an error for a platform that was not reached: it has not received the request, and a retry may succeed.
     pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { reach: Reach::Nowhere, source: source.into() }
+        Self { progress: Progress::Unreachable, source: source.into() }
     }
 
     /// Creates an error for a request that was sent, at least in part, without a complete response: the platform may
     /// have executed it.
     pub fn interrupted(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { reach: Reach::Unknown, source: source.into() }
+        Self { progress: Progress::Unknown, source: source.into() }
     }
 
     /// Creates an error for a response that cannot be used, because it is too large, for example.
     pub fn unusable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { reach: Reach::Answered, source: source.into() }
+        Self { progress: Progress::Answered, source: source.into() }
     }
 
     /// Creates an error for a request that was not sent and that cannot succeed by retrying, such as one without a token.
-    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { reach: Reach::Unsent, source: source.into() }
+    pub fn not_sent(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { progress: Progress::Unsent, source: source.into() }
     }
 }

@@ -26,6 +26,6 @@ impl<T: Transport> OnRuntime<T> {
 
 impl<T: Transport> super::Transport for OnRuntime<T> {
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        self.runtime.run(self.transport.send(request)).unwrap_or_else(|inside| Err(TransportError::failed(inside)))
+        self.runtime.run(self.transport.send(request)).unwrap_or_else(|inside| Err(TransportError::not_sent(inside)))
     }
 }

@@ -140,7 +140,7 @@ fn progress_of_a_request_decides_about_its_retry() {
         ((|| TransportError::unreachable("no route")) as fn() -> _, true, false),
         (|| TransportError::interrupted("reset"), true, true),
         (|| TransportError::unusable("too large"), false, true),
-        (|| TransportError::failed("no token"), false, false),
+        (|| TransportError::not_sent("no token"), false, false),
     ] {
         let client = blocking::Client::new(Failing(fails), "https://platform.test".parse().unwrap());
         let error = client.send(&GetRun::new("r")).unwrap_err();
