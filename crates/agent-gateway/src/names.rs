@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 use crate::tool::Tool;
 
 /// The maximum length of a name that language models accept.
-const LONGEST: usize = 64;
+const MAX_LENGTH: usize = 64;
 /// The length of the digest in a name, in hexadecimal digits: 64 bits.
-const DIGEST: usize = 16;
+const DIGEST_LENGTH: usize = 16;
 
 /// A mapping between tools and names that language models accept: at most 64 ASCII letters, digits, `_` and `-`.
 ///
@@ -45,9 +45,9 @@ impl ModelNames {
         }
         let accepted = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
         let accepted = name.chars().map(|character| if accepted(character) { character } else { '_' });
-        let start: String = accepted.take(LONGEST - DIGEST - 1).collect();
+        let start: String = accepted.take(MAX_LENGTH - DIGEST_LENGTH - 1).collect();
         let digest = hash.finalize();
-        digest[..DIGEST / 2].iter().fold(start + "_", |text, byte| text + &format!("{byte:02x}"))
+        digest[..DIGEST_LENGTH / 2].iter().fold(start + "_", |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// Returns the tool with this name.

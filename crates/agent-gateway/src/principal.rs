@@ -4,21 +4,21 @@ use auth_core::{AccessToken, Secret, TokenRequest};
 
 /// The identity that lists and calls tools.
 ///
-/// A missing user does not become the system by accident: [`User::new`] rejects an empty assertion, and only
+/// A missing user is never treated as the system by accident: [`User::new`] rejects an empty assertion, and only
 /// [`user_or_system`](Self::user_or_system) accepts `None`.
 ///
 /// ```
 /// use agent_gateway::{Principal, User};
 /// use auth_core::Secret;
 ///
-/// let user = Principal::User(User::new(Secret::new("a JWT that the user's login has brought".replace(' ', "-")))?);
+/// let user = Principal::User(User::new(Secret::new("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJl"))?);
 /// assert!(User::new(Secret::new(" ")).is_err());
 /// # Ok::<(), agent_gateway::AssertionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Principal {
-    /// The system that the agent runs as. Its tokens are obtained with the credentials of the agent.
+    /// The agent itself, without a user. Its tokens are obtained with the credentials of the agent.
     System,
     /// A user. The tokens are obtained in exchange for an assertion of the user.
     User(User),
@@ -45,8 +45,8 @@ impl User {
     /// The assertion is empty, or contains spaces, control characters or non-ASCII characters.
     pub fn new(assertion: Secret) -> Result<Self, AssertionError> {
         let assertion = AccessToken::new(assertion).map_err(|_| AssertionError)?;
-        let end = assertion.jwt_expiry();
-        let assertion = end.into_iter().fold(assertion, AccessToken::with_expires_at);
+        let expiry = assertion.jwt_expiry();
+        let assertion = expiry.into_iter().fold(assertion, AccessToken::with_expires_at);
         Ok(Self(TokenRequest::new().with_assertion(assertion)))
     }
 }
@@ -71,7 +71,7 @@ impl Principal {
 
     /// Returns the name under which data of this identity is cached: the digest of the assertion, or an empty string
     /// for the system.
-    pub(crate) fn name(&self) -> String {
+    pub(crate) fn cache_partition(&self) -> String {
         match self {
             Self::System => String::new(),
             Self::User(User(request)) => request.subject().unwrap_or_default().to_owned(),

@@ -24,7 +24,7 @@ pub(crate) use listener::Listener;
 pub(crate) use pool::Sessions;
 
 /// The maximum number of pages of a tool list. A list with more pages is treated as endless.
-const MOST_PAGES: usize = 1000;
+const MAX_PAGES: usize = 1000;
 
 /// An established session. Dropping it ends the session on the server.
 pub(crate) struct Session {
@@ -50,7 +50,7 @@ impl Session {
     /// Returns all tools of the server.
     pub(crate) async fn tools(&self, correlation: &Correlation) -> Result<Vec<Tool>, GatewayError> {
         let (mut tools, mut cursor) = (Vec::new(), None);
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let page = PaginatedRequestParams::default().with_cursor(cursor);
             let mut request = ListToolsRequest { params: Some(page), ..Default::default() };
             request.extensions.insert(correlation.clone());

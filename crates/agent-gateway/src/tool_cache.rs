@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::tool::Tool;
 
 /// The maximum number of cached lists. The least recently used one is removed first.
-const MOST: u64 = 2048;
+const MAX_LISTS: u64 = 2048;
 
 /// The combination of one principal and one server. A server may offer different tools to different principals.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -39,13 +39,13 @@ struct CachedTools {
 
 impl SessionKey {
     pub(crate) fn new(server: &Server, principal: &Principal) -> Self {
-        Self { server: server.clone(), principal: principal.name() }
+        Self { server: server.clone(), principal: principal.cache_partition() }
     }
 }
 
 impl ToolCache {
     pub(crate) fn new(lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
-        let lists = Cache::builder().max_capacity(MOST).eviction_policy(EvictionPolicy::lru()).build();
+        let lists = Cache::builder().max_capacity(MAX_LISTS).eviction_policy(EvictionPolicy::lru()).build();
         Self { lists, lifetime, clock, epoch: AtomicU64::new(0) }
     }
 

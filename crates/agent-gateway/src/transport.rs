@@ -30,9 +30,9 @@ const CORRELATION: &str = "x-correlation-id";
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 /// The maximum size of a JSON response, in bytes.
-const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 /// The maximum size of an error response, in bytes.
-const LARGEST_COMPLAINT: usize = 64 * 1024;
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 type Failure = StreamableHttpError<TransportError>;
 type Events = BoxStream<'static, Result<Sse, SseError>>;
@@ -120,7 +120,7 @@ impl StreamableHttpClient for Transport {
         match media_type(&response) {
             EVENTS => Ok(StreamableHttpPostResponse::Sse(events::of(response), granted)),
             JSON if is_request => {
-                let answer = response.bytes(LARGEST_ANSWER).await.map_err(|error| Failure::Client(error.into()))?;
+                let answer = response.bytes(MAX_RESPONSE_BYTES).await.map_err(|error| Failure::Client(error.into()))?;
                 // The decoder's error message may show the response.
                 let message: ServerJsonRpcMessage = serde_json::from_slice(&answer)
                     .map_err(|_| Failure::UnexpectedServerResponse("the response is not an MCP message".into()))?;

@@ -14,7 +14,7 @@ use crate::tool_cache::ToolCache;
 use crate::transport::{Identities, Setup};
 
 /// The maximum time between the refresh of a token and its expiry.
-const BUFFER: Duration = Duration::from_secs(30);
+const MAX_REFRESH_BUFFER: Duration = Duration::from_secs(30);
 /// The default maximum number of servers that list their tools in parallel.
 const PARALLEL_SERVERS: usize = 8;
 /// The default lifetime of a cached tool list.
@@ -24,7 +24,7 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default time limit of a tool call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// The default interval between two reads of the credential source.
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A builder for [`Gateway`]. Every option has a default.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl GatewayBuilder {
             tool_lifetime: TOOL_LIFETIME,
             discovery_timeout: DISCOVERY_TIMEOUT,
             call_timeout: CALL_TIMEOUT,
-            watch: WATCH,
+            watch: WATCH_INTERVAL,
         }
     }
 
@@ -137,7 +137,7 @@ impl GatewayBuilder {
     /// Builds the gateway. It reads no credentials and sends no request before its first use.
     pub fn build(self) -> Gateway {
         let http = self.http.with_read_timeout(self.call_timeout);
-        let standard = ExpiryPolicy::builder().with_buffer(BUFFER).build().unwrap_or_default();
+        let standard = ExpiryPolicy::builder().with_buffer(MAX_REFRESH_BUFFER).build().unwrap_or_default();
         let memory = || Arc::new(MemoryTokenCache::builder().with_clock(self.clock.clone()).build());
         let setup = Setup {
             http: if self.plain_loopback { http.with_plain_loopback() } else { http },

@@ -12,9 +12,9 @@ use crate::tool_cache::{SessionKey, ToolCache};
 use crate::transport::{Identities, Transport};
 
 /// Maximum number of open sessions. The least recently used one is closed first.
-const MOST: u64 = 512;
+const MAX_SESSIONS: u64 = 512;
 /// Time without use after which a session is closed.
-const IDLE: Duration = Duration::from_secs(600);
+const MAX_IDLE_TIME: Duration = Duration::from_secs(600);
 
 /// The open sessions, one per line. The first caller opens a session, and the others wait for it.
 pub(crate) struct Sessions {
@@ -29,7 +29,10 @@ type Slot = Arc<Mutex<Option<Arc<Session>>>>;
 
 impl Sessions {
     pub(crate) fn new(identities: Arc<Identities>, tool_cache: Arc<ToolCache>, plain_loopback: bool) -> Self {
-        let slots = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).eviction_policy(EvictionPolicy::lru());
+        let slots = Cache::builder()
+            .max_capacity(MAX_SESSIONS)
+            .time_to_idle(MAX_IDLE_TIME)
+            .eviction_policy(EvictionPolicy::lru());
         Self { identities, tool_cache, plain_loopback, slots: slots.build() }
     }
 

@@ -1,11 +1,11 @@
 use auth_http::{BuildError, HttpError, Response};
 use serde::Deserialize;
 
-use super::LARGEST_COMPLAINT;
+use super::MAX_ERROR_BYTES;
 use crate::credentials::CredentialError;
 
 /// The maximum number of characters of a server message that an error shows.
-const LONGEST_MESSAGE: usize = 300;
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The failure of a request.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ impl TransportError {
     /// Maps an error response.
     pub(super) async fn refusal(response: Response) -> Self {
         let status = response.status();
-        let body = response.bytes(LARGEST_COMPLAINT).await.unwrap_or_default();
+        let body = response.bytes(MAX_ERROR_BYTES).await.unwrap_or_default();
         let complaint = serde_json::from_slice::<Complaint>(&body).ok();
         Self::Status { status, message: complaint.map(|complaint| shown(&complaint.error.message)) }
     }
@@ -43,5 +43,5 @@ impl TransportError {
 
 /// Returns a server's text without control characters, truncated.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect()
+    text.chars().filter(|character| !character.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }

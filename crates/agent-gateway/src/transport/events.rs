@@ -6,7 +6,7 @@ use sse_stream::SseStream;
 use super::Events;
 
 /// The maximum size of an event, in bytes.
-const LARGEST: usize = 16 * 1024 * 1024;
+const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The size of the current event.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Reading {
 enum Broken {
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("an event of the stream is larger than {LARGEST} bytes")]
+    #[error("an event of the stream is larger than {MAX_EVENT_BYTES} bytes")]
     TooLarge,
 }
 
@@ -49,7 +49,7 @@ impl Reading {
                     self.bytes += 1;
                 }
             }
-            if self.bytes > LARGEST {
+            if self.bytes > MAX_EVENT_BYTES {
                 return Err(Broken::TooLarge);
             }
         }
