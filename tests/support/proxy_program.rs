@@ -39,6 +39,18 @@ pub(crate) fn with_password() -> [Program; 2] {
     [tinyproxy(), squid()]
 }
 
+/// Returns a SOCKS 5 proxy that requires the password.
+#[allow(dead_code, reason = "some tests use other proxies only")]
+pub(crate) fn socks() -> Program {
+    let command = |_: &Path, port: u16| {
+        let mut command = Command::new("microsocks");
+        command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-u", USER, "-P", PASSWORD]);
+        command
+    };
+    let (command, remedy) = (Box::new(command), "apt-get install microsocks");
+    Program { files: &["microsocks"], remedy, refusal: None, command, tidy: |_| {} }
+}
+
 fn tinyproxy() -> Program {
     let command = |folder: &Path, port: u16| {
         let file = write(folder, &format!("Listen 127.0.0.1\nPort {port}\nBasicAuth {USER} {PASSWORD}\n"));

@@ -89,7 +89,7 @@ impl HttpClient {
     ///
     /// [`HttpError::is_insecure`] if the URL is not permitted; nothing is sent. Other errors if no response arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
-        let Request { method, url, headers, body, timeout } = request;
+        let Request { method, url, headers, body, timeout, read_timeout } = request;
         if !Authority::of(&url).is_confidential(self.plain_loopback) {
             return Err(HttpError::insecure(method, &url));
         }
@@ -115,10 +115,10 @@ impl HttpClient {
             }
             Body::Stream(stream) => builder.body(marking(stream, &moved)),
         };
-        let deadline = timeout.map(Deadline::after);
+        let (deadline, longest) = (timeout.map(Deadline::after), read_timeout.unwrap_or(self.about.silence));
         let response = tokio::select! {
             answer = builder.send() => answer.map_err(failed)?,
-            () = silence(&moved, self.about.silence) => return Err(HttpError::silent(method, &url, self.about.silence)),
+            () = silence(&moved, longest) => return Err(HttpError::silent(method, &url, longest)),
             limit = deadline::expiry(deadline) => return Err(HttpError::timed_out(method, &url, limit)),
         };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");

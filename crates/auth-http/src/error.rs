@@ -256,7 +256,7 @@ enum BuildKind {
     NoCertificates { file: PathBuf, variable: Option<&'static str> },
     #[error("the client certificate or its key is not valid PEM")]
     Certificate,
-    #[error("the proxy {0} cannot be used: its URL must be http or https, with a host")]
+    #[error("the proxy {0} cannot be used: its URL must be http, https, socks4(a) or socks5(h), with a host")]
     Proxy(String),
 }
 

@@ -30,12 +30,13 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Creates a proxy at `url`, which may contain a user and a password.
+    /// Creates a proxy at `url`, which may contain a user and a password. Its scheme is `http`, `https`, `socks4`, `socks4a`,
+    /// `socks5` or `socks5h`; with `socks4a` and `socks5h`, the proxy resolves the names of hosts.
     pub fn new(url: Url) -> Self {
         Self { url, credentials: None, exceptions: String::new() }
     }
 
-    /// Sets the user and the password for the proxy (RFC 7617).
+    /// Sets the user and the password for the proxy (RFC 7617, or RFC 1929 for SOCKS 5).
     pub fn with_credentials(mut self, user: impl Into<String>, password: Secret) -> Self {
         self.credentials = Some((user.into(), password));
         self
@@ -55,10 +56,16 @@ impl Proxy {
     }
 
     pub(crate) fn build(&self) -> Result<reqwest::Proxy, BuildError> {
-        let proxy =
-            reqwest::Proxy::https(self.url.as_str()).ok().filter(|_| matches!(self.url.scheme(), "http" | "https"));
+        let is_socks = matches!(self.url.scheme(), "socks4" | "socks4a" | "socks5" | "socks5h");
+        let mut url = self.url.clone();
+        if let (true, Some((user, password))) = (is_socks, &self.credentials) {
+            // The HTTP library takes them from the URL only. It has a host, so that this does not fail.
+            let _ = url.set_username(user).and_then(|()| url.set_password(Some(password.expose())));
+        }
+        let is_supported = is_socks || matches!(url.scheme(), "http" | "https");
+        let proxy = reqwest::Proxy::https(url.as_str()).ok().filter(|_| is_supported);
         let proxy = proxy.ok_or_else(|| BuildError::proxy(redacted_proxy(&self.url)))?;
-        let proxy = match &self.credentials {
+        let proxy = match self.credentials.as_ref().filter(|_| !is_socks) {
             Some((user, password)) => proxy.basic_auth(user, password.expose()),
             None => proxy,
         };

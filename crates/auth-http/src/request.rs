@@ -40,6 +40,8 @@ pub struct Request {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
     pub(crate) timeout: Option<Duration>,
+    /// Replaces the maximum inactivity of the client.
+    pub(crate) read_timeout: Option<Duration>,
 }
 
 pub(crate) enum Body {
@@ -51,7 +53,7 @@ pub(crate) enum Body {
 impl Request {
     /// Creates a request without a body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), body: Body::Empty, timeout: None }
+        Self { method, url, headers: Vec::new(), body: Body::Empty, timeout: None, read_timeout: None }
     }
 
     /// Creates a GET request.
@@ -84,6 +86,13 @@ impl Request {
         self
     }
 
+    /// Sets the maximum inactivity until the response arrives, instead of that of the
+    /// [client](crate::HttpClientBuilder::with_read_timeout). The body of the response is read with that of the client.
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = Some(timeout);
+        self
+    }
+
     /// Returns a copy of the request, or `None` if its body is a stream.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         let body = match &self.body {
@@ -97,6 +106,7 @@ impl Request {
             headers: self.headers.clone(),
             body,
             timeout: self.timeout,
+            read_timeout: self.read_timeout,
         })
     }
 }

@@ -12,6 +12,15 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Sends five bytes, with `pause` between them, to a server that sends `answer` after the last one and then stays
 /// silent.
 async fn send(pause: Duration, answer: &'static str) -> Result<Response, HttpError> {
+    send_within(None, pause, answer).await
+}
+
+/// Sends the bytes with a read timeout of the request.
+async fn send_within(
+    read_timeout: Option<Duration>,
+    pause: Duration,
+    answer: &'static str,
+) -> Result<Response, HttpError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/object", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
@@ -27,7 +36,8 @@ async fn send(pause: Duration, answer: &'static str) -> Result<Response, HttpErr
         io::Result::Ok(Bytes::from_static(b"."))
     });
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    http.send(Request::new(Method::Put, url).with_stream(5, pieces)).await
+    let request = Request::new(Method::Put, url).with_stream(5, pieces);
+    http.send(read_timeout.into_iter().fold(request, Request::with_read_timeout)).await
 }
 
 const COMPLETE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -41,6 +51,14 @@ async fn slow_body_with_progress_is_not_aborted() {
 async fn stalled_body_is_aborted() {
     let error = send(Duration::from_secs(40), COMPLETE).await.unwrap_err();
     assert!(error.is_timeout() && error.is_broken() && error.to_string().contains("30 s"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_has_its_own_read_timeout() {
+    let within = |seconds| send_within(Some(Duration::from_secs(seconds)), Duration::from_secs(40), COMPLETE);
+    assert_eq!(within(60).await.unwrap().status(), 200);
+    let error = within(35).await.unwrap_err();
+    assert!(error.is_timeout() && error.to_string().contains("35 s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ const TARGET: &str = "AUTH_HTTP_TEST_TARGET";
 const OUTCOME: &str = "AUTH_HTTP_TEST_OUTCOME";
 
 /// Returns the result of a request to `url` in a process with only these variables: a status, or a proxy and an error.
-async fn in_environment(variables: &[(&str, &str)], url: &Url) -> String {
+pub(crate) async fn in_environment(variables: &[(&str, &str)], url: &Url) -> String {
     let folder = TempDir::new().unwrap();
     let outcome = folder.path().join("outcome");
     let mut command = Command::new(env::current_exe().unwrap());

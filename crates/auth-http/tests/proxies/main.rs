@@ -17,5 +17,6 @@ mod process;
 mod program;
 #[path = "../support/server.rs"]
 mod server;
+mod socks;
 #[path = "../../../../tests/support/tls.rs"]
 mod tls_server;
