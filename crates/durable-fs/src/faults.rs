@@ -16,6 +16,8 @@ pub enum Operation {
     Read,
     /// Writing the content of a file.
     Write,
+    /// Reserving the space of a file (`fallocate`).
+    Reserve,
     /// Synchronizing a file (`fsync`).
     SyncFile,
     /// Synchronizing a folder (`fsync`).

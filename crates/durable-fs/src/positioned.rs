@@ -47,6 +47,37 @@ pub fn write_at(file: &File, path: &Path, block: &[u8], at: u64) -> io::Result<(
     }
 }
 
+/// Reserves the space of a new file of `bytes` bytes, so that a full disk is known before it is written, and the file system
+/// can keep its blocks together. Does nothing where this is not supported. The length of the file is not reduced.
+///
+/// # Errors
+///
+/// The disk is full, or the error of the device.
+pub fn reserve(file: &File, path: &Path, bytes: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::{Errno, retry_on_intr};
+
+        if bytes == 0 {
+            return Ok(());
+        }
+        let reserved = check(Operation::Reserve, path)
+            .and_then(|()| Ok(retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes))?));
+        // Other errors mean that the file system or the sandbox does not support it.
+        let failures = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::IO].map(Errno::raw_os_error);
+        match reserved {
+            Err(error) if error.raw_os_error().is_some_and(|number| failures.contains(&number)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, bytes);
+        check(Operation::Reserve, path)
+    }
+}
+
 /// Makes the content of a file durable. `path` is the name of the file.
 ///
 /// # Errors

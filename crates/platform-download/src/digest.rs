@@ -22,9 +22,22 @@ impl Sha256 {
     /// assert!(digest.to_string().starts_with("b94d27b9934d3e08"));
     /// ```
     pub fn of(bytes: &[u8]) -> Self {
-        let mut running = Running::default();
-        running.update(bytes);
-        running.finish().sha256
+        Self::of_pieces(&[bytes])
+    }
+
+    /// Returns the digest of `pieces`, one after the other.
+    pub(crate) fn of_pieces(pieces: &[impl AsRef<[u8]>]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for piece in pieces {
+            context.update(piece.as_ref());
+        }
+        Self::finish(context)
+    }
+
+    fn finish(context: Context) -> Self {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(context.finish().as_ref());
+        Self(sha256)
     }
 
     /// Returns the digest as bytes.
@@ -83,7 +96,8 @@ impl<'de> Deserialize<'de> for Sha256 {
 pub(crate) struct Digest {
     pub(crate) bytes: u64,
     pub(crate) crc32c: Crc32c,
-    pub(crate) sha256: Sha256,
+    /// `None` if it was not computed.
+    pub(crate) sha256: Option<Sha256>,
 }
 
 /// A running digest.
@@ -91,20 +105,21 @@ pub(crate) struct Digest {
 pub(crate) struct Running {
     bytes: u64,
     crc32c: Crc32c,
-    sha256: Context,
-}
-
-impl Default for Running {
-    fn default() -> Self {
-        Self { bytes: 0, crc32c: Crc32c::default(), sha256: Context::new(&SHA256) }
-    }
+    sha256: Option<Context>,
 }
 
 impl Running {
+    /// Creates the digest of no bytes, with a SHA-256 if `has_sha256`.
+    pub(crate) fn new(has_sha256: bool) -> Self {
+        Self { bytes: 0, crc32c: Crc32c::default(), sha256: has_sha256.then(|| Context::new(&SHA256)) }
+    }
+
     pub(crate) fn update(&mut self, block: &[u8]) {
         self.bytes += block.len() as u64;
         self.crc32c = self.crc32c.append(block);
-        self.sha256.update(block);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(block);
+        }
     }
 
     /// Returns the number of bytes so far.
@@ -132,9 +147,8 @@ impl Running {
     }
 
     pub(crate) fn finish(self) -> Digest {
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(self.sha256.finish().as_ref());
-        Digest { bytes: self.bytes, crc32c: self.crc32c, sha256: Sha256(sha256) }
+        let sha256 = self.sha256.map(Sha256::finish);
+        Digest { bytes: self.bytes, crc32c: self.crc32c, sha256 }
     }
 }
 
@@ -144,9 +158,9 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Returns the digest of all bytes of `reader`. Blocks.
-pub(crate) fn digest(reader: impl Read) -> io::Result<Digest> {
-    let mut running = Running::default();
+/// Returns the digest of all bytes of `reader`, with a SHA-256 if `has_sha256`. Blocks.
+pub(crate) fn digest(reader: impl Read, has_sha256: bool) -> io::Result<Digest> {
+    let mut running = Running::new(has_sha256);
     running.read(reader)?;
     Ok(running.finish())
 }

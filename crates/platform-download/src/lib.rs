@@ -15,15 +15,15 @@
 //!
 //! ```no_run
 //! use auth_http::HttpClient;
-//! use platform_download::{Downloader, Expected, SignedUrl, Source, Target};
+//! use platform_download::{Downloader, Expected, ResolvedUrl, SignedUrl, Source, Target};
 //!
 //! #[derive(Debug)]
 //! struct Fixed(SignedUrl);
 //!
 //! #[async_trait::async_trait]
 //! impl Source for Fixed {
-//!     async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
-//!         Ok(self.0.clone())
+//!     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn std::error::Error + Send + Sync>> {
+//!         Ok(self.0.clone().into())
 //!     }
 //! }
 //!
@@ -33,7 +33,7 @@
 //! let expected = Expected::new("yZRlqg==".parse()?).with_bytes(11);
 //! let target = Target::within("results", ["hello.txt"]);
 //! let outcome = downloader.fetch(&Fixed(signed), expected, &target, &|progress| println!("{progress:?}")).await?;
-//! println!("{} bytes, {:?}, SHA-256 {}", outcome.bytes, outcome.verification, outcome.sha256);
+//! println!("{} bytes, {:?}, CRC32C {}", outcome.bytes, outcome.verification, outcome.crc32c);
 //! # Ok(()) }
 //! ```
 
@@ -41,6 +41,7 @@ mod checksum;
 mod digest;
 mod error;
 mod names;
+mod rate_limit;
 mod results;
 mod retry;
 mod shard;
@@ -56,6 +57,7 @@ pub use names::name::{Siblings, disambiguate, escape, extension, fold, safe_name
 pub use names::path::safe_paths;
 pub use names::pattern::{Pattern, PatternError};
 pub use names::target::Target;
+pub use rate_limit::RateLimit;
 pub use results::clean::{Leftover, LeftoverKind};
 pub use results::folder::{FolderOptions, ResultFolder};
 pub use results::forget::forget;
@@ -73,4 +75,4 @@ pub use transfer::downloader::{Downloader, DownloaderBuilder, DownloaderError};
 pub use transfer::durability::Durability;
 pub use transfer::plan::Queue;
 pub use transfer::progress::{Meter, Progress, Totals};
-pub use transfer::source::{Expected, Source};
+pub use transfer::source::{Expected, ResolvedUrl, Source};

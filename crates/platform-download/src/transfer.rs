@@ -2,6 +2,7 @@
 
 pub(crate) mod background_digest;
 pub(crate) mod blocking;
+pub(crate) mod collected;
 pub(crate) mod download;
 pub(crate) mod downloader;
 pub(crate) mod durability;

@@ -122,7 +122,7 @@ struct DocumentSource<'a> {
 #[cfg(feature = "download")]
 #[async_trait::async_trait]
 impl platform_download::Source for DocumentSource<'_> {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.documents.file_url(self.name).await?)
+    async fn resolve(&self) -> Result<platform_download::ResolvedUrl, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.documents.file_url(self.name).await?.into())
     }
 }

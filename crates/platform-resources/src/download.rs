@@ -3,28 +3,28 @@
 mod artifact;
 mod layout;
 mod packed_list;
+mod plan;
 mod recorded_names;
 mod report;
 mod selection;
+mod source;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::Backoff;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use platform_api::models::Run;
-use platform_download::{Downloader, Durability, Expected, Meter, Queue, ResultFolder, Target, Verification};
+use platform_download::{Downloader, Durability, Expected, Meter, ResultFolder, Verification};
 use serde_json::json;
 
-use crate::run::ended::ItemKey;
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
 use artifact::{FetchAttempts, FetchOutcome, ItemSummary, Named, PlanError, PlannedFile, SelectedArtifact, fetch};
 use layout::Names;
 use packed_list::PackedList;
-use recorded_names::{RecordedNames, extension};
+use plan::{Plan, after_pause};
+use recorded_names::extension;
 
 pub use layout::{Layout, NameBy};
 pub use report::{
@@ -171,7 +171,7 @@ impl RunDownload {
         let single = policy.single_limit().min(SINGLE);
         let downloader = downloader.with_retry_policy(policy.with_single_limit(single));
         let downloader = downloader.with_locking(self.folder.locking()).with_durability(self.durability);
-        let source = run.for_source(single);
+        let source = Arc::new(run.for_source(single));
         let mut later = FuturesUnordered::new();
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());
@@ -179,22 +179,17 @@ impl RunDownload {
         let mut ended = false;
         loop {
             while active.len() < downloader.workers()
-                && let Some((planned, names)) = plan.next(&self.folder)
+                && let Some(next) = plan.next(&self.folder, &source)
             {
-                active.push(Box::pin(fetch(
-                    &source,
-                    &downloader,
-                    planned,
-                    names,
-                    (&meter, policy.limit()),
-                    &*observer,
-                )));
+                active.push(Box::pin(fetch(next, &downloader, (&meter, policy.limit()), &*observer)));
             }
+            plan.look_ahead(&self.folder, &source);
             tokio::select! {
                 Some(fetched) = active.next() => match fetched {
                     Ok(fetched) => self.record(fetched, &mut plan).await,
                     Err(planned) => later.push(after_pause(planned, policy.backoff())),
                 },
+                Some(()) = plan.resolving.next(), if !active.is_empty() => {}
                 // The other files come first.
                 Some(planned) = later.next() => plan.queue.push(0, planned),
                 snapshot = &mut asked, if !ended => {
@@ -339,55 +334,5 @@ impl RunDownload {
             item.artifacts.reserve_exact(1);
         }
         item.artifacts.push(fetched.report);
-    }
-}
-
-/// Returns a file after its backoff.
-#[expect(clippy::disallowed_methods, reason = "a server does not announce its recovery")]
-async fn after_pause(planned: Box<PlannedFile>, backoff: Backoff) -> Box<PlannedFile> {
-    tokio::time::sleep(backoff.pause(planned.tries.failures, fastrand::f64())).await;
-    planned
-}
-
-/// The state of a run, and the files to download.
-struct Plan {
-    report: RunReport,
-    /// The latest state of the run.
-    about: Option<Run>,
-    seen: HashSet<ItemKey>,
-    /// Set by the first response.
-    names: Option<Names>,
-    kept: RecordedNames,
-    queue: Queue<Box<PlannedFile>>,
-    /// The number of selected artifacts.
-    selected: usize,
-    /// The artifacts of wanted items that are not selected.
-    unselected: BTreeSet<String>,
-}
-
-impl Plan {
-    /// The artifact that is to be downloaded next, with the name of its item and the place of its file.
-    fn next(&mut self, folder: &ResultFolder) -> Option<(Box<PlannedFile>, (String, Target))> {
-        let planned = self.queue.pop()?;
-        let names = (self.report.items[planned.item].external_id.clone(), planned.target(folder));
-        Some((planned, names))
-    }
-
-    /// Returns the number of bytes to write, without files of unknown size.
-    fn missing(&self, folder: &ResultFolder) -> u64 {
-        self.queue.iter().map(|planned| planned.missing(folder)).sum()
-    }
-
-    fn new(run: &RunHandle, layout: Layout) -> Self {
-        Self {
-            report: RunReport::new(&run.id),
-            about: None,
-            seen: HashSet::new(),
-            names: None,
-            kept: RecordedNames::new(run.id.to_string(), layout.has_folder_per_run()),
-            queue: Queue::default(),
-            selected: 0,
-            unselected: BTreeSet::new(),
-        }
     }
 }

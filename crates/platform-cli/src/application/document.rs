@@ -113,6 +113,7 @@ async fn download(
     });
     context.output.one(&value, || {
         let what = if outcome.already_present { "already present" } else { "downloaded" };
-        format!("{}: {what}, {} bytes, SHA-256 {}", sanitize(path.display()), outcome.bytes, outcome.sha256)
+        let sha256 = outcome.sha256.map(|sha256| format!(", SHA-256 {sha256}")).unwrap_or_default();
+        format!("{}: {what}, {} bytes{sha256}", sanitize(path.display()), outcome.bytes)
     })
 }

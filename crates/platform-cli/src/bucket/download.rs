@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use platform_download::{Expected, Progress, SignedUrl, Source, Target, safe_paths};
+use platform_download::{Expected, Progress, ResolvedUrl, Source, Target, safe_paths};
 use platform_resources::{Bucket, Client, DownloadError, Downloader, ObjectEntry, Outcome};
 use serde_json::{Value, json};
 
@@ -41,8 +41,8 @@ struct Object<'a> {
 
 #[async_trait]
 impl Source for Object<'_> {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.bucket.get_url(self.key, LIFETIME)?)
+    async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.bucket.get_url(self.key, LIFETIME)?.into())
     }
 }
 

@@ -41,7 +41,7 @@ impl Target {
         let Some((name, folders)) = self.names.split_last() else { return bytes };
         let folder = folders.iter().fold(self.root.clone(), |folder, below| folder.join(below));
         let part = FilePaths::new(self.path(), folder, name).part;
-        bytes.saturating_sub(length(part, written).unwrap_or_default())
+        bytes.saturating_sub(length(part, allocated).unwrap_or_default())
     }
 
     /// Creates the folders of the file. Blocks.
@@ -109,8 +109,8 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the number of bytes allocated on disk: missing ranges of a part are holes.
-fn written(file: &fs::Metadata) -> u64 {
+/// Returns the number of bytes allocated on disk. Missing ranges of a part are holes, unless their space is reserved.
+pub(crate) fn allocated(file: &fs::Metadata) -> u64 {
     #[cfg(unix)]
     {
         // POSIX, `sys/stat.h`: counted in blocks of 512 bytes, whatever the disk uses.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use durable_fs::{AtomicFile, Identity, LockFile, Locking, folder, regular};
 
 use super::manifest::ManifestEntry;
+use super::sums::mark_partial;
 use super::sweep::sweep;
 use crate::error::FolderError;
 use crate::names::name::safe_names;
@@ -251,7 +252,8 @@ impl ResultFolder {
         blocking(create).await.unwrap_or_else(|error| Err(FolderError::io(&self.path, error)))
     }
 
-    /// Records a published file, unless the manifest has an equivalent entry.
+    /// Records a published file, unless the manifest has an equivalent entry. An existing `SHA256SUMS` is marked as partial
+    /// if the file has no SHA-256.
     ///
     /// # Errors
     ///
@@ -260,7 +262,7 @@ impl ResultFolder {
         self.lock.ensure_held()?;
         let (known, open) = (self.lines.get(entry.file.as_str()).copied(), self.manifest.take());
         let (path, whole) = (self.manifest_path.clone(), self.whole);
-        let failed = path.clone();
+        let (failed, folder, shard) = (path.clone(), self.path.clone(), self.shard);
         let append = move || {
             let mut manifest = open.map_or_else(|| open_manifest(&path, whole), Ok)?;
             if let Some(known) = known
@@ -268,6 +270,9 @@ impl ResultFolder {
                 && entry.is_known_by(&serde_json::from_slice(&text)?)
             {
                 return Ok((manifest, None));
+            }
+            if entry.sha256.is_none() {
+                mark_partial(&folder, shard)?;
             }
             let line = entry.line();
             manifest.write_all(line.as_bytes())?;

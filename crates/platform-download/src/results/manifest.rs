@@ -64,8 +64,9 @@ pub struct ManifestEntry {
     pub bytes: u64,
     /// The checksum of the file.
     pub crc32c: Crc32c,
-    /// The digest of the file.
-    pub sha256: Sha256,
+    /// The digest of the file. `None` (`null`) if the file was downloaded without it.
+    #[serde(default)]
+    pub sha256: Option<Sha256>,
     /// The source of the expected checksum.
     pub verification: Verification,
     /// The time of the verification, in whole seconds.
@@ -96,7 +97,8 @@ impl ManifestEntry {
 
     /// Returns true if `other` contains all facts of this entry.
     pub(crate) fn is_known_by(&self, other: &Self) -> bool {
-        let same = (&self.origin, &self.sha256, self.bytes) == (&other.origin, &other.sha256, other.bytes);
+        let same = (&self.origin, self.crc32c, self.bytes) == (&other.origin, other.crc32c, other.bytes);
+        let same = same && (self.sha256.is_none() || self.sha256 == other.sha256);
         let is_more = other.provenance == Provenance::default() && self.provenance != other.provenance;
         same && !is_more
     }

@@ -4,14 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use durable_fs::{AtomicFile, Identity};
+use durable_fs::Identity;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::digest::digest;
+use crate::digest::{Sha256, digest};
 use crate::error::FolderError;
 use crate::names::reserved::{SUMS, is_manifest};
 use crate::results::folder::read;
 use crate::results::manifest::ManifestEntry;
+use crate::results::sums;
+use crate::shard::Shard;
 use crate::transfer::blocking::blocking;
 use crate::transfer::partial_file::{Reader, plain};
 
@@ -37,6 +39,8 @@ pub struct FileCheck {
     pub state: FileState,
     /// The reason why the file cannot be read.
     pub reason: Option<String>,
+    /// The computed digest of an intact file.
+    pub sha256: Option<Sha256>,
 }
 
 /// The state of a file, compared with its manifest entry.
@@ -44,7 +48,7 @@ pub struct FileCheck {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FileState {
-    /// The length, the checksum and the digest match.
+    /// The length, the checksum and the digest, if the manifest states it, match.
     Intact,
     /// The length, the checksum or the digest differs, or it is a link or a folder.
     Changed,
@@ -63,11 +67,11 @@ impl FolderCheck {
     }
 
     /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): `sha256sum -c` verifies
-    /// the folder without this program. A name with a backslash or a line break is escaped, and its line starts with a
-    /// backslash.
+    /// the folder without this program. Files that were downloaded without a SHA-256 are included. A name with a backslash
+    /// or a line break is escaped, and its line starts with a backslash.
     pub fn sha256sums(&self) -> String {
         let intact = self.files.iter().filter(|file| file.state == FileState::Intact);
-        intact.map(|file| sum(&file.entry.sha256.to_string(), &file.entry.file)).collect()
+        intact.filter_map(|file| Some(sums::line(file.sha256.as_ref()?, &file.entry.file))).collect()
     }
 
     /// Replaces `SHA256SUMS` in the folder with [`sha256sums`](Self::sha256sums).
@@ -77,21 +81,10 @@ impl FolderCheck {
     /// [`FolderError`]: the file cannot be written.
     pub async fn write_sha256sums(&self, folder: impl Into<PathBuf>) -> Result<(), FolderError> {
         let (folder, text) = (folder.into(), self.sha256sums());
-        let path = folder.join(SUMS);
-        let failed = path.clone();
-        let write = move || {
-            let temporary = folder.join(format!(".{SUMS}.tmp"));
-            Ok(AtomicFile::new(path, temporary).with_mode(0o666).replace(text.as_bytes()))
-        };
+        let failed = folder.join(SUMS);
+        let write = move || Ok(sums::write(&folder, text.as_bytes(), Shard::default()));
         blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
     }
-}
-
-/// Returns a line of `sha256sum`.
-fn sum(digest: &str, name: &str) -> String {
-    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    let mark = if escaped == name { "" } else { "\\" };
-    format!("{mark}{digest}  {escaped}\n")
 }
 
 /// Reads all files in the manifests of a folder concurrently, and compares them with their entries. It needs no network
@@ -117,32 +110,34 @@ pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderErr
 }
 
 fn check(entry: ManifestEntry, path: &Path) -> FileCheck {
-    let state = if entry.is_inside() { state(&entry, path) } else { Ok(FileState::Outside) };
+    let state = if entry.is_inside() { state(&entry, path) } else { Ok((FileState::Outside, None)) };
     match state {
-        Ok(state) => FileCheck { entry, state, reason: None },
-        Err(error) => FileCheck { entry, state: FileState::Unreadable, reason: Some(error.to_string()) },
+        Ok((state, sha256)) => FileCheck { entry, state, reason: None, sha256 },
+        Err(error) => FileCheck { entry, state: FileState::Unreadable, reason: Some(error.to_string()), sha256: None },
     }
 }
 
-fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
+/// Returns the state of a file, and the digest of an intact one.
+fn state(entry: &ManifestEntry, path: &Path) -> io::Result<(FileState, Option<Sha256>)> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(FileState::Missing);
+            return Ok((FileState::Missing, None));
         }
         found => found?,
     };
     if !found.is_file() || found.len() != entry.bytes {
-        return Ok(FileState::Changed);
+        return Ok((FileState::Changed, None));
     }
     // It may have been replaced since.
     let found = match Identity::open(path) {
-        Ok(Some((file, _))) => digest(Reader::new(&file, path))?,
-        Ok(None) => return Ok(FileState::Missing),
-        Err(error) if error.is_not_regular() => return Ok(FileState::Changed),
+        Ok(Some((file, _))) => digest(Reader::new(&file, path), true)?,
+        Ok(None) => return Ok((FileState::Missing, None)),
+        Err(error) if error.is_not_regular() => return Ok((FileState::Changed, None)),
         Err(error) => return Err(plain(error)),
     };
-    let same = (found.bytes, found.crc32c, found.sha256) == (entry.bytes, entry.crc32c, entry.sha256);
-    Ok(if same { FileState::Intact } else { FileState::Changed })
+    let same = (found.bytes, found.crc32c) == (entry.bytes, entry.crc32c);
+    let same = same && (entry.sha256.is_none() || entry.sha256 == found.sha256);
+    Ok(if same { (FileState::Intact, found.sha256) } else { (FileState::Changed, None) })
 }
 
 /// The content of a folder, determined before files are read.

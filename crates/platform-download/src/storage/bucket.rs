@@ -18,7 +18,7 @@ use auth_http::{HttpClient, Method, Request, Response, SignedUrl};
 
 use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
 use crate::storage::signer::Unsigned;
-use crate::{Crc32c, ObjectAddress, SignError, UrlSigner};
+use crate::{Crc32c, ObjectAddress, RateLimit, SignError, UrlSigner};
 
 pub use delete::{Deleted, Deletion};
 pub use error::BucketError;
@@ -59,6 +59,18 @@ pub struct Bucket {
     protocol: String,
     retry: RetryPolicy,
     upload_journal: Option<PathBuf>,
+    uploads: UploadLimits,
+}
+
+/// The limits of uploads; defaults where they are `None`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UploadLimits {
+    /// The number of concurrent requests.
+    pub(crate) jobs: Option<usize>,
+    /// The minimum size of a part.
+    pub(crate) part_bytes: Option<u64>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) read_timeout: Option<Duration>,
 }
 
 /// Returns the buckets that refuse uploads in parts, by endpoint and name. They are remembered until the process ends.
@@ -92,6 +104,7 @@ impl Bucket {
             protocol: "gs".to_owned(),
             retry: for_transfers(),
             upload_journal: None,
+            uploads: UploadLimits::default(),
         }
     }
 
@@ -113,6 +126,37 @@ impl Bucket {
     pub fn with_upload_journal(mut self, folder: impl Into<PathBuf>) -> Self {
         self.upload_journal = Some(folder.into());
         self
+    }
+
+    /// Sets the maximum number of concurrent requests of an [`Uploader`](crate::Uploader), at least 1. By default, 4 files
+    /// and 12 parts of large files are sent at a time.
+    pub fn with_upload_jobs(mut self, jobs: usize) -> Self {
+        self.uploads.jobs = Some(jobs.max(1));
+        self
+    }
+
+    /// Sets the size in bytes of the parts of large files that are uploaded. The default and minimum is 8 MiB. An upload in
+    /// parts of another size is not continued.
+    pub fn with_upload_part_size(mut self, bytes: u64) -> Self {
+        self.uploads.part_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets a limit for the sum of the rates of all uploads. It can be shared with downloads.
+    pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
+        self.uploads.rate_limit = Some(limit);
+        self
+    }
+
+    /// Sets the maximum time without a sent byte or a response of an upload, by default that of the HTTP client. Increase it
+    /// for proxies that store the content before they forward it.
+    pub fn with_upload_read_timeout(mut self, timeout: Duration) -> Self {
+        self.uploads.read_timeout = Some(timeout);
+        self
+    }
+
+    pub(crate) fn uploads(&self) -> &UploadLimits {
+        &self.uploads
     }
 
     /// Returns the name of the bucket.

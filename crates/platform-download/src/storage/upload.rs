@@ -94,9 +94,10 @@ pub struct Uploaded {
 }
 
 impl Uploader {
-    /// Creates an uploader to `bucket`, with [its retries](Bucket::with_retry).
+    /// Creates an uploader to `bucket`, with [its retries](Bucket::with_retry) and limits.
     pub fn new(bucket: Bucket) -> Self {
-        Self { bucket, workers: WORKERS, in_flight: Arc::new(Semaphore::new(PARTS)), observer: None }
+        let (workers, parts) = bucket.uploads().jobs.map_or((WORKERS, PARTS), |jobs| (jobs, jobs));
+        Self { bucket, workers, in_flight: Arc::new(Semaphore::new(parts)), observer: None }
     }
 
     /// Sets the maximum number of files at a time. The default is 4, the minimum 1. Independently of it, at most 12 parts
@@ -181,11 +182,14 @@ impl Uploader {
         crc32c: Crc32c,
         progress: &Arc<FileProgress>,
     ) -> Result<(), UploadError> {
+        // The semaphore is never closed.
+        let _permit = self.in_flight.acquire().await;
         let mut attempts = self.bucket.attempts();
         loop {
             attempts.ready().await.map_err(UploadError::unavailable)?;
             let sent = Sent::of(progress, progress.begin(open.bytes()));
             let content = Content::of(open.clone(), 0..open.bytes(), Some(crc32c), sent)?;
+            let content = content.with_rate_limit(self.bucket.uploads().rate_limit.clone());
             let outcome = self.send(file, object, content, crc32c).await;
             if let Break(outcome) = attempts.judge(outcome) {
                 return outcome;
@@ -210,6 +214,7 @@ impl Uploader {
             .with_stream(length, content.into_stream())
             .with_header("content-type", file.content_type())
             .with_header("x-goog-hash", &hash);
+        let request = self.bucket.uploads().read_timeout.into_iter().fold(request, Request::with_read_timeout);
         let answer = self.bucket.http().send(request).await;
         // A local error is the reason why the request failed.
         if let Some(Err(error)) = outcome.take() {

@@ -21,7 +21,8 @@ const STEP: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct BackgroundDigest {
     step: u64,
-    digest: Work<(File, Running)>,
+    /// `None` if nothing is read back.
+    digest: Option<Work<(File, Running)>>,
     /// The number of bytes that were synchronized; `None` if the file is not synchronized early.
     sync: Option<Work<u64>>,
     written: Arc<File>,
@@ -64,18 +65,20 @@ impl<T: Send + 'static> Work<T> {
 }
 
 impl BackgroundDigest {
-    /// Follows a file of `bytes` in parts of `chunk` bytes, if it is large enough. Opens handles of its own, without a lock.
+    /// Follows a file of `bytes` in parts of `chunk` bytes, if it is large enough: continues the digest `running`, and
+    /// synchronizes if `is_synced`. Opens handles of its own, without a lock.
     pub(crate) fn follow(
         open: impl Fn() -> io::Result<File>,
         path: &Path,
         (bytes, chunk): (u64, u64),
+        running: Option<Running>,
         is_synced: bool,
     ) -> io::Result<Option<Self>> {
         let step = STEP * chunk;
-        if bytes < 2 * step {
+        if bytes < 2 * step || (running.is_none() && !is_synced) {
             return Ok(None);
         }
-        let digest = Work::Idle((open()?, Running::default()));
+        let digest = running.map(|running| Ok::<_, io::Error>(Work::Idle((open()?, running)))).transpose()?;
         let (sync, written) = (is_synced.then_some(Work::Idle(0)), Arc::new(open()?));
         Ok(Some(Self { step, digest, sync, written, path: path.to_owned() }))
     }
@@ -83,14 +86,12 @@ impl BackgroundDigest {
     /// Reports that the file is complete from its start up to `end`.
     pub(crate) fn reached(self, end: u64) -> Self {
         let Self { step, digest, sync, written, path } = self;
-        let digest = digest.go_on(
-            |(_, running)| end > running.bytes(),
-            move |(mut file, mut running)| {
-                file.seek(SeekFrom::Start(running.bytes()))?;
-                running.read(Read::by_ref(&mut file).take(end - running.bytes()))?;
-                Ok((file, running))
-            },
-        );
+        let read = move |(mut file, mut running): (File, Running)| {
+            file.seek(SeekFrom::Start(running.bytes()))?;
+            running.read(Read::by_ref(&mut file).take(end - running.bytes()))?;
+            Ok((file, running))
+        };
+        let digest = digest.map(|digest| digest.go_on(|(_, running)| end > running.bytes(), read));
         let (file, name) = (written.clone(), path.clone());
         // Linux reports a write error to one of the handles that share a file description, so it must be kept.
         let send = move |_| positioned::sync_data(&file, &name).map(|()| end);
@@ -98,9 +99,12 @@ impl BackgroundDigest {
         Self { step, digest, sync, written, path }
     }
 
-    /// Returns the digest of the start of the file, and the outcome of the early synchronization.
-    pub(crate) async fn finish(self) -> (io::Result<Running>, io::Result<()>) {
-        let running = self.digest.finish().await.map(|(_, running)| running);
+    /// Returns the digest of the start of the file, if any, and the outcome of the early synchronization.
+    pub(crate) async fn finish(self) -> (io::Result<Option<Running>>, io::Result<()>) {
+        let running = match self.digest {
+            Some(digest) => digest.finish().await.map(|(_, running)| Some(running)),
+            None => Ok(None),
+        };
         let sent = match self.sync {
             Some(sync) => sync.finish().await.map(|_| ()),
             None => Ok(()),
@@ -125,11 +129,13 @@ mod tests {
         let content: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
         fs::write(file.path(), &content).unwrap();
         let open = || fs::OpenOptions::new().read(true).write(true).open(file.path());
-        let follow = |bytes| BackgroundDigest::follow(open, file.path(), (bytes, CHUNK), true).unwrap();
+        let follow = |bytes| {
+            BackgroundDigest::follow(open, file.path(), (bytes, CHUNK), Some(Running::new(true)), true).unwrap()
+        };
         assert!(follow(bytes - 1).is_none(), "it is small");
         let (running, sent) = follow(bytes).unwrap().reached(STEP * CHUNK + 7).finish().await;
         sent.unwrap();
-        let running = running.unwrap();
+        let running = running.unwrap().unwrap();
         assert_eq!(running.bytes(), STEP * CHUNK + 7);
         let known = running.finish();
         assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(STEP * CHUNK).unwrap() + 7]));

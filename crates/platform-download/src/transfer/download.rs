@@ -3,16 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::Backoff;
-use durable_fs::Locking;
+use durable_fs::Identity;
 
 use crate::checksum::Crc32c;
-use crate::digest::{Digest, Running, Sha256};
+use crate::digest::{Digest, Sha256};
 use crate::error::DownloadError;
 use crate::names::target::Target;
 use crate::transfer::blocking::blocking;
 use crate::transfer::downloader::{Downloader, Options};
 use crate::transfer::durability::Durability;
-use crate::transfer::fetch::{FetchError, FetchedFile, Job};
+use crate::transfer::fetch::{FetchError, FetchedFile, Job, Unwritten};
 use crate::transfer::partial_file::{Opened, PartialFile};
 use crate::transfer::progress::Progress;
 use crate::transfer::response::Validator;
@@ -31,8 +31,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// The computed checksum.
     pub crc32c: Crc32c,
-    /// The computed digest.
-    pub sha256: Sha256,
+    /// The computed digest, unless it was [disabled](crate::DownloaderBuilder::with_sha256).
+    pub sha256: Option<Sha256>,
     /// The source of the expected checksum.
     pub verification: Verification,
     /// True if a correct file already existed, so that nothing was downloaded.
@@ -92,7 +92,7 @@ impl Downloader {
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Option<Outcome>, DownloadError> {
         let failed = |error| DownloadError::io(&target.path(), error);
-        let part: Arc<PartialFile> = match open(target, expected, self.options.locking).await? {
+        let part: Arc<PartialFile> = match open(target, expected, &self.options).await? {
             Opened::There(digest) => {
                 observer(Progress::Kept(digest.bytes));
                 return Ok(Some(Outcome::there(digest, Verification::Declared)));
@@ -117,7 +117,11 @@ impl Downloader {
             return Ok(Some(Outcome::there(digest, verification)));
         }
         let bytes = complete.bytes;
-        let Some(digest) = self.publish(part, &mut complete).await? else {
+        let published = match complete.unwritten.take() {
+            Some(unwritten) => self.publish_small(part, unwritten, observer).await?,
+            None => self.publish(part, &mut complete).await?,
+        };
+        let Some(digest) = published else {
             observer(Progress::Lost(bytes));
             return Ok(None);
         };
@@ -136,15 +140,18 @@ impl Downloader {
         let failed = |error| DownloadError::io(&target, error);
         let unread = |error| DownloadError::read(&target, part.path(), error);
         let identity = part.identity().map_err(unread)?;
-        let (begun, read, known) = (complete.background.take(), part.clone(), complete.digest);
+        let (begun, read) = (complete.background.take(), part.clone());
+        // The checksum of the received parts is known; nothing has to be read for it.
+        let known = Digest { bytes: complete.bytes, crc32c: complete.crc32c, sha256: None };
+        let known = complete.digest.or((!self.options.sha256).then_some(known));
         // Computed while the disk is busy.
         let digest = async {
             let (begun, sent) = match begun {
                 Some(background) => background.finish().await,
-                None => (Ok(Running::default()), Ok(())),
+                None => (Ok(None), Ok(())),
             };
             sent.map_err(failed)?;
-            let begun = begun.map_err(unread)?;
+            let begun = begun.map_err(unread)?.unwrap_or_else(|| part.running());
             match known {
                 Some(digest) => Ok(digest),
                 // It came in several parts.
@@ -159,6 +166,44 @@ impl Downloader {
         let published =
             blocking(move || Ok(published.publish(&identity, &digest, durability))).await.map_err(failed)?;
         Ok(published?.then_some(digest))
+    }
+
+    /// Writes a small file, makes it durable and renames it, in one blocking task unless other files are synchronized with
+    /// it. Returns its digest, or `None` if another process has replaced it.
+    async fn publish_small(
+        &self,
+        part: Arc<PartialFile>,
+        Unwritten { object, content }: Unwritten,
+        observer: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Option<Digest>, DownloadError> {
+        let target = part.target().to_owned();
+        let failed = |error| DownloadError::io(&target, error);
+        let (bytes, durability) = (content.bytes(), self.options.durability);
+        let store = move |part: &PartialFile| {
+            part.store(&object, &content)?;
+            Ok((content.digest(part.has_sha256()), part.identity()?))
+        };
+        let publish = |part: &PartialFile, (digest, identity): (Digest, Identity), durability| {
+            Ok(part.publish(&identity, &digest, durability).map(|is_right| is_right.then_some(digest)))
+        };
+        let published = if durability == Durability::Batch {
+            let stored = part.clone();
+            let stored = blocking(move || store(&stored)).await.map_err(failed)?;
+            let durability = self.sync(&part).await.map_err(failed)?;
+            blocking(move || publish(&part, stored, durability)).await
+        } else {
+            blocking(move || {
+                let stored = store(&part)?;
+                if durability == Durability::File {
+                    part.sync()?;
+                }
+                publish(&part, stored, durability)
+            })
+            .await
+        };
+        let published = published.map_err(failed)??;
+        observer(Progress::Durable(bytes));
+        Ok(published)
     }
 
     /// Makes the content of a file durable. Returns the [`Durability`] that applies to its name.
@@ -180,11 +225,12 @@ impl Downloader {
 
 /// Opens the target. An abandoned download of the same file may still be writing its last block, so that locks are
 /// retried.
-async fn open(target: &Target, expected: Expected, locking: Locking) -> Result<Opened, DownloadError> {
+async fn open(target: &Target, expected: Expected, options: &Options) -> Result<Opened, DownloadError> {
+    let (locking, has_sha256) = (options.locking, options.sha256);
     let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
     for pause in pauses {
         let place = target.clone();
-        let opened = blocking(move || Ok(PartialFile::open(&place, &expected, locking))).await;
+        let opened = blocking(move || Ok(PartialFile::open(&place, &expected, locking, has_sha256))).await;
         match opened.map_err(|error| DownloadError::io(&target.path(), error))? {
             Err(error) if error.is_locked() => wait(pause).await,
             opened => return opened,
@@ -203,9 +249,11 @@ async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
     let Job { target, expected, part, .. } = job;
     let (mut restarts, mut corrupt) = (0, false);
     loop {
+        let mut unwritten = None;
         let error = match job.attempt().await {
             Ok(complete) => match expected.crc32c().or(complete.stated) {
                 Some(crc32c) if crc32c != complete.crc32c => {
+                    unwritten = complete.unwritten;
                     DownloadError::checksum(&target.path(), crc32c, complete.crc32c)
                 }
                 _ => return Ok(complete),
@@ -223,7 +271,13 @@ async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
         tracing::warn!(%error, again = !corrupt, "the checksum does not match");
         if corrupt {
             let part = part.clone();
-            let aside = blocking(move || part.quarantine()).await;
+            let aside = blocking(move || {
+                if let Some(Unwritten { object, content }) = unwritten {
+                    part.store(&object, &content)?;
+                }
+                part.quarantine()
+            });
+            let aside = aside.await;
             return Err(error.kept_aside(aside.map_err(|error| DownloadError::io(&target.path(), error))?));
         }
         corrupt = true;

@@ -6,6 +6,7 @@ use auth_http::HttpClient;
 use durable_fs::Locking;
 use tokio::sync::Semaphore;
 
+use crate::rate_limit::RateLimit;
 use crate::retry::{MinimumRate, RetryPolicy, for_transfers};
 use crate::transfer::durability::{Batches, Durability};
 
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     pub(crate) retry: RetryPolicy,
     pub(crate) rate: MinimumRate,
     pub(crate) locking: Locking,
+    /// The SHA-256 of each file is computed.
+    pub(crate) sha256: bool,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// A builder for [`Downloader`].
@@ -46,6 +50,8 @@ pub struct DownloaderBuilder {
     retry: RetryPolicy,
     rate: MinimumRate,
     locking: Locking,
+    sha256: bool,
+    rate_limit: Option<RateLimit>,
     durability: Durability,
 }
 
@@ -71,7 +77,7 @@ pub enum DownloaderError {
 
 /// Returns the minimum memory: each worker receives one block while another is written.
 fn least(workers: usize) -> u64 {
-    2 * BLOCKS.start() * workers as u64
+    (2 * BLOCKS.start()).saturating_mul(workers as u64)
 }
 
 impl Downloader {
@@ -90,6 +96,8 @@ impl Downloader {
             retry: for_transfers(),
             rate: MinimumRate::default(),
             locking: Locking::default(),
+            sha256: true,
+            rate_limit: None,
             durability: Durability::default(),
         }
     }
@@ -115,6 +123,13 @@ impl Downloader {
         self
     }
 
+    /// Returns a downloader with the same workers, with or without a [SHA-256](DownloaderBuilder::with_sha256).
+    #[must_use]
+    pub fn with_sha256(mut self, is_computed: bool) -> Self {
+        self.options.sha256 = is_computed;
+        self
+    }
+
     /// Returns the policy for transient failures.
     pub fn retry_policy(&self) -> &RetryPolicy {
         &self.options.retry
@@ -136,6 +151,12 @@ impl DownloaderBuilder {
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
+    }
+
+    /// Sets the maximum number of concurrent requests, and raises the memory limit if they need more.
+    pub fn with_jobs(mut self, jobs: usize) -> Self {
+        self.memory = self.memory.max(least(jobs));
+        self.with_workers(jobs)
     }
 
     /// Sets the length in bytes of the parts of large files: 64 KiB to 1 GiB. A killed process loses at most one part
@@ -176,6 +197,19 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Enables or disables the SHA-256 of each file. Without it, a large file is not read back after it was written: its
+    /// CRC32C is that of the received bytes. Enabled by default.
+    pub fn with_sha256(mut self, is_computed: bool) -> Self {
+        self.sha256 = is_computed;
+        self
+    }
+
+    /// Sets a limit for the sum of the rates of all requests. It can be shared with uploads.
+    pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
     /// Builds the downloader.
     ///
     /// # Errors
@@ -196,10 +230,10 @@ impl DownloaderBuilder {
     }
 
     fn finish(self) -> Downloader {
-        let Self { http, workers, chunk, memory, retry, rate, locking, durability } = self;
+        let Self { http, workers, chunk, memory, retry, rate, locking, sha256, rate_limit, durability } = self;
         let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
         let batches = Arc::default();
-        let options = Options { durability, batches, workers, chunk, block, retry, rate, locking };
+        let options = Options { durability, batches, workers, chunk, block, retry, rate, locking, sha256, rate_limit };
         Downloader { http, workers: Arc::new(Semaphore::new(workers)), options }
     }
 }

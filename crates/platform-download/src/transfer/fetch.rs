@@ -2,6 +2,7 @@
 
 mod content;
 mod request;
+mod small;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::names::target::Target;
 use crate::retry::Attempts;
 use crate::transfer::background_digest::BackgroundDigest;
 use crate::transfer::blocking::blocking;
+use crate::transfer::collected::Collected;
 use crate::transfer::downloader::Downloader;
 use crate::transfer::durability::Durability;
 use crate::transfer::partial_file::{Object, PartialFile};
@@ -68,6 +70,14 @@ pub(crate) struct FetchedFile {
     pub(crate) worker: Option<Worker>,
     /// The background digest, if it was downloaded in several parts.
     pub(crate) background: Option<BackgroundDigest>,
+    /// The content, if it is small and not written yet.
+    pub(crate) unwritten: Option<Unwritten>,
+}
+
+/// A small file that is not written yet.
+pub(crate) struct Unwritten {
+    pub(crate) object: Object,
+    pub(crate) content: Collected,
 }
 
 impl FetchedFile {
@@ -82,6 +92,7 @@ impl FetchedFile {
             already_present: false,
             worker: None,
             background: None,
+            unwritten: None,
         }
     }
 }
@@ -144,6 +155,9 @@ impl Job<'_> {
                         ..FetchedFile::of(&object, found.crc32c, Some(found), stated)
                     });
                 }
+                if all.is_none() && pieces.is_empty() && first.end >= bytes && self.is_small(bytes) {
+                    return self.small(object, (open, worker), stated).await;
+                }
                 let (whole, background) = match all {
                     None => self.parts(&object, first, (open, worker), &pieces).await?,
                     Some(_) => (None, None),
@@ -190,7 +204,8 @@ impl Job<'_> {
         let (part, bytes) = (self.part.clone(), object.bytes);
         let is_synced = self.downloader.options.durability == Durability::File;
         let sizes = (bytes, self.downloader.options.chunk);
-        let background = BackgroundDigest::follow(|| part.reopen(), part.path(), sizes, is_synced);
+        let running = self.downloader.options.sha256.then(|| part.running());
+        let background = BackgroundDigest::follow(|| part.reopen(), part.path(), sizes, running, is_synced);
         let mut background = background.map_err(|error| self.io(error))?;
         let first = first.start..first.end.min(bytes);
         let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
@@ -262,6 +277,18 @@ impl Job<'_> {
     ) -> Result<Option<(Digest, Worker)>, FetchError> {
         let all = wanted == (0..object.bytes);
         let mut writer = Writer::new(self.part.clone(), wanted.start, all);
+        let worker = self.fill(&mut writer, object, wanted, begun).await?;
+        Ok(self.record(writer).await?.map(|digest| (digest, worker)))
+    }
+
+    /// Writes one part, resuming after failures.
+    async fn fill(
+        &self,
+        writer: &mut Writer,
+        object: &Object,
+        wanted: Range<u64>,
+        begun: Option<(Open, Worker)>,
+    ) -> Result<Worker, FetchError> {
         let ask = async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
         let (mut open, worker) = if let Some(begun) = begun {
             begun
@@ -277,7 +304,7 @@ impl Job<'_> {
                 return Err(FetchError::Changed);
             }
             let (before, end) = (writer.at(), range.end.min(wanted.end));
-            let outcome = self.receive(&mut open, &mut writer, Some(end)).await;
+            let outcome = self.receive(&mut open, writer, Some(end)).await;
             let Open { mut attempts, response, .. } = open;
             drop(response);
             if writer.at() - before >= BLOCK as u64 {
@@ -285,11 +312,10 @@ impl Job<'_> {
             }
             go_on(outcome, &mut attempts)?;
             if writer.at() >= wanted.end {
-                break;
+                return Ok(worker);
             }
             open = ask(writer.at(), attempts).await?;
         }
-        Ok(self.record(writer).await?.map(|digest| (digest, worker)))
     }
 
     /// Downloads a file as one stream, from the start after each failure.
@@ -302,11 +328,16 @@ impl Job<'_> {
             let TransferResponse::Whole { bytes, validator, stated } = open.answer.clone() else {
                 return Err(FetchError::Changed);
             };
-            self.forget().await?;
-            if let Some(bytes) = bytes {
-                self.begin(&self.object(bytes, &validator)?).await?;
-            }
-            let mut writer = Writer::new(self.part.clone(), 0, true);
+            let is_small = bytes.is_some_and(|bytes| self.is_small(bytes));
+            let mut writer = if is_small {
+                self.begin_small().await?
+            } else {
+                self.forget().await?;
+                if let Some(bytes) = bytes {
+                    self.begin(&self.object(bytes, &validator)?).await?;
+                }
+                Writer::new(self.part.clone(), 0, true)
+            };
             let outcome = self.receive(&mut open, &mut writer, bytes).await;
             let Open { mut attempts, response, .. } = open;
             drop(response);
@@ -314,6 +345,9 @@ impl Job<'_> {
             go_on(outcome, &mut attempts)?;
             if complete {
                 let object = self.object(writer.at(), &validator)?;
+                if is_small {
+                    return Ok(FetchedFile::unwritten(object, writer, worker, stated));
+                }
                 self.begin(&object).await?;
                 let digest = self.record(writer).await?;
                 let crc32c = digest.map_or_else(Crc32c::default, |digest| digest.crc32c);

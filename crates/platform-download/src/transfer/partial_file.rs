@@ -7,6 +7,7 @@
 //! A piece is discarded only if it was read and found to differ. After a read error both files are kept. Pieces of an
 //! earlier download are read while the rest is fetched.
 
+mod content;
 mod lock;
 mod pieces;
 mod publication;
@@ -18,8 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use durable_fs::positioned::write_at;
-use durable_fs::{Identity, LockFile, Locking, folder, positioned};
+use durable_fs::{Identity, LockFile, Locking, positioned};
 use serde::{Deserialize, Serialize};
 
 use crate::checksum::Crc32c;
@@ -57,6 +57,8 @@ pub(crate) enum Opened {
 #[derive(Debug)]
 pub(crate) struct PartialFile {
     paths: FilePaths,
+    /// Digests contain a SHA-256.
+    has_sha256: bool,
     file: File,
     lock: LockFile,
     /// Incremented when the content is discarded or published. A writer of an earlier epoch cannot write: its caller
@@ -72,13 +74,18 @@ pub(crate) struct PartialFile {
 pub(crate) struct Epoch(u64);
 
 impl PartialFile {
-    pub(crate) fn open(target: &Target, expected: &Expected, locking: Locking) -> Result<Opened, DownloadError> {
+    pub(crate) fn open(
+        target: &Target,
+        expected: &Expected,
+        locking: Locking,
+        has_sha256: bool,
+    ) -> Result<Opened, DownloadError> {
         let failed = |error| DownloadError::io(&target.path(), error);
         let paths = target.prepare().map_err(failed)?;
         let (file, lock) =
             lock(&paths.part, locking).map_err(failed)?.ok_or_else(|| DownloadError::locked(&paths.target))?;
         let (epoch, turn, state) = (RwLock::default(), Mutex::default(), Mutex::default());
-        let part = Self { paths, file, lock, epoch, turn, state };
+        let part = Self { paths, has_sha256, file, lock, epoch, turn, state };
         let found =
             part.found(expected).map_err(|error| DownloadError::read(&part.paths.target, &part.paths.target, error))?;
         if let Some(found) = found {
@@ -129,7 +136,7 @@ impl PartialFile {
             Err(error) if error.is_not_regular() => return Ok(None),
             Err(error) => return Err(plain(error)),
         };
-        let found = digest(Reader::new(&file, &self.paths.target))?;
+        let found = digest(Reader::new(&file, &self.paths.target), self.has_sha256)?;
         Ok((found.crc32c == crc32c).then_some(found))
     }
 
@@ -219,46 +226,6 @@ impl PartialFile {
         self.state().reached
     }
 
-    /// Sets the object of the part. The disk must have space for all of it.
-    pub(crate) fn begin(&self, object: &Object) -> Result<(), DownloadError> {
-        let failed = |error| DownloadError::io(&self.paths.target, error);
-        let there: u64 = self.state().all().iter().map(|piece| piece.bytes).sum();
-        let needed = object.bytes.saturating_sub(there);
-        match folder::free_space(&self.paths.folder).map_err(plain).map_err(failed)? {
-            Some(free) if free < needed => return Err(DownloadError::no_space(&self.paths.target, needed, free)),
-            _ => {}
-        }
-        self.file.set_len(object.bytes).map_err(failed)?;
-        self.state().object = Some(object.clone());
-        Ok(())
-    }
-
-    pub(crate) fn write(&self, epoch: Epoch, block: &[u8], at: u64) -> io::Result<()> {
-        let _era = self.during(epoch)?;
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        write_at(&self.file, &self.paths.part, block, at)
-    }
-
-    /// Records a complete piece.
-    pub(crate) fn record(&self, epoch: Epoch, piece: CompletedRange) -> io::Result<()> {
-        let _era = self.during(epoch)?;
-        self.ensure_held()?;
-        let mut state = self.state();
-        let state = &mut *state;
-        state.add(piece);
-        let Some(object) = state.object.as_ref() else { return Ok(()) };
-        if piece.bytes == object.bytes {
-            // It is the whole file, which is renamed next.
-            return Ok(());
-        }
-        if let Some(log) = &mut state.log {
-            return state::add(log, &piece);
-        }
-        let log = state::begin(&self.paths.state, object, &piece)?;
-        state.log = Some(log);
-        Ok(())
-    }
-
     /// Discards all content.
     pub(crate) fn reset(&self) -> io::Result<()> {
         let _era = self.new_epoch();
@@ -290,6 +257,16 @@ impl PartialFile {
     /// Returns another handle of the file. They share the position, which is not used here.
     pub(crate) fn reopen(&self) -> io::Result<File> {
         self.file.try_clone()
+    }
+
+    /// Returns true if digests contain a SHA-256.
+    pub(crate) fn has_sha256(&self) -> bool {
+        self.has_sha256
+    }
+
+    /// Returns a digest of no bytes.
+    pub(crate) fn running(&self) -> Running {
+        Running::new(self.has_sha256)
     }
 
     /// Digests the content after the part that `running` has digested.
@@ -363,7 +340,8 @@ mod tests {
     fn discarded_writer_does_not_write_into_its_successor() {
         let folder = TempDir::new().unwrap();
         let target = Target::within(folder.path(), ["file"]);
-        let Ok(Opened::PartialFile(part)) = PartialFile::open(&target, &Expected::unknown(), Locking::default()) else {
+        let Ok(Opened::PartialFile(part)) = PartialFile::open(&target, &Expected::unknown(), Locking::default(), true)
+        else {
             panic!("nothing is there")
         };
         let object = Object { bytes: 8, stated: None, etag: None, generation: None };
@@ -378,7 +356,7 @@ mod tests {
         let piece = CompletedRange { start: 0, bytes: 3, crc32c: Crc32c::of(b"old") };
         assert!(part.record(before, piece).is_err() && part.known().1.is_empty());
         part.record(now, CompletedRange { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
-        let content = part.digest(Running::default()).unwrap();
+        let content = part.digest(part.running()).unwrap();
         assert!(part.publish(&part.identity().unwrap(), &content, Durability::File).unwrap());
         assert!(part.write(now, b"late", 0).is_err(), "a published file cannot be written");
         assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");

@@ -9,17 +9,40 @@ use tokio::time::Instant;
 
 use crate::checksum::Crc32c;
 
+/// A signed URL, with the time of its arrival. It is created when the URL arrives, and can be used later.
+#[derive(Clone, Debug)]
+pub struct ResolvedUrl {
+    pub(crate) url: SignedUrl,
+    /// The end of its use by the monotonic clock, measured from its arrival, so that an incorrect wall clock has no
+    /// effect. `None` if the URL does not state its lifetime.
+    until: Option<Instant>,
+}
+
+impl ResolvedUrl {
+    /// Returns true unless the URL expires soon, according to its `X-Goog-Expires` or `X-Amz-Expires`.
+    pub fn is_usable(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+impl From<SignedUrl> for ResolvedUrl {
+    fn from(url: SignedUrl) -> Self {
+        let until = lifetime(&url).map(|lifetime| Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 10)));
+        Self { url, until }
+    }
+}
+
 /// A source of signed URLs for a file. The URLs are short-lived, so that they are created when needed.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
-    /// Returns a URL that is valid now and needs no credentials. It is called again before the URL expires, according
-    /// to its `X-Goog-Expires` or `X-Amz-Expires`, and when the storage rejects it.
+    /// Returns a URL that is valid now and needs no credentials. It is called again before the URL expires, and when the
+    /// storage rejects it.
     ///
     /// # Errors
     ///
     /// The file does not exist, or the server that creates URLs is unreachable.
     /// [`SourceUnavailable`](crate::SourceUnavailable) marks errors after which a later call can succeed.
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
+    async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Source> = None;
@@ -73,11 +96,8 @@ pub(crate) struct SharedUrl<'a> {
 /// A URL and its sequence number.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
-    pub(crate) url: SignedUrl,
+    pub(crate) url: ResolvedUrl,
     number: u32,
-    /// The end of its use by the monotonic clock, measured from its arrival, so that an incorrect wall clock has no
-    /// effect. `None` if the URL does not state its lifetime.
-    until: Option<Instant>,
 }
 
 impl<'a> SharedUrl<'a> {
@@ -88,23 +108,20 @@ impl<'a> SharedUrl<'a> {
     /// Returns true if a URL can still be used.
     pub(crate) async fn is_usable(&self, resolved: &Resolved) -> bool {
         let is_latest = self.now.lock().await.as_ref().is_none_or(|known| known.number == resolved.number);
-        is_latest && resolved.until.is_none_or(|until| Instant::now() < until)
+        is_latest && resolved.url.is_usable()
     }
 
     /// Returns a valid URL other than `refused`.
     pub(crate) async fn get(&self, refused: Option<&Resolved>) -> Result<Resolved, Box<dyn Error + Send + Sync>> {
         let mut now = self.now.lock().await;
         let last = now.as_ref().map_or(0, |known| known.number);
-        let usable = |known: &&Resolved| {
-            known.until.is_none_or(|until| Instant::now() < until)
-                && refused.is_none_or(|refused| refused.number < known.number)
-        };
+        let usable =
+            |known: &&Resolved| known.url.is_usable() && refused.is_none_or(|refused| refused.number < known.number);
         if let Some(known) = now.as_ref().filter(usable) {
             return Ok(known.clone());
         }
         let url = self.source.resolve().await?;
-        let until = lifetime(&url).map(|lifetime| Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 10)));
-        Ok(now.insert(Resolved { url, number: last + 1, until }).clone())
+        Ok(now.insert(Resolved { url, number: last + 1 }).clone())
     }
 }
 
@@ -130,11 +147,11 @@ mod tests {
 
     #[async_trait]
     impl Source for Counted {
-        async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
+        async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
             let number = self.0.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             let url: url::Url = format!("https://storage.example/a?X-Goog-Expires=300&number={number}").parse()?;
-            Ok(url.into())
+            Ok(SignedUrl::from(url).into())
         }
     }
 

@@ -6,11 +6,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Crc32c;
 use crate::digest::{Digest, Running};
+use crate::transfer::collected::Collected;
 use crate::transfer::partial_file::{Epoch, PartialFile};
 use crate::transfer::plan::CompletedRange;
 
 /// A sequential writer of bytes into a part of a file. It computes their checksum while they are in the processor
-/// caches. The next block can be received while one is written.
+/// caches. The next block can be received while one is written. A small file is collected in memory instead.
 #[derive(Debug)]
 pub(crate) struct Writer {
     part: Arc<PartialFile>,
@@ -20,6 +21,8 @@ pub(crate) struct Writer {
     at: u64,
     sums: Option<Sums>,
     pending: Option<JoinHandle<io::Result<Sums>>>,
+    /// The content of a small file, with its checksum.
+    collected: Option<Collected>,
 }
 
 /// The digests computed so far.
@@ -33,9 +36,19 @@ enum Sums {
 impl Writer {
     /// Creates a writer from `start`; `whole` if it writes the whole file.
     pub(crate) fn new(part: Arc<PartialFile>, start: u64, whole: bool) -> Self {
-        let sums = if whole { Sums::Whole(Box::default()) } else { Sums::CompletedRange(Crc32c::default()) };
+        let sums = if whole { Sums::Whole(Box::new(part.running())) } else { Sums::CompletedRange(Crc32c::default()) };
         let epoch = part.epoch();
-        Self { part, epoch, start, at: start, sums: Some(sums), pending: None }
+        Self { part, epoch, start, at: start, sums: Some(sums), pending: None, collected: None }
+    }
+
+    /// Creates a writer of a whole file that stays in memory.
+    pub(crate) fn in_memory(part: Arc<PartialFile>) -> Self {
+        Self { collected: Some(Collected::default()), ..Self::new(part, 0, false) }
+    }
+
+    /// Returns the content of a file that stays in memory.
+    pub(crate) fn into_collected(self) -> Option<Collected> {
+        self.collected
     }
 
     pub(crate) fn at(&self) -> u64 {
@@ -49,6 +62,11 @@ impl Writer {
 
     /// Waits until the previous block is written, and starts to write this one.
     pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
+        if let Some(collected) = &mut self.collected {
+            collected.add(pieces);
+            self.at = self.start + collected.bytes();
+            return Ok(());
+        }
         let mut sums = self.settle().await?;
         let (part, epoch, mut at) = (self.part.clone(), self.epoch, self.at);
         self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();

@@ -2,12 +2,11 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use durable_fs::faults::{Fault, Operation};
 use futures_util::future::join_all;
-use platform_download::{Durability, FolderOptions, LeftoverKind, Locking, Progress, ResultFolder, Shard, Target};
+use platform_download::{Durability, FolderOptions, LeftoverKind, Locking, ResultFolder, Shard, Target};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -45,6 +44,48 @@ async fn read_error_keeps_the_parts_and_is_named() {
 }
 
 #[tokio::test]
+async fn large_file_without_sha256_is_not_read_back() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    let _fault = Fault::inject(Operation::Read, place.folder.path(), errno(Errno::IO));
+    let downloader = builder().with_durability(Durability::None).build().unwrap();
+    let error = place.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+    assert!(error.is_unreadable(), "{error}");
+    let place = Place::new();
+    let _fault = Fault::inject(Operation::Read, place.folder.path(), errno(Errno::IO));
+    let outcome = place.fetch_by(&downloader.with_sha256(false), &source, expected(&content)).await.unwrap();
+    assert_eq!((outcome.bytes, outcome.sha256), (SIZE as u64, None));
+    assert_eq!((fs::read(&place.file).unwrap(), place.files()), (content, vec!["result.csv".to_owned()]));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn space_of_a_large_file_is_reserved_if_that_is_supported() {
+    use std::os::unix::fs::MetadataExt;
+
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    for (number, is_reserved) in [(None, true), (Some(Errno::OPNOTSUPP), false), (Some(Errno::NOSYS), false)] {
+        let place = Place::new();
+        let fault = number.map(|number| Fault::inject(Operation::Reserve, place.folder.path(), errno(number)));
+        interrupt(&storage, &place, &source, expected(&content), CHUNK).await;
+        let part = fs::metadata(place.folder.path().join("item/.result.csv.part")).unwrap();
+        assert_eq!((part.len(), part.blocks() * 512 >= SIZE as u64), (SIZE as u64, is_reserved), "{number:?}");
+        place.fetch(&source, expected(&content)).await.unwrap();
+        drop(fault);
+        assert_eq!(fs::read(&place.file).unwrap(), content);
+    }
+    let place = Place::new().with_old_file();
+    let _fault = Fault::inject(Operation::Reserve, place.folder.path(), errno(Errno::NOSPC));
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    assert_eq!(place.files(), ["result.csv"]);
+}
+
+#[tokio::test]
 async fn failed_synchronization_keeps_the_whole_file() {
     let storage = Storage::start().await;
     for content in [content(1000), content(SIZE)] {
@@ -76,58 +117,6 @@ async fn full_disk_during_the_replacement_keeps_the_old_state() {
     assert!(error.is_disk_full(), "{error}");
     drop(fault);
     assert_eq!(fs::read(&state).unwrap(), before);
-}
-
-/// Replaces a part after its last piece was received.
-fn swap(way: usize, part: &Path, aside: &Path) {
-    fs::rename(part, aside).unwrap();
-    match way {
-        0 => fs::write(part, "wrong").unwrap(),
-        1 => std::os::unix::fs::symlink(aside, part).unwrap(),
-        _ => {
-            fs::hard_link(aside, part).unwrap();
-            File::options().write(true).open(aside).unwrap().set_len(3).unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn part_that_is_replaced_never_gets_the_name() {
-    let storage = Storage::start().await;
-    let content = content(50_000);
-    let source = storage.file("file", &content, &[]).await;
-    for way in 0..3 {
-        let place = Place::new().with_old_file();
-        let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
-        let done = AtomicBool::new(false);
-        let hear = |event| {
-            if matches!(event, Progress::Durable(_)) && !done.swap(true, Ordering::SeqCst) {
-                swap(way, &part, &aside);
-            }
-        };
-        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
-        assert_eq!(outcome.unwrap().bytes, content.len() as u64);
-        assert_eq!(fs::read(&place.file).unwrap(), content, "way {way}");
-        assert!(fs::symlink_metadata(&place.file).unwrap().is_file());
-    }
-}
-
-#[tokio::test]
-async fn part_that_is_always_replaced_is_an_error() {
-    let storage = Storage::start().await;
-    let content = content(50_000);
-    let source = storage.file("file", &content, &[]).await;
-    let place = Place::new().with_old_file();
-    let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
-    let hear = |event| {
-        if matches!(event, Progress::Durable(_)) {
-            swap(0, &part, &aside);
-        }
-    };
-    let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
-    let error = outcome.unwrap_err();
-    assert!(error.is_local() && error.to_string().contains("another process replaces it"), "{error}");
-    assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
 }
 
 #[tokio::test]

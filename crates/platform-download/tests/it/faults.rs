@@ -38,6 +38,22 @@ async fn broken_connection_loses_no_received_bytes() {
 }
 
 #[tokio::test]
+async fn broken_connection_loses_no_bytes_of_a_small_file() {
+    for effect in [Effect::Reset { after_bytes: 400 }, Effect::Truncate { after_bytes: 400 }] {
+        let storage = Storage::start().await;
+        let content = content(1000);
+        let source = storage.file("file", &content, &[]).await;
+        storage.control.inject(&on_files(effect).times(1)).await.unwrap();
+        let place = Place::new();
+        place.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&place.file).unwrap(), content);
+        let (heard, requested) = (place.heard(), storage.requested(1000).await);
+        assert_eq!((heard[1], heard[2]), (1000, 1000), "nothing came twice");
+        assert_eq!(requested, 1600, "the rest is requested");
+    }
+}
+
+#[tokio::test]
 async fn broken_connection_error_states_the_attempts() {
     let storage = Storage::start().await;
     let content = content(SIZE);

@@ -270,6 +270,23 @@ async fn an_entry_that_says_nothing_new_is_not_written_again() {
     assert_eq!(lines(&folder), [line("run", "a", "a")]);
 }
 
+#[tokio::test]
+async fn digest_in_the_manifest_is_not_lost_to_an_entry_without_one() {
+    let folder = TempDir::new().unwrap();
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    let entry = file(&folder, "run", "a");
+    let mut without = entry.clone();
+    without.sha256 = None;
+    results.record(without.clone()).await.unwrap();
+    assert_eq!(lines(&folder)[0]["sha256"], json!(null));
+    assert_eq!(verify(folder.path()).await.unwrap().files[0].state, FileState::Intact);
+    results.record(entry).await.unwrap();
+    results.record(without).await.unwrap();
+    assert_eq!(lines(&folder).len(), 2);
+    results.finish().await.unwrap();
+    assert_eq!(lines(&folder), [line("run", "a", "a")]);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn sums_are_verified_by_coreutils() {
@@ -291,6 +308,18 @@ async fn sums_are_verified_by_coreutils() {
     };
     let checked = check();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    let mut added = file(&folder, "run", "added");
+    added.sha256 = None;
+    results.record(added).await.unwrap();
+    results.finish().await.unwrap();
+    let sums = || fs::read_to_string(folder.path().join("SHA256SUMS")).unwrap();
+    assert!(sums().starts_with("# Partial") && !sums().contains("added"), "{}", sums());
+    assert!(check().status.success(), "the mark is a comment");
+    let found = verify(folder.path()).await.unwrap();
+    found.write_sha256sums(folder.path()).await.unwrap();
+    assert!(!sums().contains("Partial") && sums().contains("added"), "{}", sums());
+    assert!(check().status.success());
     fs::write(folder.path().join(names[1]), "altered").unwrap();
     assert!(!check().status.success());
 }

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use auth_http::{Method, Request};
 use crc::{CRC_32_ISCSI, Crc};
 use platform_download::{
-    Crc32c, DownloadError, Downloader, DownloaderBuilder, Expected, Outcome, Progress, RetryPolicy, SignedUrl, Source,
-    Target,
+    Crc32c, DownloadError, Downloader, DownloaderBuilder, Expected, Outcome, Progress, ResolvedUrl, RetryPolicy,
+    SignedUrl, Source, Target,
 };
 use platform_emulator::JournalEntry;
 use tempfile::TempDir;
@@ -57,9 +57,9 @@ impl Signed {
 
 #[async_trait]
 impl Source for Signed {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
+    async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        self.url.clone().ok_or_else(|| "the file was deleted".into())
+        self.url.clone().map(Into::into).ok_or_else(|| "the file was deleted".into())
     }
 }
 

@@ -9,6 +9,7 @@ mod faults;
 mod folder;
 mod lab;
 mod parts;
+mod replaced;
 mod resume;
 mod signer;
 mod storage;

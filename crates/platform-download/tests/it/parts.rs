@@ -137,6 +137,37 @@ async fn large_file_is_sent_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn upload_has_its_own_read_timeout() {
+    let lab = Lab::new().await;
+    let small = lab.slides.write("small", b"content");
+    lab.storage.fault(Effect::Latency { milliseconds: 3_600_000 }, |fault| fault.with_method("PUT")).await;
+    let retry = platform_download::RetryPolicy::default().with_attempts(1);
+    let bucket = lab.bucket().with_retry(retry).with_upload_read_timeout(Duration::from_millis(1500));
+    for file in [lab.file(), small] {
+        let error = Uploader::new(bucket.clone()).upload([file]).await.remove(0).result.unwrap_err();
+        let shown = auth_core::error_chain(&error);
+        assert!(shown.contains("1.5 s"), "{shown}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn file_system_without_locks_holds_the_record() {
+    use durable_fs::faults::{Fault, Operation};
+
+    let lab = Lab::new().await;
+    let unsupported = rustix::io::Errno::NOLCK.raw_os_error();
+    let _fault = Fault::inject(Operation::Lock, lab.records.path(), unsupported);
+    lab.interrupt_after(4).await;
+    let (before, known) = (lab.sent().await, confirmed(lab.records.path()));
+    lab.assert_complete(lab.upload().await.unwrap()).await;
+    assert_eq!(lab.sent().await - before, PARTS - known, "only the missing parts are sent");
+    let names = std::fs::read_dir(lab.records.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let leases = names.filter(|name| name.to_string_lossy().ends_with(".lease")).count();
+    assert_eq!(leases, 0, "the lease ends with the upload");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn interrupted_upload_continues_with_the_missing_parts() {
     let lab = Lab::new().await;
     lab.interrupt_after(4).await;

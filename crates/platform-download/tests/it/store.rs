@@ -5,7 +5,7 @@ use std::fs;
 
 use async_trait::async_trait;
 use auth_http::HttpClient;
-use platform_download::{Bucket, Crc32c, Expected, SignedUrl, Source, Store, StoreError, Stored};
+use platform_download::{Bucket, Crc32c, Expected, ResolvedUrl, Source, Store, StoreError, Stored};
 use platform_emulator::Effect;
 use tempfile::TempDir;
 
@@ -22,8 +22,8 @@ struct Original(Bucket);
 
 #[async_trait]
 impl Source for Original {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
-        Ok(self.0.get_url("original", None)?)
+    async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.get_url("original", None)?.into())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use platform_download::{Downloader, Expected, Progress, Queue, SignedUrl, Source, Target};
+use platform_download::{Downloader, Expected, Progress, Queue, ResolvedUrl, SignedUrl, Source, Target};
 
 use crate::{Orders, Wanted, http};
 
@@ -18,8 +18,8 @@ struct Fixed(SignedUrl);
 
 #[async_trait]
 impl Source for Fixed {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.clone())
+    async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.clone().into())
     }
 }
 

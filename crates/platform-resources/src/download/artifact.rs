@@ -1,23 +1,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use platform_api::models::{ArtifactId, InputArtifact, Item, OutputArtifact, Run};
 use platform_download::{
     Crc32c, Downloader, Expected, FolderError, ManifestEntry, Meter, Origin, Progress, Provenance, ResultFolder, Shard,
-    SignedUrl, Source, SourceUnavailable, Target, Verification,
+    Target, Verification,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::report::{ArtifactReport, DeletedFile, Event, FileEvent, FileProgress, FileStep, ItemReport};
+use super::report::{ArtifactReport, Event, FileEvent, FileProgress, FileStep, ItemReport};
 use super::selection::{Selection, media_type};
+use super::source::ArtifactSource;
 use crate::run::ended::ItemKey;
-use crate::{Actor, ArtifactOutcome, ItemOutcome, RunHandle};
+use crate::{Actor, ArtifactOutcome, ItemOutcome};
 
 /// The metadata key of an artifact's size in bytes.
 const SIZE_KEY: &str = "size_bytes";
@@ -77,6 +77,15 @@ pub(super) struct PlannedFile {
     /// The verification in the manifest, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
     pub(super) tries: FetchAttempts,
+}
+
+/// An artifact that is downloaded soon.
+pub(super) struct NextFile {
+    pub(super) planned: Box<PlannedFile>,
+    /// The external id of its item.
+    pub(super) external_id: String,
+    pub(super) target: Target,
+    pub(super) source: Arc<ArtifactSource>,
 }
 
 /// Failed attempts to download a file.
@@ -182,6 +191,15 @@ impl PlannedFile {
         self.expected.bytes().map_or(0, |bytes| self.target(folder).missing(bytes))
     }
 
+    /// Returns true if the file is probably downloaded, determined without reading it.
+    pub(super) fn is_needed(&self, target: &Target) -> bool {
+        self.deleted.is_none()
+            && match self.expected.bytes() {
+                Some(bytes) => target.missing(bytes) > 0,
+                None => target.path().symlink_metadata().is_err(),
+            }
+    }
+
     pub(super) fn target(&self, folder: &ResultFolder) -> Target {
         folder.target(self.file.split('/'))
     }
@@ -214,42 +232,16 @@ impl FetchOutcome {
     }
 }
 
-/// The URL source of an artifact.
-#[derive(Debug)]
-struct ArtifactSource<'a> {
-    run: &'a RunHandle,
-    id: ArtifactId,
-    deleted: Option<Actor>,
-}
-
-#[async_trait]
-impl Source for ArtifactSource<'_> {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
-        if let Some(by) = self.deleted {
-            return Err(DeletedFile { by }.into());
-        }
-        self.run.artifact_url(&self.id).await.map_err(|error| {
-            if error.is_transient() {
-                let gave_up = error.gave_up().cloned();
-                SourceUnavailable::new(error, gave_up).into()
-            } else {
-                error.into()
-            }
-        })
-    }
-}
-
 /// Downloads a file. Returns `Err` with the planned file if only its own time limit was exceeded: it is tried again
 /// after the other files.
 pub(super) async fn fetch(
-    run: &RunHandle,
+    next: NextFile,
     downloader: &Downloader,
-    planned: Box<PlannedFile>,
-    (external_id, target): (String, Target),
     (meter, limit): (&Meter, Duration),
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<FetchOutcome, Box<PlannedFile>> {
-    let PlannedFile { id, name, expected, file, deleted, recorded, tries, .. } = &*planned;
+    let NextFile { planned, external_id, target, source } = next;
+    let PlannedFile { id, name, expected, file, recorded, tries, .. } = &*planned;
     let start = Instant::now();
     let about = FileEvent {
         item: external_id,
@@ -274,8 +266,7 @@ pub(super) async fn fetch(
             observer(Event::File(event));
         }
     };
-    let mut outcome =
-        downloader.fetch(&ArtifactSource { run, id: id.clone(), deleted: *deleted }, *expected, &target, &hear).await;
+    let mut outcome = downloader.fetch(&*source, *expected, &target, &hear).await;
     if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
         outcome.verification = *recorded;
     }

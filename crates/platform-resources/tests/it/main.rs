@@ -1,6 +1,7 @@
 //! The client with the emulator, and with mock platforms for behavior that the emulator does not have.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod ahead;
 #[path = "../../../../tests/support/authority.rs"]
 mod authority;
 mod blocking;

@@ -136,7 +136,7 @@ impl<'a> Incoming<'a> {
 
     /// Requests the file, or the rest of it.
     async fn ask(&mut self) -> Result<Response, StoreError> {
-        let url = self.source.resolve().await.map_err(StoreError::resolve)?;
+        let url = self.source.resolve().await.map_err(StoreError::resolve)?.url;
         if let Some(attempts) = self.attempts.take() {
             let attempts = self.attempts.insert(attempts.toward(url.expose()));
             attempts.ready().await.map_err(StoreError::unavailable)?;

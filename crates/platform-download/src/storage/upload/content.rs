@@ -10,7 +10,7 @@ use futures_util::{Stream, stream};
 use super::error::Kind;
 use super::local::{BLOCK, OpenFile, blocking};
 use super::progress::Sent;
-use crate::{Crc32c, UploadError};
+use crate::{Crc32c, RateLimit, UploadError};
 
 /// A range of a file to send once. The last block is sent only if the file is unchanged, so that changed content is
 /// never complete.
@@ -22,6 +22,7 @@ pub(super) struct Content {
     crc32c: Crc32c,
     sent: Arc<Sent>,
     outcome: Outcome,
+    limit: Option<RateLimit>,
 }
 
 /// The checksum of the content after it was sent, or the local error that ended it.
@@ -58,7 +59,13 @@ impl Content {
             }
             outcome.set(Ok(crc32c));
         }
-        Ok(Self { file, range, expected, crc32c, sent, outcome })
+        Ok(Self { file, range, expected, crc32c, sent, outcome, limit: None })
+    }
+
+    /// Sets a limit for the rate.
+    pub(super) fn with_rate_limit(mut self, limit: Option<RateLimit>) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Returns the length of the range.
@@ -81,13 +88,19 @@ impl Content {
                 outcome.set(Err(error));
                 io::Error::other("the file cannot be sent")
             };
-            blocking(move || content.next()).await.map(Some).map_err(stopped)
+            let (block, content) = blocking(move || content.next()).await.map_err(stopped)?;
+            if let Some(limit) = &content.limit {
+                limit.wait(block.len() as u64).await;
+            }
+            Ok(Some((block, content)))
         })
     }
 
     /// Returns the next block. Blocks the thread.
     fn next(mut self) -> Result<(Bytes, Self), UploadError> {
-        let length = usize::try_from(self.bytes()).unwrap_or(usize::MAX).min(BLOCK);
+        // A silent connection is given up, so that a limited one sends small blocks.
+        let most = self.limit.as_ref().map_or(u64::MAX, RateLimit::step);
+        let length = usize::try_from(self.bytes().min(most)).unwrap_or(usize::MAX).min(BLOCK);
         let mut block = vec![0; length];
         self.file.read(&mut block, self.range.start)?;
         self.crc32c = self.crc32c.append(&block);

@@ -40,10 +40,10 @@ const MOST_WAITING: usize = 16;
 /// The number of uploads of a file that may end at the storage before the file fails.
 const STARTS: usize = 3;
 
-/// Returns the size of the parts of a file: 8 MiB, or more whole MiB for more than 10,000 of them.
-fn part_bytes(bytes: u64) -> u64 {
+/// Returns the size of the parts of a file: `least` or 8 MiB, or more whole MiB for more than 10,000 of them.
+fn part_bytes(bytes: u64, least: Option<u64>) -> u64 {
     const MIB: u64 = 1 << 20;
-    PART.max(bytes.div_ceil(MOST_PARTS).div_ceil(MIB) * MIB)
+    PART.max(least.unwrap_or_default()).max(bytes.div_ceil(MOST_PARTS).div_ceil(MIB) * MIB)
 }
 
 /// Removes the record of an upload of a file that the storage has. A process may have been killed before it did.
@@ -98,7 +98,7 @@ impl PartUpload<'_> {
     }
 
     async fn attempt(&self, journal: &Arc<Mutex<PartJournal>>) -> Result<End, UploadError> {
-        let part_bytes = part_bytes(self.local.bytes());
+        let part_bytes = part_bytes(self.local.bytes(), self.bucket.uploads().part_bytes);
         let (id, confirmed) = match with(journal, move |journal| journal.recorded(part_bytes)).await? {
             Some(recorded) => recorded,
             None => match self.start(journal, part_bytes).await? {
@@ -120,7 +120,7 @@ impl PartUpload<'_> {
         // The semaphore bounds the parts in flight. After an error, the others are dropped.
         let sent: Result<Vec<ConfirmedPart>, UploadError> = stream::iter(missing)
             .map(|(number, range)| self.part(journal, &id, number, range, counter).boxed())
-            .buffer_unordered(MOST_WAITING)
+            .buffer_unordered(MOST_WAITING.max(self.bucket.uploads().jobs.unwrap_or_default()))
             .try_collect()
             .await;
         let sent = match sent {
@@ -193,12 +193,14 @@ impl PartUpload<'_> {
         sent: &Arc<Sent>,
     ) -> Result<ConfirmedPart, UploadError> {
         let content = Content::of(self.open.clone(), range, None, sent.clone())?;
+        let content = content.with_rate_limit(self.bucket.uploads().rate_limit.clone());
         let (length, outcome) = (content.bytes(), content.outcome());
         let number = part.to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", id)];
         let unsigned = Unsigned { query: &query, ..Unsigned::of(Method::Put, self.object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
         let request = Request::new(Method::Put, url.expose().clone()).with_stream(length, content.into_stream());
+        let request = self.bucket.uploads().read_timeout.into_iter().fold(request, Request::with_read_timeout);
         let answer = self.bucket.http().send(request).await;
         // A local error is the reason why the request failed.
         let crc32c = outcome.take().transpose()?;
@@ -324,11 +326,18 @@ mod tests {
             (79 * GIB, 9 << 20, 8989),
             (5 << 40, 525 << 20, 9987),
         ] {
-            assert_eq!((part_bytes(bytes), ranges(bytes, size).len()), (size, count), "{bytes}");
+            assert_eq!((part_bytes(bytes, None), ranges(bytes, size).len()), (size, count), "{bytes}");
             let ranges = ranges(bytes, size);
             let joined = ranges.values().try_fold(0, |at, range| (range.start == at).then_some(range.end));
             assert_eq!(joined, Some(bytes));
             assert!(ranges.values().rev().skip(1).all(|range| range.end - range.start == size));
+        }
+    }
+
+    #[test]
+    fn parts_have_the_size_that_is_set_if_it_is_permitted() {
+        for (bytes, least, size) in [(GIB, 32 << 20, 32 << 20), (GIB, 1 << 20, PART), (5 << 40, PART, 525 << 20)] {
+            assert_eq!(part_bytes(bytes, Some(least)), size, "{bytes} {least}");
         }
     }
 }

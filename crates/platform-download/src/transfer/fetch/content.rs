@@ -55,6 +55,9 @@ impl Job<'_> {
                 attempts.answered();
             }
             (self.observer)(Progress::Received(piece.len() as u64));
+            if let Some(limit) = &self.downloader.options.rate_limit {
+                limit.wait(piece.len() as u64).await;
+            }
             length += piece.len() as u64;
             block.push(piece);
             if length >= self.downloader.options.block {

@@ -21,13 +21,14 @@ impl Job<'_> {
         loop {
             let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
             let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
-            attempts = attempts.toward(resolved.url.expose());
+            attempts = attempts.toward(resolved.url.url.expose());
             attempts.ready().await.map_err(|gave_up| DownloadError::unavailable(gave_up).about(&file))?;
             // The URL may have expired during the wait.
             if !self.link.is_usable(&resolved).await {
                 continue;
             }
-            let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
+            let mut request =
+                Request::get(resolved.url.url.expose().clone()).with_header("accept-encoding", "identity");
             if let Some(range) = &range {
                 request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
                 // Each response is compared as well, even if the server ignores this header.

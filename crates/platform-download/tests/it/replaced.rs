@@ -1,0 +1,77 @@
+//! Parts that another process replaces during the download.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use platform_download::Progress;
+
+use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::storage::Storage;
+
+const SIZE: usize = 700_000;
+
+/// Replaces a part after its last piece was received.
+fn swap(way: usize, part: &Path, aside: &Path) {
+    fs::rename(part, aside).unwrap();
+    match way {
+        0 => fs::write(part, "wrong").unwrap(),
+        1 => std::os::unix::fs::symlink(aside, part).unwrap(),
+        _ => {
+            fs::hard_link(aside, part).unwrap();
+            File::options().write(true).open(aside).unwrap().set_len(3).unwrap();
+        }
+    }
+}
+
+/// Returns true at the event after which all bytes of a file are received. A small file is not written before it is published.
+fn is_received(sum: &AtomicU64, event: Progress, bytes: u64) -> bool {
+    let more = match event {
+        Progress::Received(more) if bytes <= CHUNK => more,
+        Progress::Durable(more) if bytes > CHUNK => more,
+        _ => return false,
+    };
+    (sum.fetch_add(more, Ordering::SeqCst) + more).is_multiple_of(bytes)
+}
+
+#[tokio::test]
+async fn part_that_is_replaced_never_gets_the_name() {
+    let storage = Storage::start().await;
+    for (bytes, way) in [(50_000, 0), (50_000, 1), (50_000, 2), (SIZE, 0), (SIZE, 1), (SIZE, 2)] {
+        let content = content(bytes);
+        let source = storage.file("file", &content, &[]).await;
+        let place = Place::new().with_old_file();
+        let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
+        let (done, sum) = (AtomicBool::new(false), AtomicU64::new(0));
+        let hear = |event| {
+            if is_received(&sum, event, bytes as u64) && !done.swap(true, Ordering::SeqCst) {
+                swap(way, &part, &aside);
+            }
+        };
+        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
+        assert_eq!(outcome.unwrap().bytes, content.len() as u64);
+        assert_eq!(fs::read(&place.file).unwrap(), content, "{bytes} {way}");
+        assert!(fs::symlink_metadata(&place.file).unwrap().is_file());
+    }
+}
+
+#[tokio::test]
+async fn part_that_is_always_replaced_is_an_error() {
+    let storage = Storage::start().await;
+    for bytes in [50_000, SIZE] {
+        let content = content(bytes);
+        let source = storage.file("file", &content, &[]).await;
+        let place = Place::new().with_old_file();
+        let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
+        let sum = AtomicU64::new(0);
+        let hear = |event| {
+            if is_received(&sum, event, bytes as u64) {
+                swap(0, &part, &aside);
+            }
+        };
+        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
+        let error = outcome.unwrap_err();
+        assert!(error.is_local() && error.to_string().contains("another process replaces it"), "{error}");
+        assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+    }
+}
