@@ -51,6 +51,7 @@ mod submission;
 mod system;
 mod tables;
 mod timeouts;
+mod transfers;
 mod uploads;
 mod watching;
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::error::{CliError, EXAMPLES};
 use crate::retries::Retries;
+use crate::transfers::Transfers;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -40,6 +41,17 @@ impl Action {
             Self::Find(_) => Retries::Reading,
             Self::Upload(_) | Self::Download(_) => Retries::Transferring,
             Self::Delete(_) | Self::Purge(_) | Self::Uploads(_) => Retries::Changing,
+        }
+    }
+}
+
+impl Action {
+    /// Returns the options of its transfers.
+    pub(crate) fn transfers(&self) -> Transfers {
+        match self {
+            Self::Upload(arguments) => arguments.transfers(),
+            Self::Download(arguments) => arguments.transfers(),
+            Self::Find(_) | Self::Delete(_) | Self::Purge(_) | Self::Uploads(_) => Transfers::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::output::Output;
 use crate::retries::{self, Retries};
 use crate::signals::{SECTION_LIMIT, hold};
 use crate::time::parse_duration;
+use crate::transfers::Transfers;
 
 /// The options for the connection to the platform.
 #[derive(Args, Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct ConnectionArgs {
     retry_for: Option<Duration>,
     #[arg(skip)]
     retries: Retries,
+    #[arg(skip)]
+    transfers: Transfers,
     /// Accept every setting of the `.env` file in the working folder, including those of the login
     #[arg(long, global = true, help_heading = "Platform")]
     trust_env_file: bool,
@@ -65,6 +68,11 @@ impl ConnectionArgs {
         Self { retries, ..self }
     }
 
+    /// Returns the options with those of the transfers of the command.
+    pub(crate) fn with_transfers(self, transfers: Transfers) -> Self {
+        Self { transfers, ..self }
+    }
+
     pub(crate) fn settings(&self) -> Result<Settings, CliError> {
         let settings = Settings::of_this_process();
         let settings = self.environment.as_deref().into_iter().fold(settings, SettingsBuilder::with_environment);
@@ -80,6 +88,7 @@ impl ConnectionArgs {
     fn service(&self, output: &Output) -> Result<Service, CliError> {
         let mut settings = self.settings()?;
         self.retries.apply(self.retry_for, &mut settings);
+        self.transfers.apply(&mut settings.transfer);
         let service = Service::builder(settings).with_hosts(retries::observed(output));
         let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_root_certificates);
         let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(CliError::bad_input)?;

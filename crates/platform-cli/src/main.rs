@@ -31,6 +31,7 @@ mod slide;
 mod system;
 mod threads;
 mod time;
+mod transfers;
 mod unknown_application;
 mod user;
 
@@ -48,6 +49,7 @@ use format::Format;
 use output::Output;
 use retries::Retries;
 use signals::{Ignored, Signals};
+use transfers::Transfers;
 
 /// The log filter of `--verbose`, which shows events of the project and none of other libraries.
 const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
@@ -131,7 +133,8 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => code(completions::run(&arguments, help::command()), format),
         Command::Man(arguments) => code(man::run(&arguments, help::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
-            let context = Context::new(output, access.with_retries(action.retries()));
+            let access = access.with_retries(action.retries()).with_transfers(action.transfers());
+            let context = Context::new(output, access);
             let work = Box::pin(context.within(dispatch(action, &context)));
             let outcome = signals.end_after(work, &context.interruption.sections).await;
             let outcome = outcome.map_err(|failure| context.explain(context.interruption.explain(failure)));
@@ -215,6 +218,17 @@ impl Action {
             Self::Application(action) => action.retries(),
             Self::Run(action) => action.retries(),
             Self::Bucket(action) => action.retries(),
+        }
+    }
+}
+
+impl Action {
+    /// Returns the options of a command that transfers files.
+    fn transfers(&self) -> Transfers {
+        match self {
+            Self::Run(action) => action.transfers(),
+            Self::Bucket(action) => action.transfers(),
+            _ => Transfers::default(),
         }
     }
 }

@@ -36,6 +36,7 @@ use crate::context::Context;
 use crate::detached::detached;
 use crate::error::CliError;
 use crate::retries::Retries;
+use crate::transfers::Transfers;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -149,6 +150,19 @@ impl Action {
             | Self::UpdateItemMetadata(_)
             | Self::Share(_)
             | Self::Result(Results::Delete(_)) => Retries::Changing,
+        }
+    }
+}
+
+impl Action {
+    /// Returns the options of its transfers.
+    pub(crate) fn transfers(&self) -> Transfers {
+        match self {
+            Self::Upload(arguments) => arguments.transfers(),
+            Self::Execute(arguments) => arguments.transfers(),
+            Self::Watch(arguments) => arguments.transfers(),
+            Self::Download(arguments) | Self::Result(Results::Download(arguments)) => arguments.transfers(),
+            _ => Transfers::default(),
         }
     }
 }

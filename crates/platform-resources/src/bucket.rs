@@ -15,7 +15,7 @@ impl Client {
     /// [`storage_http`](Self::storage_http).
     pub async fn bucket(&self) -> Result<Bucket, Error> {
         let organization = self.me().await?.organization;
-        let Storage { settings, retry, clock, .. } = &self.storage;
+        let Storage { settings, retry, clock, transfer, rate_limit, .. } = &self.storage;
         let signer = UrlSigner::hmac(
             &settings.endpoint,
             &settings.region,
@@ -26,6 +26,10 @@ impl Client {
         let signer = signer.with_put_lifetime(settings.upload_lifetime).with_get_lifetime(settings.download_lifetime);
         let bucket = Bucket::new(self.storage_http()?.clone(), signer, organization.aignostics_bucket_name);
         let bucket = bucket.with_protocol(&settings.protocol).with_retry(*retry);
+        let bucket = transfer.jobs().into_iter().fold(bucket, Bucket::with_upload_jobs);
+        let bucket = transfer.chunk_size().into_iter().fold(bucket, Bucket::with_upload_part_size);
+        let bucket = transfer.upload_read_timeout.into_iter().fold(bucket, Bucket::with_upload_read_timeout);
+        let bucket = rate_limit.iter().cloned().fold(bucket, Bucket::with_rate_limit);
         Ok(bucket.with_upload_journal(self.storage.upload_journal.clone()))
     }
 

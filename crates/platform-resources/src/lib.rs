@@ -87,9 +87,10 @@ pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadat
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, IdentityClaims, LoggedOut, LoginMethods, Service, ServiceBuilder};
 pub use settings::{
-    BucketSettings, ClientAuthentication, ClientCredential, CredentialSettings, CredentialSource, OperationSettings,
-    Profile, ProfileError, Profiles, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
-    SettingsError, SettingsFile, SettingsFileError, WorkloadCredential, WorkloadGrant, WorkloadSource,
+    BucketSettings, ByteSize, ByteSizeError, ClientAuthentication, ClientCredential, CredentialSettings,
+    CredentialSource, OperationSettings, Profile, ProfileError, Profiles, RetrySettings, SettingProblem, SettingSource,
+    Settings, SettingsBuilder, SettingsError, SettingsFile, SettingsFileError, TransferSettings, WorkloadCredential,
+    WorkloadGrant, WorkloadSource,
 };
 pub use validation::{LARGEST_CONTEXT, MetadataSchema, validate};
 

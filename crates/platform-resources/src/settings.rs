@@ -11,6 +11,7 @@ mod names;
 mod profile;
 mod reader;
 mod sources;
+mod transfer;
 mod trusted;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use file::{SettingsFile, SettingsFileError};
 pub use profile::{Profile, ProfileError, Profiles};
 pub use reader::{SettingProblem, SettingsError};
 pub use sources::SettingSource;
+pub use transfer::{ByteSize, ByteSizeError, TransferSettings};
 
 /// The settings of a platform: the values of all `AIGNOSTICS_…` variables, with the defaults of the environment that
 /// the API root belongs to. `Debug` shows no secrets.
@@ -111,6 +113,8 @@ pub struct Settings {
     pub run_delete_timeout: Duration,
     /// The organization's bucket (`BUCKET_…`).
     pub bucket: BucketSettings,
+    /// Uploads and downloads (`TRANSFER_…`, `UPLOAD_READ_TIMEOUT`).
+    pub transfer: TransferSettings,
     /// The names of variables that were ignored: those that the `.env` of the working folder may not set, and a profile
     /// that a file names.
     pub ignored: Vec<String>,
@@ -331,6 +335,7 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>, pro
             upload_lifetime: reader.seconds("BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS", 7200.0, 60.0..=WEEK),
             download_lifetime: reader.seconds("BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS", WEEK, 60.0..=WEEK),
         },
+        transfer: transfer::read(reader),
         ignored: reader.ignored(),
         sources: reader.sources(),
         api_root,

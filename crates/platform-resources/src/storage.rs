@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 use auth_core::Clock;
 use auth_http::HttpClientBuilder;
 use auth_http::retry::RetryPolicy;
-use platform_download::Downloader;
+use platform_download::{Downloader, DownloaderBuilder, RateLimit};
 
 use crate::error::{BuildError, Error};
-use crate::settings::{BucketSettings, Settings};
+use crate::settings::{BucketSettings, Settings, TransferSettings};
 
 /// The client of the storage: without credentials, without decompression, and with HTTP/1.1, so that each worker has
 /// its own connection.
@@ -20,6 +20,9 @@ pub(crate) struct Storage {
     pub(crate) settings: BucketSettings,
     /// The folder for the records of uploads.
     pub(crate) upload_journal: PathBuf,
+    pub(crate) transfer: TransferSettings,
+    /// The limit of all uploads and downloads together.
+    pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) retry: RetryPolicy,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -28,8 +31,9 @@ impl Storage {
     pub(crate) fn new(http: HttpClientBuilder, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
         let prepared = http.without_decompression().with_http1();
         let (retry, upload_journal) = (settings.retry.for_transfers(), settings.state_folder.join("uploads"));
-        let settings = settings.bucket.clone();
-        Self { prepared, downloader: Arc::default(), settings, upload_journal, retry, clock }
+        let transfer = settings.transfer;
+        let (settings, rate_limit) = (settings.bucket.clone(), transfer.limit_rate.map(RateLimit::new));
+        Self { prepared, downloader: Arc::default(), settings, upload_journal, transfer, rate_limit, retry, clock }
     }
 
     pub(crate) fn downloader(&self) -> Result<&Downloader, Error> {
@@ -37,7 +41,12 @@ impl Storage {
             return Ok(downloader);
         }
         let http = self.prepared.clone().build().map_err(BuildError::from)?;
-        let downloader = Downloader::new(http).with_retry_policy(self.retry);
+        let downloader = Downloader::builder(http).with_retries(self.retry).with_sha256(self.transfer.sha256);
+        let downloader = self.transfer.jobs().into_iter().fold(downloader, DownloaderBuilder::with_jobs);
+        let downloader = self.transfer.chunk_size().into_iter().fold(downloader, DownloaderBuilder::with_chunk);
+        let downloader = self.rate_limit.iter().cloned().fold(downloader, DownloaderBuilder::with_rate_limit);
+        #[expect(clippy::expect_used, reason = "the settings are within the limits of downloads")]
+        let downloader = downloader.build().expect("the limits are valid");
         Ok(self.downloader.get_or_init(|| downloader))
     }
 }

@@ -16,10 +16,9 @@ use crate::json;
 use crate::output;
 use crate::progress::ProgressBars;
 use crate::sanitize::sanitize;
+use crate::transfers::{DigestArgs, TransferArgs, Transfers};
 use auth_core::error_chain;
 
-/// The number of concurrent downloads.
-const AT_A_TIME: usize = 8;
 /// The lifetime of a signed URL, which is signed right before use, and again after it expired.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
@@ -30,6 +29,16 @@ pub(crate) struct Arguments {
     /// Folder for the files; created if absent
     #[arg(long, value_name = "DIR", default_value = ".")]
     destination: PathBuf,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    digest: DigestArgs,
+}
+
+impl Arguments {
+    pub(super) fn transfers(&self) -> Transfers {
+        Transfers::from(self.transfer).with_digest(self.digest)
+    }
 }
 
 /// A source for an object of the bucket.
@@ -64,7 +73,7 @@ pub(super) async fn run(
     bucket: &Bucket,
     context: &Context,
 ) -> Result<(), CliError> {
-    let Arguments { what, destination } = arguments;
+    let Arguments { what, destination, .. } = arguments;
     let (folders, objects): (Vec<_>, Vec<_>) = what.existing(bucket).await?.into_iter().partition(is_folder);
     let downloader = client.downloader()?;
     let fetched = fetch(&objects, &downloader, bucket, &destination, context).await;
@@ -91,7 +100,7 @@ async fn fetch(
         let result = downloader.fetch(&source, Expected::unknown(), &target, &observer).await;
         Fetched { key: entry.key.clone(), file: target.relative(), result }
     });
-    let fetched = stream::iter(downloads).buffered(AT_A_TIME).collect().await;
+    let fetched = stream::iter(downloads).buffered(downloader.workers()).collect().await;
     bar.finish();
     fetched
 }

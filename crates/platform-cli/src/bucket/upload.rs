@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::progress::ProgressBars;
 use crate::sanitize::sanitize;
+use crate::transfers::{TransferArgs, Transfers, UploadTimeoutArgs};
 use auth_core::error_chain;
 
 #[derive(Args)]
@@ -24,6 +25,16 @@ pub(crate) struct Arguments {
     /// Prefix of all keys; {username} and {timestamp} are replaced
     #[arg(long, value_name = "PREFIX", default_value = "{username}")]
     destination_prefix: String,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    timeout: UploadTimeoutArgs,
+}
+
+impl Arguments {
+    pub(super) fn transfers(&self) -> Transfers {
+        Transfers::from(self.transfer).with_timeout(self.timeout)
+    }
 }
 
 pub(super) async fn run(arguments: Arguments, bucket: Bucket, context: &Context) -> Result<(), CliError> {

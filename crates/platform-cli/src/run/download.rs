@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::ProgressBars;
 use crate::results;
+use crate::transfers::{DigestArgs, TransferArgs, Transfers};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -44,6 +45,16 @@ pub(crate) struct Arguments {
     durability: Synchronization,
     #[command(flatten)]
     locks: Locks,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    digest: DigestArgs,
+}
+
+impl Arguments {
+    pub(super) fn transfers(&self) -> Transfers {
+        Transfers::from(self.transfer).with_digest(self.digest)
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

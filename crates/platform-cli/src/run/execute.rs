@@ -20,6 +20,7 @@ use super::prepare::PrepareArgs;
 use crate::context::{Context, bucket_user};
 use crate::error::CliError;
 use crate::progress::ProgressBars;
+use crate::transfers::{DigestArgs, TransferArgs, Transfers, UploadTimeoutArgs};
 use crate::unknown_application::explain;
 use report::Report;
 
@@ -74,6 +75,18 @@ pub(crate) struct Arguments {
     options: RunOptionArgs,
     #[command(flatten)]
     force: HealthCheckArgs,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    digest: DigestArgs,
+    #[command(flatten)]
+    timeout: UploadTimeoutArgs,
+}
+
+impl Arguments {
+    pub(super) fn transfers(&self) -> Transfers {
+        Transfers::from(self.transfer).with_digest(self.digest).with_timeout(self.timeout)
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{self, Output};
 use crate::sanitize::sanitize;
+use crate::transfers::{TransferArgs, Transfers, UploadTimeoutArgs};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -33,6 +34,16 @@ pub(crate) struct Arguments {
     no_onboard_to_aignostics_portal: bool,
     #[command(flatten)]
     force: HealthCheckArgs,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    timeout: UploadTimeoutArgs,
+}
+
+impl Arguments {
+    pub(super) fn transfers(&self) -> Transfers {
+        Transfers::from(self.transfer).with_timeout(self.timeout)
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::interruption::FollowedRun;
 use crate::results;
+use crate::transfers::{DigestArgs, TransferArgs, Transfers};
 use event_writer::EventWriter;
 use seen::SeenEvents;
 
@@ -48,6 +49,16 @@ pub(crate) struct Arguments {
     /// State file that records reported events, so that they are not repeated
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    transfer: TransferArgs,
+    #[command(flatten)]
+    digest: DigestArgs,
+}
+
+impl Arguments {
+    pub(super) fn transfers(&self) -> Transfers {
+        Transfers::from(self.transfer).with_digest(self.digest)
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {

@@ -5,7 +5,7 @@ use auth_core::redacted;
 use platform_api::JsonValue;
 use serde_json::{Map, json};
 
-use super::{OperationSettings, Settings};
+use super::{OperationSettings, Settings, TransferSettings};
 
 /// The placeholder for secrets.
 const MASKED: &str = "***";
@@ -66,6 +66,7 @@ impl Settings {
                 "upload_lifetime": self.bucket.upload_lifetime.as_secs_f64(),
                 "download_lifetime": self.bucket.download_lifetime.as_secs_f64(),
             },
+            "transfer": transfers(&self.transfer),
             "ignored": self.ignored,
         })
     }
@@ -83,5 +84,15 @@ fn described(group: &OperationSettings) -> JsonValue {
     json!({
         "timeout": timeout.as_secs_f64(), "attempts": attempts, "wait_min": wait_min.as_ref().map(Duration::as_secs_f64),
         "wait_max": wait_max.as_ref().map(Duration::as_secs_f64), "cache_lifetime": cache_lifetime.as_secs_f64(),
+    })
+}
+
+fn transfers(settings: &TransferSettings) -> JsonValue {
+    json!({
+        "jobs": settings.jobs,
+        "limit_rate": settings.limit_rate,
+        "chunk_size": settings.chunk_size,
+        "sha256": settings.sha256,
+        "upload_read_timeout": settings.upload_read_timeout.as_ref().map(Duration::as_secs_f64),
     })
 }

@@ -32,7 +32,7 @@ const CREDENTIALS: [&str; 21] = [
 ];
 
 /// Other settings.
-const OTHERS: [&str; 29] = [
+const OTHERS: [&str; 34] = [
     "API_ROOT",
     "AUDIENCE",
     "AUTHORIZATION_BACKOFF_SECONDS",
@@ -62,6 +62,11 @@ const OTHERS: [&str; 29] = [
     "STATE_DIR",
     "STATUS_PAGE_URL",
     "TOKEN_URL",
+    "TRANSFER_CHUNK_SIZE",
+    "TRANSFER_JOBS",
+    "TRANSFER_LIMIT_RATE",
+    "TRANSFER_SHA256",
+    "UPLOAD_READ_TIMEOUT",
 ];
 
 /// Settings that describe a platform and its identity provider.

@@ -270,6 +270,16 @@ impl Reader {
         self.number(name, range, "seconds").map(Duration::from_secs_f64)
     }
 
+    /// Returns a value that `parse` understands. `message` states what it must be.
+    pub(super) fn parsed<T>(&mut self, name: &str, message: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (source, text) = self.find(name)?;
+        let value = parse(text.trim());
+        if value.is_none() {
+            self.problem(name, source, message);
+        }
+        value
+    }
+
     fn number(&mut self, name: &str, range: RangeInclusive<f64>, unit: &str) -> Option<f64> {
         let (source, text) = self.find(name)?;
         let number = text.trim().parse().ok().filter(|number| range.contains(number));

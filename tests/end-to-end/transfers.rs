@@ -1,0 +1,90 @@
+//! Options of transfers.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::command::Ended;
+use crate::shell::{Shell, assert_fits};
+
+/// More than what can be sent in two seconds at the limit.
+const BYTES: usize = 700 << 10;
+
+#[test]
+fn limit_bounds_the_sum_of_all_requests() {
+    let shell = Shell::start();
+    let slides = shell.folder().join("slides");
+    fs::create_dir(&slides).unwrap();
+    for name in ["a.svs", "b.svs"] {
+        fs::write(slides.join(name), vec![7; BYTES / 2]).unwrap();
+    }
+    for command in [
+        &["bucket", "upload", "slides", "--destination-prefix", "study", "--limit-rate", "300K"][..],
+        &["bucket", "download", "study/**", "--destination", "back", "--limit-rate", "300K"],
+    ] {
+        let start = Instant::now();
+        shell.run(command).assert_code(0);
+        assert!(start.elapsed() >= Duration::from_secs(2), "{command:?} took {:?}", start.elapsed());
+    }
+    assert_eq!(fs::read(shell.folder().join("back/study/b.svs")).unwrap(), vec![7; BYTES / 2]);
+}
+
+#[test]
+fn options_of_transfers_have_limits_and_settings() {
+    let shell = Shell::start();
+    fs::write(shell.folder().join("a.svs"), "a").unwrap();
+    let upload = ["bucket", "upload", "a.svs", "--destination-prefix", "study"];
+    shell
+        .run(&[&upload[..], &["--jobs", "200", "--chunk-size", "1G", "--upload-read-timeout", "5m"]].concat())
+        .assert_code(0);
+    let download = ["bucket", "download", "--destination", "back"];
+    shell.run(&[&download[..], &["--jobs", "256", "--chunk-size", "64K"]].concat()).assert_code(0);
+    for wrong in
+        [["--jobs", "0"], ["--jobs", "257"], ["--chunk-size", "1K"], ["--limit-rate", "0"], ["--limit-rate", "fast"]]
+    {
+        let error = shell.error(2, &[&download[..], &wrong].concat());
+        assert_eq!(error["kind"], "bad_input", "{wrong:?}");
+    }
+    let settings = [
+        ("AIGNOSTICS_TRANSFER_JOBS", "3"),
+        ("AIGNOSTICS_TRANSFER_LIMIT_RATE", "10M"),
+        ("AIGNOSTICS_TRANSFER_CHUNK_SIZE", "16M"),
+        ("AIGNOSTICS_TRANSFER_SHA256", "no"),
+        ("AIGNOSTICS_UPLOAD_READ_TIMEOUT", "300"),
+    ];
+    let mut command = shell.command(&["system", "config", "--format", "json"]);
+    let ended = Ended::of(&command.envs(settings).output().unwrap());
+    let config: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("config", &config);
+    let expected = json!({
+        "jobs": 3, "limit_rate": 10 << 20, "chunk_size": 16 << 20, "sha256": false, "upload_read_timeout": 300.0
+    });
+    assert_eq!(config["settings"]["transfer"], expected);
+    for (name, value) in
+        [(settings[0].0, "0"), (settings[1].0, "1.5M"), (settings[2].0, "2G"), (settings[3].0, "maybe")]
+    {
+        let ended = Ended::of(&shell.command(&download).env(name, value).output().unwrap());
+        ended.assert_code(2);
+        assert!(ended.stderr.contains(name), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn digests_that_were_left_out_are_added_by_verify() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let download = ["run", "download", &run, "results", "--follow", "--sha256"];
+    let digests = |report: Value| report["items"][0]["artifacts"][0]["sha256"].clone();
+    assert!(digests(shell.json("report", &[&download[..], &["no"]].concat())).is_null());
+    let check = shell.json("folder-check", &["run", "verify", "results", "--sha256sums"]);
+    assert_eq!((&check["intact"], &check["files"][0]["manifest"]["sha256"]), (&json!(true), &json!(null)));
+    let sums = || fs::read_to_string(shell.folder().join("results/SHA256SUMS")).unwrap();
+    assert_eq!(sums().lines().count(), check["files"].as_array().unwrap().len());
+    let other = shell.submit("outcomes", &["b"]);
+    shell.json("report", &["run", "download", &other, "results", "--follow", "--sha256", "no"]);
+    assert!(sums().starts_with("# Partial"), "{}", sums());
+    let digest = digests(shell.json("report", &[&download[..], &["yes"]].concat()));
+    assert!(sums().contains(digest.as_str().unwrap()), "an existing file is read for its digest");
+}
