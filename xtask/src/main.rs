@@ -96,6 +96,9 @@ enum Benchmark {
     Redis,
     /// Downloads, compared with curl, aria2c and the official Python SDK
     Download,
+    /// Downloads with ready URLs from nginx, plain and over TLS, with delays, compared with curl, aria2c, rclone and the
+    /// official Python SDK
+    Transfer,
     /// The startup time of the command
     Command,
     /// The throughput of the emulator, compared with nginx for a large object
@@ -125,6 +128,7 @@ fn main() -> Result<()> {
             process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-redis", "--bench", "redis"]))
         }
         Task::Bench { subject: Benchmark::Emulator } => measure(&root, "bash", "emulator.sh"),
+        Task::Bench { subject: Benchmark::Transfer } => transfer(&root),
         Task::Bench { subject: Benchmark::Download } => measure(&root, "python3", "download.py"),
         Task::Bench { subject: Benchmark::Command } => measure(&root, "python3", "command.py"),
         Task::Soak { subject } => soak::run(&root, subject),
@@ -145,6 +149,14 @@ fn measure(root: &Path, interpreter: &str, program: &str) -> Result<()> {
     let mut measure = Command::new(interpreter);
     measure.arg(Path::new("tests/benchmarks").join(program)).arg(root.join("target/release/aignostics"));
     process::succeed(measure.current_dir(root))
+}
+
+/// Compares a user of the library with other programs.
+fn transfer(root: &Path) -> Result<()> {
+    process::succeed(&mut process::cargo(root, &["build", "--release", "--package", "transfer"]))?;
+    let mut compare = Command::new("python3");
+    compare.arg("tests/benchmarks/transfer.py").arg(root.join("target/release/transfer"));
+    process::succeed(compare.current_dir(root))
 }
 
 /// Returns the folder of the workspace.

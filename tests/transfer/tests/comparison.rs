@@ -1,0 +1,37 @@
+//! The comparison of downloads at a hundredth of its size, so that it is known to work.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../../support/needs.rs"]
+mod needs;
+#[expect(dead_code, reason = "packages of npm are not used")]
+#[path = "../../support/packages.rs"]
+mod packages;
+
+use std::path::Path;
+use std::process::Command;
+
+const SDK: &str = include_str!("../../peers/python-sdk/requirements.txt");
+const PROGRAMS: [&str; 6] = ["python3", "openssl", "time", "curl", "aria2c", "rclone"];
+
+#[test]
+fn programs_download_the_same_files() {
+    let missing = PROGRAMS.iter().find(|program| !needs::has(program));
+    let missing = missing.copied().or((!Path::new("/usr/sbin/nginx").exists()).then_some("nginx-light"));
+    if let Some(program) = missing {
+        return needs::missing(program, &format!("apt-get install {program}"));
+    }
+    let Some(python) = packages::python("python-sdk", SDK) else { return };
+    let mut comparison = Command::new("python3");
+    comparison.arg("transfer.py").arg(env!("CARGO_BIN_EXE_transfer")).env("PYTHON_SDK", python);
+    // Plain without a delay, and TLS with one.
+    comparison.env("SCALE", "0.01").env("ROUNDS", "1").env("LINKS", "15");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benchmarks");
+    let output = comparison.current_dir(folder).output().unwrap();
+    let (shown, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{shown}{errors}");
+    for program in ["platform-download", "curl", "aria2c", "rclone", "defaults", "Python SDK"] {
+        let lines = shown.lines().filter(|line| line.starts_with(program)).count();
+        assert_eq!(lines, 7, "{program}: {shown}{errors}");
+    }
+}
