@@ -14,7 +14,7 @@ pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize
     let is_full = |directory: &Directory| !directory.is_sub() && directory.subfile & REDUCED == 0;
     let full = (0..directories.len()).rev().filter(|number| is_candidate(*number) && is_full(&directories[*number]));
     let largest = full.max_by_key(|number| directories[*number].pixels());
-    let Some(chosen) = findings.named.or(largest) else {
+    let Some(chosen) = findings.image_directory.or(largest) else {
         let text = "all its directories are labels, macro images, thumbnails, masks or reduced levels";
         return Err(Kind::Choice(text.to_owned()));
     };
@@ -31,7 +31,7 @@ pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize
             format!("{by} ({width} × {height}), but {} is larger ({} × {})", larger.place, larger.width, larger.height);
         return Err(Kind::Choice(text));
     }
-    if findings.named.is_none() {
+    if findings.image_directory.is_none() {
         let is_choice = chosen != 0 && is_candidate(0) && is_full(&directories[0]);
         if is_choice && !have_one_shape(&directories[0], image) {
             return Err(Kind::Choice(another_shape(&directories[0], image)));

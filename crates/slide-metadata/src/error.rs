@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Concatenated,
     #[error("cannot read {looked_for}, which marks it as a file of {vendor}: found {found}")]
     Marker { vendor: Vendor, looked_for: String, found: String },
+    #[error("{0}")]
+    Inconsistent(String),
     #[error("cannot choose its full-resolution image: {0}")]
     Choice(String),
     #[error("an archive that cannot be read: {0}")]
@@ -124,6 +126,6 @@ pub(crate) fn malformed(reason: impl Into<Damage>) -> Kind {
 
 /// Returns a value of a file for a message: short, quoted, and without control characters.
 pub(crate) fn quoted(value: &str) -> String {
-    let shown: String = value.trim().chars().take(40).flat_map(char::escape_debug).collect();
-    format!("'{shown}{}'", if value.trim().chars().count() > 40 { "…" } else { "" })
+    let short: String = value.trim().chars().take(40).flat_map(char::escape_debug).collect();
+    format!("'{short}{}'", if value.trim().chars().count() > 40 { "…" } else { "" })
 }

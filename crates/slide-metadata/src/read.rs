@@ -11,7 +11,7 @@ use crate::resolution::{Plausibility, Resolution, ResolutionSource};
 use crate::{archive, dicom, slide};
 
 /// The block size for checksums, small enough for the processor caches.
-const BLOCK: usize = 256 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// The metadata of a slide that the platform requires.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,7 @@ pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, Sl
         if format::recognize(path, &mut file)? == Container::Dicom {
             let length = file.metadata()?.len();
             let mut summed = Summed { file, crc32c: 0 };
-            let description = dicom::describe_stream(BufReader::with_capacity(BLOCK, &mut summed), length)?;
+            let description = dicom::describe_stream(BufReader::with_capacity(BLOCK_BYTES, &mut summed), length)?;
             return metadata(description, summed.crc32c, options);
         }
         let description = describe(path, &file)?;
@@ -228,7 +228,7 @@ fn unusable(description: &SlideDescription) -> Kind {
 
 fn crc32c_of(file: File) -> io::Result<u32> {
     let mut summed = Summed { file, crc32c: 0 };
-    let mut block = vec![0; BLOCK];
+    let mut block = vec![0; BLOCK_BYTES];
     while summed.read(&mut block)? > 0 {}
     Ok(summed.crc32c)
 }

@@ -153,12 +153,12 @@ pub(crate) fn is_length(value: f64) -> bool {
 }
 
 /// Parses a number with a decimal point or comma, as scanners write it. Returns `None` if it is not a length.
-pub(crate) fn length(text: &str) -> Option<f64> {
-    scaled_length(text, 0)
+pub(crate) fn parse_length(text: &str) -> Option<f64> {
+    parse_scaled_length(text, 0)
 }
 
 /// Parses a number and multiplies it by a power of ten, rounded once.
-pub(crate) fn scaled_length(text: &str, power: i32) -> Option<f64> {
+pub(crate) fn parse_scaled_length(text: &str, power: i32) -> Option<f64> {
     let text = text.trim();
     let text = if text.contains('.') { text.to_owned() } else { text.replacen(',', ".", 1) };
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
@@ -205,7 +205,7 @@ mod tests {
             ("1e999999999999", 0, None),
             ("", 0, None),
         ] {
-            assert_eq!(scaled_length(text, power), expected, "{text}");
+            assert_eq!(parse_scaled_length(text, power), expected, "{text}");
         }
     }
 

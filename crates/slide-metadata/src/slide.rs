@@ -9,7 +9,7 @@ use crate::choice;
 use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
 use crate::error::Kind;
 use crate::resolution::{Plausibility, Resolution, agree};
-use crate::stated::Stated;
+use crate::stated::StatedResolution;
 use crate::tiff::{Budget, Directory, Tiff};
 use crate::vendor::{self, Findings};
 
@@ -74,32 +74,32 @@ fn resolution<R: Read + Seek>(
     chosen: usize,
 ) -> Result<Option<Resolution>, Kind> {
     let tags = vendor::resolution_tags(tiff, chosen);
-    let stated = match std::mem::replace(&mut findings.resolution, Stated::Tags) {
-        Stated::Tags => {
+    let stated = match std::mem::replace(&mut findings.resolution, StatedResolution::Tags) {
+        StatedResolution::Tags => {
             let tags = tags?;
-            if let (Stated::Here(resolution), None) = (&tags, findings.vendor) {
+            if let (StatedResolution::Found(resolution), None) = (&tags, findings.vendor) {
                 refuse_contradiction(tiff, &findings.roles, chosen, *resolution)?;
             }
             tags
         }
-        Stated::Fallback => {
+        StatedResolution::Fallback => {
             let tags = tags?;
-            if let (Stated::Here(_), Some(vendor)) = (&tags, findings.vendor) {
+            if let (StatedResolution::Found(_), Some(vendor)) = (&tags, findings.vendor) {
                 findings.warnings.push(Warning::ResolutionFromTags(vendor));
             }
             tags
         }
-        Stated::Here(resolution) => {
+        StatedResolution::Found(resolution) => {
             // For Trestle, the tags are the vendor's own field.
-            if let Ok(Stated::Here(tags)) = tags
+            if let Ok(StatedResolution::Found(tags)) = tags
                 && tags.plausibility() == Plausibility::Plausible
                 && !agree(tags.x, resolution.x)
             {
                 findings.warnings.push(Warning::TagsDiffer { tags: tags.x, vendor: resolution.x });
             }
-            Stated::Here(resolution)
+            StatedResolution::Found(resolution)
         }
-        missing @ Stated::Missing { .. } => missing,
+        missing @ StatedResolution::Missing { .. } => missing,
     };
     Ok(stated.judge(&mut findings.warnings))
 }
@@ -113,7 +113,7 @@ fn refuse_contradiction<R: Read + Seek>(
 ) -> Result<(), Kind> {
     let is_plausible = |resolution: &Resolution| resolution.plausibility() == Plausibility::Plausible;
     for number in (0..roles.len()).filter(|number| roles[*number] == Role::Plane) {
-        if let Ok(Stated::Here(other)) = vendor::resolution_tags(tiff, number)
+        if let Ok(StatedResolution::Found(other)) = vendor::resolution_tags(tiff, number)
             && is_plausible(&other)
             && is_plausible(&resolution)
             && !agree(other.x, resolution.x)

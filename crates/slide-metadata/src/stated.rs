@@ -3,24 +3,24 @@
 use crate::description::Warning;
 use crate::resolution::{Plausibility, Resolution};
 
-/// The location of the resolution in a file.
+/// The resolution, or where to find it.
 #[derive(Debug)]
-pub(crate) enum Stated {
-    /// The vendor's own field.
-    Here(Resolution),
+pub(crate) enum StatedResolution {
+    /// A value that can be used.
+    Found(Resolution),
     /// The resolution tags of the chosen directory.
     Tags,
     /// The vendor's own field is empty; the tags are used.
     Fallback,
-    /// No resolution.
+    /// No usable value.
     Missing { looked_for: String, found: String },
 }
 
-impl Stated {
+impl StatedResolution {
     /// Returns the resolution, if any, and adds warnings about it.
     pub(crate) fn judge(self, warnings: &mut Vec<Warning>) -> Option<Resolution> {
         match self {
-            Self::Here(resolution) => {
+            Self::Found(resolution) => {
                 match resolution.plausibility() {
                     Plausibility::Plausible => {}
                     Plausibility::OutOfRange => warnings.push(Warning::ResolutionImplausible(resolution)),

@@ -169,7 +169,7 @@ impl<R: Read + Seek> Tiff<R> {
         if !entry.is_unsigned() {
             return Err(malformed(format!("tag {tag} is not a number")));
         }
-        let bytes = entry.whole(&mut self.reader)?;
+        let bytes = entry.read_all(&mut self.reader)?;
         let unit = usize::try_from(entry.unit()).unwrap_or(1);
         let unit = if entry.count == 1 { bytes.len().max(1) } else { unit };
         Ok(bytes.chunks_exact(unit).map(|bytes| self.reader.number(bytes)).collect())
@@ -204,7 +204,7 @@ impl<R: Read + Seek> Tiff<R> {
         if entry.count > MAX_TEXT {
             return Err(malformed(format!("the text in tag {tag} has more than {MAX_TEXT} bytes")));
         }
-        let mut bytes = entry.whole(&mut self.reader)?;
+        let mut bytes = entry.read_all(&mut self.reader)?;
         bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
         let latin = |bytes: Vec<u8>| bytes.into_iter().map(char::from).collect();
         Ok(Some(String::from_utf8(bytes).unwrap_or_else(|error| latin(error.into_bytes()))))

@@ -15,7 +15,7 @@ use std::io::{Read, Seek};
 use crate::description::{Role, Vendor, Warning};
 use crate::error::Kind;
 use crate::identifier::Identifier;
-use crate::stated::Stated;
+use crate::stated::StatedResolution;
 use crate::tiff::{Directory, Tiff};
 
 /// Facts about a TIFF file from its vendor's structure.
@@ -25,10 +25,10 @@ pub(crate) struct Findings {
     /// The role of each directory.
     pub(crate) roles: Vec<Role>,
     /// The directory that the vendor names as the image at full resolution.
-    pub(crate) named: Option<usize>,
-    /// Width and height at full resolution, if they differ from those of the directory.
+    pub(crate) image_directory: Option<usize>,
+    /// Width and height at full resolution, if they differ from those in the image directory.
     pub(crate) size: Option<(u32, u32)>,
-    pub(crate) resolution: Stated,
+    pub(crate) resolution: StatedResolution,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) identifiers: Vec<Identifier>,
 }
@@ -38,43 +38,45 @@ impl Findings {
         Self {
             vendor,
             roles: tiff.directories.iter().map(generic::role).collect(),
-            named: None,
+            image_directory: None,
             size: None,
-            resolution: Stated::Tags,
+            resolution: StatedResolution::Tags,
             warnings: Vec::new(),
             identifiers: Vec::new(),
         }
     }
 
-    /// Assigns the image role to the directory at `named`, and the plane role to others of its size.
-    fn name<R>(&mut self, tiff: &Tiff<R>, named: usize) {
-        self.named = Some(named);
+    /// Makes the directory `image` the image at full resolution. Of the other directories, except associated images,
+    /// those of the same size become planes and the rest levels.
+    fn assign_image<R>(&mut self, tiff: &Tiff<R>, image: usize) {
+        self.image_directory = Some(image);
         let size = |number: usize| (tiff.directories[number].width, tiff.directories[number].height);
         for number in 0..self.roles.len() {
             if !self.roles[number].is_associated() {
-                self.roles[number] = if size(number) == size(named) { Role::Plane } else { Role::Level };
+                self.roles[number] = if size(number) == size(image) { Role::Plane } else { Role::Level };
             }
         }
-        self.roles[named] = Role::Image;
+        self.roles[image] = Role::Image;
     }
 }
 
-/// Reads a file by the structure of its vendor. A marker with unreadable content is an error.
+/// Detects the vendor by its marker and reads the file accordingly. Fails if a marker is present but its content cannot
+/// be read.
 pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
-    let mut findings = if hamamatsu::is(tiff) {
+    let mut findings = if hamamatsu::has_marker(tiff) {
         hamamatsu::read(tiff)?
-    } else if let Some(marked) = philips::find(tiff)? {
-        philips::read(tiff, marked)?
-    } else if let Some(marked) = ventana::find(tiff)? {
-        ventana::read(tiff, marked)?
-    } else if let Some(marked) = leica::find(tiff) {
-        leica::read(tiff, marked)?
-    } else if trestle::is(tiff)? {
+    } else if let Some(marker_directory) = philips::find_marker(tiff)? {
+        philips::read(tiff, marker_directory)?
+    } else if let Some(marker_directory) = ventana::find_marker(tiff)? {
+        ventana::read(tiff, marker_directory)?
+    } else if let Some(marker_directory) = leica::find_marker(tiff) {
+        leica::read(tiff, marker_directory)?
+    } else if trestle::has_marker(tiff)? {
         trestle::read(tiff)?
-    } else if let Some(marked) = aperio::find(tiff) {
-        aperio::read(tiff, marked)?
-    } else if let Some(marked) = ome::find(tiff) {
-        ome::read(tiff, marked)?
+    } else if let Some(image) = aperio::find_image(tiff) {
+        aperio::read(tiff, image)?
+    } else if let Some(marker_directory) = ome::find_marker(tiff) {
+        ome::read(tiff, marker_directory)?
     } else {
         generic::read(tiff)
     };
@@ -86,9 +88,9 @@ pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
 
 pub(crate) use generic::tags as resolution_tags;
 
-/// Returns the first directory of the main chain for which `is` returns true.
-fn first<R>(tiff: &Tiff<R>, is: impl Fn(&Directory) -> bool) -> Option<usize> {
-    tiff.directories.iter().position(|directory| !directory.is_sub() && is(directory))
+/// Returns the first directory of the main chain that matches a condition.
+fn first<R>(tiff: &Tiff<R>, condition: impl Fn(&Directory) -> bool) -> Option<usize> {
+    tiff.directories.iter().position(|directory| !directory.is_sub() && condition(directory))
 }
 
 /// Returns true if a text has a start tag of this name, with any prefix. Escaped tags (`&lt;`) do not count.
@@ -106,6 +108,12 @@ fn has_tag(text: &str, name: &str) -> bool {
 fn size_of(text: &str) -> Option<(u32, u32)> {
     let (width, height) = text.split_once('x')?;
     Some((width.parse().ok()?, height.parse().ok()?))
+}
+
+/// Creates an error for a directory whose size differs from the one that its vendor states.
+fn size_mismatch(directory: &Directory, source: &str, (width, height): (u32, u32)) -> Kind {
+    let Directory { place, width: actual_width, height: actual_height, .. } = directory;
+    Kind::Inconsistent(format!("{place} is {actual_width} × {actual_height}, but {source} states {width} × {height}"))
 }
 
 /// Creates an error for a marker whose content cannot be read.

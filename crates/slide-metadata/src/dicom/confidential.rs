@@ -44,12 +44,12 @@ pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> 
         (_, VR::LT | VR::ST | VR::UT) => IdentifierKind::Text,
         _ => IdentifierKind::Attribute,
     };
-    let place = if is_root { shown(tag) } else { format!("{} in a sequence", shown(tag)) };
+    let place = if is_root { tag_with_keyword(tag) } else { format!("{} in a sequence", tag_with_keyword(tag)) };
     Some(Identifier::new(kind, place))
 }
 
 /// Returns an attribute with its keyword: `(0010,0010) PatientName`.
-pub(crate) fn shown(tag: Tag) -> String {
+pub(crate) fn tag_with_keyword(tag: Tag) -> String {
     match StandardDataDictionary.by_tag(tag) {
         Some(entry) => format!("{tag} {}", entry.alias()),
         None => tag.to_string(),
@@ -72,6 +72,6 @@ mod tests {
         assert_eq!(kind(Tag(0x6002, 0x3000), VR::OW), Some(IdentifierKind::Attribute));
         assert_eq!(kind(Tag(0x0009, 0x1001), VR::LO), Some(IdentifierKind::Attribute));
         assert_eq!(kind(tags::ROWS, VR::US), None);
-        assert_eq!(shown(tags::PATIENT_NAME), "(0010,0010) PatientName");
+        assert_eq!(tag_with_keyword(tags::PATIENT_NAME), "(0010,0010) PatientName");
     }
 }

@@ -12,8 +12,8 @@ use super::{Opened, confidential, encoding, is_video, number, open, text};
 use crate::description::Role;
 use crate::error::{Kind, Other, malformed, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
-use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, is_length, scaled_length};
-use crate::stated::Stated;
+use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, is_length, parse_scaled_length};
+use crate::stated::StatedResolution;
 
 const SPACING: &str = "Pixel Spacing among the functional groups";
 
@@ -132,7 +132,8 @@ impl Header {
             tags::TOTAL_PIXEL_MATRIX_ROWS if is_root => self.rows = number(elements, tag, length)?,
             tags::SPECIMEN_LABEL_IN_IMAGE | tags::BURNED_IN_ANNOTATION if is_root => {
                 if text(elements, tag, length)? == "YES" {
-                    self.identifiers.insert(Identifier::new(IdentifierKind::Label, confidential::shown(tag)));
+                    self.identifiers
+                        .insert(Identifier::new(IdentifierKind::Label, confidential::tag_with_keyword(tag)));
                 }
             }
             tags::PIXEL_SPACING if elements.path().eq(MEASURES) => self.spacing = Some(text(elements, tag, length)?),
@@ -192,7 +193,7 @@ impl Header {
     }
 
     /// Returns its resolution: that of all frames, which is stated once or by each of them.
-    pub(crate) fn resolution(&self) -> Stated {
+    pub(crate) fn resolution(&self) -> StatedResolution {
         let looked_for = SPACING.to_owned();
         let (frames, stated) = (&self.frame_spacings, self.pixels.frames());
         let first = frames.first.as_ref();
@@ -206,18 +207,18 @@ impl Header {
             // Row spacing, then column spacing (PS3.3, 10.7.1.3).
             (Some(spacing), _) | (None, Some(spacing)) => match sides(spacing)[..] {
                 [Some(y), Some(x)] if is_length(x) => {
-                    return Stated::Here(Resolution::new(x, y, ResolutionSource::DicomPixelSpacing));
+                    return StatedResolution::Found(Resolution::new(x, y, ResolutionSource::DicomPixelSpacing));
                 }
                 _ => quoted(spacing),
             },
         };
-        Stated::Missing { looked_for, found }
+        StatedResolution::Missing { looked_for, found }
     }
 }
 
 /// Parses a spacing in millimeters to micrometers.
 fn sides(spacing: &str) -> Vec<Option<f64>> {
-    spacing.split('\\').map(|side| scaled_length(side, MILLIMETER)).collect()
+    spacing.split('\\').map(|side| parse_scaled_length(side, MILLIMETER)).collect()
 }
 
 /// The spacings that frames state themselves.

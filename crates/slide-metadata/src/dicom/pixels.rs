@@ -9,7 +9,7 @@ use super::{number, text};
 use crate::error::{Kind, malformed};
 
 /// The number of bytes of an offset table that are read in one step.
-const STEP: usize = 4096;
+const STEP_BYTES: usize = 4096;
 
 /// The number and size of the frames.
 #[derive(Debug, Default)]
@@ -124,9 +124,9 @@ fn table(elements: &mut Elements<impl Input>, length: u32, size: usize) -> Resul
     if length == u32::MAX || left % size != 0 {
         return Err(malformed("its table of offsets has no valid length"));
     }
-    let (mut largest, mut buffer) = (0, [0; STEP]);
+    let (mut largest, mut buffer) = (0, [0; STEP_BYTES]);
     while left > 0 {
-        let step = left.min(STEP);
+        let step = left.min(STEP_BYTES);
         elements.input.fill(&mut buffer[..step])?;
         for offset in buffer[..step].chunks_exact(size) {
             largest = largest.max(offset.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)));

@@ -113,7 +113,7 @@ impl Entry {
     }
 
     /// Returns all bytes of the value.
-    pub(super) fn whole<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Vec<u8>, Kind> {
+    pub(super) fn read_all<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Vec<u8>, Kind> {
         match self.offset(reader) {
             Some(offset) => reader.value_at(&format!("the value of tag {}", self.tag), offset, self.bytes()),
             None => Ok(self.slice(reader, 0, self.count)?.0),

@@ -59,7 +59,7 @@ pub(super) fn kind(name: &str) -> Option<IdentifierKind> {
 /// Returns identifiers in non-empty fields. `place` completes "field … ".
 pub(super) fn in_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, place: &str) -> Vec<Identifier> {
     let fields = fields.filter(|(_, value)| !value.trim().is_empty());
-    let found = fields.filter_map(|(name, _)| Some(Identifier::new(kind(name)?, format!("{} {place}", shown(name)))));
+    let found = fields.filter_map(|(name, _)| Some(Identifier::new(kind(name)?, format!("{} {place}", escaped(name)))));
     found.collect()
 }
 
@@ -100,6 +100,6 @@ pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -
 }
 
 /// Returns the escaped name of a field, which comes from the file.
-fn shown(name: &str) -> String {
+fn escaped(name: &str) -> String {
     name.chars().take(60).flat_map(char::escape_debug).collect()
 }

@@ -7,7 +7,7 @@ use crate::description::Role;
 use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{CENTIMETER, INCH, Resolution, ResolutionSource, is_length};
-use crate::stated::Stated;
+use crate::stated::StatedResolution;
 use crate::tiff::{Directory, MASK, REDUCED, Tiff, tags};
 
 /// Returns the role of a directory by its own tags.
@@ -58,9 +58,9 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Findings {
 }
 
 /// Returns the resolution from the tags of a directory (TIFF 6.0, section 8).
-pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Stated, Kind> {
+pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<StatedResolution, Kind> {
     let looked_for = format!("XResolution, YResolution and ResolutionUnit in {}", tiff.directories[number].place);
-    let missing = |found: String| Ok(Stated::Missing { looked_for: looked_for.clone(), found });
+    let missing = |found: String| Ok(StatedResolution::Missing { looked_for: looked_for.clone(), found });
     let (x, y) = (tiff.decimal(number, tags::X_RESOLUTION)?, tiff.decimal(number, tags::Y_RESOLUTION)?);
     // A unit of another type is not that of TIFF 6.0.
     if tiff.directories[number].entry(tags::RESOLUTION_UNIT).is_some_and(|entry| !entry.is_unsigned()) {
@@ -78,7 +78,7 @@ pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<
     match (x, y) {
         (None, _) | (_, None) => missing("nothing".to_owned()),
         (Some(x), Some(y)) if is_length(unit / x) && is_length(unit / y) => {
-            Ok(Stated::Here(Resolution::new(unit / x, unit / y, ResolutionSource::Tags)))
+            Ok(StatedResolution::Found(Resolution::new(unit / x, unit / y, ResolutionSource::Tags)))
         }
         (Some(x), Some(y)) => missing(format!("{x} × {y}")),
     }

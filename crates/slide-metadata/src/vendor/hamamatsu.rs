@@ -18,13 +18,13 @@ use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::tiff::{Tiff, tags};
 
-pub(super) fn is<R: Read + Seek>(tiff: &Tiff<R>) -> bool {
+pub(super) fn has_marker<R: Read + Seek>(tiff: &Tiff<R>) -> bool {
     tiff.is_ndpi()
 }
 
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
     let mut findings = Findings::new(Some(Vendor::Hamamatsu), tiff);
-    let mut named = None;
+    let mut image_directory = None;
     for number in 0..tiff.directories.len() {
         let place = tiff.directories[number].place;
         let looked_for = format!("SourceLens (tag 65421) in {place}");
@@ -35,7 +35,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
             -1.0 => Role::Macro,
             -2.0 => Role::Mask,
             lens if lens > 0.0 && focus == 0.0 => {
-                named = named.or(Some(number));
+                image_directory = image_directory.or(Some(number));
                 Role::Level
             }
             lens if lens > 0.0 => Role::Plane,
@@ -45,7 +45,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
     }
     let planes: Vec<_> = (0..findings.roles.len()).filter(|number| findings.roles[*number] == Role::Plane).collect();
     let nothing = || unreadable(Vendor::Hamamatsu, "a directory with a positive SourceLens (tag 65421)", "nothing");
-    findings.name(tiff, named.ok_or_else(nothing)?);
+    findings.assign_image(tiff, image_directory.ok_or_else(nothing)?);
     for number in planes {
         findings.roles[number] = Role::Plane;
     }

@@ -3,23 +3,23 @@
 //! | fact | source |
 //! |---|---|
 //! | marker | `ImageDescription` is XML with the namespace `http://www.leica-microsystems.com/scn/…` |
-//! | macro | images whose view is the whole collection |
+//! | macro | images whose view is the collection_size collection |
 //! | image | the dimension with the most pixels on focal plane 0 of the other images; `ifd` is its directory |
 //! | size | the collection at the horizontal resolution of the image, since several regions share it (openslide) |
 //! | resolution | the view (`sizeX`, `sizeY`; in nanometers) and the pixels of the dimension |
 
-use super::{Findings, confidential, first, has_tag, unreadable};
+use super::{Findings, confidential, first, has_tag, size_mismatch, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, agree};
-use crate::stated::Stated;
+use crate::stated::StatedResolution;
 use crate::tiff::Tiff;
 use crate::xml::Element;
 
 const MARKER: &str = "www.leica-microsystems.com/scn/";
 const NANOMETERS: f64 = 1_000.0;
 
-pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
+pub(super) fn find_marker<R>(tiff: &Tiff<R>) -> Option<usize> {
     // Other XML may quote that of Leica.
     first(tiff, |directory| directory.description.contains(MARKER) && has_tag(&directory.description, "scn"))
 }
@@ -33,17 +33,17 @@ struct Dimension {
     scale: (f64, f64),
 }
 
-pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+pub(super) fn read<R>(tiff: &Tiff<R>, marker_directory: usize) -> Result<Findings, Kind> {
     let mut findings = Findings::new(Some(Vendor::Leica), tiff);
-    let place = format!("the ImageDescription of {}", tiff.directories[marked].place);
-    let root = Element::parse(&tiff.directories[marked].description)
+    let place = format!("the ImageDescription of {}", tiff.directories[marker_directory].place);
+    let root = Element::parse(&tiff.directories[marker_directory].description)
         .map_err(|reason| unreadable(Vendor::Leica, format!("XML in {place}"), reason))?;
     let nothing = |what: &str| unreadable(Vendor::Leica, format!("{what} in {place}"), "nothing");
     let collection = root.find("collection").ok_or_else(|| nothing("a collection"))?;
-    let whole = (number(collection, "sizeX")?, number(collection, "sizeY")?);
+    let collection_size = (number(collection, "sizeX")?, number(collection, "sizeY")?);
     let mut dimensions = Vec::new();
     for image in collection.all("image") {
-        read_image(image, whole, tiff, &mut dimensions)?;
+        read_image(image, collection_size, tiff, &mut dimensions)?;
     }
     let pixels = |dimension: &&Dimension| u64::from(dimension.pixels.0) * u64::from(dimension.pixels.1);
     // Reversed, so that the first of equal ones is chosen.
@@ -54,22 +54,27 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
         findings.roles[dimension.directory] = if is_region { Role::Plane } else { dimension.role };
     }
     findings.roles[image.directory] = Role::Image;
-    findings.named = Some(image.directory);
+    findings.image_directory = Some(image.directory);
     let regions = dimensions.iter().filter(|dimension| findings.roles[dimension.directory] == Role::Plane);
     let densest = regions.map(|region| region.scale.0).fold(image.scale.0, f64::min);
-    findings.size = Some((side(whole.0, densest)?, side(whole.1, densest)?));
+    findings.size = Some((side(collection_size.0, densest)?, side(collection_size.1, densest)?));
     let (x, y) = (image.scale.0 / NANOMETERS, image.scale.1 / NANOMETERS);
-    findings.resolution = Stated::Here(Resolution::new(x, y, ResolutionSource::LeicaXml));
+    findings.resolution = StatedResolution::Found(Resolution::new(x, y, ResolutionSource::LeicaXml));
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
     Ok(findings)
 }
 
-fn read_image<R>(image: &Element, whole: (u64, u64), tiff: &Tiff<R>, found: &mut Vec<Dimension>) -> Result<(), Kind> {
+fn read_image<R>(
+    image: &Element,
+    collection_size: (u64, u64),
+    tiff: &Tiff<R>,
+    found: &mut Vec<Dimension>,
+) -> Result<(), Kind> {
     let nothing = |what: &str| unreadable(Vendor::Leica, format!("{what} of an image"), "nothing");
     let view = image.child("view").ok_or_else(|| nothing("the view"))?;
     let size = (number(view, "sizeX")?, number(view, "sizeY")?);
     let offset = (number(view, "offsetX")?, number(view, "offsetY")?);
-    let is_macro = offset == (0, 0) && size == whole;
+    let is_macro = offset == (0, 0) && size == collection_size;
     let pixels = image.child("pixels").ok_or_else(|| nothing("the pixels"))?;
     for dimension in pixels.all("dimension") {
         let is_plane = ["z", "c"].iter().any(|axis| !matches!(dimension.attribute(axis), None | Some("0")));
@@ -77,11 +82,9 @@ fn read_image<R>(image: &Element, whole: (u64, u64), tiff: &Tiff<R>, found: &mut
         let missing = || unreadable(Vendor::Leica, format!("directory {ifd}, which its XML names"), "nothing");
         let directory = tiff.main(ifd).ok_or_else(missing)?;
         let pixels = (pixel_count(dimension, "sizeX")?, pixel_count(dimension, "sizeY")?);
-        let stated = &tiff.directories[directory];
-        if pixels != (stated.width, stated.height) {
-            let found =
-                format!("{} × {} there and {} × {} in its XML", stated.width, stated.height, pixels.0, pixels.1);
-            return Err(unreadable(Vendor::Leica, format!("the size of {}", stated.place), found));
+        let target = &tiff.directories[directory];
+        if pixels != (target.width, target.height) {
+            return Err(size_mismatch(target, "its XML", pixels));
         }
         let role = match (is_macro, is_plane) {
             (true, _) => Role::Macro,
@@ -113,10 +116,10 @@ fn nanometers(view: u64, pixels: u32) -> f64 {
 }
 
 /// Returns the number of pixels of a length at a scale.
-fn side(whole: u64, scale: f64) -> Result<u32, Kind> {
-    let pixels = nanometers(whole, 1) / scale;
+fn side(collection_size: u64, scale: f64) -> Result<u32, Kind> {
+    let pixels = nanometers(collection_size, 1) / scale;
     if !(pixels.is_finite() && (0.0..f64::from(u32::MAX)).contains(&pixels)) || pixels <= 0.0 {
-        return Err(unreadable(Vendor::Leica, "the size of the collection", quoted(&whole.to_string())));
+        return Err(unreadable(Vendor::Leica, "the size of the collection", quoted(&collection_size.to_string())));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
     Ok(pixels.ceil() as u32)

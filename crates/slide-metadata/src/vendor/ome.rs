@@ -7,15 +7,15 @@
 //! | levels | SubIFDs (OME-TIFF specification 6.0) |
 //! | resolution | `PhysicalSizeX` and `PhysicalSizeY` with their units, micrometers by default; without them the resolution tags |
 
-use super::{Findings, confidential, first, generic, has_tag, unreadable};
+use super::{Findings, confidential, first, generic, has_tag, size_mismatch, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
-use crate::resolution::{INCH, MILLIMETER, NANOMETER, Resolution, ResolutionSource, length, scaled_length};
-use crate::stated::Stated;
+use crate::resolution::{INCH, MILLIMETER, NANOMETER, Resolution, ResolutionSource, parse_length, parse_scaled_length};
+use crate::stated::StatedResolution;
 use crate::tiff::{Directory, Tiff};
 use crate::xml::Element;
 
-pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
+pub(super) fn find_marker<R>(tiff: &Tiff<R>) -> Option<usize> {
     first(tiff, |directory| {
         let text = directory.description.trim_start_matches('\u{feff}').trim_start();
         text.starts_with('<') && has_tag(text, "OME")
@@ -30,10 +30,10 @@ struct Image<'a> {
     role: Role,
 }
 
-pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+pub(super) fn read<R>(tiff: &Tiff<R>, marker_directory: usize) -> Result<Findings, Kind> {
     let mut findings = Findings::new(Some(Vendor::Ome), tiff);
-    let place = format!("the ImageDescription of {}", tiff.directories[marked].place);
-    let root = Element::parse(&tiff.directories[marked].description)
+    let place = format!("the ImageDescription of {}", tiff.directories[marker_directory].place);
+    let root = Element::parse(&tiff.directories[marker_directory].description)
         .map_err(|reason| unreadable(Vendor::Ome, format!("OME-XML in {place}"), reason))?;
     if root.name != "OME" {
         return Err(unreadable(Vendor::Ome, format!("the root OME in {place}"), quoted(&root.name)));
@@ -54,12 +54,10 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
             findings.roles[number] = findings.roles[parent];
         }
     }
-    findings.name(tiff, largest.directory);
-    let stated = &tiff.directories[largest.directory];
-    if largest.size != (stated.width, stated.height) {
-        let (width, height) = largest.size;
-        let found = format!("{} × {} there and {width} × {height} in OME-XML", stated.width, stated.height);
-        return Err(unreadable(Vendor::Ome, format!("the size of {}", stated.place), found));
+    findings.assign_image(tiff, largest.directory);
+    let directory = &tiff.directories[largest.directory];
+    if largest.size != (directory.width, directory.height) {
+        return Err(size_mismatch(directory, "OME-XML", largest.size));
     }
     check_planes(largest, tiff)?;
     findings.resolution = resolution(largest.pixels, &place);
@@ -112,10 +110,10 @@ fn read_image<'a, R>(image: &'a Element, tiff: &Tiff<R>) -> Result<Image<'a>, Ki
     Ok(Image { pixels, directory, size: (size("SizeX")?, size("SizeY")?), role })
 }
 
-fn resolution(pixels: &Element, place: &str) -> Stated {
+fn resolution(pixels: &Element, place: &str) -> StatedResolution {
     let missing = |found: String| {
         let looked_for = format!("PhysicalSizeX and PhysicalSizeY in {place}");
-        Stated::Missing { looked_for, found }
+        StatedResolution::Missing { looked_for, found }
     };
     let axis = |name: &str| {
         let text = pixels.attribute(name)?;
@@ -123,9 +121,9 @@ fn resolution(pixels: &Element, place: &str) -> Stated {
         Some(micrometers(text, unit).ok_or_else(|| missing(quoted(&format!("{text} {unit}")))))
     };
     match (axis("PhysicalSizeX"), axis("PhysicalSizeY")) {
-        (Some(Ok(x)), Some(Ok(y))) => Stated::Here(Resolution::new(x, y, ResolutionSource::OmeXml)),
+        (Some(Ok(x)), Some(Ok(y))) => StatedResolution::Found(Resolution::new(x, y, ResolutionSource::OmeXml)),
         (Some(Err(missing)), _) | (_, Some(Err(missing))) => missing,
-        (None, None) => Stated::Fallback,
+        (None, None) => StatedResolution::Fallback,
         _ => missing("only one of them".to_owned()),
     }
 }
@@ -142,9 +140,9 @@ fn micrometers(text: &str, unit: &str) -> Option<f64> {
         "cm" => 4,
         "m" => 6,
         // 72 points are an inch.
-        "pt" => return length(text).map(|points| points * INCH / 72.0),
-        "in" => return length(text).map(|inches| inches * INCH),
+        "pt" => return parse_length(text).map(|points| points * INCH / 72.0),
+        "in" => return parse_length(text).map(|inches| inches * INCH),
         _ => return None,
     };
-    scaled_length(text, power)
+    parse_scaled_length(text, power)
 }

@@ -13,8 +13,8 @@ use super::{Findings, confidential, has_tag, unreadable};
 use crate::description::Vendor;
 use crate::error::{Kind, quoted};
 use crate::identifier::{Identifier, IdentifierKind};
-use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, scaled_length};
-use crate::stated::Stated;
+use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, parse_scaled_length};
+use crate::stated::StatedResolution;
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
 
@@ -22,7 +22,7 @@ const XML: &str = "XML with the root DataObject of the type DPUfsImport";
 const SPACING: &str = "DICOM_PIXEL_SPACING of the scanned image WSI";
 
 /// Returns the number of the directory with the marker, if any.
-pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
+pub(super) fn find_marker<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
     if let Some(number) = super::first(tiff, |directory| is_marked(&directory.description)) {
         return Ok(Some(number));
     }
@@ -35,16 +35,16 @@ fn is_marked(description: &str) -> bool {
     description.contains("DPUfsImport") && has_tag(description, "DataObject")
 }
 
-pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marker_directory: usize) -> Result<Findings, Kind> {
     let mut findings = Findings::new(Some(Vendor::Philips), tiff);
-    let place = format!("the ImageDescription of {}", tiff.directories[marked].place);
-    let root = Element::parse(&tiff.directories[marked].description)
+    let place = format!("the ImageDescription of {}", tiff.directories[marker_directory].place);
+    let root = Element::parse(&tiff.directories[marker_directory].description)
         .map_err(|reason| unreadable(Vendor::Philips, format!("{XML} in {place}"), reason))?;
     if root.name != "DataObject" || root.attribute("ObjectType") != Some("DPUfsImport") {
         let found = format!("the root {}", quoted(&root.name));
         return Err(unreadable(Vendor::Philips, format!("{XML} in {place}"), found));
     }
-    findings.name(tiff, marked);
+    findings.assign_image(tiff, marker_directory);
     findings.resolution = resolution(&root, &place)?;
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
     for (kind, role) in [("LABELIMAGE", IdentifierKind::Label), ("MACROIMAGE", IdentifierKind::Macro)] {
@@ -71,7 +71,7 @@ fn value<'a>(object: &'a Element, name: &str) -> Option<&'a str> {
     attribute(object, name).map(|attribute| attribute.text.as_str())
 }
 
-fn resolution(root: &Element, place: &str) -> Result<Stated, Kind> {
+fn resolution(root: &Element, place: &str) -> Result<StatedResolution, Kind> {
     let looked_for = format!("{SPACING} in {place}");
     let Some(image) = images(root, "WSI").next() else {
         return Err(unreadable(Vendor::Philips, format!("a scanned image WSI in {place}"), "none"));
@@ -81,13 +81,13 @@ fn resolution(root: &Element, place: &str) -> Result<Stated, Kind> {
     let full = levels.into_iter().flat_map(|levels| levels.all("DataObject")).find(number);
     let spacing = value(image, "DICOM_PIXEL_SPACING");
     let Some(spacing) = spacing.or_else(|| value(full?, "DICOM_PIXEL_SPACING")) else {
-        return Ok(Stated::Missing { looked_for, found: "nothing".to_owned() });
+        return Ok(StatedResolution::Missing { looked_for, found: "nothing".to_owned() });
     };
     let sides: Vec<_> =
-        spacing.split_whitespace().map(|side| scaled_length(side.trim_matches('"'), MILLIMETER)).collect();
+        spacing.split_whitespace().map(|side| parse_scaled_length(side.trim_matches('"'), MILLIMETER)).collect();
     // Row spacing, then column spacing.
     let [Some(y), Some(x)] = sides[..] else {
-        return Ok(Stated::Missing { looked_for, found: quoted(spacing) });
+        return Ok(StatedResolution::Missing { looked_for, found: quoted(spacing) });
     };
-    Ok(Stated::Here(Resolution::new(x, y, ResolutionSource::PhilipsXml)))
+    Ok(StatedResolution::Found(Resolution::new(x, y, ResolutionSource::PhilipsXml)))
 }

@@ -13,10 +13,10 @@ use super::{Findings, confidential, unreadable};
 use crate::description::Vendor;
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, is_length};
-use crate::stated::Stated;
+use crate::stated::StatedResolution;
 use crate::tiff::{Tiff, tags};
 
-pub(super) fn is<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<bool, Kind> {
+pub(super) fn has_marker<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<bool, Kind> {
     let is_marked = tiff.text(0, tags::SOFTWARE)?.is_some_and(|software| software.starts_with("MedScan"));
     let has_tiles = tiff.directories.iter().all(|directory| directory.tile.is_some());
     Ok(is_marked && has_tiles && tiff.directories[0].entry(tags::IMAGE_DESCRIPTION).is_some())
@@ -24,15 +24,15 @@ pub(super) fn is<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<bool, Kind> {
 
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
     let mut findings = Findings::new(Some(Vendor::Trestle), tiff);
-    findings.name(tiff, 0);
+    findings.assign_image(tiff, 0);
     let (x, y) = (tiff.decimal(0, tags::X_RESOLUTION)?, tiff.decimal(0, tags::Y_RESOLUTION)?);
     let looked_for = "XResolution and YResolution in directory 0".to_owned();
     findings.resolution = match (x, y) {
         (Some(x), Some(y)) if is_length(x) && is_length(y) => {
-            Stated::Here(Resolution::new(x, y, ResolutionSource::TrestleTags))
+            StatedResolution::Found(Resolution::new(x, y, ResolutionSource::TrestleTags))
         }
-        (None, _) | (_, None) => Stated::Missing { looked_for, found: "nothing".to_owned() },
-        (Some(x), Some(y)) => Stated::Missing { looked_for, found: format!("{x} × {y}") },
+        (None, _) | (_, None) => StatedResolution::Missing { looked_for, found: "nothing".to_owned() },
+        (Some(x), Some(y)) => StatedResolution::Missing { looked_for, found: format!("{x} × {y}") },
     };
     let directory = &tiff.directories[0];
     let overlap = overlap(&directory.description)?;

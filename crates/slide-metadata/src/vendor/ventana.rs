@@ -15,13 +15,13 @@ use std::io::{Read, Seek};
 use super::{Findings, confidential, first, unreadable};
 use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
-use crate::resolution::{Resolution, ResolutionSource, agree, length};
-use crate::stated::Stated;
+use crate::resolution::{Resolution, ResolutionSource, agree, parse_length};
+use crate::stated::StatedResolution;
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
 
 /// Returns the directory with the marker.
-pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
+pub(super) fn find_marker<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
     for number in 0..tiff.directories.len() {
         let has_packet = tiff.directories[number].entry(tags::XML_PACKET).is_some();
         if has_packet && tiff.text(number, tags::XML_PACKET)?.is_some_and(|packet| packet.contains("<iScan")) {
@@ -31,22 +31,22 @@ pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, 
     Ok(None)
 }
 
-pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marker_directory: usize) -> Result<Findings, Kind> {
     let mut findings = Findings::new(Some(Vendor::Ventana), tiff);
-    let place = format!("tag 700 of {}", tiff.directories[marked].place);
-    let root = packet(tiff, marked)?;
+    let place = format!("tag 700 of {}", tiff.directories[marker_directory].place);
+    let root = packet(tiff, marker_directory)?;
     let scan = root.find("iScan").ok_or_else(|| unreadable(Vendor::Ventana, format!("iScan in {place}"), "nothing"))?;
     let looked_for = format!("ScanRes of iScan in {place}");
     findings.resolution = match scan.attribute("ScanRes") {
-        None => Stated::Missing { looked_for, found: "nothing".to_owned() },
-        Some(text) => match length(text) {
-            Some(side) => Stated::Here(Resolution::new(side, side, ResolutionSource::VentanaXml)),
-            None => Stated::Missing { looked_for, found: quoted(text) },
+        None => StatedResolution::Missing { looked_for, found: "nothing".to_owned() },
+        Some(text) => match parse_length(text) {
+            Some(side) => StatedResolution::Found(Resolution::new(side, side, ResolutionSource::VentanaXml)),
+            None => StatedResolution::Missing { looked_for, found: quoted(text) },
         },
     };
     findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
     let nothing = || unreadable(Vendor::Ventana, "a directory with the description level=0", "none");
-    let named = first(tiff, |directory| level(&directory.description) == Some(0)).ok_or_else(nothing)?;
+    let image_directory = first(tiff, |directory| level(&directory.description) == Some(0)).ok_or_else(nothing)?;
     for (number, directory) in tiff.directories.iter().enumerate() {
         findings.roles[number] = match findings.roles[number] {
             _ if directory.description.starts_with("Probability") => Role::Mask,
@@ -54,11 +54,11 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
             _ => Role::Level,
         };
     }
-    findings.name(tiff, named);
-    if tiff.directories[named].entry(tags::XML_PACKET).is_some() {
-        let root = packet(tiff, named)?;
+    findings.assign_image(tiff, image_directory);
+    if tiff.directories[image_directory].entry(tags::XML_PACKET).is_some() {
+        let root = packet(tiff, image_directory)?;
         check_resolution(&root, &findings.resolution)?;
-        let directory = &tiff.directories[named];
+        let directory = &tiff.directories[image_directory];
         if let (Some(tile), Some(info)) = (directory.tile, root.find("EncodeInfo")) {
             findings.size = areas::size(info, directory, tile)?;
         }
@@ -67,11 +67,11 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
 }
 
 /// Rejects an image that states another resolution than the file.
-fn check_resolution(root: &Element, stated: &Stated) -> Result<(), Kind> {
-    let other = root.find("iScan").and_then(|scan| length(scan.attribute("ScanRes")?));
+fn check_resolution(root: &Element, stated: &StatedResolution) -> Result<(), Kind> {
+    let other = root.find("iScan").and_then(|scan| parse_length(scan.attribute("ScanRes")?));
     match (stated, other) {
-        (Stated::Here(resolution), Some(other)) if !agree(resolution.x, other) => {
-            Err(unreadable(Vendor::Ventana, "one ScanRes in tag 700", format!("{} and {other}", resolution.x)))
+        (StatedResolution::Found(resolution), Some(other)) if !agree(resolution.x, other) => {
+            Err(Kind::Inconsistent(format!("tag 700 states more than one ScanRes: {} and {other}", resolution.x)))
         }
         _ => Ok(()),
     }

@@ -82,7 +82,7 @@ fn images_of_one_size_with_different_resolutions_are_an_error() {
 fn size_that_contradicts_the_metadata_is_an_error() {
     let ome = r#"<OME><Image><Pixels SizeX="256" SizeY="192" PhysicalSizeX="0.25" PhysicalSizeY="0.25"><TiffData IFD="0"/></Pixels></Image></OME>"#;
     let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96).described(ome)]).bytes());
-    assert!(shown.contains("128 × 96 there and 256 × 192 in OME-XML"), "{shown}");
+    assert!(shown.contains("directory 0 is 128 × 96, but OME-XML states 256 × 192"), "{shown}");
 }
 
 #[test]

@@ -59,11 +59,12 @@ fn areas_that_cannot_be_placed_are_refused() {
         (bytes(area((0, 0), ("left", "0"))), "Pos-X of ImageInfo", "'left'"),
         (bytes(area((0, 0), ("0", "-1"))), "Pos-Y of ImageInfo", "'-1'"),
         (replaced(&valid, "\"RIGHT\"", "\"WRONG\""), "Direction of TileJointInfo", "'WRONG'"),
-        (replaced(&valid, "ScanRes=\"0.25\"", "ScanRes=\"0.50\""), "one ScanRes in tag 700", "0.5 and 0.25"),
         (replaced(&valid, "Pos-X", "Pas-X"), "Pos-X of ImageInfo", "nothing"),
         (replaced(&valid, "Confidence=\"100\"", "Confidence=\"-10\""), "Confidence of TileJointInfo", "'-10'"),
     ] {
         let shown = refusal("slide.bif", &content);
         assert!(shown.contains(looked_for) && shown.contains(&format!("found {found}")), "{shown}");
     }
+    let shown = refusal("slide.bif", &replaced(&valid, "ScanRes=\"0.25\"", "ScanRes=\"0.50\""));
+    assert!(shown.contains("tag 700 states more than one ScanRes: 0.5 and 0.25"), "{shown}");
 }

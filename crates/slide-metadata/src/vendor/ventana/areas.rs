@@ -69,8 +69,11 @@ pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> R
 fn area(info: &Element, origin: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Area, Kind> {
     let stated = (integer(info, "Width")?, integer(info, "Height")?);
     if stated != (tile.0.into(), tile.1.into()) {
-        let found = format!("{} × {} there and {} × {} in the directory", stated.0, stated.1, tile.0, tile.1);
-        return Err(unreadable(Vendor::Ventana, "the size of tiles in EncodeInfo", found));
+        let (width, height) = stated;
+        return Err(Kind::Inconsistent(format!(
+            "its tiles are {} × {}, but EncodeInfo states {width} × {height}",
+            tile.0, tile.1
+        )));
     }
     let columns = tiles(info, "NumCols", origin, "OriginX", (directory.width, tile.0))?;
     let rows = tiles(info, "NumRows", origin, "OriginY", (directory.height, tile.1))?;
