@@ -17,8 +17,8 @@ use crate::transfer::partial_file::{Reader, plain, temporary};
 
 /// A folder for verified files, and its `manifest.jsonl` with one line of JSON per file.
 ///
-/// Open it before anything is billed: most of its possible errors occur then. One process at a time can open it;
-/// processes that [share](Self::open_shard) it have one manifest each.
+/// Open it before anything is billed: opening detects most errors. Only one process can have it open, unless each opens
+/// its own [shard](Self::open_shard), which has its own lock and manifest.
 ///
 /// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line per file. The entry of a deleted
 /// or modified file is kept until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
@@ -31,8 +31,8 @@ pub struct ResultFolder {
     lines: Lines,
     /// Opened when it is needed.
     manifest: Option<File>,
-    /// The length of the complete lines of the manifest.
-    whole: u64,
+    /// The length of the complete lines of the manifest, in bytes.
+    complete_len: u64,
     locking: Locking,
     lock: LockFile,
 }
@@ -42,11 +42,13 @@ pub struct ResultFolder {
 pub struct FolderOptions {
     shard: Shard,
     locking: Locking,
-    is_full: bool,
+    skip_write_checks: bool,
 }
 
 /// The prefix and suffix of the lock file name; the shard is between them.
 pub(crate) const LOCK: (&str, &str) = (".aignostics", ".lock");
+/// The first bytes of every line of a manifest.
+const LINE_START: &[u8] = b"{\"run\":";
 /// The mode of new files; the umask applies.
 const MODE: u32 = 0o666;
 
@@ -60,7 +62,8 @@ pub(crate) struct Line {
 type Lines = BTreeMap<Box<str>, Line>;
 
 impl FolderOptions {
-    /// Creates options for all of the work, with a kernel lock or a lease.
+    /// Creates the default options: a single shard (1 of 1), and a kernel lock, or a lease where the file system has no
+    /// locks.
     pub fn new() -> Self {
         Self::default()
     }
@@ -83,7 +86,7 @@ impl FolderOptions {
     /// full.
     #[must_use]
     pub fn with_full_disk(mut self) -> Self {
-        self.is_full = true;
+        self.skip_write_checks = true;
         self
     }
 
@@ -94,14 +97,14 @@ impl FolderOptions {
     /// The same as [`ResultFolder::open`].
     pub async fn open(self, path: impl Into<PathBuf>) -> Result<ResultFolder, FolderError> {
         let path = path.into();
-        let failed = path.clone();
+        let error_path = path.clone();
         let opened = blocking(move || Ok(self.open_now(path))).await;
-        opened.unwrap_or_else(|error| Err(FolderError::io(&failed, error)))
+        opened.unwrap_or_else(|error| Err(FolderError::io(&error_path, error)))
     }
 
     /// Opens a folder. Blocks.
     pub(crate) fn open_now(self, path: PathBuf) -> Result<ResultFolder, FolderError> {
-        let Self { shard, locking, is_full } = self;
+        let Self { shard, locking, skip_write_checks } = self;
         fs::create_dir_all(&path).map_err(|error| FolderError::io(&path, error))?;
         // Never deleted, so that all processes lock the same file.
         let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
@@ -109,21 +112,21 @@ impl FolderOptions {
         let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, MODE, "open")?;
         let lock = LockFile::try_lock(file, lock_path, locking)?.ok_or_else(|| FolderError::locked(&path))?;
         let manifest_path = path.join(format!("manifest{}.jsonl", shard.infix()));
-        if !is_full {
+        if !skip_write_checks {
             sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
             folder::probe(&path, &probe(shard))?;
         }
         let mut lines = Lines::new();
-        let whole = read(&manifest_path, |entry, line| {
+        let complete_len = read(&manifest_path, |entry, line| {
             lines.insert(entry.file.into(), line);
         })?;
-        // Whether it can be written shows now, not when the first file is there.
-        let manifest = if whole > 0 {
-            Some(open_manifest(&manifest_path, whole).map_err(|error| FolderError::io(&manifest_path, error))?)
+        // Opens an existing manifest for writing now, so that a missing permission is found before the first download.
+        let manifest = if complete_len > 0 {
+            Some(open_manifest(&manifest_path, complete_len).map_err(|error| FolderError::io(&manifest_path, error))?)
         } else {
             None
         };
-        Ok(ResultFolder { path, shard, manifest_path, lines, manifest, whole, locking, lock })
+        Ok(ResultFolder { path, shard, manifest_path, lines, manifest, complete_len, locking, lock })
     }
 }
 
@@ -143,7 +146,7 @@ impl ResultFolder {
     ///
     /// # Errors
     ///
-    /// The errors of [`open`](Self::open); the folder is open if another process has the same shard.
+    /// The errors of [`open`](Self::open). A shard counts as locked while another process has the same shard open.
     pub async fn open_shard(path: impl Into<PathBuf>, shard: Shard) -> Result<Self, FolderError> {
         FolderOptions::new().with_shard(shard).open(path).await
     }
@@ -229,7 +232,7 @@ impl ResultFolder {
         }
     }
 
-    /// Creates nested subfolders for `names`, encoded by [`safe_names`].
+    /// Creates one subfolder for each of `names`, encoded by [`safe_names`], and checks that it is writable.
     ///
     /// # Errors
     ///
@@ -260,13 +263,13 @@ impl ResultFolder {
     /// [`FolderError`]: the manifest cannot be written.
     pub async fn record(&mut self, entry: ManifestEntry) -> Result<(), FolderError> {
         self.lock.ensure_held()?;
-        let (known, open) = (self.lines.get(entry.file.as_str()).copied(), self.manifest.take());
-        let (path, whole) = (self.manifest_path.clone(), self.whole);
-        let (failed, folder, shard) = (path.clone(), self.path.clone(), self.shard);
+        let (known_line, open) = (self.lines.get(entry.file.as_str()).copied(), self.manifest.take());
+        let (path, complete_len) = (self.manifest_path.clone(), self.complete_len);
+        let (error_path, folder, shard) = (path.clone(), self.path.clone(), self.shard);
         let append = move || {
-            let mut manifest = open.map_or_else(|| open_manifest(&path, whole), Ok)?;
-            if let Some(known) = known
-                && let text = known.read(&manifest, &path)?
+            let mut manifest = open.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
+            if let Some(known_line) = known_line
+                && let text = known_line.read(&manifest, &path)?
                 && entry.is_known_by(&serde_json::from_slice(&text)?)
             {
                 return Ok((manifest, None));
@@ -278,11 +281,11 @@ impl ResultFolder {
             manifest.write_all(line.as_bytes())?;
             Ok((manifest, Some((entry.file, line.len()))))
         };
-        let (manifest, added) = blocking(append).await.map_err(|error| FolderError::io(&failed, error))?;
+        let (manifest, added) = blocking(append).await.map_err(|error| FolderError::io(&error_path, error))?;
         self.manifest = Some(manifest);
         if let Some((file, bytes)) = added {
-            self.lines.insert(file.into(), Line { at: self.whole, bytes });
-            self.whole += bytes as u64;
+            self.lines.insert(file.into(), Line { at: self.complete_len, bytes });
+            self.complete_len += bytes as u64;
         }
         Ok(())
     }
@@ -291,7 +294,7 @@ impl ResultFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: the manifest cannot be written. The appended one is then unchanged.
+    /// [`FolderError`]: the manifest cannot be written. The existing manifest is then unchanged.
     pub async fn finish(self) -> Result<PathBuf, FolderError> {
         let manifest = self.manifest_path.clone();
         let rewritten = blocking(move || Ok(self.finish_now())).await;
@@ -302,7 +305,7 @@ impl ResultFolder {
     pub(crate) fn finish_now(self) -> Result<PathBuf, FolderError> {
         self.lock.ensure_held()?;
         let hidden = self.path.join(format!(".manifest{}.jsonl", self.shard.infix()));
-        let open = self.manifest.map_or_else(|| open_manifest(&self.manifest_path, self.whole), Ok);
+        let open = self.manifest.map_or_else(|| open_manifest(&self.manifest_path, self.complete_len), Ok);
         let manifest = open.map_err(|error| FolderError::io(&self.manifest_path, error))?;
         AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace_with(|new| {
             let mut lines = self.lines.values();
@@ -328,12 +331,13 @@ impl Line {
     }
 }
 
-/// Opens a manifest, and cuts off what is behind its whole lines: half a line would spoil the next.
-fn open_manifest(path: &Path, whole: u64) -> io::Result<File> {
+/// Opens a manifest, and truncates it to `complete_len` bytes: an appended line would otherwise be joined to an
+/// incomplete last line.
+fn open_manifest(path: &Path, complete_len: u64) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let manifest = regular::create(options.create(true).append(true).read(true), path, MODE, "write").map_err(plain)?;
-    if manifest.metadata()?.len() != whole {
-        manifest.set_len(whole)?;
+    if manifest.metadata()?.len() != complete_len {
+        manifest.set_len(complete_len)?;
     }
     Ok(manifest)
 }
@@ -347,22 +351,22 @@ fn probe(shard: Shard) -> String {
 pub(crate) fn read(manifest: &Path, mut each: impl FnMut(ManifestEntry, Line)) -> Result<u64, FolderError> {
     let Some((file, _)) = Identity::open(manifest)? else { return Ok(0) };
     let mut reader = BufReader::new(Reader::new(&file, manifest));
-    let (mut whole, mut text) = (0, Vec::new());
+    let (mut complete_len, mut text) = (0, Vec::new());
     for number in 1.. {
         text.clear();
         let bytes = reader.read_until(b'\n', &mut text).map_err(|error| FolderError::io(manifest, error))?;
-        let is_whole = text.ends_with(b"\n");
+        let is_complete = text.ends_with(b"\n");
         match serde_json::from_slice::<ManifestEntry>(&text) {
             _ if bytes == 0 => break,
-            Ok(entry) if is_whole => {
-                each(entry, Line { at: whole, bytes });
-                whole += bytes as u64;
+            Ok(entry) if is_complete => {
+                each(entry, Line { at: complete_len, bytes });
+                complete_len += bytes as u64;
             }
-            // A line of an unknown kind, or a truncated line of this project: both can be ignored.
+            // A last line without its newline was cut off by a crash: ignored.
             Ok(_) => {}
-            Err(_) if !is_whole && text.starts_with(b"{\"run\":") => {}
+            Err(_) if !is_complete && (text.starts_with(LINE_START) || LINE_START.starts_with(&text)) => {}
             Err(source) => return Err(FolderError::malformed(manifest, number, source)),
         }
     }
-    Ok(whole)
+    Ok(complete_len)
 }

@@ -135,15 +135,15 @@ async fn unreadable_file_does_not_stop_the_verification() {
 }
 
 #[tokio::test]
-async fn half_a_line_of_a_crash_is_dropped_and_whole_lines_stay() {
+async fn line_cut_off_by_a_crash_is_dropped_and_complete_lines_stay() {
     let unended = serde_json::to_string(&entry("run-9", "f", "f")).unwrap();
-    for tail in ["", "{\"run\": \"ru", &unended] {
+    for tail in (0..10).chain([unended.len()]).map(|bytes| &unended[..bytes]) {
         let folder = TempDir::new().unwrap();
         let mut results = ResultFolder::open(folder.path()).await.unwrap();
         results.record(file(&folder, "run-1", "a")).await.unwrap();
         drop(results);
-        let whole = fs::read_to_string(manifest(&folder)).unwrap();
-        fs::write(manifest(&folder), format!("{whole}{}", tail.replace("\": ", "\":"))).unwrap();
+        let complete = fs::read_to_string(manifest(&folder)).unwrap();
+        fs::write(manifest(&folder), format!("{complete}{tail}")).unwrap();
         let mut results = ResultFolder::open(folder.path()).await.unwrap();
         results.record(file(&folder, "run-1", "b")).await.unwrap();
         assert_eq!(lines(&folder).len(), 2, "{tail}");
@@ -152,7 +152,7 @@ async fn half_a_line_of_a_crash_is_dropped_and_whole_lines_stay() {
 
 #[tokio::test]
 async fn invalid_manifest_is_reported_and_not_changed() {
-    for content in [&b"{}\n"[..], b"my notes without an end", b"\xFF\xFE\n", b"{\"run\": 7}\n"] {
+    for content in [&b"{}\n"[..], b"my notes without an end", b"{\"other", b"{\n", b"\xFF\xFE\n", b"{\"run\": 7}\n"] {
         let folder = TempDir::new().unwrap();
         fs::write(manifest(&folder), content).unwrap();
         let error = ResultFolder::open(folder.path()).await.unwrap_err().to_string();
