@@ -56,7 +56,7 @@ impl Grants {
     ///
     /// [`Error::is_not_found`]: the grant does not exist. Otherwise the request failed.
     pub async fn get(&self, id: &GrantId) -> Result<Grant, Error> {
-        self.core.read(GetGrant::new(id.as_str()), Group::Access).await
+        self.core.read_cached(GetGrant::new(id.as_str()), Group::Access).await
     }
 
     /// Creates a grant. After a lost response, the request is not repeated, because it may have taken effect.
@@ -98,7 +98,7 @@ impl ShareTokens {
     ///
     /// [`Error::is_not_found`]: the token does not exist. Otherwise the request failed.
     pub async fn get(&self, id: &ShareTokenId) -> Result<ShareToken, Error> {
-        self.core.read(GetShareToken::new(id.as_str()), Group::Access).await
+        self.core.read_cached(GetShareToken::new(id.as_str()), Group::Access).await
     }
 
     /// Creates a share token. Its secret is returned only by this call. The token gives no access without grants. After

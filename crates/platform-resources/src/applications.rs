@@ -40,7 +40,7 @@ impl Applications {
     ///
     /// The request failed, or the application does not exist.
     pub async fn get(&self, id: &ApplicationId) -> Result<Application, Error> {
-        self.client.core.read(GetApplication::new(id.as_str()), Group::Application).await
+        self.client.core.read_cached(GetApplication::new(id.as_str()), Group::Application).await
     }
 
     /// Returns the versions of an application available to the caller, highest first (Semantic Versioning 2.0.0,
@@ -62,7 +62,7 @@ impl Applications {
     ///
     /// The request failed, or the version does not exist.
     pub async fn version(&self, id: &ApplicationId, version: &VersionNumber) -> Result<ApplicationVersion, Error> {
-        self.client.core.read(GetApplicationVersion::new(id.as_str(), version.as_str()), Group::Version).await
+        self.client.core.read_cached(GetApplicationVersion::new(id.as_str(), version.as_str()), Group::Version).await
     }
 
     /// Returns the highest version of an application available to the caller.

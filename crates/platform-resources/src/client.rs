@@ -147,7 +147,7 @@ impl Client {
     ///
     /// The request failed.
     pub async fn me(&self) -> Result<Me, Error> {
-        self.core.read(GetMe::new(), Group::Me).await
+        self.core.read_cached(GetMe::new(), Group::Me).await
     }
 }
 

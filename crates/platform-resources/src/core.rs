@@ -58,7 +58,7 @@ struct Inner {
 }
 
 /// A type-erased response, shared by all waiting callers.
-type Shared = Result<Arc<dyn Any + Send + Sync>, CallError>;
+type SharedResult = Result<Arc<dyn Any + Send + Sync>, CallError>;
 
 impl Core {
     pub(crate) fn new(http: AuthorizedClient, plain: HttpClient, settings: Settings, clock: Arc<dyn Clock>) -> Self {
@@ -124,21 +124,23 @@ impl Core {
     }
 
     /// Reads from the cache or from the platform.
-    pub(crate) async fn read<O>(&self, operation: O, group: Group) -> Result<O::Output, Error>
+    pub(crate) async fn read_cached<O>(&self, operation: O, group: Group) -> Result<O::Output, Error>
     where
         O: Operation + 'static,
         O::Output: Clone + Send + Sync + 'static,
     {
         let lifetime = self.group(group).cache_lifetime;
         if lifetime.is_zero() || self.mode.caching == Caching::NoStore {
-            return self.fetch(operation, group).await;
+            return self.read_uncached(operation, group).await;
         }
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
         let inner = &self.inner;
         let key = inner.cache.key(&operation, group, inner.principals.of(&token), self.mode.share_token.as_ref());
-        let ask = |number| self.clone().ask(operation, group, (token, time), (key.clone(), number), lifetime).boxed();
-        let answer = match inner.cache.find(&key, inner.clock.now(), &self.mode, ask) {
+        let send = |number| {
+            self.clone().send_and_cache(operation, group, (token, time), (key.clone(), number), lifetime).boxed()
+        };
+        let answer = match inner.cache.find(&key, inner.clock.now(), &self.mode, send) {
             Lookup::Cached(answer) => Ok(answer),
             Lookup::InFlight(call) => call.await,
         };
@@ -146,14 +148,14 @@ impl Core {
     }
 
     /// Sends a request, and caches its response, unless that of a later request is cached.
-    async fn ask<O>(
+    async fn send_and_cache<O>(
         self,
         operation: O,
         group: Group,
         (token, time): (AccessToken, Time),
         (key, number): (Key, u64),
         lifetime: Duration,
-    ) -> Shared
+    ) -> SharedResult
     where
         O: Operation + 'static,
         O::Output: Clone + Send + Sync + 'static,
@@ -168,7 +170,7 @@ impl Core {
     }
 
     /// Reads an uncacheable response, such as a signed URL.
-    pub(crate) async fn fetch<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
+    pub(crate) async fn read_uncached<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
         let retry = self.retry(self.group(group), time);

@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// The maximum size of a document that is read into memory.
 #[cfg(feature = "download")]
-const LARGEST: usize = 64 * 1024 * 1024;
+const MAX_READ_SIZE: usize = 64 * 1024 * 1024;
 
 /// The documents of an application version.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Documents {
     /// The request failed, or the version does not exist.
     pub async fn list(&self) -> Result<Vec<Document>, Error> {
         let operation = ListDocuments::new(self.application.as_str(), self.version.as_str());
-        self.client.core.read(operation, Group::Version).await
+        self.client.core.read_cached(operation, Group::Version).await
     }
 
     /// Returns a document.
@@ -40,7 +40,7 @@ impl Documents {
     /// The request failed, or the document does not exist.
     pub async fn get(&self, name: &str) -> Result<Document, Error> {
         let operation = GetDocument::new(self.application.as_str(), self.version.as_str(), name);
-        self.client.core.read(operation, Group::Version).await
+        self.client.core.read_cached(operation, Group::Version).await
     }
 
     /// Returns a short-lived URL of the file, for download.
@@ -50,7 +50,7 @@ impl Documents {
     /// The same as [`get`](Self::get).
     pub async fn file_url(&self, name: &str) -> Result<SignedUrl, Error> {
         let operation = GetDocumentFile::new(self.application.as_str(), self.version.as_str(), name);
-        self.client.core.fetch(operation, Group::Version).await
+        self.client.core.read_uncached(operation, Group::Version).await
     }
 
     /// Returns a short-lived URL of the file, for display.
@@ -60,11 +60,11 @@ impl Documents {
     /// The same as [`get`](Self::get).
     pub async fn content_url(&self, name: &str) -> Result<SignedUrl, Error> {
         let operation = GetDocumentContent::new(self.application.as_str(), self.version.as_str(), name);
-        self.client.core.fetch(operation, Group::Version).await
+        self.client.core.read_uncached(operation, Group::Version).await
     }
 
-    /// Downloads a document to a file, which is replaced only if the download is complete. The platform states no
-    /// checksum for documents; that of the storage is verified, if there is one.
+    /// Downloads a document to a file, which is replaced only if the download is complete. The platform has no
+    /// checksums for documents; the checksum that the storage sends, if any, is verified.
     ///
     /// # Errors
     ///
@@ -78,7 +78,8 @@ impl Documents {
         Ok(downloader.fetch(&source, Expected::unknown(), &Target::from(target), &|_| {}).await?)
     }
 
-    /// Returns the content of a document of at most 64 MiB. The platform states no checksum for documents.
+    /// Returns the content of a document of at most 64 MiB. The content is not verified, because the platform has no
+    /// checksums for documents.
     ///
     /// # Errors
     ///
@@ -105,7 +106,7 @@ impl Documents {
         let request = auth_http::Request::get(url.expose().clone()).with_timeout(self.client.settings().run.timeout);
         let response = self.client.storage_http()?.send(request).await.map_err(Error::storage)?;
         match response.status() {
-            200 => Ok(response.bytes(LARGEST).await.map_err(Error::storage)?.to_vec()),
+            200 => Ok(response.bytes(MAX_READ_SIZE).await.map_err(Error::storage)?.to_vec()),
             status => Err(Error::storage_status(status)),
         }
     }

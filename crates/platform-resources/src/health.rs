@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 /// The maximum size of a health response.
-const LARGEST: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The health of the platform, as reported by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Client {
 
 async fn read(response: Response, now: SystemTime) -> Result<Asked, Error> {
     let (status, is_transient, retry_after) = (response.status(), response.is_transient(), response.retry_after(now));
-    let body = response.bytes(LARGEST).await.map_err(Error::health)?;
+    let body = response.bytes(MAX_BODY_BYTES).await.map_err(Error::health)?;
     let (health, is_stated) = match serde_json::from_slice::<Answer>(&body) {
         Ok(Answer { status, reason }) => match status.as_str() {
             "UP" => (Health::Up, true),

@@ -26,7 +26,7 @@ use crate::error::Error;
 /// The default page size, which is the maximum of the platform.
 pub(crate) const SIZE: i64 = 100;
 /// The maximum number of pages in flight.
-const AHEAD: usize = 8;
+const MAX_IN_FLIGHT: usize = 8;
 
 /// An operation that returns a page of a list.
 pub(crate) trait Paged: Operation<Output = Vec<Self::Entry>> + Clone + 'static {
@@ -112,7 +112,7 @@ impl<T: Clone + Send + Sync + 'static> List<T> {
         let fetch = move |page| {
             let core = if page == 1 { first.clone() } else { others.clone() };
             let request = operation.clone().at(page, size);
-            async move { core.read(request, O::GROUP).await }.boxed()
+            async move { core.read_cached(request, O::GROUP).await }.boxed()
         };
         Self {
             fetch: Box::new(fetch),
@@ -141,7 +141,10 @@ impl<T: Send + 'static> List<T> {
     /// Requests pages until the prefetch limit is reached.
     fn ask_ahead(&mut self) {
         // One page after the first, two after the second, then four, eight.
-        let ahead = 1_usize.checked_shl(u32::try_from(self.arrived).unwrap_or(u32::MAX)).unwrap_or(AHEAD).min(AHEAD);
+        let ahead = 1_usize
+            .checked_shl(u32::try_from(self.arrived).unwrap_or(u32::MAX))
+            .unwrap_or(MAX_IN_FLIGHT)
+            .min(MAX_IN_FLIGHT);
         let last = self.limit.map(|limit| limit.div_ceil(self.size).max(1));
         while self.pages.len() < ahead
             && last.is_none_or(|last| usize::try_from(self.next_page).is_ok_and(|page| page <= last))

@@ -9,7 +9,7 @@ use auth_http::{HttpError, Response};
 use serde_json::Value;
 
 /// The maximum size of a response, in bytes.
-const LARGEST: usize = 256 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
 /// A response of any status. Redirects are not followed. `Debug` does not show the body.
 pub struct RawResponse {
@@ -25,7 +25,7 @@ impl RawResponse {
         let headers = response.all_headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (status, is_transient, retry_after) =
             (response.status(), response.is_transient(), response.retry_after(now));
-        let body = response.bytes(LARGEST).await?.to_vec();
+        let body = response.bytes(MAX_BODY_BYTES).await?.to_vec();
         Ok(Self { status, headers, body, is_transient, retry_after })
     }
 

@@ -92,7 +92,7 @@ impl RunHandle {
     ///
     /// The request failed, or the run does not exist for the caller.
     pub async fn get(&self) -> Result<Run, Error> {
-        self.client.core.read(GetRun::new(self.id.as_str()), Group::Run).await
+        self.client.core.read_cached(GetRun::new(self.id.as_str()), Group::Run).await
     }
 
     /// Returns the outcome of the run, which may be in progress.
@@ -130,7 +130,7 @@ impl RunHandle {
     ///
     /// The request failed, or the item does not exist.
     pub async fn item(&self, external_id: &str) -> Result<Item, Error> {
-        self.client.core.read(GetRunItem::new(self.id.as_str(), external_id), Group::Run).await
+        self.client.core.read_cached(GetRunItem::new(self.id.as_str(), external_id), Group::Run).await
     }
 
     /// Returns the state of each item, by external id.
@@ -186,7 +186,7 @@ impl RunHandle {
     /// The request failed, the artifact does not exist, or it was deleted
     /// ([`ApiError::is_gone`](platform_api::ApiError::is_gone)).
     pub async fn artifact_url(&self, artifact: &ArtifactId) -> Result<SignedUrl, Error> {
-        self.client.core.fetch(GetArtifactFile::new(self.id.as_str(), artifact.as_str()), Group::Run).await
+        self.client.core.read_uncached(GetArtifactFile::new(self.id.as_str(), artifact.as_str()), Group::Run).await
     }
 
     /// Returns a handle for a download, which can download other files while one fails.

@@ -12,17 +12,17 @@ use url::Url;
 use crate::error::{Error, Problem};
 
 /// The maximum length of an external id, in characters.
-const LONGEST_ID: usize = 255;
+const MAX_ID_CHARS: usize = 255;
 /// The maximum length of a URL, in characters.
-const LONGEST_URL: usize = 2083;
+const MAX_URL_CHARS: usize = 2083;
 /// The maximum size of `callback_context`, in bytes of JSON.
 pub const LARGEST_CONTEXT: usize = 1024;
 /// The time in which the platform may fetch an input.
-const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
+const MIN_SIGNATURE_LIFETIME: Duration = Duration::from_secs(6 * 24 * 3600);
 /// The platform refuses deadlines earlier than this after the submission.
-const SHORTEST_SCHEDULE: Duration = Duration::from_secs(24 * 3600);
+const MIN_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// A tolerance, because the remaining time of a new URL or deadline is slightly shorter.
-const MOMENT: Duration = Duration::from_secs(600);
+const TOLERANCE: Duration = Duration::from_secs(600);
 
 /// Validates a submission at the time `now`: at least one item, unique external ids, every item against the JSON
 /// Schemas of the inputs of `version`, URLs and their remaining lifetime, the size of the context, and the dates. It
@@ -62,7 +62,7 @@ fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
                 problem(path, format!("{date} is not in the future"));
             }
         }
-        let too_short = |date: &&Timestamp| (now..now + SHORTEST_SCHEDULE - MOMENT).contains(&SystemTime::from(**date));
+        let too_short = |date: &&Timestamp| (now..now + MIN_DEADLINE - TOLERANCE).contains(&SystemTime::from(**date));
         if let Some(date) = deadline.as_ref().filter(too_short) {
             problem("scheduling/deadline", format!("{date} is less than one day after the submission"));
         }
@@ -90,8 +90,8 @@ fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec
         .map(|name| problem("input_artifacts".to_owned(), format!("the artifact `{name}` is missing")))
         .collect();
     let length = item.external_id.chars().count();
-    if !(1..=LONGEST_ID).contains(&length) {
-        found.push(problem("external_id".to_owned(), format!("{length} characters, expected 1 to {LONGEST_ID}")));
+    if !(1..=MAX_ID_CHARS).contains(&length) {
+        found.push(problem("external_id".to_owned(), format!("{length} characters, expected 1 to {MAX_ID_CHARS}")));
     }
     for (index, artifact) in item.input_artifacts.iter().enumerate() {
         let broken = broken_rules(artifact, schemas, now);
@@ -183,8 +183,8 @@ fn values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String
 fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
     let text = url.expose();
     let length = text.chars().count();
-    if length > LONGEST_URL {
-        return Some(format!("{length} characters are more than {LONGEST_URL}"));
+    if length > MAX_URL_CHARS {
+        return Some(format!("{length} characters are more than {MAX_URL_CHARS}"));
     }
     let Ok(url) = Url::parse(text) else { return Some("not an absolute URL".to_owned()) };
     if !matches!(url.scheme(), "https" | "gs") && !Authority::of(&url).is_confidential(true) {
@@ -192,7 +192,7 @@ fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
     }
     let left = signature_end(&url)?.duration_since(now).unwrap_or_default();
     let days = left.as_secs_f64() / 86400.0;
-    (left + MOMENT < SHORTEST_SIGNATURE)
+    (left + TOLERANCE < MIN_SIGNATURE_LIFETIME)
         .then(|| format!("the signed URL expires in {days:.1} days; at least 6 are required"))
 }
 

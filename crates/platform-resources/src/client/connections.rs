@@ -7,7 +7,7 @@ use crate::error::BuildError;
 use crate::settings::{Profile, Settings};
 
 /// The minimum of the time without activity after which a connection fails.
-const SILENCE: Duration = Duration::from_secs(30);
+const MIN_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The variables with the proxy for https requests.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -29,7 +29,7 @@ pub(crate) fn prepare(
     };
     let http = proxy.into_iter().fold(http, HttpClientBuilder::with_proxy);
     // The identity provider may be silent for as long as a request to it may take.
-    let http = http.with_read_timeout(settings.auth.timeout.max(SILENCE));
+    let http = http.with_read_timeout(settings.auth.timeout.max(MIN_READ_TIMEOUT));
     Ok(if settings.is_plain_loopback() { http.with_plain_loopback() } else { http })
 }
 

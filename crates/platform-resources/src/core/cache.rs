@@ -13,24 +13,25 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use platform_api::Operation;
 
-use super::Shared as Outcome;
+use super::SharedResult;
 use super::mode::{Caching, Group, Mode};
 use super::principal::Principal;
 
 /// The maximum number of cached responses.
-const KEPT: u64 = 1000;
-/// The maximum number of principals with their own generations. Above it, a change invalidates the responses of all
-/// principals.
-const GENERATIONS: usize = 1000;
+const MAX_RESPONSES: u64 = 1000;
+/// The maximum number of counters, each for one principal and group. Once it is reached, every write invalidates the
+/// responses of all principals.
+const MAX_COUNTERS: usize = 1000;
 
-type SharedCall = Shared<BoxFuture<'static, Outcome>>;
+type SharedCall = Shared<BoxFuture<'static, SharedResult>>;
 
-/// The request and its principal.
+/// The key of a cached response: the request, its principal and share token, and the generation at the time of
+/// the request.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     principal: Principal,
     operation: &'static str,
-    /// Path and query, if not empty.
+    /// The path parameters, and the query if there is one.
     parameters: String,
     share_token: Option<String>,
     generation: (u64, u64),
@@ -46,22 +47,26 @@ pub(super) enum Lookup {
 struct CachedResponse {
     answer: Arc<dyn Any + Send + Sync>,
     until: SystemTime,
-    /// The number of the request.
-    number: u64,
+    request_number: u64,
 }
 
-/// The key of a shared request. Callers with another deadline, or without a wait for replicas, do not share it.
-type CallKey = (Key, bool, Option<Duration>);
+/// The key of a request in flight. Only callers with the same deadline and the same `no_wait` share a request.
+#[derive(PartialEq, Eq, Hash)]
+struct CallKey {
+    key: Key,
+    no_wait: bool,
+    deadline: Option<Duration>,
+}
 
 pub(super) struct ReadCache {
     responses: Cache<Key, CachedResponse>,
-    in_flight: Mutex<HashMap<CallKey, WeakShared<BoxFuture<'static, Outcome>>>>,
+    in_flight: Mutex<HashMap<CallKey, WeakShared<BoxFuture<'static, SharedResult>>>>,
     /// The number of requests so far.
-    number: AtomicU64,
+    request_count: AtomicU64,
     generations: Mutex<Generations>,
 }
 
-/// Counters of writes: a response from before a write is never found after it.
+/// Counters of writes. They are part of each key, so a write makes all earlier responses unreachable.
 #[derive(Default)]
 struct Generations {
     of_all: HashMap<Group, u64>,
@@ -72,9 +77,9 @@ impl ReadCache {
     pub(super) fn new() -> Self {
         Self {
             // The default policy may reject new entries.
-            responses: Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru()).build(),
+            responses: Cache::builder().max_capacity(MAX_RESPONSES).eviction_policy(EvictionPolicy::lru()).build(),
             in_flight: Mutex::default(),
-            number: AtomicU64::default(),
+            request_count: AtomicU64::default(),
             generations: Mutex::default(),
         }
     }
@@ -99,37 +104,38 @@ impl ReadCache {
         }
     }
 
-    /// Returns the cached response for `key`, or a request shared with concurrent callers. Bypassing the cache sends a
-    /// new request.
+    /// Returns the cached response for `key`, or a request shared with concurrent callers. Unless `mode` uses the
+    /// cache, always sends a new request.
     pub(super) fn find(
         &self,
         key: &Key,
         now: SystemTime,
         mode: &Mode,
-        ask: impl FnOnce(u64) -> BoxFuture<'static, Outcome>,
+        send: impl FnOnce(u64) -> BoxFuture<'static, SharedResult>,
     ) -> Lookup {
         if let Some(cached) =
             self.responses.get(key).filter(|cached| mode.caching == Caching::Use && now < cached.until)
         {
             return Lookup::Cached(cached.answer);
         }
-        let call_key = (key.clone(), mode.no_wait, mode.deadline);
-        let mut all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(call) = all.get(&call_key).filter(|_| mode.caching == Caching::Use).and_then(WeakShared::upgrade) {
+        let call_key = CallKey { key: key.clone(), no_wait: mode.no_wait, deadline: mode.deadline };
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = in_flight.get(&call_key).filter(|_| mode.caching == Caching::Use).and_then(WeakShared::upgrade);
+        if let Some(call) = joined {
             return Lookup::InFlight(call);
         }
-        let call = ask(self.number.fetch_add(1, Ordering::Relaxed)).shared();
+        let call = send(self.request_count.fetch_add(1, Ordering::Relaxed)).shared();
         // Removes requests without waiting callers.
-        all.retain(|_, call| call.upgrade().is_some());
-        all.extend(call.downgrade().map(|weak| (call_key, weak)));
+        in_flight.retain(|_, call| call.upgrade().is_some());
+        in_flight.extend(call.downgrade().map(|weak| (call_key, weak)));
         Lookup::InFlight(call)
     }
 
     /// Caches the response to a request, unless that of a later request is cached.
-    pub(super) fn keep(&self, key: Key, number: u64, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
-        let cached = CachedResponse { answer, until, number };
+    pub(super) fn keep(&self, key: Key, request_number: u64, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
+        let cached = CachedResponse { answer, until, request_number };
         self.responses.entry(key).and_upsert_with(|before| match before {
-            Some(before) if before.value().number > number => before.into_value(),
+            Some(before) if before.value().request_number > request_number => before.into_value(),
             _ => cached,
         });
     }
@@ -138,7 +144,7 @@ impl ReadCache {
     pub(super) fn forget(&self, whose: Option<&Principal>, group: Group) {
         let mut generations = self.generations();
         match whose {
-            Some(principal) if generations.of_each.len() < GENERATIONS => {
+            Some(principal) if generations.of_each.len() < MAX_COUNTERS => {
                 *generations.of_each.entry((*principal, group)).or_default() += 1;
             }
             _ => *generations.of_all.entry(group).or_default() += 1,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 pub(crate) type Principal = [u8; 32];
 
 /// The maximum number of tokens whose digests are cached.
-const REMEMBERED: usize = 16;
+const MAX_REMEMBERED: usize = 16;
 
 /// The digests of recently used tokens, so that each is computed once.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl Principals {
             return *principal;
         }
         let principal = Sha256::digest(token.secret().expose()).into();
-        if known.len() == REMEMBERED {
+        if known.len() == MAX_REMEMBERED {
             known.remove(0);
         }
         known.push((token.clone(), principal));

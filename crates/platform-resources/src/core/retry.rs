@@ -13,7 +13,7 @@ use crate::settings::OperationSettings;
 use crate::token_retry::wait;
 
 /// The time for which a new run may not be found, because reads lag behind writes.
-const LAG: Duration = Duration::from_secs(5);
+const MAX_LAG: Duration = Duration::from_secs(5);
 /// The pause between requests for such a run.
 const LAG_PAUSE: Duration = Duration::from_millis(250);
 
@@ -137,7 +137,7 @@ impl<'a> Retry<'a> {
 
     fn lags(&self, operation: &str) -> bool {
         let reads_a_run = matches!(operation, "get_run" | "list_run_items");
-        let in_time = self.start.elapsed() + LAG_PAUSE <= LAG;
+        let in_time = self.start.elapsed() + LAG_PAUSE <= MAX_LAG;
         self.waits_for_replicas && reads_a_run && in_time && self.time.left().is_none_or(|left| LAG_PAUSE < left)
     }
 }

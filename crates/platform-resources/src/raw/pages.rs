@@ -9,9 +9,9 @@ use crate::error::{Error, RawRequestError};
 use crate::raw_response::RawResponse;
 
 /// The page size, which is the maximum of the platform.
-const PAGE: usize = 100;
+const PAGE_SIZE: usize = 100;
 /// The maximum number of pages. A list that does not end would otherwise fill the memory.
-const MOST: usize = 10_000;
+const MAX_PAGES: usize = 10_000;
 /// Every name of the parameter for the page size.
 const SIZES: [&str; 2] = ["page_size", "page-size"];
 /// The lists in the platform's document, by the ends of their paths, and the names of the parameter.
@@ -32,7 +32,7 @@ impl Client {
     /// The errors of [`raw`](Self::raw), or the list does not end. The result is the response if its status is not 200,
     /// or if it is not a list.
     pub async fn raw_pages(&self, request: RawRequest) -> Result<Result<Vec<Value>, RawResponse>, Error> {
-        self.raw_pages_up_to(request, MOST).await
+        self.raw_pages_up_to(request, MAX_PAGES).await
     }
 
     async fn raw_pages_up_to(
@@ -44,7 +44,7 @@ impl Client {
         let size = size_of(&request.url(root).map_err(Error::raw_request)?);
         let mut request = request.without(["page"]).without(SIZES);
         for name in size.map_or(&SIZES[..], std::slice::from_ref) {
-            request = request.with_query(*name, PAGE.to_string());
+            request = request.with_query(*name, PAGE_SIZE.to_string());
         }
         let mut entries: Vec<Value> = Vec::new();
         // The length of the last page.
@@ -66,7 +66,7 @@ impl Client {
             last = found.len();
             entries.extend(found);
             // An unknown list may have smaller pages.
-            if size.is_some() && last < PAGE {
+            if size.is_some() && last < PAGE_SIZE {
                 return Ok(Ok(entries));
             }
         }
@@ -80,12 +80,12 @@ impl RawRequest {
         self.query.retain(|(name, _)| !names.contains(&name.as_str()));
         if let Some((path, query)) = self.path.split_once('?') {
             let query = query.split('#').next().unwrap_or_default();
-            let mut kept = url::form_urlencoded::Serializer::new(String::new());
-            kept.extend_pairs(
+            let mut remaining = url::form_urlencoded::Serializer::new(String::new());
+            remaining.extend_pairs(
                 url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !names.contains(&&**name)),
             );
-            let kept = kept.finish();
-            self.path = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+            let remaining = remaining.finish();
+            self.path = if remaining.is_empty() { path.to_owned() } else { format!("{path}?{remaining}") };
         }
         self
     }

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::core::Group;
 
 /// The maximum number of attempts to edit metadata that others change.
-const ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 /// The increment of the pause before the metadata are read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -121,7 +121,7 @@ where
     R: Future<Output = Result<Read, Error>>,
     P: Future<Output = Result<MetadataUpdated, Error>>,
 {
-    for attempt in 1..=ATTEMPTS {
+    for attempt in 1..=MAX_ATTEMPTS {
         let Read { metadata, checksum } = read().await?;
         let mut metadata = metadata.unwrap_or_default();
         edit(&mut metadata);
@@ -134,7 +134,7 @@ where
             outcome => return outcome,
         }
     }
-    Err(Error::contended(ATTEMPTS))
+    Err(Error::contended(MAX_ATTEMPTS))
 }
 
 #[expect(clippy::disallowed_methods, reason = "what others are changing is read again a little later")]

@@ -19,7 +19,7 @@ use crate::{Error, ItemOutcome};
 /// The pause between two polls, which grows while nothing changes.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// The time for which a new run may not be found, because reads lag behind writes.
-const LAG: Duration = Duration::from_secs(10);
+const MAX_LAG: Duration = Duration::from_secs(10);
 
 /// The state of a run.
 pub(crate) struct Snapshot<C> {
@@ -130,7 +130,7 @@ impl Poll {
                 answer => return answer,
             };
             let now = Instant::now();
-            if now - *first_failure.get_or_insert(now) > LAG {
+            if now - *first_failure.get_or_insert(now) > MAX_LAG {
                 return Err(error);
             }
             tracing::debug!(run = %self.run.id, error = &error as &dyn std::error::Error, "polling again");
@@ -151,7 +151,7 @@ async fn unkept(mut run: RunHandle) -> Result<RunHandle, Error> {
 async fn newest(run: RunHandle, page: i64) -> Result<Vec<Item>, Error> {
     let query = ListRunItems::new(run.id.as_str()).with_state(ItemState::Terminated);
     let query = query.with_sort(["-terminated_at".to_owned()]).with_page(page).with_page_size(SIZE);
-    run.client.core.read(query, Group::Run).await
+    run.client.core.read_cached(query, Group::Run).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that waits between two questions")]

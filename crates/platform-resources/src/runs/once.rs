@@ -30,7 +30,7 @@ use crate::error::{Error, UncertainSubmission};
 use crate::run::RunHandle;
 
 /// Maximum lag of reads behind writes.
-const LAG: Duration = Duration::from_secs(30);
+const MAX_LAG: Duration = Duration::from_secs(30);
 /// The pause between two look-ups of a run.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -295,7 +295,7 @@ impl SubmitOnce<'_> {
         let start = Instant::now();
         let mut is_announced = false;
         // It is sent at most twice.
-        let certain = self.runs.client.settings().run_submit_timeout * 2 + LAG;
+        let certain = self.runs.client.settings().run_submit_timeout * 2 + MAX_LAG;
         loop {
             let looked = match self.runs.find_submitted(&intent.token).await {
                 Ok(Some(run)) => return self.found(intent, run.id().clone(), is_new).await,

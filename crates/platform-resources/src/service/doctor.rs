@@ -249,9 +249,9 @@ fn unreachable(name: &'static str, error: &HttpError) -> Finding {
     Finding::problem(name, format!("{error}{cause}"), remedy)
 }
 
-fn clock(theirs: SystemTime) -> Finding {
-    let ours = SystemClock.now();
-    let skew = ours.duration_since(theirs).unwrap_or_else(|ahead| ahead.duration());
+fn clock(provider_time: SystemTime) -> Finding {
+    let local_time = SystemClock.now();
+    let skew = local_time.duration_since(provider_time).unwrap_or_else(|ahead| ahead.duration());
     let detail = format!("{} s from that of the identity provider", skew.as_secs());
     if skew <= SKEW {
         Finding::ok("clock", detail)

@@ -15,9 +15,9 @@ use super::sources::ENV_FILE;
 /// The maximum wait for another process that edits the file.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// The maximum size of the file, in bytes.
-const LARGEST: usize = 1024 * 1024;
+const MAX_SIZE: usize = 1024 * 1024;
 /// The maximum number of links to the file that are followed.
-const LINKS: usize = 16;
+const MAX_LINKS: usize = 16;
 
 /// The file with the settings of a user: that named by `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
 ///
@@ -28,7 +28,7 @@ pub struct SettingsFile {
     path: PathBuf,
 }
 
-/// The error of a change of the settings. It does not show values.
+/// An error of reading or changing the settings file. It does not show values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsFileError {
@@ -36,7 +36,9 @@ pub enum SettingsFileError {
     #[error("'{0}' is not the name of a setting: `aignostics system config` and docs/cli.md list them")]
     Unknown(String),
     /// The setting is secret.
-    #[error("{0} is a secret, which is not written to a file: name a file or a command, or set it in the environment")]
+    #[error(
+        "{0} is a secret and is not stored in the settings file: store the path of a file or a command that supplies it, or set it in the environment"
+    )]
     Secret(String),
     /// The value cannot be written.
     #[error("the value must be one line without control characters")]
@@ -45,7 +47,7 @@ pub enum SettingsFileError {
     #[error("the user has no home folder: set AIGNOSTICS_ENV_FILE")]
     NoHome,
     /// The file cannot be read or written.
-    #[error("cannot change the settings in '{}'", .0.display())]
+    #[error("cannot read or change the settings in '{}'", .0.display())]
     Io(PathBuf, #[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -73,14 +75,15 @@ impl SettingsFile {
         &self.path
     }
 
-    /// Returns the value of a setting in the file. `name` may lack the prefix `AIGNOSTICS_`, in any case.
+    /// Returns the value of a setting in the file. `name` is case-insensitive, and the prefix `AIGNOSTICS_` is
+    /// optional.
     ///
     /// # Errors
     ///
     /// The name is unknown or secret, or the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsFileError> {
         let variable = variable(name)?;
-        // The last one counts, as in the settings.
+        // The last of several lines wins, as when `Settings` reads the file.
         let found = self.entries(&self.text()?)?.into_iter().rev().find(|(name, _)| *name == variable);
         Ok(found.map(|(_, value)| value))
     }
@@ -113,21 +116,21 @@ impl SettingsFile {
     }
 
     fn text(&self) -> Result<String, SettingsFileError> {
-        let contents = regular::read(&self.target(), LARGEST + 1).map_err(|error| self.io(error))?;
+        let contents = regular::read(&self.target(), MAX_SIZE + 1).map_err(|error| self.io(error))?;
         let bytes = contents.as_ref().map(regular::Contents::bytes).unwrap_or_default();
-        if bytes.len() > LARGEST {
-            return Err(self.failed("it is larger than 1 MiB"));
+        if bytes.len() > MAX_SIZE {
+            return Err(self.invalid_file("it is larger than 1 MiB"));
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| self.failed("it is not UTF-8"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| self.invalid_file("it is not UTF-8"))?;
         Ok(env_file::without_mark(text).to_owned())
     }
 
     fn entries(&self, text: &str) -> Result<Vec<(String, String)>, SettingsFileError> {
-        env_file::parse(text).map_err(|error| self.failed(&error.to_string()))
+        env_file::parse(text).map_err(|error| self.invalid_file(&error.to_string()))
     }
 
-    /// Replaces the first line of a variable, or adds one; removes the others. Returns false if the file does not set a
-    /// variable that is to be removed.
+    /// Replaces the first line that sets `variable` and removes its later duplicates; appends a line if there is none.
+    /// `None` removes all lines. Returns false if there was none to remove.
     fn change(&self, variable: &str, value: Option<&str>) -> Result<bool, SettingsFileError> {
         let target = self.target();
         let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -139,7 +142,7 @@ impl SettingsFile {
         let lock = LockFile::acquire_with(lock, LOCK_WAIT, Locking::KernelOrLease).map_err(|error| self.io(error))?;
         let before = self.text()?;
         let line = value.map(|value| format!("{variable}={}", quoted(value)));
-        if line.is_none() && !before.lines().any(|line| is_of(line, variable)) {
+        if line.is_none() && !before.lines().any(|line| sets_variable(line, variable)) {
             return Ok(false);
         }
         let after = changed(&before, variable, line.as_deref());
@@ -150,7 +153,7 @@ impl SettingsFile {
         Ok(true)
     }
 
-    /// Checks that a change affects nothing else, such as a value of several lines.
+    /// Checks that a change affects no other setting. It could, for example, break a value of several lines.
     fn check(&self, before: &str, after: &str, variable: &str, value: Option<&str>) -> Result<(), SettingsFileError> {
         let others = |text: &str| -> Result<Vec<_>, _> {
             Ok(self.entries(text)?.into_iter().filter(|(name, _)| name != variable).collect())
@@ -160,14 +163,16 @@ impl SettingsFile {
         if is_as_wanted && others(before)? == others(after)? {
             return Ok(());
         }
-        Err(self.failed("it has a value of several lines, or one that refers to another: edit the file instead"))
+        Err(self.invalid_file(
+            "the change would alter other settings, because a value spans several lines or refers to another setting: edit the file by hand",
+        ))
     }
 
-    /// Returns the path of the file itself, which may not exist: links are followed, so that a file in another folder
-    /// stays there.
+    /// Returns the path of the file to replace. Follows links, so that a change replaces the target and not the link.
+    /// The target may not exist.
     fn target(&self) -> PathBuf {
         let mut path = self.path.clone();
-        for _ in 0..LINKS {
+        for _ in 0..MAX_LINKS {
             let Ok(target) = fs::read_link(&path) else { break };
             path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
         }
@@ -178,7 +183,7 @@ impl SettingsFile {
         SettingsFileError::Io(self.path.clone(), error.into())
     }
 
-    fn failed(&self, reason: &str) -> SettingsFileError {
+    fn invalid_file(&self, reason: &str) -> SettingsFileError {
         SettingsFileError::Io(self.path.clone(), reason.into())
     }
 }
@@ -196,17 +201,18 @@ fn variable(name: &str) -> Result<String, SettingsFileError> {
 }
 
 /// Returns true for a line that sets a variable.
-fn is_of(line: &str, variable: &str) -> bool {
+fn sets_variable(line: &str, variable: &str) -> bool {
     let line = line.trim_start();
     let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
     line.strip_prefix(variable).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
-/// Replaces the first line of a variable, or adds one; removes the others.
+/// Replaces the first line that sets `variable` and removes its later duplicates; appends a line if there is none.
+/// `None` removes all lines.
 fn changed(text: &str, variable: &str, mut line: Option<&str>) -> String {
     let mut lines = Vec::new();
     for found in text.lines() {
-        if is_of(found, variable) {
+        if sets_variable(found, variable) {
             lines.extend(line.take());
         } else {
             lines.push(found);
@@ -222,7 +228,8 @@ fn quoted(value: &str) -> String {
     if !value.is_empty() && value.chars().all(is_plain) {
         return value.to_owned();
     }
-    // A reader takes a backslash before the closing quotation mark as an escape.
+    // Some readers treat a backslash before the closing quote as an escape, so values with a backslash are never put in
+    // single quotes.
     if !value.contains(['\'', '\\']) {
         return format!("'{value}'");
     }
@@ -257,7 +264,11 @@ mod tests {
             use std::os::unix::fs::MetadataExt;
             assert_eq!(fs::metadata(file.path()).unwrap().mode() & 0o777, 0o600);
         }
-        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 2, "only the lock is left");
+        assert_eq!(
+            fs::read_dir(folder.path().join("new")).unwrap().count(),
+            2,
+            "only the settings file and its lock remain"
+        );
     }
 
     #[test]

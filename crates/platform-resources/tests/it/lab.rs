@@ -50,7 +50,7 @@ impl Lab {
         let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
         let key = client.token_key().with_identity("user").build();
         let login = DeviceLogin::new(client, Arc::new(Yes(http)));
-        let tokens = crate::redis::kept(TokenSource::builder(key, login)).await;
+        let tokens = crate::redis::build_token_source(TokenSource::builder(key, login)).await;
         let client = Client::builder(settings(&emulator)).with_tokens(tokens.clone()).build().unwrap();
         Self { emulator, client, tokens, folder: TempDir::new().unwrap() }
     }

@@ -1,4 +1,4 @@
-//! The same tests with tokens in Redis instead of memory.
+//! Runs the tests of this binary a second time, in a child process that keeps its tokens in Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +11,9 @@ const ADDRESS: &str = "PLATFORM_RESOURCES_TEST_REDIS";
 /// 32 bytes in base64.
 const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 
-/// Returns the token source of a lab: in Redis, with its own namespace, if this process is configured for it.
-pub(crate) async fn kept(source: TokenSourceBuilder) -> TokenSource {
+/// Builds the token source of one test environment (lab). If `ADDRESS` is set, its tokens are in Redis, in a namespace
+/// of their own; otherwise in memory.
+pub(crate) async fn build_token_source(source: TokenSourceBuilder) -> TokenSource {
     static LABS: AtomicU32 = AtomicU32::new(0);
     let Ok(address) = std::env::var(ADDRESS) else { return source.build().unwrap() };
     let cache = Arc::new(cache(&address, &format!("lab-{}", LABS.fetch_add(1, Ordering::SeqCst))).await);
@@ -31,19 +32,19 @@ pub(crate) async fn cache(address: &str, namespace: &str) -> RedisTokenCache {
 
 #[cfg(unix)]
 #[test]
-fn the_tests_with_a_lab_pass_over_redis() {
+fn tests_also_pass_with_tokens_in_redis() {
     let Some(redis) = crate::redis_server::Redis::start() else { return };
     let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
-    // Tests of settings and mock platforms do not depend on the cache; some start their own Redis.
-    let others = ["redis::", "building::", "faults::", "keys::", "principals::", "retries::", "settings::"]
+    // Skipped: modules that do not use the token cache, and modules that start a Redis of their own.
+    let skipped_modules = ["redis::", "building::", "faults::", "keys::", "principals::", "retries::", "settings::"]
         .map(|module| ["--skip", module]);
-    tests.args(others.as_flattened()).env(ADDRESS, redis.url().as_str());
+    tests.args(skipped_modules.as_flattened()).env(ADDRESS, redis.url().as_str());
     let output = tests.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let used = redis.ask(&["info", "commandstats"]);
+    let statistics = redis.ask(&["info", "commandstats"]);
     let calls = |command: &str| -> u32 {
-        let line = used.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls="))).unwrap();
+        let line = statistics.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls="))).unwrap();
         line.split(',').next().unwrap().parse().unwrap()
     };
-    assert!(calls("hget") > 30 && calls("evalsha") > 60, "Redis was hardly used: {used}");
+    assert!(calls("hget") > 30 && calls("evalsha") > 60, "Redis was hardly used: {statistics}");
 }
