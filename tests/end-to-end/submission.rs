@@ -72,7 +72,9 @@ fn upload_prefix_is_used_and_keys_never_collide() {
     assert_eq!(urls[2], "gs://emulator-bucket/onboard/user/study 7/tissue/1.0.0/b.tiff");
     urls.dedup();
     assert_eq!(urls.len(), 3);
-    for (prefix, remedy) in [("a//b", "remove the additional `/`"), ("", "name a folder, or omit the option")] {
+    for (prefix, remedy) in
+        [("a//b", "must not begin or end with `/` or contain `//`"), ("", "name a folder, or omit the option")]
+    {
         let error = shell.error(2, &["run", "upload", "tissue", "slides.csv", "--upload-prefix", prefix]);
         assert_eq!(error["kind"], "bad_input");
         assert!(error["message"].as_str().unwrap().contains(remedy), "{error:#}");

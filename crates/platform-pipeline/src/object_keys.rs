@@ -59,14 +59,14 @@ impl ObjectKeys {
             return Err(Error::input("--upload-prefix is empty: name a folder, or omit the option"));
         }
         if prefix.split('/').any(str::is_empty) {
-            return Err(Error::input("--upload-prefix cannot have an empty part: remove the additional `/`"));
+            return Err(Error::input("--upload-prefix must not begin or end with `/` or contain `//`"));
         }
         self.bucket.address(prefix).map_err(|error| Error::input_because("--upload-prefix cannot be used", error))?;
         self.prefix = Some(prefix.to_owned());
         Ok(self)
     }
 
-    /// If enabled, selects keys in the folder `onboard/`, for results that are shown in the portal.
+    /// Sets whether slides are uploaded to `onboard/`, so that the portal shows their results. The default is false.
     pub fn with_portal(mut self, portal: bool) -> Self {
         self.portal = portal;
         self
@@ -77,7 +77,7 @@ impl ObjectKeys {
         url.strip_prefix(&self.bucket.root()).or_else(|| url.strip_prefix(&format!("gs://{}/", self.bucket.name())))
     }
 
-    /// Returns the URL of an object without a signature, for a table.
+    /// Returns the unsigned URL of an object, as written to a slide table.
     ///
     /// # Errors
     ///
@@ -93,14 +93,14 @@ impl ObjectKeys {
     ///
     /// [`Error::is_input`]: the key of a slide is invalid.
     pub fn locate(&self, table: &SlideTable) -> Result<Vec<SlideLocation>, Error> {
-        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut name_counts: HashMap<String, usize> = HashMap::new();
         for row in table.rows() {
-            *names.entry(name(table, row)).or_default() += 1;
+            *name_counts.entry(name(table, row)).or_default() += 1;
         }
         let locate = |row: &SlideRow| match row.get(URL) {
             "" => {
                 let name = name(table, row);
-                let key = self.new_key(row, &name, names.get(&name).is_some_and(|count| *count > 1));
+                let key = self.new_key(row, &name, name_counts.get(&name).is_some_and(|count| *count > 1));
                 self.bucket.address(&key).map_err(|error| Error::input_because(row.named(), error))?;
                 Ok(SlideLocation::Object(key))
             }
@@ -112,16 +112,16 @@ impl ObjectKeys {
         table.rows().iter().map(locate).collect()
     }
 
-    /// Returns a key with the user, the prefix, the application and the file name, like the Python tool. Without a
-    /// prefix, a slide with other content or another id has another key, so that earlier runs still read their own
-    /// input.
+    /// Returns the key of a new object. Like the keys of the Python tool, it consists of the user, the prefix, the
+    /// application and the file name. Without a prefix, it also depends on the content and the external id, so that a
+    /// changed slide never overwrites the input of an earlier run.
     fn new_key(&self, row: &SlideRow, name: &str, is_ambiguous: bool) -> String {
-        let own = &digest::texts([row.external_id(), row.get(CHECKSUM)])[..16];
+        let slide_digest = &digest::texts([row.external_id(), row.get(CHECKSUM)])[..16];
         let (user, application) = (&self.user, &self.application);
         let portal = if self.portal { "onboard/" } else { "" };
         match &self.prefix {
-            None => format!("{portal}{user}/{own}/{application}/{name}"),
-            Some(prefix) if is_ambiguous => format!("{portal}{user}/{prefix}/{application}/{own}-{name}"),
+            None => format!("{portal}{user}/{slide_digest}/{application}/{name}"),
+            Some(prefix) if is_ambiguous => format!("{portal}{user}/{prefix}/{application}/{slide_digest}-{name}"),
             Some(prefix) => format!("{portal}{user}/{prefix}/{application}/{name}"),
         }
     }
@@ -140,12 +140,13 @@ fn name(table: &SlideTable, row: &SlideRow) -> String {
 
 /// Escapes characters that are invalid in a key.
 fn escaped(text: &str) -> String {
-    const REFUSED: &AsciiSet = &CONTROLS.add(b'%');
-    utf8_percent_encode(text, REFUSED).to_string()
+    const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
-/// Returns the reason why the file of a slide cannot be uploaded, if any. It names the file if the table does.
-pub(crate) fn missing(table: &SlideTable, row: &SlideRow) -> Option<String> {
+/// Returns the reason why the file of a slide cannot be uploaded, if any. The text includes the file name if the table
+/// has one.
+pub(crate) fn upload_obstacle(table: &SlideTable, row: &SlideRow) -> Option<String> {
     let file = row.get(FILE);
     let about = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };
     Some(about + &unreadable(&table.path_of(row))?)

@@ -25,7 +25,7 @@ use crate::table::SlideTable;
 use items::{of_submission, of_table};
 
 /// Maximum lag of reads behind writes.
-const LAG: Duration = Duration::from_secs(30);
+const MAX_LAG: Duration = Duration::from_secs(30);
 /// The pause between two look-ups of a run.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -105,7 +105,7 @@ pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
     let mut waited = Duration::ZERO;
     loop {
         match run.clone().no_cache().get().await {
-            Err(error) if error.is_not_found() && waited < LAG => {
+            Err(error) if error.is_not_found() && waited < MAX_LAG => {
                 wait(PAUSE).await;
                 waited += PAUSE;
             }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::metadata::media_types;
-use crate::object_keys::{ObjectKeys, SlideLocation, missing};
+use crate::object_keys::{ObjectKeys, SlideLocation, upload_obstacle};
 use crate::table::{CHECKSUM, SlideTable, URL};
 
 /// The result of uploading a slide.
@@ -74,7 +74,7 @@ pub async fn upload(
     for (row, location) in table.rows.iter().zip(keys.locate(table)?) {
         let SlideLocation::Object(key) = location else { continue };
         let path = table.path_of(row);
-        if let Some(problem) = missing(table, row) {
+        if let Some(problem) = upload_obstacle(table, row) {
             problems.push(format!("{}: {problem}", row.named()));
             continue;
         }

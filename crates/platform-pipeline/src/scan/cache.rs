@@ -2,7 +2,7 @@
 //! per slide.
 //!
 //! An entry is valid for a file with the same canonical path, length, and times of change. A file that changed less
-//! than [`SETTLED`] before it was read is not recorded, because it could change again without a new time. The cache
+//! than [`MIN_SETTLED_TIME`] before it was read is not recorded, because it could change again without a new time. The cache
 //! file can be deleted.
 
 use std::collections::HashMap;
@@ -24,11 +24,11 @@ const NAME: &str = "slides.jsonl";
 /// slides differently. Increment the number after a change in how slides are read.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
 /// The minimum age of a file's last change for its entry to be recorded.
-const SETTLED: Duration = Duration::from_secs(2);
+const MIN_SETTLED_TIME: Duration = Duration::from_secs(2);
 /// The maximum length of the cache file.
 const MAX_BYTES: usize = 1 << 30;
 /// The number of lines, in addition to two per entry, above which the file is rewritten.
-const SLACK: usize = 256;
+const MAX_EXTRA_LINES: usize = 256;
 
 /// The cache of slides.
 #[derive(Debug)]
@@ -109,7 +109,8 @@ impl SlideCache {
         let found = file.metadata().ok()?;
         let stamp = Stamp::of(&found);
         let latest = stamp.changed.map_or(stamp.modified, |changed| changed.max(stamp.modified));
-        let settled = self.clock.now().checked_sub(SETTLED).is_some_and(|settled| since_epoch(settled) >= latest);
+        let settled =
+            self.clock.now().checked_sub(MIN_SETTLED_TIME).is_some_and(|settled| since_epoch(settled) >= latest);
         Some(Subject { file, stamp, is_settled: settled })
     }
 
@@ -167,7 +168,7 @@ impl SlideCache {
         self.known.extend(added);
         let outcome = match problem {
             Some(problem) => Err(problem),
-            None if lines > 2 * self.known.len() + SLACK => self.rewrite(),
+            None if lines > 2 * self.known.len() + MAX_EXTRA_LINES => self.rewrite(),
             None => Ok(()),
         };
         outcome.err().map(|error| (self.path, error))

@@ -8,8 +8,8 @@ use crate::event::Event;
 use crate::files;
 use crate::study_slide::StudySlide;
 
-/// The maximum number of plans. A plan is made again only if another study submitted some of the slides since.
-const PLANS: u32 = 10;
+/// The maximum number of attempts to plan. A plan is repeated if another study has submitted some of its slides.
+const MAX_PLANS: u32 = 10;
 
 /// A study whose slides are all submitted.
 #[derive(Debug)]
@@ -32,7 +32,8 @@ pub struct StudySubmission {
 }
 
 impl SubmittedStudy {
-    /// Returns all slides with their status before the submission, and the files in the folder that are not submitted.
+    /// Returns one entry for each slide, with its status before the submission, and one for each file in the folder
+    /// that is not submitted.
     pub fn slides(&self) -> &[StudySlide] {
         self.plan.slides()
     }
@@ -59,7 +60,7 @@ impl Study {
     ///
     /// The errors of these methods.
     pub async fn submit(&self) -> Result<SubmittedStudy, Error> {
-        for _ in 1..PLANS {
+        for _ in 1..MAX_PLANS {
             match Box::pin(self.submit_plan()).await {
                 Err(error) if error.is_overtaken() => (self.observer)(Event::SubmittedElsewhere),
                 outcome => return outcome,

@@ -23,11 +23,11 @@ use crate::error::Error;
 use crate::submission::settled;
 
 /// The maximum number of requests in flight.
-const AT_ONCE: usize = 8;
+const MAX_REQUESTS: usize = 8;
 /// The number of external ids that are looked up before the runs that were found are read.
-const IDS_AT_ONCE: usize = 64;
+const ID_BATCH: usize = 64;
 /// The maximum number of entries on a page.
-const PAGE: usize = 100;
+const MAX_PAGE_SIZE: usize = 100;
 /// Twice the maximum lag of reads behind writes: the order of two recent runs may be unknown.
 const LAG: Duration = Duration::from_secs(60);
 
@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
         let listed: HashSet<_> = listed.iter().map(|run| &run.run_id).collect();
         let ids: Vec<_> = ids.into_iter().filter(|id| !listed.contains(id) && !self.known.contains(id)).collect();
         let runs = stream::iter(ids).map(|id| async move { existing(&self.study.client.run(id)).await });
-        runs.buffered(AT_ONCE).try_filter_map(|run| async move { Ok(run) }).try_collect().await
+        runs.buffered(MAX_REQUESTS).try_filter_map(|run| async move { Ok(run) }).try_collect().await
     }
 
     /// Reads runs, latest first, until all slides are processed.
@@ -156,7 +156,7 @@ impl<'a> Search<'a> {
         runs.sort_by(|one, other| (other.submitted_at, &other.run_id).cmp(&(one.submitted_at, &one.run_id)));
         let study = self.study;
         let read = stream::iter(runs).map(|run| async move { Ok::<_, Error>((study.items_of(&run).await?, run)) });
-        let mut read = std::pin::pin!(read.buffered(AT_ONCE));
+        let mut read = std::pin::pin!(read.buffered(MAX_REQUESTS));
         while let Some((items, run)) = read.try_next().await? {
             self.add(&run, &items);
             if self.open.is_empty() {
@@ -209,13 +209,13 @@ impl<'a> Search<'a> {
         }
         let mut asked = HashSet::new();
         loop {
-            let next = self.open.iter().filter(|digest| asked.insert(**digest)).take(IDS_AT_ONCE);
+            let next = self.open.iter().filter(|digest| asked.insert(**digest)).take(ID_BATCH);
             let ids: Vec<&str> = next.map(|digest| self.wanted[digest]).collect();
             if ids.is_empty() {
                 return Ok(());
             }
             let runs = stream::iter(ids).map(|id| self.study.list(|query| query.with_external_id(id)).try_collect());
-            let runs: Vec<Vec<Run>> = runs.buffer_unordered(AT_ONCE).try_collect().await?;
+            let runs: Vec<Vec<Run>> = runs.buffer_unordered(MAX_REQUESTS).try_collect().await?;
             self.read(runs.into_iter().flatten().collect()).await?;
         }
     }
@@ -227,10 +227,10 @@ impl<'a> Search<'a> {
         while let Some(run) = list.try_next().await? {
             listed += 1;
             if self.study.fits(&run) && !self.known.contains(&run.run_id) {
-                pages += usize::try_from(run.statistics.item_count).unwrap_or_default() / PAGE + 1;
+                pages += usize::try_from(run.statistics.item_count).unwrap_or_default() / MAX_PAGE_SIZE + 1;
                 runs.push(run);
             }
-            if pages + listed / PAGE > requests {
+            if pages + listed / MAX_PAGE_SIZE > requests {
                 return Ok(None);
             }
         }

@@ -59,7 +59,7 @@ impl StudyRun {
 }
 
 impl StudyPlan {
-    /// Returns all slides, and the files in the folder that are not submitted.
+    /// Returns one entry for each slide, and one for each file in the folder that is not submitted.
     pub fn slides(&self) -> &[StudySlide] {
         &self.slides
     }

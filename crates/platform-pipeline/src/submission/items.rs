@@ -13,7 +13,7 @@ use crate::digest::ItemDigest;
 use crate::error::Error;
 use crate::external_ids::too_long;
 use crate::metadata::metadata;
-use crate::object_keys::{ObjectKeys, SlideLocation, missing};
+use crate::object_keys::{ObjectKeys, SlideLocation, upload_obstacle};
 use crate::table::{COLUMNS, MAX_ID_LENGTH, SlideRow, SlideTable, URL};
 
 /// Returns a draft with one item per row of a table. `beforehand` is true before the slides are uploaded: a row without
@@ -64,7 +64,7 @@ fn row_problems(table: &SlideTable, row: &SlideRow, beforehand: bool) -> Vec<Str
     let mut problems = Vec::new();
     if row.get(URL).is_empty() {
         let problem = if beforehand {
-            missing(table, row)
+            upload_obstacle(table, row)
         } else {
             Some(format!("{URL} is empty: `aignostics run upload` fills it"))
         };

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 
 /// The maximum number of slides that a message names.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// A submission that is made once: a later call with the same content, or with the same key, on any machine, finds the
 /// earlier run and submits nothing. Submissions by content and by key do not find each other.
@@ -235,8 +235,8 @@ impl UniqueSubmission {
         .into_iter()
         .filter(|(_, ids)| !ids.is_empty())
         .map(|(what, ids)| {
-            let more = if ids.len() > NAMED { ", …" } else { "" };
-            format!("{} {what}: {}{more}", ids.len(), ids[..ids.len().min(NAMED)].join(", "))
+            let more = if ids.len() > MAX_NAMED { ", …" } else { "" };
+            format!("{} {what}: {}{more}", ids.len(), ids[..ids.len().min(MAX_NAMED)].join(", "))
         })
         .collect()
     }

@@ -22,7 +22,7 @@ use crate::event::{Event, Observer};
 use crate::files;
 
 /// The age at which a submission whose run is known is forgotten. Reads lag behind by at most 30 s.
-const AGE: Duration = Duration::from_secs(600);
+const MAX_AGE: Duration = Duration::from_secs(600);
 /// The pause between two attempts to lock.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The number of attempts before the wait is reported.
@@ -134,7 +134,7 @@ impl RecentSubmissions {
                 continue;
             }
             let Some(recent) = read(&path)? else { continue };
-            let is_old = recent.sent_at.elapsed().is_ok_and(|age| age > AGE);
+            let is_old = recent.sent_at.elapsed().is_ok_and(|age| age > MAX_AGE);
             if is_old && recent.run.is_some() {
                 self.forget(&recent.token)?;
             } else {
@@ -224,7 +224,7 @@ mod tests {
         for (token, run) in [("one", Some(RunId::from("run-1"))), ("two", None)] {
             let items = digests(&["a"]).iter().map(ToString::to_string).collect();
             let token = token.to_owned();
-            recent.put(&Recent { token, sent_at: SystemClock.now() - AGE * 2, run, items }).unwrap();
+            recent.put(&Recent { token, sent_at: SystemClock.now() - MAX_AGE * 2, run, items }).unwrap();
         }
         assert!(recent.runs(&wanted(&["a"])).unwrap().is_empty());
         assert_eq!(recent.pending(&wanted(&["a"])).unwrap().len(), 1);
