@@ -34,7 +34,7 @@ pub(crate) struct ConnectionArgs {
     /// Proxy for HTTPS requests, except those to the hosts in `NO_PROXY` [env: `HTTPS_PROXY`]
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
-    /// Maximum time for the whole command, such as 90s, 10m, 2h or 1d.
+    /// Maximum time for the whole command, such as 90s, 10m, 2h or 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
     timeout: Option<Duration>,
     /// Maximum duration of an outage before a request fails; 0s disables retries [default: 5m; 30m for `run wait`, `run
@@ -57,7 +57,8 @@ pub(crate) struct ConnectionArgs {
     /// Command that prints the access token to use, without secret arguments [env: `AIGNOSTICS_TOKEN_COMMAND`]
     #[arg(long, value_name = "CMD", global = true, help_heading = "Credential")]
     token_command: Option<String>,
-    /// Share the token of the command with other processes until it expires [env: `AIGNOSTICS_TOKEN_CACHE`]
+    /// Share the token that `--token-command` prints with other processes until it expires [env:
+    /// `AIGNOSTICS_TOKEN_CACHE`]
     #[arg(long, global = true, help_heading = "Credential")]
     token_cache: bool,
 }
@@ -84,7 +85,7 @@ impl ConnectionArgs {
         settings.build().map_err(CliError::bad_input)
     }
 
-    /// Returns the logins of the configured platform.
+    /// Creates the service, which holds the login and creates clients.
     fn service(&self, output: &Output) -> Result<Service, CliError> {
         let mut settings = self.settings()?;
         self.retries.apply(self.retry_for, &mut settings);
@@ -124,32 +125,33 @@ fn unnamed_user() -> String {
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
-    access: ConnectionArgs,
+    connection: ConnectionArgs,
     service: OnceCell<Service>,
     pub(crate) interruption: Interruption,
 }
 
 impl Context {
-    pub(crate) fn new(output: Output, access: ConnectionArgs) -> Self {
-        Self { output, access, service: OnceCell::new(), interruption: Interruption::default() }
+    pub(crate) fn new(output: Output, connection: ConnectionArgs) -> Self {
+        Self { output, connection, service: OnceCell::new(), interruption: Interruption::default() }
     }
 
     /// Returns the settings of the platform.
     pub(crate) fn settings(&self) -> Result<Settings, CliError> {
-        self.access.settings()
+        self.connection.settings()
     }
 
-    /// Returns the logins of the platform.
+    /// Returns the service, which holds the login and creates clients. It is created on the first call.
     pub(crate) fn service(&self) -> Result<&Service, CliError> {
         if self.service.get().is_none() {
             // It is not set, as checked above.
-            let _ = self.service.set(self.access.service(&self.output)?);
+            let _ = self.service.set(self.connection.service(&self.output)?);
         }
         Ok(self.service.get().ok_or_else(|| anyhow!("the service was not created"))?)
     }
 
-    /// Names the credential in the failure of a platform that rejects it. Logging in would not help.
-    pub(crate) fn explain(&self, failure: CliError) -> CliError {
+    /// If the platform rejected a configured credential, replaces the advice to log in, which would not help, with the
+    /// name of the credential.
+    pub(crate) fn name_rejected_credential(&self, failure: CliError) -> CliError {
         let Some(service) = self.service.get() else { return failure };
         let credential = &service.settings().credential;
         match &credential.name {
@@ -167,7 +169,7 @@ impl Context {
 
     /// Returns the time limit of the user.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.access.timeout
+        self.connection.timeout
     }
 
     /// Runs `work` within the user's time limit. A creating request or a refresh finishes before the command ends.
@@ -175,7 +177,7 @@ impl Context {
         let mut work = Box::pin(work);
         let Some(time) = self.timeout() else { return work.await };
         tokio::select! {
-            // Polled before the requests, whose equal time limits start later.
+            // `biased`, so that this limit is reported first: the requests have the same limit but start later.
             biased;
             _ = tokio::time::timeout(time, std::future::pending::<()>()) => {}
             outcome = &mut work => return outcome,
@@ -191,7 +193,10 @@ impl Context {
     }
 
     /// Runs `work` in a critical section, so that it is not interrupted.
-    pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    pub(crate) async fn in_critical_section<T>(
+        &self,
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
         let _section = self.interruption.sections.enter()?;
         work.await
     }
@@ -203,7 +208,7 @@ impl Context {
     }
 }
 
-/// Errors do not show the URL, which may contain a password; the argument parser's errors would.
+/// Parses the proxy here and not in clap, whose errors would print the URL and a password in it.
 fn parse_proxy(text: &str) -> anyhow::Result<Url> {
     let url: Url = text.parse().map_err(|_| anyhow!("--proxy expects a URL, such as http://proxy.example:3128"))?;
     ensure!(

@@ -20,7 +20,7 @@ use kind::Kind;
 pub(crate) const EXAMPLES: usize = 20;
 
 /// The similarity (Jaro-Winkler, 0 to 1) above which a name is suggested.
-const SIMILAR: f64 = 0.8;
+const MIN_SIMILARITY: f64 = 0.8;
 
 /// The error of a command, with its exit code.
 #[derive(Debug)]
@@ -255,7 +255,7 @@ fn existing_lines(wanted: &str, existing: &[String]) -> Vec<String> {
     }
     let similar = existing.iter().map(|name| (strsim::jaro_winkler(wanted, name), name));
     let similar =
-        similar.filter(|(similarity, _)| *similarity > SIMILAR).max_by(|one, other| one.0.total_cmp(&other.0));
+        similar.filter(|(similarity, _)| *similarity > MIN_SIMILARITY).max_by(|one, other| one.0.total_cmp(&other.0));
     let similar = similar.map(|(_, name)| format!("did you mean '{name}'?"));
     let lines = existing.iter().take(EXAMPLES).map(|name| format!("exists: {name}"));
     similar.into_iter().chain(lines).chain((existing.len() > EXAMPLES).then(|| "and more".to_owned())).collect()

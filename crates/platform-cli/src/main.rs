@@ -137,7 +137,8 @@ fn main() -> ExitCode {
             let context = Context::new(output, access);
             let work = Box::pin(context.within(dispatch(action, &context)));
             let outcome = signals.end_after(work, &context.interruption.sections).await;
-            let outcome = outcome.map_err(|failure| context.explain(context.interruption.explain(failure)));
+            let outcome =
+                outcome.map_err(|failure| context.name_rejected_credential(context.interruption.explain(failure)));
             // The token sources must still exist, because dropping them would block without handling signals.
             signals.finish_redemptions(outcome).await
         }),

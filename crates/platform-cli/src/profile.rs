@@ -30,9 +30,9 @@ pub(crate) fn run(action: &Action, output: &Output) -> Result<(), CliError> {
         }
         Action::Show { name } => {
             let profiles = read()?;
-            if !profiles.names().any(|known| known == name) {
-                let known: Vec<_> = profiles.names().map(str::to_owned).collect();
-                return Err(CliError::nothing_selected(format!("no profile '{name}' exists"), name, &known));
+            if !profiles.names().any(|profile| profile == name) {
+                let names: Vec<_> = profiles.names().map(str::to_owned).collect();
+                return Err(CliError::nothing_selected(format!("no profile '{name}' exists"), name, &names));
             }
             show(&profiles.get(name).map_err(CliError::bad_input)?, output)
         }

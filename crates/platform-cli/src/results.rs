@@ -28,7 +28,7 @@ pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Resul
 }
 
 /// The number of rows that are laid out at a time: that takes many times the memory of their text.
-const ROWS: usize = 1000;
+const MAX_ROWS: usize = 1000;
 
 pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
     let mut text = rows(&report.items, output);
@@ -41,18 +41,18 @@ pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String
 
 /// A table with a row for each item.
 fn rows(items: &[ItemReport], output: &Output) -> String {
-    if items.len() <= ROWS {
+    if items.len() <= MAX_ROWS {
         return output::text(&table(items, output));
     }
     // The widths of all rows, then all rows in these widths.
     let mut widths = [0; 4];
-    for table in items.chunks(ROWS).map(|items| table(items, output)) {
+    for table in items.chunks(MAX_ROWS).map(|items| table(items, output)) {
         for (width, of_these) in widths.iter_mut().zip(table.column_max_content_widths()) {
             *width = of_these.max(*width);
         }
     }
     let mut text = String::new();
-    for (number, items) in items.chunks(ROWS).enumerate() {
+    for (number, items) in items.chunks(MAX_ROWS).enumerate() {
         let mut table = table(items, output);
         for (column, width) in table.column_iter_mut().zip(widths) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(2))));

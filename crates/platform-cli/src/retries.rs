@@ -13,11 +13,11 @@ use crate::output::Output;
 use crate::sanitize::sanitize;
 
 /// The wait after which a command prints a message.
-const NOTICE: Duration = Duration::from_secs(10);
+const NOTICE_DELAY: Duration = Duration::from_secs(10);
 /// The retry limit on a terminal of a command that only reads.
-const READING: Duration = Duration::from_secs(30);
+const READING_LIMIT: Duration = Duration::from_secs(30);
 /// The retry limit on a terminal for a host that has not responded yet: its name may be wrong.
-const UNANSWERED: Duration = Duration::from_secs(10);
+const UNANSWERED_LIMIT: Duration = Duration::from_secs(10);
 
 /// The limits of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Retries {
         match self {
             Self::None => (retry.limit, retry.transfer_limit) = (Duration::ZERO, Duration::ZERO),
             Self::Transferring => retry.limit = retry.transfer_limit,
-            Self::Reading if on_terminal && request => retry.limit = READING,
+            Self::Reading if on_terminal && request => retry.limit = READING_LIMIT,
             Self::Reading | Self::Changing => {}
         }
         if matches!(self, Self::Reading | Self::Changing) {
@@ -56,7 +56,7 @@ impl Retries {
             (retry.limit, retry.transfer_limit) = (limit, limit);
         }
         if on_terminal && unanswered {
-            retry.unanswered_limit = UNANSWERED;
+            retry.unanswered_limit = UNANSWERED_LIMIT;
         }
     }
 }
@@ -65,9 +65,11 @@ impl Retries {
 pub(crate) fn observed(output: &Output) -> Hosts {
     let (format, speaks, verbose) = (output.format(), !output.is_quiet(), output.verbose);
     match format {
-        Format::Table if speaks => Hosts::with_observer(NOTICE, |event| say(&sanitize(text(event, SystemClock.now())))),
+        Format::Table if speaks => {
+            Hosts::with_observer(NOTICE_DELAY, |event| say(&sanitize(text(event, SystemClock.now()))))
+        }
         Format::Json | Format::Jsonl if speaks && verbose => {
-            Hosts::with_observer(NOTICE, |event| say(&shape(event, SystemClock.now()).to_string()))
+            Hosts::with_observer(NOTICE_DELAY, |event| say(&shape(event, SystemClock.now()).to_string()))
         }
         _ => Hosts::new(),
     }

@@ -20,14 +20,14 @@ use crate::error::CliError;
 pub(crate) use ignored::Ignored;
 use watchdog::Stage;
 
-/// The maximum time from a signal to the end of the process, except for the report of a critical section ([`REPORT`]).
+/// The maximum time from a signal to the end of the process, except for the report of a critical section ([`REPORT_LIMIT`]).
 /// Slurm and Kubernetes wait 30 s before they kill.
-const WHOLE: Duration = Duration::from_secs(10);
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// The maximum time of a critical section after a signal or a timeout.
-pub(crate) const SECTION_LIMIT: Duration = WHOLE;
-/// The time for the report of a critical section, after [`WHOLE`] or a second signal. It takes milliseconds unless the
+pub(crate) const SECTION_LIMIT: Duration = SHUTDOWN_LIMIT;
+/// The time for the report of a critical section, after [`SHUTDOWN_LIMIT`] or a second signal. It takes milliseconds unless the
 /// machine is busy. Slurm and Kubernetes kill after 30 s.
-const REPORT: Duration = Duration::from_secs(15);
+const REPORT_LIMIT: Duration = Duration::from_secs(15);
 /// The maximum time of a redemption after a signal.
 pub(crate) const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
 /// The maximum time of a background refresh after the work of the command.
@@ -35,7 +35,7 @@ const RENEWAL_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum cleanup time of dropped work, without a signal.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 /// The interval at which the end of protected work is checked.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The signals that end the command.
 pub(crate) struct Signals {
@@ -133,7 +133,7 @@ impl Signals {
     /// Lets dropped work clean up after the outcome was reported. A signal ends the process at once.
     pub(crate) fn shut_down(self, runtime: Runtime, code: u8) {
         self.stage.reported(code);
-        runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(CLEANUP_LIMIT));
+        runtime.shutdown_timeout(self.left(SHUTDOWN_LIMIT).unwrap_or(CLEANUP_LIMIT));
     }
 
     /// Returns the remaining time of a `limit` that started with the first signal, or `None` without a signal.
@@ -145,7 +145,7 @@ impl Signals {
 /// Polls `work` while `is_held` returns true, and returns its outcome if it completes.
 pub(crate) async fn hold<T>(mut work: Pin<&mut impl Future<Output = T>>, is_held: impl Fn() -> bool) -> Option<T> {
     // A redemption may end in another task.
-    let mut ticks = tokio::time::interval(BETWEEN_LOOKS);
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     poll_fn(|context| {
         while is_held() {
             if let Poll::Ready(outcome) = work.as_mut().poll(context) {

@@ -19,12 +19,12 @@ const CODE: i32 = 1;
 /// The message for a thread that cannot be created.
 const LIMITED: &str = "cannot create a thread: the maximum number of processes is reached (`ulimit -u`)";
 /// The maximum number of worker threads. Transfers and checksums have threads of their own.
-const WORKERS: usize = 8;
+const MAX_WORKERS: usize = 8;
 
 /// Starts the runtime of the command.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    Builder::new_multi_thread().worker_threads(cores.min(WORKERS)).enable_all().build()
+    Builder::new_multi_thread().worker_threads(cores.min(MAX_WORKERS)).enable_all().build()
 }
 
 /// Converts the error of a command that cannot be started.

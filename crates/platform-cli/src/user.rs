@@ -21,7 +21,7 @@ use crate::retries::Retries;
 use asking::{DevicePrompt, SystemBrowser};
 
 /// The maximum size of a refresh token, in bytes.
-const LONGEST_TOKEN: u64 = 64 * 1024;
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -153,7 +153,7 @@ async fn log_in_with(service: &Service, token: Secret) -> Result<Identity, CliEr
 async fn refresh_token() -> Result<Secret, CliError> {
     let read = detached(|| {
         let mut text = String::new();
-        io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text).map(|_| text)
+        io::stdin().take(MAX_TOKEN_BYTES).read_to_string(&mut text).map(|_| text)
     });
     let text = read.await?.map_err(|error| anyhow!("cannot read standard input: {error}"))?;
     match text.trim() {

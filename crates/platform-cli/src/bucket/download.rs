@@ -20,7 +20,7 @@ use crate::transfers::{DigestArgs, TransferArgs, Transfers};
 use auth_core::error_chain;
 
 /// The lifetime of a signed URL, which is signed right before use, and again after it expired.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
+const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -51,7 +51,7 @@ struct Object<'a> {
 #[async_trait]
 impl Source for Object<'_> {
     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.bucket.get_url(self.key, LIFETIME)?.into())
+        Ok(self.bucket.get_url(self.key, URL_LIFETIME)?.into())
     }
 }
 

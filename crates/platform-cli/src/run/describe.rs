@@ -26,13 +26,15 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let handle = arguments.reading.handle(&context.client()?).await?;
     let run = handle.get().await?;
     let items: Vec<Item> = handle.items().try_collect().await?;
-    let mut shape = json::run(&run)?;
-    shape["items"] = Value::Array(items.iter().map(json::item).collect::<Result<_, _>>()?);
-    let files = Files::of(&items);
-    shape["results"] = json!({
-        "available": files.available, "deleted_by_user": files.by_user, "deleted_by_retention": files.by_retention,
+    let mut document = json::run(&run)?;
+    document["items"] = Value::Array(items.iter().map(json::item).collect::<Result<_, _>>()?);
+    let files = FileCounts::of(&items);
+    document["results"] = json!({
+        "available": files.available,
+        "deleted_by_user": files.deleted_by_user,
+        "deleted_by_retention": files.deleted_by_retention,
     });
-    context.output.one(&shape, || {
+    context.output.one(&document, || {
         let output = &context.output;
         let about = if arguments.summarize { summary(&run, output) } else { facts(&run, Some(files), output) };
         format!("{about}\n\n{}", table(&items, &context.output))
@@ -41,20 +43,20 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
 
 /// The result files of a run, as stated by the platform.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Files {
+pub(super) struct FileCounts {
     available: usize,
-    by_user: usize,
-    by_retention: usize,
+    deleted_by_user: usize,
+    deleted_by_retention: usize,
 }
 
-impl Files {
+impl FileCounts {
     fn of(items: &[Item]) -> Self {
         let mut files = Self::default();
         for artifact in items.iter().flat_map(|item| &item.output_artifacts) {
             match ArtifactOutcome::of(artifact) {
                 ArtifactOutcome::Available => files.available += 1,
-                ArtifactOutcome::Deleted(Actor::User) => files.by_user += 1,
-                ArtifactOutcome::Deleted(Actor::System) => files.by_retention += 1,
+                ArtifactOutcome::Deleted(Actor::User) => files.deleted_by_user += 1,
+                ArtifactOutcome::Deleted(Actor::System) => files.deleted_by_retention += 1,
                 _ => {}
             }
         }
@@ -62,7 +64,8 @@ impl Files {
     }
 
     fn deleted(self) -> Option<String> {
-        (self.by_user + self.by_retention > 0).then(|| deletions(self.by_user, self.by_retention))
+        (self.deleted_by_user + self.deleted_by_retention > 0)
+            .then(|| deletions(self.deleted_by_user, self.deleted_by_retention))
     }
 }
 
@@ -78,13 +81,13 @@ fn summary(run: &Run, output: &Output) -> String {
 }
 
 /// Returns the facts about a run, and about its `files` if known.
-pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String {
+pub(super) fn facts(run: &Run, files: Option<FileCounts>, output: &Output) -> String {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
     let moment = |at: Option<std::time::SystemTime>| at.map(|at| output.moment(at)).unwrap_or_default();
     let scheduling = run.scheduling.as_ref();
-    let kept = files.is_none_or(|files| files.available > 0);
-    let end = results_end(run).filter(|end| kept && *end > SystemClock.now());
-    let until = end.map(|_| list::kept(run, output)).unwrap_or_default();
+    let has_files = files.is_none_or(|files| files.available > 0);
+    let end = results_end(run).filter(|end| has_files && *end > SystemClock.now());
+    let until = end.map(|_| list::results_until(run, output)).unwrap_or_default();
     let metadata = run.custom_metadata.as_ref().and_then(|metadata| serde_json::to_string_pretty(metadata).ok());
     let facts = [
         ("run", run.run_id.to_string()),
@@ -99,7 +102,7 @@ pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String 
         ("organization", run.organization_id.clone().unwrap_or_default()),
         ("ended", moment(run.terminated_at.map(Into::into))),
         ("results until", until),
-        ("results", files.and_then(Files::deleted).unwrap_or_default()),
+        ("deleted results", files.and_then(FileCounts::deleted).unwrap_or_default()),
         ("due", moment(scheduling.and_then(|scheduling| scheduling.due_date).map(Into::into))),
         ("deadline", moment(scheduling.and_then(|scheduling| scheduling.deadline).map(Into::into))),
         ("items ahead, organization", number(run.num_preceding_items_org)),
@@ -128,8 +131,8 @@ fn table(items: &[Item], output: &Output) -> String {
     let mut table = output.table(["item", "outcome", "artifacts", "ended", "message"]);
     for item in items {
         let message = item.error_message.as_ref().or(item.error_code.as_ref());
-        let (all, deleted) = (item.output_artifacts.len(), Files::of(std::slice::from_ref(item)));
-        let deleted = deleted.by_user + deleted.by_retention;
+        let (all, deleted) = (item.output_artifacts.len(), FileCounts::of(std::slice::from_ref(item)));
+        let deleted = deleted.deleted_by_user + deleted.deleted_by_retention;
         table.add_row([
             sanitize(&item.external_id),
             sanitize(ItemOutcome::of(item)),

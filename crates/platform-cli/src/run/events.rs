@@ -15,7 +15,7 @@ use crate::output::Output;
 use crate::progress::{Bar, ProgressBars};
 
 /// The maximum number of file names per kind. For the others, only the number is shown.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// Returns an observer that shows events as notes and bars.
 pub(super) fn observer(output: &Output) -> Observer {
@@ -122,9 +122,9 @@ fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
     }
     let mut lines = Vec::new();
     for (kind, files) in kinds {
-        let named = files.iter().take(NAMED);
+        let named = files.iter().take(MAX_NAMED);
         lines.extend(named.map(|file| format!("{}: skipped: {}", file.path.display(), file.reason)));
-        if let Some(more @ 1..) = files.len().checked_sub(NAMED) {
+        if let Some(more @ 1..) = files.len().checked_sub(MAX_NAMED) {
             lines.push(format!("{more} more skipped ({}); --format json lists all", kind.name()));
         }
     }
@@ -137,10 +137,10 @@ fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
 }
 
 fn followed(followed: &[(PathBuf, PathBuf)]) -> Vec<String> {
-    let named = followed.iter().take(NAMED);
+    let named = followed.iter().take(MAX_NAMED);
     let mut lines: Vec<_> =
         named.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
-    if let Some(more @ 1..) = followed.len().checked_sub(NAMED) {
+    if let Some(more @ 1..) = followed.len().checked_sub(MAX_NAMED) {
         lines.push(format!("{more} more links; --format json lists all"));
     }
     lines

@@ -108,8 +108,8 @@ fn expires(run: &Run, now: SystemTime, time: Duration) -> bool {
     at_risk && results_end(run).is_some_and(|end| now <= end)
 }
 
-/// Returns how long the results of a run are kept, in words.
-pub(super) fn kept(run: &Run, output: &Output) -> String {
+/// Returns the time until which the results of a run are kept, or a word for their state.
+pub(super) fn results_until(run: &Run, output: &Output) -> String {
     let now = SystemClock.now();
     match (results_safe_until(run), results_end(run)) {
         (_, Some(end)) if end <= now => "deleted".to_owned(),
@@ -146,7 +146,7 @@ async fn print(
     output: &Output,
     wanted: bool,
 ) -> Result<(), CliError> {
-    let kept = |run: &Run| kept(run, output);
+    let until = |run: &Run| results_until(run, output);
     let submitted = |run: &Run| output.moment(run.submitted_at);
     let by_whom = |run: &Run| run.submitted_by.clone();
     let tags = |run: &Run| {
@@ -162,7 +162,7 @@ async fn print(
         ("submitted", &submitted),
     ];
     if wanted || output.verbose {
-        columns.push(("results until", &kept));
+        columns.push(("results until", &until));
     }
     if output.verbose {
         columns.push(("submitted by", &by_whom));

@@ -10,7 +10,7 @@ use auth_core::has_redemptions;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::{BETWEEN_LOOKS, Ignored, REDEMPTION_LIMIT, REPORT, WHOLE};
+use super::{CHECK_INTERVAL, Ignored, REDEMPTION_LIMIT, REPORT_LIMIT, SHUTDOWN_LIMIT};
 
 /// The time after a second signal in which the rest of the process can report and end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -103,16 +103,16 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
     }
     let mut second = None;
     if stage.get() != REPORTED {
-        second = tokio::time::timeout_at(begin + WHOLE, caught.next()).await.ok();
-        while second.is_none() && stage.owes_report() && Instant::now() < begin + WHOLE + REPORT {
-            second = tokio::time::timeout(BETWEEN_LOOKS, caught.next()).await.ok();
+        second = tokio::time::timeout_at(begin + SHUTDOWN_LIMIT, caught.next()).await.ok();
+        while second.is_none() && stage.owes_report() && Instant::now() < begin + SHUTDOWN_LIMIT + REPORT_LIMIT {
+            second = tokio::time::timeout(CHECK_INTERVAL, caught.next()).await.ok();
         }
     }
     if let Some(second) = second {
         send(second);
-        let (grace, report) = (Instant::now() + GRACE, Instant::now() + REPORT);
+        let (grace, report) = (Instant::now() + GRACE, Instant::now() + REPORT_LIMIT);
         while !is_over(stage, grace, begin + REDEMPTION_LIMIT) || (stage.owes_report() && Instant::now() < report) {
-            let third = tokio::time::timeout(BETWEEN_LOOKS, caught.next()).await;
+            let third = tokio::time::timeout(CHECK_INTERVAL, caught.next()).await;
             if third.is_ok() && is_over(stage, begin, begin + REDEMPTION_LIMIT) {
                 break;
             }

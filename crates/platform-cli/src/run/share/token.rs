@@ -87,7 +87,7 @@ async fn create(arguments: Create, context: &Context) -> Result<(), CliError> {
     let Create { run, expires_at } = arguments;
     let client = context.client()?;
     client.run(run.as_str()).get().await?;
-    let token = context.undisturbed(async { Ok(opening(&client, &run, expires_at).await?) }).await?;
+    let token = context.in_critical_section(async { Ok(opening(&client, &run, expires_at).await?) }).await?;
     if context.output.format() == Format::Table {
         let end =
             token.expires_at.map_or_else(|| "it does not expire".to_owned(), |end| format!("it expires at {end}"));

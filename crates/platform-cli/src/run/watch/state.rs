@@ -29,12 +29,12 @@ impl StateFile {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             text => text?,
         };
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let complete_bytes = text.rfind('\n').map_or(0, |end| end + 1);
         let first = serde_json::to_string(&Line::Run(run.to_owned()))?;
         // A crash can truncate the first line, too.
-        ensure!(whole > 0 || first.starts_with(&text), "it is not a state file of this run");
+        ensure!(complete_bytes > 0 || first.starts_with(&text), "it is not a state file of this run");
         let mut seen_ids = HashSet::new();
-        for (number, line) in text[..whole].lines().enumerate() {
+        for (number, line) in text[..complete_bytes].lines().enumerate() {
             let line = serde_json::from_str(line).with_context(|| format!("line {} is invalid", number + 1))?;
             match line {
                 Line::Run(found) => ensure!(found == run, "it belongs to run {found}"),
@@ -43,9 +43,9 @@ impl StateFile {
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.set_len(whole as u64)?;
+        file.set_len(complete_bytes as u64)?;
         let mut state = Self(file);
-        if whole == 0 {
+        if complete_bytes == 0 {
             state.add(&Line::Run(run.to_owned()))?;
         }
         Ok((state, seen_ids))
