@@ -1,5 +1,5 @@
-//! Controls for tests: faults, a request journal, and immediate changes of time, keys and tokens. Disabled by default,
-//! and accessible with the control token only.
+//! Test-only routes: inject faults, read the request journal, shift the clock, rotate the signing keys, revoke tokens.
+//! They are disabled by default, and require the control token.
 
 mod client;
 pub(crate) mod fixture;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::application::processing;
+use crate::application::processing::{self, Termination};
 use crate::clock::monotonic;
 use crate::control::fixture::Fixture;
 use crate::fault::Fault;
@@ -45,8 +45,8 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
         .route("/service-accounts/{organization}", get(service_account))
 }
 
-/// A request with the control token.
-struct Operator;
+/// Proof that a request has the control token.
+struct ControlAuthorized;
 
 /// The rejection of a control request.
 struct Refused(StatusCode, String);
@@ -63,14 +63,14 @@ impl From<JsonRejection> for Refused {
     }
 }
 
-impl FromRequestParts<Arc<Platform>> for Operator {
+impl FromRequestParts<Arc<Platform>> for ControlAuthorized {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, Refused> {
         let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let known = platform.controls.as_ref().map_or("", |controls| &controls.token);
-        if !known.is_empty() && bool::from(sent.as_bytes().ct_eq(known.as_bytes())) {
+        let expected = platform.controls.as_ref().map_or("", |controls| &controls.token);
+        if !expected.is_empty() && bool::from(sent.as_bytes().ct_eq(expected.as_bytes())) {
             Ok(Self)
         } else {
             Err(Refused(StatusCode::UNAUTHORIZED, "the control token is required".to_owned()))
@@ -82,12 +82,12 @@ fn controls(platform: &Platform) -> Result<&Controls, Refused> {
     platform.controls.as_ref().ok_or(Refused(StatusCode::NOT_FOUND, "the control API is disabled".to_owned()))
 }
 
-async fn faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<Json<Vec<Fault>>, Refused> {
+async fn faults(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<Json<Vec<Fault>>, Refused> {
     Ok(Json(platform.faults.list(monotonic())))
 }
 
 async fn inject(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Fault>, JsonRejection>,
 ) -> Result<StatusCode, Refused> {
@@ -97,7 +97,7 @@ async fn inject(
     Ok(StatusCode::CREATED)
 }
 
-async fn clear_faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
+async fn clear_faults(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
     platform.faults.clear();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,7 +108,7 @@ struct Selection {
 }
 
 async fn journal(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     Query(selection): Query<Selection>,
 ) -> Result<Json<Vec<JournalEntry>>, Refused> {
@@ -117,13 +117,13 @@ async fn journal(
     Ok(Json(entries))
 }
 
-async fn clear_journal(_: Operator, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
+async fn clear_journal(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
     controls(&platform)?.journal.clear();
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Returns the users, runs and results.
-async fn fixture(_: Operator, State(platform): State<Arc<Platform>>) -> Result<Json<Fixture>, Refused> {
+async fn fixture(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<Json<Fixture>, Refused> {
     let fixture = Fixture::of(&platform);
     fixture.map(Json).map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
@@ -135,7 +135,7 @@ struct Shift {
 }
 
 async fn shift_clock(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Shift>, JsonRejection>,
 ) -> Result<StatusCode, Refused> {
@@ -154,7 +154,7 @@ struct Rotation {
 
 /// Cancels a run on behalf of the platform, not of a user.
 async fn cancel_run(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     Path(id): Path<String>,
     body: Result<Option<Json<RunError>>, JsonRejection>,
@@ -163,15 +163,17 @@ async fn cancel_run(
     let absent = || Refused(StatusCode::NOT_FOUND, format!("unknown run `{id}`"));
     let id = id.parse().map_err(|_| absent())?;
     match processing::terminate(&platform, id, error).await {
-        Ok(Some(true)) => Ok(StatusCode::NO_CONTENT),
-        Ok(Some(false)) => Err(Refused(StatusCode::CONFLICT, format!("the run `{id}` has already ended"))),
-        Ok(None) => Err(absent()),
+        Ok(Termination::Done) => Ok(StatusCode::NO_CONTENT),
+        Ok(Termination::AlreadyEnded) => {
+            Err(Refused(StatusCode::CONFLICT, format!("the run `{id}` has already ended")))
+        }
+        Ok(Termination::UnknownRun) => Err(absent()),
         Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
 async fn rotate_keys(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Rotation>, JsonRejection>,
 ) -> Result<StatusCode, Refused> {
@@ -189,7 +191,7 @@ struct Revocation {
 }
 
 async fn revoke_tokens(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Revocation>, JsonRejection>,
 ) -> Result<StatusCode, Refused> {
@@ -204,7 +206,7 @@ async fn revoke_tokens(
 
 /// Returns the key of an organization's service account, in the format of Google's key files.
 async fn service_account(
-    _: Operator,
+    _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     Path(organization): Path<String>,
 ) -> Result<Json<Value>, Refused> {

@@ -133,18 +133,25 @@ async fn change_item(
         .await
 }
 
-/// Cancels a run on behalf of the platform. Returns false if the run has ended, and `None` if it does not exist.
-pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) -> Result<Option<bool>, NotWritten> {
+/// The result of canceling a run on behalf of the platform.
+pub(crate) enum Termination {
+    Done,
+    AlreadyEnded,
+    UnknownRun,
+}
+
+/// Cancels a run on behalf of the platform.
+pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) -> Result<Termination, NotWritten> {
     let now = platform.timestamp();
     platform
         .state
         .change(|records, changes| {
-            let Some(run) = records.runs.get_mut(&id) else { return Ok(None) };
-            let open = run.end.is_none();
-            if open {
-                cancel(run, Some(error), changes, now);
+            let Some(run) = records.runs.get_mut(&id) else { return Ok(Termination::UnknownRun) };
+            if run.end.is_some() {
+                return Ok(Termination::AlreadyEnded);
             }
-            Ok(Some(open))
+            cancel(run, Some(error), changes, now);
+            Ok(Termination::Done)
         })
         .await
 }

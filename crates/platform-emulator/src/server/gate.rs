@@ -28,7 +28,7 @@ use crate::server::connection::ConnectionInfo;
 use crate::server_name::Server;
 use crate::storage;
 use body::{Observed, Tampering};
-use cors::Permitted;
+use cors::AllowedOrigin;
 use unread::Unread;
 
 /// Passes a request to its server.
@@ -45,8 +45,8 @@ pub(crate) async fn pass(
     }
     let (request, unread) = Unread::of(request);
     let reset = connection.reset.clone();
-    let permitted = Permitted::of(&platform.config, request.headers());
-    let preflight = permitted.as_ref().and_then(|_| Permitted::preflight(&method, request.headers()));
+    let permitted = AllowedOrigin::of(&platform.config, request.headers());
+    let preflight = permitted.as_ref().and_then(|_| AllowedOrigin::preflight(&method, request.headers()));
     let mut response = if request.headers().get_all(header::HOST).iter().count() != 1 {
         refuse(&platform, request.headers(), StatusCode::BAD_REQUEST, "a request names one host")
     } else if let Err(refusal) = check_origin(&platform, request.headers(), permitted.is_some()) {

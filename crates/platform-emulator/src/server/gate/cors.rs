@@ -1,35 +1,35 @@
-//! Requests from pages of other origins that the configuration permits (CORS).
+//! Requests from pages of other origins that the configuration allows (CORS).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::Config;
 
-/// The time for which a browser may keep the answer to a preflight request, in seconds.
-const KEPT: &str = "3600";
+/// The time for which a browser may cache the response to a preflight request, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "3600";
 
-/// The permitted origin of a request.
-pub(super) struct Permitted(HeaderValue);
+/// The allowed origin of a request.
+pub(super) struct AllowedOrigin(HeaderValue);
 
-impl Permitted {
-    /// Returns the origin of a request, if the configuration permits it.
+impl AllowedOrigin {
+    /// Returns the origin of a request, if the configuration allows it.
     pub(super) fn of(config: &Config, headers: &HeaderMap) -> Option<Self> {
         let origin = headers.get(header::ORIGIN)?;
-        let permitted = config.cors_origins.iter().any(|permitted| permitted == "*" || origin == permitted.as_str());
-        permitted.then(|| Self(origin.clone()))
+        let is_allowed = config.cors_origins.iter().any(|allowed| allowed == "*" || origin == allowed.as_str());
+        is_allowed.then(|| Self(origin.clone()))
     }
 
-    /// Returns the response to a preflight request.
+    /// Returns the response if the request is a preflight request. The caller has checked the origin.
     pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
-        let asked = method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if !asked {
+        let is_preflight = method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if !is_preflight {
             return None;
         }
-        let permitted = [
+        let allow_headers = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE")),
-            (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(KEPT)),
+            (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE)),
         ];
-        let mut response = (StatusCode::NO_CONTENT, permitted).into_response();
+        let mut response = (StatusCode::NO_CONTENT, allow_headers).into_response();
         if let Some(names) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
         }
