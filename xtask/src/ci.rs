@@ -56,7 +56,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("plain language", &|| wording::run(root)),
         ("no circles between modules", &|| modules::run(root)),
         ("generated code is fresh", &|| codegen::run(root, true)),
-        ("the document means what the platform's does", &|| conform::run(root, None)),
+        ("our OpenAPI document matches the platform's", &|| conform::run(root, None)),
         ("no lint", &|| {
             run(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         }),
