@@ -34,12 +34,12 @@ use sources::Sources;
 /// folder and shared by all processes of the user; one of them refreshes it for all. Clones are cheap.
 ///
 /// ```no_run
-/// use platform_resources::{LoginWays, Service, Settings};
+/// use platform_resources::{LoginMethods, Service, Settings};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::builder(Settings::from_env()?).build()?;
 /// // No prompts: without a login, this returns an error.
-/// service.ensure_login(LoginWays::none()).await?;
+/// service.ensure_login(LoginMethods::none()).await?;
 /// let client = service.client()?;
 /// println!("{}", client.me().await?.user.id);
 /// # Ok(()) }
