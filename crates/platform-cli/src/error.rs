@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::command_line::look_up;
 use crate::format::Format;
-use crate::sanitize::sanitize;
+use crate::sanitize::{escaped_json, sanitize};
 use kind::Kind;
 
 /// The maximum number of names that an error lists.
@@ -50,7 +50,7 @@ impl CliError {
         Self::not_found(Problems { message, details: existing_lines(wanted, existing) })
     }
 
-    /// Returns true if what was asked for does not exist.
+    /// Returns true if the requested resource does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         self.kind == Kind::NotFound
     }
@@ -210,7 +210,7 @@ impl CliError {
                     "kind": name, "message": message, "details": details, "causes": causes,
                     "remedy": remedy, "exit_code": code,
                 });
-                json!({ "error": error }).to_string()
+                escaped_json(&json!({ "error": error }))
             };
             // A closed stderr cannot be reported.
             let _ = writeln!(io::stderr(), "{text}");

@@ -16,7 +16,7 @@ use serde_json::{Value, to_writer, to_writer_pretty};
 
 use crate::error::CliError;
 use crate::format::Format;
-use crate::sanitize::{EscapedJson, sanitize};
+use crate::sanitize::{EscapedJson, escaped_json, sanitize};
 
 pub(crate) use moment::{moment, rounded};
 
@@ -135,7 +135,7 @@ impl Output {
     pub(crate) fn verbose_event(&self, value: &Value) {
         if self.verbose && !self.quiet && self.format() != Format::Table {
             // A closed stderr is not an error.
-            let _ = writeln!(io::stderr(), "{value}");
+            let _ = writeln!(io::stderr(), "{}", escaped_json(value));
         }
     }
 

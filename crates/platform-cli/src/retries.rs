@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::format::Format;
 use crate::output::Output;
-use crate::sanitize::sanitize;
+use crate::sanitize::{escaped_json, sanitize};
 
 /// The wait after which a command prints a message.
 const NOTICE_DELAY: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub(crate) fn observed(output: &Output) -> Hosts {
             Hosts::with_observer(NOTICE_DELAY, |event| say(&sanitize(text(event, SystemClock.now()))))
         }
         Format::Json | Format::Jsonl if speaks && verbose => {
-            Hosts::with_observer(NOTICE_DELAY, |event| say(&shape(event, SystemClock.now()).to_string()))
+            Hosts::with_observer(NOTICE_DELAY, |event| say(&escaped_json(&shape(event, SystemClock.now()))))
         }
         _ => Hosts::new(),
     }

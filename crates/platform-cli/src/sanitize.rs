@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Write};
 use std::io;
 
 use icu_properties::props::{EnumeratedProperty, GeneralCategory};
+use serde_json::Value;
 
 /// Escapes the control and format characters of a text, so that it can neither move the cursor, nor reorder what is
 /// shown, nor imitate the command's own output.
@@ -65,6 +66,14 @@ impl<W: io::Write> io::Write for EscapedJson<W> {
     }
 }
 
+/// Returns a value as one line of JSON without characters that a terminal may interpret.
+pub(crate) fn escaped_json(value: &Value) -> String {
+    let mut text = Vec::new();
+    // Writing a JSON value to memory cannot fail.
+    let _ = serde_json::to_writer(EscapedJson(&mut text), value);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +98,7 @@ mod tests {
         serde_json::to_writer_pretty(EscapedJson(&mut text), &value).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.chars().all(|character| character == '\n' || !is_interpreted(character)), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert_eq!(escaped_json(&serde_json::json!(["\u{9b}\n"])), "[\"\\u009b\\n\"]");
     }
 }

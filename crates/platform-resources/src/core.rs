@@ -31,8 +31,8 @@ use crate::critical::{Creation, CriticalSections};
 use crate::error::{CallError, Error};
 use crate::settings::{OperationSettings, Settings};
 use crate::token_retry;
-use cache::{Key, Lookup, ReadCache};
-use principal::{Principal, Principals};
+use cache::{Changing, Key, Lookup, ReadCache};
+use principal::Principals;
 use retry::{Retry, Time};
 
 pub(crate) use mode::{Caching, Group, Mode};
@@ -326,7 +326,7 @@ impl Core {
     }
 
     fn changing(&self, token: &AccessToken, clears: &'static [Group]) -> Changing<'_> {
-        Changing { inner: &self.inner, principal: self.inner.principals.of(token), is_of_token: true, clears }
+        Changing { cache: &self.inner.cache, principal: self.inner.principals.of(token), is_of_token: true, clears }
     }
 
     /// Sends a request until there is a response or a permanent failure. The second value is true if the outcome
@@ -378,21 +378,6 @@ impl Core {
     /// Returns a client with only this token.
     fn client(&self, token: AccessToken) -> platform_api::Client {
         platform_api::Client::new(Pinned::new(self.http.clone(), token), self.inner.root.clone())
-    }
-}
-
-/// A change in progress. However it ends, it may have taken effect.
-struct Changing<'a> {
-    inner: &'a Inner,
-    principal: Principal,
-    is_of_token: bool,
-    clears: &'static [Group],
-}
-
-impl Drop for Changing<'_> {
-    fn drop(&mut self) {
-        let whose = self.is_of_token.then_some(&self.principal);
-        self.clears.iter().for_each(|&group| self.inner.cache.forget(whose, group));
     }
 }
 

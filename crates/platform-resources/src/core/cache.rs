@@ -156,6 +156,21 @@ impl ReadCache {
     }
 }
 
+/// A change in progress. However it ends, it may have taken effect.
+pub(super) struct Changing<'a> {
+    pub(super) cache: &'a ReadCache,
+    pub(super) principal: Principal,
+    pub(super) is_of_token: bool,
+    pub(super) clears: &'static [Group],
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        let whose = self.is_of_token.then_some(&self.principal);
+        self.clears.iter().for_each(|&group| self.cache.forget(whose, group));
+    }
+}
+
 impl fmt::Debug for ReadCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ReadCache").field("responses", &self.responses.entry_count()).finish_non_exhaustive()

@@ -87,7 +87,7 @@ async fn untrusted_login_request_is_not_redirected() {
         (("code_challenge_method", ""), "invalid_request"),
         (("audience", "https://other"), "invalid_request"),
         (("client_id", MACHINE_CLIENT_ID), "unauthorized_client"),
-        (("login_hint", "nobody"), "access_denied"),
+        (("login_hint", "no-such-user"), "access_denied"),
     ] {
         let back = redirected(&user, login(&user, &[change])).await;
         assert_eq!((back["error"].as_str(), back["state"].as_str()), (error, "a&b=c"), "{change:?}");
