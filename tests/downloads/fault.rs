@@ -4,17 +4,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
+use platform_emulator::{Effect, Server};
 use rustix::io::Errno;
 use tokio::process::Command;
 
 use crate::needs;
 
-/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FaultKind {
     Kill,
     InputOutput,
     Full,
+    /// The storage resets a connection.
+    Reset,
+    /// The storage is unavailable for some requests.
+    Unavailable,
+}
+
+impl FaultKind {
+    /// Returns true for a network fault, which the process survives.
+    pub(crate) fn is_remote(self) -> bool {
+        matches!(self, Self::Reset | Self::Unavailable)
+    }
+
+    /// Draws a network fault. A reset occurs within the first `bytes` of the response.
+    pub(crate) fn draw_remote(self, bytes: u64, random: &mut Rng) -> platform_emulator::Fault {
+        let fault = match self {
+            Self::Reset => platform_emulator::Fault::new(Effect::Reset { after_bytes: random.u64(0..bytes) }),
+            _ => platform_emulator::Fault::new(Effect::Status { status: 503, body: None }),
+        };
+        let times = if self == Self::Reset { 1 } else { random.u32(1..4) };
+        fault.on(Server::Storage).with_method("GET").after(random.u32(0..8)).times(times)
+    }
 }
 
 /// The library that injects faults.
@@ -23,7 +44,6 @@ pub(crate) struct Injector {
     log: PathBuf,
 }
 
-/// A fault of one process.
 #[derive(Debug)]
 pub(crate) struct Fault {
     operation: &'static str,
@@ -34,8 +54,8 @@ pub(crate) struct Fault {
     times: u64,
 }
 
-/// Calls at which a process is killed; most of them write.
-const KILLS: [&str; 11] = [
+/// The calls at which a process is killed. Most of them write.
+const KILL_CALLS: [&str; 11] = [
     "pwrite64",
     "pwrite64",
     "pwrite64",
@@ -48,25 +68,25 @@ const KILLS: [&str; 11] = [
     "unlink",
     "pread64",
 ];
-/// Calls that a broken device fails.
-const BROKEN: [&str; 9] =
+/// The calls that fail with an I/O error.
+const DEVICE_ERROR_CALLS: [&str; 9] =
     ["pwrite64", "pwrite64", "write", "fsync", "fdatasync", "rename", "ftruncate64", "pread64", "read"];
-/// Calls that a full disk fails.
-const FULL: [&str; 6] = ["pwrite64", "pwrite64", "write", "open64", "rename", "ftruncate64"];
+/// The calls that fail on a full disk.
+const FULL_DISK_CALLS: [&str; 6] = ["pwrite64", "pwrite64", "write", "open64", "rename", "ftruncate64"];
 
 impl Fault {
-    /// Draws a fault. `bytes` is the most that is written before it.
-    pub(crate) fn draw(kind: Kind, bytes: u64, random: &mut Rng) -> Self {
+    /// Draws a fault. `bytes` is the maximum number of bytes that are written before it.
+    pub(crate) fn draw(kind: FaultKind, bytes: u64, random: &mut Rng) -> Self {
         let operations: &[&str] = match kind {
-            Kind::Kill => &KILLS,
-            Kind::InputOutput => &BROKEN,
-            Kind::Full => &FULL,
+            FaultKind::Kill => &KILL_CALLS,
+            FaultKind::InputOutput => &DEVICE_ERROR_CALLS,
+            _ => &FULL_DISK_CALLS,
         };
         let operation = operations[random.usize(..operations.len())];
         let action = match kind {
-            Kind::Kill => -random.i32(1..=2),
-            Kind::InputOutput => Errno::IO.raw_os_error(),
-            Kind::Full => Errno::NOSPC.raw_os_error(),
+            FaultKind::Kill => -random.i32(1..=2),
+            FaultKind::InputOutput => Errno::IO.raw_os_error(),
+            _ => Errno::NOSPC.raw_os_error(),
         };
         // A read is repeated twice.
         let is_read = ["pread64", "read"].contains(&operation);
@@ -76,7 +96,7 @@ impl Fault {
 }
 
 impl Injector {
-    /// Compiles the library into `folder`; `None`, said aloud, without a compiler.
+    /// Compiles the library into `folder`. Returns `None` and reports it if no compiler is installed.
     pub(crate) fn compile(folder: &Path) -> Option<Self> {
         if !cfg!(target_os = "linux") {
             needs::absent("Linux", "faults are injected by a library that is preloaded");
@@ -94,8 +114,8 @@ impl Injector {
         Some(Self { library, log })
     }
 
-    /// Lets a command meet a fault on the files below a folder.
-    pub(crate) fn arm(&self, command: &mut Command, fault: &Fault, below: &Path) {
+    /// Injects a fault into the system calls of a command on files below a folder.
+    pub(crate) fn inject_into(&self, command: &mut Command, fault: &Fault, below: &Path) {
         let Fault { operation, action, after, times } = fault;
         fs::write(&self.log, "").unwrap();
         command.env("LD_PRELOAD", &self.library);
@@ -104,7 +124,7 @@ impl Injector {
     }
 
     /// Returns true if the last fault happened.
-    pub(crate) fn has_struck(&self) -> bool {
+    pub(crate) fn has_occurred(&self) -> bool {
         fs::metadata(&self.log).is_ok_and(|log| log.len() > 0)
     }
 }

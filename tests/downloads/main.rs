@@ -1,6 +1,6 @@
 //! Downloads while processes are killed and disks fail, and downloads of very many items.
 //!
-//! Without variables it is a test of a minute or two; `cargo xtask soak downloads` sets them and does more.
+//! By default, this takes one or two minutes. `cargo xtask soak downloads` sets variables for a longer run.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -9,34 +9,37 @@
 )]
 
 mod fault;
+mod faulty_processes;
 #[path = "../support/harness.rs"]
 mod harness;
-mod items;
-mod lives;
+mod memory;
 #[path = "../support/needs.rs"]
 mod needs;
 mod platform;
 mod program;
+mod stores;
 #[path = "../support/variables.rs"]
 mod variables;
 
 use std::env;
 
-use fault::Kind;
+use fault::FaultKind;
 
 /// The size of the test.
 #[derive(Clone, Copy)]
 struct Plan {
     bytes: u64,
     /// The number of faults of each kind.
-    faults: [(Kind, usize); 3],
-    /// The number of items of the other download, none for no such download.
+    faults: [(FaultKind, usize); 5],
+    /// The number of runs that are synchronized; `None` if one run is downloaded.
+    runs: Option<usize>,
+    /// The number of items of the download of many items, or 0 for no such download.
     items: usize,
     seed: u64,
 }
 
 impl Plan {
-    fn of_this_process() -> Self {
+    fn from_env() -> Self {
         let number = |name: &str, default| {
             env::var(format!("AIGNOSTICS_DOWNLOADS_{name}")).ok().map_or(default, |text| text.parse().unwrap())
         };
@@ -44,13 +47,36 @@ impl Plan {
         Self {
             bytes: number("MIB", 256) << 20,
             faults: [
-                (Kind::Kill, count("KILLS", 20)),
-                (Kind::InputOutput, count("IO_ERRORS", 20)),
-                (Kind::Full, count("FULL_DISKS", 6)),
+                (FaultKind::Kill, count("KILLS", 20)),
+                (FaultKind::InputOutput, count("IO_ERRORS", 20)),
+                (FaultKind::Full, count("FULL_DISKS", 6)),
+                (FaultKind::Reset, 0),
+                (FaultKind::Unavailable, 0),
             ],
+            runs: None,
             items: count("ITEMS", 10_000),
             seed: number("SEED", 51),
         }
+    }
+
+    fn kills(&self) -> usize {
+        self.faults.iter().filter(|(kind, _)| *kind == FaultKind::Kill).map(|(_, count)| count).sum()
+    }
+
+    /// Returns the plan for a folder that is synchronized with several runs: an eighth of the bytes and about half of the faults,
+    /// and faults of the network.
+    fn of_sync(&self) -> Self {
+        let count =
+            |wanted: FaultKind| self.faults.iter().find(|(kind, _)| *kind == wanted).map_or(0, |(_, count)| *count);
+        let kills = count(FaultKind::Kill);
+        let faults = [
+            (FaultKind::Kill, kills / 2),
+            (FaultKind::InputOutput, count(FaultKind::InputOutput) / 3),
+            (FaultKind::Full, count(FaultKind::Full) / 2),
+            (FaultKind::Reset, kills / 4),
+            (FaultKind::Unavailable, kills / 4),
+        ];
+        Self { bytes: self.bytes / 8, faults, runs: Some(3), items: 0, seed: self.seed }
     }
 }
 
@@ -61,12 +87,16 @@ fn main() {
     if !harness::is_wanted("downloads") {
         return;
     }
-    let plan = Plan::of_this_process();
+    let plan = Plan::from_env();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        lives::soak(&plan).await;
+        faulty_processes::soak(&plan).await;
+        faulty_processes::soak(&plan.of_sync()).await;
+        // Fewer of them, because each costs the files that were in transfer.
+        stores::soak(plan.bytes / 4, plan.kills() / 2, plan.seed, false).await;
+        stores::soak(plan.bytes / 4, plan.kills() / 4, plan.seed, true).await;
         if plan.items > 0 {
-            items::measure(plan.items).await;
+            memory::measure(plan.items).await;
         }
     });
 }

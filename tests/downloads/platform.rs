@@ -29,21 +29,33 @@ impl Platform {
         let key = oauth.token_key().with_identity(USER).build();
         let secret = Secret::new(emulator.refresh_token(USER).await.unwrap());
         let tokens = TokenSource::new(key, RefreshGrant::new(oauth).with_refresh_token(secret));
-        let settings = Settings::at(emulator.api_root()).unwrap();
+        let mut settings = Settings::at(emulator.api_root()).unwrap();
+        settings.bucket.endpoint = emulator.storage().clone();
         let client = Client::builder(settings).with_tokens(tokens.clone()).build().unwrap();
         Self { emulator, tokens, client }
     }
 
-    /// Returns a run of an application that has ended, with an item for each of these metadata.
-    pub(crate) async fn run(&self, application: &str, metadata: impl Iterator<Item = Map<String, Value>>) -> RunHandle {
+    /// Returns the bucket of the organization.
+    pub(crate) async fn bucket(&self) -> platform_resources::Bucket {
+        self.client.bucket().await.unwrap()
+    }
+
+    /// Returns a run of an application that has ended, with an item for each of these metadata. Items are numbered from
+    /// `first` on.
+    pub(crate) async fn run(
+        &self,
+        application: &str,
+        metadata: impl Iterator<Item = Map<String, Value>>,
+        first: usize,
+    ) -> RunHandle {
         let item = |(number, mut metadata): (usize, Map<String, Value>)| {
             metadata.insert("checksum_base64_crc32c".to_owned(), json!("yZRlqg=="));
             let url = Secret::new("http://127.0.0.1:9/slide.tiff");
             let slide = InputArtifactSubmission::new("whole_slide_image", url, metadata);
-            ItemSubmission::new(format!("cohort/slide-{number:06}.tiff"), vec![slide])
+            ItemSubmission::new(format!("cohort/slide-{:06}.tiff", first + number), vec![slide])
         };
         let submission = RunSubmission::new(application, metadata.enumerate().map(item).collect::<Vec<_>>());
-        // The client gives up before a long submission is accepted.
+        // The default timeout is too short for a long submission.
         let http = HttpClient::builder().with_plain_loopback().with_read_timeout(Duration::from_secs(3600));
         let bearer = format!("Bearer {}", self.tokens.token().await.unwrap().secret().expose());
         let request = Request::new(Method::Post, self.emulator.api_root().join("api/v1/runs").unwrap());

@@ -1,24 +1,37 @@
-//! The process that meets a fault: it downloads a run. This test runs itself as one.
+//! The process that encounters a fault. The test binary runs itself to download a run or to synchronize a folder.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
 use auth_core::async_provider_fn;
-use platform_download::Downloader;
-use platform_resources::{Client, ResultFolder, Settings};
+use platform_download::{Downloader, Locking};
+use platform_pipeline::RunSync;
+use platform_resources::{Client, ResultFolder, ResultsTarget, RunReport, Settings, StoreAddress};
 use tokio::process::Command;
 
-/// The number of requests at a time, and the length of the parts of a file: small, so that a fault costs little.
+/// The number of concurrent requests, and the length of the parts of a file, which is small so that a fault costs little.
 pub(crate) const WORKERS: u64 = 4;
 pub(crate) const CHUNK: u64 = 1 << 20;
+/// The number of files at a time that are stored in a bucket.
+pub(crate) const STORE_JOBS: usize = 4;
 
 const ROOT: &str = "AIGNOSTICS_DOWNLOADS_ROOT";
 const TOKEN: &str = "AIGNOSTICS_DOWNLOADS_TOKEN";
+const STORAGE: &str = "AIGNOSTICS_DOWNLOADS_STORAGE";
+/// The argument that selects all runs.
+const ALL: &str = "all";
 
-pub(crate) fn command(root: &str, token: &str, run: &str, folder: &Path) -> Command {
+/// Sets the storage of the bucket that a process stores into.
+pub(crate) fn with_storage(mut command: Command, storage: &str) -> Command {
+    command.env(STORAGE, storage);
+    command
+}
+
+/// Returns a process that downloads a run, or all runs if it is `None`.
+pub(crate) fn command(root: &str, token: &str, run: Option<&str>, folder: &Path) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.env(ROOT, root).env(TOKEN, token).arg(run).arg(folder).kill_on_drop(true);
+    command.env(ROOT, root).env(TOKEN, token).arg(run.unwrap_or(ALL)).arg(folder).kill_on_drop(true);
     command
 }
 
@@ -35,23 +48,69 @@ pub(crate) async fn run() {
         let token = token.clone();
         async move { Ok(token) }
     });
-    let client =
-        Client::builder(Settings::at(&root.parse().unwrap()).unwrap()).with_token_provider(tokens).build().unwrap();
+    let mut settings = Settings::at(&root.parse().unwrap()).unwrap();
+    if let Ok(storage) = env::var(STORAGE) {
+        settings.bucket.endpoint = storage.parse().unwrap();
+    }
+    let client = Client::builder(settings).with_token_provider(tokens).build().unwrap();
     let downloader = Downloader::builder(client.storage_http().unwrap().clone());
     let downloader = downloader.with_workers(usize::try_from(WORKERS).unwrap()).with_chunk(CHUNK).build().unwrap();
+    let is_complete = if StoreAddress::is_like(&folder) {
+        store(&client, &run, &folder).await
+    } else if run == ALL {
+        synchronize(RunSync::new(&client, &folder).with_downloader(downloader)).await
+    } else {
+        download(&client, downloader, (&run, &folder)).await
+    };
+    exit(i32::from(!is_complete));
+}
+
+async fn download(client: &Client, downloader: Downloader, (run, folder): (&str, &str)) -> bool {
     let results = match ResultFolder::open(PathBuf::from(folder)).await {
         Ok(results) => results,
         Err(error) => {
             eprintln!("{}", auth_core::error_chain(&error));
-            exit(1);
+            return false;
         }
     };
-    let report = client.run(run).download(results).with_downloader(downloader).fetch().await.unwrap();
+    is_complete(&client.run(run).download(results).with_downloader(downloader).fetch().await.unwrap())
+}
+
+async fn store(client: &Client, run: &str, address: &str) -> bool {
+    if run == ALL {
+        // A killed process would block the next one until its lease expires.
+        let sync = RunSync::to(client, &ResultsTarget::parse(address).unwrap()).await.unwrap();
+        return synchronize(sync.with_locking(Locking::Off)).await;
+    }
+    let address = address.parse().unwrap();
+    let store = client.store(&address).await.unwrap();
+    is_complete(&client.run(run).download_to_store(store, address).with_jobs(STORE_JOBS).fetch().await.unwrap())
+}
+
+fn is_complete(report: &RunReport) -> bool {
     for failure in report.failures() {
         eprintln!("{}", auth_core::error_chain(failure));
     }
     if let Err(error) = &report.manifest {
         eprintln!("{}", auth_core::error_chain(error));
     }
-    exit(i32::from(!report.is_complete()));
+    report.is_complete()
+}
+
+async fn synchronize(sync: RunSync) -> bool {
+    match sync.execute().await {
+        Ok(report) => {
+            for failure in report.runs.iter().flat_map(|run| &run.failures) {
+                eprintln!("{failure}");
+            }
+            if let Some(error) = &report.stopped {
+                eprintln!("{}", auth_core::error_chain(error));
+            }
+            report.is_complete()
+        }
+        Err(error) => {
+            eprintln!("{}", auth_core::error_chain(&error));
+            false
+        }
+    }
 }

@@ -5,21 +5,21 @@ use serde_json::{Value, json};
 
 use crate::shell::Shell;
 
-fn answer(shell: &Shell, arguments: &[&str]) -> Value {
-    let ended = shell.run(arguments);
-    ended.assert_code(0);
-    serde_json::from_str(&ended.stdout).unwrap()
+fn response(shell: &Shell, arguments: &[&str]) -> Value {
+    let result = shell.run(arguments);
+    result.assert_code(0);
+    serde_json::from_str(&result.stdout).unwrap()
 }
 
 #[test]
 fn response_is_printed_without_its_secrets() {
     let shell = Shell::start();
     for path in ["/v1/me", "/api/v1/me"] {
-        let me = answer(&shell, &["api", "get", path]);
+        let me = response(&shell, &["api", "get", path]);
         assert_eq!(me["user"]["id"], "auth0|emulator-1");
         assert!(me["organization"]["aignostics_bucket_hmac_secret_access_key"].as_str().unwrap().starts_with("***"));
     }
-    let me = answer(&shell, &["api", "GET", "/v1/me", "--show-secrets"]);
+    let me = response(&shell, &["api", "GET", "/v1/me", "--show-secrets"]);
     assert!(!me["organization"]["aignostics_bucket_hmac_secret_access_key"].as_str().unwrap().starts_with("***"));
     let head = shell.run(&["api", "GET", "/v1/me", "--include", "--header", "X-Mine: 1"]);
     head.assert_code(0);
@@ -69,10 +69,10 @@ fn submission_asks_for_confirmation() {
     let error = shell.error(2, &arguments);
     assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
-    let run = answer(&shell, &[&arguments[..], &["--yes"]].concat());
+    let run = response(&shell, &[&arguments[..], &["--yes"]].concat());
     let path = format!("/v1/runs/{}", run["run_id"].as_str().unwrap());
-    shell.until("the run", |shell| shell.run(&["api", "GET", &path]).code == Some(0));
-    assert_eq!(answer(&shell, &["api", "GET", &path])["run_id"], run["run_id"]);
+    shell.wait_until("the run", |shell| shell.run(&["api", "GET", &path]).code == Some(0));
+    assert_eq!(response(&shell, &["api", "GET", &path])["run_id"], run["run_id"]);
 }
 
 #[test]
@@ -80,14 +80,14 @@ fn redirect_is_printed_and_not_followed() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
-    let items = answer(&shell, &["api", "GET", &format!("/v1/runs/{run}/items")]);
+    let items = response(&shell, &["api", "GET", &format!("/v1/runs/{run}/items")]);
     let artifact = items[0]["output_artifacts"][0]["output_artifact_id"].as_str().unwrap().to_owned();
     let path = format!("/v1/runs/{run}/artifacts/{artifact}/file");
-    let redirect = answer(&shell, &["api", "GET", &path]);
+    let redirect = response(&shell, &["api", "GET", &path]);
     assert_eq!(redirect["status"], 307);
     let location = redirect["location"].as_str().unwrap();
     assert!(location.starts_with("http://") && location.ends_with("?***"), "{location}");
-    let shown = answer(&shell, &["api", "GET", &path, "--show-secrets"]);
+    let shown = response(&shell, &["api", "GET", &path, "--show-secrets"]);
     assert!(shown["location"].as_str().unwrap().contains("X-Amz-Signature="), "{shown}");
     let head = shell.run(&["api", "GET", &path, "--include"]).stdout;
     assert!(!head.contains("Signature"), "{head}");
@@ -100,8 +100,8 @@ fn all_pages_are_one_list() {
     let items: Vec<_> = (0..150).map(|number| format!("item-{number}")).collect();
     let run = shell.submit("outcomes", &items.iter().map(String::as_str).collect::<Vec<_>>());
     let path = format!("/v1/runs/{run}/items");
-    shell.until("the run", |shell| shell.run(&["api", "GET", &path]).code == Some(0));
-    let all = answer(&shell, &["api", "GET", &path, "--all"]);
+    shell.wait_until("the run", |shell| shell.run(&["api", "GET", &path]).code == Some(0));
+    let all = response(&shell, &["api", "GET", &path, "--all"]);
     assert_eq!(all.as_array().unwrap().len(), 150);
     assert!(!all.to_string().contains("canary"));
     shell.error(2, &["api", "DELETE", "/v1/runs", "--all"]);

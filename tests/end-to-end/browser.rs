@@ -10,20 +10,20 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::command::Lab;
-use crate::emulator::{Running, form, send, submit, token};
+use crate::command::Sandbox;
+use crate::emulator::{RunningEmulator, form, send, submit, token};
 use crate::webdriver::Browser;
 
 /// Returns a phone with a browser. Without a browser, reports it and returns `None`.
-fn phone(lab: &Lab) -> Option<Browser> {
+fn phone(sandbox: &Sandbox) -> Option<Browser> {
     let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 3.0 });
     let options = json!({ "args": ["--window-size=390,844"], "mobileEmulation": { "deviceMetrics": metrics } });
-    Browser::start(&lab.temporary(), options)
+    Browser::start(&sandbox.temporary(), options)
 }
 
 impl Browser {
     fn address(&self) -> Url {
-        self.ask(Method::Get, "/url", &Value::Null).as_str().unwrap().parse().unwrap()
+        self.request(Method::Get, "/url", &Value::Null).as_str().unwrap().parse().unwrap()
     }
 
     fn text(&self) -> String {
@@ -31,15 +31,15 @@ impl Browser {
     }
 
     fn script(&self, script: &str) -> Value {
-        self.ask(Method::Post, "/execute/sync", &json!({ "script": script, "args": [] }))
+        self.request(Method::Post, "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     /// Checks that the page has its style and fits a phone, and that the browser reports no errors.
-    fn assert_well(&self) {
+    fn assert_page_is_valid(&self) {
         assert_eq!(self.script("return getComputedStyle(document.body).colorScheme"), "light dark");
         let (wide, fits) = ("document.documentElement.scrollWidth", "document.documentElement.clientWidth");
         assert_eq!(self.script(&format!("return [{wide}, {fits}]")), json!([390, 390]), "{}", self.text());
-        let log = self.ask(Method::Post, "/se/log", &json!({ "type": "browser" }));
+        let log = self.request(Method::Post, "/se/log", &json!({ "type": "browser" }));
         // The browser reports the status of an error page.
         let is_status =
             |line: &&Value| line["message"].as_str().unwrap().contains("the server responded with a status");
@@ -49,7 +49,7 @@ impl Browser {
 }
 
 /// Answers one request on a free port, and returns its target.
-fn call_back() -> (u16, std::thread::JoinHandle<String>) {
+fn receive_callback() -> (u16, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let target = std::thread::spawn(move || {
@@ -67,12 +67,12 @@ fn call_back() -> (u16, std::thread::JoinHandle<String>) {
 }
 
 #[test]
-fn a_user_logs_in_on_the_login_page() {
-    let lab = Lab::new();
-    let Some(browser) = phone(&lab) else { return };
-    let running = Running::start(&lab, &[]);
-    let (port, target) = call_back();
-    let redirect = format!("http://127.0.0.1:{port}/call-back");
+fn login_page_logs_the_user_in() {
+    let sandbox = Sandbox::new();
+    let Some(browser) = phone(&sandbox) else { return };
+    let running = RunningEmulator::start(&sandbox, &[]);
+    let (port, target) = receive_callback();
+    let redirect = format!("http://127.0.0.1:{port}/callback");
     let client = running.interactive_client();
     let verifier = "0123456789-0123456789-0123456789-0123456789";
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
@@ -87,7 +87,7 @@ fn a_user_logs_in_on_the_login_page() {
         ("code_challenge_method", "S256"),
     ]);
     browser.open(&url);
-    browser.assert_well();
+    browser.assert_page_is_valid();
     browser.click("input[name=user][value='auth0|emulator-2']");
     browser.click("button[value=approve]");
     let target = target.join().unwrap();
@@ -106,33 +106,32 @@ fn a_user_logs_in_on_the_login_page() {
     ];
     let (status, tokens) = browser.runtime.block_on(send(form(running.url("issuer", "/oauth/token"), &fields)));
     assert_eq!(status, 200, "{tokens}");
-    assert_eq!(browser.runtime.block_on(who(&running, &tokens)), "auth0|emulator-2");
+    assert_eq!(browser.runtime.block_on(user_of(&running, &tokens)), "auth0|emulator-2");
 }
 
-/// Returns the user of a token.
-async fn who(running: &Running, tokens: &Value) -> Value {
+async fn user_of(running: &RunningEmulator, tokens: &Value) -> Value {
     let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
     let me = Request::get(running.url("api_root", "/api/v1/me")).with_header("authorization", bearer);
     send(me).await.1["user"]["id"].take()
 }
 
 #[test]
-fn a_user_approves_a_device() {
-    let lab = Lab::new();
-    let Some(browser) = phone(&lab) else { return };
-    let running = Running::start(&lab, &[]);
+fn device_page_approves_a_login() {
+    let sandbox = Sandbox::new();
+    let Some(browser) = phone(&sandbox) else { return };
+    let running = RunningEmulator::start(&sandbox, &[]);
     let client = running.ready["env"]["AIGNOSTICS_CLIENT_ID_DEVICE"].as_str().unwrap();
-    let asked =
+    let request_count =
         form(running.url("issuer", "/oauth/device/code"), &[("client_id", client), ("scope", "openid offline_access")]);
-    let (_, device) = browser.runtime.block_on(send(asked));
+    let (_, device) = browser.runtime.block_on(send(request_count));
     browser.open(&device["verification_uri_complete"].as_str().unwrap().parse().unwrap());
-    browser.assert_well();
+    browser.assert_page_is_valid();
     browser.click("input[name=user][value='auth0|second-1']");
     browser.click("button[value=approve]");
-    // Not the previous page, which is still visible for a moment.
+    // Waits for the next page, because the previous one is still visible for a moment.
     let done = "Device connected\nYou can close this page and continue on the device.";
     assert_eq!(browser.text_of("main:not(:has(form))"), done);
-    browser.assert_well();
+    browser.assert_page_is_valid();
 
     let fields = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
@@ -141,27 +140,27 @@ fn a_user_approves_a_device() {
     ];
     let (status, tokens) = browser.runtime.block_on(send(form(running.url("issuer", "/oauth/token"), &fields)));
     assert_eq!(status, 200, "{tokens}");
-    assert_eq!(browser.runtime.block_on(who(&running, &tokens)), "auth0|second-1");
+    assert_eq!(browser.runtime.block_on(user_of(&running, &tokens)), "auth0|second-1");
 }
 
 #[test]
 fn run_pages_lead_to_results_and_back_on_a_phone() {
-    let lab = Lab::new();
-    let Some(browser) = phone(&lab) else { return };
-    let running = Running::start(&lab, &[]);
+    let sandbox = Sandbox::new();
+    let Some(browser) = phone(&sandbox) else { return };
+    let running = RunningEmulator::start(&sandbox, &[]);
     let run = browser.runtime.block_on(async { submit(&running, &token(&running).await).await.unwrap() });
     browser.open(&running.url("api_root", "/"));
-    browser.assert_well();
+    browser.assert_page_is_valid();
     assert_eq!(browser.text_of("header .notice"), "Emulator – nothing is billed");
     browser.click(&format!("a[href='/runs/{run}']"));
     assert_eq!(browser.text_of(&format!("code[title='{run}'], dd code")), run);
-    browser.assert_well();
+    browser.assert_page_is_valid();
     browser.click("a.back");
     assert!(browser.text_of("main:has(.runs)").contains(&run[..8]), "{}", browser.text());
 
     browser.open(&running.url("api_root", "/runs/unknown"));
     assert!(browser.text().contains("Run not found"), "{}", browser.text());
-    browser.assert_well();
+    browser.assert_page_is_valid();
     browser.click("a.primary");
     browser.text_of("main:has(.runs)");
 }

@@ -6,13 +6,13 @@ use auth_http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::command::Ended;
-use crate::durability::bucket;
+use crate::command::CommandResult;
 use crate::emulator::{http, token};
-use crate::shell::{Shell, assert_fits};
+use crate::emulator_durability::bucket;
+use crate::shell::{Shell, assert_conforms};
 
 /// Returns a shell with files in the folder `slides`, all of which are in the bucket under `study`.
-fn filled(files: &[&str]) -> Shell {
+fn with_uploaded_files(files: &[&str]) -> Shell {
     let shell = Shell::start();
     write(&shell, files);
     let uploaded = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "study"]);
@@ -29,7 +29,6 @@ fn write(shell: &Shell, files: &[&str]) {
     }
 }
 
-/// Returns all keys in the bucket.
 fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
     let found = shell.json("bucket-objects", &[&["bucket", "find"], patterns].concat());
     found.as_array().unwrap().iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
@@ -37,7 +36,7 @@ fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
 
 #[test]
 fn uploaded_files_are_found_downloaded_and_not_sent_again() {
-    let shell = filled(&["a.svs", "below/b.svs", "notes.txt"]);
+    let shell = with_uploaded_files(&["a.svs", "below/b.svs", "notes.txt"]);
     assert_eq!(keys(&shell, &[]), ["study/a.svs", "study/below/b.svs", "study/notes.txt"]);
     assert_eq!(keys(&shell, &["study/*.svs"]), ["study/a.svs"]);
     assert_eq!(keys(&shell, &["study/**/*.svs", "study/*.txt", "study/a*"]).len(), 3, "each once");
@@ -59,7 +58,7 @@ fn uploaded_files_are_found_downloaded_and_not_sent_again() {
 }
 
 #[test]
-fn tables_are_for_people() {
+fn find_prints_a_table() {
     let shell = Shell::start();
     write(&shell, &["a.svs", "below/b.svs"]);
     let transcript = |arguments: &[&str]| shell.transcript(&[&["bucket"], arguments].concat());
@@ -74,8 +73,8 @@ fn tables_are_for_people() {
 }
 
 #[test]
-fn nothing_is_deleted_without_a_yes() {
-    let shell = filled(&["a.svs", "b.svs"]);
+fn deletion_needs_confirmation() {
+    let shell = with_uploaded_files(&["a.svs", "b.svs"]);
     for arguments in [&["bucket", "delete", "study/*"][..], &["bucket", "purge"], &["bucket", "purge", "--no-dry-run"]]
     {
         let error = shell.error(2, arguments);
@@ -100,39 +99,39 @@ fn nothing_is_deleted_without_a_yes() {
 #[cfg(target_os = "linux")]
 #[test]
 fn terminal_prompt_accepts_only_yes() {
-    let shell = filled(&["a.svs"]);
-    for (answer, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
-        let (ended, said) = shell.at_a_terminal(&["bucket", "purge"], answer);
-        assert_eq!(ended, Some(code), "{said}");
-        assert!(said.contains("delete 1 object of 5 B from gs://emulator-bucket/? [y/N]"), "{said}");
+    let shell = with_uploaded_files(&["a.svs"]);
+    for (response, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
+        let (result, printed) = shell.on_terminal(&["bucket", "purge"], response);
+        assert_eq!(result, Some(code), "{printed}");
+        assert!(printed.contains("delete 1 object of 5 B from gs://emulator-bucket/? [y/N]"), "{printed}");
         assert_eq!(keys(&shell, &[]).len(), left);
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_not_followed_and_the_others_arrive() {
+fn upload_skips_links() {
     let shell = Shell::start();
     write(&shell, &["a.svs"]);
     fs::write(shell.folder().join("secret"), "canary").unwrap();
     std::os::unix::fs::symlink(shell.folder().join("secret"), shell.folder().join("slides/link")).unwrap();
     std::os::unix::fs::symlink("/etc", shell.folder().join("slides/folder")).unwrap();
-    let ended = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study", "--format", "json"]);
-    ended.assert_code(6);
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("bucket-upload", &report);
-    let error = serde_json::from_str::<Value>(&ended.stderr).unwrap();
+    let result = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study", "--format", "json"]);
+    result.assert_code(6);
+    let report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("bucket-upload", &report);
+    let error = serde_json::from_str::<Value>(&result.stderr).unwrap();
     assert_eq!((&error["error"]["kind"], &report["complete"]), (&json!("incomplete"), &json!(false)));
     let failed = report["files"].as_array().unwrap().iter().filter(|file| file["error"].is_string());
     assert_eq!(failed.map(|file| &file["key"]).collect::<Vec<_>>(), ["study/folder", "study/link"]);
     assert_eq!(keys(&shell, &[]), ["study/a.svs"]);
-    let told = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study"]);
-    assert!(told.row("FAILED").contains("study/folder"), "{}", told.stdout);
-    assert!(told.stderr.contains("slides/link"), "{}", told.stderr);
+    let message = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study"]);
+    assert!(message.row("FAILED").contains("study/folder"), "{}", message.stdout);
+    assert!(message.stderr.contains("slides/link"), "{}", message.stderr);
 }
 
 #[test]
-fn an_upload_that_cannot_be_is_refused_before_anything_is_sent() {
+fn invalid_upload_is_refused_before_any_request() {
     let shell = Shell::start();
     write(&shell, &["one/a.svs", "two/a.svs"]);
     fs::create_dir(shell.folder().join("empty")).unwrap();
@@ -149,9 +148,9 @@ fn an_upload_that_cannot_be_is_refused_before_anything_is_sent() {
     assert_eq!(shell.served("storage", "PUT", "/"), 0);
     let mut command = shell.command(&["bucket", "upload", "slides/one", "slides/two/a.svs"]);
     command.args(["--destination-prefix", "{username}/{timestamp}"]).env("USER", "ada");
-    Ended::of(&command.output().unwrap()).assert_code(2);
+    CommandResult::of(&command.output().unwrap()).assert_code(2);
     let mut command = shell.command(&["bucket", "upload", "slides", "--destination-prefix", "{username}/{timestamp}"]);
-    Ended::of(&command.env("USER", "ada").output().unwrap()).assert_code(0);
+    CommandResult::of(&command.env("USER", "ada").output().unwrap()).assert_code(0);
     let keys = keys(&shell, &["ada/*/one/a.svs"]);
     assert_eq!(keys[0].split('/').nth(1).unwrap().len(), "20260101_120000".len(), "{keys:?}");
 }
@@ -160,15 +159,15 @@ fn an_upload_that_cannot_be_is_refused_before_anything_is_sent() {
 fn upload_without_a_user_name_uses_the_user_id() {
     let shell = Shell::start();
     write(&shell, &["a.svs"]);
-    let ended = shell.command(&["bucket", "upload", "slides"]).env_remove("USER").output().unwrap();
-    Ended::of(&ended).assert_code(0);
+    let result = shell.command(&["bucket", "upload", "slides"]).env_remove("USER").output().unwrap();
+    CommandResult::of(&result).assert_code(0);
     let keys = keys(&shell, &["**"]);
     assert!(keys.len() == 1 && keys[0].starts_with("uid-") && keys[0].ends_with("/a.svs"), "{keys:?}");
 }
 
 #[test]
-fn files_stay_in_the_folder_and_apart_whatever_their_keys_are() {
-    let shell = filled(&["a:b.svs", ".hidden", "Case/x", "case/x", "CON"]);
+fn downloaded_names_are_safe_and_unique_for_any_key() {
+    let shell = with_uploaded_files(&["a:b.svs", ".hidden", "Case/x", "case/x", "CON"]);
     let report = shell.json("bucket-download", &["bucket", "download", "--destination", "back"]);
     let files: Vec<_> =
         report["objects"].as_array().unwrap().iter().map(|object| object["file"].as_str().unwrap()).collect();
@@ -182,20 +181,20 @@ fn files_stay_in_the_folder_and_apart_whatever_their_keys_are() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_in_the_way_of_a_download_is_not_followed() {
-    let shell = filled(&["a.svs"]);
+fn download_does_not_follow_an_existing_link() {
+    let shell = with_uploaded_files(&["a.svs"]);
     let outside = shell.folder().join("outside");
     fs::create_dir_all(&outside).unwrap();
     fs::create_dir(shell.folder().join("trap")).unwrap();
     std::os::unix::fs::symlink(&outside, shell.folder().join("trap/study")).unwrap();
-    let ended = shell.run(&["bucket", "download", "--destination", "trap"]);
-    ended.assert_code(6);
-    assert!(ended.stderr.contains("symbolic link"), "{}", ended.stderr);
+    let result = shell.run(&["bucket", "download", "--destination", "trap"]);
+    result.assert_code(6);
+    assert!(result.stderr.contains("symbolic link"), "{}", result.stderr);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
 #[test]
-fn objects_that_stand_for_folders_are_not_failures() {
+fn folder_marker_objects_are_skipped() {
     let shell = Shell::start();
     Runtime::new().unwrap().block_on(async {
         let bucket = bucket(&shell.running, &token(&shell.running).await).await;
@@ -219,13 +218,13 @@ fn objects_that_stand_for_folders_are_not_failures() {
 
 #[test]
 fn failed_object_is_reported_and_the_others_downloaded() {
-    let shell = filled(&["a.svs", "b.svs"]);
+    let shell = with_uploaded_files(&["a.svs", "b.svs"]);
     let corrupt = json!({ "server": "storage", "method": "GET", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 404 } });
     shell.control(Method::Post, "/faults", &corrupt);
-    let ended = shell.run(&["bucket", "download", "--destination", "back", "--format", "json"]);
-    ended.assert_code(6);
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("bucket-download", &report);
+    let result = shell.run(&["bucket", "download", "--destination", "back", "--format", "json"]);
+    result.assert_code(6);
+    let report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("bucket-download", &report);
     assert!(report["objects"][0]["error"].is_string() && report["objects"][1]["error"].is_null(), "{report:#}");
     assert!(shell.folder().join("back/study/b.svs").is_file() && !shell.folder().join("back/study/a.svs").exists());
     for arguments in [&["study/c.svs", "--what-is-key"][..], &["study/*.tiff"], &["study/**", "typo/*"]] {
@@ -237,14 +236,14 @@ fn failed_object_is_reported_and_the_others_downloaded() {
 }
 
 #[test]
-fn an_object_that_is_not_deleted_is_named() {
-    let shell = filled(&["a.svs", "b.svs"]);
+fn object_that_is_not_deleted_is_named() {
+    let shell = with_uploaded_files(&["a.svs", "b.svs"]);
     let refused = json!({ "server": "storage", "method": "DELETE", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 400 } });
     shell.control(Method::Post, "/faults", &refused);
-    let ended = shell.run(&["bucket", "purge", "--yes", "--format", "json"]);
-    ended.assert_code(6);
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("bucket-deletion", &report);
+    let result = shell.run(&["bucket", "purge", "--yes", "--format", "json"]);
+    result.assert_code(6);
+    let report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("bucket-deletion", &report);
     assert_eq!(
         (&report["objects"][0]["outcome"], &report["objects"][1]["outcome"]),
         (&json!("failed"), &json!("deleted"))
@@ -258,9 +257,9 @@ fn unusable_bucket_is_reported_with_a_reason() {
     let pattern = shell.error(2, &["bucket", "find", "[a"]);
     assert_eq!(pattern["kind"], "bad_input");
     let mut anonymous = shell.command(&["bucket", "find"]);
-    Ended::of(&anonymous.env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap()).assert_code(4);
+    CommandResult::of(&anonymous.env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap()).assert_code(4);
     let mut away = shell.command(&["bucket", "find", "--timeout", "1s"]);
-    Ended::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
+    CommandResult::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
     // The URLs have expired by the clock of the storage.
     shell.control(Method::Post, "/clock", &json!({ "seconds": 3600 }));
     let refused = shell.error(4, &["bucket", "find"]);
@@ -270,14 +269,14 @@ fn unusable_bucket_is_reported_with_a_reason() {
 
 #[test]
 fn signed_urls_are_printed_only_on_request() {
-    let shell = filled(&["a.svs"]);
+    let shell = with_uploaded_files(&["a.svs"]);
     let plain = shell.json("bucket-objects", &["bucket", "find"]);
     assert!(plain[0].get("signed_url").is_none());
     let signed = shell.json("bucket-objects", &["bucket", "find", "--signed-urls"]);
     let url = signed[0]["signed_url"].as_str().unwrap();
     let request = Request::get(url.parse().unwrap());
-    let answer = Runtime::new().unwrap().block_on(async { http().send(request).await.unwrap().status() });
-    assert_eq!(answer, 200);
+    let response = Runtime::new().unwrap().block_on(async { http().send(request).await.unwrap().status() });
+    assert_eq!(response, 200);
     let table = shell.run(&["bucket", "find", "--signed-urls"]).stdout;
     assert!(table.contains("X-Goog-Signature=") || table.contains("X-Amz-Signature="), "{table}");
 }
@@ -289,7 +288,7 @@ fn purge_keeps_results_and_documents() {
     shell.run(&["run", "wait", &run]).assert_code(0);
     let document = ["application", "version", "document", "download", "tissue", "user-guide.md", "--output", "papers"];
     shell.run(&document).assert_code(0);
-    assert_eq!(shell.json("bucket-objects", &["bucket", "find"]), json!([]), "they are not in the bucket");
+    assert_eq!(shell.json("bucket-objects", &["bucket", "find"]), json!([]), "the objects are not in the bucket");
     shell.run(&["bucket", "purge", "--yes"]).assert_code(0);
     assert_eq!(shell.json("report", &["run", "download", &run, "results"])["complete"], true);
 }

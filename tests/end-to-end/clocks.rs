@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use auth_http::Method;
 use serde_json::json;
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::needs::{has, missing};
 use crate::refresh::User;
 
 const TOKEN: &str = "/oauth/token";
 
 /// Returns the library that shifts the clock of a process, or `None` if it is not installed.
-fn faketime() -> Option<String> {
+pub(crate) fn faketime() -> Option<String> {
     if !has("faketime") {
         missing("faketime", "install the package `faketime`");
         return None;
@@ -23,10 +23,10 @@ fn faketime() -> Option<String> {
 }
 
 /// Runs a command with a shifted clock.
-fn run_at(user: &User, library: &str, offset: &str, arguments: &[&str]) -> Ended {
+fn run_at(user: &User, library: &str, offset: &str, arguments: &[&str]) -> CommandResult {
     let mut command = user.command(arguments);
     command.env("LD_PRELOAD", library).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    Ended::of(&command.stdin(Stdio::null()).output().unwrap())
+    CommandResult::of(&command.stdin(Stdio::null()).output().unwrap())
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn token_obtained_by_a_fast_clock_is_refreshed_after_the_correction() {
 fn wrong_clock_is_named_with_its_difference() {
     let Some(library) = faketime() else { return };
     let user = User::log_in();
-    let ended = run_at(&user, &library, "-1d", &["auth", "token", "--min-ttl", "60h"]);
-    assert!(ended.stderr.contains("behind the clock of the identity provider"), "{}", ended.stderr);
+    let result = run_at(&user, &library, "-1d", &["auth", "token", "--min-ttl", "60h"]);
+    assert!(result.stderr.contains("behind the clock of the identity provider"), "{}", result.stderr);
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn keys_that_cannot_be_fetched_cost_no_login() {
     user.control(Method::Post, "/keys", &json!({ "retire": true }));
     user.control(Method::Delete, "/journal", &json!(null));
     let unavailable = json!({ "kind": "status", "status": 503 });
-    user.disturb("identity", "/.well-known/jwks.json", &unavailable);
-    let ended = user.run(&["auth", "token", "--min-ttl", "60h"]);
-    assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+    user.inject_fault("identity", "/.well-known/jwks.json", &unavailable);
+    let result = user.run(&["auth", "token", "--min-ttl", "60h"]);
+    assert_ne!(result.code, Some(0), "{}", result.stderr);
     user.control(Method::Delete, "/faults", &json!(null));
     user.assert_login_works();
 }

@@ -13,16 +13,16 @@ use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_aignostics");
 
-/// The folders of one test: one for results, and one for temporary files of the command.
-pub(crate) struct Lab {
+/// The folders of a test, for results and for temporary files of the command.
+pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
-impl Lab {
+impl Sandbox {
     pub(crate) fn new() -> Self {
-        let lab = Self { folder: TempDir::new().unwrap() };
-        fs::create_dir(lab.temporary()).unwrap();
-        lab
+        let sandbox = Self { folder: TempDir::new().unwrap() };
+        fs::create_dir(sandbox.temporary()).unwrap();
+        sandbox
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -47,8 +47,8 @@ impl Lab {
     }
 
     /// Runs the demo and waits for its end.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.demo(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandResult {
+        CommandResult::of(&self.demo(arguments).output().unwrap())
     }
 
     /// Returns all result files by their paths, without hidden files and the manifest.
@@ -59,7 +59,6 @@ impl Lab {
         files
     }
 
-    /// Returns the lines of the manifest.
     pub(crate) fn manifest(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.output().join("manifest.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -67,7 +66,7 @@ impl Lab {
 
     /// Checks that the files are those of the manifest, with its lengths and checksums. The checksums are computed by a
     /// different implementation.
-    pub(crate) fn assert_manifest_holds(&self) {
+    pub(crate) fn assert_manifest_is_correct(&self) {
         let files = self.files();
         let manifest = self.manifest();
         assert_eq!(manifest.len(), files.len());
@@ -85,7 +84,7 @@ impl Lab {
     }
 
     /// Checks that the command has removed its temporary files, also those next to the results.
-    pub(crate) fn assert_nothing_is_left(&self) {
+    pub(crate) fn assert_no_leftovers(&self) {
         assert_eq!(fs::read_dir(self.temporary()).unwrap().count(), 0);
         let mut parts = Vec::new();
         unfinished(&self.output(), &mut parts);
@@ -119,13 +118,13 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
 }
 
 /// A finished command.
-pub(crate) struct Ended {
+pub(crate) struct CommandResult {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Ended {
+impl CommandResult {
     pub(crate) fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
@@ -135,8 +134,8 @@ impl Ended {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
     }
 
-    /// Returns the last lines of stderr that are not log lines: the message of a failure.
-    pub(crate) fn told(&self) -> String {
+    /// Returns the error message: the last lines of stderr that are not log lines.
+    pub(crate) fn error_message(&self) -> String {
         let lines: Vec<_> = self.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
         lines.join("\n")
     }

@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use crate::command::{BINARY, Ended};
+use crate::command::{BINARY, CommandResult};
 use crate::needs;
 
 /// A terminal with a key that prints the current line. Nothing is typed before the line editor reports that it reads,
@@ -26,7 +26,7 @@ zpty -d inner
 "#;
 
 /// Runs a script in a shell with the command in its path, for at most a minute.
-fn shell(arguments: &[&str], script: &str) -> Ended {
+fn shell(arguments: &[&str], script: &str) -> CommandResult {
     let folders = env::var_os("PATH").unwrap();
     let ours = Path::new(BINARY).parent().unwrap().to_owned();
     let path = env::join_paths([ours].into_iter().chain(env::split_paths(&folders))).unwrap();
@@ -34,7 +34,7 @@ fn shell(arguments: &[&str], script: &str) -> Ended {
     let mut command = Command::new("timeout");
     command.arg("60").args(arguments).arg(script).env_clear();
     command.env("PATH", path).env("HOME", home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "dumb");
-    Ended::of(&command.current_dir(home.path()).output().unwrap())
+    CommandResult::of(&command.current_dir(home.path()).output().unwrap())
 }
 
 /// Returns the completions of bash for the last of these words.
@@ -47,10 +47,10 @@ fn in_bash(words: &[&str]) -> Vec<String> {
         words.join(" "),
         words.len() - 1
     );
-    let ended = shell(&["bash", "--norc", "--noprofile", "-c"], &script);
-    ended.assert_code(0);
-    assert_eq!(ended.stderr, "");
-    ended.stdout.lines().map(str::to_owned).collect()
+    let result = shell(&["bash", "--norc", "--noprofile", "-c"], &script);
+    result.assert_code(0);
+    assert_eq!(result.stderr, "");
+    result.stdout.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -69,15 +69,15 @@ fn zsh_completes_commands_and_flags() {
     if !needs::has("zsh") {
         return needs::missing("zsh", "apt-get install zsh");
     }
-    let ended = shell(&["zsh", "-f", "-c"], ZSH);
-    ended.assert_code(0);
+    let result = shell(&["zsh", "-f", "-c"], ZSH);
+    result.assert_code(0);
     // The characters indicate that a value follows.
-    let lines: Vec<_> = ended.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();
+    let lines: Vec<_> = result.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();
     assert_eq!(
         lines,
         ["aignostics run download", "aignostics application dump-schemata --destination"],
         "{}",
-        ended.stderr
+        result.stderr
     );
 }
 
@@ -89,18 +89,18 @@ fn fish_completes_commands_and_flags() {
     let script = "aignostics completions fish | source; complete -C 'aignostics run dow'; \
                   complete -C 'aignostics application run dow'; \
                   complete -C 'aignostics application dump-schemata --dest'";
-    let ended = shell(&["fish", "--no-config", "-c"], script);
-    ended.assert_code(0);
-    let words: Vec<_> = ended.stdout.lines().map(|line| line.split('\t').next().unwrap()).collect();
-    assert_eq!(words, ["download", "download", "--destination"], "{}", ended.stderr);
+    let result = shell(&["fish", "--no-config", "-c"], script);
+    result.assert_code(0);
+    let words: Vec<_> = result.stdout.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(words, ["download", "download", "--destination"], "{}", result.stderr);
 }
 
 #[test]
-fn the_other_shells_have_scripts_too_and_none_else() {
+fn elvish_and_powershell_have_scripts() {
     for name in ["elvish", "powershell"] {
-        let ended = Ended::of(&Command::new(BINARY).args(["completions", name]).output().unwrap());
-        ended.assert_code(0);
-        assert!(ended.stdout.contains("dump-schemata"), "{name}");
+        let result = CommandResult::of(&Command::new(BINARY).args(["completions", name]).output().unwrap());
+        result.assert_code(0);
+        assert!(result.stdout.contains("dump-schemata"), "{name}");
     }
-    Ended::of(&Command::new(BINARY).args(["completions", "dash"]).output().unwrap()).assert_code(2);
+    CommandResult::of(&Command::new(BINARY).args(["completions", "dash"]).output().unwrap()).assert_code(2);
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::command::Lab;
-use crate::emulator::{Running, journal, token};
+use crate::command::Sandbox;
+use crate::emulator::{RunningEmulator, journal, token};
 use crate::needs;
 
 /// The folder of the workspace.
@@ -15,7 +15,6 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Statuses that the document does not declare, with the reasons for which the emulator uses them.
 const UNDECLARED: [(&str, &str, u16, &str); 1] = [("*", "*", 405, "a method that the document does not know")];
 
-/// Returns true if a path matches a template.
 fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
@@ -30,29 +29,29 @@ fn every_response_conforms_to_the_platform_document() {
     if !needs::has("schemathesis") {
         return needs::missing("schemathesis", "pip install schemathesis==4.32.5");
     }
-    let lab = Lab::new();
-    let (config, reference) = (lab.path("config.toml"), lab.path("reference.json"));
+    let sandbox = Sandbox::new();
+    let (config, reference) = (sandbox.path("config.toml"), sandbox.path("reference.json"));
     fs::write(&reference, document.to_string()).unwrap();
     // A small quota, so that it is exhausted.
     let organization = "[[organizations]]\nid = \"org\"\nname = \"org\"\nslide_quota = 3\n";
     let user =
         "[[users]]\nid = \"auth0|1\"\nemail = \"a@b.test\"\nname = \"A\"\norganization = \"org\"\nrole = \"admin\"\n";
     fs::write(&config, format!("replica_lag_ms = 0\nspeed = 0.001\n{organization}{user}")).unwrap();
-    let running = Running::start(&lab, &["--control", "--seed", "1", "--config", config.to_str().unwrap()]);
+    let running = RunningEmulator::start(&sandbox, &["--control", "--seed", "1", "--config", config.to_str().unwrap()]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let bearer = runtime.block_on(token(&running));
-    runtime.block_on(crate::emulator::meet_quota(&running, &bearer));
-    let ended = Command::new("schemathesis")
+    runtime.block_on(crate::emulator::exhaust_quota(&running, &bearer));
+    let result = Command::new("schemathesis")
         .args(["run", reference.to_str().unwrap(), "--url", running.url("api_root", "/api").as_str(), "--seed", "1", "--no-color"])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--generation-deterministic"])
         .args(["--header", &format!("Authorization: Bearer {bearer}")])
         .args(["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance,response_headers_conformance,negative_data_rejection,missing_required_header"])
         .args(["--warnings", "off"])
-        .current_dir(lab.path("."))
+        .current_dir(sandbox.path("."))
         .output()
         .unwrap();
-    let said = [ended.stdout, ended.stderr].concat();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&said));
+    let printed = [result.stdout, result.stderr].concat();
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&printed));
 
     let entries = runtime.block_on(journal(&running));
     let mut met = BTreeSet::new();

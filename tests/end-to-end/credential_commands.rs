@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::emulator::{form, send};
 use crate::machine::{Machine, USER};
 
@@ -16,8 +16,8 @@ use crate::machine::{Machine, USER};
 fn command_that_is_not_a_command_line_is_exit_code_2() {
     let machine = Machine::start();
     for line in ["'unclosed", "[1]", "[\"a\""] {
-        let said = machine.failure(2, &[("AIGNOSTICS_TOKEN_COMMAND", line)], &[]);
-        assert!(said.contains("token command"), "{said}");
+        let message = machine.failure(2, &[("AIGNOSTICS_TOKEN_COMMAND", line)], &[]);
+        assert!(message.contains("token command"), "{message}");
     }
 }
 
@@ -30,9 +30,9 @@ fn command_inherits_no_secret_and_does_not_recurse() {
     let script = machine.script("command", &format!("env > '{}'; cat '{file}'", seen.display()));
     let variables =
         [("AIGNOSTICS_TOKEN_COMMAND", script.as_str()), ("AIGNOSTICS_SHARE_TOKEN", "canary"), ("OTHER", "kept")];
-    assert_eq!(machine.who(&variables, &[]), USER);
+    assert_eq!(machine.user_id(&variables, &[]), USER);
     let variables = [("AIGNOSTICS_REFRESH_TOKEN", "canary-canary"), ("OTHER", "kept")];
-    assert_eq!(machine.who(&variables, &["--token-command", &script]), USER);
+    assert_eq!(machine.user_id(&variables, &["--token-command", &script]), USER);
     let seen = fs::read_to_string(seen).unwrap();
     assert!(
         seen.contains("OTHER=kept") && !seen.contains("canary") && !seen.contains("AIGNOSTICS_TOKEN_COMMAND="),
@@ -41,10 +41,10 @@ fn command_inherits_no_secret_and_does_not_recurse() {
     assert!(seen.contains("AIGNOSTICS_IN_TOKEN_COMMAND=1") && seen.contains("AIGNOSTICS_API_ROOT="), "{seen}");
 
     let again = format!("'{}' auth token", crate::command::BINARY);
-    let said = machine.failure(1, &[("AIGNOSTICS_TOKEN_COMMAND", &again)], &[]);
-    assert!(said.contains("was started by a token command"), "{said}");
+    let message = machine.failure(1, &[("AIGNOSTICS_TOKEN_COMMAND", &again)], &[]);
+    assert!(message.contains("was started by a token command"), "{message}");
     let with_source = format!("'{}' auth token --token-file '{file}'", crate::command::BINARY);
-    assert_eq!(machine.who(&[("AIGNOSTICS_TOKEN_COMMAND", &with_source)], &[]), USER);
+    assert_eq!(machine.user_id(&[("AIGNOSTICS_TOKEN_COMMAND", &with_source)], &[]), USER);
 }
 
 /// Starts this number of processes at a time, and waits for them.
@@ -73,9 +73,9 @@ fn size(name: &str, default: usize) -> usize {
 fn processes_share_the_token_of_a_command_until_it_is_revoked() {
     let machine = Machine::start();
     let calls = machine.path("calls");
-    let answer = |token: &str| json!({ "access_token": token, "expires_in": 3600 }).to_string();
+    let response = |token: &str| json!({ "access_token": token, "expires_in": 3600 }).to_string();
     let first = machine.token();
-    let file = machine.write("answer", &answer(&first), 0o600);
+    let file = machine.write("answer", &response(&first), 0o600);
     let script = machine.script("command", &format!("echo >> '{}'; cat '{file}'", calls.display()));
     let variables = [("AIGNOSTICS_TOKEN_COMMAND", script.as_str())];
     let at_a_time = size("PARALLEL", 20);
@@ -85,7 +85,7 @@ fn processes_share_the_token_of_a_command_until_it_is_revoked() {
     }
     assert_eq!(lines(&calls), 1);
 
-    machine.write("answer", &answer(&machine.token()), 0o600);
+    machine.write("answer", &response(&machine.token()), 0o600);
     let client = machine.shell.running.interactive_client().to_owned();
     let revocation =
         form(machine.shell.running.url("issuer", "/oauth/revoke"), &[("client_id", &client), ("token", &first)]);
@@ -104,12 +104,12 @@ fn tokens_of_a_command_are_separate_without_permission_to_share() {
     let script = machine.script("command", &format!("echo >> '{}'; cat '{file}'", calls.display()));
     let variables = [("AIGNOSTICS_TOKEN_COMMAND", script.as_str())];
     for _ in 0..2 {
-        machine.who(&variables, &[]);
+        machine.user_id(&variables, &[]);
     }
     assert_eq!(lines(&calls), 2, "without --token-cache");
     for who in ["one", "one", "two"] {
         let names = [("AIGNOSTICS_TOKEN_CACHE", "1"), ("AIGNOSTICS_TOKEN_COMMAND_CACHE_ENV", "WHO"), ("WHO", who)];
-        machine.who(&[&variables[..], &names].concat(), &[]);
+        machine.user_id(&[&variables[..], &names].concat(), &[]);
     }
     assert_eq!(lines(&calls), 4, "one for each value of the variable");
 }
@@ -122,13 +122,13 @@ fn caller_credential_does_not_reach_a_child_of_the_emulator() {
     command.env("AIGNOSTICS_TOKEN_COMMAND", "canary").env("AIGNOSTICS_PROFILE", "canary");
     command.env("AIGNOSTICS_WORKLOAD_IDENTITY", "canary").env("AIGNOSTICS_CLIENT_SECRET_FILE", "canary");
     command.env("AIGNOSTICS_SHARE_TOKEN", "canary").env("AIGNOSTICS_LOGFIRE_TOKEN", "canary");
-    let ended = Ended::of(&command.env("TMPDIR", machine.shell.lab.temporary()).output().unwrap());
-    ended.assert_code(0);
-    assert!(!ended.stdout.contains("canary") && !ended.stderr.contains("canary"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("AIGNOSTICS_REFRESH_TOKEN="), "{}", ended.stdout);
-    let mut demo = machine.shell.lab.demo(&[]);
+    let result = CommandResult::of(&command.env("TMPDIR", machine.shell.sandbox.temporary()).output().unwrap());
+    result.assert_code(0);
+    assert!(!result.stdout.contains("canary") && !result.stderr.contains("canary"), "{}", result.stdout);
+    assert!(result.stdout.contains("AIGNOSTICS_REFRESH_TOKEN="), "{}", result.stdout);
+    let mut demo = machine.shell.sandbox.demo(&[]);
     demo.env("AIGNOSTICS_ACCESS_TOKEN", "canary").env("AIGNOSTICS_PROFILE", "canary");
-    let demo = Ended::of(&demo.output().unwrap());
+    let demo = CommandResult::of(&demo.output().unwrap());
     demo.assert_code(0);
     assert!(!demo.stderr.contains("canary"), "{}", demo.stderr);
 }

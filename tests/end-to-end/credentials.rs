@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, USER, jwt, serving};
+use crate::machine::{Machine, USER, jwt, serve_responses};
 
 #[test]
 fn token_comes_from_a_variable_a_file_or_a_command() {
@@ -23,7 +23,7 @@ fn token_comes_from_a_variable_a_file_or_a_command() {
         (&[], &["--token-file", file.as_str()]),
         (&[], &["--token-command", command.as_str()]),
     ] {
-        assert_eq!(machine.who(variables, arguments), USER, "{variables:?} {arguments:?}");
+        assert_eq!(machine.user_id(variables, arguments), USER, "{variables:?} {arguments:?}");
     }
     let printed = machine.run(&[("AIGNOSTICS_ACCESS_TOKEN", &token)], &["auth", "token"]);
     assert_eq!(printed.stdout.trim(), token);
@@ -35,8 +35,8 @@ fn client_authenticates_with_its_secret_file() {
     let (id, secret) = (machine.client_id().to_owned(), machine.secret());
     let variables = [("AIGNOSTICS_CLIENT_ID", id.as_str()), ("AIGNOSTICS_CLIENT_SECRET_FILE", &secret)];
     let expected = format!("{id}@clients");
-    assert_eq!(machine.who(&variables, &[]), expected);
-    assert_eq!(machine.who(&variables, &[]), expected);
+    assert_eq!(machine.user_id(&variables, &[]), expected);
+    assert_eq!(machine.user_id(&variables, &[]), expected);
     assert_eq!(machine.shell.served("identity", "POST", "/oauth/token"), 1, "processes share the token");
     let wrong = machine.write("wrong", "canary", 0o600);
     let other = machine.path("other").display().to_string();
@@ -45,12 +45,12 @@ fn client_authenticates_with_its_secret_file() {
         ("AIGNOSTICS_CLIENT_SECRET_FILE", &wrong),
         ("AIGNOSTICS_CACHE_DIR", &other),
     ];
-    let said = machine.failure(4, &variables, &[]);
+    let message = machine.failure(4, &variables, &[]);
     for part in ["client credentials", "AIGNOSTICS_CLIENT_SECRET_FILE", "invalid_client", "replace the credential"] {
-        assert!(said.contains(part), "{said}");
+        assert!(message.contains(part), "{message}");
     }
-    let said = machine.failure(2, &[("AIGNOSTICS_CLIENT_ID", &id)], &[]);
-    assert!(said.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set in the environment, or"), "{said}");
+    let message = machine.failure(2, &[("AIGNOSTICS_CLIENT_ID", &id)], &[]);
+    assert!(message.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set in the environment, or"), "{message}");
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn workload_identity_is_exchanged() {
     let (id, secret, token) = (machine.client_id().to_owned(), machine.secret(), machine.token());
     let file = machine.write("projected", &token, 0o644);
     let from_file = format!("file:{file}");
-    let github = serving(vec![(200, json!({ "value": token }).to_string())]);
-    let url = format!("url:{}", serving(vec![(200, token.clone())]));
+    let github = serve_responses(vec![(200, json!({ "value": token }).to_string())]);
+    let url = format!("url:{}", serve_responses(vec![(200, token.clone())]));
     let sources: [&[(&str, &str)]; 6] = [
         &[("AIGNOSTICS_WORKLOAD_IDENTITY", from_file.as_str())],
         &[("AIGNOSTICS_WORKLOAD_IDENTITY", "kubernetes"), ("AIGNOSTICS_WORKLOAD_IDENTITY_FILE", file.as_str())],
@@ -84,7 +84,7 @@ fn workload_identity_is_exchanged() {
             ("AIGNOSTICS_CACHE_DIR", &cache),
         ];
         let variables = [source, &client].concat();
-        assert_eq!(machine.who(&variables, &[]), USER, "{source:?}");
+        assert_eq!(machine.user_id(&variables, &[]), USER, "{source:?}");
     }
 }
 
@@ -93,8 +93,8 @@ fn ci_identity_is_used_only_on_request() {
     let machine = Machine::start();
     let variables =
         [("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:9/"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary")];
-    let said = machine.failure(4, &variables, &[]);
-    assert!(said.contains("aignostics user login"), "{said}");
+    let message = machine.failure(4, &variables, &[]);
+    assert!(message.contains("aignostics user login"), "{message}");
 }
 
 #[test]
@@ -102,26 +102,29 @@ fn highest_level_wins_without_fallback() {
     let machine = Machine::start();
     let token = machine.token();
     let (file, wrong) = (machine.write("token", &token, 0o600), machine.write("wrong", "invalid-token", 0o600));
-    assert_eq!(machine.who(&[("AIGNOSTICS_ACCESS_TOKEN", "invalid")], &["--token-file", &file]), USER);
-    let said = machine.failure(4, &[("AIGNOSTICS_ACCESS_TOKEN", &token)], &["--token-file", &wrong]);
-    assert!(said.contains("token file '--token-file'") && said.contains("provide another token"), "{said}");
+    assert_eq!(machine.user_id(&[("AIGNOSTICS_ACCESS_TOKEN", "invalid")], &["--token-file", &file]), USER);
+    let message = machine.failure(4, &[("AIGNOSTICS_ACCESS_TOKEN", &token)], &["--token-file", &wrong]);
+    assert!(message.contains("token file '--token-file'") && message.contains("provide another token"), "{message}");
     // The environment has precedence over the settings file.
     fs::create_dir_all(machine.path(".aignostics")).unwrap();
     machine.write(".aignostics/.env", "AIGNOSTICS_ACCESS_TOKEN=invalid\n", 0o600);
-    assert_eq!(machine.who(&[("AIGNOSTICS_ACCESS_TOKEN_FILE", &file)], &[]), USER);
+    assert_eq!(machine.user_id(&[("AIGNOSTICS_ACCESS_TOKEN_FILE", &file)], &[]), USER);
     machine.failure(4, &[], &[]);
 }
 
 #[test]
 fn two_sources_on_one_level_are_named() {
     let machine = Machine::start();
-    let said = machine.failure(2, &[("AIGNOSTICS_ACCESS_TOKEN", "a"), ("AIGNOSTICS_TOKEN_COMMAND", "b")], &[]);
-    assert!(said.contains("AIGNOSTICS_ACCESS_TOKEN") && said.contains("AIGNOSTICS_TOKEN_COMMAND"), "{said}");
-    let said = machine.failure(2, &[], &["--token-file", "a", "--token-command", "b"]);
-    assert!(said.contains("--token-file") && said.contains("--token-command"), "{said}");
+    let message = machine.failure(2, &[("AIGNOSTICS_ACCESS_TOKEN", "a"), ("AIGNOSTICS_TOKEN_COMMAND", "b")], &[]);
+    assert!(message.contains("AIGNOSTICS_ACCESS_TOKEN") && message.contains("AIGNOSTICS_TOKEN_COMMAND"), "{message}");
+    let message = machine.failure(2, &[], &["--token-file", "a", "--token-command", "b"]);
+    assert!(message.contains("--token-file") && message.contains("--token-command"), "{message}");
     let refresh = ("AIGNOSTICS_REFRESH_TOKEN", "0123456789");
-    let said = machine.failure(2, &[refresh, ("AIGNOSTICS_WORKLOAD_IDENTITY", "gitlab")], &[]);
-    assert!(said.contains("AIGNOSTICS_REFRESH_TOKEN") && said.contains("AIGNOSTICS_WORKLOAD_IDENTITY"), "{said}");
+    let message = machine.failure(2, &[refresh, ("AIGNOSTICS_WORKLOAD_IDENTITY", "gitlab")], &[]);
+    assert!(
+        message.contains("AIGNOSTICS_REFRESH_TOKEN") && message.contains("AIGNOSTICS_WORKLOAD_IDENTITY"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -129,9 +132,9 @@ fn env_file_of_the_working_folder_sets_no_credential() {
     let machine = Machine::start();
     let token = machine.token();
     machine.write(".env", &format!("AIGNOSTICS_ACCESS_TOKEN={token}\nAIGNOSTICS_PROFILE=evil\n"), 0o600);
-    let said = machine.failure(4, &[], &[]);
-    assert!(said.contains("ignoring a setting") && !said.contains(&token), "{said}");
-    assert_eq!(machine.who(&[], &["--trust-env-file"]), USER);
+    let message = machine.failure(4, &[], &[]);
+    assert!(message.contains("ignoring a setting") && !message.contains(&token), "{message}");
+    assert_eq!(machine.user_id(&[], &["--trust-env-file"]), USER);
     let names = ["TOKEN_COMMAND", "ACCESS_TOKEN_FILE", "WORKLOAD_IDENTITY", "CLIENT_SECRET_FILE", "TOKEN_CACHE"];
     let lines = names.map(|name| format!("AIGNOSTICS_{name}=x"));
     machine.write(".env", &lines.join("\n"), 0o600);
@@ -151,7 +154,7 @@ fn unusable_credentials_are_one_message_each() {
     let fails = machine.script("fails", "echo canary; echo no vault >&2; exit 3");
     let html = machine.script("html", "echo '<html>canary</html>'");
     let large = machine.script("large", "head -c 1000000 /dev/zero | tr '\\0' x");
-    let endpoint = format!("url:{}", serving(vec![(403, "canary".to_owned())]));
+    let endpoint = format!("url:{}", serve_responses(vec![(403, "canary".to_owned())]));
     let gone = "url:http://127.0.0.1:9/token";
     let cases: [(i32, (&str, &str), &[&str]); 10] = [
         (4, ("ACCESS_TOKEN", &expired), &["'AIGNOSTICS_ACCESS_TOKEN'", "expired at 1970-01-01T00:16:40Z", "new token"]),
@@ -171,10 +174,10 @@ fn unusable_credentials_are_one_message_each() {
     ];
     for (code, (name, value), parts) in cases {
         let name = format!("AIGNOSTICS_{name}");
-        let said = machine.failure(code, &[(&name, value), ("AIGNOSTICS_RETRY_FOR", "0")], &[]);
-        assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{said}");
-        assert!(parts.iter().all(|part| said.lines().next().unwrap().contains(part)), "{parts:?}: {said}");
-        assert!(!said.contains("user login"), "{said}");
+        let message = machine.failure(code, &[(&name, value), ("AIGNOSTICS_RETRY_FOR", "0")], &[]);
+        assert_eq!(message.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{message}");
+        assert!(parts.iter().all(|part| message.lines().next().unwrap().contains(part)), "{parts:?}: {message}");
+        assert!(!message.contains("user login"), "{message}");
     }
     assert_eq!(machine.shell.served("api", "GET", "/"), 0, "nothing is sent");
 }
@@ -182,9 +185,9 @@ fn unusable_credentials_are_one_message_each() {
 #[test]
 fn token_that_the_platform_rejects_is_named() {
     let machine = Machine::start();
-    let said = machine.failure(4, &[("AIGNOSTICS_ACCESS_TOKEN", "unknown-token")], &[]);
-    assert!(said.contains("access token 'AIGNOSTICS_ACCESS_TOKEN': the platform rejected the token"), "{said}");
-    assert!(!said.contains("user login"), "{said}");
+    let message = machine.failure(4, &[("AIGNOSTICS_ACCESS_TOKEN", "unknown-token")], &[]);
+    assert!(message.contains("access token 'AIGNOSTICS_ACCESS_TOKEN': the platform rejected the token"), "{message}");
+    assert!(!message.contains("user login"), "{message}");
 }
 
 #[test]
@@ -194,19 +197,22 @@ fn projected_file_may_be_readable_by_others() {
     machine.write("..2026/token", &machine.token(), 0o644);
     symlink("..2026", machine.path("..data")).unwrap();
     symlink("..data/token", machine.path("token")).unwrap();
-    assert_eq!(machine.who(&[], &["--token-file", "token"]), USER);
+    assert_eq!(machine.user_id(&[], &["--token-file", "token"]), USER);
 }
 
 #[test]
 fn refused_refresh_token_is_named_with_its_remedy() {
     let machine = Machine::start();
     let refused = [("AIGNOSTICS_REFRESH_TOKEN", "canary-canary")];
-    let said = machine.failure(4, &refused, &[]);
-    assert!(said.contains("refresh token 'AIGNOSTICS_REFRESH_TOKEN'") && said.contains("invalid_grant"), "{said}");
-    assert!(said.contains("unset it") && !said.contains("user login"), "{said}");
-    let said = machine.failure(4, &refused, &["--format", "json"]);
-    let error: Value = serde_json::from_str(&said).unwrap();
-    assert!(error["error"]["remedy"].as_str().unwrap().contains("unset it"), "{said}");
+    let message = machine.failure(4, &refused, &[]);
+    assert!(
+        message.contains("refresh token 'AIGNOSTICS_REFRESH_TOKEN'") && message.contains("invalid_grant"),
+        "{message}"
+    );
+    assert!(message.contains("unset it") && !message.contains("user login"), "{message}");
+    let message = machine.failure(4, &refused, &["--format", "json"]);
+    let error: Value = serde_json::from_str(&message).unwrap();
+    assert!(error["error"]["remedy"].as_str().unwrap().contains("unset it"), "{message}");
 }
 
 #[test]
@@ -215,10 +221,10 @@ fn claims_of_an_unknown_token_are_not_invented() {
     let variables = [("AIGNOSTICS_ACCESS_TOKEN", machine.token())];
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let identity = |variables: &[(&str, &str)]| {
-        let ended = machine.run(variables, &["user", "whoami"]);
-        ended.assert_code(0);
-        let identity: Value = serde_json::from_str(&ended.stdout).unwrap();
-        crate::shell::assert_fits("identity", &identity);
+        let result = machine.run(variables, &["user", "whoami"]);
+        result.assert_code(0);
+        let identity: Value = serde_json::from_str(&result.stdout).unwrap();
+        crate::shell::assert_conforms("identity", &identity);
         identity
     };
     let known = identity(&variables);

@@ -9,23 +9,23 @@ use tokio::runtime::Runtime;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::command::{BINARY, Lab};
+use crate::command::{BINARY, Sandbox};
 
 /// An emulator in a separate process, which is killed when the value is dropped.
-pub(crate) struct Running {
+pub(crate) struct RunningEmulator {
     pub(crate) child: Child,
-    said: BufReader<ChildStdout>,
+    printed: BufReader<ChildStdout>,
     pub(crate) ready: Value,
 }
 
-impl Running {
-    pub(crate) fn start(lab: &Lab, arguments: &[&str]) -> Self {
-        let mut command = command(lab, arguments);
+impl RunningEmulator {
+    pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        let mut command = command(sandbox, arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut printed = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        Self { child, said, ready: serde_json::from_str(&line).unwrap() }
+        printed.read_line(&mut line).unwrap();
+        Self { child, printed, ready: serde_json::from_str(&line).unwrap() }
     }
 
     pub(crate) fn url(&self, server: &str, path: &str) -> Url {
@@ -43,7 +43,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningEmulator {
     fn drop(&mut self) {
         // The process may have ended already.
         let _ = self.child.kill();
@@ -51,9 +51,9 @@ impl Drop for Running {
     }
 }
 
-fn command(lab: &Lab, arguments: &[&str]) -> Command {
+fn command(sandbox: &Sandbox, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
-    command.arg("emulator").args(arguments).env("TMPDIR", lab.temporary()).env_remove("AIGNOSTICS_API_ROOT");
+    command.arg("emulator").args(arguments).env("TMPDIR", sandbox.temporary()).env_remove("AIGNOSTICS_API_ROOT");
     command
 }
 
@@ -74,22 +74,21 @@ pub(crate) fn form(url: Url, fields: &[(&str, &str)]) -> Request {
 }
 
 /// Returns an access token for the refresh token in the variables.
-pub(crate) async fn token(running: &Running) -> String {
+pub(crate) async fn token(running: &RunningEmulator) -> String {
     let refresh_token = running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
     let (status, answer) = send(refresh(running, refresh_token)).await;
     assert_eq!(status, 200, "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Requests new tokens.
-pub(crate) fn refresh(running: &Running, refresh_token: &str) -> Request {
+pub(crate) fn refresh(running: &RunningEmulator, refresh_token: &str) -> Request {
     let client = running.interactive_client();
     let fields = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", refresh_token)];
     form(running.url("issuer", "/oauth/token"), &fields)
 }
 
 /// Returns the requests that the emulator received.
-pub(crate) async fn journal(running: &Running) -> Vec<Value> {
+pub(crate) async fn journal(running: &RunningEmulator) -> Vec<Value> {
     let control = &running.ready["control"];
     let url = format!("{}/journal", control["url"].as_str().unwrap()).parse().unwrap();
     let bearer = format!("Bearer {}", control["token"].as_str().unwrap());
@@ -104,19 +103,19 @@ pub(crate) fn submission() -> Value {
     ] })
 }
 
-pub(crate) fn authorized(running: &Running, token: &str, method: Method, path: &str) -> Request {
+pub(crate) fn authorized(running: &RunningEmulator, token: &str, method: Method, path: &str) -> Request {
     Request::new(method, running.url("api_root", path)).with_header("authorization", format!("Bearer {token}"))
 }
 
 /// Submits a run, and returns its id, or the status of the refusal.
-pub(crate) async fn submit(running: &Running, token: &str) -> Result<String, u16> {
+pub(crate) async fn submit(running: &RunningEmulator, token: &str) -> Result<String, u16> {
     let request = authorized(running, token, Method::Post, "/api/v1/runs");
     let (status, body) = send(request.with_body("application/json", submission().to_string())).await;
     if status == 201 { Ok(body["run_id"].as_str().unwrap().to_owned()) } else { Err(status) }
 }
 
 /// Submits until the quota is exhausted, and tries an operation that a running run does not allow.
-pub(crate) async fn meet_quota(running: &Running, token: &str) {
+pub(crate) async fn exhaust_quota(running: &RunningEmulator, token: &str) {
     loop {
         match submit(running, token).await {
             Ok(run) => {
@@ -130,8 +129,8 @@ pub(crate) async fn meet_quota(running: &Running, token: &str) {
 
 #[test]
 fn ready_line_has_all_client_data() {
-    let lab = Lab::new();
-    let mut running = Running::start(&lab, &["--control"]);
+    let sandbox = Sandbox::new();
+    let mut running = RunningEmulator::start(&sandbox, &["--control"]);
     let runtime = Runtime::new().unwrap();
     let (token, health) = runtime.block_on(async {
         let again = (token(&running).await, token(&running).await);
@@ -147,15 +146,15 @@ fn ready_line_has_all_client_data() {
 
     assert_eq!(running.signal("TERM"), Some(143));
     let mut rest = String::new();
-    running.said.read_line(&mut rest).unwrap();
-    assert_eq!(rest, "", "nothing but the one line");
-    lab.assert_nothing_is_left();
+    running.printed.read_line(&mut rest).unwrap();
+    assert_eq!(rest, "", "only one line is printed");
+    sandbox.assert_no_leftovers();
 }
 
 #[test]
-fn it_prints_the_variables_instead() {
-    let lab = Lab::new();
-    let mut child = command(&lab, &["--print-env"]).stdout(Stdio::piped()).spawn().unwrap();
+fn print_env_prints_variables_instead_of_json() {
+    let sandbox = Sandbox::new();
+    let mut child = command(&sandbox, &["--print-env"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let lines: Vec<_> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
     child.kill().unwrap();
@@ -169,82 +168,105 @@ fn it_prints_the_variables_instead() {
 }
 
 #[test]
-fn a_command_runs_in_it_and_its_exit_code_is_passed_on() {
-    let lab = Lab::new();
+fn exec_runs_a_command_and_returns_its_exit_code() {
+    let sandbox = Sandbox::new();
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)] {
-        let ended = command(&lab, &["exec", "--", "sh", "-c", script]).output().unwrap();
-        assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(code), &b""[..]), "{script}");
+        let result = command(&sandbox, &["--quiet", "exec", "--", "sh", "-c", script]).output().unwrap();
+        assert_eq!((result.status.code(), result.stderr.as_slice()), (Some(code), &b""[..]), "{script}");
     }
     let script = "echo \"$AIGNOSTICS_API_ROOT $1\"; test -n \"$AIGNOSTICS_REFRESH_TOKEN\" && touch \"$AIGNOSTICS_CACHE_DIR/token\"";
-    let ended = command(&lab, &["exec", "--seed", "7", "--", "sh", "-c", script, "sh", "--port"]).output().unwrap();
-    let said = String::from_utf8(ended.stdout).unwrap();
-    assert!(ended.status.success() && said.starts_with("http://127.0.0.1:") && said.ends_with(" --port\n"), "{said}");
-    let absent = command(&lab, &["exec", "--", "no-such-command"]).output().unwrap();
+    let result =
+        command(&sandbox, &["exec", "--seed", "7", "--", "sh", "-c", script, "sh", "--port"]).output().unwrap();
+    let printed = String::from_utf8(result.stdout).unwrap();
+    assert!(
+        result.status.success() && printed.starts_with("http://127.0.0.1:") && printed.ends_with(" --port\n"),
+        "{printed}"
+    );
+    let absent = command(&sandbox, &["exec", "--", "no-such-command"]).output().unwrap();
     assert_eq!(absent.status.code(), Some(127));
     assert!(String::from_utf8(absent.stderr).unwrap().contains("cannot run 'no-such-command'"));
-    lab.assert_nothing_is_left();
+    sandbox.assert_no_leftovers();
 }
 
 #[test]
-fn a_stopped_emulator_stops_its_command() {
-    let lab = Lab::new();
+fn exec_names_the_emulator_before_the_command_runs() {
+    let sandbox = Sandbox::new();
+    let run = |options: &[&str]| {
+        let mut exec = command(&sandbox, options);
+        exec.args(["exec", "--", "sh", "-c", "echo $AIGNOSTICS_API_ROOT; echo from the command >&2"]);
+        let result = exec.output().unwrap();
+        assert!(result.status.success());
+        [result.stdout, result.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [root, told] = run(&[]);
+    let banner = format!("emulator: runs at {}/, user ada@emulator.test; nothing is billed\n", root.trim_end());
+    assert_eq!(told, banner + "from the command\n");
+    for silent in ["--quiet", "--format=json"] {
+        assert_eq!(run(&[silent])[1], "from the command\n", "{silent}");
+    }
+}
+
+#[test]
+fn stopped_emulator_stops_its_command() {
+    let sandbox = Sandbox::new();
     let script = "echo started; exec sleep 600";
-    let mut child = command(&lab, &["exec", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
-    said.read_line(&mut String::new()).unwrap();
+    let mut child = command(&sandbox, &["exec", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    printed.read_line(&mut String::new()).unwrap();
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    // The output ends with the command.
-    assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
-    lab.assert_nothing_is_left();
+    // The output ends when the command exits.
+    assert_eq!(printed.read_line(&mut String::new()).unwrap(), 0);
+    sandbox.assert_no_leftovers();
 }
 
 #[test]
 #[cfg(unix)]
 fn command_receives_the_signal_and_can_clean_up() {
-    let lab = Lab::new();
+    let sandbox = Sandbox::new();
     for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
         // A shell starts background jobs with SIGINT ignored, so the foreground job must end as well.
         let script =
             format!("sleep 600 & trap 'kill $! 2>/dev/null; echo cleaned up; exit 5' {signal}; echo started; wait");
-        let mut prepared = command(&lab, &["exec", "--", "sh", "-c", &script]);
+        let mut prepared = command(&sandbox, &["exec", "--", "sh", "-c", &script]);
         let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        said.read_line(&mut String::new()).unwrap();
+        let mut printed = BufReader::new(child.stdout.take().unwrap());
+        printed.read_line(&mut String::new()).unwrap();
         assert!(
             Command::new("kill").args([&format!("-{number}"), &child.id().to_string()]).status().unwrap().success()
         );
         assert_eq!(child.wait().unwrap().code(), Some(5), "{signal}");
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
+        std::io::Read::read_to_string(&mut printed, &mut rest).unwrap();
         assert_eq!(rest, "cleaned up\n", "{signal}");
     }
-    lab.assert_nothing_is_left();
+    sandbox.assert_no_leftovers();
 }
 
 #[test]
 #[cfg(unix)]
 fn child_processes_are_stopped_and_finally_killed() {
-    let lab = Lab::new();
-    // The output ends with the last of them.
-    let mut prepared = command(&lab, &["exec", "--", "sh", "-c", "trap '' TERM; echo started; sleep 600; sleep 600"]);
+    let sandbox = Sandbox::new();
+    // The output ends when the last process exits.
+    let mut prepared =
+        command(&sandbox, &["exec", "--", "sh", "-c", "trap '' TERM; echo started; sleep 600; sleep 600"]);
     let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
-    said.read_line(&mut String::new()).unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    printed.read_line(&mut String::new()).unwrap();
     let id = child.id().to_string();
     let stop = || Command::new("kill").args(["-TERM", &id]).status().unwrap().success();
     while child.try_wait().unwrap().is_none() {
         assert!(stop());
     }
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
-    lab.assert_nothing_is_left();
+    assert_eq!(printed.read_line(&mut String::new()).unwrap(), 0);
+    sandbox.assert_no_leftovers();
 }
 
 #[test]
 fn unusable_arguments_are_named() {
-    let lab = Lab::new();
-    let config = lab.path("config.toml");
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("config.toml");
     std::fs::write(&config, "speeed = 1").unwrap();
     let config = config.to_str().unwrap();
     for (arguments, code, reason) in [
@@ -253,14 +275,14 @@ fn unusable_arguments_are_named() {
         (vec!["--issuer", "https://issuer.test/"], 2, "[external_issuer]"),
         (vec!["--speed", "nan"], 2, "speed"),
         (vec!["--data-dir", "/proc/nowhere"], 1, "cannot create '/proc/nowhere'"),
-        (vec!["--host", "a b"], 2, "cannot be in a URL"),
+        (vec!["--host", "a b"], 2, "is not valid in a URL"),
         (vec!["--port", "65535"], 2, "65535"),
         (vec!["--fault", r#"{"effect": {"kind": "outage"}}"#], 2, "unknown variant `outage`"),
         (vec!["--tls", "/nowhere/authority.pem"], 1, "/nowhere/authority.pem"),
         (vec!["--print-env", "exec", "--", "true"], 2, "--print-env"),
     ] {
-        let ended = command(&lab, &arguments).stdout(Stdio::null()).output().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(ended.status.code() == Some(code) && said.contains(reason), "{arguments:?}: {said}");
+        let result = command(&sandbox, &arguments).stdout(Stdio::null()).output().unwrap();
+        let printed = String::from_utf8(result.stderr).unwrap();
+        assert!(result.status.code() == Some(code) && printed.contains(reason), "{arguments:?}: {printed}");
     }
 }

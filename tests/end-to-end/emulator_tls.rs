@@ -5,16 +5,16 @@ use std::process::Command;
 use auth_http::{HttpClient, Request};
 use tokio::runtime::Runtime;
 
-use crate::command::{BINARY, Lab};
-use crate::emulator::Running;
+use crate::command::{BINARY, Sandbox};
+use crate::emulator::RunningEmulator;
 
 const OUTAGE: &str = r#"{"effect": {"kind": "status", "status": 503}, "server": "api", "path": "/health", "times": 1}"#;
 
 #[test]
-fn fault_and_authority_are_there_from_the_start() {
-    let lab = Lab::new();
-    let file = lab.path("authority.pem");
-    let running = Running::start(&lab, &["--tls", file.to_str().unwrap(), "--fault", OUTAGE]);
+fn faults_and_ca_certificate_exist_from_the_start() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("authority.pem");
+    let running = RunningEmulator::start(&sandbox, &["--tls", file.to_str().unwrap(), "--fault", OUTAGE]);
     for server in ["api_root", "issuer", "storage"] {
         assert_eq!(running.url(server, "/").scheme(), "https");
     }
@@ -28,15 +28,15 @@ fn fault_and_authority_are_there_from_the_start() {
 
 #[test]
 fn command_in_the_emulator_trusts_its_authority() {
-    let lab = Lab::new();
+    let sandbox = Sandbox::new();
     for options in [&[][..], &["--no-http2"]] {
         let mut command = Command::new(BINARY);
         // The path is relative, because the command runs in another folder.
-        command.current_dir(lab.path("")).args(["emulator", "--tls", "authority.pem"]).args(options);
+        command.current_dir(sandbox.path("")).args(["emulator", "--tls", "authority.pem"]).args(options);
         command.args(["exec", "--", "sh", "-c", r#"cd / && exec "$0" user whoami"#, BINARY]);
-        command.env("TMPDIR", lab.temporary()).env("HOME", lab.path(""));
-        let ended = command.output().unwrap();
-        let (said, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-        assert!(ended.status.success() && said.contains("Ada Emulator"), "{options:?}: {said}{errors}");
+        command.env("TMPDIR", sandbox.temporary()).env("HOME", sandbox.path(""));
+        let result = command.output().unwrap();
+        let (printed, errors) = (String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
+        assert!(result.status.success() && printed.contains("Ada Emulator"), "{options:?}: {printed}{errors}");
     }
 }

@@ -8,8 +8,8 @@ use std::process::{Child, Stdio};
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::shell::{Shell, assert_conforms};
 use crate::slides::write_slide;
 
 const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
@@ -31,16 +31,16 @@ fn start(shell: &Shell) -> Child {
 
 fn kill(mut child: Child) {
     child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().code(), None, "it was killed, and had not ended before");
+    assert_eq!(child.wait().unwrap().code(), None, "the process was killed before its end");
 }
 
-fn fault(shell: &Shell, effect: &Value, server: &str, method: &str, path: &str, after: u32) {
+fn inject(shell: &Shell, effect: &Value, server: &str, method: &str, path: &str, after: u32) {
     let fault = json!({ "effect": effect, "server": server, "method": method, "path": path, "after": after });
     shell.control(Method::Post, "/faults", &fault);
 }
 
 /// Returns the requested paths of the storage, with the number of complete transfers.
-pub(crate) fn whole(
+pub(crate) fn complete_transfers(
     shell: &Shell,
     method: &str,
     path: &str,
@@ -53,8 +53,7 @@ pub(crate) fn whole(
     counts
 }
 
-/// Returns the number of accepted submissions.
-pub(crate) fn billed(shell: &Shell) -> usize {
+pub(crate) fn accepted_submissions(shell: &Shell) -> usize {
     shell.requests("api", "POST", RUNS).iter().filter(|request| request["status"] == 201).count()
 }
 
@@ -62,17 +61,17 @@ pub(crate) fn billed(shell: &Shell) -> usize {
 fn assert_done_once(shell: &Shell, report: &Value) {
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
     assert_eq!(report["items"].as_array().unwrap().len(), 3);
-    assert_eq!(billed(shell), 1, "the run is billed once");
-    let stored = whole(shell, "PUT", "/", |request| request["status"] == 200);
+    assert_eq!(accepted_submissions(shell), 1, "the run is billed once");
+    let stored = complete_transfers(shell, "PUT", "/", |request| request["status"] == 200);
     assert!(stored.len() == 3 && stored.values().all(|count| *count == 1), "{stored:#?}");
-    let fetched = whole(shell, "GET", RESULTS, |request| request["bytes"].as_u64() > Some(0));
+    let fetched = complete_transfers(shell, "GET", RESULTS, |request| request["bytes"].as_u64() > Some(0));
     assert!(fetched.len() == 9 && fetched.values().all(|count| *count == 1), "{fetched:#?}");
     shell.run(&["run", "verify", "work"]).assert_code(0);
 }
 
 /// Kills the command at the stage, and runs it again.
-fn goes_on_after(shell: &Shell, child: Child, stage: &str, is_reached: impl Fn(&Shell) -> bool) {
-    shell.until(stage, is_reached);
+fn assert_resumes_after(shell: &Shell, child: Child, stage: &str, is_reached: impl Fn(&Shell) -> bool) {
+    shell.wait_until(stage, is_reached);
     kill(child);
     shell.control(Method::Delete, "/faults", &json!(null));
     let report = shell.json("execution", &EXECUTE);
@@ -80,7 +79,7 @@ fn goes_on_after(shell: &Shell, child: Child, stage: &str, is_reached: impl Fn(&
 }
 
 #[test]
-fn slides_go_in_and_verified_results_come_out() {
+fn execute_produces_verified_results() {
     let shell = with_slides();
     let report = shell.json("execution", &EXECUTE);
     assert_done_once(&shell, &report);
@@ -111,7 +110,7 @@ fn execute_reports_its_steps() {
 }
 
 #[test]
-fn results_among_the_slides_are_not_taken_for_slides() {
+fn results_inside_the_slide_folder_are_not_scanned() {
     let shell = with_slides();
     let arguments = ["run", "execute", "tissue", "slides/slides.csv", "slides"];
     let first = shell.json("execution", &arguments);
@@ -122,52 +121,52 @@ fn results_among_the_slides_are_not_taken_for_slides() {
 }
 
 #[test]
-fn killed_while_it_uploads_it_sends_the_rest() {
+fn execute_killed_while_uploading_uploads_the_rest() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "storage", "PUT", "*", 2);
+    inject(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "storage", "PUT", "*", 2);
     let child = start(&shell);
-    goes_on_after(&shell, child, "two uploads", |shell| {
+    assert_resumes_after(&shell, child, "two uploads", |shell| {
         let puts = shell.requests("storage", "PUT", "/");
         puts.len() == 3 && puts.iter().filter(|put| put["status"] == 200).count() == 2
     });
 }
 
 #[test]
-fn killed_before_the_answer_to_the_submission_it_finds_the_run() {
+fn execute_killed_while_submitting_finds_the_run() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "api", "POST", RUNS, 0);
+    inject(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "api", "POST", RUNS, 0);
     let child = start(&shell);
-    goes_on_after(&shell, child, "a submission", |shell| {
+    assert_resumes_after(&shell, child, "a submission", |shell| {
         shell.requests("api", "POST", RUNS).iter().any(|request| request["status"] == 201)
     });
     assert_eq!(shell.served("api", "POST", RUNS), 1);
 }
 
 #[test]
-fn killed_while_it_waits_for_the_run_it_waits_again() {
+fn execute_killed_while_waiting_waits_again() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "GET", "/api/v1/runs/*", 0);
+    inject(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "GET", "/api/v1/runs/*", 0);
     let child = start(&shell);
-    goes_on_after(&shell, child, "a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > 0);
+    assert_resumes_after(&shell, child, "a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > 0);
     assert_eq!(shell.served("api", "POST", RUNS), 1);
 }
 
 #[test]
-fn killed_while_it_downloads_it_fetches_the_rest() {
+fn execute_killed_while_downloading_downloads_the_rest() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "storage", "GET", "/platform-files/results/*", 4);
+    inject(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "storage", "GET", "/platform-files/results/*", 4);
     let child = start(&shell);
     let manifest = shell.folder().join("work/manifest.jsonl");
     let is_reached = move |shell: &Shell| {
         let recorded = fs::read_to_string(&manifest).map_or(0, |text| text.matches('\n').count());
         recorded == 4 && shell.served("storage", "GET", RESULTS) > 4
     };
-    goes_on_after(&shell, child, "four results", is_reached);
+    assert_resumes_after(&shell, child, "four results", is_reached);
     assert_eq!(shell.served("api", "POST", RUNS), 1);
 }
 
-/// Returns the intent of the only submission, in the journal of the user.
-fn intent(shell: &Shell) -> (PathBuf, Value) {
+/// Returns the journal entry of the only submission.
+fn journal_entry(shell: &Shell) -> (PathBuf, Value) {
     let state = PathBuf::from(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap());
     let files = fs::read_dir(state.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
     let kept = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
@@ -176,23 +175,23 @@ fn intent(shell: &Shell) -> (PathBuf, Value) {
 }
 
 #[test]
-fn a_submission_that_may_have_been_billed_is_not_made_again() {
+fn uncertain_submission_is_not_repeated() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "POST", RUNS, 0);
+    inject(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "POST", RUNS, 0);
     let child = start(&shell);
-    shell.until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
+    shell.wait_until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
     kill(child);
     shell.control(Method::Delete, "/faults", &json!(null));
     // It searches for the run while it may still appear, and does not submit it.
     let looked = shell.served("api", "GET", RUNS);
     let mut again = shell.command(&[&EXECUTE[..], &["--format", "json", "--verbose"]].concat());
-    let ended = Ended::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
-    ended.assert_code(1);
-    assert!(shell.served("api", "GET", RUNS) > looked + 3, "it waits for the replicas");
+    let result = CommandResult::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
+    result.assert_code(1);
+    assert!(shell.served("api", "GET", RUNS) > looked + 3, "the list waits for the replicas");
     // It names the submission that it waits for, and prints its token and the two ways to continue.
-    let (path, mut kept) = intent(&shell);
+    let (path, mut kept) = journal_entry(&shell);
     let token = kept["content"]["token"].as_str().unwrap().to_owned();
-    let line = |start: &str| ended.stderr.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    let line = |start: &str| result.stderr.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
     let waiting: Value = serde_json::from_str(&line(r#"{"event":"waiting""#)).unwrap();
     assert_eq!((&waiting["for"], &waiting["submission_token"]), (&json!("submission"), &json!(token)));
     let error: Value = serde_json::from_str(&line(r#"{"error""#)).unwrap();
@@ -200,23 +199,23 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     assert!(error["error"]["message"].as_str().unwrap().contains(&token), "{error}");
     let remedy = error["error"]["remedy"].as_str().unwrap();
     assert!(remedy.contains("repeat the command") && remedy.contains("--resubmit"), "{remedy}");
-    // It was an hour ago: an accepted run would be visible by now.
+    // The submission was an hour ago, so that an accepted run would be visible.
     let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
     kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
     fs::write(&path, kept.to_string()).unwrap();
     insta::assert_snapshot!(shell.transcript_of_table(&EXECUTE));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
-    assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted by itself");
+    assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted without confirmation");
     let report = shell.json("execution", &[&EXECUTE[..], &["--resubmit"]].concat());
     assert_done_once(&shell, &report);
 }
 
 #[test]
-fn a_second_process_is_kept_out() {
+fn concurrent_execute_waits_or_fails() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "POST", RUNS, 0);
+    inject(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "POST", RUNS, 0);
     let child = start(&shell);
-    shell.until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
+    shell.wait_until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
     let error = shell.error(1, &EXECUTE);
     assert!(error["causes"].to_string().contains("another process"), "{error}");
     kill(child);
@@ -235,15 +234,15 @@ fn invalid_slides_are_named_before_any_upload() {
         assert_eq!(shell.error(2, arguments)["kind"], kind, "{arguments:?}");
     }
     fs::write(shell.folder().join("slides/bad.tiff"), "nothing").unwrap();
-    let ended = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
-    ended.assert_code(7);
-    let stopped: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("execution", &stopped);
+    let result = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
+    result.assert_code(7);
+    let stopped: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("execution", &stopped);
     assert_eq!(statuses(&stopped), [("a.tiff", "new"), ("b.tiff", "new"), ("c.tiff", "new"), ("bad.tiff", "unusable")]);
     assert!(
-        ended.stderr.contains(r#""kind":"slides""#) && ended.stderr.contains("--skip-unusable"),
+        result.stderr.contains(r#""kind":"slides""#) && result.stderr.contains("--skip-unusable"),
         "{}",
-        ended.stderr
+        result.stderr
     );
     assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", RUNS)), (0, 0));
 }
@@ -257,7 +256,7 @@ pub(crate) fn statuses(report: &Value) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn unusable_and_excluded_slides_are_left_out_and_listed() {
+fn unusable_and_excluded_slides_are_skipped_and_listed() {
     let shell = with_slides();
     fs::write(shell.folder().join("slides/bad.tiff"), "nothing").unwrap();
     write_slide(&shell.folder().join("slides/old/a.tiff"));
@@ -281,16 +280,16 @@ fn unusable_and_excluded_slides_are_left_out_and_listed() {
         statuses(&rest),
         [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new"), ("a.tiff", "new")]
     );
-    assert_eq!((billed(&shell), rest["runs"].as_array().unwrap().len()), (2, 2));
+    assert_eq!((accepted_submissions(&shell), rest["runs"].as_array().unwrap().len()), (2, 2));
 }
 
 #[test]
-fn failed_uploads_stop_it_before_submission() {
+fn failed_uploads_prevent_the_submission() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "status", "status": 403 }), "storage", "PUT", "*/b.tiff", 0);
-    let ended = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
-    ended.assert_code(7);
-    let stopped: Value = serde_json::from_str(&ended.stdout).unwrap();
+    inject(&shell, &json!({ "kind": "status", "status": 403 }), "storage", "PUT", "*/b.tiff", 0);
+    let result = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
+    result.assert_code(7);
+    let stopped: Value = serde_json::from_str(&result.stdout).unwrap();
     assert_eq!(statuses(&stopped), [("a.tiff", "new"), ("b.tiff", "unusable"), ("c.tiff", "new")]);
-    assert_eq!(billed(&shell), 0);
+    assert_eq!(accepted_submissions(&shell), 0);
 }

@@ -1,4 +1,4 @@
-//! Failures of every command: the rules that apply to all of them.
+//! Failures of every command: exit code, message and remedy.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,13 +6,13 @@ use std::fs;
 use auth_http::Method;
 use serde_json::json;
 
-use crate::command::Ended;
-use crate::pages::tree;
+use crate::command::CommandResult;
+use crate::help_pages::all_commands;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// The commands that use the platform, with valid arguments: `RUN` and `ITEM` are replaced by existing ones.
-const ASKING: [&str; 42] = [
+/// The commands that use the platform, with valid arguments. `RUN` and `ITEM` are replaced by existing ones.
+const PLATFORM_COMMANDS: [&str; 46] = [
     "application list",
     "application describe tissue",
     "application version list tissue",
@@ -33,6 +33,7 @@ const ASKING: [&str; 42] = [
     "run cancel RUN",
     "run cancel-by-filter --application-id tissue --yes",
     "run download RUN results",
+    "run sync synced",
     "run result download RUN results",
     "run result delete RUN --yes",
     "run dump-metadata RUN",
@@ -48,18 +49,20 @@ const ASKING: [&str; 42] = [
     "run share token create RUN",
     "run share token revoke RUN token-1",
     "bucket upload slides",
+    "bucket copy s3://bucket/x y",
     "bucket find",
     "bucket uploads list",
     "bucket uploads abort --yes",
     "bucket download **",
     "bucket delete ** --yes",
     "bucket purge --yes",
+    "bucket credentials --for rclone",
+    "bucket exec -- true",
     "user whoami",
 ];
 
-/// The commands that use no server, only the provider, or their own platform; and the command that reports the health of the
-/// platform.
-const OTHERS: [&str; 26] = [
+/// The other commands: they use no server, only the identity provider or their own platform, or report the health of the platform.
+const OTHER_COMMANDS: [&str; 28] = [
     "api",
     "auth doctor",
     "auth token",
@@ -69,6 +72,8 @@ const OTHERS: [&str; 26] = [
     "emulator exec",
     "emulator export",
     "man",
+    "mcp config",
+    "mcp serve",
     "profile list",
     "profile path",
     "profile show",
@@ -89,19 +94,19 @@ const OTHERS: [&str; 26] = [
 ];
 
 /// Returns a platform with a run and a table, and the commands with their arguments.
-fn lab() -> (Shell, Vec<Vec<String>>) {
+fn platform_with_run() -> (Shell, Vec<Vec<String>>) {
     let shell = Shell::start();
     write_slide(&shell.folder().join("slides/a.tiff"));
     fs::create_dir(shell.folder().join("work")).unwrap();
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--mapping", ".*:tissue=LUNG"]).assert_code(0);
     let run = shell.submit("outcomes", &["item"]);
     let words = |line: &str| line.split(' ').map(|word| word.replace("RUN", &run).replace("ITEM", "item")).collect();
-    let commands = ASKING.iter().map(|line| words(line)).collect();
+    let commands = PLATFORM_COMMANDS.iter().map(|line| words(line)).collect();
     (shell, commands)
 }
 
 /// Runs all commands in parallel, and returns their outputs in order.
-fn each(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> String {
+fn run_all(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> String {
     let call = |words: &Vec<String>| call(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let share = commands.len().div_ceil(8);
     std::thread::scope(|scope| {
@@ -110,8 +115,8 @@ fn each(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> St
     })
 }
 
-/// Checks the failure of a command: the exit code of its kind, no output on stdout, and an error with a remedy.
-fn told(shell: &Shell, line: &[&str], Ended { code, stdout, stderr }: Ended) -> String {
+/// Returns the output of a failed command. Asserts that it prints nothing on stdout.
+fn failure_report(shell: &Shell, line: &[&str], CommandResult { code, stdout, stderr }: CommandResult) -> String {
     assert_eq!(stdout, "", "{line:?}");
     assert!(!stderr.contains("panicked"), "{line:?}: {stderr}");
     let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
@@ -119,56 +124,57 @@ fn told(shell: &Shell, line: &[&str], Ended { code, stdout, stderr }: Ended) -> 
 }
 
 #[test]
-fn all_commands_are_looked_at() {
-    let tree = tree();
+fn every_command_is_listed() {
+    let tree = all_commands();
     let all: BTreeSet<_> = tree.iter().map(|(words, _)| words.join(" ")).collect();
     let is_group = |name: &str| {
         name.is_empty() || name != "emulator" && all.iter().any(|other| other.starts_with(&format!("{name} ")))
     };
     let known = |name: &str| {
-        OTHERS.contains(&name) || ASKING.iter().any(|line| format!("{line} ").starts_with(&format!("{name} ")))
+        OTHER_COMMANDS.contains(&name)
+            || PLATFORM_COMMANDS.iter().any(|line| format!("{line} ").starts_with(&format!("{name} ")))
     };
     let leaves = all.iter().filter(|name| !is_group(name) && !name.starts_with("application run "));
     assert_eq!(leaves.filter(|name| !known(name)).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]
-fn no_response() {
-    let (shell, commands) = lab();
-    let told = each(&commands, |line| {
+fn unreachable_platform_is_reported_by_every_command() {
+    let (shell, commands) = platform_with_run();
+    let reports = run_all(&commands, |line| {
         // The timeout is long enough for all attempts of a call, even on a busy machine.
         let mut command = shell.command(&[line, &["--timeout", "20s"]].concat());
         command
             .env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9")
             .envs([("AIGNOSTICS_RETRY_FOR", "0"), ("AIGNOSTICS_RETRY_FOR_TRANSFERS", "0")]);
-        told(&shell, line, Ended::of(&command.output().unwrap()))
+        failure_report(&shell, line, CommandResult::of(&command.output().unwrap()))
     });
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(reports);
 }
 
 #[test]
-fn permission_denied() {
-    let (shell, commands) = lab();
+fn denied_permission_is_reported_by_every_command() {
+    let (shell, commands) = platform_with_run();
     let refuse = json!({ "server": "api", "path": "/api/*", "effect": { "kind": "status", "status": 403 } });
     shell.control(Method::Post, "/faults", &refuse);
-    let told = each(&commands, |line| told(&shell, line, shell.run(line)));
-    insta::assert_snapshot!(told);
+    let reports = run_all(&commands, |line| failure_report(&shell, line, shell.run(line)));
+    insta::assert_snapshot!(reports);
 }
 
 #[test]
-fn not_logged_in() {
-    let (shell, commands) = lab();
-    let told = each(&commands, |line| {
+fn missing_login_is_reported_by_every_command() {
+    let (shell, commands) = platform_with_run();
+    let reports = run_all(&commands, |line| {
         let mut command = shell.command(line);
         command.env_remove("AIGNOSTICS_REFRESH_TOKEN");
-        told(&shell, line, Ended::of(&command.output().unwrap()))
+        failure_report(&shell, line, CommandResult::of(&command.output().unwrap()))
     });
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(reports);
 }
 
 #[test]
-fn not_found() {
-    let (shell, mut commands) = lab();
+fn missing_resource_is_reported_by_every_command() {
+    let (shell, mut commands) = platform_with_run();
     for words in &mut commands {
         for word in words {
             if word == "tissue" {
@@ -179,22 +185,23 @@ fn not_found() {
         }
     }
     commands.retain(|words| words.iter().any(|word| word == "nothing" || word.len() == 36));
-    let told = each(&commands, |line| told(&shell, line, shell.run(line)));
-    insta::assert_snapshot!(told);
+    let reports = run_all(&commands, |line| failure_report(&shell, line, shell.run(line)));
+    insta::assert_snapshot!(reports);
 }
 
 #[test]
-fn a_flag_is_none_that_there_is() {
-    let (_, mut commands) = lab();
-    // The arguments after this one are a command.
-    let others = OTHERS.iter().filter(|line| **line != "emulator exec");
+fn unknown_flag_is_refused() {
+    let (_, mut commands) = platform_with_run();
+    // The arguments after these two are a command.
+    commands.retain(|words| words[..2] != ["bucket", "exec"]);
+    let others = OTHER_COMMANDS.iter().filter(|line| **line != "emulator exec");
     commands.extend(others.map(|line| line.split(' ').map(str::to_owned).collect()));
     for words in commands {
-        let ended = Ended::of(
+        let result = CommandResult::of(
             &std::process::Command::new(crate::command::BINARY).args(&words).arg("--no-such-flag").output().unwrap(),
         );
-        ended.assert_code(2);
-        assert_eq!(ended.stdout, "", "{words:?}");
-        assert!(ended.stderr.starts_with("error: unexpected argument '--no-such-flag' found"), "{}", ended.stderr);
+        result.assert_code(2);
+        assert_eq!(result.stdout, "", "{words:?}");
+        assert!(result.stderr.starts_with("error: unexpected argument '--no-such-flag' found"), "{}", result.stderr);
     }
 }

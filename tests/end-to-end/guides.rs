@@ -5,22 +5,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::command::{BINARY, Ended};
+use crate::command::{BINARY, CommandResult};
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
 /// The number of tasks that share the work in scripts for schedulers.
 const TASKS: u32 = 4;
 
-/// A code block of a page.
-struct Block {
+struct CodeBlock {
     language: String,
     /// The comment above the block for this test: `not executed: …`, `exit code: N`, or nothing.
     remark: String,
     text: String,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+fn blocks(page: &str) -> Vec<CodeBlock> {
     let (mut blocks, mut remark) = (Vec::new(), String::new());
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -29,7 +28,7 @@ fn blocks(page: &str) -> Vec<Block> {
         } else if let Some(language) = line.strip_prefix("```") {
             let text =
                 lines.by_ref().take_while(|line| *line != "```").fold(String::new(), |text, line| text + line + "\n");
-            blocks.push(Block { language: language.to_owned(), remark: std::mem::take(&mut remark), text });
+            blocks.push(CodeBlock { language: language.to_owned(), remark: std::mem::take(&mut remark), text });
         }
     }
     blocks
@@ -44,7 +43,7 @@ fn commands(text: &str) -> String {
 /// Returns all blocks of a page as one script.
 fn script(page: &str) -> String {
     let mut script = "set -eu\n".to_owned();
-    for Block { language, remark, text } in blocks(page) {
+    for CodeBlock { language, remark, text } in blocks(page) {
         if remark.starts_with("not executed: ") {
             continue;
         }
@@ -87,7 +86,7 @@ fn run_page(name: &str) -> Shell {
     command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
     command.env("PATH", path).env("APPLICATION", "he-tme").current_dir(shell.folder()).args(["-xc", &script]);
-    Ended::of(&command.output().unwrap()).assert_code(0);
+    CommandResult::of(&command.output().unwrap()).assert_code(0);
     shell
 }
 
@@ -101,7 +100,7 @@ fn first_run_guide_works() {
 }
 
 #[test]
-fn the_guide_to_continuous_integration_works_in_a_job() {
+fn ci_guide_works_in_a_job() {
     let shell = run_page("ci.md");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1, "the other run is on the emulator of the job");
 }
@@ -127,8 +126,8 @@ fn exports(text: &str) -> String {
 
 #[cfg(unix)]
 #[test]
-fn guide_to_machines_works_with_their_files_and_variables() {
-    use crate::machine::{Machine, serving};
+fn machine_guide_works_with_its_files_and_variables() {
+    use crate::machine::{Machine, serve_responses};
 
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
     let machine = Machine::start();
@@ -136,9 +135,9 @@ fn guide_to_machines_works_with_their_files_and_variables() {
     fs::create_dir(machine.shell.folder().join("platform")).unwrap();
     machine.write("platform/token", &token, 0o600);
     let secret = machine.secret();
-    let github = serving(vec![(200, serde_json::json!({ "value": token }).to_string())]);
+    let github = serve_responses(vec![(200, serde_json::json!({ "value": token }).to_string())]);
     let mut script = "set -eu\n".to_owned();
-    for Block { language, text, .. } in blocks(&fs::read_to_string(guides.join("machines.md")).unwrap()) {
+    for CodeBlock { language, text, .. } in blocks(&fs::read_to_string(guides.join("machines.md")).unwrap()) {
         let body = match language.as_str() {
             "yaml" => {
                 // The client of the emulator must authenticate, and its tokens are access tokens.
@@ -153,7 +152,7 @@ fn guide_to_machines_works_with_their_files_and_variables() {
             _ => text,
         };
         assert!(body.contains("aignostics "), "{body}");
-        write!(script, "(\n{body}) >> answers\n").unwrap();
+        write!(script, "(\n{body}) >> responses\n").unwrap();
     }
     let script = script
         .replace("/var/run/secrets", machine.shell.folder().to_str().unwrap())
@@ -170,13 +169,19 @@ fn guide_to_machines_works_with_their_files_and_variables() {
     command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
     command.env("PATH", path).current_dir(machine.shell.folder()).args(["-c", &script]);
-    Ended::of(&command.output().unwrap()).assert_code(0);
-    let answers = fs::read_to_string(machine.shell.folder().join("answers")).unwrap();
+    CommandResult::of(&command.output().unwrap()).assert_code(0);
+    let responses = fs::read_to_string(machine.shell.folder().join("responses")).unwrap();
     assert_eq!(
-        answers.matches("\"user\": {").count(),
+        responses.matches("\"user\": {").count(),
         8,
-        "one for each platform, and one for the doctor's page: {answers}"
+        "one for each platform, and one for the doctor's page: {responses}"
     );
+}
+
+#[test]
+fn sync_guide_works() {
+    let shell = run_page("sync.md");
+    assert!(shell.folder().join("results/.aignostics.lock").is_file());
 }
 
 #[test]
@@ -185,6 +190,6 @@ fn python_script_guide_works() {
 }
 
 #[test]
-fn the_guide_to_troubles_names_the_exit_codes_that_there_are() {
+fn troubleshooting_guide_lists_all_exit_codes() {
     run_page("troubleshooting.md");
 }

@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::execute::{RESULTS, billed, whole};
+use crate::command::CommandResult;
+use crate::execute::{RESULTS, accepted_submissions, complete_transfers};
 use crate::shell::Shell;
 use crate::slides::write_slide;
 use crate::traced::can_trace;
 
 /// The number of kills.
-const KILLS: usize = 16;
+const KILL_COUNT: usize = 16;
 /// The system calls with effects. Between two of them, nothing outside the process changes.
-const CALLS: &str = "trace=openat,rename,renameat,fsync,fdatasync,ftruncate,pwrite64,write,writev,sendto,connect";
+const TRACED_CALLS: &str =
+    "trace=openat,rename,renameat,fsync,fdatasync,ftruncate,pwrite64,write,writev,sendto,connect";
 
 /// The slides, table and results of one attempt, separate from other attempts on the same platform.
 struct Attempt<'a> {
@@ -43,7 +44,6 @@ impl<'a> Attempt<'a> {
         command
     }
 
-    /// Returns the number of recorded results.
     fn recorded(&self) -> usize {
         let manifest = fs::read_to_string(self.shell.folder().join(&self.name).join("manifest.jsonl"));
         manifest.unwrap_or_default().matches('\n').count()
@@ -53,7 +53,7 @@ impl<'a> Attempt<'a> {
 /// Runs a command until it has made this number of system calls, and kills it. Returns the number of calls.
 fn killed_after(command: &Command, shell: &Shell, calls: usize) -> usize {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none", "-e", CALLS]).arg(command.get_program());
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", TRACED_CALLS]).arg(command.get_program());
     strace.args(command.get_args()).current_dir(shell.folder()).env_clear();
     strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -85,32 +85,32 @@ fn killed_command_resumes_and_repeats_nothing() {
     }
     let shell = Shell::start();
     let all = killed_after(&Attempt::new(&shell, "undisturbed".to_owned()).command(), &shell, usize::MAX);
-    assert!(all > 20 * KILLS, "{all}");
+    assert!(all > 20 * KILL_COUNT, "{all}");
     let mut reached = BTreeMap::new();
-    for kill in 0..KILLS {
+    for kill in 0..KILL_COUNT {
         let attempt = Attempt::new(&shell, format!("kill-{kill}"));
-        let before = billed(&shell);
-        let point = all * (2 * kill + 1) / (2 * KILLS);
+        let before = accepted_submissions(&shell);
+        let point = all * (2 * kill + 1) / (2 * KILL_COUNT);
         // A command that needs fewer calls completes.
         killed_after(&attempt.command(), &shell, point);
-        let (kept, bills) = (attempt.recorded(), billed(&shell) - before);
-        let ended = Ended::of(&attempt.command().output().unwrap());
-        let bills_now = billed(&shell) - before;
-        if ended.code == Some(1) {
+        let (kept, bills) = (attempt.recorded(), accepted_submissions(&shell) - before);
+        let result = CommandResult::of(&attempt.command().output().unwrap());
+        let bills_now = accepted_submissions(&shell) - before;
+        if result.code == Some(1) {
             // It is unknown if the submission was accepted. The command waited for it and did not submit it again.
-            assert!(ended.stderr.contains(r#""kind":"uncertain""#) && bills_now == 0, "{point}: {}", ended.stderr);
+            assert!(result.stderr.contains(r#""kind":"uncertain""#) && bills_now == 0, "{point}: {}", result.stderr);
             *reached.entry("uncertain").or_insert(0) += 1;
             continue;
         }
-        ended.assert_code(0);
-        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        result.assert_code(0);
+        let report: Value = serde_json::from_str(&result.stdout).unwrap();
         assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{point}: {report:#}");
         assert_eq!(bills_now, 1, "{point}: the run is billed once");
-        let mut stored = whole(&shell, "PUT", "/", |request| request["status"] == 200);
+        let mut stored = complete_transfers(&shell, "PUT", "/", |request| request["status"] == 200);
         stored.retain(|path, _| path.ends_with(&format!("-{}.tiff", attempt.name)));
         assert!(stored.len() == 2 && stored.values().all(|count| *count == 1), "{point}: {stored:#?}");
         let results = format!("{RESULTS}{}/", report["run_id"].as_str().unwrap());
-        let fetched = whole(&shell, "GET", &results, |request| request["bytes"].as_u64() > Some(0));
+        let fetched = complete_transfers(&shell, "GET", &results, |request| request["bytes"].as_u64() > Some(0));
         assert_eq!(fetched.len(), 6, "{point}: {fetched:#?}");
         let once = fetched.values().filter(|count| **count == 1).count();
         assert!(once >= kept, "{point}: {kept} results were here already: {fetched:#?}");
@@ -124,7 +124,7 @@ fn killed_command_resumes_and_repeats_nothing() {
     assert!(reached.len() >= 3, "{reached:?}");
 }
 
-/// The checksum of a slide whose record is forged. A slide has it only if it is not read again.
+/// The checksum in a forged record. A slide has it only if it is not read again.
 const FORGED: &str = "AAAABw==";
 
 /// Forges the checksums of all complete records. Returns their number.
@@ -152,7 +152,7 @@ fn killed_scan_keeps_complete_records() {
     for slide in 0..SLIDES {
         write_slide(&shell.folder().join(format!("slides/{slide}.tiff")));
     }
-    shell.until("slides that have not just changed", |shell| {
+    shell.wait_until("slides that have not just changed", |shell| {
         let changed = shell.folder().join(format!("slides/{}.tiff", SLIDES - 1)).metadata().unwrap().modified();
         changed.unwrap().elapsed().is_ok_and(|age| age > Duration::from_millis(2100))
     });
@@ -166,11 +166,11 @@ fn killed_scan_keeps_complete_records() {
     let expected = table("undisturbed");
     assert_eq!(expected.lines().count(), SLIDES + 1, "{expected}");
     let mut records = Vec::new();
-    for kill in 0..KILLS {
+    for kill in 0..KILL_COUNT {
         let name = format!("kill-{kill}");
-        killed_after(&prepare(&name), &shell, all * (2 * kill + 1) / (2 * KILLS));
+        killed_after(&prepare(&name), &shell, all * (2 * kill + 1) / (2 * KILL_COUNT));
         let recorded = forge_records(&shell.folder().join(&name).join(".aignostics/slides.jsonl"));
-        Ended::of(&prepare(&name).output().unwrap()).assert_code(0);
+        CommandResult::of(&prepare(&name).output().unwrap()).assert_code(0);
         let rows = table(&name);
         assert_eq!(rows.lines().count(), SLIDES + 1, "{rows}");
         let read_again = rows.lines().filter(|row| expected.lines().any(|known| known == *row)).count() - 1;

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use crate::command::{BINARY, Ended, Lab};
-use crate::emulator::{Running, form, http};
+use crate::command::{BINARY, CommandResult, Sandbox};
+use crate::emulator::{RunningEmulator, form, http};
 
 /// A user of an emulator, with an empty home folder.
-pub(crate) struct Home<'a> {
-    lab: &'a Lab,
-    running: &'a Running,
+pub(crate) struct UserHome<'a> {
+    sandbox: &'a Sandbox,
+    running: &'a RunningEmulator,
     runtime: Runtime,
     variables: Vec<(&'static str, String)>,
     http: HttpClient,
@@ -26,7 +26,7 @@ pub(crate) struct Home<'a> {
 /// A login that waits for its user.
 pub(crate) struct Login {
     child: Child,
-    said: BufReader<ChildStderr>,
+    printed: BufReader<ChildStderr>,
     /// The first line of output, with the URL to open.
     pub(crate) line: String,
 }
@@ -35,15 +35,15 @@ impl Login {
     /// Returns the remaining output after the login has succeeded.
     pub(crate) fn succeeded(mut self) -> String {
         let mut rest = String::new();
-        self.said.read_to_string(&mut rest).unwrap();
+        self.printed.read_to_string(&mut rest).unwrap();
         assert!(self.child.wait().unwrap().success(), "{rest}");
         rest
     }
 }
 
-impl<'a> Home<'a> {
-    pub(crate) fn new(lab: &'a Lab, running: &'a Running) -> Self {
-        Self { lab, running, runtime: Runtime::new().unwrap(), variables: Vec::new(), http: http() }
+impl<'a> UserHome<'a> {
+    pub(crate) fn new(sandbox: &'a Sandbox, running: &'a RunningEmulator) -> Self {
+        Self { sandbox, running, runtime: Runtime::new().unwrap(), variables: Vec::new(), http: http() }
     }
 
     /// Variables that override those of the emulator.
@@ -60,7 +60,11 @@ impl<'a> Home<'a> {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(arguments).env_clear().env("HOME", self.lab.path("home")).current_dir(self.lab.temporary());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.sandbox.path("home"))
+            .current_dir(self.sandbox.temporary());
         let variables = self.running.ready["env"].as_object().unwrap();
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
         command.env_remove("AIGNOSTICS_REFRESH_TOKEN").env("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/");
@@ -70,25 +74,25 @@ impl<'a> Home<'a> {
     }
 
     pub(crate) fn cache(&self) -> PathBuf {
-        self.lab.path("cache")
+        self.sandbox.path("cache")
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandResult {
+        CommandResult::of(&self.command(arguments).output().unwrap())
     }
 
     /// Starts a login and waits until it has printed the URL.
     pub(crate) fn start(&self, arguments: &[&str]) -> Login {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut printed = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        Login { child, said, line }
+        printed.read_line(&mut line).unwrap();
+        Login { child, printed, line }
     }
 
     /// Applies this effect to the next response of the token endpoint.
-    fn disturb(&self, effect: &Value) {
+    fn inject_fault(&self, effect: &Value) {
         let control = &self.running.ready["control"];
         let order = Request::new(Method::Post, format!("{}/faults", control["url"].as_str().unwrap()).parse().unwrap());
         let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
@@ -116,21 +120,21 @@ impl<'a> Home<'a> {
     }
 }
 
-fn automatic(lab: &Lab) -> Running {
-    let config = lab.path("config.toml");
+fn automatic(sandbox: &Sandbox) -> RunningEmulator {
+    let config = sandbox.path("config.toml");
     std::fs::write(&config, "automatic_login = true\ndevice_interval_seconds = 0").unwrap();
-    Running::start(lab, &["--config", config.to_str().unwrap()])
+    RunningEmulator::start(sandbox, &["--config", config.to_str().unwrap()])
 }
 
 #[test]
-fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+fn browser_login_whoami_and_logout_work() {
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
-    let said = login.succeeded();
-    assert_eq!(said, "logged in as Ada Emulator of org_emulator\n");
+    let printed = login.succeeded();
+    assert_eq!(printed, "logged in as Ada Emulator of org_emulator\n");
 
     let again = home.run(&["user", "login", "--no-browser"]);
     again.assert_code(0);
@@ -152,28 +156,28 @@ fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
     assert_eq!(out.stderr, "logged out\n");
     let out = home.run(&["user", "logout"]);
     out.assert_code(2);
-    assert_eq!(out.told(), "error: not logged in");
+    assert_eq!(out.error_message(), "error: not logged in");
     let token = home.run(&["auth", "token"]);
     token.assert_code(4);
     assert!(token.stdout.is_empty() && token.stderr.contains("log in first"), "{}", token.stderr);
 }
 
 #[test]
-fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+fn device_login_provides_tokens_for_scripts() {
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--device"]);
     home.approve(&login.line);
-    let said = login.succeeded();
-    assert!(said.ends_with("logged in as Ada Emulator of org_emulator\n"), "{said}");
+    let printed = login.succeeded();
+    assert!(printed.ends_with("logged in as Ada Emulator of org_emulator\n"), "{printed}");
 
     let raw = home.run(&["auth", "token"]);
     raw.assert_code(0);
     assert_eq!(raw.stdout.trim().split('.').count(), 3);
     let json = home.run(&["auth", "token", "--min-ttl", "10m", "--format", "json"]);
     let json: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!(json["access_token"], raw.stdout.trim(), "it lasts, so it is the same");
+    assert_eq!(json["access_token"], raw.stdout.trim(), "the token is the same while it is valid");
     let exec: Value = serde_json::from_str(&home.run(&["auth", "token", "--exec-credential"]).stdout).unwrap();
     assert_eq!((&exec["status"]["token"], &exec["kind"]), (&json["access_token"], &"ExecCredential".into()));
     let longer = home.run(&["auth", "token", "--min-ttl", "25h"]);
@@ -191,13 +195,13 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
 
 #[test]
 fn login_is_private_and_for_one_platform() {
-    let lab = Lab::new();
-    let (running, other) = (automatic(&lab), automatic(&lab));
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let (running, other) = (automatic(&sandbox), automatic(&sandbox));
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
-    let elsewhere = Home::new(&lab, &other).run(&["auth", "token"]);
+    let elsewhere = UserHome::new(&sandbox, &other).run(&["auth", "token"]);
     elsewhere.assert_code(4);
     assert!(elsewhere.stderr.contains("log in first"), "{}", elsewhere.stderr);
     home.run(&["auth", "token"]).assert_code(0);
@@ -210,13 +214,13 @@ fn login_is_private_and_for_one_platform() {
 
 #[test]
 fn configured_refresh_token_is_a_separate_login() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let refresh_token = running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
     let run = |arguments: &[&str]| {
         let mut command = home.command(arguments);
-        Ended::of(&command.env("AIGNOSTICS_REFRESH_TOKEN", refresh_token).output().unwrap())
+        CommandResult::of(&command.env("AIGNOSTICS_REFRESH_TOKEN", refresh_token).output().unwrap())
     };
     let token = run(&["auth", "token"]);
     token.assert_code(0);
@@ -225,7 +229,7 @@ fn configured_refresh_token_is_a_separate_login() {
     run(&["user", "logout"]).assert_code(2);
     let other = run(&["user", "login", "--relogin", "--no-browser"]);
     assert!(
-        other.code == Some(1) && other.stderr.contains("AIGNOSTICS_REFRESH_TOKEN sets the login"),
+        other.code == Some(1) && other.stderr.contains("AIGNOSTICS_REFRESH_TOKEN sets the credential"),
         "{}",
         other.stderr
     );
@@ -235,25 +239,25 @@ fn configured_refresh_token_is_a_separate_login() {
 
 #[test]
 fn invalid_settings_are_named_and_cloned_folders_ignored() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let mut command = home.command(&["user", "whoami"]);
-    let ended =
+    let result =
         command.env("AIGNOSTICS_RUN_TIMEOUT", "soon").env("AIGNOSTICS_TOKEN_URL", "http://evil.example/").output();
-    let ended = Ended::of(&ended.unwrap());
-    ended.assert_code(2);
+    let result = CommandResult::of(&result.unwrap());
+    result.assert_code(2);
     assert!(
-        ended.stderr.contains("AIGNOSTICS_RUN_TIMEOUT") && ended.stderr.contains("AIGNOSTICS_TOKEN_URL"),
+        result.stderr.contains("AIGNOSTICS_RUN_TIMEOUT") && result.stderr.contains("AIGNOSTICS_TOKEN_URL"),
         "{}",
-        ended.stderr
+        result.stderr
     );
 
-    std::fs::write(lab.temporary().join(".env"), "AIGNOSTICS_TOKEN_URL=https://evil.example/oauth/token").unwrap();
+    std::fs::write(sandbox.temporary().join(".env"), "AIGNOSTICS_TOKEN_URL=https://evil.example/oauth/token").unwrap();
     let bare = |arguments: &[&str]| {
         let mut command = Command::new(BINARY);
-        command.args(arguments).env_clear().env("HOME", lab.path("home")).current_dir(lab.temporary());
-        Ended::of(&command.output().unwrap())
+        command.args(arguments).env_clear().env("HOME", sandbox.path("home")).current_dir(sandbox.temporary());
+        CommandResult::of(&command.output().unwrap())
     };
     let ignored = bare(&["auth", "token"]);
     ignored.assert_code(4);
@@ -280,10 +284,10 @@ fn process_list() -> String {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_process_list_shows_no_token() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+fn process_list_shows_no_token() {
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     let mut listed = process_list();
     assert!(listed.contains(BINARY), "the command is listed");
@@ -308,32 +312,32 @@ fn the_process_list_shows_no_token() {
 
 #[test]
 fn port_in_use_leads_to_the_device_flow_or_a_remedy() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let redirect = [("AIGNOSTICS_REDIRECT_URI", format!("http://127.0.0.1:{port}/"))];
-    let home = Home::new(&lab, &running).with_variables(redirect);
+    let home = UserHome::new(&sandbox, &running).with_variables(redirect);
     // Both retry for nine seconds to bind the port.
     let mut alone = home.command(&["user", "login", "--no-browser"]);
     let alone = alone.env_remove("AIGNOSTICS_CLIENT_ID_DEVICE").stderr(Stdio::piped()).spawn().unwrap();
     let login = home.start(&["user", "login", "--no-browser"]);
     home.approve(&login.line);
     assert!(login.succeeded().ends_with("logged in as Ada Emulator of org_emulator\n"));
-    let alone = Ended::of(&alone.wait_with_output().unwrap());
+    let alone = CommandResult::of(&alone.wait_with_output().unwrap());
     alone.assert_code(1);
-    let said = format!(
+    let printed = format!(
         "port {port} of the redirect URL is in use: stop the process that listens on it, or use the device flow"
     );
-    assert!(alone.stderr.contains(&said), "{}", alone.stderr);
+    assert!(alone.stderr.contains(&printed), "{}", alone.stderr);
 }
 
 #[test]
 fn user_without_a_browser_gets_the_device_flow() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
     // The variables name no display.
-    let home = Home::new(&lab, &running).with_variables([("SSH_CONNECTION", "1 2 3 4".to_owned())]);
+    let home = UserHome::new(&sandbox, &running).with_variables([("SSH_CONNECTION", "1 2 3 4".to_owned())]);
     let login = home.start(&["user", "login"]);
     home.approve(&login.line);
     assert!(login.succeeded().ends_with("logged in as Ada Emulator of org_emulator\n"));
@@ -342,9 +346,9 @@ fn user_without_a_browser_gets_the_device_flow() {
 #[test]
 #[cfg(unix)]
 fn pending_login_blocks_no_other_command() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     let token = home.run(&["auth", "token"]);
     assert!(token.code == Some(4) && token.stderr.contains("log in first"), "{}", token.stderr);
@@ -355,9 +359,9 @@ fn pending_login_blocks_no_other_command() {
 
 #[test]
 fn doctor_reports_problems_with_remedies() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let before = home.run(&["auth", "doctor"]);
     before.assert_code(1);
     let failed: Vec<_> = before.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
@@ -382,7 +386,7 @@ fn doctor_reports_problems_with_remedies() {
         .env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9/")
         .env("AIGNOSTICS_CACHE_DIR", "/proc/nowhere")
         .output();
-    let ill = Ended::of(&ill.unwrap());
+    let ill = CommandResult::of(&ill.unwrap());
     ill.assert_code(1);
     let failed: Vec<_> = ill.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
     let names = ["storage", "logins on this machine", "port for the browser", "login"];

@@ -1,4 +1,4 @@
-//! A machine without a user, and the credentials of its tests.
+//! Helpers for tests of machine-to-machine logins.
 #![cfg(unix)]
 
 use std::fs::{self, Permissions};
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::emulator::token;
 use crate::shell::Shell;
 
@@ -35,23 +35,23 @@ impl Machine {
         command
     }
 
-    pub(crate) fn run(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(variables, arguments).output().unwrap())
+    pub(crate) fn run(&self, variables: &[(&str, &str)], arguments: &[&str]) -> CommandResult {
+        CommandResult::of(&self.command(variables, arguments).output().unwrap())
     }
 
     /// Returns the id of the user that the platform sees.
-    pub(crate) fn who(&self, variables: &[(&str, &str)], arguments: &[&str]) -> String {
-        let ended = self.run(variables, &[&["user", "whoami"], arguments].concat());
-        ended.assert_code(0);
-        serde_json::from_str::<Value>(&ended.stdout).unwrap()["user"]["id"].as_str().unwrap().to_owned()
+    pub(crate) fn user_id(&self, variables: &[(&str, &str)], arguments: &[&str]) -> String {
+        let result = self.run(variables, &[&["user", "whoami"], arguments].concat());
+        result.assert_code(0);
+        serde_json::from_str::<Value>(&result.stdout).unwrap()["user"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Returns the message of a failure, which must have this exit code.
+    /// Runs `user whoami`, which must fail with this exit code and show no secret. Returns stderr.
     pub(crate) fn failure(&self, code: i32, variables: &[(&str, &str)], arguments: &[&str]) -> String {
-        let ended = self.run(variables, &[&["user", "whoami"], arguments].concat());
-        ended.assert_code(code);
-        assert!(!format!("{}{}", ended.stdout, ended.stderr).contains("canary"), "{}", ended.stderr);
-        ended.stderr
+        let result = self.run(variables, &[&["user", "whoami"], arguments].concat());
+        result.assert_code(code);
+        assert!(!format!("{}{}", result.stdout, result.stderr).contains("canary"), "{}", result.stderr);
+        result.stderr
     }
 
     /// Returns an access token of the first user.
@@ -90,7 +90,7 @@ pub(crate) fn jwt(claims: &Value) -> String {
 }
 
 /// Serves `answers` (status and body), one per connection, and returns the URL.
-pub(crate) fn serving(answers: Vec<(u16, String)>) -> String {
+pub(crate) fn serve_responses(answers: Vec<(u16, String)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
     std::thread::spawn(move || {

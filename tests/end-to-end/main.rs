@@ -2,40 +2,46 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api;
+mod applications;
 mod browser;
 mod bucket;
-mod cancelling;
-mod catalogue;
+mod bucket_copy;
+mod bucket_tools;
+mod cancel;
 mod clocks;
 mod command;
 #[cfg(target_os = "linux")]
 mod completions;
 mod conformance;
-mod creations;
 mod credential_commands;
 mod credentials;
 mod demo;
-mod disk;
-mod durability;
 mod emulator;
+mod emulator_durability;
 mod emulator_options;
 mod emulator_tls;
 mod execute;
+mod exit_codes;
+mod external_issuer;
 mod failures;
+#[cfg(target_os = "linux")]
+mod file_systems;
+mod from_bucket;
+mod full_disk;
 mod guides;
-mod interrupt;
+mod help_pages;
+mod interrupted_creations;
+mod interruption;
 #[cfg(target_os = "linux")]
 mod kills;
 mod login;
 mod machine;
+mod mcp;
+mod mcp_clients;
 mod metadata;
-#[cfg(target_os = "linux")]
-mod mounts;
-mod networks;
-mod other_provider;
 mod outages;
-mod pages;
 mod prepare;
+mod private_networks;
 mod profiles;
 mod refresh;
 mod results;
@@ -44,16 +50,20 @@ mod sharing;
 mod shell;
 mod slide_files;
 mod slides;
-mod statuses;
+mod stores;
 mod study;
 mod study_lookup;
 mod submission;
+mod sync;
+mod sync_faults;
+mod sync_stores;
 mod system;
 mod tables;
 mod timeouts;
 mod transfers;
+mod upgrade;
 mod uploads;
-mod watching;
+mod watch;
 
 #[path = "../support/aging.rs"]
 mod aging;
@@ -78,6 +88,8 @@ mod program;
 mod provider;
 #[path = "../support/reference.rs"]
 mod reference;
+#[path = "../support/store_servers.rs"]
+mod store_servers;
 #[cfg(target_os = "linux")]
 #[path = "../support/tls.rs"]
 mod tls;

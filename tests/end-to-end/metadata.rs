@@ -7,14 +7,14 @@ use std::process::Stdio;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::runs::UNKNOWN;
 use crate::shell::Shell;
 
 fn dump(shell: &Shell, arguments: &[&str]) -> Value {
-    let ended = shell.run(arguments);
-    ended.assert_code(0);
-    serde_json::from_str(&ended.stdout).unwrap()
+    let result = shell.run(arguments);
+    result.assert_code(0);
+    serde_json::from_str(&result.stdout).unwrap()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn metadata_are_dumped_as_json_in_every_form() {
 }
 
 #[test]
-fn metadata_that_others_have_changed_are_not_overwritten() {
+fn concurrent_metadata_change_is_not_overwritten() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     for (kind, item) in [("metadata", None), ("item-metadata", Some("a"))] {
@@ -57,27 +57,27 @@ fn metadata_that_others_have_changed_are_not_overwritten() {
 
         let late = call(update(r#"{"a":3}"#, &["--checksum", &old]));
         late.assert_code(3);
-        assert!(late.told().contains("fetch the current version"), "{}", late.stderr);
+        assert!(late.error_message().contains("fetch the current version"), "{}", late.stderr);
         let kept = shell.run(&[&["run", &dump], &place[..]].concat());
         assert_eq!(kept.stdout, "{\"a\":2}\n");
     }
 }
 
 #[test]
-fn metadata_come_from_a_file_and_from_stdin_too() {
+fn metadata_are_read_from_a_file_or_stdin() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     fs::write(shell.folder().join("metadata.json"), r#"{"from":"file"}"#).unwrap();
     shell.run(&["run", "update-metadata", &run, "@metadata.json", "--no-enrich-sdk-metadata"]).assert_code(0);
     assert_eq!(dump(&shell, &["run", "dump-metadata", &run]), json!({ "from": "file" }));
-    let said = shell.run(&["run", "update-item-metadata", &run, "a", "@metadata.json", "--no-enrich-sdk-metadata"]);
+    let printed = shell.run(&["run", "update-item-metadata", &run, "a", "@metadata.json", "--no-enrich-sdk-metadata"]);
     let checksum = dump(&shell, &["run", "dump-item-metadata", &run, "a", "--show-checksum"]);
     let checksum = checksum["custom_metadata_checksum"].as_str().unwrap();
-    assert_eq!(said.stdout, format!("{run}, a: updated, checksum {checksum}\n"));
+    assert_eq!(printed.stdout, format!("{run}, a: updated, checksum {checksum}\n"));
     let mut command = shell.command(&["run", "update-metadata", &run, "-", "--no-enrich-sdk-metadata"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(br#"{"from":"stdin"}"#).unwrap();
-    Ended::of(&child.wait_with_output().unwrap()).assert_code(0);
+    CommandResult::of(&child.wait_with_output().unwrap()).assert_code(0);
     assert_eq!(dump(&shell, &["run", "dump-metadata", &run]), json!({ "from": "stdin" }));
 }
 
@@ -108,7 +108,7 @@ fn metadata_update_records_its_author_and_keeps_the_creation() {
 }
 
 #[test]
-fn metadata_that_cannot_be_used_change_nothing() {
+fn invalid_metadata_change_nothing() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     fs::write(shell.folder().join("bad.json"), "{").unwrap();

@@ -10,12 +10,12 @@ use std::time::Duration;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::{BINARY, Ended};
-use crate::login::Home;
+use crate::command::{BINARY, CommandResult};
+use crate::login::UserHome;
 use crate::needs;
 use crate::shell::Shell;
 
-/// The duration of an outage: about that of a deployment, and longer than a number of attempts without a time limit.
+/// The duration of an outage, about that of a deployment. A fixed number of attempts would fail earlier.
 const OUTAGE: Duration = Duration::from_secs(6);
 
 /// Starts a command, and captures its output.
@@ -23,8 +23,8 @@ fn start(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn end(child: Child) -> Ended {
-    Ended::of(&child.wait_with_output().unwrap())
+fn wait_for_exit(child: Child) -> CommandResult {
+    CommandResult::of(&child.wait_with_output().unwrap())
 }
 
 /// Makes a server respond with 503 from now on.
@@ -37,7 +37,7 @@ fn bring_up(shell: &Shell) {
     shell.control(Method::Delete, "/faults", &Value::Null);
 }
 
-#[expect(clippy::disallowed_methods, reason = "the outage is as long as this")]
+#[expect(clippy::disallowed_methods, reason = "this is the duration of the outage")]
 fn outage(shell: &Shell, server: &str) {
     take_down(shell, server);
     std::thread::sleep(OUTAGE);
@@ -57,17 +57,17 @@ fn api_outage_costs_no_file_of_a_download() {
         json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": { "files": 2000 } });
     let items = json!([{ "external_id": "slide", "input_artifacts": [slide] }]);
     let body = json!({ "application_id": "many-files", "items": items });
-    let (status, answer) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
-    assert_eq!(status, 201, "{answer}");
-    let run = answer["run_id"].as_str().unwrap().to_owned();
+    let (status, response) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
+    assert_eq!(status, 201, "{response}");
+    let run = response["run_id"].as_str().unwrap().to_owned();
     shell.run(&["run", "wait", &run]).assert_code(0);
     let child = start(shell.command(&["run", "download", &run, "results", "--format", "json"]));
-    shell.until("a file", |shell| files(&shell.folder().join("results")) > 50);
+    shell.wait_until("a file", |shell| files(&shell.folder().join("results")) > 50);
     outage(&shell, "api");
-    let ended = end(child);
-    ended.assert_code(0);
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(report["complete"], true, "{}", ended.stderr);
+    let result = wait_for_exit(child);
+    result.assert_code(0);
+    let report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_eq!(report["complete"], true, "{}", result.stderr);
 }
 
 #[test]
@@ -81,29 +81,31 @@ fn storage_outage_costs_no_byte_of_a_large_file() {
         "effect": { "kind": "status", "status": 503 } });
     shell.control(Method::Post, "/faults", &fault);
     let child = start(shell.command(&["bucket", "download", "**/slide.tiff", "--destination", "there"]));
-    shell.until("a refusal", |shell| shell.requests("storage", "GET", "/").iter().any(|seen| seen["status"] == 503));
+    shell.wait_until("a refusal", |shell| {
+        shell.requests("storage", "GET", "/").iter().any(|seen| seen["status"] == 503)
+    });
     outage(&shell, "storage");
-    let ended = end(child);
-    ended.assert_code(0);
-    let found = ended.stdout.split_whitespace().find(|word| word.ends_with("slide.tiff")).unwrap();
-    assert!(fs::read(shell.folder().join("there").join(found)).unwrap() == content, "{}", ended.stdout);
+    let result = wait_for_exit(child);
+    result.assert_code(0);
+    let found = result.stdout.split_whitespace().find(|word| word.ends_with("slide.tiff")).unwrap();
+    assert!(fs::read(shell.folder().join("there").join(found)).unwrap() == content, "{}", result.stdout);
 }
 
 #[test]
 fn identity_provider_outage_does_not_end_a_wait() {
     // An item takes 10 s.
-    let shell = Shell::configured("speed = 60.0");
+    let shell = Shell::with_config("speed = 60.0");
     let run = shell.submit("outcomes", &["slide"]);
     let child = start(shell.command(&["run", "wait", &run]));
     let path = format!("/api/v1/runs/{run}");
-    shell.until("a question", |shell| shell.served("api", "GET", &path) > 0);
+    shell.wait_until("a question", |shell| shell.served("api", "GET", &path) > 0);
     take_down(&shell, "identity");
     shell.control(Method::Post, "/tokens", &json!({ "user": "auth0|emulator-1" }));
-    shell.until("a renewal", |shell| shell.served("identity", "POST", "/oauth/token") > 1);
+    shell.wait_until("a renewal", |shell| shell.served("identity", "POST", "/oauth/token") > 1);
     outage(&shell, "identity");
-    let ended = end(child);
-    ended.assert_code(0);
-    assert!(!ended.stderr.contains("log in"), "{}", ended.stderr);
+    let result = wait_for_exit(child);
+    result.assert_code(0);
+    assert!(!result.stderr.contains("log in"), "{}", result.stderr);
 }
 
 #[test]
@@ -133,17 +135,21 @@ fn long_wait_and_its_end_are_reported_once() {
     for part in ["waiting for http://", "failing since", "responded with 503", "next attempt in", "giving up at"] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let quiet = end(quiet);
+    let quiet = wait_for_exit(quiet);
     quiet.assert_code(1);
     assert!(!quiet.stderr.contains("waiting for"), "{}", quiet.stderr);
-    let silent = end(silent);
+    let silent = wait_for_exit(silent);
     silent.assert_code(1);
-    assert!(serde_json::from_str::<Value>(&silent.stderr).is_ok(), "one object alone: {}", silent.stderr);
+    assert!(
+        serde_json::from_str::<Value>(&silent.stderr).is_ok(),
+        "stderr is not a single JSON object: {}",
+        silent.stderr
+    );
     bring_up(&shell);
     let mut text = String::new();
     rest.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("resuming: http://") && text.lines().count() == 1, "{text}");
-    end(child).assert_code(0);
+    wait_for_exit(child).assert_code(0);
 }
 
 #[test]
@@ -162,10 +168,10 @@ fn wait_is_an_event_of_verbose_json() {
     let resumed = lines.by_ref().find_map(event).unwrap();
     assert_eq!(resumed["event"], "resumed");
     lines.for_each(drop);
-    end(child).assert_code(0);
+    wait_for_exit(child).assert_code(0);
 }
 
-/// Makes the API ask for a delay of an hour.
+/// Makes the API respond with 429 and a `Retry-After` of an hour.
 #[cfg(target_os = "linux")]
 fn throttle(shell: &Shell) {
     let fault =
@@ -175,7 +181,7 @@ fn throttle(shell: &Shell) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn commands_that_only_read_have_thirty_seconds_on_a_terminal() {
+fn reading_commands_retry_for_30_s_on_a_terminal() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["slide"]);
     throttle(&shell);
@@ -190,14 +196,18 @@ fn commands_that_only_read_have_thirty_seconds_on_a_terminal() {
             command.env_remove("AIGNOSTICS_RETRY_FOR").env_remove("AIGNOSTICS_RETRY_FOR_TRANSFERS");
             command
         };
-        let (code, said) = Shell::run_at_a_terminal(command(), "");
+        let (code, printed) = Shell::run_on_terminal(command(), "");
         // Two words of the text can be on different lines.
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains(&format!("only {limit} s are left")), "{arguments:?}: {said}");
+        let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(printed.contains(&format!("only {limit} s are left")), "{arguments:?}: {printed}");
         assert_eq!(code, Some(1), "{arguments:?}");
-        let ended = Ended::of(&command().output().unwrap());
+        let result = CommandResult::of(&command().output().unwrap());
         let limit = limit.max(300);
-        assert!(ended.told().contains(&format!("only {limit} s are left")), "{arguments:?}: {}", ended.stderr);
+        assert!(
+            result.error_message().contains(&format!("only {limit} s are left")),
+            "{arguments:?}: {}",
+            result.stderr
+        );
     }
 }
 
@@ -207,7 +217,7 @@ fn state_commands_send_each_request_once() {
     shell.run(&["user", "whoami"]).assert_code(0);
     take_down(&shell, "api");
     take_down(&shell, "identity");
-    // A command that retried would use the whole hour.
+    // A command with retries would wait for the whole hour.
     let most = ["--retry-for", "1h"];
     for arguments in [&["auth", "doctor"][..], &["system", "health"], &["completions", "bash"]] {
         let mut before = BTreeMap::new();
@@ -215,9 +225,9 @@ fn state_commands_send_each_request_once() {
             before.insert(server, counts(&shell, server));
         }
         let more = if arguments[0] == "completions" { &[][..] } else { &most };
-        let ended = shell.run(&[arguments, more].concat());
+        let result = shell.run(&[arguments, more].concat());
         if arguments[0] == "system" {
-            ended.assert_code(2);
+            result.assert_code(2);
         }
         let mut all = 0;
         for (server, before) in before {
@@ -236,16 +246,16 @@ fn state_commands_send_each_request_once() {
 /// The login is deleted, and a message states that the provider may still accept it.
 #[test]
 fn logout_sends_one_request_to_a_provider_that_is_unavailable() {
-    let shell = Shell::configured("automatic_login = true\n");
-    let home = Home::new(&shell.lab, &shell.running);
+    let shell = Shell::with_config("automatic_login = true\n");
+    let home = UserHome::new(&shell.sandbox, &shell.running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
     take_down(&shell, "identity");
     let before = counts(&shell, "identity");
-    let ended = home.run(&["user", "logout", "--retry-for", "1h"]);
-    ended.assert_code(0);
-    assert!(ended.stderr.contains("503") && ended.stderr.starts_with("logged out"), "{}", ended.stderr);
+    let result = home.run(&["user", "logout", "--retry-for", "1h"]);
+    result.assert_code(0);
+    assert!(result.stderr.contains("503") && result.stderr.starts_with("logged out"), "{}", result.stderr);
     let after = counts(&shell, "identity");
     let sent = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
     assert_eq!(sent(&after) - sent(&before), 1, "{after:?}");
@@ -261,16 +271,16 @@ fn host_without_a_response_fails_after_10_s_on_a_terminal() {
     let mut command = shell.command(&["application", "list"]);
     command.env("AIGNOSTICS_API_ROOT", format!("http://{closed}"));
     command.env_remove("AIGNOSTICS_RETRY_FOR").env_remove("AIGNOSTICS_RETRY_FOR_TRANSFERS");
-    let (code, said) = Shell::run_at_a_terminal(command, "");
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("attempts in 10 s, and the host has not responded before"), "{said}");
+    let (code, printed) = Shell::run_on_terminal(command, "");
+    let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(printed.contains("attempts in 10 s, and the host has not responded before"), "{printed}");
     assert_eq!(code, Some(1));
 }
 
 /// Root may exceed the limit, so the command runs as a user without processes.
 #[cfg(target_os = "linux")]
 #[test]
-fn command_that_may_not_create_threads_says_so() {
+fn missing_threads_are_reported() {
     let program = tempfile::TempDir::new().unwrap();
     fs::set_permissions(program.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let binary = program.path().join("aignostics");
@@ -284,10 +294,14 @@ fn command_that_may_not_create_threads_says_so() {
         command.args(["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]);
     }
     command.arg(&binary).args(["user", "whoami"]);
-    let ended = Ended::of(&command.env("HOME", program.path()).output().unwrap());
-    ended.assert_code(1);
-    assert!(ended.stderr.contains("cannot create a thread") && ended.stderr.contains("ulimit -u"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    let result = CommandResult::of(&command.env("HOME", program.path()).output().unwrap());
+    result.assert_code(1);
+    assert!(
+        result.stderr.contains("cannot create a thread") && result.stderr.contains("ulimit -u"),
+        "{}",
+        result.stderr
+    );
+    assert!(!result.stderr.contains("panicked"), "{}", result.stderr);
 }
 
 /// Returns the number of requests to a server, by method and path.
@@ -303,16 +317,16 @@ fn counts(shell: &Shell, server: &str) -> BTreeMap<String, usize> {
 fn zero_disables_retries() {
     let shell = Shell::start();
     take_down(&shell, "api");
-    let ended = shell.run(&["application", "list", "--retry-for", "0s"]);
-    ended.assert_code(1);
-    assert_eq!(shell.served("api", "GET", "/api/v1/applications"), 1, "{}", ended.stderr);
+    let result = shell.run(&["application", "list", "--retry-for", "0s"]);
+    result.assert_code(1);
+    assert_eq!(shell.served("api", "GET", "/api/v1/applications"), 1, "{}", result.stderr);
     let mut never = shell.command(&["application", "list", "--retry-for", "0s"]);
     never.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
-    Ended::of(&never.output().unwrap()).assert_code(1);
+    CommandResult::of(&never.output().unwrap()).assert_code(1);
 }
 
 #[test]
-fn timeout_wins_over_the_time_for_retries() {
+fn timeout_overrides_retry_for() {
     let shell = Shell::start();
     take_down(&shell, "api");
     let error = shell.error(1, &["application", "list", "--retry-for", "1h", "--timeout", "1s"]);

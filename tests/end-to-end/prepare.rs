@@ -4,9 +4,9 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::dicom::{ANNOTATION, Dicom, JPEG};
-use crate::shell::{Shell, assert_fits};
+use crate::shell::{Shell, assert_conforms};
 use crate::slides::write_slide;
 
 /// Returns a user with slides in folders, and a DICOM slide with its levels and its label.
@@ -48,7 +48,7 @@ fn table_has_the_format_of_the_python_tool() {
     assert!(skipped[1]["file"].as_str().unwrap().ends_with("/slides/label.dcm"), "{skipped:?}");
     assert_eq!(skipped[1]["reason"], "the label of a slide");
     let relative = table(&shell, "slides.csv").replace(";slides/", ";");
-    assert_eq!(table(&shell, "slides/metadata.csv"), relative, "the short form writes the same");
+    assert_eq!(table(&shell, "slides/metadata.csv"), relative, "the short form writes the same table");
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn early_level_is_removed_when_its_slide_arrives() {
     let before = shell.json("prepared", &prepare);
     assert_eq!(before["slides"][1]["external_id"], "low.dcm", "{before}");
     fs::rename(&aside, &high).unwrap();
-    let ended = shell.run(&prepare);
-    ended.assert_code(0);
-    assert!(ended.stderr.contains("low.dcm: row removed from the table"), "{}", ended.stderr);
+    let result = shell.run(&prepare);
+    result.assert_code(0);
+    assert!(result.stderr.contains("low.dcm: row removed from the table"), "{}", result.stderr);
     let table = table(&shell, "slides/metadata.csv");
     assert!(table.contains("high.dcm") && !table.contains("low.dcm"), "{table}");
 }
@@ -105,9 +105,9 @@ fn folder_of_labels_is_reported() {
     fs::create_dir(shell.folder().join("slides")).unwrap();
     let label = Dicom { flavor: "LABEL", ..Dicom::default() };
     fs::write(shell.folder().join("slides/label.dcm"), label.bytes()).unwrap();
-    let ended = shell.run(&["run", "prepare", "slides"]);
-    ended.assert_code(2);
-    assert!(ended.stderr.contains("label.dcm: skipped: the label of a slide"), "{}", ended.stderr);
+    let result = shell.run(&["run", "prepare", "slides"]);
+    result.assert_code(2);
+    assert!(result.stderr.contains("label.dcm: skipped: the label of a slide"), "{}", result.stderr);
 }
 
 #[cfg(unix)]
@@ -136,16 +136,16 @@ fn mappings_set_values_by_the_names_of_slides() {
 }
 
 #[test]
-fn a_damaged_slide_is_named_and_the_others_are_in_the_table() {
+fn damaged_slide_is_named_and_the_others_are_prepared() {
     let shell = with_slides();
     fs::write(shell.folder().join("slides/bad.svs"), "nothing").unwrap();
     let whole = Dicom { pyramid: Some("2.25.12"), ..Dicom::default() }.bytes();
     fs::write(shell.folder().join("slides/cut.dcm"), &whole[..whole.len() / 2]).unwrap();
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "prepare", "slides"]));
-    let ended = shell.run(&["run", "prepare", "slides", "--format", "json", "--quiet"]);
-    ended.assert_code(6);
-    let prepared = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("prepared", &prepared);
+    let result = shell.run(&["run", "prepare", "slides", "--format", "json", "--quiet"]);
+    result.assert_code(6);
+    let prepared = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("prepared", &prepared);
     assert!(prepared["failed"][0]["reason"].as_str().unwrap().starts_with("neither TIFF"), "{prepared}");
     assert_eq!(fs::read_to_string(shell.folder().join("slides/metadata.csv")).unwrap().lines().count(), 4);
 }
@@ -168,14 +168,14 @@ fn table_that_cannot_be_written_is_reported() {
     assert!(!shell.folder().join("a.csv").exists());
     // The short form does not contact the platform.
     let mut offline = shell.command(&["run", "prepare", "slides"]);
-    Ended::of(&offline.env_clear().output().unwrap()).assert_code(0);
+    CommandResult::of(&offline.env_clear().output().unwrap()).assert_code(0);
     let mut offline = shell.command(&["run", "prepare", "tissue", "a.csv", "slides", "--timeout", "1s"]);
-    let ended = Ended::of(&offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap());
-    ended.assert_code(1);
+    let result = CommandResult::of(&offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap());
+    result.assert_code(1);
 }
 
 /// A mapping to accepted values.
-const FITTING: [&str; 2] = ["--mapping", ".*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER"];
+const VALID_MAPPING: [&str; 2] = ["--mapping", ".*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER"];
 
 #[test]
 fn values_that_the_application_does_not_accept_are_refused() {
@@ -193,7 +193,7 @@ fn values_that_the_application_does_not_accept_are_refused() {
     // An incomplete table is accepted.
     shell.run(&prepare).assert_code(0);
     shell.run(&["run", "validate", "he-tme", "slides.csv"]).assert_code(2);
-    shell.run(&[&prepare[..], &FITTING].concat()).assert_code(0);
+    shell.run(&[&prepare[..], &VALID_MAPPING].concat()).assert_code(0);
     shell.run(&["run", "validate", "he-tme", "slides.csv"]).assert_code(0);
     let edited = fs::read_to_string(&csv).unwrap().replacen(";LUNG;", ";BANANA;", 1);
     fs::write(&csv, &edited).unwrap();
@@ -208,12 +208,12 @@ fn resolution_that_the_application_does_not_accept_is_refused() {
     let coarse = Dicom { pyramid: Some("2.25.12"), spacing: Some("0.001\\0.001"), ..Dicom::default() };
     fs::write(shell.folder().join("slides/coarse.dcm"), coarse.bytes()).unwrap();
     let prepare = ["run", "prepare", "he-tme", "slides.csv", "slides"];
-    let ended = shell.run(&prepare);
-    ended.assert_code(6);
-    let told = &ended.stderr;
+    let result = shell.run(&prepare);
+    result.assert_code(6);
+    let message = &result.stderr;
     assert!(
-        told.contains("coarse.dcm: he-tme 1.0.0 does not accept it: resolution_mpp") && told.contains("0.55"),
-        "{told}"
+        message.contains("coarse.dcm: he-tme 1.0.0 does not accept it: resolution_mpp") && message.contains("0.55"),
+        "{message}"
     );
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
     assert!(!table.contains("coarse.dcm") && table.contains("high.dcm"), "{table}");
@@ -235,7 +235,7 @@ fn table_is_not_written_if_no_slide_can_be_used() {
 
 #[cfg(unix)]
 #[test]
-fn files_that_are_left_out_are_named_with_their_reasons() {
+fn skipped_files_are_named_with_their_reasons() {
     let shell = with_slides();
     let slides = shell.folder().join("slides");
     write_slide(&shell.folder().join("case/d.tif"));
@@ -245,7 +245,7 @@ fn files_that_are_left_out_are_named_with_their_reasons() {
     for number in 0..12 {
         fs::write(slides.join(format!("{number:02}.czi")), "ZISRAWFILE").unwrap();
     }
-    let told = shell.run(&["run", "prepare", "slides"]).stderr;
+    let message = shell.run(&["run", "prepare", "slides"]).stderr;
     for line in [
         "case: skipped: a link to a folder; --follow-links follows it",
         "d.tif: a link to ",
@@ -254,7 +254,7 @@ fn files_that_are_left_out_are_named_with_their_reasons() {
         "1 other file is not a slide",
         "d.tif: the same content as ",
     ] {
-        assert!(told.contains(line), "{line} in {told}");
+        assert!(message.contains(line), "{line} in {message}");
     }
     let prepared = shell.json("prepared", &["run", "prepare", "slides", "--follow-links", "--deduplicate"]);
     let ids: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["external_id"].clone()).collect();

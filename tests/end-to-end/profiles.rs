@@ -7,10 +7,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::machine::Machine;
 
-/// Writes the profiles of a machine.
 fn profiles(machine: &Machine, text: &str) -> std::path::PathBuf {
     let folder = machine.shell.folder().join(".aignostics");
     fs::create_dir_all(&folder).unwrap();
@@ -22,13 +21,13 @@ fn profiles(machine: &Machine, text: &str) -> std::path::PathBuf {
 }
 
 fn config(machine: &Machine, variables: &[(&str, &str)], arguments: &[&str]) -> Value {
-    let ended = machine.run(variables, &[&["system", "config", "--format", "json"], arguments].concat());
-    ended.assert_code(0);
-    serde_json::from_str(&ended.stdout).unwrap()
+    let result = machine.run(variables, &[&["system", "config", "--format", "json"], arguments].concat());
+    result.assert_code(0);
+    serde_json::from_str(&result.stdout).unwrap()
 }
 
 #[test]
-fn profile_sets_what_the_environment_does_not() {
+fn environment_overrides_the_profile() {
     let machine = Machine::start();
     let file = machine.write("token", &machine.token(), 0o600);
     let text = format!(
@@ -71,10 +70,10 @@ fn profile_sets_what_the_environment_does_not() {
 fn profile_that_others_can_change_or_with_a_secret_is_refused() {
     let machine = Machine::start();
     let path = profiles(&machine, "[lab]\nrun_timeout = 7\n");
-    let refused = |said: &str| {
-        let ended = machine.run(&[], &["system", "config", "--profile", "lab"]);
-        ended.assert_code(2);
-        assert!(ended.stderr.contains(said) && !ended.stderr.contains("canary"), "{}", ended.stderr);
+    let refused = |printed: &str| {
+        let result = machine.run(&[], &["system", "config", "--profile", "lab"]);
+        result.assert_code(2);
+        assert!(result.stderr.contains(printed) && !result.stderr.contains("canary"), "{}", result.stderr);
     };
     for changed in [&path, path.parent().unwrap()] {
         let before = fs::metadata(changed).unwrap().permissions();
@@ -89,7 +88,7 @@ fn profile_that_others_can_change_or_with_a_secret_is_refused() {
     fs::set_permissions(&target, Permissions::from_mode(0o646)).unwrap();
     refused("other users can change");
     fs::remove_file(&path).unwrap();
-    for (text, said) in [
+    for (text, printed) in [
         ("[lab]\nrefresh_token = \"canary\"\n", "'refresh_token' of profile 'lab' in line 2 must not be in a profile"),
         ("[lab]\n\n# ü\nno_such = \"canary\"\n", "in line 4 is not a known setting"),
         ("[lab]\nproxy = \"http://p.test/?canary\"\n", "must not contain a user"),
@@ -103,7 +102,7 @@ fn profile_that_others_can_change_or_with_a_secret_is_refused() {
         ("[other]\n", "no profile 'lab'"),
     ] {
         profiles(&machine, text);
-        refused(said);
+        refused(printed);
     }
     fs::remove_file(path).unwrap();
     refused("no profile 'lab'");
@@ -124,15 +123,15 @@ fn settings_file_is_edited() {
 }
 
 #[test]
-fn token_has_the_forms_of_other_tools_and_is_understood_again() {
+fn token_formats_of_other_tools_can_be_read_back() {
     let machine = Machine::start();
     let token = machine.token();
     for (form, member) in [("exec-credential", "/status/token"), ("google", "/id_token"), ("aws", "/SessionToken")] {
-        let ended = machine.run(&[("AIGNOSTICS_ACCESS_TOKEN", &token)], &["auth", "token", "--format", form]);
-        ended.assert_code(0);
-        let printed: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let result = machine.run(&[("AIGNOSTICS_ACCESS_TOKEN", &token)], &["auth", "token", "--format", form]);
+        result.assert_code(0);
+        let printed: Value = serde_json::from_str(&result.stdout).unwrap();
         assert_eq!(printed.pointer(member), Some(&json!(token)), "{form}");
-        let file = machine.write("printed", &ended.stdout, 0o600);
+        let file = machine.write("printed", &result.stdout, 0o600);
         let again = machine.run(&[], &["auth", "token", "--token-command", &format!("cat '{file}'")]);
         assert_eq!(again.stdout.trim(), token, "{form}");
     }
@@ -147,26 +146,30 @@ fn user_logs_in_with_a_refresh_token_from_standard_input() {
         let mut command = machine.command(&[], &["user", "login", "--with-refresh-token"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
-        Ended::of(&child.wait_with_output().unwrap())
+        CommandResult::of(&child.wait_with_output().unwrap())
     };
     log_in("").assert_code(2);
     let wrong = log_in("canary-canary");
     wrong.assert_code(4);
     assert!(!wrong.stderr.contains("canary"), "{}", wrong.stderr);
-    let said = log_in(&format!("{secret}\n"));
-    said.assert_code(0);
-    assert!(said.stderr.contains("logged in as Ada Emulator") && !said.stderr.contains(&secret), "{}", said.stderr);
+    let printed = log_in(&format!("{secret}\n"));
+    printed.assert_code(0);
+    assert!(
+        printed.stderr.contains("logged in as Ada Emulator") && !printed.stderr.contains(&secret),
+        "{}",
+        printed.stderr
+    );
     machine.run(&[], &["user", "whoami"]).assert_code(0);
 }
 
 #[test]
-fn doctor_names_the_provider_and_examines_it() {
+fn doctor_checks_the_configured_provider() {
     let machine = Machine::start();
     let file = machine.write("token", &machine.token(), 0o600);
     let findings = |variables: &[(&str, &str)], code: i32| {
-        let ended = machine.run(variables, &["auth", "doctor", "--format", "json"]);
-        ended.assert_code(code);
-        serde_json::from_str::<Vec<Value>>(&ended.stdout).unwrap()
+        let result = machine.run(variables, &["auth", "doctor", "--format", "json"]);
+        result.assert_code(code);
+        serde_json::from_str::<Vec<Value>>(&result.stdout).unwrap()
     };
     let found = findings(&[("AIGNOSTICS_ACCESS_TOKEN_FILE", &file)], 0);
     let detail = |name: &str| {
@@ -212,8 +215,8 @@ fn profile_in_a_settings_file_is_ignored_with_a_warning() {
     assert_eq!(found["settings"]["ignored"], json!(["AIGNOSTICS_PROFILE"]));
     assert_eq!((&found["settings"]["profile"], &found["settings"]["organization_id"]), (&Value::Null, &Value::Null));
     assert_eq!(found["settings"]["operations"]["run"]["timeout"], 7.0);
-    let said = machine.run(&[], &["system", "config"]).stderr;
-    assert!(said.contains("ignoring the profile in a file") && said.contains(".aignostics/.env"), "{said}");
+    let printed = machine.run(&[], &["system", "config"]).stderr;
+    assert!(printed.contains("ignoring the profile in a file") && printed.contains(".aignostics/.env"), "{printed}");
     assert_eq!(config(&machine, &[], &["--profile", "lab"])["settings"]["organization_id"], "org_lab");
 }
 
@@ -235,12 +238,12 @@ fn proxy_of_the_environment_has_precedence_over_that_of_the_profile() {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
         described.env_remove(name);
     }
-    let ended = Ended::of(&described.output().unwrap());
-    assert!(ended.stderr.contains("through the proxy http://127.0.0.1:9)"), "{}", ended.stderr);
-    let ended = Ended::of(&described.env("HTTPS_PROXY", "http://127.0.0.1:19").output().unwrap());
-    assert!(ended.stderr.contains("through the proxy http://127.0.0.1:19)"), "{}", ended.stderr);
-    let ended = Ended::of(&described.env("NO_PROXY", "platform.invalid").output().unwrap());
-    assert!(!ended.stderr.contains("through the proxy"), "{}", ended.stderr);
+    let result = CommandResult::of(&described.output().unwrap());
+    assert!(result.stderr.contains("through the proxy http://127.0.0.1:9)"), "{}", result.stderr);
+    let result = CommandResult::of(&described.env("HTTPS_PROXY", "http://127.0.0.1:19").output().unwrap());
+    assert!(result.stderr.contains("through the proxy http://127.0.0.1:19)"), "{}", result.stderr);
+    let result = CommandResult::of(&described.env("NO_PROXY", "platform.invalid").output().unwrap());
+    assert!(!result.stderr.contains("through the proxy"), "{}", result.stderr);
 }
 
 #[test]
@@ -250,9 +253,9 @@ fn unknown_expiry_is_left_out() {
     let run = |arguments: &[&str]| machine.run(&opaque, &[&["auth", "token"], arguments].concat());
     let names = [("exec-credential", "expirationTimestamp"), ("google", "expiration_time"), ("aws", "Expiration")];
     for (form, name) in names {
-        let ended = run(&["--format", form]);
-        ended.assert_code(0);
-        assert!(ended.stdout.contains("opaque-token") && !ended.stdout.contains(name), "{}", ended.stdout);
+        let result = run(&["--format", form]);
+        result.assert_code(0);
+        assert!(result.stdout.contains("opaque-token") && !result.stdout.contains(name), "{}", result.stdout);
     }
     let token: Value = serde_json::from_str(&run(&["--format", "json"]).stdout).unwrap();
     assert_eq!(token["expires_at"], Value::Null);
@@ -267,8 +270,8 @@ fn unknown_expiry_is_left_out() {
 fn remedies_of_the_doctor_fit_the_failure() {
     let machine = Machine::start();
     let finding = |variables: &[(&str, &str)], name: &str| {
-        let ended = machine.run(variables, &["auth", "doctor", "--format", "json"]);
-        let found: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+        let result = machine.run(variables, &["auth", "doctor", "--format", "json"]);
+        let found: Vec<Value> = serde_json::from_str(&result.stdout).unwrap();
         found.into_iter().find(|finding| finding["name"] == name).unwrap()
     };
     let access = "access to the platform";

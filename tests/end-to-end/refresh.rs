@@ -16,17 +16,17 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use crate::aging;
-use crate::command::{Ended, Lab};
-use crate::emulator::{Running, http, journal};
-use crate::login::Home;
+use crate::command::{CommandResult, Sandbox};
+use crate::emulator::{RunningEmulator, http, journal};
+use crate::login::UserHome;
 
 /// The response of the token endpoint arrives after about one second.
 const SLOW: u32 = 1_000;
 /// The maximum time between a signal and the exit. The command waits up to 8 s for a refresh, and a slow machine needs
 /// more time.
-const LAST_WORK: Duration = Duration::from_secs(60);
+const REFRESH_EXIT_LIMIT: Duration = Duration::from_secs(60);
 /// The maximum time of an exit that waits for no refresh. It is shorter than the wait for a refresh.
-const AT_ONCE: Duration = Duration::from_secs(7);
+const EXIT_LIMIT: Duration = Duration::from_secs(7);
 /// The remaining lifetime of a stale access token. The token is still used, and a refresh starts.
 const STALE_MS: i64 = 30_000;
 const EXPIRED_MS: i64 = -1_000;
@@ -35,18 +35,18 @@ const ME: &str = "/api/v1/me";
 
 /// A logged-in user.
 pub(crate) struct User {
-    lab: Lab,
-    running: Running,
+    sandbox: Sandbox,
+    running: RunningEmulator,
     runtime: Runtime,
 }
 
 impl User {
     pub(crate) fn log_in() -> Self {
-        let lab = Lab::new();
-        let config = lab.path("config.toml");
+        let sandbox = Sandbox::new();
+        let config = sandbox.path("config.toml");
         std::fs::write(&config, "automatic_login = true").unwrap();
-        let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
-        let user = Self { lab, running, runtime: Runtime::new().unwrap() };
+        let running = RunningEmulator::start(&sandbox, &["--control", "--config", config.to_str().unwrap()]);
+        let user = Self { sandbox, running, runtime: Runtime::new().unwrap() };
         let home = user.home();
         let login = home.start(&["user", "login", "--no-browser"]);
         home.visit(&login.line);
@@ -55,8 +55,8 @@ impl User {
         user
     }
 
-    fn home(&self) -> Home<'_> {
-        Home::new(&self.lab, &self.running)
+    fn home(&self) -> UserHome<'_> {
+        UserHome::new(&self.sandbox, &self.running)
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -69,8 +69,8 @@ impl User {
         self.command(arguments).spawn().unwrap()
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandResult {
+        CommandResult::of(&self.command(arguments).output().unwrap())
     }
 
     /// Lets time pass for the stored login, until its access token expires in `milliseconds`.
@@ -86,13 +86,13 @@ impl User {
         assert!(self.runtime.block_on(http().send(order)).unwrap().status() < 300);
     }
 
-    pub(crate) fn disturb(&self, server: &str, path: &str, effect: &Value) {
+    pub(crate) fn inject_fault(&self, server: &str, path: &str, effect: &Value) {
         self.control(Method::Post, "/faults", &json!({ "server": server, "path": path, "effect": effect }));
     }
 
     /// Makes the token endpoint redeem immediately and respond slowly.
     fn slow_down(&self) {
-        self.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW }));
+        self.inject_fault("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW }));
     }
 
     /// Returns the statuses of the responses to requests for this path. The status of a pending request is 0.
@@ -113,7 +113,7 @@ impl User {
     }
 
     /// Waits for a request of the command with this path and status, or for its end. Returns true for a request.
-    fn is_requested_before_the_end(&self, child: &mut Child, path: &str, status: u16) -> bool {
+    fn is_requested_before_exit(&self, child: &mut Child, path: &str, status: u16) -> bool {
         loop {
             if self.statuses(path).contains(&json!(status)) {
                 return true;
@@ -150,12 +150,12 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 /// Sends SIGTERM and waits for the end, which comes within `limit`.
-fn terminate(child: Child, limit: Duration) -> Ended {
+fn terminate(child: Child, limit: Duration) -> CommandResult {
     let sent = Instant::now();
     signal(&child, Signal::TERM);
-    let ended = Ended::of(&child.wait_with_output().unwrap());
-    assert!(sent.elapsed() < limit, "it took {:?}: {}", sent.elapsed(), ended.stderr);
-    ended
+    let result = CommandResult::of(&child.wait_with_output().unwrap());
+    assert!(sent.elapsed() < limit, "it took {:?}: {}", sent.elapsed(), result.stderr);
+    result
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn command_ends_after_the_refresh_that_it_started() {
 fn delay_before_the_redemption_keeps_the_login() {
     let user = User::log_in();
     user.expire_in(STALE_MS);
-    user.disturb("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 1000 }));
+    user.inject_fault("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 1000 }));
     user.run(&["user", "whoami"]).assert_code(0);
     user.assert_login_works();
 }
@@ -183,7 +183,7 @@ fn several_commands_end_after_one_refresh() {
     user.slow_down();
     let commands = [&["user", "whoami"][..], &["auth", "token"], &["run", "list"], &["application", "list"]];
     for child in commands.map(|arguments| user.start(arguments)) {
-        Ended::of(&child.wait_with_output().unwrap()).assert_code(0);
+        CommandResult::of(&child.wait_with_output().unwrap()).assert_code(0);
     }
     user.assert_login_works();
 }
@@ -193,12 +193,12 @@ fn sigterm_after_the_work_keeps_the_login() {
     let user = User::log_in();
     user.expire_in(STALE_MS);
     user.slow_down();
-    user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 1000 }));
+    user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 1000 }));
     let mut child = user.start(&["user", "whoami"]);
     // A refresh that was not sent before the end of the work is canceled, and cannot be interrupted.
-    if user.is_requested_before_the_end(&mut child, TOKEN, 200) {
-        let ended = terminate(child, LAST_WORK);
-        assert!(matches!(ended.code, Some(0 | 143)), "{:?}: {}", ended.code, ended.stderr);
+    if user.is_requested_before_exit(&mut child, TOKEN, 200) {
+        let result = terminate(child, REFRESH_EXIT_LIMIT);
+        assert!(matches!(result.code, Some(0 | 143)), "{:?}: {}", result.code, result.stderr);
     }
     user.assert_login_works();
 }
@@ -209,11 +209,11 @@ fn sigterm_during_the_work_keeps_the_login() {
     for left in [STALE_MS, EXPIRED_MS] {
         user.expire_in(left);
         user.slow_down();
-        user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+        user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
         user.control(Method::Delete, "/journal", &json!(null));
         let mut child = user.start(&["user", "whoami"]);
         user.await_request(&mut child, TOKEN, 200);
-        terminate(child, LAST_WORK).assert_code(143);
+        terminate(child, REFRESH_EXIT_LIMIT).assert_code(143);
         user.assert_login_works();
     }
 }
@@ -226,7 +226,7 @@ fn interrupt_twice(user: &User, expires_in_ms: i64, output: impl Into<Stdio>) {
     user.await_request(&mut child, TOKEN, 200);
     signal(&child, Signal::INT);
     signal(&child, Signal::INT);
-    Ended::of(&child.wait_with_output().unwrap()).assert_code(130);
+    CommandResult::of(&child.wait_with_output().unwrap()).assert_code(130);
     user.assert_login_works();
 }
 
@@ -255,7 +255,7 @@ fn signals_of_batch_systems_keep_the_login() {
         let mut child = user.start(&["user", "whoami"]);
         user.await_request(&mut child, TOKEN, 200);
         signal(&child, number);
-        Ended::of(&child.wait_with_output().unwrap()).assert_code(code);
+        CommandResult::of(&child.wait_with_output().unwrap()).assert_code(code);
         user.assert_login_works();
     }
 }
@@ -266,9 +266,9 @@ fn timeout_keeps_the_login() {
     // The first command gets the stale token, the second waits until its timeout.
     for (left, timeout, code) in [(STALE_MS, "60s", 0), (EXPIRED_MS, "1s", 1)] {
         user.expire_in(left);
-        user.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW / 3 }));
-        let ended = user.run(&["run", "list", "--timeout", timeout]);
-        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        user.inject_fault("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW / 3 }));
+        let result = user.run(&["run", "list", "--timeout", timeout]);
+        assert_eq!(result.code, Some(code), "{}", result.stderr);
         user.assert_login_works();
     }
 }
@@ -281,7 +281,7 @@ fn closed_pipe_keeps_the_login() {
         user.slow_down();
         let (reader, writer) = pipe().unwrap();
         drop(reader);
-        Ended::of(&user.command(arguments).stdout(writer).output().unwrap()).assert_code(0);
+        CommandResult::of(&user.command(arguments).stdout(writer).output().unwrap()).assert_code(0);
         user.assert_login_works();
     }
 }
@@ -291,15 +291,15 @@ fn sigterm_gives_up_a_hanging_token_endpoint_and_warns() {
     let user = User::log_in();
     for (left, arguments) in [(EXPIRED_MS, &["auth", "token"][..]), (STALE_MS, &["user", "whoami"])] {
         user.expire_in(left);
-        user.disturb("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 60_000 }));
-        user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+        user.inject_fault("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+        user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
         user.control(Method::Delete, "/journal", &json!(null));
         let mut child = user.start(arguments);
         user.await_request(&mut child, TOKEN, 0);
-        let ended = terminate(child, LAST_WORK);
-        ended.assert_code(143);
-        let warnings = ended.stderr.lines().filter(|line| line.contains("login may be lost")).count();
-        assert_eq!(warnings, 1, "{}", ended.stderr);
+        let result = terminate(child, REFRESH_EXIT_LIMIT);
+        result.assert_code(143);
+        let warnings = result.stderr.lines().filter(|line| line.contains("login may be lost")).count();
+        assert_eq!(warnings, 1, "{}", result.stderr);
         user.control(Method::Delete, "/faults", &json!(null));
     }
 }
@@ -315,11 +315,11 @@ fn unstored_refresh_is_exit_code_1_with_a_remedy() {
     let login = aging::logins(&user.home().cache()).remove(0);
     std::fs::remove_file(&login).unwrap();
     std::fs::create_dir(&login).unwrap();
-    let ended = Ended::of(&child.wait_with_output().unwrap());
-    ended.assert_code(1);
-    let told = ended.told();
-    assert!(told.contains(login.to_str().unwrap()), "{}", ended.stderr);
-    assert!(told.contains("could not be stored") && told.contains("log in again"), "{}", ended.stderr);
+    let result = CommandResult::of(&child.wait_with_output().unwrap());
+    result.assert_code(1);
+    let message = result.error_message();
+    assert!(message.contains(login.to_str().unwrap()), "{}", result.stderr);
+    assert!(message.contains("could not be stored") && message.contains("log in again"), "{}", result.stderr);
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn sigterm_cancels_a_refresh_that_waits_for_the_lock() {
     inotify::add_watch(&attempts, folder, WatchFlags::OPEN).unwrap();
     let child = user.start(&["user", "whoami"]);
     await_lock_attempt(&attempts);
-    terminate(child, AT_ONCE).assert_code(143);
+    terminate(child, EXIT_LIMIT).assert_code(143);
     drop(lock);
     assert_eq!(user.statuses(TOKEN), Vec::<Value>::new());
     user.assert_login_works();
@@ -354,10 +354,10 @@ fn sigterm_cancels_work_and_a_refresh_that_waits_for_the_lock() {
     let user = User::log_in();
     user.expire_in(STALE_MS);
     let lock = user.lock();
-    user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+    user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
     let mut child = user.start(&["user", "whoami"]);
     user.await_request(&mut child, ME, 0);
-    terminate(child, AT_ONCE).assert_code(143);
+    terminate(child, EXIT_LIMIT).assert_code(143);
     drop(lock);
     assert_eq!(user.statuses(TOKEN), Vec::<Value>::new());
     user.assert_login_works();

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::shell::{Shell, assert_conforms};
 
 fn outcomes(shell: &Shell, outcomes: &[(&str, &str)]) -> String {
     let items = outcomes.iter().map(|(item, outcome)| {
@@ -15,13 +15,13 @@ fn outcomes(shell: &Shell, outcomes: &[(&str, &str)]) -> String {
         json!({ "external_id": item, "input_artifacts": [slide] })
     });
     let body = json!({ "application_id": "outcomes", "items": items.collect::<Vec<_>>() });
-    let (status, answer) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
-    assert_eq!(status, 201, "{answer}");
-    answer["run_id"].as_str().unwrap().to_owned()
+    let (status, response) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
+    assert_eq!(status, 201, "{response}");
+    response["run_id"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_run_is_downloaded_verified_and_not_fetched_again() {
+fn run_is_downloaded_and_verified_once() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
     let report =
@@ -44,7 +44,7 @@ fn a_run_is_downloaded_verified_and_not_fetched_again() {
 }
 
 #[test]
-fn a_file_that_was_changed_is_named_and_fetched_again() {
+fn altered_file_is_named_and_fetched_again() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let report =
@@ -55,13 +55,13 @@ fn a_file_that_was_changed_is_named_and_fetched_again() {
     let mut bad = good.clone();
     bad[0] ^= 1;
     fs::write(&path, bad).unwrap();
-    let ended = shell.run(&["run", "verify", "results"]);
-    ended.assert_code(6);
-    assert!(ended.stdout.lines().any(|line| line.contains("CHANGED") && line.ends_with(&file)), "{}", ended.stdout);
-    assert!(ended.told().contains("1 of "), "{}", ended.stderr);
-    let ended = shell.run(&["run", "verify", "results", "--format", "json"]);
-    ended.assert_code(6);
-    assert_fits("folder-check", &serde_json::from_str(&ended.stdout).unwrap());
+    let result = shell.run(&["run", "verify", "results"]);
+    result.assert_code(6);
+    assert!(result.stdout.lines().any(|line| line.contains("CHANGED") && line.ends_with(&file)), "{}", result.stdout);
+    assert!(result.error_message().contains("1 of "), "{}", result.stderr);
+    let result = shell.run(&["run", "verify", "results", "--format", "json"]);
+    result.assert_code(6);
+    assert_conforms("folder-check", &serde_json::from_str(&result.stdout).unwrap());
     shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]).assert_code(0);
     assert_eq!(fs::read(&path).unwrap(), good);
     fs::remove_file(&path).unwrap();
@@ -69,14 +69,14 @@ fn a_file_that_was_changed_is_named_and_fetched_again() {
     // Neither command needs a server.
     let mut alone = shell.command(&["run", "verify", "results"]);
     alone.env_clear();
-    Ended::of(&alone.output().unwrap()).assert_code(6);
+    CommandResult::of(&alone.output().unwrap()).assert_code(6);
 }
 
 #[test]
 fn failed_items_are_named_and_the_others_downloaded() {
     let shell = Shell::start();
     let run = outcomes(&shell, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
-    let ended = shell.run(&[
+    let result = shell.run(&[
         "run",
         "download",
         "--no-create-subdirectory-for-run",
@@ -86,12 +86,12 @@ fn failed_items_are_named_and_the_others_downloaded() {
         "--format",
         "json",
     ]);
-    ended.assert_code(6);
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("report", &report);
+    result.assert_code(6);
+    let report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("report", &report);
     assert_eq!(report["complete"], false);
     // stderr is a single object, without a human-readable line before it.
-    assert_fits("error", &serde_json::from_str(&ended.stderr).unwrap());
+    assert_conforms("error", &serde_json::from_str(&result.stderr).unwrap());
     assert!(
         shell
             .run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"])
@@ -159,13 +159,13 @@ fn deleted_results_are_counted_and_local_files_kept() {
     let files: Vec<_> = artifacts.map(|artifact| artifact["file"].as_str().unwrap().to_owned()).collect();
     shell.json("deletion", &["run", "result", "delete", &run, "--yes"]);
 
-    let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "there", "--format", "json"]);
-    ended.assert_code(6);
-    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    let result = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "there", "--format", "json"]);
+    result.assert_code(6);
+    let error: Value = serde_json::from_str(&result.stderr).unwrap();
     let message = format!("{} result files are deleted by a user", files.len());
     assert_eq!(error["error"]["message"], message);
-    let gone: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("report", &gone);
+    let gone: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("report", &gone);
     assert_eq!((&gone["complete"], &gone["deleted"]["by_user"]), (&json!(false), &json!(files.len())));
     assert_eq!(gone["items"][0]["artifacts"][0]["deleted_by"], "user");
     assert!(
@@ -177,9 +177,9 @@ fn deleted_results_are_counted_and_local_files_kept() {
     let again = shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "here"]);
     assert_eq!((&again["complete"], &again["verified"]), (&json!(true), &json!(true)), "{again:#}");
     fs::remove_file(shell.folder().join("here").join(&files[0])).unwrap();
-    let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "here"]);
-    ended.assert_code(6);
-    assert!(ended.told().contains("1 result file is deleted by a user"), "{}", ended.stderr);
+    let result = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "here"]);
+    result.assert_code(6);
+    assert!(result.error_message().contains("1 result file is deleted by a user"), "{}", result.stderr);
 
     let described = shell.run(&["run", "describe", &run]);
     assert!(described.stdout.contains("deleted by a user"), "{}", described.stdout);
@@ -195,24 +195,24 @@ fn deleted_results_are_counted_and_local_files_kept() {
 
 #[test]
 fn results_whose_retention_has_ended_are_counted() {
-    let shell = Shell::configured("refresh_lifetime_seconds = 31536000\n");
+    let shell = Shell::with_config("refresh_lifetime_seconds = 31536000\n");
     let month = 40 * 86_400;
     shell.control(Method::Post, "/clock", &json!({ "seconds": -month }));
     let run = shell.submit("outcomes", &["a"]);
-    shell.until("the end of the run", |shell| {
+    shell.wait_until("the end of the run", |shell| {
         shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] == "TERMINATED"
     });
     shell.control(Method::Post, "/clock", &json!({ "seconds": month }));
-    let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]);
-    ended.assert_code(6);
-    assert!(ended.told().contains("deleted by the retention policy"), "{}", ended.stderr);
+    let result = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]);
+    result.assert_code(6);
+    assert!(result.error_message().contains("deleted by the retention policy"), "{}", result.stderr);
     let described = shell.run(&["run", "describe", &run]);
     assert!(described.stdout.contains("deleted by the retention policy"), "{}", described.stdout);
     assert!(!described.stdout.contains("results until"), "{}", described.stdout);
 }
 
 #[test]
-fn the_tree_of_the_python_command_downloads_as_that_does() {
+fn result_download_has_the_layout_of_the_python_command() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "result", "download", &run, "results"]).assert_code(0);
@@ -223,7 +223,7 @@ fn the_tree_of_the_python_command_downloads_as_that_does() {
 }
 
 #[test]
-fn impossible_download_is_reported_with_a_reason() {
+fn failed_download_is_reported_with_a_reason() {
     let shell = Shell::start();
     let unknown = "00000000-0000-0000-0000-000000000000";
     assert_eq!(
@@ -242,18 +242,18 @@ fn impossible_download_is_reported_with_a_reason() {
     let mut offline =
         shell.command(&["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--timeout", "1s"]);
     offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
-    let ended = Ended::of(&offline.output().unwrap());
-    ended.assert_code(1);
-    assert!(ended.told().contains("timed out after 1 s"), "{}", ended.stderr);
+    let result = CommandResult::of(&offline.output().unwrap());
+    result.assert_code(1);
+    assert!(result.error_message().contains("timed out after 1 s"), "{}", result.stderr);
 }
 
 #[test]
-fn a_password_for_a_proxy_is_refused_and_never_shown() {
+fn proxy_password_argument_is_refused_and_not_shown() {
     let shell = Shell::start();
     for proxy in ["http://lab:hunter2@proxy.test:3128", "http://:hunter2@[::"] {
-        let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", "any", "--proxy", proxy]);
-        ended.assert_code(2);
-        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+        let result = shell.run(&["run", "download", "--no-create-subdirectory-for-run", "any", "--proxy", proxy]);
+        result.assert_code(2);
+        assert!(!result.stderr.contains("hunter2"), "{}", result.stderr);
     }
 }
 
@@ -265,31 +265,31 @@ fn closed_pipe_is_not_an_error() {
         shell.command(&["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let ended = Ended::of(&child.wait_with_output().unwrap());
-    ended.assert_code(0);
-    assert_eq!(ended.stderr, "");
+    let result = CommandResult::of(&child.wait_with_output().unwrap());
+    result.assert_code(0);
+    assert_eq!(result.stderr, "");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn bars_are_drawn_at_a_terminal_and_nowhere_else() {
+fn bars_are_drawn_only_on_a_terminal() {
     let shell = Shell::start();
     crate::slides::write_slide(&shell.folder().join("slides/a.tiff"));
     let run = shell.submit("outcomes", &["a", "b"]);
     let download = ["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"];
     for (arguments, bars) in [(&["run", "prepare", "slides"][..], &["slides"][..]), (&download, &["items", "bytes"])] {
-        let (code, said) = shell.at_a_terminal(arguments, "");
-        assert_eq!(code, Some(0), "{said}");
+        let (code, printed) = shell.on_terminal(arguments, "");
+        assert_eq!(code, Some(0), "{printed}");
         for bar in bars {
-            assert!(said.contains(&format!("{bar} ")) && said.contains('█'), "{bar}: {said:?}");
+            assert!(printed.contains(&format!("{bar} ")) && printed.contains('█'), "{bar}: {printed:?}");
         }
-        assert!(said.ends_with("\u{1b}[2K"), "the lines are left clear: {said:?}");
+        assert!(printed.ends_with("\u{1b}[2K"), "the lines contain escape sequences: {printed:?}");
         for silent in ["--quiet", "--verbose", "--format=json"] {
-            let (code, said) = shell.at_a_terminal(&[arguments, &[silent]].concat(), "");
-            assert!(code == Some(0) && !said.contains('█'), "{silent}: {said:?}");
+            let (code, printed) = shell.on_terminal(&[arguments, &[silent]].concat(), "");
+            assert!(code == Some(0) && !printed.contains('█'), "{silent}: {printed:?}");
         }
-        let ended = shell.run(arguments);
-        assert!(!ended.stderr.contains('█'), "{}", ended.stderr);
+        let result = shell.run(arguments);
+        assert!(!result.stderr.contains('█'), "{}", result.stderr);
     }
 }
 
@@ -304,9 +304,9 @@ fn altered_results_stay_in_the_manifest_until_forgotten() {
     fs::remove_file(results.join(&file)).unwrap();
     let other = if item == "a" { "b" } else { "a" };
     shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--item", other]);
-    let ended = shell.run(&["run", "verify", "results"]);
-    ended.assert_code(6);
-    assert!(ended.stdout.lines().any(|line| line.contains("MISSING") && line.ends_with(&file)), "{}", ended.stdout);
+    let result = shell.run(&["run", "verify", "results"]);
+    result.assert_code(6);
+    assert!(result.stdout.lines().any(|line| line.contains("MISSING") && line.ends_with(&file)), "{}", result.stdout);
     assert_eq!(shell.error(2, &["run", "forget", "results", "nothing"])["kind"], "bad_input");
     assert_eq!(shell.json("forgotten", &["run", "forget", "results", &file])["removed"], 1);
     let check = shell.json("folder-check", &["run", "verify", "results", "--sha256sums"]);

@@ -3,8 +3,8 @@
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::shell::{Shell, assert_conforms};
 
 pub(crate) const UNKNOWN: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -17,14 +17,14 @@ pub(crate) fn submit(shell: &Shell, metadata: &Value, items: &[(&str, &str)]) ->
     });
     let items: Vec<_> = items.collect();
     let body = json!({ "application_id": "outcomes", "items": items, "custom_metadata": metadata });
-    let (status, answer) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
-    assert_eq!(status, 201, "{answer}");
-    answer["run_id"].as_str().unwrap().to_owned()
+    let (status, response) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
+    assert_eq!(status, 201, "{response}");
+    response["run_id"].as_str().unwrap().to_owned()
 }
 
 /// Returns a platform on which items take an hour or more.
 pub(crate) fn slow() -> Shell {
-    Shell::configured("speed = 0.1\n")
+    Shell::with_config("speed = 0.1\n")
 }
 
 pub(crate) fn ids(runs: &Value) -> Vec<&str> {
@@ -93,9 +93,9 @@ fn ids_and_bars_fit_a_terminal() {
     let shell = Shell::start();
     let run = submit(&shell, &json!({}), &[("a", "SUCCEEDED"), ("b", "SUCCEEDED")]);
     shell.run(&["run", "wait", &run]).assert_code(0);
-    let lists = shell.lines_at_a_terminal(&["run", "list"]);
+    let lists = shell.lines_on_terminal(&["run", "list"]);
     assert!(lists.iter().any(|line| line.trim_start().starts_with(&run)), "{lists:#?}");
-    let bars = shell.lines_at_a_terminal(&["run", "download", &run, "results"]);
+    let bars = shell.lines_on_terminal(&["run", "download", &run, "results"]);
     assert!(bars.iter().any(|line| line.contains("items ")), "{bars:#?}");
     for line in
         lists.iter().chain(&bars).filter(|line| !line.starts_with("results: ") && !line.starts_with("manifest: "))
@@ -140,7 +140,7 @@ fn list_is_a_table_or_json_lines() {
     let run = submit(&shell, &note, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
     shell.run(&["run", "wait", &run]).assert_code(6);
     let lines = shell.run(&["run", "list", "--format", "jsonl"]).stdout;
-    assert_fits("run", &serde_json::from_str(lines.trim_end()).unwrap());
+    assert_conforms("run", &serde_json::from_str(lines.trim_end()).unwrap());
     insta::assert_snapshot!("run_list", shell.transcript(&["run", "list", "--format", "text"]));
     let verbose = shell.run(&["run", "list", "--verbose"]);
     assert!(verbose.row(&run).contains("auth0|emulator-1 x, \\u{1b}[31m"), "{}", verbose.stdout);
@@ -152,25 +152,25 @@ fn long_list_is_complete_and_a_limit_saves_pages() {
     let shell = Shell::start();
     let runs: Vec<_> = (0..101).map(|_| shell.submit("outcomes", &["a"])).collect();
     shell.run(&["run", "wait", &runs[100]]).assert_code(0);
-    let asked = || shell.served("api", "GET", "/api/v1/runs");
-    let before = asked();
+    let request_count = || shell.served("api", "GET", "/api/v1/runs");
+    let before = request_count();
     let lines = shell.run(&["run", "list", "--format", "jsonl", "--sort", "submitted_at"]);
     let found: Vec<Value> = lines.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(found.iter().map(|run| run["run_id"].as_str().unwrap()).collect::<Vec<_>>(), runs);
-    assert!(asked() - before >= 2, "pages have a hundred runs");
-    let before = asked();
+    assert!(request_count() - before >= 2, "a page has at most 100 runs");
+    let before = request_count();
     assert_eq!(shell.json("runs", &["run", "list", "--limit", "7"]).as_array().unwrap().len(), 7);
-    assert_eq!(asked() - before, 1);
+    assert_eq!(request_count() - before, 1);
 }
 
 #[test]
-fn runs_whose_results_go_soon_are_named() {
+fn expiring_results_are_listed() {
     let shell = Shell::start();
     shell.control(Method::Post, "/clock", &json!({ "seconds": -26 * 86_400 }));
     let old = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
     let empty = submit(&shell, &Value::Null, &[("a", "USER_ERROR")]);
     for run in [&old, &empty] {
-        end_of(&shell, run);
+        wait_for_end(&shell, run);
     }
     shell.control(Method::Post, "/clock", &json!({ "seconds": 26 * 86_400 }));
     let new = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
@@ -187,7 +187,7 @@ fn runs_whose_results_go_soon_are_named() {
 }
 
 /// Polls until the run has terminated.
-fn end_of(shell: &Shell, run: &str) {
+fn wait_for_end(shell: &Shell, run: &str) {
     while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] != "TERMINATED" {}
 }
 
@@ -216,13 +216,13 @@ fn invalid_list_arguments_are_reported() {
     shell.control(Method::Delete, "/faults", &Value::Null);
     let mut offline = shell.command(&["run", "list", "--format", "json", "--timeout", "1s"]);
     offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
-    let ended = Ended::of(&offline.output().unwrap());
-    ended.assert_code(1);
-    assert_eq!(ended.stdout, "");
+    let result = CommandResult::of(&offline.output().unwrap());
+    result.assert_code(1);
+    assert_eq!(result.stdout, "");
 }
 
 #[test]
-fn a_run_is_described_with_what_became_of_its_items() {
+fn run_is_described_with_item_outcomes() {
     let shell = Shell::start();
     let metadata = json!({ "study": "\u{1b}[31m" });
     let run = submit(&shell, &metadata, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
@@ -250,19 +250,19 @@ fn wait_ends_with_the_run_and_shows_its_outcome() {
     let run = shell.json("run", &["run", "wait", &good]);
     assert_eq!((&run["outcome"], &run["statistics"]["item_succeeded_count"]), (&json!("completed"), &json!(2)));
     let half = submit(&shell, &Value::Null, &[("a", "SUCCEEDED"), ("b", "SYSTEM_ERROR")]);
-    let ended = shell.run(&["run", "wait", &half, "--format", "json"]);
-    ended.assert_code(6);
-    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["outcome"], "completed_with_errors");
+    let result = shell.run(&["run", "wait", &half, "--format", "json"]);
+    result.assert_code(6);
+    assert_eq!(serde_json::from_str::<Value>(&result.stdout).unwrap()["outcome"], "completed_with_errors");
     let table = shell.run(&["run", "wait", &half]);
     assert_eq!((table.row("items"), table.code), ("items 2 (1 succeeded, 1 system error)".to_owned(), Some(6)));
     assert_eq!(table.stderr, "error: the run did not complete: completed with errors\n");
-    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    let error: Value = serde_json::from_str(&result.stderr).unwrap();
     assert_eq!(error["error"]["message"], "the run did not complete: completed with errors");
     assert_eq!(shell.error(2, &["run", "wait", UNKNOWN, "--timeout", "1m"])["kind"], "not_found");
 }
 
 #[test]
-fn waiting_ends_when_its_time_is_over() {
+fn wait_fails_after_its_timeout() {
     let shell = slow();
     let run = shell.submit("outcomes", &["a"]);
     let error = shell.error(1, &["run", "wait", &run, "--timeout", "1s"]);

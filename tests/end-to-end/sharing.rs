@@ -3,21 +3,21 @@
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
+use crate::command::CommandResult;
 use crate::runs::UNKNOWN;
-use crate::shell::{Shell, assert_fits};
+use crate::shell::{Shell, assert_conforms};
 
 /// A user of the second organization, who has no access by default.
 const CLEO: &str = "auth0|second-1";
 
 /// Runs a command of another user, with a separate login.
-fn other(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+fn run_as(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> CommandResult {
     let mut command = shell.command(arguments);
     command.env("AIGNOSTICS_REFRESH_TOKEN", shell.refresh_token(user));
     command.env("AIGNOSTICS_CLIENT_ID_INTERACTIVE", shell.running.ready["client_ids"]["device"].as_str().unwrap());
     command.env("AIGNOSTICS_CACHE_DIR", shell.folder().join("other"));
     command.envs(variables.iter().copied());
-    Ended::of(&command.output().unwrap())
+    CommandResult::of(&command.output().unwrap())
 }
 
 fn ids(rows: &Value) -> Vec<&str> {
@@ -25,7 +25,7 @@ fn ids(rows: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_run_is_shown_to_an_organization_and_no_more() {
+fn run_is_shared_with_an_organization_until_revoked() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let grant = shell.json("grant", &["run", "share", "organization", "grant", &run, "org_second"]);
@@ -40,8 +40,8 @@ fn a_run_is_shown_to_an_organization_and_no_more() {
     assert_eq!(own["subject_id"], "org_emulator", "the own organization by default");
     let listed = shell.json("grants", &["run", "share", "organization", "list", &run]);
     assert_eq!(listed.as_array().unwrap().len(), 3);
-    let ended = shell.run(&["run", "share", "organization", "list", &run]);
-    assert!(ended.row("org_second").starts_with("org_second "), "{}", ended.stdout);
+    let result = shell.run(&["run", "share", "organization", "list", &run]);
+    assert!(result.row("org_second").starts_with("org_second "), "{}", result.stdout);
 
     let revoked = shell.json("share-revocation", &["run", "share", "organization", "revoke", &run, "org_second"]);
     let grants = revoked["revoked_grants"].as_array().unwrap();
@@ -54,7 +54,7 @@ fn a_run_is_shown_to_an_organization_and_no_more() {
 }
 
 #[test]
-fn the_secret_of_a_share_token_is_printed_once_and_alone() {
+fn share_token_secret_is_printed_once() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let made = shell.run(&["run", "share", "token", "create", &run]);
@@ -67,17 +67,17 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
     assert!(!listed.to_string().contains(secret));
 
     // It gives another user access to the run, and is passed in the environment or in a file.
-    let closed = other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
+    let closed = run_as(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
     closed.assert_code(4);
     let open =
-        other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[("AIGNOSTICS_SHARE_TOKEN", secret)]);
+        run_as(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[("AIGNOSTICS_SHARE_TOKEN", secret)]);
     open.assert_code(0);
     let open: Value = serde_json::from_str(&open.stdout).unwrap();
-    assert_fits("run-description", &open);
+    assert_conforms("run-description", &open);
     assert_eq!(open["items"][0]["external_id"], "a");
     std::fs::write(shell.folder().join("secret"), secret).unwrap();
     let by_file = ["run", "dump-metadata", &run, "--share-token-file", "secret"];
-    other(&shell, CLEO, &by_file, &[]).assert_code(0);
+    run_as(&shell, CLEO, &by_file, &[]).assert_code(0);
 
     let token = listed[0]["share_token_id"].as_str().unwrap();
     let revoked = shell.json("share-revocation", &["run", "share", "token", "revoke", &run, token]);
@@ -90,11 +90,11 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
     assert_eq!(error["kind"], "not_found");
     let none = shell.run(&["run", "share", "token", "list", &run]);
     assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "no share tokens found\n"));
-    other(&shell, CLEO, &["run", "describe", &run], &[("AIGNOSTICS_SHARE_TOKEN", secret)]).assert_code(4);
+    run_as(&shell, CLEO, &["run", "describe", &run], &[("AIGNOSTICS_SHARE_TOKEN", secret)]).assert_code(4);
 }
 
 #[test]
-fn a_share_token_ends_when_it_was_said() {
+fn share_token_expires_at_its_date() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     for (given, end) in
@@ -115,7 +115,7 @@ fn a_share_token_ends_when_it_was_said() {
 }
 
 #[test]
-fn a_share_token_that_cannot_open_the_run_is_not_left() {
+fn failed_grant_leaves_no_share_token() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let refuse = json!({ "effect": { "kind": "status", "status": 403 }, "server": "api", "method": "POST",
@@ -127,11 +127,15 @@ fn a_share_token_that_cannot_open_the_run_is_not_left() {
     let states: Vec<_> = rights.as_array().unwrap().iter().map(|row| (&row["run_id"], &row["state"])).collect();
     assert_eq!(states, [(&Value::Null, &json!("revoked"))]);
     assert_eq!(shell.error(2, &["run", "share", "token", "create", UNKNOWN])["kind"], "not_found");
-    assert_eq!(shell.json("share-audit", &["run", "share", "audit"]).as_array().unwrap().len(), 1, "none was made");
+    assert_eq!(
+        shell.json("share-audit", &["run", "share", "audit"]).as_array().unwrap().len(),
+        1,
+        "no run was created"
+    );
 }
 
 #[test]
-fn a_share_token_is_ended_everywhere() {
+fn share_token_is_revoked_for_all_runs() {
     let shell = Shell::start();
     let runs = [shell.submit("outcomes", &["a"]), shell.submit("outcomes", &["b"])];
     let made = shell.json("share-token-created", &["run", "share", "token", "create", &runs[0]]);
@@ -149,7 +153,7 @@ fn a_share_token_is_ended_everywhere() {
 }
 
 #[test]
-fn the_status_names_all_who_read_a_run() {
+fn share_status_lists_all_readers() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let alone = shell.run(&["run", "share", "status", &run]);
@@ -169,7 +173,7 @@ fn the_status_names_all_who_read_a_run() {
 }
 
 #[test]
-fn an_audit_marks_what_is_revoked_and_what_is_expired() {
+fn share_audit_marks_revoked_and_expired_grants() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let other_run = shell.submit("outcomes", &["b"]);
@@ -180,7 +184,7 @@ fn an_audit_marks_what_is_revoked_and_what_is_expired() {
     // The token has expired: it was created while the clock of the platform was behind.
     shell.control(Method::Post, "/clock", &json!({ "seconds": -86_400 * 3 }));
     let (status, token) =
-        shell.api(Method::Post, "/api/v1/access/share-tokens", Some(&json!({ "expires_at": past(&shell) })));
+        shell.api(Method::Post, "/api/v1/access/share-tokens", Some(&json!({ "expires_at": two_days_ago(&shell) })));
     assert_eq!(status, 201, "{token}");
     let grant = json!({ "resource_type": "run", "resource_id": run, "subject_type": "share_token",
         "subject_id": token["share_token_id"], "relation": "viewer" });
@@ -202,7 +206,7 @@ fn an_audit_marks_what_is_revoked_and_what_is_expired() {
 }
 
 /// Returns a time two days ago, which is in the future for a platform whose clock is three days behind.
-fn past(shell: &Shell) -> String {
+fn two_days_ago(shell: &Shell) -> String {
     let run = shell.submit("outcomes", &["clock"]);
     let (status, run) = loop {
         let found = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
@@ -216,7 +220,7 @@ fn past(shell: &Shell) -> String {
 }
 
 #[test]
-fn impossible_sharing_is_reported_with_a_reason() {
+fn failed_sharing_is_reported_with_a_reason() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     // Each command retries for a while, because the run may have just been submitted.
@@ -238,7 +242,7 @@ fn impossible_sharing_is_reported_with_a_reason() {
     });
     let error = shell.error(2, &["run", "share", "organization", "grant", &run, "org_nowhere"]);
     assert_eq!(error["kind"], "bad_input");
-    let theirs = other(&shell, CLEO, &["run", "share", "organization", "grant", &run], &[]);
+    let theirs = run_as(&shell, CLEO, &["run", "share", "organization", "grant", &run], &[]);
     theirs.assert_code(4);
-    assert!(theirs.told().contains("aignostics user whoami"), "{}", theirs.stderr);
+    assert!(theirs.error_message().contains("aignostics user whoami"), "{}", theirs.stderr);
 }

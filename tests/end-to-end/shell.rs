@@ -9,11 +9,11 @@ use regex::Regex;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::command::{BINARY, Ended, Lab};
-use crate::emulator::{Running, authorized, form, http, journal, send, token};
+use crate::command::{BINARY, CommandResult, Sandbox};
+use crate::emulator::{RunningEmulator, authorized, form, http, journal, send, token};
 
 /// Patterns for text that differs between calls, and their replacements in snapshots.
-const REDACTED: [(&str, &str); 6] = [
+const REDACTIONS: [(&str, &str); 6] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "[time]"),
     (r"\b(in )?\d+ (s|min|h|d)( ago)?\b", "[when]"),
@@ -23,44 +23,44 @@ const REDACTED: [(&str, &str); 6] = [
 ];
 
 pub(crate) struct Shell {
-    pub(crate) lab: Lab,
-    pub(crate) running: Running,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) running: RunningEmulator,
     runtime: Runtime,
 }
 
 impl Shell {
     pub(crate) fn start() -> Self {
-        Self::with(&[])
+        Self::with_arguments(&[])
     }
 
     /// Starts with additional arguments for the emulator.
-    pub(crate) fn with(arguments: &[&str]) -> Self {
-        Self::of(Lab::new(), arguments)
+    pub(crate) fn with_arguments(arguments: &[&str]) -> Self {
+        Self::of(Sandbox::new(), arguments)
     }
 
     /// Starts with this configuration (TOML) of the emulator.
-    pub(crate) fn configured(text: &str) -> Self {
-        let lab = Lab::new();
-        let path = lab.path("config.toml");
+    pub(crate) fn with_config(text: &str) -> Self {
+        let sandbox = Sandbox::new();
+        let path = sandbox.path("config.toml");
         fs::write(&path, text).unwrap();
-        Self::of(lab, &["--config", path.to_str().unwrap()])
+        Self::of(sandbox, &["--config", path.to_str().unwrap()])
     }
 
-    fn of(lab: Lab, arguments: &[&str]) -> Self {
-        fs::create_dir_all(lab.path("home")).unwrap();
-        let running = Running::start(&lab, &[&["--control"], arguments].concat());
-        Self { lab, running, runtime: Runtime::new().unwrap() }
+    fn of(sandbox: Sandbox, arguments: &[&str]) -> Self {
+        fs::create_dir_all(sandbox.path("home")).unwrap();
+        let running = RunningEmulator::start(&sandbox, &[&["--control"], arguments].concat());
+        Self { sandbox, running, runtime: Runtime::new().unwrap() }
     }
 
     /// Returns the folder that commands run in.
     pub(crate) fn folder(&self) -> PathBuf {
-        self.lab.path("home")
+        self.sandbox.path("home")
     }
 
     /// Returns a command of the logged-in user.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(arguments).env_clear().env("HOME", self.folder()).env("TMPDIR", self.lab.temporary());
+        command.args(arguments).env_clear().env("HOME", self.folder()).env("TMPDIR", self.sandbox.temporary());
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let variables = self.running.ready["env"].as_object().unwrap();
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
@@ -70,25 +70,25 @@ impl Shell {
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandResult {
+        CommandResult::of(&self.command(arguments).output().unwrap())
     }
 
     /// Runs a command at a terminal with these answers, and returns its exit code and its output on the terminal.
     #[cfg(target_os = "linux")]
-    pub(crate) fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
-        Self::run_at_a_terminal(self.command(arguments), answer)
+    pub(crate) fn on_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+        Self::run_on_terminal(self.command(arguments), answer)
     }
 
     /// Runs a command at a terminal, and returns its exit code and its stderr.
     #[cfg(target_os = "linux")]
-    pub(crate) fn run_at_a_terminal(command: Command, answer: &str) -> (Option<i32>, String) {
+    pub(crate) fn run_on_terminal(command: Command, answer: &str) -> (Option<i32>, String) {
         Self::run_at(command, answer, false)
     }
 
     /// Runs a command at a terminal with 80 columns, and returns the lines that it shows, without colors.
     #[cfg(target_os = "linux")]
-    pub(crate) fn lines_at_a_terminal(&self, arguments: &[&str]) -> Vec<String> {
+    pub(crate) fn lines_on_terminal(&self, arguments: &[&str]) -> Vec<String> {
         let (code, shown) = Self::run_at(self.command(arguments), "", true);
         assert_eq!(code, Some(0), "{shown}");
         let sequences = regex::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
@@ -119,37 +119,37 @@ impl Shell {
         drop(command);
         let mut user = File::from(user);
         user.write_all(answer.as_bytes()).unwrap();
-        let mut said = Vec::new();
+        let mut printed = Vec::new();
         // The end of the output is an error, because the terminal is closed.
-        let _ = user.read_to_end(&mut said);
-        (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
+        let _ = user.read_to_end(&mut printed);
+        (child.wait().unwrap().code(), String::from_utf8(printed).unwrap())
     }
 
     /// Runs a command with JSON output. It must succeed, print nothing to stderr, and conform to the published schema
     /// with this name.
     pub(crate) fn json(&self, schema: &str, arguments: &[&str]) -> Value {
-        let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
-        ended.assert_code(0);
-        assert_eq!(ended.stderr, "", "{arguments:?}");
-        let answer = serde_json::from_str(&ended.stdout).unwrap();
-        assert_fits(schema, &answer);
+        let result = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
+        result.assert_code(0);
+        assert_eq!(result.stderr, "", "{arguments:?}");
+        let answer = serde_json::from_str(&result.stdout).unwrap();
+        assert_conforms(schema, &answer);
         answer
     }
 
     /// Returns the error object of a failing command with JSON output. stdout must be empty.
     pub(crate) fn error(&self, code: i32, arguments: &[&str]) -> Value {
-        let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
-        ended.assert_code(code);
-        assert_eq!(ended.stdout, "", "{arguments:?}");
-        let error = serde_json::from_str(&ended.stderr).unwrap();
-        assert_fits("error", &error);
+        let result = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
+        result.assert_code(code);
+        assert_eq!(result.stdout, "", "{arguments:?}");
+        let error = serde_json::from_str(&result.stderr).unwrap();
+        assert_conforms("error", &error);
         assert_eq!(error["error"]["exit_code"], code);
         error["error"].clone()
     }
 
     /// Returns the output and the exit code of a command for a snapshot, without text that differs between calls.
     pub(crate) fn transcript(&self, arguments: &[&str]) -> String {
-        let Ended { code, stdout, stderr } = self.run(arguments);
+        let CommandResult { code, stdout, stderr } = self.run(arguments);
         let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         let text = format!("$ aignostics {}\n{stdout}--- stderr\n{stderr}--- exit code {code}\n", arguments.join(" "));
         self.redacted(&text)
@@ -161,9 +161,9 @@ impl Shell {
     }
 
     pub(crate) fn redacted(&self, text: &str) -> String {
-        let folder = self.lab.path("");
+        let folder = self.sandbox.path("");
         let text = text.replace(folder.to_str().unwrap().trim_end_matches('/'), "[folder]");
-        REDACTED
+        REDACTIONS
             .iter()
             .fold(text, |text, (pattern, name)| Regex::new(pattern).unwrap().replace_all(&text, *name).into_owned())
     }
@@ -217,6 +217,16 @@ impl Shell {
         })
     }
 
+    /// Returns the response of a control route of the emulator.
+    pub(crate) fn control_get(&self, path: &str) -> Value {
+        let control = &self.running.ready["control"];
+        let request = Request::get(format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
+        let bearer = format!("Bearer {}", control["token"].as_str().unwrap());
+        let (status, answer) = self.runtime.block_on(send(request.with_header("authorization", bearer)));
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
     /// Returns all requests to a server with this method and path prefix, in order.
     pub(crate) fn requests(&self, server: &str, method: &str, path: &str) -> Vec<Value> {
         let fits = |entry: &Value| {
@@ -229,11 +239,11 @@ impl Shell {
         requests
     }
 
-    /// Waits until a condition holds, and fails after a minute.
-    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    /// Waits until a condition is true, and fails after a minute.
+    pub(crate) fn wait_until(&self, description: &str, condition: impl Fn(&Self) -> bool) {
         let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-        while !is_so(self) {
-            assert!(tokio::time::Instant::now() < end, "{what} never came");
+        while !condition(self) {
+            assert!(tokio::time::Instant::now() < end, "not in time: {description}");
             std::thread::yield_now();
         }
     }
@@ -245,9 +255,9 @@ impl Shell {
 }
 
 /// The published schemas, for references between them.
-struct Published(PathBuf);
+struct SchemaRetriever(PathBuf);
 
-impl jsonschema::Retrieve for Published {
+impl jsonschema::Retrieve for SchemaRetriever {
     fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         let name = uri.path().as_str().rsplit('/').next().unwrap_or_default();
         Ok(serde_json::from_str(&fs::read_to_string(self.0.join(name))?)?)
@@ -255,11 +265,11 @@ impl jsonschema::Retrieve for Published {
 }
 
 /// Fails with all errors if a value does not conform to the published schema.
-pub(crate) fn assert_fits(schema: &str, answer: &Value) {
+pub(crate) fn assert_conforms(schema: &str, answer: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
     let path = folder.join(format!("{schema}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let options = jsonschema::options().with_retriever(Published(folder));
+    let options = jsonschema::options().with_retriever(SchemaRetriever(folder));
     let validator = options.build(&serde_json::from_str(&text).unwrap()).unwrap();
     let problems: Vec<_> =
         validator.iter_errors(answer).map(|error| format!("{}: {error}", error.instance_path())).collect();

@@ -44,12 +44,12 @@ fn slide_is_described_with_images_warnings_and_identifying_data() {
         (&dicom["format"], &dicom["resolution_mpp"]["source"]),
         (&json!("DICOM"), &json!("dicom_pixel_spacing"))
     );
-    let told = shell.run(&["slide", "inspect", "slides/coarse.svs"]);
-    told.assert_code(0);
+    let message = shell.run(&["slide", "inspect", "slides/coarse.svs"]);
+    message.assert_code(0);
     assert!(
-        told.stdout.contains("name: User in the ImageDescription") && !told.stdout.contains("Jane"),
+        message.stdout.contains("name: User in the ImageDescription") && !message.stdout.contains("Jane"),
         "{}",
-        told.stdout
+        message.stdout
     );
 }
 
@@ -60,10 +60,10 @@ fn thumbnail_is_written_and_bad_files_do_not_hide_good_ones() {
     shell.run(&["slide", "inspect", "slides/good.tif", "--thumbnail", "a.png"]).assert_code(0);
     assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
     fs::write(shell.folder().join("notes.txt"), "not a slide").unwrap();
-    let ended = shell.run(&["slide", "inspect", "notes.txt", "slides/good.tif", "--format", "json"]);
-    ended.assert_code(2);
-    let slides: Value = serde_json::from_str(&ended.stdout).unwrap();
-    crate::shell::assert_fits("slides", &slides);
+    let result = shell.run(&["slide", "inspect", "notes.txt", "slides/good.tif", "--format", "json"]);
+    result.assert_code(2);
+    let slides: Value = serde_json::from_str(&result.stdout).unwrap();
+    crate::shell::assert_conforms("slides", &slides);
     assert!(slides[0]["error"].as_str().unwrap().contains("neither TIFF nor DICOM"), "{slides:#}");
     assert_eq!(slides[1]["width_px"], 200);
     shell.run(&["slide", "inspect", "slides/good.tif", "slides/coarse.svs", "--thumbnail", "b.png"]).assert_code(2);
@@ -72,10 +72,10 @@ fn thumbnail_is_written_and_bad_files_do_not_hide_good_ones() {
 #[test]
 fn implausible_resolution_needs_an_explicit_value() {
     let shell = with_slides();
-    let ended = shell.run(&["run", "prepare", "slides"]);
-    ended.assert_code(6);
-    let told = &ended.stderr;
-    assert!(told.contains("coarse.svs: no usable resolution") && told.contains("--resolution-mpp"), "{told}");
+    let result = shell.run(&["run", "prepare", "slides"]);
+    result.assert_code(6);
+    let message = &result.stderr;
+    assert!(message.contains("coarse.svs: no usable resolution") && message.contains("--resolution-mpp"), "{message}");
     let csv = || fs::read_to_string(shell.folder().join("slides/metadata.csv")).unwrap();
     assert!(csv().contains("good.tif") && !csv().contains("coarse.svs"), "{}", csv());
     shell.run(&["run", "prepare", "slides", "--resolution-mpp", "72"]).assert_code(2);
@@ -101,10 +101,10 @@ fn implausible_resolution_needs_an_explicit_value() {
 fn slides_that_may_identify_a_patient_are_refused_on_request() {
     let shell = with_slides();
     let options = ["run", "prepare", "slides", "--resolution-mpp", "0.25", "--no-phi"];
-    let ended = shell.run(&options);
-    ended.assert_code(6);
-    let told = &ended.stderr;
-    assert!(told.contains("coarse.svs: it may identify a patient") && told.contains("--allow name"), "{told}");
+    let result = shell.run(&options);
+    result.assert_code(6);
+    let message = &result.stderr;
+    assert!(message.contains("coarse.svs: it may identify a patient") && message.contains("--allow name"), "{message}");
     shell.run(&[&options[..], &["--allow", "label,name"]].concat()).assert_code(0);
     shell.run(&[&options[..], &["--allow", "everything"]].concat()).assert_code(2);
 }

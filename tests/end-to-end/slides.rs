@@ -10,11 +10,11 @@ use tiff::encoder::colortype::RGB8;
 use tiff::encoder::{Rational, TiffEncoder, TiffKind};
 use tiff::tags::{ResolutionUnit, Tag};
 
-use crate::command::Lab;
+use crate::command::Sandbox;
 use crate::dicom::Dicom;
 
 /// A slide with a dark square on a bright background.
-struct Painted {
+struct SyntheticSlide {
     big: bool,
     /// The source of the resolution: the tags, an Aperio description, or none.
     resolution: Resolution,
@@ -30,7 +30,7 @@ enum Resolution {
     None,
 }
 
-impl Painted {
+impl SyntheticSlide {
     fn write(&self, path: &Path) {
         let file = File::create(path).unwrap();
         if self.big {
@@ -62,55 +62,54 @@ impl Painted {
     }
 }
 
-const GOOD: Painted = Painted { big: false, resolution: Resolution::Tags, planar: false };
+const VALID_SLIDE: SyntheticSlide = SyntheticSlide { big: false, resolution: Resolution::Tags, planar: false };
 
 /// Writes a slide that can be processed.
 pub(crate) fn write_slide(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    GOOD.write(path);
+    VALID_SLIDE.write(path);
 }
 
-fn slides_folder(lab: &Lab) -> PathBuf {
-    let folder = lab.path("slides");
+fn slides_folder(sandbox: &Sandbox) -> PathBuf {
+    let folder = sandbox.path("slides");
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
 #[test]
-fn a_slide_is_known_by_its_first_bytes_whatever_it_is_called() {
-    let lab = Lab::new();
-    let folder = slides_folder(&lab);
+fn slide_format_is_detected_by_content() {
+    let sandbox = Sandbox::new();
+    let folder = slides_folder(&sandbox);
     for (name, slide) in [
-        ("plain.tiff", GOOD),
-        ("big.bin", Painted { big: true, ..GOOD }),
-        ("Aperio 40x.SVS", Painted { resolution: Resolution::Aperio, ..GOOD }),
-        ("no ending #1 & 50% ü:?", GOOD),
+        ("plain.tiff", VALID_SLIDE),
+        ("big.bin", SyntheticSlide { big: true, ..VALID_SLIDE }),
+        ("Aperio 40x.SVS", SyntheticSlide { resolution: Resolution::Aperio, ..VALID_SLIDE }),
+        ("no ending #1 & 50% ü:?", VALID_SLIDE),
     ] {
         slide.write(&folder.join(name));
     }
     fs::write(folder.join(".DS_Store"), "not for the platform").unwrap();
-    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
-    ended.assert_code(0);
-    lab.assert_manifest_holds();
-    assert_eq!(lab.files().len(), 4 * 3);
+    let result = sandbox.run(&["--slides", folder.to_str().unwrap()]);
+    result.assert_code(0);
+    sandbox.assert_manifest_is_correct();
+    assert_eq!(sandbox.files().len(), 4 * 3);
     let strange = "no ending #1 & 50%25 ü_%3F/tissue_areas.csv";
-    let areas = String::from_utf8(lab.files()[strange].clone()).unwrap();
+    let areas = String::from_utf8(sandbox.files()[strange].clone()).unwrap();
     // 50 × 50 pixels of 0.5 µm, without the corners that the outline cuts off.
     let area: f64 = areas.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
     assert!((620.0..=625.0).contains(&area), "{areas}");
 }
 
-/// Returns the bytes of a slide.
-fn bytes(slide: &Painted) -> Vec<u8> {
-    let lab = Lab::new();
-    let path = lab.path("slide");
+fn bytes(slide: &SyntheticSlide) -> Vec<u8> {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("slide");
     slide.write(&path);
     fs::read(path).unwrap()
 }
 
 #[test]
-fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
-    let whole = bytes(&GOOD);
+fn invalid_slide_prevents_upload_and_submission() {
+    let whole = bytes(&VALID_SLIDE);
     for (content, reason) in [
         (b"patient,slide\n".to_vec(), "neither TIFF"),
         (Vec::new(), "neither TIFF"),
@@ -118,115 +117,126 @@ fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
         (whole[..whole.len() - 1].to_vec(), "cut off"),
         // The application of the demo accepts only TIFF.
         (Dicom::default().bytes(), "media_type"),
-        (bytes(&Painted { resolution: Resolution::None, ..GOOD }), "no usable resolution: looked for XResolution"),
-        (bytes(&Painted { resolution: Resolution::Coarse, ..GOOD }), "352.7"),
+        (
+            bytes(&SyntheticSlide { resolution: Resolution::None, ..VALID_SLIDE }),
+            "no usable resolution: looked for XResolution",
+        ),
+        (bytes(&SyntheticSlide { resolution: Resolution::Coarse, ..VALID_SLIDE }), "352.7"),
     ] {
-        let lab = Lab::new();
-        let folder = slides_folder(&lab);
-        GOOD.write(&folder.join("good.tiff"));
+        let sandbox = Sandbox::new();
+        let folder = slides_folder(&sandbox);
+        VALID_SLIDE.write(&folder.join("good.tiff"));
         fs::write(folder.join("the bad one.svs"), content).unwrap();
-        let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
-        ended.assert_code(2);
-        let told = ended.told();
-        assert!(told.contains("the bad one.svs") && told.contains(reason), "{told}");
-        assert_eq!((ended.served("storage", "PUT", "/"), ended.served("api", "POST", "/api/v1/runs")), (0, 0));
-        assert!(lab.files().is_empty());
-        lab.assert_nothing_is_left();
+        let result = sandbox.run(&["--slides", folder.to_str().unwrap()]);
+        result.assert_code(2);
+        let message = result.error_message();
+        assert!(message.contains("the bad one.svs") && message.contains(reason), "{message}");
+        assert_eq!((result.served("storage", "PUT", "/"), result.served("api", "POST", "/api/v1/runs")), (0, 0));
+        assert!(sandbox.files().is_empty());
+        sandbox.assert_no_leftovers();
     }
 }
 
 #[test]
-fn a_slide_that_cannot_be_read_is_not_left_out_in_silence() {
-    let lab = Lab::new();
-    let folder = slides_folder(&lab);
-    GOOD.write(&folder.join("good.tiff"));
-    std::os::unix::fs::symlink(lab.path("gone"), folder.join("dangling.svs")).unwrap();
-    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
-    ended.assert_code(2);
-    assert!(ended.told().contains("dangling.svs"), "{}", ended.told());
+fn unreadable_slide_is_reported() {
+    let sandbox = Sandbox::new();
+    let folder = slides_folder(&sandbox);
+    VALID_SLIDE.write(&folder.join("good.tiff"));
+    std::os::unix::fs::symlink(sandbox.path("gone"), folder.join("dangling.svs")).unwrap();
+    let result = sandbox.run(&["--slides", folder.to_str().unwrap()]);
+    result.assert_code(2);
+    assert!(result.error_message().contains("dangling.svs"), "{}", result.error_message());
 }
 
 #[test]
-fn strange_names_are_kept_apart_from_the_files_of_the_project() {
-    let lab = Lab::new();
-    let folder = slides_folder(&lab);
+fn slide_names_do_not_collide_with_files_of_the_command() {
+    let sandbox = Sandbox::new();
+    let folder = slides_folder(&sandbox);
     let long = "%".repeat(120) + ".tif";
     for name in ["manifest.jsonl", &long, "line\nbreak \u{1b}[31m.tif"] {
-        GOOD.write(&folder.join(name));
+        VALID_SLIDE.write(&folder.join(name));
     }
-    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
-    ended.assert_code(0);
-    lab.assert_manifest_holds();
-    assert_eq!(lab.manifest().len(), 3 * 3);
-    assert!(lab.manifest().iter().any(|line| line["item"] == long.as_str()));
-    for text in [&ended.stdout, &ended.stderr] {
+    let result = sandbox.run(&["--slides", folder.to_str().unwrap()]);
+    result.assert_code(0);
+    sandbox.assert_manifest_is_correct();
+    assert_eq!(sandbox.manifest().len(), 3 * 3);
+    assert!(sandbox.manifest().iter().any(|line| line["item"] == long.as_str()));
+    for text in [&result.stdout, &result.stderr] {
         assert!(!text.contains('\u{1b}') && !text.contains("line\nbreak"), "{text}");
     }
 }
 
 #[test]
-fn slides_whose_names_differ_in_case_alone_are_kept_apart() {
-    let lab = Lab::new();
-    let folder = slides_folder(&lab);
-    GOOD.write(&folder.join("A.tiff"));
-    GOOD.write(&folder.join("a.tiff"));
-    lab.run(&["--slides", folder.to_str().unwrap()]).assert_code(0);
-    lab.assert_manifest_holds();
+fn names_that_differ_only_in_case_do_not_collide() {
+    let sandbox = Sandbox::new();
+    let folder = slides_folder(&sandbox);
+    VALID_SLIDE.write(&folder.join("A.tiff"));
+    VALID_SLIDE.write(&folder.join("a.tiff"));
+    sandbox.run(&["--slides", folder.to_str().unwrap()]).assert_code(0);
+    sandbox.assert_manifest_is_correct();
     let folders: BTreeSet<_> =
-        lab.files().into_keys().map(|file| file.split('/').next().unwrap().to_lowercase()).collect();
-    assert_eq!(folders.len(), 2, "no file system takes one for the other: {folders:?}");
+        sandbox.files().into_keys().map(|file| file.split('/').next().unwrap().to_lowercase()).collect();
+    assert_eq!(folders.len(), 2, "no file system considers two names equal: {folders:?}");
 }
 
 #[test]
-fn slides_that_lie_where_the_results_go_are_refused() {
-    let lab = Lab::new();
-    fs::create_dir(lab.output()).unwrap_or_default();
-    GOOD.write(&lab.output().join("slide.tiff"));
-    let ended = lab.run(&["--slides", lab.output().to_str().unwrap()]);
-    ended.assert_code(1);
-    assert!(ended.told().contains("slide.tiff"), "{}", ended.told());
-    assert_eq!(ended.served("storage", "PUT", "/"), 0);
-    lab.run(&["--slides", lab.output().to_str().unwrap()]).assert_code(1);
+fn slides_inside_the_results_folder_are_refused() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.output()).unwrap_or_default();
+    VALID_SLIDE.write(&sandbox.output().join("slide.tiff"));
+    let result = sandbox.run(&["--slides", sandbox.output().to_str().unwrap()]);
+    result.assert_code(1);
+    assert!(result.error_message().contains("slide.tiff"), "{}", result.error_message());
+    assert_eq!(result.served("storage", "PUT", "/"), 0);
+    sandbox.run(&["--slides", sandbox.output().to_str().unwrap()]).assert_code(1);
 }
 
 #[test]
-fn a_folder_without_slides_is_named() {
-    let lab = Lab::new();
-    let empty = slides_folder(&lab);
-    for folder in [empty, lab.path("absent")] {
-        let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
-        ended.assert_code(2);
-        assert!(ended.told().contains(folder.to_str().unwrap()), "{}", ended.told());
+fn folder_without_slides_is_an_error() {
+    let sandbox = Sandbox::new();
+    let empty = slides_folder(&sandbox);
+    for folder in [empty, sandbox.path("absent")] {
+        let result = sandbox.run(&["--slides", folder.to_str().unwrap()]);
+        result.assert_code(2);
+        assert!(result.error_message().contains(folder.to_str().unwrap()), "{}", result.error_message());
     }
 }
 
 #[test]
-fn a_slide_that_cannot_be_processed_fails_alone() {
-    let lab = Lab::new();
-    let folder = slides_folder(&lab);
-    GOOD.write(&folder.join("good.tiff"));
-    Painted { planar: true, ..GOOD }.write(&folder.join("planar.tiff"));
+fn failed_slide_does_not_affect_others() {
+    let sandbox = Sandbox::new();
+    let folder = slides_folder(&sandbox);
+    VALID_SLIDE.write(&folder.join("good.tiff"));
+    SyntheticSlide { planar: true, ..VALID_SLIDE }.write(&folder.join("planar.tiff"));
     // All tags are complete, but the pixels are marked as compressed and are not.
     let damaged = folder.join("damaged.tiff");
-    GOOD.write(&damaged);
+    VALID_SLIDE.write(&damaged);
     let mut bytes = fs::read(&damaged).unwrap();
     let offset = entry(&damaged, Tag::Compression);
     bytes[offset..offset + 2].copy_from_slice(&8_u16.to_le_bytes());
     fs::write(&damaged, bytes).unwrap();
 
-    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
-    ended.assert_code(6);
-    assert!(ended.row("good.tiff").starts_with("good.tiff succeeded 3/3 "), "{}", ended.stdout);
+    let result = sandbox.run(&["--slides", folder.to_str().unwrap()]);
+    result.assert_code(6);
+    assert!(result.row("good.tiff").starts_with("good.tiff succeeded 3/3 "), "{}", result.stdout);
     for name in ["damaged.tiff", "planar.tiff"] {
-        assert_eq!(ended.row(name), format!("{name} user error 0/0 0"));
-        assert!(ended.stderr.contains(&format!("{name}: user error: the slide cannot be decoded")), "{}", ended.stderr);
+        assert_eq!(result.row(name), format!("{name} user error 0/0 0"));
+        assert!(
+            result.stderr.contains(&format!("{name}: user error: the slide cannot be decoded")),
+            "{}",
+            result.stderr
+        );
     }
-    assert_eq!(lab.files().len(), 3);
-    lab.assert_manifest_holds();
+    assert_eq!(sandbox.files().len(), 3);
+    sandbox.assert_manifest_is_correct();
 
     // The exit code reports failed items even if the output is not read.
-    let mut child =
-        lab.demo(&["--slides", folder.to_str().unwrap()]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = sandbox
+        .demo(&["--slides", folder.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(6));
 }

@@ -1,4 +1,4 @@
-//! A study is billed once: on another machine, after its state was deleted, in a copy of its folder, when it grows.
+//! A study is billed once, also on another machine, without its state, in a copy of its folder, and when it grows.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,9 @@ use platform_resources::{RunSdkMetadata, Service, Settings};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::command::Ended;
-use crate::execute::{billed, statuses};
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::execute::{accepted_submissions, statuses};
+use crate::shell::{Shell, assert_conforms};
 use crate::slides::write_slide;
 
 pub(crate) const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
@@ -26,13 +26,13 @@ pub(crate) fn with_slides(names: &[&str]) -> Shell {
 }
 
 /// Runs the study in another folder, with another home folder and state folder.
-fn elsewhere(shell: &Shell, folder: &Path, arguments: &[&str]) -> Value {
+fn execute_on_other_machine(shell: &Shell, folder: &Path, arguments: &[&str]) -> Value {
     let mut command = shell.command(&[arguments, &["--format", "json", "--quiet"]].concat());
     command.env("HOME", folder.join("new-home")).env("AIGNOSTICS_STATE_DIR", folder.join("new-state"));
-    let ended = Ended::of(&command.current_dir(folder).output().unwrap());
-    ended.assert_code(0);
-    let report = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("execution", &report);
+    let result = CommandResult::of(&command.current_dir(folder).output().unwrap());
+    result.assert_code(0);
+    let report = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("execution", &report);
     report
 }
 
@@ -49,7 +49,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Returns the state folder of the user on this machine.
-pub(crate) fn state(shell: &Shell) -> &Path {
+pub(crate) fn state_folder(shell: &Shell) -> &Path {
     Path::new(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap())
 }
 
@@ -74,24 +74,24 @@ fn run_is_found_without_state_at_another_path_and_in_a_copy() {
         assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)));
     };
     // The state of this machine is deleted.
-    fs::remove_dir_all(state(&shell)).unwrap();
+    fs::remove_dir_all(state_folder(&shell)).unwrap();
     is_found(&shell.json("execution", &EXECUTE));
     // A copy of everything, with another home.
     let copied = shell.folder().join("copied");
     for name in ["slides", "work"] {
         copy(&shell.folder().join(name), &copied.join(name));
     }
-    is_found(&elsewhere(&shell, &copied, &EXECUTE));
+    is_found(&execute_on_other_machine(&shell, &copied, &EXECUTE));
     // Only the slides, at another path, without a table and a record.
     let mounted = shell.folder().join("mounted/elsewhere");
     copy(&shell.folder().join("slides"), &mounted.join("slides"));
     fs::create_dir(mounted.join("work")).unwrap();
-    is_found(&elsewhere(&shell, &mounted, &EXECUTE));
+    is_found(&execute_on_other_machine(&shell, &mounted, &EXECUTE));
     // At the new path, only an added slide is new.
     write_slide(&mounted.join("slides/c.tiff"));
-    let grown = elsewhere(&shell, &mounted, &EXECUTE);
+    let grown = execute_on_other_machine(&shell, &mounted, &EXECUTE);
     assert_eq!(statuses(&grown), [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new")]);
-    assert_eq!(billed(&shell), 2);
+    assert_eq!(accepted_submissions(&shell), 2);
 }
 
 /// `Study::execute`, twice, and the command for the same folders.
@@ -115,11 +115,11 @@ fn library_executes_a_study_that_the_command_finds() {
     }
     let found = shell.json("execution", &EXECUTE);
     assert_eq!((&found["run_id"], &found["submitted"]), (&json!(first[0].run), &json!(false)), "{found:#}");
-    assert_eq!(billed(&shell), 1);
+    assert_eq!(accepted_submissions(&shell), 1);
 }
 
 #[test]
-fn metadata_of_a_run_have_its_token_and_digest_beside_the_sdk() {
+fn metadata_of_a_run_have_its_token_and_digest() {
     let shell = with_slides(&["a.tiff"]);
     let report = shell.json("execution", &EXECUTE);
     let run = report["run_id"].as_str().unwrap();
@@ -131,7 +131,10 @@ fn metadata_of_a_run_have_its_token_and_digest_beside_the_sdk() {
     let record: Value =
         serde_json::from_slice(&fs::read(shell.folder().join("work/.aignostics/study.json")).unwrap()).unwrap();
     assert_eq!(metadata["study_id"], record["study_id"]);
-    assert!(!record.to_string().contains(shell.folder().to_str().unwrap()), "no path of this machine: {record}");
+    assert!(
+        !record.to_string().contains(shell.folder().to_str().unwrap()),
+        "the record contains a path of this machine: {record}"
+    );
 }
 
 #[test]
@@ -143,17 +146,21 @@ fn only_new_and_changed_slides_are_submitted() {
     let mut content = fs::read(&changed).unwrap();
     content.push(0);
     fs::write(&changed, content).unwrap();
-    let ended = shell.run(&EXECUTE);
-    ended.assert_code(0);
+    let result = shell.run(&EXECUTE);
+    result.assert_code(0);
     let run = first["run_id"].as_str().unwrap();
-    let planned = ended.stderr.find(&format!("2 new, 1 already processed in run {run}")).unwrap();
-    assert!(planned < ended.stderr.find("submitted run").unwrap(), "{}", ended.stderr);
-    assert_eq!(billed(&shell), 2);
+    let planned = result.stderr.find(&format!("2 new, 1 already processed in run {run}")).unwrap();
+    assert!(planned < result.stderr.find("submitted run").unwrap(), "{}", result.stderr);
+    assert_eq!(accepted_submissions(&shell), 2);
     let report = shell.json("execution", &EXECUTE);
     let mut items: Vec<_> =
         report["items"].as_array().unwrap().iter().map(|item| item["external_id"].clone()).collect();
     items.sort_by_key(Value::to_string);
-    assert_eq!((items, billed(&shell)), (vec![json!("a.tiff"), json!("b.tiff"), json!("c.tiff")], 2), "{report:#}");
+    assert_eq!(
+        (items, accepted_submissions(&shell)),
+        (vec![json!("a.tiff"), json!("b.tiff"), json!("c.tiff")], 2),
+        "{report:#}"
+    );
 }
 
 #[test]
@@ -161,35 +168,38 @@ fn failed_slides_are_listed_and_submitted_again_on_request() {
     let shell = with_slides(&["a.tiff", "b.tiff"]);
     let execute = with_one_failure(&shell);
     let report = |more: &[&str]| {
-        let ended = shell.run(&[&execute[..], more, &["--format", "json"]].concat());
-        ended.assert_code(6);
-        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-        assert_fits("execution", &report);
+        let result = shell.run(&[&execute[..], more, &["--format", "json"]].concat());
+        result.assert_code(6);
+        let report: Value = serde_json::from_str(&result.stdout).unwrap();
+        assert_conforms("execution", &report);
         report
     };
     let first = report(&[]);
-    assert_eq!((billed(&shell), &first["submitted"]), (1, &json!(true)));
+    assert_eq!((accepted_submissions(&shell), &first["submitted"]), (1, &json!(true)));
     let second = report(&[]);
     assert_eq!(statuses(&second), [("a.tiff", "processed"), ("b.tiff", "failed")]);
-    assert_eq!((billed(&shell), &second["submitted"], &second["run_id"]), (1, &json!(false), &first["run_id"]));
-    let told = shell.run(&execute).stderr;
-    assert!(told.contains("1 failed or skipped: --retry-failed") && told.contains("b.tiff: failed"), "{told}");
+    assert_eq!(
+        (accepted_submissions(&shell), &second["submitted"], &second["run_id"]),
+        (1, &json!(false), &first["run_id"])
+    );
+    let message = shell.run(&execute).stderr;
+    assert!(message.contains("1 failed or skipped: --retry-failed") && message.contains("b.tiff: failed"), "{message}");
     // Only the failed slide is submitted again, and no longer downloaded from the first run.
     let third = report(&["--retry-failed"]);
     assert_eq!(statuses(&third), [("a.tiff", "processed"), ("b.tiff", "new")]);
     let items: Vec<_> =
         third["items"].as_array().unwrap().iter().map(|item| (&item["external_id"], &item["run_id"])).collect();
     assert_eq!(items, [(&json!("a.tiff"), &first["run_id"]), (&json!("b.tiff"), &third["run_id"])]);
-    assert_eq!(billed(&shell), 2);
+    assert_eq!(accepted_submissions(&shell), 2);
     // A slide that fails again is submitted separately.
     report(&["--retry-failed"]);
-    assert_eq!(billed(&shell), 3);
+    assert_eq!(accepted_submissions(&shell), 3);
 }
 
 #[test]
 fn slides_of_a_canceled_run_count_by_their_latest_run() {
     // The first run is canceled before its second slide is processed.
-    let shell = Shell::configured("cancel_runs_after_items = 1\n");
+    let shell = Shell::with_config("cancel_runs_after_items = 1\n");
     for name in ["a.tiff", "b.tiff"] {
         write_slide(&shell.folder().join("slides").join(name));
     }
@@ -201,12 +211,12 @@ fn slides_of_a_canceled_run_count_by_their_latest_run() {
         assert_eq!((&report["complete"], &report["item_count"]), (&json!(true), &json!(2)), "{report:#}");
     }
     assert_eq!(statuses(&again), [("a.tiff", "processed"), ("b.tiff", "processed")]);
-    assert_eq!(billed(&shell), 2);
+    assert_eq!(accepted_submissions(&shell), 2);
     shell.run(&["run", "verify", "work"]).assert_code(0);
 }
 
 #[test]
-fn one_bad_answer_does_not_stop_a_study() {
+fn one_failed_response_does_not_stop_a_study() {
     let shell = with_slides(&["a.tiff"]);
     let once = |method: &str, path: &str, effect: &Value| {
         let fault = json!({ "server": "api", "method": method, "path": path, "times": 1, "effect": effect });
@@ -220,7 +230,7 @@ fn one_bad_answer_does_not_stop_a_study() {
     write_slide(&shell.folder().join("slides/b.tiff"));
     once("POST", "/api/v1/runs", &json!({ "kind": "throttle", "retry_after_seconds": 1 }));
     let report = shell.json("execution", &EXECUTE);
-    assert_eq!((&report["submitted"], billed(&shell)), (&json!(true), 2));
+    assert_eq!((&report["submitted"], accepted_submissions(&shell)), (&json!(true), 2));
     let record: Value =
         serde_json::from_slice(&fs::read(shell.folder().join("work/.aignostics/study.json")).unwrap()).unwrap();
     assert_eq!(record["submissions"].as_array().unwrap().len(), 2, "{record:#}");
@@ -239,12 +249,12 @@ fn resubmission_is_counted_and_keeps_the_first_results() {
     assert_eq!(fs::read(&file).unwrap(), before);
     // The latest run is the one that is found.
     let third = shell.json("execution", &flat);
-    assert_eq!((billed(&shell), &third["run_id"]), (2, &second["run_id"]));
+    assert_eq!((accepted_submissions(&shell), &third["run_id"]), (2, &second["run_id"]));
     // Without the record, the counter continues after the existing runs.
     fs::remove_dir_all(shell.folder().join("work/.aignostics")).unwrap();
-    fs::remove_dir_all(state(&shell)).unwrap();
+    fs::remove_dir_all(state_folder(&shell)).unwrap();
     let fourth = shell.json("execution", &[&flat[..], &["--resubmit"]].concat());
-    assert_eq!((billed(&shell), &fourth["submitted"]), (3, &json!(true)));
+    assert_eq!((accepted_submissions(&shell), &fourth["submitted"]), (3, &json!(true)));
 }
 
 #[test]
@@ -263,15 +273,15 @@ fn results_of_a_second_run_replace_others_only_on_request() {
     // Another resolution is another study item, and leads to other areas.
     let csv = shell.folder().join("work/slides.csv");
     fs::write(&csv, fs::read_to_string(&csv).unwrap().replace(";0.5;", ";0.25;")).unwrap();
-    let ended = shell.run(&[&flat[..], &["--format", "json"]].concat());
-    ended.assert_code(6);
-    let second: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let result = shell.run(&[&flat[..], &["--format", "json"]].concat());
+    result.assert_code(6);
+    let second: Value = serde_json::from_str(&result.stdout).unwrap();
     assert_ne!(second["run_id"], first["run_id"]);
     let run = first["run_id"].as_str().unwrap();
     assert!(second.to_string().contains(&format!("is a result of run {run} and is not overwritten")), "{second:#}");
-    assert_eq!((contents(), billed(&shell)), (before.clone(), 2));
+    assert_eq!((contents(), accepted_submissions(&shell)), (before.clone(), 2));
     let third = shell.json("execution", &[&flat[..], &["--overwrite"]].concat());
-    assert_eq!((&third["run_id"], billed(&shell)), (&second["run_id"], 2));
+    assert_eq!((&third["run_id"], accepted_submissions(&shell)), (&second["run_id"], 2));
     assert_ne!(contents(), before);
 }
 
@@ -281,8 +291,8 @@ fn options_without_effect_are_reported() {
     let arguments = [&EXECUTE[..], &["--note", "second reading", "--tags", "x"]].concat();
     assert_eq!(shell.json("execution", &arguments)["ignored_options"], json!([]));
     assert_eq!(shell.json("execution", &arguments)["ignored_options"], json!(["--note", "--tags"]));
-    let told = shell.run(&arguments).stderr;
-    assert!(told.contains("ignored, because nothing was submitted: --note, --tags"), "{told}");
+    let message = shell.run(&arguments).stderr;
+    assert!(message.contains("ignored, because nothing was submitted: --note, --tags"), "{message}");
 }
 
 #[test]
@@ -298,7 +308,7 @@ fn table_with_absolute_ids_keeps_working() {
     write_slide(&shell.folder().join("slides/b.tiff"));
     let second = shell.json("execution", &EXECUTE);
     assert_eq!(statuses(&second), [("a.tiff", "processed"), ("b.tiff", "new")]);
-    assert_eq!(billed(&shell), 2);
+    assert_eq!(accepted_submissions(&shell), 2);
 }
 
 #[test]
@@ -308,22 +318,22 @@ fn journal_in_the_cache_folder_is_moved_and_its_run_is_found() {
     shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
     let submit = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
     let first = shell.json("submitted", &submit);
-    // This is the location of an earlier version.
+    // An earlier version stored the journal here.
     let cache = Path::new(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap()).join("submissions");
-    fs::rename(state(&shell).join("submissions"), &cache).unwrap();
-    // It has no folders of recent submissions.
+    fs::rename(state_folder(&shell).join("submissions"), &cache).unwrap();
+    // The earlier version had no folders of recent submissions.
     for entry in fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         fs::remove_dir_all(entry).unwrap();
     }
     let again = shell.json("submitted", &submit);
     assert_eq!((&again["run_id"], &again["submitted"]), (&first["run_id"], &json!(false)));
-    assert!(!cache.exists() && state(&shell).join("submissions").is_dir());
+    assert!(!cache.exists() && state_folder(&shell).join("submissions").is_dir());
 }
 
 #[test]
 fn slides_of_a_study_are_read_once() {
     let shell = with_slides(&["a.tiff", "b.tiff"]);
-    shell.until("slides that have not just changed", |shell| {
+    shell.wait_until("slides that have not just changed", |shell| {
         let changed = shell.folder().join("slides/b.tiff").metadata().unwrap().modified().unwrap();
         changed.elapsed().is_ok_and(|age| age > std::time::Duration::from_millis(2100))
     });
@@ -336,12 +346,12 @@ fn slides_of_a_study_are_read_once() {
         format!("{entry}\n")
     });
     fs::write(&cache, forged.collect::<String>()).unwrap();
-    // The table has the checksums of the record, which match no file: the slides were not read.
+    // The table has the forged checksums of the record, so the slides were not read again.
     let table = || fs::read_to_string(shell.folder().join("work/slides.csv")).unwrap().matches("AAAABw==").count();
     shell.run(&["run", "prepare", "tissue", "work/slides.csv", "slides"]).assert_code(0);
     assert_eq!(table(), 2);
     shell.run(&[&EXECUTE[..], &["--rehash"]].concat()).assert_code(0);
-    assert_eq!((table(), billed(&shell)), (0, 1));
+    assert_eq!((table(), accepted_submissions(&shell)), (0, 1));
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::process::Stdio;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::execute::{billed, statuses};
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::execute::{accepted_submissions, statuses};
+use crate::shell::{Shell, assert_conforms};
 use crate::slides::write_slide;
-use crate::study::{EXECUTE, state, with_one_failure, with_slides};
+use crate::study::{EXECUTE, state_folder, with_one_failure, with_slides};
 
 /// Executes the study `study-NAME` of the folder `NAME`, after adding slides to it.
-fn grow(shell: &Shell, name: &str, slides: &[&str]) -> Value {
+fn add_slides_and_execute(shell: &Shell, name: &str, slides: &[&str]) -> Value {
     for slide in slides {
         write_slide(&shell.folder().join(name).join(slide));
     }
@@ -22,8 +22,7 @@ fn grow(shell: &Shell, name: &str, slides: &[&str]) -> Value {
     shell.json("execution", &["run", "execute", "tissue", &format!("study-{name}/slides.csv"), name])
 }
 
-/// Returns the number of accepted items.
-fn billed_items(shell: &Shell) -> u64 {
+fn accepted_items(shell: &Shell) -> u64 {
     let (_, runs) = shell.api(Method::Get, "/api/v1/runs?page_size=100", None);
     runs.as_array().unwrap().iter().map(|run| run["statistics"]["item_count"].as_u64().unwrap()).sum()
 }
@@ -34,34 +33,34 @@ fn every_batch_is_found_without_a_record() {
     let batches: [&[&str]; 5] =
         [&["a.tiff", "b.tiff", "c.tiff", "d.tiff"], &["e.tiff"], &["f.tiff"], &["g.tiff"], &["h.tiff"]];
     for batch in batches {
-        grow(&shell, "slides", batch);
+        add_slides_and_execute(&shell, "slides", batch);
     }
-    assert_eq!((billed(&shell), billed_items(&shell)), (5, 8));
+    assert_eq!((accepted_submissions(&shell), accepted_items(&shell)), (5, 8));
     fs::remove_dir_all(shell.folder().join("study-slides/.aignostics")).unwrap();
-    fs::remove_dir_all(state(&shell)).unwrap();
-    let report = grow(&shell, "slides", &[]);
-    assert_eq!((billed(&shell), &report["submitted"]), (5, &json!(false)), "{report:#}");
-    let grown = grow(&shell, "slides", &["i.tiff"]);
-    assert_eq!((billed(&shell), billed_items(&shell)), (6, 9), "{grown:#}");
+    fs::remove_dir_all(state_folder(&shell)).unwrap();
+    let report = add_slides_and_execute(&shell, "slides", &[]);
+    assert_eq!((accepted_submissions(&shell), &report["submitted"]), (5, &json!(false)), "{report:#}");
+    let grown = add_slides_and_execute(&shell, "slides", &["i.tiff"]);
+    assert_eq!((accepted_submissions(&shell), accepted_items(&shell)), (6, 9), "{grown:#}");
 }
 
 #[test]
 fn slides_of_other_studies_are_found() {
     let shell = with_slides(&[]);
-    grow(&shell, "one", &["a.tiff"]);
-    grow(&shell, "two", &["b.tiff"]);
+    add_slides_and_execute(&shell, "one", &["a.tiff"]);
+    add_slides_and_execute(&shell, "two", &["b.tiff"]);
     // A combined study grows: it continues only one of the two.
     for slide in ["a.tiff", "b.tiff"] {
         write_slide(&shell.folder().join("both").join(slide));
     }
-    grow(&shell, "both", &["c.tiff"]);
-    let report = grow(&shell, "both", &["d.tiff"]);
+    add_slides_and_execute(&shell, "both", &["c.tiff"]);
+    let report = add_slides_and_execute(&shell, "both", &["d.tiff"]);
     let expected = [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "processed"), ("d.tiff", "new")];
     assert_eq!(statuses(&report), expected);
     // A slide of another study is added to a study with a record.
-    let report = grow(&shell, "two", &["a.tiff", "e.tiff"]);
+    let report = add_slides_and_execute(&shell, "two", &["a.tiff", "e.tiff"]);
     assert_eq!(statuses(&report), [("b.tiff", "processed"), ("a.tiff", "processed"), ("e.tiff", "new")]);
-    assert_eq!(billed_items(&shell), 5);
+    assert_eq!(accepted_items(&shell), 5);
 }
 
 #[test]
@@ -74,25 +73,25 @@ fn slides_of_run_submit_are_found_by_a_growing_study() {
         write_slide(&shell.folder().join("slides").join(slide));
         shell.json("execution", &EXECUTE);
     }
-    assert_eq!((billed(&shell), billed_items(&shell)), (3, 4));
+    assert_eq!((accepted_submissions(&shell), accepted_items(&shell)), (3, 4));
 }
 
 #[test]
 fn slides_are_looked_up_by_id_among_many_runs() {
     let shell = with_slides(&[]);
     for number in 0..4 {
-        grow(&shell, "one", &[&format!("{number}.tiff")]);
+        add_slides_and_execute(&shell, "one", &[&format!("{number}.tiff")]);
     }
-    grow(&shell, "two", &["x.tiff"]);
+    add_slides_and_execute(&shell, "two", &["x.tiff"]);
     write_slide(&shell.folder().join("two/2.tiff"));
     // More runs than unknown slides.
-    let report = grow(&shell, "two", &["y.tiff"]);
+    let report = add_slides_and_execute(&shell, "two", &["y.tiff"]);
     assert_eq!(statuses(&report), [("x.tiff", "processed"), ("2.tiff", "processed"), ("y.tiff", "new")]);
-    assert_eq!(billed_items(&shell), 6);
+    assert_eq!(accepted_items(&shell), 6);
 }
 
 #[test]
-fn failed_slide_can_be_left_out() {
+fn failed_slide_can_be_excluded() {
     let shell = with_slides(&["a.tiff", "b.tiff"]);
     let execute = with_one_failure(&shell);
     shell.run(&execute).assert_code(6);
@@ -101,12 +100,12 @@ fn failed_slide_can_be_left_out() {
     assert_eq!(report["items"].as_array().unwrap().len(), 1, "{report:#}");
     fs::remove_file(shell.folder().join("slides/b.tiff")).unwrap();
     let report = shell.json("execution", &execute);
-    assert_eq!((statuses(&report), billed(&shell)), (vec![("a.tiff", "processed")], 1));
+    assert_eq!((statuses(&report), accepted_submissions(&shell)), (vec![("a.tiff", "processed")], 1));
 }
 
 /// Moves the submission in the journal back by an hour: an accepted run would be visible by now.
 fn backdate(shell: &Shell, token: &str) {
-    let files = fs::read_dir(state(shell).join("submissions")).unwrap().map(|entry| entry.unwrap().path());
+    let files = fs::read_dir(state_folder(shell).join("submissions")).unwrap().map(|entry| entry.unwrap().path());
     for path in files.filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
         let mut kept: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         if kept["content"]["token"] == token {
@@ -124,7 +123,7 @@ fn kill_while_submitting(shell: &Shell) {
     shell.control(Method::Post, "/faults", &fault);
     let before = shell.served("api", "POST", "/api/v1/runs");
     let mut child = shell.command(&EXECUTE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    shell.until("a submission", |shell| shell.served("api", "POST", "/api/v1/runs") > before);
+    shell.wait_until("a submission", |shell| shell.served("api", "POST", "/api/v1/runs") > before);
     child.kill().unwrap();
     child.wait().unwrap();
     shell.control(Method::Delete, "/faults", &json!(null));
@@ -144,7 +143,7 @@ fn only_uncertain_slides_are_submitted_again() {
     assert!(error["remedy"].as_str().unwrap().contains("`run execute --resubmit-uncertain`"), "{error}");
     let report = shell.json("execution", &[&EXECUTE[..], &["--resubmit-uncertain"]].concat());
     assert_eq!(statuses(&report), [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new")]);
-    assert_eq!((billed(&shell), billed_items(&shell)), (2, 3));
+    assert_eq!((accepted_submissions(&shell), accepted_items(&shell)), (2, 3));
     assert_eq!(shell.json("execution", &EXECUTE)["submitted"], false);
 }
 
@@ -156,9 +155,9 @@ fn uncertain_slides_are_known_without_the_record() {
     // Another set of slides has another token.
     write_slide(&shell.folder().join("slides/b.tiff"));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
-    assert_eq!(billed(&shell), 0);
+    assert_eq!(accepted_submissions(&shell), 0);
     shell.json("execution", &[&EXECUTE[..], &["--resubmit-uncertain"]].concat());
-    assert_eq!((billed(&shell), billed_items(&shell)), (1, 2));
+    assert_eq!((accepted_submissions(&shell), accepted_items(&shell)), (1, 2));
     assert_eq!(shell.json("execution", &EXECUTE)["submitted"], false);
 }
 
@@ -170,15 +169,15 @@ fn slides_submitted_during_the_upload_are_not_submitted_again() {
     shell.control(Method::Post, "/faults", &fault);
     let first = shell.command(&[&EXECUTE[..], &["--format", "json"]].concat());
     let first = { first }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    shell.until("an upload", |shell| shell.requests("storage", "PUT", "/").iter().any(|put| put["status"] != 200));
+    shell.wait_until("an upload", |shell| shell.requests("storage", "PUT", "/").iter().any(|put| put["status"] != 200));
     fs::create_dir(shell.folder().join("other")).unwrap();
     fs::copy(shell.folder().join("slides/a.tiff"), shell.folder().join("other/a.tiff")).unwrap();
-    grow(&shell, "other", &[]);
+    add_slides_and_execute(&shell, "other", &[]);
     shell.control(Method::Delete, "/faults", &json!(null));
-    let ended = Ended::of(&first.wait_with_output().unwrap());
-    ended.assert_code(0);
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("execution", &report);
+    let result = CommandResult::of(&first.wait_with_output().unwrap());
+    result.assert_code(0);
+    let report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("execution", &report);
     assert_eq!(statuses(&report), [("a.tiff", "processed"), ("c.tiff", "new")]);
-    assert_eq!((billed(&shell), billed_items(&shell)), (2, 2));
+    assert_eq!((accepted_submissions(&shell), accepted_items(&shell)), (2, 2));
 }

@@ -7,13 +7,13 @@ use std::process::Stdio;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::shell::{Shell, assert_conforms};
 use crate::slides::write_slide;
 
 /// Returns a user with a table of three slides, two of which have the same name.
-fn prepared(arguments: &[&str]) -> Shell {
-    let shell = Shell::with(arguments);
+fn with_table(arguments: &[&str]) -> Shell {
+    let shell = Shell::with_arguments(arguments);
     for name in ["1/a.tiff", "2/a.tiff", "b.tiff"] {
         write_slide(&shell.folder().join("slides").join(name));
     }
@@ -21,8 +21,8 @@ fn prepared(arguments: &[&str]) -> Shell {
     shell
 }
 
-fn uploaded() -> Shell {
-    let shell = prepared(&[]);
+fn with_uploaded_slides() -> Shell {
+    let shell = with_table(&[]);
     shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
     shell
 }
@@ -32,16 +32,16 @@ fn csv(shell: &Shell) -> String {
 }
 
 /// Runs a command with this input on stdin.
-fn with_stdin(shell: &Shell, arguments: &[&str], stdin: &str) -> Ended {
+fn with_stdin(shell: &Shell, arguments: &[&str], stdin: &str) -> CommandResult {
     let mut command = shell.command(arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    Ended::of(&child.wait_with_output().unwrap())
+    CommandResult::of(&child.wait_with_output().unwrap())
 }
 
 #[test]
-fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
-    let shell = prepared(&[]);
+fn slides_are_uploaded_once_and_keys_are_written_to_the_table() {
+    let shell = with_table(&[]);
     let first = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
     let files = first["files"].as_array().unwrap();
     assert!(files.len() == 3 && files.iter().all(|file| file["already_present"] == false), "{first:#}");
@@ -59,7 +59,7 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
 
 #[test]
 fn upload_prefix_is_used_and_keys_never_collide() {
-    let shell = prepared(&[]);
+    let shell = with_table(&[]);
     let arguments =
         ["run", "upload", "tissue", "slides.csv", "--upload-prefix", "study 7", "--onboard-to-aignostics-portal"];
     let uploaded = shell.json("uploaded", &arguments);
@@ -83,13 +83,13 @@ fn upload_prefix_is_used_and_keys_never_collide() {
 
 #[test]
 fn slides_that_cannot_be_uploaded_are_named() {
-    let shell = prepared(&[]);
+    let shell = with_table(&[]);
     let refused = json!({ "effect": { "kind": "status", "status": 403 }, "server": "storage", "method": "PUT", "path": "*/b.tiff" });
     shell.control(Method::Post, "/faults", &refused);
-    let ended = shell.run(&["run", "upload", "tissue", "slides.csv", "--format", "json"]);
-    ended.assert_code(6);
-    let files: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("uploaded", &files);
+    let result = shell.run(&["run", "upload", "tissue", "slides.csv", "--format", "json"]);
+    result.assert_code(6);
+    let files: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("uploaded", &files);
     assert!(files["files"][2]["error"].as_str().unwrap().contains("403"), "{files:#}");
     let table = csv(&shell);
     let places: Vec<_> = table.lines().skip(1).map(|row| !row.contains(";;slides/")).collect();
@@ -103,8 +103,8 @@ fn slides_that_cannot_be_uploaded_are_named() {
 }
 
 #[test]
-fn a_table_is_checked_before_anything_is_uploaded() {
-    let shell = prepared(&[]);
+fn table_is_validated_before_any_upload() {
+    let shell = with_table(&[]);
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "validate", "tissue", "slides.csv"]));
     let valid = shell.json("validated", &["run", "validate", "tissue", "slides.csv"]);
     assert_eq!(valid["item_count"], 3);
@@ -113,7 +113,7 @@ fn a_table_is_checked_before_anything_is_uploaded() {
 
 #[test]
 fn all_problems_of_a_table_are_listed_by_line() {
-    let shell = prepared(&[]);
+    let shell = with_table(&[]);
     let table = csv(&shell).replacen(";200;", ";wide;", 1).replacen(";0.5;", ";0;", 2);
     let rows: Vec<_> = table.lines().collect();
     fs::write(shell.folder().join("slides.csv"), format!("{table}{}\n/absent.tiff;;;;;;;;;\n", rows[1])).unwrap();
@@ -126,8 +126,8 @@ fn all_problems_of_a_table_are_listed_by_line() {
 }
 
 #[test]
-fn a_run_is_submitted_and_described() {
-    let shell = uploaded();
+fn run_is_submitted_and_described() {
+    let shell = with_uploaded_slides();
     let dry = shell.json("validated", &["run", "submit", "tissue", "slides.csv", "--dry-run"]);
     assert_eq!((&dry["application_id"], shell.served("api", "POST", "/api/v1/runs")), (&json!("tissue"), 0));
     let options = [
@@ -169,8 +169,8 @@ fn a_run_is_submitted_and_described() {
 }
 
 #[test]
-fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
-    let shell = uploaded();
+fn json_submission_is_read_from_a_file_or_stdin() {
+    let shell = with_uploaded_slides();
     let table = csv(&shell);
     let cells: Vec<_> = table.lines().nth(3).unwrap().split(';').collect();
     let metadata = json!({ "checksum_base64_crc32c": cells[1], "resolution_mpp": 0.5, "width_px": 200, "height_px": 100, "media_type": "image/tiff" });
@@ -178,9 +178,9 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
     let mut submission = json!({ "application_id": "tissue", "items": [item], "custom_metadata": { "mine": 1 } });
     fs::write(shell.folder().join("run.json"), submission.to_string()).unwrap();
     shell.json("validated", &["run", "validate", "tissue", "run.json"]);
-    let ended = with_stdin(&shell, &["run", "submit", "tissue", "-", "--quiet"], &submission.to_string());
-    ended.assert_code(0);
-    let run = ended.stdout.trim_end();
+    let result = with_stdin(&shell, &["run", "submit", "tissue", "-", "--quiet"], &submission.to_string());
+    result.assert_code(0);
+    let run = result.stdout.trim_end();
     let report =
         shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", run, "results", "--follow"]);
     assert_eq!((&report["verified"], &report["items"][0]["outcome"]), (&json!(true), &json!("succeeded")));
@@ -193,19 +193,19 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
     assert_eq!(shell.error(2, &["run", "submit", "outcomes", "run.json"])["kind"], "bad_input");
     // A misplaced value may be a secret.
     submission["items"] = json!("https://storage.test/?X-Amz-Signature=hunter2");
-    let ended = with_stdin(&shell, &["run", "submit", "tissue", "-"], &submission.to_string());
-    ended.assert_code(2);
+    let result = with_stdin(&shell, &["run", "submit", "tissue", "-"], &submission.to_string());
+    result.assert_code(2);
     assert!(
-        !ended.stderr.contains("hunter2") && ended.told().contains("stdin is not a submission"),
+        !result.stderr.contains("hunter2") && result.error_message().contains("stdin is not a submission"),
         "{}",
-        ended.stderr
+        result.stderr
     );
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
 }
 
 #[test]
 fn submitted_run_is_found_again() {
-    let shell = uploaded();
+    let shell = with_uploaded_slides();
     let arguments = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
     let first = shell.json("submitted", &arguments);
     let again = shell.json("submitted", &arguments);
@@ -224,22 +224,23 @@ fn submitted_run_is_found_again() {
 }
 
 #[test]
-fn plain_submission_is_made_once_for_its_content() {
-    let shell = uploaded();
+fn submission_without_key_is_sent_once_for_its_content() {
+    let shell = with_uploaded_slides();
     let submit = ["run", "submit", "tissue", "slides.csv"];
     let first = shell.json("submitted", &submit);
     assert_eq!(first["submitted"], true);
-    shell.until("reads have caught up", |shell| {
+    shell.wait_until("replicas have the latest data", |shell| {
         shell.api(Method::Get, "/api/v1/runs", None).1.as_array().is_some_and(|runs| !runs.is_empty())
     });
     // Another state folder, as on another machine, and other options.
     let mut elsewhere = shell.command(&[&submit[..], &["--note", "again", "--tags", "a"]].concat());
-    let ended = Ended::of(&elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap());
-    ended.assert_code(0);
-    assert_eq!(ended.stdout.trim(), first["run_id"].as_str().unwrap());
+    let result =
+        CommandResult::of(&elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap());
+    result.assert_code(0);
+    assert_eq!(result.stdout.trim(), first["run_id"].as_str().unwrap());
     assert_eq!(shell.json("submitted", &submit)["submitted"], false);
-    assert!(ended.stderr.contains("ignored, because nothing was submitted: --note, --tags"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--resubmit submits it again"), "{}", ended.stderr);
+    assert!(result.stderr.contains("ignored, because nothing was submitted: --note, --tags"), "{}", result.stderr);
+    assert!(result.stderr.contains("--resubmit submits it again"), "{}", result.stderr);
 
     // Each repetition is a separate submission, and the latest is found afterwards.
     let second = shell.json("submitted", &[&submit[..], &["--resubmit"]].concat());
@@ -261,7 +262,7 @@ fn plain_submission_is_made_once_for_its_content() {
 
 #[test]
 fn refused_submission_is_reported_with_a_reason() {
-    let shell = uploaded();
+    let shell = with_uploaded_slides();
     let submit = ["run", "submit", "tissue", "slides.csv"];
     let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(20)).to_string();
     let large = json!({ "a": "x".repeat(1017) }).to_string();
@@ -295,18 +296,18 @@ fn refused_submission_is_reported_with_a_reason() {
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
     shell.run(&[&submit[..], &["--force"]].concat()).assert_code(0);
     let mut offline = shell.command(&[&submit[..], &["--timeout", "1s"]].concat());
-    Ended::of(&offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
+    CommandResult::of(&offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
 }
 
 #[test]
-fn a_quota_that_is_used_up_is_exit_code_5() {
-    let lab = crate::command::Lab::new();
-    let config = lab.path("config.toml");
+fn exhausted_quota_is_exit_code_5() {
+    let sandbox = crate::command::Sandbox::new();
+    let config = sandbox.path("config.toml");
     let organization = "[[organizations]]\nid = \"org_emulator\"\nname = \"emulator\"\nslide_quota = 2\n";
     let user =
         "[[users]]\nid = \"u\"\nemail = \"ada@emulator.test\"\nname = \"Ada\"\norganization = \"org_emulator\"\n";
     fs::write(&config, format!("{organization}{user}")).unwrap();
-    let shell = prepared(&["--config", config.to_str().unwrap()]);
+    let shell = with_table(&["--config", config.to_str().unwrap()]);
     shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "submit", "tissue", "slides.csv"]));
     assert_eq!(shell.error(5, &["run", "submit", "tissue", "slides.csv", "--once", "k"])["kind"], "quota_exceeded");

@@ -5,8 +5,8 @@ use std::fs;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::shell::{Shell, assert_conforms};
 
 #[test]
 fn identity_and_token_match_their_schemas() {
@@ -24,17 +24,17 @@ fn identity_and_token_match_their_schemas() {
 }
 
 /// Runs a command without a login.
-fn anonymous(shell: &Shell, arguments: &[&str]) -> Ended {
-    Ended::of(&shell.command(arguments).env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap())
+fn anonymous(shell: &Shell, arguments: &[&str]) -> CommandResult {
+    CommandResult::of(&shell.command(arguments).env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap())
 }
 
 #[test]
 fn health_needs_no_login() {
     let shell = Shell::start();
     assert_eq!(shell.json("health", &["system", "health"]), json!({ "status": "UP", "reason": null }));
-    let ended = anonymous(&shell, &["system", "health"]);
-    ended.assert_code(0);
-    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["status"], "UP", "JSON by default");
+    let result = anonymous(&shell, &["system", "health"]);
+    result.assert_code(0);
+    assert_eq!(serde_json::from_str::<Value>(&result.stdout).unwrap()["status"], "UP", "JSON by default");
     // The name of the option in the Python tool.
     let named = shell.run(&["system", "health", "--output-format", "table"]);
     assert_eq!(named.stdout.split_whitespace().collect::<Vec<_>>(), ["status", "UP"]);
@@ -43,28 +43,28 @@ fn health_needs_no_login() {
 }
 
 #[test]
-fn a_platform_that_is_not_up_is_exit_code_2() {
+fn unhealthy_platform_is_exit_code_2() {
     let shell = Shell::start();
     let down = json!({ "server": "api", "path": "/health", "effect": { "kind": "status", "status": 503 } });
     shell.control(Method::Post, "/faults", &down);
-    let ended = shell.run(&["system", "health", "--format", "json"]);
-    ended.assert_code(2);
-    let health: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("health", &health);
+    let result = shell.run(&["system", "health", "--format", "json"]);
+    result.assert_code(2);
+    let health: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("health", &health);
     assert_eq!(health["status"], "DOWN");
-    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
-    assert_fits("error", &error);
+    let error: Value = serde_json::from_str(&result.stderr).unwrap();
+    assert_conforms("error", &error);
     assert_eq!(error["error"]["kind"], "unhealthy");
     insta::assert_snapshot!("unhealthy", shell.transcript(&["system", "health", "--format", "table"]));
 }
 
 #[test]
-fn health_that_is_not_understood_is_not_called_down() {
+fn unknown_health_is_not_reported_as_down() {
     let shell = Shell::start();
     let page = json!({ "kind": "status", "status": 200, "body": "<html>" });
     shell.control(Method::Post, "/faults", &json!({ "server": "api", "path": "/health", "effect": page }));
     let error = shell.error(1, &["system", "health"]);
-    assert!(error["message"].as_str().unwrap().contains("is not understood"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("cannot parse the response"), "{error}");
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn conflict_and_missing_address_have_their_own_hints() {
 }
 
 #[test]
-fn a_platform_that_cannot_be_reached_is_exit_code_1() {
+fn unreachable_platform_is_exit_code_1() {
     let shell = Shell::start();
     let mut command = shell.command(&["system", "health", "--format", "json"]);
-    let ended = Ended::of(&command.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap());
-    ended.assert_code(1);
-    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    let result = CommandResult::of(&command.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap());
+    result.assert_code(1);
+    let error: Value = serde_json::from_str(&result.stderr).unwrap();
     assert_eq!(error["error"]["kind"], "unreachable");
 }
 
@@ -101,10 +101,10 @@ fn info_needs_no_login_and_shows_no_secret() {
     let info = shell.json("info", &["system", "info", "--mask-secrets", "--no-include-environ"]);
     assert_eq!(info["settings"]["refresh_token"], "***");
     for arguments in [&["system", "info"][..], &["system", "info", "--format", "table"], &["system", "config"]] {
-        let ended = shell.run(arguments);
-        ended.assert_code(0);
+        let result = shell.run(arguments);
+        result.assert_code(0);
         let secret = shell.running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
-        assert!(!ended.stdout.contains(secret) && !ended.stderr.contains(secret), "{arguments:?}");
+        assert!(!result.stdout.contains(secret) && !result.stderr.contains(secret), "{arguments:?}");
         anonymous(&shell, arguments).assert_code(0);
     }
     assert_eq!(shell.served("api", "GET", "/"), 0, "no request is sent");
@@ -117,10 +117,10 @@ fn config_reports_the_source_of_each_setting() {
     fs::create_dir_all(home.join(".aignostics")).unwrap();
     fs::write(home.join(".aignostics/.env"), "AIGNOSTICS_RUN_TIMEOUT=7\nAIGNOSTICS_AUDIENCE=shadowed\n").unwrap();
     fs::write(home.join(".env"), "AIGNOSTICS_TOKEN_URL=https://evil.test/token\nAIGNOSTICS_ME_TIMEOUT=8\n").unwrap();
-    let ended = shell.run(&["system", "config", "--format", "json"]);
-    ended.assert_code(0);
-    let config: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("config", &config);
+    let result = shell.run(&["system", "config", "--format", "json"]);
+    result.assert_code(0);
+    let config: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("config", &config);
     let of = |name: &str| {
         config["variables"].as_array().unwrap().iter().find(|variable| variable["name"] == name).cloned().unwrap()
     };
@@ -143,22 +143,26 @@ fn config_reports_the_source_of_each_setting() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_exit_code_2() {
+fn invalid_settings_are_exit_code_2() {
     let shell = Shell::start();
     for arguments in [["system", "config"], ["system", "info"], ["system", "health"]] {
         let mut command = shell.command(&[&arguments[..], &["--format", "json"]].concat());
-        let ended = Ended::of(&command.env("AIGNOSTICS_RUN_TIMEOUT", "never").output().unwrap());
-        ended.assert_code(2);
-        assert!(ended.stderr.contains("AIGNOSTICS_RUN_TIMEOUT") && !ended.stderr.contains("never"), "{}", ended.stderr);
+        let result = CommandResult::of(&command.env("AIGNOSTICS_RUN_TIMEOUT", "never").output().unwrap());
+        result.assert_code(2);
+        assert!(
+            result.stderr.contains("AIGNOSTICS_RUN_TIMEOUT") && !result.stderr.contains("never"),
+            "{}",
+            result.stderr
+        );
     }
 }
 
 #[test]
-fn the_schemata_of_metadata_are_json_schemata() {
+fn metadata_schemas_are_valid_json_schemas() {
     let shell = Shell::start();
     for command in ["run-metadata-schema", "item-metadata-schema"] {
         let mut pretty = shell.command(&["sdk", command]);
-        let pretty = Ended::of(&pretty.env_clear().output().unwrap());
+        let pretty = CommandResult::of(&pretty.env_clear().output().unwrap());
         pretty.assert_code(0);
         let schema: Value = serde_json::from_str(&pretty.stdout).unwrap();
         assert!(jsonschema::meta::is_valid(&schema));

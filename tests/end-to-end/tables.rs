@@ -53,9 +53,9 @@ fn external_ids_that_cannot_be_used_name_the_option() {
     assert!(error["message"].as_str().unwrap().contains("--external-id"), "{error}");
     let deep = format!("slides/{0}/{0}/{0}", "x".repeat(90));
     write_slide(&shell.folder().join(&deep).join("a.tiff"));
-    let ended = shell.run(&["run", "prepare", "tissue", "t.csv", "slides"]);
-    ended.assert_code(6);
-    assert!(ended.stderr.contains("at most 255") && ended.stderr.contains("--external-id"), "{}", ended.stderr);
+    let result = shell.run(&["run", "prepare", "tissue", "t.csv", "slides"]);
+    result.assert_code(6);
+    assert!(result.stderr.contains("at most 255") && result.stderr.contains("--external-id"), "{}", result.stderr);
     let long = format!("external_id;platform_bucket_url\n{};gs://emulator-bucket/a\n", "x".repeat(256));
     fs::write(shell.folder().join("long.csv"), long).unwrap();
     let error = shell.error(2, &["run", "validate", "tissue", "long.csv"]);
@@ -73,9 +73,9 @@ fn names_that_are_not_utf8_name_the_option() {
     let shell = with_slides(&["a.tiff"]);
     let name = std::ffi::OsStr::from_bytes(b"M\xfcller.tiff");
     fs::copy(shell.folder().join("slides/a.tiff"), shell.folder().join("slides").join(name)).unwrap();
-    let ended = shell.run(&["run", "prepare", "tissue", "t.csv", "slides"]);
-    ended.assert_code(6);
-    assert!(ended.stderr.contains("not UTF-8") && ended.stderr.contains("--external-id"), "{}", ended.stderr);
+    let result = shell.run(&["run", "prepare", "tissue", "t.csv", "slides"]);
+    result.assert_code(6);
+    assert!(result.stderr.contains("not UTF-8") && result.stderr.contains("--external-id"), "{}", result.stderr);
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn forms_of_spreadsheets_are_kept_and_unknown_columns_reported() {
         };
         assert!(text.starts_with("\u{feff}sep=;\r\n") && !text.replace("\r\n", "").contains('\n'), "{text:?}");
         assert!(text.contains(";gs://emulator-bucket/") && text.contains(";S 7\r\n"), "{text:?}");
-        let ended = shell.run(&["run", "validate", "tissue", name]);
-        ended.assert_code(0);
-        assert!(ended.stderr.contains("does not use the column 'scanner'"), "{}", ended.stderr);
+        let result = shell.run(&["run", "validate", "tissue", name]);
+        result.assert_code(0);
+        assert!(result.stderr.contains("does not use the column 'scanner'"), "{}", result.stderr);
     }
     fs::write(shell.folder().join("run.json"), "\u{feff}{\"application_id\": \"other\", \"items\": []}").unwrap();
     assert!(shell.error(2, &["run", "validate", "tissue", "run.json"])["message"].to_string().contains("is for other"));
@@ -176,11 +176,11 @@ fn same_key_with_other_content_names_what_differs() {
     assert!(again.stderr.contains("ignored, because nothing was submitted: --note"), "{}", again.stderr);
     // Another machine finds the run by its token.
     let mut elsewhere = shell.command(&[&submit("both.csv", &[])[..], &["--format", "json"]].concat());
-    let ended = crate::command::Ended::of(
+    let result = crate::command::CommandResult::of(
         &elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap(),
     );
-    ended.assert_code(0);
-    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    result.assert_code(0);
+    let found: Value = serde_json::from_str(&result.stdout).unwrap();
     assert_eq!((&found["run_id"], &found["submitted"]), (&first["run_id"], &json!(false)));
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
 }

@@ -3,7 +3,7 @@
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::login::Home;
+use crate::login::UserHome;
 use crate::shell::Shell;
 
 /// Makes a server of the emulator respond too late.
@@ -13,7 +13,7 @@ fn delay(shell: &Shell, server: &str) {
 }
 
 #[test]
-fn timeout_bounds_commands_that_ask_the_api() {
+fn timeout_limits_commands_that_use_the_api() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     delay(&shell, "api");
@@ -33,17 +33,17 @@ fn timeout_bounds_commands_that_ask_the_api() {
 }
 
 #[test]
-fn timeout_bounds_commands_that_ask_the_identity_provider() {
-    let shell = Shell::configured("automatic_login = true\n");
-    let home = Home::new(&shell.lab, &shell.running);
+fn timeout_limits_commands_that_use_the_identity_provider() {
+    let shell = Shell::with_config("automatic_login = true\n");
+    let home = UserHome::new(&shell.sandbox, &shell.running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
     delay(&shell, "identity");
     for arguments in [&["auth", "doctor"][..], &["user", "logout"]] {
-        let ended = home.run(&[arguments, &["--timeout", "1s", "--format", "json"]].concat());
-        ended.assert_code(1);
-        let error: Value = serde_json::from_str(ended.stderr.trim().lines().next_back().unwrap()).unwrap();
+        let result = home.run(&[arguments, &["--timeout", "1s", "--format", "json"]].concat());
+        result.assert_code(1);
+        let error: Value = serde_json::from_str(result.stderr.trim().lines().next_back().unwrap()).unwrap();
         assert_eq!(error["error"]["kind"], "time_out", "{arguments:?}: {error:#}");
     }
 }

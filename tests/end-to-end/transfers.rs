@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::command::Ended;
-use crate::shell::{Shell, assert_fits};
+use crate::command::CommandResult;
+use crate::shell::{Shell, assert_conforms};
 
-/// More than what can be sent in two seconds at the limit.
+/// More bytes than the limit allows in two seconds.
 const BYTES: usize = 700 << 10;
 
 #[test]
-fn limit_bounds_the_sum_of_all_requests() {
+fn rate_limit_applies_to_all_requests_together() {
     let shell = Shell::start();
     let slides = shell.folder().join("slides");
     fs::create_dir(&slides).unwrap();
@@ -32,7 +32,7 @@ fn limit_bounds_the_sum_of_all_requests() {
 }
 
 #[test]
-fn options_of_transfers_have_limits_and_settings() {
+fn transfer_options_have_limits_and_settings() {
     let shell = Shell::start();
     fs::write(shell.folder().join("a.svs"), "a").unwrap();
     let upload = ["bucket", "upload", "a.svs", "--destination-prefix", "study"];
@@ -55,9 +55,9 @@ fn options_of_transfers_have_limits_and_settings() {
         ("AIGNOSTICS_UPLOAD_READ_TIMEOUT", "300"),
     ];
     let mut command = shell.command(&["system", "config", "--format", "json"]);
-    let ended = Ended::of(&command.envs(settings).output().unwrap());
-    let config: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("config", &config);
+    let result = CommandResult::of(&command.envs(settings).output().unwrap());
+    let config: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("config", &config);
     let expected = json!({
         "jobs": 3, "limit_rate": 10 << 20, "chunk_size": 16 << 20, "sha256": false, "upload_read_timeout": 300.0
     });
@@ -65,14 +65,14 @@ fn options_of_transfers_have_limits_and_settings() {
     for (name, value) in
         [(settings[0].0, "0"), (settings[1].0, "1.5M"), (settings[2].0, "2G"), (settings[3].0, "maybe")]
     {
-        let ended = Ended::of(&shell.command(&download).env(name, value).output().unwrap());
-        ended.assert_code(2);
-        assert!(ended.stderr.contains(name), "{}", ended.stderr);
+        let result = CommandResult::of(&shell.command(&download).env(name, value).output().unwrap());
+        result.assert_code(2);
+        assert!(result.stderr.contains(name), "{}", result.stderr);
     }
 }
 
 #[test]
-fn digests_that_were_left_out_are_added_by_verify() {
+fn verify_adds_omitted_digests() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let download = ["run", "download", &run, "results", "--follow", "--sha256"];

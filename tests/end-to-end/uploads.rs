@@ -20,7 +20,6 @@ fn with_slide() -> Shell {
     shell
 }
 
-/// Returns the number of requests for parts.
 fn parts(shell: &Shell) -> usize {
     shell.requests("storage", "PUT", "/emulator-bucket/study/slide.tiff").len()
 }
@@ -30,8 +29,8 @@ fn kill_after_three_parts(shell: &Shell) {
     let stall = json!({ "server": "storage", "method": "PUT", "after": 3, "effect": { "kind": "stall_request", "after_bytes": 1000 } });
     shell.control(Method::Post, "/faults", &stall);
     let mut child = shell.command(&UPLOAD).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let root = shell.lab.path(".");
-    shell.until("three confirmed parts", |_| recorded(&root) == 3);
+    let root = shell.sandbox.path(".");
+    shell.wait_until("three confirmed parts", |_| recorded(&root) == 3);
     child.kill().unwrap();
     child.wait().unwrap();
     shell.control(Method::Delete, "/faults", &json!(null));
@@ -78,6 +77,6 @@ fn unfinished_uploads_are_aborted_after_confirmation() {
     let aborted = shell.json("bucket-uploads-aborted", &[&abort[..], &["--prefix", "study/", "--yes"]].concat());
     assert_eq!((&aborted["uploads"][0]["outcome"], &aborted["uploads"][0]["error"]), (&json!("aborted"), &json!(null)));
     assert_eq!(shell.json("bucket-uploads", &["bucket", "uploads", "list"]), json!([]));
-    // The record of the aborted upload does no harm.
+    // The record of the aborted upload does not affect the next one.
     assert_eq!(shell.json("bucket-upload", &UPLOAD)["complete"], true);
 }

@@ -51,7 +51,7 @@ impl Cell {
             let (done, begun, tenth) = (done.clone(), begun.clone(), files as u64 / 10);
             move |event| {
                 let Event::File(file) = event else { return };
-                let is_there = matches!(file.progress.step, FileStep::InPlace(_));
+                let is_there = matches!(file.progress.step, FileStep::Published(_));
                 if is_there && done.fetch_add(1, Ordering::SeqCst) + 1 == tenth {
                     begun.notify_one();
                 }
@@ -76,7 +76,7 @@ impl Cell {
     }
 
     /// Runs the outage from its beginning to its end.
-    #[expect(clippy::disallowed_methods, reason = "the outage is as long as this")]
+    #[expect(clippy::disallowed_methods, reason = "this is the duration of the outage")]
     async fn happen(self, platform: &Platform, plan: Plan) {
         let control = platform.emulator.control().unwrap();
         outage::begin(self.part, self.kind, &control, platform.names(self.part)).await;

@@ -35,7 +35,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of_this_process() -> Self {
+    fn for_current_process() -> Self {
         let number = |name, default| env::var(name).ok().map_or(default, |text| text.parse().unwrap());
         Self {
             divisor: u32::try_from(number("AIGNOSTICS_OUTAGES_DIVISOR", 60)).unwrap(),
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     if !harness::is_wanted("outages") {
         return ExitCode::SUCCESS;
     }
-    let plan = Plan::of_this_process();
+    let plan = Plan::for_current_process();
     println!("times divided by {}", plan.divisor);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let start = Instant::now();

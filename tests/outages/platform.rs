@@ -42,7 +42,7 @@ impl Platform {
         let storage = http(1).without_decompression().with_http1().with_hosts(client.hosts().clone()).build().unwrap();
         let waits = (plan.scaled(Duration::from_millis(250)), plan.scaled(SILENCE));
         let downloader = Downloader::builder(storage)
-            .with_retries(settings.retry.for_transfers().with_waits(waits.0, waits.1))
+            .with_retries(settings.retry.for_transfers().with_backoff(waits.0, waits.1))
             .with_minimum_rate(1, plan.scaled(WINDOW))
             .build()
             .unwrap();

@@ -75,10 +75,10 @@ impl Attempt {
         drop(command);
         let mut stderr = child.stderr.take().unwrap();
         let stdout = child.stdout.take();
-        let mut said = Vec::new();
+        let mut printed = Vec::new();
         let ((exit, sent), _, ()) =
-            tokio::join!(end(&mut child, &signals), stderr.read_to_end(&mut said), first_byte(stdout));
-        let stderr = String::from_utf8_lossy(&said).into_owned();
+            tokio::join!(end(&mut child, &signals), stderr.read_to_end(&mut printed), first_byte(stdout));
+        let stderr = String::from_utf8_lossy(&printed).into_owned();
         Ended {
             kind,
             exit,

@@ -31,7 +31,7 @@ pub(crate) struct Delay {
 
 /// The numbers of requests to the token endpoint, by their responses.
 #[derive(Default)]
-pub(crate) struct Answers {
+pub(crate) struct ResponseCounts {
     pub(crate) good: usize,
     pub(crate) refused: usize,
     /// The requests whose client disconnected before the refresh token was redeemed.
@@ -94,17 +94,17 @@ impl Emulator {
     }
 
     /// Returns the responses of the token endpoint since the last delay was set.
-    pub(crate) async fn answers(&self) -> Answers {
-        let mut answers = Answers::default();
+    pub(crate) async fn responses(&self) -> ResponseCounts {
+        let mut responses = ResponseCounts::default();
         for request in self.control.journal(Server::Identity).await.unwrap() {
             match request.status {
                 _ if request.path != TOKEN_PATH => {}
-                200 => answers.good += 1,
-                0 => answers.abandoned += 1,
-                _ => answers.refused += 1,
+                200 => responses.good += 1,
+                0 => responses.abandoned += 1,
+                _ => responses.refused += 1,
             }
         }
-        answers
+        responses
     }
 
     pub(crate) async fn clear_delay(&self) {

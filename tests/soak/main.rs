@@ -40,7 +40,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of_this_process() -> Self {
+    fn for_current_process() -> Self {
         let number = |name| env::var(name).ok().map(|text| text.parse().unwrap());
         let binary = env::var_os("AIGNOSTICS_SOAK_BINARY").map(PathBuf::from);
         Self {
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     if !harness::is_wanted("soak") {
         return ExitCode::SUCCESS;
     }
-    let plan = Plan::of_this_process();
+    let plan = Plan::for_current_process();
     println!("{} commands, seed {}, {}", plan.commands, plan.seed, plan.binary.display());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let reports = runtime.block_on(join_all((0..USERS).map(|user| soak(&plan, user))));

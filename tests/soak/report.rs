@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::attempt::Ended;
-use crate::emulator::Answers;
+use crate::emulator::ResponseCounts;
 use crate::kind::Exit;
 
 #[derive(Default)]
 pub(crate) struct Report {
     /// The numbers of commands by kind and exit.
     kinds: BTreeMap<String, BTreeMap<Exit, usize>>,
-    answers: Answers,
+    responses: ResponseCounts,
     losses: Vec<String>,
     /// The losses after a SIGKILL, which no process can prevent.
     killed: Vec<String>,
@@ -24,10 +24,10 @@ impl Report {
         *self.kinds.entry(ended.kind.to_string()).or_default().entry(ended.exit).or_default() += 1;
     }
 
-    pub(crate) fn add_answers(&mut self, answers: &Answers) {
-        self.answers.good += answers.good;
-        self.answers.refused += answers.refused;
-        self.answers.abandoned += answers.abandoned;
+    pub(crate) fn add_responses(&mut self, responses: &ResponseCounts) {
+        self.responses.good += responses.good;
+        self.responses.refused += responses.refused;
+        self.responses.abandoned += responses.abandoned;
     }
 
     pub(crate) fn add_loss(&mut self, all: &[Ended], loss: String) {
@@ -42,7 +42,7 @@ impl Report {
                 *known.entry(exit).or_default() += count;
             }
         }
-        self.add_answers(&other.answers);
+        self.add_responses(&other.responses);
         self.losses.extend(other.losses);
         self.killed.extend(other.killed);
         self.unexplained.extend(other.unexplained);
@@ -67,7 +67,7 @@ impl fmt::Display for Report {
             let exits: Vec<_> = exits.iter().map(|(exit, count)| format!("{exit} ({count})")).collect();
             writeln!(formatter, "{kind:30} {total:>8}  {}", exits.join(", "))?;
         }
-        let Answers { good, refused, abandoned } = self.answers;
+        let ResponseCounts { good, refused, abandoned } = self.responses;
         writeln!(formatter, "\nrefreshes by commands: {good}; refused: {refused}; given up before: {abandoned}")?;
         writeln!(formatter, "logins lost: {}; after SIGKILL: {}", self.losses.len(), self.killed.len())?;
         write!(formatter, "unexplained ends: {}", self.unexplained.len())

@@ -43,10 +43,10 @@ impl Round {
         user.expire_in(left);
         let begin = Instant::now();
         let ended = join_all(attempts.into_iter().map(|attempt| attempt.run(user, begin))).await;
-        report.add_answers(&user.emulator.answers().await);
+        report.add_responses(&user.emulator.responses().await);
 
         user.emulator.clear_delay().await;
-        let alive = user.refresh().await && user.emulator.answers().await.refused == 0;
+        let alive = user.refresh().await && user.emulator.responses().await.refused == 0;
         for ended in &ended {
             report.add_command(ended);
             // Once the login is lost, the commands after it require a new one.

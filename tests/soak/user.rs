@@ -87,8 +87,8 @@ impl User {
         stderr.read_line(&mut line).await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let url: Url = line.trim().strip_prefix(INVITATION).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
-        let answer = http.send(Request::get(url)).await.unwrap();
-        let back: Url = answer.header("location").unwrap().parse().unwrap();
+        let response = http.send(Request::get(url)).await.unwrap();
+        let back: Url = response.header("location").unwrap().parse().unwrap();
         assert_eq!(http.send(Request::get(back)).await.unwrap().status(), 200);
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).await.unwrap();

@@ -1,4 +1,4 @@
-//! Time that passes only for a stored login.
+//! Stored logins whose times are shifted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ pub(crate) fn expire_in(cache: &Path, milliseconds: i64) {
     for file in logins(cache) {
         let mut login: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let mut end = 0;
-        each_moment(&mut login, &mut |moment| end = end.max(*moment));
+        each_timestamp(&mut login, &mut |moment| end = end.max(*moment));
         let now = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let shift = i128::try_from(now).unwrap() + i128::from(milliseconds) * (NANOS / 1000) - end;
-        each_moment(&mut login, &mut |moment| *moment += shift);
+        each_timestamp(&mut login, &mut |moment| *moment += shift);
         // The file is overwritten in place, so that it keeps its owner and its mode.
         fs::write(&file, login.to_string()).unwrap();
     }
 }
 
 /// Calls `change` for each time, in nanoseconds since 1970.
-fn each_moment(value: &mut Value, change: &mut impl FnMut(&mut i128)) {
+fn each_timestamp(value: &mut Value, change: &mut impl FnMut(&mut i128)) {
     match value {
         Value::Object(fields) => {
             let part = |name: &str| fields.get(name).and_then(Value::as_i64).map(i128::from);
@@ -43,9 +43,9 @@ fn each_moment(value: &mut Value, change: &mut impl FnMut(&mut i128)) {
                 fields.insert("nanos_since_epoch".to_owned(), part(moment.rem_euclid(NANOS)));
                 return;
             }
-            fields.values_mut().for_each(|field| each_moment(field, change));
+            fields.values_mut().for_each(|field| each_timestamp(field, change));
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| each_moment(value, change)),
+        Value::Array(values) => values.iter_mut().for_each(|value| each_timestamp(value, change)),
         _ => {}
     }
 }

@@ -201,7 +201,6 @@ impl Writer {
         self.element(group, number, *b"US", &value.to_le_bytes())
     }
 
-    /// Returns a sequence of one item.
     fn sequence(self, group: u16, number: u16, content: &[u8]) -> Vec<u8> {
         self.element(group, number, *b"SQ", &Self::item(content))
     }

@@ -17,7 +17,7 @@ pub(crate) const AUDIENCE: &str = "https://platform.test";
 pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 /// The deadline of all operations.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 const PACKAGES: &str = include_str!("../peers/oidc-provider/package-lock.json");
 const PROGRAM: &str = include_str!("../peers/oidc-provider/server.mjs");
@@ -26,8 +26,8 @@ const PROGRAM: &str = include_str!("../peers/oidc-provider/server.mjs");
 pub(crate) struct Provider {
     process: Child,
     commands: Option<ChildStdin>,
-    answers: Receiver<String>,
-    complaints: File,
+    lines: Receiver<String>,
+    stderr_text: File,
     pub(crate) http: HttpClient,
     pub(crate) issuer: String,
     /// The key of the client `machine-key`, in PEM.
@@ -38,29 +38,29 @@ impl Provider {
     /// Returns `None` and reports it if the provider is not installed.
     pub(crate) fn start() -> Option<Self> {
         let folder = packages::installed("oidc-provider", PACKAGES)?;
-        let complaints = tempfile::tempfile().unwrap();
+        let stderr_text = tempfile::tempfile().unwrap();
         // The modules of a program in an argument are resolved in the working folder.
         let mut process = Command::new(packages::node(&folder))
             .args(["--input-type=module", "--eval", PROGRAM])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(complaints.try_clone().unwrap())
+            .stderr(stderr_text.try_clone().unwrap())
             .spawn()
             .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
-        let (say, answers) = channel();
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut provider = Self {
             commands: process.stdin.take(),
             process,
-            answers,
-            complaints,
+            lines,
+            stderr_text,
             http: HttpClient::builder().with_plain_loopback().build().unwrap(),
             issuer: String::new(),
             machine_key: Secret::new(""),
         };
-        let ready = provider.answer();
+        let ready = provider.receive();
         ready["issuer"].as_str().unwrap().clone_into(&mut provider.issuer);
         provider.machine_key = Secret::new(ready["machineKey"].as_str().unwrap());
         Some(provider)
@@ -84,60 +84,64 @@ impl Provider {
         JwtVerifier::new(self.http.clone(), &self.issuer, AUDIENCE, self.endpoints().jwks.unwrap())
     }
 
-    /// Returns the number of requests for a path.
     pub(crate) fn requests(&self, path: &str) -> u64 {
-        self.tell(&json!({}))["requests"][path].as_u64().unwrap_or_default()
+        self.send(&json!({}))["requests"][path].as_u64().unwrap_or_default()
     }
 
-    /// Waits for this number of requests for a path.
     pub(crate) fn wait_for(&self, path: &str, count: u64) {
-        self.tell(&json!({ "until": [path, count] }));
+        self.send(&json!({ "until": [path, count] }));
     }
 
     /// Sets the lifetime of new access tokens.
-    pub(crate) fn let_tokens_live(&self, time: Duration) {
-        self.tell(&json!({ "accessTokenSeconds": time.as_secs() }));
+    pub(crate) fn set_token_lifetime(&self, time: Duration) {
+        self.send(&json!({ "accessTokenSeconds": time.as_secs() }));
     }
 
-    /// Publishes the keys with these names and signs with the first one. Deletes all logins.
+    /// Issues tokens for a resource with these scopes (RFC 8707).
+    #[allow(dead_code, reason = "only some tests use it")]
+    pub(crate) fn protect(&self, resource: &str, scopes: &str) {
+        self.send(&json!({ "resources": { resource: scopes } }));
+    }
+
+    /// Publishes the keys with these names, signs with the first one, and deletes all logins.
     pub(crate) fn publish_keys(&self, names: &[&str]) {
-        self.tell(&json!({ "keys": names }));
+        self.send(&json!({ "keys": names }));
     }
 
     /// Accepts mutual TLS in addition, with this certificate and key, from clients with certificates of `authority`.
     pub(crate) fn listen_for_mutual_tls(&self, (certificate, key): (String, String), authority: &str) {
-        self.tell(&json!({ "tls": { "cert": certificate, "key": key, "ca": authority } }));
+        self.send(&json!({ "tls": { "cert": certificate, "key": key, "ca": authority } }));
     }
 
     /// Signs an assertion for a user.
     pub(crate) fn assertion(&self, user: &str, lifetime: Duration) -> Secret {
-        let answer = self.tell(&json!({ "assert": [user, lifetime.as_secs()] }));
-        Secret::new(answer["assertion"].as_str().unwrap())
+        let response = self.send(&json!({ "assert": [user, lifetime.as_secs()] }));
+        Secret::new(response["assertion"].as_str().unwrap())
     }
 
     /// Returns the number of tokens issued for a grant.
     pub(crate) fn grants(&self, grant_type: &str) -> u64 {
-        self.tell(&json!({}))["grants"][grant_type].as_u64().unwrap_or_default()
+        self.send(&json!({}))["grants"][grant_type].as_u64().unwrap_or_default()
     }
 
     /// Returns the parameters of the last token request, without the assertion.
     pub(crate) fn form(&self) -> Value {
-        self.tell(&json!({}))["form"].clone()
+        self.send(&json!({}))["form"].clone()
     }
 
-    fn tell(&self, command: &Value) -> Value {
+    fn send(&self, command: &Value) -> Value {
         writeln!(self.commands.as_ref().unwrap(), "{command}").unwrap();
-        self.answer()
+        self.receive()
     }
 
-    fn answer(&self) -> Value {
-        let answer = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|error| {
-            let (mut file, mut complaints) = (&self.complaints, String::new());
+    fn receive(&self) -> Value {
+        let response = self.lines.recv_timeout(TIMEOUT).unwrap_or_else(|error| {
+            let (mut file, mut stderr_text) = (&self.stderr_text, String::new());
             file.rewind().unwrap();
-            file.read_to_string(&mut complaints).unwrap();
-            panic!("no answer of the provider ({error}): {complaints}")
+            file.read_to_string(&mut stderr_text).unwrap();
+            panic!("no response from the provider ({error}): {stderr_text}")
         });
-        serde_json::from_str(&answer).unwrap()
+        serde_json::from_str(&response).unwrap()
     }
 }
 

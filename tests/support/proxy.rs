@@ -16,12 +16,12 @@ use crate::needs;
 use crate::program::{PASSWORD, Program, USER};
 
 /// The maximum time until a proxy accepts connections. It may be written in Python, on a busy machine.
-const STARTING: Duration = Duration::from_secs(60);
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval between attempts to connect.
-const PACE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A proxy with its own folder, on a port of 127.0.0.1. It ends when this is dropped.
-pub(crate) struct Running {
+pub(crate) struct RunningProxy {
     program: Program,
     folder: TempDir,
     port: u16,
@@ -31,7 +31,7 @@ pub(crate) struct Running {
     child: Option<Child>,
 }
 
-impl Running {
+impl RunningProxy {
     /// Returns `None` and reports it if the program is not installed.
     pub(crate) async fn start(program: Program) -> Option<Self> {
         if !program.files.iter().all(|file| needs::has(file)) {
@@ -109,7 +109,7 @@ impl Running {
         command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let child = self.child.insert(command.spawn().unwrap());
-        let mut pace = interval(PACE);
+        let mut pace = interval(POLL_INTERVAL);
         let accepts = async {
             while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
                 if let Some(status) = child.try_wait().unwrap() {
@@ -119,16 +119,16 @@ impl Running {
             }
             Ok(())
         };
-        let accepts = timeout(STARTING, accepts).await;
-        assert!(matches!(accepts, Ok(Ok(()))), "{} does not start ({accepts:?}): {}", self.name(), self.said());
+        let accepts = timeout(STARTUP_TIMEOUT, accepts).await;
+        assert!(matches!(accepts, Ok(Ok(()))), "{} does not start ({accepts:?}): {}", self.name(), self.log());
     }
 
-    fn said(&self) -> String {
+    fn log(&self) -> String {
         fs::read_to_string(self.file("output")).unwrap_or_default()
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProxy {
     fn drop(&mut self) {
         self.stop();
     }

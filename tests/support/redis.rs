@@ -14,7 +14,7 @@ use url::Url;
 use crate::needs;
 
 /// The deadline of all operations.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server. It ends when this is dropped.
 pub(crate) struct Redis {
@@ -36,7 +36,7 @@ impl Redis {
             needs::missing("redis-server", "apt-get install redis-server");
             return None;
         }
-        // Another process may bind the port before the server does.
+        // Another process may bind the port first.
         for _ in 0..10 {
             let (folder, port) = (TempDir::new().unwrap(), free_port());
             let mut all: Vec<OsString> = ["--port", &port.to_string()].map(OsString::from).to_vec();
@@ -69,7 +69,7 @@ impl Redis {
     }
 
     /// Resumes the server.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -85,7 +85,7 @@ impl Redis {
     }
 
     /// Returns the output of `redis-cli` with these arguments.
-    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run_cli(&self, arguments: &[&str]) -> String {
         let output = self.cli().args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
@@ -110,11 +110,11 @@ fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
         .spawn()
         .unwrap();
     let output = BufReader::new(process.stdout.take().unwrap());
-    let (say, said) = channel();
+    let (sender, receiver) = channel();
     // The output is read until the server exits, because the server would block when the pipe is full.
-    std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(say.send(line))));
+    std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
     loop {
-        match said.recv_timeout(PATIENCE) {
+        match receiver.recv_timeout(TIMEOUT) {
             Ok(line) if line.contains("Ready to accept connections") => return Some(process),
             Ok(_) => {}
             Err(_) => {

@@ -36,8 +36,8 @@ pub(crate) fn in_namespace(test: &str, script: &str, body: impl FnOnce(&Path)) {
     let mut command = unshare();
     command.args(["sh", "-c", script]).arg(std::env::current_exe().unwrap()).args([test, "--exact", "--nocapture"]);
     let output = command.env(DISK, folder.path()).output().unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
 /// Fills the disk of `folder` until `free` bytes are left, rounded down to pages.

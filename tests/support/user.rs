@@ -13,10 +13,9 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::provider::PATIENCE;
+use crate::provider::TIMEOUT;
 use crate::webdriver::Browser;
 
-/// The name of the user.
 pub(crate) const NAME: &str = "ada";
 
 pub(crate) struct User {
@@ -50,16 +49,16 @@ impl User {
         client: &OAuthClient,
         change: impl FnOnce(BrowserLogin) -> BrowserLogin,
     ) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
-        let (told, url) = asking();
-        let redirect = "http://127.0.0.1:0/call-back".parse().unwrap();
-        let login = BrowserLogin::new(client.clone(), redirect, told).unwrap().with_timeout(PATIENCE);
+        let (sender, url) = login_channel();
+        let redirect = "http://127.0.0.1:0/callback".parse().unwrap();
+        let login = BrowserLogin::new(client.clone(), redirect, sender).unwrap().with_timeout(TIMEOUT);
         let login = change(login);
         let login = self.browser.runtime.spawn(async move { login.log_in(&TokenRequest::default()).await });
-        (login, url.recv_timeout(PATIENCE).unwrap())
+        (login, url.recv_timeout(TIMEOUT).unwrap())
     }
 
     pub(crate) fn wait<T>(&self, task: JoinHandle<T>) -> T {
-        self.browser.runtime.block_on(async { tokio::time::timeout(PATIENCE, task).await }).unwrap().unwrap()
+        self.browser.runtime.block_on(async { tokio::time::timeout(TIMEOUT, task).await }).unwrap().unwrap()
     }
 }
 
@@ -78,29 +77,29 @@ impl Browser {
 
     fn fill(&self, selector: &str, text: &str) {
         let path = format!("{}/value", self.element(selector));
-        self.ask(Method::Post, &path, &json!({ "text": text }));
+        self.request(Method::Post, &path, &json!({ "text": text }));
     }
 }
 
-/// Passes the messages of a login to the test.
+/// A browser and a prompt that send what they show to the test.
 #[derive(Debug)]
-pub(crate) struct Told<T>(Sender<T>);
+pub(crate) struct LoginMessages<T>(Sender<T>);
 
 /// Returns a receiver for the messages of a login, and the channel to the test.
-pub(crate) fn asking<T>() -> (Arc<Told<T>>, Receiver<T>) {
-    let (told, heard) = channel();
-    (Arc::new(Told(told)), heard)
+pub(crate) fn login_channel<T>() -> (Arc<LoginMessages<T>>, Receiver<T>) {
+    let (sender, receiver) = channel();
+    (Arc::new(LoginMessages(sender)), receiver)
 }
 
 #[async_trait]
-impl auth_oauth::Browser for Told<Url> {
+impl auth_oauth::Browser for LoginMessages<Url> {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(self.0.send(url.clone())?)
     }
 }
 
 #[async_trait]
-impl Prompt for Told<DeviceAuthorization> {
+impl Prompt for LoginMessages<DeviceAuthorization> {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(self.0.send(device.clone())?)
     }

@@ -13,7 +13,7 @@ use crate::needs;
 
 /// The maximum time to wait for an element while pages load.
 const PATIENCE_MS: u32 = 20_000;
-const ANSWER_LIMIT: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// A browser, which exits when the value is dropped, even during a panic.
 pub(crate) struct Browser {
@@ -23,7 +23,6 @@ pub(crate) struct Browser {
     session: String,
 }
 
-/// The driver process.
 struct Driver(Child);
 
 impl Browser {
@@ -45,16 +44,16 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL" },
             "timeouts": { "implicit": PATIENCE_MS },
         } });
-        let session = browser.ask(Method::Post, "", &json!({ "capabilities": capabilities }));
+        let session = browser.request(Method::Post, "", &json!({ "capabilities": capabilities }));
         browser.session += &format!("/{}", session["sessionId"].as_str().unwrap());
         Some(browser)
     }
 
-    pub(crate) fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
-        self.try_ask(method, path, body).unwrap_or_else(|problem| panic!("{path}: {problem}"))
+    pub(crate) fn request(&self, method: Method, path: &str, body: &Value) -> Value {
+        self.try_request(method, path, body).unwrap_or_else(|problem| panic!("{path}: {problem}"))
     }
 
-    fn try_ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
+    fn try_request(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
         let request = Request::new(method, format!("{}{path}", self.session).parse().unwrap());
         let request = match method {
             Method::Post => request.with_body("application/json", body.to_string()),
@@ -62,7 +61,7 @@ impl Browser {
         };
         let answer = self.runtime.block_on(async {
             let response = self.http.send(request).await?;
-            response.bytes(ANSWER_LIMIT).await
+            response.bytes(MAX_RESPONSE_BYTES).await
         });
         let mut answer: Value =
             serde_json::from_slice(&answer.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
@@ -71,23 +70,23 @@ impl Browser {
     }
 
     pub(crate) fn open(&self, url: &Url) {
-        self.ask(Method::Post, "/url", &json!({ "url": url }));
+        self.request(Method::Post, "/url", &json!({ "url": url }));
     }
 
     /// Returns the path of an element, found by a CSS selector.
     pub(crate) fn element(&self, selector: &str) -> String {
-        let found = self.ask(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
+        let found = self.request(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
         let id = found.as_object().unwrap().values().next().unwrap();
         format!("/element/{}", id.as_str().unwrap())
     }
 
     pub(crate) fn click(&self, selector: &str) {
-        self.ask(Method::Post, &format!("{}/click", self.element(selector)), &json!({}));
+        self.request(Method::Post, &format!("{}/click", self.element(selector)), &json!({}));
     }
 
     /// Returns the text of an element.
     pub(crate) fn text_of(&self, selector: &str) -> String {
-        let text = self.ask(Method::Get, &format!("{}/text", self.element(selector)), &Value::Null);
+        let text = self.request(Method::Get, &format!("{}/text", self.element(selector)), &Value::Null);
         text.as_str().unwrap().to_owned()
     }
 }
@@ -95,7 +94,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // Chromium ends with its session, not with the driver. A second panic would hide the first.
-        let ended = self.try_ask(Method::Delete, "", &Value::Null);
+        let ended = self.try_request(Method::Delete, "", &Value::Null);
         assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
     }
 }
@@ -111,10 +110,10 @@ impl Driver {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").env("TMPDIR", folder).env("HOME", folder);
         let mut driver = Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-        let mut said = BufReader::new(driver.0.stdout.take().unwrap());
-        let port = port(&mut said)?;
+        let mut output = BufReader::new(driver.0.stdout.take().unwrap());
+        let port = port(&mut output)?;
         // Later output is discarded, so that it does not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         Some((driver, port))
     }
 }
@@ -127,8 +126,8 @@ impl Drop for Driver {
 }
 
 /// Returns the port that the driver announces, or `None` if it ended.
-fn port(said: &mut BufReader<ChildStdout>) -> Option<u16> {
-    said.lines().find_map(|line| {
+fn port(output: &mut BufReader<ChildStdout>) -> Option<u16> {
+    output.lines().find_map(|line| {
         let line = line.unwrap();
         let (_, port) = line.trim().split_once("successfully on port ")?;
         Some(port.trim_end_matches('.').parse().unwrap())

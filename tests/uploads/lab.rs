@@ -162,7 +162,7 @@ impl Lab {
         assert_eq!(self.objects().await.len(), self.files.len());
         self.compared.borrow_mut().clear();
         self.assert_no_wrong_object().await;
-        assert_eq!(records(self.folder.path().join("state/uploads")), 0, "records are left");
+        assert_eq!(records(self.folder.path().join("state/uploads")), 0, "upload records still exist");
     }
 }
 

@@ -26,7 +26,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of_this_process() -> Self {
+    fn for_current_process() -> Self {
         let number = |name: &str, default: u64| {
             env::var(format!("AIGNOSTICS_UPLOADS_{name}")).ok().map_or(default, |text| text.parse().unwrap())
         };
@@ -42,7 +42,7 @@ impl Plan {
 
 fn main() {
     if harness::is_wanted("uploads") {
-        tokio::runtime::Runtime::new().unwrap().block_on(soak(&Plan::of_this_process()));
+        tokio::runtime::Runtime::new().unwrap().block_on(soak(&Plan::for_current_process()));
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
         if !check {
             fs::write(&path, fresh).with_context(|| format!("writing {}", path.display()))?;
         } else if fs::read_to_string(&path).unwrap_or_default() != fresh {
-            bail!("{TARGET}/{name} is not what {SOURCE} gives: run `cargo xtask codegen`");
+            bail!("{TARGET}/{name} is out of date with {SOURCE}: run `cargo xtask codegen`");
         }
     }
     Ok(())

@@ -2,12 +2,12 @@
 //! document, except for listed differences with a reason.
 //!
 //! The platform's document is not in the repository; `openapi/reference.facts` has its facts without its descriptions. If the
-//! document is given, the facts are compared with it too, and the descriptions must not share sequences of words with it.
+//! document is given, the facts are compared with it too, and the descriptions must not copy phrases from it.
 
 pub(crate) mod clients;
 mod deviations;
 mod facts;
-mod words;
+mod phrases;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,11 +30,10 @@ pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
     if let Some(path) = reference {
         let reference = read_json(path)?;
         let stale = facts.differences(&Facts::of(&reference).with_context(|| path.display().to_string())?);
-        problems.extend(
-            stale.iter().map(|difference| format!("{FACTS} is not what {} says: {difference}", path.display())),
-        );
-        let shared = words::shared(&document, &reference);
-        problems.extend(shared.map(|words| format!("{DOCUMENT} has words of the reference: “{words}”")));
+        problems
+            .extend(stale.iter().map(|difference| format!("{FACTS} differs from {}: {difference}", path.display())));
+        let shared = phrases::shared(&document, &reference);
+        problems.extend(shared.map(|phrase| format!("{DOCUMENT} copies a phrase of the reference: “{phrase}”")));
     }
     let (explained, unexplained) = deviations.explain(facts.differences(&Facts::of(&document).context(DOCUMENT)?));
     problems.extend(unexplained);
@@ -43,7 +42,7 @@ pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
     }
     let (total, explained, unexplained) = (facts.len(), explained, problems.len());
     say(&format!("{total} facts, {explained} explained differences, {unexplained} unexplained"));
-    ensure!(problems.is_empty(), "{DOCUMENT} does not mean what the platform's document means");
+    ensure!(problems.is_empty(), "{DOCUMENT} differs from the platform's document");
     Ok(())
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn refresh(root: &Path, from: &str) -> Result<()> {
     fs::write(root.join(FACTS), newer.to_string()).with_context(|| format!("writing {FACTS}"))?;
     let version = reference["info"]["version"].as_str().unwrap_or("?");
     say(&format!("version {version}: {} facts, {} changes", newer.len(), changes.len()));
-    say(&format!("next: bring {DOCUMENT} in line until `cargo xtask conform` is content, then `cargo xtask codegen`"));
+    say(&format!("next: change {DOCUMENT} until `cargo xtask conform` succeeds, then run `cargo xtask codegen`"));
     Ok(())
 }
 

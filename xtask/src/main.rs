@@ -3,10 +3,17 @@
 mod ci;
 mod codegen;
 mod conform;
+mod dist;
+mod docs;
+mod exposed;
 mod modules;
+mod packed;
 mod process;
+mod readmes;
 mod soak;
 mod test;
+mod thin;
+mod windows;
 mod wording;
 
 use std::path::{Path, PathBuf};
@@ -42,10 +49,32 @@ enum Task {
         #[command(subcommand)]
         subject: soak::Subject,
     },
+    /// Write the README of each library crate from its documentation
+    Readmes {
+        /// Only check that the files are up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the documentation site: target/docs/site
+    Docs {
+        /// Include the documentation of the crates
+        #[arg(long)]
+        api: bool,
+    },
+    /// Build the artifacts of a release, and run the command from each of them: target/dist
+    Dist(dist::Options),
     /// Find phrases that are hard to read in comments, messages and documents
     Wording,
-    /// Find circles between the modules of a crate
+    /// Find cycles between the modules of a crate
     Modules,
+    /// List the types of other packages in the public API of each library
+    Exposed,
+    /// Pack the crates, and compile them from their .crate files
+    Packed,
+    /// Check the code for Windows, and run tests of file operations in Wine
+    Windows,
+    /// Find logic in the command that belongs to a library
+    Thin,
     /// Generate the code of platform-api from openapi/platform.json
     Codegen {
         /// Only check that the generated code is up to date
@@ -105,7 +134,7 @@ enum Benchmark {
     Emulator,
 }
 
-/// The options of the torture test: kills, bytes, bytes per second, bytes per part, workers, and the seed.
+/// The options of the torture test: kills, bytes, bytes per second, bytes per part, workers, and seed.
 const TORTURE: [u64; 6] = [200, 2 << 30, 256 << 20, 8 << 20, 8, 46];
 
 fn main() -> Result<()> {
@@ -113,28 +142,37 @@ fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Test { all } => test::run(&root, all),
         Task::Ci => ci::run(&root),
-        Task::Bench { subject: Benchmark::Auth } => {
-            process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-core", "--bench", "token"]))
-        }
-        Task::Bench { subject: Benchmark::Resources } => process::succeed(&mut process::cargo(
+        Task::Bench { subject: Benchmark::Auth } => process::run_command(&mut process::cargo(
             &root,
-            &["bench", "--package", "platform-resources", "--bench", "resources"],
+            &["bench", "--package", "aignostics-auth-core", "--bench", "token"],
+        )),
+        Task::Bench { subject: Benchmark::Resources } => process::run_command(&mut process::cargo(
+            &root,
+            &["bench", "--package", "aignostics-platform-resources", "--bench", "resources"],
         )),
         Task::Bench { subject: Benchmark::Torture } => {
-            let test = ["test", "--release", "--package", "platform-download", "--test", "kills", "--"];
-            process::succeed(process::cargo(&root, &test).args(TORTURE.map(|number| number.to_string())))
+            let test = ["test", "--release", "--package", "aignostics-platform-download", "--test", "kills", "--"];
+            process::run_command(process::cargo(&root, &test).args(TORTURE.map(|number| number.to_string())))
         }
-        Task::Bench { subject: Benchmark::Redis } => {
-            process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-redis", "--bench", "redis"]))
-        }
-        Task::Bench { subject: Benchmark::Emulator } => measure(&root, "bash", "emulator.sh"),
-        Task::Bench { subject: Benchmark::Transfer } => transfer(&root),
-        Task::Bench { subject: Benchmark::Download } => measure(&root, "python3", "download.py"),
-        Task::Bench { subject: Benchmark::Command } => measure(&root, "python3", "command.py"),
+        Task::Bench { subject: Benchmark::Redis } => process::run_command(&mut process::cargo(
+            &root,
+            &["bench", "--package", "aignostics-auth-redis", "--bench", "redis"],
+        )),
+        Task::Bench { subject: Benchmark::Emulator } => run_benchmark(&root, "bash", "emulator.sh"),
+        Task::Bench { subject: Benchmark::Transfer } => run_transfer_benchmark(&root),
+        Task::Bench { subject: Benchmark::Download } => run_benchmark(&root, "python3", "download.py"),
+        Task::Bench { subject: Benchmark::Command } => run_benchmark(&root, "python3", "command.py"),
         Task::Soak { subject } => soak::run(&root, subject),
         Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
+        Task::Readmes { check } => readmes::run(&root, check),
+        Task::Docs { api } => docs::run(&root, api),
+        Task::Dist(options) => dist::run(&root, &options),
         Task::Wording => wording::run(&root),
         Task::Modules => modules::run(&root),
+        Task::Exposed => exposed::run(&root),
+        Task::Packed => packed::run(&root),
+        Task::Windows => windows::run(&root, true),
+        Task::Thin => thin::run(&root),
         Task::Codegen { check, action: None } => codegen::run(&root, check),
         Task::Conform { clients: true, all, write, only, .. } => {
             conform::clients::run(&root, conform::clients::Options { all, write, only: only.as_deref() })
@@ -144,19 +182,19 @@ fn main() -> Result<()> {
 }
 
 /// Runs a program of `tests/benchmarks` with the release build of the command.
-fn measure(root: &Path, interpreter: &str, program: &str) -> Result<()> {
-    process::succeed(&mut process::cargo(root, &["build", "--release"]))?;
-    let mut measure = Command::new(interpreter);
-    measure.arg(Path::new("tests/benchmarks").join(program)).arg(root.join("target/release/aignostics"));
-    process::succeed(measure.current_dir(root))
+fn run_benchmark(root: &Path, interpreter: &str, program: &str) -> Result<()> {
+    process::run_command(&mut process::cargo(root, &["build", "--release"]))?;
+    let mut benchmark = Command::new(interpreter);
+    benchmark.arg(Path::new("tests/benchmarks").join(program)).arg(root.join("target/release/aignostics"));
+    process::run_command(benchmark.current_dir(root))
 }
 
-/// Compares a user of the library with other programs.
-fn transfer(root: &Path) -> Result<()> {
-    process::succeed(&mut process::cargo(root, &["build", "--release", "--package", "transfer"]))?;
+/// Compares a program that uses the library with other download programs.
+fn run_transfer_benchmark(root: &Path) -> Result<()> {
+    process::run_command(&mut process::cargo(root, &["build", "--release", "--package", "transfer"]))?;
     let mut compare = Command::new("python3");
     compare.arg("tests/benchmarks/transfer.py").arg(root.join("target/release/transfer"));
-    process::succeed(compare.current_dir(root))
+    process::run_command(compare.current_dir(root))
 }
 
 /// Returns the folder of the workspace.

@@ -13,23 +13,23 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command. Fails if the command fails.
-pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+/// Runs a command. A failure of the command is an error.
+pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
     ensure!(status.success(), "{shown} failed: {status}");
     Ok(())
 }
 
-/// Runs a command and returns its output. Fails if the command fails.
+/// Runs a command, and returns its output. A failure of the command is an error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{shown} cannot be started"))?;
     ensure!(output.status.success(), "{shown} failed: {}", output.status);
-    String::from_utf8(output.stdout).with_context(|| format!("{shown} prints something unexpected"))
+    String::from_utf8(output.stdout).with_context(|| format!("the output of {shown} is not valid UTF-8"))
 }
 
-/// Runs `work` and prints its duration.
+/// Runs `work`, and returns its outcome and its duration.
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     #[expect(clippy::disallowed_methods, reason = "a task reports how long it took")]
     let start = std::time::Instant::now();

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use crate::process::{cargo, succeed};
+use crate::process::{cargo, run_command};
 
 #[derive(Subcommand)]
 pub(crate) enum Subject {
@@ -18,7 +18,7 @@ pub(crate) enum Subject {
         /// Number of commands
         #[arg(long, value_name = "N", default_value_t = 2_000)]
         commands: u32,
-        /// Seed of kinds, moments and delays
+        /// Seed for the kinds, times and delays of the commands
         #[arg(long, value_name = "S", default_value_t = 46)]
         seed: u64,
         /// Send SIGKILL too; logins that it costs are counted separately and allowed
@@ -65,10 +65,10 @@ pub(crate) enum Subject {
     },
     /// Download 2 GiB while processes are killed and disks fail, and 100,000 items
     ///
-    /// Each fault is met by a process of its own, which resumes the download. Fails if a file is wrong at any moment, if more than
+    /// Each fault occurs in a separate process, which resumes the download. Fails if a file is wrong at any moment, if more than
     /// one part per worker is requested again for each fault, or if the command needs more memory for the items than allowed.
     Downloads {
-        /// MiB of files
+        /// Total size of the files, in MiB
         #[arg(long, value_name = "N", default_value_t = 2048)]
         mib: u32,
         /// Number of SIGKILLs
@@ -80,13 +80,13 @@ pub(crate) enum Subject {
         /// Number of full disks (ENOSPC)
         #[arg(long, value_name = "N", default_value_t = 60)]
         full_disks: u32,
-        /// Number of items of the other download
+        /// Number of items in the download of many items
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         items: u32,
-        /// Seed of operations and moments
+        /// Seed for the operations and times of the faults
         #[arg(long, value_name = "S", default_value_t = 51)]
         seed: u64,
-        /// Build with optimizations; always the case for more than 10,000 items, because the limit is that of such a build
+        /// Build with optimizations; implied by more than 10,000 items, because the memory limit applies to such a build
         #[arg(long)]
         release: bool,
     },
@@ -98,13 +98,13 @@ pub(crate) enum Subject {
         /// Number of files
         #[arg(long, value_name = "N", default_value_t = 10)]
         files: u32,
-        /// MiB of each file
+        /// Size of each file, in MiB
         #[arg(long, value_name = "N", default_value_t = 256)]
         mib: u32,
         /// Number of SIGKILLs
         #[arg(long, value_name = "N", default_value_t = 60)]
         kills: u32,
-        /// Seed of moments and faults
+        /// Seed for the times and faults
         #[arg(long, value_name = "S", default_value_t = 28)]
         seed: u64,
         /// Build with optimizations
@@ -116,24 +116,24 @@ pub(crate) enum Subject {
 pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
     match subject {
         Subject::Logins { commands, seed, sigkill, binary, release } => {
-            logins(test(root, "soak", release), commands, seed, sigkill, binary)
+            run_logins(test_command(root, "soak", release), commands, seed, sigkill, binary)
         }
         Subject::Credentials { processes, parallel, release } => {
-            let mut test = test(root, "end-to-end", release);
+            let mut test = test_command(root, "end-to-end", release);
             test.args(["--", "--exact", "credentials::processes_share_the_token_of_a_command_until_it_is_revoked"]);
             test.env("AIGNOSTICS_CREDENTIALS_PROCESSES", processes.to_string());
             test.env("AIGNOSTICS_CREDENTIALS_PARALLEL", parallel.to_string());
-            succeed(&mut test)
+            run_command(&mut test)
         }
         Subject::Outages { divisor, files, parallel, release } => {
-            let mut test = test(root, "outages", release);
+            let mut test = test_command(root, "outages", release);
             test.env("AIGNOSTICS_OUTAGES_DIVISOR", divisor.to_string());
             test.env("AIGNOSTICS_OUTAGES_FILES", files.to_string());
             test.env("AIGNOSTICS_OUTAGES_PARALLEL", parallel.to_string());
-            succeed(&mut test)
+            run_command(&mut test)
         }
         Subject::Downloads { mib, kills, io_errors, full_disks, items, seed, release } => {
-            let mut test = test(root, "downloads", release || items > 10_000);
+            let mut test = test_command(root, "downloads", release || items > 10_000);
             for (name, number) in [
                 ("MIB", mib.into()),
                 ("KILLS", kills.into()),
@@ -144,27 +144,27 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
             ] {
                 test.env(format!("AIGNOSTICS_DOWNLOADS_{name}"), u64::to_string(&number));
             }
-            succeed(&mut test)
+            run_command(&mut test)
         }
         Subject::Uploads { files, mib, kills, seed, release } => {
-            let mut test = test(root, "uploads", release);
+            let mut test = test_command(root, "uploads", release);
             for (name, number) in
                 [("FILES", files.into()), ("MIB", mib.into()), ("KILLS", kills.into()), ("SEED", seed)]
             {
                 test.env(format!("AIGNOSTICS_UPLOADS_{name}"), u64::to_string(&number));
             }
-            succeed(&mut test)
+            run_command(&mut test)
         }
     }
 }
 
-/// Returns the command for a test that takes its size from the environment.
-fn test(root: &Path, name: &str, release: bool) -> Command {
+/// Returns the command that runs a test. Environment variables set its size.
+fn test_command(root: &Path, name: &str, release: bool) -> Command {
     let profile: &[&str] = if release { &["--release"] } else { &[] };
-    cargo(root, &[&["test", "--package", "platform-cli", "--test", name], profile].concat())
+    cargo(root, &[&["test", "--package", "aignostics-cli", "--test", name], profile].concat())
 }
 
-fn logins(mut test: Command, commands: u32, seed: u64, sigkill: bool, binary: Option<PathBuf>) -> Result<()> {
+fn run_logins(mut test: Command, commands: u32, seed: u64, sigkill: bool, binary: Option<PathBuf>) -> Result<()> {
     test.env("AIGNOSTICS_SOAK_COMMANDS", commands.to_string()).env("AIGNOSTICS_SOAK_SEED", seed.to_string());
     test.env_remove("AIGNOSTICS_SOAK_SIGKILL").env_remove("AIGNOSTICS_SOAK_BINARY");
     if sigkill {
@@ -175,5 +175,5 @@ fn logins(mut test: Command, commands: u32, seed: u64, sigkill: bool, binary: Op
         let path = binary.canonicalize().with_context(|| format!("cannot find '{}'", binary.display()))?;
         test.env("AIGNOSTICS_SOAK_BINARY", path);
     }
-    succeed(&mut test)
+    run_command(&mut test)
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{cargo, say, succeed, timed};
+use crate::process::{cargo, run_command, say, timed};
 
 /// The environment variable that makes a test fail if it would be skipped.
 const ALL: &str = "AIGNOSTICS_TEST_ALL";
@@ -19,7 +19,7 @@ const HOSTILE: (&str, &str) = ("AIGNOSTICS_TEST_HOSTILE_RESPONSES", "40000");
 const SKIPPED: &str = "AIGNOSTICS_TEST_SKIPPED";
 
 /// The options of the tests, and their results.
-struct Run {
+struct TestRun {
     all: bool,
     skipped: PathBuf,
     report: Vec<String>,
@@ -28,15 +28,15 @@ struct Run {
 
 pub(crate) fn run(root: &Path, all: bool) -> Result<()> {
     let skipped = env::temp_dir().join(format!("aignostics-skipped-{}", std::process::id()));
-    let mut run = Run { all, skipped, report: Vec::new(), failed: Vec::new() };
+    let mut run = TestRun { all, skipped, report: Vec::new(), failed: Vec::new() };
     if has_nextest(root) {
-        run.part("tests", cargo(root, &["nextest", "run", "--workspace", "--all-features"]));
+        run.run_part("tests", cargo(root, &["nextest", "run", "--workspace", "--all-features"]));
     } else {
         for suite in suites::build(root)? {
-            run.part(&suite.name.clone(), suite.command());
+            run.run_part(&suite.name.clone(), suite.command());
         }
     }
-    run.part("documentation examples", cargo(root, &["test", "--workspace", "--all-features", "--doc"]));
+    run.run_part("documentation examples", cargo(root, &["test", "--workspace", "--all-features", "--doc"]));
     run.finish()
 }
 
@@ -47,9 +47,9 @@ fn has_nextest(root: &Path) -> bool {
     version.status().is_ok_and(|status| status.success())
 }
 
-impl Run {
+impl TestRun {
     /// Runs a part of the tests, and records its duration and its result.
-    fn part(&mut self, name: &str, mut command: Command) {
+    fn run_part(&mut self, name: &str, mut command: Command) {
         say(&format!("\n== {name}"));
         command.env(SKIPPED, &self.skipped).env_remove(ALL);
         if self.all {
@@ -58,8 +58,8 @@ impl Run {
                 command.env(HOSTILE.0, HOSTILE.1);
             }
         }
-        let (outcome, took) = timed(|| succeed(&mut command));
-        self.report.push(format!("{:7.1} s  {name}", took.as_secs_f64()));
+        let (outcome, duration) = timed(|| run_command(&mut command));
+        self.report.push(format!("{:7.1} s  {name}", duration.as_secs_f64()));
         self.failed.extend(outcome.err().map(|_| name.to_owned()));
     }
 

@@ -46,7 +46,7 @@ const PHRASES: [&str; 26] = [
 
 /// The part of a line of Rust that is text: a comment or a string.
 static TEXT: LazyLock<Regex> = LazyLock::new(|| pattern(r#"//.*|"(?:[^"\\]|\\.)*"?"#));
-static FOUND: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?i)\b({})\b", PHRASES.join("|"))));
+static PHRASE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?i)\b({})\b", PHRASES.join("|"))));
 /// A summary line that is neither a noun phrase nor begins with a verb.
 static SUMMARY: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*//[/!] (What|Whether|Who|Whom|How|Where|So|That)\b"));
 
@@ -82,10 +82,10 @@ fn is_checked(name: &str) -> bool {
 fn findings(name: &str, line: &str) -> Vec<String> {
     let is_rust = Path::new(name).extension().is_some_and(|extension| extension == "rs");
     if !is_rust {
-        return FOUND.find_iter(line).map(|found| found.as_str().to_owned()).collect();
+        return PHRASE.find_iter(line).map(|found| found.as_str().to_owned()).collect();
     }
     let text = TEXT.find_iter(line).map(|part| part.as_str()).collect::<Vec<_>>().join(" ");
-    let phrases = FOUND.find_iter(&text).map(|found| found.as_str().to_owned());
+    let phrases = PHRASE.find_iter(&text).map(|found| found.as_str().to_owned());
     let summary = SUMMARY.is_match(line).then(|| "a summary line is a noun phrase or begins with a verb".to_owned());
     phrases.chain(summary).collect()
 }

@@ -1,7 +1,7 @@
 //! An agent loop: a model calls tools and receives their results, until it has an answer.
 //!
 //! ```sh
-//! cargo run -p agent-gateway --example agent_loop
+//! cargo run -p aignostics-agent-gateway --example agent_loop
 //! ```
 //!
 //! The model is the process at standard input and output, with one line of JSON per message. It first receives its

@@ -1,18 +1,20 @@
-//! Lists and calls the tools behind the gateway of this environment: a service binding, or `INTEGRATION_…` variables.
+//! Lists and calls the tools behind the gateway of this environment, and lists its A2A agents. The environment has a service
+//! binding, `INTEGRATION_…` variables, or a binding of the Destination service.
 //!
 //! ```sh
-//! cargo run -p agent-gateway --example tools -- list [ORD_ID]
-//! cargo run -p agent-gateway --example tools -- call ORD_ID TOOL '{"argument": 1}'
+//! cargo run -p aignostics-agent-gateway --example tools -- list [ORD_ID]
+//! cargo run -p aignostics-agent-gateway --example tools -- call ORD_ID TOOL '{"argument": 1}'
+//! cargo run -p aignostics-agent-gateway --example tools -- agents
 //! ```
 //!
 //! It acts as the system, or as the user of the JWT in the variable `USER_ASSERTION`. The JWT is not accepted on the
-//! command line, which other processes can see.
+//! command line, which other processes can see. The variable `TENANT` has the tenant, if there are several.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use agent_gateway::{Gateway, GatewayError, Principal, ToolFilter};
+use agent_gateway::{AgentFilter, Gateway, GatewayError, Principal, Tenant, ToolFilter};
 use auth_core::Secret;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +38,8 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &[String]) -> Result<Value, Failure> {
     let assertion = std::env::var("USER_ASSERTION").ok().map(Secret::new);
-    let principal = Principal::user_or_system(assertion)?;
+    let tenant = std::env::var("TENANT").ok().map(Tenant::new).transpose()?;
+    let principal = tenant.into_iter().fold(Principal::user_or_system(assertion)?, Principal::with_tenant);
     answer(&Gateway::from_environment()?.build(), &principal, arguments).await
 }
 
@@ -45,6 +48,7 @@ pub(crate) async fn answer(gateway: &Gateway, principal: &Principal, arguments: 
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["list"] => list(gateway, principal, &ToolFilter::new()).await,
         ["list", ord_id] => list(gateway, principal, &ToolFilter::new().with_ord_id(ord_id)).await,
+        ["agents"] => agents(gateway, principal).await,
         ["call", ord_id, name, arguments] => {
             let filter = ToolFilter::new().with_ord_id(ord_id).with_name(name);
             let arguments: Map<String, Value> = serde_json::from_str(arguments)?;
@@ -61,7 +65,7 @@ pub(crate) async fn answer(gateway: &Gateway, principal: &Principal, arguments: 
                 }
             }
         }
-        _ => Err("say `list`, `list ORD_ID` or `call ORD_ID TOOL ARGUMENTS`".into()),
+        _ => Err("say `list`, `list ORD_ID`, `call ORD_ID TOOL ARGUMENTS` or `agents`".into()),
     }
 }
 
@@ -72,6 +76,16 @@ async fn list(gateway: &Gateway, principal: &Principal, filter: &ToolFilter) -> 
     );
     let errors: Vec<_> = found.errors.iter().map(|error: &GatewayError| with_causes(error)).collect();
     Ok(json!({ "tools": tools.collect::<Vec<_>>(), "errors": errors }))
+}
+
+async fn agents(gateway: &Gateway, principal: &Principal) -> Result<Value, Failure> {
+    let found = gateway.list_agents(principal, &AgentFilter::new()).await?;
+    let agents = found.agents.iter().map(|agent| {
+        let interfaces: Vec<_> = agent.card().interfaces().iter().map(|interface| interface.url().as_str()).collect();
+        json!({ "agent": agent.id(), "name": agent.card().name(), "interfaces": interfaces })
+    });
+    let errors: Vec<_> = found.errors.iter().map(|error| with_causes(error)).collect();
+    Ok(json!({ "agents": agents.collect::<Vec<_>>(), "errors": errors }))
 }
 
 fn with_causes(error: &(dyn Error + 'static)) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use crate::authorization::within;
 use crate::core::Core;
 use crate::error::GatewayError;
 use crate::principal::Principal;
@@ -17,7 +18,7 @@ use crate::transport::Correlation;
 
 /// A call that starts when it is awaited: see [`Gateway::call_tool`](crate::Gateway::call_tool). Dropping the future
 /// before there is a result sends a cancellation to the server.
-#[must_use = "nothing is called before it is awaited"]
+#[must_use = "a tool call does nothing unless it is awaited"]
 pub struct ToolCall<'a> {
     gateway: &'a Core,
     tool: &'a Tool,
@@ -39,19 +40,20 @@ impl<'a> ToolCall<'a> {
         Self { gateway, tool, principal, arguments, correlation, progress: None, timeout }
     }
 
-    /// Sets a callback for progress. Progress that the tool reports right before its end may be missed.
+    /// Sets a callback for progress. Progress that the tool reports immediately before its result may be lost.
     pub fn with_progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(progress));
         self
     }
 
-    /// Sets the time limit of the call, at most the limit of the gateway.
+    /// Sets the time limit of the call. It cannot exceed the limit of the gateway or an earlier one. Logins do not count.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(self.timeout);
         self
     }
 
-    /// Sets the correlation id that gateway and server log (`x-correlation-id`). The default is a random UUID.
+    /// Sets the correlation id (`x-correlation-id`), which the gateway and the server write to their logs. The default is a
+    /// random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
         self.correlation = Correlation(id.into());
         self
@@ -59,14 +61,18 @@ impl<'a> ToolCall<'a> {
 
     async fn run(self) -> Result<ToolResult, GatewayError> {
         let Self { gateway, tool, principal, arguments, correlation, progress, timeout } = self;
+        if !tool.server().admits(principal) {
+            return Err(GatewayError::tenant(tool.server()));
+        }
         tool.check(&arguments)?;
         let key = SessionKey::new(tool.server(), principal);
         let calling = async {
             let session = gateway.sessions.session(&key, principal).await?;
             session.call(tool.name(), arguments, correlation, progress).await
         };
-        let result = tokio::time::timeout(timeout, calling).await;
-        result.unwrap_or_else(|_| Err(GatewayError::timeout(tool.server(), timeout)))
+        let logins = gateway.identities.logins().of(tool.server().url(), &principal.token_request());
+        let result = within(timeout, logins, calling).await;
+        result.unwrap_or_else(|| Err(GatewayError::timeout(tool.server(), timeout)))
     }
 }
 

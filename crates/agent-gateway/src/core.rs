@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent_card::AgentCards;
 use crate::server::ServerDirectory;
 use crate::session::Sessions;
 use crate::tool_cache::ToolCache;
@@ -13,6 +14,7 @@ pub(crate) struct Core {
     pub(crate) directory: Arc<dyn ServerDirectory>,
     pub(crate) sessions: Sessions,
     pub(crate) tool_cache: Arc<ToolCache>,
+    pub(crate) agents: AgentCards,
     pub(crate) parallel_servers: usize,
     pub(crate) discovery_timeout: Duration,
     pub(crate) call_timeout: Duration,

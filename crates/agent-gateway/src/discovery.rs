@@ -5,8 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, iter};
 
+use crate::authorization::within;
 use crate::core::Core;
 use crate::error::GatewayError;
+use crate::listing::ToolList;
 use crate::principal::Principal;
 use crate::server::Server;
 use crate::tool::Tool;
@@ -18,21 +20,25 @@ use crate::transport::Correlation;
 /// ```
 /// use agent_gateway::ToolFilter;
 ///
-/// let filter = ToolFilter::new().with_ord_id("sap.x:apiResource:orders:v1").with_name("find_order");
+/// let filter = ToolFilter::new().with_server("orders").with_name("find_order");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolFilter {
-    ord_ids: BTreeSet<String>,
+    servers: BTreeSet<String>,
     names: BTreeSet<String>,
 }
 
 /// The result of a discovery: the tools, and the errors of the servers that failed.
+///
+/// A server may have both: a tool that is not valid, or a list that does not end, is an error, and the other tools of the
+/// server are listed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Discovered {
     /// The tools, in the order of their servers.
     pub tools: Vec<Tool>,
-    /// The errors, in the order of the servers; each names its server ([`GatewayError::server`]).
+    /// The errors of entries of the directory that are not valid; then those of the servers, in their order, each of which
+    /// names its server ([`GatewayError::server`]).
     pub errors: Vec<GatewayError>,
 }
 
@@ -53,10 +59,9 @@ impl ToolFilter {
         Self::default()
     }
 
-    /// Selects the servers with this API (Open Resource Discovery id). Call it again to select more. Other servers receive
-    /// no request.
-    pub fn with_ord_id(mut self, ord_id: impl Into<String>) -> Self {
-        self.ord_ids.insert(ord_id.into());
+    /// Selects the servers with this id. Call it again to select more. Other servers receive no request.
+    pub fn with_server(mut self, id: impl Into<String>) -> Self {
+        self.servers.insert(id.into());
         self
     }
 
@@ -68,11 +73,11 @@ impl ToolFilter {
 
     /// Returns the selected servers.
     fn servers(&self, listed: Vec<Server>) -> Result<Vec<Server>, GatewayError> {
-        let is_listed = |ord_id: &&String| listed.iter().any(|server| server.ord_id() == **ord_id);
-        if let Some(ord_id) = self.ord_ids.iter().find(|ord_id| !is_listed(ord_id)) {
-            return Err(GatewayError::unlisted(ord_id));
+        let is_listed = |id: &&String| listed.iter().any(|server| server.id() == **id);
+        if let Some(id) = self.servers.iter().find(|id| !is_listed(id)) {
+            return Err(GatewayError::unlisted(id));
         }
-        let wanted = |server: &Server| self.ord_ids.is_empty() || self.ord_ids.contains(server.ord_id());
+        let wanted = |server: &Server| self.servers.is_empty() || self.servers.contains(server.id());
         Ok(listed.into_iter().filter(wanted).collect())
     }
 
@@ -86,13 +91,14 @@ impl<'a> Discovery<'a> {
         Self { gateway, principal, filter, correlation: Correlation::random(), strict: false }
     }
 
-    /// Fails if one server fails.
+    /// Makes the discovery fail if a server fails, or if a tool is not valid.
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
     }
 
-    /// Sets the correlation id that gateway and servers log (`x-correlation-id`). The default is a random UUID.
+    /// Sets the correlation id (`x-correlation-id`), which the gateway and the servers write to their logs. The default is a
+    /// random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
         self.correlation = Correlation(id.into());
         self
@@ -100,24 +106,38 @@ impl<'a> Discovery<'a> {
 
     async fn run(self) -> Result<Discovered, GatewayError> {
         let Self { gateway, principal, filter, correlation, strict } = self;
-        let listed = gateway.directory.servers().await.map_err(GatewayError::directory)?;
-        let servers = filter.servers(listed)?;
+        let listed = gateway.directory.servers_for(principal).await.map_err(GatewayError::directory)?;
+        let invalid: Vec<_> = listed.errors.into_iter().map(GatewayError::entry).collect();
+        let invalid = if strict { no_errors(invalid)? } else { invalid };
+        let servers = filter.servers(listed.entries)?;
         let correlation = &correlation;
         let mut lists = iter(servers.into_iter().enumerate())
-            .map(|(place, server)| async move { (place, list(gateway, server, principal, correlation).await) })
+            .map(|(place, server)| async move {
+                let list = list(gateway, &server, principal, correlation).await;
+                (place, list.map(|list| (server, list)))
+            })
             .buffer_unordered(gateway.parallel_servers);
         let mut found = Vec::new();
         while let Some((place, list)) = lists.next().await {
-            match list {
+            let list = match list {
                 Err(error) if strict => return Err(error),
-                list => found.push((place, list)),
+                list => list,
+            };
+            if let (true, Ok((server, tools))) = (strict, &list)
+                && let Some(error) = tools.errors(server).next()
+            {
+                return Err(error);
             }
+            found.push((place, list));
         }
         found.sort_by_key(|(place, _)| *place);
-        let mut discovered = Discovered { tools: Vec::new(), errors: Vec::new() };
+        let mut discovered = Discovered { tools: Vec::new(), errors: invalid };
         for (_, list) in found {
             match list {
-                Ok(tools) => discovered.tools.extend(tools.iter().filter(|tool| filter.admits(tool)).cloned()),
+                Ok((server, list)) => {
+                    discovered.tools.extend(list.tools.iter().filter(|tool| filter.admits(tool)).cloned());
+                    discovered.errors.extend(list.errors(&server));
+                }
                 Err(error) => discovered.errors.push(error),
             }
         }
@@ -134,22 +154,31 @@ impl<'a> IntoFuture for Discovery<'a> {
     }
 }
 
+/// Returns the first error, if there is one.
+fn no_errors(errors: Vec<GatewayError>) -> Result<Vec<GatewayError>, GatewayError> {
+    errors.into_iter().next().map_or(Ok(Vec::new()), Err)
+}
+
 /// Returns all tools of one server, from the cache or from the server.
 async fn list(
     gateway: &Core,
-    server: Server,
+    server: &Server,
     principal: &Principal,
     correlation: &Correlation,
-) -> Result<Arc<Vec<Tool>>, GatewayError> {
-    let (key, tool_cache) = (SessionKey::new(&server, principal), &gateway.tool_cache);
+) -> Result<Arc<ToolList>, GatewayError> {
+    if !server.admits(principal) {
+        return Err(GatewayError::tenant(server));
+    }
+    let (key, tool_cache) = (SessionKey::new(server, principal), &gateway.tool_cache);
     if let Some(tools) = tool_cache.get(&key) {
         return Ok(tools);
     }
     let epoch = tool_cache.epoch();
     let asking = async { gateway.sessions.session(&key, principal).await?.tools(correlation).await };
     let longest = gateway.discovery_timeout;
-    let tools = tokio::time::timeout(longest, asking).await;
-    let tools = Arc::new(tools.unwrap_or_else(|_| Err(GatewayError::timeout(&server, longest)))?);
+    let logins = gateway.identities.logins().of(server.url(), &principal.token_request());
+    let tools = within(longest, logins, asking).await;
+    let tools = Arc::new(tools.unwrap_or_else(|| Err(GatewayError::timeout(server, longest)))?);
     tool_cache.keep(&key, &tools, epoch);
     Ok(tools)
 }

@@ -4,14 +4,16 @@ use std::time::Duration;
 use auth_core::TokenError;
 use auth_http::{BuildError, HttpError};
 use rmcp::ServiceError;
+use rmcp::model::ProtocolVersion;
 use rmcp::service::ClientInitializeError;
 use rmcp::transport::DynamicTransportError;
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
+use crate::authorization::AuthorizationError;
 use crate::credentials::CredentialError;
 use crate::result::ToolResult;
 use crate::server::Server;
-use crate::transport::{TransportError, shown};
+use crate::transport::{TransportError, is_substitute, shown};
 
 /// An error of listing or calling tools. It never shows a token, a key, an argument or a result.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +26,22 @@ enum Kind {
     Credentials(#[source] CredentialError),
     #[error("the list of servers cannot be read")]
     Directory(#[source] CredentialError),
-    #[error("no server is listed for the API `{0}`: check its name, and the dependencies of the credentials")]
+    #[error("an entry of the list of servers is not valid")]
+    Entry(#[source] CredentialError),
+    #[error("no token can be obtained")]
+    Token(#[source] TokenError),
+    #[error("the server {server} was listed for another tenant: list the tools for the tenant of the caller")]
+    Tenant { server: Server },
+    #[error("no server `{0}` is listed: check its id, and the list of servers")]
     Unlisted(String),
     #[error("the connections to the gateway cannot be set up")]
     Client(#[source] BuildError),
     #[error("the request to the server {server} failed")]
     Http { server: Server, source: HttpError },
+    #[error("access to the server {server} could not be authorized")]
+    Authorization { server: Server, source: AuthorizationError },
+    #[error("the server {server} is not used while a user logs in to it")]
+    LoginInProgress { server: Server },
     #[error("the server {server} responded with {status}{}", detail(message.as_deref()))]
     Status { server: Server, status: u16, message: Option<String> },
     #[error("the server {server} responded with an error: {message} ({code})")]
@@ -38,6 +50,8 @@ enum Kind {
     Timeout { server: Server, after: Duration },
     #[error("the server {server} violates the MCP protocol: {problem}")]
     Protocol { server: Server, problem: String },
+    #[error("the tool `{tool}` of the server {server} is not valid: {problem}")]
+    Malformed { server: Server, tool: String, problem: String },
     #[error("lost the connection to the server {server} before the response: the request may have been executed")]
     Closed { server: Server },
     #[error("invalid arguments for the tool `{tool}` of {server}: {problem}")]
@@ -61,8 +75,29 @@ impl GatewayError {
         Kind::Directory(source).into()
     }
 
-    pub(crate) fn unlisted(ord_id: impl Into<String>) -> Self {
-        Kind::Unlisted(ord_id.into()).into()
+    pub(crate) fn entry(source: CredentialError) -> Self {
+        Kind::Entry(source).into()
+    }
+
+    pub(crate) fn token(source: TokenError) -> Self {
+        Kind::Token(source).into()
+    }
+
+    pub(crate) fn tenant(server: &Server) -> Self {
+        Kind::Tenant { server: server.clone() }.into()
+    }
+
+    /// Maps an error of the credentials, before there is a request.
+    pub(crate) fn setup(error: TransportError) -> Self {
+        match error {
+            TransportError::Credentials(source) => Kind::Credentials(source).into(),
+            TransportError::Build(source) => Kind::Client(source).into(),
+            other => Kind::Credentials(CredentialError::other("they cannot be read", other)).into(),
+        }
+    }
+
+    pub(crate) fn unlisted(id: impl Into<String>) -> Self {
+        Kind::Unlisted(id.into()).into()
     }
 
     pub(crate) fn timeout(server: &Server, after: Duration) -> Self {
@@ -77,6 +112,10 @@ impl GatewayError {
         Kind::Arguments { server: server.clone(), tool: shown(tool), problem: shown(problem) }.into()
     }
 
+    pub(crate) fn malformed(server: &Server, tool: &str, problem: &str) -> Self {
+        Kind::Malformed { server: server.clone(), tool: shown(tool), problem: shown(problem) }.into()
+    }
+
     pub(crate) fn tool(server: &Server, tool: &str, result: ToolResult) -> Self {
         Kind::Tool { server: server.clone(), tool: shown(tool), result }.into()
     }
@@ -87,6 +126,8 @@ impl GatewayError {
             TransportError::Credentials(source) => Kind::Credentials(source).into(),
             TransportError::Build(source) => Kind::Client(source).into(),
             TransportError::Http(source) => Kind::Http { server, source }.into(),
+            TransportError::Authorization(source) => Kind::Authorization { server, source }.into(),
+            TransportError::LoginInProgress => Kind::LoginInProgress { server }.into(),
             TransportError::Status { status, message } => Kind::Status { server, status, message }.into(),
         }
     }
@@ -111,11 +152,20 @@ impl GatewayError {
             ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::Cancelled => {
                 Kind::Closed { server: server.clone() }.into()
             }
+            ClientInitializeError::LegacyFallbackFailed { fallback, .. } => Self::beginning(server, *fallback),
+            ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
+                let versions: Vec<_> = server_supported.iter().map(ProtocolVersion::as_str).collect();
+                let versions = shown(&versions.join(", "));
+                Self::protocol(server, format!("it supports only versions that this client does not: {versions}"))
+            }
             _ => Self::protocol(server, "it does not begin a session"),
         }
     }
 
     fn refused(server: &Server, error: &rmcp::ErrorData) -> Self {
+        if is_substitute(error) {
+            return Self::protocol(server, error.message.as_ref());
+        }
         Kind::Refused { server: server.clone(), code: error.code.0, message: shown(&error.message) }.into()
     }
 
@@ -134,16 +184,25 @@ impl GatewayError {
         }
     }
 
-    /// Returns the server of the error, if it concerns one.
+    /// Returns the server that failed, or `None` if the error does not concern a single server.
     pub fn server(&self) -> Option<&Server> {
         match &*self.0 {
-            Kind::Credentials(_) | Kind::Directory(_) | Kind::Unlisted(_) | Kind::Client(_) => None,
+            Kind::Credentials(_)
+            | Kind::Directory(_)
+            | Kind::Entry(_)
+            | Kind::Token(_)
+            | Kind::Unlisted(_)
+            | Kind::Client(_) => None,
             Kind::Http { server, .. }
+            | Kind::Authorization { server, .. }
+            | Kind::LoginInProgress { server }
             | Kind::Status { server, .. }
             | Kind::Refused { server, .. }
             | Kind::Timeout { server, .. }
             | Kind::Protocol { server, .. }
             | Kind::Closed { server }
+            | Kind::Tenant { server }
+            | Kind::Malformed { server, .. }
             | Kind::Arguments { server, .. }
             | Kind::Tool { server, .. } => Some(server),
         }
@@ -163,9 +222,25 @@ impl GatewayError {
     /// Returns the error of the token request, if it failed.
     pub fn token_error(&self) -> Option<&TokenError> {
         match &*self.0 {
+            Kind::Token(source) => Some(source),
             Kind::Http { source, .. } if source.is_token_error() => source.source()?.downcast_ref(),
+            Kind::Authorization { source, .. } => source.token_error(),
             _ => None,
         }
+    }
+
+    /// Returns the error of the authorization for a server that has its own authorization server, or `None` for another
+    /// error. The request was not executed.
+    pub fn authorization_error(&self) -> Option<&AuthorizationError> {
+        match &*self.0 {
+            Kind::Authorization { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the server was listed for another tenant than that of the principal. Nothing was sent.
+    pub fn is_wrong_tenant(&self) -> bool {
+        matches!(*self.0, Kind::Tenant { .. })
     }
 
     /// Returns true if no connection to the server was established. Nothing was sent.
@@ -177,12 +252,13 @@ impl GatewayError {
     pub fn is_broken_off(&self) -> bool {
         match &*self.0 {
             Kind::Closed { .. } => true,
-            Kind::Http { source, .. } => source.is_broken() && !source.is_connect(),
+            Kind::Http { source, .. } => source.is_transport_error() && !source.is_connect(),
             _ => false,
         }
     }
 
-    /// Returns true if the server rejected the token, and also a new one if it could be obtained.
+    /// Returns true if the server rejected the token and the token that replaced it. If no replacement could be obtained,
+    /// the rejection of the first token is enough.
     pub fn is_unauthorized(&self) -> bool {
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
@@ -191,10 +267,10 @@ impl GatewayError {
             }
             source = error.source();
         }
-        self.status() == Some(401)
+        self.status() == Some(401) || self.authorization_error().is_some_and(AuthorizationError::is_rejected)
     }
 
-    /// Returns the HTTP status of the server's response, if it is an error.
+    /// Returns the HTTP status of the server's error response, or `None` if there was no such response.
     pub fn status(&self) -> Option<u16> {
         match *self.0 {
             Kind::Status { status, .. } => Some(status),
@@ -202,7 +278,7 @@ impl GatewayError {
         }
     }
 
-    /// Returns the code of the server's error response (JSON-RPC 2.0, section 5.1), if any.
+    /// Returns the error code in the server's response (JSON-RPC 2.0, section 5.1), or `None` if there was none.
     pub fn code(&self) -> Option<i32> {
         match *self.0 {
             Kind::Refused { code, .. } => Some(code),
@@ -224,7 +300,23 @@ impl GatewayError {
         matches!(*self.0, Kind::Arguments { .. })
     }
 
-    /// Returns the result of a tool that failed. Pass it to the model, which may correct its call.
+    /// Returns true if the server violates the MCP protocol: a response, a tool or a list is not valid.
+    pub fn is_protocol(&self) -> bool {
+        matches!(*self.0, Kind::Protocol { .. } | Kind::Malformed { .. })
+    }
+
+    /// Returns true if a user logs in, so that the session can be started afterwards.
+    pub(crate) fn is_login_in_progress(&self) -> bool {
+        matches!(*self.0, Kind::LoginInProgress { .. })
+    }
+
+    /// Returns true if the server has responded, but not as expected.
+    pub(crate) fn is_response(&self) -> bool {
+        matches!(*self.0, Kind::Status { .. } | Kind::Refused { .. } | Kind::Protocol { .. })
+    }
+
+    /// Returns the result of a tool that failed, or `None` for another error. Pass the result to the model, so that the
+    /// model can correct its call.
     pub fn tool_result(&self) -> Option<&ToolResult> {
         match &*self.0 {
             Kind::Tool { result, .. } => Some(result),

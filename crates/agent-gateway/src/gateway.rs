@@ -1,4 +1,5 @@
 mod builder;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +7,17 @@ use std::sync::Arc;
 use auth_core::TokenError;
 use serde_json::{Map, Value};
 
+use crate::agent_discovery::{AgentDiscovery, AgentFilter};
 use crate::call::ToolCall;
 use crate::core::Core;
-use crate::credentials::{CredentialError, CredentialSource};
+use crate::credentials::CredentialSource;
 use crate::discovery::{Discovery, ToolFilter};
 use crate::principal::Principal;
 use crate::server::ServerDirectory;
-use crate::sources::{Environment, ServiceBinding};
 use crate::tool::Tool;
 
 pub use builder::GatewayBuilder;
+pub use token::GatewayToken;
 
 /// A client for MCP tools behind a gateway, for the system and for users. It is cheap to clone; clones share sessions,
 /// tokens and tool lists.
@@ -31,23 +33,6 @@ impl Gateway {
         servers: impl ServerDirectory + 'static,
     ) -> GatewayBuilder {
         GatewayBuilder::new(Arc::new(credentials), Arc::new(servers))
-    }
-
-    /// Returns a builder that uses the [`ServiceBinding`], or the [`Environment`] if no binding exists.
-    ///
-    /// # Errors
-    ///
-    /// Neither exists, or the one that exists is not valid. An invalid binding is not replaced by the environment.
-    pub fn from_environment() -> Result<GatewayBuilder, CredentialError> {
-        let binding = ServiceBinding::from_environment();
-        match binding.find() {
-            Ok(_) => Ok(Self::builder(binding.clone(), binding)),
-            Err(error) if error.is_no_binding() && Environment::is_there() => {
-                let environment = Environment::read()?;
-                Ok(Self::builder(environment.clone(), environment))
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Lists the tools of all servers for `principal`, in parallel. The result contains the tools of the servers that
@@ -72,7 +57,9 @@ impl Gateway {
     /// - [`is_arguments`](crate::GatewayError::is_arguments), [`is_token_error`](crate::GatewayError::is_token_error),
     ///   [`is_credentials`](crate::GatewayError::is_credentials) and [`is_connect`](crate::GatewayError::is_connect):
     ///   the tool was not called.
-    /// - All other errors: the server refused the call, or its response is missing or not valid.
+    /// - [`authorization_error`](crate::GatewayError::authorization_error): the server requires a token that was not
+    ///   obtained, or that it does not accept. The tool was not called.
+    /// - All other errors: the server refused the call, or there is no valid response. The tool may have run.
     pub fn call_tool<'a>(
         &'a self,
         tool: &'a Tool,
@@ -82,20 +69,37 @@ impl Gateway {
         ToolCall::new(&self.0, tool, principal, arguments)
     }
 
-    /// Deletes all cached tool lists, so that the next discovery sends requests.
+    /// Lists the A2A agents for `principal`, and fetches their cards in parallel. The result contains the agents whose card
+    /// is valid, and the errors of the others, unless the list is [`strict`](AgentDiscovery::strict).
+    ///
+    /// A card is cached as long as its server says (`Cache-Control`), or else as long as a tool list. Then a
+    /// conditional request revalidates it, if it has an entity tag.
+    ///
+    /// # Errors
+    ///
+    /// The list of agents cannot be read, or the filter names an agent that is not listed.
+    pub fn list_agents<'a>(&'a self, principal: &'a Principal, filter: &'a AgentFilter) -> AgentDiscovery<'a> {
+        AgentDiscovery::new(&self.0, principal, filter)
+    }
+
+    /// Deletes all cached tool lists, agent cards and directories, so that the next discovery sends requests.
     pub fn evict(&self) {
+        self.0.directory.evict();
         self.0.tool_cache.forget_all();
+        self.0.agents.cache.forget_all();
     }
 
     /// Deletes all tokens from the cache. The next request obtains a new token.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the cache could not be cleared; its tokens may be served again.
+    /// [`TokenError::is_cache`]: the cache could not be cleared, so its tokens may be used again.
     pub async fn clear_tokens(&self) -> Result<(), TokenError> {
-        match self.0.identities.known() {
-            Some((identity, _)) => identity.tokens.clear().await,
-            None => Ok(()),
+        let Some((identity, _)) = self.0.identities.known() else { return Ok(()) };
+        match (&identity.tokens, &identity.authorizer) {
+            (Some(tokens), _) => tokens.clear().await,
+            (None, Some(authorizer)) => authorizer.clear().await,
+            (None, None) => Ok(()),
         }
     }
 }

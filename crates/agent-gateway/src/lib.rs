@@ -1,12 +1,16 @@
-//! A client for MCP tools behind a gateway, for agents. It lists the tools of many servers in parallel and calls them with
-//! a token of the system or of a user.
+//! A client for MCP tools and A2A agents behind a gateway, for agents. It lists the tools of many servers in parallel and
+//! calls them with a token of the system or of a user.
 //!
 //! - [`Gateway`] lists and calls tools. Sessions are reused; tokens are cached and refreshed before they expire. A
 //!   token that a server rejects is replaced once, also within a session.
 //! - [`CredentialSource`] provides the credentials of the agent: a [`ServiceBinding`], the [`Environment`], or
 //!   [`Credentials`] of the caller. A certificate that is replaced on disk takes effect within seconds.
-//! - [`ServerDirectory`] lists the servers.
-//! - [`Principal`] is the identity of a call. A call without a user is not made as the system by accident.
+//! - [`McpAuthorization`] obtains tokens for servers that are not behind a gateway, at the authorization server of each.
+//! - [`ServerDirectory`] lists the servers and the agents. [`Destinations`] provides those of several tenants, and their
+//!   credentials.
+//! - [`Principal`] is the identity of a call: the system or a user, of a tenant if there are several. A call with a missing
+//!   user assertion fails, and is not made as the system.
+//! - [`Gateway::list_agents`] fetches the cards of A2A agents and validates them ([`AgentCard`]).
 //!
 //! ```no_run
 //! use agent_gateway::{Gateway, Principal, ToolFilter, User};
@@ -27,35 +31,53 @@
 //! # Ok(()) }
 //! ```
 
+mod agent_address;
+mod agent_card;
+mod agent_discovery;
+mod assertion;
+mod authorization;
 mod call;
 mod core;
 mod credentials;
 mod discovery;
 mod error;
 mod gateway;
+mod integration;
+mod listing;
+mod mcp_json;
 mod names;
 mod principal;
 mod progress;
 mod result;
+mod schema;
 mod server;
 mod session;
-mod sources;
+mod tenant;
 mod tokens;
 mod tool;
 mod tool_cache;
 mod transport;
 
+pub use agent_address::AgentAddress;
+pub use agent_card::{AgentCapabilities, AgentCard, AgentCardError, AgentExtension, AgentInterface, AgentSkill};
+pub use agent_discovery::{Agent, AgentDiscovery, AgentFilter, Agents};
+pub use authorization::{
+    AuthorizationError, ClientAuthentication, ClientRegistration, Interaction, LoginPage, McpAuthorization,
+    MemoryRegistrations, RegistrationStore,
+};
 pub use call::ToolCall;
 pub use credentials::{CredentialError, CredentialSource, Credentials};
 pub use discovery::{Discovered, Discovery, ToolFilter};
 pub use error::GatewayError;
-pub use gateway::{Gateway, GatewayBuilder};
+pub use gateway::{Gateway, GatewayBuilder, GatewayToken};
+pub use integration::{DestinationBinding, Destinations, Environment, ServiceBinding};
+pub use mcp_json::McpJson;
 pub use names::ModelNames;
 pub use principal::{AssertionError, Principal, User};
 pub use progress::Progress;
 pub use result::{Content, ToolResult};
-pub use server::{DirectoryError, Server, ServerDirectory};
-pub use sources::{Environment, ServiceBinding};
+pub use server::{DirectoryError, Listed, Server, ServerDirectory};
+pub use tenant::{Tenant, TenantError};
 pub use tool::Tool;
 
 /// Compiles the examples of the guide.

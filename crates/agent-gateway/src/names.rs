@@ -39,7 +39,7 @@ impl ModelNames {
     pub fn name(tool: &Tool) -> String {
         let (server, name) = (tool.server(), tool.name());
         let mut hash = Sha256::new();
-        for part in [server.ord_id(), server.tenant(), name] {
+        for part in [server.id(), server.tenant(), name] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -50,7 +50,7 @@ impl ModelNames {
         digest[..DIGEST_LENGTH / 2].iter().fold(start + "_", |text, byte| text + &format!("{byte:02x}"))
     }
 
-    /// Returns the tool with this name.
+    /// Returns the tool with this name, or `None` if there is no such tool.
     pub fn tool(&self, name: &str) -> Option<&Tool> {
         self.0.get(name)
     }

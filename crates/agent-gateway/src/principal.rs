@@ -2,10 +2,12 @@ use std::fmt;
 
 use auth_core::{AccessToken, Secret, TokenRequest};
 
+use crate::tenant::Tenant;
+
 /// The identity that lists and calls tools.
 ///
-/// A missing user is never treated as the system by accident: [`User::new`] rejects an empty assertion, and only
-/// [`user_or_system`](Self::user_or_system) accepts `None`.
+/// A missing user is not treated as the system by accident: [`User::new`] rejects an empty assertion. Only
+/// [`user_or_system`](Self::user_or_system) accepts a missing assertion (`None`), and then returns the system.
 ///
 /// ```
 /// use agent_gateway::{Principal, User};
@@ -20,6 +22,8 @@ use auth_core::{AccessToken, Secret, TokenRequest};
 pub enum Principal {
     /// The agent itself, without a user. Its tokens are obtained with the credentials of the agent.
     System,
+    /// The agent itself, for one of its tenants, without a user.
+    SystemOf(Tenant),
     /// A user. The tokens are obtained in exchange for an assertion of the user.
     User(User),
 }
@@ -27,7 +31,18 @@ pub enum Principal {
 /// A user, identified by an assertion: a JWT that the token service trusts (RFC 7523), such as the token with which the
 /// user called the agent. Tokens obtained with it expire no later than the assertion.
 #[derive(Clone, PartialEq, Eq)]
-pub struct User(TokenRequest);
+pub struct User {
+    request: TokenRequest,
+    tenant: Option<Tenant>,
+}
+
+/// The name under which data of a principal is cached: the tenant, and the digest of the assertion for a user. Data of one
+/// partition is never used for another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Partition {
+    tenant: Option<Tenant>,
+    subject: Option<String>,
+}
 
 /// The error of an assertion that is empty, or that cannot be sent as a token.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -47,7 +62,12 @@ impl User {
         let assertion = AccessToken::new(assertion).map_err(|_| AssertionError)?;
         let expiry = assertion.jwt_expiry();
         let assertion = expiry.into_iter().fold(assertion, AccessToken::with_expires_at);
-        Ok(Self(TokenRequest::new().with_assertion(assertion)))
+        Ok(Self { request: TokenRequest::new().with_assertion(assertion), tenant: None })
+    }
+
+    /// Sets the tenant of the user.
+    pub fn with_tenant(self, tenant: Tenant) -> Self {
+        Self { request: self.request.with_tenant(tenant.as_str()), tenant: Some(tenant) }
     }
 }
 
@@ -61,21 +81,39 @@ impl Principal {
         assertion.map_or(Ok(Self::System), |assertion| User::new(assertion).map(Self::User))
     }
 
+    /// Sets the tenant. Tokens, tools, agents and sessions of one tenant are never used for another.
+    pub fn with_tenant(self, tenant: Tenant) -> Self {
+        match self {
+            Self::System | Self::SystemOf(_) => Self::SystemOf(tenant),
+            Self::User(user) => Self::User(user.with_tenant(tenant)),
+        }
+    }
+
+    /// Returns the tenant, or `None` if there is only one.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Self::System => None,
+            Self::SystemOf(tenant) => Some(tenant),
+            Self::User(user) => user.tenant.as_ref(),
+        }
+    }
+
     /// Returns the token request of this identity.
     pub(crate) fn token_request(&self) -> TokenRequest {
         match self {
             Self::System => TokenRequest::default(),
-            Self::User(User(request)) => request.clone(),
+            Self::SystemOf(tenant) => TokenRequest::new().with_tenant(tenant.as_str()),
+            Self::User(user) => user.request.clone(),
         }
     }
 
-    /// Returns the name under which data of this identity is cached: the digest of the assertion, or an empty string
-    /// for the system.
-    pub(crate) fn cache_partition(&self) -> String {
-        match self {
-            Self::System => String::new(),
-            Self::User(User(request)) => request.subject().unwrap_or_default().to_owned(),
-        }
+    /// Returns the name under which data of this identity is cached.
+    pub(crate) fn cache_partition(&self) -> Partition {
+        let subject = match self {
+            Self::System | Self::SystemOf(_) => None,
+            Self::User(user) => user.request.subject().map(str::to_owned),
+        };
+        Partition { tenant: self.tenant().cloned(), subject }
     }
 }
 

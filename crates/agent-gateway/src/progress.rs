@@ -4,11 +4,11 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// The completed amount, in a unit of the tool. It never decreases.
+    /// The completed amount of work, in a unit that the tool chooses. It never decreases.
     pub done: f64,
-    /// The total amount, if the tool states it.
+    /// The total amount of work in the same unit, or `None` if the tool does not report it.
     pub total: Option<f64>,
-    /// A message of the tool.
+    /// A message for the user, or `None` if the tool does not send one.
     pub message: Option<String>,
 }
 

@@ -58,8 +58,8 @@ impl ToolResult {
 }
 
 impl Content {
-    /// Returns the type of the block in MCP: `text`, `image`, `audio`, `resource` or `resource_link`. It is empty if
-    /// the server states none.
+    /// Returns the type of the block in MCP, such as `text`, `image`, `audio`, `resource` or `resource_link`, or an empty
+    /// string if the block has no type.
     pub fn kind(&self) -> &str {
         self.field("type").unwrap_or_default()
     }

@@ -2,14 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use crate::agent_address::AgentAddress;
 use crate::credentials::CredentialError;
+use crate::principal::Principal;
+use crate::tenant::Tenant;
 
-/// A list of MCP servers. Implement it for servers that are listed elsewhere.
-///
-/// It is read for every discovery.
+/// A source of MCP servers and A2A agents. Implement the trait to read them from another source. It is called for every
+/// discovery.
 #[async_trait]
 pub trait ServerDirectory: fmt::Debug + Send + Sync {
     /// Returns the current servers.
@@ -18,6 +19,29 @@ pub trait ServerDirectory: fmt::Debug + Send + Sync {
     ///
     /// The list cannot be read.
     async fn servers(&self) -> Result<Vec<Server>, DirectoryError>;
+
+    /// Returns the current servers for `principal`. Override it if they depend on the principal, such as on its tenant.
+    ///
+    /// # Errors
+    ///
+    /// The list cannot be read. An entry that is not valid is not such an error: see [`Listed::errors`].
+    async fn servers_for(&self, principal: &Principal) -> Result<Listed<Server>, DirectoryError> {
+        let _ = principal;
+        Ok(self.servers().await?.into())
+    }
+
+    /// Returns the current agents for `principal`. The default is none.
+    ///
+    /// # Errors
+    ///
+    /// The list cannot be read.
+    async fn agents_for(&self, principal: &Principal) -> Result<Listed<AgentAddress>, DirectoryError> {
+        let _ = principal;
+        Ok(Vec::new().into())
+    }
+
+    /// Deletes what the directory has cached, so that it is read again.
+    fn evict(&self) {}
 }
 
 const _: Option<&dyn ServerDirectory> = None;
@@ -26,85 +50,98 @@ const _: Option<&dyn ServerDirectory> = None;
 /// place.
 pub type DirectoryError = CredentialError;
 
-/// The path prefix of all servers behind a gateway.
-const PATH: &str = "/v1/mcp";
+/// The entries of a directory, and the errors of those that are not valid, so that one of these does not hide the others.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Listed<T> {
+    /// The valid entries.
+    pub entries: Vec<T>,
+    /// The errors, each of which names its entry.
+    pub errors: Vec<DirectoryError>,
+}
 
-/// The characters of a path segment that need no encoding (RFC 3986, section 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+impl<T> From<Vec<T>> for Listed<T> {
+    fn from(entries: Vec<T>) -> Self {
+        Self { entries, errors: Vec::new() }
+    }
+}
+
+impl<T> Listed<T> {
+    /// Adds errors.
+    pub fn with_errors(mut self, errors: impl IntoIterator<Item = DirectoryError>) -> Self {
+        self.errors.extend(errors);
+        self
+    }
+}
 
 /// An MCP server: its id, tenant and endpoint. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Server(Arc<Inner>);
 
-#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Inner {
-    ord_id: String,
+    id: String,
     tenant: String,
     url: Url,
+    subscriber: Option<Tenant>,
 }
 
 impl Server {
-    /// Returns the gateway's server for the API `ord_id` (Open Resource Discovery) and the tenant `tenant`. `gateway`
-    /// is the base URL of the gateway, with or without `/v1/mcp`.
-    ///
-    /// ```
-    /// use agent_gateway::Server;
-    ///
-    /// let server = Server::behind(&"https://gateway.example/".parse()?, "sap.x:apiResource:orders:v1", "tenant/1")?;
-    /// let url = "https://gateway.example/v1/mcp/sap.x%3AapiResource%3Aorders%3Av1/tenant%2F1";
-    /// assert_eq!(server.url().as_str(), url);
-    /// # Ok::<(), url::ParseError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `ord_id` or `tenant` is empty, `.` or `..`, or `gateway` cannot have a path.
-    pub fn behind(gateway: &Url, ord_id: &str, tenant: &str) -> Result<Self, url::ParseError> {
-        let mut url = gateway.clone();
-        let root = url.path().trim_end_matches('/');
-        let root = root.strip_suffix(PATH).unwrap_or(root);
-        let segment = |text| utf8_percent_encode(text, SEGMENT);
-        let path = format!("{root}{PATH}/{}/{}", segment(ord_id), segment(tenant));
-        url.set_path(&path);
-        // Parsing removes `.` and `..`, and an empty segment is not valid.
-        if url.path() != path || ord_id.is_empty() || tenant.is_empty() {
-            return Err(url::ParseError::RelativeUrlWithoutBase);
-        }
-        Ok(Self::at(url, ord_id, tenant))
+    /// Creates a server whose endpoint is `url`, for a tenant.
+    pub fn at(url: Url, id: impl Into<String>, tenant: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { id: id.into(), tenant: tenant.into(), url, subscriber: None }))
     }
 
-    /// Creates a server whose endpoint is `url`, for custom directories.
-    pub fn at(url: Url, ord_id: impl Into<String>, tenant: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { ord_id: ord_id.into(), tenant: tenant.into(), url }))
+    /// Creates a server whose endpoint is `url`, without tenants.
+    pub fn new(url: Url, id: impl Into<String>) -> Self {
+        Self::at(url, id, "")
     }
 
-    /// Returns the id of its API (Open Resource Discovery).
-    pub fn ord_id(&self) -> &str {
-        &self.0.ord_id
+    /// Limits the server to principals of this tenant. Calls of other principals are refused before a request is sent.
+    pub fn with_subscriber(mut self, subscriber: Tenant) -> Self {
+        Arc::make_mut(&mut self.0).subscriber = Some(subscriber);
+        self
     }
 
-    /// Returns the tenant.
+    /// Returns the id of the server in its directory.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Returns the tenant, or an empty string if the server has none.
     pub fn tenant(&self) -> &str {
         &self.0.tenant
     }
 
-    /// Returns the URL of its MCP endpoint.
+    /// Returns the URL of the server's MCP endpoint.
     pub fn url(&self) -> &Url {
         &self.0.url
+    }
+
+    /// Returns the tenant whose principals may use the server, or `None` if all may.
+    pub fn subscriber(&self) -> Option<&Tenant> {
+        self.0.subscriber.as_ref()
+    }
+
+    /// Returns true if this principal may use the server.
+    pub(crate) fn admits(&self, principal: &Principal) -> bool {
+        self.subscriber().is_none_or(|subscriber| principal.tenant() == Some(subscriber))
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "`{}` of the tenant `{}`", self.0.ord_id, self.0.tenant)
+        write!(formatter, "`{}`", self.0.id)?;
+        if self.0.tenant.is_empty() { Ok(()) } else { write!(formatter, " of the tenant `{}`", self.0.tenant) }
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { ord_id, tenant, url } = &*self.0;
-        let shown = auth_http::redacted(url).to_string();
-        formatter.debug_struct("Server").field("ord_id", ord_id).field("tenant", tenant).field("url", &shown).finish()
+        let Inner { id, tenant, url, subscriber } = &*self.0;
+        let mut shown = formatter.debug_struct("Server");
+        shown.field("id", id).field("tenant", tenant).field("url", &auth_http::redacted(url).to_string());
+        shown.field("subscriber", subscriber).finish()
     }
 }
 

@@ -1,19 +1,13 @@
-//! Tokens of the system and of users, with the grants that the gateway requires.
+//! Tokens of the system and of users.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenRequest};
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, TokenError, TokenRequest};
 use auth_oauth::{ClientCredentials, JwtBearer, OAuthClient};
-use url::Url;
 
-/// The resource of all tokens (RFC 8707, section 2).
-const RESOURCE: &str = "urn:sap:identity:application:provider:name:agent-gateway";
-
-pub(crate) fn resource() -> Option<Url> {
-    RESOURCE.parse().ok()
-}
+use crate::assertion::with_assertion_expiry;
+use crate::credentials::Credentials;
 
 /// A provider of system tokens from client credentials, and of user tokens in exchange for assertions.
 #[derive(Debug)]
@@ -30,27 +24,34 @@ struct Shown;
 /// The assertion of the user has expired.
 #[derive(Debug, thiserror::Error)]
 #[error("the assertion of the user has expired: the user must log in again")]
-struct AssertionEnded;
+struct AssertionExpired;
 
 impl Grants {
-    pub(crate) fn new(client: &OAuthClient, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(client: &OAuthClient, credentials: &Credentials, clock: Arc<dyn Clock>) -> Self {
+        let with = |parameters: &[(String, String)]| {
+            parameters.iter().fold(client.clone(), |client, (name, value)| client.with_parameter(name, value))
+        };
         Self {
-            system: ClientCredentials::new(client.clone().with_parameter("response_type", "token")),
-            users: JwtBearer::new(client.clone().with_parameter("token_format", "jwt"), Shown),
+            system: ClientCredentials::new(with(&credentials.system_parameters)),
+            users: JwtBearer::new(with(&credentials.user_parameters), Shown),
             clock,
         }
     }
+}
 
-    fn has_ended(&self, assertion: &AccessToken) -> bool {
-        assertion.expires_at().is_some_and(|end: SystemTime| end <= self.clock.now())
+/// Returns an error if the assertion of a request has expired.
+fn require_valid_assertion(request: &TokenRequest, clock: &dyn Clock) -> Result<(), TokenError> {
+    match request.assertion().and_then(AccessToken::expires_at) {
+        Some(end) if end <= clock.now() => Err(TokenError::refused(AssertionExpired)),
+        _ => Ok(()),
     }
 }
 
 #[async_trait]
 impl AsyncTokenProvider for Grants {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        require_valid_assertion(request, &*self.clock)?;
         match request.assertion() {
-            Some(assertion) if self.has_ended(assertion) => Err(TokenError::refused(AssertionEnded)),
             Some(_) => self.users.fetch(request).await,
             None => self.system.fetch(request).await,
         }
@@ -65,6 +66,62 @@ impl AsyncTokenProvider for Grants {
 #[async_trait]
 impl AsyncTokenProvider for Shown {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        request.assertion().cloned().ok_or_else(|| TokenError::refused(AssertionEnded))
+        request.assertion().cloned().ok_or_else(|| TokenError::refused(AssertionExpired))
+    }
+}
+
+/// A provider of the caller, whose tokens of users expire no later than the assertions.
+#[derive(Debug)]
+pub(crate) struct Bounded {
+    pub(crate) provider: Arc<dyn AsyncTokenProvider>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl AsyncTokenProvider for Bounded {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        require_valid_assertion(request, &*self.clock)?;
+        Ok(with_assertion_expiry(self.provider.fetch(request).await?, request))
+    }
+
+    async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        require_valid_assertion(request, &*self.clock)?;
+        Ok(with_assertion_expiry(self.provider.refresh(request, previous).await?, request))
+    }
+
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.provider.verify(token).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.provider.identity()
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.provider.credential_version()
+    }
+
+    fn needs_lease(&self) -> bool {
+        self.provider.needs_lease()
+    }
+
+    fn initial_credential(&self) -> Option<Secret> {
+        self.provider.initial_credential()
+    }
+
+    fn is_interactive(&self) -> bool {
+        self.provider.is_interactive()
+    }
+
+    fn announces_redemption(&self) -> bool {
+        self.provider.announces_redemption()
+    }
+
+    fn is_cancelable(&self) -> bool {
+        self.provider.is_cancelable()
+    }
+
+    fn needs_caller_runtime(&self) -> bool {
+        self.provider.needs_caller_runtime()
     }
 }

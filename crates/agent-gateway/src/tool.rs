@@ -5,6 +5,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use crate::error::GatewayError;
+use crate::schema;
 use crate::server::Server;
 
 /// A tool of a server. Clones are cheap.
@@ -13,14 +14,24 @@ pub struct Tool(Arc<Inner>);
 
 struct Inner {
     server: Server,
-    tool: rmcp::model::Tool,
+    name: Box<str>,
+    /// The definition in JSON, which needs a tenth of the memory of the decoded one. Most tools of a long list are never
+    /// looked at.
+    json: Box<str>,
+    decoded: OnceLock<rmcp::model::Tool>,
     /// Compiled from the schema on first use; `None` if the schema is not valid.
     validator: OnceLock<Option<Validator>>,
 }
 
 impl Tool {
-    pub(crate) fn new(server: Server, tool: rmcp::model::Tool) -> Self {
-        Self(Arc::new(Inner { server, tool, validator: OnceLock::new() }))
+    pub(crate) fn new(server: Server, tool: &rmcp::model::Tool) -> Self {
+        let json = serde_json::to_string(tool).unwrap_or_default().into();
+        let (decoded, validator) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { server, name: (*tool.name).into(), json, decoded, validator }))
+    }
+
+    fn decoded(&self) -> &rmcp::model::Tool {
+        self.0.decoded.get_or_init(|| serde_json::from_str(&self.0.json).unwrap_or_default())
     }
 
     /// Returns the server of the tool.
@@ -31,38 +42,38 @@ impl Tool {
     /// Returns the name on its server. Another server may have a tool with the same name.
     /// [`ModelNames`](crate::ModelNames) creates names that are unique and that language models accept.
     pub fn name(&self) -> &str {
-        &self.0.tool.name
+        &self.0.name
     }
 
     /// Returns the title for display, if the server states one.
     pub fn title(&self) -> Option<&str> {
-        let Inner { tool, .. } = &*self.0;
+        let tool = self.decoded();
         tool.title.as_deref().or_else(|| tool.annotations.as_ref()?.title.as_deref())
     }
 
     /// Returns the description of the tool, if the server states one.
     pub fn description(&self) -> Option<&str> {
-        self.0.tool.description.as_deref()
+        self.decoded().description.as_deref()
     }
 
     /// Returns the JSON Schema of its arguments.
     pub fn input_schema(&self) -> &Map<String, Value> {
-        &self.0.tool.input_schema
+        &self.decoded().input_schema
     }
 
     /// Returns the JSON Schema of its structured result, if declared.
     pub fn output_schema(&self) -> Option<&Map<String, Value>> {
-        self.0.tool.output_schema.as_deref()
+        self.decoded().output_schema.as_deref()
     }
 
     /// Returns true if the server declares that the tool changes nothing (`readOnlyHint`), and `None` if it declares
     /// neither. The declaration may be wrong.
     pub fn is_read_only(&self) -> Option<bool> {
-        self.0.tool.annotations.as_ref()?.read_only_hint
+        self.decoded().annotations.as_ref()?.read_only_hint
     }
 
-    /// Validates arguments before they are sent. If the schema is invalid or refers to another document, only the
-    /// server validates them.
+    /// Validates arguments before they are sent. If the schema is invalid, refers to another document, or has references
+    /// without end, only the server validates them.
     pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), GatewayError> {
         let Some(validator) = self.0.validator.get_or_init(|| self.validator()) else { return Ok(()) };
         let arguments = Value::Object(arguments.clone());
@@ -79,16 +90,14 @@ impl Tool {
     }
 
     fn validator(&self) -> Option<Validator> {
-        let schema = Value::Object(self.input_schema().clone());
-        let validator = jsonschema::validator_for(&schema);
-        let name = self.name();
-        validator.inspect_err(|_| tracing::warn!(tool = name, "unusable schema: arguments are not validated")).ok()
+        let (validator, name) = (schema::validator(self.input_schema()), self.name());
+        validator.inspect_err(|reason| tracing::warn!(tool = name, reason, "arguments are not validated")).ok()
     }
 }
 
 impl PartialEq for Tool {
     fn eq(&self, other: &Self) -> bool {
-        self.server() == other.server() && self.0.tool == other.0.tool
+        self.server() == other.server() && self.0.json == other.0.json
     }
 }
 

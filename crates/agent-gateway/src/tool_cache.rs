@@ -8,21 +8,27 @@ use auth_core::Clock;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::principal::Principal;
+use crate::listing::ToolList;
+use crate::principal::{Partition, Principal};
 use crate::server::Server;
-use crate::tool::Tool;
 
 /// The maximum number of cached lists. The least recently used one is removed first.
 const MAX_LISTS: u64 = 2048;
+/// The maximum lifetime that a server may state (`ttlMs`).
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The combination of one principal and one server. A server may offer different tools to different principals.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey {
     pub(crate) server: Server,
-    principal: String,
+    principal: Partition,
 }
 
-/// The cached tool lists, one per session key. A list is used until its lifetime ends or its server reports a change.
+/// The cached tool lists, one per session key. A list is used until its lifetime ends or its server reports a change. The
+/// lifetime is the one that the server states, or else the one of the gateway.
+///
+/// A list is never used for another principal, even if the server permits it (`cacheScope: public`): the server may be
+/// wrong, and the list costs one request.
 pub(crate) struct ToolCache {
     lists: Cache<SessionKey, CachedTools>,
     lifetime: Duration,
@@ -33,7 +39,7 @@ pub(crate) struct ToolCache {
 
 #[derive(Clone)]
 struct CachedTools {
-    tools: Arc<Vec<Tool>>,
+    tools: Arc<ToolList>,
     until: SystemTime,
 }
 
@@ -49,7 +55,7 @@ impl ToolCache {
         Self { lists, lifetime, clock, epoch: AtomicU64::new(0) }
     }
 
-    pub(crate) fn get(&self, key: &SessionKey) -> Option<Arc<Vec<Tool>>> {
+    pub(crate) fn get(&self, key: &SessionKey) -> Option<Arc<ToolList>> {
         self.lists.get(key).filter(|cached| self.clock.now() < cached.until).map(|cached| cached.tools)
     }
 
@@ -59,8 +65,13 @@ impl ToolCache {
     }
 
     /// Stores the list of a session key, unless the cache was invalidated since `epoch`.
-    pub(crate) fn keep(&self, key: &SessionKey, tools: &Arc<Vec<Tool>>, epoch: u64) {
-        let Some(until) = self.clock.now().checked_add(self.lifetime) else { return };
+    pub(crate) fn keep(&self, key: &SessionKey, tools: &Arc<ToolList>, epoch: u64) {
+        let lifetime = match tools.lifetime {
+            // Without a lifetime of the gateway, nothing is cached.
+            Some(stated) if !self.lifetime.is_zero() => stated.min(MAX_LIFETIME),
+            _ => self.lifetime,
+        };
+        let Some(until) = self.clock.now().checked_add(lifetime) else { return };
         self.lists.insert(key.clone(), CachedTools { tools: tools.clone(), until });
         // An invalidation increments the epoch first: it is seen here, or it removes the list that was just stored.
         if self.epoch() != epoch {

@@ -1,36 +1,44 @@
 //! The HTTP transport of the MCP library, which adds the token of one principal to every request.
 
+mod answer;
 mod error;
 mod events;
 mod identity;
+mod message;
+mod sse;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use auth_core::{Authority, BearerPolicy, Destination, TokenRequest};
-use auth_http::{HttpError, Method, Request, Response};
+use auth_http::{Method, Request, Response};
 use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
-use rmcp::model::{ClientJsonRpcMessage, GetExtensions, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, GetExtensions};
 use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
 use sse_stream::Sse;
-use url::Url;
 use uuid::Uuid;
 
+use crate::authorization::Call;
+use crate::credentials::CredentialError;
+use crate::server::Server;
+use answer::Kind;
 pub(crate) use error::{TransportError, shown};
+use events::Reader;
 use identity::Identity;
 pub(crate) use identity::{Identities, Setup};
+pub(crate) use message::{Removed, is_bounded, is_substitute};
 
 // Headers of MCP (transports, streamable HTTP) and of the gateway.
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
-const CORRELATION: &str = "x-correlation-id";
+pub(crate) const CORRELATION: &str = "x-correlation-id";
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
-/// The maximum size of a JSON response, in bytes.
-const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+/// The maximum size of a JSON response, and of an event of a stream, in bytes.
+const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// The maximum size of an error response, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
@@ -51,40 +59,72 @@ impl Correlation {
 #[derive(Clone)]
 pub(crate) struct Transport {
     identities: Arc<Identities>,
-    url: Url,
+    server: Server,
     policy: BearerPolicy,
     wanted: TokenRequest,
 }
 
 impl Transport {
-    pub(crate) fn new(identities: Arc<Identities>, url: &Url, plain_loopback: bool, wanted: TokenRequest) -> Self {
-        let destination = Destination::new(Authority::of(url));
+    pub(crate) fn new(
+        identities: Arc<Identities>,
+        server: &Server,
+        plain_loopback: bool,
+        wanted: TokenRequest,
+    ) -> Self {
+        let destination = Destination::new(Authority::of(server.url()));
         let destination = if plain_loopback { destination.with_plain_loopback() } else { destination };
-        Self { identities, url: url.clone(), policy: BearerPolicy::new(destination), wanted }
+        Self { identities, server: server.clone(), policy: BearerPolicy::new(destination), wanted }
     }
 
     /// Sends a request with the current credentials. If it could not be sent, because no token was obtained or no
     /// connection was established, and the credentials have changed, sends it again with the new credentials.
-    async fn send(&self, request: impl Fn() -> Request) -> Result<Response, TransportError> {
+    pub(crate) async fn send(&self, request: impl Fn() -> Request + Send + Sync) -> Result<Response, TransportError> {
+        self.send_with(false, &request).await
+    }
+
+    async fn send_with(
+        &self,
+        is_optional: bool,
+        request: &(dyn Fn() -> Request + Send + Sync),
+    ) -> Result<Response, TransportError> {
         let identity = self.identities.current().await?;
-        match self.send_as(&identity, request()).await {
-            Err(error) if error.is_token_error() || error.is_connect() => {
+        match self.send_as(&identity, is_optional, request).await {
+            Err(TransportError::Http(error)) if error.is_token_error() || error.is_connect() => {
                 match self.identities.instead_of(&identity).await {
-                    Some(other) => Ok(self.send_as(&other, request()).await?),
+                    Some(other) => self.send_as(&other, is_optional, request).await,
                     None => Err(error.into()),
                 }
             }
-            outcome => Ok(outcome?),
+            outcome => outcome,
         }
     }
 
-    async fn send_as(&self, identity: &Identity, request: Request) -> Result<Response, HttpError> {
-        let client = identity.http.authorized(self.policy.clone(), identity.tokens.clone());
-        client.with_token_request(self.wanted.clone()).send(request).await
+    async fn send_as(
+        &self,
+        identity: &Identity,
+        is_optional: bool,
+        request: &(dyn Fn() -> Request + Send + Sync),
+    ) -> Result<Response, TransportError> {
+        if let Some(authorizer) = &identity.authorizer {
+            let (server, url) = (self.server.id(), self.server.url());
+            let call = Call { server, url, policy: &self.policy, principal: &self.wanted, is_optional, request };
+            return Ok(authorizer.send(call).await?);
+        }
+        let request = request();
+        let Some(tokens) = identity.tokens.clone() else {
+            // A request for a user is not sent as the system by accident.
+            if self.wanted.assertion().is_some() {
+                return Err(CredentialError::no_tokens().into());
+            }
+            return Ok(identity.http.send(request).await?);
+        };
+        let client = identity.http.authorized(self.policy.clone(), tokens);
+        Ok(client.with_token_request(self.wanted.clone()).send(request).await?)
     }
 
     fn request(&self, method: Method, headers: &HashMap<HeaderName, HeaderValue>, session: Option<&str>) -> Request {
-        let request = Request::new(method, self.url.clone()).with_header("accept", format!("{JSON}, {EVENTS}"));
+        let request =
+            Request::new(method, self.server.url().clone()).with_header("accept", format!("{JSON}, {EVENTS}"));
         let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let request = texts.fold(request, |request, (name, value)| request.with_header(name, value));
         session.into_iter().fold(request, |request, session| request.with_header(SESSION, session))
@@ -104,32 +144,12 @@ impl StreamableHttpClient for Transport {
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let body = serde_json::to_vec(&message)?;
         let Correlation(correlation) = correlation(&message);
-        let response = self.send(|| {
+        let sending = Box::pin(self.send(|| {
             let request = self.request(Method::Post, &headers, session.as_deref());
             request.with_header(CORRELATION, &correlation).with_body(JSON, body.clone())
-        });
-        let response = response.await.map_err(Failure::Client)?;
-        match response.status() {
-            202 | 204 => return Ok(StreamableHttpPostResponse::Accepted),
-            404 if session.is_some() => return Err(Failure::SessionExpired),
-            200..=299 => {}
-            _ => return Err(Failure::Client(TransportError::refusal(response).await)),
-        }
-        let granted = response.header(SESSION).map(str::to_owned);
-        let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
-        match media_type(&response) {
-            EVENTS => Ok(StreamableHttpPostResponse::Sse(events::of(response), granted)),
-            JSON if is_request => {
-                let answer = response.bytes(MAX_RESPONSE_BYTES).await.map_err(|error| Failure::Client(error.into()))?;
-                // The decoder's error message may show the response.
-                let message: ServerJsonRpcMessage = serde_json::from_slice(&answer)
-                    .map_err(|_| Failure::UnexpectedServerResponse("the response is not an MCP message".into()))?;
-                Ok(StreamableHttpPostResponse::Json(message, granted))
-            }
-            // The caller expects no response.
-            _ if !is_request => Ok(StreamableHttpPostResponse::Accepted),
-            other => Err(Failure::UnexpectedContentType(Some(other.to_owned()))),
-        }
+        }));
+        let logins = self.identities.logins().of(self.server.url(), &self.wanted);
+        answer::read(Kind::of(&message), session.is_some(), logins, sending).await
     }
 
     async fn delete_session(
@@ -139,8 +159,9 @@ impl StreamableHttpClient for Transport {
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Failure> {
-        let response = self.send(|| self.request(Method::Delete, &headers, Some(&session)));
-        let response = response.await.map_err(Failure::Client)?;
+        // No user logs in only to end a session.
+        let request = || self.request(Method::Delete, &headers, Some(&session));
+        let response = self.send_with(true, &request).await.map_err(Failure::Client)?;
         match response.status() {
             200..=299 | 404 => Ok(()),
             405 => Err(Failure::ServerDoesNotSupportDeleteSession),
@@ -156,14 +177,17 @@ impl StreamableHttpClient for Transport {
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Events, Failure> {
+        let resumes = last_event.is_some();
         let response = self.send(|| {
             let request = self.request(Method::Get, &headers, session.as_deref());
             last_event.iter().fold(request, |request, event| request.with_header(LAST_EVENT, event))
         });
         let response = response.await.map_err(Failure::Client)?;
         match (response.status(), media_type(&response)) {
-            (200..=299, EVENTS) => Ok(events::of(response)),
+            (200..=299, EVENTS) => Ok(Reader::new(response, None).into_events()),
             (405, _) => Err(Failure::ServerDoesNotSupportSse),
+            // The server cannot resume a stream: repeating the request does not help.
+            (400..=499, _) if resumes => Err(Failure::ServerDoesNotSupportSse),
             (200..=299, other) => Err(Failure::UnexpectedContentType(Some(other.to_owned()))),
             _ => Err(Failure::Client(TransportError::refusal(response).await)),
         }

@@ -1,7 +1,7 @@
 //! The cost of a cached token: `cargo xtask bench auth`.
 //!
-//! All measurements take turns in rounds of one run, and are compared within each round, so that other load on the
-//! machine affects all of them. The medians of the rounds are printed.
+//! A round runs all measurements one after the other. A measurement is compared only with those of the same round,
+//! because other load on the machine affects all of them alike. The medians of all rounds are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 
 use std::hint::black_box;
@@ -29,10 +29,10 @@ fn main() {
 }
 
 fn one_key() {
-    let (moka, key) = bare(1);
-    let [source, troubled] = [(); 2].map(|()| source());
-    // The state of one key must not slow down the others.
-    runtime().block_on(troubled.token_for(&TokenRequest::new().with_audience("refused"))).unwrap_err();
+    let (moka, key) = moka_cache(1);
+    let [source, source_with_failed_key] = [(); 2].map(|()| source());
+    // The failure that the source remembers for one key must not slow down the other keys.
+    runtime().block_on(source_with_failed_key.token_for(&TokenRequest::new().with_audience("refused"))).unwrap_err();
     let blocking = blocking::TokenSource::new(key[0].clone(), provider_fn(|_| Ok(token())));
     compare(
         "one key",
@@ -40,13 +40,13 @@ fn one_key() {
             ("moka get", &|| each(|_| moka.get(&key[0]))),
             ("TokenSource::token", &|| each_async(&source)),
             ("blocking::TokenSource::token", &|| each(|_| blocking.token().unwrap())),
-            ("TokenSource::token, another key refused", &|| each_async(&troubled)),
+            ("TokenSource::token, another key failed", &|| each_async(&source_with_failed_key)),
         ],
     );
 }
 
 fn two_threads() {
-    let ((moka, key), source) = (bare(1), source());
+    let ((moka, key), source) = (moka_cache(1), source());
     let both = |work: &(dyn Fn() + Sync)| {
         thread::scope(|scope| {
             scope.spawn(work);
@@ -54,14 +54,14 @@ fn two_threads() {
         });
     };
     compare(
-        "two threads, each with all the calls, against one",
+        "two threads with all calls each, against one",
         &[
             ("moka get, one thread", &|| each(|_| moka.get(&key[0]))),
             ("moka get, two threads", &|| both(&|| each(|_| moka.get(&key[0])))),
         ],
     );
     compare(
-        "the same for tokens",
+        "two threads against one, for tokens",
         &[
             ("TokenSource::token, one thread", &|| each_async(&source)),
             ("TokenSource::token, two threads", &|| both(&|| each_async(&source))),
@@ -70,7 +70,7 @@ fn two_threads() {
 }
 
 fn many_keys() {
-    let ((moka, keys), source) = (bare(KEYS), source());
+    let ((moka, keys), source) = (moka_cache(KEYS), source());
     let requests: Vec<_> = (0..KEYS).map(user).collect();
     runtime().block_on(async {
         for request in &requests {
@@ -80,8 +80,10 @@ fn many_keys() {
     compare(
         "10,000 keys, one after the other",
         &[
-            ("moka get, keys made beforehand", &|| each(|at| moka.get(&keys[at]))),
-            ("moka get, keys made of requests", &|| each(|at| moka.get(&keys[0].for_request(&requests[at])))),
+            ("moka get, keys built in advance", &|| each(|index| moka.get(&keys[index]))),
+            ("moka get, keys derived from requests", &|| {
+                each(|index| moka.get(&keys[0].for_request(&requests[index])));
+            }),
             ("TokenSource::token_for", &|| {
                 runtime().block_on(async {
                     for call in 0..CALLS {
@@ -109,21 +111,22 @@ fn allocations() {
     });
 }
 
-/// Runs all subjects in turn, and prints the cost of a call of each, and its ratio to the first.
-fn compare(title: &str, subjects: &[(&str, &dyn Fn())]) {
+/// Measures all candidates in turn, and prints the time per call of each, and the ratio of that time to the time of the
+/// first candidate.
+fn compare(title: &str, candidates: &[(&str, &dyn Fn())]) {
     println!("\n{title}{:>width$} per call   to the first", "", width = 44_usize.saturating_sub(title.len()));
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for round in 0..=ROUNDS {
-        let times = subjects.iter().map(|(_, work)| timed(work)).collect();
+        let times = candidates.iter().map(|(_, work)| timed(work)).collect();
         // The first round is a warm-up.
         if round > 0 {
             rounds.push(times);
         }
     }
-    for (at, (name, _)) in subjects.iter().enumerate() {
-        let cost = median(rounds.iter().map(|times| times[at])) / f64::from(CALLS) * 1e9;
-        let ratio = median(rounds.iter().map(|times| times[at] / times[0]));
-        println!("  {name:42} {cost:6.0} ns {ratio:13.2}");
+    for (index, (name, _)) in candidates.iter().enumerate() {
+        let nanoseconds = median(rounds.iter().map(|times| times[index])) / f64::from(CALLS) * 1e9;
+        let ratio = median(rounds.iter().map(|times| times[index] / times[0]));
+        println!("  {name:42} {nanoseconds:6.0} ns {ratio:13.2}");
     }
 }
 
@@ -158,10 +161,10 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// Returns a token of the length of a JWT that is valid for an hour.
+/// Returns a token as long as a typical JWT, which is valid for an hour.
 fn token() -> AccessToken {
-    let end = SystemClock.now() + Duration::from_secs(3600);
-    AccessToken::try_from("x".repeat(1200)).unwrap().with_expires_at(end)
+    let expires_at = SystemClock.now() + Duration::from_secs(3600);
+    AccessToken::try_from("x".repeat(1200)).unwrap().with_expires_at(expires_at)
 }
 
 fn user(number: u32) -> TokenRequest {
@@ -172,22 +175,21 @@ fn key() -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_client_id("client").with_scopes(["openid"]).build()
 }
 
-/// Returns a plain cache and the keys in it.
-fn bare(number: u32) -> (Cache<TokenKey, AccessToken>, Vec<TokenKey>) {
+fn moka_cache(count: u32) -> (Cache<TokenKey, AccessToken>, Vec<TokenKey>) {
     let cache = Cache::new(u64::from(KEYS) * 2);
-    let keys: Vec<_> = (0..number).map(|number| key().for_request(&user(number))).collect();
+    let keys: Vec<_> = (0..count).map(|number| key().for_request(&user(number))).collect();
     for key in &keys {
         cache.insert(key.clone(), token());
     }
     (cache, keys)
 }
 
-/// Returns a source with a cached token, which refuses one audience.
+/// Returns a source with a cached token for its own key. Its provider refuses every request with an audience.
 fn source() -> TokenSource {
     let provider = async_provider_fn(|request: TokenRequest| async move {
         if request.audience().is_some() { Err(TokenError::refused("invalid_grant")) } else { Ok(token()) }
     });
-    let cache = MemoryTokenCache::builder().with_user_tokens(u64::from(KEYS) * 2).build();
+    let cache = MemoryTokenCache::builder().with_max_user_tokens(u64::from(KEYS) * 2).build();
     let source = TokenSource::builder(key(), provider).with_cache(Arc::new(cache)).build().unwrap();
     runtime().block_on(source.token()).unwrap();
     source

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-/// Exponential backoff with full jitter: the pause before each retry is random, up to a bound that doubles with every
-/// failure. It is pure arithmetic, without a clock or a random number generator.
+/// Exponential backoff with full jitter: the pause before a retry is random, up to a bound that doubles with every
+/// failure. The caller supplies the random number and waits; this type only computes.
 ///
-/// Full jitter spreads the retries of many clients over the whole pause, so that they do not overload a recovering
-/// server at the same time.
+/// Full jitter spreads the retries of many clients over the time from zero to the bound, so that they do not overload a
+/// recovering server at the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// Creates a backoff from 250 ms to 30 s.
+    /// Creates a backoff whose bound is 250 ms after the first failure, and at most 30 s.
     fn default() -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(30))
     }
@@ -46,15 +46,15 @@ impl Backoff {
         self.longest
     }
 
-    /// Returns the maximum pause after this number of failures, counted from 1. Unlike [`pause`](Self::pause), it is
-    /// not random: use it for a pause that is announced in advance.
+    /// Returns the maximum pause after this number of consecutive failures, counted from 1. Unlike the result of
+    /// [`pause`](Self::pause), the bound is not random: use it for a pause whose length is announced in advance.
     pub fn bound(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// Returns the pause after this number of failures, counted from 1. `random` is a random number from 0 to 1; values
-    /// outside this range are clamped.
+    /// Returns the pause after this number of consecutive failures, counted from 1. `random` is a random number from 0
+    /// to 1; values outside this range are clamped.
     ///
     /// # Panics
     ///
@@ -69,17 +69,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_double_up_to_the_longest() {
+    fn bound_doubles_up_to_the_maximum() {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let bounds: Vec<_> = (0..=6).map(|failures| backoff.bound(failures).as_secs()).collect();
         assert_eq!(bounds, [1, 1, 2, 4, 8, 10, 10]);
         assert_eq!(backoff.bound(u32::MAX), Duration::from_secs(10));
-        let endless = Backoff::new(Duration::MAX, Duration::MAX);
-        assert_eq!(endless.bound(40), Duration::MAX);
+        let longest_possible = Backoff::new(Duration::MAX, Duration::MAX);
+        assert_eq!(longest_possible.bound(40), Duration::MAX);
     }
 
     #[test]
-    fn pauses_spread_from_zero_to_the_bound() {
+    fn pause_ranges_from_zero_to_the_bound() {
         let backoff = Backoff::default();
         assert_eq!(backoff.pause(5, 0.0), Duration::ZERO);
         assert_eq!(backoff.pause(5, 0.25), Duration::from_secs(1));

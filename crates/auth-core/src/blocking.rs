@@ -1,7 +1,7 @@
 //! A token source for callers without a runtime.
 //!
-//! It drives the asynchronous [`TokenSource`](crate::TokenSource) on the background thread of the process, so that both
-//! make the same decisions and give the same guarantees.
+//! The blocking source runs the asynchronous [`TokenSource`](crate::TokenSource) on the background thread of the
+//! process, so that both sources make the same decisions and give the same guarantees.
 
 mod adapter;
 mod builder;
@@ -63,40 +63,40 @@ impl TokenSource {
         }
     }
 
-    /// Obtains a token for `request` in the background, unless there is a fresh one. An error is returned by the next
-    /// call that needs the token.
+    /// Obtains a token for `request` in the background, unless a fresh one is cached. If this fails, the next call that
+    /// needs the token returns the error.
     pub fn prefetch(&self, request: &TokenRequest) {
         self.0.prefetch(request);
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected. A newer one is kept. See
-    /// [`TokenSource::reject`](crate::TokenSource::reject).
+    /// Deletes `used`, a token for `request` that a server rejected, from the cache. A newer cached token is not
+    /// deleted. See [`TokenSource::reject`](crate::TokenSource::reject).
     pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
         self.0.reject(request, used);
     }
 
-    /// Records that a server accepted `used`, a token for `request`: a later rejection then causes an immediate
-    /// refresh.
+    /// Records that a server accepted `used`, a token for `request`. See
+    /// [`TokenSource::accept`](crate::TokenSource::accept).
     pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
         self.0.accept(request, used);
     }
 
-    /// Deletes all tokens and failures. A running attempt continues for its waiting callers.
+    /// Deletes all cached tokens, and forgets all failures. See [`TokenSource::clear`](crate::TokenSource::clear).
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the cache could not be cleared; its tokens may be served again.
+    /// [`TokenError::is_cache`]: the cache could not be cleared, and its tokens may be served again.
     pub fn clear(&self) -> Result<(), TokenError> {
         let source = self.0.inner().clone();
         background::block_on(async move { source.clear().await })?
     }
 
-    /// Returns the number of failures of the cache since the source was built.
+    /// Returns the number of failed cache operations since the source was built.
     pub fn cache_failures(&self) -> u64 {
         self.0.cache_failures()
     }
 
-    /// Returns the key of the source: the key that it was built with, and the identity of its provider.
+    /// Returns the key of the source: the key that it was built with, completed by the identity of its provider.
     pub fn key(&self) -> &TokenKey {
         self.0.key()
     }

@@ -13,9 +13,9 @@ use crate::{AccessToken, TokenError, TokenKey};
 
 /// A token cache for blocking callers. Implement it for custom storage.
 ///
-/// A cache stores and returns tokens; its owner, a [`blocking::TokenSource`](crate::blocking::TokenSource), decides if
-/// a token is valid. A cache may evict a token at any time. An unreadable entry is a miss, not an error: an error means
-/// that the backend is unavailable.
+/// A cache stores and returns tokens. Its owner, a [`blocking::TokenSource`](crate::blocking::TokenSource), decides
+/// whether a token is still valid. A cache may evict a token at any time. Return `Ok(None)` for an entry that cannot be
+/// decoded, because an error means that the backend is unavailable.
 ///
 /// The suite `platform_testkit::token_cache` checks an implementation, and `platform_testkit::atomic_delete_if` its
 /// `delete_if`.
@@ -75,35 +75,35 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the backend failed.
     fn clear(&self) -> Result<(), TokenError>;
 
-    /// Deletes the token under `key` if it is the same as `rejected`; a newer one is kept. Returns true if the token
-    /// was deleted.
+    /// Deletes the token under `key` if it is the same as `rejected`, so that a newer token is not deleted. Returns true
+    /// if the token was deleted.
     ///
-    /// Override it if the backend can compare and delete atomically: between the two steps of the default
-    /// implementation, another process may store a newer token.
+    /// Override this method if the backend can compare and delete atomically. The default implementation calls
+    /// [`get`](Self::get) and then [`delete`](Self::delete), and deletes a token that another process stores in between.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        let found = self.get(key)?.is_some_and(|kept| kept.is_same(rejected));
-        if found {
+        let is_cached = self.get(key)?.is_some_and(|cached| cached.is_same(rejected));
+        if is_cached {
             self.delete(key)?;
         }
-        Ok(found)
+        Ok(is_cached)
     }
 
     /// Returns the result of [`get`](Self::get) without blocking, for a cache in the memory of this process. Other
     /// caches return `None`, and the caller then calls `get`.
     ///
-    /// The inner value is `None` if no token is cached under `key`. A cache that implements this method must always
-    /// return `Some`, and its other methods must not fail. Expired tokens may be returned.
+    /// The inner value is `None` if no token is cached under `key`. A cache that overrides this method must always
+    /// return `Some`, and its other methods must not fail. The returned token may have expired.
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
     }
 
-    /// Returns true if tokens can outlive the process or be read by others. A source then requires an
-    /// [identity](crate::TokenSourceBuilder::with_identity) in its keys.
+    /// Returns true if cached tokens can outlive the process, or if other processes can read them. A source then
+    /// requires an [identity](crate::TokenSourceBuilder::with_identity) in its keys.
     fn is_persistent(&self) -> bool {
         true
     }
@@ -113,8 +113,8 @@ const _: Option<&dyn TokenCache> = None;
 
 /// A token cache for asynchronous callers. Implement it for custom storage, such as a database or Redis.
 ///
-/// The rules are those of [`TokenCache`]. The suite `platform_testkit::async_token_cache` checks an implementation, and
-/// `platform_testkit::async_atomic_delete_if` its `delete_if`.
+/// An implementation follows the same rules as a [`TokenCache`]. The suite `platform_testkit::async_token_cache` checks
+/// an implementation, and `platform_testkit::async_atomic_delete_if` its `delete_if`.
 #[async_trait]
 pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     /// Returns the token cached under `key`.
@@ -145,35 +145,35 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the backend failed.
     async fn clear(&self) -> Result<(), TokenError>;
 
-    /// Deletes the token under `key` if it is the same as `rejected`; a newer one is kept. Returns true if the token
-    /// was deleted.
+    /// Deletes the token under `key` if it is the same as `rejected`, so that a newer token is not deleted. Returns true
+    /// if the token was deleted.
     ///
-    /// Override it if the backend can compare and delete atomically: between the two steps of the default
-    /// implementation, another process may store a newer token.
+    /// Override this method if the backend can compare and delete atomically. The default implementation calls
+    /// [`get`](Self::get) and then [`delete`](Self::delete), and deletes a token that another process stores in between.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        let found = self.get(key).await?.is_some_and(|kept| kept.is_same(rejected));
-        if found {
+        let is_cached = self.get(key).await?.is_some_and(|cached| cached.is_same(rejected));
+        if is_cached {
             self.delete(key).await?;
         }
-        Ok(found)
+        Ok(is_cached)
     }
 
     /// Returns the result of [`get`](Self::get) without waiting, for a cache in the memory of this process. Other
     /// caches return `None`, and the caller then calls `get`.
     ///
-    /// The inner value is `None` if no token is cached under `key`. A cache that implements this method must always
-    /// return `Some`, and its other methods must not fail. Expired tokens may be returned.
+    /// The inner value is `None` if no token is cached under `key`. A cache that overrides this method must always
+    /// return `Some`, and its other methods must not fail. The returned token may have expired.
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
     }
 
-    /// Returns true if tokens can outlive the process or be read by others. A source then requires an
-    /// [identity](crate::TokenSourceBuilder::with_identity) in its keys.
+    /// Returns true if cached tokens can outlive the process, or if other processes can read them. A source then
+    /// requires an [identity](crate::TokenSourceBuilder::with_identity) in its keys.
     fn is_persistent(&self) -> bool {
         true
     }

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 /// The wall clock, injected so that tests control the time.
 ///
-/// Expiry is based on wall-clock time, because tokens are shared between processes and machines.
+/// Expiry is based on wall-clock time instead of monotonic time, because processes and machines share tokens.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns the current time.
     fn now(&self) -> SystemTime;
@@ -14,7 +14,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }

@@ -20,8 +20,8 @@ pub struct TokenError {
     retry_after: Option<Duration>,
 }
 
-/// The causes are not `#[source]`. The source of a shared error would be the `Arc`, and a downcast to the contained
-/// error would fail.
+/// The causes are not marked `#[source]`, because `source()` would then return the `Arc`, and a downcast to the error
+/// inside it would fail.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
     #[error("cannot obtain an access token")]
@@ -33,14 +33,14 @@ enum Kind {
     #[error("the stored login was refused: log in again")]
     GrantRefused(Arc<dyn Error + Send + Sync>),
     #[error(
-        "the stored login was refused, and the response to an earlier refresh was lost; that refresh probably used the \
-         refresh token: log in again"
+        "the stored login was refused, and the response to an earlier refresh was lost; that refresh probably \
+         redeemed the refresh token: log in again"
     )]
-    GrantRefusedAfterLoss(Arc<dyn Error + Send + Sync>),
+    GrantRefusedAfterLostResponse(Arc<dyn Error + Send + Sync>),
     #[error("the access token provider panicked")]
     Panicked,
     #[error("the attempt to obtain an access token was canceled")]
-    Aborted,
+    Canceled,
     #[error("the access token provider did not respond within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
     #[error("the token cache failed")]
@@ -50,7 +50,7 @@ enum Kind {
     #[error("the access token could not be verified: {reason}")]
     Unverified { reason: Arc<str>, is_final: bool },
     #[error("the server rejects every access token: the next refresh is possible in {} s", .0.as_secs_f64().ceil())]
-    Braked(Duration),
+    RejectionPause(Duration),
     #[error("the provider returned an access token that the server has rejected")]
     RejectedAgain,
     #[error("the access token is of the unsupported type '{0}': only Bearer tokens can be used")]
@@ -64,30 +64,30 @@ enum Kind {
 impl TokenError {
     /// Creates the error of a provider that could not obtain a token because of `source`.
     ///
-    /// The next call tries again after a backoff. Use [`into_transient`](Self::into_transient) for a cause that may
-    /// disappear without a change of the configuration.
+    /// A source calls the provider again after a backoff. Use [`into_transient`](Self::into_transient) if the same call
+    /// may succeed later without a change of the configuration.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }
 
     /// Creates the error of a token request that was sent, but whose response was lost because of `source`.
     ///
-    /// The server may have processed the request. The refresh token is kept, and presented again.
+    /// The server may have processed the request. A source does not discard the refresh token, and presents it again.
     pub fn uncertain(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Uncertain(source.into().into()).into()
     }
 
-    /// Creates the error of a provider whose own credential was refused because of `source` (`invalid_client`, a
-    /// revoked key).
+    /// Creates the error of a provider whose own credential was refused because of `source`, such as `invalid_client` or
+    /// a revoked key.
     ///
-    /// The same credential is not tried again for a while.
+    /// A source does not present the same credential again for 30 s, and for up to 5 minutes after further refusals.
     pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Refused(source.into().into()).into()
     }
 
-    /// Creates the error of a refresh token that was permanently refused because of `source` (`invalid_grant`).
+    /// Creates the error of a refresh token that was permanently refused because of `source`, such as `invalid_grant`.
     ///
-    /// The refresh token is discarded.
+    /// A source discards the refresh token.
     pub fn grant_refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::GrantRefused(source.into().into()).into()
     }
@@ -122,8 +122,8 @@ impl TokenError {
         Kind::Panicked.into()
     }
 
-    pub(crate) fn aborted() -> Self {
-        Kind::Aborted.into()
+    pub(crate) fn canceled() -> Self {
+        Kind::Canceled.into()
     }
 
     pub(crate) fn timed_out(limit: Duration) -> Self {
@@ -134,18 +134,18 @@ impl TokenError {
         Kind::Unverified { reason: reason.into(), is_final }.into()
     }
 
-    pub(crate) fn braked(wait: Duration) -> Self {
-        Kind::Braked(wait).into()
+    pub(crate) fn rejection_pause(wait: Duration) -> Self {
+        Kind::RejectionPause(wait).into()
     }
 
     pub(crate) fn rejected_again() -> Self {
         Kind::RejectedAgain.into()
     }
 
-    /// Returns the error of a refusal that followed an attempt whose response was lost.
-    pub(crate) fn after_loss(self) -> Self {
+    /// Turns a refusal of a refresh token into one whose message states that the response to an earlier refresh was lost.
+    pub(crate) fn after_lost_response(self) -> Self {
         match self.kind {
-            Kind::GrantRefused(source) => Kind::GrantRefusedAfterLoss(source).into(),
+            Kind::GrantRefused(source) => Kind::GrantRefusedAfterLostResponse(source).into(),
             kind => Self { kind, ..self },
         }
     }
@@ -154,7 +154,8 @@ impl TokenError {
         Kind::Malformed(reason).into()
     }
 
-    /// Returns the error for an unsupported token type. `secrets` are not shown, even if the type contains them.
+    /// Creates the error of an unsupported token type. `secrets` are removed from the type, because a faulty server may
+    /// put a token into it.
     pub(crate) fn unsupported_type<'a>(token_type: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
         let sanitized = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
@@ -171,18 +172,18 @@ impl TokenError {
 
     /// Returns true if the attempt was canceled before the provider responded.
     pub fn is_canceled(&self) -> bool {
-        matches!(self.kind, Kind::Aborted)
+        matches!(self.kind, Kind::Canceled)
     }
 
     /// Returns true if the same call may succeed later, without a new login or another configuration.
     ///
-    /// The error was [marked](Self::into_transient), the provider did not respond in time, or the keys to verify the
-    /// token are unavailable.
+    /// This is the case if the error was [marked as transient](Self::into_transient), if the provider did not respond in
+    /// time, or if the keys to verify the token are unavailable.
     pub fn is_transient(&self) -> bool {
         self.is_transient || matches!(self.kind, Kind::TimedOut(_) | Kind::Unverified { is_final: false, .. })
     }
 
-    /// Returns true if a token request was sent and its response was lost.
+    /// Returns true if a token request was sent, and its response was lost or did not arrive in time.
     pub fn is_uncertain(&self) -> bool {
         matches!(self.kind, Kind::Uncertain(_) | Kind::TimedOut(_))
     }
@@ -194,7 +195,7 @@ impl TokenError {
 
     /// Returns true if a stored refresh token was permanently refused.
     pub fn is_grant_refused(&self) -> bool {
-        matches!(self.kind, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLoss(_))
+        matches!(self.kind, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLostResponse(_))
     }
 
     /// Returns true if the backend of a cache failed.
@@ -221,9 +222,9 @@ impl TokenError {
         matches!(self.kind, Kind::Unverified { is_final: true, .. })
     }
 
-    /// Returns true if the server rejects the tokens that the provider returns.
+    /// Returns true if the server rejects the tokens that the provider returns, even new ones.
     pub fn is_rejected(&self) -> bool {
-        matches!(self.kind, Kind::Braked(_) | Kind::RejectedAgain)
+        matches!(self.kind, Kind::RejectionPause(_) | Kind::RejectedAgain)
     }
 
     /// Returns true if the type of the token is not `Bearer`, so that the token cannot be sent.
@@ -231,7 +232,7 @@ impl TokenError {
         matches!(self.kind, Kind::UnsupportedType(_))
     }
 
-    /// Returns the cause of type `E`, however deep it is.
+    /// Returns the first error of type `E` in the chain of sources.
     ///
     /// ```
     /// use std::io;
@@ -244,11 +245,12 @@ impl TokenError {
         std::iter::successors(self.source(), |&error| error.source()).find_map(|error| error.downcast_ref())
     }
 
-    /// Returns the delay before the next attempt, if one is known.
+    /// Returns the delay before the next attempt, or `None` if no delay was set.
     ///
-    /// The identity provider requested it, or it follows repeated rejections ([`is_rejected`](Self::is_rejected)).
+    /// The delay was requested by the identity provider, or follows from repeated rejections
+    /// ([`is_rejected`](Self::is_rejected)).
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Kind::Braked(wait) = self.kind { Some(wait) } else { self.retry_after }
+        if let Kind::RejectionPause(wait) = self.kind { Some(wait) } else { self.retry_after }
     }
 
     /// Returns true if the provider panicked.
@@ -256,7 +258,7 @@ impl TokenError {
         matches!(self.kind, Kind::Panicked)
     }
 
-    /// Returns true if the request is for another authority than the credential.
+    /// Returns true if the destination of the request is not the authority that the credential is meant for.
     pub fn is_wrong_authority(&self) -> bool {
         matches!(self.kind, Kind::WrongAuthority { .. })
     }
@@ -280,7 +282,7 @@ impl Error for TokenError {
             | Kind::Uncertain(source)
             | Kind::Refused(source)
             | Kind::GrantRefused(source)
-            | Kind::GrantRefusedAfterLoss(source)
+            | Kind::GrantRefusedAfterLostResponse(source)
             | Kind::Cache(source) => Some(&**source),
             _ => None,
         }

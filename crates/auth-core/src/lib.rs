@@ -5,8 +5,8 @@
 //!   ([`provider_fn`]).
 //! - A [`TokenCache`] or [`AsyncTokenCache`] stores them: [`MemoryTokenCache`], or a custom one.
 //! - A [`TokenSource`], or its [`blocking`] counterpart, owns the cached tokens. All concurrent callers share one
-//!   attempt and its outcome. Callers never wait while a usable token is cached. A dropped caller does not cancel the
-//!   attempt. A token that a server rejects is deleted; a newer one is kept.
+//!   attempt to obtain a token, and its outcome. Callers never wait while a usable token is cached. Dropping the future
+//!   of a caller does not cancel the attempt. A token that a server rejects is deleted, but not a newer one.
 //! - A [`RefreshLease`] allows one refresh at a time among the processes that share a store.
 //! - A [`BearerPolicy`] decides which requests may carry a token, and how to react to a rejection.
 //!
@@ -54,7 +54,7 @@ pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{BlockingStaticToken, StaticToken, TokenProvider, provider_fn, static_token};
 pub use redact::{is_secret_name, redacted, redacted_text};
 pub use source::redemption::{
-    Redemption, Unfinished, begin_redemption, finish_redemptions, has_redemptions, is_redeeming,
+    Redemption, Unfinished, begin_redemption, finish_redemptions, has_redemption_without_source, has_redemptions,
 };
 pub use source::{SourceBuildError, TokenSource, TokenSourceBuilder};
 pub use token::expiry::{ExpiryPolicy, ExpiryPolicyBuilder, ExpiryPolicyError};

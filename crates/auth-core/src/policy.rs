@@ -1,5 +1,5 @@
-//! Policies that add credentials to requests and react to rejections. They are pure decisions, which send no requests
-//! and obtain no tokens.
+//! Policies that decide which credential a request gets, and how to react to a rejection. A policy neither sends
+//! requests nor obtains tokens.
 
 pub(crate) mod authority;
 pub(crate) mod challenge;
@@ -14,7 +14,21 @@ use url::Url;
 use crate::token::is_bearer;
 use crate::{AccessToken, Challenge, Destination, Secret, TokenError, TokenRequest};
 
-/// A policy for bearer tokens (RFC 6750): their destination, their header, and the reaction to a 401.
+/// A policy for bearer tokens (RFC 6750): the destination that may receive them, the header that carries them, and the
+/// reaction to a 401.
+///
+/// ```
+/// use auth_core::{AccessToken, Authority, BearerPolicy, Destination};
+/// use url::Url;
+///
+/// let url: Url = "https://platform.example/api".parse().unwrap();
+/// let policy = BearerPolicy::new(Destination::new(Authority::of(&url)));
+/// policy.admit(&url)?;
+/// assert_eq!(policy.header(&AccessToken::try_from("abc")?)?.expose(), "Bearer abc");
+/// let other: Url = "https://other.example/".parse().unwrap();
+/// assert!(policy.admit(&other).unwrap_err().is_wrong_authority());
+/// # Ok::<(), auth_core::TokenError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BearerPolicy {
     destination: Destination,
@@ -27,7 +41,7 @@ pub struct BearerPolicy {
 pub enum Stage {
     /// The request was sent once.
     First {
-        /// The request can be sent again: its body is available.
+        /// True if the request can be sent again, because its body is still available.
         replayable: bool,
     },
     /// The request was resent after a 401.
@@ -38,18 +52,18 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reaction {
-    /// Deliver the response to the caller, and keep the token.
+    /// Deliver the response to the caller. The token was not rejected.
     Deliver,
-    /// Reject the token, and deliver the response to the caller: the request cannot be sent again.
+    /// Reject the token, and deliver the response to the caller, because the request cannot be sent again.
     Reject,
-    /// Reject the token, obtain one for this token request, and resend the request once.
-    Renew(TokenRequest),
+    /// Reject the token, obtain another one for this token request, and resend the request once.
+    Resend(TokenRequest),
 }
 
-/// A handler for challenges in a 401 response that require a different token, such as a challenge for claims or a
-/// custom scheme.
+/// A handler for challenges in a 401 response that require a different token, such as a challenge that requires
+/// additional claims, or one of a custom scheme.
 pub trait ChallengeHandler: fmt::Debug + Send + Sync {
-    /// Returns the token request to use instead of `request`, or `None` if the challenges are not for this handler.
+    /// Returns the token request to use instead of `request`, or `None` if this handler does not support the challenges.
     fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest>;
 }
 
@@ -61,13 +75,13 @@ impl BearerPolicy {
         Self { destination, handlers: Vec::new() }
     }
 
-    /// Adds a handler for challenges. The first handler that returns a request decides.
+    /// Adds a handler for challenges. The first handler that returns a token request determines it.
     pub fn with_challenge_handler(mut self, handler: Arc<dyn ChallengeHandler>) -> Self {
         self.handlers.push(handler);
         self
     }
 
-    /// Checks that a request to `url` may carry a token. Call it before obtaining one.
+    /// Checks that a request to `url` may carry a token. Call this before obtaining the token.
     ///
     /// # Errors
     ///
@@ -91,24 +105,25 @@ impl BearerPolicy {
         Ok(Secret::new(format!("Bearer {secret}")))
     }
 
-    /// Decides on a response with this status and these `WWW-Authenticate` headers, to a request with a token for
-    /// `request`.
+    /// Returns the reaction to a response with this status and these `WWW-Authenticate` headers. `request` is the token
+    /// request of the token that was sent.
     ///
-    /// Only a 401 concerns the token. A 403 concerns its permissions, a 407 a proxy.
+    /// Only a 401 means that the token was rejected. A 403 means that its permissions are insufficient, and a 407 comes
+    /// from a proxy.
     pub fn react(&self, status: u16, www_authenticate: &[&str], request: &TokenRequest, stage: Stage) -> Reaction {
         match (status, stage) {
             (401, Stage::First { replayable: false }) => Reaction::Reject,
             (401, Stage::First { replayable: true }) => {
                 let challenges: Vec<_> = www_authenticate.iter().flat_map(|header| Challenge::parse(header)).collect();
                 let answer = self.handlers.iter().find_map(|handler| handler.answer(&challenges, request));
-                Reaction::Renew(answer.unwrap_or_else(|| request.clone()))
+                Reaction::Resend(answer.unwrap_or_else(|| request.clone()))
             }
             _ => Reaction::Deliver,
         }
     }
 }
 
-/// A static key in a custom header.
+/// A policy for a static key in a custom header.
 #[derive(Clone, Debug)]
 pub struct KeyPolicy {
     destination: Destination,
@@ -132,7 +147,7 @@ impl KeyPolicy {
     }
 }
 
-/// A user and a password (RFC 7617).
+/// A policy for HTTP basic authentication with a user name and a password (RFC 7617).
 #[derive(Clone, Debug)]
 pub struct BasicPolicy {
     destination: Destination,
@@ -144,7 +159,7 @@ impl BasicPolicy {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`]: the user contains a colon, or the user or the password contains a control
+    /// [`TokenError::is_malformed`]: the user name contains a colon, or the user name or the password contains a control
     /// character.
     pub fn new(destination: Destination, user: &str, password: &Secret) -> Result<Self, TokenError> {
         if user.contains(':') {

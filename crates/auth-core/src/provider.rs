@@ -34,11 +34,11 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
         self.fetch(request)
     }
 
-    /// Verifies a stored token. See [`AsyncTokenProvider::verify`].
+    /// Verifies a stored token that was not verified when it was obtained. See [`AsyncTokenProvider::verify`].
     ///
     /// # Errors
     ///
-    /// [`TokenError::provider`] if it cannot be verified now.
+    /// [`TokenError::provider`] if the token cannot be verified now.
     fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
         Ok(token.clone())
     }
@@ -72,11 +72,11 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn TokenProvider> = None;
 
-/// A provider of new tokens that does not block the calling thread. The rules are those of [`TokenProvider`].
+/// A provider of new tokens that does not block the calling thread. It follows the same rules as a [`TokenProvider`].
 ///
-/// A [`TokenSource`](crate::TokenSource) calls it on a runtime thread that the whole process shares, so that a refresh
-/// survives the caller and its runtime. A provider must not block that thread. A provider with resources that are bound
-/// to the caller's runtime overrides [`needs_caller_runtime`](Self::needs_caller_runtime).
+/// A [`TokenSource`](crate::TokenSource) calls it on a thread whose runtime the whole process shares, so that a refresh
+/// continues after its caller, and the caller's runtime, are gone. A provider must not block that thread. A provider
+/// whose resources belong to the caller's runtime overrides [`needs_caller_runtime`](Self::needs_caller_runtime).
 ///
 /// ```
 /// use auth_core::{AccessToken, TokenError, async_provider_fn};
@@ -106,15 +106,16 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
         self.fetch(request).await
     }
 
-    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained, without
-    /// redeeming anything. Returns the token [verified](AccessToken::verified), or unchanged if it fails verification.
+    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained. Returns the
+    /// token marked as [verified](AccessToken::verified), or unchanged if it fails verification. Must not redeem a
+    /// credential.
     ///
-    /// A provider that returns unverified tokens must override this, and a wrapper must forward it: the default
-    /// verifies nothing, so that such tokens are never served.
+    /// A provider that returns unverified tokens must override this method, and a wrapper must forward it. The default
+    /// implementation returns every token unchanged, so that unverified tokens are never served.
     ///
     /// # Errors
     ///
-    /// [`TokenError::provider`] if it cannot be verified now.
+    /// [`TokenError::provider`] if the token cannot be verified now.
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
         Ok(token.clone())
     }
@@ -124,13 +125,14 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// secret.
     ///
     /// Two providers that may act as different principals must return different identities. A provider that does not
-    /// know its principal returns `None`. Its tokens are then cached for one source only, unless an identity is set
-    /// with [`with_identity`](crate::TokenSourceBuilder::with_identity).
+    /// know its principal returns `None`. Its tokens are then used by one source only, unless
+    /// [`with_identity`](crate::TokenSourceBuilder::with_identity) sets an identity.
     fn identity(&self) -> Option<String> {
         None
     }
 
-    /// Returns a number that changes whenever the credential does. A refusal applies only to the same version.
+    /// Returns a number that changes whenever the credential changes. A source that remembers a refused credential calls
+    /// the provider again as soon as this number changes.
     fn credential_version(&self) -> u64 {
         0
     }
@@ -143,8 +145,8 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     }
 
     /// Returns the single-use credential that [`fetch`](Self::fetch) presents, such as a refresh token from the
-    /// configuration. If it is [permanently refused](TokenError::grant_refused), the store records this, and no process
-    /// presents it again while the record exists.
+    /// configuration. If the credential is [permanently refused](TokenError::grant_refused), the store records this, and
+    /// no process presents it again while the record exists.
     fn initial_credential(&self) -> Option<Secret> {
         None
     }
@@ -156,21 +158,24 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     }
 
     /// Returns true if the provider calls [`begin_redemption`](crate::begin_redemption) before it sends a single-use
-    /// credential. Otherwise the whole call of a provider that needs a lease counts as a redemption.
+    /// credential. If it does not, the whole call of a provider that [needs a lease](Self::needs_lease) counts as a
+    /// redemption.
     fn announces_redemption(&self) -> bool {
         false
     }
 
-    /// Returns true if dropping the future of a call ends the call. A call that continues on a separate thread holds
-    /// its credential even after the [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout). If the
-    /// provider [needs a lease](Self::needs_lease), the source then makes no other call: callers get a timeout, the
-    /// lease remains held, and the token is stored when it arrives.
+    /// Returns true if dropping the future of a call ends the call. Return false if a call continues on a separate
+    /// thread, and may therefore present its credential even after the [attempt
+    /// timeout](crate::TokenSourceBuilder::with_attempt_timeout). If such a provider [needs a lease](Self::needs_lease),
+    /// the source makes no other call until this one ends: callers get a timeout error, the lease remains held, and the
+    /// token is stored when it arrives.
     fn is_cancelable(&self) -> bool {
         true
     }
 
-    /// Returns true if calls must run on the caller's runtime, for example because a client's connections belong to it.
-    /// Such a call ends with that runtime, even during a redemption. The runtime must have its timer enabled.
+    /// Returns true if calls must run on the caller's runtime, for example because the connections of a client belong to
+    /// that runtime. When the runtime is shut down, such a call is dropped, even during a redemption. The runtime must
+    /// have its timer enabled.
     fn needs_caller_runtime(&self) -> bool {
         false
     }
@@ -178,7 +183,7 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn AsyncTokenProvider> = None;
 
-/// Returns a [`TokenProvider`] that calls a closure, which returns a token or its text.
+/// Returns a [`TokenProvider`] that calls a closure. The closure returns an [`AccessToken`], or its text.
 ///
 /// ```
 /// use auth_core::{TokenError, provider_fn};
@@ -194,7 +199,8 @@ where
     Closure(closure)
 }
 
-/// Returns an [`AsyncTokenProvider`] that calls a closure, whose future returns a token or its text.
+/// Returns an [`AsyncTokenProvider`] that calls a closure. The future that the closure returns yields an
+/// [`AccessToken`], or its text.
 pub fn async_provider_fn<F, A, T>(closure: F) -> impl AsyncTokenProvider
 where
     F: Fn(TokenRequest) -> A + Send + Sync,
@@ -205,11 +211,12 @@ where
     Closure(closure)
 }
 
-/// Returns a provider of one static token that does not expire. Use [`StaticToken::blocking`] for blocking callers.
+/// Returns a provider that always returns the same token, which does not expire. Use [`StaticToken::blocking`] for
+/// blocking callers.
 ///
 /// # Errors
 ///
-/// [`TokenError::is_malformed`]: the token is not valid in a header.
+/// [`TokenError::is_malformed`]: the token cannot be sent in a header.
 pub fn static_token(secret: Secret) -> Result<StaticToken, TokenError> {
     Ok(StaticToken(AccessToken::new(secret)?.with_lifetime(Lifetime::Unlimited)))
 }

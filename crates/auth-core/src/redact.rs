@@ -4,10 +4,10 @@ use std::fmt;
 
 use url::Url;
 
-/// The replacement of a secret.
-const MASKED: &str = "***";
-/// The ends of names whose values are secret, in lower case without separators.
-const NAMES: [&str; 12] = [
+/// The text that replaces a secret.
+const MASK: &str = "***";
+/// The endings of names whose values are secret, in lower case without separators.
+const SECRET_NAME_ENDINGS: [&str; 12] = [
     "apikey",
     "assertion",
     "authorization",
@@ -21,12 +21,13 @@ const NAMES: [&str; 12] = [
     "signature",
     "token",
 ];
-/// Names whose value is the rest of the line: a scheme and its parameters, or several cookies.
-const LINES: [&str; 2] = ["authorization", "cookie"];
-/// Authentication schemes (RFC 9110, section 11.1) that other texts do not contain. The credential is the next word.
+/// The endings of names whose value is the rest of the line: a scheme and its parameters, or several cookies.
+const WHOLE_LINE_ENDINGS: [&str; 2] = ["authorization", "cookie"];
+/// Authentication schemes (RFC 9110, section 11.1) that are recognized without a header name. The word after one is its
+/// credential. Other schemes, such as `Basic`, are also common words.
 const SCHEMES: [&str; 2] = ["bearer", "dpop"];
 
-/// Returns a URL without user, password, fragment and query, which may contain signatures and share tokens.
+/// Formats a URL without its user, password, query and fragment. A query may contain a signature or a share token.
 ///
 /// ```
 /// let url = "https://user:pass@host.example/a/b?X-Amz-Signature=abc".parse().unwrap();
@@ -49,138 +50,150 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
-/// Returns a text without what is recognizably secret: users, passwords, queries and fragments of URLs, JWTs, and the
-/// values of [secret names](is_secret_name). Everything else is unchanged.
+/// Returns a text in which recognizable secrets are removed or replaced by `***`: users, passwords, queries and fragments
+/// of URLs, JWTs, and the values of [secret names](is_secret_name). All other text is unchanged.
 ///
-/// It is for texts of other programs, which may contain anything. It does not find a secret without a name.
+/// Use it before showing the output of another program. A secret that has neither a name nor a recognizable form is not
+/// found.
 ///
 /// ```
 /// let text = auth_core::redacted_text("GET <https://host.example/a?sig=abc> with token=def failed");
 /// assert_eq!(text, "GET <https://host.example/a?***> with token=*** failed");
 /// ```
 pub fn redacted_text(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+    let mut redacted = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let (word, after) = rest.split_at(rest.find(is_delimiter).unwrap_or(rest.len()));
-        rest = if let Some((name, separator)) = named(word, after) {
-            let (before, value) = rest.split_at(separator);
-            shown.push_str(before);
+        rest = if let Some((name, separator_end)) = secret_name(word, after) {
+            let (before, value) = rest.split_at(separator_end);
+            redacted.push_str(before);
             let (opening, value) = value.split_at(start_of_value(value));
-            shown.push_str(opening);
-            let end = end_of_value(name, opening, value);
-            shown.push_str(if end == 0 { "" } else { MASKED });
+            redacted.push_str(opening);
+            let line = text[..text.len() - rest.len()].rsplit(['\n', '\r']).next().unwrap_or_default();
+            let end = end_of_value(name, opening, value, line.matches('"').count() % 2 == 1);
+            redacted.push_str(if end == 0 { "" } else { MASK });
             &value[end..]
         } else {
-            shown.push_str(&masked_word(word));
+            redacted.push_str(&redacted_word(word));
             let (delimiters, next) = after.split_at(after.find(|found| !is_delimiter(found)).unwrap_or(after.len()));
-            shown.push_str(delimiters);
+            redacted.push_str(delimiters);
             next
         };
     }
-    shown
+    redacted
 }
 
 fn is_delimiter(character: char) -> bool {
     character.is_whitespace() || character.is_control() || "\"`<>\\".contains(character)
 }
 
-/// Returns the secret name at the end of the first part of a word, and the position after its separator in the text
-/// that begins with the word. `after` is the text after the word.
-fn named<'a>(word: &'a str, after: &str) -> Option<(&'a str, usize)> {
-    let at = word.find(['=', ':']).unwrap_or(word.len());
-    let name = word[..at].trim_matches(|character| "'{[(,;)]}".contains(character));
+/// Returns the secret name with which a word begins, and the offset after the separator between the name and its value.
+/// `after` is the text after the word; the offset counts from the start of the word and may be within `after`.
+fn secret_name<'a>(word: &'a str, after: &str) -> Option<(&'a str, usize)> {
+    let name_end = word.find(['=', ':']).unwrap_or(word.len());
+    let name = word[..name_end].trim_matches(|character| "'{[(,;)]}".contains(character));
     if word.contains("://") || !is_secret_name(name) {
         return None;
     }
-    if at < word.len() {
-        return Some((name, at + 1));
+    if name_end < word.len() {
+        return Some((name, name_end + 1));
     }
-    // The separator is the next word, after quotes and blanks.
+    // The separator may follow quotes and blanks.
     let gap = after.find(|character| !matches!(character, '"' | '\\' | '\'' | ' ' | '\t')).unwrap_or(after.len());
     if after[gap..].starts_with(['=', ':']) {
         return Some((name, word.len() + gap + 1));
     }
-    let takes_next = name.starts_with('-') || SCHEMES.contains(&name.to_ascii_lowercase().as_str());
-    // The closing quote of the name.
-    let quote = after.find(|character| !matches!(character, '"' | '\\')).unwrap_or(after.len());
-    takes_next.then_some((name, word.len() + quote))
+    // An option such as `--password`, or a scheme, needs no separator before its value.
+    let needs_no_separator = name.starts_with('-') || SCHEMES.contains(&name.to_ascii_lowercase().as_str());
+    let closing_quote = after.find(|character| !matches!(character, '"' | '\\')).unwrap_or(after.len());
+    needs_no_separator.then_some((name, word.len() + closing_quote))
 }
 
-/// Returns the position of a value after its separator: after blanks, brackets, further separators, and one quote.
+/// Returns the offset of a value in the text after its separator. Blanks, brackets, further separators and one quote may
+/// precede the value.
 fn start_of_value(text: &str) -> usize {
-    let at = text.find(|character| !" \t\r\n\\=:>[{(,".contains(character)).unwrap_or(text.len());
-    at + usize::from(text[at..].starts_with(['"', '\'']))
+    let start = text.find(|character| !" \t\r\n\\=:>[{(,".contains(character)).unwrap_or(text.len());
+    start + usize::from(text[start..].starts_with(['"', '\'']))
 }
 
-/// Returns the end of a value: its closing quote, or the end of its word or line.
-fn end_of_value(name: &str, opening: &str, value: &str) -> usize {
+/// Returns the length of a value, which ends at its closing quote, or at the end of its word or line. `opening` is the
+/// text between the separator and the value. `is_quoted` is true if the name is inside a quoted text; the value then
+/// ends at the end of that text at the latest.
+fn end_of_value(name: &str, opening: &str, value: &str, is_quoted: bool) -> usize {
     if let Some(quote) = opening.chars().last().filter(|last| matches!(last, '"' | '\'')) {
-        // In an escaped text, the closing quote is escaped, too. Otherwise, an escaped quote belongs to the value.
+        // If the opening quote is escaped, the closing quote is escaped, too. Otherwise, an escaped quote belongs to the
+        // value.
         let is_escaped = opening.contains('\\');
-        let mut ends = value.match_indices(quote).map(|(at, _)| at);
-        let end = ends.find(|at| is_escaped || !value[..*at].ends_with('\\')).unwrap_or(value.len());
+        let mut quotes = value.match_indices(quote).map(|(index, _)| index);
+        let end = quotes.find(|index| is_escaped || !value[..*index].ends_with('\\')).unwrap_or(value.len());
         return value[..end].trim_end_matches(|last| is_escaped && last == '\\').len();
     }
-    let is_line = plain(name).is_some_and(|name| LINES.iter().any(|line| name.ends_with(line)));
-    let is_end = |character: char| {
-        if is_line {
-            matches!(character, '\n' | '\r' | '"')
-        } else {
-            is_delimiter(character) || ",;)]}".contains(character)
-        }
-    };
-    value.find(is_end).unwrap_or(value.len())
+    let takes_line =
+        normalized(name).is_some_and(|name| WHOLE_LINE_ENDINGS.iter().any(|ending| name.ends_with(ending)));
+    if takes_line {
+        let is_end = |character| matches!(character, '\n' | '\r') || is_quoted && character == '"';
+        return value.find(is_end).unwrap_or(value.len());
+    }
+    let is_end = |character| character != '\\' && is_delimiter(character);
+    let end = value.find(is_end).unwrap_or(value.len());
+    // Brackets and separators at the end do not belong to the value, unless it consists of them.
+    match value[..end].trim_end_matches([',', ';', ')', ']', '}', '\\']).len() {
+        0 => end,
+        trimmed => trimmed,
+    }
 }
 
-/// Returns a word without the parts that are secret by their form.
-fn masked_word(word: &str) -> String {
+/// Returns a word without the parts whose form shows that they are secret: the credentials and query of a URL, and JWTs.
+fn redacted_word(word: &str) -> String {
     if let Some((before, after)) = word.split_once("://") {
-        return masked_url(before, after);
+        return redacted_url(before, after);
     }
     let is_path = word.starts_with(['/', '.']);
-    // A query or a fragment.
-    if let Some(at) = word.find(['?', '#'])
-        && (word[at..].contains('=') || is_path && at + 1 < word.len())
+    if let Some(path_end) = word.find(['?', '#'])
+        && (word[path_end..].contains('=') || is_path && path_end + 1 < word.len())
     {
-        let (path, query) = word.split_at(at);
-        return if query.starts_with('?') { format!("{path}?{MASKED}") } else { path.to_owned() };
+        let (path, query_or_fragment) = word.split_at(path_end);
+        return if query_or_fragment.starts_with('?') { format!("{path}?{MASK}") } else { path.to_owned() };
     }
     let is_jwt = |part: &str| part.starts_with("eyJ") && part.len() > 6;
     if word.split(['=', ':', ',', ';', '(', '[', '{', '\'', '/']).any(is_jwt) {
-        let at = word.find("eyJ").unwrap_or_default();
-        return format!("{}{MASKED}", &word[..at]);
+        let start = word.find("eyJ").unwrap_or_default();
+        return format!("{}{MASK}", &word[..start]);
     }
     word.to_owned()
 }
 
-/// Returns a URL, given the parts before and after `://`. It need not be valid.
-fn masked_url(before: &str, after: &str) -> String {
-    // A password may contain a slash, although it should not.
-    let start = after.find(['?', '#']).unwrap_or(after.len());
-    let start = after[..start].rfind('@').filter(|_| !after[..start].contains("://")).map_or(0, |at| at + 1);
+/// Returns a URL without its credentials, query and fragment. `before` and `after` are the parts before and after `://`.
+/// The URL may be invalid.
+fn redacted_url(before: &str, after: &str) -> String {
+    // The last `@` before the query ends the password, because a password may contain a slash that is not encoded.
+    let query_start = after.find(['?', '#']).unwrap_or(after.len());
+    let start = after[..query_start].rfind('@').filter(|_| !after[..query_start].contains("://"));
+    let start = start.map_or(0, |index| index + 1);
     let (host, rest) = after[start..].split_at(after[start..].find(['/', '?', '#']).unwrap_or(after.len() - start));
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let end = rest.find(['?', '#']);
     let path = &rest[..end.unwrap_or(rest.len())];
     // The path may contain another URL.
-    let path = path.split_once("://").map_or_else(|| path.to_owned(), |(before, after)| masked_url(before, after));
+    let path = path.split_once("://").map_or_else(|| path.to_owned(), |(before, after)| redacted_url(before, after));
     let query = if end.is_some_and(|end| rest[end..].starts_with('?')) { "?***" } else { "" };
     format!("{before}://{host}{path}{query}")
 }
 
-/// Returns true for a name that ends like those of secrets: `token`, `ACCESS_TOKEN`, `--password`, `client-secret`,
-/// `refreshToken`.
+/// Returns true if a name ends with a word for a secret, ignoring case and separators: `token`, `ACCESS_TOKEN`,
+/// `--password`, `client-secret`, `refreshToken`.
 ///
 /// ```
 /// assert!(auth_core::is_secret_name("refreshToken") && !auth_core::is_secret_name("token_url"));
 /// ```
 pub fn is_secret_name(text: &str) -> bool {
-    plain(text).is_some_and(|plain| NAMES.iter().any(|name| plain.ends_with(name)))
+    normalized(text).is_some_and(|name| SECRET_NAME_ENDINGS.iter().any(|ending| name.ends_with(ending)))
 }
 
-/// Returns the letters and digits of a name in lower case, or `None` if the text is not a name.
-fn plain(text: &str) -> Option<String> {
+/// Returns the letters and digits of a name in lower case. Returns `None` if the text is empty or contains characters
+/// that names do not contain.
+fn normalized(text: &str) -> Option<String> {
     let is_name = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let letters = || text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     (!text.is_empty() && text.chars().all(is_name)).then(letters)
@@ -197,6 +210,13 @@ mod tests {
             ("Authorization: Bearer canary", "Authorization: ***"),
             ("Cookie: a=canary; b=canary\nnext", "Cookie: ***\nnext"),
             ("password = canary x", "password = *** x"),
+            ("password=p,canary;canary x", "password=*** x"),
+            ("--password a;canary, x", "--password ***, x"),
+            ("password=dom\\canary", "password=***"),
+            ("token=)canary", "token=***"),
+            ("Cookie: a=\"x\"; b=canary\nnext", "Cookie: ***\nnext"),
+            ("Authorization: Digest username=\"u\", response=\"canary\"", "Authorization: ***"),
+            ("-H \"Authorization: Bearer canary\" x", "-H \"Authorization: ***\" x"),
             ("client_secret = \"canary canary\" x", "client_secret = \"***\" x"),
             ("token = 'canary'", "token = '***'"),
             ("{\"password\": \"canary canary\", \"n\": 1}", "{\"password\": \"***\", \"n\": 1}"),
@@ -242,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn redaction_of_any_text_does_not_panic() {
+    fn redacting_a_text_twice_changes_nothing() {
         for text in
             ["ü?=", "://", "a://?", "=", ":", "'':", "token:", "token", "\u{1b}[31m?", "eyJ", "\"token\"", "ü://ü@ü?ü"]
         {

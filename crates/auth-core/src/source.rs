@@ -1,26 +1,27 @@
 //! Token sources, the owners of cached tokens.
 //!
-//! [`Flight`](flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
-//! - **A caller is dropped.** Attempts run as separate tasks on a thread that the process shares; a caller only waits
-//!   for the outcome.
-//! - **The process ends, or the source is dropped.** An attempt is canceled until its provider begins to redeem a
-//!   single-use credential. After that, the end waits for it (`redemption.rs`).
-//! - **The store fails after a redemption.** The new token is served from memory, is redeemed by the next attempt, and
-//!   is stored as soon as the store is available (`source/publication.rs`).
-//! - **A caller read the cache before an attempt ended, and decides afterwards.** An attempt reads the cache before it
-//!   calls the provider, so that the second attempt adopts the token stored by the first.
-//! - **A provider panics, or a runtime ends.** A guard announces the end of the attempt, so that no caller waits
-//!   forever.
-//! - **A provider does not respond in time.** Its call is dropped. If that does not end the call, and its credential is
-//!   single-use, the attempt continues: callers get an error, and later callers wait for the same call.
-//! - **A runtime is idle while its attempt runs.** Callers on other runtimes have their own time limit
+//! For each key, a [`Flight`](flight::Flight) decides what happens next, and this module carries it out. The difficult
+//! cases:
+//! - **A caller's future is dropped.** Attempts run as separate tasks on a thread that the process shares, so an attempt
+//!   continues without its callers.
+//! - **The process ends, or the source is dropped.** An attempt can be canceled until its provider begins to redeem a
+//!   single-use credential. After that, the end of the process or source waits for the attempt (`redemption.rs`).
+//! - **The store fails after a redemption.** The new token is served from memory, the next attempt redeems its refresh
+//!   token, and it is stored as soon as the store is available (`source/publication.rs`).
+//! - **A caller read the cache before an attempt ended, and starts an attempt afterwards.** Each attempt reads the cache
+//!   again before it calls the provider, so that the second attempt returns the token that the first one stored.
+//! - **A provider panics, or a runtime is shut down.** The drop handler of the attempt announces an error, so that no
+//!   caller waits forever.
+//! - **A provider does not respond in time.** The future of its call is dropped. If that does not end the call, and its
+//!   credential is single-use, the attempt continues: callers get an error, and later callers wait for the same call.
+//! - **An attempt runs on a runtime that is not being polled.** Callers on other runtimes have their own timeout
 //!   (`source/waiting.rs`).
-//! - **A rejection occurs while an attempt stores a token.** Changes of the cache for one key are sequential; a
-//!   rejected token is not served even if the cache could not delete it.
-//! - **A cache is slow to delete a rejected token.** No caller waits for it (`source/rejection.rs`).
-//! - **Everything is cleared while an attempt runs.** Its token goes to the waiting callers and is not stored; later
-//!   callers start another attempt. If the credential is single-use, that attempt starts after the first one, and does
-//!   not redeem an older token (`source/attempt/single_use.rs`).
+//! - **A token is rejected while an attempt stores it.** Changes of the cache for one key are sequential. A rejected
+//!   token is not served even if the cache could not delete it.
+//! - **A cache is slow to delete a rejected token.** No caller waits for the deletion (`source/rejection.rs`).
+//! - **The source is cleared while an attempt runs.** The attempt's token is returned to the waiting callers and is not
+//!   stored; later callers start another attempt. If the credential is single-use, that attempt starts after the first
+//!   one, and does not redeem an older token (`source/attempt/single_use.rs`).
 
 mod attempt;
 pub(crate) mod background;
@@ -61,34 +62,38 @@ use redemption::{Unfinished, finish_owner};
 pub use builder::{SourceBuildError, TokenSourceBuilder};
 pub(crate) use waiting::Progress;
 
-/// The outcome of an attempt, for all waiting callers.
+/// The outcome of an attempt, which all waiting callers receive.
 pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
 /// The maximum time for which dropping a source waits for a redemption and for storing the new token.
-const MAX_LAST_WORK: Duration = Duration::from_secs(30);
+const MAX_DROP_WAIT: Duration = Duration::from_secs(30);
 
-/// A source of tokens, and the owner of the cached ones. It returns a fresh token; it returns a stale token and
-/// refreshes it in the background; otherwise all callers wait for one attempt.
+/// A source of tokens, and the owner of the cached tokens of a client.
+///
+/// A fresh token is returned from the cache. A stale token, whose refresh time has passed, is returned and refreshed in
+/// the background. Otherwise, all callers wait for one attempt to obtain a token.
 ///
 /// Clones are cheap and share all state. Attempts run on a separate thread, so that a source works with any executor.
 ///
 /// # Dropping
 ///
-/// Dropping the last clone cancels an attempt that has sent nothing yet. It waits up to 30 s for one that has begun to
-/// [redeem](crate::begin_redemption) a single-use credential, until the new token is stored: a rotated refresh token
-/// would be lost otherwise. In asynchronous code call [`close`](Self::close) first, which waits without blocking the
-/// thread. [`std::process::exit`], an abort, and sources in a `static` skip this: call
-/// [`finish_redemptions`](crate::finish_redemptions) before.
+/// Dropping the last clone cancels attempts that have not begun to [redeem](crate::begin_redemption) a single-use
+/// credential. If an attempt has, dropping waits up to 30 s until the new token is stored, because a rotated refresh
+/// token would be lost otherwise. In asynchronous code call [`close`](Self::close) first, which waits without blocking
+/// the thread.
+///
+/// A source is not dropped by [`std::process::exit`] or an abort, or if it is in a `static`. Call
+/// [`finish_redemptions`](crate::finish_redemptions) before the process ends in that way.
 #[derive(Clone, Debug)]
 pub struct TokenSource(Arc<Handle>);
 
-/// Dropped with the last clone of a source, while attempts may still hold the inner state.
+/// The part of a source that is dropped with its last clone. Running attempts may hold the inner state for longer.
 #[derive(Debug)]
 struct Handle(Arc<Inner>);
 
 pub(crate) struct Inner {
     owner: u64,
-    /// No new attempts may start.
+    /// True once no new attempts may start.
     is_closed: AtomicBool,
     key: TokenKey,
     provider: Arc<dyn AsyncTokenProvider>,
@@ -96,8 +101,9 @@ pub(crate) struct Inner {
     lease: Option<Arc<dyn RefreshLease>>,
     clock: Arc<dyn Clock>,
     expiry: ExpiryPolicy,
+    /// The time for which a copy of a token from a remote cache is used without reading the cache again.
     local_copy: Duration,
-    /// The timeout of one provider call; `None` if it may wait for a user.
+    /// The timeout of one provider call; `None` if the call may wait for a user.
     attempt_timeout: Option<Duration>,
     flights: Flights,
     health: CacheHealth,
@@ -122,7 +128,7 @@ impl TokenSource {
     pub async fn token(&self) -> Result<AccessToken, TokenError> {
         match self.local_token(None) {
             Some(token) => Ok(token),
-            // Boxed, so that the future of the fast path is small.
+            // The slow path is boxed, so that the future of this method is small.
             None => Box::pin(self.inner().obtain(self.inner().key.clone(), &TokenRequest::default())).await,
         }
     }
@@ -131,9 +137,9 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// The provider failed now, or failed recently and is not called again yet: see [`TokenError::is_refused`],
+    /// The provider failed, or failed recently and is not called again yet: see [`TokenError::is_refused`],
     /// [`is_rejected`](TokenError::is_rejected), [`is_unverified`](TokenError::is_unverified) and
-    /// [`is_timeout`](TokenError::is_timeout). A failing cache is not an error.
+    /// [`is_timeout`](TokenError::is_timeout). A failure of the cache is not an error.
     pub async fn token_for(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let key = self.inner().key.for_request(request);
         match self.inner().local_token(&key) {
@@ -142,81 +148,84 @@ impl TokenSource {
         }
     }
 
-    /// Obtains a token for `request` in the background, unless there is a fresh one. An error is returned by the next
-    /// call that needs the token.
+    /// Obtains a token for `request` in the background, unless a fresh one is cached. If this fails, the next call that
+    /// needs the token returns the error.
     pub fn prefetch(&self, request: &TokenRequest) {
         let (inner, request) = (self.inner().clone(), request.clone());
         let key = inner.key.for_request(&request);
         if inner.local_token(&key).is_none() {
             let work = inner.clone();
-            // The error of a thread that cannot be started is returned to the next caller.
+            // If the background thread cannot be started, the next caller gets the error.
             let _ = inner.spawn(async move { drop(work.obtain(key, &request).await) });
         }
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected. A newer one is kept.
+    /// Deletes `used`, a token for `request` that a server rejected, from the cache. A newer cached token is not deleted.
     ///
-    /// The source no longer serves the token, whatever the cache returns. A remote cache deletes it in the background,
-    /// so that a request can be repeated at once; [`close`](Self::close) and dropping the last clone wait up to 250 ms
-    /// for the deletion.
+    /// The source no longer serves the token, even if the cache still returns it. A remote cache deletes it in the
+    /// background, so that the caller can repeat its request immediately; [`close`](Self::close) and dropping the last
+    /// clone wait up to 250 ms for the deletion.
     pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
         self.inner().reject(request, used);
     }
 
-    /// Records that a server accepted `used`, a token for `request`: a later rejection then causes an immediate
-    /// refresh.
+    /// Records that a server accepted `used`, a token for `request`.
+    ///
+    /// The source delays refreshes after consecutive rejections. An accepted token ends the sequence, so that the next
+    /// rejection is followed by an immediate refresh.
     pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
         let inner = self.inner();
         let key = inner.key.for_request(request);
-        if !inner.flights.is_quiet(&key) {
+        if !inner.flights.has_no_slot(&key) {
             inner.flights.with(&key, |slot, _| slot.flight.accept(used));
-            inner.tidy(&key);
+            inner.remove_if_idle(&key);
         }
     }
 
-    /// Deletes all tokens and failures. A running attempt continues for its waiting callers, and its token is not
-    /// stored. If it redeems a single-use credential, the next attempt starts after it, and does not redeem the same
-    /// one.
+    /// Deletes all cached tokens, and forgets all failures. A running attempt continues for its waiting callers, but its
+    /// token is not stored. If that attempt redeems a single-use credential, the next attempt waits for its end, and does
+    /// not redeem the same credential.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the cache could not be cleared; its tokens may be served again.
+    /// [`TokenError::is_cache`]: the cache could not be cleared, and its tokens may be served again.
     pub async fn clear(&self) -> Result<(), TokenError> {
         self.inner().clear().await
     }
 
-    /// Removes this source's copies of tokens, and all failures: the next call reads the cache. Call it after something
-    /// other than this source changed the cache, such as a login or a logout. A running attempt continues for its
-    /// waiting callers. Its token is stored under its lease; without a lease, only if the cache still has the redeemed
-    /// token.
+    /// Removes this source's copies of cached tokens, and forgets all failures, so that the next call reads the cache.
+    /// Call it after other code, such as a login or a logout, has changed the cache.
+    ///
+    /// A running attempt continues for its waiting callers. With a lease, its token is stored. Without a lease, it is
+    /// stored only if the cache still contains the token that the attempt replaces.
     pub fn invalidate(&self) {
         self.inner().flights.invalidate();
     }
 
     /// Closes the source for all of its clones.
     ///
-    /// Attempts that have sent nothing yet are canceled. The method waits up to 30 s for redemptions and for storing
-    /// their tokens, like dropping the last clone, but does not block the thread. Later calls fail unless a fresh token
-    /// is cached.
+    /// Attempts that have not begun to redeem a single-use credential are canceled. Like dropping the last clone, this
+    /// method waits up to 30 s until redemptions have ended and their tokens are stored, but it does not block the
+    /// thread. Later calls on the clones fail unless a fresh token is cached.
     ///
     /// # Errors
     ///
-    /// [`Unfinished`] if a login may be lost.
+    /// [`Unfinished`] if a redemption did not end in time, or its token could not be stored: the login may be lost.
     pub async fn close(self) -> Result<(), Unfinished> {
         let inner = self.inner().clone();
-        // Waiting blocks a thread, so it runs on a separate one.
-        match background::call(move || finish_owner(inner.owner, &inner.is_closed, MAX_LAST_WORK)).await {
+        // `finish_owner` blocks its thread, so it runs on a separate one.
+        match background::call_blocking(move || finish_owner(inner.owner, &inner.is_closed, MAX_DROP_WAIT)).await {
             Ok(outcome) => outcome,
-            Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, MAX_LAST_WORK),
+            Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, MAX_DROP_WAIT),
         }
     }
 
-    /// Returns the number of failures of the cache since the source was built.
+    /// Returns the number of failed cache operations since the source was built.
     pub fn cache_failures(&self) -> u64 {
         self.inner().health.failures()
     }
 
-    /// Returns the key of the source: the given one, with the identity of its provider.
+    /// Returns the key of the source: the key that it was built with, completed by the identity of its provider.
     pub fn key(&self) -> &TokenKey {
         &self.inner().key
     }
@@ -225,8 +234,8 @@ impl TokenSource {
         &self.0.0
     }
 
-    /// Returns a fresh token from memory, if its key has no other state (fast path). Without a request, the key is that
-    /// of the source.
+    /// Returns a fresh token from memory without a decision of the state machine (fast path), or `None` if the slow path
+    /// must decide. Without a request, the key of the source is used.
     pub(crate) fn local_token(&self, request: Option<&TokenRequest>) -> Option<AccessToken> {
         let inner = self.inner();
         match request {
@@ -238,68 +247,71 @@ impl TokenSource {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Err(error) = finish_owner(self.0.owner, &self.0.is_closed, MAX_LAST_WORK) {
+        if let Err(error) = finish_owner(self.0.owner, &self.0.is_closed, MAX_DROP_WAIT) {
             tracing::error!(error = &error as &dyn std::error::Error, "a login may be lost");
         }
     }
 }
 
 impl Inner {
-    /// Obtains a token without a fresh one in memory (slow path).
+    /// Reads the cache, and serves its token, joins an attempt or starts one (slow path).
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
             let (epoch, held) = self.flights.held_token(&key, self.clock.now());
-            let near = held.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
-            let (cached, reading) = if let Some(answer) = near {
-                (answer, None)
+            let in_memory = held.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
+            // A reference to the write lock marks the slot as busy, so that it remembers rejections until the token
+            // that was read here has been compared with them.
+            let (cached, busy_while_reading) = if let Some(cached) = in_memory {
+                (cached, None)
             } else {
-                let reading = self.flights.with(&key, |slot, _| slot.writing.clone());
-                (self.look_up(&key, epoch).await, Some(reading))
+                let write_lock = self.flights.with(&key, |slot, _| slot.write_lock.clone());
+                (self.look_up(&key, epoch).await, Some(write_lock))
             };
             let credential = self.provider.credential_version();
-            let (step, joined, started, waiting) = self.flights.with(&key, |slot, current| {
+            let (step, joined, started, busy_while_waiting) = self.flights.with(&key, |slot, current| {
                 let cached = cached.filter(|_| current == epoch);
                 let mut step = slot.flight.step(cached.as_ref(), self.clock.now(), credential, &self.expiry);
-                let writing = slot.writing.clone();
+                let write_lock = slot.write_lock.clone();
                 let started = match &mut step {
                     Step::Start { previous, .. } => {
-                        let (start, reading) = ((current, credential), writing.clone());
-                        let attempt = Attempt::new(self, &key, request, previous.take(), start, reading);
+                        let (start, busy) = ((current, credential), write_lock.clone());
+                        let attempt = Attempt::new(self, &key, request, previous.take(), start, busy);
                         slot.attempt = Some(attempt.progress());
                         Some(attempt)
                     }
                     _ => None,
                 };
-                (step, slot.attempt.clone(), started, writing)
+                (step, slot.attempt.clone(), started, write_lock)
             });
-            drop(reading);
-            // Outside of the lock: a runtime that is shutting down drops the attempt at once, which takes the lock.
-            let leads = started.map(Attempt::spawn).is_some();
+            drop(busy_while_reading);
+            // Spawned without holding the lock of the slots: a runtime that is shutting down drops the attempt
+            // immediately, and dropping an attempt takes that lock.
+            let started_here = started.map(Attempt::spawn).is_some();
             let outcome = match step {
                 Step::Serve(token) | Step::Start { serve: Some(token), .. } => Ok(token),
                 Step::Fail(error) => return Err(error),
-                Step::Start { serve: None, .. } | Step::Join => match self.outcome_of(joined, &key, leads).await {
-                    // It ran on a runtime that has ended, but this runtime is alive.
-                    Err(error) if error.is_canceled() && !leads => continue,
-                    // The token was rejected before this caller woke up.
+                Step::Start { serve: None, .. } | Step::Join => match self.outcome_of(joined, &key, started_here).await
+                {
+                    // The attempt of another caller was canceled with that caller's runtime. This runtime still works.
+                    Err(error) if error.is_canceled() && !started_here => continue,
+                    // The token was rejected before this caller was polled again.
                     Ok(token) if self.flights.is_rejected(&key, &token) => continue,
                     outcome => outcome,
                 },
             };
-            // Rejections are remembered while it is held.
-            drop(waiting);
-            self.tidy(&key);
+            drop(busy_while_waiting);
+            self.remove_if_idle(&key);
             return outcome;
         }
     }
 
     pub(crate) async fn clear(&self) -> Result<(), TokenError> {
-        // An attempt that is storing a token finishes; no other starts to store.
-        for writing in self.flights.clear() {
-            drop(writing.lock().await);
+        // Waits for attempts that are storing a token. No other attempt stores one, because the epoch has changed.
+        for write_lock in self.flights.clear() {
+            drop(write_lock.lock().await);
         }
         let outcome = self.cache.clear().await;
-        // A caller may have read a token before it was cleared.
+        // A caller may have read a token before the cache was cleared, and stored a copy of it since.
         self.flights.clear();
         outcome
     }
@@ -308,21 +320,21 @@ impl Inner {
         self.key.for_request(request)
     }
 
-    fn tidy(&self, key: &TokenKey) {
-        self.flights.tidy(key, self.clock.now());
+    fn remove_if_idle(&self, key: &TokenKey) {
+        self.flights.remove_if_idle(key, self.clock.now());
     }
 
-    /// Waits for `work` for at most `limit`.
+    /// Runs `work` for at most `limit`. Returns `None` if it did not complete.
     async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let (mut work, mut over) = (pin!(work), pin!(self.sleep(limit)));
+        let (mut work, mut timer) = (pin!(work), pin!(self.sleep(limit)));
         std::future::poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending => over.as_mut().poll(context).map(|()| None),
+            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
         })
         .await
     }
 
-    /// Sleeps on the runtime that attempts run on.
+    /// Sleeps with the timer of the runtime on which attempts run.
     async fn sleep(&self, time: Duration) {
         if self.provider.needs_caller_runtime() && tokio::runtime::Handle::try_current().is_ok() {
             background::sleep_here(time).await;
@@ -331,7 +343,7 @@ impl Inner {
         }
     }
 
-    /// Spawns `work` separately from the caller.
+    /// Spawns `work` as a task that continues when the caller is dropped, on the runtime on which attempts run.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
         if !self.provider.needs_caller_runtime() {
             return background::spawn(work);

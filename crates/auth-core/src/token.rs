@@ -20,6 +20,17 @@ use crate::{Secret, TokenError};
 const BEARER: &str = "Bearer";
 
 /// An access token with its lifetime and its other properties. Clones are cheap.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use auth_core::{AccessToken, Secret};
+///
+/// let expires_at = SystemTime::now() + Duration::from_secs(3600);
+/// let token = AccessToken::new(Secret::new("Bearer abc"))?.with_expires_at(expires_at);
+/// assert_eq!(token.secret().expose(), "abc");
+/// assert_eq!(token.expires_at(), Some(expires_at));
+/// # Ok::<(), auth_core::TokenError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken(Arc<Inner>);
 
@@ -28,8 +39,8 @@ struct Inner {
     secret: Secret,
     token_type: String,
     lifetime: Lifetime,
-    /// The end of the lifetime is an assumption of a policy.
-    is_assumed: bool,
+    /// True if neither the issuer nor the token specifies the expiry, so that an expiry policy has assumed one.
+    is_expiry_assumed: bool,
     not_before: Option<SystemTime>,
     not_after: Option<SystemTime>,
     refresh_at: Option<SystemTime>,
@@ -46,21 +57,22 @@ pub(crate) struct Unverified {
     pub(crate) reason: String,
     /// The time at which the token was obtained.
     pub(crate) since: SystemTime,
-    /// True if verification was possible, and the token failed it.
+    /// True if the token failed verification, and false if it could not be verified.
     pub(crate) is_final: bool,
 }
 
-/// The known lifetime of a token.
+/// The lifetime of a token, as specified by its issuer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Lifetime {
-    /// No lifetime is stated.
+    /// The issuer did not specify a lifetime.
     ///
     /// A [`TokenSource`](crate::TokenSource) reads the expiry of a JWT from the token. Other tokens get the fallback of
     /// its [`ExpiryPolicy`](crate::ExpiryPolicy).
     #[default]
-    Unstated,
+    #[serde(rename = "unstated")]
+    Unspecified,
     /// The token expires at this time.
     Until(SystemTime),
     /// The token does not expire, according to its issuer. It is never refreshed.
@@ -68,14 +80,14 @@ pub enum Lifetime {
 }
 
 impl AccessToken {
-    /// Creates a bearer token without other properties.
+    /// Creates a bearer token with an unspecified lifetime.
     ///
-    /// A leading `Bearer ` in any case is removed, so that no header contains `Bearer Bearer …`.
+    /// A leading `Bearer ` is removed, ignoring case, so that no header contains `Bearer Bearer …`.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the rest is empty or contains anything but visible ASCII (RFC 6750, section
-    /// 2.1), so that it could not be sent in a header.
+    /// [`TokenError::is_malformed`] if the token cannot be sent in a header, because it is empty or contains anything but
+    /// visible ASCII characters (RFC 6750, section 2.1).
     pub fn new(secret: Secret) -> Result<Self, TokenError> {
         let text = secret.expose().trim_matches([' ', '\t']);
         let bare = match text.split_at_checked(BEARER.len()) {
@@ -96,8 +108,8 @@ impl AccessToken {
         Ok(Self(Arc::new(Inner {
             secret,
             token_type: BEARER.to_owned(),
-            lifetime: Lifetime::Unstated,
-            is_assumed: false,
+            lifetime: Lifetime::Unspecified,
+            is_expiry_assumed: false,
             not_before: None,
             not_after: None,
             refresh_at: None,
@@ -111,16 +123,16 @@ impl AccessToken {
 
     /// Sets the lifetime of the token.
     pub fn with_lifetime(self, lifetime: Lifetime) -> Self {
-        self.with(|inner| (inner.lifetime, inner.is_assumed) = (lifetime, false))
+        self.with(|inner| (inner.lifetime, inner.is_expiry_assumed) = (lifetime, false))
     }
 
-    /// Marks the expiry as an assumption, because neither the issuer nor the token states one.
-    pub(crate) fn with_assumption(self, is_assumed: bool) -> Self {
-        self.with(|inner| inner.is_assumed = is_assumed)
+    /// Marks the expiry as assumed by a policy, because neither the issuer nor the token specifies one.
+    pub(crate) fn with_expiry_assumed(self, is_expiry_assumed: bool) -> Self {
+        self.with(|inner| inner.is_expiry_assumed = is_expiry_assumed)
     }
 
-    pub(crate) fn is_assumed(&self) -> bool {
-        self.0.is_assumed
+    pub(crate) fn is_expiry_assumed(&self) -> bool {
+        self.0.is_expiry_assumed
     }
 
     /// Sets the time at which the token expires.
@@ -128,8 +140,8 @@ impl AccessToken {
         self.with_lifetime(Lifetime::Until(expires_at))
     }
 
-    /// Sets the time before which the token counts as expired: its other times were computed by a clock that has been
-    /// set back since.
+    /// Sets the time at which the token was obtained. Before this time, the token counts as expired, because the clock
+    /// has been set back and the other times of the token are unreliable.
     pub fn with_not_before(self, not_before: SystemTime) -> Self {
         self.with(|inner| inner.not_before = Some(not_before))
     }
@@ -139,7 +151,7 @@ impl AccessToken {
         self.with(|inner| inner.not_after = Some(not_after))
     }
 
-    /// Sets the time from which another token should be obtained, although this one is still valid.
+    /// Sets the time from which the token should be refreshed, although it is still valid.
     pub fn with_refresh_at(self, refresh_at: Option<SystemTime>) -> Self {
         self.with(|inner| inner.refresh_at = refresh_at)
     }
@@ -174,18 +186,19 @@ impl AccessToken {
         self.with(|inner| inner.client_id = Some(client_id))
     }
 
-    /// Marks a token that could not be verified when it was obtained at `since`. `reason` must not contain the token.
+    /// Marks the token as unverified. `since` is the time at which it was obtained, and `reason` the reason why it is
+    /// unverified, which must not contain the token.
     ///
-    /// The token is stored, because it may have a refresh token. It is not used until its provider has
+    /// A source stores the token, because it may have a refresh token, but does not serve it until its provider has
     /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` is true if the token failed verification, and false
-    /// if it could not be verified. After a failure, the token is not renewed for 5 minutes, because the next one would
+    /// if it could not be verified. A token that failed is not refreshed for 5 minutes, because the next one would
     /// probably fail, too.
     pub fn with_unverified(self, reason: impl Into<String>, since: SystemTime, is_final: bool) -> Self {
         let reason = reason.into();
         self.with(|inner| inner.unverified = Some(Unverified { reason, since, is_final }))
     }
 
-    /// Returns the token without the mark of [`with_unverified`](Self::with_unverified).
+    /// Returns the token marked as verified, which reverts [`with_unverified`](Self::with_unverified).
     pub fn verified(self) -> Self {
         self.with(|inner| inner.unverified = None)
     }
@@ -210,27 +223,28 @@ impl AccessToken {
         &self.0.token_type
     }
 
-    /// Returns the stated lifetime of the token.
+    /// Returns the lifetime of the token.
     pub fn lifetime(&self) -> Lifetime {
         self.0.lifetime
     }
 
-    /// Returns the time at which the token expires, if the issuer or the token states one. Unlike
-    /// [`expires_at`](Self::expires_at), it is not the [fallback](crate::ExpiryPolicyBuilder::with_fallback) of a source.
-    pub fn stated_expiry(&self) -> Option<SystemTime> {
-        if self.0.is_assumed { self.0.not_after } else { self.expires_at().or_else(|| self.jwt_expiry()) }
+    /// Returns the expiry that the issuer or the token itself specifies, or `None` if neither does. Unlike
+    /// [`expires_at`](Self::expires_at), this is never the [fallback](crate::ExpiryPolicyBuilder::with_fallback) of a
+    /// policy.
+    pub fn specified_expiry(&self) -> Option<SystemTime> {
+        if self.0.is_expiry_assumed { self.0.not_after } else { self.expires_at().or_else(|| self.jwt_expiry()) }
     }
 
-    /// Returns the time at which the token expires, if it is known.
+    /// Returns the time at which the token expires, or `None` if it does not expire or its expiry is unknown.
     pub fn expires_at(&self) -> Option<SystemTime> {
         match self.0.lifetime {
-            Lifetime::Until(end) => Some(self.0.not_after.map_or(end, |bound| bound.min(end))),
-            Lifetime::Unstated | Lifetime::Unlimited => self.0.not_after,
+            Lifetime::Until(time) => Some(self.0.not_after.map_or(time, |not_after| not_after.min(time))),
+            Lifetime::Unspecified | Lifetime::Unlimited => self.0.not_after,
         }
     }
 
-    /// Returns the expiry that the token itself states, if it is a JWT with `exp` (RFC 7519, section 4.1.4). It is not
-    /// verified.
+    /// Returns the expiry that the token itself contains, if it is a JWT with an `exp` claim (RFC 7519, section 4.1.4).
+    /// The signature of the JWT is not verified.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -245,22 +259,22 @@ impl AccessToken {
         crate::token::expiry::jwt_expiry(&self.0.secret)
     }
 
-    /// Returns the time before which the token counts as expired, if there is one.
+    /// Returns the time before which the token counts as expired, if one is set.
     pub fn not_before(&self) -> Option<SystemTime> {
         self.0.not_before
     }
 
-    /// Returns the upper bound for the expiry, if there is one.
+    /// Returns the upper bound for the expiry, if one is set.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.0.not_after
     }
 
-    /// Returns the time from which another token should be obtained.
+    /// Returns the time from which the token should be refreshed, if one is set.
     pub fn refresh_at(&self) -> Option<SystemTime> {
         self.0.refresh_at
     }
 
-    /// Returns the known scopes of the token.
+    /// Returns the scopes of the token, as specified by its issuer, in alphabetical order.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.scopes.iter().map(String::as_str)
     }
@@ -275,7 +289,7 @@ impl AccessToken {
         self.0.refresh_token.as_ref()
     }
 
-    /// Returns the client that the refresh token was issued to, if it is known.
+    /// Returns the client that the refresh token was issued to, if one is set.
     pub fn client_id(&self) -> Option<&str> {
         self.0.client_id.as_deref()
     }
@@ -299,7 +313,7 @@ impl AccessToken {
     }
 }
 
-/// Returns true for the type of bearer tokens. Types are case-insensitive (RFC 6749, section 5.1).
+/// Returns true if a token type is `Bearer`. Token types are case-insensitive (RFC 6749, section 5.1).
 pub(crate) fn is_bearer(token_type: &str) -> bool {
     token_type.trim().eq_ignore_ascii_case(BEARER)
 }

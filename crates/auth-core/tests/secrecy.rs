@@ -1,4 +1,5 @@
-//! Canaries: no output shows a secret. In a separate process, because it reads the process's log.
+//! No output contains a secret. All secrets here contain the word `canary`. The test has its own process, because it reads
+//! the log of the process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../tests/support/log.rs"]
@@ -11,7 +12,7 @@ use auth_core::{
     AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, Secret, TokenError, TokenKey,
     TokenRecord, TokenRequest, TokenSource, async_provider_fn, provider_fn, static_token,
 };
-use platform_testkit::{Answer, ManualClock, RemoteStore, ScriptedProvider};
+use platform_testkit::{ManualClock, RemoteStore, ScriptedProvider, ScriptedResponse};
 
 use crate::log::Log;
 
@@ -26,8 +27,8 @@ fn shown(value: &dyn Debug) -> String {
     format!("{value:?} {value:#?}")
 }
 
-/// Parts of the log lines of the test.
-const EXPECTED: [&str; 4] = [
+/// Texts that the log must contain, so that the test covers the lines that could contain a secret.
+const EXPECTED_LOG: [&str; 4] = [
     "obtaining an access token",
     "cannot obtain an access token",
     "the token cache is unavailable",
@@ -46,14 +47,14 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         .with_clock(Arc::new(ManualClock::default()))
         .build()
         .unwrap();
-    provider.then([Answer::Token(canary())]);
+    provider.then([ScriptedResponse::Token(canary())]);
     let token = source.token().await.unwrap();
-    assert!(token.secret().expose().contains("canary"), "the canaries are there");
-    store.set_away(true);
+    assert!(token.secret().expose().contains("canary"), "the token contains the canary");
+    store.set_unavailable(true);
     source.reject(&TokenRequest::new(), &token);
-    provider.then([Answer::Failure(TokenError::provider("no connection")), Answer::Panic]);
+    provider.then([ScriptedResponse::Failure(TokenError::provider("no connection")), ScriptedResponse::Panic]);
     let error = source.token().await.unwrap_err();
-    store.set_away(false);
+    store.set_unavailable(false);
     source.clear().await.unwrap();
     let panic = source.token().await.unwrap_err();
 
@@ -93,7 +94,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         assert!(!output.contains("canary"), "{output}");
     }
     let log = &outputs[outputs.len() - 1];
-    for line in EXPECTED {
+    for line in EXPECTED_LOG {
         assert!(log.contains(line), "{line:?} is not in {log}");
     }
 }

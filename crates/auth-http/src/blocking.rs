@@ -4,9 +4,9 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime with one worker thread that runs asynchronous code for blocking callers.
+/// A runtime with one worker thread, which runs asynchronous code for blocking callers.
 pub struct BlockingRuntime {
-    /// `None` only during drop.
+    /// `None` only while the value is dropped.
     runtime: Option<Runtime>,
 }
 
@@ -17,11 +17,11 @@ pub struct BlockingRuntime {
 pub struct InsideRuntime;
 
 impl BlockingRuntime {
-    /// Starts the worker thread, with this name.
+    /// Starts the worker thread. `name` is its thread name.
     ///
     /// # Errors
     ///
-    /// The thread cannot be started.
+    /// The thread could not be started.
     pub fn new(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()?;
         Ok(Self { runtime: Some(runtime) })
@@ -31,7 +31,7 @@ impl BlockingRuntime {
     ///
     /// # Errors
     ///
-    /// [`InsideRuntime`] if the caller is inside a runtime; `work` is not started.
+    /// [`InsideRuntime`] if the caller is inside an asynchronous runtime. `work` is not started.
     pub fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, InsideRuntime> {
         match &self.runtime {
             Some(runtime) if Handle::try_current().is_err() => Ok(runtime.block_on(work)),
@@ -41,7 +41,7 @@ impl BlockingRuntime {
 }
 
 impl Drop for BlockingRuntime {
-    /// Does not wait, because drop may run inside a runtime.
+    /// Does not wait for running tasks, because the value may be dropped inside a runtime, whose thread must not block.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

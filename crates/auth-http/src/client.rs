@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::certificate::thumbprint;
 use crate::deadline::{self, Deadline, after, until};
+use crate::metadata;
 use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
@@ -20,12 +21,13 @@ use crate::retry::{Attempts, Hosts, RetryPolicy};
 use crate::roots::Roots;
 use crate::{BuildError, HttpError, Method, Request, Response};
 
-/// The default timeout for connecting and for inactivity on a connection. The HTTP library counts the time to send a
-/// body as inactivity, so inactivity is monitored here.
-const SILENCE: Duration = Duration::from_secs(30);
+/// The connect timeout, and the default read timeout, which limits inactivity on a connection. The read timeout of
+/// `reqwest` is not used, because it counts the time to send a body as inactivity.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Chunk size for larger bodies. Each chunk counts as activity, and fits into the buffers of a connection.
-const PIECE: usize = 64 * 1024;
+/// The size of the chunks into which larger bodies are split, in bytes. Each chunk counts as activity, and fits into the
+/// buffers of a connection.
+const CHUNK_SIZE: usize = 64 * 1024;
 
 /// The `User-Agent` header.
 const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
@@ -36,17 +38,18 @@ const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 pub struct HttpClient {
     pools: Pools,
     plain_loopback: bool,
+    plain_metadata: bool,
     hosts: Hosts,
-    about: Arc<About>,
+    settings: Arc<Settings>,
 }
 
-/// Settings that errors report.
-struct About {
+/// Settings of a client that are used for timeouts and error messages.
+struct Settings {
     route: Route,
     /// Root certificate files in addition to the system's roots.
     roots: Vec<PathBuf>,
     /// The maximum inactivity on a connection.
-    silence: Duration,
+    read_timeout: Duration,
     /// The thumbprint of the client certificate.
     certificate: Option<String>,
 }
@@ -56,11 +59,12 @@ impl HttpClient {
     pub fn builder() -> HttpClientBuilder {
         HttpClientBuilder {
             plain_loopback: false,
+            plain_metadata: false,
             decompression: true,
             http1: false,
             hosts: Hosts::new(),
             resolver: None,
-            silence: SILENCE,
+            read_timeout: DEFAULT_TIMEOUT,
             roots: Vec::new(),
             proxy: None,
             certificate: None,
@@ -69,34 +73,37 @@ impl HttpClient {
 
     /// Returns the thumbprint of the client certificate (`x5t#S256`; RFC 8705, section 3.1).
     pub fn certificate_thumbprint(&self) -> Option<&str> {
-        self.about.certificate.as_deref()
+        self.settings.certificate.as_deref()
     }
 
-    /// Starts the attempts of one request to the host of `url`. They share a circuit breaker with all clones of this
-    /// client and with clients built with the same [`Hosts`].
+    /// Returns the retry state of one request to the host of `url`. All requests to the host share a circuit breaker, if
+    /// they are sent by clones of this client or by clients that were built with the same [`Hosts`].
     pub fn attempts(&self, url: &url::Url, policy: &RetryPolicy) -> Attempts {
         self.hosts.attempts(url, policy)
     }
 
-    /// Returns the circuit breakers, one per host.
+    /// Returns the circuit breakers, one for each host.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    /// Sends a request and returns the response head, whatever its status.
+    /// Sends a request, and returns the response head, whatever its status.
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_insecure`] if the URL is not permitted; nothing is sent. Other errors if no response arrives.
+    /// [`HttpError::is_insecure`] if the connection would be unencrypted; nothing is sent. Other errors if no response
+    /// arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let Request { method, url, headers, body, timeout, read_timeout } = request;
-        if !Authority::of(&url).is_confidential(self.plain_loopback) {
+        let is_metadata = self.plain_metadata && metadata::is_server(&url);
+        if !is_metadata && !Authority::of(&url).is_confidential(self.plain_loopback) {
             return Err(HttpError::insecure(method, &url));
         }
-        let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
+        let failed =
+            |source| HttpError::send(method, &url, self.settings.route.proxy(&url), &self.settings.roots, source);
         let mut builder = self.pools.current().map_err(failed)?.request(method.into(), url.clone());
         for (name, value) in headers {
-            // The builder reports an invalid value.
+            // An invalid value is passed to `reqwest`, which reports it.
             match HeaderValue::try_from(&value) {
                 Ok(mut secret) if name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) => {
                     secret.set_sensitive(true);
@@ -105,44 +112,47 @@ impl HttpClient {
                 _ => builder = builder.header(name, value),
             }
         }
-        let moved = Arc::new(Notify::new());
+        let activity = Arc::new(Notify::new());
         builder = match body {
             Body::Empty => builder,
-            // The HTTP library can replay these when a server requests it.
-            Body::Bytes(bytes) if bytes.len() <= PIECE => builder.body(bytes),
+            // Some storages require the length of an empty body, which `reqwest` does not send.
+            Body::Bytes(bytes) if bytes.is_empty() => builder.header(CONTENT_LENGTH, 0).body(bytes),
+            // A small body is not streamed, so that `reqwest` can send it again if the server requests that (HTTP/2).
+            Body::Bytes(bytes) if bytes.len() <= CHUNK_SIZE => builder.body(bytes),
             Body::Bytes(bytes) => {
-                builder.header(CONTENT_LENGTH, bytes.len()).body(marking(stream::iter(pieces(bytes)), &moved))
+                builder.header(CONTENT_LENGTH, bytes.len()).body(observed(stream::iter(chunks(bytes)), &activity))
             }
-            Body::Stream(stream) => builder.body(marking(stream, &moved)),
+            Body::Stream(stream) => builder.body(observed(stream, &activity)),
         };
-        let (deadline, longest) = (timeout.map(Deadline::after), read_timeout.unwrap_or(self.about.silence));
+        let deadline = timeout.map(Deadline::after);
+        let read_timeout = read_timeout.unwrap_or(self.settings.read_timeout);
         let response = tokio::select! {
-            answer = builder.send() => answer.map_err(failed)?,
-            () = silence(&moved, longest) => return Err(HttpError::silent(method, &url, longest)),
+            response = builder.send() => response.map_err(failed)?,
+            () = inactivity(&activity, read_timeout) => return Err(HttpError::inactive(method, &url, read_timeout)),
             limit = deadline::expiry(deadline) => return Err(HttpError::timed_out(method, &url, limit)),
         };
-        tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
-        Ok(Response::new(response, method, url, self.about.silence, deadline))
+        tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "response");
+        Ok(Response::new(response, method, url, self.settings.read_timeout, deadline))
     }
 }
 
-/// Returns a body that signals `moved` for each chunk it yields.
-fn marking(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, moved: &Arc<Notify>) -> reqwest::Body {
-    let moved = moved.clone();
-    reqwest::Body::wrap_stream(body.inspect(move |_| moved.notify_one()))
+/// Returns a body that notifies `activity` of each chunk that it yields.
+fn observed(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, activity: &Arc<Notify>) -> reqwest::Body {
+    let activity = activity.clone();
+    reqwest::Body::wrap_stream(body.inspect(move |_| activity.notify_one()))
 }
 
 /// Splits the bytes into chunks without copying.
-fn pieces(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
+fn chunks(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
     std::iter::from_fn(move || {
-        let piece = bytes.split_to(PIECE.min(bytes.len()));
-        (!piece.is_empty()).then_some(Ok(piece))
+        let chunk = bytes.split_to(CHUNK_SIZE.min(bytes.len()));
+        (!chunk.is_empty()).then_some(Ok(chunk))
     })
 }
 
-/// Completes after the maximum time without activity.
-async fn silence(moved: &Notify, longest: Duration) {
-    while until(after(longest), moved.notified()).await.is_some() {}
+/// Completes when there was no activity for `read_timeout`.
+async fn inactivity(activity: &Notify, read_timeout: Duration) {
+    while until(after(read_timeout), activity.notified()).await.is_some() {}
 }
 
 impl fmt::Debug for HttpClient {
@@ -165,16 +175,18 @@ impl From<Method> for reqwest::Method {
 
 /// A builder for [`HttpClient`].
 ///
-/// By default it trusts the system's root certificates and those in `REQUESTS_CA_BUNDLE` and `SSL_CERT_FILE`, and uses
-/// the proxy from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// By default, the client trusts the root certificates of the system and those in `REQUESTS_CA_BUNDLE` and
+/// `SSL_CERT_FILE`, and uses the proxies of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent options, each with a setter")]
 pub struct HttpClientBuilder {
     plain_loopback: bool,
+    plain_metadata: bool,
     decompression: bool,
     http1: bool,
     hosts: Hosts,
     resolver: Option<Arc<dyn Resolver>>,
-    silence: Duration,
+    read_timeout: Duration,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
     /// A certificate chain in PEM, and its private key.
@@ -182,14 +194,21 @@ pub struct HttpClientBuilder {
 }
 
 impl HttpClientBuilder {
-    /// Allows plain http to loopback addresses, without a proxy, and ignores proxies of the environment for https. For
-    /// emulators and tests.
+    /// Allows plain http to loopback addresses, for emulators and tests. Such requests use no proxy. Https requests then
+    /// ignore the proxies of the environment.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
     }
 
-    /// Trusts the certificates in a PEM file in addition to the system's. May be called more than once.
+    /// Allows plain http to the fixed addresses of the metadata servers of cloud machines, without a proxy, and ignores
+    /// proxies of the environment for https. For clients that fetch credentials of a machine and nothing else.
+    pub fn with_plain_metadata(mut self) -> Self {
+        self.plain_metadata = true;
+        self
+    }
+
+    /// Trusts the root certificates in a PEM file in addition to those of the system. May be called more than once.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
@@ -207,34 +226,34 @@ impl HttpClientBuilder {
         self
     }
 
-    /// Sets the maximum inactivity on a connection, 30 s by default. Increase it for servers that respond slowly.
+    /// Sets the maximum inactivity on a connection. The default is 30 s. Increase it for servers that respond slowly.
     pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
-        self.silence = timeout;
+        self.read_timeout = timeout;
         self
     }
 
-    /// Returns bodies as sent, without decompression, so that checksums of the stored bytes match.
+    /// Disables decompression, so that response bodies are returned as sent and match checksums of the stored bytes.
     pub fn without_decompression(mut self) -> Self {
         self.decompression = false;
         self
     }
 
-    /// Uses HTTP/1.1 only, so that each request in flight has its own connection. HTTP/2 shares one connection and its
-    /// flow-control windows, which limits large transfers.
+    /// Uses HTTP/1.1 only, so that concurrent requests have separate connections. With HTTP/2, they share one connection
+    /// and its flow-control window, which slows down large transfers.
     pub fn with_http1(mut self) -> Self {
         self.http1 = true;
         self
     }
 
-    /// Shares circuit breakers and their observer with other clients. Clients built from clones of this builder also
-    /// share them.
+    /// Sets the circuit breakers, to share them and their observer with other clients. Clients that are built from clones
+    /// of this builder share their circuit breakers in any case.
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
     }
 
-    /// Resolves host names with `resolver` instead of the system's resolver. With a proxy, the proxy resolves https
-    /// hosts.
+    /// Resolves host names with `resolver` instead of the system's resolver. The host names of requests through a proxy
+    /// are resolved by the proxy.
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = Some(resolver);
         self
@@ -245,25 +264,26 @@ impl HttpClientBuilder {
     /// # Errors
     ///
     /// A root certificate file, the client certificate or the proxy is invalid, or the system has no root certificates.
-    /// If plain http is allowed, missing root certificates are an error only on the first https request.
+    /// If plain http is allowed, missing root certificates are not an error until the first https request.
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Roots { certificates, files } = Roots::read(&self.roots, |name| std::env::var_os(name))?;
         let (certificate, proxy) = (self.identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
-        let (setup, hosts) = (self.clone(), self.hosts.clone());
-        let prepare = move || setup.prepare(certificate.clone(), proxy.clone());
+        let (builder, hosts) = (self.clone(), self.hosts.clone());
+        let prepare = move || builder.prepare(certificate.clone(), proxy.clone());
         let build = move || match prepare().tls_certs_merge(certificates.clone()).build() {
             Err(_) if self.plain_loopback => prepare().tls_certs_only(certificates.clone()).build(),
             built => built,
         };
         let pools = Pools::new(build).map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
-        let direct = self.plain_loopback && self.proxy.is_none();
+        let direct = (self.plain_loopback || self.plain_metadata) && self.proxy.is_none();
         let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
         let certificate = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
-        let about = Arc::new(About { route, roots: files, silence: self.silence, certificate });
-        Ok(HttpClient { pools, plain_loopback: self.plain_loopback, hosts, about })
+        let settings = Arc::new(Settings { route, roots: files, read_timeout: self.read_timeout, certificate });
+        let Self { plain_loopback, plain_metadata, .. } = self;
+        Ok(HttpClient { pools, plain_loopback, plain_metadata, hosts, settings })
     }
 
-    /// Returns the client certificate in the HTTP library's format.
+    /// Returns the client certificate in the format of `reqwest`.
     fn identity(&self) -> Result<Option<reqwest::Identity>, BuildError> {
         let Some((chain, key)) = &self.certificate else { return Ok(None) };
         let pem = Secret::new(format!("{}\n{}", chain, key.expose()));
@@ -275,7 +295,7 @@ impl HttpClientBuilder {
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .connect_timeout(SILENCE)
+            .connect_timeout(DEFAULT_TIMEOUT)
             .gzip(self.decompression);
         let builder = certificate.into_iter().fold(builder, reqwest::ClientBuilder::identity);
         let builder = if self.http1 { builder.http1_only() } else { builder };
@@ -283,7 +303,7 @@ impl HttpClientBuilder {
         let builder = resolver.fold(builder, reqwest::ClientBuilder::dns_resolver);
         match proxy {
             Some(proxy) => builder.proxy(proxy),
-            None if self.plain_loopback => builder.no_proxy(),
+            None if self.plain_loopback || self.plain_metadata => builder.no_proxy(),
             None => builder,
         }
     }

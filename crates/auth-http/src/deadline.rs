@@ -1,19 +1,19 @@
-//! Time limits for work that other machines do.
+//! Timeouts of network operations.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// The maximum delay of a timer in a process that runs.
+/// The maximum delay of a timer in a running process. After a longer delay, the process must have been stopped.
 const MAX_DELAY: Duration = Duration::from_secs(1);
-/// The time to read what arrived while the process was stopped.
+/// The additional time to read the data that arrived while the process was stopped.
 const CATCH_UP_TIME: Duration = Duration::from_secs(5);
 
-/// The end of a limit that does not end in practice: 30 years.
+/// The maximum timeout, 30 years, because `Instant` cannot represent arbitrary times.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// The end of a request with a timeout, response body included.
+/// The time at which a request with a timeout must have ended, including its response body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     pub(crate) limit: Duration,
@@ -27,21 +27,20 @@ impl Deadline {
     }
 }
 
-/// Completes at the deadline, if there is one, and returns its limit.
+/// Waits until the deadline, and returns its timeout. Without a deadline, waits forever.
 pub(crate) async fn expiry(deadline: Option<Deadline>) -> Duration {
     let Some(Deadline { limit, end }) = deadline else { return std::future::pending().await };
     until(end, std::future::pending::<()>()).await;
     limit
 }
 
-/// Returns the time after `limit` from now.
+/// Returns the time at which a timeout of `limit` that starts now ends.
 pub(crate) fn after(limit: Duration) -> Instant {
     Instant::now() + limit.min(FAR_FUTURE)
 }
 
-/// Waits for `work` until `end`, and returns `None` if it has not completed. If the process was stopped at `end`, as by
-/// SIGSTOP or a suspended job, it continues for 5 s: the result may have arrived in the meantime, and its timer would
-/// otherwise win.
+/// Runs `work` until `end`, and returns `None` if it has not completed. If the process was stopped at `end`, for example
+/// by SIGSTOP, `work` gets another 5 s, because its data may have arrived while the process was stopped.
 pub(crate) async fn until<T>(mut end: Instant, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     loop {
@@ -61,23 +60,23 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn work_ends_at_the_limit() {
+    async fn work_is_dropped_at_the_deadline() {
         let start = Instant::now();
         assert_eq!(until(start + Duration::from_secs(30), std::future::pending::<()>()).await, None);
         assert_eq!(start.elapsed().as_secs(), 30);
         assert_eq!(until(start, std::future::ready(1)).await, Some(1));
     }
 
-    /// The executor runs again 40 s after the limit, and another task has to run before the work can complete.
+    /// The executor runs again 40 s after the deadline. Another task must run before the work can complete.
     #[tokio::test(start_paused = true)]
-    async fn stopped_process_reads_what_arrived() {
+    async fn process_that_was_stopped_gets_time_to_read_its_data() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let start = Instant::now();
         let waiting = tokio::spawn(until(start + Duration::from_secs(30), receiver));
         tokio::task::yield_now().await;
         tokio::time::advance(Duration::from_secs(70)).await;
         tokio::task::yield_now().await;
-        assert!(!waiting.is_finished(), "it has time to read");
+        assert!(!waiting.is_finished(), "the work may continue");
         sender.send(1).unwrap();
         assert_eq!(waiting.await.unwrap(), Some(Ok(1)));
     }

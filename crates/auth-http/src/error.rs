@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{Method, redacted};
 
-/// The error of a request without a response. It shows no headers, no body and no URL query.
+/// The error of a request that received no complete response. It contains no headers, no body and no URL query.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct HttpError(Box<Kind>);
@@ -32,8 +32,8 @@ enum Kind {
     Untrusted { request: String, proxy: Option<String>, trusted: String, source: reqwest::Error },
     #[error("the response to {request} was incomplete")]
     Body { request: String, source: reqwest::Error },
-    #[error("{request} failed: no data from the server for {} s", silence.as_secs_f64())]
-    Silent { request: String, silence: Duration },
+    #[error("{request} failed: no data from the server for {} s", read_timeout.as_secs_f64())]
+    Inactive { request: String, read_timeout: Duration },
     #[error("{request} timed out after {} s", limit.as_secs_f64())]
     TimedOut { request: String, limit: Duration },
     #[error("the response to {request} is larger than {limit} bytes")]
@@ -44,11 +44,12 @@ fn describe(method: Method, url: &Url) -> String {
     format!("{method} {}", redacted(url))
 }
 
+/// Returns the part of a message that names the proxy of a request.
 fn through(proxy: Option<&str>) -> String {
     proxy.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default()
 }
 
-/// Returns a description of the root certificates that are trusted.
+/// Returns a description of the trusted root certificates: those of the system and of `files`.
 fn trusted(files: &[PathBuf]) -> String {
     files.iter().fold("this system".to_owned(), |mut text, file| {
         // Writing to a string cannot fail.
@@ -57,20 +58,20 @@ fn trusted(files: &[PathBuf]) -> String {
     })
 }
 
-/// Returns the TLS library's error from the chain of causes.
+/// Returns the error of `rustls` in a chain of causes.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     std::iter::successors(Some(error), |&error| cause(error)).find_map(<dyn Error>::downcast_ref)
 }
 
-/// Returns the cause of an error. `io::Error::source` skips the inner error.
+/// Returns the cause of an error. Unlike `source`, it also finds the inner error of an `io::Error`.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| error.source())
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
-/// Returns true if the server ended the handshake because of the client certificate. In TLS 1.3 the client may have
-/// sent its request already, but the server has not read it (RFC 8446, section 4.4.2.4).
-fn is_refusal(error: &rustls::Error) -> bool {
+/// Returns true if the server ended the handshake because of the client certificate. In TLS 1.3, the client may already
+/// have sent its request, but the server has not processed it (RFC 8446, section 4.4.2.4).
+fn is_client_certificate_refusal(error: &rustls::Error) -> bool {
     use rustls::AlertDescription as Alert;
     matches!(
         error,
@@ -87,7 +88,8 @@ fn is_refusal(error: &rustls::Error) -> bool {
     )
 }
 
-/// Resolver messages for a host that does not exist (glibc, musl, macOS, Windows). The error has no other indication.
+/// Messages of system resolvers for a host that does not exist (glibc, musl, macOS, Windows). Only the message
+/// distinguishes this error from temporary failures.
 const NO_SUCH_HOST: [&str; 5] = [
     "Name or service not known",
     "Name does not resolve",
@@ -95,22 +97,22 @@ const NO_SUCH_HOST: [&str; 5] = [
     "nodename nor servname provided",
     "No such host is known",
 ];
-/// The HTTP library's message for a 407 response of a proxy. The error type is private.
-const PROXY_PASSWORD: &str = "proxy authorization required";
+/// The message of `hyper-util` for a 407 response of a proxy. Its error type is private.
+const PROXY_AUTHORIZATION_REQUIRED: &str = "proxy authorization required";
 
-/// Returns true if a retry would fail in the same way.
-fn is_lasting(error: &(dyn Error + 'static)) -> bool {
+/// Returns true if a retry would fail for the same reason.
+fn is_permanent(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| cause(error)).any(|error| {
         let text = error.to_string();
-        error.downcast_ref().is_some_and(|error| !is_broken_handshake(error))
+        error.downcast_ref().is_some_and(|error| !is_transient_alert(error))
             || error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound)
-            || text.ends_with(PROXY_PASSWORD)
+            || text.ends_with(PROXY_AUTHORIZATION_REQUIRED)
             || NO_SUCH_HOST.iter().any(|message| text.contains(message))
     })
 }
 
-/// Returns true for a TLS error that an overloaded or failing server can cause.
-fn is_broken_handshake(error: &rustls::Error) -> bool {
+/// Returns true for a TLS alert that an overloaded or failing server can cause.
+fn is_transient_alert(error: &rustls::Error) -> bool {
     use rustls::AlertDescription as Alert;
     matches!(error, rustls::Error::AlertReceived(Alert::InternalError | Alert::UserCanceled | Alert::CloseNotify))
 }
@@ -142,8 +144,8 @@ impl HttpError {
         Kind::Body { request: describe(method, url), source: source.without_url() }.into()
     }
 
-    pub(crate) fn silent(method: Method, url: &Url, silence: Duration) -> Self {
-        Kind::Silent { request: describe(method, url), silence }.into()
+    pub(crate) fn inactive(method: Method, url: &Url, read_timeout: Duration) -> Self {
+        Kind::Inactive { request: describe(method, url), read_timeout }.into()
     }
 
     pub(crate) fn timed_out(method: Method, url: &Url, limit: Duration) -> Self {
@@ -154,34 +156,38 @@ impl HttpError {
         Kind::TooLarge { request: describe(method, url), limit }.into()
     }
 
-    /// Returns true if no token was available, or the token must not be sent to this URL.
+    /// Returns true if no token could be obtained, or the token must not be sent to this URL.
     pub fn is_token_error(&self) -> bool {
         matches!(*self.0, Kind::Token { .. })
     }
 
-    /// Returns true if the URL is neither https nor a permitted loopback address.
+    /// Returns true if the request was not sent because the connection would be unencrypted: the URL is not
+    /// https, and is not an http URL of a loopback address that the client permits.
     pub fn is_insecure(&self) -> bool {
         matches!(*self.0, Kind::Insecure(_))
     }
 
-    /// Returns true if no connection was established, so the request did not reach the server.
+    /// Returns true if no connection could be established, so that the request did not reach the server.
     pub fn is_connect(&self) -> bool {
         matches!(&*self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
     }
 
-    /// Returns true if the request did not reach the server, so that the server cannot have acted on it.
+    /// Returns true if the server cannot have processed the request: the request did not reach it, or it rejected the client
+    /// certificate.
     pub fn is_unsent(&self) -> bool {
         match &*self.0 {
             Kind::Token { .. } | Kind::Insecure(_) | Kind::Untrusted { .. } => true,
             Kind::Send { source, .. } => {
-                source.is_builder() || source.is_connect() || tls_error(source).is_some_and(is_refusal)
+                source.is_builder()
+                    || source.is_connect()
+                    || tls_error(source).is_some_and(is_client_certificate_refusal)
             }
-            Kind::Body { .. } | Kind::Silent { .. } | Kind::TimedOut { .. } | Kind::TooLarge { .. } => false,
+            Kind::Body { .. } | Kind::Inactive { .. } | Kind::TimedOut { .. } | Kind::TooLarge { .. } => false,
         }
     }
 
-    /// Returns true if TLS failed before a response arrived: an untrusted certificate, or a peer that does not use TLS.
-    /// Retries fail until the configuration of one side changes.
+    /// Returns true if TLS failed before a response arrived, for example because of an untrusted certificate, or because
+    /// the server does not use TLS. Retries usually fail until the configuration of one side changes.
     pub fn is_tls(&self) -> bool {
         match &*self.0 {
             Kind::Send { source, .. } => tls_error(source).is_some(),
@@ -194,7 +200,8 @@ impl HttpError {
         matches!(*self.0, Kind::Untrusted { .. })
     }
 
-    /// Returns the proxy of the request. It may be the cause of a failed connection.
+    /// Returns the URL of the proxy, without credentials, if sending the request through a proxy failed. The proxy may be the
+    /// cause of the failure.
     pub fn proxy(&self) -> Option<&str> {
         match &*self.0 {
             Kind::Send { proxy, .. } | Kind::Untrusted { proxy, .. } => proxy.as_deref(),
@@ -202,35 +209,40 @@ impl HttpError {
         }
     }
 
-    /// Returns true if a timeout ended the exchange.
+    /// Returns true if the request failed because of a timeout.
     pub fn is_timeout(&self) -> bool {
         match &*self.0 {
             Kind::Send { source, .. } | Kind::Body { source, .. } => source.is_timeout(),
-            kind => matches!(kind, Kind::Silent { .. } | Kind::TimedOut { .. }),
+            kind => matches!(kind, Kind::Inactive { .. } | Kind::TimedOut { .. }),
         }
     }
 
-    /// Returns true if the exchange started and failed: no connection, no response, or an incomplete response.
-    pub fn is_broken(&self) -> bool {
+    /// Returns true if sending the request or receiving the response failed: there was no connection, no response, or only
+    /// a part of the response.
+    pub fn is_transport_error(&self) -> bool {
         match &*self.0 {
-            // A builder error occurs before the exchange starts.
+            // A builder error, such as an invalid header, occurs before the client connects.
             Kind::Send { source, .. } => !source.is_builder(),
             kind => {
-                matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Silent { .. } | Kind::TimedOut { .. })
+                matches!(
+                    kind,
+                    Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Inactive { .. } | Kind::TimedOut { .. }
+                )
             }
         }
     }
 
-    /// Returns true if the same request may succeed later: the connection was refused, reset or inactive, DNS failed
-    /// temporarily, a TLS handshake was interrupted, or no token is available [for now](TokenError::is_transient).
+    /// Returns true if the same request may succeed later. This is the case if the connection was refused, reset or
+    /// inactive, if DNS failed temporarily, if a TLS handshake was interrupted, and after a
+    /// [transient](TokenError::is_transient) failure to obtain a token.
     ///
-    /// An untrusted certificate, a host that does not exist and a proxy that requires a password (407) are not
-    /// transient.
+    /// Failures because of an untrusted certificate, a host that does not exist, or a proxy that requires a password
+    /// (407) are not transient.
     pub fn is_transient(&self) -> bool {
         match &*self.0 {
             Kind::Token { source, .. } => source.is_transient(),
-            Kind::Send { source, .. } => !source.is_builder() && !is_lasting(source),
-            Kind::Body { .. } | Kind::Silent { .. } | Kind::TimedOut { .. } => true,
+            Kind::Send { source, .. } => !source.is_builder() && !is_permanent(source),
+            Kind::Body { .. } | Kind::Inactive { .. } | Kind::TimedOut { .. } => true,
             Kind::Insecure(_) | Kind::Untrusted { .. } | Kind::TooLarge { .. } => false,
         }
     }
@@ -241,18 +253,18 @@ impl HttpError {
     }
 }
 
-/// The error of an HTTP client that cannot be built. It shows no password.
+/// The error of an HTTP client that cannot be built. It contains no password.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct BuildError(#[from] BuildKind);
 
 #[derive(Debug, thiserror::Error)]
 enum BuildKind {
-    #[error("cannot create the HTTP client with the root certificates of {trusted}{}", if *certificate { ", and its own certificate and key" } else { "" })]
-    Client { trusted: String, certificate: bool, source: reqwest::Error },
-    #[error("cannot read '{}'{}: expected a file with certificates in PEM format", file.display(), named(*variable))]
+    #[error("cannot create the HTTP client with the root certificates of {trusted}{}", if *has_client_certificate { ", and with the client certificate" } else { "" })]
+    Client { trusted: String, has_client_certificate: bool, source: reqwest::Error },
+    #[error("cannot read '{}'{}: expected a file with certificates in PEM format", file.display(), from_variable(*variable))]
     Unreadable { file: PathBuf, variable: Option<&'static str>, source: io::Error },
-    #[error("'{}'{} contains no valid certificate in PEM format", file.display(), named(*variable))]
+    #[error("'{}'{} contains no valid certificate in PEM format", file.display(), from_variable(*variable))]
     NoCertificates { file: PathBuf, variable: Option<&'static str> },
     #[error("the client certificate or its key is not valid PEM")]
     Certificate,
@@ -260,13 +272,14 @@ enum BuildKind {
     Proxy(String),
 }
 
-fn named(variable: Option<&str>) -> String {
+/// Returns the part of a message that names the environment variable in which a file is configured.
+fn from_variable(variable: Option<&str>) -> String {
     variable.map(|variable| format!(" (from {variable})")).unwrap_or_default()
 }
 
 impl BuildError {
-    pub(crate) fn client(roots: &[PathBuf], certificate: bool, source: reqwest::Error) -> Self {
-        BuildKind::Client { trusted: trusted(roots), certificate, source }.into()
+    pub(crate) fn client(roots: &[PathBuf], has_client_certificate: bool, source: reqwest::Error) -> Self {
+        BuildKind::Client { trusted: trusted(roots), has_client_certificate, source }.into()
     }
 
     pub(crate) fn unreadable(file: &Path, variable: Option<&'static str>, source: io::Error) -> Self {
@@ -292,21 +305,21 @@ mod tests {
 
     use super::*;
 
-    /// Wraps an error as the layers above the TLS library do.
+    /// Wraps an error as the layers above `rustls` do.
     fn wrapped(error: rustls::Error) -> io::Error {
         io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     #[test]
-    fn tls_errors_are_found_by_their_type() {
+    fn tls_error_is_found_by_type_and_not_by_message() {
         let untrusted = wrapped(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(matches!(tls_error(&untrusted), Some(rustls::Error::InvalidCertificate(_))));
-        let text = io::Error::other("invalid peer certificate: as a text of something else");
+        let text = io::Error::other("invalid peer certificate: only the message of another error");
         assert!(tls_error(&text).is_none());
     }
 
     #[test]
-    fn alerts_over_the_client_certificate_refuse_the_request() {
+    fn alerts_about_the_client_certificate_are_refusals() {
         for (alert, expected) in [
             (AlertDescription::CertificateRequired, true),
             (AlertDescription::UnknownCA, true),
@@ -314,7 +327,7 @@ mod tests {
             (AlertDescription::BadRecordMac, false),
         ] {
             let error = wrapped(rustls::Error::AlertReceived(alert));
-            assert_eq!(tls_error(&error).is_some_and(is_refusal), expected, "{alert:?}");
+            assert_eq!(tls_error(&error).is_some_and(is_client_certificate_refusal), expected, "{alert:?}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! HTTP clients for credentials.
+//! HTTP clients for requests that carry credentials.
 //!
-//! The clients do not follow redirects, and redact URLs. They require HTTPS, except plain HTTP to loopback if enabled.
-//! They send a bearer token only to the authority it was issued for.
+//! The clients do not follow redirects, and errors and logs contain no URL queries. They require https; plain http to
+//! loopback addresses can be enabled. They send a bearer token only to the authority that the token is meant for.
 //!
-//! All other crates of the workspace use this one for network access. Root certificates, proxies and timeouts are
-//! configured once for the identity provider, the API and the storage. Public signatures contain no types of the HTTP
-//! library.
+//! All other crates of the workspace use this one for network access, so that root certificates, proxies and timeouts are
+//! configured in the same way for the identity provider, the API and the storage. Public signatures contain no types of
+//! the HTTP library `reqwest`.
 //!
 //! ```no_run
 //! use auth_http::{HttpClient, Request};
@@ -23,6 +23,7 @@ mod certificate;
 mod client;
 mod deadline;
 mod error;
+mod metadata;
 mod pools;
 mod proxy;
 mod request;

@@ -1,6 +1,6 @@
-//! Connection pools, one per runtime.
+//! Connection pools, one for each runtime.
 //!
-//! A task of the runtime that opened a connection drives it. The connection ends with that runtime, even if another
+//! A connection is driven by a task of the runtime that opened it, and ends with that runtime, even if a task of another
 //! runtime waits for a response on it. Each runtime therefore has its own connections.
 
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Handle, Id};
 
-/// The maximum number of runtimes with a pool. The oldest pool is dropped first.
+/// The maximum number of pools. If another runtime needs one, the oldest pool is dropped.
 const MAX_RUNTIMES: usize = 4;
 
-/// A function that builds an HTTP library client with its own connections.
+/// A function that builds a `reqwest` client with its own connections.
 type Build = dyn Fn() -> Result<reqwest::Client, reqwest::Error> + Send + Sync;
 
 #[derive(Clone)]
@@ -23,7 +23,7 @@ struct Inner {
 }
 
 impl Pools {
-    /// Builds the first client, for the first runtime that sends a request.
+    /// Creates the pools with a first client, which the first runtime that sends a request will use.
     pub(crate) fn new(
         build: impl Fn() -> Result<reqwest::Client, reqwest::Error> + Send + Sync + 'static,
     ) -> Result<Self, reqwest::Error> {
@@ -31,7 +31,7 @@ impl Pools {
         Ok(Self(Arc::new(Inner { build: Box::new(build), clients })))
     }
 
-    /// Returns the client of the current runtime.
+    /// Returns the client of the current runtime, which is built if there is none yet.
     pub(crate) fn current(&self) -> Result<reqwest::Client, reqwest::Error> {
         let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);

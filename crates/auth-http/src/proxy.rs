@@ -1,5 +1,5 @@
-//! The proxy for https requests. Plain http is for loopback only and uses no proxy: a proxy could read it, and its 401
-//! response would look like one of the server and delete a valid token.
+//! The proxy for https requests. Plain http is used only for loopback, and never through a proxy: the proxy could read it,
+//! and a 401 response from the proxy would be mistaken for one from the server, so that the token would be deleted.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::error::BuildError;
 
-/// A proxy for all https requests. It replaces the proxies of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// A proxy for all https requests. It replaces the settings of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 ///
 /// ```
 /// use auth_core::Secret;
@@ -30,26 +30,27 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Creates a proxy at `url`, which may contain a user and a password. Its scheme is `http`, `https`, `socks4`, `socks4a`,
-    /// `socks5` or `socks5h`; with `socks4a` and `socks5h`, the proxy resolves the names of hosts.
+    /// Creates a proxy at `url`, which may contain a user and a password. Its scheme must be `http`, `https`, `socks4`,
+    /// `socks4a`, `socks5` or `socks5h`. With `socks4a` and `socks5h`, the proxy resolves host names.
     pub fn new(url: Url) -> Self {
         Self { url, credentials: None, exceptions: String::new() }
     }
 
-    /// Sets the user and the password for the proxy (RFC 7617, or RFC 1929 for SOCKS 5).
+    /// Sets the user and the password for the proxy (RFC 7617, or RFC 1929 for SOCKS 5). SOCKS 4 has no passwords;
+    /// there the password is ignored.
     pub fn with_credentials(mut self, user: impl Into<String>, password: Secret) -> Self {
         self.credentials = Some((user.into(), password));
         self
     }
 
-    /// Sets the hosts to reach directly, comma-separated as in `NO_PROXY`: domains with their subdomains (a leading dot
-    /// is optional), addresses, networks (`10.0.0.0/8`), or `*` for all.
+    /// Sets the hosts that are reached without the proxy, as a comma-separated list like `NO_PROXY`: domains including
+    /// their subdomains (a leading dot is optional), addresses, networks (`10.0.0.0/8`), or `*` for all hosts.
     pub fn with_no_proxy(mut self, hosts: impl Into<String>) -> Self {
         self.exceptions = hosts.into();
         self
     }
 
-    /// Reaches the hosts in `NO_PROXY` directly.
+    /// Takes the hosts to reach without the proxy from the environment variable `NO_PROXY`.
     pub fn with_no_proxy_from_env(self) -> Self {
         let exceptions = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
         self.with_no_proxy(exceptions.unwrap_or_default())
@@ -59,8 +60,11 @@ impl Proxy {
         let is_socks = matches!(self.url.scheme(), "socks4" | "socks4a" | "socks5" | "socks5h");
         let mut url = self.url.clone();
         if let (true, Some((user, password))) = (is_socks, &self.credentials) {
-            // The HTTP library takes them from the URL only. It has a host, so that this does not fail.
-            let _ = url.set_username(user).and_then(|()| url.set_password(Some(password.expose())));
+            // For SOCKS, `reqwest` takes the credentials only from the URL, and decodes percent escapes in them.
+            let encoded = |text: &str| text.replace('%', "%25");
+            url.set_username(&encoded(user))
+                .and_then(|()| url.set_password(Some(&encoded(password.expose()))))
+                .map_err(|()| BuildError::proxy(redacted_proxy(&self.url)))?;
         }
         let is_supported = is_socks || matches!(url.scheme(), "http" | "https");
         let proxy = reqwest::Proxy::https(url.as_str()).ok().filter(|_| is_supported);
@@ -83,13 +87,13 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Returns the URL of a proxy without credentials.
+/// Returns the scheme, host and port of a proxy URL, without credentials.
 pub(crate) fn redacted_proxy(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{}://{host}:{port}", url.scheme()))
 }
 
-/// The choice of a proxy for each request, by the rules of the HTTP library.
+/// Determines which proxy `reqwest` uses for a request. It does not affect the request: error messages name the proxy.
 pub(crate) struct Route(Option<Matcher>);
 
 impl Route {
@@ -98,11 +102,12 @@ impl Route {
         Self(None)
     }
 
+    /// Returns a route through `proxy`, or through the proxies of the environment.
     pub(crate) fn of(proxy: Option<&Proxy>) -> Self {
         Self(Some(proxy.map_or_else(Matcher::from_system, Proxy::matcher)))
     }
 
-    /// Returns the proxy for a request to `url`.
+    /// Returns the URL of the proxy for a request to `url`, without credentials.
     pub(crate) fn proxy(&self, url: &Url) -> Option<String> {
         let proxy = self.0.as_ref()?.intercept(&url.as_str().parse().ok()?)?;
         Some(redacted_proxy(&proxy.uri().to_string().parse().ok()?))
@@ -114,11 +119,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_excepted_with_all_below_them_and_plain_http_always() {
+    fn proxy_is_not_used_for_excepted_domains_and_plain_http() {
         let proxy =
             Proxy::new("http://proxy.test:3128".parse().unwrap()).with_no_proxy("example.org, .lab.test,10.0.0.0/8");
         let route = Route::of(Some(&proxy));
-        for (url, through) in [
+        for (url, is_used) in [
             ("https://elsewhere.test/", true),
             ("https://notexample.org/", true),
             ("https://example.org/", false),
@@ -129,7 +134,7 @@ mod tests {
             ("https://11.1.2.3/", true),
             ("http://localhost/", false),
         ] {
-            let expected = through.then(|| "http://proxy.test:3128".to_owned());
+            let expected = is_used.then(|| "http://proxy.test:3128".to_owned());
             assert_eq!(route.proxy(&url.parse().unwrap()), expected, "{url}");
         }
     }

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::redacted;
 
-/// The method of a request (RFC 9110, section 9).
+/// An HTTP method (RFC 9110, section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variants are the methods of RFC 9110")]
@@ -33,14 +33,14 @@ impl fmt::Display for Method {
     }
 }
 
-/// A request to send. Its `Debug` shows no headers, no body and no URL query.
+/// An HTTP request. `Debug` shows no headers, no body and no URL query.
 pub struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
     pub(crate) timeout: Option<Duration>,
-    /// Replaces the maximum inactivity of the client.
+    /// The maximum inactivity until the response arrives, if it differs from that of the client.
     pub(crate) read_timeout: Option<Duration>,
 }
 
@@ -73,27 +73,33 @@ impl Request {
         self.with_header("content-type", content_type)
     }
 
-    /// Sets the body to `length` bytes from `stream`. Such a request can be sent only once.
+    /// Sets the body to `bytes`, without a content type.
+    pub fn with_bytes(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.body = Body::Bytes(bytes.into());
+        self
+    }
+
+    /// Sets the body to a stream of `length` bytes. Such a request can be sent only once.
     pub fn with_stream(mut self, length: u64, stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         self.body = Body::Stream(stream.boxed());
         self.with_header("content-length", length.to_string())
     }
 
-    /// Sets the maximum duration of the whole exchange, including the body. By default only inactivity is limited, so
-    /// that large bodies can take longer.
+    /// Sets the maximum duration of the whole request, until the end of the response body. By default, there is no such
+    /// limit, and only inactivity is limited, because large bodies take long.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sets the maximum inactivity until the response arrives, instead of that of the
-    /// [client](crate::HttpClientBuilder::with_read_timeout). The body of the response is read with that of the client.
+    /// Sets the maximum inactivity until the response head arrives, replacing that of the
+    /// [client](crate::HttpClientBuilder::with_read_timeout). For the response body, the value of the client applies.
     pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = Some(timeout);
         self
     }
 
-    /// Returns a copy of the request, or `None` if its body is a stream.
+    /// Returns a copy of the request, or `None` if its body is a stream, which cannot be copied.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         let body = match &self.body {
             Body::Empty => Body::Empty,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-/// A DNS resolver that replaces that of the system, for a custom DNS and for tests of DNS failures.
+/// A DNS resolver that replaces the one of the system, for example in tests of DNS failures.
 #[async_trait]
 pub trait Resolver: fmt::Debug + Send + Sync {
     /// Returns the addresses of `host`.
@@ -18,7 +18,7 @@ pub trait Resolver: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn Resolver> = None;
 
-/// An adapter to the HTTP library's resolver trait.
+/// An adapter to the resolver trait of `reqwest`.
 pub(crate) struct Adapter(pub(crate) Arc<dyn Resolver>);
 
 impl reqwest::dns::Resolve for Adapter {
@@ -26,7 +26,7 @@ impl reqwest::dns::Resolve for Adapter {
         let resolver = self.0.clone();
         Box::pin(async move {
             let addresses = resolver.resolve(name.as_str()).await?;
-            // The port of the URL replaces this one.
+            // `reqwest` replaces port 0 by the port of the URL.
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(addresses) as reqwest::dns::Addrs)
         })

@@ -8,16 +8,16 @@ use url::Url;
 use crate::deadline::{Deadline, after, until};
 use crate::{HttpError, Method, redacted};
 
-/// The maximum pause from `Retry-After`. Longer ones are shortened to it.
+/// The maximum pause from `Retry-After`. Longer pauses are shortened to it.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// A response whose head is available and whose body is read on demand.
+/// An HTTP response. Its status and headers have arrived; its body is read on demand.
 pub struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
     /// The maximum inactivity on the connection.
-    silence: Duration,
+    read_timeout: Duration,
     deadline: Option<Deadline>,
 }
 
@@ -26,57 +26,59 @@ impl Response {
         inner: reqwest::Response,
         method: Method,
         url: Url,
-        silence: Duration,
+        read_timeout: Duration,
         deadline: Option<Deadline>,
     ) -> Self {
-        Self { inner, method, url, silence, deadline }
+        Self { inner, method, url, read_timeout, deadline }
     }
 
-    /// Returns the status code (RFC 9110, section 15). Redirects are returned, not followed.
+    /// Returns the status code (RFC 9110, section 15). It may be that of a redirect, because redirects are not followed.
     pub fn status(&self) -> u16 {
         self.inner.status().as_u16()
     }
 
-    /// Returns the first header of this name, if it is visible ASCII.
+    /// Returns the value of the first header with this name, or `None` if it is missing or not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
-    /// Returns the names and values of all headers with a readable value.
+    /// Returns the names and values of all headers whose values are visible ASCII.
     pub fn all_headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let headers = self.inner.headers().iter();
         headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
     }
 
-    /// Returns all headers of this name that are visible ASCII, in order.
+    /// Returns the values of all headers with this name that are visible ASCII, in order.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// Returns the server's time from `Date` (RFC 9110, section 6.6.1).
+    /// Returns the time of the server from the header `Date` (RFC 9110, section 6.6.1).
     ///
-    /// `None` if the header is missing or invalid, or if `Age` shows that the response is from a cache.
+    /// Returns `None` if the header is missing or invalid, or if a header `Age` shows that the response comes from a
+    /// cache.
     pub fn date(&self) -> Option<SystemTime> {
         if !self.headers("age").all(is_zero) {
             return None;
         }
-        self.moment("date")
+        self.time("date")
     }
 
-    /// Returns the pause from `Retry-After` (RFC 9110, section 10.2.3). An HTTP date is relative to the server's
-    /// `Date`, or to `now` without one. At most a year.
+    /// Returns the pause that the server requests with `Retry-After` (RFC 9110, section 10.2.3), but at most one year. If
+    /// the header contains a date, the pause is counted from the `Date` of the response, or else from `now`.
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let seconds = self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs);
-        let until = || self.moment("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
-        seconds.or_else(until).map(|pause| pause.min(MAX_PAUSE))
+        let until_date = || self.time("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
+        seconds.or_else(until_date).map(|pause| pause.min(MAX_PAUSE))
     }
 
-    /// Returns true if the same request may succeed later, by its [status](is_transient_status).
+    /// Returns true if the [status](is_transient_status) shows that the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         is_transient_status(self.status())
     }
 
-    fn moment(&self, name: &str) -> Option<SystemTime> {
+    /// Returns the time in the header `name`.
+    fn time(&self, name: &str) -> Option<SystemTime> {
         httpdate::parse_http_date(self.header(name)?).ok()
     }
 
@@ -84,23 +86,24 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// The connection failed, or was inactive for too long ([`HttpError::is_timeout`]).
+    /// The connection failed, or was inactive for too long, or the timeout of the request ended
+    /// ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        let silent_at = after(self.silence);
-        let deadline = self.deadline.filter(|deadline| deadline.end < silent_at);
-        let end = deadline.map_or(silent_at, |deadline| deadline.end);
+        let inactive_at = after(self.read_timeout);
+        let deadline = self.deadline.filter(|deadline| deadline.end < inactive_at);
+        let end = deadline.map_or(inactive_at, |deadline| deadline.end);
         match (until(end, self.inner.chunk()).await, deadline) {
             (Some(chunk), _) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
             (None, Some(Deadline { limit, .. })) => Err(HttpError::timed_out(self.method, &self.url, limit)),
-            (None, None) => Err(HttpError::silent(self.method, &self.url, self.silence)),
+            (None, None) => Err(HttpError::inactive(self.method, &self.url, self.read_timeout)),
         }
     }
 
-    /// Returns the whole body of at most `limit` bytes.
+    /// Returns the whole body.
     ///
     /// # Errors
     ///
-    /// The connection failed, or the body exceeds the limit.
+    /// The errors of [`chunk`](Self::chunk), or the body is larger than `limit` bytes ([`HttpError::is_too_large`]).
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, HttpError> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {

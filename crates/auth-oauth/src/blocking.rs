@@ -8,10 +8,10 @@ use auth_http::BlockingRuntime;
 
 use crate::OAuthError;
 
-/// A blocking adapter for any grant, which runs the grant on its own runtime.
+/// A blocking adapter for any grant. The adapter has its own runtime, on which it runs the grant.
 ///
-/// Inside an asynchronous runtime, it returns an error ([`OAuthError::is_inside_runtime`]) instead of blocking the
-/// thread.
+/// A call inside an asynchronous runtime is an error ([`OAuthError::is_inside_runtime`]), because it would block a thread
+/// of that runtime.
 ///
 /// ```
 /// # fn example(client: auth_oauth::OAuthClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,7 @@ impl<P: AsyncTokenProvider> BlockingProvider<P> {
     ///
     /// # Errors
     ///
-    /// The thread cannot be started.
+    /// The thread could not be started.
     pub fn new(provider: P) -> io::Result<Self> {
         Ok(Self { provider, runtime: BlockingRuntime::new("auth-oauth")? })
     }

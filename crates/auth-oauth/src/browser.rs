@@ -1,6 +1,6 @@
-//! Logins in the user's browser on this machine.
+//! Logins with the user's browser on this machine.
 
-mod call_back;
+mod callback;
 mod headless;
 mod page;
 
@@ -17,11 +17,11 @@ use url::Url;
 
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
-use call_back::CallBack;
+use callback::Callback;
 
-pub use headless::headless;
+pub use headless::headless_reason;
 
-/// The default time limit for a login.
+/// The default time that the user has to log in.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A login by the authorization code grant with PKCE S256 (RFC 6749, section 4.1; RFC 7636; RFC 8252).
@@ -33,21 +33,21 @@ pub struct BrowserLogin {
     client: OAuthClient,
     redirect: Url,
     browser: Arc<dyn Browser>,
-    patience: Duration,
+    timeout: Duration,
     prompt: Option<String>,
 }
 
-/// A way to direct the user to the login page of the provider.
+/// A means to direct the user to the login page of the provider, such as opening a browser or printing the URL.
 #[async_trait]
 pub trait Browser: fmt::Debug + Send + Sync {
-    /// Shows the URL to the user, and may open it.
+    /// Shows the URL to the user, and may open it in a browser.
     ///
-    /// The listener is already bound. The login continues when this method returns, so a browser that cannot be opened
-    /// need not end the login.
+    /// The loopback listener is already bound. When this method returns, the login waits for the redirect. Return `Ok` if
+    /// no browser could be opened, but the user can open the URL.
     ///
     /// # Errors
     ///
-    /// The user cannot be asked. The error ends the login.
+    /// The URL cannot be shown to the user. The error ends the login.
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
@@ -61,70 +61,70 @@ impl BrowserLogin {
     ///
     /// # Errors
     ///
-    /// `redirect` is not such a URL.
+    /// `redirect` does not meet these conditions.
     pub fn new(client: OAuthClient, redirect: Url, browser: Arc<dyn Browser>) -> Result<Self, OAuthError> {
-        CallBack::addresses(&redirect)?;
-        Ok(Self { client, redirect, browser, patience: LOGIN_TIMEOUT, prompt: None })
+        Callback::addresses(&redirect)?;
+        Ok(Self { client, redirect, browser, timeout: LOGIN_TIMEOUT, prompt: None })
     }
 
-    /// Checks that the redirect URL can be listened on now.
+    /// Checks that a login could listen at the redirect URL now.
     ///
     /// # Errors
     ///
-    /// The port is taken ([`OAuthError::is_port_taken`]), or the URL is not usable for a login.
+    /// Another process uses the port ([`OAuthError::is_port_taken`]), or the URL is not valid for a login.
     pub fn check_redirect(redirect: &Url) -> Result<(), OAuthError> {
-        CallBack::try_bind(redirect).map(drop)
+        Callback::try_bind(redirect).map(drop)
     }
 
-    /// Sets the time limit for the user. The default is five minutes.
-    pub fn with_timeout(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets the time that the user has to log in. The default is five minutes.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// Sets the prompts that the provider must show, regardless of an existing session.
+    /// Sets the prompts that the provider must show, even if the user has a session.
     ///
     /// The value is one or more of `login`, `consent` and `select_account`, separated by spaces (`OpenID` Connect Core
-    /// 1.0, section 3.1.2.1). A strict provider issues a refresh token only after `consent` (section 11). Auth0 does
-    /// not require it.
+    /// 1.0, section 3.1.2.1). Some providers issue a refresh token only after the prompt `consent` (section 11). Auth0
+    /// does not require it.
     pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
         self.prompt = Some(prompt.into());
         self
     }
 
-    /// Logs in.
+    /// Logs in, and returns the access token, usually with a refresh token.
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_port_taken`] is returned before the user is prompted. The other errors are
-    /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
-    /// [`OAuthError::is_unsupported`], and a failed request or invalid response. See [`OAuthError::issued_login`].
+    /// [`OAuthError::is_port_taken`], before the user is prompted; [`OAuthError::is_denied`], [`OAuthError::is_expired`],
+    /// [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], a failed request or an invalid response. The error
+    /// may contain a login that was issued: see [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
         // The listener is bound before the URL is shown, so that no other process can receive the code.
-        let call_back = CallBack::bind(&self.redirect).await?;
+        let callback = Callback::bind(&self.redirect).await?;
         client.prepare_login().await?;
         let state = Secret::new(CsrfToken::new_random().into_secret());
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let url = self.page(page, &call_back, &state, &challenge, request);
+        let url = self.authorization_url(page, &callback, &state, &challenge, request);
         self.browser.open(&url).await.map_err(OAuthError::prompt)?;
-        tracing::debug!(redirect = %call_back.redirect(), "waiting for the user to log in");
-        let redirect = call_back.redirect().clone();
-        let code = call_back.wait(&state, client.endpoints(), self.patience).await?;
+        tracing::debug!(redirect = %callback.redirect(), "waiting for the user to log in");
+        let redirect = callback.redirect().clone();
+        let code = callback.wait(&state, client.endpoints(), self.timeout).await?;
         let verifier = Secret::new(verifier.secret());
         let exchange = || {
-            let exchange = client.continued("authorization_code", request)?.with_secret("code", &code);
+            let exchange = client.continued_grant("authorization_code", request)?.with_secret("code", &code);
             Ok(exchange.with("redirect_uri", redirect.as_str()).with_secret("code_verifier", &verifier))
         };
         client.redeem_code(exchange).await
     }
 
     /// Returns the URL at which the user logs in.
-    fn page(
+    fn authorization_url(
         &self,
         mut url: Url,
-        call_back: &CallBack,
+        callback: &Callback,
         state: &Secret,
         challenge: &PkceCodeChallenge,
         request: &TokenRequest,
@@ -133,17 +133,18 @@ impl BrowserLogin {
         query
             .append_pair("response_type", "code")
             .append_pair("client_id", self.client.id())
-            .append_pair("redirect_uri", call_back.redirect().as_str())
+            .append_pair("redirect_uri", callback.redirect().as_str())
             .append_pair("state", state.expose())
             .append_pair("code_challenge", challenge.as_str())
             .append_pair("code_challenge_method", challenge.method().as_str());
-        query.extend_pairs(self.client.wanted(request));
+        query.extend_pairs(self.client.token_parameters(request));
         query.extend_pairs(request.subject().map(|subject| ("login_hint", subject)));
         query.extend_pairs(self.prompt.iter().map(|prompt| ("prompt", prompt)));
         drop(query);
-        // A parameter must not occur twice (RFC 6749, section 3.1). The parameters of the login take precedence.
-        let own_names: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
-        let additional = self.client.parameters().iter().filter(|(name, _)| !own_names.contains(name));
+        // A parameter must not occur twice (RFC 6749, section 3.1), so additional parameters that were set above are left
+        // out.
+        let names: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+        let additional = self.client.parameters().iter().filter(|(name, _)| !names.contains(name));
         url.query_pairs_mut().extend_pairs(additional);
         url
     }

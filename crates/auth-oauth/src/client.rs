@@ -1,10 +1,10 @@
-//! The OAuth client, and the parameters that all its requests have in common.
+//! The OAuth client, and what all of its requests have in common.
 
 mod assertion;
 mod authentication;
 mod issued;
-mod questions;
-mod repeated;
+mod parameters;
+mod retries;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,20 +14,19 @@ use auth_http::retry::RetryPolicy;
 use auth_http::{HttpClient, HttpError};
 use url::Url;
 
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{FormRequest, FormResponse};
 use crate::limits::TIMEOUT;
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
 pub use assertion::{AssertionAudience, PrivateKey, PrivateKeyError};
 pub(crate) use authentication::Authentication;
 
-/// The tolerated difference between the local clock and the clock of the provider. It equals the default leeway of the
-/// verifier. If the difference is larger, the times of a token are checked against the clock of the provider.
+/// The tolerated difference between the local clock and the clock of the provider, which equals the default leeway of the
+/// verifier. If the difference is larger, the times of a token are compared with the clock of the provider.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// An OAuth client: its id, its authentication method, and its default parameters.
-///
-/// Every grant is created from a client. Clones are cheap.
+/// An OAuth client: its id, its authentication method, the endpoints of the provider, and default parameters. All grants
+/// are created from a client. Clones are cheap.
 ///
 /// ```
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -64,7 +63,7 @@ struct Inner {
 }
 
 impl OAuthClient {
-    /// Creates a public client (without a secret) with this id and these endpoints.
+    /// Creates a public client, which does not authenticate itself.
     pub fn new(http: HttpClient, endpoints: Endpoints, id: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             http,
@@ -84,45 +83,46 @@ impl OAuthClient {
         }))
     }
 
-    /// Sets client authentication by a secret in the header (`client_secret_basic`; RFC 6749, section 2.3.1).
+    /// Authenticates the client by a secret in the header (`client_secret_basic`; RFC 6749, section 2.3.1).
     pub fn with_secret_basic(self, secret: Secret) -> Self {
         self.with(|inner| inner.authentication = Authentication::SecretBasic(secret))
     }
 
-    /// Sets client authentication by a secret in the form (`client_secret_post`; RFC 6749, section 2.3.1).
+    /// Authenticates the client by a secret in the form (`client_secret_post`; RFC 6749, section 2.3.1).
     pub fn with_secret_post(self, secret: Secret) -> Self {
         self.with(|inner| inner.authentication = Authentication::SecretPost(secret))
     }
 
-    /// Sets client authentication by a signed JWT (`private_key_jwt`; RFC 7523, section 2.2).
+    /// Authenticates the client by a signed JWT (`private_key_jwt`; RFC 7523, section 2.2).
     pub fn with_private_key(self, key: PrivateKey) -> Self {
         self.with(|inner| inner.authentication = Authentication::PrivateKeyJwt(key))
     }
 
-    /// Sets the audience of the JWT of [`with_private_key`](Self::with_private_key). The default is the issuer.
+    /// Sets the audience of the JWT with which the client authenticates (see
+    /// [`with_private_key`](Self::with_private_key)). The default is the issuer.
     pub fn with_assertion_audience(self, audience: AssertionAudience) -> Self {
         self.with(|inner| inner.assertion_audience = audience)
     }
 
-    /// Sets client authentication by the certificate of the HTTP client (RFC 8705, section 2).
+    /// Authenticates the client by the certificate of the HTTP client (RFC 8705, section 2), which
+    /// `auth_http::HttpClientBuilder::with_client_certificate` sets.
     ///
-    /// Requests go to the mutual TLS endpoints of the provider. See
-    /// `auth_http::HttpClientBuilder::with_client_certificate`.
+    /// Requests are sent to the mutual TLS endpoints of the provider, if it has any.
     pub fn with_mutual_tls(self) -> Self {
         self.with(|inner| inner.authentication = Authentication::MutualTls)
     }
 
-    /// Sets the audience of tokens, by the parameter of Auth0 (`audience`).
+    /// Sets the audience of tokens (the parameter `audience` of Auth0).
     pub fn with_audience(self, audience: impl Into<String>) -> Self {
         self.with(|inner| inner.audience = Some(audience.into()))
     }
 
-    /// Sets the organization that a user logs in for, by the parameter of Auth0 (`organization`).
+    /// Sets the organization for which a user logs in (the parameter `organization` of Auth0).
     pub fn with_organization(self, organization: impl Into<String>) -> Self {
         self.with(|inner| inner.organization = Some(organization.into()))
     }
 
-    /// Adds a resource that tokens are for (RFC 8707).
+    /// Adds a resource that tokens are meant for (RFC 8707).
     pub fn with_resource(self, resource: Url) -> Self {
         self.with(|inner| inner.resources.push(resource))
     }
@@ -140,12 +140,12 @@ impl OAuthClient {
         self.with(|inner| inner.parameters.push((name.into(), value.into())))
     }
 
-    /// Sets the verifier. The client returns only tokens that `verifier` accepts.
+    /// Sets a verifier. The client then returns only access tokens that `verifier` accepts.
     pub fn with_verifier(self, verifier: JwtVerifier) -> Self {
         self.with(|inner| inner.verifier = Some(verifier))
     }
 
-    /// Sets the clock by which the expiry of tokens is computed.
+    /// Sets the clock for the expiry of tokens. The default is the system clock.
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|inner| inner.clock = clock)
     }
@@ -160,18 +160,18 @@ impl OAuthClient {
         self
     }
 
-    /// Returns the same client with another id.
+    /// Returns this client with another id.
     pub(crate) fn with_id(self, id: String) -> Self {
         self.with(|inner| inner.id = id)
     }
 
-    /// Returns the same client with other connections.
+    /// Returns this client with another HTTP client.
     pub(crate) fn with_http(self, http: HttpClient) -> Self {
         self.with(|inner| inner.http = http)
     }
 
-    /// Returns the same client with another id, without authentication.
-    pub fn for_client(self, id: impl Into<String>) -> Self {
+    /// Returns this client with another id and without authentication, as a public client.
+    pub fn as_public_client(self, id: impl Into<String>) -> Self {
         self.with_id(id.into()).with(|inner| inner.authentication = Authentication::None)
     }
 
@@ -190,10 +190,10 @@ impl OAuthClient {
         &self.0.endpoints
     }
 
-    /// Returns a builder of the key that the tokens of this client are stored under.
+    /// Returns a builder for the key under which the tokens of this client are stored.
     ///
-    /// The key contains all properties by which its tokens differ from those of other clients. The token source adds
-    /// the identity of the grant.
+    /// The key contains all properties of the client on which its tokens depend. The token source adds the identity of the
+    /// grant.
     pub fn token_key(&self) -> TokenKeyBuilder {
         let Inner { http, endpoints, id, audience, organization, resources, scopes, parameters, .. } = &*self.0;
         let key = TokenKey::builder(&endpoints.issuer).with_client_id(id).with_scopes(scopes);
@@ -204,8 +204,8 @@ impl OAuthClient {
         organization.iter().fold(key, TokenKeyBuilder::with_tenant)
     }
 
-    /// Returns the identity of a grant of this client. It is readable, and differs for everything that a token of the
-    /// client depends on. `principal` is a further property of the grant, such as a subject.
+    /// Returns the identity of a grant of this client. It begins with the grant and the client id, and contains a digest of
+    /// all properties on which a token depends. `principal` is a further property of the grant, such as a subject.
     pub(crate) fn identity(&self, grant: &str, principal: Option<&str>) -> String {
         let key = self.token_key().with_identity(grant);
         let key = principal.into_iter().fold(key, TokenKeyBuilder::with_subject).build();
@@ -217,13 +217,13 @@ impl OAuthClient {
     }
 
     /// Adds the client authentication to a request.
-    pub(crate) fn authenticated(&self, exchange: Exchange) -> Result<Exchange, OAuthError> {
+    pub(crate) fn authenticated(&self, exchange: FormRequest) -> Result<FormRequest, OAuthError> {
         let Inner { authentication, assertion_audience, id, endpoints, clock, timeout, .. } = &*self.0;
         let audience = match assertion_audience {
             AssertionAudience::Issuer => endpoints.issuer.clone(),
             AssertionAudience::TokenEndpoint => self.token_endpoint().into(),
         };
-        authentication.prove(exchange.with_timeout(*timeout), id, &audience, clock.now())
+        authentication.authenticate(exchange.with_timeout(*timeout), id, &audience, clock.now())
     }
 
     pub(crate) fn token_endpoint(&self) -> Url {
@@ -232,23 +232,25 @@ impl OAuthClient {
             .clone()
     }
 
-    /// Returns an endpoint, or its alias for mutual TLS if the client uses that.
+    /// Returns an endpoint of the provider. If the client uses mutual TLS, returns the alias of the endpoint for mutual TLS,
+    /// if there is one.
     pub(crate) fn endpoint<'a>(
         &'a self,
-        usual: impl FnOnce(&'a Endpoints) -> Option<&'a Url>,
+        regular: impl FnOnce(&'a Endpoints) -> Option<&'a Url>,
         mtls: impl FnOnce(&'a crate::MtlsEndpoints) -> Option<&'a Url>,
     ) -> Option<&'a Url> {
         let aliases =
             self.0.endpoints.mtls.as_ref().filter(|_| matches!(self.0.authentication, Authentication::MutualTls));
-        aliases.and_then(mtls).or_else(|| usual(&self.0.endpoints))
+        aliases.and_then(mtls).or_else(|| regular(&self.0.endpoints))
     }
 
     /// Sends a request.
-    pub(crate) async fn ask(&self, exchange: Exchange) -> Result<Answer, HttpError> {
+    pub(crate) async fn send(&self, exchange: FormRequest) -> Result<FormResponse, HttpError> {
         exchange.send(&self.0.http, self.clock().now()).await
     }
 
-    /// Fetches the keys of the verifier, before a credential is redeemed or a login is started.
+    /// Fetches the keys of the verifier, if there is one and it has none cached. Call it before a credential is redeemed or
+    /// a login is started, so that the token can be verified.
     pub(crate) async fn prepare(&self) -> Result<(), OAuthError> {
         match &self.0.verifier {
             Some(verifier) => verifier.prepare().await.map_err(OAuthError::jwt),
@@ -256,9 +258,9 @@ impl OAuthClient {
         }
     }
 
-    /// Returns the token if it is valid. `date` is the time of its response by the clock of the provider. If the local
-    /// clock is wrong, the times of the token are checked against `date`, and its expiry is converted to the local
-    /// clock.
+    /// Verifies a token with the verifier of the client, if there is one. `date` is the time of the response, by the clock
+    /// of the provider. If the local clock is wrong, the times of the token are compared with `date`, and its expiry is
+    /// converted to the local clock.
     pub(crate) async fn verified(
         &self,
         token: AccessToken,
@@ -270,14 +272,15 @@ impl OAuthClient {
             match verifier.verify_as_of(token.secret(), date).await {
                 Ok(claims) => {
                     warn_of_clock(now, date);
-                    let lifetime = claims.expires_at().and_then(|end| end.duration_since(date).ok());
-                    let end = lifetime.map(|lifetime| now + lifetime);
-                    // By a corrected clock, the converted end would be too late.
-                    let begin = now.checked_sub(CLOCK_TOLERANCE).unwrap_or(now);
-                    let bounded = |token: AccessToken, end| token.with_expires_at(end).with_not_after(end);
-                    return Ok(end.into_iter().fold(token, bounded).with_not_before(begin));
+                    let lifetime = claims.expires_at().and_then(|expires_at| expires_at.duration_since(date).ok());
+                    let local_expiry = lifetime.map(|lifetime| now + lifetime);
+                    // If the clock is set back to the correct time, the converted expiry is too late. The token then
+                    // counts as expired, because the time is before `not_before`.
+                    let not_before = now.checked_sub(CLOCK_TOLERANCE).unwrap_or(now);
+                    let with_expiry = |token: AccessToken, time| token.with_expires_at(time).with_not_after(time);
+                    return Ok(local_expiry.into_iter().fold(token, with_expiry).with_not_before(not_before));
                 }
-                // The date may come from a proxy.
+                // The date may come from a proxy with a wrong clock, so the local clock is tried, too.
                 Err(error) if error.is_clock() => {}
                 Err(error) => return Err(OAuthError::jwt(error)),
             }
@@ -289,11 +292,11 @@ impl OAuthClient {
 }
 
 /// Returns the absolute difference between two times.
-fn difference(one: SystemTime, other: SystemTime) -> Duration {
-    one.duration_since(other).unwrap_or_else(|error| error.duration())
+fn difference(first: SystemTime, second: SystemTime) -> Duration {
+    first.duration_since(second).unwrap_or_else(|error| error.duration())
 }
 
-/// Logs that the local clock differs from the clock of the provider.
+/// Logs the difference between the local clock and the clock of the provider.
 fn warn_of_clock(now: SystemTime, date: SystemTime) {
     let direction = if now < date { "behind" } else { "ahead of" };
     tracing::warn!(
@@ -302,7 +305,7 @@ fn warn_of_clock(now: SystemTime, date: SystemTime) {
     );
 }
 
-/// Converts the error of a grant.
+/// Converts the error of a grant to that of a token provider.
 pub(crate) fn token_error(error: OAuthError) -> TokenError {
     let (is_transient, retry_after) = (error.is_transient(), error.retry_after());
     let error = match error {
@@ -314,7 +317,7 @@ pub(crate) fn token_error(error: OAuthError) -> TokenError {
     if is_transient { error.into_transient() } else { error }
 }
 
-/// Converts the error of a grant that presented the refresh token of an earlier token.
+/// Converts the error of a grant that presented the refresh token of a stored login.
 pub(crate) fn refresh_error(error: OAuthError) -> TokenError {
     if error.is_invalid_grant() { TokenError::grant_refused(error) } else { token_error(error) }
 }

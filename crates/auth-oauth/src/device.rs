@@ -1,7 +1,7 @@
 //! Logins that the user approves on another device.
 
+mod pending;
 mod polling;
-mod started;
 
 use std::error::Error;
 use std::fmt;
@@ -12,16 +12,16 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Redemption, Secret, TokenError, TokenRequest, begin_redemption};
 
 use crate::client::token_error;
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{FormRequest, FormResponse};
 use crate::{OAuthClient, OAuthError};
+use pending::PendingLogin;
 use polling::{Next, Polling};
-use started::Started;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A login by the device authorization grant (RFC 8628).
 ///
-/// The user opens a page on any device with a browser and approves the login, which polls for the token.
+/// The user opens a page with a browser on any device and approves the login. Until then, the login polls for the token.
 /// Drop the future to cancel the login.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {
@@ -29,14 +29,14 @@ pub struct DeviceLogin {
     prompt: Arc<dyn Prompt>,
 }
 
-/// A way to ask the user to approve a device login.
+/// A means to ask the user to approve a device login, such as a terminal.
 #[async_trait]
 pub trait Prompt: fmt::Debug + Send + Sync {
-    /// Shows the page and the code to the user. The login continues when this method returns.
+    /// Shows the page and the code to the user. When this method returns, the login polls for the approval.
     ///
     /// # Errors
     ///
-    /// The user cannot be asked. The error ends the login.
+    /// The page cannot be shown to the user. The error ends the login.
     async fn show(&self, authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
@@ -46,9 +46,9 @@ const _: Option<&dyn Prompt> = None;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeviceAuthorization {
-    /// The page to open.
+    /// The URL of the page to open.
     pub verification_url: String,
-    /// The same page with the code filled in, if the provider offers it.
+    /// The URL of the same page with the code already entered, if the provider sent one.
     pub verification_url_complete: Option<String>,
     /// The code to enter on the page.
     pub user_code: String,
@@ -66,29 +66,30 @@ impl DeviceLogin {
         &self.client
     }
 
-    /// Logs in.
+    /// Logs in, and returns the access token, usually with a refresh token.
     ///
     /// # Errors
     ///
     /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
-    /// [`OAuthError::is_unsupported`], a failed request or an invalid response. See [`OAuthError::issued_login`].
+    /// [`OAuthError::is_unsupported`], a failed request or an invalid response. The error may contain a login that was
+    /// issued: see [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let endpoint =
-            client.endpoint(|usual| usual.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
+            client.endpoint(|regular| regular.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
         let endpoint = endpoint.ok_or(OAuthError::unsupported("the device authorization"))?;
         client.prepare_login().await?;
         let start = || async {
-            let exchange = client.started(Exchange::new(endpoint.clone()), request)?;
-            Started::read(&client.ask(exchange).await.map_err(OAuthError::http)?, client.clock().now())
+            let exchange = client.authorization(FormRequest::new(endpoint.clone()), request)?;
+            PendingLogin::read(&client.send(exchange).await.map_err(OAuthError::http)?, client.clock().now())
         };
-        let Started { device_code, interval, authorization } = client.repeated(endpoint, start).await?;
+        let PendingLogin { device_code, interval, authorization } = client.with_retries(endpoint, start).await?;
         self.prompt.show(&authorization).await.map_err(OAuthError::prompt)?;
         tracing::debug!("waiting for the user to approve the login");
         let polling = Polling::new(interval, authorization.expires_at);
-        // An approved login must not be lost while it is verified.
-        let (answer, _redemption) = self.poll(&device_code, request, polling).await?;
-        client.issued(&answer, None).await
+        // The redemption lasts until the login is verified, so that the end of the process waits for it.
+        let (response, _redemption) = self.poll(&device_code, request, polling).await?;
+        client.issued_token(&response, None).await
     }
 
     async fn poll(
@@ -96,20 +97,20 @@ impl DeviceLogin {
         device_code: &Secret,
         request: &TokenRequest,
         mut polling: Polling,
-    ) -> Result<(Answer, Redemption), OAuthError> {
+    ) -> Result<(FormResponse, Redemption), OAuthError> {
         let client = &self.client;
         loop {
-            let exchange = client.continued(GRANT_TYPE, request)?.with_secret("device_code", device_code);
-            // Each request may be the one that is answered with the login.
+            let exchange = client.continued_grant(GRANT_TYPE, request)?.with_secret("device_code", device_code);
+            // The response to any of the requests may contain the login.
             let redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
-            let answer = client.ask(exchange).await;
-            match polling.next(answer, client.clock().now())? {
-                Next::Issued(answer) => return Ok((answer, redemption)),
+            let response = client.send(exchange).await;
+            match polling.next(response, client.clock().now())? {
+                Next::Issued(response) => return Ok((response, redemption)),
                 Next::Wait(time) => {
                     redemption.unused();
                     #[expect(
                         clippy::disallowed_methods,
-                        reason = "RFC 8628, section 3.5: the client polls at the interval it was given"
+                        reason = "RFC 8628, section 3.5: the client polls at the interval that the provider sets"
                     )]
                     tokio::time::sleep(time).await;
                 }

@@ -1,4 +1,5 @@
-//! The endpoints of an identity provider: set by the caller, derived by the rule of Auth0, or discovered.
+//! The endpoints of an identity provider. They are set by the caller, derived from the issuer like those of Auth0, or
+//! discovered.
 
 use auth_core::{Clock, SystemClock};
 use auth_http::{HttpClient, Request};
@@ -8,7 +9,7 @@ use url::Url;
 use crate::OAuthError;
 use crate::limits::{BODY_LIMIT, TIMEOUT};
 
-/// The endpoints of an identity provider. If a login needs an endpoint that is absent, its error names the endpoint.
+/// The endpoints of an identity provider. A grant whose endpoint is `None` fails with an error that names it.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Endpoints {
@@ -26,19 +27,19 @@ pub struct Endpoints {
     /// The revocation endpoint (RFC 7009).
     #[serde(rename = "revocation_endpoint")]
     pub revocation: Option<Url>,
-    /// The URL of the keys that tokens are verified with (RFC 7517, section 5).
+    /// The URL of the keys with which tokens are verified (RFC 7517, section 5).
     #[serde(rename = "jwks_uri")]
     pub jwks: Option<Url>,
-    /// The endpoints for clients that authenticate by a certificate (RFC 8705, section 5).
+    /// The endpoints for clients that authenticate with a certificate (RFC 8705, section 5).
     #[serde(rename = "mtls_endpoint_aliases")]
     pub mtls: Option<MtlsEndpoints>,
-    /// The provider announces that it sends its issuer with the response to a login (RFC 9207, section 3). A response
-    /// without one is refused then.
+    /// True if the provider announces that the redirect of a login contains its issuer (RFC 9207, section 3). A redirect
+    /// without the issuer is then an error.
     #[serde(rename = "authorization_response_iss_parameter_supported", default)]
     pub sends_issuer: bool,
 }
 
-/// The aliases of endpoints for mutual TLS, where they differ from the others (RFC 8705, section 5).
+/// The aliases of endpoints for mutual TLS (RFC 8705, section 5). For `None`, the regular endpoint is used.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[non_exhaustive]
 pub struct MtlsEndpoints {
@@ -54,7 +55,7 @@ pub struct MtlsEndpoints {
 }
 
 impl Endpoints {
-    /// Creates endpoints with only the token endpoint. The other fields can be set.
+    /// Creates endpoints that consist of the token endpoint only. The other fields can be set afterwards.
     pub fn new(issuer: impl Into<String>, token: Url) -> Self {
         Self {
             issuer: issuer.into(),
@@ -68,7 +69,7 @@ impl Endpoints {
         }
     }
 
-    /// Returns the endpoints of an Auth0 tenant, which the platform uses, at the root of the issuer's host.
+    /// Returns the endpoints of an Auth0 tenant, which have fixed paths at the host of the issuer. The platform uses Auth0.
     ///
     /// # Errors
     ///
@@ -86,11 +87,11 @@ impl Endpoints {
 
     /// Fetches the discovery document of the provider (`OpenID` Connect Discovery 1.0, section 4).
     ///
-    /// The document must name exactly the requested issuer. Otherwise another issuer could impersonate it.
+    /// The document must contain exactly the requested issuer, so that no other issuer can impersonate it.
     ///
     /// # Errors
     ///
-    /// The request failed, or the document is invalid or names another issuer.
+    /// The request failed, or the document is invalid or contains another issuer.
     pub async fn discover(http: &HttpClient, issuer: &str) -> Result<Self, OAuthError> {
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let url = url
@@ -105,7 +106,7 @@ impl Endpoints {
         if found.issuer == issuer {
             Ok(found)
         } else {
-            Err(OAuthError::malformed(format!("it is that of the issuer `{}`, not of `{issuer}`", found.issuer)))
+            Err(OAuthError::malformed(format!("it contains the issuer `{}` instead of `{issuer}`", found.issuer)))
         }
     }
 }

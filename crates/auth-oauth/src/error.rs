@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use auth_core::{AccessToken, TokenError, is_transient_status};
 use auth_http::HttpError;
-use auth_http::retry::GaveUp;
+use auth_http::retry::RetriesExhausted;
 use jsonwebtoken::errors::ErrorKind;
 use url::Url;
 
 use crate::JwtError;
 
-/// The reason why a grant returned no token. It never contains a code, a secret or a token.
+/// An error of a grant or a login. Its message never contains a code, a secret or a token.
 #[derive(Debug)]
 pub struct OAuthError {
     kind: Kind,
@@ -27,13 +27,13 @@ enum Kind {
     Lost(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused { code: String, description: Option<String> },
-    #[error("the identity provider is unavailable; {gave_up}")]
-    Unavailable { gave_up: GaveUp, source: Option<Box<OAuthError>> },
-    #[error("the request was not sent, because the process ends or the token source is closed")]
+    #[error("the identity provider is unavailable; {exhausted}")]
+    Unavailable { exhausted: RetriesExhausted, source: Option<Box<OAuthError>> },
+    #[error("the request was not sent, because the process is ending or the token source was closed")]
     Canceled,
     #[error("the login was denied by the user")]
     Denied,
-    #[error("the login was not approved in time: start it again")]
+    #[error("the login was not completed in time: start it again")]
     Expired,
     #[error("not logged in: log in first")]
     LoginRequired,
@@ -45,7 +45,7 @@ enum Kind {
     UnsupportedTokenType(String),
     #[error("the identity provider responded to a refresh with a token of another subject")]
     AnotherSubject,
-    #[error("the identity provider publishes no endpoint for {0}")]
+    #[error("the identity provider has no known endpoint for {0}")]
     Unsupported(&'static str),
     #[error("the redirect URL `{0}` is not http on localhost, 127.0.0.1 or [::1], without a fragment")]
     Redirect(String),
@@ -57,7 +57,7 @@ enum Kind {
     Prompt(#[source] Box<dyn Error + Send + Sync>),
     #[error("the identity provider issued a token that cannot be verified")]
     Jwt(#[source] JwtError),
-    #[error("a blocking provider was called inside an asynchronous runtime: use the grant instead")]
+    #[error("a blocking provider was called inside an asynchronous runtime: use the asynchronous grant instead")]
     InsideRuntime,
     #[error("the private key of the client could not sign: {0:?}")]
     Unsigned(ErrorKind),
@@ -68,12 +68,12 @@ impl OAuthError {
         Kind::Http(source).into()
     }
 
-    /// Returns the error of a failed request to the token endpoint.
+    /// Creates the error of a request to the token endpoint that received no response.
     pub(crate) fn exchange(source: HttpError) -> Self {
         if source.is_unsent() { Self::http(source) } else { Self::from(Kind::Lost(source)).uncertain() }
     }
 
-    /// Marks the error: the provider may have carried out the request.
+    /// Marks the error as uncertain, because the provider may have processed the request.
     pub(crate) fn uncertain(self) -> Self {
         Self { is_uncertain: true, ..self }
     }
@@ -83,17 +83,17 @@ impl OAuthError {
         Self { issued_login: Some(login), ..self }
     }
 
-    /// Returns the login that was issued despite the error, or else the error.
+    /// Returns the login that was issued despite the error. Without one, returns the error.
     pub(crate) fn into_issued_login(mut self) -> Result<AccessToken, Self> {
         self.issued_login.take().ok_or(self)
     }
 
-    /// Returns the error for a response to a refresh that is for another subject.
+    /// Creates the error of a response to a refresh whose token belongs to another subject.
     pub(crate) fn another_subject() -> Self {
         Self::from(Kind::AnotherSubject).uncertain()
     }
 
-    /// Returns the error for an issued token that cannot be used.
+    /// Creates the error of an issued token that cannot be used.
     pub(crate) fn unusable(error: &TokenError) -> Self {
         let reason = error.to_string();
         if error.is_unsupported_type() { Kind::UnsupportedTokenType(reason).into() } else { Self::malformed(reason) }
@@ -107,9 +107,9 @@ impl OAuthError {
         }
     }
 
-    /// Returns the error for a provider that was unavailable for too long. `source` is the last failure.
-    pub(crate) fn unavailable(gave_up: GaveUp, source: Option<Self>) -> Self {
-        Kind::Unavailable { gave_up, source: source.map(Box::new) }.into()
+    /// Creates the error of a provider that was unavailable for too long. `source` is the last failure.
+    pub(crate) fn unavailable(exhausted: RetriesExhausted, source: Option<Self>) -> Self {
+        Kind::Unavailable { exhausted, source: source.map(Box::new) }.into()
     }
 
     pub(crate) fn canceled() -> Self {
@@ -171,7 +171,7 @@ impl OAuthError {
         matches!(&self.kind, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
     }
 
-    /// Returns true for the errors that the provider states itself.
+    /// Returns true if the provider responded with an OAuth error code.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.kind, Kind::Refused { .. } | Kind::Denied | Kind::Expired)
     }
@@ -185,9 +185,14 @@ impl OAuthError {
     }
 
     /// Returns true if the provider refuses the client or its credential (`invalid_client`, `invalid_grant`,
-    /// `unauthorized_client`), or if a credential is missing. A retry is useless.
+    /// `unauthorized_client`), or if there is no stored login. A retry with the same credential cannot succeed.
     pub fn is_credential_refused(&self) -> bool {
         self.is_login_required() || self.is_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
+    }
+
+    /// Returns true if the provider does not know the client, or refuses its authentication (`invalid_client`).
+    pub fn is_client_refused(&self) -> bool {
+        self.is_code(&["invalid_client"])
     }
 
     /// Returns true if the provider refused the presented credential, such as a refresh token (`invalid_grant`).
@@ -195,7 +200,7 @@ impl OAuthError {
         self.is_code(&["invalid_grant"])
     }
 
-    /// Returns true if no stored login can be renewed.
+    /// Returns true if there is no stored login that could be refreshed.
     pub fn is_login_required(&self) -> bool {
         matches!(self.kind, Kind::LoginRequired)
     }
@@ -205,14 +210,14 @@ impl OAuthError {
         matches!(self.kind, Kind::Denied)
     }
 
-    /// Returns true if the user did not respond in time (`expired_token`).
+    /// Returns true if the user did not complete the login in time (`expired_token`).
     pub fn is_expired(&self) -> bool {
         matches!(self.kind, Kind::Expired)
     }
 
     /// Returns true if the token could not be verified. The [`JwtError`] is the source.
     ///
-    /// The token may still be valid if [`is_verification_unavailable`](Self::is_verification_unavailable) or
+    /// The token may nevertheless be valid if [`is_verification_unavailable`](Self::is_verification_unavailable) or
     /// [`is_clock`](Self::is_clock) returns true.
     pub fn is_unverified(&self) -> bool {
         matches!(self.kind, Kind::Jwt(_))
@@ -223,7 +228,7 @@ impl OAuthError {
         matches!(&self.kind, Kind::Jwt(error) if error.is_unavailable())
     }
 
-    /// Returns true if only the times of the token do not fit the clock ([`JwtError::is_clock`]).
+    /// Returns true if the token is valid except for its times, so that the clock may be wrong ([`JwtError::is_clock`]).
     pub fn is_clock(&self) -> bool {
         matches!(&self.kind, Kind::Jwt(error) if error.is_clock())
     }
@@ -238,7 +243,7 @@ impl OAuthError {
         matches!(self.kind, Kind::InsideRuntime)
     }
 
-    /// Returns true if the provider is not known to support the operation.
+    /// Returns true if the [`Endpoints`](crate::Endpoints) have no endpoint for the operation.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.kind, Kind::Unsupported(_))
     }
@@ -248,24 +253,27 @@ impl OAuthError {
         matches!(self.kind, Kind::UnsupportedTokenType(_))
     }
 
-    /// Returns true if the token endpoint may have carried out the request, but sent no complete, valid response.
+    /// Returns true if the token endpoint may have processed the request, but sent no complete, valid response.
     ///
-    /// This is the case if the connection broke after the request was sent, if the response is not a token response, or
-    /// if its status is 5xx. A credential for one use may be spent. Requests that were not sent and refusals (4xx, or
-    /// an `error` in any response but 5xx) are not uncertain.
+    /// This is the case if the connection failed after the request was sent, if the response is not a token response, or
+    /// if its status is 5xx. A single-use credential may then have been redeemed. The error is not uncertain if the request
+    /// was not sent, or if the provider refused it (with status 4xx, or with an `error` and another status than 5xx).
     pub fn is_uncertain(&self) -> bool {
         self.is_uncertain
     }
 
-    /// Returns the issued login, if its refresh token can be used but its access token cannot be used or verified.
+    /// Returns the login that the provider issued despite the error: its access token cannot be used or verified, but its
+    /// refresh token can be used.
     ///
-    /// The access token is marked as [unverified](AccessToken::unverified_reason), and must not be sent. The provider
-    /// states the refresh token once. Store the login, and a [`TokenSource`](auth_core::TokenSource) renews it.
+    /// Store this login, because the provider does not send the refresh token again. A
+    /// [`TokenSource`](auth_core::TokenSource) then refreshes it. The access token is marked as
+    /// [unverified](AccessToken::unverified_reason), and must not be sent.
     pub fn issued_login(&self) -> Option<&AccessToken> {
         self.issued_login.as_ref()
     }
 
-    /// Returns true if the provider could not be reached or failed (5xx), so that a later attempt may succeed.
+    /// Returns true if a later attempt may succeed, because the provider could not be reached, was overloaded or failed
+    /// (5xx).
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http(error) | Kind::Lost(error) => error.is_transient(),
@@ -276,7 +284,7 @@ impl OAuthError {
         }
     }
 
-    /// Returns the delay that the provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
+    /// Returns the delay that the provider requested (`Retry-After`; RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.kind {
             Kind::Status { retry_after, .. } => *retry_after,

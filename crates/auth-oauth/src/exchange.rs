@@ -1,6 +1,6 @@
-//! A form that is sent to an endpoint of the provider, and its response.
+//! Form requests to the endpoints of the provider, and their responses.
 
-mod answer;
+mod response;
 
 use std::time::{Duration, SystemTime};
 
@@ -11,19 +11,21 @@ use url::form_urlencoded::Serializer;
 
 use crate::limits::{BODY_LIMIT, TIMEOUT};
 
-pub(crate) use answer::{Answer, sanitized};
+pub(crate) use response::{FormResponse, sanitized};
 
-/// A form to send. It contains secrets, and therefore does not implement `Debug`.
-pub(crate) struct Exchange {
+/// A form request to an endpoint of the provider. It does not implement `Debug`, because it contains secrets.
+pub(crate) struct FormRequest {
     endpoint: Url,
     fields: String,
     authorization: Option<Secret>,
+    /// The secrets in the request, which are removed from errors.
     secrets: Vec<Secret>,
     timeout: Duration,
+    /// True if the response may contain a token that is not an access token.
     accepts_non_access: bool,
 }
 
-impl Exchange {
+impl FormRequest {
     pub(crate) fn new(endpoint: Url) -> Self {
         Self {
             endpoint,
@@ -40,32 +42,31 @@ impl Exchange {
         self
     }
 
-    /// Adds a secret field.
+    /// Adds a field with a secret value.
     pub(crate) fn with_secret(self, name: &str, value: &Secret) -> Self {
         let mut exchange = self.with(name, value.expose());
         exchange.secrets.push(value.clone());
         exchange
     }
 
-    /// Adds a field, if there is a value.
+    /// Adds a field, unless `value` is `None`.
     pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         value.into_iter().fold(self, |exchange, value| exchange.with(name, value))
     }
 
-    /// Sets the timeout.
     pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets the `Authorization` header, which contains `secret`.
+    /// Sets the `Authorization` header to `value`, which contains `secret` in encoded form.
     pub(crate) fn with_authorization(mut self, value: Secret, secret: &Secret) -> Self {
         self.secrets.extend([value.clone(), secret.clone()]);
         self.authorization = Some(value);
         self
     }
 
-    /// Accepts a response whose token is not an access token: its type may be `N_A` (RFC 8693, section 2.2.1).
+    /// Accepts a response whose token is not an access token, so that its type is `N_A` (RFC 8693, section 2.2.1).
     pub(crate) fn accepting_non_access(mut self) -> Self {
         self.accepts_non_access = true;
         self
@@ -79,11 +80,11 @@ impl Exchange {
         self.authorization.iter().fold(request, |request, value| request.with_header("authorization", value.expose()))
     }
 
-    pub(crate) async fn send(mut self, http: &HttpClient, now: SystemTime) -> Result<Answer, HttpError> {
+    pub(crate) async fn send(mut self, http: &HttpClient, now: SystemTime) -> Result<FormResponse, HttpError> {
         let (secrets, accepts_non_access) = (std::mem::take(&mut self.secrets), self.accepts_non_access);
         let response = http.send(self.into_request()).await?;
         let (status, retry_after, date) = (response.status(), response.retry_after(now), response.date());
         let body = response.bytes(BODY_LIMIT).await?.to_vec();
-        Ok(Answer { status, retry_after, date, body, secrets, accepts_non_access })
+        Ok(FormResponse { status, retry_after, date, body, secrets, accepts_non_access })
     }
 }

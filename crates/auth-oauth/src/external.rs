@@ -1,7 +1,7 @@
-//! Tokens that something outside of this process provides: a variable, a file, a program, or the environment of a
-//! workload.
+//! Providers of tokens from outside of this process: from a variable, a file, a program, or the platform on which a
+//! workload runs.
 //!
-//! Every error is a [`CredentialError`], which names the provider, its source and a remedy, and never shows a token.
+//! All errors are [`CredentialError`]s, which name the provider, its source and a remedy, and never contain a token.
 
 mod chain;
 mod client_files;
@@ -13,11 +13,11 @@ mod known_expiry;
 mod text;
 mod workload;
 
-pub use chain::{Applicable, ProviderChain};
-pub use client_files::{ClientFiles, FileClient, Rotating};
-pub use command::{CommandProvider, command_line};
+pub use chain::{ConfiguredProvider, ProviderChain};
+pub use client_files::{ClientFiles, FileClient, FileClientProvider};
+pub use command::{CommandProvider, PrintedToken, command_line};
 pub use env::EnvToken;
 pub use error::CredentialError;
 pub use file::FileToken;
-pub use known_expiry::{KnownExpiry, KnownExpiryStore};
+pub use known_expiry::{KnownExpiryProvider, KnownExpiryStore};
 pub use workload::WorkloadIdentity;

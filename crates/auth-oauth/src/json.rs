@@ -1,8 +1,8 @@
-//! JSON objects without duplicate member names.
+//! Parsing of JSON objects without duplicate member names.
 //!
-//! If a name occurs twice, one parser uses the first value and another the last, so a checked value may differ from the
-//! used one (RFC 8725, section 2.4; RFC 8259, section 4). Such objects are refused, at any depth. `serde_json` limits
-//! the depth to 128.
+//! If a name occurs twice, some parsers use the first value and others the last, so that one program may check a value and
+//! another may use a different one (RFC 8725, section 2.4; RFC 8259, section 4). Duplicate names are an error at any depth.
+//! `serde_json` limits the depth to 128.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,31 +12,31 @@ use serde_json::Value;
 
 pub(crate) type Object = serde_json::Map<String, Value>;
 
-/// The reason why a JSON object is refused.
+/// An error of parsing a JSON object.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The text is not JSON, is not an object, or has trailing data.
+pub(crate) enum ObjectError {
+    /// The text is not JSON, is not an object, or is followed by other data.
     Malformed,
-    /// The member with this name occurs twice.
+    /// A member with this name occurs more than once.
     Duplicate(String),
 }
 
-/// Parses the only object in `bytes`.
-pub(crate) fn object(bytes: &[u8]) -> Result<Object, Fault> {
+/// Parses a JSON object.
+pub(crate) fn object(bytes: &[u8]) -> Result<Object, ObjectError> {
     let duplicate = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict(&duplicate).deserialize(&mut reader);
+    let value = RejectDuplicates(&duplicate).deserialize(&mut reader);
     match value.and_then(|value| reader.end().map(|()| value)) {
         Ok(Value::Object(object)) => Ok(object),
-        _ => Err(duplicate.take().map_or(Fault::Malformed, Fault::Duplicate)),
+        _ => Err(duplicate.take().map_or(ObjectError::Malformed, ObjectError::Duplicate)),
     }
 }
 
-/// A value of any type. It records the name of a duplicate, which an error of `serde_json` cannot carry.
+/// A deserializer of any value, which stores the name of a duplicate member. An error of `serde_json` cannot contain it.
 #[derive(Clone, Copy)]
-struct Strict<'a>(&'a RefCell<Option<String>>);
+struct RejectDuplicates<'a>(&'a RefCell<Option<String>>);
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for RejectDuplicates<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -44,7 +44,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for RejectDuplicates<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
                 self.0.replace(Some(name));
-                return Err(A::Error::custom("a member is stated twice"));
+                return Err(A::Error::custom("duplicate member"));
             }
             let value = members.next_value_seed(self)?;
             object.insert(name, value);
@@ -102,15 +102,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn member_is_stated_once() {
+    fn duplicate_member_is_an_error() {
         let read = object(br#" {"a": {"b": [1]}, "c": null} "#).unwrap();
         assert_eq!(Value::Object(read), serde_json::json!({ "a": { "b": [1] }, "c": null }));
-        let duplicate = |name: &str| Err(Fault::Duplicate(name.to_owned()));
+        let duplicate = |name: &str| Err(ObjectError::Duplicate(name.to_owned()));
         assert_eq!(object(br#"{"a": 1, "b": 2, "a": 1}"#), duplicate("a"));
-        assert_eq!(object(br#"{"a": 1, "\u0061": 2}"#), duplicate("a"), "escapes are the same name");
+        assert_eq!(object(br#"{"a": 1, "\u0061": 2}"#), duplicate("a"), "an escaped name is the same name");
         assert_eq!(object(br#"{"a": [{"b": 1, "b": 1}]}"#), duplicate("b"), "at any depth");
         for text in ["", "[]", "7", "{\"a\": 1", "{} {}", "\"a\"", "<html>"] {
-            assert_eq!(object(text.as_bytes()), Err(Fault::Malformed), "{text}");
+            assert_eq!(object(text.as_bytes()), Err(ObjectError::Malformed), "{text}");
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The verification of JWT access tokens. The checks run in this order, and the error names the first that fails:
 //!
 //! 1. [`compact`]: the token is not too large, and has three parts in base64url.
-//! 2. [`header`]: the header requires nothing that the configuration does not allow.
-//! 3. [`source`], [`keys`], [`key`]: the issuer publishes the named key, for this algorithm.
+//! 2. [`header`]: the header is valid, and the configuration allows its algorithm.
+//! 3. [`source`], [`keys`], [`key`]: the issuer publishes the key that the header names, for this algorithm.
 //! 4. The signature is valid. The claims are parsed only after this check.
 //! 5. [`claims`]: the claims have the required types.
-//! 6. [`expectation`]: the claims are those of a currently valid access token of this issuer, for this audience.
+//! 6. [`expectation`]: the claims are those of a currently valid access token of the expected issuer, for the expected
+//!    audience.
 
 mod algorithm;
 mod claims;
@@ -28,10 +29,10 @@ use auth_core::{Clock, Secret, SystemClock};
 use auth_http::HttpClient;
 use url::Url;
 
-use compact::Compact;
-use expectation::Expectation;
+use compact::CompactToken;
+use expectation::ExpectedClaims;
 use header::Header;
-use source::{KeySource, Terms};
+use source::{CachePolicy, KeySource};
 
 pub use algorithm::JwtAlgorithm;
 pub use claims::Claims;
@@ -43,19 +44,18 @@ const LEEWAY: Duration = Duration::from_secs(60);
 
 /// A verifier of access tokens that are JWTs (RFC 7519, RFC 9068).
 ///
-/// It checks the signature against the published keys of the issuer, and the issuer, the audience and the validity
-/// period.
+/// It checks the signature with the published keys of the issuer, and the issuer, the audience and the validity period.
 ///
-/// - The algorithms are set here, RS256 by default, and never taken from the token (RFC 8725, section 3.1). Keys in the
-///   token are ignored. Only published keys of the issuer are used.
-/// - Keys are fresh for a day. For one more day, they are used while one background task refreshes them. A token whose
-///   key is not among them triggers a fetch, at most once in five minutes.
-/// - ID tokens are refused: by their `typ`, by claims that only they have, or by their audience.
+/// - The accepted algorithms are configured (RS256 by default), and never taken from the token (RFC 8725, section 3.1).
+///   Only keys that the issuer publishes are used. A token that contains a key or a reference to one is refused.
+/// - Keys are fresh for a day. For one more day, they are used while a background task refreshes them. A token whose key is
+///   unknown causes another fetch, at most once in five minutes.
+/// - ID tokens are refused. They are recognized by their `typ`, by claims that only they have, or by their audience.
 ///
-/// Keys are fetched in a task on the tokio runtime of the first caller that needs them. The task does not depend on
-/// that caller, but on its runtime. If the runtime shuts down, the next caller starts another fetch. A current-thread
-/// runtime advances the task only while it runs. Without a runtime, cached keys are used until a day after their
-/// expiry.
+/// Keys are fetched by a task on the tokio runtime of the first caller that needs them. The task continues if that caller
+/// is dropped, but not if its runtime is shut down; the next caller then starts another fetch. On a current-thread runtime,
+/// the task makes progress only while the runtime is polled. Without a runtime, no keys can be fetched, and cached keys are
+/// used until a day after their expiry.
 ///
 /// Clones are cheap and share their keys.
 ///
@@ -77,18 +77,18 @@ const LEEWAY: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct JwtVerifier {
     keys: Arc<KeySource>,
-    expected: Expectation,
+    expected: ExpectedClaims,
     algorithms: Vec<JwtAlgorithm>,
     key_lifetime: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl JwtVerifier {
-    /// Creates a verifier for tokens of `issuer` for `audience`. The issuer publishes its keys at `jwks`.
+    /// Creates a verifier for tokens of `issuer` for `audience`. `jwks` is the URL at which the issuer publishes its keys.
     pub fn new(http: HttpClient, issuer: impl Into<String>, audience: impl Into<String>, jwks: Url) -> Self {
         Self {
             keys: Arc::new(KeySource::new(http, jwks)),
-            expected: Expectation {
+            expected: ExpectedClaims {
                 issuer: issuer.into(),
                 audience: audience.into(),
                 organization: None,
@@ -100,20 +100,20 @@ impl JwtVerifier {
         }
     }
 
-    /// Accepts tokens of one organization only, if they state their organization (`org_id`). A user can be a member of
-    /// several.
+    /// Refuses tokens with the organization (`org_id`) of another organization than this one. Tokens without an
+    /// organization are accepted.
     pub fn with_organization(mut self, organization: impl Into<String>) -> Self {
         self.expected.organization = Some(organization.into());
         self
     }
 
-    /// Sets the clock for validity periods and for the age of keys.
+    /// Sets the clock for the validity of tokens and for the age of keys. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets the accepted algorithms, instead of RS256.
+    /// Sets the accepted algorithms. The default is only RS256.
     ///
     /// ```
     /// use auth_oauth::{JwtAlgorithm, JwtVerifier};
@@ -135,44 +135,44 @@ impl JwtVerifier {
 
     /// Sets the age at which keys expire. The default is one day.
     ///
-    /// Expired keys are used for 24 h more, until a fetch in the background succeeds. A key that the issuer withdraws
-    /// is therefore trusted for up to this lifetime plus 24 h.
+    /// Expired keys are used for up to another 24 h, until a fetch in the background succeeds. If the keys cannot be
+    /// fetched, a key that the issuer has withdrawn is therefore trusted for up to this lifetime plus 24 h.
     pub fn with_key_lifetime(mut self, lifetime: Duration) -> Self {
         self.key_lifetime = lifetime;
         self
     }
 
-    /// Fetches the keys of the issuer unless they are cached, so that no code or refresh token is redeemed for a token
-    /// that cannot be verified.
+    /// Fetches the keys of the issuer, unless they are cached. Call it before redeeming a single-use credential, so that
+    /// the new token can be verified.
     pub(crate) async fn prepare(&self) -> Result<(), JwtError> {
-        let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
+        let terms = CachePolicy { clock: &self.clock, lifetime: self.key_lifetime };
         Ok(self.keys.prepare(&terms).await?)
     }
 
-    /// Verifies `token`. Its times are checked against the clock.
+    /// Verifies `token`, and returns its claims. Its times are compared with the clock.
     ///
-    /// The method waits for the keys of the issuer only if none are cached, if they expired more than a day ago, or if
-    /// they do not contain the key of the token.
+    /// The method waits for a fetch of the keys only if no keys are cached, if they expired more than a day ago, or if they
+    /// do not contain the key of the token.
     ///
     /// # Errors
     ///
-    /// One of [`JwtError::is_unavailable`], [`JwtError::is_clock`] and [`JwtError::is_definitive`].
-    /// [`JwtError::problem`] names the check that failed.
+    /// [`JwtError::is_unavailable`], [`JwtError::is_clock`] or [`JwtError::is_definitive`]. [`JwtError::problem`] returns
+    /// the check that failed.
     pub async fn verify(&self, token: &Secret) -> Result<Claims, JwtError> {
-        let claims = self.authentic(token).await?;
+        let claims = self.verify_signature(token).await?;
         self.expected.check(&claims, self.clock.now())?;
         Ok(claims)
     }
 
-    /// Verifies `token` like [`verify`](Self::verify), but checks its times (`exp`, `nbf`, `iat`) against `now`.
+    /// Verifies `token` like [`verify`](Self::verify), but compares its times (`exp`, `nbf`, `iat`) with `now`.
     ///
-    /// This is for a local clock that may be wrong. `now` must be a time of the issuer, such as the `Date` of the
-    /// response that brought the token over TLS. A time from any other source may accept an expired token. The age of
-    /// cached keys is still measured by the clock.
+    /// Use it if the local clock may be wrong. `now` must be a time of the issuer, such as the `Date` of the response over
+    /// TLS that contained the token. With any other time, an expired token might be accepted. The age of cached keys is
+    /// still measured by the clock of the verifier.
     ///
     /// # Errors
     ///
-    /// The same as [`verify`](Self::verify). [`JwtError::is_clock`] refers to `now`.
+    /// The errors of [`verify`](Self::verify), where [`JwtError::is_clock`] refers to `now`.
     ///
     /// # Examples
     ///
@@ -189,19 +189,19 @@ impl JwtVerifier {
     /// }
     /// ```
     pub async fn verify_as_of(&self, token: &Secret, now: SystemTime) -> Result<Claims, JwtError> {
-        let claims = self.authentic(token).await?;
+        let claims = self.verify_signature(token).await?;
         self.expected.check(&claims, now)?;
         Ok(claims)
     }
 
-    /// Returns the claims of `token` if its signature is valid. The claims are not checked.
-    async fn authentic(&self, token: &Secret) -> Result<Claims, JwtError> {
-        let token = Compact::split(token.expose())?;
+    /// Verifies the signature of `token`, and returns its claims, which are not checked.
+    async fn verify_signature(&self, token: &Secret) -> Result<Claims, JwtError> {
+        let token = CompactToken::split(token.expose())?;
         let header = Header::read(&token.header, &self.algorithms)?;
-        let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
+        let terms = CachePolicy { clock: &self.clock, lifetime: self.key_lifetime };
         let key = self.keys.find(&header.kid, header.algorithm, &terms).await?.ok_or(JwtProblem::UnknownKey)?;
-        if !key.has_signed(&token, header.algorithm) {
-            return Err(JwtProblem::Signature.into());
+        if !key.verifies(&token, header.algorithm) {
+            return Err(JwtProblem::InvalidSignature.into());
         }
         Ok(Claims::read(&token.claims)?)
     }

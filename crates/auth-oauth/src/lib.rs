@@ -1,30 +1,30 @@
 //! OAuth 2.0 grants as token providers, and verification of JWT access tokens.
 //!
-//! An [`OAuthClient`] describes the client. A grant describes how it obtains tokens:
+//! An [`OAuthClient`] describes the client. A grant describes how the client obtains tokens:
 //!
 //! | grant | for |
 //! |---|---|
 //! | [`BrowserLogin`] (RFC 6749, section 4.1; RFC 7636) | users with a browser on this machine |
 //! | [`DeviceLogin`] (RFC 8628) | users who approve on another device |
-//! | [`RefreshGrant`] (RFC 6749, section 6) | the renewal of a login |
+//! | [`RefreshGrant`] (RFC 6749, section 6) | refreshing a login |
 //! | [`ClientCredentials`] (RFC 6749, section 4.4) | machines with a secret, a private key or a certificate |
 //! | [`JwtBearer`] (RFC 7523) | workloads and users whose identity a third party has signed |
 //! | [`TokenExchange`] (RFC 8693) | services that act for their callers |
 //!
 //! [`UserLogin`] combines the grants for users. [`BlockingProvider`] adapts any grant for callers without a runtime.
 //!
-//! Tokens and credentials from outside of the process:
+//! Providers of tokens and credentials from outside of the process:
 //!
 //! | provider | for |
 //! |---|---|
-//! | [`EnvToken`], [`FileToken`] | tokens that another program provides and keeps current |
+//! | [`EnvToken`], [`FileToken`] | tokens that another program provides in a variable or a file |
 //! | [`CommandProvider`] | programs that print a token |
-//! | [`WorkloadIdentity`] | the OIDC token of a pod, a CI job or a virtual machine, which is exchanged |
+//! | [`WorkloadIdentity`] | the OIDC token of a pod, a CI job or a virtual machine, which is exchanged for an access token |
 //! | [`FileClient`] | clients whose secret, key or certificate is in files that are rotated |
-//! | [`ProviderChain`] | the first of these that is configured |
+//! | [`ProviderChain`] | the first of several providers that is configured |
 //!
-//! With a [`JwtVerifier`], a client returns no token of another issuer or for another audience. [`FileTokenStore`]
-//! stores tokens for the next process of the same user.
+//! With a [`JwtVerifier`], a client returns only tokens of the expected issuer for the expected audience. A
+//! [`FileTokenStore`] stores tokens for all processes of a user.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -71,13 +71,18 @@ mod revocation;
 mod store;
 
 pub use blocking::BlockingProvider;
-pub use browser::{Browser, BrowserLogin, headless};
+pub use browser::{Browser, BrowserLogin, headless_reason};
 pub use client::{AssertionAudience, OAuthClient, PrivateKey, PrivateKeyError};
 pub use device::{DeviceAuthorization, DeviceLogin, Prompt};
 pub use endpoints::{Endpoints, MtlsEndpoints};
 pub use error::OAuthError;
-pub use external::{Applicable, ClientFiles, CommandProvider, CredentialError, EnvToken, FileClient, FileToken};
-pub use external::{KnownExpiry, KnownExpiryStore, ProviderChain, Rotating, WorkloadIdentity, command_line};
+pub use external::{
+    ClientFiles, CommandProvider, ConfiguredProvider, CredentialError, EnvToken, FileClient, FileClientProvider,
+    FileToken,
+};
+pub use external::{
+    KnownExpiryProvider, KnownExpiryStore, PrintedToken, ProviderChain, WorkloadIdentity, command_line,
+};
 pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
 pub use jwt::{Claims, JwtAlgorithm, JwtError, JwtProblem, JwtVerifier};
 pub use login::UserLogin;

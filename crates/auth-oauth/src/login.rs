@@ -1,4 +1,4 @@
-//! The login of a user, by the available grants.
+//! The login of a user, with the grants that are configured.
 
 use std::error::Error;
 
@@ -11,12 +11,12 @@ use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 
 /// A login of a user.
 ///
-/// A stored login is renewed for as long as the provider allows. Otherwise the user logs in with the browser, or else
-/// with a device. Each step logs its reason.
+/// A stored login is refreshed for as long as the provider allows. Otherwise, the user logs in with the browser, or else
+/// with the device flow. Each step logs its reason.
 ///
-/// If neither is configured, the user is never asked, and a required login is an error
-/// ([`OAuthError::is_login_required`]). With a [`FileTokenStore`](crate::FileTokenStore) as the cache and the lease of
-/// a `TokenSource`, one process renews the login for all.
+/// If neither is configured, the user is never prompted, and a required login is an error
+/// ([`OAuthError::is_login_required`]). With a [`FileTokenStore`](crate::FileTokenStore) as the cache and the lease of a
+/// `TokenSource`, one process refreshes the login for all processes of the user.
 ///
 /// ```
 /// # fn example(
@@ -36,23 +36,23 @@ use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 /// ```
 #[derive(Clone, Debug)]
 pub struct UserLogin {
-    /// The clients whose logins are renewed. There is at least one.
+    /// The clients whose logins are refreshed. There is at least one.
     clients: Vec<OAuthClient>,
     browser: Option<BrowserLogin>,
     device: Option<DeviceLogin>,
 }
 
 impl UserLogin {
-    /// Creates a login that only renews stored logins of `client`.
+    /// Creates a login that only refreshes stored logins of `client`, and never prompts the user.
     pub fn new(client: OAuthClient) -> Self {
         Self { clients: vec![client], browser: None, device: None }
     }
 
-    /// Adds a client whose logins are renewed.
+    /// Adds a client whose stored logins are refreshed.
     ///
-    /// Providers require a separate client for device logins, and only that client can renew them.
+    /// Some providers require a separate client for device logins, and only that client can refresh them.
     pub fn with_client(mut self, client: OAuthClient) -> Self {
-        if self.clients.iter().all(|known| known.id() != client.id()) {
+        if self.clients.iter().all(|existing| existing.id() != client.id()) {
             self.clients.push(client);
         }
         self
@@ -64,23 +64,24 @@ impl UserLogin {
         self
     }
 
-    /// Sets the login with a device, for machines without a browser and for failed browser logins.
+    /// Sets the device login, which is used on machines without a browser, and after some failures of the browser login. Its
+    /// client is added like with [`with_client`](Self::with_client).
     pub fn with_device(self, device: DeviceLogin) -> Self {
         let login = self.with_client(device.client().clone());
         Self { device: Some(device), ..login }
     }
 
-    /// Logs in, and ignores stored logins.
+    /// Logs in with the browser or the device flow, even if there is a stored login.
     ///
     /// # Errors
     ///
-    /// The errors of [`BrowserLogin::log_in`] and [`DeviceLogin::log_in`], or [`OAuthError::is_login_required`]. See
-    /// [`OAuthError::issued_login`].
+    /// The errors of [`BrowserLogin::log_in`] and [`DeviceLogin::log_in`], or [`OAuthError::is_login_required`] if neither
+    /// is configured. The error may contain a login that was issued: see [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         if let Some(browser) = &self.browser {
             tracing::info!("logging in with the browser");
             match (browser.log_in(request).await, &self.device) {
-                // The device login may still succeed.
+                // After these errors, the device login may succeed.
                 (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt() => {
                     let error = &error as &dyn Error;
                     tracing::info!(error, "the browser login failed; using the device flow");
@@ -97,12 +98,12 @@ impl UserLogin {
         }
     }
 
-    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to. If that client is unknown,
-    /// every client revokes it: a provider may respond to another client with success, too (section 2.2).
+    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to. If that client is unknown, all
+    /// clients are used, because a success of one client does not show that the login belonged to it (section 2.2).
     ///
     /// # Errors
     ///
-    /// The errors of [`OAuthClient::revoke`], if no client succeeds.
+    /// The last error of [`OAuthClient::revoke`], if no client succeeds.
     pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
         let mut outcome = Err(OAuthError::login_required());
         for client in self.clients_of(token) {
@@ -114,19 +115,19 @@ impl UserLogin {
         outcome
     }
 
-    /// Renews a login with the client that it belongs to.
+    /// Refreshes a login with the client that it belongs to.
     ///
-    /// The client may be unknown, as for a record of an older version with an opaque access token. Then a refusal may
-    /// mean that the login belongs to the next client, and the refresh token is invalid only if every client gets
-    /// `invalid_grant`.
-    async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
+    /// If that client is unknown, all clients are tried, because a refusal may mean that the login belongs to another one.
+    /// The refresh token is invalid only if all clients get `invalid_grant`. The client is unknown, for example, if an older
+    /// version stored the login, and its access token is not a JWT.
+    async fn refresh_login(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
         let mut refusal: Option<OAuthError> = None;
         for client in self.clients_of(previous) {
             let grant = RefreshGrant::new(client);
-            match grant.redeem_in_place_of(Some(previous), refresh_token, request).await {
+            match grant.redeem_for(Some(previous), refresh_token, request).await {
                 Err(error) if error.is_credential_refused() => {
-                    refusal = Some(refusal.filter(|former| !former.is_invalid_grant()).unwrap_or(error));
+                    refusal = Some(refusal.filter(|previous| !previous.is_invalid_grant()).unwrap_or(error));
                 }
                 outcome => return outcome,
             }
@@ -134,7 +135,7 @@ impl UserLogin {
         Err(refusal.unwrap_or_else(OAuthError::login_required))
     }
 
-    /// Returns the client of a login, or all clients if it is unknown.
+    /// Returns the client that a login belongs to, or all clients if it is unknown.
     fn clients_of(&self, token: &AccessToken) -> Vec<OAuthClient> {
         match identity::client_of(token) {
             Some(_) => vec![self.client_of(token)],
@@ -146,7 +147,8 @@ impl UserLogin {
         let first = &self.clients[0];
         let Some(id) = identity::client_of(token) else { return first.clone() };
         let configured = self.clients.iter().find(|client| client.id() == id);
-        // The client is no longer configured. A refusal of another client would end the login.
+        // If the client is no longer configured, its id is used anyway, because a refusal of another client would end the
+        // login.
         configured.cloned().unwrap_or_else(|| first.clone().with_id(id))
     }
 }
@@ -159,14 +161,14 @@ impl AsyncTokenProvider for UserLogin {
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        let error = match self.renew(request, previous).await {
+        let error = match self.refresh_login(request, previous).await {
             Ok(token) => return Ok(token),
             Err(error) if !self.is_interactive() || !error.is_credential_refused() => return Err(refresh_error(error)),
             Err(error) => error,
         };
         tracing::info!(error = &error as &dyn Error, "the stored login cannot be refreshed");
-        let is_spent = error.is_invalid_grant();
-        let failed = |error| if is_spent { TokenError::grant_refused(error) } else { token_error(error) };
+        let is_invalid = error.is_invalid_grant();
+        let failed = |error| if is_invalid { TokenError::grant_refused(error) } else { token_error(error) };
         self.log_in(request).await.or_else(OAuthError::into_issued_login).map_err(failed)
     }
 
@@ -182,7 +184,7 @@ impl AsyncTokenProvider for UserLogin {
         self.browser.is_some() || self.device.is_some()
     }
 
-    /// Returns true: a rotating refresh token is valid once.
+    /// Returns true, because a rotating refresh token is valid once.
     fn needs_lease(&self) -> bool {
         true
     }

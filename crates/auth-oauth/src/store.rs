@@ -1,22 +1,22 @@
-//! Tokens in files, shared by the processes of one user.
+//! A token store in files, which the processes of one user share.
 //!
 //! Difficult cases:
-//! - **A process is killed while it writes.** The new file is complete, synced and readable by its owner only before it
-//!   is renamed. A reader sees either the old file or the new one.
+//! - **A process is killed while it writes.** Before a new file is renamed, it is complete, synced and readable by its owner
+//!   only. A reader therefore sees either the old file or the new one.
 //! - **A process is killed while it holds the lock.** The lock belongs to an open file, and ends with the process. The
 //!   lock file is never deleted, because two processes could then lock two different files.
-//! - **A broken file is replaced by a valid one at the same time.** A file is set aside only under the lock, after it
-//!   is read again.
-//! - **A token is rejected while this process renews it.** The lease has the lock of the key, and its owner may be
+//! - **A broken file is replaced by a valid one at the same time.** A broken file is renamed only while holding the lock,
+//!   after it was read again.
+//! - **A token is rejected while this process refreshes it.** The lease holds the lock of the key, and its owner may be
 //!   waiting for the rejection. `delete_if` therefore shares the lock of the lease.
-//! - **A token is rejected, and the provider is unavailable or the process ends.** The refresh token is kept for the
-//!   next lease. Only the access token is no longer returned.
-//! - **The disk is full.** A lease allocates the space for its record before it is granted. A refresh token is not
-//!   redeemed unless its successor can be stored.
-//! - **A refresh token was refused.** A tombstone replaces it, so that no other process redeems it again.
-//! - **A newer version of the program wrote an entry.** It is a miss, and is neither set aside nor overwritten.
-//! - **The lock is not free.** Each attempt to take it returns at once, and is retried until the timeout. No system
-//!   call waits for another process, so that every operation can be canceled.
+//! - **A token is rejected, and then the provider is unavailable or the process ends.** The refresh token remains stored for
+//!   the next lease. Only the access token is no longer returned.
+//! - **The disk is full.** Before a lease is granted, the space for the new token is allocated, so that a refresh token is
+//!   redeemed only if its successor can be stored.
+//! - **A refresh token was refused.** It is replaced by a tombstone, so that no other process sends it again.
+//! - **A newer version of the program wrote an entry.** The entry is a miss, and is neither renamed nor overwritten.
+//! - **Another process holds the lock.** Each attempt to acquire the lock returns immediately, and is repeated until the
+//!   timeout. No system call waits for another process, so every operation can be canceled.
 
 mod blocking;
 mod entry;
@@ -38,31 +38,31 @@ use entry::Entry;
 pub use error::StoreError;
 use folder::Folder;
 use lease::Leases;
-use lock::{Lock, off_worker, until_taken};
+use lock::{Lock, acquire_lock, run_blocking};
 
-/// The default timeout for a lock. It is twice the timeout of the token request of the process that renews the login.
-/// With a shorter one, a second process would redeem the same refresh token.
+/// The default timeout for acquiring a lock. It is twice the timeout of a token request, so that it does not end while
+/// another process refreshes the login.
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A token store in a folder of one user, in which one process at a time renews a token.
+/// A token store in a folder of one user. Only one process at a time refreshes a token.
 ///
 /// It implements [`AsyncTokenCache`] and [`RefreshLease`]; [`blocking`](Self::blocking) returns it as a [`TokenCache`].
 /// Clones are cheap and share their leases.
 ///
-/// Every key has its own file and a lock file, which is never deleted. Only the owner can read the files (0600, in a
-/// folder of 0700, on systems with such modes). The tokens are not encrypted.
+/// Each key has a token file, and a lock file, which is never deleted. On Unix, only the owner can access the files (mode
+/// 0600, in a folder with mode 0700). The tokens are not encrypted.
 ///
-/// Symbolic links and special files are refused, as is a folder that other users can write to. An entry that other
-/// users can read is made private. A broken entry is a miss: it is set aside as `….corrupt`, and logged. An entry of a
-/// newer version of the program is a miss, too, and is not overwritten.
+/// Symbolic links, special files, and a folder that other users can write to are errors. A token file that other users can
+/// read is made private. A broken token file is a miss; it is renamed to `….corrupt`, and this is logged. A token file that a
+/// newer version of the program wrote is a miss, too, and is not overwritten.
 ///
 /// # Limits
 ///
-/// Two processes redeem the same refresh token, and the provider may end the login, if a user deletes a lock file while a
-/// process holds it, or if the file system accepts locks without effect, such as NFS mounted with `local_lock`. A process
-/// that is stopped (SIGSTOP) while it holds a lock makes the others fail after the timeout.
+/// In two cases, two processes may redeem the same refresh token, and the provider may then end the login: if a user deletes
+/// a lock file while a process holds it, and if the file system accepts locks without effect, such as NFS mounted with
+/// `local_lock`. If a process is stopped (SIGSTOP) while it holds a lock, the others fail after the timeout.
 ///
-/// A client that receives another login during its requests continues with that login, because a folder has one user.
+/// If another process stores another login under the same key, the processes that are running continue with that login.
 ///
 /// The asynchronous methods need a tokio runtime, and do not block its workers. If a lock times out, or the file system
 /// does not support locks, the error contains a [`StoreError`].
@@ -87,17 +87,17 @@ const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct FileTokenStore {
     folder: Folder,
     clock: Arc<dyn Clock>,
-    wait: Duration,
+    lock_timeout: Duration,
     leases: Arc<Leases>,
 }
 
 impl FileTokenStore {
-    /// Creates a store in `folder`. The folder is created when the first token is stored.
+    /// Creates a store in `folder`, which is created when the first token is stored.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: Folder::new(&folder.into()),
             clock: Arc::new(SystemClock),
-            wait: DEFAULT_LOCK_TIMEOUT,
+            lock_timeout: DEFAULT_LOCK_TIMEOUT,
             leases: Arc::default(),
         }
     }
@@ -108,13 +108,14 @@ impl FileTokenStore {
         self
     }
 
-    /// Sets the timeout for a process that writes or renews the login. The default is 60 s. Zero means no wait.
-    pub fn with_lock_timeout(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+    /// Sets the maximum time to wait for another process that writes or refreshes the token. The default is 60 s. With zero,
+    /// a locked token is an error immediately.
+    pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 
-    /// Checks that a token can be stored for `key`, without changing the store.
+    /// Checks that a token can be stored under `key`, without changing stored tokens.
     ///
     /// Call it before an operation whose result must not be lost, such as a login of a user.
     ///
@@ -125,38 +126,37 @@ impl FileTokenStore {
     pub async fn check_writable(&self, key: &TokenKey) -> Result<(), TokenError> {
         let (entry, key) = (self.folder.entry(key), key.clone());
         let lock = Arc::new(self.lock(&entry).await?);
-        Ok(off_worker(move || entry.reserve(&key, &lock).map(drop)).await?)
+        Ok(run_blocking(move || entry.reserve(&key, &lock).map(drop)).await?)
     }
 
-    /// Deletes the entry of `key` with all its files except the lock file, and returns its token. A token whose access
-    /// token was rejected is returned, too.
+    /// Deletes the files of `key` except the lock file, and returns the token, even if a server has rejected it.
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] if the entry cannot be read or deleted. The entry is unchanged if it cannot be read, or if
-    /// [`is_from_newer_version`](StoreError::is_from_newer_version) returns true.
+    /// A [`StoreError`] if the files cannot be read or deleted. Nothing is deleted if the token file cannot be read, or if a
+    /// newer version of the program wrote it ([`is_from_newer_version`](StoreError::is_from_newer_version)).
     pub async fn take(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         if !self.has_folder().await? {
             return Ok(None);
         }
         let (entry, key) = (self.folder.entry(key), key.clone());
         let lock = self.lock(&entry).await?;
-        Ok(off_worker(move || entry.take(&key, &lock)).await?)
+        Ok(run_blocking(move || entry.take(&key, &lock)).await?)
     }
 
     async fn lock(&self, entry: &Entry) -> Result<Lock, StoreError> {
         let attempted = entry.clone();
-        until_taken(&entry.lock_path(), self.wait, move || attempted.try_lock()).await
+        acquire_lock(&entry.lock_path(), self.lock_timeout, move || attempted.try_lock()).await
     }
 
-    async fn forget(&self, entry: Entry) -> Result<(), StoreError> {
+    async fn remove(&self, entry: Entry) -> Result<(), StoreError> {
         let lock = self.lock(&entry).await?;
-        off_worker(move || entry.remove(&lock)).await
+        run_blocking(move || entry.remove(&lock)).await
     }
 
     async fn has_folder(&self) -> Result<bool, StoreError> {
         let folder = self.folder.clone();
-        off_worker(move || folder.exists()).await
+        run_blocking(move || folder.exists()).await
     }
 }
 
@@ -164,18 +164,18 @@ impl FileTokenStore {
 impl AsyncTokenCache for FileTokenStore {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         let (entry, key) = (self.folder.entry(key), key.clone());
-        Ok(off_worker(move || entry.read(&key)).await?)
+        Ok(run_blocking(move || entry.read(&key)).await?)
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         let (entry, key, token) = (self.folder.entry(key), key.clone(), token.clone());
         let lock = self.lock(&entry).await?;
-        Ok(off_worker(move || entry.save(&key, &token, &lock)).await?)
+        Ok(run_blocking(move || entry.save(&key, &token, &lock)).await?)
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
         if self.has_folder().await? {
-            self.forget(self.folder.entry(key)).await?;
+            self.remove(self.folder.entry(key)).await?;
         }
         Ok(())
     }
@@ -183,8 +183,8 @@ impl AsyncTokenCache for FileTokenStore {
     async fn clear(&self) -> Result<(), TokenError> {
         let folder = self.folder.clone();
         let mut outcome = Ok(());
-        for entry in off_worker(move || folder.entries()).await? {
-            outcome = outcome.and(self.forget(entry).await);
+        for entry in run_blocking(move || folder.entries()).await? {
+            outcome = outcome.and(self.remove(entry).await);
         }
         Ok(outcome?)
     }
@@ -194,7 +194,7 @@ impl AsyncTokenCache for FileTokenStore {
             return Ok(false);
         }
         let (entry, key, rejected) = (self.folder.entry(key), key.clone(), rejected.clone());
-        let lock = until_taken(&entry.lock_path(), self.wait, self.leases.join(&key, &entry)).await?;
-        Ok(off_worker(move || entry.reject(&key, &lock, &rejected)).await?)
+        let lock = acquire_lock(&entry.lock_path(), self.lock_timeout, self.leases.join(&key, &entry)).await?;
+        Ok(run_blocking(move || entry.reject(&key, &lock, &rejected)).await?)
     }
 }

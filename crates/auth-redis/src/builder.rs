@@ -25,12 +25,12 @@ pub struct RedisTokenCacheBuilder {
     nodes: Vec<Url>,
     is_cluster: bool,
     user: Option<(String, Secret)>,
-    roots: Option<PathBuf>,
+    root_certificates: Option<PathBuf>,
     allows_plain_connections: bool,
     namespace: String,
     keys: Vec<SealingKey>,
-    is_plain: bool,
-    delay: Duration,
+    is_unsealed: bool,
+    total_timeout: Duration,
     lease: Duration,
     wait: Duration,
     tombstone_lifetime: Duration,
@@ -41,18 +41,20 @@ pub struct RedisTokenCacheBuilder {
 /// publication.
 const MAX_COMMANDS: u32 = 5;
 
-/// The time without acknowledgment after which the operating system closes a connection, where it supports this.
+/// The time that sent data may remain unacknowledged before the operating system closes the connection
+/// (`TCP_USER_TIMEOUT`).
 #[cfg(target_os = "linux")]
 const ACKNOWLEDGMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl RedisTokenCache {
-    /// Returns a builder for a cache on one server: `redis://` or `rediss://`, a host, a port, the number of a
-    /// database, and optionally a user and a password.
+    /// Returns a builder for a cache on one server. The URL is `redis://` or, with TLS, `rediss://`, with a host and
+    /// optionally a port, a database number, a user and a password.
     pub fn builder(server: &Url) -> RedisTokenCacheBuilder {
         RedisTokenCacheBuilder::new(vec![server.clone()], false)
     }
 
-    /// Returns a builder for a cache on a Redis Cluster, given some of its nodes.
+    /// Returns a builder for a cache on a Redis Cluster. `nodes` are the URLs of at least one of its nodes; the cluster
+    /// reports the others.
     pub fn cluster_builder<'a>(nodes: impl IntoIterator<Item = &'a Url>) -> RedisTokenCacheBuilder {
         RedisTokenCacheBuilder::new(nodes.into_iter().cloned().collect(), true)
     }
@@ -64,12 +66,12 @@ impl RedisTokenCacheBuilder {
             nodes,
             is_cluster,
             user: None,
-            roots: None,
+            root_certificates: None,
             allows_plain_connections: false,
             namespace: "auth-tokens".to_owned(),
             keys: Vec::new(),
-            is_plain: false,
-            delay: Duration::from_secs(1),
+            is_unsealed: false,
+            total_timeout: Duration::from_secs(1),
             lease: Duration::from_secs(10),
             wait: Duration::from_secs(60),
             tombstone_lifetime: TOMBSTONE_LIFETIME,
@@ -86,11 +88,12 @@ impl RedisTokenCacheBuilder {
 
     /// Trusts only the certificates in this file (PEM), not those of the system.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
-        self.roots = Some(file.into());
+        self.root_certificates = Some(file.into());
         self
     }
 
-    /// Allows connections without TLS to other machines. The password can then be intercepted; tokens are sealed.
+    /// Allows connections without TLS to other machines. An eavesdropper can read the password on such a connection, and
+    /// also the tokens if they are [not sealed](Self::without_sealing).
     pub fn with_plain_connections(mut self) -> Self {
         self.allows_plain_connections = true;
         self
@@ -104,8 +107,8 @@ impl RedisTokenCacheBuilder {
 
     /// Adds a sealing key. The first key seals tokens; all keys can open them.
     ///
-    /// To rotate the key, configure all workers with the old and the new key, in this order; then with the new and the
-    /// old one; and, when no token is sealed with the old key, with the new one alone.
+    /// To rotate the key, first configure all workers with the old and the new key, in this order, then all with the new
+    /// and the old key. When all tokens sealed with the old key have expired, remove the old key.
     pub fn with_sealing_key(mut self, key: SealingKey) -> Self {
         self.keys.push(key);
         self
@@ -113,49 +116,53 @@ impl RedisTokenCacheBuilder {
 
     /// Stores tokens unencrypted. Anyone with access to Redis, its replicas or its dumps can use them.
     pub fn without_sealing(mut self) -> Self {
-        self.is_plain = true;
+        self.is_unsealed = true;
         self
     }
 
-    /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The time of the provider,
-    /// in this process or another, is additional. Each command has a fifth of this time; after that, the server counts
-    /// as unavailable.
+    /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The time that a provider
+    /// needs, in this process or another, is not included. Each command has a timeout of a fifth of this time. After the
+    /// timeout of a command, the server is treated as unavailable.
     pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
-        self.delay = timeout;
+        self.total_timeout = timeout;
         self
     }
 
-    /// Sets the time after which a lease expires unless its process renews it, which it does three times as often. It
-    /// is the additional time that a token takes if the process that obtains it dies [default: 10 s; at least 30 ms].
+    /// Sets the time after which a lease expires unless its process renews it [default: 10 s; at least 30 ms]. A process
+    /// renews its lease after every third of this time. If the process that obtains a token dies, the other processes
+    /// wait for up to this time.
     pub fn with_lease_time(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(30));
         self
     }
 
-    /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. The other process renews
-    /// its lease while it works; the attempt timeout of its source bounds that time.
+    /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. Without this limit, the
+    /// wait could last for the [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of the other
+    /// process, because it renews its lease until then.
     pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.wait = timeout;
         self
     }
 
-    /// Sets the lifetime of the record of a refused refresh token [default: 5 min]. It must be at least one attempt
-    /// long, because a late publication replaces the record: the longest [attempt
-    /// timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources (2 min by default) plus one minute
-    /// for a redemption in progress.
+    /// Sets the lifetime of a tombstone, the record of a refused refresh token [default: 5 min]. A process that redeemed
+    /// the refresh token may publish its successor late, and only while the tombstone exists. Therefore, the lifetime
+    /// must be at least the longest [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources
+    /// (2 min by default) plus one minute for a redemption in progress.
     pub fn with_tombstone_time(mut self, time: Duration) -> Self {
         self.tombstone_lifetime = time;
         self
     }
 
-    /// Sets the clock that determines if a token of another process is valid, and how long an entry lives.
+    /// Sets the clock that determines if a stored token is valid, and the lifetime of an entry [default: the system
+    /// clock].
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Returns the cache, connected if the server responds within 5 s. Otherwise the cache reconnects in the background
-    /// and fails until then; a [`TokenSource`](auth_core::TokenSource) handles these failures.
+    /// Connects to the server and returns the cache. If the server does not respond within 5 s, the cache is returned
+    /// without a connection. Its methods fail until it has connected in the background. A
+    /// [`TokenSource`](auth_core::TokenSource) handles these failures.
     ///
     /// Requires a tokio runtime.
     ///
@@ -168,10 +175,10 @@ impl RedisTokenCacheBuilder {
         let sealing = self.sealing()?;
         let name = self.name()?;
         let server = self.server().map_err(|error| match error {
-            Unusable::Said(error) => error,
-            Unusable::Library(error) => BuildError::client(&name, error),
+            ClientError::Settings(error) => error,
+            ClientError::Redis(error) => BuildError::client(&name, error),
         })?;
-        let link = Link::open(server, name.clone(), self.delay / MAX_COMMANDS).await;
+        let link = Link::open(server, name.clone(), self.total_timeout / MAX_COMMANDS).await;
         let link = link.map_err(|error| BuildError::refused(&name, error))?;
         let Self { lease, wait, tombstone_lifetime, clock, .. } = self;
         let settings = Settings { namespace, sealing, lease, wait, tombstone_lifetime, clock };
@@ -179,7 +186,7 @@ impl RedisTokenCacheBuilder {
     }
 
     fn sealing(&self) -> Result<Sealing, BuildError> {
-        match (self.keys.split_first(), self.is_plain) {
+        match (self.keys.split_first(), self.is_unsealed) {
             (Some((first, others)), false) => Ok(Sealing::Keys(first.clone(), others.to_vec())),
             (None, true) => Ok(Sealing::Plain),
             (None, false) => Err(BuildError::no_sealing()),
@@ -193,14 +200,15 @@ impl RedisTokenCacheBuilder {
         if redacted.is_empty() { Err(BuildError::no_nodes()) } else { Ok(redacted.join(", ")) }
     }
 
-    fn server(&self) -> Result<Server, Unusable> {
+    fn server(&self) -> Result<Server, ClientError> {
         let nodes = self.nodes.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
         let is_encrypted = self.nodes.iter().any(is_encrypted);
         if is_encrypted && CryptoProvider::get_default().is_none() {
-            // The library uses the default provider of the process. A provider that is already installed works, too.
+            // The Redis library uses the default provider of the process. Installing fails only if another thread has
+            // installed a provider in the meantime, which works as well.
             let _ = aws_lc_rs::default_provider().install_default();
         }
-        let certificates = self.roots.as_deref().map(certificates).transpose()?;
+        let certificates = self.root_certificates.as_deref().map(certificates).transpose()?;
         if self.is_cluster {
             let builder = ClusterClient::builder(nodes).retries(2).tcp_settings(tcp());
             let builder = certificates.into_iter().fold(builder, ClusterClientBuilder::certs);
@@ -214,9 +222,9 @@ impl RedisTokenCacheBuilder {
         Ok(Server::Single(Box::new(client)))
     }
 
-    fn node(&self, url: &Url) -> Result<ConnectionInfo, Unusable> {
-        let is_known = matches!(url.scheme(), "redis" | "rediss") && url.has_host();
-        if !is_known || url.query().is_some() || url.fragment().is_some() {
+    fn node(&self, url: &Url) -> Result<ConnectionInfo, ClientError> {
+        let is_redis = matches!(url.scheme(), "redis" | "rediss") && url.has_host();
+        if !is_redis || url.query().is_some() || url.fragment().is_some() {
             return Err(BuildError::address(&auth_core::redacted(url)).into());
         }
         if !is_encrypted(url) && !self.allows_plain_connections && !is_loopback(url) {
@@ -233,24 +241,25 @@ impl RedisTokenCacheBuilder {
     }
 }
 
-/// The reason why no client can be created.
-enum Unusable {
-    Said(BuildError),
-    Library(redis::RedisError),
+/// An error while a Redis client is created.
+enum ClientError {
+    Settings(BuildError),
+    Redis(redis::RedisError),
 }
 
-impl From<BuildError> for Unusable {
+impl From<BuildError> for ClientError {
     fn from(error: BuildError) -> Self {
-        Self::Said(error)
+        Self::Settings(error)
     }
 }
 
-impl From<redis::RedisError> for Unusable {
+impl From<redis::RedisError> for ClientError {
     fn from(error: redis::RedisError) -> Self {
-        Self::Library(error)
+        Self::Redis(error)
     }
 }
 
+/// Reads a PEM file, and checks that its first certificate is valid.
 fn certificates(file: &Path) -> Result<TlsCertificates, BuildError> {
     let failed = |error| BuildError::roots(file, error);
     let text = std::fs::read(file).map_err(failed)?;

@@ -14,19 +14,21 @@ use crate::scripts::{self, invoke_on};
 use crate::sealing::Sealing;
 use crate::server::Primary;
 
-/// The time that a fence outlives its lease or token. It exceeds the delay of any leader.
+/// The additional time that a fence is stored after its lease or token expired. It must be longer than a process can be
+/// suspended while it obtains a token.
 pub(crate) const FENCE_EXTRA_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The time that a refresh token outlives its access token, so that it is available for the next refresh.
+/// The additional time that an entry with a refresh token is stored after its access token expired, so that the refresh
+/// token is available for the next refresh.
 const REFRESH_TOKEN_EXTRA_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The default lifetime of the record of a refused refresh token. It must outlast the latest publication of the token
-/// that replaces the refused one: 2 min for the attempt (`TokenSourceBuilder::with_attempt_timeout`), 1 min for the
-/// lease, and 2 min for repeating the publication.
+/// The default lifetime of a tombstone. It must exceed the time until the successor of the refused refresh token is
+/// published: 2 min for the attempt (`TokenSourceBuilder::with_attempt_timeout`), 1 min for the lease, and 2 min for
+/// retries of the publication.
 pub(crate) const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// The maximum increment of a fence. After a failover, the probability that a number is issued again is one in this
-/// value. A key has room for at least 2^29 steps, because Lua numbers are exact only below 2^53.
+/// The maximum increment of a fence. After a failover, the probability that a number is assigned a second time is one in
+/// this value. Lua numbers are exact only below 2^53, so a token key has at least 2^29 increments.
 const MAX_FENCE_STEP: u64 = 1 << 24;
 
 /// The maximum lifetime of an entry. Redis limits expiry times.
@@ -35,14 +37,15 @@ const MAX_ENTRY_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The maximum number of entries that `clear` deletes at the same time on one server.
 const CLEAR_CONCURRENCY: usize = 32;
 
-/// A cache that stores sealed tokens in Redis and ensures that only one of the processes that share it obtains a token
-/// at a time: an [`AsyncTokenCache`] and a [`RefreshLease`]. Clones are cheap and share one connection.
+/// A token cache in Redis. It stores sealed tokens ([`AsyncTokenCache`]), and its lease ensures that only one of the
+/// processes that share the cache obtains a token at a time ([`RefreshLease`]). Clones are cheap and share one connection.
 ///
-/// An entry lives as long as its token is valid, and 30 days longer with a refresh token. An entry that cannot be
-/// opened is a miss: it is sealed with another key, bound to another entry, or not written by this crate.
+/// An entry is stored as long as its token is valid, and 30 days longer if it has a refresh token. A value that cannot be
+/// opened is treated as a cache miss: it was sealed with an unknown key, copied from another entry, or not written by this
+/// crate.
 ///
 /// While Redis is unavailable, all methods fail immediately with a [`CacheError`] for which
-/// [`is_away`](CacheError::is_away) returns true.
+/// [`is_unavailable`](CacheError::is_unavailable) returns true.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -82,7 +85,7 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// The data that a script writes to an entry. It is passed as the last arguments of the script.
+/// The data that a script writes to an entry: the last arguments of the script.
 pub(crate) struct EntryContent {
     /// 0 if unlimited.
     lifetime_ms: u64,
@@ -100,7 +103,7 @@ impl RedisTokenCache {
         self.settings.namespace.names(key)
     }
 
-    /// Runs a script with these arguments.
+    /// Runs a script on the keys `names`.
     pub(crate) async fn run<T: redis::FromRedisValue>(
         &self,
         script: &'static Script,
@@ -112,7 +115,6 @@ impl RedisTokenCache {
         self.link.run(|mut connection| async move { invocation.invoke_async(&mut connection).await }).await
     }
 
-    /// Returns the content of an entry for a token.
     pub(crate) fn entry_content(&self, names: &Names, token: &AccessToken) -> Result<EntryContent, CacheError> {
         let Settings { sealing, clock, .. } = &*self.settings;
         let mut fields = sealing.fingerprints(names, token);
@@ -122,7 +124,7 @@ impl RedisTokenCache {
             fields.push(("renewable".to_owned(), b"1".to_vec()));
             lifetime = lifetime.map(|time| time.saturating_add(REFRESH_TOKEN_EXTRA_LIFETIME));
         }
-        // An expired entry is deleted at once.
+        // 0 means unlimited, so the entry of an expired token gets the shortest lifetime, 1 ms.
         let lifetime_ms = lifetime.map_or(0, |time| milliseconds(time.min(MAX_ENTRY_LIFETIME)).max(1));
         Ok(EntryContent { lifetime_ms, fence_extra_ms: milliseconds(FENCE_EXTRA_LIFETIME), fields })
     }
@@ -159,9 +161,9 @@ impl RedisTokenCache {
                 async move { connection.scan(primary, pattern, cursor).await }
             });
             let (next, found) = scan.await?;
-            // A scan can return each of the three Redis keys of a token key, so an entry may be deleted more than once,
-            // which is harmless.
-            let names = found.iter().filter_map(|name| self.settings.namespace.of(name)).map(Ok);
+            // A scan can return all three Redis keys of a token key, so an entry may be deleted up to three times. The
+            // second deletion has no effect.
+            let names = found.iter().filter_map(|name| self.settings.namespace.parse(name)).map(Ok);
             stream::iter(names)
                 .try_for_each_concurrent(CLEAR_CONCURRENCY, async |names| self.forget(&names).await)
                 .await?;
@@ -208,8 +210,8 @@ impl AsyncTokenCache for RedisTokenCache {
 }
 
 impl EntryContent {
-    /// Returns empty content.
-    pub(crate) fn nothing() -> Self {
+    /// Returns content without fields, which deletes the entry.
+    pub(crate) fn deletion() -> Self {
         Self { lifetime_ms: 0, fence_extra_ms: 0, fields: Vec::new() }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use auth_core::TokenError;
 use redis::RedisError;
 
-/// The error of a [`RedisTokenCache`](crate::RedisTokenCache) that cannot be built. It never shows a secret.
+/// An error of [`RedisTokenCacheBuilder::connect`](crate::RedisTokenCacheBuilder::connect) or of an invalid
+/// [`SealingKey`](crate::SealingKey). It never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct BuildError(#[from] BuildKind);
@@ -55,12 +56,12 @@ impl BuildError {
         BuildKind::Namespace(name.to_owned()).into()
     }
 
-    pub(crate) fn address(shown: &impl ToString) -> Self {
-        BuildKind::Address(shown.to_string()).into()
+    pub(crate) fn address(redacted: &impl ToString) -> Self {
+        BuildKind::Address(redacted.to_string()).into()
     }
 
-    pub(crate) fn plain_connection(shown: &impl ToString) -> Self {
-        BuildKind::PlainConnection(shown.to_string()).into()
+    pub(crate) fn plain_connection(redacted: &impl ToString) -> Self {
+        BuildKind::PlainConnection(redacted.to_string()).into()
     }
 
     pub(crate) fn no_nodes() -> Self {
@@ -84,14 +85,15 @@ impl BuildError {
         matches!(self.0, BuildKind::Refused { .. })
     }
 
-    /// Returns true if the connection would be unencrypted, and this is not allowed.
+    /// Returns true if the URL is for an unencrypted connection to another machine, and
+    /// [`with_plain_connections`](crate::RedisTokenCacheBuilder::with_plain_connections) does not allow it.
     pub fn is_insecure(&self) -> bool {
         matches!(self.0, BuildKind::PlainConnection(_))
     }
 }
 
 /// An error of a [`RedisTokenCache`](crate::RedisTokenCache): the source of a [`TokenError`] for which
-/// [`is_cache`](TokenError::is_cache) returns true. It never shows a token.
+/// [`is_cache`](TokenError::is_cache) returns true. It never contains a token.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct CacheError(#[from] Kind);
@@ -101,13 +103,13 @@ enum Kind {
     #[error("{server} did not respond within {waited:?}: check its load and the network, or allow more time")]
     Slow { server: String, waited: Duration },
     #[error("{server} cannot be reached: check that it runs, and the network")]
-    Away { server: String, source: RedisError },
+    Unavailable { server: String, source: RedisError },
     #[error("{server} refused a command: check the rights of the user, and the memory of the server")]
     Refused { server: String, source: RedisError },
     #[error("another process holds the lease and obtained no token within {waited:?}: check its provider")]
     Busy { waited: Duration },
     #[error("cannot serialize the token")]
-    Unwritable(#[source] Arc<serde_json::Error>),
+    Unserializable(#[source] Arc<serde_json::Error>),
     #[error("the token cannot be sealed")]
     Unsealable,
 }
@@ -117,8 +119,8 @@ impl CacheError {
         Kind::Slow { server: server.to_owned(), waited }.into()
     }
 
-    pub(crate) fn away(server: &str, source: RedisError) -> Self {
-        Kind::Away { server: server.to_owned(), source }.into()
+    pub(crate) fn unavailable(server: &str, source: RedisError) -> Self {
+        Kind::Unavailable { server: server.to_owned(), source }.into()
     }
 
     pub(crate) fn refused(server: &str, source: RedisError) -> Self {
@@ -129,22 +131,22 @@ impl CacheError {
         Kind::Busy { waited }.into()
     }
 
-    pub(crate) fn unwritable(source: serde_json::Error) -> Self {
-        Kind::Unwritable(Arc::new(source)).into()
+    pub(crate) fn unserializable(source: serde_json::Error) -> Self {
+        Kind::Unserializable(Arc::new(source)).into()
     }
 
     pub(crate) fn unsealable() -> Self {
         Kind::Unsealable.into()
     }
 
-    /// Returns the cause of `error` if it is an error of a Redis cache.
+    /// Returns the error of the Redis cache that is the source of `error`, or `None` if `error` has another source.
     pub fn of(error: &TokenError) -> Option<&Self> {
         error.source()?.downcast_ref()
     }
 
     /// Returns true if the server is unreachable or did not respond in time. The cache reconnects automatically.
-    pub fn is_away(&self) -> bool {
-        matches!(self.0, Kind::Away { .. } | Kind::Slow { .. })
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.0, Kind::Unavailable { .. } | Kind::Slow { .. })
     }
 
     /// Returns true if the server rejected the command: missing permission or no memory, for example.
@@ -152,7 +154,8 @@ impl CacheError {
         matches!(self.0, Kind::Refused { .. })
     }
 
-    /// Returns true if another process held the lease for the whole wait.
+    /// Returns true if another process held the lease until the
+    /// [lock timeout](crate::RedisTokenCacheBuilder::with_lock_timeout).
     pub fn is_timeout(&self) -> bool {
         matches!(self.0, Kind::Busy { .. })
     }
@@ -160,8 +163,8 @@ impl CacheError {
 
 impl From<CacheError> for TokenError {
     fn from(error: CacheError) -> Self {
-        let passes = matches!(error.0, Kind::Slow { .. } | Kind::Away { .. } | Kind::Busy { .. });
+        let is_transient = matches!(error.0, Kind::Slow { .. } | Kind::Unavailable { .. } | Kind::Busy { .. });
         let error = Self::cache(error);
-        if passes { error.into_transient() } else { error }
+        if is_transient { error.into_transient() } else { error }
     }
 }

@@ -1,4 +1,4 @@
-//! The connection to the server, which is open or closed.
+//! The connection to the server, with automatic reconnection.
 //!
 //! After a broken connection or a response timeout, calls fail immediately, and a background task reconnects. Only the
 //! first caller to notice an outage waits for a timeout.
@@ -15,50 +15,58 @@ use crate::error::CacheError;
 use crate::server::{CONNECT_TIMEOUT, Connection, Server};
 
 /// The backoff between attempts to connect to the server.
-const PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+const RECONNECT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 pub(crate) struct Link {
     server: Server,
     /// The redacted address of the server.
     name: String,
     /// The response timeout.
-    time_limit: Duration,
+    response_timeout: Duration,
     state: Mutex<State>,
 }
 
 struct State {
-    way: Way,
-    /// The number of the connection. It distinguishes the end of an old connection from that of a new one.
+    channel: Channel,
+    /// The number of successful reconnections, so that an error of an old connection does not close a newer one.
     generation: u64,
     /// The reconnect task is running.
-    is_sought: bool,
+    is_reconnecting: bool,
 }
 
-enum Way {
+enum Channel {
     Open(Connection),
     Closed(CacheError),
 }
 
-/// The reconnect task. Dropping it records its end.
-struct Search(Weak<Link>);
+/// The reconnect task. When it is dropped, another task can be started.
+struct Reconnect(Weak<Link>);
 
 impl Link {
-    /// Connects. If the server is unavailable, reconnects in the background.
+    /// Connects to the server. If it is unavailable, connects in the background.
     ///
     /// # Errors
     ///
-    /// The server is available, and refuses the user or the password.
-    pub(crate) async fn open(server: Server, name: String, time_limit: Duration) -> Result<Arc<Self>, RedisError> {
-        let opened = match reach(&server, time_limit).await {
+    /// The server refuses the user or the password.
+    pub(crate) async fn open(
+        server: Server,
+        name: String,
+        response_timeout: Duration,
+    ) -> Result<Arc<Self>, RedisError> {
+        let connected = match connect_and_ping(&server, response_timeout).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == ErrorKind::AuthenticationFailed => return Err(error),
-            Ok(Err(error)) => Err(CacheError::away(&name, error)),
+            Ok(Err(error)) => Err(CacheError::unavailable(&name, error)),
             Err(waited) => Err(CacheError::slow(&name, waited)),
         };
-        let state = State { way: opened.map_or_else(Way::Closed, Way::Open), generation: 0, is_sought: false };
-        let link = Arc::new(Self { server, name, time_limit, state: Mutex::new(state) });
+        let state = State {
+            channel: connected.map_or_else(Channel::Closed, Channel::Open),
+            generation: 0,
+            is_reconnecting: false,
+        };
+        let link = Arc::new(Self { server, name, response_timeout, state: Mutex::new(state) });
         if !link.is_open() {
-            link.seek();
+            link.start_reconnect();
         }
         Ok(link)
     }
@@ -69,33 +77,35 @@ impl Link {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state().way, Way::Open(_))
+        matches!(self.state().channel, Channel::Open(_))
     }
 
-    /// Runs `work` with a response timeout.
+    /// Runs `work` with the response timeout. After a timeout or a connection error, the connection is closed.
     pub(crate) async fn run<T, F>(self: &Arc<Self>, work: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let (connection, generation) = self.connection()?;
-        match timeout(self.time_limit, work(connection)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if is_away(&error) => Err(self.close(generation, CacheError::away(&self.name, error))),
+        match timeout(self.response_timeout, work(connection)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if is_unavailable(&error) => {
+                Err(self.close(generation, CacheError::unavailable(&self.name, error)))
+            }
             Ok(Err(error)) => Err(CacheError::refused(&self.name, error)),
-            Err(_) => Err(self.close(generation, CacheError::slow(&self.name, self.time_limit))),
+            Err(_) => Err(self.close(generation, CacheError::slow(&self.name, self.response_timeout))),
         }
     }
 
     fn connection(self: &Arc<Self>) -> Result<(Connection, u64), CacheError> {
         let error = {
             let state = self.state();
-            match &state.way {
-                Way::Open(connection) => return Ok((connection.clone(), state.generation)),
-                Way::Closed(error) => error.clone(),
+            match &state.channel {
+                Channel::Open(connection) => return Ok((connection.clone(), state.generation)),
+                Channel::Closed(error) => error.clone(),
             }
         };
-        // The reconnect task may have ended with its runtime.
-        self.seek();
+        // The reconnect task may have been dropped with its runtime.
+        self.start_reconnect();
         Err(error)
     }
 
@@ -103,9 +113,9 @@ impl Link {
     fn close(self: &Arc<Self>, generation: u64, error: CacheError) -> CacheError {
         let is_current = {
             let mut state = self.state();
-            let is_current = state.generation == generation && matches!(state.way, Way::Open(_));
+            let is_current = state.generation == generation && matches!(state.channel, Channel::Open(_));
             if is_current {
-                state.way = Way::Closed(error.clone());
+                state.channel = Channel::Closed(error.clone());
             }
             is_current
         };
@@ -115,19 +125,19 @@ impl Link {
                 error = &error as &dyn std::error::Error,
                 "the connection to Redis is closed"
             );
-            self.seek();
+            self.start_reconnect();
         }
         error
     }
 
     /// Starts the reconnect task unless it is running.
-    fn seek(self: &Arc<Self>) {
+    fn start_reconnect(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if !std::mem::replace(&mut self.state().is_sought, true) {
-            let search = Search(Arc::downgrade(self));
-            // The lock is not held here. A runtime that is shutting down drops the task at once, and its drop takes the
-            // lock.
-            runtime.spawn(search.run());
+        if !std::mem::replace(&mut self.state().is_reconnecting, true) {
+            let task = Reconnect(Arc::downgrade(self));
+            // The lock must not be held here: a runtime that is shutting down drops the task immediately, and its `Drop`
+            // locks the state.
+            runtime.spawn(task.run());
         }
     }
 
@@ -136,17 +146,17 @@ impl Link {
     }
 }
 
-impl Search {
+impl Reconnect {
     async fn run(mut self) {
         let mut attempts = 1_u32;
         loop {
-            rest(PAUSE.pause(attempts, fastrand::f64())).await;
+            sleep(RECONNECT_BACKOFF.pause(attempts, fastrand::f64())).await;
             let Some(link) = self.0.upgrade() else { return };
-            if let Ok(Ok(connection)) = reach(&link.server, link.time_limit).await {
+            if let Ok(Ok(connection)) = connect_and_ping(&link.server, link.response_timeout).await {
                 let mut state = link.state();
                 let generation = state.generation + 1;
-                *state = State { way: Way::Open(connection), generation, is_sought: false };
-                // Without the link, the drop of this task cannot mark a later reconnect task as ended.
+                *state = State { channel: Channel::Open(connection), generation, is_reconnecting: false };
+                // From here on another task can start. Dropping this task must not mark that task as ended.
                 self.0 = Weak::new();
                 return;
             }
@@ -155,10 +165,10 @@ impl Search {
     }
 }
 
-impl Drop for Search {
+impl Drop for Reconnect {
     fn drop(&mut self) {
         if let Some(link) = self.0.upgrade() {
-            link.state().is_sought = false;
+            link.state().is_reconnecting = false;
         }
     }
 }
@@ -169,25 +179,28 @@ impl fmt::Debug for Link {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "Redis announces neither that it is back nor that a lease has ended")]
-pub(crate) async fn rest(time: Duration) {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Redis does not notify clients when it is available again or a lease has ended"
+)]
+pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
 /// Connects and pings the server. Returns the elapsed timeout if the server does not respond in time.
-async fn reach(server: &Server, time_limit: Duration) -> Result<RedisResult<Connection>, Duration> {
+async fn connect_and_ping(server: &Server, response_timeout: Duration) -> Result<RedisResult<Connection>, Duration> {
     match timeout(CONNECT_TIMEOUT, server.connect()).await.map_err(|_| CONNECT_TIMEOUT)? {
         Ok(mut connection) => {
-            let answered = timeout(time_limit, connection.ping()).await.map_err(|_| time_limit)?;
-            Ok(answered.map(|()| connection))
+            let response = timeout(response_timeout, connection.ping()).await.map_err(|_| response_timeout)?;
+            Ok(response.map(|()| connection))
         }
         Err(error) => Ok(Err(error)),
     }
 }
 
-/// Returns true if an error requires another connection: this one is broken, or the server is loading, down or replaced
-/// by another.
-fn is_away(error: &RedisError) -> bool {
+/// Returns true if an error requires a new connection: the connection is broken, or the server is loading, down or no
+/// longer the primary.
+fn is_unavailable(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
     let is_out_of_service =
         matches!(error.kind(), ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly));

@@ -1,13 +1,13 @@
 //! The Lua scripts, which Redis runs atomically. Every script works on the [`Names`] of one token key: `KEYS` are its
 //! entry, its lease and its fence.
 //!
-//! The fence is a number. Acquiring the lease takes the next number; so does a write without a lease, and a deletion. A
-//! leader may write while its number is the latest. The entry also contains the number: if the fence is lost but the
-//! entry is not, numbering continues from there. The client chooses a random increment, so that numbers do not repeat
-//! after a failover or a loss of data.
+//! The fence is a number. Acquiring the lease, a write without a lease, and a deletion assign the next number. A leader
+//! may write while its number is the latest. The entry also contains the number with which it was written: if the fence
+//! is lost but the entry is not, numbering continues from there. The client chooses a random increment, so that numbers
+//! do not repeat after a failover or a loss of data.
 //!
-//! A late leader, whose number is not the latest, may still replace what its own refresh token left: the entry that it
-//! redeemed, or the tombstone of that refresh token. Otherwise the successor of a spent refresh token would be lost.
+//! A late leader, whose number is not the latest, may still replace the entry whose refresh token it has redeemed, or the
+//! tombstone of that refresh token. Otherwise the successor of the redeemed refresh token would be lost.
 
 use std::sync::LazyLock;
 
@@ -24,20 +24,20 @@ local function version()
     return type(number) == 'string' and number or ''
 end
 
--- The last number that was given out, if this server still has it, or 0.
+-- The last number that was assigned, or 0 if this server has none.
 local function latest()
     return math.max(tonumber(redis.call('GET', fence)) or 0, tonumber(version()) or 0)
 end
 
--- Gives out the next number; the fence stays for a time in milliseconds.
+-- Assigns the next number, and stores it as the fence for a time in milliseconds.
 local function advance(step, time)
     local number = latest() + tonumber(step)
     redis.call('SET', fence, number, 'PX', time)
     return number
 end
 
--- Writes the entry. From ARGV[first]: its time in milliseconds, 0 for an unlimited time; the additional time of the fence; the
--- fields. The fence does not fall when a late leader writes.
+-- Writes the entry. The arguments from ARGV[first] are: its lifetime in milliseconds, or 0 if unlimited; the additional
+-- lifetime of the fence; the fields. The fence does not decrease when a late leader writes.
 local function write(number, first)
     local time, last = tonumber(ARGV[first]), math.max(latest(), number)
     redis.call('UNLINK', entry)
@@ -64,7 +64,6 @@ macro_rules! scripts {
             pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{COMMON}{}", $code)));
         )*
 
-        /// Returns all scripts.
         pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
             [$(&*$name),*].into_iter()
         }
@@ -75,10 +74,10 @@ scripts! {
     /// Writes an entry without a lease. `ARGV`: the increment, then as `write`.
     STORE = "write(latest() + tonumber(ARGV[1]), 2)";
 
-    /// Writes an entry and ends the lease. It writes if the number of the leader is the latest, or if the entry is the
-    /// one that the leader redeemed, or its tombstone. `ARGV`: the owner, the number, the version of the redeemed entry
-    /// or nothing, the number of pairs of a field and a digest, these pairs, then as `write`. Returns 1 if it was
-    /// written.
+    /// Writes an entry and ends the lease. The entry is written if the number of the leader is the latest, if the present
+    /// entry has the refresh token that the leader redeemed, or if it is the tombstone of that refresh token. `ARGV`: the
+    /// owner; the number; the version of the redeemed entry, or empty; the count of pairs of a field and a digest; these
+    /// pairs; then the arguments of `write`. Returns 1 if the entry was written.
     PUBLISH = r"
         local number, last, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
         local may_write = last == 0 or last == number or (ARGV[3] ~= '' and version() == ARGV[3])
@@ -90,12 +89,12 @@ scripts! {
         return may_write and 1 or 0
     ";
 
-    /// Acquires the lease, if it is free and the entry is the one that the caller has seen. `ARGV`: the owner, the
-    /// lease time, the fence time, the increment, the version seen, the fields of refused refresh tokens. Returns the
-    /// outcome (0: another process has the lease; 1: the caller has it; 2: the entry is another one), a number (the
-    /// remaining lease time, or the fence), and, if the entry is another one, its version, its value, its value if that
-    /// was rejected, and the digests of refused refresh tokens.
-    TAKE = r"
+    /// Acquires the lease, if it is free and the entry has not changed since the caller read it. `ARGV`: the owner; the
+    /// lease time; the fence time; the increment; the version that the caller read; the fields of refused refresh tokens.
+    /// Returns the outcome (0: another process holds the lease; 1: the caller holds it; 2: the entry has changed); a
+    /// number (0: the remaining lease time; 1: the fence); and, if the entry has changed, its version, its value, its
+    /// rejected value, and the digests of refused refresh tokens.
+    ACQUIRE = r"
         local found = redis.pcall('HMGET', entry, 'fence', 'value', 'spent', unpack(ARGV, 6))
         if found.err then found = {false, false, false} end
         if (found[1] or '') ~= ARGV[5] then
@@ -107,8 +106,8 @@ scripts! {
     ";
 
     /// Renews a lease. A lost lease is acquired again, if no number was assigned since and its leader has not written.
-    /// `ARGV`: the owner, the time, the number, the fence time. Returns 1 if the owner holds it.
-    KEEP = r"
+    /// `ARGV`: the owner; the lease time; the number; the fence time. Returns 1 if the owner holds the lease.
+    RENEW = r"
         local owner = redis.call('GET', lease)
         if owner == ARGV[1] then return redis.call('PEXPIRE', lease, ARGV[2]) end
         local last = latest()
@@ -121,9 +120,9 @@ scripts! {
     /// Ends a lease. `ARGV`: the owner.
     RELEASE = "release(ARGV[1])";
 
-    /// Replaces or deletes the entry, if it is the one that the owner has seen, and ends the lease. If there was no
-    /// entry and nothing changed since, it is created. `ARGV`: the owner, the version of the entry seen, the number,
-    /// then as `write`; without fields to delete the entry.
+    /// Replaces or deletes the entry, if it has not changed since the owner read it, and ends the lease. If there was no
+    /// entry, it is created. `ARGV`: the owner; the version that the owner read; the number; then the arguments of
+    /// `write`, where no fields mean that the entry is deleted.
     DISCARD = r"
         if version() == ARGV[2] and (ARGV[2] ~= '' or (ARGV[6] and latest() == tonumber(ARGV[3]))) then
             if ARGV[6] then write(tonumber(ARGV[3]), 4) else redis.call('UNLINK', entry) end
@@ -131,8 +130,9 @@ scripts! {
         release(ARGV[1])
     ";
 
-    /// Deletes a token if it has one of these fingerprints, and returns 1 if it did. A token with a refresh token is
-    /// kept for the next leader. `ARGV`: pairs of a field and a fingerprint.
+    /// Deletes a token if it has one of the given fingerprints, and returns 1 if it was deleted. If it has a refresh
+    /// token, it is marked as rejected instead, so that the next leader can redeem the refresh token. `ARGV`: pairs of a
+    /// field and a fingerprint.
     REJECT = r"
         local value = redis.pcall('HGET', entry, 'value')
         if type(value) ~= 'string' then return 0 end
@@ -150,8 +150,8 @@ scripts! {
         return 0
     ";
 
-    /// Deletes an entry, and fences all leaders that acquired their lease earlier. `ARGV`: the increment, the fence
-    /// time.
+    /// Deletes an entry, and assigns the next number, so that the publications of earlier leaders are discarded. `ARGV`:
+    /// the increment; the fence time.
     FORGET = r"
         if latest() > 0 then advance(ARGV[1], ARGV[2]) end
         redis.call('UNLINK', entry)

@@ -1,11 +1,11 @@
-//! Encryption of tokens: stored values are useless to a reader of Redis.
+//! Encryption of stored tokens, so that a reader of Redis cannot use them.
 //!
 //! A sealed value consists of a version (1 byte), a key id (8 bytes), a random nonce (12 bytes), and the token as JSON,
-//! encrypted with AES-256-GCM, with a tag (16 bytes). Version, key id, digest of the token key and namespace are
-//! authenticated: a value copied to another entry or namespace cannot be opened.
+//! encrypted with AES-256-GCM, with a tag (16 bytes). The version, the key id, the digest of the token key and the
+//! namespace are authenticated data: a value copied to another entry or namespace cannot be opened.
 //!
 //! The fingerprint of a token is its HMAC-SHA-256 with the same binding. Redis uses it to compare a rejected token with
-//! the stored one without decryption. A refused refresh token is recorded in the same way.
+//! the stored one without decryption. A tombstone contains the HMAC-SHA-256 of the refused refresh token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,19 +24,21 @@ use crate::names::Names;
 const SEALED: u8 = 1;
 const PLAIN: u8 = 0;
 
-/// The length of a key id. It only distinguishes keys.
+/// The length of a key id, in bytes. A short id is enough to select one of a few configured keys.
 const KEY_ID_BYTES: usize = 8;
 
-/// The field prefix of a tombstone, before the key id.
+/// The prefix of the field names of a tombstone. The key id follows.
 const REFUSED: &str = "refused";
 
 /// The key id of unencrypted values.
 const UNKEYED: &str = "plain";
 
-/// Buffer capacity for a token with its id token and refresh token, so that a growing buffer leaves no copies.
+/// The buffer capacity for a token with its id token and refresh token. A larger buffer would be reallocated, which leaves
+/// copies of the token in memory.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A key that seals tokens. `Debug` shows its id, which is derived from the key and not secret. Clones are cheap.
+/// A key that encrypts tokens. Clones are cheap. `Debug` shows only the key id, which is derived from the key and is not
+/// secret.
 #[derive(Clone)]
 pub struct SealingKey(Arc<Parts>);
 
@@ -81,7 +83,7 @@ impl SealingKey {
         Ok(Self(Arc::new(Parts { id, cipher, fingerprints })))
     }
 
-    fn associated(&self, names: &Names) -> Aad<Vec<u8>> {
+    fn associated_data(&self, names: &Names) -> Aad<Vec<u8>> {
         Aad::from([&[SEALED][..], &self.0.id, &names.binding].concat())
     }
 
@@ -108,14 +110,14 @@ pub(crate) enum Sealing {
 impl Sealing {
     pub(crate) fn seal(&self, names: &Names, token: &AccessToken) -> Result<Vec<u8>, CacheError> {
         let mut json = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
-        serde_json::to_writer(&mut *json, &TokenRecord::from_token(token)).map_err(CacheError::unwritable)?;
+        serde_json::to_writer(&mut *json, &TokenRecord::from_token(token)).map_err(CacheError::unserializable)?;
         let Self::Keys(key, _) = self else { return Ok([&[PLAIN][..], &names.binding, &json].concat()) };
-        let nonce = key.0.cipher.seal_in_place_append_tag(key.associated(names), &mut *json);
+        let nonce = key.0.cipher.seal_in_place_append_tag(key.associated_data(names), &mut *json);
         let nonce = nonce.map_err(|_| CacheError::unsealable())?;
         Ok([&[SEALED][..], &key.0.id, nonce.as_ref(), &json].concat())
     }
 
-    /// Returns the token, or `None` if the value cannot be used for any reason.
+    /// Returns the token, or `None` if the value cannot be opened or does not contain a token.
     pub(crate) fn open(&self, names: &Names, value: Vec<u8>) -> Option<AccessToken> {
         let mut value = Zeroizing::new(value);
         let json = match self {
@@ -125,24 +127,24 @@ impl Sealing {
                 let key = [first].into_iter().chain(others).find(|key| key.0.id == *id)?;
                 let nonce = Nonce::try_assume_unique_for_key(rest.get(..NONCE_LEN)?).ok()?;
                 let text = &mut value[1 + KEY_ID_BYTES + NONCE_LEN..];
-                key.0.cipher.open_in_place(nonce, key.associated(names), text).ok()?
+                key.0.cipher.open_in_place(nonce, key.associated_data(names), text).ok()?
             }
         };
         serde_json::from_slice::<TokenRecord>(json).ok()?.into_token().ok()
     }
 
-    /// Returns the fingerprints of a token with their fields, one per key, so that a process with any of the keys can
-    /// compare.
+    /// Returns the field names and fingerprints of a token, one per key, so that a process with any of the keys can compare
+    /// the token.
     pub(crate) fn fingerprints(&self, names: &Names, token: &AccessToken) -> Vec<(String, Vec<u8>)> {
         self.digests("print", &[&names.binding, b"\0"], token.secret())
     }
 
-    /// Returns the digests of a refused refresh token with their tombstone fields.
+    /// Returns the field names and digests of a tombstone for a refused refresh token.
     pub(crate) fn refusals(&self, names: &Names, refresh_token: &Secret) -> Vec<(String, Vec<u8>)> {
         self.digests(REFUSED, &[&names.binding, b"\0refused\0"], refresh_token)
     }
 
-    /// Returns the tombstone fields that this process can compare.
+    /// Returns the field names of the digests that this process can compare: one per configured key.
     pub(crate) fn refusal_fields(&self) -> Vec<String> {
         match self {
             Self::Keys(first, others) => {

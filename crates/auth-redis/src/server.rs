@@ -1,4 +1,4 @@
-//! The server or cluster, and connections to it.
+//! A Redis server or cluster, and connections to it.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,14 +24,14 @@ pub(crate) enum Server {
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection. Clones are cheap and share it.
+/// A connection to a server or a cluster. Clones are cheap and share the connection.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-/// A server that stores keys: the single server, or a primary of the cluster.
+/// A server that stores keys: the single server (`None`), or a primary of the cluster with its host and port.
 #[derive(Clone, Debug)]
 pub(crate) struct Primary(Option<(String, u16)>);
 
@@ -40,13 +40,13 @@ impl Server {
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
         Ok(match self {
             Self::Single(client) => {
-                // `Link` limits the response time.
+                // No response timeout, because `Link` has one.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(None);
                 let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-                // Scripts are loaded in advance, so that each takes one round trip from the first call. Errors appear
-                // when a script is used.
+                // Scripts are loaded in advance, so that the first call of a script also takes one round trip. An error is
+                // ignored here, because it recurs when the script is used.
                 for script in scripts::all() {
                     let _ = script.load_async(&mut connection).await;
                 }
@@ -71,21 +71,23 @@ impl Connection {
     pub(crate) async fn primaries(&mut self) -> RedisResult<Vec<Primary>> {
         let Self::Cluster(cluster) = self else { return Ok(vec![Primary(None)]) };
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let Value::Map(answers) = cluster.route_command(redis::cmd("PING"), all).await? else {
-            return Err((ErrorKind::UnexpectedReturnType, "the primaries of the cluster are not known").into());
+        let Value::Map(responses) = cluster.route_command(redis::cmd("PING"), all).await? else {
+            return Err(
+                (ErrorKind::UnexpectedReturnType, "the response does not list the primaries of the cluster").into()
+            );
         };
-        let primary = |(address, answer): (Value, Value)| {
-            answer.extract_error()?;
+        let primary = |(address, response): (Value, Value)| {
+            response.extract_error()?;
             let address = String::from_redis_value(address)?;
-            let place = address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-            place.map(|place| Primary(Some(place))).ok_or_else(|| {
-                (ErrorKind::UnexpectedReturnType, "the address of a primary of the cluster is not understood").into()
+            let parsed = address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+            parsed.map(|parsed| Primary(Some(parsed))).ok_or_else(|| {
+                (ErrorKind::UnexpectedReturnType, "the address of a primary of the cluster is invalid").into()
             })
         };
-        answers.into_iter().map(primary).collect()
+        responses.into_iter().map(primary).collect()
     }
 
-    /// Runs one step of a scan of a server. Returns the next cursor, 0 at the end, and matching names.
+    /// Runs one `SCAN` on a server. Returns the next cursor, which is 0 at the end, and the matching key names.
     pub(crate) async fn scan(
         &mut self,
         primary: &Primary,
@@ -97,8 +99,8 @@ impl Connection {
         match (self, primary) {
             (Self::Cluster(cluster), Primary(Some((host, port)))) => {
                 let address = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
-                let answer = cluster.route_command(command, RoutingInfo::SingleNode(address)).await?;
-                Ok(redis::from_redis_value(answer)?)
+                let response = cluster.route_command(command, RoutingInfo::SingleNode(address)).await?;
+                Ok(redis::from_redis_value(response)?)
             }
             (connection, _) => command.query_async(connection).await,
         }

@@ -10,13 +10,15 @@ pub struct Error(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    // The message has the cause, which is not a source: it would be printed twice.
+    // The message includes the cause. The cause is not also the source, because error reporters would print it twice.
     #[error("cannot {action} '{}': {}", path.display(), reason(cause))]
     Io { action: &'static str, path: PathBuf, cause: io::Error },
     #[error("'{}' is {found}, expected {expected}", path.display())]
     Unexpected { path: PathBuf, found: &'static str, expected: &'static str },
+    #[cfg_attr(windows, expect(dead_code, reason = "owners are checked only on Unix"))]
     #[error("'{}' can be changed by other users", path.display())]
     OpenToOthers { path: PathBuf },
+    #[cfg_attr(windows, expect(dead_code, reason = "modes are checked only on Unix"))]
     #[error("'{}' can be read by other users", path.display())]
     Exposed { path: PathBuf },
     #[error("'{}' was locked by another process for {waited:?}", path.display())]
@@ -27,8 +29,8 @@ enum Kind {
     Interfered { path: PathBuf },
 }
 
-/// Returns true if the process or the system has too few resources for the operation: file descriptors or memory. Such an
-/// error does not concern the file.
+/// Returns true if the process or the system has run out of file descriptors or memory. The file itself is not faulty, and
+/// the operation may succeed later.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -41,8 +43,8 @@ pub fn lacks_resources(error: &io::Error) -> bool {
     {
         use rustix::io::Errno;
 
-        let few = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
-        few.iter().any(|few| error.raw_os_error() == Some(few.raw_os_error()))
+        let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        error.raw_os_error().is_some_and(|number| exhausted.contains(&number))
     }
     #[cfg(not(unix))]
     {
@@ -77,13 +79,13 @@ impl Error {
         Kind::Exposed { path: path.to_owned() }.into()
     }
 
-    /// Creates the error of a `path` that remained locked for `waited`. For callers with their own wait loop, see
-    /// [`poll_pause`](crate::poll_pause).
+    /// Creates the error for a `path` that another process kept locked for the time `waited`. Callers that wait with
+    /// [`poll_pause`](crate::poll_pause) return it after their timeout.
     pub fn busy(path: impl Into<PathBuf>, waited: Duration) -> Self {
         Kind::Busy { path: path.into(), waited }.into()
     }
 
-    /// Creates the error of a lock file `path` that cannot be locked because of `source`.
+    /// Creates the error for a lock file at `path` that cannot be locked because of `source`.
     pub(crate) fn lock(path: &Path, source: io::Error) -> Self {
         if lacks_locks(&source) {
             Kind::NoLocks { path: path.to_owned(), source }.into()
@@ -92,7 +94,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn interfered(path: &Path) -> Self {
+    pub(crate) fn concurrent_change(path: &Path) -> Self {
         Kind::Interfered { path: path.to_owned() }.into()
     }
 
@@ -120,35 +122,44 @@ impl Error {
             Kind::Interfered { .. } => ErrorKind::Other,
         }
     }
-    /// Returns true if space is exhausted: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum file size
-    /// (`EFBIG`) is reached.
+
+    /// Returns true if no more can be written: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum file size
     /// (`EFBIG`) is reached.
     pub fn is_storage_full(&self) -> bool {
         matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
     }
 
-    /// Returns true if a path is not a regular file, or not a folder where one is expected. This includes symbolic
-    /// links.
+    /// Returns true if another handle prevents access to the file. Only on Windows.
+    pub(crate) fn is_in_use(&self) -> bool {
+        /// The number of the error (`ERROR_SHARING_VIOLATION`).
+        const SHARING_VIOLATION: i32 = 32;
+
+        let number = if let Kind::Io { cause, .. } = &self.0 { cause.raw_os_error() } else { None };
+        cfg!(windows) && number == Some(SHARING_VIOLATION)
+    }
+
+    /// Returns true if the path is not of the expected type: a regular file, or a folder. Symbolic links are not
+    /// followed, so a link is neither.
     pub fn is_not_regular(&self) -> bool {
         matches!(self.0, Kind::Unexpected { .. })
     }
 
-    /// Returns true if a path is a symbolic link; links are not followed.
+    /// Returns true if the path is a symbolic link where a regular file or a folder is expected.
     pub fn is_symbolic_link(&self) -> bool {
         matches!(self.0, Kind::Unexpected { found: SYMBOLIC_LINK, .. })
     }
 
-    /// Returns true if another user owns a folder or can write to it.
+    /// Returns true if another user owns the file or folder, or can write to it.
     pub fn is_open_to_others(&self) -> bool {
         matches!(self.0, Kind::OpenToOthers { .. })
     }
 
-    /// Returns true if other users can read a file, and its mode cannot be changed.
+    /// Returns true if other users can read the file, because the file system ignores changes of its mode.
     pub fn is_exposed(&self) -> bool {
         matches!(self.0, Kind::Exposed { .. })
     }
 
-    /// Returns true if the file system does not support locks.
+    /// Returns true if the file system does not support kernel locks (`flock`).
     pub fn is_unsupported(&self) -> bool {
         matches!(self.0, Kind::NoLocks { .. })
     }
@@ -159,6 +170,7 @@ impl Error {
     }
 }
 
+/// Returns the description of a file type in messages.
 fn name(file: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -190,7 +202,7 @@ fn reason(error: &io::Error) -> String {
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// Returns true if locks are not supported. Some mounts, such as NFS without its lock service, return `ENOLCK`.
+/// Returns true if the file system does not support locks. NFS without its lock service returns `ENOLCK`, for example.
 fn lacks_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
@@ -219,7 +231,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn full_storage_has_three_reasons() {
+    fn full_disk_quota_and_file_size_limit_are_full_storage() {
         use rustix::io::Errno;
 
         let is_full = |number: Errno| Error::io("write", Path::new("/x"), number.into()).is_storage_full();
@@ -228,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_locks_differ_from_other_failures() {
+    fn only_missing_lock_support_is_unsupported() {
         let error = |source| Error::lock(Path::new("/x.lock"), source);
         #[cfg(unix)]
         for number in [rustix::io::Errno::NOLCK, rustix::io::Errno::OPNOTSUPP, rustix::io::Errno::NOSYS] {

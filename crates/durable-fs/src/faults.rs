@@ -1,7 +1,7 @@
 //! Fault injection for file operations, for tests.
 //!
-//! With the feature `faults`, a test can make operations in a folder fail, like on a network or cluster file system.
-//! Without it, the checks compile to nothing.
+//! With the feature `faults`, a test can make operations in a folder fail, as they do on network file systems. Without
+//! the feature, the checks compile to nothing.
 
 use std::io;
 use std::path::Path;
@@ -43,9 +43,9 @@ mod injected {
     struct Entry {
         id: u64,
         operation: Operation,
-        below: PathBuf,
+        folder: PathBuf,
         errno: i32,
-        left: usize,
+        remaining: usize,
     }
 
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -61,15 +61,15 @@ mod injected {
     pub struct Fault(u64);
 
     impl Fault {
-        /// Makes `operation` fail with `errno` for all files in a folder.
-        pub fn inject(operation: Operation, below: impl Into<PathBuf>, errno: i32) -> Self {
-            Self::inject_times(operation, below, errno, usize::MAX)
+        /// Makes `operation` fail with the error number `errno` for `folder` and everything in it.
+        pub fn inject(operation: Operation, folder: impl Into<PathBuf>, errno: i32) -> Self {
+            Self::inject_times(operation, folder, errno, usize::MAX)
         }
 
-        /// Makes the next `times` operations fail.
-        pub fn inject_times(operation: Operation, below: impl Into<PathBuf>, errno: i32, times: usize) -> Self {
+        /// Makes the next `times` calls of `operation` fail with `errno`. Later calls succeed.
+        pub fn inject_times(operation: Operation, folder: impl Into<PathBuf>, errno: i32, times: usize) -> Self {
             let id = NEXT.fetch_add(1, Ordering::SeqCst);
-            entries().push(Entry { id, operation, below: below.into(), errno, left: times });
+            entries().push(Entry { id, operation, folder: folder.into(), errno, remaining: times });
             COUNT.fetch_add(1, Ordering::SeqCst);
             Self(id)
         }
@@ -89,9 +89,9 @@ mod injected {
         let mut entries = entries();
         let matching = entries
             .iter_mut()
-            .find(|entry| entry.operation == operation && entry.left > 0 && path.starts_with(&entry.below));
+            .find(|entry| entry.operation == operation && entry.remaining > 0 && path.starts_with(&entry.folder));
         matching.map_or(Ok(()), |entry| {
-            entry.left -= 1;
+            entry.remaining -= 1;
             Err(io::Error::from_raw_os_error(entry.errno))
         })
     }

@@ -15,7 +15,7 @@ use crate::regular;
 /// # Errors
 ///
 /// [`Error::is_open_to_others`]: the folder belongs to another user, or the group or others can write to it.
-/// [`Error::is_not_regular`]: it is a symbolic link or not a folder. Otherwise it cannot be examined.
+/// [`Error::is_not_regular`]: `path` is a symbolic link or not a folder. Any other error: the path cannot be examined.
 pub fn exists(path: &Path) -> Result<bool, Error> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -31,8 +31,8 @@ pub fn exists(path: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Creates a folder and its missing parents with `mode`, unless it [exists]. Folders that root creates belong to the owner
-/// of the existing parent.
+/// Creates a folder and its missing parents with `mode` (Unix permission bits), unless the folder [exists]. Folders that
+/// root creates get the owner of the existing parent.
 ///
 /// # Errors
 ///
@@ -62,8 +62,8 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the names in a folder durable. File systems that do not support this are tolerated, as are systems other than
-/// Unix.
+/// Makes created, renamed and deleted names in a folder durable (`fsync`). Does nothing, successfully, if the file system
+/// does not support this, and on systems other than Unix.
 ///
 /// # Errors
 ///
@@ -84,11 +84,12 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes everything durable that was written to the file system of a folder so far. Returns false if the system cannot do that.
+/// Makes everything durable that was written to the file system of a folder so far (`syncfs`). Returns false if the system
+/// does not support `syncfs`.
 ///
 /// # Errors
 ///
-/// The folder cannot be opened, or the device reports an error. Linux reports errors of writes since 5.8.
+/// The folder cannot be opened, or the device reports an error. Linux reports write errors here since version 5.8.
 pub fn sync_file_system(path: &Path) -> Result<bool, Error> {
     #[cfg(target_os = "linux")]
     {
@@ -110,7 +111,7 @@ pub fn sync_file_system(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Returns the number of bytes that the user can write to a folder, or `None` if the system does not report it.
+/// Returns the free space in bytes that the user can write to a folder, or `None` if the file system does not report it.
 ///
 /// # Errors
 ///
@@ -139,12 +140,12 @@ fn free(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
 /// The length of the file that [`probe`] writes, in bytes.
 const PROBE: usize = 4096;
 
-/// Checks that files can be written to a folder. `temporary` is the name of a file in it that no other writer uses; one
-/// left by a killed process is replaced.
+/// Checks that files can be written to a folder by writing one. `temporary` is the name of that file. No other writer may
+/// use the name; a file that a killed process left there is replaced.
 ///
 /// # Errors
 ///
-/// [`Error::is_storage_full`], or files cannot be written.
+/// [`Error::is_storage_full`]: the disk is full. Any other error: files cannot be written to the folder.
 pub fn probe(folder: &Path, temporary: &str) -> Result<(), Error> {
     use std::io::Write;
 
@@ -164,8 +165,8 @@ fn cannot_sync(error: &io::Error) -> bool {
     {
         use rustix::io::Errno;
 
-        let answers = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
-        error.raw_os_error().is_some_and(|number| answers.map(Errno::raw_os_error).contains(&number))
+        let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
+        error.raw_os_error().is_some_and(|number| unsupported.map(Errno::raw_os_error).contains(&number))
     }
     #[cfg(not(unix))]
     {
@@ -181,12 +182,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_system_without_blocks_does_not_report_free_space() {
+    fn free_space_is_unknown_if_the_file_system_has_zero_blocks() {
         assert_eq!((free(0, 0, 4096), free(10, 0, 4096), free(10, 2, 4096)), (None, Some(0), Some(8192)));
     }
 
     #[test]
-    fn unsupported_sync_differs_from_a_broken_device() {
+    fn only_unsupported_folder_sync_is_ignored() {
         for number in [Errno::INVAL, Errno::NOTSUP, Errno::BADF] {
             assert!(cannot_sync(&number.into()), "{number}");
         }

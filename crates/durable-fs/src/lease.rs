@@ -11,15 +11,15 @@ use crate::{Error, regular};
 
 /// The interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
-/// The time without a renewal after which a lease is free. It is measured by the clock of the file server, which sets
-/// both times.
+/// The time without a renewal after which a lease has expired. Only modification times that the file server set are
+/// compared, because the clocks of the clients may differ.
 const LEASE_LIFETIME: Duration = Duration::from_secs(120);
-/// The maximum number of attempts to take over a lease that other processes take over, too.
+/// The maximum number of attempts to take over an expired lease, in case other processes take it over at the same time.
 const MAX_ATTEMPTS: u32 = 4;
 /// The maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 256;
 
-/// A lease, held until dropped. It outlives its process until it expires.
+/// A lease, held until dropped. If its process is killed, the lease file remains until it expires.
 #[derive(Debug)]
 pub(crate) struct Lease(Arc<Held>);
 
@@ -55,7 +55,7 @@ impl Lease {
                 Err(error) => return Err(error),
             }
             let failed = |error| Error::io("examine", path, error);
-            let Some(seen) = look(path).map_err(failed)? else { continue };
+            let Some(seen) = read_lease(path).map_err(failed)? else { continue };
             let age = held.now().map_err(failed)?.duration_since(seen.renewed).unwrap_or_default();
             if age <= LEASE_LIFETIME {
                 return Ok(None);
@@ -89,44 +89,45 @@ impl Held {
     }
 
     fn is_current(&self) -> io::Result<bool> {
-        Ok(look(&self.path)?.is_some_and(|seen| seen.token == self.token))
+        Ok(read_lease(&self.path)?.is_some_and(|seen| seen.token == self.token))
     }
 
     /// Writes the token again, so that the file server sets the modification time by its own clock.
     fn renew(&self) -> io::Result<()> {
-        // Opened once: a lease that another process has taken over is another file.
+        // Checks and writes the same open file, so that the new lease of another process is not overwritten.
         let mut options = OpenOptions::new();
         let mut file = regular::open(options.read(true).write(true), &self.path, "renew").map_err(io::Error::other)?;
         let mut token = String::new();
         (&file).take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
         if token != self.token {
-            return Err(io::Error::other("another process has taken it over"));
+            return Err(io::Error::other("another process has taken over the lease"));
         }
         file.rewind()?;
         file.write_all(self.token.as_bytes())?;
         file.sync_all()
     }
 
-    fn beside(&self, what: &str) -> PathBuf {
+    /// Returns the path of an auxiliary file of this process, next to the lease.
+    fn auxiliary_path(&self, extension: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}.{what}", self.token.replace(' ', "-")));
+        name.push(format!(".{}.{extension}", self.token.replace(' ', "-")));
         name.into()
     }
 
     /// Returns the time by the clock of the file server.
     fn now(&self) -> io::Result<SystemTime> {
-        time_at(&self.beside("clock"))
+        server_time(&self.auxiliary_path("clock"))
     }
 
-    /// Removes an expired lease. Of several processes, one succeeds; a process that removed a renewed lease restores
-    /// it.
+    /// Removes an expired lease. If several processes try, one succeeds. A process that finds that it has moved a lease
+    /// that was renewed since moves the lease back.
     fn take_over(&self, expired: &Seen) -> io::Result<()> {
-        let aside = self.beside("expired");
+        let aside = self.auxiliary_path("expired");
         match fs::rename(&self.path, &aside) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed?,
         }
-        if look(&aside)?.as_ref() == Some(expired) {
+        if read_lease(&aside)?.as_ref() == Some(expired) {
             tracing::warn!(path = %self.path.display(), holder = expired.token, "took over an expired lease");
             return fs::remove_file(&aside);
         }
@@ -136,8 +137,9 @@ impl Held {
     }
 }
 
-/// Returns the time by the clock of the file server, by way of a file that is created and removed.
-fn time_at(path: &Path) -> io::Result<SystemTime> {
+/// Returns the time by the clock of the file server: the modification time of a file that is created at `path` and
+/// removed again.
+fn server_time(path: &Path) -> io::Result<SystemTime> {
     let mut options = OpenOptions::new();
     let created = regular::create(options.write(true).create_new(true), path, 0o600, "create");
     let modified = created.map_err(|error| io::Error::new(error.kind(), error)).and_then(|mut file| {
@@ -149,7 +151,8 @@ fn time_at(path: &Path) -> io::Result<SystemTime> {
     modified
 }
 
-/// Returns true for the name of a lease, and of the files that are created to read the time or to take a lease over.
+/// Returns true if `name` is the file name of a lease, or of an auxiliary file for reading the server's time or taking a
+/// lease over.
 pub fn is_lease(name: &str) -> bool {
     match name.rsplit_once('.') {
         Some((stem, "clock" | "expired")) => stem.contains(".lease."),
@@ -158,7 +161,8 @@ pub fn is_lease(name: &str) -> bool {
     }
 }
 
-/// Returns true if `path` [is a lease](is_lease) that a killed process abandoned: it has expired by the clock of the file server.
+/// Returns true if `path` [is a lease](is_lease) of a killed process: it has not been renewed for 2 min by the clock of
+/// the file server.
 ///
 /// # Errors
 ///
@@ -170,24 +174,24 @@ pub fn is_abandoned(path: &Path) -> io::Result<bool> {
     }
     let clock = path.with_file_name(format!("{name}.{:016x}.clock", RandomState::new().hash_one(path)));
     let renewed = fs::symlink_metadata(path)?.modified()?;
-    Ok(time_at(&clock)?.duration_since(renewed).is_ok_and(|age| age > LEASE_LIFETIME))
+    Ok(server_time(&clock)?.duration_since(renewed).is_ok_and(|age| age > LEASE_LIFETIME))
 }
 
-/// Removes a file that [is a lease](is_lease), if a killed process abandoned it.
+/// Removes a file if it is the [abandoned](is_abandoned) lease of a killed process.
 ///
 /// # Errors
 ///
 /// The same as [`is_abandoned`], or the file cannot be removed.
 pub fn remove_abandoned(path: &Path) -> Result<(), Error> {
     if path.extension().is_some_and(|extension| extension == "lease") {
-        // Takes it over, so that a lease renewed in the meantime stays, and removes it.
+        // Acquiring and releasing removes an expired lease, but not one that was renewed in the meantime.
         return if path.exists() { Lease::try_acquire(path).map(drop) } else { Ok(()) };
     }
     if is_abandoned(path).map_err(|error| Error::io("examine", path, error))? { regular::remove(path) } else { Ok(()) }
 }
 
-/// Reads a lease; `None` if it does not exist.
-fn look(path: &Path) -> io::Result<Option<Seen>> {
+/// Reads a lease file. Returns `None` if it does not exist.
+fn read_lease(path: &Path) -> io::Result<Option<Seen>> {
     let file = match regular::open(OpenOptions::new().read(true), path, "read") {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(io::Error::other)?,
@@ -228,7 +232,7 @@ impl Renewals {
         CHANGED.notify_all();
     }
 
-    /// Renews all leases while there are any.
+    /// Renews all leases every [`RENEWAL_INTERVAL`]. Returns when no lease is left.
     fn run() {
         let mut renewals = Self::lock();
         while !renewals.leases.is_empty() {
@@ -256,7 +260,7 @@ impl Renewals {
 mod tests {
     use super::*;
 
-    /// Sets the time of the last renewal.
+    /// Sets the modification time of a file back by `age`.
     fn age(path: &Path, age: Duration) {
         let file = OpenOptions::new().write(true).open(path).unwrap();
         file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
@@ -296,12 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn takeover_puts_back_a_lease_that_was_renewed_since() {
+    fn takeover_restores_a_lease_that_was_renewed_since() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         let lease = Lease::try_acquire(&path).unwrap().unwrap();
         age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
-        let seen = look(&path).unwrap().unwrap();
+        let seen = read_lease(&path).unwrap().unwrap();
         lease.0.renew().unwrap();
         let other = Held { path: path.clone(), token: "7 other".to_owned() };
         other.take_over(&seen).unwrap();
@@ -329,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_of_many_takes_over() {
+    fn concurrent_takeovers_leave_one_holder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         fs::write(&path, "1 dead").unwrap();

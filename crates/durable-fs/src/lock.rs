@@ -8,19 +8,19 @@ use crate::faults::{Operation, check};
 use crate::lease::Lease;
 use crate::{Error, Identity, regular};
 
-/// The minimum pause between two attempts; the maximum is twice as long. It is short compared to a network round trip,
-/// and long compared to an attempt.
+/// The minimum pause between two attempts to lock a file. The maximum is twice as long. It is short compared to a network
+/// round trip, and long compared to an attempt.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
 
 /// The kind of a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Locking {
-    /// A kernel lock. An error if the file system does not support locks.
+    /// A kernel lock. If the file system does not support locks, acquiring the lock fails.
     Kernel,
-    /// A kernel lock, or a lease if the file system does not support locks: a second file, created exclusively, renewed
-    /// every 30 s, and free after 2 min without a renewal by the clock of the file server. A process that is suspended
-    /// for longer loses it, see [`LockFile::ensure_held`].
+    /// A kernel lock, or a lease if the file system does not support locks. A lease is a second file that its holder
+    /// creates exclusively and renews every 30 s. It expires 2 min after the last renewal, by the clock of the file
+    /// server. A process that is suspended for longer loses the lease, see [`LockFile::ensure_held`].
     #[default]
     KernelOrLease,
     /// No lock: the user ensures that only one process at a time writes.
@@ -43,7 +43,8 @@ impl LockFile {
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_regular`], [`Error::is_unsupported`], or the lock file cannot be opened.
+    /// [`Error::is_not_regular`]: the lock file is not a regular file. [`Error::is_unsupported`]: the file system does not
+    /// support locks. Any other error: the lock file cannot be opened or locked.
     pub fn try_acquire(path: impl Into<PathBuf>) -> Result<Option<Self>, Error> {
         Self::try_acquire_with(path, Locking::Kernel)
     }
@@ -59,12 +60,13 @@ impl LockFile {
         Self::try_lock(file, path, locking)
     }
 
-    /// Tries to lock an open file with the given kind of lock. `path` is its name. Clones of `file` share the lock, and
-    /// lose it when this is dropped.
+    /// Tries to lock an open file with the given kind of lock. `path` is the path of the file. Clones of `file` share the
+    /// lock, and lose it when the returned `LockFile` is dropped. Returns `None` if another process holds the lock.
     ///
     /// # Errors
     ///
-    /// [`Error::is_unsupported`] with [`Locking::Kernel`], or the file cannot be locked.
+    /// [`Error::is_unsupported`]: `locking` is [`Locking::Kernel`], and the file system does not support locks. Any other
+    /// error: the file cannot be locked.
     pub fn try_lock(file: File, path: impl Into<PathBuf>, locking: Locking) -> Result<Option<Self>, Error> {
         let path = path.into();
         if locking == Locking::Off {
@@ -79,42 +81,78 @@ impl LockFile {
         if locking == Locking::Kernel || !error.is_unsupported() {
             return Err(error);
         }
-        warn_of_leases(&path);
+        warn_about_leases(&path);
         let lease = Lease::try_acquire(&lease_path(&path))?;
         Ok(lease.map(|lease| Self { file, path, lease: Some(lease) }))
     }
 
-    /// Returns an error if the lock was lost: another process has taken over its lease. A kernel lock cannot be lost.
+    /// Opens a file for reading and writing, and locks it, so that no other process writes it. `options` determine whether
+    /// it is created; `mode` are its Unix permission bits. Everyone can read the locked file. Windows would prevent this
+    /// with a kernel lock: there, all handles that can write are refused instead. Returns `None` if another process has
+    /// locked the file.
     ///
     /// # Errors
     ///
-    /// [`Error::kind`] is `Other` if it was lost; otherwise the lease cannot be read.
+    /// The same as [`try_lock`](Self::try_lock), and the file cannot be opened.
+    pub fn try_open(
+        options: &mut OpenOptions,
+        path: &Path,
+        mode: u32,
+        locking: Locking,
+    ) -> Result<Option<(File, Self)>, Error> {
+        options.read(true).write(true);
+        #[cfg(windows)]
+        let locking = {
+            use std::os::windows::fs::OpenOptionsExt;
+
+            /// Others may read, rename and delete the file (`FILE_SHARE_READ`, `FILE_SHARE_DELETE`).
+            const READERS: u32 = 1 | 4;
+
+            if locking != Locking::Off {
+                options.share_mode(READERS);
+            }
+            Locking::Off
+        };
+        let file = match regular::create(options, path, mode, "open") {
+            Err(error) if error.is_in_use() => return Ok(None),
+            file => file?,
+        };
+        let locked = file.try_clone().map_err(|error| Error::io("open", path, error))?;
+        Ok(Self::try_lock(locked, path, locking)?.map(|lock| (file, lock)))
+    }
+
+    /// Checks that another process has not taken over the lease. A kernel lock cannot be lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::kind`] is `Other`: the lease was lost. Any other error: the lease cannot be read.
     pub fn ensure_held(&self) -> Result<(), Error> {
         let Some(lease) = &self.lease else { return Ok(()) };
         match lease.is_held() {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::interfered(&lease_path(&self.path))),
+            Ok(false) => Err(Error::concurrent_change(&lease_path(&self.path))),
             Err(error) => Err(Error::io("read", &lease_path(&self.path), error)),
         }
     }
 
-    /// Returns true if the path still refers to the lock file. If it was deleted, other processes can lock a new one. False
-    /// proves nothing on file systems that change inode numbers.
+    /// Returns true if the path still refers to the lock file. If the file was deleted, other processes can create and lock
+    /// a new one. False does not prove that it was deleted, because some file systems change inode numbers.
     ///
     /// # Errors
     ///
     /// The lock file cannot be examined.
     pub fn is_at_path(&self) -> Result<bool, Error> {
-        let found = Identity::of_file(&self.file).and_then(|held| Ok((held, Identity::of_path(&self.path)?)));
-        let (held, named) = found.map_err(|error| Error::io("read", &self.path, error))?;
-        Ok(named.is_some_and(|named| named.is_same_file(&held)))
+        let both = Identity::of_file(&self.file).and_then(|held| Ok((held, Identity::of_path(&self.path)?)));
+        let (held, at_path) = both.map_err(|error| Error::io("read", &self.path, error))?;
+        Ok(at_path.is_some_and(|at_path| at_path.is_same_file(&held)))
     }
 
     /// Acquires a kernel lock, waiting for up to `timeout`.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`] after the timeout, and the errors of [`try_acquire`](Self::try_acquire).
+    /// [`Error::is_busy`]: another process held the lock until the timeout. Otherwise the errors of
+    /// [`try_acquire`](Self::try_acquire).
     pub fn acquire(path: impl Into<PathBuf>, timeout: Duration) -> Result<Self, Error> {
         Self::acquire_with(path, timeout, Locking::Kernel)
     }
@@ -131,13 +169,14 @@ impl LockFile {
 }
 
 impl Drop for LockFile {
-    /// Unlocks explicitly, because a child process that is starting now may still have the file open.
+    /// Unlocks explicitly, because closing the file is not enough: a child process that was just forked may have a copy of
+    /// the descriptor.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
 }
 
-/// Returns the path of the lease file that replaces a lock.
+/// Returns the path of the lease file that is used in place of a lock on `path`.
 fn lease_path(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".lease");
@@ -145,7 +184,7 @@ fn lease_path(path: &Path) -> PathBuf {
 }
 
 /// Warns once per process, because a folder can have thousands of locks.
-fn warn_of_leases(path: &Path) {
+fn warn_about_leases(path: &Path) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         tracing::warn!(
@@ -157,7 +196,8 @@ fn warn_of_leases(path: &Path) {
 
 /// Repeats `attempt` until it returns a value, or until `timeout`. Returns `None` after the timeout.
 ///
-/// Time is measured only by the pauses: a clock that is stopped or changed does not extend the wait.
+/// The waiting time is the sum of the pauses, without a clock, so that a clock that stops or changes does not extend the
+/// wait.
 ///
 /// # Errors
 ///
@@ -175,14 +215,15 @@ pub fn poll<T, E>(timeout: Duration, attempt: impl Fn() -> Result<Option<T>, E>)
     }
 }
 
-/// Returns the pause before the next attempt, or `None` after `timeout`. For callers that cannot block a thread.
+/// Returns the pause before the next attempt of a caller that has `waited` so far, or `None` if `timeout` is reached. For
+/// asynchronous callers, which cannot use [`poll`].
 ///
 /// The pause is random, 25 to 50 ms, so that waiting processes do not poll in step.
 pub fn poll_pause(waited: Duration, timeout: Duration) -> Option<Duration> {
-    let left = timeout.checked_sub(waited).filter(|left| !left.is_zero())?;
-    // The hasher's keys are random; the quality of this number is not important.
+    let remaining = timeout.checked_sub(waited).filter(|remaining| !remaining.is_zero())?;
+    // The keys of the hasher are random, which is good enough for a pause.
     let random = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
-    Some(left.min(MIN_PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
+    Some(remaining.min(MIN_PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
 }
 
 #[cfg(test)]
@@ -190,11 +231,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_are_25_to_50_ms_apart_until_the_timeout() {
+    fn pause_is_25_to_50_ms_until_the_timeout() {
         let second = Duration::from_secs(1);
         let pauses: Vec<_> = (0..1000).map(|_| poll_pause(Duration::ZERO, second).unwrap()).collect();
         assert!(pauses.iter().all(|&pause| pause >= MIN_PAUSE && pause <= MIN_PAUSE * 2), "{pauses:?}");
-        assert!(pauses.iter().min() < pauses.iter().max(), "they differ");
+        assert!(pauses.iter().min() < pauses.iter().max(), "the pauses are random");
         assert_eq!(poll_pause(Duration::from_millis(997), second), Some(Duration::from_millis(3)));
         for (waited, timeout) in [(second, second), (second * 2, second), (Duration::ZERO, Duration::ZERO)] {
             assert_eq!(poll_pause(waited, timeout), None);

@@ -7,14 +7,16 @@ use std::path::Path;
 /// The id of the user root.
 const ROOT: u32 = 0;
 
-/// The users whose files are accepted.
+/// The accepted owners of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owners {
+    /// The current user only.
     User,
+    /// The current user and root.
     UserAndRoot,
 }
 
-/// Returns true if a file or folder has another owner, or if the group or others can write to it.
+/// Returns true if a file or folder has an owner other than `owners`, or if the group or others can write to it.
 pub(crate) fn is_open_to_others(about: &fs::Metadata, owners: Owners) -> bool {
     let user = rustix::process::geteuid();
     is_open(about.uid(), about.mode(), user.as_raw(), owners)
@@ -22,19 +24,19 @@ pub(crate) fn is_open_to_others(about: &fs::Metadata, owners: Owners) -> bool {
 
 fn is_open(owner: u32, mode: u32, user: u32, owners: Owners) -> bool {
     let is_accepted = owner == user || owner == ROOT && owners == Owners::UserAndRoot;
-    // Root works in the folders of other users.
+    // Root is allowed to use the files and folders of other users.
     user != ROOT && !is_accepted || mode & 0o022 != 0
 }
 
-/// Calls `give` with the owner and the group of the parent of a new file or folder, if root created it in a folder of
-/// another user. Best effort: some file systems have no owners.
-pub(crate) fn give_to_owner_of(parent: &Path, give: impl FnOnce(u32, u32)) {
+/// Calls `change_owner` with the user id and the group id of `parent`, if the current user is root and the folder belongs
+/// to another user. `change_owner` may ignore errors, because some file systems have no owners.
+pub(crate) fn give_to_owner_of(parent: &Path, change_owner: impl FnOnce(u32, u32)) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     if let Some(about) = fs::metadata(parent).ok().filter(|about| about.uid() != 0) {
-        give(about.uid(), about.gid());
+        change_owner(about.uid(), about.gid());
     }
 }
 
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_other_users_and_shared_files_are_open() {
+    fn files_are_open_to_others_if_the_owner_is_not_accepted_or_others_can_write() {
         let own = Owners::User;
         for (owner, mode, user, owners, expected) in [
             (7, 0o100_644, 7, own, false),

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use crate::faults::{Operation, check};
 
-/// Reads up to the length of `block` at an offset; 0 at the end of the file. `path` is the name of the file.
+/// Reads up to `block.len()` bytes at the offset `at`. Returns the number of bytes read, which is 0 at the end of the
+/// file. `path` is the path of the file.
 ///
 /// # Errors
 ///
-/// The error of the device. An interrupted read is retried.
+/// The error of the operating system. An interrupted read is retried.
 pub fn read_at(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Result<usize> {
     check(Operation::Read, path)?;
     loop {
@@ -25,11 +26,11 @@ pub fn read_at(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Resul
     }
 }
 
-/// Writes all of `block` at an offset. `path` is the name of the file.
+/// Writes all of `block` at the offset `at`. `path` is the path of the file.
 ///
 /// # Errors
 ///
-/// The error of the device.
+/// The error of the operating system.
 pub fn write_at(file: &File, path: &Path, block: &[u8], at: u64) -> io::Result<()> {
     check(Operation::Write, path)?;
     #[cfg(unix)]
@@ -41,18 +42,22 @@ pub fn write_at(file: &File, path: &Path, block: &[u8], at: u64) -> io::Result<(
         let (mut block, mut at) = (block, at);
         while !block.is_empty() {
             let length = std::os::windows::fs::FileExt::seek_write(file, block, at)?;
+            if length == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
             (block, at) = (&block[length..], at + length as u64);
         }
         Ok(())
     }
 }
 
-/// Reserves the space of a new file of `bytes` bytes, so that a full disk is known before it is written, and the file system
-/// can keep its blocks together. Does nothing where this is not supported. The length of the file is not reduced.
+/// Allocates the first `bytes` bytes of a file, so that a full disk is detected before the file is written, and the file
+/// system can allocate contiguous blocks. A shorter file is extended with zeros; a longer one keeps its length. Does
+/// nothing where `fallocate` is not supported.
 ///
 /// # Errors
 ///
-/// The disk is full, or the error of the device.
+/// The disk is full, or the device reports an error.
 pub fn reserve(file: &File, path: &Path, bytes: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -64,7 +69,7 @@ pub fn reserve(file: &File, path: &Path, bytes: u64) -> io::Result<()> {
         }
         let reserved = check(Operation::Reserve, path)
             .and_then(|()| Ok(retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes))?));
-        // Other errors mean that the file system or the sandbox does not support it.
+        // Other errors mean that the file system or the sandbox does not support `fallocate`.
         let failures = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::IO].map(Errno::raw_os_error);
         match reserved {
             Err(error) if error.raw_os_error().is_some_and(|number| failures.contains(&number)) => Err(error),
@@ -78,21 +83,22 @@ pub fn reserve(file: &File, path: &Path, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Makes the content of a file durable. `path` is the name of the file.
+/// Makes the content and the metadata of a file durable (`fsync`). `path` is the path of the file.
 ///
 /// # Errors
 ///
-/// The error of the device.
+/// The error of the operating system.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     check(Operation::SyncFile, path)?;
     file.sync_all()
 }
 
-/// Makes the content of a file durable, and of its metadata what is needed to read it. `path` is the name of the file.
+/// Makes the content of a file durable, and only the metadata that is needed to read it (`fdatasync`). `path` is the path
+/// of the file.
 ///
 /// # Errors
 ///
-/// The error of the device.
+/// The error of the operating system.
 pub fn sync_data(file: &File, path: &Path) -> io::Result<()> {
     check(Operation::SyncFile, path)?;
     file.sync_data()

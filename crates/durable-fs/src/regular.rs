@@ -20,7 +20,7 @@ impl Contents {
         &self.bytes
     }
 
-    /// Returns true if the group or others have any access to the file. Always false on systems without modes.
+    /// Returns true if the group or others can read, write or execute the file. Always false on systems other than Unix.
     pub fn is_open_to_others(&self) -> bool {
         self.is_open_to_others
     }
@@ -31,14 +31,14 @@ impl Contents {
 ///
 /// # Errors
 ///
-/// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Otherwise the file
+/// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Any other error: the file
 /// cannot be opened.
 pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Result<File, Error> {
     create(options, path, 0o600, action)
 }
 
-/// Opens a regular file like [`open`]. A file created by `options` gets `mode`. If root creates it, it belongs to the owner
-/// of the folder, who could not read it otherwise after a command with `sudo`.
+/// Opens a regular file like [`open`]. A file created by `options` gets `mode` (Unix permission bits). If root creates the
+/// file, the owner of the folder becomes its owner, so that users can access their files after a command with `sudo`.
 ///
 /// # Errors
 ///
@@ -48,16 +48,17 @@ pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'stati
     let file = open_unchecked(options, path, mode, action)?;
     #[cfg(unix)]
     if is_new && let Some(folder) = path.parent() {
-        crate::owner::give_to_owner_of(folder, |user, group| give(&file, user, group));
+        crate::owner::give_to_owner_of(folder, |user, group| change_owner(&file, user, group));
     }
     #[cfg(not(unix))]
     let _ = is_new;
     Ok(file)
 }
 
-/// Gives a new file of root to another user. A file with other names may be one that the user linked here.
+/// Gives a new file of root to another user. A file with other hard links is left alone, because it may be a file of
+/// root that the user linked here.
 #[cfg(unix)]
-fn give(file: &File, user: u32, group: u32) {
+fn change_owner(file: &File, user: u32, group: u32) {
     use std::os::unix::fs::{MetadataExt, fchown};
 
     if file.metadata().is_ok_and(|about| about.uid() == 0 && about.nlink() == 1) {
@@ -76,8 +77,16 @@ fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'s
         options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
         options.mode(mode);
     }
-    #[cfg(not(unix))]
-    let _ = mode;
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+
+        /// Opens a link itself (`FILE_FLAG_OPEN_REPARSE_POINT`), whose type is then refused.
+        const OPEN_LINK: u32 = 0x0020_0000;
+
+        options.custom_flags(OPEN_LINK);
+        let _ = mode;
+    }
     let failed = |error| Error::io(action, path, error);
     let file = options.open(path).map_err(failed)?;
     let found = file.metadata().map_err(failed)?.file_type();
@@ -110,9 +119,9 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Contents>, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::is_exposed`]: the file system ignored the change without an error. [`Error::is_not_regular`], or the mode
-/// cannot be changed.
-pub fn tighten(path: &Path) -> Result<(), Error> {
+/// [`Error::is_exposed`]: the file system ignored the change without an error. [`Error::is_not_regular`]: `path` is not a
+/// regular file. Any other error: the mode cannot be changed.
+pub fn make_private(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -129,8 +138,8 @@ pub fn tighten(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Changes the permissions of a file that is not secret. A file system that does not permit this (`EPERM` on some
-/// network mounts) is tolerated.
+/// Changes the permissions of a file that is not secret. Succeeds without a change if the file system does not permit it
+/// (`EPERM` on some network mounts).
 ///
 /// # Errors
 ///
@@ -196,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_that_changes_after_its_check_is_refused_without_hanging() {
+    fn file_that_becomes_special_after_the_check_is_rejected_without_blocking() {
         let folder = tempfile::tempdir().unwrap();
         let (fifo, link) = (folder.path().join("fifo"), folder.path().join("link"));
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());

@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::faults::{Operation, check};
-use crate::{Error, folder, regular};
+use crate::{Error, Identity, folder, regular};
 
 /// A file that is replaced atomically, with a temporary file in the same folder.
 ///
@@ -14,7 +14,7 @@ pub struct AtomicFile {
     path: PathBuf,
     temporary: PathBuf,
     mode: u32,
-    keeps_permissions: bool,
+    copies_permissions: bool,
 }
 
 /// Allocated space for the next content of an [`AtomicFile`]. Dropping it releases the space.
@@ -28,18 +28,19 @@ pub struct Reservation {
 impl AtomicFile {
     /// Creates a file that only its owner can access (0600). `temporary` must be in the same folder as `path`.
     pub fn new(path: impl Into<PathBuf>, temporary: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), temporary: temporary.into(), mode: 0o600, keeps_permissions: false }
+        Self { path: path.into(), temporary: temporary.into(), mode: 0o600, copies_permissions: false }
     }
 
-    /// Sets the mode of the file from its creation, on systems with modes.
+    /// Sets the mode (Unix permission bits) with which the file is created [default: 0600]. No effect on systems other than
+    /// Unix.
     pub fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Keeps the permissions of a file that is replaced, on systems with permissions.
+    /// Gives the new file the permissions of the file that it replaces, if there is one.
     pub fn with_former_permissions(mut self) -> Self {
-        self.keeps_permissions = true;
+        self.copies_permissions = true;
         self
     }
 
@@ -47,16 +48,17 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// [`Error::is_storage_full`], [`Error::is_not_regular`], or the file cannot be written.
+    /// [`Error::is_storage_full`]: the disk is full. [`Error::is_not_regular`]: the path exists and is not a regular file.
+    /// Any other error: the file cannot be written.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         self.begin()?.commit(bytes)
     }
 
-    /// Replaces the content by the buffered output of `write`. After an error, the file has its old content.
+    /// Replaces the content with the output of `write`, which is buffered. After an error, the old content is unchanged.
     ///
     /// # Errors
     ///
-    /// Those of [`replace`](Self::replace), and the error of `write`.
+    /// The errors of [`replace`](Self::replace), and the error of `write`.
     pub fn replace_with(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
         self.begin()?.commit_with(|file| {
             let mut buffered = io::BufWriter::with_capacity(64 << 10, file);
@@ -65,8 +67,8 @@ impl AtomicFile {
         })
     }
 
-    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of that size cannot fail due to a
-    /// full disk. File systems that compress or copy on write do not guarantee this.
+    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of up to that size does not fail due
+    /// to a full disk. File systems that compress or copy on write do not guarantee this.
     ///
     /// # Errors
     ///
@@ -74,7 +76,7 @@ impl AtomicFile {
     pub fn reserve(&self, size: u64) -> Result<Reservation, Error> {
         let mut reservation = self.begin()?;
         let allocated = reservation.file().and_then(|file| {
-            refuse_beyond_limit(size)?;
+            check_size_limit(size)?;
             allocate(file, size)
         });
         allocated.map_err(|error| Error::io("reserve space in", &self.temporary, error))?;
@@ -84,12 +86,12 @@ impl AtomicFile {
     /// Creates an empty temporary file.
     fn begin(&self) -> Result<Reservation, Error> {
         regular::exists(&self.path)?;
-        // A killed writer may have left it.
+        // A killed writer may have left a temporary file.
         regular::remove(&self.temporary)?;
         let file =
             regular::create(OpenOptions::new().write(true).create_new(true), &self.temporary, self.mode, "create")?;
         let reservation = Reservation { target: self.clone(), file: Some(file) };
-        if self.keeps_permissions
+        if self.copies_permissions
             && let Ok(former) = std::fs::metadata(&self.path)
         {
             regular::set_permissions(&self.temporary, former.permissions())?;
@@ -107,11 +109,11 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// The errors of [`AtomicFile::replace`], and a failure to sync the folder. Only after the latter may the file have
-    /// its new content.
+    /// The errors of [`AtomicFile::replace`], or the folder cannot be synced. Only if syncing the folder fails may the file
+    /// already have its new content.
     pub fn commit(self, bytes: &[u8]) -> Result<(), Error> {
         self.commit_with(|file| {
-            refuse_beyond_limit(bytes.len() as u64)?;
+            check_size_limit(bytes.len() as u64)?;
             file.rewind()?;
             file.write_all(bytes)?;
             file.set_len(bytes.len() as u64)
@@ -127,7 +129,7 @@ impl Reservation {
             file.sync_all()
         });
         written.map_err(|error| Error::io("write", &self.target.temporary, error))?;
-        self.refuse_interference()?;
+        self.check_temporary()?;
         regular::exists(&self.target.path)?;
         regular::rename(&self.target.temporary, &self.target.path)?;
         self.file = None;
@@ -138,26 +140,20 @@ impl Reservation {
         self.file.as_mut().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Detects another writer with the same temporary name, which is not permitted: its file would be renamed here.
-    fn refuse_interference(&self) -> Result<(), Error> {
-        #[cfg(unix)]
-        if let Some(file) = &self.file {
-            use std::os::unix::fs::MetadataExt;
-
-            let failed = |error| Error::io("read", &self.target.temporary, error);
-            let identity = |about: std::fs::Metadata| (about.dev(), about.ino());
-            let named = std::fs::symlink_metadata(&self.target.temporary).map_err(failed)?;
-            if identity(named) != identity(file.metadata().map_err(failed)?) {
-                return Err(Error::interfered(&self.target.temporary));
-            }
-        }
-        Ok(())
+    /// Returns an error if another writer has replaced the temporary file: its content would be committed instead.
+    fn check_temporary(&self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let failed = |error| Error::io("read", &self.target.temporary, error);
+        let own = Identity::of_file(file).map_err(failed)?;
+        let named = Identity::of_path(&self.target.temporary).map_err(failed)?;
+        let is_own = named.is_some_and(|named| named.is_same_file(&own));
+        if is_own { Ok(()) } else { Err(Error::concurrent_change(&self.target.temporary)) }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if self.file.is_some() && self.refuse_interference().is_ok() {
+        if self.file.is_some() && self.check_temporary().is_ok() {
             let _ = regular::remove(&self.target.temporary);
         }
     }
@@ -165,7 +161,8 @@ impl Drop for Reservation {
 
 /// Returns an error if the process may not create files of this size (`RLIMIT_FSIZE`): exceeding the limit would end
 /// the process with a signal.
-fn refuse_beyond_limit(size: u64) -> io::Result<()> {
+#[cfg_attr(windows, expect(clippy::unnecessary_wraps, reason = "only Unix has this limit"))]
+fn check_size_limit(size: u64) -> io::Result<()> {
     #[cfg(unix)]
     if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| size > limit) {
         return Err(rustix::io::Errno::FBIG.into());
@@ -195,13 +192,12 @@ fn write_zeros(file: &mut File, size: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
-    fn zeros_allocate_blocks_where_fallocate_is_missing() {
+    fn writing_zeros_allocates_blocks() {
         use std::os::unix::fs::MetadataExt;
 
         let mut file = tempfile::tempfile().unwrap();

@@ -1,4 +1,5 @@
-//! Files that decide where secrets are sent. They are refused if another user can change them.
+//! Files that determine where secrets are sent, such as a settings file with a server address. A file that another user
+//! can change is rejected.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -10,13 +11,13 @@ use crate::Error;
 /// `None` if it does not exist.
 ///
 /// Links are followed. The file, its folder, and the folder of the link must belong to the current user or to root, and
-/// neither the group nor others may be able to write to them. The open file is checked, so that it cannot be replaced
-/// after the check. On systems other than Unix, owners and modes are not checked.
+/// neither the group nor others may be able to write to them. The open file is checked, not its path, so that the file
+/// cannot be replaced after the check. On systems other than Unix, owners and modes are not checked.
 ///
 /// # Errors
 ///
-/// [`Error::is_open_to_others`], whose [`path`](Error::path) is the file or the folder; [`Error::is_not_regular`], or
-/// the file cannot be read.
+/// [`Error::is_open_to_others`]: another user can change the file or the folder in [`Error::path`].
+/// [`Error::is_not_regular`]: `path` is not a regular file. Any other error: the file cannot be read.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, Error> {
     let failed = |error| Error::io("read", path, error);
     let file = match open(path) {
@@ -62,6 +63,7 @@ fn check(path: &Path, about: &fs::Metadata) -> Result<(), Error> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "owners are checked only on Unix")]
 fn check(_path: &Path, _about: &fs::Metadata) -> Result<(), Error> {
     Ok(())
 }

@@ -13,13 +13,13 @@ use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, Transport
 #[cfg(feature = "http")]
 pub use on_runtime::OnRuntime;
 
-/// A transport for a blocking [`Client`]. The rules are those of [`crate::Transport`].
+/// A transport for a blocking [`Client`]. It must follow the rules of [`crate::Transport`].
 pub trait Transport: fmt::Debug + Send + Sync {
     /// Sends a request and reads the whole response.
     ///
     /// # Errors
     ///
-    /// No response arrived, or it is incomplete.
+    /// No complete response arrived.
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError>;
 }
 
@@ -67,6 +67,6 @@ impl Client {
     pub fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
         let target = exchange::method_and_path(&request);
-        exchange::answer::<O>(self.transport.send(request)).map_err(|error| error.to(target))
+        exchange::output::<O>(self.transport.send(request)).map_err(|error| error.with_target(target))
     }
 }

@@ -36,6 +36,6 @@ impl Client {
     pub async fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
         let target = exchange::method_and_path(&request);
-        exchange::answer::<O>(self.transport.send(request).await).map_err(|error| error.to(target))
+        exchange::output::<O>(self.transport.send(request).await).map_err(|error| error.with_target(target))
     }
 }

@@ -6,15 +6,15 @@ use crate::JsonValue;
 
 /// The maximum number of characters of a message.
 const MAX_CHARS: usize = 300;
-/// The maximum length of a word, in characters. A longer one may be a secret, such as a token or a signature, and is
-/// masked.
+/// The maximum length of a word, in characters. A longer word is masked, because it may be a secret, such as a token or a
+/// signature.
 const MAX_WORD_CHARS: usize = 40;
 
 /// A problem with a request, reported by the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorDetail {
-    /// The location in the request, such as `body.items[0].external_id`, if the platform states it.
+    /// The location in the request, such as `body.items[0].external_id`, or `None` if the platform does not report it.
     pub path: Option<String>,
     /// The message of the platform, with possible secrets removed.
     pub message: String,
@@ -29,8 +29,8 @@ impl fmt::Display for ErrorDetail {
     }
 }
 
-/// Returns the problems in the `detail` of an error response (one text, or a list with a location and a message each),
-/// or else the start of the response.
+/// Returns the problems in the field `detail` of an error response, which is a text or a list of objects with a location
+/// and a message. If there are none, also returns the start of the response.
 pub(crate) fn read(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
     let detail =
         serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
@@ -61,7 +61,7 @@ fn path(steps: &[JsonValue]) -> String {
     })
 }
 
-/// Returns foreign text on one line, without words that are long enough to be secrets, and without URL queries.
+/// Returns text from a response on one line. Words that are long enough to be secrets and URL queries are masked.
 fn sanitized(text: &str) -> String {
     let words = text.split_whitespace().map(|word| {
         let start = word.char_indices().nth(MAX_WORD_CHARS).map_or(word, |(end, _)| &word[..end]);
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusal_is_one_line_without_secrets() {
+    fn sanitized_text_is_one_line_without_secrets() {
         let canary = "canary".repeat(8);
         for (text, expected) in [
             ("Jwt is missing", "Jwt is missing"),

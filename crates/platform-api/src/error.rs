@@ -7,16 +7,16 @@ use auth_core::is_transient_status;
 use crate::transport::{Progress, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
-/// The error of an operation. `Display` shows the method, the path and the status of the response, if any. It shows no
-/// body and no secret.
+/// The error of an operation. `Display` shows the method, the path and, if there was a response, its status. It shows
+/// neither the body nor secrets.
 #[derive(Debug)]
 pub struct ApiError {
     operation: &'static str,
-    /// The method and the path, if a request was created.
-    asked: Option<Box<str>>,
+    /// The method and the path; `None` if no request was created.
+    target: Option<Box<str>>,
     kind: Box<Kind>,
-    /// The reason why the request was not retried, or no longer.
-    gave_up: Option<Box<str>>,
+    /// The reason why the request was not retried, or not retried again.
+    no_retry_reason: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ fn hint(status: u16) -> &'static str {
 
 impl ApiError {
     fn new(operation: &'static str, kind: Kind) -> Self {
-        Self { operation, asked: None, kind: Box::new(kind), gave_up: None }
+        Self { operation, target: None, kind: Box::new(kind), no_retry_reason: None }
     }
 
     pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
@@ -73,26 +73,26 @@ impl ApiError {
 
     pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
         let (details, snippet) = detail::read(response.body());
-        // The project's own transport converts the date form to seconds.
+        // `AuthorizedClient` converts a date to seconds before. Other transports may keep a date, which is ignored.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         Self::new(operation, Kind::Refused { status: response.status(), details, snippet, retry_after })
     }
 
-    pub(crate) fn to(self, asked: String) -> Self {
-        Self { asked: Some(asked.into()), ..self }
+    pub(crate) fn with_target(self, target: String) -> Self {
+        Self { target: Some(target.into()), ..self }
     }
 
-    /// Creates the error of an operation that was not sent because the platform is unreachable. It is
+    /// Creates the error for an operation that was not sent because the platform is unreachable. The error is
     /// [transient](Self::is_transient).
     pub fn unreachable(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::transport(operation, TransportError::unreachable(source))
     }
 
-    /// Adds the reason why the operation was not retried, as a clause.
+    /// Adds the reason why the operation was not retried. `Display` appends the text to the message after a semicolon.
     #[must_use]
-    pub fn with_reason_to_give_up(self, reason: impl Into<String>) -> Self {
-        Self { gave_up: Some(reason.into().into()), ..self }
+    pub fn with_exhaustion_reason(self, reason: impl Into<String>) -> Self {
+        Self { no_retry_reason: Some(reason.into().into()), ..self }
     }
 
     /// Returns the operation id in the OpenAPI document.
@@ -100,7 +100,8 @@ impl ApiError {
         self.operation
     }
 
-    /// Returns the error status of the platform's response, if any.
+    /// Returns the status of the platform's response, or `None` if the operation failed for another reason than an
+    /// unexpected status.
     pub fn status(&self) -> Option<u16> {
         match *self.kind {
             Kind::Refused { status, .. } => Some(status),
@@ -108,7 +109,7 @@ impl ApiError {
         }
     }
 
-    /// Returns the problems that the error response lists; empty if it has none in a known form.
+    /// Returns the problems in an error response. The list is empty if the response has another format.
     pub fn details(&self) -> &[ErrorDetail] {
         match &*self.kind {
             Kind::Refused { details, .. } => details,
@@ -124,7 +125,8 @@ impl ApiError {
         }
     }
 
-    /// Returns the `Retry-After` of the response (RFC 9110, section 10.2.3), if it is stated in seconds.
+    /// Returns the `Retry-After` of the response (RFC 9110, section 10.2.3), or `None` if it is missing or not a number of
+    /// seconds.
     pub fn retry_after(&self) -> Option<Duration> {
         match *self.kind {
             Kind::Refused { retry_after, .. } => retry_after,
@@ -161,8 +163,8 @@ impl ApiError {
         self.is(404)
     }
 
-    /// Returns true if the state of the resource does not permit the change (409): it was made before, such as a
-    /// cancellation, or it cannot be made yet, such as the deletion of results before the run is terminated.
+    /// Returns true if the state of the resource does not permit the change (409). For example, the run was canceled
+    /// before, or the results of a run cannot be deleted because it is not terminated.
     pub fn is_already_done(&self) -> bool {
         self.is(409)
     }
@@ -177,13 +179,12 @@ impl ApiError {
         self.is(412)
     }
 
-    /// Returns true if there were too many requests (429). This one was refused before it was processed, so that it had no
-    /// effect.
+    /// Returns true if the platform rejected the request because there were too many (429). The request had no effect.
     pub fn is_throttled(&self) -> bool {
         self.is(429)
     }
 
-    /// Returns true if the request is malformed (422). [`details`](Self::details) has the locations.
+    /// Returns true if the request is malformed (422). [`details`](Self::details) contains the locations in the request.
     pub fn is_validation(&self) -> bool {
         self.is(422)
     }
@@ -206,8 +207,8 @@ impl ApiError {
     /// Returns true if the platform may have executed the request without confirming it.
     pub fn is_uncertain(&self) -> bool {
         match &*self.kind {
-            // An undeclared success status does not mean that the request was refused. A proxy can answer 408 after it has
-            // forwarded the request.
+            // A success status other than the declared one may mean that the request was executed. A proxy may respond with
+            // 408 after it has forwarded the request.
             Kind::Refused { status, .. } => *status >= 500 || *status == 408 || (200..300).contains(status),
             Kind::Transport(error) => matches!(error.progress, Progress::Unknown | Progress::Answered),
             Kind::Decode(_) => true,
@@ -224,7 +225,7 @@ impl ApiError {
         }
     }
 
-    /// Returns true if a blocking client was called inside an asynchronous runtime.
+    /// Returns true if a blocking client was called inside an asynchronous runtime. Nothing was sent.
     #[cfg(feature = "http")]
     pub fn is_inside_runtime(&self) -> bool {
         matches!(&*self.kind, Kind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
@@ -233,7 +234,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} failed: ", self.asked.as_deref().unwrap_or(self.operation))?;
+        write!(formatter, "{} failed: ", self.target.as_deref().unwrap_or(self.operation))?;
         match &*self.kind {
             Kind::Transport(_) => formatter.write_str("no response"),
             Kind::Segment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),
@@ -242,7 +243,7 @@ impl fmt::Display for ApiError {
             Kind::Refused { status, .. } => write!(formatter, "the platform responded with {status}{}", hint(*status)),
             Kind::Decode(_) => formatter.write_str("invalid response"),
         }?;
-        self.gave_up.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
+        self.no_retry_reason.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
     }
 }
 

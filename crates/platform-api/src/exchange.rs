@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::operation::{Answer, path};
+use crate::operation::{SuccessResponse, path};
 use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, TransportError};
 
-/// The default timeout of an exchange.
+/// The default timeout of a request with its response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Headers that only the transport sets.
 const RESERVED: [&str; 4] = ["authorization", "cookie", "host", "content-length"];
@@ -18,7 +18,7 @@ pub(crate) fn request<O: Operation>(root: &Url, operation: &O, options: &CallOpt
     let mut url = root.clone();
     url.set_path(&format!("{}{path}", root.path().trim_end_matches('/')));
     let query = operation.query();
-    let query = if O::SHAREABLE { query.or_one("share_token", share_token.as_ref()) } else { query };
+    let query = if O::SHAREABLE { query.one_if_missing("share_token", share_token.as_ref()) } else { query };
     url.set_query(query.into_text().as_deref());
     if let Some((name, _)) = headers.iter().find(|(name, _)| RESERVED.contains(&name.to_ascii_lowercase().as_str())) {
         return Err(ApiError::header(O::ID, name));
@@ -43,10 +43,10 @@ pub(crate) fn method_and_path(request: &ApiRequest) -> String {
     format!("{} {}", request.method, request.url.path())
 }
 
-pub(crate) fn answer<O: Operation>(response: Result<ApiResponse, TransportError>) -> Result<O::Output, ApiError> {
+pub(crate) fn output<O: Operation>(response: Result<ApiResponse, TransportError>) -> Result<O::Output, ApiError> {
     let response = response.map_err(|error| ApiError::transport(O::ID, error))?;
     if response.status() == O::SUCCESS {
-        O::decode(&Answer::from(response)).map_err(|error| ApiError::decode(O::ID, error))
+        O::decode(&SuccessResponse::from(response)).map_err(|error| ApiError::decode(O::ID, error))
     } else {
         Err(ApiError::refused(O::ID, &response))
     }

@@ -1,9 +1,9 @@
-//! Written by `cargo xtask codegen`, which also fixes the form: `rustfmt` keeps its hands off.
+//! Code that `cargo xtask codegen` generates from the OpenAPI document. `rustfmt` skips it, because the generator formats it.
 
-/// What the platform answers and takes.
+/// The types of requests and responses.
 #[rustfmt::skip]
 pub mod models;
-/// What the platform can be asked, one type per endpoint.
-#[allow(clippy::wildcard_imports, reason = "which models the operations need is the generator's business")]
+/// The operations of the platform, one type per endpoint.
+#[allow(clippy::wildcard_imports, reason = "the generator does not determine which models the operations need")]
 #[rustfmt::skip]
 pub mod operations;

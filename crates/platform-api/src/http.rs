@@ -1,4 +1,4 @@
-//! The project's own transport.
+//! The transport of this project: `auth_http::AuthorizedClient`.
 
 use async_trait::async_trait;
 use auth_core::{AccessToken, Clock, SystemClock};
@@ -8,19 +8,19 @@ use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError};
 
 /// The response headers that are passed on.
 const HEADERS: [&str; 2] = ["location", "content-type"];
-/// The header with the pause before a retry, passed on in seconds.
+/// The header with the pause before a retry (RFC 9110, section 10.2.3). It is passed on in seconds.
 const RETRY_AFTER: &str = "retry-after";
 
 #[async_trait]
 impl Transport for AuthorizedClient {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
         let (limits, request) = http_request(request);
-        answered(limits, Self::send(self, request).await).await
+        api_response(limits, Self::send(self, request).await).await
     }
 }
 
-/// A transport that sends one token only, for callers that cache responses by identity. A rejected token is removed from
-/// the cache, and the response is 401.
+/// A transport that uses the same token for all requests, so that a caller that caches responses knows whose they are. A
+/// rejected token is removed from the token cache but not replaced: the response has the status 401.
 #[derive(Clone, Debug)]
 pub struct Pinned {
     http: AuthorizedClient,
@@ -28,8 +28,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Creates a transport that sends requests through `http` with `token`, obtained [from
-    /// it](AuthorizedClient::token).
+    /// Creates a transport that sends requests through `http` with `token`, which must come from
+    /// [`http.token`](AuthorizedClient::token).
     pub fn new(http: AuthorizedClient, token: AccessToken) -> Self {
         Self { http, token }
     }
@@ -39,44 +39,46 @@ impl Pinned {
 impl Transport for Pinned {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
         let (limits, request) = http_request(request);
-        answered(limits, self.http.send_as(&self.token, request).await).await
+        api_response(limits, self.http.send_as(&self.token, request).await).await
     }
 }
 
-/// Maximum response sizes for success and for other statuses.
+/// The maximum sizes of responses, in bytes.
 struct Limits {
-    success: u16,
-    answer: usize,
-    refusal: usize,
+    success_status: u16,
+    success_bytes: usize,
+    error_bytes: usize,
 }
 
 fn http_request(request: ApiRequest) -> (Limits, Request) {
-    let success = request.success;
-    let limits = Limits { success, answer: request.body_limit(success), refusal: request.body_limit(0) };
+    let success_status = request.success;
+    let (success_bytes, error_bytes) = (request.body_limit(success_status), request.body_limit(0));
+    let limits = Limits { success_status, success_bytes, error_bytes };
     let ApiRequest { method, url, headers, body, timeout, .. } = request;
     let mut http_request = Request::new(method.into(), url).with_timeout(timeout);
-    // The body sets its own content type.
+    // `with_body` sets the content type.
     for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
         http_request = http_request.with_header(name, value);
     }
     (limits, body.into_iter().fold(http_request, |http_request, body| http_request.with_body("application/json", body)))
 }
 
-async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Result<ApiResponse, TransportError> {
+async fn api_response(limits: Limits, response: Result<Response, HttpError>) -> Result<ApiResponse, TransportError> {
     let response = response.map_err(failed)?;
     let status = response.status();
     let headers = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
-    // A date is relative to the response's `Date` header, which is not passed on.
+    // `Retry-After` is converted to seconds, because a date must be compared with the `Date` header, which is not passed
+    // on.
     let pause = response.retry_after(SystemClock.now()).map(|pause| (RETRY_AFTER, pause.as_secs().to_string()));
     let headers: Vec<_> = headers.chain(pause).collect();
-    let body = if status == limits.success {
-        response.bytes(limits.answer).await.map_err(failed)?
+    let body = if status == limits.success_status {
+        response.bytes(limits.success_bytes).await.map_err(failed)?
     } else {
-        // The body of an error response is optional.
-        response.bytes(limits.refusal).await.unwrap_or_default()
+        // The status of an error response is useful without the body, which may be cut off.
+        response.bytes(limits.error_bytes).await.unwrap_or_default()
     };
-    let answer = ApiResponse::new(status, body);
-    Ok(headers.into_iter().fold(answer, |answer, (name, value)| answer.with_header(name, value)))
+    let response = ApiResponse::new(status, body);
+    Ok(headers.into_iter().fold(response, |response, (name, value)| response.with_header(name, value)))
 }
 
 fn failed(error: HttpError) -> TransportError {
@@ -84,7 +86,7 @@ fn failed(error: HttpError) -> TransportError {
         TransportError::unreachable(error)
     } else if error.is_unsent() {
         TransportError::not_sent(error)
-    } else if error.is_broken() {
+    } else if error.is_transport_error() {
         TransportError::interrupted(error)
     } else if error.is_too_large() {
         TransportError::unusable(error)

@@ -12,8 +12,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Responses preserve unknown fields ([`UnknownFields`]) and can be serialized as JSON. Serialized responses contain
-//! their secrets in plain text: protect them. Requests contain only known fields.
+//! Responses can be serialized as JSON. They include fields that this library does not know ([`UnknownFields`]), and
+//! secrets in clear text, so protect serialized responses. Requests contain only fields of the OpenAPI document.
 //!
 //! # Features
 //!
@@ -39,7 +39,7 @@ mod unknown;
 
 /// Imports of the generated code.
 mod runtime {
-    pub(crate) use crate::operation::{Answer, BodyError, DecodeError, Operation, Query, Segment, json_body};
+    pub(crate) use crate::operation::{BodyError, DecodeError, Operation, Query, Segment, SuccessResponse, json_body};
     pub(crate) use crate::text::{conceal, conceal_optional, expose, expose_optional, open_enum, text};
     pub(crate) use crate::transport::Method;
 }
@@ -51,7 +51,7 @@ pub use error::ApiError;
 pub use generated::{models, operations};
 #[cfg(feature = "http")]
 pub use http::Pinned;
-pub use operation::{Answer, BodyError, DecodeError, Operation, Query, Segment, parameters};
+pub use operation::{BodyError, DecodeError, Operation, Query, Segment, SuccessResponse, parameters};
 pub use options::CallOptions;
 pub use patch::Patch;
 pub use text::{QueryValue, UnknownValue};

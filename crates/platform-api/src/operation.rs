@@ -11,8 +11,8 @@ use crate::{ApiResponse, JsonValue, Method, QueryValue};
 /// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// An endpoint of the platform: its request, and the type of its response. [`Client::send`](crate::Client::send) sends
-/// it.
+/// An operation of the platform API: its request, and the type of its response. Send it with
+/// [`Client::send`](crate::Client::send).
 pub trait Operation: fmt::Debug + Send + Sync {
     /// The type of a successful response.
     type Output;
@@ -20,14 +20,14 @@ pub trait Operation: fmt::Debug + Send + Sync {
     const ID: &'static str;
     /// The method of the request.
     const METHOD: Method;
-    /// The path from the root of the server, with a `{name}` for each segment.
+    /// The path template, such as `/api/v1/runs/{run_id}`, with a `{name}` for each variable segment.
     const TEMPLATE: &'static str;
-    /// The success status.
+    /// The status of a successful response.
     const SUCCESS: u16;
     /// True if the operation accepts a share token.
     const SHAREABLE: bool = false;
 
-    /// Returns the values of the path template.
+    /// Returns the values of the variable segments in [`TEMPLATE`](Self::TEMPLATE).
     fn segments(&self) -> Vec<Segment<'_>> {
         Vec::new()
     }
@@ -51,7 +51,7 @@ pub trait Operation: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// The response does not have the declared type; the error names the location.
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError>;
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError>;
 }
 
 /// A value for a `{name}` of a path template.
@@ -62,14 +62,14 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Creates a value for `{name}`, not yet encoded.
+    /// Creates the value for `{name}`. The value must not be percent-encoded.
     pub fn new(name: &'static str, value: &'a str) -> Self {
         Self { name, value }
     }
 }
 
-/// Returns the path of an operation: its template with each segment encoded. An empty segment, `.` or `..` would lead
-/// to another endpoint; the error is the name of the segment.
+/// Returns the path of an operation: its template with the percent-encoded segments. The error is the name of a segment
+/// that is empty, `.` or `..`, because the path would be that of another endpoint.
 pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &'static str> {
     let mut path = template.to_owned();
     for Segment { name, value } in segments {
@@ -81,8 +81,8 @@ pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &
     Ok(path)
 }
 
-/// Returns the encoded path segments and query of an operation, which identify it among operations of the same name. The
-/// body is not included. The text may contain a share token.
+/// Returns the encoded path segments and query of an operation as text, such as the key of a cache. Two operations of the
+/// same type without a body are equal if these are equal. The text may contain a share token.
 pub fn parameters<O: Operation>(operation: &O) -> String {
     let mut text = String::new();
     for Segment { value, .. } in operation.segments() {
@@ -96,7 +96,7 @@ pub fn parameters<O: Operation>(operation: &O) -> String {
     text
 }
 
-/// Encoded query parameters. They may contain a share token, so that `Debug` shows none of them.
+/// Encoded query parameters. `Debug` does not show them, because they may contain a share token.
 #[derive(Clone, Default)]
 pub struct Query(String);
 
@@ -106,7 +106,7 @@ impl Query {
         Self::default()
     }
 
-    /// Adds `name=value` if there is a value.
+    /// Adds `name=value` unless `value` is `None`.
     pub fn one<V: QueryValue>(mut self, name: &str, value: Option<&V>) -> Self {
         if let Some(value) = value {
             if !self.0.is_empty() {
@@ -124,10 +124,10 @@ impl Query {
         values.into_iter().flatten().fold(self, |query, value| query.one(name, Some(value)))
     }
 
-    /// Adds `name=value` if there is a value and no parameter of this name.
-    pub(crate) fn or_one<V: QueryValue>(self, name: &str, value: Option<&V>) -> Self {
-        let is_there = self.0.split('&').any(|pair| pair.split('=').next() == Some(name));
-        if is_there { self } else { self.one(name, value) }
+    /// Adds `name=value` unless `value` is `None` or the query already has a parameter with this name.
+    pub(crate) fn one_if_missing<V: QueryValue>(self, name: &str, value: Option<&V>) -> Self {
+        let exists = self.0.split('&').any(|pair| pair.split('=').next() == Some(name));
+        if exists { self } else { self.one(name, value) }
     }
 
     pub(crate) fn into_text(self) -> Option<String> {
@@ -141,7 +141,7 @@ impl fmt::Debug for Query {
     }
 }
 
-/// The error of a request body that cannot be serialized as JSON.
+/// The error for a request body that cannot be serialized as JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serialize the body")]
 pub struct BodyError(#[source] serde_json::Error);
@@ -150,27 +150,27 @@ pub(crate) fn json_body<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, Body
     serde_json::to_vec(value).map(Some).map_err(BodyError)
 }
 
-/// A response with the success status. It may contain secrets, so that `Debug` shows nothing of it.
-pub struct Answer(ApiResponse);
+/// A response with the success status of an operation. `Debug` does not show its content, because it may contain secrets.
+pub struct SuccessResponse(ApiResponse);
 
-impl From<ApiResponse> for Answer {
+impl From<ApiResponse> for SuccessResponse {
     fn from(response: ApiResponse) -> Self {
         Self(response)
     }
 }
 
-impl Answer {
+impl SuccessResponse {
     /// Decodes the body as JSON.
     ///
     /// # Errors
     ///
-    /// The body is not valid JSON, or does not have this type.
+    /// The body is not valid JSON, or is not a value of the type `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let body = self.0.body();
         let mut reader = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| DecodeError::new(&error, body))?;
         // Data after the value is invalid.
-        reader.end().map_err(|error| DecodeError::behind(&error))?;
+        reader.end().map_err(|error| DecodeError::trailing_data(&error))?;
         Ok(value)
     }
 
@@ -190,14 +190,14 @@ impl Answer {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for SuccessResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Answer(***)")
+        formatter.write_str("SuccessResponse(***)")
     }
 }
 
-/// The error of a response that does not have the declared type. It states the location and the kind of the value,
-/// never the value itself.
+/// The error for a response that does not have the declared type. It contains the location and the JSON type of the
+/// invalid value, never the value itself.
 #[derive(Debug, thiserror::Error)]
 #[error("invalid response: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
 pub struct DecodeError {
@@ -212,11 +212,11 @@ impl DecodeError {
         let message = inner.to_string();
         let problem = match serde_json::from_slice::<JsonValue>(body) {
             Err(_) => {
-                // At a syntax error, the path may contain a value instead of a name.
+                // After a syntax error, the path is omitted, because it may contain a value instead of a name.
                 ".".clone_into(&mut path);
                 "it is not JSON, or is nested too deeply".to_owned()
             }
-            // The name of a missing field is part of the schema; other messages may quote the response.
+            // The name of a missing field is part of the schema and not secret. Other messages may quote the response.
             Ok(_) if message.starts_with("missing field") => {
                 let missing = message.split('`').nth(1).unwrap_or_default();
                 format!("`{missing}` is missing at `{path}`")
@@ -226,7 +226,7 @@ impl DecodeError {
         Self { path, problem, at: Some((inner.line(), inner.column())) }
     }
 
-    fn behind(error: &serde_json::Error) -> Self {
+    fn trailing_data(error: &serde_json::Error) -> Self {
         let problem = "there is data after its end".to_owned();
         Self { path: ".".to_owned(), problem, at: Some((error.line(), error.column())) }
     }
@@ -242,7 +242,7 @@ impl DecodeError {
     }
 }
 
-/// Returns the kind of the value at `path`.
+/// Returns a description of the JSON type of the value at `path`.
 fn found(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
 

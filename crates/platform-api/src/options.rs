@@ -24,7 +24,8 @@ impl CallOptions {
         Self::default()
     }
 
-    /// Sets the time limit of the request, without the time to obtain a token. The default is 30 s.
+    /// Sets the time limit of the request with its response [default: 30 s]. It does not include the time to obtain a
+    /// token.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

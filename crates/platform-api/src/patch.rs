@@ -1,6 +1,6 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An optional field of a change, for which absence and `null` have different meanings.
+/// An optional field of an update (JSON merge patch style): a missing field means "unchanged", and `null` means "clear".
 ///
 /// ```
 /// use platform_api::Patch;

@@ -6,9 +6,10 @@ use std::fmt;
 use auth_core::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value of an enumeration that this library version does not know.
+/// A value of an enumeration that this version of the library does not know.
 ///
-/// Its field is private, so that programs cannot match a value that may become a variant.
+/// It can only be created by the library. A program therefore cannot match a value here that becomes a variant in a later
+/// version.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UnknownValue(Box<str>);
 
@@ -31,7 +32,7 @@ impl fmt::Debug for UnknownValue {
 
 /// A value that can be used as a query parameter.
 pub trait QueryValue {
-    /// Returns its text, before percent-encoding.
+    /// Returns the value as text, before percent-encoding.
     fn text(&self) -> Cow<'_, str>;
 }
 
@@ -70,12 +71,12 @@ pub(crate) fn expose_optional<S: Serializer>(secret: &Option<Secret>, serializer
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
-/// Deserializes a secret of a response.
+/// Deserializes a string in a response as a secret.
 pub(crate) fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     String::deserialize(deserializer).map(Secret::new)
 }
 
-/// Deserializes an optional secret of a response.
+/// Deserializes an optional string in a response as a secret.
 pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
@@ -110,7 +111,7 @@ macro_rules! text {
 macro_rules! open_enum {
     ($name:ident { $($variant:ident = $value:literal),+ }) => {
         impl $name {
-            /// Returns the value as it is spelled on the wire.
+            /// Returns the value as it appears in JSON.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $value,)+

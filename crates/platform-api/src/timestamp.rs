@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A time with nanosecond precision, formatted as RFC 3339 in UTC.
 ///
-/// Timestamps of the platform are parsed as RFC 3339. A date-time without a time zone is taken as UTC.
+/// A date-time without a time zone is parsed as UTC, because the platform sends such date-times.
 ///
 /// ```
 /// use platform_api::Timestamp;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
-/// The error of a text that is not a valid date-time.
+/// The error for a text that is not a valid date-time, or a time out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an RFC 3339 date-time, such as 2026-03-01T12:00:00Z")]
 pub struct TimestampError;

@@ -8,26 +8,27 @@ use async_trait::async_trait;
 use auth_core::redacted;
 use url::Url;
 
-/// The maximum size of a successful response. A page of a hundred items with many artifacts is much smaller.
+/// The maximum size of a successful response, in bytes. It is much larger than a page of a hundred items with many
+/// artifacts.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
-/// The maximum size of an error response.
+/// The maximum size of an error response, in bytes.
 const ERROR_BODY_LIMIT: usize = 1024 * 1024;
 
 /// The method of a request (RFC 9110, section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Reads.
+    /// Reads a resource.
     Get,
-    /// Creates or starts something.
+    /// Creates a resource or starts an action.
     Post,
     /// Replaces a resource.
     Put,
-    /// Deletes.
+    /// Deletes a resource.
     Delete,
 }
 
 impl Method {
-    /// Returns the name of the method on the wire.
+    /// Returns the method name in upper case, such as `GET`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -55,11 +56,11 @@ pub struct ApiRequest {
     pub url: Url,
     /// All headers except those that the transport sets, such as `authorization`.
     pub headers: Vec<(String, String)>,
-    /// The JSON to send, if any.
+    /// The JSON to send, or `None` for a request without a body.
     pub body: Option<Vec<u8>>,
-    /// The timeout of the exchange, without the time to obtain a token.
+    /// The timeout of the request with its response. It does not include the time to obtain a token.
     pub timeout: Duration,
-    /// The success status.
+    /// The status of a successful response.
     pub success: u16,
 }
 
@@ -76,7 +77,7 @@ impl fmt::Debug for ApiRequest {
     }
 }
 
-/// A response with any status. It may contain secrets, so that `Debug` shows the status only.
+/// A response with any status. `Debug` shows only the status, because the rest may contain secrets.
 #[derive(Clone)]
 pub struct ApiResponse {
     status: u16,
@@ -90,7 +91,7 @@ impl ApiResponse {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// Adds a header. A transport may omit all headers except `location`.
+    /// Adds a header. Of the headers of a response, a transport must pass on `location`, and should pass on `retry-after`.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -101,7 +102,7 @@ impl ApiResponse {
         self.status
     }
 
-    /// Returns the first header of this name, ignoring case.
+    /// Returns the value of the first header with this name. Names are compared without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
@@ -120,13 +121,13 @@ impl fmt::Debug for ApiResponse {
 }
 
 /// A transport that sends requests of a [`Client`](crate::Client) with the caller's credentials. It must not follow
-/// redirects, and may repeat only requests that the server did not accept.
+/// redirects. It must not retry a request that the server may have executed.
 ///
 /// ```
 /// use async_trait::async_trait;
 /// use platform_api::{ApiRequest, ApiResponse, Transport, TransportError};
 ///
-/// /// Answers from a recording.
+/// /// Returns recorded responses.
 /// #[derive(Debug)]
 /// struct Recorded;
 ///
@@ -146,7 +147,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// No response arrived, or it is incomplete.
+    /// No complete response arrived.
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError>;
 }
 
@@ -159,14 +160,14 @@ impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
     }
 }
 
-/// The error of a request that has no usable response, and how far the request got.
+/// The error of a request without a usable response. It records whether the request was sent, see the constructors.
 #[derive(Debug)]
 pub struct TransportError {
     pub(crate) progress: Progress,
     pub(crate) source: Box<dyn Error + Send + Sync>,
 }
 
-/// The furthest point that a failed request reached.
+/// The progress of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// The platform was not reached.
@@ -180,23 +181,25 @@ pub(crate) enum Progress {
 }
 
 impl TransportError {
-    /// Creates an error for a platform that was not reached: it has not received the request, and a retry may succeed.
+    /// Creates the error for a platform that cannot be reached. The platform has not received the request, and a retry may
+    /// succeed.
     pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { progress: Progress::Unreachable, source: source.into() }
     }
 
-    /// Creates an error for a request that was sent, at least in part, without a complete response: the platform may
-    /// have executed it.
+    /// Creates the error for a request that was sent at least in part, but has no complete response. The platform may have
+    /// executed the request.
     pub fn interrupted(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { progress: Progress::Unknown, source: source.into() }
     }
 
-    /// Creates an error for a response that cannot be used, because it is too large, for example.
+    /// Creates the error for a response that cannot be used. For example, it is too large.
     pub fn unusable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { progress: Progress::Answered, source: source.into() }
     }
 
-    /// Creates an error for a request that was not sent and that cannot succeed by retrying, such as one without a token.
+    /// Creates the error for a request that was not sent and for which a retry cannot succeed. For example, there is no
+    /// token.
     pub fn not_sent(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { progress: Progress::Unsent, source: source.into() }
     }

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::JsonValue;
 
 /// The fields of a response that this version of the library does not know. They are preserved when the response is
-/// serialized. `Debug` shows their names only, because the values may be secret.
+/// serialized. `Debug` shows only their names, because the values may be secret.
 #[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct UnknownFields(BTreeMap<String, JsonValue>);
 
 impl UnknownFields {
-    /// Returns the value of a field, which may be a secret.
+    /// Returns the value of a field, or `None` if the response has no such field. The value may be a secret.
     pub fn expose(&self, name: &str) -> Option<&JsonValue> {
         self.0.get(name)
     }

@@ -1,18 +1,15 @@
 //! `aignostics api`: a request to the platform that no other command covers.
 
-use std::io::{self, Read};
-
 use anyhow::{Context as _, anyhow};
 use auth_http::Method;
 use clap::Args;
-use platform_resources::{Client, RawRequest, RawResponse};
-use serde_json::{Map, Value, json};
+use platform_resources::{Activity, Client, RawRequest, RawResponse};
+use serde_json::{Value, json};
+use terminal::arguments::parse_pair;
+use terminal::{Confirm, input, print, print_bytes};
 
-use crate::confirm::Confirm;
 use crate::context::Context;
-use crate::detached::detached;
-use crate::error::CliError;
-use crate::output::{self, print, print_exactly};
+use crate::error::{CliError, UNCERTAIN_REQUEST, kind_of_status};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -23,10 +20,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "PATH")]
     path: String,
     /// Parameter of the query, NAME=VALUE. Can be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_pair(text, '='))]
     query: Vec<(String, String)>,
     /// Member of the JSON body, NAME=VALUE; numbers, true, false and null are not texts. Can be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair, conflicts_with = "body")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_pair(text, '='), conflicts_with = "body")]
     field: Vec<(String, String)>,
     /// File with the body, or - for standard input
     #[arg(long, value_name = "FILE")]
@@ -49,7 +46,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Returns true for a method that changes nothing.
-    pub(crate) fn only_reads(&self) -> bool {
+    fn is_read_only(&self) -> bool {
         matches!(self.method, Method::Get | Method::Head)
     }
 }
@@ -60,19 +57,13 @@ fn parse_method(text: &str) -> Result<Method, String> {
     found.ok_or_else(|| "expected GET, HEAD, POST, PUT or DELETE".to_owned())
 }
 
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
+    parse_pair(text, ':').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let request = request(&arguments).await?;
-    let client = context.client()?;
+    let request = build_request(&arguments).await?;
+    let client = context.client(if arguments.is_read_only() { Activity::Reading } else { Activity::Changing })?;
     let root = client.settings().api_root.clone();
     request.url(&root).map_err(CliError::bad_input)?;
     let is_submission = request.is_submission(&root);
@@ -84,18 +75,18 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     if arguments.all {
         return match client.raw_pages(request).await? {
             Ok(entries) => print_json(Value::Array(entries), arguments.show_secrets),
-            Err(response) => finish(&response, &arguments, false),
+            Err(response) => print_response(&response, &arguments, false),
         };
     }
-    finish(&client.raw(&request).await?, &arguments, is_submission)
+    print_response(&client.raw(&request).await?, &arguments, is_submission)
 }
 
-async fn request(arguments: &Arguments) -> Result<RawRequest, CliError> {
+async fn build_request(arguments: &Arguments) -> Result<RawRequest, CliError> {
     let Arguments { method, path, query, field, body, header, all, .. } = arguments;
     if *all && *method != Method::Get {
         return Err(CliError::bad_input(anyhow!("--all is for GET requests")));
     }
-    if arguments.only_reads() && (!field.is_empty() || body.is_some()) {
+    if arguments.is_read_only() && (!field.is_empty() || body.is_some()) {
         return Err(CliError::bad_input(anyhow!("a {method} request has no body: use --query instead")));
     }
     let request = RawRequest::new(*method, path);
@@ -104,71 +95,47 @@ async fn request(arguments: &Arguments) -> Result<RawRequest, CliError> {
         request = request.with_header(name, value).map_err(CliError::bad_input)?;
     }
     if !field.is_empty() {
-        let members: Map<_, _> = field.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
-        request = request.with_body(Value::Object(members).to_string());
+        request = request.with_fields(field.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     }
     match body {
         None => Ok(request),
-        Some(body) => Ok(request.with_body(read(body.clone()).await?)),
+        Some(body) => Ok(request.with_body(read_body(body).await?)),
     }
 }
 
-/// Reads a body from a file or from stdin. Both may block.
-async fn read(path: String) -> Result<Vec<u8>, CliError> {
-    let name = if path == "-" { "standard input".to_owned() } else { format!("'{path}'") };
-    let bytes = detached(move || {
-        if path != "-" {
-            return std::fs::read(path);
-        }
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    });
-    bytes.await?.with_context(|| format!("cannot read {name}")).map_err(CliError::bad_input)
-}
-
-/// Returns a number, true, false, null, or else a text.
-fn literal(text: &str) -> Value {
-    match serde_json::from_str(text) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => value,
-        _ => Value::String(text.to_owned()),
-    }
+/// Reads a body from a file or from stdin.
+async fn read_body(path: &str) -> Result<Vec<u8>, CliError> {
+    let name = if path == "-" { "standard input" } else { &format!("'{path}'") };
+    input::read(path).await.with_context(|| format!("cannot read {name}")).map_err(CliError::bad_input)
 }
 
 /// Prints a response, and returns the failure of its status.
-fn finish(response: &RawResponse, arguments: &Arguments, is_submission: bool) -> Result<(), CliError> {
-    let shows = arguments.show_secrets;
+fn print_response(response: &RawResponse, arguments: &Arguments, is_submission: bool) -> Result<(), CliError> {
+    let show_secrets = arguments.show_secrets;
     if arguments.include {
-        let mut head = format!("HTTP {}", response.status());
-        if shows {
-            response.headers().for_each(|(name, value)| head.push_str(&format!("\n{name}: {value}")));
-        } else {
-            response.masked_headers().for_each(|(name, value)| head.push_str(&format!("\n{name}: {value}")));
-        }
-        print(format!("{head}\n"))?;
+        print(format!("{}\n", response.head(show_secrets)))?;
     }
     let status = response.status();
     if (300..400).contains(&status) {
-        let location = if shows {
-            response.headers().find(|(name, _)| name.eq_ignore_ascii_case("location")).map(|(_, url)| url.to_owned())
-        } else {
-            response.masked_headers().find(|(name, _)| name.eq_ignore_ascii_case("location")).map(|(_, url)| url)
-        };
-        return print_json(json!({ "status": status, "location": location }), true);
+        return print_json(json!({ "status": status, "location": response.location(show_secrets) }), true);
     }
     match response.json() {
-        Some(value) => print_json(value, shows)?,
+        Some(value) => print_json(value, show_secrets)?,
         None if response.body().is_empty() => {}
-        None if shows => print_exactly(|stdout| stdout.write_all(response.body()))?,
-        None => print_exactly(|stdout| stdout.write_all(&response.masked_body()))?,
+        None if show_secrets => print_bytes(response.body())?,
+        None => print_bytes(&response.masked_body())?,
     }
     if is_submission && response.is_uncertain() {
         let uncertain = anyhow!("the platform responded with {status} to the submission: it may have been accepted");
-        return Err(CliError::uncertain_request(uncertain));
+        return Err(CliError::new(UNCERTAIN_REQUEST, uncertain));
     }
-    if (200..300).contains(&status) { Ok(()) } else { Err(CliError::of_status(status)) }
+    if (200..300).contains(&status) {
+        return Ok(());
+    }
+    Err(CliError::new(kind_of_status(status), anyhow!("the platform responded with {status}")))
 }
 
-fn print_json(value: Value, shows_secrets: bool) -> Result<(), CliError> {
-    let value = if shows_secrets { value } else { Client::masked_json(value) };
-    output::print_json(&value, true)
+fn print_json(value: Value, show_secrets: bool) -> Result<(), CliError> {
+    let value = if show_secrets { value } else { Client::masked_json(value) };
+    Ok(terminal::print_json(&value, true)?)
 }

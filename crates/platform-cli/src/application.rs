@@ -7,25 +7,22 @@ mod version;
 use clap::{Args, Subcommand};
 use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
 use platform_resources::{Client, Error};
+use terminal::{Column, Output};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::json::plain;
-use crate::output::{self, Output};
-use crate::retries::Retries;
-use crate::sanitize::sanitize;
 use crate::unknown_application::explain;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// List the available applications; --verbose adds their descriptions
-    List(Plain),
+    List(PythonCompatArgs),
     /// Describe an application and list its versions
     Describe {
         /// Id of the application, such as he-tme
         application: ApplicationId,
         #[command(flatten)]
-        _plain: Plain,
+        _compat: PythonCompatArgs,
     },
     /// Write the JSON Schemas of an application's inputs and outputs to files
     DumpSchemata(schemata::Arguments),
@@ -37,26 +34,16 @@ pub(crate) enum Action {
     Run(Box<crate::run::Action>),
 }
 
-impl Action {
-    /// Returns its retry limits.
-    pub(crate) fn retries(&self) -> Retries {
-        match self {
-            Self::Run(action) => action.retries(),
-            Self::List(_) | Self::Describe { .. } | Self::DumpSchemata(_) | Self::Version(_) => Retries::Reading,
-        }
-    }
-}
-
 /// Options of the Python tool that have no effect here.
 #[derive(Args)]
-pub(crate) struct Plain {
+pub(crate) struct PythonCompatArgs {
     #[arg(long = "no-verbose", hide = true)]
     _no_verbose: bool,
 }
 
-/// Which version of which application.
+/// The arguments that select a version of an application.
 #[derive(Args)]
-pub(crate) struct Release {
+pub(crate) struct ApplicationVersionArgs {
     /// Id of the application, such as he-tme
     application: ApplicationId,
     /// Version of the application [default: the highest available]
@@ -64,27 +51,26 @@ pub(crate) struct Release {
     application_version: Option<VersionNumber>,
 }
 
-impl Release {
-    /// Returns the selected version.
+impl ApplicationVersionArgs {
+    /// Returns the requested version, or the highest available.
     async fn version(&self, client: &Client) -> Result<VersionNumber, CliError> {
         Ok(resolve_version(client, &self.application, self.application_version.as_ref()).await?)
     }
 }
 
-/// Returns the named version, or the highest.
+/// Returns the requested version, or the highest.
 pub(crate) async fn resolve_version(
     client: &Client,
     application: &ApplicationId,
-    named: Option<&VersionNumber>,
+    requested: Option<&VersionNumber>,
 ) -> Result<VersionNumber, Error> {
-    match named {
+    match requested {
         Some(version) => Ok(version.clone()),
         None => client.applications().latest_version(application).await,
     }
 }
 
 impl Action {
-    /// Returns the application that the command is about.
     fn application(&self) -> Option<&ApplicationId> {
         match self {
             Self::List(_) | Self::Run(_) => None,
@@ -98,7 +84,7 @@ impl Action {
 pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     let application = action.application().cloned();
     match (dispatch(action, context).await, application) {
-        (Err(failure), Some(application)) => Err(explain(failure, &application, &context.client()?).await),
+        (Err(failure), Some(application)) => Err(explain(failure, &application, &context.read_client()?).await),
         (outcome, _) => outcome,
     }
 }
@@ -114,37 +100,43 @@ async fn dispatch(action: Action, context: &Context) -> Result<(), CliError> {
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
-    let applications = context.client()?.applications().list();
+    let applications = context.read_client()?.applications().list();
     let latest = |application: &ApplicationSummary| {
         application.latest_version.as_ref().map(|version| version.number.to_string()).unwrap_or_default()
     };
-    let columns: [output::Column<'_, ApplicationSummary>; 5] = [
+    let columns: [Column<'_, ApplicationSummary>; 5] = [
         ("application", &|application| application.application_id.to_string()),
         ("latest", &latest),
         ("classes", &|application| application.regulatory_classes.join(", ")),
         ("name", &|application| application.name.clone()),
         ("description", &|application| application.description.clone()),
     ];
-    let shows = if context.output.verbose { columns.len() } else { columns.len() - 1 };
-    context.output.list(applications, plain, &columns[..shows]).await
+    let count = if context.output.is_verbose() { columns.len() } else { columns.len() - 1 };
+    context.output.print_stream(applications, |application| application, &columns[..count]).await
 }
 
 async fn describe(id: &ApplicationId, context: &Context) -> Result<(), CliError> {
-    let client = context.client()?;
+    let client = context.read_client()?;
     let application = client.applications().get(id).await?;
-    context.output.one(&plain(&application)?, || text(&application, &context.output))
+    Ok(context.output.print_object(&application, || text(&application, &context.output))?)
 }
 
 fn text(application: &Application, output: &Output) -> String {
-    let facts = output.facts([
+    let fields = output.fields([
         ("application", application.application_id.to_string()),
         ("name", application.name.clone()),
         ("classes", application.regulatory_classes.join(", ")),
         ("description", application.description.trim().to_owned()),
     ]);
-    let mut table = output.table(["version", "released"]);
-    for VersionSummary { number, released_at, .. } in &application.versions {
-        table.add_row([sanitize(number), output.moment(*released_at)]);
+    if application.versions.is_empty() {
+        fields
+    } else {
+        format!("{fields}\n\n{}", versions_table(&application.versions, output))
     }
-    if table.is_empty() { facts } else { format!("{facts}\n\n{}", output::text(&table)) }
+}
+
+fn versions_table(versions: &[VersionSummary], output: &Output) -> String {
+    let columns: [Column<'_, VersionSummary>; 2] =
+        [("version", &|version| version.number.to_string()), ("released", &|version| output.time(version.released_at))];
+    output.table(versions, &columns)
 }

@@ -1,20 +1,18 @@
 //! `aignostics auth`: access tokens for other tools.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use auth_core::{AccessToken, Clock, SystemClock};
+use auth_oauth::PrintedToken;
 use clap::Subcommand;
-use platform_resources::{Finding, Service};
-use serde_json::{Value, json};
+use platform_resources::{Activity, Finding, Service};
+use terminal::arguments::parse_duration;
+use terminal::{Output, print, sanitize};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::format::Format;
-use crate::output::{Output, TokenForm, print};
-use crate::retries::Retries;
-use crate::sanitize::sanitize;
-use crate::time::parse_duration;
+use crate::form::Form;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -36,38 +34,22 @@ pub(crate) enum Action {
     },
 }
 
-impl Action {
-    /// Returns the retry limits of the command.
-    pub(crate) fn retries(&self) -> Retries {
-        match self {
-            Self::Doctor => Retries::None,
-            Self::Token { .. } => Retries::Reading,
-        }
-    }
-}
-
 pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
-    let service = context.service()?;
     match action {
-        Action::Doctor => doctor(service, &context.output).await,
+        Action::Doctor => doctor(context.service(Activity::Diagnosing)?, &context.output).await,
         Action::Token { min_ttl, exec_credential } => {
-            let least = min_ttl.unwrap_or_default();
-            let token = service.token_lasting(least).await?;
-            show(&token, &context.output, least, exec_credential)
+            let service = context.service(Activity::Reading)?;
+            let min_remaining = min_ttl.unwrap_or_default();
+            let token = service.token_with_min_remaining(min_remaining).await?;
+            let form = if exec_credential { Some(Form::ExecCredential) } else { context.form };
+            print_token(&token, min_remaining, form.unwrap_or(Form::Table))
         }
     }
 }
 
 async fn doctor(service: &Service, output: &Output) -> Result<(), CliError> {
     let findings = service.diagnose().await;
-    let shapes: Vec<_> = findings
-        .iter()
-        .map(|finding| {
-            let Finding { name, detail, remedy, .. } = finding;
-            json!({ "name": name, "is_ok": finding.is_ok(), "detail": detail, "remedy": remedy })
-        })
-        .collect();
-    output.several(&shapes, || {
+    output.print_array(&findings, || {
         let mut lines = Vec::new();
         for Finding { name, detail, remedy, .. } in &findings {
             let verdict = if remedy.is_some() { "FAILED" } else { "ok" };
@@ -82,81 +64,23 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), CliError> {
     }
 }
 
-fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Result<(), CliError> {
-    if !lasts(token, least) {
-        let short = match token.stated_expiry() {
+fn print_token(token: &AccessToken, min_remaining: Duration, form: Form) -> Result<(), CliError> {
+    let is_long_enough = token.expires_at().is_none_or(|end| SystemClock.now() + min_remaining <= end);
+    if !is_long_enough {
+        let error = match token.specified_expiry() {
             None => anyhow!("the expiry of the token is unknown: omit --min-ttl"),
-            Some(_) => anyhow!("the identity provider does not issue tokens that are valid for {} s", least.as_secs()),
+            Some(_) => {
+                anyhow!("the identity provider does not issue tokens that are valid for {} s", min_remaining.as_secs())
+            }
         };
-        return Err(short.into());
+        return Err(error.into());
     }
-    let form = if exec { Some(TokenForm::ExecCredential) } else { output.token_form() };
-    if let Some(form) = form {
-        return print(formed(token, form));
-    }
-    match output.format() {
-        Format::Table => print(token.secret().expose()),
-        Format::Json | Format::Jsonl => print(json!({
-            "access_token": token.secret().expose(),
-            "token_type": token.token_type(),
-            "expires_at": moment(token),
-            "scopes": token.scopes().collect::<Vec<_>>(),
-        })),
-    }
-}
-
-/// Returns the token in the form of another tool. An unknown expiry is left out, because it would be a guess.
-fn formed(token: &AccessToken, form: TokenForm) -> Value {
-    let text = token.secret().expose();
-    let (mut value, path, end) = match form {
-        TokenForm::ExecCredential => (
-            json!({
-                "apiVersion": "client.authentication.k8s.io/v1",
-                "kind": "ExecCredential",
-                "status": { "token": text },
-            }),
-            "/status",
-            ("expirationTimestamp", moment(token).map(Value::from)),
-        ),
-        TokenForm::Google => (
-            json!({
-                "version": 1,
-                "success": true,
-                "token_type": "urn:ietf:params:oauth:token-type:jwt",
-                "id_token": text,
-            }),
-            "",
-            ("expiration_time", seconds(token).map(Value::from)),
-        ),
-        // AWS tools require both keys. The token is not one of AWS.
-        TokenForm::Aws => (
-            json!({
-                "Version": 1,
-                "AccessKeyId": "aignostics",
-                "SecretAccessKey": "unused",
-                "SessionToken": text,
-            }),
-            "",
-            ("Expiration", moment(token).map(Value::from)),
-        ),
+    let form = match form {
+        Form::Table => return Ok(print(token.secret().expose())?),
+        Form::Json | Form::Jsonl => PrintedToken::Response,
+        Form::ExecCredential => PrintedToken::ExecCredential,
+        Form::Google => PrintedToken::Google,
+        Form::Aws => PrintedToken::Aws("aignostics"),
     };
-    if let ((name, Some(end)), Some(Value::Object(members))) = (end, value.pointer_mut(path)) {
-        members.insert(name.to_owned(), end);
-    }
-    value
-}
-
-fn lasts(token: &AccessToken, least: Duration) -> bool {
-    token.expires_at().is_none_or(|end| SystemClock.now() + least <= end)
-}
-
-/// Returns the stated expiry of a token (RFC 3339).
-fn moment(token: &AccessToken) -> Option<String> {
-    Some(jiff::Timestamp::from_second(seconds(token)?).ok()?.to_string())
-}
-
-/// Returns the stated expiry of a token in seconds since 1970.
-fn seconds(token: &AccessToken) -> Option<i64> {
-    let since = token.stated_expiry()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs()).ok()
+    Ok(print(form.value(token))?)
 }

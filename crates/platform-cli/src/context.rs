@@ -1,32 +1,32 @@
 //! The connection to the platform, and the login.
 
 use std::cell::OnceCell;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
-use auth_core::is_redeeming;
+use auth_core::has_redemption_without_source;
 use auth_http::Proxy;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use platform_resources::models::RunId;
-use platform_resources::{Client, Service, Settings, SettingsBuilder};
+use platform_resources::{Activity, Client, Error, Service, Settings, SettingsBuilder};
+use terminal::arguments::{command_line, parse_duration};
+use terminal::{Output, SECTION_LIMIT, poll_while};
 use url::Url;
 
-use crate::command_line::command_line;
-use crate::error::CliError;
-use crate::interruption::{FollowedRun, Interruption};
-use crate::output::Output;
-use crate::retries::{self, Retries};
-use crate::signals::{SECTION_LIMIT, hold};
-use crate::time::parse_duration;
+use crate::error::{CliError, is_login_required, with_rejected_credential};
+use crate::form::Form;
+use crate::interruption::{EndFlag, Interruption};
 use crate::transfers::Transfers;
+use crate::waiting;
 
 /// The options for the connection to the platform.
 #[derive(Args, Debug)]
 pub(crate) struct ConnectionArgs {
     /// Platform to use: production, staging, dev or test [default: that of `AIGNOSTICS_API_ROOT`]
-    #[arg(long, value_name = "NAME", value_parser = names(), global = true, hide_possible_values = true, help_heading = "Platform")]
+    #[arg(long, value_name = "NAME", value_parser = environment_names(), global = true, hide_possible_values = true, help_heading = "Platform")]
     environment: Option<String>,
     /// File with additional trusted certificates (PEM). Can be repeated
     #[arg(long, value_name = "FILE", global = true, help_heading = "Platform")]
@@ -41,10 +41,6 @@ pub(crate) struct ConnectionArgs {
     /// watch` and transfers; 30s on a terminal for commands that only read]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
     retry_for: Option<Duration>,
-    #[arg(skip)]
-    retries: Retries,
-    #[arg(skip)]
-    transfers: Transfers,
     /// Accept every setting of the `.env` file in the working folder, including those of the login
     #[arg(long, global = true, help_heading = "Platform")]
     trust_env_file: bool,
@@ -64,20 +60,10 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// Returns the options with the retry limits of the command.
-    pub(crate) fn with_retries(self, retries: Retries) -> Self {
-        Self { retries, ..self }
-    }
-
-    /// Returns the options with those of the transfers of the command.
-    pub(crate) fn with_transfers(self, transfers: Transfers) -> Self {
-        Self { transfers, ..self }
-    }
-
     pub(crate) fn settings(&self) -> Result<Settings, CliError> {
-        let settings = Settings::of_this_process();
+        let settings = Settings::for_current_process();
         let settings = self.environment.as_deref().into_iter().fold(settings, SettingsBuilder::with_environment);
-        let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
+        let settings = if self.trust_env_file { settings.with_trusted_working_folder() } else { settings };
         let settings = self.profile.iter().fold(settings, SettingsBuilder::with_profile);
         let settings = self.token_file.iter().fold(settings, SettingsBuilder::with_token_file);
         let settings = self.token_command.iter().fold(settings, SettingsBuilder::with_token_command);
@@ -86,11 +72,11 @@ impl ConnectionArgs {
     }
 
     /// Creates the service, which holds the login and creates clients.
-    fn service(&self, output: &Output) -> Result<Service, CliError> {
+    fn service(&self, activity: Activity, transfers: Transfers, output: &Output) -> Result<Service, CliError> {
         let mut settings = self.settings()?;
-        self.retries.apply(self.retry_for, &mut settings);
-        self.transfers.apply(&mut settings.transfer);
-        let service = Service::builder(settings).with_hosts(retries::observed(output));
+        settings.limit_retries(activity, io::stderr().is_terminal(), self.retry_for);
+        transfers.apply(&mut settings.transfer);
+        let service = Service::builder(settings).with_hosts(waiting::hosts_with_notices(output));
         let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_root_certificates);
         let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(CliError::bad_input)?;
         let proxy = proxy.map(|url| Proxy::new(url).with_no_proxy_from_env());
@@ -99,54 +85,41 @@ impl ConnectionArgs {
     }
 }
 
-fn names() -> PossibleValuesParser {
+fn environment_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Settings::environments().map(|(name, _)| name))
-}
-
-/// Returns the user's folder in the bucket: the name of the system user, or else the user id, as in containers without
-/// `USER`.
-pub(crate) fn bucket_user() -> String {
-    let names = ["USER", "LOGNAME", "USERNAME"];
-    let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    user.map_or_else(unnamed_user, |user| user.replace(['/', '\\'], "_"))
-}
-
-#[cfg(unix)]
-fn unnamed_user() -> String {
-    format!("uid-{}", rustix::process::getuid().as_raw())
-}
-
-#[cfg(not(unix))]
-fn unnamed_user() -> String {
-    "user".to_owned()
 }
 
 /// The context of all commands.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
+    /// The value of `--format`.
+    pub(crate) form: Option<Form>,
     connection: ConnectionArgs,
     service: OnceCell<Service>,
     pub(crate) interruption: Interruption,
 }
 
 impl Context {
-    pub(crate) fn new(output: Output, connection: ConnectionArgs) -> Self {
-        Self { output, connection, service: OnceCell::new(), interruption: Interruption::default() }
+    pub(crate) fn new(output: Output, form: Option<Form>, connection: ConnectionArgs) -> Self {
+        Self { output, form, connection, service: OnceCell::new(), interruption: Interruption::default() }
     }
 
-    /// Returns the settings of the platform.
     pub(crate) fn settings(&self) -> Result<Settings, CliError> {
         self.connection.settings()
     }
 
-    /// Returns the service, which holds the login and creates clients. It is created on the first call.
-    pub(crate) fn service(&self) -> Result<&Service, CliError> {
-        if self.service.get().is_none() {
-            // It is not set, as checked above.
-            let _ = self.service.set(self.connection.service(&self.output)?);
+    /// Returns the service, which holds the login and creates clients. The first call creates it for this activity.
+    pub(crate) fn service(&self, activity: Activity) -> Result<&Service, CliError> {
+        self.service_with(activity, Transfers::default())
+    }
+
+    fn service_with(&self, activity: Activity, transfers: Transfers) -> Result<&Service, CliError> {
+        if let Some(service) = self.service.get() {
+            return Ok(service);
         }
-        Ok(self.service.get().ok_or_else(|| anyhow!("the service was not created"))?)
+        let service = self.connection.service(activity, transfers, &self.output)?;
+        Ok(self.service.get_or_init(|| service))
     }
 
     /// If the platform rejected a configured credential, replaces the advice to log in, which would not help, with the
@@ -155,29 +128,50 @@ impl Context {
         let Some(service) = self.service.get() else { return failure };
         let credential = &service.settings().credential;
         match &credential.name {
-            Some(name) if failure.is_login_required() => failure.rejected(credential.source.kind(), name),
+            Some(name) if is_login_required(&failure) => {
+                with_rejected_credential(failure, credential.source.kind(), name)
+            }
             _ => failure,
         }
     }
 
     /// Returns a client for the logged-in user, without prompts.
-    pub(crate) fn client(&self) -> Result<Client, CliError> {
-        let client = self.service()?.client().map_err(CliError::bad_input)?;
+    pub(crate) fn client(&self, activity: Activity) -> Result<Client, CliError> {
+        self.client_with(activity, Transfers::default())
+    }
+
+    /// Returns a client for a command that only reads.
+    pub(crate) fn read_client(&self) -> Result<Client, CliError> {
+        self.client(Activity::Reading)
+    }
+
+    /// Returns a client for a command that changes something.
+    pub(crate) fn write_client(&self) -> Result<Client, CliError> {
+        self.client(Activity::Changing)
+    }
+
+    /// Returns a client for a command that transfers files with these options.
+    pub(crate) fn transfer_client(&self, transfers: impl Into<Transfers>) -> Result<Client, CliError> {
+        self.client_with(Activity::Transferring, transfers.into())
+    }
+
+    fn client_with(&self, activity: Activity, transfers: Transfers) -> Result<Client, CliError> {
+        let client = self.service_with(activity, transfers)?.client().map_err(CliError::bad_input)?;
         let client = client.with_critical_sections(&self.interruption.sections);
         Ok(self.timeout().into_iter().fold(client, Client::with_deadline))
     }
 
-    /// Returns the time limit of the user.
+    /// Returns the value of `--timeout`.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.connection.timeout
     }
 
-    /// Runs `work` within the user's time limit. A creating request or a refresh finishes before the command ends.
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    /// Runs `work` within the user's time limit. Waits for an open critical section and for a redemption before it reports the timeout.
+    pub(crate) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         let mut work = Box::pin(work);
         let Some(time) = self.timeout() else { return work.await };
         tokio::select! {
-            // `biased`, so that this limit is reported first: the requests have the same limit but start later.
+            // Reports this limit first: the requests have the same limit but start later.
             biased;
             _ = tokio::time::timeout(time, std::future::pending::<()>()) => {}
             outcome = &mut work => return outcome,
@@ -185,26 +179,27 @@ impl Context {
         let sections = &self.interruption.sections;
         sections.close();
         let end = tokio::time::Instant::now() + SECTION_LIMIT;
-        let is_held = || (sections.is_open() && tokio::time::Instant::now() < end) || is_redeeming();
-        match hold(work.as_mut(), is_held).await {
+        let must_continue =
+            || (sections.is_open() && tokio::time::Instant::now() < end) || has_redemption_without_source();
+        match poll_while(work.as_mut(), must_continue).await {
             Some(outcome) => outcome,
-            None => Err(CliError::time_out(anyhow!("timed out after {} s", time.as_secs()))),
+            None => Err(CliError::timed_out(format_args!("timed out after {} s", time.as_secs()))),
         }
     }
 
     /// Runs `work` in a critical section, so that it is not interrupted.
     pub(crate) async fn in_critical_section<T>(
         &self,
-        work: impl Future<Output = Result<T, CliError>>,
+        work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, CliError> {
         let _section = self.interruption.sections.enter()?;
-        work.await
+        Ok(work.await?)
     }
 
-    /// Records that the command follows a run, and that the same command line, without the arguments in `left_out`,
+    /// Records that the command follows a run, and that the same command line, without the arguments in `omitted`,
     /// resumes it.
-    pub(crate) fn follow(&self, run: &RunId, left_out: &[&str]) -> FollowedRun {
-        self.interruption.follow(run, command_line(std::env::args_os(), left_out))
+    pub(crate) fn follow(&self, run: &RunId, omitted: &[&str]) -> EndFlag {
+        self.interruption.follow(run, command_line("aignostics", std::env::args_os(), omitted))
     }
 }
 

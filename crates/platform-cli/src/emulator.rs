@@ -1,20 +1,18 @@
 //! `aignostics emulator`: the whole platform on loopback, until it is stopped or its command ends.
 
-mod exec;
-mod start;
-mod variables;
-
 use std::ffi::OsString;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
-use platform_emulator::Fault;
+use platform_emulator::{Config, Emulator, EmulatorBuilder, Fault, Fixture};
+use platform_resources::Settings;
+use terminal::{Output, Signals, child, print, print_json};
+use tokio::process::Command;
 
 use crate::error::CliError;
-use crate::output::print;
-use crate::signals::Signals;
 
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -87,40 +85,89 @@ enum Action {
 }
 
 impl Arguments {
-    /// Returns true if a command runs with the emulator.
-    pub(crate) fn runs_a_command(&self) -> bool {
+    /// Returns true if a child command runs with the emulator.
+    pub(crate) fn has_child(&self) -> bool {
         matches!(self.action, Some(Action::Exec { .. }))
     }
 }
 
-pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), CliError> {
+pub(crate) async fn run(arguments: Arguments, (output, signals): (&Output, &mut Signals)) -> Result<(), CliError> {
     if arguments.print_env && arguments.action.is_some() {
         return Err(CliError::bad_input(anyhow!("--print-env cannot be combined with a subcommand")));
     }
     if let Some(Action::Export) = arguments.action {
-        return start::export(&arguments).await;
+        return export(&arguments).await;
     }
-    let authority = arguments.tls.as_deref().map(absolute).transpose()?;
-    let emulator = start::start(&arguments).await?;
-    // The emulator's tokens are kept separate from the user's other logins, and do not outlive it.
+    // Other processes may have another working folder.
+    let ca_certificate = arguments.tls.as_deref().map(std::path::absolute).transpose().map_err(CliError::bad_input)?;
+    let emulator = builder(&arguments)?.start().await.map_err(start_error)?;
+    // The logins of the emulator are separate from those of the user, and are deleted when it ends.
     let logins = tempfile::Builder::new().prefix("aignostics-logins-").tempdir();
     let logins = logins.context("cannot create temporary files; set TMPDIR to another folder")?;
-    let variables = variables::variables(&emulator, logins.path(), authority.as_deref()).await?;
+    let variables = emulator.environment(logins.path(), ca_certificate.as_deref()).await?;
     match arguments.action {
-        Some(Action::Exec { command }) => exec::execute(&command, &variables, signals).await,
+        Some(Action::Exec { command }) => {
+            let user = emulator.config().users.first().map_or("", |user| &user.email);
+            output.note(format!("emulator: runs at {}, user {user}; nothing is billed", emulator.api_root()));
+            child::run(child_command(&command, &variables)?, signals).await
+        }
         Some(Action::Export) | None => {
             let ready = if arguments.print_env {
                 variables.iter().fold(String::new(), |lines, (name, value)| lines + &format!("{name}={value}\n"))
             } else {
-                variables::ready(&emulator, authority.as_deref(), &variables).to_string()
+                emulator.description(ca_certificate.as_deref(), &variables).to_string()
             };
             print(ready)?;
-            signals.end(std::future::pending()).await
+            Err(CliError::signal(signals.next().await))
         }
     }
 }
 
-/// Returns an absolute path, because processes may have other working folders.
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    std::path::absolute(path).map_err(CliError::bad_input)
+/// Returns a command with the variables of the emulator, and without the credential, the profile and other secrets of the
+/// caller, which belong to another platform.
+fn child_command(command: &[OsString], variables: &[(&'static str, String)]) -> Result<Command, CliError> {
+    let (program, arguments) = command.split_first().context("the command is missing")?;
+    let mut child = Command::new(program);
+    Settings::remove_credentials(child.as_std_mut());
+    child.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value)));
+    Ok(child)
+}
+
+/// Prints the fixture of a data folder.
+async fn export(arguments: &Arguments) -> Result<(), CliError> {
+    if arguments.data_dir.is_none() {
+        return Err(CliError::bad_input(anyhow!("export needs --data-dir")));
+    }
+    let fixture = builder(arguments)?.export().await.map_err(start_error)?;
+    Ok(print_json(&fixture, true)?)
+}
+
+fn start_error(error: io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => CliError::bad_input(error),
+        _ => anyhow::Error::from(error).context("cannot start the emulator").into(),
+    }
+}
+
+fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, CliError> {
+    let config = arguments.config.as_deref().map(Config::read).transpose().map_err(CliError::bad_input)?;
+    let mut config = config.unwrap_or_default();
+    config.speed = arguments.speed.unwrap_or(config.speed);
+    config.announce_iss |= arguments.announce_iss;
+    config.cors_origins.extend(arguments.cors_origin.iter().cloned());
+    if let Some(issuer) = &arguments.issuer {
+        let missing = || anyhow!("--issuer requires --config with a table [external_issuer] (audience and subjects)");
+        let trusted = config.external_issuer.as_mut().ok_or_else(|| CliError::bad_input(missing()))?;
+        trusted.issuer.clone_from(issuer);
+    }
+    let fixture = arguments.fixture.as_deref().map(Fixture::read).transpose().map_err(CliError::bad_input)?;
+    let builder = Emulator::builder().with_config(config).with_address(arguments.address).with_port(arguments.port);
+    let builder = arguments.host.iter().fold(builder, EmulatorBuilder::with_host);
+    let builder = arguments.data_dir.iter().fold(builder, EmulatorBuilder::with_data_folder);
+    let builder = arguments.seed.into_iter().fold(builder, EmulatorBuilder::with_seed);
+    let builder = arguments.tls.iter().fold(builder, EmulatorBuilder::with_tls);
+    let builder = fixture.into_iter().fold(builder, EmulatorBuilder::with_fixture);
+    let builder = if arguments.control { builder.with_control() } else { builder };
+    let builder = if arguments.no_http2 { builder.without_http2() } else { builder };
+    Ok(arguments.fault.iter().cloned().fold(builder, EmulatorBuilder::with_fault))
 }

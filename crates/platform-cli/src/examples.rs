@@ -2,7 +2,7 @@
 
 /// The examples by command, without the name of the program.
 pub(crate) const EXAMPLES: &[(&str, &[&str])] = &[
-    ("demo", &["demo", "demo --slides slides --output results"]),
+    ("demo", &["demo", "demo --keep-slides slides", "demo --slides slides --output results"]),
     ("user login", &["user login", "user login --device", "user login --with-refresh-token < token"]),
     ("user logout", &["user logout"]),
     ("user whoami", &["user whoami", "user whoami --format table"]),
@@ -26,6 +26,7 @@ pub(crate) const EXAMPLES: &[(&str, &[&str])] = &[
         "run prepare",
         &[
             "run prepare he-tme slides.csv slides",
+            "run prepare he-tme slides.csv --from-bucket cohort-7",
             "run prepare he-tme slides.csv slides --mapping '.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER'",
         ],
     ),
@@ -47,7 +48,12 @@ pub(crate) const EXAMPLES: &[(&str, &[&str])] = &[
             "run download RUN results --follow",
             "run download RUN results --artifact '*geojson*'",
             "run download RUN results --shard 0/8",
+            "run download RUN s3://bucket/results --follow",
         ],
+    ),
+    (
+        "run sync",
+        &["run sync results", "run sync s3://results/study-1 --dry-run", "run sync results --tags x --watch 5m"],
     ),
     ("run verify", &["run verify results", "run verify results --sha256sums"]),
     ("run forget", &["run forget results slide.tiff/areas.csv"]),
@@ -58,6 +64,7 @@ pub(crate) const EXAMPLES: &[(&str, &[&str])] = &[
             "run list --state processing",
             "run list --tags study-1 --limit 10",
             "run list --submitted-by me --format jsonl",
+            "run list --submitted-by me --not-downloaded results",
         ],
     ),
     ("run describe", &["run describe RUN", "run describe RUN --summarize"]),
@@ -87,10 +94,19 @@ pub(crate) const EXAMPLES: &[(&str, &[&str])] = &[
     ("run share token revoke", &["run share token revoke RUN TOKEN"]),
     ("run share audit", &["run share audit", "run share audit RUN --format json"]),
     ("bucket upload", &["bucket upload slides", "bucket upload slide.svs --destination-prefix study-1"]),
+    ("bucket copy", &["bucket copy s3://slides/study-1 study-1 --dry-run", "bucket copy az://slides/a.svs study-1"]),
     ("bucket find", &["bucket find", "bucket find '**/*.svs' --format json"]),
     ("bucket download", &["bucket download '**/*.svs' --destination slides"]),
     ("bucket delete", &["bucket delete '**/*.svs' --dry-run", "bucket delete study-1/slide.svs --yes"]),
     ("bucket purge", &["bucket purge --dry-run"]),
+    (
+        "bucket credentials",
+        &["bucket credentials --for rclone", "bucket credentials --for aws --output ~/.aws/aignostics-config"],
+    ),
+    (
+        "bucket exec",
+        &["bucket exec -- sh -c 'rclone ls aignostics:$AIGNOSTICS_BUCKET'", "bucket exec -- python3 upload.py"],
+    ),
     ("bucket uploads list", &["bucket uploads list"]),
     ("bucket uploads abort", &["bucket uploads abort --older-than 7d"]),
     ("profile list", &["profile list"]),
@@ -111,6 +127,11 @@ pub(crate) const EXAMPLES: &[(&str, &[&str])] = &[
     ("system config set", &["system config set run_timeout 60"]),
     ("system config unset", &["system config unset run_timeout"]),
     ("slide inspect", &["slide inspect slide.svs", "slide inspect slide.svs --thumbnail slide.png"]),
+    (
+        "mcp serve",
+        &["mcp serve --folder study", "mcp serve --allow-submit --max-slides 20 --max-runs 2 --applications he-tme"],
+    ),
+    ("mcp config", &["mcp config claude", "mcp config vscode --folder study"]),
     ("sdk run-metadata-schema", &["sdk run-metadata-schema", "sdk run-metadata-schema --no-pretty"]),
     ("sdk item-metadata-schema", &["sdk item-metadata-schema"]),
     ("emulator", &["emulator --print-env", "emulator exec -- pytest"]),

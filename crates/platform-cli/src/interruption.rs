@@ -1,62 +1,71 @@
-//! Reports about work that was interrupted by a signal or a timeout.
+//! Error messages about work that was interrupted by a signal or a timeout.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::anyhow;
 use platform_resources::models::RunId;
 use platform_resources::{Creation, CriticalSections, Event};
+use terminal::Sections;
 
-use crate::command_line::look_up;
-use crate::error::CliError;
+use crate::error::{CliError, UNCERTAIN, UNCERTAIN_REQUEST, lookup_instructions};
 
-/// The work that continues elsewhere after the process ends.
+/// Work that may continue on the platform after the process ends.
 #[derive(Debug, Default)]
 pub(crate) struct Interruption {
-    /// Creating requests.
+    /// The requests in flight that create something.
     pub(crate) sections: CriticalSections,
-    followed: RefCell<Option<Followed>>,
+    followed: RefCell<Option<FollowedRun>>,
 }
 
 #[derive(Debug)]
-struct Followed {
+struct FollowedRun {
     run: RunId,
     resume: String,
-    progress: FollowedRun,
+    end: EndFlag,
 }
 
-/// A run that the command follows. Clones are cheap.
+/// A flag that is set when the followed run has ended. Clones are cheap.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FollowedRun(Arc<AtomicBool>);
+pub(crate) struct EndFlag(Arc<AtomicBool>);
 
-impl FollowedRun {
-    /// Records that the run has ended.
-    pub(crate) fn end(&self) {
+impl EndFlag {
+    /// Sets the flag.
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Determines from a download event if the run has ended.
-    pub(crate) fn learn(&self, event: &Event) {
+    /// Sets the flag if a download event states that all items have ended.
+    pub(crate) fn observe(&self, event: &Event) {
         if let Event::Run(run) = event
             && run.ended == run.items
         {
-            self.end();
+            self.set();
         }
+    }
+}
+
+impl Sections for Interruption {
+    fn close(&self) {
+        self.sections.close();
+    }
+
+    fn is_open(&self) -> bool {
+        self.sections.is_open()
     }
 }
 
 impl Interruption {
     /// Records that the command follows `run`, and that `resume` continues it.
-    pub(crate) fn follow(&self, run: &RunId, resume: String) -> FollowedRun {
-        let progress = FollowedRun::default();
-        *self.followed.borrow_mut() = Some(Followed { run: run.clone(), resume, progress: progress.clone() });
-        progress
+    pub(crate) fn follow(&self, run: &RunId, resume: String) -> EndFlag {
+        let end = EndFlag::default();
+        *self.followed.borrow_mut() = Some(FollowedRun { run: run.clone(), resume, end: end.clone() });
+        end
     }
 
     /// Adds information about interrupted work to a failure.
     pub(crate) fn explain(&self, failure: CliError) -> CliError {
-        if !failure.is_cut_short() {
+        if !failure.is_interrupted() {
             return failure;
         }
         // A submission is the most important request, because it is billed.
@@ -70,37 +79,38 @@ impl Interruption {
     }
 }
 
-impl Followed {
+impl FollowedRun {
     fn explain(&self, failure: CliError) -> CliError {
-        let Self { run, resume, progress } = self;
-        if progress.0.load(Ordering::Relaxed) {
-            return failure.cut_short(format!("run {run} has ended"), vec![format!("resume: {resume}")]);
+        let Self { run, resume, end } = self;
+        let resume = format!("resume: {resume}");
+        if end.0.load(Ordering::Relaxed) {
+            return failure.with_interrupted_work(&format!("run {run} has ended"), vec![resume]);
         }
-        let details = vec![format!("resume: {resume}"), format!("cancel: aignostics run cancel {run}")];
-        failure.cut_short(format!("run {run} continues on the platform and is billed, unless it has ended"), details)
+        let details = vec![resume, format!("cancel: aignostics run cancel {run}")];
+        failure.with_interrupted_work(
+            &format!("run {run} continues on the platform and is billed, unless it has ended"),
+            details,
+        )
     }
 }
 
 /// Returns the failure of a request that may have created something.
 fn uncertain(creation: &Creation) -> CliError {
+    let stopped = "the command was stopped before the platform responded";
+    let accepted = format!("{stopped} to the submission: it may have been accepted");
     match creation {
-        Creation::Run(submission) => CliError::uncertain(
-            &anyhow!(
-                "the command was stopped before the platform responded to the submission: it may have been accepted"
-            ),
-            look_up(&submission.token),
-        ),
-        Creation::UnknownRun => CliError::uncertain_request(anyhow!(
-            "the command was stopped before the platform responded to the submission: it may have been accepted"
-        )),
-        Creation::ShareToken => CliError::uncertain(
-            &anyhow!(
-                "the command was stopped before the platform responded: a share token may exist, and its secret is lost"
-            ),
+        Creation::Run(submission) => {
+            CliError::with_details(UNCERTAIN, accepted, lookup_instructions(&submission.token))
+        }
+        Creation::UnknownRun => CliError::with_details(UNCERTAIN_REQUEST, accepted, Vec::new()),
+        Creation::ShareToken => CliError::with_details(
+            UNCERTAIN,
+            format!("{stopped}: a share token may exist, and its secret is lost"),
             vec!["it gives access to no run; create another one".to_owned()],
         ),
-        _ => CliError::uncertain(
-            &anyhow!("the command was stopped before the platform responded: the grant may exist"),
+        _ => CliError::with_details(
+            UNCERTAIN,
+            format!("{stopped}: the grant may exist"),
             vec!["look it up: aignostics run share audit".to_owned()],
         ),
     }

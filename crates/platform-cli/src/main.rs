@@ -4,63 +4,70 @@ mod api;
 mod application;
 mod auth;
 mod bucket;
-mod command_line;
-mod completions;
-mod confirm;
 mod context;
+#[cfg(feature = "emulator")]
 mod demo;
-mod detached;
+#[cfg(feature = "emulator")]
 mod emulator;
 mod error;
 mod examples;
-mod format;
-mod help;
+mod form;
+mod guide;
 mod interruption;
-mod json;
-mod man;
-mod output;
+mod mcp;
 mod profile;
 mod progress;
 mod results;
-mod retries;
 mod run;
-mod sanitize;
 mod sdk;
-mod signals;
 mod slide;
 mod system;
-mod threads;
-mod time;
 mod transfers;
 mod unknown_application;
 mod user;
+mod waiting;
+#[cfg(any(test, not(feature = "emulator")))]
+mod without_emulator;
 
-use std::env;
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use clap::{FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use terminal::{OutputArgs, SingleUse, completions, man, report_missing_threads, report_usage};
 
 use context::{ConnectionArgs, Context};
-use error::CliError;
-use format::Format;
-use output::Output;
-use retries::Retries;
-use signals::{Ignored, Signals};
-use transfers::Transfers;
+use error::{CliError, Errors};
+use form::Form;
+use guide::GUIDE;
+#[cfg(not(feature = "emulator"))]
+use without_emulator as demo;
+#[cfg(not(feature = "emulator"))]
+use without_emulator as emulator;
 
-/// The log filter of `--verbose`, which shows events of the project and none of other libraries.
-const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
+/// The log filter with `--verbose`: only the crates of this project.
+const VERBOSE_LOG_FILTER: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
+
+/// The log filter without `--verbose`.
+const DEFAULT_LOG_FILTER: &str =
+    "auth_core=warn,auth_oauth=warn,durable_fs=warn,platform_emulator=warn,platform_resources=warn";
+
+/// The build of the command, for `--version --verbose`.
+const BUILD: &str = concat!("commit ", env!("AIGNOSTICS_COMMIT"), "\ntarget ", env!("AIGNOSTICS_TARGET"));
+
+/// The redemptions of credentials. A login may be lost if one is interrupted.
+const REDEMPTIONS: SingleUse<auth_core::Unfinished> = SingleUse {
+    is_in_work: auth_core::has_redemption_without_source,
+    is_in_progress: auth_core::has_redemptions,
+    finish: auth_core::finish_redemptions,
+};
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "Command-line client of the Aignostics Platform")]
 struct Arguments {
     #[command(flatten)]
-    output: Output,
+    output: OutputArgs<Form>,
     #[command(flatten)]
-    access: ConnectionArgs,
+    connection: ConnectionArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -110,126 +117,78 @@ enum Action {
     /// Inspect slide files offline
     #[command(subcommand)]
     Slide(slide::Action),
+    /// Serve the platform to agents over MCP
+    #[command(subcommand)]
+    Mcp(mcp::Action),
     /// Print the JSON Schemas of the SDK metadata
     #[command(subcommand)]
     Sdk(sdk::Action),
 }
 
 fn main() -> ExitCode {
-    let Arguments { output, access, command } =
-        match help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
+    let matches = GUIDE.apply_to(Arguments::command()).try_get_matches();
+    let Arguments { output: arguments, connection, command } =
+        match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
             Ok(arguments) => arguments,
-            Err(error) => return unparsed(&error),
+            Err(error) => return report_usage::<Errors>(&error, BUILD),
         };
-    log(&output);
+    let (output, form) = (arguments.output(), arguments.form().copied());
     let format = output.format();
-    if output.token_form().is_some() && !matches!(command, Command::Action(Action::Auth(auth::Action::Token { .. }))) {
-        let unknown =
-            anyhow!("--format exec-credential, google and aws are for `auth token`: use table, json or jsonl");
-        return CliError::bad_input(unknown).report(format).into();
+    output.log(DEFAULT_LOG_FILTER, VERBOSE_LOG_FILTER);
+    if form.is_some_and(Form::is_for_tools)
+        && !matches!(command, Command::Action(Action::Auth(auth::Action::Token { .. })))
+    {
+        let error = anyhow!("--format exec-credential, google and aws are for `auth token`: use table, json or jsonl");
+        return CliError::bad_input(error).report(format).into();
     }
-    threads::end_without_threads(format);
+    report_missing_threads::<Errors>(format, |limit| drop(auth_core::finish_redemptions(limit)));
+    let page = || GUIDE.apply_to(Arguments::command());
+    let code = |outcome: Result<(), CliError>| outcome.map_or_else(|failure| failure.report(format), |()| 0);
     let code = match command {
-        Command::Completions(arguments) => code(completions::run(&arguments, help::command()), format),
-        Command::Man(arguments) => code(man::run(&arguments, help::command(), &output), format),
-        Command::Action(action) => run(true, format, async |signals| {
-            let access = access.with_retries(action.retries()).with_transfers(action.transfers());
-            let context = Context::new(output, access);
-            let work = Box::pin(context.within(dispatch(action, &context)));
-            let outcome = signals.end_after(work, &context.interruption.sections).await;
+        Command::Completions(arguments) => code(completions::run(arguments, page()).map_err(CliError::from)),
+        Command::Man(arguments) => code(man::run(&arguments, page(), &GUIDE, &output).map_err(CliError::from)),
+        // The child receives the signals itself once it runs.
+        Command::Action(Action::Bucket(bucket::Action::Exec(arguments))) => {
+            terminal::run(true, format, REDEMPTIONS, async |signals| {
+                let context = Context::new(output, form, connection);
+                let work = Box::pin(bucket::exec::run(arguments, &context, signals));
+                let outcome =
+                    context.with_timeout(work).await.map_err(|failure| context.name_rejected_credential(failure));
+                with_redemptions(signals.finish(REDEMPTIONS).await, outcome)
+            })
+        }
+        Command::Action(action) => terminal::run(true, format, REDEMPTIONS, async |signals| {
+            let context = Context::new(output, form, connection);
+            let work = Box::pin(context.with_timeout(dispatch(action, &context)));
+            let outcome = signals.run_until_signal(work, &context.interruption).await;
             let outcome =
                 outcome.map_err(|failure| context.name_rejected_credential(context.interruption.explain(failure)));
             // The token sources must still exist, because dropping them would block without handling signals.
-            signals.finish_redemptions(outcome).await
+            with_redemptions(signals.finish(REDEMPTIONS).await, outcome)
         }),
-        // A command in the emulator receives the signal itself, and ends by itself.
+        // The child of `emulator exec` receives the signals itself.
         Command::Emulator(arguments) => {
-            let ends = !arguments.runs_a_command();
-            run(ends, format, async |signals| {
-                let context = Context::new(output, access);
-                Box::pin(context.within(emulator::run(arguments, signals))).await
+            let exits = !arguments.has_child();
+            terminal::run(exits, format, REDEMPTIONS, async |signals| {
+                let context = Context::new(output, form, connection);
+                Box::pin(context.with_timeout(emulator::run(arguments, (&context.output, signals)))).await
             })
         }
     };
     ExitCode::from(code)
 }
 
-/// Reports invalid arguments, or prints the requested help.
-fn unparsed(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() && wants_json() {
-        let text = error.to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        let message = text.split("\n\nUsage").next().and_then(|text| text.split("\n\nFor more").next()).unwrap_or(text);
-        return CliError::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json).into();
-    }
-    // A failure to print cannot be reported anywhere.
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// Returns true if errors are to be JSON, according to arguments that cannot be parsed.
-fn wants_json() -> bool {
-    let arguments: Vec<_> = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let together = arguments.iter().any(|argument| argument.starts_with("--format=json"));
-    together || arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1].starts_with("json"))
-}
-
-fn log(output: &Output) {
-    let filter = EnvFilter::new(match output.verbose {
-        true => VERBOSE,
-        false if output.is_silent() => "off",
-        false => "auth_core=warn,auth_oauth=warn,durable_fs=warn,platform_emulator=warn,platform_resources=warn",
-    });
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Failures to write the log are not reported, because stderr is closed.
-    log.with_ansi(output.has_colors()).log_internal_errors(false).init();
-}
-
-/// Runs `work` with signal handlers, and reports its outcome.
-fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), CliError>) -> u8 {
-    // The runtime may install handlers, so the ignored signals are read first.
-    let ignored = Ignored::at_start();
-    let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, threads::runtime()?)));
-    let (mut signals, runtime) = match begun {
-        Ok(begun) => begun,
-        Err(error) => return threads::failure(error).report(format),
-    };
-    let code = code(runtime.block_on(work(&mut signals)), format);
-    signals.shut_down(runtime, code);
-    code
-}
-
-/// Reports an outcome, and returns its exit code.
-fn code(outcome: Result<(), CliError>, format: Format) -> u8 {
-    match outcome {
-        Ok(()) => 0,
-        Err(failure) => failure.report(format),
-    }
-}
-
-impl Action {
-    /// Returns the retry limits of the command.
-    fn retries(&self) -> Retries {
-        match self {
-            Self::System(_) | Self::Sdk(_) | Self::Profile(_) | Self::Slide(_) => Retries::None,
-            Self::Api(arguments) if arguments.only_reads() => Retries::Reading,
-            Self::Api(_) | Self::Demo(_) => Retries::Changing,
-            Self::User(action) => action.retries(),
-            Self::Auth(action) => action.retries(),
-            Self::Application(action) => action.retries(),
-            Self::Run(action) => action.retries(),
-            Self::Bucket(action) => action.retries(),
-        }
-    }
-}
-
-impl Action {
-    /// Returns the options of a command that transfers files.
-    fn transfers(&self) -> Transfers {
-        match self {
-            Self::Run(action) => action.transfers(),
-            Self::Bucket(action) => action.transfers(),
-            _ => Transfers::default(),
+/// Returns the outcome of a command. A token that was redeemed but not stored makes a successful command fail.
+fn with_redemptions(
+    redemptions: Result<(), auth_core::Unfinished>,
+    outcome: Result<(), CliError>,
+) -> Result<(), CliError> {
+    match redemptions {
+        Ok(()) => outcome,
+        Err(error) if error.is_unstored() && outcome.is_ok() => Err(error.into()),
+        Err(error) => {
+            terminal::warn(auth_core::error_chain(&error));
+            outcome
         }
     }
 }
@@ -246,6 +205,7 @@ async fn dispatch(action: Action, context: &Context) -> Result<(), CliError> {
         Action::Api(arguments) => Box::pin(api::run(arguments, context)).await,
         Action::System(action) => Box::pin(system::run(action, context)).await,
         Action::Slide(action) => slide::run(action, &context.output).await,
+        Action::Mcp(action) => Box::pin(mcp::run(action, context)).await,
         Action::Sdk(action) => sdk::run(&action, context),
     }
 }

@@ -4,9 +4,9 @@ use anyhow::anyhow;
 use clap::Subcommand;
 use platform_resources::{Profile, ProfileError, Profiles};
 use serde_json::json;
+use terminal::{Output, print};
 
 use crate::error::CliError;
-use crate::output::{Output, print};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -25,26 +25,26 @@ pub(crate) fn run(action: &Action, output: &Output) -> Result<(), CliError> {
     match action {
         Action::List => {
             let profiles = read()?;
-            let shapes: Vec<_> = profiles.names().map(|name| json!({ "name": name })).collect();
-            output.several(&shapes, || profiles.names().collect::<Vec<_>>().join("\n"))
+            let values: Vec<_> = profiles.names().map(|name| json!({ "name": name })).collect();
+            Ok(output.print_array(&values, || profiles.names().collect::<Vec<_>>().join("\n"))?)
         }
         Action::Show { name } => {
             let profiles = read()?;
             if !profiles.names().any(|profile| profile == name) {
                 let names: Vec<_> = profiles.names().map(str::to_owned).collect();
-                return Err(CliError::nothing_selected(format!("no profile '{name}' exists"), name, &names));
+                return Err(CliError::no_match(format!("no profile '{name}' exists"), name, &names));
             }
             show(&profiles.get(name).map_err(CliError::bad_input)?, output)
         }
         Action::Path => {
-            let path = Profiles::path_of_this_user().map_err(CliError::bad_input)?;
-            print(path.display())
+            let path = Profiles::path_for_current_user().map_err(CliError::bad_input)?;
+            Ok(print(path.display())?)
         }
     }
 }
 
 fn read() -> Result<Profiles, CliError> {
-    Profiles::of_this_user().map_err(|error: ProfileError| CliError::bad_input(anyhow!(error)))
+    Profiles::for_current_user().map_err(|error: ProfileError| CliError::bad_input(anyhow!(error)))
 }
 
 fn show(profile: &Profile, output: &Output) -> Result<(), CliError> {
@@ -53,11 +53,12 @@ fn show(profile: &Profile, output: &Output) -> Result<(), CliError> {
     // An address or a command line may contain a secret by mistake.
     let variables = profile.redacted_variables();
     let value = json!({ "name": name, "proxy": proxy, "ca_certs": ca_certs, "variables": variables });
-    output.one(&value, || {
-        let mut facts = vec![("name", name.clone())];
-        facts.extend(proxy.iter().map(|proxy| ("proxy", proxy.clone())));
-        facts.extend(ca_certs.iter().map(|path| ("CA certificate", path.clone())));
-        facts.extend(variables.iter().map(|(name, value)| (*name, value.clone())));
-        output.facts(facts)
-    })
+    let text = || {
+        let mut fields = vec![("name", name.clone())];
+        fields.extend(proxy.iter().map(|proxy| ("proxy", proxy.clone())));
+        fields.extend(ca_certs.iter().map(|path| ("CA certificate", path.clone())));
+        fields.extend(variables.iter().map(|(name, value)| (*name, value.clone())));
+        output.fields(fields)
+    };
+    Ok(output.print_object(&value, text)?)
 }

@@ -1,27 +1,20 @@
 //! `aignostics run`: runs and their results.
 
-mod application_args;
 mod cancel;
-mod cancel_by_filter;
-mod clean;
-mod delete;
 mod describe;
 mod download;
 mod events;
 mod execute;
-mod forget;
+mod filters;
+mod folder;
 mod list;
 mod metadata;
-mod object_keys;
 mod options;
 mod prepare;
-mod sdk_metadata;
 mod share;
 mod submit;
+mod sync;
 mod upload;
-mod validate;
-mod verify;
-mod wait;
 mod watch;
 
 use std::path::PathBuf;
@@ -29,14 +22,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use auth_core::Secret;
 use clap::{Args, Subcommand};
-use platform_resources::{Client, RunHandle};
+use platform_resources::{Client, RunHandle, Timestamp, TimestampError};
+use terminal::arguments::parse_time;
+use terminal::input;
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::detached::detached;
 use crate::error::CliError;
-use crate::retries::Retries;
-use crate::transfers::Transfers;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -45,27 +37,30 @@ pub(crate) enum Action {
     /// Upload the slides of a table to the organization's bucket; objects that already exist are skipped
     Upload(Box<upload::Arguments>),
     /// Validate a table or a submission without submitting it
-    Validate(Box<validate::Arguments>),
+    Validate(Box<submit::Validate>),
     /// Submit a run from a table of slides or from a submission in JSON
     Submit(Box<submit::Arguments>),
     /// Prepare, upload, submit and download in one command; a repeated call resumes and submits nothing twice
     Execute(Box<execute::Arguments>),
     /// Wait for the end of a run and show it. Exit code 6: some items failed; 1: timed out
-    Wait(wait::Arguments),
+    Wait(describe::Wait),
     /// Stream the events of a run: one line for each item that ends, and one for the end of the run
     #[command(after_help = watch::HELP)]
     Watch(watch::Arguments),
     /// Download and verify the results of a run; files that already exist are not fetched again
     Download(download::Arguments),
+    /// Download the results of all finished runs that are not in a folder yet, those closest to their deletion first
+    #[command(after_help = sync::HELP)]
+    Sync(Box<sync::Arguments>),
     /// Verify the files of a result folder against its manifest
-    #[command(after_help = verify::HELP)]
-    Verify(verify::Arguments),
+    #[command(after_help = folder::VERIFY_HELP)]
+    Verify(folder::Verify),
     /// Remove entries from the manifest of a result folder
-    #[command(after_help = forget::HELP)]
-    Forget(forget::Arguments),
+    #[command(after_help = folder::FORGET_HELP)]
+    Forget(folder::Forget),
     /// List and remove the files that interrupted downloads left in a folder
-    #[command(after_help = clean::HELP)]
-    Clean(clean::Arguments),
+    #[command(after_help = folder::CLEAN_HELP)]
+    Clean(folder::Clean),
     /// List runs, newest first
     List(Box<list::Arguments>),
     /// Show a run, its progress and the outcomes of its items
@@ -76,7 +71,7 @@ pub(crate) enum Action {
     /// Cancel a run; a terminated run does not change
     Cancel(cancel::Arguments),
     /// Cancel all active runs that match a filter
-    CancelByFilter(cancel_by_filter::Arguments),
+    CancelByFilter(cancel::ByFilter),
     /// Print the metadata of a run as JSON
     DumpMetadata(metadata::Dump),
     /// Print the metadata of an item as JSON, including a signed URL of its slide
@@ -93,81 +88,39 @@ pub(crate) enum Action {
 #[derive(Subcommand)]
 pub(crate) enum Results {
     /// Wait for the end of a run and download its results into a folder of the run
-    Download(download::Arguments),
+    Download(Box<download::Arguments>),
     /// Delete the results of a terminated run permanently
-    Delete(delete::Arguments),
+    Delete(cancel::Delete),
 }
 
 pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
         Action::Prepare(arguments) => Box::pin(prepare::run(*arguments, context)).await,
         Action::Upload(arguments) => Box::pin(upload::run(*arguments, context)).await,
-        Action::Validate(arguments) => Box::pin(validate::run(*arguments, context)).await,
+        Action::Validate(arguments) => Box::pin(submit::validate(*arguments, context)).await,
         Action::Submit(arguments) => Box::pin(submit::run(*arguments, context)).await,
         Action::Execute(arguments) => Box::pin(execute::run(*arguments, context)).await,
         Action::List(arguments) => list::run(*arguments, context).await,
         Action::Describe(arguments) => describe::run(arguments, context).await,
-        Action::Wait(arguments) => wait::run(arguments, context).await,
+        Action::Wait(arguments) => describe::wait(arguments, context).await,
         Action::Watch(arguments) => Box::pin(watch::run(arguments, context)).await,
         Action::Cancel(arguments) => cancel::run(arguments, context).await,
-        Action::CancelByFilter(arguments) => cancel_by_filter::run(arguments, context).await,
+        Action::CancelByFilter(arguments) => cancel::run_by_filter(arguments, context).await,
         Action::DumpMetadata(arguments) => metadata::dump(arguments, context).await,
         Action::DumpItemMetadata(arguments) => metadata::dump_item(arguments, context).await,
         Action::UpdateMetadata(arguments) => metadata::update(arguments, context).await,
         Action::UpdateItemMetadata(arguments) => metadata::update_item(arguments, context).await,
         Action::Share(action) => share::run(action, context).await,
         Action::Download(arguments) => Box::pin(download::run(arguments, context, false)).await,
-        Action::Verify(arguments) => verify::run(arguments, context).await,
-        Action::Forget(arguments) => forget::run(arguments, context).await,
-        Action::Clean(arguments) => clean::run(arguments, context).await,
-        Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, context, true)).await,
-        Action::Result(Results::Delete(arguments)) => delete::run(arguments, context).await,
+        Action::Sync(arguments) => Box::pin(sync::run(*arguments, context)).await,
+        Action::Verify(arguments) => folder::verify(arguments, context).await,
+        Action::Forget(arguments) => folder::forget(arguments, context).await,
+        Action::Clean(arguments) => folder::clean(arguments, context).await,
+        Action::Result(Results::Download(arguments)) => Box::pin(download::run(*arguments, context, true)).await,
+        Action::Result(Results::Delete(arguments)) => cancel::delete(arguments, context).await,
     }
 }
 
-impl Action {
-    /// Returns its retry limits.
-    pub(crate) fn retries(&self) -> Retries {
-        match self {
-            Self::Verify(_) | Self::Forget(_) | Self::Clean(_) => Retries::None,
-            Self::Prepare(_)
-            | Self::Validate(_)
-            | Self::List(_)
-            | Self::Describe(_)
-            | Self::DumpMetadata(_)
-            | Self::DumpItemMetadata(_)
-            | Self::Share(share::Action::Status(_) | share::Action::Audit(_)) => Retries::Reading,
-            Self::Upload(_)
-            | Self::Execute(_)
-            | Self::Wait(_)
-            | Self::Watch(_)
-            | Self::Download(_)
-            | Self::Result(Results::Download(_)) => Retries::Transferring,
-            Self::Submit(_)
-            | Self::Cancel(_)
-            | Self::CancelByFilter(_)
-            | Self::UpdateMetadata(_)
-            | Self::UpdateItemMetadata(_)
-            | Self::Share(_)
-            | Self::Result(Results::Delete(_)) => Retries::Changing,
-        }
-    }
-}
-
-impl Action {
-    /// Returns the options of its transfers.
-    pub(crate) fn transfers(&self) -> Transfers {
-        match self {
-            Self::Upload(arguments) => arguments.transfers(),
-            Self::Execute(arguments) => arguments.transfers(),
-            Self::Watch(arguments) => arguments.transfers(),
-            Self::Download(arguments) | Self::Result(Results::Download(arguments)) => arguments.transfers(),
-            _ => Transfers::default(),
-        }
-    }
-}
-
-/// Parses the id of a run.
 pub(crate) fn parse_run_id(text: &str) -> Result<String, String> {
     match text.parse::<Uuid>() {
         Ok(id) => Ok(id.to_string()),
@@ -175,7 +128,12 @@ pub(crate) fn parse_run_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// Which run, and by which right it is read.
+/// Parses a date and time with a time zone.
+fn parse_timestamp(text: &str) -> Result<Timestamp, String> {
+    parse_time(text)?.try_into().map_err(|error: TimestampError| error.to_string())
+}
+
+/// The arguments that name a run to read, and the share token that gives access to it.
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// Id of the run
@@ -191,15 +149,12 @@ impl RunArgs {
     /// Returns a handle of the run, with the share token if given.
     pub(crate) async fn handle(&self, client: &Client) -> Result<RunHandle, CliError> {
         let run = client.run(self.run.as_str());
-        let named = match self.share_token_file.clone() {
-            Some(path) if path.as_os_str() == "-" => {
-                detached(|| std::io::read_to_string(std::io::stdin())).await?.map(Some)
-            }
-            Some(path) => detached(|| std::fs::read_to_string(path)).await?.map(Some),
+        let text = match &self.share_token_file {
+            Some(path) => input::read_text(path).await.map(Some),
             None => Ok(std::env::var("AIGNOSTICS_SHARE_TOKEN").ok()),
         };
-        let named = named.context("cannot read the share token").map_err(CliError::bad_input)?;
-        let secret = named.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
+        let text = text.context("cannot read the share token").map_err(CliError::bad_input)?;
+        let secret = text.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
         Ok(secret.into_iter().fold(run, RunHandle::with_share_token))
     }
 }

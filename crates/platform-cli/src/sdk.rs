@@ -3,11 +3,10 @@
 use clap::{Args, Subcommand};
 use platform_resources::{ItemSdkMetadata, RunSdkMetadata};
 use serde_json::Value;
+use terminal::{Format, print_json};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::format::Format;
-use crate::output::print_json;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -33,5 +32,5 @@ pub(crate) fn run(action: &Action, context: &Context) -> Result<(), CliError> {
         Action::ItemMetadataSchema(pretty) => (ItemSdkMetadata::schema(), pretty),
     };
     let is_line = pretty.no_pretty || (context.output.format() == Format::Jsonl && !pretty.pretty);
-    print_json(schema, !is_line)
+    Ok(print_json(schema, !is_line)?)
 }

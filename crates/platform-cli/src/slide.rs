@@ -1,22 +1,20 @@
 //! `aignostics slide`: the content of slide files, without the platform.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use auth_core::error_chain;
 use clap::{Args, Subcommand};
-use platform_download::Crc32c;
-use serde_json::{Value, json};
-use slide_metadata::{Identifier, ImageDescription, Plausibility, SlideDescription, SlideError, Warning};
+use platform_pipeline::SlideReport;
+use serde_json::json;
+use slide_metadata::ImageDescription;
+use terminal::input::detached;
+use terminal::{Column, Output};
 
-use crate::detached::detached;
 use crate::error::CliError;
-use crate::format::Format;
-use crate::output::{self, Output};
-use crate::sanitize::sanitize;
 
 /// The longer side of a thumbnail, in pixels.
-const THUMBNAIL: u32 = 1024;
+const THUMBNAIL_SIZE: u32 = 1024;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -34,123 +32,63 @@ pub(crate) struct Inspect {
     thumbnail: Option<PathBuf>,
 }
 
-/// A file with its description and its checksum, or the error.
-type Inspected = (PathBuf, Result<(SlideDescription, u32), SlideError>);
-
 pub(crate) async fn run(action: Action, output: &Output) -> Result<(), CliError> {
     let Action::Inspect(Inspect { files, thumbnail }) = action;
     if thumbnail.is_some() && files.len() != 1 {
         return Err(CliError::bad_input(anyhow!("--thumbnail takes one slide, not {}", files.len())));
     }
-    let slides = detached(move || files.into_iter().map(inspect).collect::<Vec<_>>()).await?;
-    let values: Vec<_> = slides.iter().map(shape).collect();
-    let texts: Vec<_> =
-        slides.iter().filter_map(|(path, slide)| Some(text(path, slide.as_ref().ok()?, output))).collect();
-    if output.format() != Format::Table || !texts.is_empty() {
-        output.several(&values, || texts.join("\n\n"))?;
+    let paths = files.clone();
+    let slides = detached(move || paths.iter().map(|path| SlideReport::inspect(path)).collect::<Vec<_>>()).await?;
+    let values = files.iter().zip(&slides).map(|(path, slide)| match slide {
+        Ok(slide) => json!(slide),
+        Err(error) => json!({ "file": path.display().to_string(), "error": error_chain(error) }),
+    });
+    let texts: Vec<_> = slides.iter().flatten().map(|slide| text(slide, output)).collect();
+    if !output.is_table() || !texts.is_empty() {
+        output.print_array(&values.collect::<Vec<_>>(), || texts.join("\n\n"))?;
     }
-    let (count, failed) = (slides.len(), slides.iter().filter_map(|(_, slide)| slide.as_ref().err()));
-    let failed: Vec<_> = failed.map(|error| auth_core::error_chain(error)).collect();
+    let failed: Vec<_> = slides.iter().filter_map(|slide| Some(error_chain(slide.as_ref().err()?))).collect();
     if !failed.is_empty() {
-        for line in &failed {
-            output.print_failure(line);
-        }
-        return Err(CliError::bad_input(anyhow!("{} of {count} files cannot be read as slides", failed.len())));
+        output.print_failures(&failed);
+        let (failed, count) = (failed.len(), slides.len());
+        return Err(CliError::bad_input(anyhow!("{failed} of {count} files cannot be read as slides")));
     }
-    match (thumbnail, slides.into_iter().next()) {
-        (Some(picture), Some((slide, _))) => detached(move || draw(&slide, &picture)).await?,
+    match (thumbnail, files.into_iter().next()) {
+        (Some(picture), Some(slide)) => detached(move || write_thumbnail(&slide, &picture)).await?,
         _ => Ok(()),
     }
 }
 
-fn inspect(path: PathBuf) -> Inspected {
-    let slide = slide_metadata::inspect(&path).and_then(|slide| Ok((slide, slide_metadata::checksum(&path)?)));
-    (path, slide)
+fn write_thumbnail(slide: &Path, picture: &Path) -> Result<(), CliError> {
+    let thumbnail = slide_metadata::thumbnail(slide, THUMBNAIL_SIZE).map_err(CliError::bad_input)?;
+    Ok(thumbnail.save(picture).with_context(|| format!("cannot write '{}'", picture.display()))?)
 }
 
-fn draw(slide: &Path, picture: &Path) -> Result<(), CliError> {
-    let thumbnail = slide_metadata::thumbnail(slide, THUMBNAIL).map_err(CliError::bad_input)?;
-    let cannot = || format!("cannot write '{}'", picture.display());
-    thumbnail.write_png(File::create(picture).with_context(cannot)?).with_context(cannot)?;
-    Ok(())
-}
-
-fn shape((path, slide): &Inspected) -> Value {
-    let file = path.display().to_string();
-    let (slide, crc32c) = match slide {
-        Ok(slide) => slide,
-        Err(error) => return json!({ "file": file, "error": auth_core::error_chain(error) }),
-    };
-    json!({
-        "file": file,
-        "format": slide.format.to_string(),
-        "media_type": slide.format.media_type(),
-        "vendor": slide.vendor.map(slide_metadata::Vendor::name),
-        "width_px": slide.width,
-        "height_px": slide.height,
-        "resolution_mpp": slide.resolution.map(|resolution| json!({
-            "x": resolution.x,
-            "y": resolution.y,
-            "source": resolution.source.name(),
-            "is_plausible": resolution.plausibility() == Plausibility::Plausible,
-        })),
-        "bytes": slide.bytes,
-        "checksum_base64_crc32c": Crc32c::from(*crc32c).to_string(),
-        "images": slide.images.iter().map(image).collect::<Vec<_>>(),
-        "warnings": warnings(&slide.warnings),
-        "identifiers": identifiers(&slide.identifiers),
-    })
-}
-
-fn image(image: &ImageDescription) -> Value {
-    json!({
-        "place": image.place,
-        "role": image.role.name(),
-        "width_px": image.width,
-        "height_px": image.height,
-        "level": image.level,
-        "compression": image.compression,
-        "tile_px": image.tile.map(|(width, height)| [width, height]),
-    })
-}
-
-/// Returns warnings as JSON.
-pub(crate) fn warnings(warnings: &[Warning]) -> Vec<Value> {
-    warnings.iter().map(|warning| json!({ "name": warning.name(), "text": warning.to_string() })).collect()
-}
-
-/// Returns identifying data as JSON.
-pub(crate) fn identifiers(identifiers: &[Identifier]) -> Vec<Value> {
-    identifiers.iter().map(|found| json!({ "kind": found.kind.name(), "place": found.place })).collect()
-}
-
-fn text(path: &Path, (slide, crc32c): &(SlideDescription, u32), output: &Output) -> String {
+fn text(SlideReport { path, slide, crc32c, .. }: &SlideReport, output: &Output) -> String {
     let resolution = slide.resolution.map_or_else(|| "not stated".to_owned(), |resolution| resolution.to_string());
-    let mut facts = vec![
+    let mut fields = vec![
         ("file", path.display().to_string()),
         ("format", slide.format.to_string()),
         ("vendor", slide.vendor.map_or_else(|| "none".to_owned(), |vendor| vendor.to_string())),
         ("size", format!("{} × {} px, {} bytes", slide.width, slide.height, slide.bytes)),
         ("resolution", resolution),
-        ("CRC32C", Crc32c::from(*crc32c).to_string()),
+        ("CRC32C", crc32c.to_string()),
     ];
     let lines = |lines: Vec<String>| lines.join("\n");
     if !slide.warnings.is_empty() {
-        facts.push(("warnings", lines(slide.warnings.iter().map(ToString::to_string).collect())));
+        fields.push(("warnings", lines(slide.warnings.iter().map(ToString::to_string).collect())));
     }
     if !slide.identifiers.is_empty() {
-        facts.push(("may identify", lines(slide.identifiers.iter().map(ToString::to_string).collect())));
+        fields.push(("may identify", lines(slide.identifiers.iter().map(ToString::to_string).collect())));
     }
-    let mut table = output.table(["image", "role", "level", "size", "tiles", "compression"]);
-    for image in &slide.images {
-        table.add_row([
-            sanitize(&image.place),
-            image.role.to_string(),
-            image.level.map(|level| level.to_string()).unwrap_or_default(),
-            format!("{} × {}", image.width, image.height),
-            image.tile.map(|(width, height)| format!("{width} × {height}")).unwrap_or_default(),
-            image.compression.clone(),
-        ]);
-    }
-    format!("{}\n\n{}", output.facts(facts), output::text(&table))
+    let pixels = |(width, height): (u32, u32)| format!("{width} × {height}");
+    let columns: [Column<'_, ImageDescription>; 6] = [
+        ("image", &|image| image.place.clone()),
+        ("role", &|image| image.role.to_string()),
+        ("level", &|image| image.level.map(|level| level.to_string()).unwrap_or_default()),
+        ("size", &|image| pixels((image.width, image.height))),
+        ("tiles", &|image| image.tile.map(pixels).unwrap_or_default()),
+        ("compression", &|image| image.compression.clone()),
+    ];
+    format!("{}\n\n{}", output.fields(fields), output.table(&slide.images, &columns))
 }

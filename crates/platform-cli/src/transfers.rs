@@ -3,14 +3,14 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use platform_resources::{ByteSize, TransferSettings};
-
-use crate::time::parse_duration;
+use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use platform_resources::{ByteSize, ResultsTarget, TransferSettings};
+use terminal::arguments::{choice, parse_duration};
 
 /// Options of uploads and downloads. Each has a setting.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub(crate) struct TransferArgs {
+struct TransferArgs {
     /// Number of concurrent requests, 1 to 256 [env: `AIGNOSTICS_TRANSFER_JOBS`] [default: 16 for downloads; 4 files and 12
     /// parts for uploads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Transfer")]
@@ -27,59 +27,77 @@ pub(crate) struct TransferArgs {
 
 /// The option of downloads.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub(crate) struct DigestArgs {
+struct DigestArgs {
     /// Compute the SHA-256 of each file, in addition to the CRC32C [env: `AIGNOSTICS_TRANSFER_SHA256`] [default: yes]
-    #[arg(long, value_name = "YES|NO", hide_possible_values = true, help_heading = "Transfer")]
-    sha256: Option<YesOrNo>,
+    #[arg(long, value_name = "YES|NO", value_parser = choice([("yes", true), ("no", false)]), hide_possible_values = true, help_heading = "Transfer")]
+    sha256: Option<bool>,
 }
 
 /// The option of uploads.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub(crate) struct UploadTimeoutArgs {
+struct UploadTimeoutArgs {
     /// Maximum time without progress of an upload, such as 5m, for proxies that store it before they forward it [env:
     /// `AIGNOSTICS_UPLOAD_READ_TIMEOUT`] [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Transfer")]
     upload_read_timeout: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum YesOrNo {
-    Yes,
-    No,
+/// The options of a command that downloads.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct DownloadTransferArgs {
+    #[command(flatten)]
+    args: TransferArgs,
+    #[command(flatten)]
+    digest: DigestArgs,
 }
 
-/// All options of a command that transfers files.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Transfers {
+/// The options of a command that uploads.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct UploadTransferArgs {
+    #[command(flatten)]
     args: TransferArgs,
-    digest: DigestArgs,
+    #[command(flatten)]
     timeout: UploadTimeoutArgs,
 }
 
-impl From<TransferArgs> for Transfers {
-    fn from(args: TransferArgs) -> Self {
-        Self { args, ..Self::default() }
+/// The options of a command that downloads and uploads.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Transfers {
+    #[command(flatten)]
+    args: TransferArgs,
+    #[command(flatten)]
+    digest: DigestArgs,
+    #[command(flatten)]
+    timeout: UploadTimeoutArgs,
+}
+
+impl From<DownloadTransferArgs> for Transfers {
+    fn from(DownloadTransferArgs { args, digest }: DownloadTransferArgs) -> Self {
+        Self { args, digest, ..Self::default() }
+    }
+}
+
+impl From<UploadTransferArgs> for Transfers {
+    fn from(UploadTransferArgs { args, timeout }: UploadTransferArgs) -> Self {
+        Self { args, timeout, ..Self::default() }
     }
 }
 
 impl Transfers {
-    pub(crate) fn with_digest(self, digest: DigestArgs) -> Self {
-        Self { digest, ..self }
-    }
-
-    pub(crate) fn with_timeout(self, timeout: UploadTimeoutArgs) -> Self {
-        Self { timeout, ..self }
-    }
-
     /// Replaces the settings for which there are options.
     pub(crate) fn apply(self, settings: &mut TransferSettings) {
         let Self { args, digest, timeout } = self;
         settings.jobs = args.jobs.map(usize::from).or(settings.jobs);
         settings.limit_rate = args.limit_rate.or(settings.limit_rate);
         settings.chunk_size = args.chunk_size.or(settings.chunk_size);
-        settings.sha256 = digest.sha256.map_or(settings.sha256, |sha256| sha256 == YesOrNo::Yes);
+        settings.sha256 = digest.sha256.unwrap_or(settings.sha256);
         settings.upload_read_timeout = timeout.upload_read_timeout.or(settings.upload_read_timeout);
     }
+}
+
+/// Returns the parser of a folder or the address of a store.
+pub(crate) fn target() -> impl TypedValueParser<Value = ResultsTarget> {
+    PathBufValueParser::new().try_map(ResultsTarget::parse)
 }
 
 fn parse_rate(text: &str) -> Result<NonZeroU64, String> {

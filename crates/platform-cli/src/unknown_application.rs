@@ -3,13 +3,15 @@
 use futures_util::TryStreamExt;
 use platform_resources::Client;
 use platform_resources::models::ApplicationId;
+use terminal::Kind;
 
-use crate::error::CliError;
+use crate::error::{CliError, WRONG_ADDRESS, failed_operation};
 
-/// Names the existing applications in the failure of an application that does not exist.
+/// Adds the existing applications to the error of an application that does not exist.
 pub(crate) async fn explain(failure: CliError, id: &ApplicationId, client: &Client) -> CliError {
-    let is_of_document = failure.operation().is_some_and(|operation| operation.contains("document"));
-    if !failure.is_not_found() || is_of_document {
+    let operation = failure.error().and_then(failed_operation);
+    let is_of_document = operation.is_some_and(|operation| operation.contains("document"));
+    if !failure.is(Kind::NOT_FOUND) || failure.kind() == WRONG_ADDRESS || is_of_document {
         return failure;
     }
     let applications = client.applications().list().map_ok(|application| application.application_id.to_string());
@@ -17,10 +19,8 @@ pub(crate) async fn explain(failure: CliError, id: &ApplicationId, client: &Clie
         Ok(existing) if existing.iter().any(|existing| existing == id.as_str()) => {
             failure.context(format!("application '{id}' does not exist in this version"))
         }
-        Ok(existing) => {
-            CliError::nothing_selected(format!("application '{id}' does not exist"), id.as_str(), &existing)
-        }
-        // The first failure is the one to report.
+        Ok(existing) => CliError::no_match(format!("application '{id}' does not exist"), id.as_str(), &existing),
+        // The original failure is more useful than that of the list.
         Err(_) => failure,
     }
 }

@@ -1,7 +1,6 @@
 //! `aignostics user`: logins.
 
-mod asking;
-mod masked;
+mod prompt;
 
 use std::io::{self, IsTerminal, Read};
 use std::sync::Arc;
@@ -10,15 +9,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use auth_core::Secret;
 use clap::{Args, Subcommand};
-use platform_resources::{Identity, LoggedOut, LoginMethods, Service};
-use serde_json::{Value, json};
+use platform_resources::{Activity, Identity, LoggedOut, LoginMethods, Service};
+use serde_json::Value;
+use terminal::Output;
+use terminal::input::detached;
 
 use crate::context::Context;
-use crate::detached::detached;
-use crate::error::CliError;
-use crate::output::Output;
-use crate::retries::Retries;
-use asking::{DevicePrompt, SystemBrowser};
+use crate::error::{CliError, is_login_required};
+use prompt::{DevicePrompt, SystemBrowser};
 
 /// The maximum size of a refresh token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
@@ -34,7 +32,7 @@ pub(crate) enum Action {
         #[arg(long, conflicts_with_all = ["relogin", "device", "no_browser"])]
         with_refresh_token: bool,
         #[command(flatten)]
-        how: LoginArgs,
+        method: LoginArgs,
     },
     /// Log out, here and at the identity provider
     Logout,
@@ -50,22 +48,11 @@ pub(crate) enum Action {
         #[arg(long)]
         relogin: bool,
         #[command(flatten)]
-        how: LoginArgs,
+        method: LoginArgs,
     },
 }
 
-impl Action {
-    /// Returns the retry limits of the command.
-    pub(crate) fn retries(&self) -> Retries {
-        match self {
-            Self::Logout => Retries::None,
-            Self::Whoami { .. } => Retries::Reading,
-            Self::Login { .. } => Retries::Changing,
-        }
-    }
-}
-
-/// In which way to log in.
+/// The options for the login method.
 #[derive(Args)]
 pub(crate) struct LoginArgs {
     /// Log in on another device, with a code
@@ -86,7 +73,7 @@ impl LoginArgs {
     fn methods(&self, service: &Service) -> LoginMethods {
         let has_device = service.settings().client_id_device.is_some();
         let device = |methods: LoginMethods| methods.with_device(Arc::new(DevicePrompt));
-        let headless = auth_oauth::headless();
+        let headless = auth_oauth::headless_reason();
         match headless {
             _ if self.device => device(LoginMethods::none()),
             Some(reason) if has_device && !self.no_browser => {
@@ -103,43 +90,48 @@ impl LoginArgs {
 }
 
 pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
-    let service = context.service()?;
+    let service = context.service(match action {
+        Action::Logout => Activity::Diagnosing,
+        Action::Whoami { .. } => Activity::Reading,
+        Action::Login { .. } => Activity::Changing,
+    })?;
     match action {
-        Action::Login { relogin, with_refresh_token, how } => {
+        Action::Login { relogin, with_refresh_token, method } => {
             let logged_in = if with_refresh_token {
                 log_in_with(service, refresh_token().await?).await
             } else {
-                identity(context, how.methods(service), relogin).await
+                identity(service, method.methods(service), relogin).await
             };
-            // The hint is to log in.
+            // The hint would be to log in.
             let logged_in =
-                logged_in.map_err(|error| if error.is_login_required() { error.without_hint() } else { error })?;
+                logged_in.map_err(|error| if is_login_required(&error) { error.without_hint() } else { error })?;
             let user = &logged_in.me.user;
             let name = user.name.as_ref().or(user.email.as_ref()).unwrap_or(&user.id);
             context.output.note(format!("logged in as {name} of {}", logged_in.me.organization.id));
-            context.output.one(&masked::masked(described(&logged_in)), String::new)
+            Ok(context.output.print_object(&logged_in.describe(), String::new)?)
         }
         Action::Logout => match service.log_out().await {
             Err(error) if error.is_not_logged_in() => Err(CliError::bad_input(error)),
             Err(error) => Err(error.into()),
-            Ok(LoggedOut::HereOnly(error)) => {
-                let error = anyhow::Error::from(error);
-                context.output.note(format!("logged out on this machine, but not at the identity provider: {error:#}"));
-                Ok(())
-            }
-            Ok(_) => {
-                context.output.note("logged out");
+            Ok(outcome) => {
+                context.output.note(match outcome {
+                    LoggedOut::LocalOnly(error) => format!(
+                        "logged out on this machine, but not at the identity provider: {:#}",
+                        anyhow::Error::from(error)
+                    ),
+                    _ => "logged out".to_owned(),
+                });
                 Ok(())
             }
         },
-        Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
+        Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, method } => {
             // Without a terminal, no user would see the prompt.
-            let asks = relogin || how.is_set() || io::stderr().is_terminal();
-            let methods = if asks { how.methods(service) } else { LoginMethods::none() };
-            let identity = identity(context, methods, relogin).await?;
-            let (credential, identity) = (identity.credential.to_string(), described(&identity));
-            let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
-            context.output.or_json().one(&identity, || text(&context.output, &identity, credential))
+            let prompts = relogin || method.is_set() || io::stderr().is_terminal();
+            let methods = if prompts { method.methods(service) } else { LoginMethods::none() };
+            let identity = identity(service, methods, relogin).await?;
+            let credential = identity.credential.to_string();
+            let identity = if no_mask_secrets { identity.describe_with_secrets() } else { identity.describe() };
+            Ok(context.output.or_json().print_object(&identity, || text(&context.output, &identity, credential))?)
         }
     }
 }
@@ -162,18 +154,17 @@ async fn refresh_token() -> Result<Secret, CliError> {
     }
 }
 
-/// Returns the text of an identity.
 fn text(output: &Output, identity: &Value, credential: String) -> String {
     let field = |path: &str| match identity.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
     };
-    // Without claims, the token is not a JWT of the identity provider.
+    // A token that is not a JWT has no claims.
     let claim = |text: String| if text.is_empty() { "unknown".to_owned() } else { text };
     let end = identity.pointer("/token/expires_at").and_then(Value::as_u64);
-    let end = end.map(|seconds| output.moment(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
-    output.facts([
+    let end = end.map(|seconds| output.time(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
+    output.fields([
         ("user", field("/user/id")),
         ("name", field("/user/name")),
         ("e-mail", field("/user/email")),
@@ -186,61 +177,11 @@ fn text(output: &Output, identity: &Value, credential: String) -> String {
 }
 
 /// Logs in, and returns the user.
-async fn identity(context: &Context, methods: LoginMethods, again: bool) -> Result<Identity, CliError> {
-    let service = context.service()?;
+async fn identity(service: &Service, methods: LoginMethods, again: bool) -> Result<Identity, CliError> {
     if again {
         Box::pin(service.log_in(methods)).await?;
     } else {
         Box::pin(service.ensure_login(methods)).await?;
     }
     Ok(service.identity().await?)
-}
-
-fn described(identity: &Identity) -> Value {
-    let seconds = |moment: Option<SystemTime>| {
-        moment.and_then(|moment| Some(moment.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs()))
-    };
-    let (user, organization) = (&identity.me.user, &identity.me.organization);
-    let (claims, credential) = (identity.claims.as_ref(), &identity.credential);
-    let role = claims.map(|claims| &claims.role);
-    json!({
-        "role": role,
-        "credential": {
-            "source": credential.source.kind(),
-            "name": credential.name,
-            "level": credential.name.as_ref().map(|_| credential.level.to_string()),
-        },
-        "token": {
-            "issuer": claims.map(|claims| &claims.issuer),
-            "issued_at": claims.and_then(|claims| seconds(claims.issued_at)),
-            "expires_at": claims.and_then(|claims| seconds(claims.expires_at)),
-            "scope": claims.map(|claims| &claims.scopes),
-            "audience": claims.map(|claims| [&claims.audience]),
-            "authorized_party": claims.and_then(|claims| claims.client_id.as_ref()),
-            "org_id": claims.and_then(|claims| claims.organization_id.as_ref()),
-            "role": role,
-        },
-        "user": {
-            "id": user.id,
-            "email": user.email,
-            "email_verified": user.email_verified,
-            "name": user.name,
-            "given_name": user.given_name,
-            "family_name": user.family_name,
-            "nickname": user.nickname,
-            "picture": user.picture,
-            "updated_at": user.updated_at.as_ref().map(ToString::to_string),
-        },
-        "organization": {
-            "id": organization.id,
-            "name": organization.name,
-            "display_name": organization.display_name,
-            "aignostics_bucket_hmac_access_key_id": organization.aignostics_bucket_hmac_access_key_id,
-            "aignostics_bucket_hmac_secret_access_key": organization.aignostics_bucket_hmac_secret_access_key.expose(),
-            "aignostics_bucket_name": organization.aignostics_bucket_name,
-            "aignostics_bucket_protocol": organization.aignostics_bucket_protocol,
-            "aignostics_logfire_token": organization.aignostics_logfire_token.expose(),
-            "aignostics_sentry_dsn": organization.aignostics_sentry_dsn.expose(),
-        },
-    })
 }

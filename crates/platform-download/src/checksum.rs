@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A CRC32C (Castagnoli, RFC 3720, appendix B.4). Its text form is the base64 of its four bytes, big-endian, as on the
-/// platform and its storage.
+/// A CRC32C checksum (Castagnoli, RFC 3720, appendix B.4). Its text form is the base64 encoding of its four bytes in
+/// big-endian order, as the platform's API and Google Cloud Storage use it.
 ///
 /// ```
 /// use platform_download::Crc32c;
@@ -42,7 +42,7 @@ impl Crc32c {
         Self::narrow(checksum_combine(CrcAlgorithm::Crc32Iscsi, self.0.into(), next.0.into(), length))
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "it has 32 bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "a CRC32C has 32 bits")]
     fn narrow(crc: u64) -> Self {
         Self(crc as u32)
     }
@@ -54,7 +54,13 @@ impl From<u32> for Crc32c {
     }
 }
 
-/// The error of a text that is not a checksum.
+impl From<Crc32c> for u32 {
+    fn from(crc32c: Crc32c) -> Self {
+        crc32c.0
+    }
+}
+
+/// The error of parsing a text that is not a [`Crc32c`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a CRC32C: expected eight characters of base64, such as yZRlqg==")]
 pub struct Crc32cError;

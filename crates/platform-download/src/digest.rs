@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Crc32c;
 
-/// The read buffer size, small enough for the processor caches.
-pub(crate) const BLOCK: usize = 256 * 1024;
+/// The size of read buffers, in bytes. It is small enough for the processor caches.
+pub(crate) const READ_BUFFER_BYTES: usize = 256 * 1024;
 
-/// A SHA-256 (FIPS 180-4). Its text form has 64 lower-case hexadecimal digits.
+/// A SHA-256 digest (FIPS 180-4). Its text form has 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256([u8; 32]);
 
@@ -25,7 +25,7 @@ impl Sha256 {
         Self::of_pieces(&[bytes])
     }
 
-    /// Returns the digest of `pieces`, one after the other.
+    /// Returns the digest of the concatenated `pieces`.
     pub(crate) fn of_pieces(pieces: &[impl AsRef<[u8]>]) -> Self {
         let mut context = Context::new(&SHA256);
         for piece in pieces {
@@ -58,7 +58,7 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-/// The error of a text that is not a SHA-256.
+/// The error of parsing a text that is not a [`Sha256`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256: expected 64 hexadecimal digits")]
 pub struct Sha256Error;
@@ -91,25 +91,25 @@ impl<'de> Deserialize<'de> for Sha256 {
     }
 }
 
-/// The length and the digests of a file.
+/// The length and the checksums of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest {
     pub(crate) bytes: u64,
     pub(crate) crc32c: Crc32c,
-    /// `None` if it was not computed.
+    /// `None` if no SHA-256 was computed.
     pub(crate) sha256: Option<Sha256>,
 }
 
-/// A running digest.
+/// A digest that is computed incrementally.
 #[derive(Clone)]
-pub(crate) struct Running {
+pub(crate) struct RunningDigest {
     bytes: u64,
     crc32c: Crc32c,
     sha256: Option<Context>,
 }
 
-impl Running {
-    /// Creates the digest of no bytes, with a SHA-256 if `has_sha256`.
+impl RunningDigest {
+    /// Creates the digest of zero bytes. It includes a SHA-256 if `has_sha256` is set.
     pub(crate) fn new(has_sha256: bool) -> Self {
         Self { bytes: 0, crc32c: Crc32c::default(), sha256: has_sha256.then(|| Context::new(&SHA256)) }
     }
@@ -127,17 +127,17 @@ impl Running {
         self.bytes
     }
 
-    /// Digests all bytes of `reader`. Blocks.
+    /// Updates the digest with all bytes of `reader`. Blocks the calling thread.
     pub(crate) fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
-        // Most files are small, and many are read at the same time.
-        let mut block = vec![0; BLOCK / 32];
+        // Starts with a small buffer, because most files are small and many are read at the same time.
+        let mut block = vec![0; READ_BUFFER_BYTES / 32];
         loop {
             match reader.read(&mut block) {
                 Ok(0) => return Ok(()),
                 Ok(length) => {
                     self.update(&block[..length]);
-                    if length == block.len() && length < BLOCK {
-                        block = vec![0; BLOCK];
+                    if length == block.len() && length < READ_BUFFER_BYTES {
+                        block = vec![0; READ_BUFFER_BYTES];
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -152,15 +152,15 @@ impl Running {
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for RunningDigest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Running").field("bytes", &self.bytes).finish_non_exhaustive()
+        formatter.debug_struct("RunningDigest").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 
-/// Returns the digest of all bytes of `reader`, with a SHA-256 if `has_sha256`. Blocks.
+/// Returns the digest of all bytes of `reader`, with a SHA-256 if `has_sha256` is set. Blocks the calling thread.
 pub(crate) fn digest(reader: impl Read, has_sha256: bool) -> io::Result<Digest> {
-    let mut running = Running::new(has_sha256);
+    let mut running = RunningDigest::new(has_sha256);
     running.read(reader)?;
     Ok(running.finish())
 }

@@ -5,25 +5,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auth_http::HttpError;
-use auth_http::retry::{GaveUp, is_transient_status};
+use auth_http::retry::{RetriesExhausted, is_transient_status};
 
 use crate::checksum::Crc32c;
-use crate::retry::{Retryability, Retryable, in_full, suffix};
+use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
 
-/// An error of a download. An existing file under its name is unchanged.
+/// An error of downloading a file. A file that already existed at the target path is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was not downloaded: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
+#[error("{} was not downloaded: {kind}{}", file.display(), suffix(exhausted.as_ref()))]
 pub struct DownloadError {
     file: PathBuf,
     kind: Kind,
-    /// The reason why the download was not retried, or no longer.
-    gave_up: Option<GaveUp>,
+    /// The reason why the download was not retried, or was no longer retried.
+    exhausted: Option<RetriesExhausted>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-fn kept(aside: Option<&Path>) -> String {
-    aside.map(|path| format!("; they are kept as {}", path.display())).unwrap_or_default()
+/// Returns the end of a message with the path of the rejected content, if it was saved.
+fn quarantine_suffix(quarantined: Option<&Path>) -> String {
+    quarantined.map(|path| format!("; the content was saved as {}", path.display())).unwrap_or_default()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ enum Kind {
     Http { is_transient: bool },
     #[error("the storage responded with {status}")]
     Status { status: u16, retry_after: Option<Duration> },
-    #[error("the storage refused its URL ({0}), and a new one too")]
+    #[error("the storage refused its URL ({0}), and then a new URL")]
     Refused(u16),
     #[error("the storage sent too little data for too long")]
     Stalled,
@@ -44,8 +45,8 @@ enum Kind {
     Changed,
     #[error("received {actual} bytes instead of {expected}")]
     Size { expected: u64, actual: u64 },
-    #[error("two downloads have the CRC32C {actual} instead of {expected}{}", kept(aside.as_deref()))]
-    Checksum { expected: Crc32c, actual: Crc32c, aside: Option<PathBuf> },
+    #[error("two downloads have the CRC32C {actual} instead of {expected}{}", quarantine_suffix(quarantined.as_deref()))]
+    Checksum { expected: Crc32c, actual: Crc32c, quarantined: Option<PathBuf> },
     #[error("not enough disk space: {needed} bytes are needed and {free} are free")]
     NoSpace { needed: u64, free: u64 },
     #[error("another process is downloading it: wait for it")]
@@ -54,32 +55,31 @@ enum Kind {
     DiskFull,
     #[error("it could not be written")]
     Write,
-    #[error("'{}' cannot be read and is kept", path.display())]
+    #[error("'{}' cannot be read; it was not deleted", path.display())]
     Read { path: PathBuf },
     #[error("another process replaces it during the download")]
     Interfered,
-    #[error(
-        "the storage sends it with the content encoding '{0}', although none was requested, and states no checksum"
-    )]
+    #[error("the storage sent it with the unrequested content encoding '{0}', and no checksum is known")]
     Encoded(String),
 }
 
 impl DownloadError {
     fn new(file: &Path, kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { file: file.to_owned(), kind, gave_up: None, source }
+        Self { file: file.to_owned(), kind, exhausted: None, source }
     }
 
     pub(crate) fn resolve(file: &Path, source: Box<dyn Error + Send + Sync>) -> Self {
         let unavailable: Option<&SourceUnavailable> = source.downcast_ref();
-        let (is_transient, gave_up) = (unavailable.is_some(), unavailable.and_then(|error| error.gave_up().cloned()));
-        Self { gave_up, ..Self::new(file, Kind::Resolve { is_transient }, Some(source)) }
+        let (is_transient, exhausted) =
+            (unavailable.is_some(), unavailable.and_then(|error| error.retries_exhausted().cloned()));
+        Self { exhausted, ..Self::new(file, Kind::Resolve { is_transient }, Some(source)) }
     }
 
     pub(crate) fn http(file: &Path, source: HttpError) -> Self {
         Self::new(file, Kind::Http { is_transient: source.is_transient() }, Some(source.into()))
     }
 
-    pub(crate) fn answered(file: &Path, status: u16, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn from_status(file: &Path, status: u16, retry_after: Option<Duration>) -> Self {
         Self::new(file, Kind::Status { status, retry_after }, None)
     }
 
@@ -104,13 +104,13 @@ impl DownloadError {
     }
 
     pub(crate) fn checksum(file: &Path, expected: Crc32c, actual: Crc32c) -> Self {
-        Self::new(file, Kind::Checksum { expected, actual, aside: None }, None)
+        Self::new(file, Kind::Checksum { expected, actual, quarantined: None }, None)
     }
 
-    /// Sets the path of the rejected content.
-    pub(crate) fn kept_aside(mut self, path: Option<PathBuf>) -> Self {
-        if let Kind::Checksum { aside, .. } = &mut self.kind {
-            *aside = path;
+    /// Sets the path under which the content with the wrong checksum was saved.
+    pub(crate) fn with_quarantined_file(mut self, path: Option<PathBuf>) -> Self {
+        if let Kind::Checksum { quarantined, .. } = &mut self.kind {
+            *quarantined = path;
         }
         self
     }
@@ -127,7 +127,7 @@ impl DownloadError {
         Self::new(file, if is_full(&source) { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
     }
 
-    /// Creates the error of a file `path` that cannot be read. Nothing was deleted.
+    /// Creates the error for `path`, a local file that could not be read and was not deleted.
     pub(crate) fn read(file: &Path, path: &Path, source: io::Error) -> Self {
         Self::new(file, Kind::Read { path: path.to_owned() }, Some(source.into()))
     }
@@ -140,7 +140,7 @@ impl DownloadError {
         Self::new(file, Kind::Encoded(encoding.to_owned()), None)
     }
 
-    /// Sets the file of an error without one.
+    /// Sets the file that was not downloaded.
     pub(crate) fn about(self, file: &Path) -> Self {
         Self { file: file.to_owned(), ..self }
     }
@@ -155,13 +155,13 @@ impl DownloadError {
         matches!(self.kind, Kind::DiskFull | Kind::NoSpace { .. })
     }
 
-    /// Returns true if the cause is local: the file cannot be read or written, because the disk is full, for example.
+    /// Returns true if the cause is local: a file is locked, or cannot be read or written (for example on a full disk).
     pub fn is_local(&self) -> bool {
         let is_file = matches!(self.kind, Kind::Locked | Kind::Write | Kind::Read { .. } | Kind::Interfered);
         is_file || self.is_disk_full()
     }
 
-    /// Returns true if a local file cannot be read. Downloaded content is kept.
+    /// Returns true if a local file cannot be read. Content that was already downloaded is not deleted.
     pub fn is_unreadable(&self) -> bool {
         matches!(self.kind, Kind::Read { .. })
     }
@@ -182,13 +182,13 @@ impl DownloadError {
         }
     }
 
-    /// Returns true if only the time limit of this file is exceeded: others can be downloaded first, and this one
-    /// later.
-    pub fn is_single(&self) -> bool {
-        self.is_transient() && self.gave_up.as_ref().is_some_and(GaveUp::is_single)
+    /// Returns true if the retries of this file reached their time limit while the storage serves other files. The
+    /// caller can download other files first and this one later.
+    pub fn is_request_limit(&self) -> bool {
+        self.is_transient() && self.exhausted.as_ref().is_some_and(RetriesExhausted::is_request_limit)
     }
 
-    /// Returns the last status of the storage, if it caused the error.
+    /// Returns the HTTP status of the storage's last response, if the status caused the error.
     pub fn status(&self) -> Option<u16> {
         match self.kind {
             Kind::Status { status, .. } | Kind::Refused(status) => Some(status),
@@ -196,15 +196,15 @@ impl DownloadError {
         }
     }
 
-    /// Returns true if the content does not match the stated length or checksum.
+    /// Returns true if the content does not have the expected length or checksum.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
     }
 }
 
 impl Retryable for DownloadError {
-    fn unavailable(gave_up: GaveUp) -> Self {
-        Self::new(Path::new(""), Kind::Http { is_transient: true }, Some(gave_up.into()))
+    fn unavailable(exhausted: RetriesExhausted) -> Self {
+        Self::new(Path::new(""), Kind::Http { is_transient: true }, Some(exhausted.into()))
     }
 
     fn retryability(&self) -> Retryability {
@@ -213,10 +213,10 @@ impl Retryable for DownloadError {
     }
 
     fn host_failure(&self) -> String {
-        in_full(&self.kind, self.source())
+        message_with_sources(&self.kind, self.source())
     }
 
-    fn is_answer(&self) -> bool {
+    fn has_response(&self) -> bool {
         matches!(self.kind, Kind::Status { .. } | Kind::Refused(_) | Kind::Malformed(_))
     }
 
@@ -224,8 +224,8 @@ impl Retryable for DownloadError {
         if let Kind::Status { retry_after, .. } = self.kind { retry_after } else { None }
     }
 
-    fn given_up(self, gave_up: GaveUp) -> Self {
-        Self { gave_up: Some(gave_up), ..self }
+    fn retries_exhausted(self, exhausted: RetriesExhausted) -> Self {
+        Self { exhausted: Some(exhausted), ..self }
     }
 }
 
@@ -237,14 +237,15 @@ impl From<durable_fs::Error> for FolderError {
     fn from(error: durable_fs::Error) -> Self {
         let path = error.path().to_owned();
         if error.is_symbolic_link() {
-            return Self { path, kind: FolderKind::SharedUrl, source: None };
+            return Self { path, kind: FolderKind::SymbolicLink, source: None };
         }
         let kind = if error.is_storage_full() { FolderKind::DiskFull } else { FolderKind::Io };
         Self { path, kind, source: Some(error.into()) }
     }
 }
 
-/// An error of a result folder. It names the folder or the file in it.
+/// An error of a [`ResultFolder`](crate::ResultFolder). Its message starts with the path of the folder, or of the
+/// affected file in the folder.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
 pub struct FolderError {
@@ -258,9 +259,12 @@ pub struct FolderError {
 enum FolderKind {
     #[error("cannot be read or written")]
     Io,
+    #[error("cannot be read or written")]
+    #[cfg_attr(not(feature = "object-store"), expect(dead_code, reason = "no stores"))]
+    Store { is_transient: bool },
     #[error("is a symbolic link, which is not followed")]
-    SharedUrl,
-    #[error("the manifest has no entry for it")]
+    SymbolicLink,
+    #[error("the manifest has no entry for this file")]
     NoEntry,
     #[error("the disk is full: free some space and try again")]
     DiskFull,
@@ -280,7 +284,14 @@ impl FolderError {
         Self { path: path.to_owned(), kind, source: Some(source.into()) }
     }
 
-    pub(crate) fn locked(path: &Path) -> Self {
+    /// Creates the error of a place in a store.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn store(path: &Path, is_transient: bool, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { path: path.to_owned(), kind: FolderKind::Store { is_transient }, source: Some(Box::new(source)) }
+    }
+
+    /// Creates the error of a folder, or of a place in a store, that another process writes to.
+    pub fn locked(path: &Path) -> Self {
         Self { path: path.to_owned(), kind: FolderKind::Locked, source: None }
     }
 
@@ -300,8 +311,8 @@ impl FolderError {
         Self { path: path.to_owned(), kind: FolderKind::Malformed(line), source: Some(source.into()) }
     }
 
-    /// Returns true if the file has no manifest entry.
-    pub fn is_without_entry(&self) -> bool {
+    /// Returns true if no manifest has an entry for the file.
+    pub fn has_no_entry(&self) -> bool {
         matches!(self.kind, FolderKind::NoEntry)
     }
 
@@ -311,7 +322,7 @@ impl FolderError {
     }
 
     /// Returns true if the folder has no manifest.
-    pub fn is_without_manifest(&self) -> bool {
+    pub fn has_no_manifest(&self) -> bool {
         matches!(self.kind, FolderKind::NoManifest)
     }
 
@@ -319,23 +330,28 @@ impl FolderError {
     pub fn is_locked(&self) -> bool {
         matches!(self.kind, FolderKind::Locked)
     }
+
+    /// Returns true if the folder is a place in a store that may be available later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, FolderKind::Store { is_transient: true })
+    }
 }
 
-/// The error of a [`Source`](crate::Source) that is temporarily unavailable: a later call can succeed.
+/// The error of a [`Source`](crate::Source) that is temporarily unavailable. A later call can succeed.
 #[derive(Debug)]
 pub struct SourceUnavailable {
     source: Box<dyn Error + Send + Sync>,
-    gave_up: Option<GaveUp>,
+    exhausted: Option<RetriesExhausted>,
 }
 
 impl SourceUnavailable {
-    /// Wraps the cause. `gave_up` is the reason why the source no longer retries.
-    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, gave_up: Option<GaveUp>) -> Self {
-        Self { source: source.into(), gave_up }
+    /// Wraps the cause. `exhausted` is the reason why the source stopped retrying, if it retried.
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, exhausted: Option<RetriesExhausted>) -> Self {
+        Self { source: source.into(), exhausted }
     }
 
-    fn gave_up(&self) -> Option<&GaveUp> {
-        self.gave_up.as_ref()
+    fn retries_exhausted(&self) -> Option<&RetriesExhausted> {
+        self.exhausted.as_ref()
     }
 }
 
@@ -351,7 +367,7 @@ impl Error for SourceUnavailable {
     }
 }
 
-/// Returns true if a later call of the source can succeed.
+/// Returns true if the error marks its source as temporarily unavailable.
 #[cfg(feature = "object-store")]
 pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     error.is::<SourceUnavailable>()

@@ -1,15 +1,16 @@
 //! Downloads and uploads through signed URLs, with verification.
 //!
-//! A file under its final name is complete and has its stated checksum: content is written to a `.part` file, verified,
-//! synced and renamed. A [`Downloader`] downloads from a [`Source`] in concurrent parts, and resumes after
-//! interruptions. A [`ResultFolder`] contains files and their manifest, which [`verify()`] checks. An [`Uploader`]
-//! sends files to a [`Bucket`], which lists, finds and deletes objects. A [`UrlSigner`] signs all URLs.
+//! A file under its final name is complete and has the expected checksum: content is written to a `.part` file,
+//! verified, synced and renamed. A [`Downloader`] downloads files from a [`Source`] in concurrent parts, and resumes
+//! interrupted downloads. A [`ResultFolder`] contains files and a manifest of their checksums; [`verify()`] compares
+//! them. An [`Uploader`] sends files to a [`Bucket`], which also lists, finds and deletes objects. A [`UrlSigner`]
+//! signs all URLs.
 //!
-//! This crate is independent of runs and applications.
+//! This crate does not depend on the platform's API: it knows nothing of runs and applications.
 //!
 //! # Features
 //!
-//! - `object-store`: `Store`, a bucket or a folder to download files into without a local copy.
+//! - `object-store`: `Store`, which transfers files into a bucket or a folder without a temporary local copy.
 //!
 //! # Example
 //!
@@ -62,17 +63,27 @@ pub use results::clean::{Leftover, LeftoverKind};
 pub use results::folder::{FolderOptions, ResultFolder};
 pub use results::forget::forget;
 pub use results::manifest::{ManifestEntry, Origin, Provenance};
+pub use results::recorded::recorded_origins;
 pub use results::verify::{FileCheck, FileState, FolderCheck, verify};
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardError};
-pub use storage::bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry, UnfinishedUpload};
+pub use storage::bucket::{
+    Bucket, BucketError, Deleted, Deletion, DownloadedObject, ObjectEntry, ObjectReader, SelectedObjects,
+    UnfinishedUpload,
+};
 pub use storage::signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
 #[cfg(feature = "object-store")]
-pub use storage::store::{Store, StoreError, Stored};
-pub use storage::upload::{Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader};
+pub use storage::store::{Store, StoreAddress, StoreAddressError, StoreError, StoreLease, Stored, StoredContent};
+#[cfg(feature = "object-store")]
+pub use storage::upload::{BucketCopy, CopyObject};
+pub use storage::upload::{
+    Upload, UploadError, UploadEvent, UploadFile, UploadFolder, UploadPathError, UploadRecord, UploadStep, Uploaded,
+    Uploader,
+};
 pub use transfer::download::{Outcome, Verification};
 pub use transfer::downloader::{Downloader, DownloaderBuilder, DownloaderError};
 pub use transfer::durability::Durability;
 pub use transfer::plan::Queue;
 pub use transfer::progress::{Meter, Progress, Totals};
+pub use transfer::record::FileRecord;
 pub use transfer::source::{Expected, ResolvedUrl, Source};

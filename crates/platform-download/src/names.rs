@@ -1,4 +1,4 @@
-//! Names that every file system can store.
+//! File names and paths that are valid on all supported file systems.
 
 pub(crate) mod name;
 pub(crate) mod path;

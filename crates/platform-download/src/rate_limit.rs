@@ -4,39 +4,40 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The time whose unused bytes can be transferred later. It evens out the pauses of a timer.
-const BURST: Duration = Duration::from_millis(100);
+/// The period for which unused capacity may be caught up later. It compensates for the inaccuracy of timers.
+const MAX_BURST: Duration = Duration::from_millis(100);
 
-/// A limit for the sum of the rates of all transfers that share it. Clones share it.
+/// A limit for the total rate of all transfers that share it. Clones share the limit.
 #[derive(Clone, Debug)]
 pub struct RateLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     bytes_per_second: NonZeroU64,
-    /// The time at which the bytes so far may be transferred.
+    /// The time at which the next bytes may be transferred.
     due: Mutex<Instant>,
 }
 
 impl RateLimit {
-    /// Creates a limit.
+    /// Creates a limit of `bytes_per_second`.
     pub fn new(bytes_per_second: NonZeroU64) -> Self {
         Self(Arc::new(Inner { bytes_per_second, due: Mutex::new(Instant::now()) }))
     }
 
-    /// Waits until `bytes` more may be transferred.
+    /// Waits until `bytes` more bytes may be transferred.
     pub(crate) async fn wait(&self, bytes: u64) {
         let due = {
             let mut due = self.0.due.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = Instant::now().checked_sub(BURST).map_or(*due, |earliest| due.max(earliest));
+            let start = Instant::now().checked_sub(MAX_BURST).map_or(*due, |earliest| due.max(earliest));
             *due = start + self.duration(bytes);
             *due
         };
         sleep_until(due).await;
     }
 
-    /// Returns the largest number of bytes that many transfers can take at a time without long pauses.
-    pub(crate) fn step(&self) -> u64 {
+    /// Returns the maximum number of bytes to request at a time: those of 1/16 second. Concurrent transfers then have
+    /// no long pauses.
+    pub(crate) fn max_chunk(&self) -> u64 {
         (self.0.bytes_per_second.get() / 16).max(1)
     }
 
@@ -64,7 +65,7 @@ mod tests {
         join_all(transfers).await;
         let took = start.elapsed();
         assert!((Duration::from_millis(9800)..Duration::from_millis(10_200)).contains(&took), "{took:?}");
-        // Idle time is not saved up.
+        // Unused capacity of idle time is limited to `MAX_BURST`.
         tokio::time::advance(Duration::from_secs(60)).await;
         let start = Instant::now();
         limit.wait(1000).await;

@@ -1,26 +1,26 @@
-//! The attempts of one storage request. [`auth_http::retry`] decides on retries.
+//! The attempts of one storage request, and detection of slow transfers. [`auth_http::retry`] decides on retries.
 
 use std::error::Error;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use auth_http::retry::GaveUp;
+use auth_http::retry::RetriesExhausted;
 use auth_http::{HttpClient, retry};
 use tokio::time::Instant;
 use url::Url;
 
 pub use auth_http::retry::RetryPolicy;
 
-/// The time limit for retries of transfers.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// The maximum time of uninterrupted failure after which a transfer is no longer retried.
+const RETRY_TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Returns the policy for transfers: 30 minutes of uninterrupted failure.
+/// Returns the default policy for transfers: retries for up to 30 minutes of uninterrupted failure.
 pub(crate) fn for_transfers() -> RetryPolicy {
-    RetryPolicy::default().with_limit(LIMIT)
+    RetryPolicy::default().with_limit(RETRY_TIME_LIMIT)
 }
 
-/// Returns the policy for the requests of `object_store`.
+/// Returns the equivalent of `policy` for the requests of the `object_store` crate.
 #[cfg(feature = "object-store")]
 pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfig {
     let waits = policy.backoff();
@@ -30,80 +30,83 @@ pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfi
     object_store::RetryConfig { backoff, max_retries, retry_timeout: policy.limit() }
 }
 
-/// The attempts of one request.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     http: HttpClient,
     policy: RetryPolicy,
-    /// `None` until the host is known.
+    /// `None` until the host of the request is known.
     inner: Option<retry::Attempts>,
     is_first: bool,
-    /// The single attempt of [`Retryability::Once`] was made.
-    is_used: bool,
+    /// True if the single retry of [`Retryability::Once`] was made.
+    is_retried_once: bool,
 }
 
 impl Attempts {
     /// Starts the attempts of a request.
     pub(crate) fn begin(http: &HttpClient, policy: &RetryPolicy) -> Self {
-        Self { http: http.clone(), policy: *policy, inner: None, is_first: true, is_used: false }
+        Self { http: http.clone(), policy: *policy, inner: None, is_first: true, is_retried_once: false }
     }
 
-    /// Sets the host of the request, once it is known.
-    pub(crate) fn toward(mut self, url: &Url) -> Self {
+    /// Sets the host of the request to that of `url`, unless it is set. Requests to the same host share their pauses.
+    pub(crate) fn with_host_of(mut self, url: &Url) -> Self {
         self.inner.get_or_insert_with(|| self.http.attempts(url, &self.policy));
         self
     }
 
     fn inner(&mut self) -> &mut retry::Attempts {
-        self.inner.get_or_insert_with(|| retry::Attempts::alone(&self.policy))
+        self.inner.get_or_insert_with(|| retry::Attempts::without_host(&self.policy))
     }
 
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
 
-    /// Waits until the request may be sent.
-    pub(crate) async fn ready(&mut self) -> Result<(), GaveUp> {
+    /// Waits until the next attempt may be sent. Fails if no other attempt is permitted.
+    pub(crate) async fn ready(&mut self) -> Result<(), RetriesExhausted> {
         self.inner().ready().await
     }
 
-    /// Records progress. The next failure counts as a first failure.
+    /// Records that the transfer made progress, which resets the count and the time of failures.
     pub(crate) fn progressed(&mut self) {
         self.inner().progressed();
-        self.is_used = false;
+        self.is_retried_once = false;
     }
 
-    /// Records a response of the host.
+    /// Records that the host responded, so that it does not count as unreachable.
     pub(crate) fn answered(&mut self) {
         self.inner().answered();
     }
 
-    /// Records a failure. Returns the error if the request is not retried.
+    /// Records a failure. Returns `Ok` if the request is to be retried; otherwise the error.
     pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         self.is_first = false;
         match error.retryability() {
             Retryability::Always => {}
-            Retryability::Once if !self.is_used => {
-                self.is_used = true;
+            Retryability::Once if !self.is_retried_once => {
+                self.is_retried_once = true;
                 self.answered();
                 return Ok(());
             }
             Retryability::Once | Retryability::Never => {
-                if error.is_answer() {
+                if error.has_response() {
                     self.answered();
                 }
                 return Err(error);
             }
         }
-        let (asked, inner) = (error.retry_after(), self.inner());
+        let (retry_after, inner) = (error.retry_after(), self.inner());
         tracing::debug!(failures = inner.failures(), error = &error as &dyn Error, "a request failed");
         let cause = Cause(error.host_failure());
-        let again = if error.is_answer() { inner.refused(&cause, asked) } else { inner.failed(&cause, asked) };
-        again.map_err(|gave_up| error.given_up(gave_up))
+        let again = if error.has_response() {
+            inner.failed_with_response(&cause, retry_after)
+        } else {
+            inner.failed(&cause, retry_after)
+        };
+        again.map_err(|exhausted| error.retries_exhausted(exhausted))
     }
 
-    /// Decides on an outcome: it is final, or the request is retried.
-    pub(crate) fn judge<T, E: Retryable>(&mut self, outcome: Result<T, E>) -> ControlFlow<Result<T, E>> {
+    /// Returns `Break` if the outcome of an attempt is final, and `Continue` if the request is to be retried.
+    pub(crate) fn evaluate<T, E: Retryable>(&mut self, outcome: Result<T, E>) -> ControlFlow<Result<T, E>> {
         match outcome {
             Ok(done) => {
                 self.answered();
@@ -117,18 +120,18 @@ impl Attempts {
     }
 }
 
-/// Returns the end of a message with the reason why a request was not retried.
-pub(crate) fn suffix(gave_up: Option<&GaveUp>) -> String {
-    gave_up.map(|gave_up| format!(" ({gave_up})")).unwrap_or_default()
+/// Returns the end of an error message with the reason why a request was no longer retried.
+pub(crate) fn suffix(exhausted: Option<&RetriesExhausted>) -> String {
+    exhausted.map(|exhausted| format!(" ({exhausted})")).unwrap_or_default()
 }
 
-/// The cause of a failure, for messages about its host.
+/// The cause of a failure, without the affected file. It is shown in messages about the host.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Cause(String);
 
-/// Returns the text of a cause and of its sources.
-pub(crate) fn in_full(cause: &impl Display, source: Option<&(dyn Error + 'static)>) -> String {
+/// Returns the message of an error and of all its sources, separated by colons.
+pub(crate) fn message_with_sources(cause: &impl Display, source: Option<&(dyn Error + 'static)>) -> String {
     let sources = std::iter::successors(source, |&error| error.source());
     sources.fold(cause.to_string(), |text, source| format!("{text}: {source}"))
 }
@@ -137,33 +140,33 @@ pub(crate) fn in_full(cause: &impl Display, source: Option<&(dyn Error + 'static
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retryability {
     Never,
-    /// One immediate retry: for a new URL signature, or bytes corrupted in transit.
+    /// One immediate retry, because a new URL signature or a new transfer may succeed.
     Once,
     /// Retries within the limits of the policy.
     Always,
 }
 
-/// A failure that may be transient.
+/// An error of a request that [`Attempts`] can retry.
 pub(crate) trait Retryable: Error + Sized + 'static {
-    /// Creates the error of a request that was not sent because its host is failing.
-    fn unavailable(gave_up: GaveUp) -> Self;
+    /// Creates the error of a request that was not sent, because its host has been failing for too long.
+    fn unavailable(exhausted: RetriesExhausted) -> Self;
 
     fn retryability(&self) -> Retryability;
 
-    /// Returns the cause without the file or object, which other requests to the host do not share.
+    /// Returns the cause without the file or object. It also applies to other requests to the same host.
     fn host_failure(&self) -> String;
 
     /// Returns true if the host responded.
-    fn is_answer(&self) -> bool;
+    fn has_response(&self) -> bool;
 
-    /// Returns the pause that the host requests.
+    /// Returns the pause that the host requested before a retry.
     fn retry_after(&self) -> Option<Duration>;
 
     /// Adds the reason why the request was not retried.
-    fn given_up(self, gave_up: GaveUp) -> Self;
+    fn retries_exhausted(self, exhausted: RetriesExhausted) -> Self;
 }
 
-/// A minimum transfer rate.
+/// A minimum transfer rate: at least `bytes` bytes per `window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MinimumRate {
     pub(crate) bytes: u64,
@@ -171,15 +174,15 @@ pub(crate) struct MinimumRate {
 }
 
 impl Default for MinimumRate {
-    /// Returns 1 KiB/s over 20 s.
+    /// Returns a rate of 20 KiB per 20 s.
     fn default() -> Self {
         Self { bytes: 20 * 1024, window: Duration::from_secs(20) }
     }
 }
 
-/// A detector of slow transfers. Only the time spent waiting for bytes counts.
+/// A detector of transfers below a minimum rate. It counts only the time spent waiting for bytes.
 #[derive(Debug)]
-pub(crate) struct Stall {
+pub(crate) struct StallDetector {
     rate: MinimumRate,
     left: Duration,
     received: u64,
@@ -189,13 +192,13 @@ pub(crate) struct Stall {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stalled;
 
-impl Stall {
+impl StallDetector {
     pub(crate) fn new(rate: MinimumRate) -> Self {
         Self { rate, left: rate.window, received: 0 }
     }
 
-    /// Waits for `next`, and fails if the transfer is below the minimum rate. `length` returns the number of bytes in
-    /// the outcome.
+    /// Waits for `next`, and fails if the transfer falls below the minimum rate. `length` returns the number of bytes
+    /// in the output of `next`.
     pub(crate) async fn watch<T>(
         &mut self,
         next: impl Future<Output = T>,
@@ -204,11 +207,11 @@ impl Stall {
         let mut next = std::pin::pin!(next);
         loop {
             let start = Instant::now();
-            let came = tokio::time::timeout(self.left, &mut next).await;
+            let outcome = tokio::time::timeout(self.left, &mut next).await;
             self.left = self.left.saturating_sub(start.elapsed());
-            if let Ok(came) = came {
-                self.received = self.received.saturating_add(length(&came));
-                return Ok(came);
+            if let Ok(outcome) = outcome {
+                self.received = self.received.saturating_add(length(&outcome));
+                return Ok(outcome);
             }
             if self.received < self.rate.bytes {
                 return Err(Stalled);
@@ -223,19 +226,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_that_trickle_are_a_stall_and_a_slow_reader_is_none() {
+    async fn slow_transfer_is_stalled_but_slow_reader_is_not() {
         let rate = MinimumRate { bytes: 100, window: Duration::from_secs(10) };
         #[expect(clippy::disallowed_methods, reason = "under paused time")]
         let after = |seconds, bytes: u64| async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             bytes
         };
-        let mut stall = Stall::new(rate);
+        let mut stall = StallDetector::new(rate);
         for _ in 0..10 {
             assert_eq!(stall.watch(after(9, 200), |bytes| *bytes).await, Ok(200), "fast enough");
             tokio::time::advance(Duration::from_secs(60)).await;
         }
-        let mut stall = Stall::new(rate);
+        let mut stall = StallDetector::new(rate);
         for _ in 0..9 {
             assert_eq!(stall.watch(after(1, 1), |bytes| *bytes).await, Ok(1));
         }
@@ -245,7 +248,7 @@ mod tests {
     #[cfg(feature = "object-store")]
     #[test]
     fn object_store_takes_its_limits_from_the_policy() {
-        let policy = RetryPolicy::default().with_waits(Duration::from_millis(5), Duration::from_secs(7));
+        let policy = RetryPolicy::default().with_backoff(Duration::from_millis(5), Duration::from_secs(7));
         let config = for_object_store(&policy);
         assert_eq!((config.retry_timeout, config.max_retries), (Duration::from_secs(300), usize::MAX));
         assert_eq!(

@@ -3,16 +3,17 @@ use std::str::FromStr;
 
 use crate::digest::Sha256;
 
-/// A shard of the work: an index from 0, less than a count. All files of an item are in one shard, which depends only
-/// on its name, so that the processes need no coordination: the tasks of a Slurm array, the pods of an indexed job.
+/// One of several equal shares of the work, with an index from 0 to the number of shards minus 1. All files of an item
+/// are in the same shard. It depends only on the name of the item, so that processes need no coordination, for example
+/// the tasks of a Slurm array or the pods of an indexed Kubernetes job.
 ///
-/// Its text form is `INDEX/COUNT`. The default is all of the work, `0/1`.
+/// The text form is `INDEX/COUNT`. The default is `0/1`, the only shard of all work.
 ///
 /// ```
 /// use platform_download::Shard;
 ///
 /// let shards: Vec<Shard> = ["0/3", "1/3", "2/3"].iter().map(|text| text.parse().unwrap()).collect();
-/// assert_eq!(shards.iter().filter(|shard| shard.has("slide.tiff")).count(), 1);
+/// assert_eq!(shards.iter().filter(|shard| shard.contains("slide.tiff")).count(), 1);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shard {
@@ -20,29 +21,30 @@ pub struct Shard {
     count: u32,
 }
 
-/// The error of an invalid shard.
+/// The error of parsing or creating an invalid [`Shard`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid shard `{0}`: expected INDEX/COUNT, with an INDEX from 0 to COUNT - 1")]
 pub struct ShardError(String);
 
 impl Shard {
-    /// Creates the shard with this index, from 0, of `count`.
+    /// Creates the shard with the zero-based `index` of `count` shards.
     ///
     /// # Errors
     ///
-    /// The index is not less than the count.
+    /// `index` is not less than `count`.
     pub fn new(index: u32, count: u32) -> Result<Self, ShardError> {
         if index < count { Ok(Self { index, count }) } else { Err(ShardError(format!("{index}/{count}"))) }
     }
 
-    /// Returns true if an item is in this shard: the first eight bytes of the SHA-256 of its name, modulo the count.
-    pub fn has(self, item: &str) -> bool {
+    /// Returns true if an item is in this shard. The index of its shard is the first eight bytes of the SHA-256 of its
+    /// name as a big-endian number, modulo the number of shards.
+    pub fn contains(self, item: &str) -> bool {
         let digest = Sha256::of(item.as_bytes());
         let number = digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         number % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// Returns the infix of file names of this shard; empty for all of the work.
+    /// Returns the part of file names that identifies this shard, such as `.0-of-4`. It is empty for the only shard.
     pub(crate) fn infix(self) -> String {
         if self == Self::default() { String::new() } else { format!(".{}-of-{}", self.index, self.count) }
     }
@@ -79,15 +81,19 @@ mod tests {
             let shards: Vec<_> = (0..count).map(|index| Shard::new(index, count).unwrap()).collect();
             let mut sizes = vec![0; shards.len()];
             for item in (0..2000).map(|number| format!("slide-{number}.tiff")) {
-                let of: Vec<_> = (0..shards.len()).filter(|index| shards[*index].has(&item)).collect();
-                assert_eq!(of.len(), 1, "{item}");
-                sizes[of[0]] += 1;
+                let containing: Vec<_> = (0..shards.len()).filter(|index| shards[*index].contains(&item)).collect();
+                assert_eq!(containing.len(), 1, "{item}");
+                sizes[containing[0]] += 1;
             }
             let fair = 2000 / sizes.len();
             assert!(sizes.iter().all(|size| *size > fair / 3 && *size < fair * 3), "{sizes:?}");
         }
-        // The assignment is stable between versions: processes of a cluster may differ.
-        assert!("2/5".parse::<Shard>().unwrap().has("slide-0.tiff") == Shard::new(2, 5).unwrap().has("slide-0.tiff"));
+        // The assignment never changes between versions, because the processes of a cluster may have different
+        // versions.
+        assert!(
+            "2/5".parse::<Shard>().unwrap().contains("slide-0.tiff")
+                == Shard::new(2, 5).unwrap().contains("slide-0.tiff")
+        );
     }
 
     #[test]

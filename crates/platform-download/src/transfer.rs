@@ -1,4 +1,4 @@
-//! Verified downloads: the plan of a file, its partial file, and its publication.
+//! Verified downloads: the planning of ranges, the partial file, and its publication under the final name.
 
 pub(crate) mod background_digest;
 pub(crate) mod blocking;
@@ -10,6 +10,7 @@ pub(crate) mod fetch;
 pub(crate) mod partial_file;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod record;
 pub(crate) mod response;
 pub(crate) mod source;
 pub(crate) mod writer;

@@ -13,13 +13,14 @@ pub const DEVICE_CLIENT_ID: &str = "emulator-device-client";
 pub const INTERACTIVE_CLIENT_ID: &str = "emulator-interactive-client";
 /// The confidential OAuth client for machines.
 pub const MACHINE_CLIENT_ID: &str = "emulator-machine-client";
-/// The secret of that client. It is not confidential: every emulator has the same.
+/// The secret of [`MACHINE_CLIENT_ID`]. It is not confidential, because all emulators use the same secret.
 pub const MACHINE_CLIENT_SECRET: &str = "emulator-machine-secret";
-/// The region in signatures of bucket requests.
+/// The region in the signatures of storage requests.
 pub const BUCKET_REGION: &str = "EUROPE-WEST3";
 
-/// The bucket with results and documents, and the id of its owner. Buckets of organizations end in `-bucket`.
-const FILES: &str = "platform-files";
+/// The name of the bucket with results and documents, and the id of its owner. The name cannot collide with the bucket
+/// of an organization, whose name ends in `-bucket`.
+const FILES_BUCKET: &str = "platform-files";
 
 /// All organizations and users.
 pub(crate) struct Accounts {
@@ -64,20 +65,20 @@ impl BucketKey {
 
 impl User {
     /// Returns true if `name` is the id or the email address of the user.
-    pub(crate) fn is_called(&self, name: &str) -> bool {
+    pub(crate) fn has_id_or_email(&self, name: &str) -> bool {
         self.id == name || self.email.eq_ignore_ascii_case(name)
     }
 }
 
 impl Organization {
-    /// Returns the email address of its service account.
+    /// Returns the email address of the organization's service account.
     pub(crate) fn service_account_email(&self) -> String {
         format!("{}@emulator.iam.gserviceaccount.com", self.name)
     }
 }
 
 impl Accounts {
-    /// Creates the accounts of a configuration; `key` returns the key of each organization.
+    /// Creates the accounts of a configuration. `key` returns the bucket key for the id of an organization.
     pub(crate) fn new(config: &Config, mut key: impl FnMut(&str) -> BucketKey) -> Self {
         let organizations = config.organizations.iter().map(|organization| Organization {
             id: organization.id.clone(),
@@ -105,17 +106,17 @@ impl Accounts {
         });
         let (organizations, users) = (organizations.collect(), users.chain(machine).collect());
         let files = Organization {
-            id: FILES.to_owned(),
-            name: FILES.to_owned(),
-            display_name: FILES.to_owned(),
-            bucket: FILES.to_owned(),
+            id: FILES_BUCKET.to_owned(),
+            name: FILES_BUCKET.to_owned(),
+            display_name: FILES_BUCKET.to_owned(),
+            bucket: FILES_BUCKET.to_owned(),
             slide_quota: None,
-            key: key(FILES),
+            key: key(FILES_BUCKET),
         };
         Self { organizations, users, files }
     }
 
-    /// Returns the owner of the bucket with results and documents. No user has its key.
+    /// Returns the owner of the bucket with results and documents. Users cannot obtain the key of this bucket.
     pub(crate) fn files(&self) -> &Organization {
         &self.files
     }
@@ -126,7 +127,7 @@ impl Accounts {
     }
 
     /// Returns the users who can log in, optionally of one organization.
-    pub(crate) fn people_of(&self, organization: Option<&str>) -> impl Iterator<Item = &User> {
+    pub(crate) fn users_of(&self, organization: Option<&str>) -> impl Iterator<Item = &User> {
         self.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
     }
 

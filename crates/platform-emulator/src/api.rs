@@ -1,6 +1,6 @@
 //! The API below `/api`.
 
-mod catalogue;
+mod catalog;
 mod contract;
 mod describe;
 mod documentation;
@@ -29,20 +29,20 @@ use crate::identity::{Bearer, scheme};
 use crate::platform::Platform;
 use problem::Problem;
 
-/// The maximum size of a request body.
-const BODY_LIMIT: usize = 64 * 1024 * 1024;
+/// The maximum size of a request body, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
     const VERSION: &str = "/applications/{application_id}/versions/{version}";
     const DOCUMENT: &str = "/applications/{application_id}/versions/{version}/documents/{name}";
     let v1 = Router::new()
-        .route("/applications", get(catalogue::list))
-        .route("/applications/{application_id}", get(catalogue::get))
-        .route(VERSION, get(catalogue::version))
-        .route(&format!("{VERSION}/documents"), get(catalogue::documents))
-        .route(DOCUMENT, get(catalogue::document))
-        .route(&format!("{DOCUMENT}/file"), get(catalogue::document_file))
-        .route(&format!("{DOCUMENT}/content"), get(catalogue::document_content))
+        .route("/applications", get(catalog::list))
+        .route("/applications/{application_id}", get(catalog::get))
+        .route(VERSION, get(catalog::version))
+        .route(&format!("{VERSION}/documents"), get(catalog::documents))
+        .route(DOCUMENT, get(catalog::document))
+        .route(&format!("{DOCUMENT}/file"), get(catalog::document_file))
+        .route(&format!("{DOCUMENT}/content"), get(catalog::document_content))
         .route("/runs", get(runs::list).post(submission::submit))
         .route("/runs/{run_id}", get(runs::get))
         .route("/runs/{run_id}/cancel", post(runs::cancel))
@@ -69,7 +69,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .merge(pages::router())
         .fallback(pages::not_found)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(platform)
 }
 
@@ -82,14 +82,13 @@ async fn health() -> Json<Value> {
 pub(crate) struct Caller(String);
 
 impl Caller {
-    /// Returns the user and the organization.
     pub(crate) fn account<'a>(&self, platform: &'a Platform) -> Result<(&'a User, &'a Organization), Problem> {
         let user = platform.accounts.user(&self.0).ok_or(Problem::Forbidden)?;
         Ok((user, platform.accounts.organization(&user.organization).ok_or(Problem::Forbidden)?))
     }
 }
 
-/// Accepts requests with a valid token, like the gateway of the real platform.
+/// Accepts only requests with a valid access token, like the gateway of the real platform.
 impl FromRequestParts<Arc<Platform>> for Caller {
     type Rejection = Problem;
 
@@ -102,7 +101,7 @@ impl FromRequestParts<Arc<Platform>> for Caller {
                 let caller = Self(id);
                 caller.account(platform).map(|_| caller)
             }
-            Bearer::Stranger => Err(Problem::Forbidden),
+            Bearer::UnknownUser => Err(Problem::Forbidden),
             Bearer::Invalid => Err(Problem::InvalidToken),
         }
     }

@@ -1,16 +1,12 @@
 //! The applications of the emulator. One processes real slides. The others produce difficult cases for clients: failed
 //! items, thousands of files, a file larger than most disks.
 
-mod catalogue;
-mod detection;
+mod catalog;
 pub(crate) mod documents;
-mod grid;
-mod he_tme;
-mod output;
+#[cfg(feature = "images")]
+mod images;
 pub(crate) mod processing;
-pub mod samples;
 mod synthetic;
-mod tissue;
 
 use std::io;
 use std::sync::Arc;
@@ -18,26 +14,27 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::config::{FileConfig, Outcome};
+use crate::config::{FileConfig, Outcome, VersionConfig, released_at};
 use crate::platform::Platform;
 use crate::state::run::{Failure, Item, OutputArtifact};
-use crate::storage::{About, checksum_text};
+use crate::storage::{Properties, checksum_text};
 
-pub(crate) use crate::config::VersionConfig as Version;
-pub(crate) use catalogue::Catalogue;
+pub(crate) use catalog::Catalog;
+#[cfg(feature = "images")]
+pub use images::samples;
 
-/// The name of the one input artifact of every application.
+/// The name of the only input artifact of each application.
 pub(crate) const INPUT: &str = "whole_slide_image";
 
 pub(crate) struct Application {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) description: String,
-    /// The ids of the organizations that can use it; empty for all.
+    /// The ids of the organizations that can use the application; empty for all organizations.
     organizations: Vec<String>,
-    /// Latest first.
-    pub(crate) versions: Vec<Version>,
-    /// Names and media types.
+    /// The versions, latest first.
+    pub(crate) versions: Vec<VersionConfig>,
+    /// The names and media types of the output artifacts.
     outputs: Vec<(String, String)>,
     metadata_schema: Value,
     work: Work,
@@ -51,9 +48,9 @@ struct Output {
 }
 
 enum Work {
-    Detection,
-    HeTme,
-    /// The outcome of items whose metadata state none, and the results of successful ones.
+    #[cfg(feature = "images")]
+    Images(images::Method),
+    /// The outcome of items whose metadata do not specify one, and the results of successful items.
     Outcomes(Outcome, Vec<FileConfig>),
     ManyFiles,
     HugeFile,
@@ -67,21 +64,35 @@ pub(crate) struct Job<'a> {
 }
 
 impl Application {
-    /// Returns true if members of the organization can use it.
+    /// Returns an application of the emulator, whose metadata can be anything.
+    fn built_in(id: &str, name: &str, description: &str, outputs: &[Output], work: Work) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            description: description.to_owned(),
+            organizations: Vec::new(),
+            versions: default_versions(),
+            outputs: outputs.iter().map(|output| (output.name.to_owned(), output.media_type.to_owned())).collect(),
+            metadata_schema: Value::Bool(true),
+            work,
+        }
+    }
+
+    /// Returns true if members of the organization can use the application.
     pub(crate) fn is_visible_to(&self, organization: &str) -> bool {
         self.organizations.is_empty() || self.organizations.iter().any(|known| known == organization)
     }
 
-    pub(crate) fn version(&self, number: &str) -> Option<&Version> {
+    pub(crate) fn version(&self, number: &str) -> Option<&VersionConfig> {
         self.versions.iter().find(|version| version.number == number)
     }
 
-    pub(crate) fn latest(&self) -> &Version {
+    pub(crate) fn latest(&self) -> &VersionConfig {
         &self.versions[0]
     }
 
     /// Returns the API representation of a version.
-    pub(crate) fn describe(&self, version: &Version) -> Value {
+    pub(crate) fn describe(&self, version: &VersionConfig) -> Value {
         let outputs = self.outputs.iter().map(|(name, media_type)| {
             let properties = json!({ "checksum_base64_crc32c": { "type": "string" }, "media_type": { "type": "string" }, "size_bytes": { "type": "integer" } });
             json!({ "name": name, "mime_type": media_type, "metadata_schema": { "type": "object", "properties": properties }, "scope": "ITEM", "visibility": "EXTERNAL" })
@@ -95,7 +106,8 @@ impl Application {
         })
     }
 
-    /// Validates the metadata of an input against the application's schema. Returns the reason if invalid.
+    /// Validates the metadata of an input against the application's schema. The error is the reason why they are
+    /// invalid.
     pub(crate) fn check_metadata(&self, metadata: &Value) -> Result<(), String> {
         jsonschema::validate(&self.metadata_schema, metadata)
             .map_err(|error| format!("metadata{}: {error}", error.instance_path()))
@@ -103,12 +115,25 @@ impl Application {
 
     pub(crate) async fn process(&self, job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
         match &self.work {
-            Work::Detection => detection::process(job).await,
-            Work::HeTme => he_tme::process(job).await,
+            #[cfg(feature = "images")]
+            Work::Images(method) => method.process(job).await,
             Work::Outcomes(outcome, files) => synthetic::outcome(job, *outcome, files).await,
             Work::ManyFiles => synthetic::many_files(job).await,
             Work::HugeFile => synthetic::huge_file(job).await,
         }
+    }
+}
+
+fn default_versions() -> Vec<VersionConfig> {
+    vec![version("1.0.0", &released_at(), "The first version.")]
+}
+
+fn version(number: &str, released_at: &str, changelog: &str) -> VersionConfig {
+    VersionConfig {
+        number: number.to_owned(),
+        released_at: released_at.to_owned(),
+        changelog: changelog.to_owned(),
+        documents: Vec::new(),
     }
 }
 
@@ -120,18 +145,18 @@ impl Job<'_> {
             let mut upload = self.platform.objects.create().await?;
             upload.write(bytes).await?;
             let object = upload.finish(media_type).await?;
-            self.platform.keep(&self.platform.accounts.files().bucket, &key, object).await
+            self.platform.put_object(&self.platform.accounts.files().bucket, &key, object).await
         };
         let object = stored.await.map_err(|error: io::Error| Failure::System(error.to_string()))?;
-        Ok(self.artifact(name, key, &object.about))
+        Ok(self.artifact(name, key, &object.properties))
     }
 
     fn key(&self, name: &str) -> String {
         format!("results/{}/{}/{}", self.run, self.item.id, name.replace(':', "/"))
     }
 
-    fn artifact(&self, name: &str, key: String, about: &About) -> OutputArtifact {
-        let metadata = json!({ "checksum_base64_crc32c": checksum_text(about.crc32c), "media_type": about.content_type, "size_bytes": about.bytes });
+    fn artifact(&self, name: &str, key: String, properties: &Properties) -> OutputArtifact {
+        let metadata = json!({ "checksum_base64_crc32c": checksum_text(properties.crc32c), "media_type": properties.content_type, "size_bytes": properties.bytes });
         OutputArtifact { id: self.platform.random.uuid(), name: name.to_owned(), key, metadata }
     }
 }

@@ -6,7 +6,7 @@ use auth_core::Clock;
 use jiff::Timestamp;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Sleeps, because delays are emulated.
+/// Waits for the duration of an emulated delay.
 #[expect(clippy::disallowed_methods, reason = "this measures elapsed time")]
 pub(crate) fn pause(duration: Duration) -> Sleep {
     sleep(duration)

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 pub use application::{ApplicationConfig, FileConfig, Outcome, VersionConfig};
 pub(crate) use application::{is_semantic, released_at};
 
-/// Content and behavior of an emulated platform. Every field has a default; a TOML file overrides some of them.
+/// Content and behavior of an emulated platform. Every field has a default, so that a TOML file can omit any field.
 ///
 /// ```
 /// let config: platform_emulator::Config = toml::from_str(r#"
@@ -39,9 +39,9 @@ pub struct Config {
     pub organizations: Vec<OrganizationConfig>,
     /// The users who can log in.
     pub users: Vec<UserConfig>,
-    /// The time in milliseconds for which a submitted run is not found.
+    /// The time in milliseconds after a submission for which the run is not found.
     pub replica_lag_ms: u64,
-    /// One in this number of items returns from PROCESSING to PENDING once. 0 disables this.
+    /// On average, one in this number of items returns once from PROCESSING to PENDING. 0 disables this.
     pub interruptions: u32,
     /// The number of items after which the platform cancels each run (`CANCELED_BY_SYSTEM`) and skips the others.
     /// Disabled by default.
@@ -53,19 +53,19 @@ pub struct Config {
     pub applications: Vec<ApplicationConfig>,
     /// Faults that are active from the start, in the format of the control routes: see [`Fault`].
     pub faults: Vec<Fault>,
-    /// The speed factor of processing, relative to the platform's ten minutes per item. 0 disables the delay.
+    /// The processing speed, relative to ten minutes per item. 0 disables the delay.
     pub speed: f64,
     /// The lifetime of an access token, in seconds.
     pub access_token_seconds: u64,
-    /// The time in seconds for which the last used refresh token can be reused.
+    /// The time in seconds for which the previous refresh token remains valid after a refresh.
     pub refresh_grace_seconds: u64,
     /// The lifetime of refresh tokens, in seconds after the login.
     pub refresh_lifetime_seconds: u64,
     /// Logs in the user of the login hint, or the first user, without showing a page.
     pub automatic_login: bool,
-    /// Another provider whose tokens are accepted.
+    /// Another identity provider whose tokens are accepted.
     pub external_issuer: Option<ExternalIssuer>,
-    /// Announces the issuer in responses to logins (RFC 9207), and sends it with them.
+    /// Adds the issuer to authorization responses (RFC 9207), and announces this in the discovery document.
     pub announce_iss: bool,
     /// Origins whose pages may send requests to all servers (CORS), such as `https://app.example`; `*` permits all.
     pub cors_origins: Vec<String>,
@@ -81,8 +81,8 @@ pub struct Config {
     pub incomplete_upload_bytes: u64,
 }
 
-/// The public root URLs of the servers, if clients connect through a TLS proxy or mapped container ports, for example.
-/// The emulator itself fetches slides from its storage through the public URL.
+/// The public root URLs of the servers. They are necessary if clients connect through a TLS proxy or through mapped
+/// container ports. The emulator also fetches slides from its own storage through the public URL.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublicUrls {
@@ -98,14 +98,14 @@ pub struct PublicUrls {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrganizationConfig {
-    /// Its id, the `org_id` claim of tokens.
+    /// The id, which is the `org_id` claim of tokens.
     pub id: String,
-    /// Its short name, which is also the name of its bucket.
+    /// The short name: 1 to 40 characters of a-z, 0-9 and `-`. The bucket is called `NAME-bucket`.
     pub name: String,
-    /// Its display name; the short name by default.
+    /// The display name. The default is the short name.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// The maximum number of slides it may submit; unlimited by default.
+    /// The maximum number of slides that the organization may submit. Unlimited by default.
     #[serde(default)]
     pub slide_quota: Option<usize>,
 }
@@ -114,29 +114,29 @@ pub struct OrganizationConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
-    /// Their id, the `sub` claim of their tokens.
+    /// The id, which is the `sub` claim of tokens.
     pub id: String,
-    /// Their email address.
+    /// The email address.
     pub email: String,
-    /// Their display name.
+    /// The display name.
     pub name: String,
-    /// The id of their organization.
+    /// The id of the organization.
     pub organization: String,
-    /// Their role in the organization.
+    /// The role in the organization.
     #[serde(default)]
     pub role: Role,
 }
 
-/// Another provider whose tokens are verified with its published keys.
+/// An external identity provider. Its tokens are verified with its published keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalIssuer {
-    /// The issuer, exactly as in the tokens.
+    /// The issuer URL, exactly as in the `iss` claim of the tokens.
     #[serde(default)]
     pub issuer: String,
-    /// The required audience of its tokens.
+    /// The required audience of the tokens.
     pub audience: String,
-    /// The user id for each subject of its tokens.
+    /// The user ids of this emulator, by the subjects of the tokens.
     pub subjects: BTreeMap<String, String>,
 }
 
@@ -144,10 +144,10 @@ pub struct ExternalIssuer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sees their own runs.
+    /// Can access only the user's own runs.
     #[default]
     Member,
-    /// Sees all runs of the organization.
+    /// Can access all runs of the organization.
     Admin,
 }
 
@@ -217,9 +217,9 @@ impl Config {
             problems.extend(ids.into_iter().filter(|id| !seen.insert(*id)).map(|id| format!("two {what} are `{id}`")));
         }
         for OrganizationConfig { name, .. } in &self.organizations {
-            let fits =
+            let is_match =
                 |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
-            if name.is_empty() || name.len() > 40 || !name.chars().all(fits) {
+            if name.is_empty() || name.len() > 40 || !name.chars().all(is_match) {
                 problems.push(format!("the name of an organization, `{name}`, must be 1 to 40 of a-z, 0-9 and `-`"));
             }
         }
@@ -287,7 +287,7 @@ impl PublicUrls {
     }
 }
 
-/// Parses a server root, if the text is one.
+/// Parses the root URL of a server. Returns `None` if the text is not an http or https URL without a path.
 fn root(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let mut root = url.join("/").ok()?;

@@ -1,5 +1,5 @@
 //! Test-only routes: inject faults, read the request journal, shift the clock, rotate the signing keys, revoke tokens.
-//! They are disabled by default, and require the control token.
+//! The routes are disabled by default, and require the control token.
 
 mod client;
 pub(crate) mod fixture;
@@ -48,41 +48,43 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
 /// Proof that a request has the control token.
 struct ControlAuthorized;
 
-/// The rejection of a control request.
-struct Refused(StatusCode, String);
+struct ControlRejection(StatusCode, String);
 
-impl IntoResponse for Refused {
+impl IntoResponse for ControlRejection {
     fn into_response(self) -> Response {
         (self.0, Json(json!({ "detail": self.1 }))).into_response()
     }
 }
 
-impl From<JsonRejection> for Refused {
+impl From<JsonRejection> for ControlRejection {
     fn from(rejection: JsonRejection) -> Self {
         Self(rejection.status(), rejection.body_text())
     }
 }
 
 impl FromRequestParts<Arc<Platform>> for ControlAuthorized {
-    type Rejection = Refused;
+    type Rejection = ControlRejection;
 
-    async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, ControlRejection> {
         let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let expected = platform.controls.as_ref().map_or("", |controls| &controls.token);
         if !expected.is_empty() && bool::from(sent.as_bytes().ct_eq(expected.as_bytes())) {
             Ok(Self)
         } else {
-            Err(Refused(StatusCode::UNAUTHORIZED, "the control token is required".to_owned()))
+            Err(ControlRejection(StatusCode::UNAUTHORIZED, "the control token is required".to_owned()))
         }
     }
 }
 
-fn controls(platform: &Platform) -> Result<&Controls, Refused> {
-    platform.controls.as_ref().ok_or(Refused(StatusCode::NOT_FOUND, "the control API is disabled".to_owned()))
+fn controls(platform: &Platform) -> Result<&Controls, ControlRejection> {
+    platform.controls.as_ref().ok_or(ControlRejection(StatusCode::NOT_FOUND, "the control API is disabled".to_owned()))
 }
 
-async fn faults(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<Json<Vec<Fault>>, Refused> {
+async fn faults(
+    _: ControlAuthorized,
+    State(platform): State<Arc<Platform>>,
+) -> Result<Json<Vec<Fault>>, ControlRejection> {
     Ok(Json(platform.faults.list(monotonic())))
 }
 
@@ -90,14 +92,17 @@ async fn inject(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Fault>, JsonRejection>,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, ControlRejection> {
     let Json(fault) = body?;
-    fault.check().map_err(|problem| Refused(StatusCode::UNPROCESSABLE_ENTITY, problem))?;
+    fault.check().map_err(|problem| ControlRejection(StatusCode::UNPROCESSABLE_ENTITY, problem))?;
     platform.faults.add(fault);
     Ok(StatusCode::CREATED)
 }
 
-async fn clear_faults(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
+async fn clear_faults(
+    _: ControlAuthorized,
+    State(platform): State<Arc<Platform>>,
+) -> Result<StatusCode, ControlRejection> {
     platform.faults.clear();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -111,21 +116,27 @@ async fn journal(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     Query(selection): Query<Selection>,
-) -> Result<Json<Vec<JournalEntry>>, Refused> {
+) -> Result<Json<Vec<JournalEntry>>, ControlRejection> {
     let mut entries = controls(&platform)?.journal.entries();
     entries.retain(|entry| selection.server.is_none_or(|server| entry.server == server));
     Ok(Json(entries))
 }
 
-async fn clear_journal(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
+async fn clear_journal(
+    _: ControlAuthorized,
+    State(platform): State<Arc<Platform>>,
+) -> Result<StatusCode, ControlRejection> {
     controls(&platform)?.journal.clear();
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Returns the users, runs and results.
-async fn fixture(_: ControlAuthorized, State(platform): State<Arc<Platform>>) -> Result<Json<Fixture>, Refused> {
+async fn fixture(
+    _: ControlAuthorized,
+    State(platform): State<Arc<Platform>>,
+) -> Result<Json<Fixture>, ControlRejection> {
     let fixture = Fixture::of(&platform);
-    fixture.map(Json).map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    fixture.map(Json).map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 #[derive(Deserialize, Serialize)]
@@ -138,17 +149,17 @@ async fn shift_clock(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Shift>, JsonRejection>,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, ControlRejection> {
     platform.clock.shift(body?.0.seconds);
     let ended = processing::end_overdue(&platform).await;
-    ended.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    ended.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// Rejects tokens signed with the previous keys.
+    /// If true, tokens signed with the previous keys are rejected.
     retire: bool,
 }
 
@@ -158,17 +169,17 @@ async fn cancel_run(
     State(platform): State<Arc<Platform>>,
     Path(id): Path<String>,
     body: Result<Option<Json<RunError>>, JsonRejection>,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, ControlRejection> {
     let error = body?.map(|Json(error)| error).unwrap_or_default();
-    let absent = || Refused(StatusCode::NOT_FOUND, format!("unknown run `{id}`"));
+    let absent = || ControlRejection(StatusCode::NOT_FOUND, format!("unknown run `{id}`"));
     let id = id.parse().map_err(|_| absent())?;
     match processing::terminate(&platform, id, error).await {
         Ok(Termination::Done) => Ok(StatusCode::NO_CONTENT),
         Ok(Termination::AlreadyEnded) => {
-            Err(Refused(StatusCode::CONFLICT, format!("the run `{id}` has already ended")))
+            Err(ControlRejection(StatusCode::CONFLICT, format!("the run `{id}` has already ended")))
         }
         Ok(Termination::UnknownRun) => Err(absent()),
-        Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Err(error) => Err(ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
@@ -176,10 +187,10 @@ async fn rotate_keys(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Rotation>, JsonRejection>,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, ControlRejection> {
     let Rotation { retire } = body?.0;
     let rotated = platform.rotate_keys(retire).await;
-    rotated.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    rotated.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -194,13 +205,13 @@ async fn revoke_tokens(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     body: Result<Json<Revocation>, JsonRejection>,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, ControlRejection> {
     let Revocation { user } = body?.0;
     if platform.accounts.user(&user).is_none() {
-        return Err(Refused(StatusCode::NOT_FOUND, format!("unknown user `{user}`")));
+        return Err(ControlRejection(StatusCode::NOT_FOUND, format!("unknown user `{user}`")));
     }
     let revoked = platform.revoke_access(&user).await;
-    revoked.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    revoked.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -209,15 +220,17 @@ async fn service_account(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
     Path(organization): Path<String>,
-) -> Result<Json<Value>, Refused> {
-    let absent = || Refused(StatusCode::NOT_FOUND, format!("unknown organization `{organization}`"));
+) -> Result<Json<Value>, ControlRejection> {
+    let absent = || ControlRejection(StatusCode::NOT_FOUND, format!("unknown organization `{organization}`"));
     let owner = platform.accounts.organization(&organization).ok_or_else(absent)?;
     let account = platform.service_accounts.of(owner, platform.state.store()).await;
-    let account = account.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let account = account.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(Json(json!({
         "type": "service_account",
         "project_id": owner.name,
         "client_email": account.client_email,
+        // Libraries require an id, and the storage does not.
+        "private_key_id": "0123456789abcdef0123456789abcdef01234567",
         "private_key": account.private_key,
         "token_uri": format!("{}oauth/token", platform.issuer),
     })))

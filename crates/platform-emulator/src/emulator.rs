@@ -1,6 +1,7 @@
 //! A running emulator.
 
 mod builder;
+mod environment;
 mod servers;
 
 use std::io;
@@ -17,8 +18,8 @@ use crate::storage::ServiceAccount;
 
 pub use builder::EmulatorBuilder;
 
-/// A running platform. Dropping it shuts it down: requests in progress are completed, runs stop, and the data are
-/// deleted unless they are in a data folder.
+/// A running emulator. Dropping it shuts the emulator down: requests in progress are completed, the processing of runs
+/// stops, and the data are deleted unless they are in a data folder.
 #[derive(Debug)]
 pub struct Emulator {
     platform: Arc<Platform>,
@@ -29,7 +30,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts a platform with the default configuration, on free ports of 127.0.0.1.
+    /// Starts an emulator with the default configuration, on free ports of 127.0.0.1.
     ///
     /// # Errors
     ///
@@ -58,23 +59,23 @@ impl Emulator {
         &self.platform.config
     }
 
-    /// Returns the token of the control routes, if enabled. It is a secret.
+    /// Returns the token of the control routes, which is a secret. Returns `None` if the routes are disabled.
     pub fn control_token(&self) -> Option<&str> {
         self.platform.controls.as_ref().map(|controls| controls.token.as_str())
     }
 
-    /// Returns a reusable refresh token of a user for the interactive client, for environment variables of scripts. It
-    /// is a secret.
+    /// Returns a refresh token of a user for the interactive client, which is a secret. The token can be used any
+    /// number of times, so that scripts can pass it in an environment variable.
     ///
     /// # Errors
     ///
     /// The user does not exist, or the token cannot be stored.
     pub async fn refresh_token(&self, user: &str) -> io::Result<String> {
         let user = self.platform.accounts.user(user).ok_or(io::ErrorKind::NotFound)?;
-        self.platform.start_lasting_family(user).await.map_err(io::Error::other)
+        self.platform.start_reusable_family(user).await.map_err(io::Error::other)
     }
 
-    /// Returns its users, runs and results. Signed URLs of inputs are secrets.
+    /// Returns the organizations, users, runs and results. The signed URLs of inputs are secrets.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl Emulator {
         Fixture::of(&self.platform)
     }
 
-    /// Returns a client for the control routes, if enabled.
+    /// Returns a client for the control routes, or `None` if they are disabled.
     pub fn control(&self) -> Option<Control> {
         let token = self.platform.controls.as_ref()?.token.clone();
         Some(Control::new(self.platform.http.clone(), self.listening.clone(), token))

@@ -1,4 +1,4 @@
-//! A fault: its effect, the requests it applies to, and its frequency and duration.
+//! Faults: effects on requests, with conditions for the requests, the frequency and the duration.
 
 mod effect;
 mod faults;
@@ -13,7 +13,7 @@ use crate::server_name::Server;
 pub use effect::Effect;
 pub(crate) use faults::Faults;
 
-/// An injected fault. By default it affects all requests, until the faults are cleared.
+/// An injected fault. By default, a fault affects all requests until the faults are cleared.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,7 +91,7 @@ impl Fault {
         self
     }
 
-    /// Skips this number of matching requests first.
+    /// Skips the first `requests` matching requests.
     pub fn after(mut self, requests: u32) -> Self {
         self.after = requests;
         self
@@ -119,7 +119,7 @@ impl Fault {
         self
     }
 
-    /// Returns the problem with the fault itself, if any.
+    /// Validates the values of the fault. The error describes the problem.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
             return Err("the probability must be within 0 to 1".to_owned());
@@ -127,10 +127,10 @@ impl Fault {
         self.effect.check()
     }
 
-    fn fits(&self, server: Server, method: &str, path: &str) -> bool {
+    fn is_match(&self, server: Server, method: &str, path: &str) -> bool {
         self.server.is_none_or(|wanted| wanted == server)
             && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-            && self.path.as_ref().is_none_or(|form| matches(form, path))
+            && self.path.as_ref().is_none_or(|pattern| matches(pattern, path))
     }
 }
 
@@ -150,9 +150,9 @@ impl FromStr for Fault {
 #[error("invalid fault: {0}")]
 pub struct InvalidFault(String);
 
-/// Returns true if `path` matches `form`, in which `*` matches any text.
-fn matches(form: &str, path: &str) -> bool {
-    let mut parts = form.split('*');
+/// Returns true if `path` matches `pattern`, in which `*` matches any text.
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = path.strip_prefix(first) else { return false };
     let Some(last) = parts.next_back() else { return rest.is_empty() };
@@ -170,15 +170,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn form_matches_whole_paths() {
-        for (form, path) in
+    fn pattern_matches_whole_paths() {
+        for (pattern, path) in
             [("/a", "/a"), ("*", "/a/b"), ("/a/*", "/a/b/c"), ("/*/c", "/a/b/c"), ("/a*b*c", "/a-b-b-c")]
         {
-            assert!(matches(form, path), "{form} {path}");
+            assert!(matches(pattern, path), "{pattern} {path}");
         }
-        for (form, path) in [("/a", "/a/b"), ("/a", "/"), ("/a/*", "/b/a/"), ("*/c", "/c/d"), ("/a*a", "/a"), ("", "/")]
+        for (pattern, path) in
+            [("/a", "/a/b"), ("/a", "/"), ("/a/*", "/b/a/"), ("*/c", "/c/d"), ("/a*a", "/a"), ("", "/")]
         {
-            assert!(!matches(form, path), "{form} {path}");
+            assert!(!matches(pattern, path), "{pattern} {path}");
         }
     }
 }

@@ -30,18 +30,18 @@ use crate::account::User;
 use crate::page::{self, Page};
 use crate::platform::Platform;
 use crate::random::Random;
-use crate::state::store::{Found, Store};
+use crate::state::store::{Store, StoredRecords};
 use access::Revoked;
 use client::Client;
 pub(crate) use client::scheme;
 use device::Devices;
 use external::{External, Subject};
-use form::{Form, Refusal};
+use form::{Form, OAuthError};
 use keys::Keys;
 use login::Codes;
 use refresh::Families;
 
-/// The challenge to a request whose token is not valid (RFC 6750, section 3.1).
+/// The `WWW-Authenticate` challenge for a request whose token is invalid (RFC 6750, section 3.1).
 pub(crate) const INVALID_TOKEN: &str = "Bearer realm=\"emulator\", error=\"invalid_token\"";
 
 /// The state of the identity provider.
@@ -57,7 +57,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Creates the state, with the data found in the store.
-    pub(crate) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
+    pub(crate) async fn new(random: &Random, store: &Store, found: &mut StoredRecords) -> io::Result<Self> {
         Ok(Self {
             keys: Keys::new(random, store, found).await?,
             devices: Devices::default(),
@@ -71,7 +71,8 @@ impl Identity {
 }
 
 impl Identity {
-    /// Returns the current time in microseconds, strictly increasing, so that the order of events is known.
+    /// Returns the current time in microseconds since 1970. Each call returns a greater value, so that events can be
+    /// ordered.
     fn next_moment(&self, now: SystemTime) -> u64 {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
@@ -81,12 +82,12 @@ impl Identity {
     }
 }
 
-/// The subject of a token.
+/// The result of the verification of an access token.
 pub(crate) enum Bearer {
     /// The id of a user.
     User(String),
     /// The token is valid, but its subject is not a user of the platform.
-    Stranger,
+    UnknownUser,
     Invalid,
 }
 
@@ -99,12 +100,12 @@ impl Platform {
         let Some(trusted) = &self.config.external_issuer else { return Bearer::Invalid };
         match external::verify(self, trusted, token).await {
             Some(Subject::Known(user)) => Bearer::User(user),
-            Some(Subject::Unknown) => Bearer::Stranger,
+            Some(Subject::Unknown) => Bearer::UnknownUser,
             None => Bearer::Invalid,
         }
     }
 
-    /// Signs new tokens with a new key. With `retire`, tokens signed with the old keys are rejected.
+    /// Creates a new signing key for new tokens. If `retire` is true, tokens signed with older keys are rejected.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/.well-known/oauth-authorization-server", get(discovery))
-        // The official TypeScript tools take `/oauth` as the issuer.
+        // The official TypeScript tools use `/oauth` as the issuer.
         .route("/oauth/.well-known/openid-configuration", get(discovery))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/authorize", get(login::show).post(login::decide))
@@ -131,7 +132,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .with_state(platform)
 }
 
-/// Answers a request for an unknown path: with a page for a browser, and otherwise without a body.
+/// Returns the response for an unknown path: an HTML page for a browser, otherwise an empty response.
 async fn not_found(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> Response {
     if page::is_wanted(&headers) {
         return Page::not_found(platform.api_root.as_str()).into_response();
@@ -186,15 +187,15 @@ async fn userinfo(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> 
     if let Some(user) = claims.and_then(|claims| platform.accounts.user(&claims.sub)) {
         return Json(profile(user)).into_response();
     }
-    // A request without a token gets no error code (RFC 6750, section 3.1).
+    // The challenge has no error code if the request has no token (RFC 6750, section 3.1).
     let challenge = if token.is_some() { INVALID_TOKEN } else { "Bearer realm=\"emulator\"" };
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
-async fn start_device(State(platform): State<Arc<Platform>>, form: Form) -> Result<Json<Value>, Refusal> {
+async fn start_device(State(platform): State<Arc<Platform>>, form: Form) -> Result<Json<Value>, OAuthError> {
     let client = form.required("client_id", "client_id is missing")?;
     let client = Client::find(client).filter(|client| client.may(device::GRANT_TYPE).is_ok());
-    client.ok_or(Refusal::new("unauthorized_client", "unknown client, or the client may not use this grant"))?;
+    client.ok_or(OAuthError::new("unauthorized_client", "unknown client, or the client may not use this grant"))?;
     form.check_audience("invalid_request")?;
     let scope = form.text("scope").unwrap_or_default().to_owned();
     let interval = platform.config.device_interval_seconds;

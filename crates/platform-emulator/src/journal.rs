@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::server_name::Server;
 
 /// The maximum number of requests in the journal. The oldest are removed first.
-const MOST: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// A request and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -22,7 +22,7 @@ pub struct JournalEntry {
     pub at: i64,
     /// The server that received the request.
     pub server: Server,
-    /// The number of its connection. Each server counts its own.
+    /// The number of the connection, which is unique per server.
     pub connection: u64,
     /// The HTTP version: `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
@@ -40,11 +40,11 @@ pub struct JournalEntry {
     pub authorization: bool,
     /// The response status, or 0 before the response.
     pub status: u16,
-    /// The number of body bytes handed to the connection.
+    /// The number of bytes of the response body that were passed to the connection.
     pub bytes: u64,
 }
 
-/// A request that may be in progress.
+/// An entry whose response may be in progress.
 pub(crate) struct Recorded {
     entry: JournalEntry,
     status: AtomicU16,
@@ -84,11 +84,12 @@ impl Recorded {
 }
 
 fn parameters(query: &str) -> Vec<String> {
-    url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| shown(&name)).collect()
+    url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| redacted(&name)).collect()
 }
 
-/// Returns a name, or `?` if it is long or unusual: it may be a value.
-fn shown(name: &str) -> String {
+/// Returns the name of a parameter, or `?` if the name is long or has unusual characters, because it may be a secret
+/// value.
+fn redacted(name: &str) -> String {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.len() <= 40 && name.bytes().all(is_usual) { name.to_owned() } else { "?".to_owned() }
 }
@@ -103,7 +104,7 @@ fn storage_headers(headers: &HeaderMap) -> Vec<String> {
 impl Journal {
     pub(crate) fn add(&self, recorded: Arc<Recorded>) {
         let mut entries = self.0.lock();
-        if entries.len() == MOST {
+        if entries.len() == MAX_ENTRIES {
             entries.pop_front();
         }
         entries.push_back(recorded);

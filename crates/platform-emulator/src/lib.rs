@@ -1,14 +1,14 @@
-//! An emulator of the Aignostics Platform on loopback: an identity provider, the API and an object storage. Each has
-//! its own port, so that tests can detect data sent to the wrong server.
+//! An emulator of the Aignostics Platform on loopback: an identity provider, the API and an object storage. Each server
+//! has a separate port, so that tests can detect data that is sent to the wrong server.
 //!
-//! One application processes real slides: it downloads the slide, verifies it, detects the tissue and stores the
-//! results. The others produce difficult cases for clients.
+//! The applications of the feature `images` (a default feature) process real slides: they download a slide, verify it,
+//! detect the tissue and store the results. The other applications produce difficult cases for clients.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 //! let emulator = platform_emulator::Emulator::start().await?;
 //! println!("the API is at {}, its tokens come from {}", emulator.api_root(), emulator.issuer());
-//! # Ok(()) } // dropped here, and gone
+//! # Ok(()) } // The emulator stops when it is dropped.
 //! ```
 
 mod account;
@@ -19,6 +19,7 @@ mod config;
 mod control;
 mod emulator;
 mod fault;
+mod file;
 mod identity;
 mod journal;
 mod page;
@@ -32,6 +33,7 @@ mod storage;
 pub use account::{
     AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
 };
+#[cfg(feature = "images")]
 pub use application::samples;
 pub use config::{
     ApplicationConfig, Config, ExternalIssuer, FileConfig, OrganizationConfig, Outcome, PublicUrls, Role, UserConfig,

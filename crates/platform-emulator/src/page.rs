@@ -1,4 +1,4 @@
-//! The layout of the emulator's pages. They need no scripts, and load nothing.
+//! The layout of the emulator's HTML pages. The pages contain no scripts and load no other resources.
 
 pub(crate) mod format;
 
@@ -16,26 +16,26 @@ use format::escaped;
 const STYLE: &str = include_str!("page/style.css");
 /// The logo: a nucleus in its cell, in the colors of an H&E stain.
 const LOGO: &str = r##"<svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="16" r="15" fill="#e58fb6"/><circle cx="18" cy="14" r="8" fill="#5b3a9e"/></svg>"##;
-/// The same as an icon in the tab of the browser.
+/// The logo as a favicon.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Ccircle cx='16' cy='16' r='15' fill='%23e58fb6'/%3E%3Ccircle cx='18' cy='14' r='8' fill='%235b3a9e'/%3E%3C/svg%3E";
 
-/// The policy allows the style sheet of the pages by its SHA-256, the icon, and forms.
+/// The content security policy. It permits only the style sheet, by its SHA-256, the icon, and forms.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
-    // A login redirects to the client, which may listen on [::1]. A policy cannot name that address.
+    // `form-action` permits all hosts, because a login redirects to the client, which may listen on [::1], and a policy
+    // cannot contain an IPv6 address.
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; img-src data:; form-action 'self' http:; \
          frame-ancestors 'none'; base-uri 'none'"
     )
 });
 
-/// A page.
 pub(crate) struct Page {
     /// The URL of the list of runs.
     home: String,
     status: StatusCode,
     title: String,
-    /// HTML, in which all external text is [`escaped`].
+    /// HTML in which all external text is [`escaped`].
     content: String,
     layout: &'static str,
     refresh: Option<u32>,
@@ -71,19 +71,18 @@ impl Page {
         Self::error(home, StatusCode::NOT_FOUND, "Page not found", content)
     }
 
-    /// Sets the status of the response.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// Uses the width of the window, for tables.
+    /// Uses the full width of the window.
     pub(crate) fn wide(mut self) -> Self {
         self.layout = "wide";
         self
     }
 
-    /// Reloads the page after this number of seconds.
+    /// Sets the number of seconds after which the browser reloads the page.
     pub(crate) fn with_refresh(mut self, seconds: Option<u32>) -> Self {
         self.refresh = seconds;
         self
@@ -118,7 +117,7 @@ impl IntoResponse for Page {
     }
 }
 
-/// Returns true if the sender of a request is a browser that opens a page.
+/// Returns true if the request accepts HTML, so that it was sent by a browser.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accepted.is_some_and(|types| types.contains("text/html"))

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::account::Accounts;
-use crate::application::Catalogue;
+use crate::application::Catalog;
 use crate::clock::{ShiftedClock, in_microseconds};
 use crate::config::Config;
 use crate::fault::Faults;
@@ -28,7 +28,7 @@ pub(crate) struct Controls {
 
 impl Controls {
     pub(crate) fn new() -> Self {
-        // Never derived from a seed, because it is a secret.
+        // The token is not derived from a seed, because it is a secret.
         let token = uuid::Uuid::new_v4().simple().to_string();
         Self { token, journal: Journal::default() }
     }
@@ -48,14 +48,14 @@ pub(crate) struct Platform {
     pub(crate) random: Random,
     pub(crate) http: HttpClient,
     pub(crate) accounts: Accounts,
-    pub(crate) applications: Catalogue,
+    pub(crate) applications: Catalog,
     pub(crate) identity: Identity,
     pub(crate) objects: Objects,
     pub(crate) multiparts: Multiparts,
     pub(crate) resumables: Resumables,
     pub(crate) service_accounts: ServiceAccounts,
     pub(crate) state: State,
-    /// The tasks that process runs. They end with the platform.
+    /// The tasks that process runs. They are aborted when the emulator is dropped.
     pub(crate) work: Mutex<JoinSet<()>>,
 }
 
@@ -69,7 +69,7 @@ impl Platform {
     }
 
     /// Returns true if the run has reached the read replica.
-    pub(crate) fn has_arrived(&self, run: &Run) -> bool {
+    pub(crate) fn is_replicated(&self, run: &Run) -> bool {
         let lag = Duration::from_millis(self.config.replica_lag_ms);
         SystemTime::from(run.submitted_at) + lag <= self.now()
     }

@@ -1,13 +1,13 @@
 use parking_lot::Mutex;
 use uuid::{Builder, Uuid};
 
-/// A source of ids, codes and secrets: unpredictable, or reproducible with a seed.
+/// A source of ids, codes and secrets. It is unpredictable, unless it has a seed.
 #[derive(Default)]
 pub(crate) struct Random(Option<Mutex<fastrand::Rng>>);
 
 impl Random {
-    /// Creates the source of the emulator's start number `start`, from 0. With the same seed, each start on a data
-    /// folder has its own sequence, because the folder holds the ids of the earlier ones.
+    /// Creates a source. `start` is the number of earlier starts on the data folder. With a seed, each start has a
+    /// different sequence, because the data folder contains ids of earlier starts.
     pub(crate) fn new(seed: Option<u64>, start: u64) -> Self {
         let seeded = |seed| (0..start).fold(fastrand::Rng::with_seed(seed), |mut random, _| random.fork());
         Self(seed.map(|seed| Mutex::new(seeded(seed))))
@@ -26,15 +26,15 @@ impl Random {
     }
 
     /// Returns a number in the range 0 to 1, excluding 1.
-    pub(crate) fn part(&self) -> f64 {
+    pub(crate) fn fraction(&self) -> f64 {
         match &self.0 {
             Some(seeded) => seeded.lock().f64(),
             None => fastrand::f64(),
         }
     }
 
-    /// Returns true with a probability of 1 in `number`; never for 0.
-    pub(crate) fn one_of(&self, number: u32) -> bool {
+    /// Returns true with a probability of 1 in `number`. Returns false if `number` is 0.
+    pub(crate) fn one_in(&self, number: u32) -> bool {
         let roll = |number| match &self.0 {
             Some(seeded) => seeded.lock().u32(0..number),
             None => fastrand::u32(0..number),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::state::access::{Grant, ShareToken};
 use crate::state::run::{Item, Progress, Run};
-use crate::state::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Store, StoredRecords};
 
 pub(crate) struct State {
     records: RwLock<Records>,
@@ -28,7 +28,7 @@ pub(crate) struct Records {
     pub(crate) share_tokens: IndexMap<Uuid, ShareToken>,
 }
 
-/// The numbers of pending items: in one organization, and on the whole platform.
+/// The numbers of pending items before a run: in its organization, and on the whole platform.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Waiting {
     pub(crate) organization: usize,
@@ -36,8 +36,8 @@ pub(crate) struct Waiting {
 }
 
 impl Records {
-    /// Returns the numbers of pending items in runs submitted before this one.
-    pub(crate) fn before(&self, run: &Run) -> Waiting {
+    /// Returns the numbers of pending items in runs that were submitted before `run`.
+    pub(crate) fn waiting_before(&self, run: &Run) -> Waiting {
         let open = self.runs.values().take_while(|other| other.id != run.id).filter(|other| other.end.is_none());
         open.fold(Waiting::default(), |mut waiting, other| {
             let pending = other.pending().count();
@@ -50,15 +50,15 @@ impl Records {
 
 /// The error of a change that cannot be stored.
 #[derive(Debug, thiserror::Error)]
-#[error("the change could not be written down: {0}")]
-pub(crate) struct NotWritten(String);
+#[error("the change could not be stored: {0}")]
+pub(crate) struct StoreWriteError(String);
 
 impl State {
-    pub(crate) fn new(store: Store, found: &mut Found) -> io::Result<Self> {
+    pub(crate) fn new(store: Store, found: &mut StoredRecords) -> io::Result<Self> {
         let mut records = Records::default();
         let mut items: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         for (key, mut item) in found.take::<Item>("item/")? {
-            // Interrupted items start again.
+            // The processing of an interrupted item starts again.
             if matches!(item.progress, Progress::Processing) {
                 item.progress = Progress::Pending;
             }
@@ -83,12 +83,13 @@ impl State {
         look(&self.records.read())
     }
 
-    /// Changes records, and returns when the change is stored. An error of `change` must leave the records unchanged.
+    /// Changes records, and returns when the change is stored. If `change` returns an error, it must not have changed
+    /// the records.
     ///
     /// # Errors
     ///
-    /// The errors of `change`, and [`NotWritten`].
-    pub(crate) async fn change<T, E: From<NotWritten>>(
+    /// The errors of `change`, and [`StoreWriteError`].
+    pub(crate) async fn change<T, E: From<StoreWriteError>>(
         &self,
         change: impl FnOnce(&mut Records, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -96,10 +97,10 @@ impl State {
             let mut records = self.records.write();
             let mut changes = Changes::default();
             let outcome = change(&mut records, &mut changes)?;
-            // Queued under the lock, so that the order on disk is the order in memory.
+            // Queued while the lock is held, so that changes are stored in the order in which they are made.
             (outcome, self.store.write(changes))
         };
-        written.await.map_err(NotWritten)?;
+        written.await.map_err(StoreWriteError)?;
         Ok(outcome)
     }
 

@@ -3,18 +3,18 @@ use platform_resources::models::{ApplicationId, ApplicationVersion, InputArtifac
 
 use crate::error::Error;
 
-/// An application version.
+/// An application and one of its versions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SelectedApplication {
     /// The id of the application.
     pub id: ApplicationId,
-    /// The version, with its inputs and outputs.
+    /// The version, with the specifications of its inputs and outputs.
     pub version: ApplicationVersion,
 }
 
 impl SelectedApplication {
-    /// Returns the given version of an application, or its latest version.
+    /// Requests a version of an application. If `version` is `None`, requests its latest version.
     ///
     /// # Errors
     ///
@@ -32,11 +32,12 @@ impl SelectedApplication {
         self.version.version_number.as_str()
     }
 
-    /// Returns the only input of the application: a table has one slide per item.
+    /// Returns the only input of the application. An application with several inputs cannot be used with a table,
+    /// because a table has one file per item.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the application requires several files per item.
+    /// [`Error::is_input`]: the application does not have exactly one input.
     pub fn input(&self) -> Result<&InputArtifactSpec, Error> {
         match self.version.input_artifacts.as_slice() {
             [input] => Ok(input),

@@ -1,10 +1,11 @@
 //! The identity of slides and of submissions.
 //!
 //! - A **study item** is an external id and, for each input artifact, its name and its metadata, which contain the
-//!   CRC32C of the file. URLs, signatures and the custom metadata of the item are not part of it: the item returned by
-//!   the platform has the same digest as the submitted item.
-//! - The **submission digest** covers the organization, the user, the application, the version as stated, the sorted
-//!   items and, for a submission with a key, the tags. Notes, dates, processors and local paths are not part of it.
+//!   CRC32C of the file. URLs, signatures and custom metadata are excluded, so that an item returned by the platform
+//!   has the same digest as the submitted item.
+//! - The **submission digest** covers the organization, the user, the application, the version that the user selected
+//!   (or `latest`), the sorted items and, for a submission with a key, the tags. Notes, dates, processors and local
+//!   paths are not part of it.
 //! - The **submission token** is the SHA-256 of the digest, and of a counter if the same items are submitted again.
 
 use std::fmt;
@@ -13,8 +14,8 @@ use platform_resources::models::{ApplicationId, Item, ItemSubmission, Me, RunSub
 use platform_resources::{JsonObject, JsonValue};
 use sha2::{Digest, Sha256};
 
-/// The metadata key of the digest of a run.
-pub(crate) const DIGEST: &str = "submission_digest";
+/// The key of the submission digest in the custom metadata of a run.
+pub(crate) const DIGEST_KEY: &str = "submission_digest";
 
 /// The digest of a study item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +27,7 @@ impl ItemDigest {
         Self::new(&item.external_id, artifacts.map(|artifact| (artifact.name.as_str(), Some(&artifact.metadata))))
     }
 
-    /// Returns the digest of a submitted item.
+    /// Returns the digest of an item returned by the platform.
     pub(crate) fn of_item(item: &Item) -> Self {
         let artifacts = item.input_artifacts.iter();
         Self::new(&item.external_id, artifacts.map(|artifact| (artifact.name.as_str(), artifact.metadata.as_ref())))
@@ -35,17 +36,18 @@ impl ItemDigest {
     fn new<'a>(external_id: &str, artifacts: impl Iterator<Item = (&'a str, Option<&'a JsonObject>)>) -> Self {
         let mut artifacts: Vec<_> = artifacts.collect();
         artifacts.sort_by_key(|(name, _)| *name);
-        let mut parts = Parts::default();
-        parts.text(external_id);
+        let mut hasher = PartHasher::default();
+        hasher.text(external_id);
         for (name, metadata) in artifacts {
-            parts.text(name);
-            parts.object(metadata.unwrap_or(&JsonObject::new()));
+            hasher.text(name);
+            hasher.object(metadata.unwrap_or(&JsonObject::new()));
         }
-        Self(parts.0.finalize().into())
+        Self(hasher.0.finalize().into())
     }
 }
 
-/// Returns the digest of a submission of `application` in the version stated by the caller. Tags are included if given.
+/// Returns the digest of a submission of `application`. `version` is the version that the user selected; `None` means
+/// the latest. `tags` is `None` for a submission without a key, whose digest does not cover the tags.
 pub(crate) fn submission_digest(
     me: &Me,
     application: &ApplicationId,
@@ -53,25 +55,25 @@ pub(crate) fn submission_digest(
     items: &[ItemDigest],
     tags: Option<&[String]>,
 ) -> String {
-    let mut parts = Parts::default();
+    let mut hasher = PartHasher::default();
     for text in [me.organization.id.as_str(), me.user.id.as_str(), application.as_str(), version.unwrap_or("latest")] {
-        parts.text(text);
+        hasher.text(text);
     }
     let mut items = items.to_vec();
     items.sort_unstable();
     for item in items {
-        parts.0.update(item.0);
+        hasher.0.update(item.0);
     }
     if let Some(tags) = tags {
         let mut tags = tags.to_vec();
         tags.sort_unstable();
         tags.dedup();
-        parts.text("tags");
+        hasher.text("tags");
         for tag in &tags {
-            parts.text(tag);
+            hasher.text(tag);
         }
     }
-    hex(parts.0)
+    hex(hasher.0)
 }
 
 /// Returns the token of a submission. `repetition` is the number of earlier submissions of the same digest.
@@ -84,16 +86,18 @@ pub(crate) fn submission_token(digest: &str, repetition: u32) -> String {
     hex(hash)
 }
 
-/// Writes the digest next to the SDK metadata, whose schema is closed.
+/// Writes the digest into the custom metadata, outside the SDK metadata, because the schema of the SDK metadata does
+/// not permit additional properties.
 pub(crate) fn write(submission: &mut RunSubmission, digest: &str) {
-    submission.custom_metadata.get_or_insert_default().insert(DIGEST.to_owned(), digest.into());
+    submission.custom_metadata.get_or_insert_default().insert(DIGEST_KEY.to_owned(), digest.into());
 }
 
-/// Returns the SHA-256 of texts, each preceded by its length, so that different lists never produce the same input.
-pub(crate) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut parts = Parts::default();
-    texts.into_iter().for_each(|text| parts.text(text));
-    hex(parts.0)
+/// Returns the SHA-256 of a list of texts, in hexadecimal. Each text is hashed after its length, so that the input of
+/// the hash is different for different lists.
+pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hasher = PartHasher::default();
+    texts.into_iter().for_each(|text| hasher.text(text));
+    hex(hasher.0)
 }
 
 fn hex(digest: Sha256) -> String {
@@ -101,9 +105,9 @@ fn hex(digest: Sha256) -> String {
 }
 
 #[derive(Default)]
-struct Parts(Sha256);
+struct PartHasher(Sha256);
 
-impl Parts {
+impl PartHasher {
     fn text(&mut self, text: &str) {
         self.0.update((text.len() as u64).to_be_bytes());
         self.0.update(text);
@@ -129,7 +133,7 @@ impl Parts {
                 }
             }
             JsonValue::String(text) => self.text(text),
-            // 640 and 640.0 are the same number, whichever of them a database returns.
+            // 640 and 640.0 have the same digest, because the database of the platform may return either form.
             JsonValue::Number(number) => match number.as_f64() {
                 Some(number) => self.text(&format!("{number:e}")),
                 None => self.text(&number.to_string()),

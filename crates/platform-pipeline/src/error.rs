@@ -7,10 +7,10 @@ use platform_resources::{BucketError, FolderError, SignError};
 
 use crate::study_slide::StudySlide;
 
-/// The cause of an error, as stated by a library.
+/// The underlying cause: an error from another library.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
-/// An error of preparing, uploading or submitting slides.
+/// An error that occurred while slides were prepared, uploaded or submitted.
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
 
@@ -24,7 +24,9 @@ enum Kind {
     Conflict { message: String, details: Vec<String> },
     Stopped { message: String, details: Vec<String>, slides: Vec<StudySlide> },
     Busy,
-    Overtaken,
+    SubmittedElsewhere,
+    DiskFull,
+    Unwritten,
     Io { message: String, source: io::Error },
 }
 
@@ -33,7 +35,7 @@ impl Error {
         Self::inputs(message, Vec::new())
     }
 
-    /// Creates an error with several problems of the input, one line each.
+    /// Creates an input error with one line for each problem.
     pub(crate) fn inputs(message: impl Into<String>, details: Vec<String>) -> Self {
         Self(Box::new(Kind::Input { message: message.into(), details, source: None }))
     }
@@ -62,12 +64,20 @@ impl Error {
         Self(Box::new(Kind::Io { message: message.into(), source }))
     }
 
+    pub(crate) fn disk_full() -> Self {
+        Self(Box::new(Kind::DiskFull))
+    }
+
+    pub(crate) fn unwritten() -> Self {
+        Self(Box::new(Kind::Unwritten))
+    }
+
     pub(crate) fn busy() -> Self {
         Self(Box::new(Kind::Busy))
     }
 
-    pub(crate) fn overtaken() -> Self {
-        Self(Box::new(Kind::Overtaken))
+    pub(crate) fn submitted_elsewhere() -> Self {
+        Self(Box::new(Kind::SubmittedElsewhere))
     }
 
     /// Returns true if the input is invalid: a table, a submission, an option or a slide.
@@ -80,17 +90,19 @@ impl Error {
         matches!(*self.0, Kind::Incomplete { .. })
     }
 
-    /// Returns true if a key was used before for another submission. [`details`](Self::details) lists the differences.
+    /// Returns true if the key of the submission was already used for another submission. [`details`](Self::details)
+    /// lists the differences.
     pub fn is_conflict(&self) -> bool {
         matches!(*self.0, Kind::Conflict { .. })
     }
 
-    /// Returns true if slides stopped a study before anything was submitted. [`slides`](Self::slides) lists all slides.
+    /// Returns true if unusable slides stopped a study before anything was submitted. [`slides`](Self::slides) lists
+    /// all slides of the study.
     pub fn is_stopped(&self) -> bool {
         matches!(*self.0, Kind::Stopped { .. })
     }
 
-    /// Returns the slides of a study that [was stopped](Self::is_stopped).
+    /// Returns all slides of a study that [was stopped](Self::is_stopped). For other errors, the list is empty.
     pub fn slides(&self) -> &[StudySlide] {
         match &*self.0 {
             Kind::Stopped { slides, .. } => slides,
@@ -103,10 +115,15 @@ impl Error {
         matches!(*self.0, Kind::Busy)
     }
 
-    /// Returns true if slides of a study were submitted elsewhere during their upload. Nothing was submitted: the study
-    /// must be planned again.
-    pub fn is_overtaken(&self) -> bool {
-        matches!(*self.0, Kind::Overtaken)
+    /// Returns true if another process or machine submitted slides of the study during their upload. This process did
+    /// not submit them. The study must be planned again.
+    pub fn is_submitted_elsewhere(&self) -> bool {
+        matches!(*self.0, Kind::SubmittedElsewhere)
+    }
+
+    /// Returns true if the disk is full, so that results could not be written.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(*self.0, Kind::DiskFull)
     }
 
     /// Returns the platform error, if that is the cause.
@@ -125,7 +142,15 @@ impl Error {
         }
     }
 
-    /// Returns the individual problems, if there are several.
+    /// Returns the error of the results folder, if that is the cause.
+    pub fn folder(&self) -> Option<&FolderError> {
+        match &*self.0 {
+            Kind::Folder(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Returns one line for each problem. The list is empty if the error message describes the only problem.
     pub fn details(&self) -> &[String] {
         match &*self.0 {
             Kind::Input { details, .. }
@@ -148,8 +173,12 @@ impl fmt::Display for Error {
             Kind::Platform(error) => error.fmt(formatter),
             Kind::Bucket(error) => error.fmt(formatter),
             Kind::Folder(error) => error.fmt(formatter),
+            Kind::DiskFull => formatter.write_str("the disk is full"),
+            Kind::Unwritten => formatter.write_str("cannot write some results"),
             Kind::Busy => formatter.write_str("another process is submitting the same slides"),
-            Kind::Overtaken => formatter.write_str("some of the slides were submitted elsewhere during the upload"),
+            Kind::SubmittedElsewhere => {
+                formatter.write_str("some of the slides were submitted elsewhere during the upload")
+            }
         }
     }
 }
@@ -162,9 +191,13 @@ impl StdError for Error {
             Kind::Platform(error) => error.source(),
             Kind::Bucket(error) => error.source(),
             Kind::Folder(error) => error.source(),
-            Kind::Incomplete { .. } | Kind::Conflict { .. } | Kind::Stopped { .. } | Kind::Busy | Kind::Overtaken => {
-                None
-            }
+            Kind::Incomplete { .. }
+            | Kind::Conflict { .. }
+            | Kind::Stopped { .. }
+            | Kind::Busy
+            | Kind::SubmittedElsewhere
+            | Kind::DiskFull
+            | Kind::Unwritten => None,
         }
     }
 }
@@ -189,6 +222,6 @@ impl From<FolderError> for Error {
 
 impl From<SignError> for Error {
     fn from(error: SignError) -> Self {
-        Self::input_because("an object of the bucket cannot be addressed", error)
+        Self::input_because("cannot create a signed URL for an object in the bucket", error)
     }
 }

@@ -12,21 +12,21 @@ use crate::study_slide::StudySlide;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A folder was scanned, or duplicate slides were skipped.
+    /// A folder was scanned. The event is also sent, without links, for duplicate slides that were skipped.
     FolderScanned {
         /// The skipped files and folders.
         skipped: Vec<SkippedFile>,
-        /// Links that were followed, and their targets.
+        /// The links that were followed, each with its target.
         links: Vec<(PathBuf, PathBuf)>,
     },
-    /// A slide has the length and the checksum of another one.
+    /// A slide has the same length and checksum as another slide.
     DuplicateSlide {
         /// The slide.
         path: PathBuf,
         /// The other slide.
         same: PathBuf,
     },
-    /// The slide cache cannot be read or written, so that all slides will be read again.
+    /// The slide cache cannot be read or written. Slides without a cache entry are read again in the next scan.
     CacheUnusable {
         /// The cache file.
         path: PathBuf,
@@ -40,18 +40,18 @@ pub enum Event {
         /// The number of slides.
         slides: usize,
     },
-    /// One more slide was read.
+    /// A slide was read.
     SlideRead,
     /// All slides were read.
     SlidesRead,
-    /// There are remarks about a usable slide.
+    /// Remarks about a usable slide.
     SlideRemarks(SlideRemarks),
-    /// A row was removed from the table, because its file is skipped.
+    /// A row was removed from the table, because its file is skipped or excluded.
     RowRemoved {
         /// The id of the row.
         external_id: String,
     },
-    /// The expression of a mapping matches no slide.
+    /// The regular expression of a mapping matches no slide.
     MappingWithoutMatch {
         /// The regular expression.
         expression: String,
@@ -72,7 +72,7 @@ pub enum Event {
     TablePrepared {
         /// The table.
         csv: PathBuf,
-        /// The number of rows in each state, as text.
+        /// The number of rows in each [state](crate::SlideState), such as `2 added, 5 kept`.
         summary: String,
     },
     /// Slides are being uploaded.
@@ -89,34 +89,35 @@ pub enum Event {
         /// The number of slides that were already in the bucket.
         already_present: usize,
     },
-    /// Rows keep their external id, although the caller chose another kind.
-    IdsKept {
+    /// Existing rows keep their external id, although it is not of the [kind](crate::ExternalIds) that the caller
+    /// selected.
+    IdsUnchanged {
         /// The number of rows.
         rows: usize,
     },
-    /// The new slides of a study are determined. Nothing is billed yet.
+    /// The slides to submit are determined. Nothing is uploaded or billed yet.
     Planned {
         /// The number of slides that will be submitted.
         new: usize,
         /// The number of slides whose latest run is active or produced all results.
         processed: usize,
-        /// The number of slides whose latest run failed or skipped them, and that will not be submitted.
+        /// The number of slides that failed or were skipped in their latest run. They will not be submitted.
         failed: usize,
         /// The runs with processed or failed slides, oldest first.
         runs: Vec<RunId>,
     },
-    /// The latest run of a slide failed or skipped it, and it is not submitted again.
+    /// A slide failed or was skipped in its latest run. It is not submitted again.
     SlideFailedBefore(StudySlide),
-    /// Some of the slides were submitted elsewhere during the upload, so that the study is planned again.
+    /// Another process or machine submitted some of the slides during the upload. The study is planned again.
     SubmittedElsewhere,
-    /// Another process is submitting slides of the same user and application, and this one waits for its lock.
+    /// Another process is submitting slides for the same user and application. This process waits for the lock.
     LockWaiting {
         /// The lock file.
         path: PathBuf,
     },
-    /// A submission is sent, or the run of an earlier one is looked up.
+    /// Progress of a submission, or of the look-up of an earlier submission.
     Submission(SubmissionEvent),
-    /// The run of an earlier call was found.
+    /// The run of an earlier submission was found.
     RunFound {
         /// The run.
         run: RunId,

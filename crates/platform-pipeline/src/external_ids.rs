@@ -15,12 +15,12 @@ use crate::table::MAX_ID_LENGTH;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExternalIds {
-    /// The path relative to the slide folder, with `/`: the same on every machine.
+    /// The path relative to the slide folder, with `/` as the separator on every system.
     #[default]
     Relative,
     /// The file name without its extension.
     Stem,
-    /// The absolute path, like the Python tool.
+    /// The absolute path, as in the Python tool.
     Absolute,
     /// The value of a column of the table.
     Column(String),
@@ -49,8 +49,8 @@ impl ExternalIds {
         }
     }
 
-    /// Returns the id of a slide in the folder `root`, or the reason why it has none. Empty if a column contains the
-    /// id.
+    /// Returns the id of a slide in the folder `root`. The error is the reason why no valid id can be derived. For
+    /// [`Column`](Self::Column), the id is empty until it is set from the table.
     pub(crate) fn of(&self, root: &Path, path: &Path) -> Result<String, String> {
         let id = match self {
             Self::Relative => slashed(path.strip_prefix(root).unwrap_or(path)),
@@ -71,7 +71,7 @@ impl ExternalIds {
     }
 }
 
-/// Returns the problem of an id with this many characters.
+/// Returns the error text for an id with `length` characters.
 pub(crate) fn too_long(length: usize) -> String {
     format!(
         "its external id has {length} characters, and at most {MAX_ID_LENGTH} are allowed: \
@@ -79,7 +79,7 @@ pub(crate) fn too_long(length: usize) -> String {
     )
 }
 
-/// Returns a path with `/` on every system; `None` if it is not UTF-8.
+/// Returns a path with `/` as the separator on every system. Returns `None` if the path is not UTF-8.
 pub(crate) fn slashed(path: &Path) -> Option<String> {
     let parts = path.components().map(|part| match part {
         Component::RootDir => Some(""),
@@ -89,7 +89,8 @@ pub(crate) fn slashed(path: &Path) -> Option<String> {
     Some(parts?.join("/"))
 }
 
-/// Returns the path of a file relative to a folder, with `..` where necessary; absolute on another drive.
+/// Returns the path of a file relative to a folder, with `..` where necessary. If the file is on another drive, returns
+/// its absolute path. Returns `None` if the path is not UTF-8.
 pub(crate) fn relative(path: &Path, folder: &Path) -> Option<String> {
     let (path_parts, folder_parts): (Vec<_>, Vec<_>) = (path.components().collect(), folder.components().collect());
     if path_parts.first() != folder_parts.first() {
@@ -100,10 +101,10 @@ pub(crate) fn relative(path: &Path, folder: &Path) -> Option<String> {
     slashed(&up.chain(path_parts[common..].iter().copied()).collect::<PathBuf>())
 }
 
-/// Returns a path with a canonical folder, so that different paths of one file are equal. The file itself may be a
-/// link.
+/// Replaces the folder of a path by its canonical path, so that paths to the same file can be compared. A symbolic link
+/// at `path` itself is not resolved.
 pub(crate) fn location(path: &Path) -> PathBuf {
-    let folder = files::folder_of(path).canonicalize();
+    let folder = dunce::canonicalize(files::folder_of(path));
     match (folder, path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_depend_on_the_folder_of_the_slides_alone() {
+    fn external_ids_are_derived_from_the_path_of_the_slide() {
         let (root, path) = (Path::new("/mnt/slides"), Path::new("/mnt/slides/case 1/a.svs"));
         assert_eq!(ExternalIds::Relative.of(root, path).unwrap(), "case 1/a.svs");
         assert_eq!(ExternalIds::Stem.of(root, path).unwrap(), "a");
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_the_platform_refuses_name_the_option() {
+    fn too_long_id_is_an_error_that_names_the_option() {
         let long = Path::new("/s").join("ä".repeat(256));
         let problem = ExternalIds::Relative.of(Path::new("/s"), &long).unwrap_err();
         assert!(problem.contains("256 characters") && problem.contains("--external-id"), "{problem}");
@@ -133,7 +134,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn names_that_are_not_utf8_name_the_option() {
+    fn file_name_that_is_not_utf8_is_an_error_that_names_the_option() {
         use std::os::unix::ffi::OsStrExt;
 
         let path = Path::new("/s").join(std::ffi::OsStr::from_bytes(b"M\xfcller.svs"));

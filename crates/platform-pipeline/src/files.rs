@@ -1,4 +1,4 @@
-//! Files that are replaced atomically and durably.
+//! Atomic and durable file operations.
 
 use std::fs;
 use std::io;
@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{AtomicFile, folder};
 
-/// The state folder of this project next to a table.
-pub(crate) const STATE: &str = ".aignostics";
+/// The name of the folder with the state of this project, in the folder of a table.
+pub(crate) const STATE_FOLDER: &str = ".aignostics";
 
 /// Replaces the content of `path` with `bytes`, atomically and durably. Symbolic links and the file mode are preserved.
-/// Writers of one file at the same time get an error, unless they hold a lock.
+/// Concurrent writers of the same file must hold a lock; otherwise one of them may get an error.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    // The name depends on that of the file only, so that the next writer replaces what a killed one left.
+    let path = dunce::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // The temporary name depends only on the file name, so that the next writer replaces the temporary file of a
+    // writer that was killed.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder_of(&path).join(format!("{STATE}-{name}.part"));
-    AtomicFile::new(path, temporary).with_mode(0o666).with_former_permissions().replace(bytes).map_err(plain)
+    let temporary = folder_of(&path).join(format!("{STATE_FOLDER}-{name}.part"));
+    AtomicFile::new(path, temporary).with_mode(0o666).with_former_permissions().replace(bytes).map_err(into_io_error)
 }
 
 /// Creates a folder and its parents durably.
@@ -24,17 +25,17 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let above = folder_of(path);
-    if above != path {
-        create_folder(&above)?;
+    let parent = folder_of(path);
+    if parent != path {
+        create_folder(&parent)?;
     }
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(&above),
+        _ => sync_folder(&parent),
     }
 }
 
-/// Returns the folder of a file.
+/// Returns the folder of a file: `.` for a bare file name.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -43,12 +44,12 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Makes the names in a folder durable, if the file system supports this.
+/// Makes created, renamed and deleted directory entries durable, if the file system supports this.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    folder::sync(path).map_err(plain)
+    folder::sync(path).map_err(into_io_error)
 }
 
-fn plain(error: durable_fs::Error) -> io::Error {
+pub(crate) fn into_io_error(error: durable_fs::Error) -> io::Error {
     io::Error::new(error.kind(), error)
 }
 
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn file_system_that_can_do_less_holds_a_table() {
+    fn replace_succeeds_without_folder_sync_and_chmod_support() {
         use durable_fs::faults::{Fault, Operation};
         use rustix::io::Errno;
 
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_a_killed_writer_left_is_replaced() {
+    fn temporary_file_of_a_killed_writer_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let left = folder.path().join(".aignostics-file.part");
         fs::write(&left, "half").unwrap();
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_file_that_is_replaced_keeps_its_link_and_its_rights() {
+    fn replace_preserves_the_symbolic_link_and_the_file_mode() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));

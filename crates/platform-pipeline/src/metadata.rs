@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::table::{CHECKSUM, HEIGHT, RESOLUTION, SlideRow, SlideTable, WIDTH};
 
-/// Returns the possible media types of a slide, by its file extension. The Python tool uses the first.
+/// Returns the possible media types of a slide, by its file extension. The first is the one that the Python tool uses.
 pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending.to_ascii_lowercase().as_str() {
@@ -21,8 +21,9 @@ pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
     }
 }
 
-/// Returns the metadata of a slide for the application: the columns of the Python tool, and those in the schema of the
-/// input. A cell that is not a number where the schema expects one is kept as text, which the validation reports.
+/// Returns the metadata of a slide for the application, from the columns of the Python tool and the columns that the
+/// schema of the input names. A cell that should be a number and cannot be parsed is returned as text, so that the
+/// validation reports it.
 pub(crate) fn metadata(table: &SlideTable, row: &SlideRow, input: &InputArtifactSpec) -> JsonObject {
     let properties = input.metadata_schema.get("properties").and_then(Value::as_object);
     let schema = |name: &str| properties.and_then(|properties| properties.get(name));

@@ -1,4 +1,4 @@
-//! The locations of slides: objects of the organization's bucket, or other URLs.
+//! The locations of slides: objects in the organization's bucket, or other URLs.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::digest;
 use crate::error::Error;
 use crate::table::{CHECKSUM, FILE, SlideRow, SlideTable, URL};
 
-/// The keys of slides in the organization's bucket.
+/// Determines the keys of slides in the organization's bucket.
 #[derive(Clone)]
 pub struct ObjectKeys {
     pub(crate) bucket: Bucket,
@@ -26,9 +26,9 @@ pub struct ObjectKeys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlideLocation {
-    /// An object of the organization's bucket, by its key.
+    /// The key of an object in the organization's bucket.
     Object(String),
-    /// Any other URL from the table.
+    /// A URL from the table that is not in the organization's bucket.
     Url(String),
 }
 
@@ -48,12 +48,12 @@ impl ObjectKeys {
         })
     }
 
-    /// Sets one folder for all slides, within the folder of the user. By default, each slide has a folder of its own,
-    /// which is derived from its external id and its checksum.
+    /// Sets one folder for all slides, within the folder of the user. By default, each slide has its own folder, whose
+    /// name is derived from the external id and the checksum of the slide.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the prefix is invalid in a key.
+    /// [`Error::is_input`]: the prefix is empty, or cannot be part of an object key.
     pub fn with_prefix(mut self, prefix: &str) -> Result<Self, Error> {
         if prefix.is_empty() {
             return Err(Error::input("--upload-prefix is empty: name a folder, or omit the option"));
@@ -72,7 +72,8 @@ impl ObjectKeys {
         self
     }
 
-    /// Returns the key of an object, if the URL belongs to the organization's bucket.
+    /// Returns the key of an object from its `https` or `gs` URL. Returns `None` if the URL is not in the
+    /// organization's bucket.
     pub fn key<'a>(&self, url: &'a str) -> Option<&'a str> {
         url.strip_prefix(&self.bucket.root()).or_else(|| url.strip_prefix(&format!("gs://{}/", self.bucket.name())))
     }
@@ -86,8 +87,8 @@ impl ObjectKeys {
         Ok(self.bucket.address(key)?.to_string())
     }
 
-    /// Returns the location of each slide of a table, in its order: the URL in the table, or else the key under which
-    /// the slide is uploaded.
+    /// Returns the location of each slide, in the order of the table: the URL in the table or, without a URL, the key
+    /// under which the slide will be uploaded.
     ///
     /// # Errors
     ///
@@ -101,7 +102,7 @@ impl ObjectKeys {
             "" => {
                 let name = name(table, row);
                 let key = self.new_key(row, &name, name_counts.get(&name).is_some_and(|count| *count > 1));
-                self.bucket.address(&key).map_err(|error| Error::input_because(row.named(), error))?;
+                self.bucket.address(&key).map_err(|error| Error::input_because(row.label(), error))?;
                 Ok(SlideLocation::Object(key))
             }
             url => Ok(match self.key(url) {
@@ -116,7 +117,7 @@ impl ObjectKeys {
     /// application and the file name. Without a prefix, it also depends on the content and the external id, so that a
     /// changed slide never overwrites the input of an earlier run.
     fn new_key(&self, row: &SlideRow, name: &str, is_ambiguous: bool) -> String {
-        let slide_digest = &digest::texts([row.external_id(), row.get(CHECKSUM)])[..16];
+        let slide_digest = &digest::of_texts([row.external_id(), row.get(CHECKSUM)])[..16];
         let (user, application) = (&self.user, &self.application);
         let portal = if self.portal { "onboard/" } else { "" };
         match &self.prefix {
@@ -133,7 +134,6 @@ impl fmt::Debug for ObjectKeys {
     }
 }
 
-/// Returns the file name of a slide.
 fn name(table: &SlideTable, row: &SlideRow) -> String {
     table.path_of(row).file_name().map_or_else(|| "slide".to_owned(), |name| escaped(&name.to_string_lossy()))
 }
@@ -144,8 +144,8 @@ fn escaped(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 
-/// Returns the reason why the file of a slide cannot be uploaded, if any. The text includes the file name if the table
-/// has one.
+/// Returns the reason why the file of a slide cannot be uploaded, or `None` if it can. The text includes the file name
+/// if the row has one.
 pub(crate) fn upload_obstacle(table: &SlideTable, row: &SlideRow) -> Option<String> {
     let file = row.get(FILE);
     let about = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };

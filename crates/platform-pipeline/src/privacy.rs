@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
 use slide_metadata::{Identifier, IdentifierKind, SlideDescription, Warning};
 
-/// Remarks about a slide in use.
+/// Remarks about a usable slide.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SlideRemarks {
     /// The file.
     pub path: PathBuf,
-    /// Warnings about its structure and its resolution.
+    /// Warnings about the structure and the resolution of the slide.
     pub warnings: Vec<Warning>,
-    /// Data that may identify a patient.
+    /// Data in the slide that may identify a patient.
     pub identifiers: Vec<Identifier>,
 }
 
@@ -22,24 +23,34 @@ impl SlideRemarks {
         Self { path, warnings: description.warnings, identifiers: description.identifiers }
     }
 
-    /// Returns true without remarks.
+    /// Returns true if there are neither warnings nor identifiers.
     pub fn is_empty(&self) -> bool {
         self.warnings.is_empty() && self.identifiers.is_empty()
     }
 }
 
+/// Returns warnings as JSON.
+pub(crate) fn warnings(warnings: &[Warning]) -> Vec<Value> {
+    warnings.iter().map(|warning| json!({ "name": warning.name(), "text": warning.to_string() })).collect()
+}
+
+/// Returns identifying data as JSON.
+pub(crate) fn identifiers(identifiers: &[Identifier]) -> Vec<Value> {
+    identifiers.iter().map(|found| json!({ "kind": found.kind.name(), "place": found.place })).collect()
+}
+
 /// The policy for slides that may identify a patient.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Privacy {
-    /// True if such slides are unusable.
-    pub(crate) refuses: bool,
+    /// True if slides with identifiers are unusable, unless the kind of the identifier is in `allowed`.
+    pub(crate) rejects_identifiers: bool,
     pub(crate) allowed: Vec<IdentifierKind>,
 }
 
 impl Privacy {
-    /// Returns the reason to reject a slide, if any.
+    /// Returns the reason to reject a slide with these identifiers, or `None` if the slide is accepted.
     pub(crate) fn refusal(&self, identifiers: &[Identifier]) -> Option<String> {
-        let found = identifiers.iter().filter(|found| self.refuses && !self.allowed.contains(&found.kind));
+        let found = identifiers.iter().filter(|found| self.rejects_identifiers && !self.allowed.contains(&found.kind));
         let kinds: BTreeSet<_> = found.map(|found| found.kind).collect();
         let kinds: Vec<_> = kinds.into_iter().map(IdentifierKind::name).collect();
         let text = "it may identify a patient; `aignostics slide inspect` shows where";

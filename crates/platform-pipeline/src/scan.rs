@@ -2,10 +2,12 @@
 
 mod cache;
 mod find;
-mod fitting;
+pub(crate) mod from_bucket;
 pub(crate) mod merge;
 pub(crate) mod prepare;
-mod stated;
+mod record;
+mod resolutions;
+mod schema_check;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,8 +17,8 @@ use std::thread;
 use cache::SlideCache;
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, Pattern};
+use resolutions::{ReadError, Resolutions};
 use slide_metadata::SlideMetadata;
-use stated::{ReadError, Stated};
 use tokio::sync::oneshot::{self, error::RecvError};
 
 use crate::error::Error;
@@ -26,7 +28,7 @@ use crate::skipped::{SkipKind, SkippedFile};
 use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, SlideRow, WIDTH};
 use find::Walk;
 
-/// The default number of concurrent reads.
+/// The default maximum number of slides that are read concurrently.
 const PARALLEL_READS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Options for finding slides in a folder.
@@ -34,18 +36,19 @@ const PARALLEL_READS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 pub struct ScanOptions {
     pub(crate) excluded: Vec<Pattern>,
     pub(crate) follow_links: bool,
-    /// The table of the slides, which is not reported if it is in the folder.
+    /// The table to write. If it is in the scanned folder, it is not listed as a skipped file.
     table: Option<PathBuf>,
 }
 
 impl ScanOptions {
-    /// Excludes slides that match a pattern: by name or, if the pattern contains a `/`, by path in the folder.
+    /// Excludes slides that match a pattern. A pattern that contains a `/` is compared with the path relative to the
+    /// scanned folder, another pattern with the file name.
     pub fn with_excluded(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
         self.excluded.extend(patterns);
         self
     }
 
-    /// Follows links to folders. Links to files are always followed.
+    /// Sets whether symbolic links to folders are followed. The default is false. Links to files are always followed.
     pub fn with_follow_links(mut self, follow: bool) -> Self {
         self.follow_links = follow;
         self
@@ -57,7 +60,7 @@ impl ScanOptions {
     }
 }
 
-/// The slides in a folder, and everything in it that is not a slide.
+/// The slides in a folder and its subfolders, and the files and folders that were skipped.
 #[derive(Debug, Default)]
 pub struct FoundSlides {
     root: PathBuf,
@@ -66,7 +69,7 @@ pub struct FoundSlides {
     pub(crate) skipped: Vec<SkippedFile>,
     /// Files that the caller excluded.
     pub(crate) excluded: Vec<PathBuf>,
-    /// Links that were followed, and their targets.
+    /// The links that were followed, each with its target.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Folders that cannot be read, with the reason.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
@@ -79,7 +82,6 @@ pub(crate) struct ScannedSlide {
     pub(crate) slide: Result<ReadSlide, String>,
 }
 
-/// A slide that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadSlide {
     pub(crate) row: SlideRow,
@@ -88,8 +90,8 @@ pub(crate) struct ReadSlide {
 }
 
 impl FoundSlides {
-    /// Finds the slides in a folder and its subfolders. Hidden files and folders, recycle bins, links to folders, and
-    /// the results of runs, which can be TIFF files, are skipped and [listed](Self::skipped).
+    /// Finds the slides in a folder and its subfolders. [Skips](Self::skipped) hidden files and folders, recycle bins,
+    /// links to folders, and the results of runs, because results can be TIFF files.
     ///
     /// # Errors
     ///
@@ -114,17 +116,17 @@ impl FoundSlides {
         &self.skipped
     }
 
-    /// Returns the links that were followed, and their targets.
+    /// Returns the links that were followed, each with its target.
     pub fn links(&self) -> &[(PathBuf, PathBuf)] {
         &self.links
     }
 
-    /// Returns the folders that cannot be read, with the reason. The others were scanned.
+    /// Returns the folders that cannot be read, each with the reason. All other folders were scanned.
     pub fn unreadable(&self) -> &[(PathBuf, String)] {
         &self.unreadable
     }
 
-    /// Returns an error if the folder has no slides. It names the other files.
+    /// Returns an error if the folder has no slides. The error lists the skipped and excluded files.
     pub(crate) fn require_slides(&self, folder: &Path) -> Result<(), Error> {
         if !self.is_empty() {
             return Ok(());
@@ -140,16 +142,16 @@ impl FoundSlides {
                 "{folder}: no slides; they end with .tif, .tiff, .svs, .ndpi, .scn, .bif, .dcm or .zip"
             ))
         } else {
-            Error::inputs(format!("{folder}: no slides, but files that are not slides of their own"), files)
+            Error::inputs(format!("{folder}: no slides, only files that are not separate slides"), files)
         })
     }
 
-    /// Reads all slides concurrently, and returns them ordered by name. `read_one` is called for each.
-    pub(crate) async fn read(&self, how: &Arc<Reading>, read_one: impl Fn()) -> Result<Vec<ScannedSlide>, Error> {
+    /// Reads all slides concurrently, and returns them ordered by path. Calls `on_read` after each slide.
+    pub(crate) async fn read(&self, reader: &Arc<SlideReader>, on_read: impl Fn()) -> Result<Vec<ScannedSlide>, Error> {
         let slides = self.slides.iter().map(|path| {
-            let (path, root, how) = (path.clone(), self.root.clone(), Arc::clone(how));
+            let (path, root, reader) = (path.clone(), self.root.clone(), Arc::clone(reader));
             on_thread(move || {
-                let slide = match how.ids.of(&root, &path).map(|id| how.read(&path, &id)) {
+                let slide = match reader.ids.of(&root, &path).map(|id| reader.read(&path, &id)) {
                     Ok(Err(ReadError::NoResources(reason))) => return Err(no_resources(reason)),
                     Ok(Err(ReadError::Unusable(reason))) | Err(reason) => Err(reason),
                     Ok(Ok(slide)) => Ok(slide),
@@ -157,24 +159,25 @@ impl FoundSlides {
                 Ok(ScannedSlide { path, slide })
             })
         });
-        let slides: Vec<_> = stream::iter(slides).buffered(how.parallel.get()).inspect(|_| read_one()).collect().await;
+        let slides: Vec<_> =
+            stream::iter(slides).buffered(reader.parallel.get()).inspect(|_| on_read()).collect().await;
         slides.into_iter().map(|slide| slide?).collect()
     }
 }
 
-/// Options for reading slides.
+/// Reads slides with the options of a [`Prepare`](crate::Prepare).
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct SlideReader {
     ids: ExternalIds,
-    stated: Stated,
+    resolutions: Resolutions,
     privacy: Privacy,
     parallel: NonZeroUsize,
     cache: SlideCache,
 }
 
-impl Reading {
+impl SlideReader {
     fn read(&self, path: &Path, id: &str) -> Result<ReadSlide, ReadError> {
-        let slide = self.stated.of(path).read(path, &self.cache)?;
+        let slide = self.resolutions.of(path).read(path, &self.cache)?;
         if let Some(reason) = self.privacy.refusal(&slide.description.identifiers) {
             return Err(ReadError::Unusable(reason));
         }
@@ -183,7 +186,7 @@ impl Reading {
     }
 }
 
-/// Runs blocking work on a detached thread, which an interrupted program does not wait for.
+/// Runs blocking work on a separate thread. An interrupted program exits without waiting for the thread.
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let (done, outcome) = oneshot::channel();
     let reader = thread::Builder::new().name("slide reader".to_owned()).spawn(move || done.send(work()));

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-/// A file or a folder that is not a separate slide, and the reason.
+/// A file or a folder that a scan skipped, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct SkippedFile {
-    /// The file or the folder.
+    /// The path of the file or the folder.
     pub path: PathBuf,
     /// The kind of reason.
     pub kind: SkipKind,
@@ -18,15 +18,15 @@ pub struct SkippedFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SkipKind {
-    /// A DICOM file that is part of another slide, or another kind of DICOM.
+    /// A DICOM file that is part of another slide, or that is not a slide.
     Part,
     /// An archive without DICOM files.
     Archive,
     /// A slide in an unsupported format.
     OtherFormat,
-    /// A file that begins like a slide, but does not have the file extension of a slide.
+    /// A file that is a TIFF or DICOM file by its first bytes, but does not have the extension of a slide.
     OtherName,
-    /// A link to a folder, or a broken link.
+    /// A symbolic link to a folder, or a broken link.
     Link,
     /// A hidden slide, or a hidden folder.
     Hidden,
@@ -36,7 +36,7 @@ pub enum SkipKind {
     Result,
     /// A pipe, a socket or a device.
     Special,
-    /// A file with the checksum of another one.
+    /// A file with the same length and checksum as another slide.
     Duplicate,
     /// A file that is not a slide.
     Other,

@@ -1,40 +1,51 @@
 use platform_resources::models::RunId;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
-/// A slide of a study, or a file in its folder that is not submitted.
+/// A slide of a study, or a file in its folder that is not a usable slide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StudySlide {
-    /// The external id, if any.
+    /// The external id; `None` for a file that has no row in the table.
     pub external_id: Option<String>,
-    /// The file: relative to the table, or its path.
+    /// The path of the file: relative to the table for a slide in the table, otherwise absolute.
     pub file: String,
-    /// Its status.
+    /// The status before the submission.
     pub status: SlideStatus,
-    /// The latest run of the slide.
+    /// The latest run of the slide, if it was submitted before.
     pub run: Option<RunId>,
-    /// The reason why it failed or is not submitted.
+    /// The reason why the slide failed or is not submitted.
     pub reason: Option<String>,
+}
+
+/// Its members; the status has its [name](SlideStatus::name).
+impl Serialize for StudySlide {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { external_id, file, status, run, reason } = self;
+        let record = json!({ "external_id": external_id, "file": file, "status": status.name(), "run_id": run, "reason": reason });
+        record.serialize(serializer)
+    }
 }
 
 /// The status of a slide before the submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlideStatus {
-    /// It will be submitted.
+    /// The slide will be submitted.
     New,
-    /// Its latest run is active or produced all of its results.
+    /// The latest run of the slide is active, or produced all results of the slide.
     Processed,
-    /// Its latest run failed. It is submitted again only on request.
+    /// The slide failed in its latest run. It is submitted again only on request.
     Failed,
-    /// Its latest run ended before it was processed. It is submitted again only on request.
+    /// The latest run ended before the slide was processed. It is submitted again only on request.
     Skipped,
-    /// It is unusable, or its upload failed.
+    /// The file is unusable, or its upload failed.
     Unusable,
-    /// The caller excluded it.
+    /// The caller excluded the file.
     Excluded,
-    /// It is part of another slide.
+    /// The file is part of another slide.
     Part,
-    /// It is skipped for another reason.
+    /// The file was skipped for another reason.
     LeftOut,
 }
 

@@ -22,12 +22,12 @@ use crate::error::Error;
 use crate::files;
 use crate::object_keys::ObjectKeys;
 use crate::table::SlideTable;
-use items::{of_submission, of_table};
+use items::{draft_from_json, draft_from_table};
 
-/// Maximum lag of reads behind writes.
-const MAX_LAG: Duration = Duration::from_secs(30);
-/// The pause between two look-ups of a run.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The maximum time after which a new run is visible on all replicas of the platform.
+const MAX_REPLICATION_LAG: Duration = Duration::from_secs(30);
+/// The time between two requests for a run that is not visible yet.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The source of a submission.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ pub enum SubmissionSource {
     Submission(Box<RunSubmission>),
 }
 
-/// A submission with the problems found so far.
+/// An unvalidated submission, with the problems found while it was created.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The submission, without its options until they are [applied](crate::RunOptions::apply).
+    /// The submission. [`RunOptions::apply`](crate::RunOptions::apply) adds the options.
     pub submission: RunSubmission,
     name: String,
-    /// The line of each item in the table.
+    /// The line of each item in the table, by its external id. Empty for a submission in JSON.
     lines: HashMap<String, u64>,
     problems: Vec<(u64, String)>,
     /// Columns of the table that the application does not use.
@@ -65,7 +65,16 @@ impl SubmissionSource {
         } else {
             fs::read(path).map_err(|error| Error::unreadable(path, error))
         };
-        let bytes = bytes?;
+        Self::parse(bytes?, path)
+    }
+
+    /// Parses a table or JSON, detected automatically. `path` is that of the file, for messages and for relative paths of
+    /// slides.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the bytes are neither a table nor a submission.
+    pub fn parse(bytes: Vec<u8>, path: &Path) -> Result<Self, Error> {
         let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).map(<[u8]>::to_vec).unwrap_or(bytes);
         let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         if !is_json {
@@ -76,8 +85,8 @@ impl SubmissionSource {
         Ok(Self::Submission(Box::new(submission)))
     }
 
-    /// Creates a draft for an application. A slide that is not uploaded is a problem, unless the draft is made
-    /// `beforehand`.
+    /// Creates a draft for an application. `path` is the file named in messages. If `before_upload` is true, a slide
+    /// without a URL is valid if its file can be read. Otherwise a slide without a URL is a problem.
     ///
     /// # Errors
     ///
@@ -86,12 +95,12 @@ impl SubmissionSource {
         self,
         path: &Path,
         application: &SelectedApplication,
-        places: &ObjectKeys,
-        beforehand: bool,
+        keys: &ObjectKeys,
+        before_upload: bool,
     ) -> Result<Draft, Error> {
         match self {
-            Self::Table(table) => of_table(&table, &name(path), application, places, beforehand),
-            Self::Submission(submission) => of_submission(*submission, &name(path), application, places),
+            Self::Table(table) => draft_from_table(&table, &name(path), application, keys, before_upload),
+            Self::Submission(submission) => draft_from_json(*submission, &name(path), application, keys),
         }
     }
 }
@@ -100,21 +109,22 @@ fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// Returns the current state of a run. A new run is requested again while reads lag behind.
-pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
+/// Returns the current state of a run. If the run is not found, it is requested again for [`MAX_REPLICATION_LAG`],
+/// because a new run may not be visible yet.
+pub(crate) async fn fetch_run(run: &RunHandle) -> Result<Run, Error> {
     let mut waited = Duration::ZERO;
     loop {
         match run.clone().no_cache().get().await {
-            Err(error) if error.is_not_found() && waited < MAX_LAG => {
-                wait(PAUSE).await;
-                waited += PAUSE;
+            Err(error) if error.is_not_found() && waited < MAX_REPLICATION_LAG => {
+                wait(POLL_INTERVAL).await;
+                waited += POLL_INTERVAL;
             }
             found => return Ok(found?),
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "neither replicas nor other processes announce that they are ready")]
+#[expect(clippy::disallowed_methods, reason = "replicas and lock files can only be polled")]
 pub(crate) async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
@@ -134,7 +144,7 @@ fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the problem of invalid JSON without its values, which may be signed URLs.
+/// Returns the error for invalid JSON. The message does not contain values, because they may be signed URLs.
 fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let known = ["missing field", "unknown field", "duplicate field", "expected", "EOF", "trailing"];
@@ -152,16 +162,16 @@ impl Draft {
         &self.unused_columns
     }
 
-    /// Returns the digests of the items.
     pub(crate) fn item_digests(&self) -> Vec<ItemDigest> {
         self.submission.items.iter().map(ItemDigest::of_submission).collect()
     }
 
-    /// Validates everything.
+    /// Validates the submission and returns it.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`] with all problems, row by row; [`Error::platform`] if a request failed.
+    /// [`Error::is_input`]: the submission is invalid; [`Error::details`] lists all problems, in the order of the
+    /// table. [`Error::platform`]: a request failed.
     pub async fn check(self, client: &Client) -> Result<RunSubmission, Error> {
         let Self { submission, name, lines, mut problems, .. } = self;
         let checked = match client.runs().dry_run(submission).await {

@@ -22,29 +22,30 @@ pub(crate) const RESOLUTION: &str = "resolution_mpp";
 pub(crate) const WIDTH: &str = "width_px";
 pub(crate) const HEIGHT: &str = "height_px";
 pub(crate) const URL: &str = "platform_bucket_url";
-/// The columns of a new table, in order: those of the Python tool first, for programs that count columns.
+/// The columns of a new table, in order. The columns of the Python tool are first, because some programs access columns
+/// by index.
 pub(crate) const COLUMNS: [&str; 10] =
     [EXTERNAL_ID, CHECKSUM, RESOLUTION, WIDTH, HEIGHT, "staining_method", "tissue", "disease", URL, FILE];
-/// The maximum length of an external id, in characters: `ItemCreationRequest.external_id` of the platform.
+/// The maximum length of an external id, in characters, according to `ItemCreationRequest.external_id` of the API.
 pub(crate) const MAX_ID_LENGTH: usize = 255;
 /// The maximum time to wait for another writer of a table.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A table of slides, with any columns.
+/// A table of slides. It can have any columns in addition to `external_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlideTable {
     columns: Vec<String>,
     pub(crate) rows: Vec<SlideRow>,
     format: Format,
-    /// The folder for relative paths in the column `file`.
+    /// The folder to which paths in the column `file` are relative.
     folder: PathBuf,
     notes: Vec<String>,
 }
 
-/// A row of the table, by column names.
+/// A row of a table: its cells by the name of the column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlideRow {
-    /// The first line of the row in the file, from 1; 0 in a table that was not read.
+    /// The first line of the row in the file, starting at 1; 0 for a row that was not read from a file.
     pub(crate) line: u64,
     cells: HashMap<String, String>,
 }
@@ -54,12 +55,12 @@ pub struct SlideRow {
 struct Format {
     encoding: Encoding,
     delimiter: u8,
-    /// The first line names the delimiter, as written by Excel: `sep=;`.
+    /// True if the first line sets the delimiter, as in files written by Excel: `sep=;`.
     names_delimiter: bool,
 }
 
 impl SlideRow {
-    /// Returns the trimmed value of a column; empty if missing.
+    /// Returns the value of a column without surrounding spaces. Returns an empty text if the row has no such column.
     pub fn get(&self, column: &str) -> &str {
         self.cells.get(column).map_or("", |cell| cell.trim())
     }
@@ -74,8 +75,8 @@ impl SlideRow {
         self.cells.get(EXTERNAL_ID).map_or("", String::as_str)
     }
 
-    /// Returns the row's name in messages.
-    pub(crate) fn named(&self) -> String {
+    /// Returns a text that identifies the row in messages.
+    pub(crate) fn label(&self) -> String {
         format!("line {}, {}", self.line, self.external_id())
     }
 
@@ -96,26 +97,27 @@ impl SlideTable {
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`] with a line for each syntax problem.
+    /// [`Error::is_input`]: the file cannot be read or is not a table; [`Error::details`] has a line for each problem.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|error| Error::unreadable(path, error))?;
         Self::parse(&bytes, &path.display().to_string(), &files::folder_of(path))
     }
 
-    /// Parses the content of a file called `name`. Its column `file` is relative to `folder`.
+    /// Parses the content of a table. `name` identifies the table in messages. Paths in the column `file` are relative
+    /// to `folder`.
     ///
     /// # Errors
     ///
-    /// The same as [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     pub fn parse(bytes: &[u8], name: &str, folder: &Path) -> Result<Self, Error> {
         let malformed = |problems| Error::inputs(format!("{name} is not a table of slides"), problems);
         let (text, encoding) = Encoding::decode(bytes).map_err(malformed)?;
         let (format, text, skipped) = Format::of(&text, encoding);
-        // Flexible, so that all rows that are too long or too short are reported.
+        // The reader is flexible, so that all rows with a wrong number of cells are reported, not only the first.
         let mut reader = ReaderBuilder::new().delimiter(format.delimiter).flexible(true).from_reader(text.as_bytes());
         let head = reader.headers().map_err(|error| malformed(vec![error.to_string()]))?;
         let columns: Vec<String> = head.iter().map(|head| head.trim().to_owned()).collect();
-        let mut problems = heads(&columns, 1 + skipped);
+        let mut problems = header_problems(&columns, 1 + skipped);
         let mut rows: Vec<(SlideRow, usize)> = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| malformed(vec![error.to_string()]))?;
@@ -123,7 +125,7 @@ impl SlideTable {
             let cells = columns.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
             rows.push((SlideRow { line, cells }, record.len()));
         }
-        // Spreadsheets write empty rows after the last one.
+        // Spreadsheets may write empty rows at the end.
         while rows.pop_if(|(row, _)| row.is_empty()).is_some() {}
         for (row, cells) in &rows {
             if *cells != columns.len() {
@@ -134,7 +136,7 @@ impl SlideTable {
         }
         let quotes = quotes::check(text, char::from(format.delimiter), columns.len(), 1 + skipped);
         if !quotes.is_empty() {
-            // Further problems of rows and cells would be caused by the quotes.
+            // Other problems are not reported, because the wrong quotes may have caused them.
             return Err(malformed(quotes));
         }
         if !problems.is_empty() {
@@ -146,7 +148,7 @@ impl SlideTable {
         Ok(table)
     }
 
-    /// Trims ids: spaces around an id are a typing mistake, unless a file has exactly this name.
+    /// Removes spaces around external ids, and adds a note. An id that is the path of an existing file is not changed.
     fn trim_ids(&mut self) {
         for row in &mut self.rows {
             let id = row.external_id().to_owned();
@@ -164,11 +166,13 @@ impl SlideTable {
         }
     }
 
-    /// Reads, changes and writes a table under its lock. Returns the table as written.
+    /// Reads, changes and writes a table while its lock is held. The table is empty if the file does not exist. Returns
+    /// the changed table.
     ///
     /// # Errors
     ///
-    /// The errors of [`read`](Self::read) and of `change`, or the table cannot be written.
+    /// The errors of [`read`](Self::read) and of `change`. Any other error means that the table cannot be locked or
+    /// written.
     pub fn update(path: &Path, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Self, Error> {
         let _lock = lock(path)?;
         let before = if path.exists() { Some(Self::read(path)?) } else { None };
@@ -221,12 +225,13 @@ impl SlideTable {
         &self.columns
     }
 
-    /// Returns notes about ignored content, each with its line.
+    /// Returns notes about ignored content, each with its line number.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Returns the path of a slide: the column `file`, relative to the table; without it, the external id.
+    /// Returns the path of a slide: the path in the column `file` or, if that is empty, the external id. A relative
+    /// path in the column `file` is relative to the table.
     pub fn path_of(&self, row: &SlideRow) -> PathBuf {
         match row.get(FILE) {
             "" => PathBuf::from(row.external_id()),
@@ -234,18 +239,18 @@ impl SlideTable {
         }
     }
 
-    /// Returns the table with these rows only.
+    /// Returns a copy of the table with other rows.
     pub(crate) fn with_rows(&self, rows: Vec<SlideRow>) -> Self {
         Self { rows, ..self.clone() }
     }
 
-    pub(crate) fn has(&self, column: &str) -> bool {
+    pub(crate) fn has_column(&self, column: &str) -> bool {
         self.columns.iter().any(|known| known == column)
     }
 
     /// Adds a column at the end, unless it exists.
-    pub(crate) fn require(&mut self, column: &str) {
-        if !self.has(column) {
+    pub(crate) fn ensure_column(&mut self, column: &str) {
+        if !self.has_column(column) {
             self.columns.push(column.to_owned());
         }
     }
@@ -258,12 +263,12 @@ impl SlideTable {
 }
 
 impl Format {
-    /// Returns the format of a text, the text after a line that names the delimiter, and the number of such lines.
+    /// Returns the format of a table, the text without a `sep=` line, and the number of `sep=` lines (0 or 1).
     fn of(text: &str, encoding: Encoding) -> (Self, &str, u64) {
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
         let first = first.trim_end();
-        let named = first.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).map(|_| &first.as_bytes()[4..]);
-        match named {
+        let label = first.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).map(|_| &first.as_bytes()[4..]);
+        match label {
             Some(&[delimiter]) => (Self { encoding, delimiter, names_delimiter: true }, rest, 1),
             _ => (Self { encoding, delimiter: b';', names_delimiter: false }, text, 0),
         }
@@ -277,7 +282,7 @@ impl Format {
 
 /// Locks a table against other writers.
 fn lock(path: &Path) -> Result<LockFile, Error> {
-    let folder = files::folder_of(path).join(files::STATE);
+    let folder = files::folder_of(path).join(files::STATE_FOLDER);
     let failed = |error| Error::io(format!("cannot lock '{}'", path.display()), error);
     files::create_folder(&folder).map_err(failed)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -287,13 +292,13 @@ fn lock(path: &Path) -> Result<LockFile, Error> {
 }
 
 /// Returns the problems of the header row.
-fn heads(columns: &[String], line: u64) -> Vec<String> {
+fn header_problems(columns: &[String], line: u64) -> Vec<String> {
     let mut problems = Vec::new();
     if !columns.iter().any(|column| column == EXTERNAL_ID) {
         problems.push(format!("line {line}: the column {EXTERNAL_ID} is missing; columns are separated by `;`"));
     }
-    for (place, column) in columns.iter().enumerate() {
-        if columns[..place].contains(column) {
+    for (index, column) in columns.iter().enumerate() {
+        if columns[..index].contains(column) {
             problems.push(format!("line {line}: there are two columns '{column}'"));
         }
     }

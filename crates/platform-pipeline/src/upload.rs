@@ -4,6 +4,8 @@ use std::path::Path;
 
 use auth_core::error_chain;
 use platform_resources::{Upload, UploadFile, UploadStep, Uploaded, Uploader};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::spawn_blocking;
 
@@ -13,7 +15,7 @@ use crate::metadata::media_types;
 use crate::object_keys::{ObjectKeys, SlideLocation, upload_obstacle};
 use crate::table::{CHECKSUM, SlideTable, URL};
 
-/// The result of uploading a slide.
+/// The result of the upload of a slide.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlideUpload {
@@ -25,22 +27,38 @@ pub struct SlideUpload {
     pub result: Result<Uploaded, String>,
 }
 
+/// The id, the URL if the slide is in the bucket, and the properties of its object or the reason.
+impl Serialize for SlideUpload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let uploaded = self.result.as_ref().ok();
+        let record = json!({
+            "external_id": self.external_id,
+            "platform_bucket_url": uploaded.map(|_| &self.url),
+            "bytes": uploaded.map(|uploaded| uploaded.bytes),
+            "crc32c": uploaded.map(|uploaded| uploaded.crc32c),
+            "already_present": uploaded.map(|uploaded| uploaded.already_present),
+            "error": self.result.as_ref().err(),
+        });
+        record.serialize(serializer)
+    }
+}
+
 /// The numbers of slides that were sent and that were already in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadSummary {
-    /// Slides that were sent.
+    /// The number of slides that were sent.
     pub sent: usize,
-    /// Slides that were already in the bucket.
+    /// The number of slides that were already in the bucket.
     pub already_present: usize,
 }
 
 impl UploadSummary {
-    /// Counts uploads.
+    /// Counts the uploads.
     ///
     /// # Errors
     ///
-    /// [`Error::is_incomplete`] if an upload failed, with a line for each.
+    /// [`Error::is_incomplete`]: an upload failed; [`Error::details`] has a line for each failed upload.
     pub fn of(uploads: &[SlideUpload]) -> Result<Self, Error> {
         let failed: Vec<_> = uploads.iter().filter_map(|upload| Some(upload.result.as_ref().err()?.clone())).collect();
         if !failed.is_empty() {
@@ -57,13 +75,13 @@ impl UploadSummary {
     }
 }
 
-/// Uploads the slides of a table, and writes the URL of each to the table when its upload is complete. A slide that is
-/// already in the bucket is not sent again.
+/// Uploads the slides in `table`, and writes the URL of each slide to the file `csv` when its upload is complete. A
+/// slide that is already in the bucket is not sent again.
 ///
 /// # Errors
 ///
-/// [`Error::is_input`]: the file of a slide is missing, and nothing was uploaded. Otherwise the table cannot be
-/// written. A failed upload is not an error of this function: [`UploadSummary::of`] reports it.
+/// [`Error::is_input`]: the file of a slide cannot be read, and nothing was uploaded. Any other error means that the
+/// table cannot be written. A failed upload is not an error of this function: [`UploadSummary::of`] reports it.
 pub async fn upload(
     csv: &Path,
     table: &SlideTable,
@@ -75,11 +93,11 @@ pub async fn upload(
         let SlideLocation::Object(key) = location else { continue };
         let path = table.path_of(row);
         if let Some(problem) = upload_obstacle(table, row) {
-            problems.push(format!("{}: {problem}", row.named()));
+            problems.push(format!("{}: {problem}", row.label()));
             continue;
         }
-        // Resolves links, so that a folder of links to slides works.
-        let path = path.canonicalize().unwrap_or(path);
+        // Links are resolved, so that the slides can be symbolic links.
+        let path = dunce::canonicalize(&path).unwrap_or(path);
         let file = UploadFile::new(&path, &key).with_content_type(media_types(&table.path_of(row))[0]);
         let checksum = row.get(CHECKSUM).parse().ok();
         files.push(checksum.into_iter().fold(file, UploadFile::with_crc32c));
@@ -111,35 +129,36 @@ async fn send(
     let observer = observer.clone();
     let uploader = Uploader::new(keys.bucket.clone()).with_observer(move |event| {
         observer(Event::Uploading { done: event.total_done, total: event.total_bytes });
-        if matches!(event.step, UploadStep::Sent | UploadStep::WasThere) {
+        if matches!(event.step, UploadStep::Sent | UploadStep::AlreadyPresent) {
             // The receiver lives until all uploads have ended.
             let _ = done.send(event.file.key().to_owned());
         }
     });
     let uploading = async move {
         let uploads = uploader.upload(files).await;
-        // Closes the channel.
+        // Closes the channel, so that `write_urls` ends.
         drop(uploader);
         uploads
     };
-    let (uploads, written) = tokio::join!(Box::pin(uploading), write(csv, ready, urls));
+    let (uploads, written) = tokio::join!(Box::pin(uploading), write_urls(csv, ready, urls));
     written?;
     Ok(uploads)
 }
 
-/// Writes the URLs of slides to the table as they are uploaded. The table is read again each time, under its lock:
-/// users edit it, and other processes upload.
-async fn write(
+/// Writes the URLs of slides to the table as they are uploaded. The table is locked and read again for each write,
+/// because users and other processes may change it during the upload.
+async fn write_urls(
     csv: &Path,
     mut ready: UnboundedReceiver<String>,
     urls: Vec<(String, (String, String))>,
 ) -> Result<(), Error> {
     let mut done = Vec::new();
     while ready.recv_many(&mut done, usize::MAX).await > 0 {
-        let named: Vec<_> = urls.iter().filter(|(key, _)| done.contains(key)).map(|(_, slide)| slide.clone()).collect();
+        let uploaded_slides: Vec<_> =
+            urls.iter().filter(|(key, _)| done.contains(key)).map(|(_, slide)| slide.clone()).collect();
         let csv = csv.to_owned();
         let failed = |error| Error::io("the table cannot be written", std::io::Error::other(error));
-        spawn_blocking(move || set_urls(&csv, &named)).await.map_err(failed)??;
+        spawn_blocking(move || set_urls(&csv, &uploaded_slides)).await.map_err(failed)??;
         done.clear();
     }
     Ok(())
@@ -147,7 +166,7 @@ async fn write(
 
 fn set_urls(csv: &Path, slides: &[(String, String)]) -> Result<(), Error> {
     let set = |table: &mut SlideTable| {
-        table.require(URL);
+        table.ensure_column(URL);
         for (external_id, url) in slides {
             for row in table.rows.iter_mut().filter(|row| row.external_id() == external_id) {
                 row.set(URL, url);

@@ -1,6 +1,6 @@
 //! The cost of a cached response, and of a long list: `cargo xtask bench resources`.
 //!
-//! Compared subjects take turns in rounds of one run. The medians of the rounds are printed.
+//! The compared variants alternate within a round, and the medians over all rounds are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 
 use std::hint::black_box;
@@ -36,8 +36,8 @@ fn kept(runtime: &Runtime, client: &Client) {
     let me = runtime.block_on(client.me()).unwrap();
     let call = || drop(black_box(client.me().now_or_never().unwrap().unwrap()));
     let copy = || drop(black_box(me.clone()));
-    println!("{ROUNDS} rounds of {CALLS} calls of `me()`, whose answer is kept");
-    // Tokens are obtained inside a runtime.
+    println!("{ROUNDS} rounds of {CALLS} calls of `me()` with a cached response");
+    // The token source needs the context of a runtime.
     let _inside = runtime.enter();
     let each = |work: &dyn Fn()| timed(|| (0..CALLS).for_each(|_| work())) / f64::from(CALLS) * 1e9;
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (each(&call), each(&copy))).collect();
@@ -48,7 +48,7 @@ fn kept(runtime: &Runtime, client: &Client) {
 }
 
 fn listed(runtime: &Runtime, client: &Client) {
-    println!("\n{RUNS} runs in pages of {PAGE}, each of which takes {} ms; {LISTS} rounds", LATENCY.as_millis());
+    println!("\n{RUNS} runs in pages of {PAGE}, with a latency of {} ms per page; {LISTS} rounds", LATENCY.as_millis());
     let page_size = i64::try_from(PAGE).unwrap();
     let ahead = || {
         let runs = client.clone().no_cache().runs().list_with(ListRuns::new().with_page_size(page_size));
@@ -57,8 +57,7 @@ fn listed(runtime: &Runtime, client: &Client) {
     };
     let one_by_one = || {
         let mut runs = Vec::new();
-        // A list limited to its first page requests only that page. Each later page is requested after the previous
-        // one.
+        // Each page is requested after the previous one has arrived.
         for page in 1.. {
             let found = runtime.block_on(page_of(client, page));
             let last = found.len() < PAGE;
@@ -71,7 +70,7 @@ fn listed(runtime: &Runtime, client: &Client) {
     };
     let rounds: Vec<_> = (0..LISTS).map(|_| (timed(one_by_one), timed(ahead))).collect();
     println!("  page by page    {:6.2} s", median(rounds.iter().map(|round| round.0)));
-    println!("  fetched ahead   {:6.2} s", median(rounds.iter().map(|round| round.1)));
+    println!("  prefetched      {:6.2} s", median(rounds.iter().map(|round| round.1)));
     println!("  ratio           {:6.2}", median(rounds.iter().map(|round| round.1 / round.0)));
 }
 
@@ -107,7 +106,7 @@ fn client(server: &MockServer) -> Client {
 async fn platform() -> MockServer {
     let server = MockServer::start().await;
     let pages: Vec<String> = (0..=RUNS / PAGE).map(|page| runs(page).to_string()).collect();
-    let answer = move |request: &Request| {
+    let response = move |request: &Request| {
         let page =
             request.url.query_pairs().find(|(name, _)| name == "page").map_or(1, |(_, page)| page.parse().unwrap());
         match pages.get(page - 1) {
@@ -116,7 +115,7 @@ async fn platform() -> MockServer {
         }
         .set_delay(LATENCY)
     };
-    Mock::given(path("/api/v1/runs")).respond_with(answer).mount(&server).await;
+    Mock::given(path("/api/v1/runs")).respond_with(response).mount(&server).await;
     let me: Value = json!({
         "user": { "id": "auth0|1", "email": "ada@lab.test", "name": "Ada" },
         "organization": {

@@ -46,7 +46,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut items = Vec::new();
     for slide in arguments {
         let url = bucket.get_url(&slide, None)?;
-        // The metadata that the application requires: see `input_artifacts` of its version.
+        // Add the metadata that the application requires: see `input_artifacts` of its version.
         let metadata = serde_json::Map::new();
         items.push(ItemSubmission::new(slide, vec![InputArtifactSubmission::new("whole_slide_image", url, metadata)]));
     }

@@ -1,4 +1,4 @@
-//! A script without a runtime: `cargo run --features login --example blocking_script`.
+//! A program without an asynchronous runtime: `cargo run --features login --example blocking_script`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use auth_core::error_chain;

@@ -1,6 +1,7 @@
-//! A service with the credential of an OAuth client: `cargo run --example client_credentials -- ID SECRET_FILE`.
+//! A service that authenticates with OAuth client credentials: `cargo run --example client_credentials -- ID
+//! SECRET_FILE`.
 //!
-//! The file is read again when it is replaced.
+//! The file is read again after it was replaced.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::process::ExitCode;

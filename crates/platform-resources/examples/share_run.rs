@@ -16,7 +16,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     run.share_with(Viewer::UserWithEmail(email)).await?;
     let token = client.share_tokens().create(ShareTokenCreation::new()).await?;
     run.share_with(Viewer::ShareToken(token.share_token_id.to_string())).await?;
-    // Returned only once: transfer it through a channel that you trust.
+    // The platform returns the secret only once. Transfer it through a trusted channel.
     println!("{}", token.share_token.expose());
     for grant in run.grants().try_collect::<Vec<_>>().await? {
         println!("{} {} is {}", grant.subject_type, grant.subject_id, grant.relation);

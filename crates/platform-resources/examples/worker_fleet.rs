@@ -42,7 +42,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let cache = Arc::new(cache.connect().await?);
     let client = Client::builder(Settings::at(&root.parse()?)?)
         .with_token_provider(TokenService)
-        // All workers share the token of this service account; another account needs another name.
+        // All workers with this identity share a token. Use a different identity for each service account.
         .with_identity("slide-workers")
         .with_token_store(cache)
         .build()?;

@@ -28,12 +28,12 @@ pub struct ShareTokens {
 }
 
 impl Client {
-    /// Returns the grants to others, and to the caller.
+    /// Returns a handle of the grants that the caller can see.
     pub fn grants(&self) -> Grants {
         Grants { core: self.core.clone() }
     }
 
-    /// Returns the share tokens of the caller.
+    /// Returns a handle of the caller's share tokens.
     pub fn share_tokens(&self) -> ShareTokens {
         ShareTokens { core: self.core.clone() }
     }
@@ -45,7 +45,7 @@ impl Grants {
         self.list_with(ListGrants::new())
     }
 
-    /// Lists the grants that match `query`. Its page number is ignored.
+    /// Lists the grants that match `query`. The page number of the query is ignored.
     pub fn list_with(&self, query: ListGrants) -> List<Grant> {
         List::of(&self.core, query)
     }
@@ -59,7 +59,7 @@ impl Grants {
         self.core.read_cached(GetGrant::new(id.as_str()), Group::Access).await
     }
 
-    /// Creates a grant. After a lost response, the request is not repeated, because it may have taken effect.
+    /// Creates a grant. If the response is lost, the request is not sent again, because it may have taken effect.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Grants {
         self.core.create(CreateGrant::new(grant), timeout, &[Group::Access, Group::Run], Creation::Grant).await
     }
 
-    /// Revokes a grant, unless it is revoked already.
+    /// Revokes a grant. Returns [`ChangeOutcome::AlreadyApplied`] if it was revoked before.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl ShareTokens {
         self.list_with(ListShareTokens::new())
     }
 
-    /// Lists the share tokens that match `query`. Its page number is ignored.
+    /// Lists the share tokens that match `query`, without their secrets. The page number of the query is ignored.
     pub fn list_with(&self, query: ListShareTokens) -> List<ShareToken> {
         List::of(&self.core, query)
     }
@@ -101,8 +101,8 @@ impl ShareTokens {
         self.core.read_cached(GetShareToken::new(id.as_str()), Group::Access).await
     }
 
-    /// Creates a share token. Its secret is returned only by this call. The token gives no access without grants. After
-    /// a lost response, the request is not repeated.
+    /// Creates a share token. Only this call returns its secret. The token gives no access before grants name it. If
+    /// the response is lost, the request is not sent again.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl ShareTokens {
         self.core.create(CreateShareToken::new(token), timeout, &[Group::Access], Creation::ShareToken).await
     }
 
-    /// Revokes a share token, unless it is revoked already.
+    /// Revokes a share token. Returns [`ChangeOutcome::AlreadyApplied`] if it was revoked before.
     ///
     /// # Errors
     ///

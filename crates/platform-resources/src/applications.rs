@@ -29,7 +29,7 @@ impl Applications {
         self.list_with(ListApplications::new())
     }
 
-    /// Lists all applications with the order and page size of `query`. Its page number is ignored.
+    /// Lists all applications with the order and page size of `query`. The page number of the query is ignored.
     pub fn list_with(&self, query: ListApplications) -> List<ApplicationSummary> {
         List::of(&self.client.core, query)
     }
@@ -43,15 +43,15 @@ impl Applications {
         self.client.core.read_cached(GetApplication::new(id.as_str()), Group::Application).await
     }
 
-    /// Returns the versions of an application available to the caller, highest first (Semantic Versioning 2.0.0,
-    /// section 11). Invalid versions come last.
+    /// Returns the versions of an application that are available to the caller, in descending order of precedence
+    /// (Semantic Versioning 2.0.0, section 11). Versions that are not valid come last.
     ///
     /// # Errors
     ///
     /// The same as [`get`](Self::get).
     pub async fn versions(&self, id: &ApplicationId) -> Result<Vec<VersionSummary>, Error> {
         let mut versions = self.get(id).await?.versions;
-        // Descending order, in which `None` is last.
+        // `None` is less than any version, so that it is last in descending order.
         versions.sort_by_cached_key(|version| std::cmp::Reverse(semver::Version::parse(version.number.as_str()).ok()));
         Ok(versions)
     }
@@ -65,7 +65,7 @@ impl Applications {
         self.client.core.read_cached(GetApplicationVersion::new(id.as_str(), version.as_str()), Group::Version).await
     }
 
-    /// Returns the highest version of an application available to the caller.
+    /// Returns the latest version of an application, as listed by the platform.
     ///
     /// # Errors
     ///

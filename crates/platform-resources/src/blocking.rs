@@ -1,6 +1,6 @@
-//! A client for blocking callers. Each method is that of its asynchronous twin, run on a runtime of one thread that
-//! belongs to the client. Downloads have no blocking twin. Inside another runtime, where a call would block a worker
-//! thread, methods return an error ([`Error::is_inside_runtime`]).
+//! A client for blocking callers. Each method runs the asynchronous method of the same name on a runtime with one
+//! thread, which belongs to the client. Downloads of runs have no blocking variant. Inside another runtime, where a
+//! call would block a worker thread, methods return an error ([`Error::is_inside_runtime`]).
 //!
 //! ```no_run
 //! use auth_core::async_provider_fn;
@@ -34,7 +34,7 @@ use platform_api::models::{
 use platform_api::operations::{ListApplications, ListGrants, ListRunItems, ListRuns, ListShareTokens};
 use platform_api::{JsonObject, Patch, SignedUrl};
 
-use crate::{ChangeOutcome, Checked, Error, Health, ItemOutcome, RunEvent, RunOutcome, Settings, Viewer};
+use crate::{ChangeOutcome, Error, Health, ItemOutcome, RunEvent, RunOutcome, Settings, ValidatedSubmission, Viewer};
 
 /// A client for one platform, for blocking callers. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct Client {
 pub struct List<T> {
     inner: crate::List<T>,
     runtime: Arc<BlockingRuntime>,
-    /// True after an error due to the calling context. The iterator has then ended.
+    /// True after the last entry or an error.
     ended: bool,
 }
 
@@ -68,7 +68,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The thread of its runtime cannot be started.
+    /// The thread of the runtime cannot be started.
     pub fn new(client: crate::Client) -> io::Result<Self> {
         Ok(Self { inner: client, runtime: Arc::new(BlockingRuntime::new("platform-resources")?) })
     }
@@ -80,7 +80,7 @@ impl Client {
 }
 
 impl<T: Send + Unpin + 'static> List<T> {
-    /// Limits the number of entries. No page beyond them is requested.
+    /// Sets the maximum number of entries. Pages beyond it are not requested.
     pub fn limit(mut self, limit: usize) -> Self {
         self.inner = self.inner.limit(limit);
         self
@@ -122,14 +122,14 @@ impl std::fmt::Debug for Events {
     }
 }
 
-/// Implements the methods of blocking handles: `handle` returns a handle, `list` a list, `with` a changed handle, and
-/// `call` blocks.
+/// Implements the methods of blocking handles. A `handle` method returns another handle, `with` a modified handle,
+/// `list` an iterator, and `call` the result of a blocking call.
 macro_rules! twins {
     ($($(#[$meta:meta])* $name:ident of $asynchronous:ty {
         $(handle $handle:ident($($handle_argument:ident: $handle_type:ty),*) -> $made:ident;)*
         $(with $with:ident($($with_argument:ident: $with_type:ty),*);)*
         $(list $list:ident($($list_argument:ident: $list_type:ty),*) -> $entry:ty;)*
-        $(call $call:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
+        $(call $call:ident($($argument:ident: $type:ty),*) -> $output:ty;)*
     })+) => {$(
         $(#[$meta])*
         impl $name {
@@ -157,8 +157,8 @@ macro_rules! twins {
                 ///
                 /// # Errors
                 ///
-                /// The errors of its twin, or [`Error::is_inside_runtime`].
-                pub fn $call(&self, $($argument: $type),*) -> Result<$answer, Error> {
+                /// The errors of the asynchronous method, or [`Error::is_inside_runtime`].
+                pub fn $call(&self, $($argument: $type),*) -> Result<$output, Error> {
                     run(&self.runtime, self.inner.$call($($argument),*))
                 }
             )*
@@ -166,7 +166,7 @@ macro_rules! twins {
     )+};
 }
 
-/// Declares a handle.
+/// Declares blocking handles.
 macro_rules! handles {
     ($($(#[$meta:meta])* $name:ident of $asynchronous:ty;)+) => {$(
         $(#[$meta])*
@@ -226,7 +226,7 @@ twins! {
     Runs of crate::Runs {
         list list() -> Run;
         list list_with(query: ListRuns) -> Run;
-        call dry_run(submission: RunSubmission) -> Checked;
+        call dry_run(submission: RunSubmission) -> ValidatedSubmission;
     }
     RunHandle of crate::RunHandle {
         with with_share_token(secret: Secret);
@@ -273,7 +273,7 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// The errors of its twin, or [`Error::is_inside_runtime`].
+    /// The errors of the asynchronous method, or [`Error::is_inside_runtime`].
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         run(&self.runtime, self.inner.read(name))
     }
@@ -282,7 +282,7 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// The errors of its twin, or [`Error::is_inside_runtime`].
+    /// The errors of the asynchronous method, or [`Error::is_inside_runtime`].
     pub fn download(&self, name: &str, target: &std::path::Path) -> Result<crate::Outcome, Error> {
         run(&self.runtime, self.inner.download(name, target))
     }
@@ -293,7 +293,8 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// The errors of its twin, or [`Error::is_inside_runtime`]: nothing was submitted.
+    /// The errors of the asynchronous method, or [`Error::is_inside_runtime`]. In the latter case, nothing was
+    /// submitted.
     pub fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let inner = run(&self.runtime, self.inner.submit(submission))?;
         Ok(RunHandle { inner, runtime: self.runtime.clone() })

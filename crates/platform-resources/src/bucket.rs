@@ -1,9 +1,17 @@
+mod access;
+mod tools;
+
 use auth_http::HttpClient;
 use platform_download::{Bucket, Downloader, UrlSigner};
+#[cfg(feature = "object-store")]
+use platform_download::{BucketCopy, Store, StoreAddress};
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::storage::Storage;
+
+pub use access::BucketAccess;
+pub use tools::{BucketTool, BucketToolFile};
 
 impl Client {
     /// Returns the bucket of the caller's organization, for uploading slides and signing URLs for the platform. The
@@ -11,7 +19,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The request for the organization failed, or the storage endpoint is neither http nor https; or the errors of
+    /// The request for the organization failed, the storage endpoint is neither http nor https, or the errors of
     /// [`storage_http`](Self::storage_http).
     pub async fn bucket(&self) -> Result<Bucket, Error> {
         let organization = self.me().await?.organization;
@@ -33,7 +41,19 @@ impl Client {
         Ok(bucket.with_upload_journal(self.storage.upload_journal.clone()))
     }
 
-    /// Returns the downloader shared by all downloads of this client, with the retries of the
+    /// Prepares a copy of the objects at `source` into a [bucket](Self::bucket). The source is opened with the credentials of
+    /// the environment ([`Store::open`](platform_download::Store::open)), without the tokens of this client.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be opened.
+    #[cfg(feature = "object-store")]
+    pub fn bucket_copy(&self, bucket: Bucket, source: &StoreAddress) -> Result<BucketCopy, Error> {
+        let store = Store::open(source, self.storage.http_builder(), self.storage.retry)?;
+        Ok(BucketCopy::new(bucket, store, source.clone()))
+    }
+
+    /// Returns the downloader that all downloads of this client share, with the retry policy of the
     /// [settings](crate::RetrySettings).
     ///
     /// # Errors
@@ -43,11 +63,12 @@ impl Client {
         self.storage.downloader().cloned()
     }
 
-    /// Returns the HTTP client for the storage. It sends no credentials.
+    /// Returns the HTTP client for requests to the storage. It sends no credentials.
     ///
     /// # Errors
     ///
-    /// It cannot be built. This happens only if a root certificate file has changed since this client was built.
+    /// The HTTP client cannot be built. This happens only if a root certificate file was changed after this client was
+    /// built.
     pub fn storage_http(&self) -> Result<&HttpClient, Error> {
         Ok(self.storage.downloader()?.http())
     }

@@ -24,8 +24,8 @@ pub(crate) use connections::prepare;
 /// responses and circuit breakers.
 ///
 /// Responses are cached for the time in the [settings](Settings), separately for each token. A write invalidates the
-/// caller's affected responses; other callers see the change after their responses expire. Transient failures are
-/// retried, except for requests that create something.
+/// caller's affected responses; other callers see the change after their cached responses have expired. Transient
+/// failures are retried, except for requests that create something.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) core: Core,
@@ -46,12 +46,12 @@ pub struct ClientBuilder {
     proxy: Option<Proxy>,
     hosts: Hosts,
     resolver: Option<Arc<dyn Resolver>>,
-    /// Existing connections, and a builder for more of the same kind.
+    /// An existing HTTP client, and the builder that it was created with.
     http: Option<(HttpClientBuilder, HttpClient)>,
     clock: Arc<dyn Clock>,
 }
 
-/// The token cache.
+/// The token cache of a client.
 #[derive(Clone, Debug)]
 enum Cache {
     Memory,
@@ -60,7 +60,7 @@ enum Cache {
 }
 
 impl Client {
-    /// Returns a builder for a client of the platform in the settings. It needs a token provider.
+    /// Returns a builder for a client of the platform in the settings. A token provider must be added before `build`.
     ///
     /// ```
     /// use auth_core::async_provider_fn;
@@ -89,32 +89,32 @@ impl Client {
         }
     }
 
-    /// Returns a client with another token request: for another subject or other scopes, for example.
+    /// Returns a client with another token request, for example for another subject or other scopes.
     pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         self.core = self.core.with_token_request(wanted);
         self
     }
 
-    /// Returns a client with a deadline for all attempts of one call together.
+    /// Returns a client whose calls end after `deadline`, including all attempts of a call.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.core = self.core.with_mode(|mode| mode.deadline = Some(deadline));
         self
     }
 
-    /// Returns a client for calls that follow a run or belong to a transfer, which are [retried for
+    /// Returns a client for calls that follow a run or belong to a transfer. These calls are [retried for
     /// longer](crate::RetrySettings::transfer_limit).
     pub(crate) fn for_transfer(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.is_transfer = true);
         self
     }
 
-    /// Returns a client whose creating requests are sections of `sections`.
+    /// Returns a client whose creating requests are critical sections of `sections`.
     pub fn with_critical_sections(mut self, sections: &CriticalSections) -> Self {
         self.core.sections = sections.clone();
         self
     }
 
-    /// Returns a client that bypasses cached responses. New responses are cached.
+    /// Returns a client that does not use cached responses. It caches the responses that it receives.
     pub fn no_cache(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.caching = Caching::Bypass);
         self
@@ -122,7 +122,7 @@ impl Client {
 
     /// Returns the circuit breakers of this client.
     pub fn hosts(&self) -> &Hosts {
-        self.core.plain().hosts()
+        self.core.unauthenticated().hosts()
     }
 
     /// Returns the settings.
@@ -135,13 +135,13 @@ impl Client {
         serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "settings": self.settings().describe() })
     }
 
-    /// Returns a client for the plain operations: without a cache, and without retries except after a 401, which means
-    /// that the request was not accepted.
+    /// Returns a client for the generated operations. It has no cache, and retries only after a 401, which means that
+    /// the request was not accepted.
     pub fn api(&self) -> platform_api::Client {
-        self.core.bare()
+        self.core.api()
     }
 
-    /// Returns the user of the token. The response contains live credentials.
+    /// Returns the user of the access token, and the organization. The response contains live credentials.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl ClientBuilder {
     /// Sets the token provider: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, or a custom
     /// provider. Tokens are cached in memory by default.
     ///
-    /// If a provider obtains tokens for an *ambient* user, such as that of the current thread or request, its tokens
+    /// If a provider determines the user from its context, for example from the current thread or request, its tokens
     /// must not be cached. Otherwise users would get each other's tokens. Call
     /// [`without_token_cache`](Self::without_token_cache), or name the user with [`Client::with_token_request`].
     pub fn with_token_provider(mut self, provider: impl AsyncTokenProvider + 'static) -> Self {
@@ -163,12 +163,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the principal of the tokens, for a provider without an [identity](auth_core::AsyncTokenProvider::identity):
-    /// a name that differs for every user, client and tenant.
+    /// Sets the principal of the tokens, for a provider without an [identity](auth_core::AsyncTokenProvider::identity).
+    /// It is a name that differs for each user, client and tenant.
     ///
-    /// The key of a token contains this identity, or else that of the provider, and the issuer, the audience, the
-    /// organization and the origin of [`api_root`](Settings::api_root) from the settings. Clients that share a cache
-    /// share a token only if all of these are equal, and the [token request](Client::with_token_request), too.
+    /// The cache key of a token contains this identity (or else that of the provider), the issuer, the audience, the
+    /// organization and the origin of [`api_root`](Settings::api_root) from the settings, and the [token
+    /// request](Client::with_token_request). Clients that share a cache share a token only if all of these are equal.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -203,25 +203,25 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a lease, with which processes that share a store obtain one token for all.
+    /// Sets a lease, so that only one of the processes that share a cache obtains a token at a time.
     pub fn with_token_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Sets a store that is cache and lease, such as Redis: [`with_token_cache`](Self::with_token_cache) and
-    /// [`with_token_lease`](Self::with_token_lease) in one call.
+    /// Sets a store that is both a cache and a lease, such as Redis. It combines
+    /// [`with_token_cache`](Self::with_token_cache) and [`with_token_lease`](Self::with_token_lease).
     pub fn with_token_store<S: AsyncTokenCache + RefreshLease + 'static>(self, store: Arc<S>) -> Self {
         self.with_token_cache(store.clone()).with_token_lease(store)
     }
 
-    /// Uses an existing token source with its cache, which takes precedence over the other token options.
+    /// Uses an existing token source. The other token options then have no effect.
     pub fn with_tokens(mut self, tokens: TokenSource) -> Self {
         self.tokens = Some(tokens);
         self
     }
 
-    /// Trusts the certificates in a PEM file in addition to the system's.
+    /// Trusts the certificates in a PEM file, in addition to those of the system.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
@@ -233,7 +233,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Shares circuit breakers with other clients, and their [observer](Hosts::with_observer) of waits.
+    /// Shares circuit breakers, and the [observer](Hosts::with_observer) of waits, with other clients.
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
@@ -245,11 +245,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses existing connections, which take precedence over the other connection options; `prepared` builds more of
-    /// the same kind.
+    /// Uses an existing HTTP client. The other connection options then have no effect. `http_builder` is the builder
+    /// that `http` was created with.
     #[cfg(feature = "login")]
-    pub(crate) fn with_http(mut self, prepared: HttpClientBuilder, http: HttpClient) -> Self {
-        self.http = Some((prepared, http));
+    pub(crate) fn with_http(mut self, http_builder: HttpClientBuilder, http: HttpClient) -> Self {
+        self.http = Some((http_builder, http));
         self
     }
 
@@ -263,26 +263,30 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// The client has no token provider, its parts do not fit together (the message names the method to call), or the
-    /// system has no root certificates.
+    /// The client has no token provider, its token options contradict each other (the message names the method to
+    /// call), or the system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
         let Self { settings, roots, proxy, hosts, resolver, http, clock, .. } = self;
-        // A builder for connections, and the existing ones.
-        let connections = if let Some(there) = http {
-            there
+        let connections = if let Some(existing) = http {
+            existing
         } else {
-            let prepared = prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
-            let prepared = resolver.into_iter().fold(prepared, HttpClientBuilder::with_resolver);
-            (prepared.clone(), prepared.build()?)
+            let http_builder = prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
+            let http_builder = resolver.into_iter().fold(http_builder, HttpClientBuilder::with_resolver);
+            (http_builder.clone(), http_builder.build()?)
         };
-        let plain = connections.1;
+        let unauthenticated = connections.1;
         let destination = Destination::new(Authority::of(&settings.api_root));
         let destination = if settings.is_plain_loopback() { destination.with_plain_loopback() } else { destination };
         Ok(Client {
             #[cfg(feature = "download")]
             storage: crate::storage::Storage::new(connections.0, &settings, clock.clone()),
-            core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
+            core: Core::new(
+                unauthenticated.authorized(BearerPolicy::new(destination), tokens),
+                unauthenticated,
+                settings,
+                clock,
+            ),
         })
     }
 

@@ -1,12 +1,12 @@
-//! The core of all calls to the platform. Reads may be served from the cache; idempotent requests are retried; creating
-//! requests are sent once. A change invalidates the cached responses it may affect.
+//! The core of all calls to the platform. Reads may be served from the cache, idempotent requests are retried, and
+//! creating requests are sent once. A write invalidates the cached responses that it may affect.
 //!
 //! Difficult cases:
-//! - **Responses belong to a token.** A response is cached under the token of its request, which is chosen first and
-//!   not replaced. If that token is rejected, the response to another token is not cached.
-//! - **Concurrent equal requests.** One request is sent for all callers; it continues if its first caller is dropped.
-//! - **A read is concurrent with a write.** A response requested before the end of a write is cached under a generation
-//!   that is no longer read.
+//! - **Responses belong to a token.** The token of a call is chosen first, and its response is cached under this token.
+//!   If the token is rejected and the request is sent with another one, the response is not cached.
+//! - **Concurrent equal requests.** One request is sent for all callers. It continues if the first caller is dropped.
+//! - **A read is concurrent with a write.** The write increments the generation in cache keys when it ends. A response
+//!   that was requested before is cached under the old generation, which is no longer used.
 
 mod cache;
 mod mode;
@@ -31,9 +31,9 @@ use crate::critical::{Creation, CriticalSections};
 use crate::error::{CallError, Error};
 use crate::settings::{OperationSettings, Settings};
 use crate::token_retry;
-use cache::{Changing, Key, Lookup, ReadCache};
+use cache::{InvalidationGuard, Key, Lookup, ReadCache};
 use principal::Principals;
-use retry::{Retry, Time};
+use retry::{CallTime, Retry};
 
 pub(crate) use mode::{Caching, Group, Mode};
 
@@ -49,23 +49,29 @@ pub(crate) struct Core {
 struct Inner {
     root: Url,
     settings: Settings,
-    plain: HttpClient,
+    unauthenticated: HttpClient,
     cache: ReadCache,
     principals: Principals,
-    /// The caller has had a token: its settings are correct, even if the identity provider is unavailable now.
+    /// True if a token was obtained before. The settings are then correct, and an unavailable identity provider will
+    /// recover.
     has_had_token: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
-/// A type-erased response, shared by all waiting callers.
+/// A type-erased response, which all waiting callers share.
 type SharedResult = Result<Arc<dyn Any + Send + Sync>, CallError>;
 
 impl Core {
-    pub(crate) fn new(http: AuthorizedClient, plain: HttpClient, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        http: AuthorizedClient,
+        unauthenticated: HttpClient,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let inner = Inner {
             root: settings.api_root.clone(),
             settings,
-            plain,
+            unauthenticated,
             cache: ReadCache::new(),
             principals: Principals::default(),
             has_had_token: AtomicBool::new(false),
@@ -82,27 +88,27 @@ impl Core {
         &*self.inner.clock
     }
 
-    pub(crate) fn bare(&self) -> platform_api::Client {
+    pub(crate) fn api(&self) -> platform_api::Client {
         platform_api::Client::new(self.http.clone(), self.inner.root.clone())
     }
 
-    /// Returns the root of the platform's API.
+    /// Returns the base URL of the platform's API.
     #[cfg(feature = "download")]
     pub(crate) fn root(&self) -> &Url {
         &self.inner.root
     }
 
-    /// Returns the client that sends the caller's tokens.
+    /// Returns the HTTP client that adds the caller's token to each request.
     pub(crate) fn authorized(&self) -> &AuthorizedClient {
         &self.http
     }
 
-    /// Returns the client without credentials.
-    pub(crate) fn plain(&self) -> &HttpClient {
-        &self.inner.plain
+    /// Returns the HTTP client that sends no credentials.
+    pub(crate) fn unauthenticated(&self) -> &HttpClient {
+        &self.inner.unauthenticated
     }
 
-    /// Uses tokens for `wanted`. Cached responses are separated by token.
+    /// Uses tokens for the request `wanted`. Responses are cached separately for each token.
     pub(crate) fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         self.http = self.http.with_token_request(wanted);
         self
@@ -123,7 +129,7 @@ impl Core {
         }
     }
 
-    /// Reads from the cache or from the platform.
+    /// Returns the cached response of a read operation, or the response of the platform.
     pub(crate) async fn read_cached<O>(&self, operation: O, group: Group) -> Result<O::Output, Error>
     where
         O: Operation + 'static,
@@ -133,26 +139,27 @@ impl Core {
         if lifetime.is_zero() || self.mode.caching == Caching::NoStore {
             return self.read_uncached(operation, group).await;
         }
-        let time = Time::begin(&self.mode);
+        let time = CallTime::begin(&self.mode);
         let token = self.token(time).await?;
         let inner = &self.inner;
         let key = inner.cache.key(&operation, group, inner.principals.of(&token), self.mode.share_token.as_ref());
         let send = |number| {
             self.clone().send_and_cache(operation, group, (token, time), (key.clone(), number), lifetime).boxed()
         };
-        let answer = match inner.cache.find(&key, inner.clock.now(), &self.mode, send) {
-            Lookup::Cached(answer) => Ok(answer),
+        let response = match inner.cache.find(&key, inner.clock.now(), &self.mode, send) {
+            Lookup::Cached(response) => Ok(response),
             Lookup::InFlight(call) => call.await,
         };
-        Ok(answer?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
+        Ok(response?.downcast_ref::<O::Output>().ok_or_else(Error::cache_type_mismatch)?.clone())
     }
 
-    /// Sends a request, and caches its response, unless that of a later request is cached.
+    /// Sends a request, and caches its response, unless the response to a later request is cached already. `number` is
+    /// the sequence number of the request.
     async fn send_and_cache<O>(
         self,
         operation: O,
         group: Group,
-        (token, time): (AccessToken, Time),
+        (token, time): (AccessToken, CallTime),
         (key, number): (Key, u64),
         lifetime: Duration,
     ) -> SharedResult
@@ -161,57 +168,58 @@ impl Core {
         O::Output: Clone + Send + Sync + 'static,
     {
         let retry = self.retry(self.group(group), time);
-        let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
-        let answer: Arc<dyn Any + Send + Sync> = Arc::new(outcome?);
-        if is_of_token {
-            self.inner.cache.keep(key, number, answer.clone(), self.inner.clock.now() + lifetime);
+        let (outcome, belongs_to_token) = self.attempts(&operation, retry, token).await;
+        let response: Arc<dyn Any + Send + Sync> = Arc::new(outcome?);
+        if belongs_to_token {
+            self.inner.cache.store(key, number, response.clone(), self.inner.clock.now() + lifetime);
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Reads an uncacheable response, such as a signed URL.
+    /// Sends a read operation whose response must not be cached, such as a signed URL.
     pub(crate) async fn read_uncached<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
-        let time = Time::begin(&self.mode);
+        let time = CallTime::begin(&self.mode);
         let token = self.token(time).await?;
         let retry = self.retry(self.group(group), time);
         Ok(self.attempts(&operation, retry, token).await.0?)
     }
 
-    /// Sends an idempotent change with retries. The timeout of an attempt is `timeout`.
+    /// Sends an idempotent write with retries. The timeout of an attempt is `timeout`. Afterwards, the caller's cached
+    /// responses of the groups `invalidates` are no longer used.
     pub(crate) async fn change<O: Operation>(
         &self,
         operation: O,
         timeout: Duration,
-        clears: &'static [Group],
+        invalidates: &'static [Group],
     ) -> Result<O::Output, Error> {
-        let time = Time::begin(&self.mode);
+        let time = CallTime::begin(&self.mode);
         let token = self.token(time).await?;
-        let mut changing = self.changing(&token, clears);
+        let mut guard = self.invalidation_guard(&token, invalidates);
         let settings = OperationSettings { timeout, ..self.inner.settings.run };
         let retry = self.retry(&settings, time);
-        let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
-        changing.is_of_token = is_of_token;
+        let (outcome, belongs_to_token) = self.attempts(&operation, retry, token).await;
+        guard.belongs_to_token = belongs_to_token;
         Ok(outcome?)
     }
 
-    /// Sends a creating request in a critical section: once, and again only after a 401, or if no byte was sent.
+    /// Sends a creating request in a critical section. It is sent again only after a 401, or if no byte was sent.
     pub(crate) async fn create<O: Operation>(
         &self,
         operation: O,
         timeout: Duration,
-        clears: &'static [Group],
+        invalidates: &'static [Group],
         creation: Creation,
     ) -> Result<O::Output, Error> {
-        let time = Time::begin(&self.mode);
+        let time = CallTime::begin(&self.mode);
         let token = self.token(time).await?;
         let settings = OperationSettings { timeout, ..self.inner.settings.run };
         let mut retry = self.retry(&settings, time).once();
         loop {
-            // Waits for a failing platform happen before the section, so that it is short.
+            // Waits for a failing platform before the section is opened, so that the section is short.
             retry.ready(O::ID).await?;
             let _section = self.sections.enter()?;
             let pending = self.sections.begin(creation.clone());
-            let outcome = self.send_once(&operation, token.clone(), &mut retry, clears).await;
+            let outcome = self.send_once(&operation, token.clone(), &mut retry, invalidates).await;
             pending.settle();
             match outcome? {
                 Ok(created) => return Ok(created),
@@ -220,43 +228,43 @@ impl Core {
         }
     }
 
-    /// Sends a change that must not be repeated: once, and again only after a 401, or if no byte was sent.
+    /// Sends a write that is not idempotent. It is sent again only after a 401, or if no byte was sent.
     pub(crate) async fn change_once<O: Operation>(
         &self,
         operation: O,
         timeout: Duration,
-        clears: &'static [Group],
+        invalidates: &'static [Group],
     ) -> Result<O::Output, Error> {
-        let time = Time::begin(&self.mode);
+        let time = CallTime::begin(&self.mode);
         let token = self.token(time).await?;
         let settings = OperationSettings { timeout, ..self.inner.settings.run };
         let mut retry = self.retry(&settings, time).once();
         loop {
             retry.ready(O::ID).await?;
-            match self.send_once(&operation, token.clone(), &mut retry, clears).await? {
+            match self.send_once(&operation, token.clone(), &mut retry, invalidates).await? {
                 Ok(changed) => return Ok(changed),
                 Err(error) => retry.failed(O::ID, error).await?,
             }
         }
     }
 
-    /// Sends a request once, and again after a 401.
+    /// Sends a request, and sends it again with another token after a 401.
     async fn send_once<O: Operation>(
         &self,
         operation: &O,
         token: AccessToken,
         retry: &mut Retry<'_>,
-        clears: &'static [Group],
+        invalidates: &'static [Group],
     ) -> Result<Result<O::Output, ApiError>, Error> {
-        let mut changing = self.changing(&token, clears);
+        let mut guard = self.invalidation_guard(&token, invalidates);
         let (options, attempt) = (self.options(retry.timeout()), retry.attempt());
         let send = async |token| self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await;
         let outcome = match send(token).await {
             Err(error) if error.is_unauthorized() => {
-                changing.is_of_token = false;
+                guard.belongs_to_token = false;
                 match self.token(retry.time()).await {
                     Ok(token) => send(token).await,
-                    // A login that cannot be refreshed now was not rejected.
+                    // The refresh failed temporarily: the login was not rejected.
                     Err(unavailable) if unavailable.is_transient() => return Err(unavailable),
                     Err(_) => Err(error),
                 }
@@ -270,7 +278,7 @@ impl Core {
     }
 
     /// Returns a token, within the deadline.
-    async fn token(&self, time: Time) -> Result<AccessToken, Error> {
+    async fn token(&self, time: CallTime) -> Result<AccessToken, Error> {
         let token = self.available_token();
         let token = match time.left() {
             None => token.await,
@@ -279,12 +287,12 @@ impl Core {
         Ok(token?)
     }
 
-    /// Returns a token, and waits for an unavailable identity provider: a login that it cannot refresh now is still
-    /// valid.
+    /// Returns a token. Waits for an unavailable identity provider, because a login that cannot be refreshed at the
+    /// moment is still valid.
     async fn available_token(&self) -> Result<AccessToken, CallError> {
         let inner = &self.inner;
         let attempts = || {
-            let (hosts, issuer) = (inner.plain.hosts(), &inner.settings.token_url);
+            let (hosts, issuer) = (inner.unauthenticated.hosts(), &inner.settings.token_url);
             if inner.has_had_token.load(Relaxed) {
                 hosts.set_answered(issuer);
             }
@@ -299,73 +307,78 @@ impl Core {
     fn policy(&self, settings: &OperationSettings) -> RetryPolicy {
         let retry = &self.inner.settings.retry;
         let policy = if self.mode.is_transfer { retry.for_transfers() } else { retry.for_requests() };
-        settings.limit(self.mode.single_limit.into_iter().fold(policy, RetryPolicy::with_single_limit))
+        settings.limit(self.mode.request_limit.into_iter().fold(policy, RetryPolicy::with_request_limit))
     }
 
-    fn retry<'a>(&self, settings: &'a OperationSettings, time: Time) -> Retry<'a> {
-        let attempts = self.inner.plain.attempts(&self.inner.root, &self.policy(settings));
+    fn retry<'a>(&self, settings: &'a OperationSettings, time: CallTime) -> Retry<'a> {
+        let attempts = self.inner.unauthenticated.attempts(&self.inner.root, &self.policy(settings));
         Retry::new(settings, &self.mode, time, attempts)
     }
 
     /// Returns attempts of a request for a run, and their backoff.
     pub(crate) fn run_attempts(&self) -> (Attempts, Backoff) {
         let policy = self.policy(&self.inner.settings.run);
-        (self.inner.plain.attempts(&self.inner.root, &policy), policy.backoff())
+        (self.inner.unauthenticated.attempts(&self.inner.root, &policy), policy.backoff())
     }
 
-    /// Obtains a token in advance, so that later calls do not wait for one.
+    /// Obtains a token in advance, so that the next call does not wait for one.
     pub(crate) async fn prepare(&self) -> Result<(), Error> {
-        self.token(Time::begin(&self.mode)).await.map(drop)
+        self.token(CallTime::begin(&self.mode)).await.map(drop)
     }
 
-    /// Invalidates the caller's cached responses of groups.
-    pub(crate) async fn forget(&self, clears: &'static [Group]) -> Result<(), Error> {
-        let token = self.token(Time::begin(&self.mode)).await?;
-        drop(self.changing(&token, clears));
+    /// Invalidates the caller's cached responses of the groups `invalidates`.
+    pub(crate) async fn invalidate(&self, invalidates: &'static [Group]) -> Result<(), Error> {
+        let token = self.token(CallTime::begin(&self.mode)).await?;
+        drop(self.invalidation_guard(&token, invalidates));
         Ok(())
     }
 
-    fn changing(&self, token: &AccessToken, clears: &'static [Group]) -> Changing<'_> {
-        Changing { cache: &self.inner.cache, principal: self.inner.principals.of(token), is_of_token: true, clears }
+    fn invalidation_guard(&self, token: &AccessToken, invalidates: &'static [Group]) -> InvalidationGuard<'_> {
+        InvalidationGuard {
+            cache: &self.inner.cache,
+            principal: self.inner.principals.of(token),
+            belongs_to_token: true,
+            invalidates,
+        }
     }
 
-    /// Sends a request until there is a response or a permanent failure. The second value is true if the outcome
-    /// belongs to `token`.
+    /// Sends a request until it succeeds or fails permanently. The second value is true if the outcome belongs to
+    /// `token`, and false if another token was used after a 401.
     async fn attempts<O: Operation>(
         &self,
         operation: &O,
         mut retry: Retry<'_>,
         token: AccessToken,
     ) -> (Result<O::Output, CallError>, bool) {
-        let (mut client, mut is_of_token) = (self.client(token), true);
+        let (mut client, mut belongs_to_token) = (self.client(token), true);
         loop {
             if let Err(error) = retry.ready(O::ID).await {
-                return (Err(error), is_of_token);
+                return (Err(error), belongs_to_token);
             }
             let options = self.options(retry.timeout());
             let outcome = client.send_with(operation, &options).instrument(span::<O>(retry.attempt())).await;
             let error = match outcome {
-                // The token was rejected and deleted; the next one may belong to another principal.
-                Err(error) if error.is_unauthorized() && is_of_token => {
-                    is_of_token = false;
+                // The rejected token was deleted. The next one may belong to another principal.
+                Err(error) if error.is_unauthorized() && belongs_to_token => {
+                    belongs_to_token = false;
                     retry.answered();
                     match self.token(retry.time()).await {
                         Ok(token) => client = self.client(token),
-                        // A login that cannot be refreshed now was not rejected.
+                        // The refresh failed temporarily: the login was not rejected.
                         Err(unavailable) if unavailable.is_transient() => return (Err(unavailable.into_call()), false),
                         Err(_) => return (Err(error.into()), false),
                     }
                     continue;
                 }
                 Err(error) => error,
-                Ok(answer) => {
+                Ok(response) => {
                     retry.answered();
-                    return (Ok(answer), is_of_token);
+                    return (Ok(response), belongs_to_token);
                 }
             };
             tracing::debug!(operation = O::ID, error = &error as &dyn std::error::Error, "the call failed");
             if let Err(error) = retry.failed(O::ID, error).await {
-                return (Err(error), is_of_token);
+                return (Err(error), belongs_to_token);
             }
         }
     }
@@ -375,7 +388,7 @@ impl Core {
         self.mode.share_token.iter().cloned().fold(options, CallOptions::with_share_token)
     }
 
-    /// Returns a client with only this token.
+    /// Returns a client that uses only this token.
     fn client(&self, token: AccessToken) -> platform_api::Client {
         platform_api::Client::new(Pinned::new(self.http.clone(), token), self.inner.root.clone())
     }

@@ -1,7 +1,9 @@
-//! Critical sections: from before the first byte of a creating request is sent until its outcome is known.
+//! Critical sections of creating requests. A section starts before the first byte of the request is sent, and ends when
+//! the outcome is known.
 //!
-//! The platform cannot recognize a repeated request, and bills every accepted run. If the request is dropped, its
-//! outcome is unknown. Before a process ends, it must check its sections, and poll their requests to completion.
+//! The platform cannot recognize a repeated request, and bills each accepted run. If the future of a request is
+//! dropped, the outcome is unknown. A process that is about to end must therefore check for open sections, and wait for
+//! their requests.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +14,8 @@ use crate::error::{Error, UncertainSubmission};
 /// The critical sections of one or more clients
 /// ([`Client::with_critical_sections`](crate::Client::with_critical_sections)). Clones are cheap and share their state.
 ///
-/// Submitting a run and creating a grant or a share token are separate sections. A caller combines several steps into
-/// one section with [`enter`](Self::enter).
+/// Each submission of a run and each creation of a grant or share token is a section. A caller can combine several
+/// requests into one section with [`enter`](Self::enter).
 ///
 /// ```no_run
 /// use platform_resources::{Client, CriticalSections, Error, RunHandle, models::RunSubmission};
@@ -28,7 +30,7 @@ use crate::error::{Error, UncertainSubmission};
 ///     run = &mut submit => Ok(Some(run?)),
 ///     () = stop => {
 ///         sections.close();
-///         // A submission that was sent is completed; one that was not is dropped.
+///         // If the submission was sent, wait for its outcome.
 ///         if sections.is_open() { Ok(Some(submit.await?)) } else { Ok(None) }
 ///     }
 /// }
@@ -42,17 +44,17 @@ struct State {
     open: usize,
     is_closed: bool,
     next: u64,
-    /// Requests without a known outcome, in the order of sending.
+    /// The objects whose requests have no known outcome, in the order of sending.
     creations: BTreeMap<u64, Creation>,
 }
 
-/// An object created by a request.
+/// The object that a request creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Creation {
-    /// A run. The platform bills it once accepted.
+    /// A run. The platform bills it if it accepts the request.
     Run(UncertainSubmission),
-    /// A run of [`Client::raw`](crate::Client::raw), of which no data are known.
+    /// A run that [`Client::raw`](crate::Client::raw) submitted. Its items are unknown.
     UnknownRun,
     /// A grant.
     Grant,
@@ -60,23 +62,23 @@ pub enum Creation {
     ShareToken,
 }
 
-/// An open section. Dropping it closes the section.
+/// A guard for an open section. The section ends when the guard is dropped.
 #[must_use = "the section ends when this is dropped"]
 pub struct CriticalSection(CriticalSections);
 
-/// A request without a known outcome. It remains in the list if dropped before [`settle`](Self::settle).
-#[must_use = "its outcome stays unknown"]
+/// A request without a known outcome. If it is dropped before [`settle`](Self::settle), the outcome remains unknown.
+#[must_use = "the outcome of the request remains unknown"]
 pub(crate) struct Pending {
     sections: CriticalSections,
     id: u64,
 }
 
 impl CriticalSections {
-    /// Opens a section. Nested sections can be opened even after [`close`](Self::close).
+    /// Opens a section. After [`close`](Self::close), sections can be opened only while another one is open.
     ///
     /// # Errors
     ///
-    /// [`Error::is_canceled`]: no new section may be opened, and nothing may be sent.
+    /// [`Error::is_canceled`]: the sections are closed, so that no request may be sent.
     pub fn enter(&self) -> Result<CriticalSection, Error> {
         let mut state = self.state();
         if state.is_closed && state.open == 0 {
@@ -86,23 +88,23 @@ impl CriticalSections {
         Ok(CriticalSection(self.clone()))
     }
 
-    /// Returns true while a section is open. Its work must not be dropped yet.
+    /// Returns true while a section is open. The futures of its requests must not be dropped.
     pub fn is_open(&self) -> bool {
         self.state().open > 0
     }
 
-    /// Prevents new sections, except nested ones, because the process is about to end.
+    /// Prevents new sections, except within an open one. Call it when the process is about to end.
     pub fn close(&self) {
         self.state().is_closed = true;
     }
 
-    /// Returns and removes the objects whose requests were sent and have no known outcome: the requests are in flight,
-    /// or were dropped before the response.
+    /// Removes and returns the objects whose requests were sent and have no known outcome. These requests are in
+    /// flight, or their futures were dropped before the response.
     pub fn take_unresolved(&self) -> Vec<Creation> {
         std::mem::take(&mut self.state().creations).into_values().collect()
     }
 
-    /// Records that the request for `creation` is about to be sent.
+    /// Records that the request that creates `creation` is about to be sent.
     pub(crate) fn begin(&self, creation: Creation) -> Pending {
         let mut state = self.state();
         let id = state.next;
@@ -117,7 +119,7 @@ impl CriticalSections {
 }
 
 impl Pending {
-    /// Removes the request from the list, because its caller knows the outcome.
+    /// Removes the request from the unresolved ones, because its outcome is returned to the caller.
     pub(crate) fn settle(self) {
         self.sections.state().creations.remove(&self.id);
     }

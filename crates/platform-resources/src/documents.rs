@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::core::Group;
 use crate::error::Error;
 
-/// The maximum size of a document that is read into memory.
+/// The maximum size of a document that is read into memory, in bytes.
 #[cfg(feature = "download")]
 const MAX_READ_SIZE: usize = 64 * 1024 * 1024;
 
@@ -43,7 +43,7 @@ impl Documents {
         self.client.core.read_cached(operation, Group::Version).await
     }
 
-    /// Returns a short-lived URL of the file, for download.
+    /// Returns a short-lived URL for downloading the file.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Documents {
         self.client.core.read_uncached(operation, Group::Version).await
     }
 
-    /// Returns a short-lived URL of the file, for display.
+    /// Returns a short-lived URL for displaying the file in a browser.
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ impl Documents {
         self.client.core.read_uncached(operation, Group::Version).await
     }
 
-    /// Downloads a document to a file, which is replaced only if the download is complete. The platform has no
-    /// checksums for documents; the checksum that the storage sends, if any, is verified.
+    /// Downloads a document to the file `target`. An existing file is replaced only when the download is complete. The
+    /// platform has no checksums for documents; if the storage sends one, it is verified.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Documents {
     }
 }
 
-/// The URL source of a document.
+/// The source of URLs for a document.
 #[cfg(feature = "download")]
 #[derive(Debug)]
 struct DocumentSource<'a> {

@@ -1,10 +1,10 @@
 /// The effect of a raw request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It changes nothing, and is repeated after a transient failure.
+    /// The request only reads. It is sent again after a transient failure.
     Reads,
-    /// It may change something, and is repeated only after a 401, or if no byte was sent.
+    /// The request may write. It is sent again only after a 401, or if no byte was sent.
     Changes,
-    /// It submits a run, which is billed.
+    /// The request submits a run, which is billed.
     Submits,
 }

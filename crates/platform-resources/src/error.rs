@@ -15,7 +15,7 @@ use platform_api::models::ApplicationId;
 use platform_api::operations::DeleteRunResults;
 use platform_api::{ApiError, Operation};
 
-use auth_http::retry::GaveUp;
+use auth_http::retry::RetriesExhausted;
 
 use crate::effect::Effect;
 
@@ -31,25 +31,23 @@ pub(crate) use selection::UnmatchedKind;
 #[cfg(feature = "download")]
 pub use selection::UnmatchedSelection;
 
-/// An error of this crate.
+/// An error of a client. Its predicates return true for the cases that a caller may handle.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    /// Shared by all callers that waited for the same response.
+    /// The failure is shared by all callers that waited for the same response.
     #[error(transparent)]
     Api(CallFailure),
     #[error("{}", no_token(.0, .1.as_ref()))]
-    Token(#[source] TokenError, Option<GaveUp>),
+    Token(#[source] TokenError, Option<RetriesExhausted>),
     #[error("the run was not submitted: its inputs are invalid for the application (problems: {})", .0.len())]
     Invalid(Vec<Problem>),
     #[error("the outcome of the submission is unknown: search for the run before submitting again")]
     Uncertain(#[source] Arc<ApiError>, Box<UncertainSubmission>),
-    #[error(
-        "no run with the submission token {0} was found: the submission may never have arrived, or may have been accepted"
-    )]
+    #[error("no run with the submission token {0} was found: the platform may or may not have accepted the submission")]
     Lost(String, #[source] Option<Box<Error>>),
     #[error("nothing was sent: the client is shutting down")]
     Canceled,
@@ -73,10 +71,10 @@ enum Kind {
     RawSubmission(#[source] auth_http::HttpError),
     #[error(transparent)]
     RawRequest(RawRequestError),
-    #[error("the response to the health check (status {0}) is not understood")]
-    HealthAnswer(u16),
+    #[error("cannot parse the response to the health check (status {0})")]
+    HealthResponse(u16),
     #[error("internal error: a cached response has another type")]
-    MixedUp,
+    CacheTypeMismatch,
     #[error(transparent)]
     InsideRuntime(auth_http::InsideRuntime),
     #[error(transparent)]
@@ -102,31 +100,34 @@ enum Kind {
     #[cfg(feature = "download")]
     #[error("the storage responded with {0} to the request for the file")]
     StorageStatus(u16),
+    #[cfg(feature = "object-store")]
+    #[error(transparent)]
+    Store(platform_download::StoreError),
     #[cfg(feature = "download")]
     #[error("the storage is unavailable")]
-    Unavailable(#[source] GaveUp),
+    Unavailable(#[source] RetriesExhausted),
 }
 
-/// A submission with an unknown outcome. If the platform accepted it, the run has these items and was submitted by the
-/// caller after `since`.
+/// A submission with an unknown outcome. If the platform accepted it, there is a run with these items, which the caller
+/// submitted after `since`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UncertainSubmission {
-    /// The time immediately before it was sent.
+    /// The time immediately before the submission was sent.
     pub since: SystemTime,
-    /// The application.
+    /// The application of the run.
     pub application: ApplicationId,
-    /// The external ids of its items.
+    /// The external ids of the items.
     pub external_ids: Vec<String>,
     /// The value of `submission_token` in the metadata of the run.
     pub token: String,
 }
 
-/// Returns the message for a missing token. An unavailable provider is not a missing login.
-fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
+/// Returns the message for a missing token. It distinguishes an unavailable identity provider from a missing login.
+fn no_token(error: &TokenError, exhausted: Option<&RetriesExhausted>) -> String {
     let text =
         if error.is_transient() { "the identity provider is unavailable" } else { "no access token is available" };
-    gave_up.map_or(text.to_owned(), |gave_up| format!("{text}; {gave_up}"))
+    exhausted.map_or(text.to_owned(), |exhausted| format!("{text}; {exhausted}"))
 }
 
 impl From<TokenError> for Error {
@@ -143,7 +144,7 @@ impl From<BuildError> for Error {
 
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
-        Kind::Api(CallFailure { error: Arc::new(error), gave_up: None }).into()
+        Kind::Api(CallFailure { error: Arc::new(error), exhausted: None }).into()
     }
 }
 
@@ -176,15 +177,16 @@ impl From<UnmatchedSelection> for Error {
 }
 
 impl Error {
-    pub(crate) fn mixed_up() -> Self {
-        Kind::MixedUp.into()
+    pub(crate) fn cache_type_mismatch() -> Self {
+        Kind::CacheTypeMismatch.into()
     }
 
     pub(crate) fn invalid(problems: Vec<Problem>) -> Self {
         Kind::Invalid(problems).into()
     }
 
-    /// Creates the error of a submission that may have arrived.
+    /// Converts the error of a submission that the platform may have received to one with `submission`. Other errors
+    /// are returned unchanged.
     pub(crate) fn uncertain(self, submission: UncertainSubmission) -> Self {
         match self.0 {
             Kind::Api(CallFailure { error, .. }) if error.is_uncertain() => {
@@ -194,7 +196,8 @@ impl Error {
         }
     }
 
-    /// Creates the error of a submission that is not found, possibly because the look-up failed.
+    /// Creates the error of a submission whose run was not found. `cause` is the error of the last look-up, if it
+    /// failed.
     pub(crate) fn lost(token: &str, cause: Option<Self>) -> Self {
         Kind::Lost(token.to_owned(), cause.map(Box::new)).into()
     }
@@ -245,8 +248,8 @@ impl Error {
         Kind::RawRequest(error).into()
     }
 
-    pub(crate) fn health_answer(status: u16) -> Self {
-        Kind::HealthAnswer(status).into()
+    pub(crate) fn health_response(status: u16) -> Self {
+        Kind::HealthResponse(status).into()
     }
 
     #[cfg(feature = "download")]
@@ -254,9 +257,14 @@ impl Error {
         Kind::Storage(error).into()
     }
 
+    #[cfg(feature = "object-store")]
+    pub(crate) fn store(error: platform_download::StoreError) -> Self {
+        Kind::Store(error).into()
+    }
+
     #[cfg(feature = "download")]
-    pub(crate) fn unavailable(gave_up: GaveUp) -> Self {
-        Kind::Unavailable(gave_up).into()
+    pub(crate) fn unavailable(exhausted: RetriesExhausted) -> Self {
+        Kind::Unavailable(exhausted).into()
     }
 
     #[cfg(feature = "download")]
@@ -264,7 +272,7 @@ impl Error {
         Kind::StorageStatus(status).into()
     }
 
-    /// Returns the API error, if that is the cause.
+    /// Returns the error of the API call, if it caused this error.
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
             Kind::Api(CallFailure { error, .. }) | Kind::Uncertain(error, _) => Some(error),
@@ -272,7 +280,7 @@ impl Error {
         }
     }
 
-    /// Returns the error of the result folder, if that is the cause.
+    /// Returns the error of the result folder, if it caused this error.
     #[cfg(feature = "download")]
     pub fn folder(&self) -> Option<&platform_download::FolderError> {
         match &self.0 {
@@ -281,7 +289,7 @@ impl Error {
         }
     }
 
-    /// Returns the download error of a file, if that is the cause.
+    /// Returns the error of downloading a file, if it caused this error.
     #[cfg(feature = "download")]
     pub fn download(&self) -> Option<&platform_download::DownloadError> {
         match &self.0 {
@@ -290,8 +298,8 @@ impl Error {
         }
     }
 
-    /// Returns true if the same call can succeed later: the platform, the storage or the identity provider was
-    /// unreachable or overloaded. A login that temporarily cannot be refreshed is transient, and a new one is not
+    /// Returns true if the same call can succeed later, because the platform, the storage or the identity provider was
+    /// unreachable or overloaded. This includes a login that cannot be refreshed temporarily; a new login is then not
     /// [required](Self::is_login_required).
     pub fn is_transient(&self) -> bool {
         match &self.0 {
@@ -306,6 +314,10 @@ impl Error {
             #[cfg(feature = "download")]
             Kind::Storage(error) => error.is_transient(),
             #[cfg(feature = "download")]
+            Kind::Folder(error) => error.is_transient(),
+            #[cfg(feature = "object-store")]
+            Kind::Store(error) => error.is_transient(),
+            #[cfg(feature = "download")]
             Kind::Unavailable(_) => true,
             #[cfg(feature = "download")]
             Kind::StorageStatus(status) => auth_http::retry::is_transient_status(*status),
@@ -313,7 +325,7 @@ impl Error {
         }
     }
 
-    /// Returns the unmatched selection, if that is the cause.
+    /// Returns the selection without a match, if it caused this error.
     #[cfg(feature = "download")]
     pub fn unmatched_selection(&self) -> Option<&UnmatchedSelection> {
         match &self.0 {
@@ -327,7 +339,7 @@ impl Error {
         matches!(self.0, Kind::NoVersion(_)) || self.api().is_some_and(ApiError::is_not_found)
     }
 
-    /// Returns true if the resource was changed since it was read.
+    /// Returns true if the resource was changed after the caller had read it.
     pub fn is_conflict(&self) -> bool {
         matches!(self.0, Kind::Contended(_)) || self.api().is_some_and(ApiError::is_conflict)
     }
@@ -337,13 +349,13 @@ impl Error {
         self.api().is_some_and(|error| error.is_already_done() && error.operation() == DeleteRunResults::ID)
     }
 
-    /// Returns true if a submission was sent and its outcome is unknown: it may be billed.
+    /// Returns true if a submission was sent and its outcome is unknown. The run may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
         matches!(self.0, Kind::Uncertain(..) | Kind::Lost(..) | Kind::RawSubmission(_))
     }
 
-    /// Returns the facts needed to find an uncertain submission; only for errors of
-    /// [`Runs::submit`](crate::Runs::submit).
+    /// Returns the properties by which the run of an uncertain submission can be found. Returns `None` for errors of
+    /// other methods than [`Runs::submit`](crate::Runs::submit).
     pub fn uncertain_submission(&self) -> Option<&UncertainSubmission> {
         match &self.0 {
             Kind::Uncertain(_, submission) => Some(submission),
@@ -351,8 +363,8 @@ impl Error {
         }
     }
 
-    /// Returns the token of an [uncertain](Self::is_submission_uncertain) submission; `None` for one of
-    /// [`Client::raw`](crate::Client::raw).
+    /// Returns the token of an [uncertain](Self::is_submission_uncertain) submission. Returns `None` for a submission
+    /// by [`Client::raw`](crate::Client::raw).
     pub fn submission_token(&self) -> Option<&str> {
         match &self.0 {
             Kind::Uncertain(_, submission) => Some(&submission.token),
@@ -371,13 +383,13 @@ impl Error {
         matches!(self.0, Kind::Journal(_))
     }
 
-    /// Returns true if the time limit was reached before the run ended.
+    /// Returns true if the run did not end within the time limit of [`RunHandle::wait`](crate::RunHandle::wait).
     pub fn is_unfinished(&self) -> bool {
         matches!(self.0, Kind::Unfinished)
     }
 
     /// Returns true if a blocking client was called inside an asynchronous runtime, where it would block a worker
-    /// thread. Nothing was started.
+    /// thread. No request was sent.
     pub fn is_inside_runtime(&self) -> bool {
         matches!(self.0, Kind::InsideRuntime(_))
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The originator of an action.
+/// The party that performed an action or caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Actor {
     /// A user.
@@ -23,8 +23,8 @@ pub enum Actor {
 pub enum ChangeOutcome {
     /// The change was made by this call.
     Applied,
-    /// The change was made before: by another caller, or by an attempt of this call whose response was lost. The
-    /// platform responds with 409, or 410 for results.
+    /// The change had already been made by another caller, or by an earlier attempt of this call whose response was
+    /// lost. The platform responds with 409, or 410 for results.
     AlreadyApplied,
 }
 
@@ -48,16 +48,30 @@ pub enum RunOutcome {
     Completed,
     /// Some items succeeded.
     CompletedWithErrors,
-    /// No item succeeded. `System` if at least one failed due to the application or the platform, `User` if all failed
-    /// due to their inputs.
+    /// No item succeeded. The value is `System` if at least one item failed because of the application or the platform,
+    /// and `User` if all items failed because of their inputs.
     Failed(Actor),
     /// The run was canceled.
     Cancelled(Actor),
-    /// A reason introduced by a newer platform, or none.
+    /// The run has ended for a reason that this version does not know, or without a reason.
     Unknown(Option<String>),
 }
 
 impl RunOutcome {
+    /// Returns a stable name of the outcome, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::CompletedWithErrors => "completed_with_errors",
+            Self::Failed(Actor::User) => "failed_by_user_error",
+            Self::Failed(Actor::System) => "failed_by_system_error",
+            Self::Cancelled(Actor::User) => "cancelled_by_user",
+            Self::Cancelled(Actor::System) => "cancelled_by_system",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
     /// Returns the outcome of `run`.
     pub fn of(run: &Run) -> Self {
         if run.state != RunState::Terminated {
@@ -88,9 +102,9 @@ impl RunOutcome {
 pub enum ItemOutcome {
     /// The item has not ended yet.
     InProgress,
-    /// Its artifacts are available.
+    /// The item was processed, and its artifacts are available.
     Succeeded,
-    /// Its input cannot be processed.
+    /// The input of the item cannot be processed.
     UserError,
     /// The application or the platform failed.
     SystemError,
@@ -101,6 +115,18 @@ pub enum ItemOutcome {
 }
 
 impl ItemOutcome {
+    /// Returns a stable name of the outcome, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Succeeded => "succeeded",
+            Self::UserError => "user_error",
+            Self::SystemError => "system_error",
+            Self::Skipped => "skipped",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
     /// Returns the outcome of `item`.
     pub fn of(item: &Item) -> Self {
         if item.state != ItemState::Terminated {
@@ -124,11 +150,12 @@ pub enum ArtifactOutcome {
     Available,
     /// The file was deleted.
     Deleted(Actor),
-    /// The file does not exist yet, or will not: the item was skipped.
+    /// The file does not exist, because the item was not processed yet or was skipped.
     NotMade,
-    /// The file could not be created, due to the input of the item or a failure of the application or the platform.
+    /// The file could not be created, because of the input of the item (`User`), or because the application or the
+    /// platform failed (`System`).
     Failed(Actor),
-    /// A state introduced by a newer platform.
+    /// The platform reported a state that this version does not know.
     Unknown(String),
 }
 

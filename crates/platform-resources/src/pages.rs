@@ -1,12 +1,12 @@
 //! Paginated lists.
 //!
-//! Pages are prefetched: one at first, then two, four, and at most eight at a time, and none beyond the caller's limit.
-//! They are returned in order. A page that is not full is the last. A page beyond the end may return 404, which is an
-//! error only for the first page. The stream ends without an error only at the end of the list. An entry that moves to
-//! another page between two requests is returned once.
+//! Pages are prefetched: one at first, then two, four, and at most eight at a time. Pages beyond the caller's limit are
+//! not requested. Entries are returned in order. A page that is not full is the last one. The platform may return 404
+//! for a page beyond the end, which is an error only for the first page. The stream ends without an error only at the
+//! end of the list. An entry that moves to another page between two requests is returned only once.
 //!
-//! Each page is fetched by a separate task, so that it arrives while its reader is busy. Dropping the list aborts the
-//! tasks.
+//! Each page is fetched by a separate task, so that it can arrive while the reader of the list is busy. Dropping the
+//! list aborts the tasks.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -24,7 +24,7 @@ use crate::core::{Core, Group};
 use crate::error::Error;
 
 /// The default page size, which is the maximum of the platform.
-pub(crate) const SIZE: i64 = 100;
+pub(crate) const PAGE_SIZE: i64 = 100;
 /// The maximum number of pages in flight.
 const MAX_IN_FLIGHT: usize = 8;
 
@@ -35,8 +35,8 @@ pub(crate) trait Paged: Operation<Output = Vec<Self::Entry>> + Clone + 'static {
 
     /// Returns the page size.
     fn size(&self) -> i64;
-    /// Returns the operation for one page, counted from 1.
-    fn at(self, page: i64, size: i64) -> Self;
+    /// Returns the operation for one page; the first page is 1.
+    fn with_page_and_size(self, page: i64, size: i64) -> Self;
     /// Returns the id by which repeated entries are recognized.
     fn id(entry: &Self::Entry) -> &str;
 }
@@ -48,10 +48,10 @@ macro_rules! paged {
             const GROUP: Group = Group::$group;
 
             fn size(&self) -> i64 {
-                self.page_size.unwrap_or(SIZE)
+                self.page_size.unwrap_or(PAGE_SIZE)
             }
 
-            fn at(self, page: i64, size: i64) -> Self {
+            fn with_page_and_size(self, page: i64, size: i64) -> Self {
                 self.with_page(page).with_page_size(size)
             }
 
@@ -70,38 +70,39 @@ paged! {
     ListShareTokens of ShareToken by share_token_id in Access;
 }
 
-/// The future of a page.
-type Fetch<T> = BoxFuture<'static, Result<Vec<T>, Error>>;
+type PageFuture<T> = BoxFuture<'static, Result<Vec<T>, Error>>;
 
-/// A page in flight.
-struct Fetching<T>(JoinHandle<Result<Vec<T>, Error>>);
+/// The task that fetches a page. Dropping it aborts the task.
+struct PageTask<T>(JoinHandle<Result<Vec<T>, Error>>);
 
-impl<T> Drop for Fetching<T> {
+impl<T> Drop for PageTask<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 /// A stream of all entries of a list, in order. No request is sent before the first poll. The stream ends after its
-/// first error. It must be polled in a tokio runtime.
+/// first error. It must be polled within a Tokio runtime.
 pub struct List<T> {
-    fetch: Box<dyn Fn(i64) -> Fetch<T> + Send>,
+    fetch: Box<dyn Fn(i64) -> PageFuture<T> + Send>,
     id: fn(&T) -> &str,
     size: usize,
     limit: Option<usize>,
+    /// The maximum number of pages in flight.
+    max_in_flight: usize,
     /// The pages in flight, in order.
-    pages: VecDeque<Fetching<T>>,
-    /// The number of the next page to request, counted from 1.
+    pages: VecDeque<PageTask<T>>,
+    /// The number of the next page to request; the first page is 1.
     next_page: i64,
     /// The number of pages that have arrived.
     arrived: usize,
-    /// Entries that have arrived and were not returned yet.
+    /// The entries that have arrived and were not returned yet.
     ready: VecDeque<T>,
     /// The ids of all entries that have arrived.
     seen: HashSet<String>,
-    /// The number of entries returned.
-    given: usize,
-    /// No further page is requested.
+    /// The number of entries that were returned.
+    returned: usize,
+    /// True if no further page is requested.
     ended: bool,
 }
 
@@ -111,7 +112,7 @@ impl<T: Clone + Send + Sync + 'static> List<T> {
         let (first, others) = (core.clone(), core.clone().with_mode(|mode| mode.no_wait = true));
         let fetch = move |page| {
             let core = if page == 1 { first.clone() } else { others.clone() };
-            let request = operation.clone().at(page, size);
+            let request = operation.clone().with_page_and_size(page, size);
             async move { core.read_cached(request, O::GROUP).await }.boxed()
         };
         Self {
@@ -119,12 +120,13 @@ impl<T: Clone + Send + Sync + 'static> List<T> {
             id: O::id,
             size: usize::try_from(size).unwrap_or(1).max(1),
             limit: None,
+            max_in_flight: MAX_IN_FLIGHT,
             pages: VecDeque::new(),
             next_page: 1,
             arrived: 0,
             ready: VecDeque::new(),
             seen: HashSet::new(),
-            given: 0,
+            returned: 0,
             ended: false,
         }
     }
@@ -138,24 +140,31 @@ impl<T: Send + 'static> List<T> {
         self
     }
 
-    /// Requests pages until the prefetch limit is reached.
-    fn ask_ahead(&mut self) {
-        // One page after the first, two after the second, then four, eight.
+    /// Requests a page only when its first entry is needed. By default, pages are requested ahead, so that some requests are
+    /// for pages after the last one.
+    pub fn one_page_at_a_time(mut self) -> Self {
+        self.max_in_flight = 1;
+        self
+    }
+
+    /// Requests pages until the maximum number of pages is in flight.
+    fn prefetch(&mut self) {
+        // 1 page before the first has arrived, then 2, 4 and 8.
         let ahead = 1_usize
             .checked_shl(u32::try_from(self.arrived).unwrap_or(u32::MAX))
             .unwrap_or(MAX_IN_FLIGHT)
-            .min(MAX_IN_FLIGHT);
+            .min(self.max_in_flight);
         let last = self.limit.map(|limit| limit.div_ceil(self.size).max(1));
         while self.pages.len() < ahead
             && last.is_none_or(|last| usize::try_from(self.next_page).is_ok_and(|page| page <= last))
         {
-            self.pages.push_back(Fetching(tokio::spawn((self.fetch)(self.next_page))));
+            self.pages.push_back(PageTask(tokio::spawn((self.fetch)(self.next_page))));
             self.next_page += 1;
         }
     }
 
     /// Adds the entries of the next page.
-    fn take(&mut self, page: Result<Vec<T>, Error>) -> Result<(), Error> {
+    fn add_page(&mut self, page: Result<Vec<T>, Error>) -> Result<(), Error> {
         let entries = match page {
             Err(error) if error.is_not_found() && self.arrived > 0 => Vec::new(),
             page => page?,
@@ -180,24 +189,24 @@ impl<T: Send + Unpin + 'static> Stream for List<T> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let list = &mut *self;
         loop {
-            if list.limit.is_some_and(|limit| list.given >= limit) {
+            if list.limit.is_some_and(|limit| list.returned >= limit) {
                 list.pages.clear();
                 return Poll::Ready(None);
             }
             if let Some(entry) = list.ready.pop_front() {
-                list.given += 1;
+                list.returned += 1;
                 return Poll::Ready(Some(Ok(entry)));
             }
             if list.ended {
                 return Poll::Ready(None);
             }
-            list.ask_ahead();
+            list.prefetch();
             let Some(first) = list.pages.front_mut() else { return Poll::Ready(None) };
             let page = ready!(Pin::new(&mut first.0).poll(context));
             list.pages.pop_front();
-            // A task in this queue is not aborted, so that it fails only if it panics or its runtime shuts down.
-            let page = page.unwrap_or_else(|_| Err(Error::mixed_up()));
-            if let Err(error) = list.take(page) {
+            // Tasks in this queue are not aborted. They fail only if they panic or their runtime shuts down.
+            let page = page.unwrap_or_else(|_| Err(Error::cache_type_mismatch()));
+            if let Err(error) = list.add_page(page) {
                 list.ended = true;
                 list.pages.clear();
                 return Poll::Ready(Some(Err(error)));
@@ -208,6 +217,10 @@ impl<T: Send + Unpin + 'static> Stream for List<T> {
 
 impl<T> fmt::Debug for List<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("List").field("given", &self.given).field("limit", &self.limit).finish_non_exhaustive()
+        formatter
+            .debug_struct("List")
+            .field("returned", &self.returned)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that no typed operation covers.
+//! Requests that no generated operation covers.
 
 mod pages;
 
@@ -13,11 +13,11 @@ use crate::effect::Effect;
 use crate::error::{Error, RawRequestError};
 use crate::raw_response::{RawResponse, masked};
 
-/// The prefix of the API's paths.
-const PREFIX: &str = "/api";
-/// Headers that the client sets itself, or that change the connection. A caller could otherwise send the token elsewhere,
-/// or another credential.
-const FORBIDDEN: [&str; 13] = [
+/// The prefix of all paths of the API.
+const API_PREFIX: &str = "/api";
+/// The headers that a caller must not set, because the client sets them or they affect the connection. With them, a
+/// caller could send the token to another server, or send another credential.
+const FORBIDDEN_HEADERS: [&str; 13] = [
     "authorization",
     "connection",
     "content-length",
@@ -32,10 +32,12 @@ const FORBIDDEN: [&str; 13] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Headers with which some servers replace the method. A request would have another effect than its method.
-const METHODS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+/// The headers by which some servers replace the method of a request. A caller must not set them, because the effect of
+/// a request is determined from its method.
+const METHOD_OVERRIDE_HEADERS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 
-/// A request to the platform's origin, with the token of the client. `Debug` shows neither query nor body.
+/// A request to the platform's origin, which is sent with the client's token. Its `Debug` output contains neither query
+/// nor body.
 pub struct RawRequest {
     method: Method,
     path: String,
@@ -60,12 +62,12 @@ impl RawRequest {
     ///
     /// # Errors
     ///
-    /// [`RawRequestError::Header`]: the client sets it, such as `Authorization` and `Host`.
-    /// [`RawRequestError::InvalidHeader`].
+    /// [`RawRequestError::Header`]: the header must not be set, such as `Authorization` or `Host`.
+    /// [`RawRequestError::InvalidHeader`]: the name or the value is not valid.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, RawRequestError> {
         let (name, value) = (name.into(), value.into());
         let lower = name.to_ascii_lowercase();
-        if FORBIDDEN.contains(&lower.trim()) || METHODS.contains(&lower.trim()) {
+        if FORBIDDEN_HEADERS.contains(&lower.trim()) || METHOD_OVERRIDE_HEADERS.contains(&lower.trim()) {
             return Err(RawRequestError::Header(name));
         }
         // RFC 9110, sections 5.1 and 5.5.
@@ -78,32 +80,50 @@ impl RawRequest {
         Ok(self)
     }
 
-    /// Sets the body, which is JSON unless a header `Content-Type` is added.
+    /// Sets the body. It is sent as JSON, unless a header `Content-Type` is added.
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
+    }
+
+    /// Sets the body to a JSON object with these members, given as text. `true`, `false`, `null` and numbers are not texts.
+    ///
+    /// ```
+    /// use auth_http::Method;
+    /// use platform_resources::RawRequest;
+    ///
+    /// let request = RawRequest::new(Method::Put, "/v1/example").with_fields([("name", "a"), ("count", "2")]);
+    /// ```
+    pub fn with_fields<'a>(self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let literal = |text: &str| match serde_json::from_str(text) {
+            Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => value,
+            _ => Value::String(text.to_owned()),
+        };
+        let members = fields.into_iter().map(|(name, text)| (name.to_owned(), literal(text))).collect();
+        self.with_body(Value::Object(members).to_string())
     }
 
     /// Returns the URL of the request at a platform. A path of `api_root` is prepended, as for all operations.
     ///
     /// # Errors
     ///
-    /// [`RawRequestError::OtherOrigin`].
+    /// [`RawRequestError::OtherOrigin`]: the URL would be on another origin, or not below the path of `api_root`.
     pub fn url(&self, api_root: &Url) -> Result<Url, RawRequestError> {
-        let elsewhere = || RawRequestError::OtherOrigin(api_root.origin().ascii_serialization());
+        let other_origin = || RawRequestError::OtherOrigin(api_root.origin().ascii_serialization());
         let root = api_root.as_str().trim_end_matches('/');
         let prefix = api_root.path().trim_end_matches('/');
         let path = self.path.strip_prefix(root).unwrap_or(&self.path);
-        // A path without a slash could name a scheme, and one with two another host.
+        // A path without a leading slash could be a URL with a scheme, and one with two slashes could name another
+        // host.
         if !path.starts_with('/') || path.starts_with("//") || path.starts_with("/\\") {
-            return Err(elsewhere());
+            return Err(other_origin());
         }
-        let path = if path.starts_with("/v1/") { format!("{PREFIX}{path}") } else { path.to_owned() };
-        let mut url = api_root.join(&format!("{prefix}{path}")).map_err(|_| elsewhere())?;
+        let path = if path.starts_with("/v1/") { format!("{API_PREFIX}{path}") } else { path.to_owned() };
+        let mut url = api_root.join(&format!("{prefix}{path}")).map_err(|_| other_origin())?;
         // Segments `..` must not leave the path of the root.
         let is_below = url.path().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
         if url.origin() != api_root.origin() || !is_below {
-            return Err(elsewhere());
+            return Err(other_origin());
         }
         url.set_fragment(None);
         if !self.query.is_empty() {
@@ -112,7 +132,7 @@ impl RawRequest {
         Ok(url)
     }
 
-    /// Returns true for a submission, which is billed and is not protected from being sent twice.
+    /// Returns true if the request submits a run. The run is billed, and a repeated request submits another run.
     pub fn is_submission(&self, api_root: &Url) -> bool {
         let is_runs = |url: Url| normalized(url.path()).ends_with("/v1/runs");
         self.method == Method::Post && self.url(api_root).is_ok_and(is_runs)
@@ -126,11 +146,11 @@ impl RawRequest {
         }
     }
 
-    fn prepared(&self, url: &Url) -> Request {
+    fn to_request(&self, url: &Url) -> Request {
         let found = |name: &str| self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
         let mut request = Request::new(self.method, url.clone());
         if let Some(body) = &self.body {
-            // `with_body` sets the type.
+            // The content type is set by `with_body`, not as a header.
             let kind = found("content-type").map_or("application/json", |(_, kind)| kind);
             request = request.with_body(kind, body.clone());
         }
@@ -143,10 +163,10 @@ impl RawRequest {
     }
 }
 
-/// Returns a path as a server may understand it: decoded, without empty segments, dots and parameters.
+/// Returns a path as a server may interpret it: decoded, without empty segments, dot segments and parameters.
 fn normalized(path: &str) -> String {
     let mut path = path.to_owned();
-    // A proxy may decode a path before the server does.
+    // The path is decoded several times, because a proxy may decode it before the server.
     for _ in 0..3 {
         path = decoded(&path);
     }
@@ -161,7 +181,7 @@ fn normalized(path: &str) -> String {
     format!("/{}", segments.join("/"))
 }
 
-/// Replaces `%` and two digits by the byte.
+/// Returns the path with percent-encoded bytes decoded. Unlike other decoders, it accepts invalid sequences.
 fn decoded(path: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
     while let Some((&first, after)) = rest.split_first() {
@@ -185,22 +205,23 @@ impl fmt::Debug for RawRequest {
 }
 
 impl Client {
-    /// Returns JSON with the secrets of the platform masked, like [`RawResponse::masked_json`].
+    /// Returns `value` with the secrets of the platform masked, like [`RawResponse::masked_json`].
     pub fn masked_json(value: Value) -> Value {
         masked::json(value)
     }
 
-    /// Sends a request that no typed operation covers, and returns the response, whatever its status. GET and HEAD
-    /// are retried, and other requests if they were not sent. After a 401, the request is sent once more with another token.
+    /// Sends a request that no generated operation covers, and returns the response with any status. GET and HEAD
+    /// requests are retried; other requests are retried only if no byte was sent. After a 401, the request is sent once
+    /// more with another token.
     ///
     /// # Errors
     ///
     /// The request is not valid (see [`RawRequest::url`]), no token is available, or no response arrived.
-    /// [`Error::is_submission_uncertain`] if it submits a run and may have arrived.
+    /// [`Error::is_submission_uncertain`]: the request submits a run, and the platform may have received it.
     pub async fn raw(&self, request: &RawRequest) -> Result<RawResponse, Error> {
         let root = &self.settings().api_root;
         let url = request.url(root).map_err(Error::raw_request)?;
-        self.core.raw(|| request.prepared(&url), request.effect(root)).await
+        self.core.raw(|| request.to_request(&url), request.effect(root)).await
     }
 }
 

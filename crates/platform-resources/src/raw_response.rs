@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The maximum size of a response, in bytes.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
-/// A response of any status. Redirects are not followed. `Debug` does not show the body.
+/// A response with any status. Redirects are not followed. The `Debug` output does not contain the body.
 pub struct RawResponse {
     status: u16,
     headers: Vec<(String, String)>,
@@ -29,12 +29,12 @@ impl RawResponse {
         Ok(Self { status, headers, body, is_transient, retry_after })
     }
 
-    /// Returns the status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Returns true if a later request may get another response.
+    /// Returns true if the status is that of a transient failure.
     pub(crate) fn is_transient(&self) -> bool {
         self.is_transient
     }
@@ -43,13 +43,13 @@ impl RawResponse {
         self.retry_after
     }
 
-    /// Returns true if the platform may have executed a request without confirming it: a server error, for example of a
-    /// proxy that has forwarded the request.
+    /// Returns true if the platform may have executed the request although it did not confirm it. This is the case for
+    /// server errors, because a proxy may have forwarded the request, and for 408.
     pub fn is_uncertain(&self) -> bool {
         self.status >= 500 || self.status == 408
     }
 
-    /// Returns the headers with secrets masked: the queries of URLs, and cookies.
+    /// Returns the headers with secrets masked, such as cookies and the queries of URLs.
     pub fn masked_headers(&self) -> impl Iterator<Item = (&str, String)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), masked::header(name, value)))
     }
@@ -64,7 +64,7 @@ impl RawResponse {
         &self.body
     }
 
-    /// Returns the body with secrets masked, if it is text. See [`redacted_text`].
+    /// Returns the body. If it is text, secrets are masked by [`redacted_text`].
     pub fn masked_body(&self) -> Cow<'_, [u8]> {
         match std::str::from_utf8(&self.body) {
             Ok(text) => Cow::Owned(redacted_text(text).into_bytes()),
@@ -72,13 +72,29 @@ impl RawResponse {
         }
     }
 
+    /// Returns the text of the status line and the headers, with secrets masked unless `with_secrets`.
+    pub fn head(&self, with_secrets: bool) -> String {
+        let mut head = format!("HTTP {}", self.status);
+        for (name, value) in &self.headers {
+            let value = if with_secrets { Cow::Borrowed(value) } else { Cow::Owned(masked::header(name, value)) };
+            head.push_str(&format!("\n{name}: {value}"));
+        }
+        head
+    }
+
+    /// Returns the address of a redirect, with secrets masked unless `with_secrets`.
+    pub fn location(&self, with_secrets: bool) -> Option<String> {
+        let (name, url) = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("location"))?;
+        Some(if with_secrets { url.clone() } else { masked::header(name, url) })
+    }
+
     /// Returns the body, if it is JSON.
     pub fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// Returns the body, if it is JSON, with the secrets of the platform masked: the fields that its document declares
-    /// as secret (`x-sdk-secret`), those with credentials of OAuth, and what [`redacted_text`] masks in texts.
+    /// Returns the body if it is JSON, with secrets masked: fields that the platform's OpenAPI document declares as
+    /// secret (`x-sdk-secret`), fields with OAuth credentials, and secrets in texts (see [`redacted_text`]).
     pub fn masked_json(&self) -> Option<Value> {
         self.json().map(masked::json)
     }

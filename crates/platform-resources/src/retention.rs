@@ -2,20 +2,53 @@ use std::time::{Duration, SystemTime};
 
 use platform_api::models::{Run, RunOutput, RunState};
 
-/// The retention of results. By one source of the platform it begins when a run starts, by another when it ends.
+/// The time for which the platform stores results. Its documentation is contradictory: the time starts when the run
+/// starts, or when it ends.
 pub const RESULTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Returns the earliest time at which the platform may delete the results of a run: 30 days after its submission. Returns
-/// `None` if the run is not terminated or has no results.
+/// Returns the earliest time at which the platform may delete the results of a run: 30 days after its submission.
+/// Returns `None` if the run has not ended or has no results.
 pub fn results_safe_until(run: &Run) -> Option<SystemTime> {
     has_results(run).then(|| SystemTime::from(run.submitted_at) + RESULTS_RETENTION)
 }
 
-/// Returns the time at which the results of a run are lost: 30 days after its end. Returns `None` if the run is not
-/// terminated or has no results.
+/// Returns the latest time at which the platform deletes the results of a run: 30 days after its end. Returns `None` if
+/// the run has not ended or has no results.
 pub fn results_end(run: &Run) -> Option<SystemTime> {
     let ended = run.terminated_at.filter(|_| has_results(run))?;
     Some(SystemTime::from(ended) + RESULTS_RETENTION)
+}
+
+/// The retention of the results of a run at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retention {
+    /// The run is not terminated, or has no results.
+    NoResults,
+    /// The results are kept at least until this time.
+    SafeUntil(SystemTime),
+    /// The platform may delete the results.
+    AtRisk,
+    /// The results are lost.
+    Ended,
+}
+
+impl Retention {
+    /// Returns the retention of the results of a run at the time `now`.
+    pub fn of(run: &Run, now: SystemTime) -> Self {
+        match (results_safe_until(run), results_end(run)) {
+            (_, Some(end)) if end <= now => Self::Ended,
+            (Some(moment), _) if moment <= now => Self::AtRisk,
+            (Some(moment), _) => Self::SafeUntil(moment),
+            (None, _) => Self::NoResults,
+        }
+    }
+
+    /// Returns true if the platform may delete the results of a run within `time` from `now`, and has not done so.
+    pub fn ends_within(run: &Run, now: SystemTime, time: Duration) -> bool {
+        let at_risk = results_safe_until(run).is_some_and(|moment| moment <= now + time);
+        at_risk && results_end(run).is_some_and(|end| now <= end)
+    }
 }
 
 fn has_results(run: &Run) -> bool {
@@ -48,10 +81,23 @@ mod tests {
     }
 
     #[test]
-    fn results_are_safe_from_the_start_and_lost_from_the_end() {
+    fn retention_is_measured_from_the_submission_and_from_the_end() {
         let run = run("TERMINATED", "PARTIAL");
         assert_eq!(results_safe_until(&run), Some(moment("2027-01-31T00:00:00Z")));
         assert_eq!(results_end(&run), Some(moment("2027-02-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn retention_passes_from_safe_to_ended() {
+        let run = run("TERMINATED", "PARTIAL");
+        let at = |text: &str| Retention::of(&run, moment(text));
+        assert_eq!(at("2027-01-30T00:00:00Z"), Retention::SafeUntil(moment("2027-01-31T00:00:00Z")));
+        assert_eq!(at("2027-01-31T00:00:00Z"), Retention::AtRisk);
+        assert_eq!(at("2027-02-02T00:00:00Z"), Retention::Ended);
+        let within = |days: u64| {
+            Retention::ends_within(&run, moment("2027-01-30T00:00:00Z"), Duration::from_secs(days * 24 * 60 * 60))
+        };
+        assert!(!within(0) && within(1));
     }
 
     #[test]

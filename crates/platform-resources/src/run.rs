@@ -1,4 +1,4 @@
-//! One run.
+//! Handles of runs.
 
 pub(crate) mod ended;
 mod metadata;
@@ -33,19 +33,19 @@ pub struct RunHandle {
     pub(crate) id: RunId,
 }
 
-/// A viewer that a run is shared with.
+/// The subject that a run is shared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Viewer {
-    /// A user, by id.
+    /// The user with this id.
     User(String),
-    /// A user, by email address.
+    /// The user with this email address.
     UserWithEmail(String),
-    /// All users of an organization, by its id.
+    /// All users of the organization with this id.
     Organization(String),
-    /// The administrators of an organization, by its id.
+    /// The administrators of the organization with this id.
     OrganizationAdmins(String),
-    /// Users with a share token, by its id.
+    /// All users who have the secret of the share token with this id.
     ShareToken(String),
 }
 
@@ -66,27 +66,27 @@ impl RunHandle {
         &self.id
     }
 
-    /// Returns a handle that sends a share token with reads, in addition to the caller's token. Responses are cached
-    /// separately.
+    /// Returns a handle that sends the secret of a share token with reads, in addition to the caller's token. Its
+    /// responses are cached separately.
     pub fn with_share_token(mut self, secret: Secret) -> Self {
         self.client.core = self.client.core.with_mode(|mode| mode.share_token = Some(secret));
         self
     }
 
-    /// Returns a handle that reports a missing run immediately. By default, requests are repeated for up to five
-    /// seconds, because reads lag behind the submission.
+    /// Returns a handle that reports a missing run immediately. By default, a run that is not found is requested again
+    /// for up to five seconds, because reads may lag behind the submission.
     pub fn no_wait(mut self) -> Self {
         self.client.core = self.client.core.with_mode(|mode| mode.no_wait = true);
         self
     }
 
-    /// Returns a handle that bypasses the response cache.
+    /// Returns a handle that does not use cached responses. It caches the responses that it receives.
     pub fn no_cache(mut self) -> Self {
         self.client = self.client.no_cache();
         self
     }
 
-    /// Returns the run with its state.
+    /// Returns the properties and the state of the run.
     ///
     /// # Errors
     ///
@@ -118,7 +118,8 @@ impl RunHandle {
         self.items_with(ListRunItems::new(self.id.as_str()))
     }
 
-    /// Lists the items that match `query`, with its order and page size. Its run and page number are ignored.
+    /// Lists the items that match `query`, with the order and page size of the query. The run and the page number of
+    /// the query are ignored.
     pub fn items_with(&self, mut query: ListRunItems) -> List<Item> {
         query.run_id = self.id.clone();
         List::of(&self.client.core, query)
@@ -133,7 +134,7 @@ impl RunHandle {
         self.client.core.read_cached(GetRunItem::new(self.id.as_str(), external_id), Group::Run).await
     }
 
-    /// Returns the state of each item, by external id.
+    /// Returns the state of each item by its external id.
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ impl RunHandle {
         self.items().map_ok(|item| (item.external_id, item.state)).try_collect().await
     }
 
-    /// Returns the outcome of each item, by external id.
+    /// Returns the outcome of each item by its external id.
     ///
     /// # Errors
     ///
@@ -161,8 +162,8 @@ impl RunHandle {
         ChangeOutcome::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
     }
 
-    /// Deletes the results permanently. Returns [`ChangeOutcome::AlreadyApplied`] if a user or the retention policy has deleted them
-    /// already (410).
+    /// Deletes the results permanently. Returns [`ChangeOutcome::AlreadyApplied`] if a user or the platform has deleted
+    /// them before (410).
     ///
     /// # Errors
     ///
@@ -189,12 +190,13 @@ impl RunHandle {
         self.client.core.read_uncached(GetArtifactFile::new(self.id.as_str(), artifact.as_str()), Group::Run).await
     }
 
-    /// Returns a handle for a download, which can download other files while one fails.
+    /// Returns a handle for a download, which can download other files while the retries of one are limited by
+    /// `request_limit`.
     #[cfg(feature = "download")]
-    pub(crate) fn for_source(&self, single_limit: std::time::Duration) -> Self {
+    pub(crate) fn for_source(&self, request_limit: std::time::Duration) -> Self {
         let mut run = self.clone();
         run.client = run.client.for_transfer();
-        run.client.core = run.client.core.with_mode(|mode| mode.single_limit = Some(single_limit));
+        run.client.core = run.client.core.with_mode(|mode| mode.request_limit = Some(request_limit));
         run
     }
 

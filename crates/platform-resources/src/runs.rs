@@ -18,9 +18,9 @@ pub use journal::{SubmissionIntent, SubmissionJournal};
 pub use once::{SubmissionEvent, SubmitOnce, Submitted};
 
 /// The key of the submission token in the metadata of a run.
-const TOKEN: &str = "submission_token";
+const TOKEN_KEY: &str = "submission_token";
 
-/// Returns a token for a submission. It is random, but not secret.
+/// Returns a random token for a submission. It is not secret.
 fn new_token() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
@@ -31,10 +31,10 @@ pub struct Runs {
     client: Client,
 }
 
-/// A validated submission with its resolved version.
+/// A submission that was validated, and whose version was resolved.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Checked {
+pub struct ValidatedSubmission {
     /// The submission, including the version.
     pub submission: RunSubmission,
 }
@@ -52,18 +52,18 @@ impl Runs {
         self.list_with(ListRuns::new())
     }
 
-    /// Lists the runs that match `query`, with its order and page size. Its page number is ignored.
+    /// Lists the runs that match `query`, with the order and page size of the query. The page number of the query is
+    /// ignored.
     pub fn list_with(&self, query: ListRuns) -> List<Run> {
         List::of(&self.client.core, query)
     }
 
-    /// Validates a submission like [`submit`](Self::submit), without submitting it: the version is resolved, and every
-    /// item is validated ([`validate`](crate::validate)).
+    /// Resolves the version and validates all items like [`submit`](Self::submit), without submitting the run.
     ///
     /// # Errors
     ///
-    /// [`Error::problems`] if the submission does not meet the application's requirements; otherwise a request failed.
-    pub async fn dry_run(&self, mut submission: RunSubmission) -> Result<Checked, Error> {
+    /// [`Error::problems`]: the submission does not meet the application's requirements. Otherwise a request failed.
+    pub async fn dry_run(&self, mut submission: RunSubmission) -> Result<ValidatedSubmission, Error> {
         let applications = self.client.applications();
         let number = match &submission.version_number {
             Some(number) => number.as_str().into(),
@@ -72,30 +72,31 @@ impl Runs {
         let version = applications.version(&submission.application_id, &number).await?;
         validation::validate(&version, &submission, self.client.core.clock().now())?;
         submission.version_number = Some(number.to_string());
-        Ok(Checked { submission })
+        Ok(ValidatedSubmission { submission })
     }
 
-    /// Submits a run. Before anything is billed, the version is resolved and recorded in the submission if none is
-    /// named, and every item is validated ([`validate`](crate::validate)).
+    /// Submits a run. First, all items are validated ([`validate`](crate::validate)). If the submission contains no
+    /// version, the latest version of the application is used.
     ///
-    /// The request is sent once, and again only after a 401, which means that it was not accepted. The platform bills
-    /// every accepted submission, and cannot recognize a repeated one.
+    /// The request is sent once. It is sent again only after a 401, which means that it was not accepted, or if no byte
+    /// was sent. The platform bills each accepted submission, and cannot recognize a repeated one;
+    /// [`submit_once`](Self::submit_once) prevents repetitions.
     ///
     /// # Errors
     ///
-    /// [`Error::problems`] if the submission does not meet the application's requirements.
-    /// [`Error::is_submission_uncertain`] if the run may have been accepted without a confirmation;
-    /// [`Error::uncertain_submission`] has the facts to find it. Otherwise a request failed.
+    /// [`Error::problems`]: the submission does not meet the application's requirements.
+    /// [`Error::is_submission_uncertain`]: the platform may have accepted the run, but did not confirm it;
+    /// [`Error::uncertain_submission`] returns the properties by which it can be found. Otherwise a request failed.
     pub async fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
-        let Checked { submission } = self.dry_run(submission).await?;
+        let ValidatedSubmission { submission } = self.dry_run(submission).await?;
         self.send(submission).await
     }
 
-    /// Sends a validated submission, with a token in its metadata that identifies its run.
+    /// Sends a validated submission. A token that identifies the run is added to its metadata, if there is none.
     async fn send(&self, mut submission: RunSubmission) -> Result<RunHandle, Error> {
         let timeout = self.client.settings().run_submit_timeout;
         let metadata = submission.custom_metadata.get_or_insert_default();
-        let token = metadata.entry(TOKEN).or_insert_with(|| new_token().into());
+        let token = metadata.entry(TOKEN_KEY).or_insert_with(|| new_token().into());
         let token = token.as_str().map_or_else(|| token.to_string(), str::to_owned);
         let uncertain = UncertainSubmission {
             since: self.client.core.clock().now(),

@@ -1,5 +1,5 @@
-//! The SDK metadata of runs and items, under the key `sdk` of their metadata. The platform's pages show tags and notes,
-//! and its scheduler reads the resource requirements of a run.
+//! The SDK metadata of runs and items: the member `sdk` of their custom metadata. The platform's web pages show tags
+//! and notes, and its scheduler reads the resource requirements of a run.
 
 mod item;
 mod run;
@@ -14,8 +14,8 @@ use platform_api::{JsonObject, JsonValue, Timestamp};
 pub use item::ItemSdkMetadata;
 pub use run::{Initiator, Interface, Provisioning, RunSdkMetadata};
 
-/// The key in the metadata.
-const KEY: &str = "sdk";
+/// The key of SDK metadata in the custom metadata.
+const SDK_KEY: &str = "sdk";
 static RUN: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/run.schema.json")));
 static ITEM: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/item.schema.json")));
 
@@ -25,15 +25,15 @@ struct Schema {
 }
 
 impl Schema {
-    #[expect(clippy::expect_used, reason = "constants that every test of the metadata reads")]
+    #[expect(clippy::expect_used, reason = "the schemas are constants, and tests read them")]
     fn of(text: &str) -> Self {
-        let document = serde_json::from_str(text).expect("the schema is JSON");
+        let document = serde_json::from_str(text).expect("the schema is valid JSON");
         let validator = jsonschema::options().should_validate_formats(true).build(&document);
-        Self { document, validator: validator.expect("the schema is one") }
+        Self { document, validator: validator.expect("the schema is a valid JSON Schema") }
     }
 
     fn check(&self, metadata: &JsonValue) -> Vec<String> {
-        let problem = |error: jsonschema::ValidationError<'_>| format!("{KEY}{}: {error}", error.instance_path());
+        let problem = |error: jsonschema::ValidationError<'_>| format!("{SDK_KEY}{}: {error}", error.instance_path());
         self.validator.iter_errors(metadata).map(problem).collect()
     }
 }
@@ -43,7 +43,7 @@ impl Schema {
 pub struct SdkMetadataError(Vec<String>);
 
 impl SdkMetadataError {
-    /// Returns a path and a message for each problem.
+    /// Returns a text with a path and a message for each problem.
     pub fn problems(&self) -> &[String] {
         &self.0
     }
@@ -65,23 +65,23 @@ impl Schema {
 
 fn put(metadata: &mut JsonObject, sdk: JsonValue, problems: Vec<String>) -> Result<(), SdkMetadataError> {
     if problems.is_empty() {
-        metadata.insert(KEY.to_owned(), sdk);
+        metadata.insert(SDK_KEY.to_owned(), sdk);
         Ok(())
     } else {
         Err(SdkMetadataError(problems))
     }
 }
 
-/// Merges SDK metadata into existing metadata.
-fn renew(
+/// Adds the fields of `sdk` to the existing SDK metadata, and replaces those with the same name.
+fn merge(
     metadata: &mut JsonObject,
     sdk: JsonObject,
     check: impl Fn(&JsonValue) -> Vec<String>,
 ) -> Result<(), SdkMetadataError> {
-    let mut all = match metadata.get(KEY) {
+    let mut all = match metadata.get(SDK_KEY) {
         None | Some(JsonValue::Null) => JsonObject::new(),
         Some(JsonValue::Object(before)) => before.clone(),
-        Some(_) => return Err(SdkMetadataError(vec![format!("{KEY}: expected an object")])),
+        Some(_) => return Err(SdkMetadataError(vec![format!("{SDK_KEY}: expected an object")])),
     };
     all.extend(sdk);
     let all = JsonValue::Object(all);
@@ -92,6 +92,18 @@ fn renew(
 fn moment(now: SystemTime) -> Result<JsonValue, SdkMetadataError> {
     let moment = Timestamp::try_from(now).map_err(|error| SdkMetadataError(vec![error.to_string()]))?;
     Ok(moment.to_string().into())
+}
+
+/// Adds SDK fields that are missing in new metadata from those before.
+fn keep(metadata: &mut JsonObject, before: Option<&JsonObject>, names: &[&str]) {
+    let Some(before) = before.and_then(|before| before.get(SDK_KEY)) else { return };
+    let sdk = metadata.entry(SDK_KEY).or_insert_with(|| JsonObject::new().into());
+    if let JsonValue::Object(sdk) = sdk {
+        let kept = names.iter().filter_map(|name| Some(((*name).to_owned(), before.get(*name)?.clone())));
+        let mut kept: JsonObject = kept.collect();
+        kept.append(sdk);
+        *sdk = kept;
+    }
 }
 
 #[cfg(test)]

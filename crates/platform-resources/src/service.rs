@@ -1,7 +1,8 @@
-//! User logins according to the settings, and their clients.
+//! User logins and the clients that use them, according to the settings.
 
 mod doctor;
 mod external;
+mod identity;
 mod keys;
 mod login;
 mod methods;
@@ -30,15 +31,16 @@ use keys::{login_folder, login_key, token_key};
 pub use methods::LoginMethods;
 use sources::Sources;
 
-/// Logs users in and out of the platform in [`Settings`], and creates clients for them. A login is stored in the cache
-/// folder and shared by all processes of the user; one of them refreshes it for all. Clones are cheap.
+/// A service that logs a user in to the platform of the [`Settings`] and out of it, and creates clients for the user.
+/// The login is stored in the cache folder. All processes of the user share it, and one of them refreshes it for all.
+/// Clones are cheap.
 ///
 /// ```no_run
 /// use platform_resources::{LoginMethods, Service, Settings};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::builder(Settings::from_env()?).build()?;
-/// // No prompts: without a login, this returns an error.
+/// // Without login methods the user is not prompted: this fails if no login is stored.
 /// service.ensure_login(LoginMethods::none()).await?;
 /// let client = service.client()?;
 /// println!("{}", client.me().await?.user.id);
@@ -47,14 +49,14 @@ use sources::Sources;
 #[derive(Clone, Debug)]
 pub struct Service {
     settings: Arc<Settings>,
-    /// A builder for HTTP clients of the same kind as `http`.
-    prepared: HttpClientBuilder,
+    /// The builder that `http` was created with.
+    http_builder: HttpClientBuilder,
     http: HttpClient,
     interactive: OAuthClient,
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
     store: FileTokenStore,
-    /// The provider of tokens, if it is not a login.
+    /// The token provider, if the settings name a credential instead of a login.
     external: Option<External>,
     sources: Arc<Sources>,
 }
@@ -68,34 +70,34 @@ pub struct ServiceBuilder {
     hosts: Hosts,
 }
 
-/// The identity of a user, with the claims of the token.
+/// The user of a service, and the claims of the access token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The user and the organization. They contain live credentials.
+    /// The user and the organization. The value contains live credentials.
     pub me: Me,
-    /// The claims of the token; `None` if they are unknown: the token is not a JWT of the platform's identity provider, or
-    /// the keys for its verification cannot be fetched.
+    /// The claims of the token. `None` if they are unknown, because the token is not a JWT of the platform's identity
+    /// provider, or the keys for its verification cannot be fetched.
     pub claims: Option<IdentityClaims>,
     /// The source of the token.
     pub credential: CredentialSettings,
 }
 
-/// The claims of a token, verified.
+/// The verified claims of an access token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct IdentityClaims {
-    /// The role of the user in the organization; `member` if the token states none.
+    /// The role of the user in the organization; `member` if the token contains none.
     pub role: String,
     /// The issuer of the token.
     pub issuer: String,
     /// The audience of the token.
     pub audience: String,
-    /// The OAuth client that it was issued to.
+    /// The OAuth client that the token was issued to.
     pub client_id: Option<String>,
-    /// Its scopes.
+    /// The scopes of the token.
     pub scopes: Vec<String>,
-    /// The organization that it is limited to.
+    /// The organization that the token is limited to.
     pub organization_id: Option<String>,
     /// The time of issue.
     pub issued_at: Option<SystemTime>,
@@ -107,15 +109,15 @@ pub struct IdentityClaims {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoggedOut {
-    /// The provider has revoked the login.
+    /// The identity provider has revoked the login.
     Everywhere,
-    /// The provider was not reached: copies of the login remain valid.
-    HereOnly(auth_oauth::OAuthError),
+    /// The identity provider has not revoked the login, with the reason. Copies of the login remain valid.
+    LocalOnly(auth_oauth::OAuthError),
 }
 
 impl Client {
-    /// Returns a client for the user who is logged in on this machine, with the settings of the environment. It never
-    /// prompts for a login.
+    /// Returns a client for the user who is logged in on this machine, with the [settings of the
+    /// environment](Settings::from_env). It never prompts for a login.
     ///
     /// # Errors
     ///
@@ -136,48 +138,52 @@ impl Service {
         &self.settings
     }
 
-    /// Returns the token source: that of the [credential](Settings::credential) in the settings, or else that of the
-    /// user's stored login. It never prompts for a login.
+    /// Returns the token source of the [credential](Settings::credential) in the settings, or else of the stored login.
+    /// It never prompts for a login.
     pub fn tokens(&self) -> TokenSource {
-        self.tokens_lasting(Duration::ZERO)
+        self.tokens_with_min_remaining(Duration::ZERO)
     }
 
-    /// Returns the user's token source with a minimum remaining lifetime: a token that expires within `least` is
-    /// refreshed first. If the provider's tokens are shorter-lived, they are returned anyway. If the refresh fails, the
-    /// current token remains available to other sources.
-    pub fn tokens_lasting(&self, least: Duration) -> TokenSource {
-        self.sources.lasting(least, || self.source(least))
+    /// Returns a token source whose tokens are valid for at least `min_remaining`: a token that expires earlier is
+    /// refreshed first. If the identity provider issues shorter-lived tokens, they are returned anyway. If the refresh
+    /// fails, other token sources can still use the current token.
+    pub fn tokens_with_min_remaining(&self, min_remaining: Duration) -> TokenSource {
+        self.sources.get_or_create(min_remaining, || self.source(min_remaining))
     }
 
-    /// Returns a token that is valid for `least` from now, like [`tokens_lasting`](Self::tokens_lasting). Waits for an
-    /// unavailable identity provider, within the limits of [`Settings::retry`]: a login that it cannot refresh now is
-    /// still valid.
+    /// Returns a token that is valid for at least `min_remaining`, like
+    /// [`tokens_with_min_remaining`](Self::tokens_with_min_remaining). Waits for an unavailable identity provider
+    /// within the limits of [`Settings::retry`], because a login that cannot be refreshed at the moment is still valid.
     ///
     /// # Errors
     ///
-    /// [`Error::is_login_required`], [`Error::is_transient`], or another error of the refresh.
-    pub async fn token_lasting(&self, least: Duration) -> Result<AccessToken, Error> {
-        let (tokens, settings) = (self.tokens_lasting(least), &self.settings);
+    /// [`Error::is_login_required`]: no login is stored, or it was refused. [`Error::is_transient`]: the identity
+    /// provider is unavailable. Otherwise the refresh failed for another reason.
+    pub async fn token_with_min_remaining(&self, min_remaining: Duration) -> Result<AccessToken, Error> {
+        let (tokens, settings) = (self.tokens_with_min_remaining(min_remaining), &self.settings);
         let policy = settings.auth.limit(settings.retry.for_requests());
         Ok(token_retry::token(|| tokens.token(), || self.http.attempts(&settings.token_url, &policy)).await?)
     }
 
-    fn source(&self, least: Duration) -> TokenSource {
+    fn source(&self, min_remaining: Duration) -> TokenSource {
         if let Some(external) = &self.external {
-            return external.source(&self.store, least);
+            return external.source(&self.store, min_remaining);
         }
         let provider: Arc<dyn AsyncTokenProvider> = match self.settings.refresh_token() {
             Some(secret) => Arc::new(RefreshGrant::new(self.interactive.clone()).with_refresh_token(secret.clone())),
-            None => Arc::new(self.renewal()),
+            None => Arc::new(self.user_login()),
         };
         let store = Arc::new(self.store.clone());
         let source = TokenSource::builder(token_key(&self.settings, &self.interactive), provider)
             .with_cache(store.clone())
             .with_lease(store);
-        // A refresh fetches keys, redeems, and may fetch keys again.
+        // A refresh fetches keys, redeems the refresh token, and may fetch keys again.
         let source = source.with_attempt_timeout(Duration::from_secs(120).max(self.settings.auth.timeout * 2));
         #[expect(clippy::expect_used, reason = "the key names an identity, and the store is cache and lease")]
-        source.with_expiry(ExpiryPolicy::default().with_min_remaining(least)).build().expect("the parts fit together")
+        source
+            .with_expiry(ExpiryPolicy::default().with_min_remaining(min_remaining))
+            .build()
+            .expect("the parts fit together")
     }
 
     /// Returns a client of the platform for the user.
@@ -187,18 +193,18 @@ impl Service {
     /// The HTTP client cannot be built.
     pub fn client(&self) -> Result<Client, BuildError> {
         let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens());
-        builder.with_http(self.prepared.clone(), self.http.clone()).build()
+        builder.with_http(self.http_builder.clone(), self.http.clone()).build()
     }
 
     /// Returns the identity of the user.
     ///
     /// # Errors
     ///
-    /// [`Error::is_login`], or the request failed.
+    /// [`Error::is_login`]: no token is available. Otherwise the request failed.
     pub async fn identity(&self) -> Result<Identity, Error> {
         let me = self.client()?.me().await?;
         let claims = match &self.external {
-            // The platform has accepted the token, which need not be a JWT of the platform's identity provider.
+            // The token need not be a JWT of the platform's identity provider: the platform has accepted it.
             Some(_) => self.verifier.verify(self.tokens().token().await?.secret()).await.ok(),
             None => self.current_claims().await?,
         };
@@ -220,18 +226,19 @@ impl Service {
         }
     }
 
-    /// Returns the claims of the current token; `None` if it is not a JWT. If it fails verification, for example because
-    /// its key was retired, it is refreshed first.
+    /// Returns the claims of the current token, or `None` if it is not a JWT. A token that fails verification, for
+    /// example because its key was retired, is refreshed first.
     async fn current_claims(&self) -> Result<Option<Claims>, Error> {
         let tokens = self.tokens();
         let token = tokens.token().await?;
         let verified = match self.verifier.verify(token.secret()).await {
             Err(error) if error.problem() == Some(JwtProblem::Malformed) => return Ok(None),
-            // The platform accepted it: only the local clock is wrong.
+            // The platform has accepted the token, so that only the local clock is wrong.
             Err(error) if error.is_clock() => {
-                let (now, off) = (SystemClock.now(), error.off_by().unwrap_or_default() + Duration::from_secs(1));
-                let then = if error.claim() == Some("exp") { now - off } else { now + off };
-                self.verifier.verify_as_of(token.secret(), then).await
+                let (now, offset) =
+                    (SystemClock.now(), error.clock_difference().unwrap_or_default() + Duration::from_secs(1));
+                let corrected = if error.claim() == Some("exp") { now - offset } else { now + offset };
+                self.verifier.verify_as_of(token.secret(), corrected).await
             }
             Err(error) if error.is_definitive() => {
                 tokens.reject(&TokenRequest::default(), &token);
@@ -243,24 +250,24 @@ impl Service {
         verified.map(Some).map_err(Error::token_claims)
     }
 
-    /// Makes the clients of all services of the process read the stored login with their next request.
-    fn forget_former_login(&self) {
+    /// Makes the clients of all services in this process read the stored login again with their next request.
+    fn invalidate_sources(&self) {
         Sources::invalidate(&login_folder(&self.settings), &self.login_key());
     }
 
     /// Returns a provider that refreshes the stored login.
-    fn renewal(&self) -> UserLogin {
+    fn user_login(&self) -> UserLogin {
         self.device.iter().cloned().fold(UserLogin::new(self.interactive.clone()), UserLogin::with_client)
     }
 
-    /// Returns the key of a stored login.
+    /// Returns the key of the stored login.
     fn login_key(&self) -> TokenKey {
         login_key(&self.settings, &self.interactive)
     }
 }
 
 impl ServiceBuilder {
-    /// Trusts the certificates in a PEM file in addition to the system's.
+    /// Trusts the certificates in a PEM file, in addition to those of the system.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
@@ -272,7 +279,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// Shares circuit breakers with other clients, and their [observer](Hosts::with_observer) of waits.
+    /// Shares circuit breakers, and the [observer](Hosts::with_observer) of waits, with other clients.
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
@@ -285,8 +292,8 @@ impl ServiceBuilder {
     /// The HTTP client cannot be built.
     pub fn build(self) -> Result<Service, BuildError> {
         let Self { settings, roots, proxy, hosts } = self;
-        let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
-        let http = prepared.clone().build()?;
+        let http_builder = crate::client::prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
+        let http = http_builder.clone().build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());
         endpoints.device_authorization = Some(settings.device_url.clone());
@@ -306,7 +313,7 @@ impl ServiceBuilder {
         let machine = OAuthClient::new(http.clone(), endpoints.clone(), "").with_audience(&settings.audience);
         let machine = settings.organization_id.iter().fold(machine, OAuthClient::with_organization);
         let machine = machine.with_timeout(settings.auth.timeout);
-        let external = External::of(&settings, &Connections { prepared: &prepared, client: machine })?;
+        let external = External::of(&settings, &Connections { http_builder: &http_builder, client: machine })?;
         let key = external.as_ref().map_or_else(|| token_key(&settings, &interactive), |external| external.key.clone());
         Ok(Service {
             sources: Sources::register(&folder, key),
@@ -315,7 +322,7 @@ impl ServiceBuilder {
             device: settings.client_id_device.as_ref().map(|id| client(id.expose())),
             store: FileTokenStore::new(folder),
             verifier,
-            prepared,
+            http_builder,
             http,
             settings: Arc::new(settings),
         })

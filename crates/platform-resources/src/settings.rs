@@ -1,5 +1,6 @@
-//! The platform settings, from the environment and from files.
+//! The settings of a platform, from the environment and from files.
 
+mod activity;
 mod builder;
 mod credential;
 mod description;
@@ -25,6 +26,7 @@ use url::Url;
 use environment::{ENVIRONMENTS, Environment};
 use reader::Reader;
 
+pub use activity::Activity;
 pub use builder::SettingsBuilder;
 pub use credential::{ClientAuthentication, ClientCredential, CredentialSettings, CredentialSource};
 pub use credential::{WorkloadCredential, WorkloadGrant, WorkloadSource};
@@ -34,15 +36,19 @@ pub use reader::{SettingProblem, SettingsError};
 pub use sources::SettingSource;
 pub use transfer::{ByteSize, ByteSizeError, TransferSettings};
 
-/// The settings of a platform: the values of all `AIGNOSTICS_…` variables, with the defaults of the environment that
-/// the API root belongs to. `Debug` shows no secrets.
+/// The settings of a platform: the values of all `AIGNOSTICS_…` variables. Defaults depend on the platform that the API
+/// root belongs to. Names in parentheses are variables without the prefix `AIGNOSTICS_`. The `Debug` output contains no
+/// secrets.
 ///
 /// ```
 /// use platform_resources::Settings;
 ///
 /// let settings = Settings::builder()
 ///     .with_home("/home/user")
-///     .with_variables([("AIGNOSTICS_API_ROOT", "https://platform-staging.aignostics.com"), ("AIGNOSTICS_RUN_TIMEOUT", "60")])
+///     .with_variables([
+///         ("AIGNOSTICS_API_ROOT", "https://platform-staging.aignostics.com"),
+///         ("AIGNOSTICS_RUN_TIMEOUT", "60"),
+///     ])
 ///     .build()?;
 /// assert_eq!(settings.environment, Some("staging"));
 /// assert_eq!(settings.run.timeout.as_secs(), 60);
@@ -51,11 +57,12 @@ pub use transfer::{ByteSize, ByteSizeError, TransferSettings};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `production`, `staging`, `dev` or `test`; `None` for any other platform, such as an emulator.
+    /// The name of the platform: `production`, `staging`, `dev` or `test`. `None` for any other platform, such as an
+    /// emulator.
     pub environment: Option<&'static str>,
-    /// The root of the API (`API_ROOT`).
+    /// The base URL of the API (`API_ROOT`).
     pub api_root: Url,
-    /// The token issuer: scheme and authority of `AUTHORIZATION_BASE_URL`.
+    /// The token issuer: the scheme and the authority of `AUTHORIZATION_BASE_URL`.
     pub issuer: String,
     /// The authorization endpoint (`AUTHORIZATION_BASE_URL`).
     pub authorization_url: Url,
@@ -63,7 +70,7 @@ pub struct Settings {
     pub token_url: Url,
     /// The device authorization endpoint (`DEVICE_URL`).
     pub device_url: Url,
-    /// The issuer's key set (`JWS_JSON_URL`).
+    /// The URL of the issuer's key set (`JWS_JSON_URL`).
     pub jwks_url: Url,
     /// The redirect URI of browser logins (`REDIRECT_URI`).
     pub redirect_url: Url,
@@ -73,52 +80,51 @@ pub struct Settings {
     pub scopes: Vec<String>,
     /// The OAuth client for browser logins (`CLIENT_ID_INTERACTIVE`).
     pub client_id_interactive: String,
-    /// The OAuth client for device logins (`CLIENT_ID_DEVICE`); no environment has a default.
+    /// The OAuth client for device logins (`CLIENT_ID_DEVICE`). It has no default.
     pub client_id_device: Option<Secret>,
     /// The organization to log in to (`ORGANIZATION_ID`).
     pub organization_id: Option<String>,
     /// The source of access tokens.
     pub credential: CredentialSettings,
-    /// The profile (`PROFILE`, from the environment only), whose settings are included.
+    /// The selected profile (`PROFILE`, from the environment only). Its values are part of these settings.
     pub profile: Option<Profile>,
     /// The folder of stored logins (`CACHE_DIR`).
     pub cache_folder: PathBuf,
-    /// The folder for records of submissions (`STATE_DIR`). The default is `aignostics` in `XDG_STATE_HOME`, or else in
-    /// `~/.local/state`.
+    /// The folder for journals of submissions and uploads (`STATE_DIR`). The default is `aignostics` in
+    /// `XDG_STATE_HOME`, or else in `~/.local/state`.
     pub state_folder: PathBuf,
     /// The platform's public status page (`STATUS_PAGE_URL`).
     pub status_page_url: Option<Url>,
-    /// Requests to the identity provider (`AUTH_…`). Only the timeout applies, because a refresh token cannot be sent
-    /// twice.
+    /// The settings of requests to the identity provider (`AUTH_…`).
     pub auth: OperationSettings,
-    /// Requests for the user (`ME_…`).
+    /// The settings of requests for the user (`ME_…`).
     pub me: OperationSettings,
-    /// Applications (`APPLICATION_…`).
+    /// The settings of requests for applications (`APPLICATION_…`).
     pub application: OperationSettings,
-    /// Versions of applications (`APPLICATION_VERSION_…`).
+    /// The settings of requests for application versions (`APPLICATION_VERSION_…`).
     pub application_version: OperationSettings,
-    /// Runs (`RUN_…`).
+    /// The settings of all other requests, such as those for runs (`RUN_…`).
     pub run: OperationSettings,
     /// The limits for transient failures (`RETRY_FOR…`).
     pub retry: RetrySettings,
-    /// The time for which the issuer's keys are cached (`AUTH_JWK_SET_CACHE_TTL`): up to a week, a day by default.
+    /// The time for which the issuer's keys are cached (`AUTH_JWK_SET_CACHE_TTL`): up to a week. The default is a day.
     pub jwks_lifetime: Duration,
-    /// The timeout of a health request (`HEALTH_TIMEOUT`): 0.1 to 300 s, 30 s by default.
+    /// The timeout of a health request (`HEALTH_TIMEOUT`): 0.1 to 300 s. The default is 30 s.
     pub health_timeout: Duration,
-    /// The timeout of a submission (`RUN_SUBMIT_TIMEOUT`): 0.1 to 300 s, 30 s by default.
+    /// The timeout of a submission (`RUN_SUBMIT_TIMEOUT`): 0.1 to 300 s. The default is 30 s.
     pub run_submit_timeout: Duration,
-    /// The timeout of a cancellation (`RUN_CANCEL_TIMEOUT`): 0.1 to 300 s, 30 s by default.
+    /// The timeout of a cancellation (`RUN_CANCEL_TIMEOUT`): 0.1 to 300 s. The default is 30 s.
     pub run_cancel_timeout: Duration,
-    /// The timeout of deleting results (`RUN_DELETE_TIMEOUT`): 0.1 to 300 s, 30 s by default.
+    /// The timeout of a request that deletes results (`RUN_DELETE_TIMEOUT`): 0.1 to 300 s. The default is 30 s.
     pub run_delete_timeout: Duration,
-    /// The organization's bucket (`BUCKET_…`).
+    /// The settings of the organization's bucket (`BUCKET_…`).
     pub bucket: BucketSettings,
-    /// Uploads and downloads (`TRANSFER_…`, `UPLOAD_READ_TIMEOUT`).
+    /// The settings of uploads and downloads (`TRANSFER_…`, `UPLOAD_READ_TIMEOUT`).
     pub transfer: TransferSettings,
-    /// The names of variables that were ignored: those that the `.env` of the working folder may not set, and a profile
-    /// that a file names.
+    /// The names of the variables that were ignored, because the `.env` of the working folder must not set them, or
+    /// because a file must not select a profile.
     pub ignored: Vec<String>,
-    /// The `AIGNOSTICS_…` variables with a value, known or unknown, and their sources.
+    /// The sources of all `AIGNOSTICS_…` variables with a value, including unknown ones.
     pub sources: BTreeMap<String, SettingSource>,
 }
 
@@ -126,31 +132,31 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OperationSettings {
-    /// The timeout of one attempt (`…_TIMEOUT`): 0.1 to 300 s, 30 s by default.
+    /// The timeout of one attempt (`…_TIMEOUT`): 0.1 to 300 s. The default is 30 s.
     pub timeout: Duration,
-    /// The maximum number of attempts (`…_RETRY_ATTEMPTS`): up to 10. If not set, only [time](Settings::retry) is
+    /// The maximum number of attempts (`…_RETRY_ATTEMPTS`): up to 10. By default, only their [time](Settings::retry) is
     /// limited.
     pub attempts: Option<u32>,
-    /// The maximum pause after the first failure, which doubles with each further failure (`…_RETRY_WAIT_MIN`): up to
-    /// 600 s, 0.25 s by default.
+    /// The maximum pause after the first failure (`…_RETRY_WAIT_MIN`): up to 600 s. It doubles with each further
+    /// failure. The default is 0.25 s.
     pub wait_min: Option<Duration>,
-    /// The maximum pause (`…_RETRY_WAIT_MAX`): up to 600 s, 30 s by default.
+    /// The maximum pause after any failure (`…_RETRY_WAIT_MAX`): up to 600 s. The default is 30 s.
     pub wait_max: Option<Duration>,
     /// The time for which a response is cached (`…_CACHE_TTL`): up to a week; 0 disables the cache.
     pub cache_lifetime: Duration,
 }
 
-/// The limits for transient failures.
+/// The time limits for retries of transient failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetrySettings {
-    /// The maximum time of uninterrupted failure of a request (`RETRY_FOR`): up to a week, 5 minutes by default; 0
+    /// The maximum time of uninterrupted failure of a request (`RETRY_FOR`): up to a week. The default is 5 minutes; 0
     /// disables retries.
     pub limit: Duration,
-    /// The same limit for following a run and for transfers (`RETRY_FOR_TRANSFERS`): 30 minutes by default.
+    /// The same limit for following a run and for transfers (`RETRY_FOR_TRANSFERS`). The default is 30 minutes.
     pub transfer_limit: Duration,
-    /// The maximum time for a host that has not responded since the process started (`RETRY_FOR_UNANSWERED`): 60 s by
-    /// default.
+    /// The same limit for a host that has not responded since the process started (`RETRY_FOR_UNANSWERED`). The default
+    /// is 60 s.
     pub unanswered_limit: Duration,
 }
 
@@ -160,14 +166,14 @@ impl RetrySettings {
         RetryPolicy::default().with_limit(self.limit).with_unanswered_limit(self.unanswered_limit)
     }
 
-    /// Returns the policy for following a run, and for transfers.
+    /// Returns the policy for following a run and for transfers.
     pub fn for_transfers(&self) -> RetryPolicy {
         self.for_requests().with_limit(self.transfer_limit)
     }
 }
 
 impl OperationSettings {
-    /// Adds the limits of a group of operations to a policy.
+    /// Returns `policy` with the number of attempts and the pauses of these settings.
     pub(crate) fn limit(&self, policy: RetryPolicy) -> RetryPolicy {
         let policy = self.attempts.into_iter().fold(policy, RetryPolicy::with_attempts);
         if self.wait_min.is_none() && self.wait_max.is_none() {
@@ -175,7 +181,7 @@ impl OperationSettings {
         }
         let waits = policy.backoff();
         let longest = self.wait_max.unwrap_or(waits.longest().max(self.wait_min.unwrap_or_default()));
-        policy.with_waits(self.wait_min.unwrap_or(waits.first()), longest)
+        policy.with_backoff(self.wait_min.unwrap_or(waits.first()), longest)
     }
 }
 
@@ -189,32 +195,33 @@ pub struct BucketSettings {
     pub region: String,
     /// The endpoint of the storage (`BUCKET_ENDPOINT`).
     pub endpoint: Url,
-    /// The default lifetime of a signed upload URL (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days, 2 h
-    /// if not set.
+    /// The lifetime of signed URLs for uploads (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days. The
+    /// default is 2 hours.
     pub upload_lifetime: Duration,
-    /// The default lifetime of a signed download URL (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days,
-    /// 7 days if not set.
+    /// The lifetime of signed URLs for downloads (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days. The
+    /// default is 7 days.
     pub download_lifetime: Duration,
 }
 
 impl Settings {
-    /// Reads the settings from the process's environment, the `.env` in its working folder, and the file named by
-    /// `AIGNOSTICS_ENV_FILE` or else `~/.aignostics/.env`, in this order of precedence.
+    /// Reads the settings, in this order of precedence: from the environment of the process, the profile that it
+    /// selects, the `.env` in the working folder, and the file in `AIGNOSTICS_ENV_FILE` or else `~/.aignostics/.env`.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with all problems.
+    /// [`SettingsError`] contains all problems.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::of_this_process().build()
+        Self::for_current_process().build()
     }
 
-    /// Returns a builder with the sources of [`from_env`](Self::from_env), to be customized.
-    pub fn of_this_process() -> SettingsBuilder {
-        SettingsBuilder::of_this_process()
+    /// Returns a builder with the sources of [`from_env`](Self::from_env).
+    pub fn for_current_process() -> SettingsBuilder {
+        SettingsBuilder::for_current_process()
     }
 
-    /// Returns the settings of the platform with this API root, without any outside source. For an unknown platform,
-    /// the endpoints of the identity provider are placeholders at its root: the caller provides the tokens.
+    /// Returns the settings of the platform with this API root, without reading the environment or files. For an
+    /// unknown platform, the endpoints of the identity provider are placeholders below the root, so that the caller
+    /// must provide the tokens.
     ///
     /// # Errors
     ///
@@ -235,16 +242,16 @@ impl Settings {
                 ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
             ]);
         }
-        // The home folder is not set, because its file would be read.
+        // The home folder is not set, because settings would be read from it.
         Self::builder().with_variables(variables).build()
     }
 
-    /// Returns the names of the known platforms, and their API roots.
+    /// Returns the names and the API roots of the known platforms.
     pub fn environments() -> impl Iterator<Item = (&'static str, &'static str)> {
         ENVIRONMENTS.iter().map(|environment| (environment.name, environment.api_root))
     }
 
-    /// Returns the refresh token, if that is the source of access tokens.
+    /// Returns the refresh token, if it is the source of access tokens.
     pub fn refresh_token(&self) -> Option<&Secret> {
         match &self.credential.source {
             CredentialSource::RefreshToken(secret) => Some(secret),
@@ -252,20 +259,19 @@ impl Settings {
         }
     }
 
-    /// Returns a builder without any outside source.
+    /// Returns a builder that reads neither the environment nor files unless they are added.
     pub fn builder() -> SettingsBuilder {
         SettingsBuilder::default()
     }
 
-    /// Returns the names of all variables that select or contain a credential, and that of the profile. A program that
-    /// runs another one for another platform removes them from its environment.
-    pub fn credential_variables() -> impl Iterator<Item = String> {
-        names::credentials()
-    }
-
-    /// Returns true if the variable `name` of this project has a secret value.
-    pub fn is_secret_variable(name: &str) -> bool {
-        name.strip_prefix(names::PREFIX).is_some_and(names::is_secret)
+    /// Removes the variables that select or contain a credential, a profile or another secret from the environment of a
+    /// command, such as one that uses another platform.
+    pub fn remove_credentials(command: &mut std::process::Command) {
+        let secrets = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let is_secret = |name: &String| name.strip_prefix(names::PREFIX).is_some_and(names::is_secret);
+        for name in secrets.filter(is_secret).chain(names::credentials()) {
+            command.env_remove(name);
+        }
     }
 
     /// Returns true if the platform is on a loopback address without encryption, like an emulator.
@@ -285,8 +291,8 @@ fn read_retry(reader: &mut Reader) -> RetrySettings {
     }
 }
 
-/// Reads all settings. The reader records problems, and uses placeholders.
-fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>, profile: Option<Profile>) -> Settings {
+/// Reads all settings. The reader records problems, and returns placeholders for invalid values.
+fn read(reader: &mut Reader, home: Option<PathBuf>, state_home: Option<PathBuf>, profile: Option<Profile>) -> Settings {
     let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
     let environment = Environment::find(api_root.as_str());
     if environment.is_none() {
@@ -304,7 +310,8 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>, pro
     let (application, application_version) = (group("APPLICATION", 300.0), group("APPLICATION_VERSION", 300.0));
     let run = group("RUN", 15.0);
     let cache_folder = reader.folder("CACHE_DIR", home.map(|home| home.join(".aignostics/cache")));
-    let state_folder = states.map_or_else(|| cache_folder.join("state"), |states| states.join("aignostics"));
+    let state_folder =
+        state_home.map_or_else(|| cache_folder.join("state"), |state_home| state_home.join("aignostics"));
     Settings {
         environment: environment.map(|known| known.name),
         issuer: issuer.into(),

@@ -9,19 +9,19 @@ use platform_download::{Downloader, DownloaderBuilder, RateLimit};
 use crate::error::{BuildError, Error};
 use crate::settings::{BucketSettings, Settings, TransferSettings};
 
-/// The client of the storage: without credentials, without decompression, and with HTTP/1.1, so that each worker has
-/// its own connection.
+/// The HTTP client and the settings for the storage. The client sends no credentials, does not decompress, and uses
+/// HTTP/1.1, so that each worker has its own connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
-    prepared: HttpClientBuilder,
-    /// The default downloader, shared by all downloads of a client. It is created on first use, because it loads all
+    http_builder: HttpClientBuilder,
+    /// The downloader that all downloads of a client share. It is created on first use, because this loads all
     /// certificates of the system, and most calls do not use the storage.
     downloader: Arc<OnceLock<Downloader>>,
     pub(crate) settings: BucketSettings,
-    /// The folder for the records of uploads.
+    /// The folder for upload journals.
     pub(crate) upload_journal: PathBuf,
     pub(crate) transfer: TransferSettings,
-    /// The limit of all uploads and downloads together.
+    /// The limit for the total rate of all uploads and downloads.
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) retry: RetryPolicy,
     pub(crate) clock: Arc<dyn Clock>,
@@ -29,18 +29,24 @@ pub(crate) struct Storage {
 
 impl Storage {
     pub(crate) fn new(http: HttpClientBuilder, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
-        let prepared = http.without_decompression().with_http1();
+        let http_builder = http.without_decompression().with_http1();
         let (retry, upload_journal) = (settings.retry.for_transfers(), settings.state_folder.join("uploads"));
         let transfer = settings.transfer;
         let (settings, rate_limit) = (settings.bucket.clone(), transfer.limit_rate.map(RateLimit::new));
-        Self { prepared, downloader: Arc::default(), settings, upload_journal, transfer, rate_limit, retry, clock }
+        Self { http_builder, downloader: Arc::default(), settings, upload_journal, transfer, rate_limit, retry, clock }
+    }
+
+    /// Returns a builder for clients of other storages.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn http_builder(&self) -> &HttpClientBuilder {
+        &self.http_builder
     }
 
     pub(crate) fn downloader(&self) -> Result<&Downloader, Error> {
         if let Some(downloader) = self.downloader.get() {
             return Ok(downloader);
         }
-        let http = self.prepared.clone().build().map_err(BuildError::from)?;
+        let http = self.http_builder.clone().build().map_err(BuildError::from)?;
         let downloader = Downloader::builder(http).with_retries(self.retry).with_sha256(self.transfer.sha256);
         let downloader = self.transfer.jobs().into_iter().fold(downloader, DownloaderBuilder::with_jobs);
         let downloader = self.transfer.chunk_size().into_iter().fold(downloader, DownloaderBuilder::with_chunk);

@@ -1,4 +1,4 @@
-//! Tokens from an identity provider that may be unavailable. A login that cannot be refreshed now is not lost.
+//! Retries of obtaining a token while the identity provider is unavailable.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use auth_http::retry::Attempts;
 
 use crate::error::CallError;
 
-/// The first delay after repeated rejections of tokens.
+/// The pause that a token source requests after the first repeated rejection of a token.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Returns a token from `obtain`. While the provider is unavailable, it is called again within the limits of
-/// `attempts`.
+/// Returns a token from `obtain`. While the identity provider is unavailable, `obtain` is called again within the
+/// limits of `attempts`.
 pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
     attempts: impl FnOnce() -> Attempts,
@@ -23,11 +23,11 @@ pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
             if !error.is_transient() {
                 return Err(CallError::token(error, None));
             }
-            if let Err(gave_up) = attempts.failed(&error, error.retry_after()) {
-                return Err(CallError::token(error, Some(gave_up)));
+            if let Err(exhausted) = attempts.failed(&error, error.retry_after()) {
+                return Err(CallError::token(error, Some(exhausted)));
             }
-            if let Err(gave_up) = attempts.ready().await {
-                return Err(CallError::token(error, Some(gave_up)));
+            if let Err(exhausted) = attempts.ready().await {
+                return Err(CallError::token(error, Some(exhausted)));
             }
             outcome = after_first_pause(&obtain).await;
         }
@@ -36,7 +36,8 @@ pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
     outcome.map_err(|error| CallError::token(error, None))
 }
 
-/// Returns a token after the first delay that follows repeated rejections. A longer delay is an error.
+/// Calls `obtain`. If the token source requests a pause of at most [`FIRST_PAUSE`] because of repeated rejections,
+/// waits and calls it again.
 async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
 ) -> Result<AccessToken, TokenError> {
@@ -49,7 +50,7 @@ async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "neither a provider nor a replica announces its recovery")]
+#[expect(clippy::disallowed_methods, reason = "the recovery of a provider or replica can only be polled")]
 pub(crate) async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }

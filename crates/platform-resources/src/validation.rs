@@ -16,45 +16,47 @@ const MAX_ID_CHARS: usize = 255;
 /// The maximum length of a URL, in characters.
 const MAX_URL_CHARS: usize = 2083;
 /// The maximum size of `callback_context`, in bytes of JSON.
-pub const LARGEST_CONTEXT: usize = 1024;
-/// The time in which the platform may fetch an input.
+pub const MAX_CALLBACK_CONTEXT_BYTES: usize = 1024;
+/// The minimum remaining lifetime of a signed URL, because the platform may fetch an input that late.
 const MIN_SIGNATURE_LIFETIME: Duration = Duration::from_secs(6 * 24 * 3600);
-/// The platform refuses deadlines earlier than this after the submission.
+/// The minimum time between the submission and its deadline. The platform refuses earlier deadlines.
 const MIN_DEADLINE: Duration = Duration::from_secs(24 * 3600);
-/// A tolerance, because the remaining time of a new URL or deadline is slightly shorter.
+/// The tolerance for both minimums, because some time passes between the creation of a URL or deadline and its
+/// validation.
 const TOLERANCE: Duration = Duration::from_secs(600);
 
-/// Validates a submission at the time `now`: at least one item, unique external ids, every item against the JSON
-/// Schemas of the inputs of `version`, URLs and their remaining lifetime, the size of the context, and the dates. It
-/// sends no requests. References to other schema documents are not followed.
+/// Validates a submission at the time `now`. It checks that there is at least one item, that external ids are unique,
+/// that the metadata of inputs match the JSON Schemas of `version`, that URLs are usable long enough, and that the
+/// callback context and the dates are valid. It sends no requests; references to other schema documents are not
+/// followed.
 ///
 /// # Errors
 ///
-/// [`Error::problems`] with all problems, item by item.
+/// [`Error::problems`] returns all problems: first those of the run, then those of each item.
 pub fn validate(version: &ApplicationVersion, submission: &RunSubmission, now: SystemTime) -> Result<(), Error> {
     let compiled = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
         (spec.name.as_str(), MetadataSchema::new(&schema))
     });
     let schemas: Schemas<'_> = compiled.collect();
-    let mut problems = of_run(submission, now);
-    problems.extend(submission.items.iter().flat_map(|item| of_item(item, &schemas, now)));
+    let mut problems = run_problems(submission, now);
+    problems.extend(submission.items.iter().flat_map(|item| item_problems(item, &schemas, now)));
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
 }
 
 type Schemas<'a> = HashMap<&'a str, Result<MetadataSchema, String>>;
 
-fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
+fn run_problems(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut problem =
         |path: &str, message: String| problems.push(Problem { item: None, path: path.to_owned(), message });
     if submission.items.is_empty() {
-        problem("items", "at least one is required".to_owned());
+        problem("items", "at least one item is required".to_owned());
     }
     let size =
         submission.callback_context.as_ref().map_or(0, |context| Value::Object(context.clone()).to_string().len());
-    if size > LARGEST_CONTEXT {
-        problem("callback_context", format!("{size} bytes as JSON are more than {LARGEST_CONTEXT}"));
+    if size > MAX_CALLBACK_CONTEXT_BYTES {
+        problem("callback_context", format!("{size} bytes as JSON are more than {MAX_CALLBACK_CONTEXT_BYTES}"));
     }
     if let Some(Scheduling { due_date, deadline, .. }) = &submission.scheduling {
         for (path, date) in [("scheduling/due_date", due_date), ("scheduling/deadline", deadline)] {
@@ -82,7 +84,7 @@ fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     problems
 }
 
-fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<Problem> {
+fn item_problems(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<Problem> {
     let problem = |path: String, message: String| Problem { item: Some(item.external_id.clone()), path, message };
     let submitted = |name: &str| item.input_artifacts.iter().any(|artifact| artifact.name == name);
     let missing = schemas.keys().filter(|name| !submitted(name));
@@ -94,7 +96,7 @@ fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec
         found.push(problem("external_id".to_owned(), format!("{length} characters, expected 1 to {MAX_ID_CHARS}")));
     }
     for (index, artifact) in item.input_artifacts.iter().enumerate() {
-        let broken = broken_rules(artifact, schemas, now);
+        let broken = artifact_problems(artifact, schemas, now);
         found.extend(
             broken.into_iter().map(|(path, message)| problem(format!("input_artifacts/{index}{path}"), message)),
         );
@@ -102,17 +104,21 @@ fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec
     found
 }
 
-/// Returns a path within the artifact and a message for each problem.
-fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<(String, String)> {
-    let url = unusable(&artifact.download_url, now).map(|message| ("/download_url".to_owned(), message));
+/// Returns a path in the artifact and a message for each problem.
+fn artifact_problems(
+    artifact: &InputArtifactSubmission,
+    schemas: &Schemas<'_>,
+    now: SystemTime,
+) -> Vec<(String, String)> {
+    let url = url_problem(&artifact.download_url, now).map(|message| ("/download_url".to_owned(), message));
     let schema = match schemas.get(artifact.name.as_str()) {
         None => {
             let unknown = ("/name".to_owned(), format!("the application has no input `{}`", artifact.name));
             return url.into_iter().chain([unknown]).collect();
         }
         Some(Err(reason)) => {
-            let unusable = format!("invalid schema of the application: {reason}");
-            return url.into_iter().chain([("/metadata".to_owned(), unusable)]).collect();
+            let schema_problem = format!("invalid schema of the application: {reason}");
+            return url.into_iter().chain([("/metadata".to_owned(), schema_problem)]).collect();
         }
         Some(Ok(schema)) => schema,
     };
@@ -120,7 +126,7 @@ fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: 
     url.into_iter().chain(errors.map(|(path, message)| (format!("/metadata{path}"), message))).collect()
 }
 
-/// The JSON Schema of the metadata of an input. References to other documents are not fetched.
+/// A compiled JSON Schema for the metadata of an input. References to other documents are not fetched.
 #[derive(Debug)]
 pub struct MetadataSchema(Validator);
 
@@ -129,39 +135,40 @@ impl MetadataSchema {
     ///
     /// # Errors
     ///
-    /// The reason why the schema is invalid.
+    /// The schema is not valid. The error is the reason.
     pub fn new(schema: &Value) -> Result<Self, String> {
         jsonschema::validator_for(schema).map(Self).map_err(|error| error.to_string())
     }
 
-    /// Returns a JSON pointer into the metadata and a message for each problem. Of several alternatives, the best match
-    /// is explained.
+    /// Returns a JSON pointer into the metadata and a message for each problem. If the schema has alternatives, only
+    /// the problems of the best match are returned.
     pub fn check(&self, metadata: &Value) -> Vec<(String, String)> {
-        self.0.iter_errors(metadata).flat_map(|error| explained(&error)).collect()
+        self.0.iter_errors(metadata).flat_map(|error| explain(&error)).collect()
     }
 }
 
-fn explained(error: &ValidationError<'_>) -> Vec<(String, String)> {
+fn explain(error: &ValidationError<'_>) -> Vec<(String, String)> {
     if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind()
         && let Some(least) = context.iter().filter(|errors| !errors.is_empty()).map(|errors| rank(errors)).min()
     {
         let best: Vec<_> = context.iter().filter(|errors| rank(errors) == least).collect();
-        return values(&best).unwrap_or_else(|| best[0].iter().flat_map(explained).collect());
+        return accepted_values(&best).unwrap_or_else(|| best[0].iter().flat_map(explain).collect());
     }
     vec![(error.instance_path().to_string(), error.to_string())]
 }
 
-/// Returns the rank of an alternative; the lowest is the best match. It is the number of its problems, and the number
-/// of wrong constants among them, because constants distinguish alternatives.
+/// Returns the rank of an alternative with these errors. The lowest rank is the best match. It consists of the number
+/// of errors, and the number of wrong constants among them, because constants usually distinguish alternatives.
 fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
     let constants = errors.iter().filter(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }));
     (errors.len(), constants.count())
 }
 
-/// Returns a problem with all accepted values, if the same value is wrong in all of these alternatives.
-fn values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String, String)>> {
+/// Returns a problem that lists all accepted values, if each alternative has only one error, a wrong constant or
+/// enumeration, and all concern the same value.
+fn accepted_values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String, String)>> {
     let mut accepted = Vec::new();
-    let mut places = Vec::new();
+    let mut values = Vec::new();
     for errors in alternatives {
         let [error] = errors.as_slice() else { return None };
         match error.kind() {
@@ -169,18 +176,19 @@ fn values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String
             ValidationErrorKind::Enum { options } => accepted.extend(options.as_array()?.iter().cloned()),
             _ => return None,
         }
-        places.push((error.instance_path().to_string(), error.instance().to_string()));
+        values.push((error.instance_path().to_string(), error.instance().to_string()));
     }
     let mut texts: Vec<_> = accepted.iter().map(ToString::to_string).collect();
     texts.sort();
     texts.dedup();
-    places.dedup();
-    let [(place, found)] = places.as_slice() else { return None };
-    Some(vec![(place.clone(), format!("{found} is not one of {}", texts.join(", ")))])
+    values.dedup();
+    let [(path, found)] = values.as_slice() else { return None };
+    Some(vec![(path.clone(), format!("{found} is not one of {}", texts.join(", ")))])
 }
 
-/// Returns the problem of an input URL. The URL is a secret and not shown.
-fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
+/// Returns the problem of an input URL, or `None` if it is valid. The message does not contain the URL, which is
+/// secret.
+fn url_problem(url: &Secret, now: SystemTime) -> Option<String> {
     let text = url.expose();
     let length = text.chars().count();
     if length > MAX_URL_CHARS {
@@ -196,7 +204,7 @@ fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
         .then(|| format!("the signed URL expires in {days:.1} days; at least 6 are required"))
 }
 
-/// Returns the expiry of a signed URL (AWS Signature Version 4, and Google's).
+/// Returns the expiry time of a signed URL of S3 or Google Cloud Storage, or `None` for another URL.
 fn signature_end(url: &Url) -> Option<SystemTime> {
     let parameter = |name: &str| {
         let found = url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -205,7 +213,7 @@ fn signature_end(url: &Url) -> Option<SystemTime> {
     let (date, seconds) = ["X-Amz", "X-Goog"]
         .iter()
         .find_map(|kind| Some((parameter(&format!("{kind}-Date"))?, parameter(&format!("{kind}-Expires"))?)))?;
-    // Format: 20260301T120000Z
+    // The format of the date is 20260301T120000Z.
     let (day, time) = date.trim_end_matches('Z').split_once('T')?;
     let part = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
     let [year, month, day] = [part(day, 0, 4)?, part(day, 4, 6)?, part(day, 6, 8)?];

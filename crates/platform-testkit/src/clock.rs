@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use auth_core::Clock;
 
-/// A manual clock. Its time changes only by calls.
+/// A clock for tests. Its time changes only if [`advance`](Self::advance) or [`set`](Self::set) is called.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,7 +30,7 @@ impl ManualClock {
         self.set(self.now() + time);
     }
 
-    /// Sets the clock, forward or backward.
+    /// Sets the time, which may be before the current time.
     pub fn set(&self, now: SystemTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }

@@ -1,7 +1,8 @@
 //! Conformance tests for the caches and leases of `auth-core`.
-#![expect(clippy::expect_used, clippy::panic, reason = "a suite panics where what it tests is wrong")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a conformance test panics if a rule is violated")]
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use futures_util::future::{join, join_all};
 ///
 /// If the cache is defective. The message states the violated rule.
 pub fn token_cache(cache: &dyn TokenCache) {
-    async_token_cache(&AsAsync(cache)).now_or_never().expect("the methods of a TokenCache do not wait");
+    async_token_cache(&AsyncAdapter(cache)).now_or_never().expect("the methods of a TokenCache do not wait");
 }
 
 /// Checks that a cache meets the requirements of a [`TokenSource`](auth_core::TokenSource).
@@ -27,19 +28,19 @@ pub fn token_cache(cache: &dyn TokenCache) {
 ///
 /// If the cache is defective. The message states the violated rule.
 pub async fn async_token_cache(cache: &dyn AsyncTokenCache) {
-    nothing_is_there(cache).await;
-    everything_comes_back(cache).await;
-    keys_are_told_apart(cache).await;
-    the_last_token_stays(cache).await;
-    only_the_rejected_token_is_deleted(cache).await;
-    readers_see_whole_tokens(cache).await;
-    at_hand_means_always(cache).await;
-    no_token_is_shown(cache).await;
-    clear_forgets_everything(cache).await;
+    empty_cache_has_no_token(cache).await;
+    tokens_are_stored_with_all_fields(cache).await;
+    keys_are_distinguished(cache).await;
+    last_token_replaces_previous(cache).await;
+    delete_if_deletes_only_the_rejected_token(cache).await;
+    concurrent_readers_see_complete_tokens(cache).await;
+    get_local_returns_what_get_returns(cache).await;
+    debug_output_contains_no_token(cache).await;
+    clear_deletes_all_tokens(cache).await;
 }
 
-/// Checks that a lease lets one of several processes obtain a token for all. `first` and `second` represent two
-/// processes; published tokens appear in `cache`.
+/// Checks that a lease lets one of several processes obtain a token for all of them. `first` and `second` represent two
+/// processes. Published tokens must be visible in `cache`.
 ///
 /// # Panics
 ///
@@ -48,37 +49,40 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     let (key, other) = (key("lease"), key("another lease"));
     let (old, new) = (token("lease-1"), token("lease-2"));
 
-    let mut guard = leading(first.acquire(&key, None).await);
+    let mut guard = expect_acquired(first.acquire(&key, None).await);
     {
         let mut waiting = second.acquire(&key, None);
-        assert!((&mut waiting).now_or_never().is_none(), "while one process leads, the other waits");
-        let elsewhere = leading(second.acquire(&other, None).await);
-        elsewhere.give_up().await;
+        assert!((&mut waiting).now_or_never().is_none(), "while one process holds the lease, the other waits");
+        let elsewhere = expect_acquired(second.acquire(&other, None).await);
+        elsewhere.release().await;
         let (published, adopted) = join(guard.publish(&old), waiting).await;
         published.expect("a token can be published");
-        adopts(adopted, &old, "a process that waited adopts what was published");
+        expect_adopted(adopted, &old, "a process that waited adopts the published token");
     }
     let kept = cache.get(&key).await.expect("the cache responds");
-    assert!(kept.is_some_and(|kept| kept == old), "what was published is found in the cache, whole");
+    assert!(kept.is_some_and(|kept| kept == old), "a published token is in the cache with all its fields");
 
-    adopts(second.acquire(&key, Some(&new)).await, &old, "a token other than the previous one is adopted");
-    let guard = leading(second.acquire(&key, Some(&old)).await);
-    assert!(guard.current().is_none_or(|current| *current == old), "current is what is stored, whole");
+    expect_adopted(second.acquire(&key, Some(&new)).await, &old, "a token other than the previous one is adopted");
+    let guard = expect_acquired(second.acquire(&key, Some(&old)).await);
+    assert!(
+        guard.current().is_none_or(|current| *current == old),
+        "current returns the stored token with all its fields"
+    );
     guard.discard(&new).await.expect("what is not stored can be discarded");
     let kept = cache.get(&key).await.expect("the cache responds");
-    assert!(kept.is_some_and(|kept| kept == old), "discard leaves what is not exactly the refused token");
-    let guard = leading(second.acquire(&key, Some(&old)).await);
-    let (guard, ()) = join(first.acquire(&key, Some(&old)), guard.give_up()).await;
-    let mut guard = leading(guard);
+    assert!(kept.is_some_and(|kept| kept == old), "discard deletes only the refused token");
+    let guard = expect_acquired(second.acquire(&key, Some(&old)).await);
+    let (guard, ()) = join(first.acquire(&key, Some(&old)), guard.release()).await;
+    let mut guard = expect_acquired(guard);
     guard.publish(&new).await.expect("a token can be published");
-    adopts(second.acquire(&key, Some(&old)).await, &new, "a newer token is adopted");
+    expect_adopted(second.acquire(&key, Some(&old)).await, &new, "a newer token is adopted");
 
-    let abandoned = leading(first.acquire(&key, Some(&new)).await);
+    let abandoned = expect_acquired(first.acquire(&key, Some(&new)).await);
     drop(abandoned);
-    let guard = leading(second.acquire(&key, Some(&new)).await);
+    let guard = expect_acquired(second.acquire(&key, Some(&new)).await);
     guard.discard(&new).await.expect("what is not stored can be discarded");
-    leading(first.acquire(&key, Some(&new)).await).publish(&new).await.expect("a token can be published");
-    leading(second.acquire(&key, Some(&new)).await).give_up().await;
+    expect_acquired(first.acquire(&key, Some(&new)).await).publish(&new).await.expect("a token can be published");
+    expect_acquired(second.acquire(&key, Some(&new)).await).release().await;
 
     let contenders = (0..16).map(|number| {
         let (lease, key, new) = (if number % 2 == 0 { first } else { second }, &key, &new);
@@ -89,7 +93,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
                     1
                 }
                 LeaseOutcome::AlreadyRefreshed(token) => {
-                    assert_eq!(token.secret().expose(), "lease-3", "those who wait adopt the new token");
+                    assert_eq!(token.secret().expose(), "lease-3", "processes that wait adopt the new token");
                     0
                 }
                 other => panic!("unknown outcome: {other:?}"),
@@ -97,19 +101,19 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
         }
     });
     let leaders: usize = join_all(contenders).await.into_iter().sum();
-    assert_eq!(leaders, 1, "of many at once, one leads");
+    assert_eq!(leaders, 1, "of many concurrent processes, one acquires the lease");
     cache.clear().await.expect("the cache can be cleared");
 }
 
-async fn nothing_is_there(cache: &dyn AsyncTokenCache) {
+async fn empty_cache_has_no_token(cache: &dyn AsyncTokenCache) {
     let key = key("nothing");
     assert!(get(cache, &key).await.is_none(), "an empty cache has no token");
-    cache.delete(&key).await.expect("to delete what is not there is no error");
-    let deleted = cache.delete_if(&key, &token("nothing")).await.expect("delete_if of what is not there is no error");
+    cache.delete(&key).await.expect("deleting a token that does not exist is not an error");
+    let deleted = cache.delete_if(&key, &token("nothing")).await.expect("delete_if without a token is not an error");
     assert!(!deleted, "delete_if returns false without a token");
 }
 
-async fn everything_comes_back(cache: &dyn AsyncTokenCache) {
+async fn tokens_are_stored_with_all_fields(cache: &dyn AsyncTokenCache) {
     let key = key("everything");
     let (now, text) = (now(), |length: usize| "x".repeat(length));
     let full = token("full")
@@ -121,19 +125,19 @@ async fn everything_comes_back(cache: &dyn AsyncTokenCache) {
         .with_refresh_token(Secret::new("a-refresh-token"));
     for token in [
         full,
-        token("unstated").with_lifetime(Lifetime::Unstated),
+        token("unstated").with_lifetime(Lifetime::Unspecified),
         token("unlimited").with_lifetime(Lifetime::Unlimited),
         token(&text(16 * 1024)).with_id_token(Secret::new(text(16 * 1024))),
     ] {
         set(cache, &key, &token).await;
-        let kept = get(cache, &key).await.expect("a token that was just set is there");
-        assert!(kept == token, "what comes back is what was set: {kept:?} is not {token:?}");
+        let kept = get(cache, &key).await.expect("get returns a token that was just set");
+        assert!(kept == token, "get returns the token that was set: {kept:?} is not {token:?}");
     }
     cache.delete(&key).await.expect("a token can be deleted");
-    assert!(get(cache, &key).await.is_none(), "what was deleted is gone");
+    assert!(get(cache, &key).await.is_none(), "get does not return a deleted token");
 }
 
-async fn keys_are_told_apart(cache: &dyn AsyncTokenCache) {
+async fn keys_are_distinguished(cache: &dyn AsyncTokenCache) {
     let base = || TokenKey::builder("https://issuer.example/");
     let keys = [
         base().build(),
@@ -148,41 +152,41 @@ async fn keys_are_told_apart(cache: &dyn AsyncTokenCache) {
         set(cache, key, &token(&format!("apart-{number}"))).await;
     }
     for (number, key) in keys.iter().enumerate() {
-        let kept = get(cache, key).await.expect("the tokens of several keys are kept");
+        let kept = get(cache, key).await.expect("a cache stores the tokens of several keys");
         assert_eq!(kept.secret().expose(), format!("apart-{number}"), "each key has its own token");
     }
     let [first, others @ ..] = &keys;
     cache.delete(first).await.expect("a token can be deleted");
-    assert!(get(cache, first).await.is_none(), "what was deleted is gone");
+    assert!(get(cache, first).await.is_none(), "get does not return a deleted token");
     for key in others {
-        assert!(get(cache, key).await.is_some(), "to delete one token leaves those of other keys");
+        assert!(get(cache, key).await.is_some(), "deleting a token does not delete the tokens of other keys");
         cache.delete(key).await.expect("a token can be deleted");
     }
 }
 
-async fn the_last_token_stays(cache: &dyn AsyncTokenCache) {
+async fn last_token_replaces_previous(cache: &dyn AsyncTokenCache) {
     let key = key("last");
     for text in ["last-1", "last-2"] {
         set(cache, &key, &token(text)).await;
     }
-    let kept = get(cache, &key).await.expect("a token that was set twice is there");
-    assert_eq!(kept.secret().expose(), "last-2", "the token that was set last is kept");
+    let kept = get(cache, &key).await.expect("get returns a token of a key that was set twice");
+    assert_eq!(kept.secret().expose(), "last-2", "a token replaces the previous token of the key");
 }
 
-async fn only_the_rejected_token_is_deleted(cache: &dyn AsyncTokenCache) {
+async fn delete_if_deletes_only_the_rejected_token(cache: &dyn AsyncTokenCache) {
     let key = key("rejected");
     let (old, new) = (token("rejected-1"), token("rejected-2"));
     set(cache, &key, &new).await;
     let deleted = cache.delete_if(&key, &old).await.expect("delete_if succeeds");
-    assert!(!deleted && get(cache, &key).await.is_some(), "delete_if leaves a newer token, and returns false");
-    // A rejected token may lack fields that the cached one has.
-    let bare = AccessToken::new(new.secret().clone()).expect("it is a token");
+    assert!(!deleted && get(cache, &key).await.is_some(), "delete_if does not delete a newer token, and returns false");
+    // The rejected token may have fewer fields than the cached token.
+    let bare = AccessToken::new(new.secret().clone()).expect("a valid access token");
     let deleted = cache.delete_if(&key, &bare).await.expect("delete_if succeeds");
-    assert!(deleted && get(cache, &key).await.is_none(), "delete_if forgets the rejected token, and returns true");
+    assert!(deleted && get(cache, &key).await.is_none(), "delete_if deletes the rejected token, and returns true");
     assert!(!cache.delete_if(&key, &new).await.expect("delete_if succeeds"), "delete_if returns false the second time");
 }
 
-async fn readers_see_whole_tokens(cache: &dyn AsyncTokenCache) {
+async fn concurrent_readers_see_complete_tokens(cache: &dyn AsyncTokenCache) {
     let key = key("whole");
     let both = |number: usize| {
         let text = format!("whole-{number}-{}", "x".repeat(number * 100));
@@ -194,50 +198,50 @@ async fn readers_see_whole_tokens(cache: &dyn AsyncTokenCache) {
         async move { set(cache, key, &token).await }
     }));
     let readers = join_all((0..16).map(|_| async {
-        let kept = get(cache, &key).await.expect("a token that is replaced is there all the time");
-        assert!(kept.refresh_token() == Some(kept.secret()), "a reader sees all of one token");
+        let kept = get(cache, &key).await.expect("get always returns a token, even while the token is being replaced");
+        assert!(kept.refresh_token() == Some(kept.secret()), "get does not mix the fields of two tokens");
     }));
     join(writers, readers).await;
 }
 
-async fn at_hand_means_always(cache: &dyn AsyncTokenCache) {
+async fn get_local_returns_what_get_returns(cache: &dyn AsyncTokenCache) {
     let key = key("at hand");
     if cache.get_local(&key).is_some() {
         let token = token("at-hand");
         set(cache, &key, &token).await;
-        assert!(cache.get_local(&key) == Some(Some(token)), "what get has, get_local has");
+        assert!(cache.get_local(&key) == Some(Some(token)), "get_local returns the same token as get");
     }
 }
 
-async fn no_token_is_shown(cache: &dyn AsyncTokenCache) {
+async fn debug_output_contains_no_token(cache: &dyn AsyncTokenCache) {
     set(cache, &key("shown"), &token("canary-of-the-cache")).await;
-    assert!(!format!("{cache:?} {cache:#?}").contains("canary"), "its Debug shows no token");
+    assert!(!format!("{cache:?} {cache:#?}").contains("canary"), "the Debug output of a cache contains no token");
 }
 
-async fn clear_forgets_everything(cache: &dyn AsyncTokenCache) {
+async fn clear_deletes_all_tokens(cache: &dyn AsyncTokenCache) {
     let keys = [key("clear"), TokenKey::builder("clear").with_subject("user").build(), key("last"), key("shown")];
     for key in &keys {
         set(cache, key, &token("cleared")).await;
     }
     cache.clear().await.expect("the cache can be cleared");
     for key in &keys {
-        assert!(get(cache, key).await.is_none(), "nothing is left when all is cleared");
+        assert!(get(cache, key).await.is_none(), "clear deletes all tokens");
     }
     set(cache, &keys[0], &token("afterwards")).await;
-    assert!(get(cache, &keys[0]).await.is_some(), "a cache that was cleared can be used");
+    assert!(get(cache, &keys[0]).await.is_some(), "a cleared cache can be used again");
     cache.clear().await.expect("the cache can be cleared twice");
 }
 
-pub(crate) fn leading(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
+pub(crate) fn expect_acquired(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.expect("the lease responds") {
         LeaseOutcome::Acquired(guard) => guard,
-        other => panic!("no process leads and no token is new, so the lease is free: {other:?}"),
+        other => panic!("the lease is free and the cache has no newer token, so that it is acquired: {other:?}"),
     }
 }
 
-pub(crate) fn adopts(acquired: Result<LeaseOutcome, TokenError>, expected: &AccessToken, rule: &str) {
+pub(crate) fn expect_adopted(acquired: Result<LeaseOutcome, TokenError>, expected: &AccessToken, rule: &str) {
     match acquired.expect("the lease responds") {
-        LeaseOutcome::AlreadyRefreshed(token) => assert!(token == *expected, "{rule}: {token:?} is another"),
+        LeaseOutcome::AlreadyRefreshed(token) => assert!(token == *expected, "{rule}: {token:?} is another token"),
         other => panic!("{rule}: {other:?}"),
     }
 }
@@ -256,27 +260,34 @@ pub(crate) fn key(name: &str) -> TokenKey {
 
 /// Returns a token that is valid for an hour.
 pub(crate) fn token(text: &str) -> AccessToken {
-    let token = AccessToken::try_from(text).expect("it is a token");
+    let token = AccessToken::try_from(text).expect("a valid access token");
     token.with_expires_at(now() + Duration::from_secs(3600))
 }
 
-/// Returns the current time in whole seconds, because a store may have that resolution.
+/// Returns a token with a refresh token. Tokens with the same number are equal.
+pub(crate) fn login(number: usize) -> AccessToken {
+    static EXPIRY: LazyLock<Option<SystemTime>> = LazyLock::new(|| token("access").expires_at());
+    let login = token(&format!("access-{number}")).with_refresh_token(Secret::new(format!("refresh-{number}")));
+    EXPIRY.iter().fold(login, |login, expiry| login.with_expires_at(*expiry))
+}
+
+/// Returns the current time in whole seconds, because some stores keep times only to the second.
 fn now() -> SystemTime {
     let seconds = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A blocking cache as an asynchronous one, for the suite only.
-struct AsAsync<'a>(&'a dyn TokenCache);
+/// An adapter that implements [`AsyncTokenCache`] for a blocking cache.
+struct AsyncAdapter<'a>(&'a dyn TokenCache);
 
-impl fmt::Debug for AsAsync<'_> {
+impl fmt::Debug for AsyncAdapter<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
 }
 
 #[async_trait]
-impl AsyncTokenCache for AsAsync<'_> {
+impl AsyncTokenCache for AsyncAdapter<'_> {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         self.0.get(key)
     }

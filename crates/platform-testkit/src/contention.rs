@@ -1,5 +1,5 @@
-//! Checks of caches under concurrent access. They repeat many schedules without pauses.
-#![expect(clippy::expect_used, reason = "a suite panics where what it tests is wrong")]
+//! Conformance tests for caches under concurrent access. Each test repeats many schedules.
+#![expect(clippy::expect_used, reason = "a conformance test panics if a rule is violated")]
 
 use std::sync::Barrier;
 
@@ -15,14 +15,15 @@ const ROUNDS: usize = 128;
 /// The number of threads that reject the same token.
 const REJECTIONS: usize = 4;
 
-/// The maximum number of yields by which one side starts later than the other.
-const HEAD_START: usize = 8;
+/// The maximum number of yields by which one operation starts later than the other.
+const MAX_YIELDS: usize = 8;
 
-const RULE: &str = "delete_if compares and deletes in one step: a newer token that is set at the same time stays";
+const RULE: &str =
+    "delete_if compares and deletes in one step, and does not delete a newer token that is set concurrently";
 
-/// Checks that [`delete_if`](TokenCache::delete_if) never deletes a newer token, with threads.
+/// Checks with several threads that [`delete_if`](TokenCache::delete_if) never deletes a newer token.
 ///
-/// A cache that does not override `delete_if` eventually fails.
+/// A cache that does not override `delete_if` fails in some of the schedules.
 ///
 /// # Panics
 ///
@@ -51,7 +52,7 @@ pub fn atomic_delete_if(cache: &dyn TokenCache) {
 /// Checks that [`delete_if`](AsyncTokenCache::delete_if) never deletes a newer token. `first` and `second` represent
 /// two processes that share a store.
 ///
-/// A cache that does not override `delete_if` fails if one of its calls waits at least once.
+/// A cache that does not override `delete_if` fails if one of its methods yields at least once.
 ///
 /// # Panics
 ///
@@ -61,11 +62,11 @@ pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn As
     for round in 0..ROUNDS {
         set(first, &key, &old).await;
         let storing = async {
-            head_start(round).await;
+            yield_by_round(round).await;
             set(first, &key, &new).await;
         };
         let rejecting = async {
-            head_start(round / HEAD_START).await;
+            yield_by_round(round / MAX_YIELDS).await;
             second.delete_if(&key, &old).await.expect("delete_if succeeds")
         };
         join(storing, rejecting).await;
@@ -74,9 +75,9 @@ pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn As
     first.delete(&key).await.expect("a token can be deleted");
 }
 
-/// Yields several times, depending on the round.
-pub(crate) async fn head_start(round: usize) {
-    for _ in 0..round % HEAD_START {
+/// Yields 0 to 7 times, depending on the round.
+pub(crate) async fn yield_by_round(round: usize) {
+    for _ in 0..round % MAX_YIELDS {
         yield_now().await;
     }
 }

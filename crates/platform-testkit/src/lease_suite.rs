@@ -1,23 +1,21 @@
-//! Checks of leases with failures, expiry and refused refresh tokens.
-#![expect(clippy::expect_used, reason = "a suite panics where what it tests is wrong")]
+//! Conformance tests for leases with failures, expiry and refused refresh tokens.
+#![expect(clippy::expect_used, reason = "a conformance test panics if a rule is violated")]
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::LazyLock;
 use std::task::Poll;
-use std::time::SystemTime;
 
-use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey};
+use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshLease, TokenError, TokenKey};
 use futures_util::future::{LocalBoxFuture, join};
 
-use crate::conformance::{adopts, get, key, leading, refresh_lease, set, token};
-use crate::contention::head_start;
+use crate::conformance::{expect_acquired, expect_adopted, get, key, login, refresh_lease, set};
+use crate::contention::yield_by_round;
 
 /// The number of schedules of two concurrent operations.
 const ROUNDS: usize = 64;
 
-/// The number of cache calls during which a process must continue to wait for the lease.
-const LOOKS: usize = 32;
+/// The number of cache calls for which a process must continue to wait for the lease.
+const WAIT_CALLS: usize = 32;
 
 type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
 
@@ -33,7 +31,7 @@ type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
 /// # runtime.block_on(async {
 /// let store = RemoteStore::new();
 /// LeaseSuite::new(&store, &store.clone(), &store)
-///     .with_outage(async |is_away| store.set_away(is_away))
+///     .with_outage(async |is_unavailable| store.set_unavailable(is_unavailable))
 ///     .with_expiry(async |key| store.expire_lease(&key))
 ///     .run()
 ///     .await;
@@ -48,27 +46,27 @@ pub struct LeaseSuite<'a> {
 }
 
 impl<'a> LeaseSuite<'a> {
-    /// Creates a suite. `first` and `second` represent two processes; published tokens appear in `cache`.
+    /// Creates a suite. `first` and `second` represent two processes. Published tokens must be visible in `cache`.
     pub fn new(first: &'a dyn RefreshLease, second: &'a dyn RefreshLease, cache: &'a dyn AsyncTokenCache) -> Self {
         Self { first, second, cache, outage: None, expiry: None }
     }
 
-    /// Adds checks of failed publications. The hook makes the store fail (`true`), or makes it available again
-    /// (`false`). The store keeps its content, and the lease does not expire.
+    /// Adds checks of failed publications. The hook makes the store unavailable (`true`) or available (`false`). The
+    /// hook must not change the content of the store or expire leases.
     #[must_use]
-    pub fn with_outage<F: AsyncFn(bool) + 'a>(mut self, set_away: F) -> Self {
-        self.outage = Some(hook(set_away));
+    pub fn with_outage<F: AsyncFn(bool) + 'a>(mut self, set_unavailable: F) -> Self {
+        self.outage = Some(hook(set_unavailable));
         self
     }
 
-    /// Adds checks of expired leases. The hook expires the lease of a key without notice to the process that holds it.
+    /// Adds checks of expired leases. The hook expires the lease of a key without notifying the process that holds it.
     #[must_use]
     pub fn with_expiry<F: AsyncFn(TokenKey) + 'a>(mut self, expire: F) -> Self {
         self.expiry = Some(hook(expire));
         self
     }
 
-    /// Runs all checks. The store must be empty; the suite leaves it empty.
+    /// Runs all checks. The store must be empty, and is empty afterwards.
     ///
     /// # Panics
     ///
@@ -79,8 +77,8 @@ impl<'a> LeaseSuite<'a> {
         self.refusal_of_an_initial_credential_is_recorded().await;
         self.discard_keeps_newer_tokens().await;
         self.discard_and_concurrent_writes().await;
-        if let Some(set_away) = &self.outage {
-            self.publication_is_repeated(set_away).await;
+        if let Some(set_unavailable) = &self.outage {
+            self.publication_is_repeated(set_unavailable).await;
         }
         if let Some(expire) = &self.expiry {
             self.expired_lease_is_free(expire).await;
@@ -90,8 +88,8 @@ impl<'a> LeaseSuite<'a> {
             self.late_publication_before_refusal(expire).await;
             self.late_publication_after_deletion(expire).await;
         }
-        if let (Some(set_away), Some(expire)) = (&self.outage, &self.expiry) {
-            self.repeated_publication_after_newer_token(set_away, expire).await;
+        if let (Some(set_unavailable), Some(expire)) = (&self.outage, &self.expiry) {
+            self.repeated_publication_after_newer_token(set_unavailable, expire).await;
         }
         self.cache.clear().await.expect("the cache can be cleared");
     }
@@ -100,12 +98,12 @@ impl<'a> LeaseSuite<'a> {
         let key = key("refusal");
         let [first, second] = [login(1), login(2)];
         set(self.cache, &key, &first).await;
-        let guard = leading(self.first.acquire(&key, Some(&first)).await);
+        let guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
         assert!(!guard.is_refused(&first), "a refresh token that is stored is not refused");
         discard(guard, &first).await;
         assert!(get(self.cache, &key).await.is_none(), "a refused token is a miss");
 
-        let mut guard = leading(self.second.acquire(&key, Some(&first)).await);
+        let mut guard = expect_acquired(self.second.acquire(&key, Some(&first)).await);
         assert!(guard.current().is_none(), "a refused token is not current");
         assert!(guard.is_refused(&first), "other processes know that a refresh token was refused");
         assert!(!guard.is_refused(&second), "only the refused refresh token is refused");
@@ -114,7 +112,7 @@ impl<'a> LeaseSuite<'a> {
         assert_eq!(get(self.cache, &key).await, Some(second.clone()), "a publication replaces the record of a refusal");
 
         for clears in [false, true] {
-            let guard = leading(self.first.acquire(&key, Some(&second)).await);
+            let guard = expect_acquired(self.first.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
             discard(guard, &second).await;
             if clears {
@@ -122,9 +120,9 @@ impl<'a> LeaseSuite<'a> {
             } else {
                 self.cache.delete(&key).await.expect("a token can be deleted");
             }
-            let guard = leading(self.second.acquire(&key, Some(&second)).await);
+            let guard = expect_acquired(self.second.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&second), "delete and clear remove the record of a refusal");
-            guard.give_up().await;
+            guard.release().await;
             set(self.cache, &key, &second).await;
         }
     }
@@ -133,23 +131,23 @@ impl<'a> LeaseSuite<'a> {
     async fn refusal_of_an_initial_credential_is_recorded(&self) {
         let key = key("initial refusal");
         let initial = login(1);
-        discard(leading(self.first.acquire(&key, Some(&initial)).await), &initial).await;
-        let guard = leading(self.second.acquire(&key, Some(&initial)).await);
+        discard(expect_acquired(self.first.acquire(&key, Some(&initial)).await), &initial).await;
+        let guard = expect_acquired(self.second.acquire(&key, Some(&initial)).await);
         assert!(guard.is_refused(&initial), "a refusal is recorded although nothing was stored");
-        guard.give_up().await;
+        guard.release().await;
     }
 
     async fn late_publication_of_an_initial_credential(&self, expire: &Hook<'a, TokenKey>) {
         let key = key("late after an initial refusal");
         let [initial, second] = [login(1), login(2)];
-        let (mut late, successor) = self.overtaken(&key, &initial, expire).await;
+        let (mut late, successor) = self.expired_and_next_guard(&key, &initial, expire).await;
         discard(successor, &initial).await;
         publish(&mut late, &second).await;
         let rule = "a late publication replaces the refusal of the initial credential that it redeemed";
         assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule}");
         self.cache.delete(&key).await.expect("a token can be deleted");
 
-        let (mut late, successor) = self.overtaken(&key, &initial, expire).await;
+        let (mut late, successor) = self.expired_and_next_guard(&key, &initial, expire).await;
         self.cache.clear().await.expect("the cache can be cleared");
         discard(successor, &initial).await;
         publish(&mut late, &second).await;
@@ -161,8 +159,8 @@ impl<'a> LeaseSuite<'a> {
         let key = key("discard");
         let [first, second] = [login(1), login(2)];
         set(self.cache, &key, &first).await;
-        publish(&mut leading(self.first.acquire(&key, Some(&first)).await), &second).await;
-        discard(leading(self.second.acquire(&key, Some(&second)).await), &first).await;
+        publish(&mut expect_acquired(self.first.acquire(&key, Some(&first)).await), &second).await;
+        discard(expect_acquired(self.second.acquire(&key, Some(&second)).await), &first).await;
         assert_eq!(get(self.cache, &key).await, Some(second), "discard keeps a token that was published earlier");
     }
 
@@ -171,22 +169,22 @@ impl<'a> LeaseSuite<'a> {
         let [first, second, third] = [login(1), login(2), login(3)];
         for round in 0..ROUNDS {
             set(self.cache, &key, &first).await;
-            let guard = leading(self.first.acquire(&key, Some(&first)).await);
+            let guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
             let discarding = async {
-                head_start(round).await;
+                yield_by_round(round).await;
                 discard(guard, &first).await;
             };
             if round % 2 == 0 {
                 let storing = async {
-                    head_start(round / 8).await;
+                    yield_by_round(round / 8).await;
                     set(self.cache, &key, &third).await;
                 };
                 join(discarding, storing).await;
                 assert_eq!(get(self.cache, &key).await, Some(third.clone()), "discard never deletes a newer token");
             } else {
                 let publishing = async {
-                    head_start(round / 8).await;
-                    publish(&mut leading(self.second.acquire(&key, Some(&first)).await), &second).await;
+                    yield_by_round(round / 8).await;
+                    publish(&mut expect_acquired(self.second.acquire(&key, Some(&first)).await), &second).await;
                 };
                 join(discarding, publishing).await;
                 assert_eq!(
@@ -198,43 +196,47 @@ impl<'a> LeaseSuite<'a> {
         }
     }
 
-    async fn publication_is_repeated(&self, set_away: &Hook<'a, bool>) {
+    async fn publication_is_repeated(&self, set_unavailable: &Hook<'a, bool>) {
         let key = key("failed publication");
         let [first, second] = [login(1), login(2)];
         set(self.cache, &key, &first).await;
-        let mut guard = leading(self.first.acquire(&key, Some(&first)).await);
-        set_away(true).await;
+        let mut guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
+        set_unavailable(true).await;
         for _ in 0..2 {
             let error = guard.publish(&second).await.expect_err("a publication fails while the store is unavailable");
             assert!(error.is_cache(), "a failed publication is an error of the cache: {error:?}");
         }
-        set_away(false).await;
+        set_unavailable(false).await;
         assert_eq!(get(self.cache, &key).await, Some(first.clone()), "a failed publication stores nothing");
         let mut waiting = pin!(self.second.acquire(&key, Some(&first)));
-        self.waits(waiting.as_mut(), &key, "the lease is still held after a failed publication").await;
+        self.assert_waits(waiting.as_mut(), &key, "the lease is still held after a failed publication").await;
         guard.publish(&second).await.expect("a publication can be repeated after a failure");
-        adopts(waiting.await, &second, "a process that waited adopts what was published at last");
+        expect_adopted(waiting.await, &second, "a process that waited adopts the token of the repeated publication");
         assert_eq!(get(self.cache, &key).await, Some(second.clone()), "a repeated publication is stored");
-        leading(self.second.acquire(&key, Some(&second)).await).give_up().await;
+        expect_acquired(self.second.acquire(&key, Some(&second)).await).release().await;
     }
 
     async fn expired_lease_is_free(&self, expire: &Hook<'a, TokenKey>) {
         let key = key("expiry");
-        let rule = "the guard of an expired lease does not release that of another";
+        let rule = "the guard of an expired lease does not release the lease of another process";
         for (number, drops) in [(1, false), (2, true)] {
             let previous = login(number - 1);
             set(self.cache, &key, &previous).await;
-            let (late, mut successor) = self.overtaken(&key, &previous, expire).await;
+            let (late, mut successor) = self.expired_and_next_guard(&key, &previous, expire).await;
             if drops {
                 drop(late);
             } else {
-                late.give_up().await;
+                late.release().await;
             }
             let mut waiting = pin!(self.first.acquire(&key, Some(&previous)));
-            self.waits(waiting.as_mut(), &key, rule).await;
+            self.assert_waits(waiting.as_mut(), &key, rule).await;
             let (published, adopted) = join(successor.publish(&login(number)), waiting).await;
             published.expect("a token can be published");
-            adopts(adopted, &login(number), "a process that waited adopts what the successor publishes");
+            expect_adopted(
+                adopted,
+                &login(number),
+                "a process that waited adopts the token that the successor publishes",
+            );
         }
     }
 
@@ -242,28 +244,29 @@ impl<'a> LeaseSuite<'a> {
         let key = key("late after a newer token");
         let [first, second, newer] = [login(1), login(2), login(3)];
         set(self.cache, &key, &first).await;
-        let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+        let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
         publish(&mut successor, &newer).await;
         publish(&mut late, &second).await;
         let rule = "a late publication does not overwrite a newer token";
         assert_eq!(get(self.cache, &key).await, Some(newer.clone()), "{rule}");
 
-        // The record belongs to another refresh token.
-        let (mut late, mut successor) = self.overtaken(&key, &newer, expire).await;
+        // The refusal in the record is that of another refresh token.
+        let (mut late, mut successor) = self.expired_and_next_guard(&key, &newer, expire).await;
         publish(&mut successor, &first).await;
-        discard(leading(self.second.acquire(&key, Some(&first)).await), &first).await;
+        discard(expect_acquired(self.second.acquire(&key, Some(&first)).await), &first).await;
         publish(&mut late, &second).await;
         let rule = "a late publication does not replace the refusal of another refresh token";
         assert_eq!(get(self.cache, &key).await, None, "{rule}");
     }
 
-    /// The first process redeems a refresh token that the second is refused, and publishes the successor.
+    /// The first process redeems a refresh token. The second process tries to redeem the same token, which is refused.
+    /// Then the first process publishes the new token.
     async fn late_publication_after_refusal(&self, expire: &Hook<'a, TokenKey>) {
         let key = key("late after a refusal");
         let [first, second] = [login(1), login(2)];
         for keeps_access in [false, true] {
             set(self.cache, &key, &first).await;
-            let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+            let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
             if keeps_access {
                 publish(&mut successor, &first.clone().without_refresh_token()).await;
             } else {
@@ -272,8 +275,8 @@ impl<'a> LeaseSuite<'a> {
             publish(&mut late, &second).await;
             let rule = "a late publication replaces the refusal of the refresh token that it redeemed";
             assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
-            // The record is deleted, and the entry is a normal one.
-            let mut guard = leading(self.second.acquire(&key, Some(&second)).await);
+            // The record of the refusal is deleted.
+            let mut guard = expect_acquired(self.second.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
             publish(&mut guard, &login(3)).await;
             assert_eq!(get(self.cache, &key).await, Some(login(3)), "the next leader publishes");
@@ -285,7 +288,7 @@ impl<'a> LeaseSuite<'a> {
         let [first, second, third] = [login(1), login(2), login(3)];
         for keeps_access in [false, true] {
             set(self.cache, &key, &first).await;
-            let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+            let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
             publish(&mut late, &second).await;
             if keeps_access {
                 publish(&mut successor, &first.clone().without_refresh_token()).await;
@@ -296,7 +299,7 @@ impl<'a> LeaseSuite<'a> {
             assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
         }
         set(self.cache, &key, &first).await;
-        let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+        let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
         publish(&mut late, &second).await;
         publish(&mut successor, &third).await;
         assert_eq!(get(self.cache, &key).await, Some(third), "the token of the last leader is stored");
@@ -307,7 +310,7 @@ impl<'a> LeaseSuite<'a> {
         let [first, second] = [login(1), login(2)];
         for clears in [false, true] {
             set(self.cache, &key, &first).await;
-            let (mut late, successor) = self.overtaken(&key, &first, expire).await;
+            let (mut late, successor) = self.expired_and_next_guard(&key, &first, expire).await;
             discard(successor, &first).await;
             if clears {
                 self.cache.clear().await.expect("the cache can be cleared");
@@ -320,40 +323,44 @@ impl<'a> LeaseSuite<'a> {
         }
     }
 
-    async fn repeated_publication_after_newer_token(&self, set_away: &Hook<'a, bool>, expire: &Hook<'a, TokenKey>) {
+    async fn repeated_publication_after_newer_token(
+        &self,
+        set_unavailable: &Hook<'a, bool>,
+        expire: &Hook<'a, TokenKey>,
+    ) {
         let key = key("repeated after a newer token");
         let [first, second, newer] = [login(1), login(2), login(3)];
         set(self.cache, &key, &first).await;
-        let mut guard = leading(self.first.acquire(&key, Some(&first)).await);
-        set_away(true).await;
+        let mut guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
+        set_unavailable(true).await;
         guard.publish(&second).await.expect_err("a publication fails while the store is unavailable");
-        set_away(false).await;
+        set_unavailable(false).await;
         expire(key.clone()).await;
-        publish(&mut leading(self.second.acquire(&key, Some(&first)).await), &newer).await;
+        publish(&mut expect_acquired(self.second.acquire(&key, Some(&first)).await), &newer).await;
         publish(&mut guard, &second).await;
         assert_eq!(get(self.cache, &key).await, Some(newer), "a repeated publication does not overwrite a newer token");
     }
 
     /// Returns the guard of an expired lease and that of the next leader.
-    async fn overtaken(
+    async fn expired_and_next_guard(
         &self,
         key: &TokenKey,
         stored: &AccessToken,
         expire: &Hook<'a, TokenKey>,
     ) -> (Box<dyn LeaseGuard>, Box<dyn LeaseGuard>) {
-        let late = leading(self.first.acquire(key, Some(stored)).await);
+        let late = expect_acquired(self.first.acquire(key, Some(stored)).await);
         expire(key.clone()).await;
-        (late, leading(self.second.acquire(key, Some(stored)).await))
+        (late, expect_acquired(self.second.acquire(key, Some(stored)).await))
     }
 
-    /// Checks that a process waits for the lease during many cache calls.
-    async fn waits(
+    /// Asserts that a process waits for the lease during [`WAIT_CALLS`] cache calls.
+    async fn assert_waits(
         &self,
         mut waiting: Pin<&mut (impl Future<Output = Result<LeaseOutcome, TokenError>> + ?Sized)>,
         key: &TokenKey,
         rule: &str,
     ) {
-        for _ in 0..LOOKS {
+        for _ in 0..WAIT_CALLS {
             let once = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
             let (is_waiting, _) = join(once, self.cache.get(key)).await;
             assert!(is_waiting, "{rule}");
@@ -377,13 +384,6 @@ fn hook<'a, T: 'a>(run: impl AsyncFn(T) + 'a) -> Hook<'a, T> {
         let run = run.clone();
         Box::pin(async move { run(argument).await })
     })
-}
-
-/// Returns a login whose refresh token can be redeemed once. Two with the same number are equal.
-fn login(number: usize) -> AccessToken {
-    static EXPIRY: LazyLock<Option<SystemTime>> = LazyLock::new(|| token("access").expires_at());
-    let login = token(&format!("access-{number}")).with_refresh_token(Secret::new(format!("refresh-{number}")));
-    EXPIRY.iter().fold(login, |login, expiry| login.with_expires_at(*expiry))
 }
 
 async fn publish(guard: &mut Box<dyn LeaseGuard>, token: &AccessToken) {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenProvider, TokenRequest};
 use tokio::sync::watch;
 
-/// A scripted provider that records its calls. By default it issues `token-1`, `token-2`, …, numbered by call.
+/// A provider for tests that records its calls and returns scripted results. Without a script, the n-th call returns
+/// the access token `token-n`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 pub struct ScriptedProvider {
     clock: Arc<dyn Clock>,
     lifetime: Duration,
-    script: Mutex<VecDeque<Answer>>,
+    script: Mutex<VecDeque<ScriptedResponse>>,
     calls: Mutex<Vec<Call>>,
     credential_version: AtomicU64,
     open: watch::Sender<bool>,
@@ -31,12 +32,12 @@ pub struct ScriptedProvider {
 
 /// The scripted result of one call.
 #[derive(Clone, Debug)]
-pub enum Answer {
-    /// This token, unchanged.
+pub enum ScriptedResponse {
+    /// Returns this token.
     Token(AccessToken),
-    /// This error.
+    /// Returns this error.
     Failure(TokenError),
-    /// A panic.
+    /// Panics.
     Panic,
 }
 
@@ -45,12 +46,12 @@ pub enum Answer {
 pub struct Call {
     /// The token request.
     pub request: TokenRequest,
-    /// The token to be refreshed, if any.
+    /// The token to be refreshed; `None` for a call of `fetch`.
     pub previous: Option<AccessToken>,
 }
 
 impl ScriptedProvider {
-    /// Creates a provider of tokens that expire after an hour by `clock`.
+    /// Creates a provider. Its tokens expire after one hour according to `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -62,14 +63,15 @@ impl ScriptedProvider {
         }
     }
 
-    /// Sets the lifetime of tokens.
+    /// Sets the lifetime of numbered tokens. The default is one hour.
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Sets the results of the next calls. Later calls return numbered tokens again.
-    pub fn then(&self, answers: impl IntoIterator<Item = Answer>) {
+    /// Appends results to the script. Each call uses one result. Calls after the end of the script return numbered
+    /// tokens.
+    pub fn then(&self, answers: impl IntoIterator<Item = ScriptedResponse>) {
         lock(&self.script).extend(answers);
     }
 
@@ -78,7 +80,7 @@ impl ScriptedProvider {
         lock(&self.calls).clone()
     }
 
-    /// Simulates a new credential, so that a refusal of the previous one no longer applies.
+    /// Simulates a change of the credential, so that a refusal of the previous credential no longer applies.
     pub fn change_credential(&self) {
         self.credential_version.fetch_add(1, Ordering::SeqCst);
     }
@@ -93,18 +95,18 @@ impl ScriptedProvider {
         self.open.send_replace(true);
     }
 
-    fn begin(&self, request: &TokenRequest, previous: Option<&AccessToken>) -> (usize, Option<Answer>) {
+    fn record_call(&self, request: &TokenRequest, previous: Option<&AccessToken>) -> (usize, Option<ScriptedResponse>) {
         let mut calls = lock(&self.calls);
         calls.push(Call { request: request.clone(), previous: previous.cloned() });
         (calls.len(), lock(&self.script).pop_front())
     }
 
-    fn answer(&self, number: usize, scripted: Option<Answer>) -> Result<AccessToken, TokenError> {
+    fn answer(&self, number: usize, scripted: Option<ScriptedResponse>) -> Result<AccessToken, TokenError> {
         match scripted {
-            Some(Answer::Token(token)) => Ok(token),
-            Some(Answer::Failure(error)) => Err(error),
+            Some(ScriptedResponse::Token(token)) => Ok(token),
+            Some(ScriptedResponse::Failure(error)) => Err(error),
             #[expect(clippy::panic, reason = "the script requests it")]
-            Some(Answer::Panic) => panic!("scripted panic of the provider"),
+            Some(ScriptedResponse::Panic) => panic!("scripted panic of the provider"),
             None => {
                 let token = AccessToken::try_from(format!("token-{number}"))?;
                 Ok(token.with_expires_at(self.clock.now() + self.lifetime))
@@ -112,12 +114,12 @@ impl ScriptedProvider {
         }
     }
 
-    async fn answer_when_open(
+    async fn answer_when_released(
         &self,
         request: &TokenRequest,
         previous: Option<&AccessToken>,
     ) -> Result<AccessToken, TokenError> {
-        let (number, scripted) = self.begin(request, previous);
+        let (number, scripted) = self.record_call(request, previous);
         tokio::task::yield_now().await;
         let mut open = self.open.subscribe();
         open.wait_for(|open| *open).await.map_err(TokenError::provider)?;
@@ -127,12 +129,12 @@ impl ScriptedProvider {
 
 impl TokenProvider for ScriptedProvider {
     fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let (number, scripted) = self.begin(request, None);
+        let (number, scripted) = self.record_call(request, None);
         self.answer(number, scripted)
     }
 
     fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        let (number, scripted) = self.begin(request, Some(previous));
+        let (number, scripted) = self.record_call(request, Some(previous));
         self.answer(number, scripted)
     }
 
@@ -154,11 +156,11 @@ impl AsyncTokenProvider for ScriptedProvider {
     }
 
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.answer_when_open(request, None).await
+        self.answer_when_released(request, None).await
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.answer_when_open(request, Some(previous)).await
+        self.answer_when_released(request, Some(previous)).await
     }
 
     fn credential_version(&self) -> u64 {

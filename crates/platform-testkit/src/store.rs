@@ -7,19 +7,19 @@ use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshL
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// An in-memory store that simulates Redis shared by several processes: calls take time, it can be unavailable, and its
-/// leases can expire. Clones share the same store.
+/// An in-memory store that simulates a Redis server shared by several processes. Calls yield to other tasks, the store
+/// can be unavailable, and its leases can expire. Clones share the same store.
 ///
-/// By default it compares and deletes in two steps, like a cache that does not override
-/// [`delete_if`](AsyncTokenCache::delete_if); see [`atomic`](Self::atomic).
+/// By default, [`delete_if`](AsyncTokenCache::delete_if) compares and deletes in two steps, like a cache that does not
+/// override the method. [`atomic`](Self::atomic) creates a store that does both in one step.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteStore(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     slots: Mutex<HashMap<TokenKey, Slot>>,
-    freed: Notify,
-    away: AtomicBool,
+    lease_released: Notify,
+    unavailable: AtomicBool,
     calls: AtomicUsize,
     is_atomic: bool,
 }
@@ -30,11 +30,11 @@ struct Slot {
     token: Option<AccessToken>,
     /// The refused refresh token.
     refused: Option<Secret>,
-    /// The fence of the last write, or 0 without an entry.
+    /// The fencing number of the last write; 0 if the slot has no entry.
     version: u64,
-    /// The number of the last lease, write or deletion.
+    /// The highest fencing number so far, which increases with each lease, write and deletion.
     fence: u64,
-    /// The number of the current lease.
+    /// The fencing number of the current lease.
     lease: Option<u64>,
 }
 
@@ -42,11 +42,11 @@ struct Slot {
 struct Guard {
     store: RemoteStore,
     key: TokenKey,
-    number: u64,
+    fence_number: u64,
     /// The version of the entry when the lease was acquired.
-    seen: u64,
+    acquired_version: u64,
     current: Option<AccessToken>,
-    /// The token to redeem.
+    /// The token that the holder of the lease refreshes.
     predecessor: Option<AccessToken>,
     refused: Option<Secret>,
 }
@@ -57,23 +57,23 @@ impl RemoteStore {
         Self::default()
     }
 
-    /// Creates an empty, available store that compares and deletes in one step.
+    /// Creates an empty, available store whose `delete_if` compares and deletes in one step.
     pub fn atomic() -> Self {
         Self(Arc::new(Inner { is_atomic: true, ..Inner::default() }))
     }
 
     /// Makes all calls fail, or makes the store available again.
-    pub fn set_away(&self, away: bool) {
-        self.0.away.store(away, Ordering::SeqCst);
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.0.unavailable.store(unavailable, Ordering::SeqCst);
     }
 
-    /// Expires the lease of `key` without notice to its guard.
+    /// Expires the lease of `key` without notifying its guard.
     pub fn expire_lease(&self, key: &TokenKey) {
         self.with(key, |slot| slot.lease = None);
-        self.0.freed.notify_waiters();
+        self.0.lease_released.notify_waiters();
     }
 
-    /// Returns the number of calls.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> usize {
         self.0.calls.load(Ordering::SeqCst)
     }
@@ -83,12 +83,12 @@ impl RemoteStore {
         self.slots().get(key)?.token.clone()
     }
 
-    /// Simulates latency, and fails if the store is unavailable.
-    async fn reach(&self) -> Result<(), TokenError> {
+    /// Counts a call and simulates its latency. Returns an error if the store is unavailable.
+    async fn simulate_call(&self) -> Result<(), TokenError> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         yield_now().await;
-        if self.0.away.load(Ordering::SeqCst) {
-            return Err(TokenError::cache("the remote store is away"));
+        if self.0.unavailable.load(Ordering::SeqCst) {
+            return Err(TokenError::cache("the remote store is unavailable"));
         }
         Ok(())
     }
@@ -103,13 +103,13 @@ impl RemoteStore {
 }
 
 impl Slot {
-    /// Stores an entry with this number. The fence never decreases.
-    fn write(&mut self, number: u64, token: Option<AccessToken>, refused: Option<Secret>) {
-        self.fence = self.fence.max(number);
-        (self.token, self.refused, self.version) = (token, refused, number);
+    /// Stores an entry with a fencing number. The highest fencing number never decreases.
+    fn write(&mut self, fence_number: u64, token: Option<AccessToken>, refused: Option<Secret>) {
+        self.fence = self.fence.max(fence_number);
+        (self.token, self.refused, self.version) = (token, refused, fence_number);
     }
 
-    fn forget(&mut self) {
+    fn delete_entry(&mut self) {
         (self.token, self.refused, self.version) = (None, None, 0);
     }
 }
@@ -117,34 +117,34 @@ impl Slot {
 #[async_trait]
 impl AsyncTokenCache for RemoteStore {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        self.reach().await?;
+        self.simulate_call().await?;
         let token = self.peek(key);
         yield_now().await;
         Ok(token)
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        self.reach().await?;
+        self.simulate_call().await?;
         self.with(key, |slot| slot.write(slot.fence + 1, Some(token.clone()), None));
         yield_now().await;
         Ok(())
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        self.reach().await?;
+        self.simulate_call().await?;
         self.with(key, |slot| {
             slot.fence += 1;
-            slot.forget();
+            slot.delete_entry();
         });
         yield_now().await;
         Ok(())
     }
 
     async fn clear(&self) -> Result<(), TokenError> {
-        self.reach().await?;
+        self.simulate_call().await?;
         for slot in self.slots().values_mut() {
             slot.fence += 1;
-            slot.forget();
+            slot.delete_entry();
         }
         yield_now().await;
         Ok(())
@@ -153,11 +153,11 @@ impl AsyncTokenCache for RemoteStore {
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
         let is_rejected = |kept: &AccessToken| kept.is_same(rejected);
         if self.0.is_atomic {
-            self.reach().await?;
+            self.simulate_call().await?;
             let deleted = self.with(key, |slot| {
                 let found = slot.token.as_ref().is_some_and(is_rejected);
                 if found {
-                    slot.forget();
+                    slot.delete_entry();
                 }
                 found
             });
@@ -166,8 +166,8 @@ impl AsyncTokenCache for RemoteStore {
         }
         let found = self.get(key).await?.as_ref().is_some_and(is_rejected);
         if found {
-            self.reach().await?;
-            self.with(key, Slot::forget);
+            self.simulate_call().await?;
+            self.with(key, Slot::delete_entry);
             yield_now().await;
         }
         Ok(found)
@@ -178,11 +178,11 @@ impl AsyncTokenCache for RemoteStore {
 impl RefreshLease for RemoteStore {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         loop {
-            self.reach().await?;
-            let freed = self.0.freed.notified();
+            self.simulate_call().await?;
+            let lease_released = self.0.lease_released.notified();
             let acquired = self.with(key, |slot| {
-                let is_news = |token: &&AccessToken| previous.is_none_or(|previous| !previous.is_same(token));
-                if let Some(token) = slot.token.as_ref().filter(is_news) {
+                let is_newer = |token: &&AccessToken| previous.is_none_or(|previous| !previous.is_same(token));
+                if let Some(token) = slot.token.as_ref().filter(is_newer) {
                     return Some(LeaseOutcome::AlreadyRefreshed(token.clone()));
                 }
                 if slot.lease.is_some() {
@@ -193,8 +193,8 @@ impl RefreshLease for RemoteStore {
                 Some(LeaseOutcome::Acquired(Box::new(Guard {
                     store: self.clone(),
                     key: key.clone(),
-                    number: slot.fence,
-                    seen: slot.version,
+                    fence_number: slot.fence,
+                    acquired_version: slot.version,
                     current: slot.token.clone(),
                     predecessor: slot.token.as_ref().or(previous).cloned(),
                     refused: slot.refused.clone(),
@@ -203,7 +203,7 @@ impl RefreshLease for RemoteStore {
             if let Some(acquired) = acquired {
                 return Ok(acquired);
             }
-            freed.await;
+            lease_released.await;
         }
     }
 }
@@ -219,14 +219,14 @@ impl LeaseGuard for Guard {
     }
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
-        self.store.reach().await?;
+        self.store.simulate_call().await?;
         self.store.with(&self.key, |slot| self.write(slot, token));
         yield_now().await;
-        self.release();
+        self.free_lease();
         Ok(())
     }
 
-    async fn give_up(self: Box<Self>) {
+    async fn release(self: Box<Self>) {
         yield_now().await;
     }
 
@@ -234,12 +234,13 @@ impl LeaseGuard for Guard {
         yield_now().await;
         self.store.with(&self.key, |slot| {
             let is_stored = slot.token.as_ref() == Some(refused);
-            // Without an entry, the refused credential was the provider's.
+            // The refused credential may never have been stored, because it came from the configuration of the
+            // provider.
             let is_unstored = self.predecessor.as_ref() == Some(refused) && slot.token.is_none() && slot.version == 0;
-            if is_stored || (is_unstored && self.seen == 0 && slot.fence == self.number) {
+            if is_stored || (is_unstored && self.acquired_version == 0 && slot.fence == self.fence_number) {
                 match refused.refresh_token() {
-                    Some(refresh_token) => slot.write(self.number, None, Some(refresh_token.clone())),
-                    None => slot.forget(),
+                    Some(refresh_token) => slot.write(self.fence_number, None, Some(refresh_token.clone())),
+                    None => slot.delete_entry(),
                 }
             }
         });
@@ -251,35 +252,35 @@ impl Guard {
     /// Writes a publication, unless another process stored something later.
     fn write(&self, slot: &mut Slot, token: &AccessToken) {
         let redeemed = self.predecessor.as_ref().and_then(AccessToken::refresh_token);
-        let is_unchanged = self.current.is_some() && slot.version == self.seen;
+        let is_unchanged = self.current.is_some() && slot.version == self.acquired_version;
         let lost_refresh_token = token.refresh_token().is_none()
             && redeemed.is_some()
             && self.predecessor.as_ref().is_some_and(|predecessor| predecessor.is_same(token));
         if lost_refresh_token && self.current.is_some() {
             // The refresh token was refused, and the access token is still valid.
             if is_unchanged {
-                slot.write(self.number, Some(token.clone()), redeemed.cloned());
+                slot.write(self.fence_number, Some(token.clone()), redeemed.cloned());
             }
             return;
         }
-        let is_last = slot.fence == self.number;
+        let is_last = slot.fence == self.fence_number;
         let replaces_its_own = redeemed.is_some() && (is_unchanged || slot.refused.as_ref() == redeemed);
         if is_last || replaces_its_own {
-            slot.write(self.number, Some(token.clone()), None);
+            slot.write(self.fence_number, Some(token.clone()), None);
         }
     }
 
-    fn release(&mut self) {
+    fn free_lease(&mut self) {
         let is_released =
-            self.store.with(&self.key, |slot| slot.lease.take_if(|lease| *lease == self.number).is_some());
+            self.store.with(&self.key, |slot| slot.lease.take_if(|lease| *lease == self.fence_number).is_some());
         if is_released {
-            self.store.0.freed.notify_waiters();
+            self.store.0.lease_released.notify_waiters();
         }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.release();
+        self.free_lease();
     }
 }

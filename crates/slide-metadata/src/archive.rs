@@ -1,5 +1,5 @@
-//! Zip archives of the DICOM files of one slide. Members are streamed. Their number, their total size and the memory
-//! for the archive directory are limited.
+//! Zip archives of the DICOM files of one slide. Members are read as streams, without unpacking them to disk. The number
+//! of members, their total size and the size of the central directory are limited.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -12,29 +12,30 @@ use zip::result::ZipError;
 
 use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
 use crate::dicom::input::Streamed;
-use crate::dicom::{self, Header, Until};
+use crate::dicom::{self, Header, StopAt};
 use crate::error::{Kind, malformed};
 use crate::identifier::Identifier;
 
-/// The first bytes of zip archives, and of those without members.
+/// The first bytes of zip archives with members and without members.
 pub(crate) const MAGIC: [&[u8; 4]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 const MAX_MEMBERS: usize = 10_000;
-/// The maximum size of all unpacked members: a constant for small archives, a multiple of the archive size for others.
-const SOME_BYTES: u64 = 16 * 1024 * 1024;
+/// Protects against zip bombs: the unpacked members may total at most this many bytes plus [`MAX_RATIO`] times the size of
+/// the archive.
+const BASE_UNPACKED_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_RATIO: u64 = 200;
-/// The maximum size of the archive directory in bytes.
+/// The maximum size of the central directory in bytes.
 const MAX_DIRECTORY: u64 = 16 * 1024 * 1024;
 
 /// Describes an archive of `length` bytes.
 pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
     let mut archive = open(source)?;
     let mut files = Files::default();
-    let (mut bytes, most) = (0_u64, SOME_BYTES.saturating_add(length.saturating_mul(MAX_RATIO)));
+    let (mut bytes, max_bytes) = (0_u64, BASE_UNPACKED_BYTES.saturating_add(length.saturating_mul(MAX_RATIO)));
     for number in 0..archive.len() {
-        let member = archive.by_index(number).map_err(damaged)?;
+        let member = archive.by_index(number).map_err(error_kind)?;
         bytes = bytes.saturating_add(member.size());
-        if bytes > most {
-            return Err(Kind::Archive(format!("its members have more than {most} bytes")));
+        if bytes > max_bytes {
+            return Err(Kind::Archive(format!("its unpacked members total more than {max_bytes} bytes")));
         }
         if member.is_file() {
             let name = String::from_utf8_lossy(member.name_raw()).chars().flat_map(char::escape_debug).collect();
@@ -45,11 +46,11 @@ pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDe
     files.describe(length)
 }
 
-/// Returns true if a member starts like a DICOM file.
+/// Returns true if at least one member starts with the preamble and the magic bytes of DICOM.
 pub(crate) fn has_dicom<R: Read + Seek>(source: R) -> Result<bool, Kind> {
     let mut archive = open(source)?;
     for number in 0..archive.len() {
-        let member = archive.by_index(number).map_err(damaged)?;
+        let member = archive.by_index(number).map_err(error_kind)?;
         if member.is_file() && is_dicom(&head(member)?) {
             return Ok(true);
         }
@@ -58,11 +59,11 @@ pub(crate) fn has_dicom<R: Read + Seek>(source: R) -> Result<bool, Kind> {
 }
 
 fn open<R: Read + Seek>(source: R) -> Result<ZipArchive<Limited<R>>, Kind> {
-    let left = Rc::new(Cell::new(MAX_DIRECTORY));
-    let archive = ZipArchive::new(Limited { source, left: Rc::clone(&left) }).map_err(damaged)?;
-    left.set(u64::MAX);
+    let remaining = Rc::new(Cell::new(MAX_DIRECTORY));
+    let archive = ZipArchive::new(Limited { source, remaining: Rc::clone(&remaining) }).map_err(error_kind)?;
+    remaining.set(u64::MAX);
     if archive.len() > MAX_MEMBERS {
-        return Err(Kind::Archive(format!("it has {} members; at most {MAX_MEMBERS} are read", archive.len())));
+        return Err(Kind::Archive(format!("it has {} members; the limit is {MAX_MEMBERS}", archive.len())));
     }
     Ok(archive)
 }
@@ -97,7 +98,7 @@ impl Files {
             return Ok(());
         }
         let input = Streamed::new(head.as_slice().chain(member), size);
-        let outcome = Header::read_from(input, Until::End).and_then(|(header, rest)| rest.finish().map(|()| header));
+        let outcome = Header::read_from(input, StopAt::End).and_then(|(header, rest)| rest.finish().map(|()| header));
         self.files.push((name.clone(), outcome.map_err(|kind| in_member(&name, &kind))?));
         Ok(())
     }
@@ -107,16 +108,16 @@ impl Files {
         let volumes: Vec<_> = images.iter().filter(|(_, header)| header.role() == Role::Image).collect();
         let slides: BTreeSet<_> = volumes.iter().map(|(name, header)| header.pyramid().unwrap_or(name)).collect();
         if slides.len() > 1 {
-            return Err(Kind::Archive(format!("it holds {} slides; archive each of them by itself", slides.len())));
+            return Err(Kind::Archive(format!("it contains {} slides; create one archive per slide", slides.len())));
         }
         let image = volumes.iter().rev().max_by_key(|(_, header)| header.pixel_count());
         let Some((name, image)) = image else {
-            return Err(Kind::Archive("it has no DICOM file of a whole-slide image of the flavor VOLUME".to_owned()));
+            return Err(Kind::Archive("it contains no DICOM whole-slide image with the flavor VOLUME".to_owned()));
         };
         for (name, header) in &volumes {
             header.check().map_err(|kind| in_member(name, &kind))?;
         }
-        let resolution = image.resolution().judge(&mut self.warnings);
+        let resolution = image.resolution().resolve_with_warnings(&mut self.warnings);
         let identifiers: BTreeSet<_> = self.files.iter().flat_map(|(name, header)| identifiers(name, header)).collect();
         Ok(SlideDescription {
             format: Format::DicomArchive,
@@ -124,7 +125,7 @@ impl Files {
             width: image.columns,
             height: image.rows,
             resolution,
-            images: levels(&images, name),
+            images: describe_images(&images, name),
             warnings: self.warnings,
             identifiers: identifiers.into_iter().collect(),
             bytes: length,
@@ -132,15 +133,16 @@ impl Files {
     }
 }
 
+/// Returns the identifying data of a member.
 fn identifiers(name: &str, header: &Header) -> Vec<Identifier> {
     let found = dicom::identifiers(header).into_iter();
     found.map(|found| Identifier::new(found.kind, format!("{} in '{name}'", found.place))).collect()
 }
 
-fn levels(images: &[&(String, Header)], chosen: &str) -> Vec<ImageDescription> {
+fn describe_images(images: &[&(String, Header)], chosen: &str) -> Vec<ImageDescription> {
     let volumes = images.iter().filter(|(_, header)| header.role() == Role::Image);
     let sizes: BTreeSet<_> = volumes.map(|(_, header)| Reverse(header.pixel_count())).collect();
-    // An archive can have thousands of levels.
+    // A map, because an archive can have thousands of levels.
     let levels: BTreeMap<_, _> = sizes.into_iter().zip(0_u32..).collect();
     let describe = |(name, header): &&(String, Header)| {
         let mut image = dicom::image(header, name);
@@ -158,7 +160,7 @@ fn in_member(name: &str, kind: &Kind) -> Kind {
     Kind::Archive(format!("member '{name}': {reason}"))
 }
 
-fn damaged(error: ZipError) -> Kind {
+fn error_kind(error: ZipError) -> Kind {
     match error {
         ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => malformed(error),
         ZipError::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => Kind::Archive(error.to_string()),
@@ -167,23 +169,23 @@ fn damaged(error: ZipError) -> Kind {
     }
 }
 
-/// A reader that fails when more than the remaining bytes are read.
+/// A reader that fails after `remaining` bytes. The limit is shared, so that it can be lifted later.
 struct Limited<R> {
     source: R,
-    left: Rc<Cell<u64>>,
+    remaining: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
-        match self.left.get().checked_sub(read as u64) {
-            Some(left) => {
-                self.left.set(left);
+        match self.remaining.get().checked_sub(read as u64) {
+            Some(remaining) => {
+                self.remaining.set(remaining);
                 Ok(read)
             }
             None => Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                format!("its directory has more than {MAX_DIRECTORY} bytes"),
+                format!("its central directory is larger than {MAX_DIRECTORY} bytes"),
             )),
         }
     }

@@ -5,9 +5,11 @@ use crate::error::Kind;
 use crate::tiff::{Directory, REDUCED, Tiff};
 use crate::vendor::Findings;
 
-/// Returns the directory of the image at full resolution: the one that the vendor names, or else the first with the
-/// most pixels. Labels, macro images, thumbnails, masks and reduced levels are excluded. A directory larger than the
-/// named one is an error. So is an unnamed one of another shape than the first, because one of them is a macro image.
+/// Returns the index of the directory with the image at full resolution: the one that the vendor metadata name, or else
+/// the first with the most pixels. Labels, macro images, thumbnails, masks and reduced levels are excluded.
+///
+/// It is an error if a directory is larger than the one that the vendor metadata name. Without vendor metadata, it is an
+/// error if the largest directory has another aspect ratio than the first, because one of them is a macro image.
 pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize, Kind> {
     let directories = &tiff.directories;
     let is_candidate = |number: usize| !findings.roles[number].is_associated();
@@ -33,8 +35,8 @@ pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize
     }
     if findings.image_directory.is_none() {
         let is_choice = chosen != 0 && is_candidate(0) && is_full(&directories[0]);
-        if is_choice && !have_one_shape(&directories[0], image) {
-            return Err(Kind::Choice(another_shape(&directories[0], image)));
+        if is_choice && !have_same_aspect_ratio(&directories[0], image) {
+            return Err(Kind::Choice(aspect_ratio_error(&directories[0], image)));
         }
         for (number, directory) in
             directories.iter().enumerate().filter(|(number, _)| is_candidate(*number)).collect::<Vec<_>>()
@@ -47,16 +49,16 @@ pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize
     Ok(chosen)
 }
 
-/// Returns true if one image can be a reduction of the other: its sides are rounded by less than a pixel.
-fn have_one_shape(a: &Directory, b: &Directory) -> bool {
+/// Returns true if both images have the same aspect ratio, apart from rounding their sides to whole pixels.
+fn have_same_aspect_ratio(a: &Directory, b: &Directory) -> bool {
     let across = u64::from(a.width) * u64::from(b.height);
     let down = u64::from(a.height) * u64::from(b.width);
     across.abs_diff(down) <= b.width.max(b.height).into()
 }
 
-fn another_shape(first: &Directory, larger: &Directory) -> String {
+fn aspect_ratio_error(first: &Directory, larger: &Directory) -> String {
     format!(
-        "{} ({} × {}) is larger than {} ({} × {}), but has another shape, and neither is marked as a macro image",
+        "{} ({} × {}) is larger than {} ({} × {}), but has another aspect ratio, and neither is marked as a macro image",
         larger.place, larger.width, larger.height, first.place, first.width, first.height
     )
 }

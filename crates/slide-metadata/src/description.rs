@@ -1,4 +1,4 @@
-//! The description of a slide: its images, its resolution, and remarks about them.
+//! The description of a slide: its images, its resolution, and warnings.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::resolution::{Plausibility, Resolution};
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Format {
-    /// TIFF with 32-bit offsets, and NDPI.
+    /// TIFF with 32-bit offsets. Includes NDPI, which extends them to 64 bits.
     Tiff,
     /// TIFF with 64-bit offsets.
     BigTiff,
@@ -109,7 +109,7 @@ pub enum Role {
     Macro,
     /// A small picture of the image.
     Thumbnail,
-    /// A mask or a map, such as that of the focus.
+    /// A mask or a map, such as a focus map.
     Mask,
 }
 
@@ -127,7 +127,7 @@ impl Role {
         }
     }
 
-    /// Returns true for images that are not part of the slide's pyramid.
+    /// Returns true if the image is not part of the slide's pyramid: a label, macro image, thumbnail or mask.
     pub(crate) fn is_associated(self) -> bool {
         matches!(self, Self::Label | Self::Macro | Self::Thumbnail | Self::Mask)
     }
@@ -152,20 +152,20 @@ pub struct ImageDescription {
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
-    /// The number of the resolution level, 0 for full resolution; `None` for other images.
+    /// The number of the resolution level, 0 for full resolution. `None` if the image is not a level of the pyramid.
     pub level: Option<u32>,
-    /// The compression of the pixels.
+    /// The name of the pixel compression, such as `JPEG`; for DICOM, the name of the transfer syntax.
     pub compression: String,
-    /// Width and height of a tile in pixels; `None` for strips.
+    /// Width and height of a tile in pixels; `None` if the image is stored in strips.
     pub tile: Option<(u32, u32)>,
 }
 
-/// A remark about a slide. Its text is its `Display`.
+/// A problem with a slide that does not prevent reading it. `Display` describes the problem.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Warning {
-    /// The slide does not state its resolution.
+    /// The file contains no usable resolution.
     ResolutionMissing {
         /// The expected value and its location.
         looked_for: String,
@@ -176,9 +176,9 @@ pub enum Warning {
     ResolutionImplausible(Resolution),
     /// The sides of a pixel differ by more than 1 %.
     NotSquare(Resolution),
-    /// The vendor's own field has no resolution; the resolution tags are used.
+    /// The vendor metadata contain no resolution. The TIFF resolution tags are used instead.
     ResolutionFromTags(Vendor),
-    /// The resolution tags contradict the vendor's own value, which is used.
+    /// The TIFF resolution tags differ from the resolution in the vendor metadata. The latter is used.
     TagsDiffer {
         /// Micrometers per pixel according to the tags.
         #[cfg_attr(feature = "serde", serde(with = "crate::resolution::exact"))]
@@ -196,9 +196,9 @@ pub enum Warning {
         /// The reason.
         reason: String,
     },
-    /// The file is not the image of a slide at full resolution.
+    /// The file is another image of a slide than the one at full resolution, such as a label.
     NotTheImage(Role),
-    /// An archive member is not DICOM.
+    /// The archive member with this name is not DICOM.
     IgnoredMember(String),
 }
 
@@ -229,12 +229,12 @@ impl fmt::Display for Warning {
             }
             Self::NotSquare(resolution) => write!(formatter, "pixels are not square: {resolution}"),
             Self::ResolutionFromTags(vendor) => {
-                write!(formatter, "{vendor} metadata state no resolution; it comes from the resolution tags")
+                write!(formatter, "{vendor} metadata contain no resolution; the resolution tags are used")
             }
             Self::TagsDiffer { tags, vendor } => {
                 write!(
                     formatter,
-                    "the resolution tags state {tags} µm per pixel, the vendor {vendor}; the latter is used"
+                    "the resolution is {tags} µm per pixel in the resolution tags, but {vendor} in the vendor metadata, which is used"
                 )
             }
             Self::UnreadableImage { place, role, reason } => write!(formatter, "{role} in {place}: {reason}"),
@@ -257,11 +257,11 @@ pub struct SlideDescription {
     pub width: u32,
     /// Pixels from top to bottom at full resolution.
     pub height: u32,
-    /// The resolution that the file states, if any; it may be implausible.
+    /// The resolution in the file, which may be implausible; `None` if the file contains none.
     pub resolution: Option<Resolution>,
     /// All images, in the order of the file.
     pub images: Vec<ImageDescription>,
-    /// Remarks about the structure and the resolution.
+    /// Problems with the structure and the resolution that do not prevent reading the slide.
     pub warnings: Vec<Warning>,
     /// Data that may identify a patient.
     pub identifiers: Vec<Identifier>,

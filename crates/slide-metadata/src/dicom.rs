@@ -18,28 +18,28 @@ use crate::description::{Format, ImageDescription, Role, SlideDescription, Warni
 use crate::error::{Kind, malformed};
 use crate::identifier::{Identifier, IdentifierKind};
 use elements::{EXPLICIT, Elements, Encoding, Token};
-pub(crate) use header::{Header, Until};
+pub(crate) use header::{Header, StopAt};
 use input::{Input, Seekable, Streamed};
 
-/// The elements follow a preamble of this length and the magic bytes (PS3.10, 7.1).
+/// The length of the preamble in bytes. The magic bytes and the elements follow it (PS3.10, 7.1).
 pub(crate) const PREAMBLE: u64 = 128;
 pub(crate) const MAGIC: &[u8; 4] = b"DICM";
-/// The maximum length of a value; a longer one is an error.
+/// The maximum length in bytes of a value that is read. A longer one is an error.
 const MAX_VALUE: u32 = 64 * 1024;
 
-/// A file whose meta information was read.
+/// A file after its meta information was read.
 struct Opened<I> {
     elements: Elements<I>,
     syntax: &'static TransferSyntax,
     class: String,
-    /// The first tag of the data set, which was read.
+    /// The first tag of the data set. It has already been read from `elements`.
     first: Tag,
 }
 
 /// Reads the file meta information (PS3.10, 7.1) after the magic bytes, up to the data set.
 ///
-/// The group length is ignored: some writers omit it or state a wrong value. The information ends where another group
-/// starts.
+/// The group length is ignored, because some writers omit it or write a wrong value. The meta information ends where
+/// another group starts.
 fn open<I: Input>(mut input: I) -> Result<Opened<I>, Kind> {
     input.pass(PREAMBLE + MAGIC.len() as u64)?;
     let mut elements = Elements::new(input, EXPLICIT);
@@ -66,12 +66,11 @@ fn open<I: Input>(mut input: I) -> Result<Opened<I>, Kind> {
 }
 
 fn encoding(syntax: &TransferSyntax) -> Encoding {
-    // The only transfer syntax with implicit value representations (PS3.5, A.1).
+    // Only this transfer syntax has implicit value representations (PS3.5, A.1).
     let is_explicit = syntax.uid() != uids::IMPLICIT_VR_LITTLE_ENDIAN;
     Encoding { is_explicit, is_big_endian: syntax.endianness() == Endianness::Big }
 }
 
-/// Returns the bytes of a value.
 fn bytes(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<Vec<u8>, Kind> {
     if length > MAX_VALUE {
         return Err(malformed(format!("{tag} has {length} bytes")));
@@ -101,7 +100,7 @@ fn number(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<
     Ok(number)
 }
 
-/// Returns true for video: transfer syntaxes in which one fragment holds many frames.
+/// Returns true if a transfer syntax is for video, where one fragment contains many frames.
 fn is_video(syntax: &TransferSyntax) -> bool {
     let uid = syntax.uid();
     let video = [uids::MPEG2MPML, uids::MPEG2MPHL];
@@ -110,12 +109,12 @@ fn is_video(syntax: &TransferSyntax) -> bool {
 
 /// Describes a file of `length` bytes.
 pub(crate) fn describe(source: impl Read + Seek, length: u64) -> Result<SlideDescription, Kind> {
-    description(&Header::read(Seekable::new(source, length), Until::End)?, length)
+    description(&Header::read(Seekable::new(source, length), StopAt::End)?, length)
 }
 
-/// Describes a file of `length` bytes, reading all of them once, in order.
+/// Describes a file of `length` bytes. Reads all bytes once and in order, so that the caller can compute a checksum.
 pub(crate) fn describe_stream(source: impl Read, length: u64) -> Result<SlideDescription, Kind> {
-    let (header, rest) = Header::read_from(Streamed::new(source, length), Until::End)?;
+    let (header, rest) = Header::read_from(Streamed::new(source, length), StopAt::End)?;
     let description = description(&header, length)?;
     rest.finish()?;
     Ok(description)
@@ -132,7 +131,7 @@ fn description(header: &Header, length: u64) -> Result<SlideDescription, Kind> {
         vendor: None,
         width: header.columns,
         height: header.rows,
-        resolution: header.resolution().judge(&mut warnings),
+        resolution: header.resolution().resolve_with_warnings(&mut warnings),
         images: vec![image(header, "the file")],
         warnings,
         identifiers: identifiers(header),
@@ -140,7 +139,6 @@ fn description(header: &Header, length: u64) -> Result<SlideDescription, Kind> {
     })
 }
 
-/// Returns the description of the image in one file.
 pub(crate) fn image(header: &Header, place: &str) -> ImageDescription {
     let role = header.role();
     ImageDescription {

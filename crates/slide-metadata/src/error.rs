@@ -8,7 +8,8 @@ use crate::description::Vendor;
 /// The reason why the structure of a file cannot be read.
 pub(crate) type Damage = Box<dyn Error + Send + Sync>;
 
-/// An error for a file that cannot be used as a slide. It states the file, the expected value and the value found.
+/// The error for a file that cannot be used as a slide. The message contains the path, the expected value and the actual
+/// value.
 #[derive(Debug)]
 pub struct SlideError {
     path: PathBuf,
@@ -38,9 +39,9 @@ pub(crate) enum Kind {
     Undecodable(String),
     #[error("a kind of DICOM that is not supported: its transfer syntax is {0}")]
     TransferSyntax(String),
-    #[error("{0}; wanted is a whole-slide image of the flavor VOLUME")]
+    #[error("{0}; expected a whole-slide image of the flavor VOLUME")]
     NoSlide(Other),
-    #[error("one of several parts of an image that no file has as a whole (a DICOM concatenation); join them first")]
+    #[error("a part of a DICOM concatenation; join all parts into one file first")]
     Concatenated,
     #[error("cannot read {looked_for}, which marks it as a file of {vendor}: found {found}")]
     Marker { vendor: Vendor, looked_for: String, found: String },
@@ -59,7 +60,7 @@ pub(crate) enum Kind {
 pub(crate) enum Other {
     /// Another kind of document, such as an annotation or a segmentation.
     Class(String),
-    /// An image of the slide other than the one at high resolution: a label, an overview, a thumbnail.
+    /// An image of the slide other than the one at full resolution, such as a label, an overview or a thumbnail.
     Flavor(String),
 }
 
@@ -107,24 +108,24 @@ impl SlideError {
         &self.path
     }
 
-    /// Returns true if the file is not a valid slide, and false if it could not be read.
+    /// Returns true if the content of the file is not a valid slide, and false if reading the file failed.
     pub fn is_invalid(&self) -> bool {
         !matches!(self.kind, Kind::Io(_))
     }
 
-    /// Returns true if only the resolution is missing or implausible.
-    /// [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution) accepts such a file.
+    /// Returns true if the slide is valid, but its resolution is missing or implausible. Such a file can be read with
+    /// [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution).
     pub fn is_resolution(&self) -> bool {
         matches!(self.kind, Kind::Resolution { .. })
     }
 }
 
-/// Creates an error for a structure that cannot be read.
+/// Creates the error for a file whose structure is invalid because of `reason`.
 pub(crate) fn malformed(reason: impl Into<Damage>) -> Kind {
     Kind::Malformed(reason.into())
 }
 
-/// Returns a value of a file for a message: short, quoted, and without control characters.
+/// Returns a value from a file for a message: at most 40 characters, quoted, and without control characters.
 pub(crate) fn quoted(value: &str) -> String {
     let short: String = value.trim().chars().take(40).flat_map(char::escape_debug).collect();
     format!("'{short}{}'", if value.trim().chars().count() > 40 { "…" } else { "" })

@@ -14,7 +14,7 @@ pub(crate) enum Container {
     Archive,
 }
 
-/// The format of a file according to its first bytes and its name. See [`recognize`](crate::recognize).
+/// The format of a file, determined from its first bytes and its extension by [`recognize`](crate::recognize).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recognized {
@@ -22,9 +22,9 @@ pub enum Recognized {
     Tiff,
     /// DICOM.
     Dicom,
-    /// A zip archive with any content.
+    /// A zip archive. Its content has not been examined.
     Archive,
-    /// A slide format that is not supported, with its name.
+    /// An unsupported slide format with this name.
     Other(&'static str),
     /// Anything else.
     Unknown,
@@ -39,8 +39,8 @@ const OTHERS: [(&[u8], &str); 6] = [
     (b"SQLite format 3\0", "a database, such as that of Sakura SVSLIDE,"),
     (b"SIS\0", "ETS (Olympus), part of a slide of several files,"),
 ];
-/// File extensions of unsupported slide formats. Their first bytes may be those of other formats: MRXS is JPEG, VSI is
-/// TIFF.
+/// File extensions of unsupported slide formats. Some of these formats cannot be recognized by their first bytes: an MRXS
+/// file starts like JPEG, and a VSI file like TIFF.
 const NAMES: [(&str, &str); 7] = [
     ("mrxs", "MRXS (3DHISTECH), a slide of several files,"),
     ("vsi", "VSI (Olympus), a slide of several files,"),
@@ -51,7 +51,8 @@ const NAMES: [(&str, &str); 7] = [
     ("nd2", "ND2 (Nikon)"),
 ];
 
-/// Returns the format of a file. A file that is both TIFF and DICOM is read as DICOM.
+/// Returns the format of a file. A file that starts like TIFF and is also valid DICOM (a dual-personality file) is read
+/// as DICOM.
 pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<Container, Kind> {
     let mut head = Vec::new();
     reader.seek(SeekFrom::Start(0))?;
@@ -76,6 +77,6 @@ pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<
 
 /// Returns the name of an unsupported slide format, by the file extension.
 fn by_name(path: &Path) -> Option<&'static str> {
-    let ending = path.extension()?;
-    NAMES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, name)| *name)
+    let extension = path.extension()?;
+    NAMES.iter().find(|(other, _)| extension.eq_ignore_ascii_case(other)).map(|(_, name)| *name)
 }

@@ -1,4 +1,4 @@
-//! Data that may identify a patient. A report contains their locations, never their values.
+//! Data that may identify a patient. A description contains the location of such data, never the value.
 
 use std::fmt;
 
@@ -19,7 +19,8 @@ pub enum IdentifierKind {
     Date,
     /// Free text.
     Text,
-    /// Another attribute that DICOM lists as confidential (PS3.15, table E.1-1), or a private one.
+    /// Another attribute that DICOM lists as confidential (PS3.15, table E.1-1), or a private attribute, whose content is
+    /// unknown.
     Attribute,
     /// A unique identifier that DICOM lists as confidential.
     Uid,
@@ -58,7 +59,7 @@ impl fmt::Display for IdentifierKind {
 pub struct Identifier {
     /// The kind.
     pub kind: IdentifierKind,
-    /// The location of the data. The value itself is omitted.
+    /// The location of the data, such as `(0010,0010) PatientName`.
     pub place: String,
 }
 

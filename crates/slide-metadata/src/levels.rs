@@ -4,17 +4,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::dicom::input::Seekable;
-use crate::dicom::{Header, Until};
+use crate::dicom::{Header, StopAt};
 use crate::error::Kind;
 use crate::format::{Container, recognize};
 
-/// DICOM files, sorted into slides and others. A scanner may write one file per level of a slide, and others for its
-/// label and for annotations.
+/// DICOM files, divided into slides and other files. Many scanners write a slide as several files: one per resolution
+/// level, and others for the label and for annotations.
 ///
 /// ```no_run
 /// use slide_metadata::DicomFiles;
 ///
-/// let files = DicomFiles::among(["slide/0.dcm".into(), "slide/1.dcm".into(), "slide/label.dcm".into()]);
+/// let files = DicomFiles::group(["slide/0.dcm".into(), "slide/1.dcm".into(), "slide/label.dcm".into()]);
 /// for path in &files.slides {
 ///     println!("{}: {}", path.display(), slide_metadata::read(path)?.resolution);
 /// }
@@ -26,23 +26,23 @@ use crate::format::{Container, recognize};
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct DicomFiles {
-    /// One file per slide: the first with the most pixels. Files that cannot be read are included:
-    /// [`read`](crate::read()) returns their error.
+    /// One file per slide: the first with the most pixels. Files that cannot be read are included, so that
+    /// [`read`](crate::read()) reports the error.
     pub slides: Vec<PathBuf>,
-    /// All other files, each with the reason.
+    /// All other files, each with the reason why it is not a slide.
     pub others: Vec<(PathBuf, String)>,
 }
 
 impl DicomFiles {
-    /// Sorts files by reading the start of each. Blocks.
+    /// Divides files into slides and others by reading the start of each file. Blocks the calling thread.
     ///
     /// Files belong to one slide if they have the same Pyramid UID or, without one, the same Series Instance UID. A
     /// file without both is a slide by itself.
-    pub fn among(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+    pub fn group(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut files = Self::default();
         // The index in `slides` of each pyramid, and its number of pixels.
         let mut pyramids: HashMap<String, (usize, u64)> = HashMap::new();
-        let mut lower = Vec::new();
+        let mut lower_levels = Vec::new();
         for path in paths {
             let Ok(header) = header(&path) else {
                 files.slides.push(path);
@@ -61,20 +61,20 @@ impl DicomFiles {
                     new.insert((files.slides.len(), header.pixel_count()));
                     files.slides.push(path);
                 }
-                Entry::Occupied(mut best) => {
-                    let (place, pixels) = *best.get();
-                    let lesser = if header.pixel_count() > pixels {
-                        best.insert((place, header.pixel_count()));
-                        std::mem::replace(&mut files.slides[place], path)
+                Entry::Occupied(mut largest) => {
+                    let (index, pixels) = *largest.get();
+                    let smaller = if header.pixel_count() > pixels {
+                        largest.insert((index, header.pixel_count()));
+                        std::mem::replace(&mut files.slides[index], path)
                     } else {
                         path
                     };
-                    lower.push((lesser, place));
+                    lower_levels.push((smaller, index));
                 }
             }
         }
-        for (path, place) in lower {
-            let text = format!("of the same slide as {}, at no higher resolution", files.slides[place].display());
+        for (path, index) in lower_levels {
+            let text = format!("of the same slide as {}, at no higher resolution", files.slides[index].display());
             files.others.push((path, text));
         }
         files
@@ -85,7 +85,7 @@ fn header(path: &Path) -> Result<Header, Kind> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     match recognize(path, &mut file)? {
-        Container::Dicom => Header::read(Seekable::new(file, length), Until::Header),
+        Container::Dicom => Header::read(Seekable::new(file, length), StopAt::Header),
         Container::Tiff | Container::Archive => Err(Kind::Unknown),
     }
 }

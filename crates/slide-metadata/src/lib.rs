@@ -9,11 +9,12 @@
 //! # Ok::<(), slide_metadata::SlideError>(())
 //! ```
 //!
-//! A wrong scale is worse than an error. A vendor's marker with unreadable content is an error, and so is a resolution
-//! outside [`PLAUSIBLE`], unless the caller states the resolution ([`ReadOptions::with_resolution`]).
+//! A wrong resolution would lead to wrong measurements, so a doubtful file is an error. If a file is marked as that of a
+//! vendor, but the vendor metadata cannot be read, it is an error. A resolution outside [`PLAUSIBLE`] is an error unless
+//! the caller specifies the resolution ([`ReadOptions::with_resolution`]).
 //!
-//! [`inspect`] describes a slide without reading its pixels. A DICOM slide is often a folder of files, one per level
-//! and image. [`DicomFiles`] separates the files that are slides from the others.
+//! [`inspect`] describes a slide without reading its pixels. A DICOM slide is often a folder with one file per resolution
+//! level. [`DicomFiles`] selects the file at full resolution of each slide.
 //!
 //! Feature `serde`: serializable descriptions. Feature `thumbnail`: thumbnails of TIFF slides.
 
@@ -40,7 +41,9 @@ pub use error::SlideError;
 pub use format::Recognized;
 pub use identifier::{Identifier, IdentifierKind};
 pub use levels::DicomFiles;
-pub use read::{ReadOptions, SlideMetadata, checksum, inspect, is_dicom_archive, read, read_with, recognize};
+pub use read::{
+    ReadOptions, SlideMetadata, checksum, inspect, inspect_from, is_dicom_archive, read, read_with, recognize,
+};
 pub use resolution::{PLAUSIBLE, Plausibility, Resolution, ResolutionSource};
 #[cfg(feature = "thumbnail")]
 pub use thumbnail::{Thumbnail, thumbnail};

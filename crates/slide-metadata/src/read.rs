@@ -1,4 +1,4 @@
-//! Reading slides: descriptions, and with a checksum the metadata that the platform requires.
+//! Reading slides: their descriptions, and the metadata with a checksum that the platform requires.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -10,7 +10,7 @@ use crate::format::{self, Container, Recognized};
 use crate::resolution::{Plausibility, Resolution, ResolutionSource};
 use crate::{archive, dicom, slide};
 
-/// The block size for checksums, small enough for the processor caches.
+/// The number of bytes that are read at once for a checksum. A block fits the processor caches.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 /// The metadata of a slide that the platform requires.
@@ -21,7 +21,7 @@ pub struct SlideMetadata {
     pub width: u32,
     /// Pixels from top to bottom at full resolution.
     pub height: u32,
-    /// Micrometers per pixel (MPP) at full resolution, between columns.
+    /// Micrometers per pixel (MPP) at full resolution, from left to right.
     pub resolution: f64,
     /// The media type: `image/tiff`, `application/dicom` or `application/zip`.
     pub media_type: &'static str,
@@ -48,39 +48,42 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// Sets the resolution, in micrometers per pixel, of files that have no plausible one themselves.
+    /// Sets the resolution, in micrometers per pixel, that is used if a file contains no plausible resolution.
     pub fn with_resolution(mut self, micrometers: f64) -> Self {
         self.resolution = Some(micrometers);
         self
     }
 }
 
-/// Reads the metadata of the slide at `path`, and all of its bytes for the checksum. Blocks.
+/// Returns the metadata of the slide at `path`. Reads the whole file to compute its checksum. Blocks the calling
+/// thread.
 ///
 /// # Errors
 ///
-/// The file cannot be read, has an unsupported format, is truncated, or is inconsistent; or it is a DICOM file other
-/// than a slide at high resolution. [`SlideError::is_resolution`]: it has no plausible resolution.
+/// - [`SlideError::is_resolution`]: the file contains no plausible resolution.
+/// - [`SlideError::is_invalid`]: the file has an unsupported format, is truncated or inconsistent, or is a DICOM file
+///   other than a whole-slide image at full resolution.
+/// - Otherwise the file cannot be read.
 pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
     read_with(path, &ReadOptions::default())
 }
 
-/// Reads the metadata of a slide as [`read`] does, with options.
+/// Returns the metadata of the slide at `path` like [`read`], with options.
 ///
 /// # Errors
 ///
-/// The errors of [`read`], and a stated resolution that is not plausible.
+/// The errors of [`read`], or the resolution in `options` is used and not plausible.
 pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, SlideError> {
     let read = || {
         let mut file = File::open(path)?;
         if format::recognize(path, &mut file)? == Container::Dicom {
             let length = file.metadata()?.len();
-            let mut summed = Summed { file, crc32c: 0 };
+            let mut summed = Checksummed { file, crc32c: 0 };
             let description = dicom::describe_stream(BufReader::with_capacity(BLOCK_BYTES, &mut summed), length)?;
             return metadata(description, summed.crc32c, options);
         }
         let description = describe(path, &file)?;
-        // Fails before all bytes are read.
+        // Returns the error of a missing resolution before the whole file is read.
         resolution(&description, options)?;
         file.rewind()?;
         metadata(description, crc32c_of(file)?, options)
@@ -96,11 +99,12 @@ fn metadata(description: SlideDescription, crc32c: u32, options: &ReadOptions) -
 }
 
 impl SlideMetadata {
-    /// Returns the metadata of the slide at `path` from its earlier description and checksum. The file is not opened.
+    /// Creates the metadata of the slide at `path` from a description and a checksum that the caller has already. The
+    /// file is not opened.
     ///
     /// # Errors
     ///
-    /// [`SlideError::is_resolution`]: the slide has no plausible resolution, and `options` state none.
+    /// [`SlideError::is_resolution`]: the slide has no plausible resolution, and `options` do not specify one.
     pub fn of(
         path: &Path,
         description: SlideDescription,
@@ -111,9 +115,10 @@ impl SlideMetadata {
     }
 }
 
-/// Describes the slide at `path` without reading its pixels. Blocks.
+/// Describes the slide at `path` without reading its pixels. Blocks the calling thread.
 ///
-/// A missing or implausible resolution is a warning, and so is a DICOM file of a label or an overview.
+/// Unlike for [`read`], a missing or implausible resolution is only a warning, and so is a DICOM file of a label or an
+/// overview.
 ///
 /// # Errors
 ///
@@ -134,7 +139,17 @@ pub fn inspect(path: &Path) -> Result<SlideDescription, SlideError> {
     describe().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Computes the CRC32C (Castagnoli) of the file at `path`. Blocks.
+/// Describes a slide of `length` bytes without a file, like [`inspect`]. `name` is its name, for the recognition of
+/// formats and for errors. Blocks.
+///
+/// # Errors
+///
+/// The errors of [`inspect`].
+pub fn inspect_from(name: &Path, reader: impl Read + Seek, length: u64) -> Result<SlideDescription, SlideError> {
+    describe_from(name, BufReader::new(reader), length).map_err(|kind| SlideError::new(name, kind))
+}
+
+/// Computes the CRC32C (Castagnoli) of the file at `path`. Blocks the calling thread.
 ///
 /// # Errors
 ///
@@ -145,7 +160,10 @@ pub fn checksum(path: &Path) -> Result<u32, SlideError> {
 
 fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
     let length = file.metadata()?.len();
-    let mut reader = BufReader::new(file);
+    describe_from(path, BufReader::new(file), length)
+}
+
+fn describe_from(path: &Path, mut reader: BufReader<impl Read + Seek>, length: u64) -> Result<SlideDescription, Kind> {
     match format::recognize(path, &mut reader)? {
         Container::Tiff => slide::describe(reader, length),
         Container::Dicom => dicom::describe(reader, length),
@@ -153,7 +171,8 @@ fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
     }
 }
 
-/// Recognizes the format of the file at `path` by its first bytes and its name. Blocks.
+/// Returns the format of the file at `path`, determined from its first bytes and its extension. Blocks the calling
+/// thread.
 ///
 /// # Errors
 ///
@@ -170,7 +189,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, SlideError> {
     look().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Returns true if the file at `path` is a zip archive with at least one DICOM file. Blocks.
+/// Returns true if the file at `path` is a zip archive with at least one DICOM file. Blocks the calling thread.
 ///
 /// # Errors
 ///
@@ -187,23 +206,23 @@ pub fn is_dicom_archive(path: &Path) -> Result<bool, SlideError> {
     look().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Returns micrometers per pixel: those of the file if plausible, otherwise the stated ones.
+/// Returns the resolution in micrometers per pixel: that in the file if it is plausible, otherwise that in the options.
 fn resolution(description: &SlideDescription, options: &ReadOptions) -> Result<f64, Kind> {
     for warning in &description.warnings {
         if let Warning::NotTheImage(role) = warning {
             return Err(Kind::NoSlide(Other::Flavor(role.name().to_owned())));
         }
     }
-    let own = description.resolution.filter(|own| own.plausibility() == Plausibility::Plausible);
-    if let Some(own) = own {
-        return Ok(own.x);
+    let in_file = description.resolution.filter(|in_file| in_file.plausibility() == Plausibility::Plausible);
+    if let Some(in_file) = in_file {
+        return Ok(in_file.x);
     }
-    let Some(stated) = options.resolution else { return Err(unusable(description)) };
-    match Resolution::new(stated, stated, ResolutionSource::Stated).plausibility() {
-        Plausibility::Plausible => Ok(stated),
+    let Some(specified) = options.resolution else { return Err(unusable(description)) };
+    match Resolution::new(specified, specified, ResolutionSource::Stated).plausibility() {
+        Plausibility::Plausible => Ok(specified),
         _ => Err(Kind::Resolution {
             looked_for: format!("a stated resolution of {}", Plausibility::range()),
-            found: format!("{stated}"),
+            found: format!("{specified}"),
         }),
     }
 }
@@ -227,19 +246,19 @@ fn unusable(description: &SlideDescription) -> Kind {
 }
 
 fn crc32c_of(file: File) -> io::Result<u32> {
-    let mut summed = Summed { file, crc32c: 0 };
+    let mut summed = Checksummed { file, crc32c: 0 };
     let mut block = vec![0; BLOCK_BYTES];
     while summed.read(&mut block)? > 0 {}
     Ok(summed.crc32c)
 }
 
-/// A file that is read sequentially, with the CRC32C of the bytes read.
-struct Summed {
+/// A reader that computes the CRC32C of the bytes that it has read.
+struct Checksummed {
     file: File,
     crc32c: u32,
 }
 
-impl Read for Summed {
+impl Read for Checksummed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..length]);

@@ -5,15 +5,15 @@ use std::ops::RangeInclusive;
 
 /// Plausible resolutions of a slide, in micrometers per pixel.
 pub const PLAUSIBLE: RangeInclusive<f64> = 0.05..=20.0;
-/// The maximum relative difference of two resolutions that count as equal.
+/// The maximum relative difference of two resolutions that are considered equal.
 const TOLERANCE: f64 = 0.01;
 /// Micrometers per inch.
 pub(crate) const INCH: f64 = 25_400.0;
 /// Micrometers per centimeter.
 pub(crate) const CENTIMETER: f64 = 10_000.0;
-/// Micrometers per millimeter, as a power of ten.
+/// The number of micrometers in a millimeter, as a power of ten.
 pub(crate) const MILLIMETER: i32 = 3;
-/// Micrometers per nanometer, as a power of ten.
+/// The number of micrometers in a nanometer, as a power of ten.
 pub(crate) const NANOMETER: i32 = -3;
 
 /// The source of a resolution in a file.
@@ -37,7 +37,7 @@ pub enum ResolutionSource {
     VentanaXml,
     /// Pixel Spacing in the shared functional groups of a DICOM file.
     DicomPixelSpacing,
-    /// The caller: see [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution).
+    /// Specified by the caller, see [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution).
     Stated,
 }
 
@@ -113,7 +113,7 @@ impl Resolution {
         Self { x, y, source }
     }
 
-    /// Compares the resolution with the plausible range.
+    /// Returns whether the resolution is within the plausible range and the pixels are square.
     ///
     /// ```
     /// # fn plausible(slide: &slide_metadata::SlideDescription) -> bool {
@@ -147,17 +147,19 @@ pub(crate) fn agree(a: f64, b: f64) -> bool {
     (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
 }
 
-/// Returns true for a length: finite and positive.
+/// Returns true if a number is a valid length: finite and positive.
 pub(crate) fn is_length(value: f64) -> bool {
     value.is_finite() && value > 0.0
 }
 
-/// Parses a number with a decimal point or comma, as scanners write it. Returns `None` if it is not a length.
+/// Parses a positive number with a decimal point or a decimal comma, because scanners write both. Returns `None` if the
+/// text is not such a number.
 pub(crate) fn parse_length(text: &str) -> Option<f64> {
     parse_scaled_length(text, 0)
 }
 
-/// Parses a number and multiplies it by a power of ten, rounded once.
+/// Parses a positive number like [`parse_length`] and multiplies it by ten to the `power`. The result is rounded only
+/// once, so that 0.000227273 mm is exactly 0.227273 µm.
 pub(crate) fn parse_scaled_length(text: &str, power: i32) -> Option<f64> {
     let text = text.trim();
     let text = if text.contains('.') { text.to_owned() } else { text.replacen(',', ".", 1) };
@@ -168,7 +170,7 @@ pub(crate) fn parse_scaled_length(text: &str, power: i32) -> Option<f64> {
     format!("{digits}e{exponent}").parse().ok().filter(|value| is_number && is_length(*value))
 }
 
-/// Serializes numbers as text: some JSON readers round them, and some numbers are not finite.
+/// Serializes numbers as text, because some JSON readers round numbers, and JSON has no infinity or NaN.
 #[cfg(feature = "serde")]
 pub(crate) mod exact {
     use serde::de::Error;
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_read_with_point_and_comma_and_rounded_once() {
+    fn lengths_have_a_decimal_point_or_comma_and_are_rounded_once() {
         for (text, power, expected) in [
             ("0.2522", 0, Some(0.2522)),
             (" 0,5000 ", 0, Some(0.5)),
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn plausibility_is_a_range_of_square_pixels() {
+    fn plausible_resolutions_are_in_range_and_square() {
         let of = |x, y| Resolution::new(x, y, ResolutionSource::Tags).plausibility();
         assert_eq!((of(0.05, 0.05), of(20.0, 20.0)), (Plausibility::Plausible, Plausibility::Plausible));
         assert_eq!((of(0.049, 0.049), of(0.25, 20.1)), (Plausibility::OutOfRange, Plausibility::OutOfRange));

@@ -1,4 +1,4 @@
-//! TIFF slides: from directories and the vendor's structure to a description.
+//! The description of a TIFF slide, created from its directories and the vendor metadata.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -90,7 +90,7 @@ fn resolution<R: Read + Seek>(
             tags
         }
         StatedResolution::Found(resolution) => {
-            // For Trestle, the tags are the vendor's own field.
+            // For Trestle, the resolution itself comes from the tags, in another unit, so that they agree.
             if let Ok(StatedResolution::Found(tags)) = tags
                 && tags.plausibility() == Plausibility::Plausible
                 && !agree(tags.x, resolution.x)
@@ -101,10 +101,10 @@ fn resolution<R: Read + Seek>(
         }
         missing @ StatedResolution::Missing { .. } => missing,
     };
-    Ok(stated.judge(&mut findings.warnings))
+    Ok(stated.resolve_with_warnings(&mut findings.warnings))
 }
 
-/// Rejects images of the same size that state different plausible resolutions: any of them may be the slide.
+/// Rejects images of the same size with different plausible resolutions, because it is unknown which of them is right.
 fn refuse_contradiction<R: Read + Seek>(
     tiff: &mut Tiff<R>,
     roles: &[Role],
@@ -149,7 +149,7 @@ fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
     tiff.directories.iter().zip(roles).map(describe).collect()
 }
 
-/// Returns the name of a TIFF compression number.
+/// Returns the name of a value of the TIFF tag `Compression`.
 fn compression(number: u16) -> String {
     let name = match number {
         1 => "none",

@@ -1,9 +1,9 @@
-//! The resolution as a file states it.
+//! The resolution in a file.
 
 use crate::description::Warning;
 use crate::resolution::{Plausibility, Resolution};
 
-/// The resolution, or where to find it.
+/// The resolution in a file, or where to find it.
 #[derive(Debug)]
 pub(crate) enum StatedResolution {
     /// A value that can be used.
@@ -18,7 +18,7 @@ pub(crate) enum StatedResolution {
 
 impl StatedResolution {
     /// Returns the resolution, if any, and adds warnings about it.
-    pub(crate) fn judge(self, warnings: &mut Vec<Warning>) -> Option<Resolution> {
+    pub(crate) fn resolve_with_warnings(self, warnings: &mut Vec<Warning>) -> Option<Resolution> {
         match self {
             Self::Found(resolution) => {
                 match resolution.plausibility() {

@@ -23,7 +23,7 @@ pub struct Thumbnail {
     pub width: u32,
     /// The height, in pixels.
     pub height: u32,
-    /// The image that it was created from, such as `directory 2`.
+    /// The image in the file from which the thumbnail was created, such as `directory 2`.
     pub place: String,
     /// The red, green and blue values of each pixel, row by row: 3 bytes per pixel.
     pub rgb: Vec<u8>,
@@ -43,6 +43,15 @@ impl Thumbnail {
         file.write_image_data(&self.rgb)?;
         Ok(file.finish()?)
     }
+
+    /// Writes the thumbnail as PNG to a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be created or written.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        self.write_png(File::create(path)?)
+    }
 }
 
 impl fmt::Debug for Thumbnail {
@@ -59,12 +68,12 @@ impl fmt::Debug for Thumbnail {
 ///
 /// # Errors
 ///
-/// The errors of [`inspect`], and a slide that cannot be decoded: it is not TIFF, its compression or color is not
-/// supported by the `tiff` crate, or its levels are too large.
+/// The errors of [`inspect`], or the slide cannot be decoded: it is not TIFF, the `tiff` crate does not support its
+/// compression or color, or each of its images has more than 64 million pixels.
 ///
 /// ```no_run
 /// let picture = slide_metadata::thumbnail("slide.svs".as_ref(), 512)?;
-/// picture.write_png(std::fs::File::create("slide.png")?)?;
+/// picture.save("slide.png".as_ref())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn thumbnail(path: &Path, side: u32) -> Result<Thumbnail, SlideError> {
@@ -84,7 +93,7 @@ fn unsupported(reason: String) -> Kind {
     Kind::Undecodable(reason)
 }
 
-/// Returns the image to decode, and its number in the main chain.
+/// Returns the image to decode, and the number of its TIFF directory.
 fn choose(description: &SlideDescription, side: u32) -> Result<(usize, &ImageDescription), Kind> {
     let number =
         |image: &ImageDescription| image.place.strip_prefix("directory ").and_then(|number| number.parse().ok());
@@ -98,14 +107,13 @@ fn choose(description: &SlideDescription, side: u32) -> Result<(usize, &ImageDes
     chosen.ok_or_else(|| unsupported(format!("no image has at most {MAX_PIXELS} pixels")))
 }
 
-/// A decoded image.
-struct Picture {
+struct DecodedImage {
     width: u32,
     height: u32,
     rgb: Vec<u8>,
 }
 
-fn decode(source: impl Read + Seek, number: usize) -> Result<Picture, Kind> {
+fn decode(source: impl Read + Seek, number: usize) -> Result<DecodedImage, Kind> {
     let error = |error: tiff::TiffError| unsupported(error.to_string());
     let mut decoder = Decoder::new(source).map_err(error)?.with_limits(Limits::default());
     decoder.seek_to_image(number).map_err(error)?;
@@ -122,12 +130,12 @@ fn decode(source: impl Read + Seek, number: usize) -> Result<Picture, Kind> {
         other => return Err(unsupported(format!("its color is {other:?}"))),
     };
     if rgb.len() as u64 != 3 * u64::from(width) * u64::from(height) {
-        return Err(unsupported("its number of samples does not fit its pixels".to_owned()));
+        return Err(unsupported("its number of samples does not match its size".to_owned()));
     }
-    Ok(Picture { width, height, rgb })
+    Ok(DecodedImage { width, height, rgb })
 }
 
-/// Converts the colors of JFIF (ITU-T T.871).
+/// Converts a YCbCr color to RGB as in JFIF (ITU-T T.871).
 fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     let colors = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
@@ -135,7 +143,7 @@ fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     colors.map(|color| color.round().clamp(0.0, 255.0) as u8)
 }
 
-impl Picture {
+impl DecodedImage {
     /// Averages squares of pixels, so that the longer side has at most `side` pixels.
     fn reduced(self, side: u32, place: String) -> Thumbnail {
         let factor = self.width.max(self.height).div_ceil(side).max(1);
@@ -154,8 +162,8 @@ impl Picture {
         let (mut sums, mut count) = ([0_u64; 3], 0);
         for y in top..bottom {
             for x in left..right {
-                let place = 3 * (y as usize * self.width as usize + x as usize);
-                for (sum, sample) in sums.iter_mut().zip(&self.rgb[place..place + 3]) {
+                let start = 3 * (y as usize * self.width as usize + x as usize);
+                for (sum, sample) in sums.iter_mut().zip(&self.rgb[start..start + 3]) {
                     *sum += u64::from(*sample);
                 }
                 count += 1;

@@ -19,11 +19,11 @@ use reader::{Reader, Width};
 pub(crate) const MAGIC: [&[u8; 4]; 4] = [b"II\x2A\0", b"II\x2B\0", b"MM\0\x2A", b"MM\0\x2B"];
 /// The maximum number of entries of one directory.
 const MAX_ENTRIES: u64 = 4096;
-/// The maximum number of entries of all directories together. Each directory counts as one more.
+/// The maximum number of entries and directories of a file together.
 const MAX_ALL_ENTRIES: usize = 1 << 18;
 /// The maximum number of `SubIFDs` of one directory.
 const MAX_SUB_IFDS: u64 = 4096;
-/// The maximum length of a text. Some vendors store pictures in their XML.
+/// The maximum length of a text in bytes. It is large, because some vendors store pictures in XML.
 const MAX_TEXT: u64 = 16 * 1024 * 1024;
 
 /// A TIFF file and its directories: the main chain in order, and then the `SubIFDs`.
@@ -36,7 +36,7 @@ pub(crate) struct Tiff<R> {
 }
 
 impl<R> Tiff<R> {
-    /// Returns the index of directory `number` of the main chain, which precedes all `SubIFDs`.
+    /// Returns the index of directory `number` of the main chain, or `None` if there is no such directory.
     pub(crate) fn main(&self, number: u64) -> Option<usize> {
         let index = usize::try_from(number).ok()?;
         self.directories.get(index).filter(|directory| !directory.is_sub()).map(|_| index)
@@ -83,7 +83,7 @@ impl<R: Read + Seek> Tiff<R> {
             self.reader.check("its header", 0, 16)?;
             self.reader.width = Width::Big;
             return match self.reader.number(&head[4..8]) {
-                // BigTIFF states the size of its offsets, 8 bytes, and then zero.
+                // A BigTIFF header contains the size of offsets, 8 bytes, and then a zero.
                 _ if self.reader.number(&head[4..6]) != 8 || head[6..8] != [0; 2] => {
                     Err(malformed("its header is not that of BigTIFF"))
                 }
@@ -97,8 +97,8 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(if self.reader.width == Width::Ndpi { long } else { short })
     }
 
-    /// Returns true for NDPI. Its first bytes are those of classic TIFF, but its first directory has a 64-bit offset
-    /// and a Hamamatsu tag. The reader is left in NDPI mode.
+    /// Returns true if the file is NDPI: its header is that of classic TIFF, but its first directory has a 64-bit offset
+    /// and a Hamamatsu tag. The caller must set the width of the reader afterwards.
     fn has_ndpi_at(&mut self, offset: u64) -> bool {
         self.reader.width = Width::Ndpi;
         let Ok((entries, _)) = self.entries_at(offset) else { return false };
@@ -155,7 +155,7 @@ impl<R: Read + Seek> Tiff<R> {
             return Err(malformed(format!("a directory has {} SubIFDs", entry.count)));
         }
         for (index, offset) in self.unsigned_values(parent, tags::SUB_IFDS)?.into_iter().enumerate() {
-            // Several directories may refer to the same one.
+            // Several directories may refer to the same SubIFD, which is read once.
             if offset != 0 && !self.visited.contains(&offset) {
                 self.chain(offset, |number| Place::Sub { parent, index: index + number })?;
             }
@@ -163,7 +163,7 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(())
     }
 
-    /// Returns all unsigned numbers of a tag; empty if the directory does not have it.
+    /// Returns all unsigned numbers of a tag. The result is empty if the directory does not have the tag.
     pub(crate) fn unsigned_values(&mut self, number: usize, tag: u16) -> Result<Vec<u64>, Kind> {
         let Some(entry) = self.directories[number].entry(tag).copied() else { return Ok(Vec::new()) };
         if !entry.is_unsigned() {

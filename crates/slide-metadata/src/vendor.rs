@@ -1,4 +1,5 @@
-//! The structures of scanner vendors. Each module documents the markers of one vendor and the source of each fact.
+//! The TIFF structures of scanner vendors. Each module documents how a file of the vendor is recognized, and where each
+//! property of the slide is read from.
 
 mod aperio;
 mod confidential;
@@ -18,13 +19,13 @@ use crate::identifier::Identifier;
 use crate::stated::StatedResolution;
 use crate::tiff::{Directory, Tiff};
 
-/// Facts about a TIFF file from its vendor's structure.
+/// Properties of a TIFF slide that were read from the vendor metadata.
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) vendor: Option<Vendor>,
     /// The role of each directory.
     pub(crate) roles: Vec<Role>,
-    /// The directory that the vendor names as the image at full resolution.
+    /// The index of the directory that, according to the vendor metadata, contains the image at full resolution.
     pub(crate) image_directory: Option<usize>,
     /// Width and height at full resolution, if they differ from those in the image directory.
     pub(crate) size: Option<(u32, u32)>,
@@ -93,7 +94,8 @@ fn first<R>(tiff: &Tiff<R>, condition: impl Fn(&Directory) -> bool) -> Option<us
     tiff.directories.iter().position(|directory| !directory.is_sub() && condition(directory))
 }
 
-/// Returns true if a text has a start tag of this name, with any prefix. Escaped tags (`&lt;`) do not count.
+/// Returns true if a text contains an XML start tag with this name and any namespace prefix. An escaped tag (`&lt;`) is not
+/// a start tag.
 fn has_tag(text: &str, name: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || [':', '_', '-', '.'].contains(&letter);
     text.match_indices(name).any(|(place, _)| {
@@ -104,19 +106,19 @@ fn has_tag(text: &str, name: &str) -> bool {
     })
 }
 
-/// Parses a size: `240x128`.
+/// Parses a size in pixels such as `240x128`.
 fn size_of(text: &str) -> Option<(u32, u32)> {
     let (width, height) = text.split_once('x')?;
     Some((width.parse().ok()?, height.parse().ok()?))
 }
 
-/// Creates an error for a directory whose size differs from the one that its vendor states.
+/// Creates the error for a directory whose size differs from the size in the vendor metadata.
 fn size_mismatch(directory: &Directory, source: &str, (width, height): (u32, u32)) -> Kind {
     let Directory { place, width: actual_width, height: actual_height, .. } = directory;
     Kind::Inconsistent(format!("{place} is {actual_width} × {actual_height}, but {source} states {width} × {height}"))
 }
 
-/// Creates an error for a marker whose content cannot be read.
+/// Creates the error for vendor metadata that cannot be read.
 fn unreadable(vendor: Vendor, looked_for: impl Into<String>, found: impl Into<String>) -> Kind {
     Kind::Marker { vendor, looked_for: looked_for.into(), found: found.into() }
 }

@@ -1,4 +1,4 @@
-//! XML written by scanners: a bounded tree of elements, attributes and texts.
+//! A parser for XML written by scanners. The size and the depth of the element tree are limited.
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
@@ -8,7 +8,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 const MAX_NODES: usize = 1 << 19;
 const MAX_DEPTH: usize = 64;
 
-/// An element. Names have no prefix.
+/// An XML element. Names of elements and attributes are stored without their namespace prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Element {
     pub(crate) name: String,
@@ -18,7 +18,7 @@ pub(crate) struct Element {
 }
 
 impl Element {
-    /// Parses a document. The error states the reason.
+    /// Parses a document and returns its root. The error is the reason why the document cannot be parsed.
     pub(crate) fn parse(document: &str) -> Result<Self, String> {
         let mut reader = Reader::from_str(document.trim_start_matches('\u{feff}').trim());
         let (mut open, mut nodes) = (vec![Self::default()], 0);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_attributes_and_references_are_read() {
+    fn texts_attributes_and_references_are_parsed() {
         let root =
             Element::parse("\u{feff}<?xml version='1.0'?><a x:b='1 &lt; 2'>&quot;0.5&quot; &#181;<c/></a>\n").unwrap();
         assert_eq!((root.attribute("b"), root.text.as_str()), (Some("1 < 2"), "\"0.5\" µ"));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_and_excessive_documents_are_refused() {
+    fn malformed_and_too_large_documents_are_rejected() {
         let deep = "<a>".repeat(100);
         let wide = format!("<a>{}</a>", "<b/>".repeat(MAX_NODES));
         for document in ["", "text", "<a>", "<a></b>", "<a b='&nothing;'/>", "<a>&lol;</a>", &deep, &wide] {

@@ -4,34 +4,34 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{Home, automatic};
-use crate::command::{BINARY, Ended, Lab};
-use crate::emulator::{Running, journal};
+use super::{UserHome, automatic};
+use crate::command::{BINARY, CommandResult, Sandbox};
+use crate::emulator::{RunningEmulator, journal};
 
 #[test]
 #[cfg(unix)]
 fn interrupted_refresh_keeps_the_login() {
-    let lab = Lab::new();
-    let config = lab.path("config.toml");
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("config.toml");
     std::fs::write(&config, "automatic_login = true").unwrap();
-    let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
-    let home = Home::new(&lab, &running);
+    let running = RunningEmulator::start(&sandbox, &["--control", "--config", config.to_str().unwrap()]);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
     // The refresh token is already rotated, and the response takes a second.
-    home.disturb(&json!({ "kind": "bandwidth", "bytes_per_second": 1500 }));
+    home.inject_fault(&json!({ "kind": "bandwidth", "bytes_per_second": 1500 }));
 
     // It refreshes the login, because no token is valid that long.
     let mut renewing = home.command(&["auth", "token", "--min-ttl", "25h"]).stdout(Stdio::null()).spawn().unwrap();
-    let asked = || {
+    let request_count = || {
         home.runtime
             .block_on(journal(&running))
             .iter()
             .filter(|entry| entry["path"] == "/oauth/token" && entry["status"] == 200)
             .count()
     };
-    while asked() < 2 {}
+    while request_count() < 2 {}
     assert!(Command::new("kill").args(["-INT", &renewing.id().to_string()]).status().unwrap().success());
     assert_eq!(renewing.wait().unwrap().code(), Some(130));
     home.run(&["auth", "token", "--min-ttl", "1h"]).assert_code(0);
@@ -41,21 +41,21 @@ fn interrupted_refresh_keeps_the_login() {
 }
 
 /// Returns the kind of the error in the last line of JSON output.
-fn kind(ended: &Ended) -> Value {
-    let error: Value = serde_json::from_str(ended.stderr.trim().lines().next_back().unwrap()).unwrap();
+fn kind(result: &CommandResult) -> Value {
+    let error: Value = serde_json::from_str(result.stderr.trim().lines().next_back().unwrap()).unwrap();
     error["error"]["kind"].clone()
 }
 
 #[test]
-fn a_login_ends_when_its_time_is_over() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+fn login_fails_after_its_timeout() {
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     for way in [&["login", "--device"][..], &["login", "--no-browser"], &["whoami", "--device"]] {
-        let ended = home.run(&[&["user"], way, &["--timeout", "1s", "--format", "json"]].concat());
-        ended.assert_code(1);
-        assert_eq!(kind(&ended), "time_out", "{}", ended.stderr);
-        assert!(ended.stderr.starts_with("to log in, open "), "{}", ended.stderr);
+        let result = home.run(&[&["user"], way, &["--timeout", "1s", "--format", "json"]].concat());
+        result.assert_code(1);
+        assert_eq!(kind(&result), "time_out", "{}", result.stderr);
+        assert!(result.stderr.starts_with("to log in, open "), "{}", result.stderr);
     }
     home.run(&["auth", "token"]).assert_code(4);
     let login = home.start(&["user", "login", "--device", "--timeout", "10m"]);
@@ -65,35 +65,35 @@ fn a_login_ends_when_its_time_is_over() {
 
 #[test]
 fn timed_out_refresh_keeps_the_login() {
-    let lab = Lab::new();
-    let config = lab.path("config.toml");
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("config.toml");
     std::fs::write(&config, "automatic_login = true").unwrap();
-    let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
-    let home = Home::new(&lab, &running);
+    let running = RunningEmulator::start(&sandbox, &["--control", "--config", config.to_str().unwrap()]);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
     // The refresh token is already rotated, and the response takes longer than the command waits.
-    home.disturb(&json!({ "kind": "bandwidth", "bytes_per_second": 700 }));
-    let ended = home.run(&["auth", "token", "--min-ttl", "25h", "--timeout", "1s", "--format", "json"]);
-    ended.assert_code(1);
-    assert_eq!(kind(&ended), "time_out", "{}", ended.stderr);
+    home.inject_fault(&json!({ "kind": "bandwidth", "bytes_per_second": 700 }));
+    let result = home.run(&["auth", "token", "--min-ttl", "25h", "--timeout", "1s", "--format", "json"]);
+    result.assert_code(1);
+    assert_eq!(kind(&result), "time_out", "{}", result.stderr);
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
     assert!(renewed.stderr.contains("does not issue tokens that are valid for"), "{}", renewed.stderr);
 }
 
 #[test]
-fn a_token_that_could_not_be_replaced_stays_for_others() {
-    let lab = Lab::new();
-    let config = lab.path("config.toml");
+fn failed_refresh_keeps_the_token_for_other_processes() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("config.toml");
     std::fs::write(&config, "automatic_login = true").unwrap();
-    let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
-    let home = Home::new(&lab, &running);
+    let running = RunningEmulator::start(&sandbox, &["--control", "--config", config.to_str().unwrap()]);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
     let token = home.run(&["auth", "token"]);
-    home.disturb(&json!({ "kind": "status", "status": 503 }));
+    home.inject_fault(&json!({ "kind": "status", "status": 503 }));
     let longer = home.run(&["auth", "token", "--min-ttl", "25h", "--retry-for", "0s"]);
     longer.assert_code(1);
     assert!(longer.stdout.is_empty() && longer.stderr.contains("503"), "{}", longer.stderr);
@@ -102,9 +102,9 @@ fn a_token_that_could_not_be_replaced_stays_for_others() {
 
 #[test]
 fn failed_logout_is_reported() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
@@ -124,13 +124,13 @@ fn failed_logout_is_reported() {
 
 #[test]
 fn login_that_cannot_be_stored_is_not_started() {
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
-    let ended = home.command(&["user", "login", "--no-browser"]).env("AIGNOSTICS_CACHE_DIR", "/proc/nowhere").output();
-    let ended = Ended::of(&ended.unwrap());
-    ended.assert_code(1);
-    assert!(ended.stderr.contains("/proc/nowhere") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
+    let result = home.command(&["user", "login", "--no-browser"]).env("AIGNOSTICS_CACHE_DIR", "/proc/nowhere").output();
+    let result = CommandResult::of(&result.unwrap());
+    result.assert_code(1);
+    assert!(result.stderr.contains("/proc/nowhere") && !result.stderr.contains("to log in"), "{}", result.stderr);
 }
 
 #[test]
@@ -141,13 +141,13 @@ fn login_survives_full_disk() {
         crate::needs::missing("a mount namespace", "allow unprivileged user namespaces (`unshare` uses them)");
         return;
     }
-    let lab = Lab::new();
-    let running = automatic(&lab);
-    let home = Home::new(&lab, &running);
+    let sandbox = Sandbox::new();
+    let running = automatic(&sandbox);
+    let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
-    std::fs::create_dir(lab.path("disk")).unwrap();
+    std::fs::create_dir(sandbox.path("disk")).unwrap();
     let script = r#"
         set -e; mount -t tmpfs -o size=64k,mode=0700 tmpfs "$disk"; cp -a "$AIGNOSTICS_CACHE_DIR/logins" "$disk"
         dd if=/dev/zero of="$disk/ballast" bs=1k count=64 2>/dev/null || true
@@ -159,9 +159,9 @@ fn login_survives_full_disk() {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).env_clear();
     command.envs(home.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", std::env::var_os("PATH").unwrap()).env("aignostics", BINARY).env("disk", lab.path("disk"));
-    let ended = Ended::of(&command.output().unwrap());
-    ended.assert_code(0);
-    assert_eq!(ended.stdout, "login: 1\ntoken: 0\nlogout: 0\n", "{}", ended.stderr);
-    assert!(ended.stderr.contains("free some space") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("aignostics", BINARY).env("disk", sandbox.path("disk"));
+    let result = CommandResult::of(&command.output().unwrap());
+    result.assert_code(0);
+    assert_eq!(result.stdout, "login: 1\ntoken: 0\nlogout: 0\n", "{}", result.stderr);
+    assert!(result.stderr.contains("free some space") && !result.stderr.contains("to log in"), "{}", result.stderr);
 }

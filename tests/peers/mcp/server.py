@@ -13,6 +13,7 @@ response is one line with all requests so far.
     {"together": 4}                lists no tools until this number of requests for them is waiting
     {"release": true}              resumes the waiting tools
     {"forget": true}               deletes all sessions
+    {"sessions": true}             refuses `server/discover`, as servers before MCP 2026-07-28
 
 It ends with stdin, so that it never outlives the test.
 """
@@ -39,7 +40,7 @@ CERTIFICATE, KEY, AUTHORITY = (sys.argv[4:] + [None] * 3)[:3]
 SERVERS = ["orders", "stock", "people", "weather", "ledger"]
 
 requests, accepted, revoked, down = [], set(), set(), {}
-together, asked = 0, 0
+together, asked, sessions = 0, 0, False
 counted, released = asyncio.Condition(), asyncio.Event()
 keys = jwt.PyJWKClient(JWKS)
 
@@ -177,11 +178,18 @@ class Gateway:
         if entry["method"] == "tools/list":
             await meet()
         status = down.get(name, 404 if name not in self.servers else None)
+        if sessions and entry["method"] == "server/discover":
+            status = 400
         if status:
             await watched({"type": "http.response.start", "status": status, "headers": []})
             await send({"type": "http.response.body", "body": b""})
         else:
             await self.servers[name](scope, replay, watched)
+
+
+def require_sessions():
+    global sessions
+    sessions = True
 
 
 def set_together(number):
@@ -208,6 +216,8 @@ async def obey(gateway, command):
     set_together(command.get("together", together))
     if command.get("release"):
         released.set()
+    if command.get("sessions"):
+        require_sessions()
     if command.get("forget"):
         await gateway.restart()
     method, least = command.get("until", (None, 0))

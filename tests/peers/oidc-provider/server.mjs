@@ -9,6 +9,7 @@
 //   {"accessTokenSeconds":4}       sets the lifetime of new access tokens
 //   {"keys":["b","a"]}             publishes these keys and signs with the first one; deletes all logins
 //   {"tls":{"key":…,"cert":…,"ca":…}}  also accepts mutual TLS on another port, and announces it in its metadata
+//   {"resources":{"http://…/mcp":"read write"}}  issues tokens for these resources with these scopes (RFC 8707)
 //   {"assert":["alice",600]}       returns a signed assertion for a user, valid for this number of seconds
 //
 // Every response also has the number of tokens issued for each grant ("grants"), and the last token request ("form").
@@ -41,7 +42,7 @@ const clients = [
     client_id: 'native',
     grant_types: ['authorization_code', 'refresh_token'],
     // RFC 8252, section 7.3: on loopback, any port is accepted.
-    redirect_uris: ['http://127.0.0.1/call-back'],
+    redirect_uris: ['http://127.0.0.1/callback'],
   },
   { ...user, client_id: 'device', grant_types: [DEVICE_CODE, 'refresh_token'], response_types: [], redirect_uris: [] },
   {
@@ -93,9 +94,10 @@ const mTLS = {
 };
 
 const resourceServer = (context, audience) => {
-  if (audience !== AUDIENCE && audience !== GATEWAY) throw new errors.InvalidTarget();
+  const scope = audience === AUDIENCE || audience === GATEWAY ? 'runs:read' : resources[audience];
+  if (scope === undefined) throw new errors.InvalidTarget();
   const jwt = { sign: { alg: 'RS256' } };
-  return { audience, scope: 'runs:read', accessTokenFormat: 'jwt', accessTokenTTL: accessTokenSeconds, jwt };
+  return { audience, scope, accessTokenFormat: 'jwt', accessTokenTTL: accessTokenSeconds, jwt };
 };
 
 // Assertions of users, signed by an issuer that the provider trusts.
@@ -162,6 +164,7 @@ const configuration = () => ({
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
     mTLS,
+    registration: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -176,6 +179,7 @@ const configuration = () => ({
 const keys = new Map();
 let published = ['key-1'];
 let accessTokenSeconds = 3600;
+const resources = {};
 let aliases;
 let answer;
 
@@ -229,6 +233,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     publish(published);
   }
   accessTokenSeconds = command.accessTokenSeconds ?? accessTokenSeconds;
+  Object.assign(resources, command.resources);
   const [path, least] = command.until ?? [];
   while (path && (requests[path] ?? 0) < least) await once(server, 'counted');
   say({ requests, grants, form, ...(command.assert && { assertion: assertion(...command.assert) }) });

@@ -125,7 +125,6 @@ impl Tiff {
         tiff
     }
 
-    /// Returns a file of these images.
     pub(crate) fn of(layout: Layout, images: impl IntoIterator<Item = Image>) -> Self {
         let mut tiff = Self::new(layout);
         images.into_iter().for_each(|image| tiff.add(&image));

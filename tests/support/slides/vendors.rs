@@ -90,7 +90,6 @@ pub(crate) fn ome(sizes: &str) -> Tiff {
 
 pub(crate) const PHILIPS_SPACING: &str = "&quot;0.000227273&quot; &quot;0.000227273&quot;";
 
-/// Returns the XML of Philips.
 pub(crate) fn philips_xml(spacing: &str) -> String {
     let attribute = |name: &str, group: &str, kind: &str, value: &str| {
         format!(r#"<Attribute Name="{name}" Group="{group}" Element="0x0030" PMSVR="{kind}">{value}</Attribute>"#)

@@ -19,7 +19,8 @@ fn programs_download_the_same_files() {
     let missing = PROGRAMS.iter().find(|program| !needs::has(program));
     let missing = missing.copied().or((!Path::new("/usr/sbin/nginx").exists()).then_some("nginx-light"));
     if let Some(program) = missing {
-        return needs::missing(program, &format!("apt-get install {program}"));
+        let package = if program == "aria2c" { "aria2" } else { program };
+        return needs::missing(program, &format!("apt-get install {package}"));
     }
     let Some(python) = packages::python("python-sdk", SDK) else { return };
     let mut comparison = Command::new("python3");

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, read strictly: a member that the generator does not know is an error with its address.
+//! The OpenAPI 3.1 document, read strictly: a member that the generator does not know is an error with its path.
 
 use anyhow::{Context, Result};
 use indexmap::IndexMap;
@@ -66,7 +66,7 @@ pub(crate) struct Operation {
 pub(crate) struct Parameter {
     pub(crate) name: String,
     #[serde(rename = "in")]
-    pub(crate) place: Place,
+    pub(crate) location: ParameterLocation,
     #[serde(rename = "required")]
     _required: bool,
     pub(crate) schema: Schema,
@@ -77,7 +77,7 @@ pub(crate) struct Parameter {
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Place {
+pub(crate) enum ParameterLocation {
     Path,
     Query,
 }
@@ -156,7 +156,7 @@ impl Document {
         let mut reader = serde_json::Deserializer::from_str(text);
         let document: Self = serde_path_to_error::deserialize(&mut reader)
             .map_err(|error| anyhow::anyhow!("at {}: {}", error.path(), error.inner()))
-            .context("the OpenAPI document holds something that the generator does not know")?;
+            .context("the generator does not support a construct of the OpenAPI document")?;
         anyhow::ensure!(document.version.starts_with("3.1."), "OpenAPI 3.1 is expected, not {}", document.version);
         anyhow::ensure!(document.servers.len() == 1, "exactly one server is expected");
         Ok(document)
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_construct_is_an_error_with_its_address() {
+    fn unknown_construct_is_an_error_with_its_path() {
         let error = parse(r#"{ "type": "object", "properties": { "a": { "oneOf": [] } } }"#).err().unwrap();
         let shown = format!("{error:#}");
         assert!(shown.contains("components.schemas.Thing.properties.a") && shown.contains("oneOf"), "{shown}");

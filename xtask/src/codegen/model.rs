@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use indexmap::IndexSet;
 
-use super::document::{self, Document, Kind, Place, Schema};
+use super::document::{self, Document, Kind, ParameterLocation, Schema};
 
 pub(crate) struct Model {
     pub(crate) types: Vec<Type>,
@@ -20,8 +20,8 @@ pub(crate) enum Shape {
     /// A string with its own type.
     Text,
     /// One of these strings, or an unknown string of a newer server.
-    Choice(Vec<String>),
-    Record {
+    Enum(Vec<String>),
+    Struct {
         role: Role,
         fields: Vec<Field>,
     },
@@ -31,7 +31,7 @@ pub(crate) enum Shape {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Request,
-    Answer,
+    Response,
     Both,
 }
 
@@ -75,14 +75,14 @@ pub(crate) struct Operation {
     pub(crate) success: u16,
     pub(crate) output: Output,
     /// The status and the description of every declared error response.
-    pub(crate) refusals: Vec<(u16, String)>,
+    pub(crate) errors: Vec<(u16, String)>,
 }
 
 pub(crate) enum Output {
     Json(Ty),
     Redirect,
     /// The response has no body.
-    Nothing,
+    Empty,
 }
 
 impl Model {
@@ -105,13 +105,13 @@ impl Model {
             ensure!(ids.insert(&operation.id), "two operations are called {}", operation.id);
         }
         let requests = reachable(document, operations.iter().filter_map(|operation| operation.body.as_ref()));
-        let answers = reachable(document, operations.iter().filter_map(Operation::answer));
+        let responses = reachable(document, operations.iter().filter_map(Operation::response));
         let mut types = Vec::new();
         for (name, schema) in &document.components.schemas {
-            let role = match (requests.contains(name), answers.contains(name)) {
+            let role = match (requests.contains(name), responses.contains(name)) {
                 (true, true) => Role::Both,
                 (true, false) => Role::Request,
-                (false, _) => Role::Answer,
+                (false, _) => Role::Response,
             };
             types.push(Type::of(name, schema, role).with_context(|| format!("components.schemas.{name}"))?);
         }
@@ -120,14 +120,14 @@ impl Model {
         Ok(model)
     }
 
-    /// Gives each field without a description the description of its type.
+    /// Describes each field without a description by the description of its type.
     fn describe_references(&mut self, document: &Document) {
-        let of_types = self.types.iter_mut().filter_map(|ty| match &mut ty.shape {
-            Shape::Record { fields, .. } => Some(fields),
+        let fields_of_types = self.types.iter_mut().filter_map(|ty| match &mut ty.shape {
+            Shape::Struct { fields, .. } => Some(fields),
             _ => None,
         });
-        let of_operations = self.operations.iter_mut().map(|operation| &mut operation.path);
-        for field in of_types.chain(of_operations).flatten().filter(|field| field.doc.is_empty()) {
+        let fields_of_operations = self.operations.iter_mut().map(|operation| &mut operation.path);
+        for field in fields_of_types.chain(fields_of_operations).flatten().filter(|field| field.doc.is_empty()) {
             let schema = field.ty.name().and_then(|name| document.components.schemas.get(&name));
             field.doc = schema.and_then(|schema| schema.description.clone()).unwrap_or_default();
         }
@@ -150,29 +150,29 @@ fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a Ty>) -> In
 
 impl Operation {
     fn of(method: &'static str, template: String, operation: &document::Operation) -> Result<Self> {
-        let fields = |place| {
-            let wanted = operation.parameters.iter().filter(move |parameter| parameter.place == place);
-            wanted.map(Field::of_parameter).collect::<Result<Vec<_>>>()
+        let fields = |location| {
+            let parameters = operation.parameters.iter().filter(move |parameter| parameter.location == location);
+            parameters.map(Field::of_parameter).collect::<Result<Vec<_>>>()
         };
-        let mut refusals = Vec::new();
+        let mut errors = Vec::new();
         let mut successes = Vec::new();
         for (status, response) in &operation.responses {
             let status: u16 = status.parse().with_context(|| format!("status {status}"))?;
             match (status, &response.content) {
                 (200..=299, Some(content)) => {
                     let output = match Ty::of(&content.json.schema)? {
-                        Ty::Any => Output::Nothing,
+                        Ty::Any => Output::Empty,
                         ty => Output::Json(ty),
                     };
                     successes.push((status, output));
                 }
                 (307, None) => successes.push((status, Output::Redirect)),
-                (400..=499, _) => refusals.push((status, response.description.clone())),
-                _ => bail!("a {status} answer of this shape is not understood"),
+                (400..=499, _) => errors.push((status, response.description.clone())),
+                _ => bail!("unsupported {status} response"),
             }
         }
         // If a redirect and a direct response are declared, the platform sends the redirect.
-        let (success, output) = successes.pop().context("no success is declared")?;
+        let (success, output) = successes.pop().context("no successful response is declared")?;
         let body = operation.request_body.as_ref().map(|body| Ty::of(&body.content.json.schema)).transpose()?;
         Ok(Self {
             id: operation.id.clone(),
@@ -180,19 +180,19 @@ impl Operation {
             template,
             summary: operation.summary.clone(),
             description: operation.description.clone(),
-            path: fields(Place::Path)?,
-            query: fields(Place::Query)?,
+            path: fields(ParameterLocation::Path)?,
+            query: fields(ParameterLocation::Query)?,
             body,
             success,
             output,
-            refusals,
+            errors,
         })
     }
 
-    fn answer(&self) -> Option<&Ty> {
+    fn response(&self) -> Option<&Ty> {
         match &self.output {
             Output::Json(ty) => Some(ty),
-            Output::Redirect | Output::Nothing => None,
+            Output::Redirect | Output::Empty => None,
         }
     }
 }
@@ -200,7 +200,7 @@ impl Operation {
 impl Type {
     fn of(name: &str, schema: &Schema, role: Role) -> Result<Self> {
         let shape = match (Ty::of(schema), &schema.values, &schema.properties) {
-            (Ok(Ty::Text), Some(values), None) => Shape::Choice(values.clone()),
+            (Ok(Ty::Text), Some(values), None) => Shape::Enum(values.clone()),
             (Ok(Ty::Text), None, None) => Shape::Text,
             (_, None, Some(properties)) => {
                 let required = schema.required.as_deref().unwrap_or_default();
@@ -208,9 +208,9 @@ impl Type {
                     ensure!(properties.contains_key(name), "{name} is required but not a property");
                 }
                 let fields = properties.iter().map(|(name, schema)| Field::of(name, schema, !required.contains(name)));
-                Shape::Record { role, fields: fields.collect::<Result<_>>()? }
+                Shape::Struct { role, fields: fields.collect::<Result<_>>()? }
             }
-            _ => bail!("only strings, enumerations and objects with properties can have a name"),
+            _ => bail!("unsupported named schema: only strings, enums and objects with properties are supported"),
         };
         let doc = schema.description.clone().context("no description")?;
         Ok(Self { name: name.to_owned(), doc, shape })
@@ -220,14 +220,14 @@ impl Type {
 impl Field {
     fn of(name: &str, schema: &Schema, optional: bool) -> Result<Self> {
         let ty = Ty::of(schema).with_context(|| format!("property {name}"))?;
-        let doc = documented(schema.description.as_deref(), schema);
+        let doc = with_limits(schema.description.as_deref(), schema);
         Ok(Self { name: name.to_owned(), doc, ty, optional, deprecated: schema.deprecated })
     }
 
     fn of_parameter(parameter: &document::Parameter) -> Result<Self> {
-        let optional = parameter.place == Place::Query;
+        let optional = parameter.location == ParameterLocation::Query;
         let mut field = Self::of(&parameter.name, &parameter.schema, optional)?;
-        field.doc = documented(parameter.description.as_deref(), &parameter.schema);
+        field.doc = with_limits(parameter.description.as_deref(), &parameter.schema);
         if parameter.secret {
             field.ty = Ty::Secret;
         }
@@ -238,7 +238,9 @@ impl Field {
 impl Ty {
     fn of(schema: &Schema) -> Result<Self> {
         if let Some(reference) = &schema.reference {
-            let name = reference.strip_prefix("#/components/schemas/").context("only components can be referred to")?;
+            let name = reference
+                .strip_prefix("#/components/schemas/")
+                .context("a reference must begin with #/components/schemas/")?;
             return Ok(Self::Named(name.to_owned()));
         }
         if let Some(alternatives) = &schema.any_of {
@@ -249,7 +251,7 @@ impl Ty {
             Some(Kind::One(kind)) => (kind.as_str(), false),
             Some(Kind::Several(kinds)) => match kinds.as_slice() {
                 [kind, null] if null == "null" => (kind.as_str(), true),
-                _ => bail!("of several types only `[…, \"null\"]` is understood"),
+                _ => bail!("unsupported list of types: only `[…, \"null\"]` is supported"),
             },
         };
         let ty = match (kind, schema.format.as_deref()) {
@@ -262,13 +264,13 @@ impl Ty {
             ("array", None) => {
                 Self::List(Box::new(Self::of(schema.items.as_ref().context("an array without items")?)?))
             }
-            (kind, format) => bail!("type {kind} with format {format:?} is not understood"),
+            (kind, format) => bail!("unsupported type {kind} with format {format:?}"),
         };
         Ok(match (nullable, schema.nullable) {
             (true, true) => Self::Patch(Box::new(ty)),
             (true, false) => Self::Nullable(Box::new(ty)),
             (false, false) => ty,
-            (false, true) => bail!("`x-sdk-nullable` is for what may be null"),
+            (false, true) => bail!("`x-sdk-nullable` requires a nullable type"),
         })
     }
 
@@ -278,7 +280,7 @@ impl Ty {
             [schema, null] if is_null(null) => Ok(Self::Nullable(Box::new(Self::of(schema)?))),
             // A union of plain values, such as the names and indices of a location.
             _ if alternatives.iter().all(|schema| schema.reference.is_none()) => Ok(Self::Any),
-            _ => bail!("of `anyOf` only `[…, null]` and mixtures of plain values are understood"),
+            _ => bail!("unsupported `anyOf`: only `[…, null]` and unions of plain values are supported"),
         }
     }
 
@@ -292,22 +294,21 @@ impl Ty {
     }
 }
 
-/// Returns the description with the limits of the schema.
-fn documented(description: Option<&str>, schema: &Schema) -> String {
+fn with_limits(description: Option<&str>, schema: &Schema) -> String {
     let mut sentences: Vec<String> = description.map(str::to_owned).into_iter().collect();
     let mut limit = |text: String| sentences.push(text);
-    if let Some(least) = schema.min_items {
-        limit(format!("At least {least}."));
+    if let Some(min) = schema.min_items {
+        limit(format!("At least {min}."));
     }
     match (schema.min_length, schema.max_length) {
-        (Some(least), Some(most)) => limit(format!("{least} to {most} characters.")),
-        (None, Some(most)) => limit(format!("At most {most} characters.")),
-        (Some(least), None) => limit(format!("At least {least} characters.")),
+        (Some(min), Some(max)) => limit(format!("{min} to {max} characters.")),
+        (None, Some(max)) => limit(format!("At most {max} characters.")),
+        (Some(min), None) => limit(format!("At least {min} characters.")),
         (None, None) => {}
     }
     match (schema.minimum, schema.maximum) {
-        (Some(least), Some(most)) => limit(format!("{least} to {most}.")),
-        (Some(least), None) => limit(format!("At least {least}.")),
+        (Some(min), Some(max)) => limit(format!("{min} to {max}.")),
+        (Some(min), None) => limit(format!("At least {min}.")),
         _ => {}
     }
     if let Some(default) = schema.default {

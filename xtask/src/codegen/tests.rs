@@ -1,4 +1,4 @@
-//! The code for each feature of the document. The expected code is in `snapshots`; after an intended change, run the tests
+//! Tests of the generated code, one for each feature of the document. The expected code is in `snapshots`; after an intended change, run the tests
 //! with `INSTA_UPDATE=always` and review the difference.
 
 use serde_json::{Value, json};
@@ -18,17 +18,17 @@ fn code(tokens: TokenStream) -> String {
 }
 
 /// Returns a document with one path, whose request body and response have these schemas.
-fn path(body: Option<&str>, answer: Option<&str>) -> Value {
+fn path(body: Option<&str>, response: Option<&str>) -> Value {
     let content =
         |name: &str| json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } });
     let body = body.map(|name| json!({ "required": true, "content": content(name) }));
-    let answer = answer.map_or_else(
+    let response = response.map_or_else(
         || json!({ "description": "", "content": { "application/json": { "schema": {} } } }),
         |name| json!({ "description": "", "content": content(name) }),
     );
     let mut operation = json!({
         "operationId": "do_it", "summary": "Does it.", "description": "At once.", "security": [],
-        "responses": { "200": answer },
+        "responses": { "200": response },
     });
     if let Some(body) = body {
         operation["requestBody"] = body;
@@ -37,8 +37,8 @@ fn path(body: Option<&str>, answer: Option<&str>) -> Value {
 }
 
 /// Returns the code for a schema `Thing` that is sent in this direction.
-fn thing(schema: &Value, body: bool, answer: bool) -> String {
-    let path = path(body.then_some("Thing"), answer.then_some("Thing"));
+fn thing(schema: &Value, body: bool, response: bool) -> String {
+    let path = path(body.then_some("Thing"), response.then_some("Thing"));
     code(emit::models(&model(&json!({ "Thing": schema }), &path).unwrap()))
 }
 
@@ -47,7 +47,7 @@ fn record(properties: &Value, required: &[&str]) -> Value {
 }
 
 #[test]
-fn a_text_with_a_name_is_a_type_of_its_own() {
+fn named_string_is_a_newtype() {
     insta::assert_snapshot!(thing(
         &json!({ "type": "string", "format": "uuid", "description": "Names a thing." }),
         false,
@@ -56,13 +56,13 @@ fn a_text_with_a_name_is_a_type_of_its_own() {
 }
 
 #[test]
-fn an_enumeration_keeps_values_that_it_does_not_know() {
+fn enum_preserves_unknown_values() {
     let schema = json!({ "type": "string", "enum": ["ONE", "TWO_WORDS", "a-b"], "description": "How it is." });
     insta::assert_snapshot!(thing(&schema, false, true));
 }
 
 #[test]
-fn an_answer_is_tolerant_and_what_may_be_null_may_be_absent() {
+fn response_accepts_unknown_and_absent_fields() {
     let properties = json!({
         "needed": { "type": "string" },
         "nullable": { "type": ["string", "null"], "description": "May be null." },
@@ -73,24 +73,24 @@ fn an_answer_is_tolerant_and_what_may_be_null_may_be_absent() {
 }
 
 #[test]
-fn a_request_is_strict_and_made_of_what_it_needs() {
+fn request_is_strict_and_created_from_required_fields() {
     let properties = json!({ "needed": { "type": "string" }, "optional": { "type": ["integer", "null"] } });
     insta::assert_snapshot!(thing(&record(&properties, &["needed"]), true, false));
 }
 
 #[test]
-fn shared_models_are_tolerant_and_constructible() {
+fn type_in_both_directions_is_tolerant_and_constructible() {
     insta::assert_snapshot!(thing(&record(&json!({ "optional": { "type": "string" } }), &[]), true, true));
 }
 
 #[test]
-fn a_field_for_which_null_has_a_meaning_is_a_patch() {
+fn field_with_meaningful_null_is_a_patch() {
     let properties = json!({ "cleared": { "type": ["object", "null"], "x-sdk-nullable": true } });
     insta::assert_snapshot!(thing(&record(&properties, &[]), true, false));
 }
 
 #[test]
-fn a_secret_is_read_and_written_by_name() {
+fn secret_field_names_its_serde_functions() {
     let properties = json!({
         "key": { "type": "string", "x-sdk-secret": true },
         "url": { "type": ["string", "null"], "format": "uri", "x-sdk-secret": true, "deprecated": true },
@@ -99,7 +99,7 @@ fn a_secret_is_read_and_written_by_name() {
 }
 
 #[test]
-fn every_kind_of_value_has_its_type_and_limits_are_said() {
+fn every_value_type_is_generated_with_its_limits() {
     let properties = json!({
         "at": { "type": "string", "format": "date-time" },
         "any": {},
@@ -138,7 +138,7 @@ fn operation_has_path_query_and_body_parameters() {
 }
 
 #[test]
-fn an_answer_can_be_a_redirect_or_a_status_alone() {
+fn response_can_be_a_redirect_or_empty() {
     let mut paths = path(None, None);
     paths["/v1/file"] = json!({ "get": {
         "operationId": "get_file", "summary": "Leads to a file.", "description": "For a while.", "security": [],
@@ -148,7 +148,7 @@ fn an_answer_can_be_a_redirect_or_a_status_alone() {
 }
 
 #[test]
-fn the_same_document_gives_the_same_code() {
+fn generation_is_deterministic() {
     let text = fs::read_to_string(crate::root().join(SOURCE)).unwrap();
     let code = || {
         let model = Model::of(&Document::parse(&text).unwrap()).unwrap();
@@ -158,16 +158,22 @@ fn the_same_document_gives_the_same_code() {
 }
 
 #[test]
-fn invalid_document_is_an_error_with_its_address() {
+fn invalid_document_is_an_error_with_its_path() {
     let twice = json!({ "/v1/a": path(None, None)["/v1/it"], "/v1/b": path(None, None)["/v1/it"] });
     let of = |properties: Value| model(&json!({ "Thing": record(&properties, &[]) }), &json!({}));
     for (outcome, reason) in [
         (model(&json!({}), &twice), "two operations are called do_it"),
         (of(json!({ "a": { "type": ["string", "integer"] } })), "components.schemas.Thing: property a"),
         (of(json!({ "a": { "type": "array" } })), "an array without items"),
-        (of(json!({ "a": { "type": "string", "format": "byte" } })), "type string with format Some(\"byte\")"),
-        (of(json!({ "a": { "type": "string", "x-sdk-nullable": true } })), "`x-sdk-nullable` is for what may be null"),
-        (of(json!({ "a": { "$ref": "https://elsewhere.test/a" } })), "only components can be referred to"),
+        (
+            of(json!({ "a": { "type": "string", "format": "byte" } })),
+            "unsupported type string with format Some(\"byte\")",
+        ),
+        (of(json!({ "a": { "type": "string", "x-sdk-nullable": true } })), "`x-sdk-nullable` requires a nullable type"),
+        (
+            of(json!({ "a": { "$ref": "https://elsewhere.test/a" } })),
+            "a reference must begin with #/components/schemas/",
+        ),
         (model(&json!({ "Thing": record(&json!({}), &["gone"]) }), &json!({})), "gone is required but not a property"),
         (model(&json!({ "Thing": { "type": "string" } }), &json!({})), "components.schemas.Thing: no description"),
     ] {

@@ -13,16 +13,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{cargo, say, succeed, timed};
+use crate::process::{cargo, run_command, say, timed};
 use catalog::{CLIENTS, Client};
-use driver::{Missing, Setting};
+use driver::{Environment, Missing};
 use report::Document;
 
 const DOCUMENT: &str = "docs/conformance.md";
 /// The folder for the output of the drivers on stderr.
 const LOGS: &str = "target/conformance";
 
-/// Options of the run.
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
     /// Fail if a client is not installed.
@@ -34,19 +33,19 @@ pub(crate) struct Options<'a> {
 }
 
 pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
-    succeed(&mut cargo(root, &["build", "--workspace", "--all-features", "--bin", "aignostics"]))?;
+    run_command(&mut cargo(root, &["build", "--workspace", "--all-features", "--bin", "aignostics"]))?;
     let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));
-    let setting =
-        Setting { root, tools: tools.context("the home folder is unknown: set HOME")?, logs: root.join(LOGS) };
-    fs::create_dir_all(&setting.logs).with_context(|| format!("creating {LOGS}"))?;
+    let environment =
+        Environment { root, tools: tools.context("the home folder is unknown: set HOME")?, logs: root.join(LOGS) };
+    fs::create_dir_all(&environment.logs).with_context(|| format!("creating {LOGS}"))?;
     let path = root.join(DOCUMENT);
     let mut document = Document::parse(fs::read_to_string(&path).with_context(|| format!("reading {DOCUMENT}"))?);
     let (mut problems, mut skipped) = (Vec::new(), Vec::new());
     let is_selected = |client: &&Client| options.only.is_none_or(|text| client.name.contains(text));
     ensure!(CLIENTS.iter().any(|client| is_selected(&client)), "no client has this text in its name");
     for client in CLIENTS.iter().filter(is_selected) {
-        match setting.missing(client) {
+        match environment.missing(client) {
             None => {}
             Some(Missing::Package(name)) => {
                 say(&format!("SKIPPED {}: needs {name}; .ci/run installs it", client.name));
@@ -58,7 +57,7 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
                 continue;
             }
         }
-        let found = compare(&setting, client, &mut document, options.write);
+        let found = compare(&environment, client, &mut document, options.write);
         problems.extend(found.iter().map(|problem| format!("{}: {problem}", client.name)));
     }
     if options.write {
@@ -68,19 +67,19 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
         say(problem);
     }
     say(&format!("{} unexplained differences, {} clients skipped", problems.len(), skipped.len()));
-    ensure!(problems.is_empty(), "clients do not work as {DOCUMENT} says; {LOGS} has their output");
+    ensure!(problems.is_empty(), "the results of clients differ from {DOCUMENT}; {LOGS} has their output");
     ensure!(!options.all || skipped.is_empty(), "not installed: {}", skipped.join(", "));
     Ok(())
 }
 
 /// Runs a client, and returns the differences from the document, or writes the results into it.
-fn compare(setting: &Setting<'_>, client: &Client, document: &mut Document, write: bool) -> Vec<String> {
-    let (outcome, took) = timed(|| setting.operations(client));
+fn compare(environment: &Environment<'_>, client: &Client, document: &mut Document, write: bool) -> Vec<String> {
+    let (outcome, duration) = timed(|| environment.operations(client));
     let operations = match outcome {
         Ok(operations) => operations,
         Err(error) => return vec![format!("{error:#}")],
     };
-    say(&format!("{:6.1} s  {}: {} operations", took.as_secs_f64(), client.name, operations.len()));
+    say(&format!("{:6.1} s  {}: {} operations", duration.as_secs_f64(), client.name, operations.len()));
     let failures: Vec<_> = operations.iter().filter_map(report::Operation::failure).collect();
     match (write, failures.is_empty()) {
         (true, true) => document.replace(client.name, &operations),

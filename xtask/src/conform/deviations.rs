@@ -51,7 +51,7 @@ impl Deviations {
         }
         let explained = total - unexplained.len();
         let unused = self.deviations.iter().zip(used).filter(|(_, used)| !used);
-        unexplained.extend(unused.map(|(deviation, _)| format!("explains nothing any more: {}", deviation.address)));
+        unexplained.extend(unused.map(|(deviation, _)| format!("explains no difference: {}", deviation.address)));
         (explained, unexplained)
     }
 }
@@ -59,18 +59,18 @@ impl Deviations {
 impl Deviation {
     fn explains(&self, difference: &Difference) -> bool {
         !self.reason.is_empty()
-            && fits(&self.address, &difference.address)
+            && matches_pattern(&self.address, &difference.address)
             && self.reference == difference.before
             && self.ours == difference.after
     }
 }
 
 /// Returns true if the whole text matches a pattern, in which `*` stands for any text.
-fn fits(pattern: &str, text: &str) -> bool {
+fn matches_pattern(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| fits(rest, &text[at..]))
+            (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| matches_pattern(rest, &text[at..]))
         }),
     }
 }

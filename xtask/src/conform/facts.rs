@@ -20,10 +20,10 @@ pub(crate) struct Difference {
 }
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-/// Members for human readers and generators.
-const WORDS: [&str; 7] = ["title", "description", "summary", "examples", "example", "tags", "operationId"];
-/// Keywords of JSON Schema whose value is the fact.
-const LIMITS: [&str; 15] = [
+/// Members that do not change the meaning of a document.
+const ANNOTATIONS: [&str; 7] = ["title", "description", "summary", "examples", "example", "tags", "operationId"];
+/// Keywords of JSON Schema whose value is a fact.
+const KEYWORDS: [&str; 15] = [
     "format",
     "pattern",
     "minLength",
@@ -41,7 +41,7 @@ const LIMITS: [&str; 15] = [
     "readOnly",
 ];
 /// The maximum depth of schemas that refer to themselves.
-const DEPTH: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 impl Facts {
     pub(crate) fn of(document: &Value) -> Result<Self> {
@@ -60,7 +60,8 @@ impl Facts {
 
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().enumerate().map(|(number, line)| {
-            let (address, value) = line.split_once(" = ").with_context(|| format!("line {}: no fact", number + 1))?;
+            let (address, value) =
+                line.split_once(" = ").with_context(|| format!("line {}: not a fact", number + 1))?;
             Ok((address.to_owned(), value.to_owned()))
         });
         lines.collect::<Result<_>>().map(Self)
@@ -111,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     fn operation(&mut self, address: &str, operation: &'a Value) -> Result<()> {
-        let secured = operation.get("security").and_then(Value::as_array).is_some_and(|ways| !ways.is_empty());
+        let secured = operation.get("security").and_then(Value::as_array).is_some_and(|schemes| !schemes.is_empty());
         self.set(&format!("{address} security"), &secured);
         for (name, value) in object(operation, address)? {
             match name.as_str() {
@@ -128,7 +129,7 @@ impl<'a> Reader<'a> {
                 }
                 "deprecated" => self.set(&format!("{address} deprecated"), value),
                 "security" => {}
-                name => ignored(name, address)?,
+                name => ensure_annotation(name, address)?,
             }
         }
         Ok(())
@@ -142,7 +143,7 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "schema" => self.schema(&address, value, 0)?,
                 "in" | "name" | "required" => {}
-                key => ignored(key, &address)?,
+                key => ensure_annotation(key, &address)?,
             }
         }
         Ok(())
@@ -154,7 +155,7 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "content" => self.content(address, value)?,
                 "required" => {}
-                key => ignored(key, address)?,
+                key => ensure_annotation(key, address)?,
             }
         }
         Ok(())
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
         for (key, value) in object(response, address)? {
             match key.as_str() {
                 "content" => self.content(address, value)?,
-                key => ignored(key, address)?,
+                key => ensure_annotation(key, address)?,
             }
         }
         Ok(())
@@ -177,7 +178,7 @@ impl<'a> Reader<'a> {
             for (key, value) in object(media, address)? {
                 match key.as_str() {
                     "schema" => self.schema(address, value, 0)?,
-                    key => ignored(key, address)?,
+                    key => ensure_annotation(key, address)?,
                 }
             }
         }
@@ -185,7 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     fn schema(&mut self, address: &str, schema: &'a Value, depth: usize) -> Result<()> {
-        ensure!(depth < DEPTH, "{address}: nested too deeply");
+        ensure!(depth < MAX_DEPTH, "{address}: nested too deeply");
         let mut kinds = BTreeSet::new();
         self.alternative(address, schema, depth, &mut kinds)?;
         if kinds.is_empty() {
@@ -209,7 +210,7 @@ impl<'a> Reader<'a> {
             match key.as_str() {
                 "$ref" => {
                     let target = value.as_str().and_then(|text| document.pointer(text.strip_prefix('#')?));
-                    let target = target.with_context(|| format!("{address}: {value} leads nowhere"))?;
+                    let target = target.with_context(|| format!("{address}: unresolved reference {value}"))?;
                     self.alternative(address, target, depth + 1, kinds)?;
                 }
                 "anyOf" => {
@@ -243,28 +244,28 @@ impl<'a> Reader<'a> {
                 "additionalProperties" => self.schema(&format!("{address}.*"), value, depth + 1)?,
                 "deprecated" if value == &Value::Bool(true) => self.set(&format!("{address} deprecated"), &true),
                 "required" | "deprecated" => {}
-                limit if LIMITS.contains(&limit) => self.set(&format!("{address} {limit}"), value),
-                key => ignored(key, address)?,
+                keyword if KEYWORDS.contains(&keyword) => self.set(&format!("{address} {keyword}"), value),
+                key => ensure_annotation(key, address)?,
             }
         }
         for name in required {
-            ensure!(schema["properties"].get(name).is_some(), "{address}: {name} is required but no property");
+            ensure!(schema["properties"].get(name).is_some(), "{address}: {name} is required but not a property");
         }
         Ok(())
     }
 }
 
-fn ignored(key: &str, address: &str) -> Result<()> {
-    ensure!(WORDS.contains(&key) || key.starts_with("x-"), "{address}: `{key}` is not known here");
+fn ensure_annotation(key: &str, address: &str) -> Result<()> {
+    ensure!(ANNOTATIONS.contains(&key) || key.starts_with("x-"), "{address}: `{key}` is not supported");
     Ok(())
 }
 
 fn object<'a>(value: &'a Value, address: &str) -> Result<&'a Map<String, Value>> {
-    value.as_object().with_context(|| format!("{address}: no object"))
+    value.as_object().with_context(|| format!("{address}: not an object"))
 }
 
 fn array<'a>(value: &'a Value, address: &str) -> Result<&'a Vec<Value>> {
-    value.as_array().with_context(|| format!("{address}: no array"))
+    value.as_array().with_context(|| format!("{address}: not an array"))
 }
 
 fn text<'a>(value: &'a Value, name: &str, address: &str) -> Result<&'a str> {

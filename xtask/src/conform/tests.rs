@@ -19,7 +19,7 @@ fn unexplained(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_document_means_what_the_platform_s_document_means() {
+fn document_has_the_facts_of_the_platform_document() {
     assert_eq!(unexplained(&document()), [""; 0]);
 }
 
@@ -39,9 +39,9 @@ fn every_change_is_found_with_its_address() {
     let original = document();
     let page_size = parameter(&original, &format!("{RUNS}/get"), "page_size");
     let states = original.pointer(&schema("RunState/enum")).unwrap().as_array().unwrap();
-    let others: Vec<_> = states[1..].to_vec();
+    let fewer_states: Vec<_> = states[1..].to_vec();
     for (pointer, value, address) in [
-        (schema("RunState/enum"), Some(json!(others)), "GET /v1/runs 200[].state enum"),
+        (schema("RunState/enum"), Some(json!(fewer_states)), "GET /v1/runs 200[].state enum"),
         (schema("RunSubmission/required"), Some(json!(["application_id"])), "POST /v1/runs body.items required"),
         (format!("{page_size}/name"), Some(json!("page-size")), "GET /v1/runs query page-size required"),
         (format!("{page_size}/schema/maximum"), Some(json!(1000)), "GET /v1/runs query page_size maximum"),
@@ -76,7 +76,7 @@ fn every_change_is_found_with_its_address() {
 }
 
 #[test]
-fn names_of_schemas_and_words_mean_nothing() {
+fn schema_names_and_descriptions_are_not_facts() {
     let text = document().to_string().replace("#/components/schemas/RunState\"", "#/components/schemas/StateOfRun\"");
     let mut renamed: Value = serde_json::from_str(&text.replace("Lists runs.", "All the runs.")).unwrap();
     let schemas = renamed["components"]["schemas"].as_object_mut().unwrap();
@@ -88,13 +88,13 @@ fn names_of_schemas_and_words_mean_nothing() {
 #[test]
 fn unknown_constructs_are_errors_with_their_address() {
     let document = |schema: Value| {
-        let answer = json!({ "description": "", "content": { "application/json": { "schema": schema } } });
-        let operation = json!({ "responses": { "200": answer } });
+        let response = json!({ "description": "", "content": { "application/json": { "schema": schema } } });
+        let operation = json!({ "responses": { "200": response } });
         json!({ "servers": [{ "url": "/api" }], "paths": { "/v1/a": { "get": operation } } })
     };
     for (schema, address) in [
         (json!({ "properties": { "b": { "oneOf": [] } } }), "GET /v1/a 200.b: `oneOf`"),
-        (json!({ "items": { "$ref": "#/nowhere" } }), "GET /v1/a 200[]: \"#/nowhere\" leads nowhere"),
+        (json!({ "items": { "$ref": "#/nowhere" } }), "GET /v1/a 200[]: unresolved reference \"#/nowhere\""),
         (json!({ "required": ["c"], "properties": {} }), "GET /v1/a 200: c is required"),
     ] {
         let error = Facts::of(&document(schema)).err().unwrap().to_string();
@@ -106,7 +106,7 @@ fn unknown_constructs_are_errors_with_their_address() {
 }
 
 #[test]
-fn a_deviation_explains_what_it_says_and_nothing_else() {
+fn deviation_explains_only_the_difference_that_it_states() {
     let facts = |text: &str| Facts::parse(text).unwrap();
     let explain = |deviations: &str| {
         let differences = facts("a.x = 1\na.y = 1\n").differences(&facts("a.x = 2\na.y = 2\n"));
@@ -120,16 +120,16 @@ fn a_deviation_explains_what_it_says_and_nothing_else() {
     for (address, ours, reason) in [("a.*", "3", "why"), ("a.*", "2", ""), ("b.*", "2", "why"), ("a", "2", "why")] {
         let (explained, problems) = explain(&of(address, ours, reason));
         assert_eq!((explained, problems.len()), (0, 3), "{problems:?}");
-        assert_eq!(problems[2], format!("explains nothing any more: {address}"));
+        assert_eq!(problems[2], format!("explains no difference: {address}"));
     }
 }
 
 #[test]
-fn eight_equal_words_are_found_and_field_names_ignored() {
+fn shared_phrase_is_found_and_field_names_are_ignored() {
     let words =
         |text: &str| json!({ "a": [{ "description": text, "pattern": "one two three four five six seven eight" }] });
     let reference = words("One two three, four five six seven eight `nine_th` ten");
-    let shared = |text: &str| words::shared(&words(text), &reference).collect::<Vec<_>>();
+    let shared = |text: &str| phrases::shared(&words(text), &reference).collect::<Vec<_>>();
     assert_eq!(shared("so one two three four five six seven eight"), ["one two three four five six seven eight"]);
     assert_eq!(shared("two three four five six seven eight nine_th"), [""; 0]);
     assert_eq!(shared("one two three four five six seven"), [""; 0]);
@@ -142,6 +142,6 @@ fn facts_match_the_platform_document_if_available() {
         fs::write(&file, document.to_string()).unwrap();
         run(&crate::root(), Some(file.path())).unwrap();
     } else {
-        say("SKIPPED the facts are compared with the platform's own document only where that is at hand");
+        say("SKIPPED: the comparison of the facts needs the platform's own document");
     }
 }

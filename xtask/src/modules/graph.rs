@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Edges = BTreeSet<(String, String)>;
 
 /// Returns the strongly connected components that contain more than one node.
-pub(super) fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
+pub(super) fn cycles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let reachable: BTreeMap<&String, BTreeSet<&String>> =
         edges.iter().map(|(from, _)| (from, reachable(edges, from))).collect();
     let reaches = |from: &String, to: &String| reachable.get(from).is_some_and(|nodes| nodes.contains(to));

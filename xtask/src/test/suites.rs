@@ -37,7 +37,6 @@ pub(super) struct Suite {
 }
 
 impl Suite {
-    /// Returns the command that runs all its tests.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
         command.current_dir(&self.folder);
@@ -52,7 +51,7 @@ pub(super) fn build(root: &Path) -> Result<Vec<Suite>> {
     let output = child.stdout.take().context("cargo has no output")?;
     let mut suites = Vec::new();
     for line in BufReader::new(output).lines() {
-        let message: Message = serde_json::from_str(&line?).context("cargo says something unexpected")?;
+        let message: Message = serde_json::from_str(&line?).context("cargo prints an unknown message")?;
         if let Message {
             reason,
             manifest_path: Some(manifest),

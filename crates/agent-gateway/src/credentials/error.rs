@@ -30,6 +30,8 @@ enum Kind {
     Certificate(String, #[source] CertificateError),
     #[error("the certificate of the client `{client}` is not valid now: it expires at {end}")]
     Expired { client: String, end: String },
+    #[error("the credentials have no token service, so that no token can be obtained")]
+    NoTokens,
     #[error("{0}")]
     Other(&'static str, #[source] Box<dyn Error + Send + Sync>),
 }
@@ -55,6 +57,10 @@ impl CredentialError {
 
     pub(crate) fn unreadable(file: &Path, source: io::Error) -> Self {
         Kind::Unreadable(file.to_owned(), source).into()
+    }
+
+    pub(crate) fn no_tokens() -> Self {
+        Kind::NoTokens.into()
     }
 
     pub(crate) fn variable(name: &'static str) -> Self {
@@ -92,7 +98,7 @@ impl CredentialError {
         matches!(self.0, Kind::Expired { .. })
     }
 
-    /// Returns the name of the field that is missing or invalid.
+    /// Returns the name of the field that is missing or invalid, or `None` if the error does not concern a field.
     pub fn named_field(&self) -> Option<&str> {
         match &self.0 {
             Kind::Field { field, .. } => Some(field),

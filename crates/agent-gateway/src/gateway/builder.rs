@@ -2,10 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{AsyncTokenCache, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock};
+use auth_core::{AsyncTokenCache, Authority, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock};
 use auth_http::{HttpClient, HttpClientBuilder};
+use url::Url;
 
 use super::Gateway;
+use crate::agent_address::AgentAddress;
+use crate::agent_card::{AgentCards, CardCache};
+use crate::authorization::Logins;
 use crate::core::Core;
 use crate::credentials::CredentialSource;
 use crate::server::ServerDirectory;
@@ -42,6 +46,8 @@ pub struct GatewayBuilder {
     discovery_timeout: Duration,
     call_timeout: Duration,
     watch: Duration,
+    agents: Vec<AgentAddress>,
+    agent_origins: Vec<Authority>,
 }
 
 impl GatewayBuilder {
@@ -60,6 +66,8 @@ impl GatewayBuilder {
             discovery_timeout: DISCOVERY_TIMEOUT,
             call_timeout: CALL_TIMEOUT,
             watch: WATCH_INTERVAL,
+            agents: Vec::new(),
+            agent_origins: Vec::new(),
         }
     }
 
@@ -103,19 +111,20 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets the maximum number of servers that list their tools in parallel. The default is 8, the minimum 1.
+    /// Sets the maximum number of servers and agents that receive requests of a discovery in parallel. The default is 8, the minimum 1.
     pub fn with_parallel_servers(mut self, bound: usize) -> Self {
         self.parallel_servers = bound.max(1);
         self
     }
 
-    /// Sets the lifetime of a cached tool list. The default is 300 s; 0 disables the cache.
+    /// Sets the lifetime of a cached tool list, and of an agent card whose server states none. The default is 300 s; 0
+    /// disables both caches.
     pub fn with_tool_lifetime(mut self, lifetime: Duration) -> Self {
         self.tool_lifetime = lifetime;
         self
     }
 
-    /// Sets the time limit for the tool list of one server. The default is 10 s.
+    /// Sets the time limit for the tool list of one server, and for the card of one agent. The default is 10 s.
     pub fn with_discovery_timeout(mut self, timeout: Duration) -> Self {
         self.discovery_timeout = timeout;
         self
@@ -134,6 +143,19 @@ impl GatewayBuilder {
         self
     }
 
+    /// Adds A2A agents to those of the directory.
+    pub fn with_agents(mut self, agents: impl IntoIterator<Item = AgentAddress>) -> Self {
+        self.agents.extend(agents);
+        self
+    }
+
+    /// Permits agents to have interfaces at the origin of `url`. By default, a card is refused if one of its interfaces is
+    /// not at the origin of the agent's own URL.
+    pub fn with_agent_origin(mut self, url: &Url) -> Self {
+        self.agent_origins.push(Authority::of(url));
+        self
+    }
+
     /// Builds the gateway. It reads no credentials and sends no request before its first use.
     pub fn build(self) -> Gateway {
         let http = self.http.with_read_timeout(self.call_timeout);
@@ -141,18 +163,26 @@ impl GatewayBuilder {
         let memory = || Arc::new(MemoryTokenCache::builder().with_clock(self.clock.clone()).build());
         let setup = Setup {
             http: if self.plain_loopback { http.with_plain_loopback() } else { http },
+            plain_loopback: self.plain_loopback,
             cache: self.cache.unwrap_or_else(|| memory()),
             lease: self.lease,
             clock: self.clock.clone(),
             expiry: self.expiry.unwrap_or(standard),
+            logins: Logins::new(),
         };
         let identities = Arc::new(Identities::new(self.credentials, setup, self.watch));
-        let tool_cache = Arc::new(ToolCache::new(self.tool_lifetime, self.clock));
+        let tool_cache = Arc::new(ToolCache::new(self.tool_lifetime, self.clock.clone()));
         Gateway(Arc::new(Core {
             sessions: Sessions::new(identities.clone(), tool_cache.clone(), self.plain_loopback),
             identities,
             directory: self.directory,
             tool_cache,
+            agents: AgentCards {
+                cache: CardCache::new(self.tool_lifetime, self.clock),
+                added: self.agents,
+                origins: self.agent_origins,
+                plain_loopback: self.plain_loopback,
+            },
             parallel_servers: self.parallel_servers,
             discovery_timeout: self.discovery_timeout,
             call_timeout: self.call_timeout,

@@ -10,6 +10,7 @@ use rmcp::service::NotificationContext;
 use rmcp::{ClientHandler, RoleClient};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::changes::Invalidation;
 use crate::progress::{OnProgress, Progress};
 use crate::tool_cache::{SessionKey, ToolCache};
 
@@ -42,6 +43,11 @@ pub(crate) struct ProgressSubscription {
 impl Listener {
     pub(crate) fn new(key: SessionKey, tool_cache: &Arc<ToolCache>) -> Self {
         Self { key, tool_cache: Arc::downgrade(tool_cache), sending: Mutex::default(), subscriptions: Arc::default() }
+    }
+
+    /// Returns what a change of the tool list invalidates.
+    pub(super) fn changes(&self) -> Invalidation {
+        Invalidation { key: self.key.clone(), tool_cache: self.tool_cache.clone() }
     }
 
     /// Delays progress notifications until the guard is dropped.
@@ -85,14 +91,11 @@ impl ClientHandler for Listener {
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        if let Some(tool_cache) = self.tool_cache.upgrade() {
-            tracing::debug!(server = %self.key.server, "its tools have changed");
-            tool_cache.forget(&self.key);
-        }
+        self.changes().apply();
     }
 
     fn get_info(&self) -> ClientConfig {
-        let implementation = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let implementation = Implementation::new("agent-gateway", env!("CARGO_PKG_VERSION"));
         let client = ClientConfig::new(ClientCapabilities::default(), implementation);
         client.with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }

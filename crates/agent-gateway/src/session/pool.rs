@@ -5,9 +5,10 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::Mutex;
 
-use super::{Listener, Session};
+use super::{Lifecycle, Listener, Session};
 use crate::error::GatewayError;
 use crate::principal::Principal;
+use crate::server::Server;
 use crate::tool_cache::{SessionKey, ToolCache};
 use crate::transport::{Identities, Transport};
 
@@ -15,6 +16,13 @@ use crate::transport::{Identities, Transport};
 const MAX_SESSIONS: u64 = 512;
 /// Time without use after which a session is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(600);
+/// Maximum number of servers whose lifecycle is remembered.
+const MAX_SERVERS: u64 = 4096;
+/// Time after which a server receives `server/discover` again, although it did not support it.
+const LIFECYCLE_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Maximum number of logins for which the start of a session waits.
+const MAX_LOGINS: usize = 16;
 
 /// The open sessions, one per line. The first caller opens a session, and the others wait for it.
 pub(crate) struct Sessions {
@@ -22,6 +30,8 @@ pub(crate) struct Sessions {
     tool_cache: Arc<ToolCache>,
     plain_loopback: bool,
     slots: Cache<SessionKey, Slot>,
+    /// The lifecycle of each server, for all principals.
+    lifecycles: Cache<Server, Lifecycle>,
 }
 
 /// The slot for the session of a line.
@@ -33,7 +43,8 @@ impl Sessions {
             .max_capacity(MAX_SESSIONS)
             .time_to_idle(MAX_IDLE_TIME)
             .eviction_policy(EvictionPolicy::lru());
-        Self { identities, tool_cache, plain_loopback, slots: slots.build() }
+        let lifecycles = Cache::builder().max_capacity(MAX_SERVERS).time_to_live(LIFECYCLE_LIFETIME);
+        Self { identities, tool_cache, plain_loopback, slots: slots.build(), lifecycles: lifecycles.build() }
     }
 
     /// Returns the open session of a line, or opens one.
@@ -43,12 +54,56 @@ impl Sessions {
         if let Some(session) = slot.as_ref().filter(|session| !session.is_over()) {
             return Ok(session.clone());
         }
-        *slot = None;
-        let (identities, wanted) = (self.identities.clone(), principal.token_request());
-        let http = Transport::new(identities, key.server.url(), self.plain_loopback, wanted);
-        let listener = Listener::new(key.clone(), &self.tool_cache);
-        let session = Arc::new(Session::begin(&key.server, http, listener).await?);
+        if slot.take().is_some_and(|session| session.is_outdated()) {
+            self.lifecycles.invalidate(&key.server);
+        }
+        let session = Arc::new(self.begin(key, principal).await?);
         *slot = Some(session.clone());
         Ok(session)
+    }
+
+    /// Opens a session with the lifecycle of earlier sessions. If the server does not support it any more, tries all.
+    async fn begin(&self, key: &SessionKey, principal: &Principal) -> Result<Session, GatewayError> {
+        let known = self.lifecycles.get(&key.server);
+        let session = match self.begin_with(known, key, principal).await {
+            Err(error) if known == Some(Lifecycle::Sessions) && error.is_response() => {
+                self.lifecycles.invalidate(&key.server);
+                self.begin_with(None, key, principal).await?
+            }
+            begun => begun?,
+        };
+        self.lifecycles.insert(key.server.clone(), session.lifecycle());
+        Ok(session)
+    }
+
+    /// Opens a session with a lifecycle. If a user logs in at the same time, starts again afterwards.
+    async fn begin_with(
+        &self,
+        known: Option<Lifecycle>,
+        key: &SessionKey,
+        principal: &Principal,
+    ) -> Result<Session, GatewayError> {
+        let mut logins = 0;
+        loop {
+            match self.try_begin(known, key, principal).await {
+                Err(error) if error.is_login_in_progress() && logins < MAX_LOGINS => {
+                    logins += 1;
+                    self.identities.logins().ended(key.server.url(), &principal.token_request()).await;
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn try_begin(
+        &self,
+        known: Option<Lifecycle>,
+        key: &SessionKey,
+        principal: &Principal,
+    ) -> Result<Session, GatewayError> {
+        let (identities, wanted) = (self.identities.clone(), principal.token_request());
+        let http = Transport::new(identities, &key.server, self.plain_loopback, wanted);
+        let listener = Listener::new(key.clone(), &self.tool_cache);
+        Session::begin(&key.server, http, listener, known).await
     }
 }

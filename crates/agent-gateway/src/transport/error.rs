@@ -2,6 +2,7 @@ use auth_http::{BuildError, HttpError, Response};
 use serde::Deserialize;
 
 use super::MAX_ERROR_BYTES;
+use crate::authorization::{AuthorizationError, Failure};
 use crate::credentials::CredentialError;
 
 /// The maximum number of characters of a server message that an error shows.
@@ -16,6 +17,10 @@ pub(crate) enum TransportError {
     Build(#[from] BuildError),
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[error(transparent)]
+    Authorization(AuthorizationError),
+    #[error("a user logs in")]
+    LoginInProgress,
     #[error("it responded with {status}{}", message.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Status { status: u16, message: Option<String> },
 }
@@ -29,6 +34,15 @@ struct Complaint {
 #[derive(Deserialize)]
 struct Error {
     message: String,
+}
+
+impl From<Failure> for TransportError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Authorization(error) => Self::Authorization(error),
+            Failure::Http(error) => Self::Http(error),
+        }
+    }
 }
 
 impl TransportError {

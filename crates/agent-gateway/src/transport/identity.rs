@@ -7,31 +7,43 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use auth_core::{AsyncTokenCache, Clock, ExpiryPolicy, RefreshLease, TokenSource, TokenSourceBuilder};
+use auth_core::{
+    AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, RefreshLease, TokenKey, TokenSource, TokenSourceBuilder,
+};
 use auth_http::{HttpClient, HttpClientBuilder};
 use auth_oauth::{Endpoints, OAuthClient};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use url::Url;
 
 use super::TransportError;
-use crate::credentials::{CredentialError, CredentialSource, Credentials};
-use crate::tokens::{Grants, resource};
+use crate::authorization::{Authorizer, Logins, Parts};
+use crate::credentials::{CredentialError, CredentialSource, Credentials, Provider};
+use crate::tokens::{Bounded, Grants};
+
+/// The issuer in the keys of tokens that a provider of the caller obtains. Its identity distinguishes them.
+const PROVIDED: &str = "provided";
 
 /// The connections of one certificate, and its tokens.
 pub(crate) struct Identity {
-    credentials: Credentials,
+    pub(crate) credentials: Credentials,
     pub(crate) http: HttpClient,
-    pub(crate) tokens: TokenSource,
+    /// The tokens; `None` if requests are sent without one.
+    pub(crate) tokens: Option<TokenSource>,
+    /// The tokens of servers with their own authorization servers.
+    pub(crate) authorizer: Option<Authorizer>,
 }
 
 /// The common configuration of all identities.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) http: HttpClientBuilder,
+    pub(crate) plain_loopback: bool,
     pub(crate) cache: Arc<dyn AsyncTokenCache>,
     pub(crate) lease: Option<Arc<dyn RefreshLease>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) expiry: ExpiryPolicy,
+    pub(crate) logins: Logins,
 }
 
 /// The current identity. It is replaced when the credentials of the source change.
@@ -56,15 +68,37 @@ impl Setup {
             http = http.with_client_certificate(certificate.chain(), certificate.key().clone());
         }
         let http = http.build()?;
-        let tokens = self.tokens(&credentials, http.clone());
-        Ok(Identity { credentials, http, tokens })
+        let tokens = match (&credentials.provider, &credentials.token_url) {
+            (Some(Provider(provider)), _) => Some(self.tokens_of(provider)?),
+            (None, Some(url)) => Some(self.tokens(&credentials, url, http.clone())),
+            (None, None) => None,
+        };
+        let authorizer = credentials.authorization.as_ref().map(|authorization| {
+            let (cache, lease, clock) = (self.cache.clone(), self.lease.clone(), self.clock.clone());
+            let (plain_loopback, expiry, logins) = (self.plain_loopback, self.expiry, self.logins.clone());
+            let parts = Parts { http: http.clone(), plain_loopback, cache, lease, clock, expiry, logins };
+            Authorizer::new(authorization, parts)
+        });
+        Ok(Identity { credentials, http, tokens, authorizer })
     }
 
-    fn tokens(&self, credentials: &Credentials, http: HttpClient) -> TokenSource {
-        let Credentials { token_url, client_id, certificate } = credentials;
+    /// Returns the tokens of a provider of the caller.
+    fn tokens_of(&self, provider: &Arc<dyn AsyncTokenProvider>) -> Result<TokenSource, TransportError> {
+        let provider = Bounded { provider: provider.clone(), clock: self.clock.clone() };
+        let source = self.source(TokenSource::builder(TokenKey::new(PROVIDED), provider));
+        Ok(source.build().map_err(|error| CredentialError::other("their provider of tokens cannot be used", error))?)
+    }
+
+    fn source(&self, builder: TokenSourceBuilder) -> TokenSourceBuilder {
+        let source = builder.with_cache(self.cache.clone()).with_clock(self.clock.clone()).with_expiry(self.expiry);
+        self.lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease)
+    }
+
+    fn tokens(&self, credentials: &Credentials, token_url: &Url, http: HttpClient) -> TokenSource {
+        let Credentials { client_id, certificate, resource, .. } = credentials;
         let endpoints = Endpoints::new(token_url.as_str(), token_url.clone());
         let client = OAuthClient::new(http, endpoints, client_id).with_clock(self.clock.clone());
-        let client = resource().into_iter().fold(client, OAuthClient::with_resource);
+        let client = resource.iter().cloned().fold(client, OAuthClient::with_resource);
         let (client, key) = match certificate {
             Some(certificate) => {
                 let key = client.token_key().with_certificate_thumbprint(certificate.thumbprint());
@@ -72,11 +106,8 @@ impl Setup {
             }
             None => (client.clone(), client.token_key()),
         };
-        let source = TokenSource::builder(key.build(), Grants::new(&client, self.clock.clone()))
-            .with_cache(self.cache.clone())
-            .with_clock(self.clock.clone())
-            .with_expiry(self.expiry);
-        let source = self.lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease);
+        let grants = Grants::new(&client, credentials, self.clock.clone());
+        let source = self.source(TokenSource::builder(key.build(), grants));
         #[expect(clippy::expect_used, reason = "there is a cache, and client credentials have an identity")]
         source.build().expect("the parts fit together")
     }
@@ -115,6 +146,16 @@ impl Identities {
         };
         drop(asking);
         current.filter(|identity| !Arc::ptr_eq(identity, failed))
+    }
+
+    /// Returns the source of the credentials.
+    pub(crate) fn source(&self) -> &dyn CredentialSource {
+        &*self.source
+    }
+
+    /// Returns the logins of users at the authorization servers of servers.
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.setup.logins
     }
 
     /// Returns the current identity, if one was needed already.

@@ -103,7 +103,7 @@ async fn binding_of_our_type_is_found_with_encoded_urls() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_missing_or_wrong_is_named_with_its_file() {
+async fn field_that_is_missing_or_wrong_is_named_with_its_file() {
     let bindings = Bindings::new();
     let dependencies = "integrationDependencies";
     let key = bindings.key.clone();
@@ -162,8 +162,8 @@ async fn expired_certificate_is_not_presented() {
     assert!(error.is_credentials(), "{error:?}");
     let cause = error.source().unwrap().downcast_ref::<CredentialError>().unwrap();
     assert!(cause.is_expired(), "{cause}");
-    let said = cause.to_string();
-    assert!(said.contains("`client-1`") && said.contains("2001-09-09T01:46:40Z"), "{said}");
+    let message = cause.to_string();
+    assert!(message.contains("`client-1`") && message.contains("2001-09-09T01:46:40Z"), "{message}");
     bindings.assert_shows_no_key(cause);
 }
 
@@ -186,9 +186,9 @@ async fn ambiguous_or_unreadable_bindings_are_named() {
     let empty = TempDir::new().unwrap();
     for root in [empty.path(), Path::new("/nowhere")] {
         let error = reading(root).await;
-        let said = error.to_string();
-        assert!(error.is_no_binding() && said.contains(&*root.to_string_lossy()), "{said}");
-        assert!(said.contains("SERVICE_BINDING_ROOT") && said.contains("INTEGRATION_CLIENT_ID"), "{said}");
+        let message = error.to_string();
+        assert!(error.is_no_binding() && message.contains(&*root.to_string_lossy()), "{message}");
+        assert!(message.contains("SERVICE_BINDING_ROOT") && message.contains("INTEGRATION_CLIENT_ID"), "{message}");
     }
     fs::create_dir(empty.path().join("agent")).unwrap();
     fs::write(empty.path().join("agent/type"), "integration-credentials").unwrap();

@@ -10,17 +10,17 @@ mod command;
 use agent_gateway::{ModelNames, Principal};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, all_tools, tool};
+use crate::test_bed::{TestBed, all_tools, tool};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_lists_and_calls_tools() {
-    let Some(lab) = Lab::open() else { return };
-    let gateway = lab.builder().build();
+async fn command_lists_and_calls_tools() {
+    let Some(test_bed) = TestBed::open() else { return };
+    let gateway = test_bed.builder().build();
     let run = async |arguments: &[&str]| {
         let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
         command::answer(&gateway, &Principal::System, &arguments).await
     };
-    lab.mcp.let_down(&[("ledger", 503)]);
+    test_bed.mcp.fail_servers(&[("ledger", 503)]);
     let listed = run(&["list"]).await.unwrap();
     assert_eq!(listed["tools"].as_array().unwrap().len(), 4 * 8);
     assert!(listed["errors"][0].as_str().unwrap().contains("`ledger`"), "{listed}");
@@ -35,11 +35,11 @@ async fn the_command_lists_and_calls_tools() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loop_continues_until_the_model_answers() {
-    let Some(lab) = Lab::open() else { return };
-    let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
+    let Some(test_bed) = TestBed::open() else { return };
+    let (gateway, alice) = (test_bed.builder().build(), test_bed.user("alice"));
     let found = all_tools(&gateway, &Principal::System).await;
     let name = |tool_name| ModelNames::name(tool(&found, "people", tool_name));
-    let said = [
+    let message = [
         json!({ "call": name("add"), "arguments": { "a": 20, "b": 22 } }),
         json!({ "call": name("add"), "arguments": { "a": "twenty" } }),
         json!({ "call": name("fail"), "arguments": { "reason": "no such person" } }),
@@ -49,10 +49,10 @@ async fn loop_continues_until_the_model_answers() {
         json!({ "call": name("learn"), "arguments": { "trick": "juggle" } }),
         json!({ "answer": "it is 42" }),
     ];
-    let model = said.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let model = message.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let mut told = Vec::new();
-    let answer = agent_loop::converse(&gateway, &alice, model.as_bytes(), &mut told).await.unwrap();
-    assert_eq!(answer, "it is 42");
+    let response = agent_loop::converse(&gateway, &alice, model.as_bytes(), &mut told).await.unwrap();
+    assert_eq!(response, "it is 42");
     let told: Vec<Value> =
         told.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     assert_eq!(told[0]["tools"].as_array().unwrap().len(), 5 * 8);
@@ -64,5 +64,5 @@ async fn loop_continues_until_the_model_answers() {
     assert_eq!(told[5]["result"]["sub"], "alice");
     assert!(told[6]["error"].is_string());
     assert_eq!(told[7]["result"]["result"], "juggle");
-    assert_eq!(lab.tokens(), (1, 1, 2));
+    assert_eq!(test_bed.tokens(), (1, 1, 2));
 }

@@ -11,8 +11,8 @@ use auth_http::HttpClient;
 use auth_redis::{RedisTokenCache, SealingKey};
 use serde_json::json;
 
-use crate::lab::{Lab, object, tool};
-use crate::redis_server::{PATIENCE, Redis};
+use crate::redis_server::{Redis, TIMEOUT};
+use crate::test_bed::{TestBed, object, tool};
 
 const PROCESSES: usize = 4;
 const ROUNDS: usize = 100;
@@ -29,11 +29,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn tell(&mut self, line: &str) {
+    fn send(&mut self, line: &str) {
         writeln!(self.stream.get_mut(), "{line}").unwrap();
     }
 
-    fn hear(&mut self) -> String {
+    fn receive(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
@@ -48,16 +48,16 @@ impl Drop for Worker {
 }
 
 /// Starts the processes.
-fn start(lab: &Lab, redis: &Redis) -> Vec<Worker> {
+fn start(test_bed: &TestBed, redis: &Redis) -> Vec<Worker> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stage = listener.local_addr().unwrap().to_string();
-    let words = json!([stage, lab.bindings(), lab.servers.file(), redis.url().as_str()]).to_string();
+    let words = json!([stage, test_bed.bindings(), test_bed.servers.file(), redis.url().as_str()]).to_string();
     let worker = |_| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null()).env(WORKER, &words);
         let process = command.spawn().unwrap();
         let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Worker { process, stream: BufReader::new(stream) }
     };
     (0..PROCESSES).map(worker).collect()
@@ -69,22 +69,22 @@ fn four_processes_need_no_more_tokens_than_one() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         return runtime.block_on(work(&serde_json::from_str::<Vec<String>>(&words).unwrap()));
     }
-    let (Some(lab), Some(redis)) = (Lab::open(), Redis::start()) else { return };
-    let assertion = lab.provider.assertion("alice", 10 * PATIENCE);
-    let mut workers = start(&lab, &redis);
+    let (Some(test_bed), Some(redis)) = (TestBed::open(), Redis::start()) else { return };
+    let assertion = test_bed.provider.assertion("alice", 10 * TIMEOUT);
+    let mut workers = start(&test_bed, &redis);
     let all = |workers: &mut [Worker], line: &str| {
         for worker in workers.iter_mut() {
-            worker.tell(line);
+            worker.send(line);
         }
-        let said: Vec<_> = workers.iter_mut().map(Worker::hear).collect();
-        assert!(said.iter().all(|said| said == "done"), "{said:?}");
+        let message: Vec<_> = workers.iter_mut().map(Worker::receive).collect();
+        assert!(message.iter().all(|message| message == "done"), "{message:?}");
     };
     all(&mut workers, assertion.expose());
-    assert_eq!(lab.tokens(), (1, 1, 2));
-    lab.mcp.revoke();
+    assert_eq!(test_bed.tokens(), (1, 1, 2));
+    test_bed.mcp.revoke();
     all(&mut workers, "go on");
-    assert_eq!(lab.tokens(), (2, 2, 4));
-    let calls = lab.mcp.requests("tools/call");
+    assert_eq!(test_bed.tokens(), (2, 2, 4));
+    let calls = test_bed.mcp.requests("tools/call");
     let with = |status: u16| calls.iter().filter(|call| call["status"] == status).count();
     assert_eq!(with(200), PROCESSES * ROUNDS, "every round has its result");
     assert!((1..=PROCESSES).contains(&with(401)), "{}", with(401));
@@ -94,15 +94,15 @@ fn four_processes_need_no_more_tokens_than_one() {
 async fn work(words: &[String]) {
     let [stage, bindings, roots, redis] = words else { panic!("{words:?}") };
     let mut stream = BufReader::new(TcpStream::connect(stage).unwrap());
-    let mut told = || {
+    let mut message = || {
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     };
-    let alice = Principal::User(User::new(Secret::new(told())).unwrap());
+    let alice = Principal::User(User::new(Secret::new(message())).unwrap());
     let cache = RedisTokenCache::builder(&redis.parse().unwrap())
         .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap())
-        .with_total_timeout(PATIENCE);
+        .with_total_timeout(TIMEOUT);
     let cache = Arc::new(cache.connect().await.unwrap());
     let binding = ServiceBinding::at(bindings);
     let gateway = Gateway::builder(binding.clone(), binding)

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use serde_json::{Value, json};
 
 use crate::needs;
-use crate::provider::PATIENCE;
+use crate::provider::TIMEOUT;
 
 const REQUIREMENTS: &str = include_str!("../../../../tests/peers/mcp/requirements.txt");
 const PROGRAM: &str = include_str!("../../../../tests/peers/mcp/server.py");
@@ -20,8 +20,8 @@ const PROGRAM: &str = include_str!("../../../../tests/peers/mcp/server.py");
 pub(crate) struct Mcp {
     process: Child,
     commands: Option<ChildStdin>,
-    answers: Receiver<String>,
-    complaints: File,
+    responses: Receiver<String>,
+    stderr_text: File,
     pub(crate) port: u16,
 }
 
@@ -37,80 +37,84 @@ impl Mcp {
 
     pub(crate) fn start_at(port: u16, jwks: &str, audience: &str, tls: Option<&Tls>) -> Option<Self> {
         let python = python()?;
-        let complaints = tempfile::tempfile().unwrap();
+        let stderr_text = tempfile::tempfile().unwrap();
         let mut process = Command::new(python)
             .args(["-c", PROGRAM, jwks, audience, &port.to_string()])
             .args(tls.into_iter().flatten())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(complaints.try_clone().unwrap())
+            .stderr(stderr_text.try_clone().unwrap())
             .spawn()
             .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
-        let (say, answers) = channel();
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
-        let mut mcp = Self { commands: process.stdin.take(), process, answers, complaints, port: 0 };
-        mcp.port = mcp.answer()["port"].as_u64().unwrap().try_into().unwrap();
+        let (sender, responses) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut mcp = Self { commands: process.stdin.take(), process, responses, stderr_text, port: 0 };
+        mcp.port = mcp.receive()["port"].as_u64().unwrap().try_into().unwrap();
         Some(mcp)
     }
 
     /// Returns the requests of a method so far.
     pub(crate) fn requests(&self, method: &str) -> Vec<Value> {
-        let Value::Array(requests) = self.tell(&json!({}))["requests"].take() else { panic!("no list") };
+        let Value::Array(requests) = self.send(&json!({}))["requests"].take() else { panic!("no list") };
         requests.into_iter().filter(|request| request["method"] == method).collect()
     }
 
     /// Waits until there were `count` requests of a method.
     pub(crate) fn wait_for(&self, method: &str, count: u64) {
-        self.tell(&json!({ "until": [method, count] }));
+        self.send(&json!({ "until": [method, count] }));
     }
 
     /// Revokes every token accepted so far.
     pub(crate) fn revoke(&self) {
-        self.tell(&json!({ "revoke": true }));
+        self.send(&json!({ "revoke": true }));
     }
 
-    /// Makes these servers respond with a status, or not at all for 0. All other servers are up.
-    pub(crate) fn let_down(&self, servers: &[(&str, u16)]) {
+    /// Makes these servers respond with a status, or not respond for the status 0. All other servers work.
+    pub(crate) fn fail_servers(&self, servers: &[(&str, u16)]) {
         let down: serde_json::Map<_, _> =
             servers.iter().map(|(name, status)| ((*name).to_owned(), json!(status))).collect();
-        self.tell(&json!({ "down": down }));
+        self.send(&json!({ "down": down }));
     }
 
     /// Delays tool lists until this number of servers has a request for one.
     pub(crate) fn wait_together(&self, servers: usize) {
-        self.tell(&json!({ "together": servers }));
+        self.send(&json!({ "together": servers }));
     }
 
     /// Releases the waiting tools.
     pub(crate) fn release(&self) {
-        self.tell(&json!({ "release": true }));
+        self.send(&json!({ "release": true }));
     }
 
-    /// Forgets all sessions.
     pub(crate) fn forget_sessions(&self) {
-        self.tell(&json!({ "forget": true }));
+        self.send(&json!({ "forget": true }));
     }
 
-    fn tell(&self, command: &Value) -> Value {
+    /// Refuses `server/discover`, as servers before MCP 2026-07-28 do.
+    pub(crate) fn require_sessions(&self) {
+        self.send(&json!({ "sessions": true }));
+    }
+
+    fn send(&self, command: &Value) -> Value {
         writeln!(self.commands.as_ref().unwrap(), "{command}").unwrap();
-        self.answer()
+        self.receive()
     }
 
-    fn answer(&self) -> Value {
-        let answer = self
-            .answers
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|error| panic!("no answer of the servers ({error}): {}", self.complaints()));
-        serde_json::from_str(&answer).unwrap()
+    fn receive(&self) -> Value {
+        let response = self
+            .responses
+            .recv_timeout(TIMEOUT)
+            .unwrap_or_else(|error| panic!("no response from the servers ({error}): {}", self.stderr_text()));
+        serde_json::from_str(&response).unwrap()
     }
 
     /// Returns the standard error output of the servers.
-    pub(crate) fn complaints(&self) -> String {
-        let (mut file, mut complaints) = (&self.complaints, String::new());
+    pub(crate) fn stderr_text(&self) -> String {
+        let (mut file, mut stderr_text) = (&self.stderr_text, String::new());
         file.rewind().unwrap();
-        file.read_to_string(&mut complaints).unwrap();
-        complaints
+        file.read_to_string(&mut stderr_text).unwrap();
+        stderr_text
     }
 }
 

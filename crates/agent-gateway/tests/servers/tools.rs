@@ -3,12 +3,12 @@
 use agent_gateway::Principal;
 use serde_json::json;
 
-use crate::lab::{Lab, SERVERS, all_tools, object, tool, who};
+use crate::test_bed::{SERVERS, TestBed, all_tools, caller, object, tool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_are_listed_and_called_by_system_and_user() {
-    let Some(lab) = Lab::open() else { return };
-    let gateway = lab.builder().build();
+    let Some(test_bed) = TestBed::open() else { return };
+    let gateway = test_bed.builder().build();
     let found = all_tools(&gateway, &Principal::System).await;
     let servers: Vec<_> = found.tools.iter().map(|tool| tool.server().ord_id()).collect();
     assert!(servers.is_sorted_by_key(|name| SERVERS.iter().position(|server| server == name)), "{servers:?}");
@@ -18,10 +18,10 @@ async fn tools_are_listed_and_called_by_system_and_user() {
     assert_eq!(add.description(), Some("Adds two integers."));
     let sum = gateway.call_tool(add, &Principal::System, object(json!({ "a": 2, "b": 40 }))).await.unwrap();
     assert_eq!((sum.text().as_str(), sum.structured()), ("42", Some(&json!({ "result": 42 }))));
-    assert_eq!(who(&gateway, &found, "stock", &Principal::System).await["sub"], "machine-certificate");
-    let alice = lab.user("alice");
-    assert_eq!(who(&gateway, &found, "stock", &alice).await["sub"], "alice");
-    assert_eq!(who(&gateway, &found, "stock", &lab.user("bob")).await["sub"], "bob");
-    assert_eq!(who(&gateway, &found, "stock", &alice).await["sub"], "alice");
-    assert_eq!(lab.tokens(), (1, 2, 3));
+    assert_eq!(caller(&gateway, &found, "stock", &Principal::System).await["sub"], "machine-certificate");
+    let alice = test_bed.user("alice");
+    assert_eq!(caller(&gateway, &found, "stock", &alice).await["sub"], "alice");
+    assert_eq!(caller(&gateway, &found, "stock", &test_bed.user("bob")).await["sub"], "bob");
+    assert_eq!(caller(&gateway, &found, "stock", &alice).await["sub"], "alice");
+    assert_eq!(test_bed.tokens(), (1, 2, 3));
 }

@@ -8,7 +8,7 @@ use crate::{
     TokenRequest, source::background,
 };
 
-/// An asynchronous adapter for a blocking provider or cache: each call that may block runs on a separate thread.
+/// An asynchronous adapter for a blocking provider or cache. A call that may block runs on a separate thread.
 #[derive(Debug)]
 pub(super) struct BlockingAdapter<T: ?Sized>(Arc<T>);
 
@@ -24,7 +24,7 @@ impl<T: ?Sized + fmt::Debug + Send + Sync + 'static> BlockingAdapter<T> {
         work: impl FnOnce(&T) -> Result<R, TokenError> + Send + 'static,
     ) -> Result<R, TokenError> {
         let inner = self.0.clone();
-        background::call(move || work(&inner)).await?
+        background::call_blocking(move || work(&inner)).await?
     }
 }
 
@@ -70,13 +70,13 @@ impl AsyncTokenProvider for BlockingAdapter<dyn TokenProvider> {
     }
 }
 
-/// `get`, `set` and `delete_if` of an in-memory cache run on the caller's thread, because they do not block
-/// (`get_local` returns `Some`). Everything else runs on a separate thread.
+/// If `get_local` returns `Some`, the cache is in memory, and its `get`, `set` and `delete_if` run on the caller's thread
+/// because they do not block. All other calls run on a separate thread.
 #[async_trait]
 impl AsyncTokenCache for BlockingAdapter<dyn TokenCache> {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        if let Some(answer) = self.0.get_local(key) {
-            return Ok(answer);
+        if let Some(cached) = self.0.get_local(key) {
+            return Ok(cached);
         }
         let key = key.clone();
         self.call(move |cache| cache.get(&key)).await

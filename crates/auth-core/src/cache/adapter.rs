@@ -1,5 +1,5 @@
-//! Adapters from [`TokenCache`] to [`AsyncTokenCache`]. The opposite direction does not exist: blocking on an
-//! asynchronous cache on a thread of its own runtime would deadlock.
+//! Adapters from [`TokenCache`] to [`AsyncTokenCache`]. There is no adapter for the opposite direction, because a
+//! runtime thread that blocks on an asynchronous cache of the same runtime would deadlock.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ impl<C> NonBlocking<C> {
     }
 }
 
-/// An asynchronous adapter for a cache that may block, such as one on disk or in a key chain. Its methods run on
-/// blocking threads (`spawn_blocking`) of a tokio runtime.
+/// An asynchronous adapter for a cache that may block, such as one on disk or in a keychain. Its methods run on the
+/// blocking threads of the tokio runtime (`spawn_blocking`).
 #[derive(Debug)]
 pub struct Blocking<C>(Arc<C>);
 

@@ -9,52 +9,53 @@ use crate::{AccessToken, Clock, SystemClock, TokenCache, TokenError, TokenKey};
 
 /// An in-memory token cache.
 ///
-/// Tokens of the client itself and tokens of users (keys with a subject) have separate limits, so that many users do
-/// not evict the client's few tokens. The least recently used token is evicted first.
+/// Tokens of users, whose keys have a subject, and tokens of the client itself have separate limits, so that many users
+/// do not evict the client's few tokens. The least recently used token is evicted first.
 ///
 /// `get` does not return expired tokens. The cache implements [`TokenCache`] and
 /// [`AsyncTokenCache`](crate::AsyncTokenCache). Clones are cheap and share all state.
 #[derive(Clone)]
 pub struct MemoryTokenCache {
-    system: Cache<TokenKey, AccessToken>,
-    users: Cache<TokenKey, AccessToken>,
+    client_tokens: Cache<TokenKey, AccessToken>,
+    user_tokens: Cache<TokenKey, AccessToken>,
     clock: Arc<dyn Clock>,
 }
 
 /// A builder for [`MemoryTokenCache`].
 #[derive(Clone, Debug)]
 pub struct MemoryTokenCacheBuilder {
-    system: u64,
-    users: u64,
+    max_client_tokens: u64,
+    max_user_tokens: u64,
     clock: Arc<dyn Clock>,
 }
 
 impl MemoryTokenCache {
-    /// Creates a cache for 32 tokens of clients and 256 of users, with the system clock.
+    /// Creates a cache for 32 tokens of clients and 256 tokens of users, with the system clock.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
     /// Returns a builder with the limits of [`new`](Self::new).
     pub fn builder() -> MemoryTokenCacheBuilder {
-        MemoryTokenCacheBuilder { system: 32, users: 256, clock: Arc::new(SystemClock) }
+        MemoryTokenCacheBuilder { max_client_tokens: 32, max_user_tokens: 256, clock: Arc::new(SystemClock) }
     }
 
-    fn class(&self, key: &TokenKey) -> &Cache<TokenKey, AccessToken> {
-        if key.subject().is_some() { &self.users } else { &self.system }
+    /// Returns the cache of users or of clients, depending on the key.
+    fn partition(&self, key: &TokenKey) -> &Cache<TokenKey, AccessToken> {
+        if key.subject().is_some() { &self.user_tokens } else { &self.client_tokens }
     }
 }
 
 impl MemoryTokenCacheBuilder {
-    /// Sets the maximum number of tokens of clients. The default is 32.
-    pub fn with_system_tokens(mut self, bound: u64) -> Self {
-        self.system = bound;
+    /// Sets the maximum number of tokens whose key has no subject. The default is 32.
+    pub fn with_max_client_tokens(mut self, count: u64) -> Self {
+        self.max_client_tokens = count;
         self
     }
 
-    /// Sets the maximum number of tokens of users. The default is 256.
-    pub fn with_user_tokens(mut self, bound: u64) -> Self {
-        self.users = bound;
+    /// Sets the maximum number of tokens whose key has a subject. The default is 256.
+    pub fn with_max_user_tokens(mut self, count: u64) -> Self {
+        self.max_user_tokens = count;
         self
     }
 
@@ -66,9 +67,13 @@ impl MemoryTokenCacheBuilder {
 
     /// Builds the cache.
     pub fn build(self) -> MemoryTokenCache {
-        // The library's default policy may reject a new entry in favor of a frequently used old one.
-        let bounded = |bound| Cache::builder().max_capacity(bound).eviction_policy(EvictionPolicy::lru()).build();
-        MemoryTokenCache { system: bounded(self.system), users: bounded(self.users), clock: self.clock }
+        // With its default policy (TinyLFU), moka may refuse a new entry in favor of a frequently used old one.
+        let lru = |capacity| Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
+        MemoryTokenCache {
+            client_tokens: lru(self.max_client_tokens),
+            user_tokens: lru(self.max_user_tokens),
+            clock: self.clock,
+        }
     }
 }
 
@@ -84,37 +89,40 @@ impl fmt::Debug for MemoryTokenCache {
     }
 }
 
-/// The methods of [`TokenCache`], which do not block and cannot fail. They also apply where both traits are in scope.
+/// Inherent versions of the [`TokenCache`] methods, which neither block nor fail. Inherent methods take precedence over
+/// trait methods, so calls are unambiguous even if both cache traits are in scope.
 impl MemoryTokenCache {
     /// Returns the token cached under `key`, unless it has expired.
     pub fn get(&self, key: &TokenKey) -> Option<AccessToken> {
-        self.class(key).get(key).filter(|token| token.expires_at().is_none_or(|end| self.clock.now() < end))
+        let is_valid = |token: &AccessToken| token.expires_at().is_none_or(|expires_at| self.clock.now() < expires_at);
+        self.partition(key).get(key).filter(is_valid)
     }
 
     /// Stores `token` under `key`, replacing any previous one.
     pub fn set(&self, key: &TokenKey, token: &AccessToken) {
-        let class = self.class(key);
-        // Not `insert`, which can run between the two steps of `delete_if`.
-        class.entry(key.clone()).and_compute_with(|_| Op::Put(token.clone()));
-        // The library enforces the limit and the order of use lazily. It does so here, because new tokens are rare.
-        class.run_pending_tasks();
+        let partition = self.partition(key);
+        // moka runs `and_compute_with` calls for one key one after the other. An `insert` could run between the
+        // comparison and the deletion of `delete_if`, which would then delete the new token.
+        partition.entry(key.clone()).and_compute_with(|_| Op::Put(token.clone()));
+        // moka evicts entries lazily. Evicting them on every `set` is cheap, because new tokens are rare.
+        partition.run_pending_tasks();
     }
 
     /// Deletes the token under `key`.
     pub fn delete(&self, key: &TokenKey) {
-        self.class(key).invalidate(key);
+        self.partition(key).invalidate(key);
     }
 
     /// Deletes the tokens under all keys.
     pub fn clear(&self) {
-        self.system.invalidate_all();
-        self.users.invalidate_all();
+        self.client_tokens.invalidate_all();
+        self.user_tokens.invalidate_all();
     }
 
     /// Deletes the token under `key` if it is the same as `rejected`. Returns true if it was deleted.
     pub fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> bool {
-        let outcome = self.class(key).entry(key.clone()).and_compute_with(|kept| match kept {
-            Some(kept) if kept.value().is_same(rejected) => Op::Remove,
+        let outcome = self.partition(key).entry(key.clone()).and_compute_with(|cached| match cached {
+            Some(cached) if cached.value().is_same(rejected) => Op::Remove,
             _ => Op::Nop,
         });
         matches!(outcome, CompResult::Removed(_))
@@ -146,7 +154,7 @@ impl TokenCache for MemoryTokenCache {
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        Some(self.class(key).get(key))
+        Some(self.partition(key).get(key))
     }
 
     fn is_persistent(&self) -> bool {
@@ -180,7 +188,7 @@ impl crate::AsyncTokenCache for MemoryTokenCache {
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        Some(self.class(key).get(key))
+        Some(self.partition(key).get(key))
     }
 
     fn is_persistent(&self) -> bool {

@@ -29,12 +29,13 @@ impl Authority {
         }
     }
 
-    /// Returns true if the connection is confidential: https, or plain http to a loopback address.
+    /// Returns true if a connection is confidential: it uses https, or, with `allow_plain_loopback`, http to a loopback
+    /// address.
     pub fn is_confidential(&self, allow_plain_loopback: bool) -> bool {
         self.scheme == "https" || (self.scheme == "http" && allow_plain_loopback && self.is_loopback())
     }
 
-    /// Returns true for loopback: `localhost`, `127.0.0.0/8` or `::1`.
+    /// Returns true if the host is `localhost`, an address in `127.0.0.0/8`, or `::1`.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
             Some(Host::Domain(name)) => name == "localhost",
@@ -55,8 +56,8 @@ impl fmt::Display for Authority {
     }
 }
 
-/// The permitted destination of a credential: one authority, over a confidential connection. It prevents a redirect or
-/// a mistake from sending the credential elsewhere.
+/// The permitted destination of a credential: one authority, over a confidential connection. Checking it prevents a
+/// redirect or a programming error from sending the credential to another server.
 #[derive(Clone, Debug)]
 pub struct Destination {
     authority: Authority,
@@ -75,7 +76,7 @@ impl Destination {
         self
     }
 
-    /// Checks that a request to `url` may carry the credential. Call it before obtaining the credential.
+    /// Checks that a request to `url` may carry the credential. Call this before obtaining the credential.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! `WWW-Authenticate` (RFC 9110, sections 11.2 to 11.6).
 //!
-//! A comma separates challenges as well as the parameters of one challenge. The text after it decides: a name followed
-//! by `=` is another parameter, and anything else is the next challenge. Parsing ends at invalid text; the challenges
-//! before it are returned.
+//! A comma separates challenges, and also the parameters of one challenge. The text after the comma decides between the two: a name
+//! followed by `=` is another parameter, and anything else is the next challenge. Parsing ends at invalid text; the
+//! challenges before it are returned.
 
 /// An authentication challenge of a server.
 ///
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         Some(challenge)
     }
 
-    /// Parses a value at the end of its element: `abc==`, but not `abc=def`.
+    /// Parses a `token68`, which must be followed by a comma or the end of the header: `abc==`, but not `abc=def`.
     fn token68(&mut self) -> Option<&'a str> {
         let start = self.0;
         let body = self.take(|character| character.is_ascii_alphanumeric() || "-._~+/".contains(character));
@@ -118,8 +118,8 @@ impl<'a> Reader<'a> {
         (!token.is_empty()).then_some(token)
     }
 
-    fn take(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
-        let (taken, rest) = self.0.split_at(self.0.find(|character| !fits(character)).unwrap_or(self.0.len()));
+    fn take(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
+        let (taken, rest) = self.0.split_at(self.0.find(|character| !matches(character)).unwrap_or(self.0.len()));
         self.0 = rest;
         taken
     }
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty() || self.0.starts_with(',')
     }
 
-    /// Parses with `read`, or leaves the position unchanged.
+    /// Parses with `read`. If that returns `None`, the position is unchanged.
     fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let mut ahead = *self;
         let found = read(&mut ahead);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_without_case() {
+    fn schemes_and_parameter_names_ignore_case() {
         let challenge = &Challenge::parse("BEARER Error=a, ERROR=b")[0];
         assert!(challenge.is("bearer") && challenge.parameter("error") == Some("a"));
         assert_eq!((challenge.scheme(), challenge.parameter("realm")), ("BEARER", None));

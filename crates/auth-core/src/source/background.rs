@@ -1,19 +1,19 @@
-//! The background thread that obtains tokens, one per process, so that a refresh survives its caller and the runtime of
-//! its caller.
+//! The background thread that obtains tokens. It belongs to the process and not to a runtime, so that a refresh continues
+//! after its caller and the caller's runtime are gone.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::TokenError;
 
-pub(crate) use imp::{is_current_thread, sleep, sleep_here, spawn};
+pub(crate) use imp::{is_background_thread, sleep, sleep_here, spawn};
 
 /// Runs `work` on the background thread, and blocks the calling thread until it ends. If the calling thread belongs to
 /// a runtime, that runtime is blocked too.
 ///
 /// # Errors
 ///
-/// The function was called on the background thread itself, which would deadlock; the background thread cannot be
+/// The function was called on the background thread itself, which would deadlock; the background thread could not be
 /// started; or `work` panicked.
 pub(crate) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
     imp::block_on(work)
@@ -23,10 +23,12 @@ pub(crate) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send +
 ///
 /// # Errors
 ///
-/// The thread cannot be started, or the function panicked.
-pub(crate) async fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TokenError> {
+/// The thread could not be started, or the function panicked.
+pub(crate) async fn call_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TokenError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // After a panic, the sender is dropped without a value.
+    // If `work` panics, the sender is dropped without a value, and `receiver` returns an error.
     let run = move || {
         if let Ok(outcome) = catch_unwind(AssertUnwindSafe(work)) {
             drop(sender.send(outcome));
@@ -54,7 +56,7 @@ mod imp {
         static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Returns the runtime of the thread, or the error of starting it.
+    /// Returns the runtime of the background thread, which the first call starts.
     fn runtime() -> Result<&'static Handle, TokenError> {
         static RUNTIME: OnceLock<Result<Handle, TokenError>> = OnceLock::new();
         RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
@@ -64,8 +66,8 @@ mod imp {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
             IS_BACKGROUND.set(true);
-            // Built on this thread. A runtime built by the caller would be dropped inside the caller's runtime if the
-            // thread cannot be started, and that panics.
+            // Built on this thread. If the caller built the runtime and the thread could not be started, the runtime
+            // would be dropped within the caller's runtime, which panics.
             match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => {
                     drop(sender.send(Ok(runtime.handle().clone())));
@@ -74,24 +76,24 @@ mod imp {
                 Err(error) => drop(sender.send(Err(error))),
             }
         };
-        std::thread::Builder::new().name("token renewal".to_owned()).spawn(run).map_err(TokenError::provider)?;
+        std::thread::Builder::new().name("token refresh".to_owned()).spawn(run).map_err(TokenError::provider)?;
         receiver.recv().map_err(|_| TokenError::panicked())?.map_err(TokenError::provider)
     }
 
-    /// Spawns `work` on the thread.
+    /// Spawns `work` on the background thread.
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
         runtime().map(|runtime| drop(runtime.spawn(work)))
     }
 
     /// Returns true on the background thread itself.
-    pub(crate) fn is_current_thread() -> bool {
+    pub(crate) fn is_background_thread() -> bool {
         IS_BACKGROUND.get()
     }
 
     /// Sleeps with the timer of the background thread.
     pub(crate) async fn sleep(time: Duration) {
         let Ok(runtime) = runtime() else { return };
-        // A timer belongs to the runtime in which it is created.
+        // A tokio timer belongs to the runtime in whose context it is created.
         let entered = runtime.enter();
         let sleep = sleep_here(time);
         drop(entered);
@@ -99,13 +101,16 @@ mod imp {
     }
 
     /// Sleeps with the timer of the caller's runtime.
-    #[expect(clippy::disallowed_methods, reason = "the attempt timeout and the retries of a publication")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for the attempt timeout and the backoff between attempts to store a token"
+    )]
     pub(crate) fn sleep_here(time: Duration) -> tokio::time::Sleep {
         tokio::time::sleep(time)
     }
 
     pub(super) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
-        if is_current_thread() {
+        if is_background_thread() {
             return Err(TokenError::provider("a blocking call on the thread that obtains tokens would wait forever"));
         }
         let (sender, receiver) = mpsc::channel();
@@ -114,7 +119,7 @@ mod imp {
     }
 }
 
-/// Unit tests run under a scheduler that explores interleavings and owns the threads.
+/// The implementation for unit tests, in which the scheduler of `shuttle` controls all threads.
 #[cfg(test)]
 mod imp {
     use std::future::Future;
@@ -122,18 +127,18 @@ mod imp {
 
     use crate::TokenError;
 
-    #[expect(clippy::unnecessary_wraps, reason = "the signature of the real one")]
+    #[expect(clippy::unnecessary_wraps, reason = "same signature as in production")]
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
         drop(shuttle::thread::spawn(move || shuttle::future::block_on(work)));
         Ok(())
     }
 
-    /// Returns true, because no thread may wait outside of the scheduler.
-    pub(crate) fn is_current_thread() -> bool {
+    /// Returns true, so that callers do not wait on a condition variable that the scheduler does not control.
+    pub(crate) fn is_background_thread() -> bool {
         true
     }
 
-    /// Yields to other threads several times, because the scheduler has no time.
+    /// Yields several times instead of sleeping, because the scheduler has no clock.
     pub(crate) async fn sleep(_time: Duration) {
         for _ in 0..40 {
             shuttle::future::yield_now().await;
@@ -142,7 +147,7 @@ mod imp {
 
     pub(crate) use sleep as sleep_here;
 
-    #[expect(clippy::unnecessary_wraps, reason = "the signature of the real one")]
+    #[expect(clippy::unnecessary_wraps, reason = "same signature as in production")]
     pub(super) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
         Ok(shuttle::future::block_on(work))
     }

@@ -11,15 +11,29 @@ use crate::{
     AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock, TokenKey,
 };
 
-/// The default time in which a copy of a token from a remote cache is used.
+/// The default time for which a copy of a token from a remote cache is used without reading the cache again.
 const DEFAULT_LOCAL_COPY_TIME: Duration = Duration::from_secs(5);
 /// The default timeout of one provider call.
 const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The start of the identity of tokens whose principal is not named.
-pub(super) const UNNAMED: &str = "unnamed ";
+/// The prefix of the random identity of a source whose provider does not name its principal.
+pub(super) const UNNAMED_PREFIX: &str = "unnamed ";
 
 /// A builder for [`TokenSource`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use auth_core::{MemoryTokenCache, Secret, TokenKey, TokenSource, static_token};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let provider = static_token(Secret::new("a-token"))?;
+/// let source = TokenSource::builder(TokenKey::new("https://issuer.example/"), provider)
+///     .with_cache(Arc::new(MemoryTokenCache::new()))
+///     .with_attempt_timeout(Duration::from_secs(30))
+///     .build()?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TokenSourceBuilder {
     key: TokenKey,
@@ -33,28 +47,30 @@ pub struct TokenSourceBuilder {
     attempt_timeout: Duration,
 }
 
-/// The error of a source whose parts do not fit together. The message names the method to call.
+/// An error of a [`TokenSourceBuilder`] with an invalid configuration. The message names the method to call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceBuildError {
-    /// Tokens of different principals would be stored under one key.
+    /// The cache is persistent, and tokens of different principals would be stored under one key.
     #[error(
         "the token cache is persistent, and the provider does not name its principal: call `.with_identity(\"…\")` with \
          a name that is different for every user, client and tenant"
     )]
-    NoIdentity,
-    /// Two processes would redeem one single-use credential.
+    MissingIdentity,
+    /// The cache is persistent, and two processes might redeem the same single-use credential.
     #[error(
         "the provider redeems a single-use credential and the token cache is persistent: call `.with_lease(…)`, usually \
-         with the store that is the cache"
+         with the store that is also the cache"
     )]
-    NoLease,
-    /// The tokens of one process would not reach the others.
-    #[error("a lease needs the cache that it protects: call `.with_cache(…)` with the store that is the lease")]
-    NoCache,
-    /// No attempt could succeed.
-    #[error("the attempt timeout is zero: call `.with_attempt_timeout(…)` with the longest time of one provider call")]
-    AttemptTimeout,
+    MissingLease,
+    /// The source has a lease and no cache, so the tokens of one process would not be available to the others.
+    #[error("a lease needs the cache that it protects: call `.with_cache(…)` with the store that is also the lease")]
+    MissingCache,
+    /// The attempt timeout is zero, so no attempt could succeed.
+    #[error(
+        "the attempt timeout is zero: call `.with_attempt_timeout(…)` with the maximum duration of a provider call"
+    )]
+    ZeroAttemptTimeout,
 }
 
 impl TokenSourceBuilder {
@@ -72,9 +88,9 @@ impl TokenSourceBuilder {
         }
     }
 
-    /// Sets the principal of the tokens, replacing the [identity](AsyncTokenProvider::identity) of the provider: a name
-    /// that differs for every user, client and tenant. Sources with the same key, identity and cache share their
-    /// tokens.
+    /// Sets the identity of the principal of the tokens: a name that is different for every user, client and tenant. It
+    /// replaces the [identity](AsyncTokenProvider::identity) of the provider. Sources with the same key, identity and
+    /// cache share their tokens.
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
         self
@@ -86,13 +102,13 @@ impl TokenSourceBuilder {
         self
     }
 
-    /// Sets a store that is cache and lease, such as a folder or Redis: [`with_cache`](Self::with_cache) and
-    /// [`with_lease`](Self::with_lease) in one call.
+    /// Sets a store that is both the cache and the lease, such as a folder or Redis. Equivalent to
+    /// [`with_cache`](Self::with_cache) and [`with_lease`](Self::with_lease).
     pub fn with_store<S: AsyncTokenCache + RefreshLease + 'static>(self, store: Arc<S>) -> Self {
         self.with_cache(store.clone()).with_lease(store)
     }
 
-    /// Disables caching: each call obtains a new token, except that concurrent calls share one attempt.
+    /// Disables caching, so that each call obtains a new token. Concurrent calls still share one attempt.
     pub fn without_cache(mut self) -> Self {
         self.local_copy = Duration::ZERO;
         self.with_cache(Arc::new(NoTokenCache))
@@ -116,17 +132,17 @@ impl TokenSourceBuilder {
         self
     }
 
-    /// Sets the time in which a copy of a token from a remote cache is used without reading the cache again. In that
-    /// time, a rejection by another process may cause one 401 here. The default is 5 s; zero disables copies. No copy
-    /// outlives its token.
+    /// Sets the time for which a copy of a token from a remote cache is used without reading the cache again. If another
+    /// process reports a rejection in that time, this source still serves the rejected copy, which costs one 401. A copy
+    /// is not used after its token has expired. The default is 5 s; zero disables copies.
     pub fn with_local_copy(mut self, time: Duration) -> Self {
         self.local_copy = time;
         self
     }
 
     /// Sets the timeout of one provider call, after which all waiting callers get an error. The default is 2 minutes.
-    /// An [interactive](AsyncTokenProvider::is_interactive) provider has no timeout. The time to acquire the lease does
-    /// not count; the store bounds it.
+    /// The calls of an [interactive](AsyncTokenProvider::is_interactive) provider have no timeout. The time to acquire
+    /// the lease is not included, because the store limits it.
     pub fn with_attempt_timeout(mut self, limit: Duration) -> Self {
         self.attempt_timeout = limit;
         self
@@ -136,33 +152,35 @@ impl TokenSourceBuilder {
     ///
     /// # Errors
     ///
-    /// The parts do not fit together: see [`SourceBuildError`].
+    /// The configuration is not valid: see [`SourceBuildError`].
     pub fn build(self) -> Result<TokenSource, SourceBuildError> {
         let is_persistent = self.cache.as_ref().is_some_and(|cache| cache.is_persistent());
         if self.attempt_timeout.is_zero() {
-            return Err(SourceBuildError::AttemptTimeout);
+            return Err(SourceBuildError::ZeroAttemptTimeout);
         }
         if self.lease.is_some() && self.cache.is_none() {
-            return Err(SourceBuildError::NoCache);
+            return Err(SourceBuildError::MissingCache);
         }
         if is_persistent && self.lease.is_none() && self.provider.needs_lease() {
-            return Err(SourceBuildError::NoLease);
+            return Err(SourceBuildError::MissingLease);
         }
-        if is_persistent && self.known_identity().is_none() {
-            return Err(SourceBuildError::NoIdentity);
+        if is_persistent && self.resolved_identity().is_none() {
+            return Err(SourceBuildError::MissingIdentity);
         }
         Ok(self.build_in_memory())
     }
 
-    /// Returns the configured identity, or that of the key, or that of the provider.
-    fn known_identity(&self) -> Option<String> {
-        let given = self.identity.clone().or_else(|| self.key.identity().map(str::to_owned));
-        given.or_else(|| self.provider.identity())
+    /// Returns the configured identity, or else that of the key, or else that of the provider.
+    fn resolved_identity(&self) -> Option<String> {
+        let configured = self.identity.clone().or_else(|| self.key.identity().map(str::to_owned));
+        configured.or_else(|| self.provider.identity())
     }
 
-    /// Builds a source that is known to be valid. Without a named principal, its tokens are not shared.
+    /// Builds the source without checking its configuration. Without an identity, the source gets a random one, so that
+    /// it does not share its tokens with other sources.
     pub(super) fn build_in_memory(self) -> TokenSource {
-        let identity = self.known_identity().unwrap_or_else(|| format!("{UNNAMED}{:032x}", fastrand::u128(..)));
+        let random = || format!("{UNNAMED_PREFIX}{:032x}", fastrand::u128(..));
+        let identity = self.resolved_identity().unwrap_or_else(random);
         let clock = self.clock;
         let cache =
             self.cache.unwrap_or_else(|| Arc::new(MemoryTokenCache::builder().with_clock(clock.clone()).build()));

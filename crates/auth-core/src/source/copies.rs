@@ -7,28 +7,28 @@ use crate::source::flights::Epoch;
 use crate::token::AccessToken;
 use crate::token::key::TokenKey;
 
-/// The time in which the copy of a token is used without reading a store that failed.
-const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(5);
+/// The minimum time for which a copy of a token is used after a cache failure before the cache is read again.
+const FAILED_CACHE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Inner {
-    /// Returns a fresh token from memory, if its key has no other state (fast path).
+    /// Returns a fresh token from memory, or `None` if there is none, or if the slow path must decide because an attempt,
+    /// a failure or a rejection exists for the key.
     pub(super) fn local_token(&self, key: &TokenKey) -> Option<AccessToken> {
-        if !self.flights.is_quiet(key) {
+        if !self.flights.has_no_slot(key) {
             return None;
         }
         let token = self.cache.get_local(key)??;
         self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
     }
 
-    /// Reads the cache. If it fails, returns the token that this process read last, until its refresh time.
+    /// Reads the cache. If the cache fails, returns the token that this process read last, until its refresh time.
     pub(super) async fn look_up(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
-        if let Some(answer) = self.cache.get_local(key) {
-            return answer;
+        if let Some(cached) = self.cache.get_local(key) {
+            return cached;
         }
-        let answer = self.health.observe(self.cache.get(key).await);
-        match answer {
+        match self.health.observe(self.cache.get(key).await) {
             Some(Some(token)) => {
-                self.keep_local(key, &token, epoch);
+                self.keep_copy(key, &token, epoch);
                 Some(token)
             }
             Some(None) => {
@@ -40,34 +40,34 @@ impl Inner {
                 None
             }
             None => {
-                let (now, time) = (self.clock.now(), self.local_copy.max(UNAVAILABLE_PAUSE));
+                let (now, duration) = (self.clock.now(), self.local_copy.max(FAILED_CACHE_PAUSE));
                 self.flights.with(
                     key,
                     |slot, current| {
-                        if current == epoch { slot.flight.fall_back(now, time) } else { None }
+                        if current == epoch { slot.flight.extend_copy(now, duration) } else { None }
                     },
                 )
             }
         }
     }
 
-    /// Stores a copy of a token of a remote cache, unless everything was cleared since `epoch`.
-    pub(super) fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
+    /// Keeps a copy of a token of a remote cache in memory, unless the source was cleared or invalidated since `epoch`.
+    pub(super) fn keep_copy(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         if self.cache.get_local(key).is_none() {
             let now = self.clock.now();
             self.flights.with(key, |slot, current| {
                 if current == epoch {
-                    slot.flight.keep(token, now, self.local_copy);
+                    slot.flight.keep_copy(token, now, self.local_copy);
                 }
             });
         }
     }
 
-    /// Records that the cache holds `token`, unless everything was cleared since `epoch`.
-    pub(super) fn replaced(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
+    /// Records that the cache contains `token`, unless the source was cleared or invalidated since `epoch`.
+    pub(super) fn mark_cached(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         self.flights.with(key, |slot, current| {
             if current == epoch {
-                slot.flight.replaced(token);
+                slot.flight.mark_cached(token);
             }
         });
     }

@@ -1,21 +1,21 @@
 //! The state machine of one key: the decisions of a token source, without time, threads or tasks.
 //!
-//! A caller presents the cached token, if any:
+//! A caller passes the token that it found in the cache. The next step depends on that token:
 //! - fresh: it is served;
-//! - stale: it is served, and an attempt is started, unless one is running or the last one failed too recently;
-//! - expired, rejected, unverified or absent: a running attempt is joined; a failure in effect is returned; otherwise
-//!   an attempt is started.
+//! - stale: it is served, and an attempt is started, unless one is running or a failure is in effect;
+//! - expired, rejected, unverified or missing: a running attempt is joined; otherwise, a failure that is in effect is
+//!   returned; otherwise, an attempt is started.
 //!
-//! Duration of a failure:
-//! - a transient one: a random time between half of a bound and the bound, which doubles from 250 ms to 30 s;
-//! - a refused credential: until the credential changes, but no longer than 30 s, doubling to 5 minutes, because the
-//!   server may accept it again later;
+//! A failure is in effect, and prevents another attempt, for this time:
+//! - a transient failure: a random time between half of a bound and the bound, which doubles from 250 ms to 30 s;
+//! - a refused credential: until the credential changes, but at most 30 s, doubling to 5 minutes, because the server may
+//!   accept the credential again later;
 //! - a token that failed verification: 5 minutes;
 //! - rejections by the server: the first refresh is immediate; the next ones wait 1 s, doubling to 60 s, until a
 //!   request succeeds.
 //!
-//! A permanently refused refresh token is never presented again. A rejected token is remembered until the cache is
-//! known to hold something else, and every reader that could have read it before has finished.
+//! A permanently refused refresh token is never presented again. A rejected token is remembered until the cache no
+//! longer contains it, and until every reader that may have read it before has finished.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -23,16 +23,18 @@ use std::time::{Duration, SystemTime};
 use crate::token::expiry::{ExpiryPolicy, Freshness};
 use crate::{AccessToken, Backoff, Secret, TokenError};
 
-/// The duration for which a transient failure is returned without another attempt.
-const TRANSIENT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-/// The duration for which a refusal is returned without another attempt. It is not random, because the error states it.
-const REFUSAL: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
-/// The delay after the second consecutive rejection, and later ones. It is not random, because the error states it.
-const BRAKE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+/// The bound of the random time for which a transient failure is in effect.
+const TRANSIENT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+/// The time for which a refusal is in effect. It is not random, because the error message states it.
+const REFUSAL_BACKOFF: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
+/// The time for which no token is obtained after the second consecutive rejection, and after later ones. It is not
+/// random, because the error message states it.
+const REJECTION_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// The time for which a token that failed verification is not refreshed.
 pub(crate) const VERIFICATION_PAUSE: Duration = Duration::from_secs(300);
 
-/// The maximum number of rejected tokens that are remembered. There are several only while the cache is unavailable.
+/// The maximum number of rejected tokens that are remembered. More than one is remembered only while the cache is
+/// unavailable.
 const MAX_REJECTED: usize = 8;
 /// The maximum number of refused refresh tokens that are remembered.
 const MAX_REFUSED: usize = 4;
@@ -40,9 +42,9 @@ const MAX_REFUSED: usize = 4;
 /// The state of one key.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
-    /// An attempt is running.
+    /// True while an attempt is running.
     running: bool,
-    /// The number of consecutive failures.
+    /// The number of consecutive failed attempts.
     failures: u32,
     /// The last failure, which may no longer be in effect.
     failure: Option<Failure>,
@@ -50,40 +52,40 @@ pub(crate) struct Flight {
     rejected: Vec<Rejected>,
     /// Refresh tokens that the provider refused permanently, oldest first.
     refused: Vec<Secret>,
-    /// The token that was rejected and deleted. The next token replaces it.
-    gone: Option<AccessToken>,
-    /// The rejected token that is being deleted. The cache may or may not still have it.
-    going: Option<AccessToken>,
-    /// A copy of the last token that a remote cache returned, and the time in which it is served without reading the
-    /// cache.
+    /// The token that was rejected, and that the cache has deleted. The next attempt replaces it.
+    deleted: Option<AccessToken>,
+    /// The token that was rejected, and that the cache is deleting. The cache may still return it.
+    being_deleted: Option<AccessToken>,
+    /// A copy of the last token that a remote cache returned, and the time in which the copy is served without reading
+    /// the cache.
     local: Option<(AccessToken, Range<SystemTime>)>,
-    /// The latest token obtained.
+    /// The token of the last successful attempt.
     latest: Option<AccessToken>,
-    /// The token whose rejection was counted last. Many callers may report the same rejection; it counts once.
+    /// The token whose rejection was counted last. Many callers may report the same rejection, which counts once.
     counted: Option<AccessToken>,
-    /// The number of rejected tokens since the last successful request.
+    /// The number of tokens that were rejected since the last successful request.
     rejections: u32,
-    /// The time in which no token is obtained after rejections.
-    brake: Option<Range<SystemTime>>,
-    /// An attempt ended after it sent a redemption and received no response.
-    lost_answer: bool,
+    /// The time in which no token is obtained, because several tokens were rejected.
+    rejection_pause: Option<Range<SystemTime>>,
+    /// True if an attempt sent a single-use credential and received no response.
+    lost_response: bool,
 }
 
 #[derive(Debug)]
 struct Rejected {
     token: AccessToken,
-    /// The cache no longer has it, but a reader may have read it before.
-    settled: bool,
-    /// The cache is deleting it.
-    deleting: bool,
+    /// True if the cache no longer contains the token. A reader may have read it before.
+    is_uncached: bool,
+    /// True while the cache is deleting the token.
+    is_being_deleted: bool,
 }
 
 #[derive(Debug)]
 struct Failure {
     error: TokenError,
-    /// The time in which it is in effect. The start matters if the clock is set back: the failure then ends.
-    time: Range<SystemTime>,
-    /// The version of the refused credential.
+    /// The time in which the failure is in effect. If the clock is set back to before the start, the failure ends.
+    in_effect: Range<SystemTime>,
+    /// The version of the refused credential, or `None` for a failure of another kind.
     credential: Option<u64>,
 }
 
@@ -91,7 +93,7 @@ struct Failure {
 #[derive(Debug)]
 pub(crate) enum Step {
     Serve(AccessToken),
-    /// Start an attempt to replace `previous`; wait for its outcome, unless there is a token to serve.
+    /// Start an attempt that replaces `previous`. Return `serve` if it is a token; otherwise wait for the outcome.
     Start {
         serve: Option<AccessToken>,
         previous: Option<AccessToken>,
@@ -102,8 +104,9 @@ pub(crate) enum Step {
 }
 
 impl Flight {
-    /// Returns the next step of a caller that found `cached` in the cache. After [`Step::Start`], the caller must start
-    /// an attempt, and call [`finish`](Self::finish) when it ends.
+    /// Returns the next step of a caller that found `cached` in the cache. `credential` is the current version of the
+    /// provider's credential. After [`Step::Start`], the caller must start an attempt, and call [`finish`](Self::finish)
+    /// when the attempt ends.
     pub(crate) fn step(
         &mut self,
         cached: Option<&AccessToken>,
@@ -117,20 +120,21 @@ impl Flight {
             Some((Freshness::Stale, token)) => Some(token.clone()),
             Some((Freshness::Expired, _)) | None => None,
         };
-        let failure = self.standing_failure(now, credential);
+        let failure = self.failure_in_effect(now, credential);
         match (serve, failure) {
             (Some(token), failure) if self.running || failure.is_some() => Step::Serve(token),
             (None, _) if self.running => Step::Join,
             (None, Some(error)) => Step::Fail(error),
             (serve, _) => {
                 self.running = true;
-                let previous = cached.or(self.gone.as_ref()).or(self.going.as_ref()).cloned();
+                let previous = cached.or(self.deleted.as_ref()).or(self.being_deleted.as_ref()).cloned();
                 Step::Start { serve, previous }
             }
         }
     }
 
-    /// Ends the attempt that was started with the version `credential` of the credential. `random` is from 0 to 1.
+    /// Records the outcome of an attempt. `credential` is the version of the provider's credential when the attempt
+    /// started. `random` is a random number from 0 to 1.
     pub(crate) fn finish(
         &mut self,
         outcome: &Result<AccessToken, TokenError>,
@@ -141,39 +145,39 @@ impl Flight {
         self.running = false;
         match outcome {
             Ok(token) => {
-                (self.failures, self.failure, self.lost_answer) = (0, None, false);
-                (self.gone, self.going) = (None, None);
+                (self.failures, self.failure, self.lost_response) = (0, None, false);
+                (self.deleted, self.being_deleted) = (None, None);
                 self.latest = Some(token.clone());
             }
             // A cancellation is not a failure of the provider.
             Err(error) if error.is_canceled() => {}
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                self.lost_answer |= error.is_uncertain();
-                let time = match error {
-                    error if error.is_refused() => REFUSAL.bound(self.failures),
+                self.lost_response |= error.is_uncertain();
+                let duration = match error {
+                    error if error.is_refused() => REFUSAL_BACKOFF.bound(self.failures),
                     error if error.is_final_verification() => VERIFICATION_PAUSE,
-                    // At least half of the bound: callers that follow immediately must not start another attempt.
-                    _ => TRANSIENT.pause(self.failures, f64::midpoint(1.0, random)),
+                    // At least half of the bound, so that callers that follow immediately do not start another attempt.
+                    _ => TRANSIENT_BACKOFF.pause(self.failures, f64::midpoint(1.0, random)),
                 };
                 let credential = error.is_refused().then_some(credential);
-                self.failure = Some(Failure { error: error.clone(), time: now..now + time, credential });
+                self.failure = Some(Failure { error: error.clone(), in_effect: now..now + duration, credential });
             }
         }
     }
 
-    /// Forgets the running attempt, which may never end.
+    /// Allows another attempt to start, because the running one may never end.
     pub(crate) fn abandon(&mut self) {
         self.running = false;
     }
 
     /// Returns true if the response to an earlier redemption was lost.
-    pub(crate) fn has_lost_answer(&self) -> bool {
-        self.lost_answer
+    pub(crate) fn has_lost_response(&self) -> bool {
+        self.lost_response
     }
 
-    /// Records that a server rejected `used`: it is not served again, whatever the cache returns. Returns true if the
-    /// cache must delete it; [`end_deletion`](Self::end_deletion) must follow.
+    /// Records that a server rejected `used`. The token is not served again, even if the cache still returns it. Returns
+    /// true if the caller must delete the token from the cache, and then call [`end_deletion`](Self::end_deletion).
     pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) -> bool {
         // A late rejection of an older token does not affect the newer one.
         let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
@@ -181,38 +185,39 @@ impl Flight {
         if is_latest && !is_counted && !self.was_rejected(used) {
             self.counted = Some(used.clone());
             self.rejections = self.rejections.saturating_add(1);
-            self.brake = self.rejections.checked_sub(1).filter(|later| *later > 0).map(|later| {
-                let wait = BRAKE.bound(later);
-                now..now + wait
+            self.rejection_pause = self.rejections.checked_sub(1).filter(|repeated| *repeated > 0).map(|repeated| {
+                let duration = REJECTION_BACKOFF.bound(repeated);
+                now..now + duration
             });
         }
         self.local.take_if(|(token, _)| token.is_same(used));
-        if is_latest && self.gone.is_none() {
-            self.going = Some(used.clone());
+        if is_latest && self.deleted.is_none() {
+            self.being_deleted = Some(used.clone());
         }
-        if self.rejected.iter().any(|rejected| rejected.deleting && rejected.token.is_same(used)) {
+        if self.rejected.iter().any(|rejected| rejected.is_being_deleted && rejected.token.is_same(used)) {
             return false;
         }
         self.rejected.retain(|rejected| !rejected.token.is_same(used));
         if self.rejected.len() == MAX_REJECTED {
             self.rejected.remove(0);
         }
-        self.rejected.push(Rejected { token: used.clone(), settled: false, deleting: true });
+        self.rejected.push(Rejected { token: used.clone(), is_uncached: false, is_being_deleted: true });
         true
     }
 
-    /// Records that the cache is no longer deleting `used`, whether it was deleted or not.
+    /// Records that the deletion of `used` has ended, successfully or not.
     pub(crate) fn end_deletion(&mut self, used: &AccessToken) {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
-            rejected.deleting = false;
+            rejected.is_being_deleted = false;
         }
     }
 
-    /// Returns true if `token`, which the provider has just returned, was rejected before. It must not be served.
-    pub(crate) fn reject_again(&mut self, token: &AccessToken) -> bool {
+    /// Returns true if `token`, which the provider has just returned, was rejected before, and marks it as rejected
+    /// again. It must not be served.
+    pub(crate) fn reject_if_known(&mut self, token: &AccessToken) -> bool {
         let was_rejected = self.was_rejected(token);
         if was_rejected && !self.is_rejected(token) {
-            self.rejected.push(Rejected { token: token.clone(), settled: false, deleting: false });
+            self.rejected.push(Rejected { token: token.clone(), is_uncached: false, is_being_deleted: false });
         }
         was_rejected
     }
@@ -220,46 +225,47 @@ impl Flight {
     /// Records that a request with a token succeeded.
     pub(crate) fn accept(&mut self, used: &AccessToken) {
         if !self.is_rejected(used) {
-            (self.rejections, self.brake) = (0, None);
+            (self.rejections, self.rejection_pause) = (0, None);
         }
     }
 
-    /// Records that the cache does not hold `used`. `deleted` is true if the cache has just deleted it, and false if
-    /// the cache held another token.
-    pub(crate) fn forgotten(&mut self, used: &AccessToken, deleted: bool) {
+    /// Records that the cache does not contain `used`. `was_deleted` is true if the cache has just deleted it, and false
+    /// if the cache contained another token or none.
+    pub(crate) fn mark_uncached(&mut self, used: &AccessToken, was_deleted: bool) {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
-            rejected.settled = true;
+            rejected.is_uncached = true;
         }
-        let going = self.going.take_if(|going| going.is_same(used));
-        if deleted {
-            self.gone = going.or_else(|| Some(used.clone()));
+        let being_deleted = self.being_deleted.take_if(|token| token.is_same(used));
+        if was_deleted {
+            self.deleted = being_deleted.or_else(|| Some(used.clone()));
         }
     }
 
-    /// Records that the cache may hold `token` again.
-    pub(crate) fn restored(&mut self, token: &AccessToken) {
+    /// Records that the cache may contain `token`, because it is about to be stored.
+    pub(crate) fn mark_possibly_cached(&mut self, token: &AccessToken) {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(token)) {
-            rejected.settled = false;
+            rejected.is_uncached = false;
         }
     }
 
-    /// Records that the cache holds `token`, and therefore no other.
-    pub(crate) fn replaced(&mut self, token: &AccessToken) {
+    /// Records that the cache contains `token`, and therefore no other token under this key.
+    pub(crate) fn mark_cached(&mut self, token: &AccessToken) {
         for rejected in self.rejected.iter_mut().filter(|rejected| !rejected.token.is_same(token)) {
-            rejected.settled = true;
+            rejected.is_uncached = true;
         }
     }
 
+    /// Returns true if `token` was rejected, and the cache or a reader may still return it.
     pub(crate) fn is_rejected(&self, token: &AccessToken) -> bool {
         self.rejected.iter().any(|rejected| rejected.token.is_same(token))
     }
 
-    /// Returns true if `token` was rejected, even if the cache is known to have deleted it.
+    /// Returns true if `token` was rejected, even if the cache has deleted it.
     pub(crate) fn was_rejected(&self, token: &AccessToken) -> bool {
-        self.is_rejected(token) || self.gone.as_ref().is_some_and(|gone| gone.is_same(token))
+        self.is_rejected(token) || self.deleted.as_ref().is_some_and(|deleted| deleted.is_same(token))
     }
 
-    /// Records that the refresh token of `token` was refused permanently.
+    /// Records that the refresh token of `token` was permanently refused.
     pub(crate) fn refuse(&mut self, token: &AccessToken) {
         if let Some(refresh_token) = token.refresh_token().filter(|_| !self.is_refused(token)) {
             if self.refused.len() == MAX_REFUSED {
@@ -269,17 +275,18 @@ impl Flight {
         }
     }
 
-    /// Returns true if the refresh token of `token` was refused permanently.
+    /// Returns true if the refresh token of `token` was permanently refused.
     pub(crate) fn is_refused(&self, token: &AccessToken) -> bool {
         token.refresh_token().is_some_and(|refresh_token| self.refused.contains(refresh_token))
     }
 
-    /// Removes rejected tokens that no reader can still hold.
-    pub(crate) fn forget_settled(&mut self) {
-        self.rejected.retain(|rejected| !rejected.settled);
+    /// Forgets rejected tokens that the cache no longer contains. Call it only while nothing reads the cache, because a
+    /// reader may have read such a token before it was deleted.
+    pub(crate) fn forget_uncached(&mut self) {
+        self.rejected.retain(|rejected| !rejected.is_uncached);
     }
 
-    /// Removes everything except tokens that must not be served or presented. Returns true if some remain.
+    /// Removes all state except the rejected tokens and the refused refresh tokens. Returns true if there are any.
     pub(crate) fn clear(&mut self) -> bool {
         *self = Self {
             rejected: std::mem::take(&mut self.rejected),
@@ -289,61 +296,62 @@ impl Flight {
         !self.rejected.is_empty() || !self.refused.is_empty()
     }
 
-    /// Stores a copy that is served for `time` without reading the remote cache.
-    pub(crate) fn keep(&mut self, token: &AccessToken, now: SystemTime, time: Duration) {
-        let until = now.checked_add(time).into_iter().chain(token.expires_at()).min();
+    /// Stores a copy of `token`, which is served for `duration` without reading the remote cache, but not after its
+    /// expiry.
+    pub(crate) fn keep_copy(&mut self, token: &AccessToken, now: SystemTime, duration: Duration) {
+        let until = now.checked_add(duration).into_iter().chain(token.expires_at()).min();
         if let Some(until) = until.filter(|_| !self.is_rejected(token)) {
             self.local = Some((token.clone(), now..until));
         }
     }
 
-    /// Returns the copy, while it may be served without reading the cache.
+    /// Returns the copy, if it may be served now without reading the cache.
     pub(crate) fn local_copy(&self, now: SystemTime) -> Option<AccessToken> {
-        self.local.as_ref().filter(|(_, time)| time.contains(&now)).map(|(token, _)| token.clone())
+        self.local.as_ref().filter(|(_, validity)| validity.contains(&now)).map(|(token, _)| token.clone())
     }
 
-    /// Returns the copy after the cache failed, unless its refresh time has passed. The copy is served for `time`; then
-    /// the cache is read again.
-    pub(crate) fn fall_back(&mut self, now: SystemTime, time: Duration) -> Option<AccessToken> {
+    /// Returns the copy after a failure of the cache, unless its refresh time has passed. The copy is then served for
+    /// another `duration` before the cache is read again.
+    pub(crate) fn extend_copy(&mut self, now: SystemTime, duration: Duration) -> Option<AccessToken> {
         let (token, _) = self.local.clone()?;
         if is_past_refresh(&token, now) {
             return None;
         }
-        self.keep(&token, now, time);
+        self.keep_copy(&token, now, duration);
         Some(token)
     }
 
-    /// Removes the copy of a token that the cache no longer has.
+    /// Removes the copy, because the cache no longer contains a token.
     pub(crate) fn drop_copy(&mut self) {
         self.local = None;
     }
 
-    /// Returns true if a new flight would make the same decisions.
+    /// Returns true if this flight can be removed, because a new one would make the same decisions.
     pub(crate) fn is_idle(&mut self, now: SystemTime) -> bool {
-        self.local.take_if(|(token, time)| is_past_refresh(token, now) && !time.contains(&now));
+        self.local.take_if(|(token, validity)| is_past_refresh(token, now) && !validity.contains(&now));
         !self.running
             && self.failure.is_none()
             && self.rejected.is_empty()
             && self.refused.is_empty()
-            && self.gone.is_none()
-            && self.going.is_none()
+            && self.deleted.is_none()
+            && self.being_deleted.is_none()
             && self.local.is_none()
             && self.rejections == 0
-            && !self.lost_answer
+            && !self.lost_response
     }
 
-    fn standing_failure(&self, now: SystemTime, credential: u64) -> Option<TokenError> {
-        let stands = |failure: &&Failure| {
-            failure.time.contains(&now) && failure.credential.is_none_or(|version| version == credential)
+    fn failure_in_effect(&self, now: SystemTime, credential: u64) -> Option<TokenError> {
+        let is_in_effect = |failure: &&Failure| {
+            failure.in_effect.contains(&now) && failure.credential.is_none_or(|version| version == credential)
         };
-        let failure = self.failure.as_ref().filter(stands).map(|failure| failure.error.clone());
+        let failure = self.failure.as_ref().filter(is_in_effect).map(|failure| failure.error.clone());
         failure.or_else(|| {
-            let brake = self.brake.as_ref().filter(|time| time.contains(&now))?;
-            Some(TokenError::braked(brake.end.duration_since(now).unwrap_or_default()))
+            let pause = self.rejection_pause.as_ref().filter(|pause| pause.contains(&now))?;
+            Some(TokenError::rejection_pause(pause.end.duration_since(now).unwrap_or_default()))
         })
     }
 }
 
 fn is_past_refresh(token: &AccessToken, now: SystemTime) -> bool {
-    token.refresh_at().or(token.expires_at()).is_some_and(|moment| moment <= now)
+    token.refresh_at().or(token.expires_at()).is_some_and(|refresh_at| refresh_at <= now)
 }

@@ -1,4 +1,4 @@
-//! The state of all keys of a source.
+//! The state of all keys of a source, one slot for each key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::source::waiting::Progress;
 use crate::token::AccessToken;
 use crate::token::key::TokenKey;
 
-/// The number of keys with state at which the state of keys that are not in use is removed.
+/// The number of slots from which adding one removes those that are not in use.
 const CLEANUP_THRESHOLD: usize = 4096;
 
 #[derive(Default)]
 pub(crate) struct Flights {
     state: Mutex<State>,
-    /// The number of slots, readable without the lock.
-    occupied: AtomicUsize,
+    /// The number of slots, which can be read without the lock.
+    slot_count: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -29,25 +29,26 @@ struct State {
     slots: HashMap<TokenKey, Slot>,
 }
 
-/// A counter of clears and invalidations. Work that started in an earlier epoch must not leave state in memory.
+/// The number of clears and invalidations of a source. An operation that started in an earlier epoch must not add state
+/// in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch {
-    /// The number of times that everything was deleted, including the cache. Work that started before must not write to
-    /// the cache, either.
+    /// The number of times that the cache and the memory were cleared. An operation that started before the last time
+    /// must not write to the cache, either.
     clears: u64,
-    /// The number of times that only the copies in memory were removed.
+    /// The number of times that only the state in memory was removed.
     invalidations: u64,
 }
 
 impl Epoch {
-    /// Returns true if everything was deleted since `earlier`.
+    /// Returns true if the source was cleared since the epoch `earlier`.
     pub(crate) fn is_cleared_since(self, earlier: Self) -> bool {
         self.clears != earlier.clears
     }
 }
 
-/// The lock for changes of the cache under one key.
-pub(crate) type Writing = tokio::sync::Mutex<()>;
+/// The lock that is held to change the cache under one key.
+pub(crate) type WriteLock = tokio::sync::Mutex<()>;
 
 /// The state of one key.
 #[derive(Default)]
@@ -56,23 +57,24 @@ pub(crate) struct Slot {
     pub(crate) attempt: Option<watch::Receiver<Progress>>,
     /// A token that could not be stored yet.
     pub(crate) unpublished: Option<Arc<Unpublished>>,
-    /// Locked by tasks that change the cache under the key, and referenced by tasks that read it.
-    pub(crate) writing: Arc<Writing>,
-    /// Locked by the attempt that holds a single-use credential: after a clear, another attempt may be waiting.
-    pub(crate) redeeming: Arc<tokio::sync::Mutex<()>>,
+    /// Tasks that change the cache under the key hold this lock. Tasks that read the cache only hold a reference to it,
+    /// which marks the slot as busy.
+    pub(crate) write_lock: Arc<WriteLock>,
+    /// The attempt that may redeem a single-use credential holds this lock. After a clear, the next attempt waits for it.
+    pub(crate) redemption_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Flights {
-    /// Returns true if a key has no state, so that a fresh token can be served without a decision.
-    pub(crate) fn is_quiet(&self, key: &TokenKey) -> bool {
-        self.occupied.load(Ordering::Acquire) == 0 || !self.state().slots.contains_key(key)
+    /// Returns true if a key has no slot, so that a fresh token from the cache can be served without further checks.
+    pub(crate) fn has_no_slot(&self, key: &TokenKey) -> bool {
+        self.slot_count.load(Ordering::Acquire) == 0 || !self.state().slots.contains_key(key)
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.state().epoch
     }
 
-    /// Accesses the slot of a key; the second argument of `work` is the current epoch.
+    /// Calls `work` with the slot of a key and the current epoch, while the slots are locked.
     pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, Epoch) -> T) -> T {
         let mut state = self.state();
         if state.slots.len() >= CLEANUP_THRESHOLD && !state.slots.contains_key(key) {
@@ -80,12 +82,11 @@ impl Flights {
         }
         let epoch = state.epoch;
         let outcome = work(state.slots.entry(key.clone()).or_default(), epoch);
-        self.occupied.store(state.slots.len(), Ordering::Release);
+        self.slot_count.store(state.slots.len(), Ordering::Release);
         outcome
     }
 
-    /// Returns the epoch, and the token that this process holds for the key: one that could not be stored yet, or a
-    /// copy.
+    /// Returns the epoch, and the token for the key that is in memory: one that could not be stored yet, or a copy.
     pub(crate) fn held_token(&self, key: &TokenKey, now: SystemTime) -> (Epoch, Option<AccessToken>) {
         let state = self.state();
         let slot = state.slots.get(key);
@@ -93,45 +94,46 @@ impl Flights {
         (state.epoch, held)
     }
 
-    /// Returns true if a token was rejected and the cache may still return it.
+    /// Returns true if `token` was rejected, and the cache or a reader may still return it.
     pub(crate) fn is_rejected(&self, key: &TokenKey, token: &AccessToken) -> bool {
         self.state().slots.get(key).is_some_and(|slot| slot.flight.is_rejected(token))
     }
 
-    /// Removes everything except tokens that must not be served. Attempts continue for callers that already wait.
-    /// Returns the locks of tasks that may be changing the cache.
-    pub(crate) fn clear(&self) -> Vec<Arc<Writing>> {
+    /// Removes all state except tokens that must not be served or presented. Running attempts continue for the callers
+    /// that already wait for them. Returns the write locks, so that the caller can wait for changes of the cache.
+    pub(crate) fn clear(&self) -> Vec<Arc<WriteLock>> {
         let mut state = self.state();
         state.epoch.clears += 1;
         state.slots.values_mut().for_each(|slot| slot.unpublished = None);
-        self.forget(&mut state);
-        state.slots.values().map(|slot| slot.writing.clone()).collect()
+        self.remove_state(&mut state);
+        state.slots.values().map(|slot| slot.write_lock.clone()).collect()
     }
 
-    /// Removes copies of tokens, and failures. Attempts continue for callers that already wait, and store what they
-    /// redeem.
+    /// Removes copies of tokens, and failures. Running attempts continue for the callers that already wait for them, and
+    /// store their tokens.
     pub(crate) fn invalidate(&self) {
         let mut state = self.state();
         state.epoch.invalidations += 1;
-        self.forget(&mut state);
+        self.remove_state(&mut state);
     }
 
-    fn forget(&self, state: &mut State) {
+    fn remove_state(&self, state: &mut State) {
         state.slots.retain(|_, slot| {
             slot.attempt = None;
-            slot.rest();
+            slot.forget_uncached_unless_busy();
             slot.flight.clear() || slot.is_busy()
         });
-        self.occupied.store(state.slots.len(), Ordering::Release);
+        self.slot_count.store(state.slots.len(), Ordering::Release);
     }
 
-    /// Removes the slot of a key without state.
-    pub(crate) fn tidy(&self, key: &TokenKey, now: SystemTime) {
+    /// Removes the slot of a key if it is not busy and its flight has no state.
+    pub(crate) fn remove_if_idle(&self, key: &TokenKey, now: SystemTime) {
         let mut state = self.state();
-        if state.slots.get_mut(key).is_some_and(|slot| slot.rest() && slot.flight.is_idle(now)) {
+        let is_idle = |slot: &mut Slot| slot.forget_uncached_unless_busy() && slot.flight.is_idle(now);
+        if state.slots.get_mut(key).is_some_and(is_idle) {
             state.slots.remove(key);
         }
-        self.occupied.store(state.slots.len(), Ordering::Release);
+        self.slot_count.store(state.slots.len(), Ordering::Release);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,20 +146,20 @@ impl Slot {
         self.unpublished.as_ref().map(|unpublished| unpublished.token())
     }
 
-    /// If the slot is not in use, removes the state that matters only while it is, and returns true.
-    fn rest(&mut self) -> bool {
-        let rests = !self.is_busy();
-        if rests {
-            self.flight.forget_settled();
+    /// If the slot is not busy, forgets rejected tokens that the cache no longer contains, and returns true.
+    fn forget_uncached_unless_busy(&mut self) -> bool {
+        let is_unused = !self.is_busy();
+        if is_unused {
+            self.flight.forget_uncached();
         }
-        rests
+        is_unused
     }
 
-    /// Returns true while an attempt is running, a token waits to be stored, or the cache is read or changed.
+    /// Returns true while an attempt is running, a token could not be stored yet, or the cache is read or changed.
     fn is_busy(&self) -> bool {
         self.attempt.is_some()
             || self.unpublished.is_some()
-            || Arc::strong_count(&self.writing) > 1
-            || Arc::strong_count(&self.redeeming) > 1
+            || Arc::strong_count(&self.write_lock) > 1
+            || Arc::strong_count(&self.redemption_lock) > 1
     }
 }

@@ -2,20 +2,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::TokenError;
 
-/// The availability of a cache. A source continues without its cache, so that failures are only counted and logged.
+/// The availability of a cache. Failures are only counted and logged, because a source works without its cache.
 #[derive(Debug, Default)]
 pub(crate) struct CacheHealth {
     failures: AtomicU64,
-    /// The last call failed.
-    away: AtomicBool,
+    /// True if the last operation failed.
+    is_unavailable: AtomicBool,
 }
 
 impl CacheHealth {
-    /// Returns the value of a successful call, and `None` for a failure, which is counted. The first of consecutive
-    /// failures and the recovery are logged.
+    /// Returns the value of a successful operation, or `None` for a failure. Counts failures, and logs the first of
+    /// consecutive failures and the next success.
     pub(crate) fn observe<T>(&self, outcome: Result<T, TokenError>) -> Option<T> {
-        let away = outcome.is_err();
-        let changed = self.away.swap(away, Ordering::Relaxed) != away;
+        let is_unavailable = outcome.is_err();
+        let changed = self.is_unavailable.swap(is_unavailable, Ordering::Relaxed) != is_unavailable;
         match outcome {
             Ok(value) => {
                 if changed {

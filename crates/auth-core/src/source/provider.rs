@@ -1,13 +1,13 @@
-//! A source as the provider of another one: its tokens are exchanged.
+//! A token source as the provider of another token source.
 
 use async_trait::async_trait;
 
 use super::TokenSource;
-use super::builder::UNNAMED;
+use super::builder::UNNAMED_PREFIX;
 use crate::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 
-/// The tokens of the source, which are cached and refreshed by it. A grant that exchanges tokens can thus use a login, or
-/// another provider of single-use credentials, as its subject.
+/// A source provides its own tokens, and caches and refreshes them itself. A grant that exchanges tokens can therefore
+/// use a source with a login, or with another single-use credential, for its subject token.
 ///
 /// ```
 /// use auth_core::{AsyncTokenProvider, Secret, TokenKey, TokenRequest, TokenSource, static_token};
@@ -24,9 +24,9 @@ impl AsyncTokenProvider for TokenSource {
         self.token_for(request).await
     }
 
-    /// Returns the identity in the key of the source; `None` if its provider does not name its principal.
+    /// Returns an identity made from the key of the source, or `None` if the source's provider has no identity.
     fn identity(&self) -> Option<String> {
-        let identity = self.key().identity().filter(|identity| !identity.starts_with(UNNAMED));
+        let identity = self.key().identity().filter(|identity| !identity.starts_with(UNNAMED_PREFIX));
         identity.map(|_| format!("token_source {}", self.key().digest_hex()))
     }
 

@@ -1,4 +1,4 @@
-//! The storage of tokens that were obtained, and of those that could not be stored yet.
+//! Publication: storing obtained tokens in the cache, with retries if the cache fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::source::unpublished::Unpublished;
 use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
 /// The backoff between attempts to store a token.
-const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
 impl Inner {
-    /// Stores `token` once, for the key and the epoch in which it was obtained.
+    /// Tries once to store `token`. `epoch` is the epoch in which the attempt that obtained it started.
     ///
-    /// A token that was cleared since is not stored, which counts as success. Without a lease, a cache that was changed
-    /// since is not overwritten, unless it still has `previous`.
+    /// If the source was cleared since, the token is not stored, which is not an error. If the source was invalidated
+    /// since and has no lease, the token is stored only if the cache still contains `previous`.
     pub(super) async fn store(
         &self,
         key: &TokenKey,
@@ -24,14 +24,14 @@ impl Inner {
         (token, previous): (&AccessToken, Option<&AccessToken>),
         guard: Option<&mut Box<dyn LeaseGuard>>,
     ) -> Result<(), TokenError> {
-        let writing = self.flights.with(key, |slot, _| slot.writing.clone());
-        let _turn = writing.lock().await;
+        let write_lock = self.flights.with(key, |slot, _| slot.write_lock.clone());
+        let _guard = write_lock.lock().await;
         let is_rejected = self.flights.with(key, |slot, _| {
-            // A store that reports a failure may still have stored it.
-            slot.flight.restored(token);
+            // Marked before storing, because a store that reports a failure may still have stored the token.
+            slot.flight.mark_possibly_cached(token);
             slot.flight.is_rejected(token)
         });
-        let is_unchanged = guard.is_some() || self.flights.epoch() == epoch || self.still_has(key, previous).await;
+        let is_unchanged = guard.is_some() || self.flights.epoch() == epoch || self.cache_contains(key, previous).await;
         let is_cleared = || self.flights.epoch().is_cleared_since(epoch);
         if is_unchanged && !is_cleared() && !(is_rejected && token.refresh_token().is_none()) {
             let stored = match guard {
@@ -40,29 +40,28 @@ impl Inner {
             };
             let failure = stored.as_ref().err().cloned();
             if self.health.observe(stored).is_some() {
-                self.replaced(key, token, epoch);
+                self.mark_cached(key, token, epoch);
             }
             if let Some(error) = failure {
-                self.keep_local(key, token, epoch);
+                self.keep_copy(key, token, epoch);
                 return Err(error);
             }
         }
-        self.keep_local(key, token, epoch);
+        self.keep_copy(key, token, epoch);
         if is_cleared() {
             self.health.observe(self.cache.delete_if(key, token).await);
         } else if is_rejected {
-            // It was stored for its refresh token; the access token must not be served from the cache.
-            if let Some(deleted) = self.health.observe(self.cache.delete_if(key, token).await) {
-                self.flights.with(key, |slot, _| slot.flight.forgotten(token, deleted));
+            // The next attempt finds the refresh token in memory. The cache must not serve the rejected access token.
+            if let Some(was_deleted) = self.health.observe(self.cache.delete_if(key, token).await) {
+                self.flights.with(key, |slot, _| slot.flight.mark_uncached(token, was_deleted));
             }
         }
         Ok(())
     }
 
-    /// Returns true if the cache has `previous`.
-    async fn still_has(&self, key: &TokenKey, previous: Option<&AccessToken>) -> bool {
+    async fn cache_contains(&self, key: &TokenKey, previous: Option<&AccessToken>) -> bool {
         let Some(previous) = previous else { return false };
-        // Memory caches return expired tokens here without a wait.
+        // Unlike `get`, `get_local` also returns a token that has expired.
         let cached = match self.cache.get_local(key) {
             Some(cached) => cached,
             None => self.cache.get(key).await.unwrap_or_default(),
@@ -70,8 +69,8 @@ impl Inner {
         cached.is_some_and(|token| token.is_same(previous))
     }
 
-    /// Stores a token with backoff, until it is stored or everything was cleared.
-    pub(super) async fn store_eventually(
+    /// Retries with backoff until the token is stored, or the source is cleared.
+    pub(super) async fn store_with_retries(
         self: Arc<Self>,
         key: TokenKey,
         epoch: Epoch,
@@ -82,18 +81,19 @@ impl Inner {
         let unpublished = &publication.unpublished;
         let mut failures = 1_u32;
         loop {
-            self.sleep(RETRY.pause(failures, fastrand::f64())).await;
+            self.sleep(STORE_BACKOFF.pause(failures, fastrand::f64())).await;
             failures = failures.saturating_add(1);
-            let mut held = unpublished.lock().await;
-            if held.is_done {
+            let mut held_lease = unpublished.lock().await;
+            if held_lease.is_done {
                 break;
             }
             let token = unpublished.token();
-            match self.store(&key, epoch, (&token, None), held.guard.as_mut()).await {
+            match self.store(&key, epoch, (&token, None), held_lease.guard.as_mut()).await {
                 Ok(()) => {
-                    held.is_done = true;
-                    if let Some(guard) = held.guard.take().filter(|_| self.flights.epoch().is_cleared_since(epoch)) {
-                        guard.give_up().await;
+                    held_lease.is_done = true;
+                    let is_cleared = self.flights.epoch().is_cleared_since(epoch);
+                    if let Some(guard) = held_lease.guard.take().filter(|_| is_cleared) {
+                        guard.release().await;
                     }
                     break;
                 }
@@ -103,8 +103,8 @@ impl Inner {
     }
 }
 
-/// A guard for an unpublished token. When it is dropped, because the token was stored or discarded or its source was
-/// closed, the lease is released.
+/// A guard that removes an unpublished token from its slot and releases its lease when it is dropped. It is dropped when
+/// the token was stored or discarded, and when the source is closed.
 struct Publication {
     inner: Arc<Inner>,
     key: TokenKey,
@@ -117,11 +117,11 @@ impl Drop for Publication {
         inner.flights.with(key, |slot, _| {
             slot.unpublished.take_if(|current| Arc::ptr_eq(current, unpublished));
         });
-        // An attempt that replaces the token has the lock, and releases the lease itself.
-        if let Some(mut held) = unpublished.try_lock() {
-            held.is_done = true;
-            held.guard = None;
+        // If an attempt holds the lock, it is replacing the token, and releases the lease itself.
+        if let Some(mut held_lease) = unpublished.try_lock() {
+            held_lease.is_done = true;
+            held_lease.guard = None;
         }
-        inner.tidy(key);
+        inner.remove_if_idle(key);
     }
 }

@@ -1,7 +1,7 @@
 //! Redemptions, which must not be interrupted between sending a single-use credential and storing its replacement.
 //!
-//! Each attempt to obtain a token is a *section*. It can be canceled until its provider begins a redemption. It is then
-//! *critical*: the end of the process or of its source waits for it.
+//! The attempts to obtain a token are registered as *sections*. A section can be canceled until the provider begins a
+//! redemption. From then on it is *critical*: the end of the process or of the source waits for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,12 +17,12 @@ use crate::{TokenError, source::background};
 /// Marks the start of a redemption. Call it immediately before sending a single-use credential.
 ///
 /// In an attempt of a [`TokenSource`](crate::TokenSource), the redemption lasts until the new token is stored, even if
-/// the returned guard is dropped. Elsewhere, such as in a login without a source, it lasts until the guard is dropped.
+/// the returned guard is dropped before. Without a source, such as in a first login, it lasts until the guard is dropped.
 /// [`Redemption::unused`] ends it in both cases.
 ///
 /// # Errors
 ///
-/// [`TokenError::is_canceled`]: the source or the process is shutting down. Nothing may be sent.
+/// [`TokenError::is_canceled`]: the source or the process is shutting down. The credential must not be sent.
 pub fn begin_redemption() -> Result<Redemption, TokenError> {
     if let Ok(section) = SECTION.try_with(Clone::clone) {
         section.begin().map(|()| Redemption(section))
@@ -32,24 +32,24 @@ pub fn begin_redemption() -> Result<Redemption, TokenError> {
     }
 }
 
-/// Waits at most `limit` for all redemptions of the process, and prevents new ones. Call it at the end of the process
-/// if token sources may still exist, such as before [`std::process::exit`]. Blocks. After an error, dropping a source
-/// does not wait, either.
+/// Waits at most `limit` for all redemptions of the process, and prevents new ones. Blocks the thread. Call it at the end
+/// of the process if token sources may still exist, such as before [`std::process::exit`]. After it has returned an
+/// error, dropping a source no longer waits.
 ///
 /// # Errors
 ///
-/// [`Unfinished`] if a login may be lost.
+/// [`Unfinished`] if a redemption did not end in time, or its token could not be stored: a login may be lost.
 pub fn finish_redemptions(limit: Duration) -> Result<(), Unfinished> {
     registry().finish(None, limit)
 }
 
-/// Returns true while a [`Redemption`] guard exists: a redemption outside of a token source, which ends if its future
-/// is dropped.
-pub fn is_redeeming() -> bool {
+/// Returns true while a redemption without a token source is in progress, such as that of a first login. Dropping its
+/// future would interrupt it.
+pub fn has_redemption_without_source() -> bool {
     registry().sections().open.values().any(|state| state.owner.is_none() && state.phase == Phase::Critical)
 }
 
-/// Returns true while a redemption of the process is in progress, including those of token sources.
+/// Returns true while any redemption of the process is in progress, with or without a token source.
 pub fn has_redemptions() -> bool {
     registry().sections().open.values().any(|state| state.phase == Phase::Critical)
 }
@@ -60,14 +60,14 @@ pub fn has_redemptions() -> bool {
 pub struct Redemption(Section);
 
 impl Redemption {
-    /// Ends the redemption, because the server has not used the credential: the end of the process or of the source does
-    /// not wait for the next steps. Call [`begin_redemption`] again before the credential is sent again.
+    /// Ends the redemption, because the server has not consumed the credential. The end of the process or of the source
+    /// then does not wait for it. Call [`begin_redemption`] again before sending the credential again.
     pub fn unused(self) {
-        self.0.relax();
+        self.0.end_redemption();
     }
 }
 
-/// An error for redemptions that did not finish in time, or whose tokens could not be stored.
+/// The error of redemptions that did not end in time, or whose tokens could not be stored.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Unfinished(UnfinishedKind);
@@ -90,14 +90,14 @@ impl Unfinished {
 }
 
 /// The maximum time for which the end of a source or process waits for a store to delete a rejected token.
-const MAX_SETTLING_TIME: Duration = Duration::from_millis(250);
+const MAX_DELETION_WAIT: Duration = Duration::from_millis(250);
 
 tokio::task_local! {
     /// The section of the running attempt.
     static SECTION: Section;
 }
 
-/// The registry entry of an attempt. It ends when its last clone is dropped.
+/// A handle to the registry entry of an attempt. The entry is removed when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Section(Arc<Entry>);
 
@@ -111,15 +111,15 @@ enum Phase {
     Cancelable,
     Canceled,
     Critical,
-    /// A store is deleting a rejected token. The wait for it is limited to [`MAX_SETTLING_TIME`].
-    Settling,
+    /// A store is deleting a rejected token, for at most [`MAX_DELETION_WAIT`] of which the end of the source waits.
+    Deleting,
 }
 
 struct State {
     owner: Option<u64>,
     phase: Phase,
     canceled: Arc<Notify>,
-    /// The reason why its token could not be stored yet.
+    /// The reason why the token of the section could not be stored yet.
     unstored: Option<TokenError>,
 }
 
@@ -131,9 +131,11 @@ struct Registry {
 
 #[derive(Default)]
 struct Sections {
-    next: u64,
+    /// The last number that was assigned to a section or an owner.
+    last_id: u64,
+    /// True once no redemption may begin, because the process is ending.
     closing: bool,
-    /// The process has stopped waiting for redemptions.
+    /// True once the process has stopped waiting for redemptions.
     abandoned: bool,
     open: HashMap<u64, State>,
 }
@@ -143,18 +145,19 @@ fn registry() -> &'static Registry {
     REGISTRY.get_or_init(Registry::default)
 }
 
-/// Returns a number for a source, the owner of sections.
+/// Returns a unique number for a source, which identifies the sections that belong to it.
 pub(crate) fn new_owner() -> u64 {
     let mut sections = registry().sections();
-    sections.next += 1;
-    sections.next
+    sections.last_id += 1;
+    sections.last_id
 }
 
-/// Closes `owner`, cancels sections that have not begun a redemption, and waits for the rest. Does nothing if it is
-/// closed.
+/// Closes `owner`, cancels its sections that have not begun a redemption, and waits at most `limit` for the others. Does
+/// nothing if `owner` is already closed.
 pub(crate) fn finish_owner(owner: u64, is_closed: &AtomicBool, limit: Duration) -> Result<(), Unfinished> {
     {
-        // Under the lock, so that a section is either found below, or finds its owner closed.
+        // Changed while the registry is locked, so that a new section either is found by `finish`, or finds its owner
+        // closed.
         let _sections = registry().sections();
         if is_closed.swap(true, Ordering::SeqCst) {
             return Ok(());
@@ -164,18 +167,18 @@ pub(crate) fn finish_owner(owner: u64, is_closed: &AtomicBool, limit: Duration) 
 }
 
 impl Section {
-    /// Opens a section of `owner`. The section of a closed owner is canceled from the start.
+    /// Opens a section of `owner`. If the owner is closed, the section is canceled immediately.
     pub(crate) fn new(owner: Option<(u64, &AtomicBool)>) -> Self {
         let mut sections = registry().sections();
-        // Under the lock: a section either sees the closed owner, or is canceled with it.
+        // Read while the registry is locked: see `finish_owner`.
         let is_closed = owner.is_some_and(|(_, is_closed)| is_closed.load(Ordering::SeqCst));
         let phase = if is_closed { Phase::Canceled } else { Phase::Cancelable };
         Self::open(&mut sections, owner.map(|(id, _)| id), phase)
     }
 
-    /// Opens a section of `owner` for the deletion of a rejected token. Nothing is lost if it does not finish.
-    pub(crate) fn settling(owner: u64) -> Self {
-        Self::open(&mut registry().sections(), Some(owner), Phase::Settling)
+    /// Opens a section of `owner` for the deletion of a rejected token. No login is lost if the deletion is interrupted.
+    pub(crate) fn deleting(owner: u64) -> Self {
+        Self::open(&mut registry().sections(), Some(owner), Phase::Deleting)
     }
 
     fn open(sections: &mut Sections, owner: Option<u64>, phase: Phase) -> Self {
@@ -183,13 +186,17 @@ impl Section {
         if phase == Phase::Canceled {
             canceled.notify_one();
         }
-        sections.next += 1;
-        let id = sections.next;
+        sections.last_id += 1;
+        let id = sections.last_id;
         sections.open.insert(id, State { owner, phase, canceled: canceled.clone(), unstored: None });
         Self(Arc::new(Entry { id, canceled }))
     }
 
     /// Makes the section critical.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_canceled`]: the section was canceled, or the process is ending.
     pub(crate) fn begin(&self) -> Result<(), TokenError> {
         let mut sections = registry().sections();
         let is_closing = sections.closing;
@@ -199,7 +206,7 @@ impl Section {
                 state.phase = Phase::Critical;
                 Ok(())
             }
-            _ => Err(TokenError::aborted()),
+            _ => Err(TokenError::canceled()),
         }
     }
 
@@ -208,8 +215,8 @@ impl Section {
         registry().sections().open.get(&self.0.id).is_some_and(|state| state.phase == Phase::Critical)
     }
 
-    /// Makes the section cancelable again, after the single-use credential is no longer in use.
-    pub(crate) fn relax(&self) {
+    /// Makes the section cancelable again, because no redemption is in progress.
+    pub(crate) fn end_redemption(&self) {
         if let Some(state) = registry().sections().open.get_mut(&self.0.id) {
             state.phase = Phase::Cancelable;
             state.unstored = None;
@@ -217,14 +224,14 @@ impl Section {
         registry().changed.notify_all();
     }
 
-    /// Records the reason why the token could not be stored, or clears it.
+    /// Records the reason why the token of the section could not be stored.
     pub(crate) fn set_unstored(&self, error: Option<TokenError>) {
         if let Some(state) = registry().sections().open.get_mut(&self.0.id) {
             state.unstored = error;
         }
     }
 
-    /// Runs `work` to completion or until the section is canceled, and returns `None` in that case.
+    /// Runs `work` to completion. Returns `None` if the section is canceled before.
     pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Option<T> {
         let canceled = self.0.canceled.clone();
         let mut work = std::pin::pin!(SECTION.scope(self, work));
@@ -251,22 +258,23 @@ impl Registry {
         self.sections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Cancels the cancelable sections of `owner`, or of all owners, and waits at most `limit` for the others.
     fn finish(&self, owner: Option<u64>, limit: Duration) -> Result<(), Unfinished> {
         let mut sections = self.sections();
         sections.closing |= owner.is_none();
         sections.cancel(owner);
-        // The background thread cannot wait for its own tasks. After the process has stopped waiting and reported an
-        // error, its sources do not wait, either.
-        let cannot_wait = background::is_current_thread() || (owner.is_some() && sections.abandoned);
-        let limit = if cannot_wait { Duration::ZERO } else { limit };
-        let settling = limit.min(MAX_SETTLING_TIME);
+        // The background thread must not wait for its own tasks. Once the process has stopped waiting, its sources do
+        // not wait, either.
+        let must_not_wait = background::is_background_thread() || (owner.is_some() && sections.abandoned);
+        let limit = if must_not_wait { Duration::ZERO } else { limit };
+        let deletion_limit = limit.min(MAX_DELETION_WAIT);
         let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
-        let waited = self.changed.wait_timeout_while(sections, settling, is_open);
+        let waited = self.changed.wait_timeout_while(sections, deletion_limit, is_open);
         let (sections, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let must_end = |sections: &mut Sections| sections.of(owner).any(|state| state.phase != Phase::Settling);
-        let waited = self.changed.wait_timeout_while(sections, limit.saturating_sub(settling), must_end);
+        let must_end = |sections: &mut Sections| sections.of(owner).any(|state| state.phase != Phase::Deleting);
+        let waited = self.changed.wait_timeout_while(sections, limit.saturating_sub(deletion_limit), must_end);
         let (mut sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !timeout.timed_out() || cannot_wait {
+        if !timeout.timed_out() || must_not_wait {
             return Ok(());
         }
         sections.abandoned |= owner.is_none();

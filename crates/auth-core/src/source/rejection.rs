@@ -1,5 +1,5 @@
-//! Rejected tokens. They are not used after the rejection, and are deleted from the cache in the background. The
-//! caller's next request therefore does not wait for a slow cache.
+//! Rejected tokens. A rejected token is not served again, and is deleted from the cache in the background, so that the
+//! caller's next request does not wait for a slow cache.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,11 +8,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::Inner;
-use crate::source::flights::Writing;
+use crate::source::flights::WriteLock;
 use crate::source::redemption::Section;
 use crate::{AccessToken, TokenKey, TokenRequest, source::background};
 
-/// The maximum time in which a cache deletes a rejected token. Later changes of the same key wait for it.
+/// The timeout of the deletion of a rejected token. Later changes of the cache under the same key wait for the deletion.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The deletion of a rejected token from the cache.
@@ -20,9 +20,9 @@ struct Deletion {
     inner: Arc<Inner>,
     key: TokenKey,
     used: AccessToken,
-    /// Held, so that the state of the key is kept.
-    writing: Arc<Writing>,
-    /// The end of the process waits briefly for the deletion.
+    /// Locked during the deletion. The reference also marks the slot of the key as busy, so that the slot is not removed.
+    write_lock: Arc<WriteLock>,
+    /// Registers the deletion, so that the end of the source or process waits briefly for it.
     _section: Section,
 }
 
@@ -30,25 +30,27 @@ impl Inner {
     pub(crate) fn reject(self: &Arc<Self>, request: &TokenRequest, used: &AccessToken) {
         let key = self.key.for_request(request);
         let now = self.clock.now();
-        let writing = self.flights.with(&key, |slot, _| slot.flight.reject(used, now).then(|| slot.writing.clone()));
-        // Otherwise another task is deleting the token.
-        let Some(writing) = writing else { return };
-        let is_near = self.cache.get_local(&key).is_some();
-        let deletion =
-            Deletion { inner: self.clone(), key, used: used.clone(), writing, _section: Section::settling(self.owner) };
+        let must_delete =
+            self.flights.with(&key, |slot, _| slot.flight.reject(used, now).then(|| slot.write_lock.clone()));
+        // If the flight returned false, another task is already deleting the token.
+        let Some(write_lock) = must_delete else { return };
+        let is_in_memory = self.cache.get_local(&key).is_some();
+        let section = Section::deleting(self.owner);
+        let deletion = Deletion { inner: self.clone(), key, used: used.clone(), write_lock, _section: section };
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(deletion.run());
-        // A memory cache has deleted it by now, unless an attempt is storing a token.
-        let is_done = is_near && work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        // With a cache in memory, the first poll completes, unless an attempt that is storing a token holds the lock.
+        let is_done = is_in_memory && work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if !is_done {
-            self.spawn_anywhere(work);
+            self.spawn_for_provider(work);
         }
     }
 
-    /// Spawns `work` separately from the caller, on the caller's runtime only if the provider needs it and it exists.
-    fn spawn_anywhere(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Spawns `work` on the caller's runtime, if the provider needs that runtime and there is one, and otherwise on the
+    /// background thread.
+    fn spawn_for_provider(&self, work: impl Future<Output = ()> + Send + 'static) {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.provider.needs_caller_runtime() => drop(runtime.spawn(work)),
-            // The error of a thread that cannot be started is returned to the next caller that needs a token.
+            // If the background thread cannot be started, the next caller that needs a token gets the error.
             _ => {
                 let _ = background::spawn(work);
             }
@@ -58,12 +60,12 @@ impl Inner {
 
 impl Deletion {
     async fn run(self) {
-        let Self { inner, key, used, writing, .. } = &self;
-        let _turn = writing.lock().await;
+        let Self { inner, key, used, write_lock, .. } = &self;
+        let _guard = write_lock.lock().await;
         let deletion = inner.cache.delete_if(key, used);
-        let Some(deleted) = inner.within(DELETION_TIMEOUT, deletion).await else { return };
-        if let Some(deleted) = inner.health.observe(deleted) {
-            inner.flights.with(key, |slot, _| slot.flight.forgotten(used, deleted));
+        let Some(outcome) = inner.within(DELETION_TIMEOUT, deletion).await else { return };
+        if let Some(was_deleted) = inner.health.observe(outcome) {
+            inner.flights.with(key, |slot, _| slot.flight.mark_uncached(used, was_deleted));
         }
     }
 }
@@ -71,8 +73,8 @@ impl Deletion {
 impl Drop for Deletion {
     fn drop(&mut self) {
         self.inner.flights.with(&self.key, |slot, _| slot.flight.end_deletion(&self.used));
-        // While it is held, the slot counts as in use.
-        drop(std::mem::take(&mut self.writing));
-        self.inner.tidy(&self.key);
+        // The reference is dropped first, because it marks the slot as busy.
+        drop(std::mem::take(&mut self.write_lock));
+        self.inner.remove_if_idle(&self.key);
     }
 }

@@ -1,5 +1,5 @@
-//! The locks and threads of a source. Unit tests run them under a scheduler that explores interleavings; integration
-//! tests use the real ones.
+//! The locks and threads of a source. In unit tests, they are those of `shuttle`, whose scheduler explores interleavings.
+//! Integration tests use those of the standard library.
 
 pub(crate) use std::sync::PoisonError;
 #[cfg(not(test))]

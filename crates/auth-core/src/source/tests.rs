@@ -1,6 +1,6 @@
-//! Thousands of thread interleavings, found by two kinds of schedulers, of callers that get, reject and clear tokens,
-//! with a provider that is slow, times out, fails and panics. A failing schedule prints its seed, and `AUTH_CORE_SEED`
-//! replays it.
+//! Thousands of thread interleavings of callers that get, prefetch and reject tokens, with a provider that is slow, times
+//! out, fails and panics. Two kinds of schedulers choose the interleavings. A failing schedule prints its seed, and
+//! `AUTH_CORE_SEED` replays it.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -18,39 +18,45 @@ use crate::{AccessToken, Clock, TokenCache, TokenError, TokenKey, TokenProvider,
 
 const SCHEDULES: u64 = 3000;
 const KEYS: [&str; 2] = ["a", "b"];
-/// The number of steps of a slow call, which exceeds its time limit.
-const SLOW: usize = 100;
+/// The number of scheduler steps of a slow call, which exceeds the attempt timeout.
+const SLOW_CALL_STEPS: usize = 100;
 /// The number of callers that timed out, in all schedules.
 static TIMEOUTS: AtomicUsize = AtomicUsize::new(0);
 
-/// A provider and a cache that record events. Their own locks are never held while another thread may run.
+/// A clock, a provider and a cache that check the properties. Their own locks are never held while another thread may
+/// run.
 #[derive(Debug)]
 struct World {
-    is_local: bool,
-    /// The provider's credential must not be sent twice at the same time.
+    /// True if the cache is in memory (`get_local` returns `Some`).
+    is_in_memory: bool,
+    /// True if the provider's credential must not be sent twice at the same time.
     is_single_use: bool,
     random: Mutex<fastrand::Rng>,
-    book: Mutex<Book>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+struct State {
     now: Duration,
-    kept: HashMap<TokenKey, AccessToken>,
+    cached: HashMap<TokenKey, AccessToken>,
+    /// The keys for which a provider call is running.
     running: HashSet<TokenKey>,
+    /// Tokens whose rejection has started.
     rejected: HashSet<String>,
-    dead: HashSet<String>,
+    /// Tokens whose rejection has ended. They must not be served.
+    must_not_be_served: HashSet<String>,
     obtained: Vec<(TokenKey, String)>,
     stored: HashSet<String>,
+    /// The time of the last failure for each key.
     failed: HashMap<TokenKey, Duration>,
     violations: Vec<String>,
 }
 
 #[test]
-fn five_properties_hold_in_every_interleaving() {
+fn invariants_hold_in_every_interleaving() {
     let replayed = env::var("AUTH_CORE_SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in replayed.map_or(0..SCHEDULES, |seed| seed..seed + 1) {
-        // A random scheduler rarely keeps one thread waiting while another makes much progress.
+        // A PCT scheduler is also used, because a random one rarely delays one thread while another makes much progress.
         let explore = || match seed % 3 {
             0 => Runner::new(RandomScheduler::new_from_seed(seed, 1), config()).run(move || interleave(seed)),
             _ => Runner::new(PctScheduler::new_from_seed(seed, 3, 1), config()).run(move || interleave(seed)),
@@ -61,7 +67,7 @@ fn five_properties_hold_in_every_interleaving() {
         }
     }
     let timeouts = TIMEOUTS.load(Ordering::SeqCst);
-    assert!(replayed.is_some() || timeouts > 100, "time limits are exceeded in some schedules: {timeouts}");
+    assert!(replayed.is_some() || timeouts > 100, "too few callers timed out: {timeouts}");
 }
 
 fn issuer() -> TokenKey {
@@ -78,10 +84,10 @@ fn config() -> Config {
 fn interleave(seed: u64) {
     fastrand::seed(seed);
     let world = Arc::new(World {
-        is_local: seed.is_multiple_of(2),
+        is_in_memory: seed.is_multiple_of(2),
         is_single_use: seed % 4 < 2,
         random: Mutex::new(fastrand::Rng::with_seed(seed)),
-        book: Mutex::default(),
+        state: Mutex::default(),
     });
     let source = TokenSource::builder(issuer(), world.clone())
         .with_cache(world.clone())
@@ -99,11 +105,11 @@ fn interleave(seed: u64) {
         assert!(caller.join().is_ok(), "no caller panics");
     }
     // The caller of a stale token does not wait for the attempt that it started.
-    while !world.book().running.is_empty() {
+    while !world.state().running.is_empty() {
         yield_now();
     }
-    let book = world.book();
-    assert!(book.violations.is_empty(), "{:#?}", book.violations);
+    let state = world.state();
+    assert!(state.violations.is_empty(), "{:#?}", state.violations);
 }
 
 fn caller(world: &World, source: &TokenSource) {
@@ -111,7 +117,7 @@ fn caller(world: &World, source: &TokenSource) {
     for _ in 0..=world.below(4) {
         let request = TokenRequest::new().with_audience(if world.below(2) == 0 { KEYS[0] } else { KEYS[1] });
         match (world.below(8), &used) {
-            (0, _) => world.book().now += Duration::from_millis(300),
+            (0, _) => world.state().now += Duration::from_millis(300),
             (1, _) => source.prefetch(&request),
             (2 | 3, Some((request, token))) => world.reject(source, request, token),
             _ => {
@@ -124,8 +130,8 @@ fn caller(world: &World, source: &TokenSource) {
 }
 
 impl World {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn below(&self, bound: u64) -> u64 {
@@ -133,7 +139,7 @@ impl World {
     }
 
     fn get(&self, source: &TokenSource, request: &TokenRequest) -> Option<AccessToken> {
-        let dead = self.book().dead.clone();
+        let must_not_be_served = self.state().must_not_be_served.clone();
         let token = match source.token_for(request) {
             Ok(token) => token,
             Err(error) => {
@@ -142,61 +148,62 @@ impl World {
             }
         };
         let text = token.secret().expose();
-        if dead.contains(text) {
-            self.book().violations.push(format!("{text} was served after its rejection"));
+        if must_not_be_served.contains(text) {
+            self.state().violations.push(format!("{text} was served after its rejection"));
         }
         Some(token)
     }
 
     fn reject(&self, source: &TokenSource, request: &TokenRequest, token: &AccessToken) {
         let text = token.secret().expose().to_owned();
-        self.book().rejected.insert(text.clone());
+        self.state().rejected.insert(text.clone());
         source.reject(request, token);
-        self.book().dead.insert(text);
+        self.state().must_not_be_served.insert(text);
     }
 
     fn obtain(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let key = issuer().for_request(request);
         {
-            let (now, mut book) = (self.now(), self.book());
-            if !book.running.insert(key.clone()) {
-                book.violations.push("two attempts run for one key".to_owned());
+            let (now, mut state) = (self.now(), self.state());
+            if !state.running.insert(key.clone()) {
+                state.violations.push("two attempts run for one key".to_owned());
             }
-            let fresh = book.kept.get(&key).is_some_and(|kept| {
-                !book.rejected.contains(kept.secret().expose()) && kept.refresh_at().is_some_and(|moment| moment > now)
+            let has_fresh_token = state.cached.get(&key).is_some_and(|cached| {
+                let is_stale = cached.refresh_at().is_none_or(|refresh_at| refresh_at <= now);
+                !state.rejected.contains(cached.secret().expose()) && !is_stale
             });
-            if fresh {
-                book.violations.push("the provider was called although there was a fresh token".to_owned());
+            if has_fresh_token {
+                state.violations.push("the provider was called although there was a fresh token".to_owned());
             }
-            if book.failed.get(&key) == Some(&book.now) {
-                book.violations.push("the provider was called again without backoff".to_owned());
+            if state.failed.get(&key) == Some(&state.now) {
+                state.violations.push("the provider was called again without backoff".to_owned());
             }
         }
         let is_slow = self.is_single_use && self.below(4) == 0;
-        (0..if is_slow { SLOW } else { 1 }).for_each(|_| yield_now());
-        let die = self.below(8);
-        let mut book = self.book();
-        book.running.remove(&key);
-        if die < 2 {
-            let now = book.now;
-            book.failed.insert(key, now);
-            drop(book);
-            if die == 1 {
+        (0..if is_slow { SLOW_CALL_STEPS } else { 1 }).for_each(|_| yield_now());
+        let failure = self.below(8);
+        let mut state = self.state();
+        state.running.remove(&key);
+        if failure < 2 {
+            let now = state.now;
+            state.failed.insert(key, now);
+            drop(state);
+            if failure == 1 {
                 resume_unwind(Box::new("the provider panics"));
             }
             return Err(TokenError::provider("503"));
         }
-        book.failed.remove(&key);
-        let text = format!("{}-{}", request.audience().unwrap_or_default(), book.obtained.len());
-        book.obtained.push((key, text.clone()));
-        let end = SystemTime::UNIX_EPOCH + book.now + Duration::from_secs(1);
-        Ok(AccessToken::try_from(text)?.with_expires_at(end))
+        state.failed.remove(&key);
+        let text = format!("{}-{}", request.audience().unwrap_or_default(), state.obtained.len());
+        state.obtained.push((key, text.clone()));
+        let expires_at = SystemTime::UNIX_EPOCH + state.now + Duration::from_secs(1);
+        Ok(AccessToken::try_from(text)?.with_expires_at(expires_at))
     }
 }
 
 impl Clock for World {
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + self.book().now
+        SystemTime::UNIX_EPOCH + self.state().now
     }
 }
 
@@ -213,17 +220,17 @@ impl TokenProvider for World {
 impl TokenCache for World {
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         yield_now();
-        let kept = self.book().kept.get(key).cloned();
+        let cached = self.state().cached.get(key).cloned();
         yield_now();
-        Ok(kept)
+        Ok(cached)
     }
 
     fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         yield_now();
         {
-            let mut book = self.book();
-            book.stored.insert(token.secret().expose().to_owned());
-            book.kept.insert(key.clone(), token.clone());
+            let mut state = self.state();
+            state.stored.insert(token.secret().expose().to_owned());
+            state.cached.insert(key.clone(), token.clone());
         }
         yield_now();
         Ok(())
@@ -231,22 +238,22 @@ impl TokenCache for World {
 
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
         yield_now();
-        let mut book = self.book();
-        if let Some(deleted) = book.kept.remove(key)
-            && !book.rejected.contains(deleted.secret().expose())
+        let mut state = self.state();
+        if let Some(deleted) = state.cached.remove(key)
+            && !state.rejected.contains(deleted.secret().expose())
         {
-            book.violations.push("a token was deleted that was not rejected".to_owned());
+            state.violations.push("a token that was not rejected was deleted".to_owned());
         }
         Ok(())
     }
 
     fn clear(&self) -> Result<(), TokenError> {
-        self.book().kept.clear();
+        self.state().cached.clear();
         Ok(())
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        self.is_local.then(|| self.book().kept.get(key).cloned())
+        self.is_in_memory.then(|| self.state().cached.get(key).cloned())
     }
 
     fn is_persistent(&self) -> bool {
@@ -254,10 +261,10 @@ impl TokenCache for World {
     }
 }
 
-/// Lets a token be refreshed only after a caller was served the stale one: a caller that waited for the refresh would
-/// deadlock, which the scheduler detects.
+/// The refresh ends only after all callers were served the stale token. If a caller waited for the refresh, there would
+/// be a deadlock, which the scheduler detects.
 #[test]
-fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
+fn reader_of_a_usable_token_does_not_wait_for_a_refresh() {
     use shuttle::sync::{Condvar, Mutex};
 
     #[derive(Default)]
@@ -286,10 +293,10 @@ fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
     Runner::new(RandomScheduler::new(1000), config()).run(|| {
         fastrand::seed(0);
         let world = Arc::new(World {
-            is_local: true,
+            is_in_memory: true,
             is_single_use: false,
             random: std::sync::Mutex::new(fastrand::Rng::with_seed(0)),
-            book: std::sync::Mutex::default(),
+            state: std::sync::Mutex::default(),
         });
         let gate = Arc::new(Gate::default());
         let source = TokenSource::builder(issuer(), gate.clone())
@@ -298,7 +305,7 @@ fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
             .build()
             .unwrap();
         assert!(source.token().is_ok());
-        world.book().now = Duration::from_secs(95);
+        world.state().now = Duration::from_secs(95);
         let readers: Vec<_> = (0..3)
             .map(|_| {
                 let source = source.clone();

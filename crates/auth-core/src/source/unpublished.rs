@@ -1,4 +1,4 @@
-//! Tokens that were obtained and could not be stored yet.
+//! Tokens that were obtained but could not be stored yet.
 
 use std::sync::{Mutex as StdMutex, PoisonError};
 
@@ -6,25 +6,25 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{AccessToken, LeaseGuard};
 
-/// A token that could not be stored. While it exists, it is served, the next attempt redeems it, and its lease is held,
-/// so that no other process redeems the token that it replaced.
+/// A token that could not be stored yet. Until it is stored, it is served from memory, the next attempt redeems its refresh token,
+/// and its lease is held, so that no other process redeems the refresh token that is still in the store.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
     token: StdMutex<AccessToken>,
-    /// Locked while the token is stored, or replaced by an attempt.
-    lease: Mutex<Held>,
+    /// The lock is held while the token is being stored, and while an attempt replaces it.
+    lease: Mutex<HeldLease>,
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldLease {
     pub(super) guard: Option<Box<dyn LeaseGuard>>,
-    /// The token was stored or discarded.
+    /// True once the token was stored or discarded.
     pub(super) is_done: bool,
 }
 
 impl Unpublished {
     pub(super) fn new(token: AccessToken, guard: Option<Box<dyn LeaseGuard>>) -> Self {
-        Self { token: StdMutex::new(token), lease: Mutex::new(Held { guard, is_done: false }) }
+        Self { token: StdMutex::new(token), lease: Mutex::new(HeldLease { guard, is_done: false }) }
     }
 
     pub(crate) fn token(&self) -> AccessToken {
@@ -35,13 +35,13 @@ impl Unpublished {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    /// Prevents the publication from storing the token while an attempt replaces it.
-    pub(super) async fn lock(&self) -> MutexGuard<'_, Held> {
+    /// Locks the token, so that it is not stored while an attempt replaces it.
+    pub(super) async fn lock(&self) -> MutexGuard<'_, HeldLease> {
         self.lease.lock().await
     }
 
-    /// Locks the token, unless an attempt replaces it or it is being stored.
-    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Held>> {
+    /// Locks the token. Returns `None` if it is being stored, or an attempt is replacing it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, HeldLease>> {
         self.lease.try_lock().ok()
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
-/// The maximum fallback: a year.
+/// The maximum fallback: one year.
 const MAX_FALLBACK: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The maximum size of a JWT that is parsed, in bytes.
@@ -16,21 +16,29 @@ const MAX_JWT_BYTES: usize = 64 * 1024;
 
 /// A policy for the expiry and the refresh of tokens.
 ///
-/// The expiry of a token without a stated one is that of its JWT (`exp`), or else that of its id token. Without either,
-/// the token expires after the [fallback](ExpiryPolicyBuilder::with_fallback).
+/// If the issuer does not specify the lifetime of a token, the policy uses the `exp` claim of the access token, or else
+/// that of the ID token. Without either, the token expires after the [fallback](ExpiryPolicyBuilder::with_fallback).
 ///
 /// A token is refreshed in a window before its expiry. The window is as long as the
 /// [buffer](ExpiryPolicyBuilder::with_buffer), but at most a [fraction](ExpiryPolicyBuilder::with_fraction) of the
-/// lifetime, so that a token of one minute is not refreshed on every call. The
+/// lifetime, so that a token with a lifetime of one minute is not refreshed on every call. The
 /// [jitter](ExpiryPolicyBuilder::with_jitter) shortens the window randomly, so that many processes do not refresh at
 /// the same time.
+///
+/// ```
+/// use std::time::Duration;
+/// use auth_core::ExpiryPolicy;
+///
+/// let policy = ExpiryPolicy::builder().with_buffer(Duration::from_secs(30)).with_jitter(0.0).build()?;
+/// # Ok::<(), auth_core::ExpiryPolicyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExpiryPolicy {
     fallback: Duration,
     buffer: Duration,
     fraction: f64,
     jitter: f64,
-    least: Duration,
+    min_remaining: Duration,
 }
 
 /// A builder for [`ExpiryPolicy`].
@@ -41,23 +49,23 @@ pub struct ExpiryPolicyBuilder(ExpiryPolicy);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExpiryPolicyError {
-    /// A token without a stated expiry would be refreshed immediately.
+    /// The buffer is not shorter than the fallback, so a token without a specified expiry would be refreshed immediately.
     #[error("the buffer ({buffer:?}) must be shorter than the fallback ({fallback:?})")]
-    BufferSwallowsFallback {
+    BufferNotBelowFallback {
         /// The configured buffer.
         buffer: Duration,
         /// The configured fallback.
         fallback: Duration,
     },
     /// The fallback is longer than a year.
-    #[error("the fallback must be at most a year: declare tokens without expiry as unlimited")]
-    Fallback,
-    /// The fraction is 0 or less, or 1 or more.
-    #[error("the fraction of the lifetime must be above 0 and below 1")]
-    Fraction,
+    #[error("the fallback must be at most one year: use `Lifetime::Unlimited` for tokens that do not expire")]
+    FallbackTooLong,
+    /// The fraction is not greater than 0 and less than 1.
+    #[error("the fraction of the lifetime must be greater than 0 and less than 1")]
+    InvalidFraction,
     /// The jitter is not between 0 and 1.
-    #[error("the jitter must be from 0 to 1")]
-    Jitter,
+    #[error("the jitter must be between 0 and 1")]
+    InvalidJitter,
 }
 
 impl Default for ExpiryPolicy {
@@ -67,7 +75,7 @@ impl Default for ExpiryPolicy {
             buffer: Duration::from_secs(60),
             fraction: 0.25,
             jitter: 0.2,
-            least: Duration::ZERO,
+            min_remaining: Duration::ZERO,
         }
     }
 }
@@ -78,67 +86,72 @@ impl ExpiryPolicy {
         ExpiryPolicyBuilder(Self::default())
     }
 
-    /// Treats tokens that expire within `least` as expired, so that they are replaced before they are served. If the
-    /// provider's tokens are shorter-lived, it is called every time.
-    pub fn with_min_remaining(mut self, least: Duration) -> Self {
-        self.least = least;
+    /// Sets the minimum remaining lifetime of a served token. A cached token that expires earlier is replaced before it
+    /// is served. If the provider only returns tokens with a shorter lifetime, every call obtains one.
+    pub fn with_min_remaining(mut self, min_remaining: Duration) -> Self {
+        self.min_remaining = min_remaining;
         self
     }
 
-    /// Returns the token with its expiry and its refresh time. `random` is from 0 to 1.
+    /// Sets the expiry and the refresh time of a token. `random` is a random number from 0 to 1.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the token has expired already.
-    pub(crate) fn settle(&self, token: AccessToken, now: SystemTime, random: f64) -> Result<AccessToken, TokenError> {
-        let mut is_assumed = token.is_assumed();
-        let stated = match token.lifetime() {
+    /// [`TokenError::is_malformed`] if the token has expired at `now`.
+    pub(crate) fn apply_with_random(
+        &self,
+        token: AccessToken,
+        now: SystemTime,
+        random: f64,
+    ) -> Result<AccessToken, TokenError> {
+        let mut is_expiry_assumed = token.is_expiry_assumed();
+        let expiry = match token.lifetime() {
             Lifetime::Unlimited => None,
-            Lifetime::Until(end) => Some(end),
-            Lifetime::Unstated => {
+            Lifetime::Until(time) => Some(time),
+            Lifetime::Unspecified => {
                 let in_token = jwt_expiry(token.secret()).or_else(|| token.id_token().and_then(jwt_expiry));
-                is_assumed = in_token.is_none();
+                is_expiry_assumed = in_token.is_none();
                 Some(in_token.unwrap_or(now + self.fallback))
             }
         };
-        let Some(end) = [stated, token.not_after()].into_iter().flatten().min() else {
+        let Some(expires_at) = [expiry, token.not_after()].into_iter().flatten().min() else {
             return Ok(token.with_refresh_at(None));
         };
-        let lifetime = end.duration_since(now).ok().filter(|lifetime| !lifetime.is_zero());
+        let lifetime = expires_at.duration_since(now).ok().filter(|lifetime| !lifetime.is_zero());
         let lifetime = lifetime.ok_or(TokenError::malformed(
-            "it had already expired when it was received: check the cache of its provider, and the clock of this machine",
+            "it had expired when it was received: check the cache of its provider, and the clock of this machine",
         ))?;
         let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
-        // A past time would start a refresh on every read.
-        let stated = token.refresh_at().filter(|moment| *moment > now && *moment < end);
+        // A refresh time of the provider is ignored if it is in the past, because every read would start a refresh.
+        let provided = token.refresh_at().filter(|refresh_at| *refresh_at > now && *refresh_at < expires_at);
         // Not before half of the lifetime, so that a short-lived token is not refreshed as soon as it is obtained.
-        let refresh_at = stated.unwrap_or(end - window).max(end - lifetime / 2);
-        Ok(token.with_expires_at(end).with_assumption(is_assumed).with_refresh_at(Some(refresh_at)))
+        let refresh_at = provided.unwrap_or(expires_at - window).max(expires_at - lifetime / 2);
+        Ok(token.with_expires_at(expires_at).with_expiry_assumed(is_expiry_assumed).with_refresh_at(Some(refresh_at)))
     }
 
-    /// Returns the token with its expiry and its refresh time, as a [`TokenSource`](crate::TokenSource) stores it. Use
-    /// it to store the token of a login in a cache without a source.
+    /// Sets the expiry and the refresh time of a token, as a [`TokenSource`](crate::TokenSource) does before it stores
+    /// the token. Use it if you store a token in a cache without a source, such as after a login.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the token had expired at `now`.
-    pub fn settled(&self, token: AccessToken, now: SystemTime) -> Result<AccessToken, TokenError> {
-        self.settle(token, now, fastrand::f64())
+    /// [`TokenError::is_malformed`] if the token has expired at `now`.
+    pub fn apply(&self, token: AccessToken, now: SystemTime) -> Result<AccessToken, TokenError> {
+        self.apply_with_random(token, now, fastrand::f64())
     }
 
     pub(crate) fn is_fresh(&self, token: &AccessToken, now: SystemTime) -> bool {
         self.freshness(token, now) == Freshness::Fresh
     }
 
-    /// Returns the freshness of a token.
     pub(crate) fn freshness(&self, token: &AccessToken, now: SystemTime) -> Freshness {
         if token.unverified().is_some() || token.not_before().is_some_and(|not_before| now < not_before) {
             return Freshness::Expired;
         }
-        let Some(end) = token.expires_at() else { return Freshness::Fresh };
-        // A custom cache may not preserve the refresh time.
-        let refresh_at = token.refresh_at().unwrap_or_else(|| end.checked_sub(self.buffer).unwrap_or(end));
-        if now.checked_add(self.least).is_none_or(|moment| end <= moment) {
+        let Some(expires_at) = token.expires_at() else { return Freshness::Fresh };
+        // The refresh time is missing if a custom cache did not store it.
+        let default_refresh_at = || expires_at.checked_sub(self.buffer).unwrap_or(expires_at);
+        let refresh_at = token.refresh_at().unwrap_or_else(default_refresh_at);
+        if now.checked_add(self.min_remaining).is_none_or(|required| expires_at <= required) {
             Freshness::Expired
         } else if refresh_at <= now {
             Freshness::Stale
@@ -149,8 +162,8 @@ impl ExpiryPolicy {
 }
 
 impl ExpiryPolicyBuilder {
-    /// Sets the lifetime of a token without a stated expiry, if neither it nor its id token is a JWT with `exp`. The
-    /// default is 300 s, the maximum a year. It must be longer than the buffer.
+    /// Sets the lifetime of a token whose issuer specifies none, if neither the access token nor the ID token is a JWT
+    /// with `exp`. The default is 300 s, and the maximum one year. The fallback must be longer than the buffer.
     pub fn with_fallback(mut self, fallback: Duration) -> Self {
         self.0.fallback = fallback;
         self
@@ -181,18 +194,18 @@ impl ExpiryPolicyBuilder {
     ///
     /// A number is out of range, or the buffer is not shorter than the fallback.
     pub fn build(self) -> Result<ExpiryPolicy, ExpiryPolicyError> {
-        let ExpiryPolicy { fallback, buffer, fraction, jitter, least: _ } = self.0;
+        let ExpiryPolicy { fallback, buffer, fraction, jitter, min_remaining: _ } = self.0;
         if buffer >= fallback {
-            return Err(ExpiryPolicyError::BufferSwallowsFallback { buffer, fallback });
+            return Err(ExpiryPolicyError::BufferNotBelowFallback { buffer, fallback });
         }
         if fallback > MAX_FALLBACK {
-            return Err(ExpiryPolicyError::Fallback);
+            return Err(ExpiryPolicyError::FallbackTooLong);
         }
         if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(ExpiryPolicyError::Fraction);
+            return Err(ExpiryPolicyError::InvalidFraction);
         }
         if !(0.0..=1.0).contains(&jitter) {
-            return Err(ExpiryPolicyError::Jitter);
+            return Err(ExpiryPolicyError::InvalidJitter);
         }
         Ok(self.0)
     }
@@ -209,8 +222,8 @@ pub(crate) enum Freshness {
     Expired,
 }
 
-/// Returns the `exp` claim of a JWT (RFC 7519, section 4.1.4) without verification: the issuer of the token also
-/// decides on its expiry.
+/// Returns the `exp` claim of a JWT (RFC 7519, section 4.1.4). The signature is not verified, because only the server
+/// that receives the token decides whether it is valid.
 pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
     #[derive(Deserialize)]
     struct Claims {
@@ -221,10 +234,10 @@ pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
         return None;
     };
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    moment(claims.exp)
+    time_from_unix_seconds(claims.exp)
 }
 
-/// Converts seconds since 1970, which may have a fraction, to a time. Returns `None` if they are negative or too large.
-pub(crate) fn moment(seconds: f64) -> Option<SystemTime> {
+/// Converts seconds since 1970, which may be fractional, to a time. Returns `None` if they are negative or too large.
+pub(crate) fn time_from_unix_seconds(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }

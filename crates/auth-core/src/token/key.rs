@@ -8,18 +8,18 @@ use sha2::{Digest, Sha256};
 use crate::token::hex::hex;
 use crate::token::request::TokenRequest;
 
-/// The properties for which a cached token was issued. Two requests share a token only if their keys are equal, and
-/// keys are equal only if all of their parts are equal.
+/// The key of a token in a cache: all properties that distinguish the token from others. Two requests share a token only
+/// if their keys are equal, and keys are equal only if all of their parts are equal.
 ///
 /// The parts are the issuer, the [identity](TokenKeyBuilder::with_identity), the client id, the subject, the assertion,
 /// the audience, the resources, the scopes, the additional parameters, the claims, the tenant, the origin that tokens
 /// may be sent to, the thumbprint of the client certificate, and the origin of the token endpoint. The identity names
-/// the principal: a [`TokenSource`](crate::TokenSource) takes it from its provider. Subject, assertion and claims come
+/// the principal; a [`TokenSource`](crate::TokenSource) takes it from its provider. Subject, assertion and claims come
 /// from a [`TokenRequest`], which can also replace the tenant, the scopes, and the audience together with the
 /// resources.
 ///
-/// The full SHA-256 [`digest`](Self::digest) identifies a key; caches may use it as their own key. The order of scopes,
-/// resources and parameters of different names does not matter. Clones are cheap.
+/// The SHA-256 [`digest`](Self::digest) identifies a key, so a cache may store tokens under the digest. The order of
+/// scopes, resources, and parameters with different names does not matter. Clones are cheap.
 ///
 /// ```
 /// use auth_core::TokenKey;
@@ -31,9 +31,9 @@ use crate::token::request::TokenRequest;
 /// assert_ne!(key, other);
 /// ```
 #[derive(Clone)]
-pub struct TokenKey(Arc<Frozen>);
+pub struct TokenKey(Arc<Inner>);
 
-struct Frozen {
+struct Inner {
     parts: TokenKeyBuilder,
     digest: [u8; 32],
 }
@@ -49,7 +49,7 @@ pub struct TokenKeyBuilder {
     audience: Option<String>,
     resources: BTreeSet<String>,
     scopes: BTreeSet<String>,
-    /// Sorted by name. Repeated names keep the order of their values: a server may use the first or the last.
+    /// Sorted by name. The values of a repeated name are not sorted, because a server may use the first or the last one.
     parameters: Vec<(String, String)>,
     claims: Option<String>,
     tenant: Option<String>,
@@ -94,21 +94,21 @@ impl TokenKey {
         if !request.scopes.is_empty() {
             parts.scopes.clone_from(&request.scopes);
         }
-        // The same rule as in grants.
+        // OAuth grants apply the same rule when they build the token request.
         if request.audience.is_some() || !request.resources.is_empty() {
             parts.audience.clone_from(&request.audience);
             parts.resources.clone_from(&request.resources);
         }
-        // The caller may choose any subject. It does not identify the assertion, so that both are parts of the key.
+        // The caller may set any subject, so the subject does not identify the assertion. Both are parts of the key.
         let assertion = request.assertion.as_ref().map(|assertion| assertion.digest().to_owned());
-        for (part, wanted) in [
+        for (part, requested) in [
             (&mut parts.assertion, &assertion),
             (&mut parts.subject, &request.subject),
             (&mut parts.claims, &request.claims),
             (&mut parts.tenant, &request.tenant),
         ] {
-            if wanted.is_some() {
-                part.clone_from(wanted);
+            if requested.is_some() {
+                part.clone_from(requested);
             }
         }
         parts.build()
@@ -124,7 +124,7 @@ impl TokenKey {
         &self.0.digest
     }
 
-    /// Returns the digest in hexadecimal, for the name of a file or an entry.
+    /// Returns the digest in lower-case hexadecimal, for example for a file name.
     pub fn digest_hex(&self) -> String {
         hex(&self.0.digest)
     }
@@ -134,29 +134,29 @@ impl TokenKey {
         &self.0.parts.issuer
     }
 
-    /// Returns the principal of the tokens, if the key names one.
+    /// Returns the identity of the principal of the tokens, if one is set.
     pub fn identity(&self) -> Option<&str> {
         self.0.parts.identity.as_deref()
     }
 
-    /// Returns the subject of the tokens; `None` for tokens of the client itself.
+    /// Returns the subject of the tokens, or `None` for tokens of the client itself.
     pub fn subject(&self) -> Option<&str> {
         self.0.parts.subject.as_deref()
     }
 
-    /// Returns the origin that the tokens may be sent to, if the key names one.
+    /// Returns the origin that the tokens may be sent to, if one is set.
     pub fn origin(&self) -> Option<&str> {
         self.0.parts.origin.as_deref()
     }
 
-    /// Returns the origin of the token endpoint that issues the tokens, if the key names one.
+    /// Returns the origin of the token endpoint that issues the tokens, if one is set.
     pub fn token_endpoint(&self) -> Option<&str> {
         self.0.parts.token_endpoint.as_deref()
     }
 }
 
 impl TokenKeyBuilder {
-    /// Sets the principal of the tokens: the provider, its grant and its credential.
+    /// Sets the identity of the principal of the tokens, which describes the provider, its grant and its credential.
     ///
     /// A [`TokenSource`](crate::TokenSource) sets it to the [identity](crate::AsyncTokenProvider::identity) of its
     /// provider, unless the key has one.
@@ -198,7 +198,7 @@ impl TokenKeyBuilder {
     /// Sets non-standard parameters of the token request. Their order matters only among parameters of the same name.
     pub fn with_parameters<S: Into<String>>(mut self, parameters: impl IntoIterator<Item = (S, S)>) -> Self {
         self.parameters = parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        self.parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.parameters.sort_by(|(first, _), (second, _)| first.cmp(second));
         self
     }
 
@@ -208,7 +208,7 @@ impl TokenKeyBuilder {
         self
     }
 
-    /// Sets the origin that the token may be sent to, if tokens for several origins share a cache.
+    /// Sets the origin that the token may be sent to. Set it if tokens for several origins share a cache.
     pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
@@ -229,11 +229,11 @@ impl TokenKeyBuilder {
     /// Builds the key.
     pub fn build(self) -> TokenKey {
         let digest = self.digest();
-        TokenKey(Arc::new(Frozen { parts: self, digest }))
+        TokenKey(Arc::new(Inner { parts: self, digest }))
     }
 
-    /// Hashes all parts, each preceded by its tag and its length, so that different keys never produce the same input:
-    /// `ab`, `c` differs from `a`, `bc`, and an absent part differs from an empty one.
+    /// Hashes all parts. Each is preceded by its tag and its length, so that different keys never produce the same input:
+    /// the parts `ab` and `c` differ from `a` and `bc`, and a missing part differs from an empty one.
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut add = |tag: u8, text: &str| {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::token::Unverified;
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
-/// A token record: the serializable form of a token, for stores. It contains all properties of the token, and its
-/// secrets in plain text.
+/// The serializable form of a token, for persistent caches. It contains all properties of the token, and its secrets in
+/// plain text.
 ///
-/// Conversions are explicit, so that no token is serialized by accident. The store must encrypt or protect the result.
+/// [`AccessToken`] itself is not serializable, so that no token is serialized by accident. The cache must encrypt or
+/// protect the serialized record.
 ///
 /// ```
 /// use auth_core::{AccessToken, TokenRecord};
@@ -25,8 +26,8 @@ pub struct TokenRecord {
     access_token: String,
     token_type: String,
     lifetime: Lifetime,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_assumed: bool,
+    #[serde(rename = "is_assumed", default, skip_serializing_if = "std::ops::Not::not")]
+    is_expiry_assumed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_before: Option<SystemTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,14 +47,14 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
-    /// Creates the record of a token, in plain text.
+    /// Creates the record of a token.
     pub fn from_token(token: &AccessToken) -> Self {
         let exposed = |secret: &Secret| secret.expose().to_owned();
         Self {
             access_token: exposed(token.secret()),
             token_type: token.token_type().to_owned(),
             lifetime: token.lifetime(),
-            is_assumed: token.is_assumed(),
+            is_expiry_assumed: token.is_expiry_assumed(),
             not_before: token.not_before(),
             not_after: token.not_after(),
             refresh_at: token.refresh_at(),
@@ -69,12 +70,12 @@ impl TokenRecord {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the deserialized text is not a valid token.
+    /// [`TokenError::is_malformed`] if the access token of the record cannot be sent in a header.
     pub fn into_token(self) -> Result<AccessToken, TokenError> {
         let mut token = AccessToken::new(Secret::new(self.access_token))?
             .with_token_type(self.token_type)
             .with_lifetime(self.lifetime)
-            .with_assumption(self.is_assumed)
+            .with_expiry_assumed(self.is_expiry_assumed)
             .with_refresh_at(self.refresh_at)
             .with_scopes(self.scopes);
         if let Some(not_before) = self.not_before {

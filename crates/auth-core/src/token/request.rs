@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::token::AccessToken;
 use crate::token::hex::hex;
 
-/// The parameters of a token request that override those of its [`TokenSource`](crate::TokenSource). All are optional;
-/// an empty request asks for the source's default token.
+/// The parameters of a token request, which override those of the [`TokenSource`](crate::TokenSource). All are optional.
+/// A request without parameters is for the default token of the source.
 ///
 /// Two requests that differ in any parameter never share a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ impl Hash for Assertion {
 }
 
 impl TokenRequest {
-    /// Creates an empty request.
+    /// Creates a request without parameters.
     pub fn new() -> Self {
         Self::default()
     }
@@ -52,14 +52,14 @@ impl TokenRequest {
         self
     }
 
-    /// Sets the audience of the token.
+    /// Sets the audience of the token: the service that it is meant for.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Adds a resource of the token, by its URL (RFC 8707, section 2). May be called more than once; the order does not
-    /// matter.
+    /// Adds the URL of a resource that the token is meant for (RFC 8707, section 2). May be called more than once; the
+    /// order does not matter.
     ///
     /// ```
     /// use auth_core::TokenRequest;
@@ -74,7 +74,7 @@ impl TokenRequest {
         self
     }
 
-    /// Sets the subject of the token. A source for several users needs it to separate their tokens.
+    /// Sets the subject of the token. A source that serves several users needs the subject to separate their tokens.
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
@@ -82,14 +82,14 @@ impl TokenRequest {
 
     /// Sets the assertion that the provider exchanges for a token, and sets the subject to its SHA-256.
     ///
-    /// The subject is the digest and not a claim of the assertion, because the assertion is not verified here: a forged
-    /// one must not match the token of another user. A later call of [`with_subject`](Self::with_subject) replaces the
-    /// digest as the subject; the assertion remains part of the key.
+    /// The subject is the digest and not a claim of the assertion, because the assertion is not verified here. With a
+    /// claim, a forged assertion could match the cached token of another user. A later call of
+    /// [`with_subject`](Self::with_subject) replaces the subject, but the assertion remains part of the key.
     ///
     /// ```
     /// use auth_core::{AccessToken, Secret, TokenRequest};
     ///
-    /// let assertion = AccessToken::new(Secret::new("signed-by-somebody"))?;
+    /// let assertion = AccessToken::new(Secret::new("a-signed-jwt"))?;
     /// let request = TokenRequest::new().with_assertion(assertion.clone());
     /// assert_eq!(request.assertion(), Some(&assertion));
     /// assert_eq!(request.subject().map(str::len), Some(64));
@@ -102,8 +102,8 @@ impl TokenRequest {
         self
     }
 
-    /// Sets the claims that the token must have, as requested by a server (the `claims` parameter of `OpenID` Connect
-    /// Core, section 5.5).
+    /// Sets the claims that the token must have, as JSON, such as those that a server requires in a challenge (the
+    /// `claims` parameter of `OpenID` Connect Core, section 5.5).
     pub fn with_claims(mut self, claims: impl Into<String>) -> Self {
         self.claims = Some(claims.into());
         self
@@ -115,8 +115,8 @@ impl TokenRequest {
         self
     }
 
-    /// Returns the request for the token that is exchanged for this one: with the same subject, assertion and tenant.
-    /// Scopes, audience, resources and claims are properties of this token only.
+    /// Returns the request for the subject token, which is exchanged for the token of this request. It has the same
+    /// subject, assertion and tenant. Scopes, audience, resources and claims apply only to the token of this request.
     ///
     /// ```
     /// use auth_core::TokenRequest;
@@ -139,7 +139,7 @@ impl TokenRequest {
         self.audience.as_deref()
     }
 
-    /// Returns the resources of the token, by their URLs.
+    /// Returns the URLs of the resources of the token.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.resources.iter().map(String::as_str)
     }
@@ -149,12 +149,12 @@ impl TokenRequest {
         self.subject.as_deref()
     }
 
-    /// Returns the assertion to exchange for a token, if any.
+    /// Returns the assertion to exchange for a token, if one is set.
     pub fn assertion(&self) -> Option<&AccessToken> {
         self.assertion.as_ref().map(|assertion| &assertion.token)
     }
 
-    /// Returns the claims that the token must have.
+    /// Returns the claims that the token must have, as JSON.
     pub fn claims(&self) -> Option<&str> {
         self.claims.as_deref()
     }
@@ -171,7 +171,7 @@ mod tests {
     use crate::{Secret, TokenKey};
 
     #[test]
-    fn resources_are_part_of_a_request_and_their_order_is_not() {
+    fn requests_with_the_same_resources_in_any_order_are_equal() {
         let [one, two] = ["https://one.test/", "https://two.test/"];
         let request = TokenRequest::new().with_resource(one).with_resource(two);
         assert_eq!(request, TokenRequest::new().with_resource(two).with_resource(one));
@@ -182,13 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn another_assertion_gets_another_token() {
-        let showing = |text: &str| TokenRequest::new().with_assertion(AccessToken::new(Secret::new(text)).unwrap());
+    fn requests_with_different_assertions_have_different_keys() {
+        let with_assertion =
+            |text: &str| TokenRequest::new().with_assertion(AccessToken::new(Secret::new(text)).unwrap());
         let key = TokenKey::new("https://issuer.test/");
-        assert_eq!(key.for_request(&showing("canary")), key.for_request(&showing("canary")));
-        assert_ne!(key.for_request(&showing("canary")), key.for_request(&showing("another")));
-        assert_ne!(key.for_request(&showing("canary")), key);
-        assert_ne!(showing("canary"), showing("another"));
-        assert!(!format!("{:?}", showing("canary")).contains("canary"));
+        assert_eq!(key.for_request(&with_assertion("canary")), key.for_request(&with_assertion("canary")));
+        assert_ne!(key.for_request(&with_assertion("canary")), key.for_request(&with_assertion("another")));
+        assert_ne!(key.for_request(&with_assertion("canary")), key);
+        assert_ne!(with_assertion("canary"), with_assertion("another"));
+        assert!(!format!("{:?}", with_assertion("canary")).contains("canary"));
     }
 }

@@ -3,10 +3,10 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-/// A secret text: a token, a key, a signed URL.
+/// A secret text, such as a token, a key or a signed URL.
 ///
-/// It is wiped from memory when dropped, its `Debug` shows only that it exists, it has no `Display`, and comparisons
-/// take constant time. Only [`expose`](Self::expose) returns the text, so that its uses are easy to find.
+/// The text is erased from memory when it is dropped. `Debug` does not show it, there is no `Display`, and comparisons
+/// take constant time. Only [`expose`](Self::expose) returns the text, so that all uses are easy to find.
 ///
 /// ```
 /// use auth_core::Secret;

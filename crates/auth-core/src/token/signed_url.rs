@@ -4,8 +4,8 @@ use url::Url;
 
 use crate::{Secret, redacted};
 
-/// A signed URL. Until it expires, anyone who has it can read or write the object. Its `Debug` omits the query, which
-/// contains the signature.
+/// A signed URL. Until it expires, anyone who has it can read or write the object, depending on the URL. `Debug` omits
+/// the query, which contains the signature.
 ///
 /// ```
 /// use auth_core::SignedUrl;

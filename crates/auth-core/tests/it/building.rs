@@ -1,4 +1,4 @@
-//! Parts that do not fit together are a build error of a source, and the message names the fix.
+//! An invalid configuration of a source is a build error whose message names the fix.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use auth_core::{
 };
 use platform_testkit::RemoteStore;
 
-/// A provider with these properties.
+/// A provider with the given properties.
 #[derive(Clone, Copy, Debug, Default)]
-struct Described {
+struct Provider {
     identity: Option<&'static str>,
     needs_lease: bool,
 }
 
-const NAMED: Described = Described { identity: Some("somebody"), needs_lease: false };
-const SINGLE_USE: Described = Described { needs_lease: true, ..NAMED };
+const NAMED: Provider = Provider { identity: Some("somebody"), needs_lease: false };
+const SINGLE_USE: Provider = Provider { needs_lease: true, ..NAMED };
 
-impl TokenProvider for Described {
+impl TokenProvider for Provider {
     fn fetch(&self, _: &TokenRequest) -> Result<AccessToken, TokenError> {
         AccessToken::try_from("a-token")
     }
@@ -35,7 +35,7 @@ impl TokenProvider for Described {
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Described {
+impl AsyncTokenProvider for Provider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         TokenProvider::fetch(self, request)
     }
@@ -71,10 +71,10 @@ impl TokenCache for Disk {
     }
 }
 
-/// The parts of a source for both builders.
+/// The configuration of a source, for both builders.
 #[derive(Clone, Copy, Debug)]
 struct Parts {
-    provider: Described,
+    provider: Provider,
     key_identity: bool,
     identity: bool,
     cache: Kind,
@@ -90,7 +90,7 @@ enum Kind {
     Persistent,
 }
 
-fn parts(provider: Described, cache: Kind) -> Parts {
+fn parts(provider: Provider, cache: Kind) -> Parts {
     Parts { provider, key_identity: false, identity: false, cache, lease: false, attempt_timeout: None }
 }
 
@@ -100,7 +100,7 @@ impl Parts {
         if self.key_identity { key.with_identity("of-the-key").build() } else { key.build() }
     }
 
-    fn waiting(self) -> Result<TokenSource, SourceBuildError> {
+    fn build_async(self) -> Result<TokenSource, SourceBuildError> {
         let store = RemoteStore::new();
         let mut builder: TokenSourceBuilder = TokenSource::builder(self.key(), self.provider);
         builder = match self.cache {
@@ -121,7 +121,7 @@ impl Parts {
         builder.build()
     }
 
-    fn blocking(self) -> Result<blocking::TokenSource, SourceBuildError> {
+    fn build_blocking(self) -> Result<blocking::TokenSource, SourceBuildError> {
         let mut builder = blocking::TokenSource::builder(self.key(), self.provider);
         builder = match self.cache {
             Kind::Default => builder,
@@ -143,69 +143,69 @@ impl Parts {
 
     /// Asserts that both builders return `expected`, and that its message names the method to call.
     #[track_caller]
-    fn fail_with(self, expected: &SourceBuildError, fix: &str) {
-        for error in [self.waiting().unwrap_err(), self.blocking().unwrap_err()] {
+    fn assert_fails_with(self, expected: &SourceBuildError, fix: &str) {
+        for error in [self.build_async().unwrap_err(), self.build_blocking().unwrap_err()] {
             assert_eq!(&error, expected, "{self:?}");
             assert!(error.to_string().contains(fix), "{error}");
         }
     }
 
     #[track_caller]
-    fn succeed(self) {
-        assert!(self.waiting().is_ok(), "{self:?}");
-        assert!(self.blocking().is_ok(), "{self:?}");
+    fn assert_builds(self) {
+        assert!(self.build_async().is_ok(), "{self:?}");
+        assert!(self.build_blocking().is_ok(), "{self:?}");
     }
 }
 
 #[test]
-fn persistent_cache_needs_an_identity() {
-    let unnamed = parts(Described::default(), Kind::Persistent);
-    unnamed.fail_with(&SourceBuildError::NoIdentity, "`.with_identity(");
-    Parts { lease: true, ..unnamed }.fail_with(&SourceBuildError::NoIdentity, "`.with_identity(");
-    Parts { identity: true, ..unnamed }.succeed();
-    Parts { key_identity: true, ..unnamed }.succeed();
-    parts(NAMED, Kind::Persistent).succeed();
+fn persistent_cache_requires_an_identity() {
+    let unnamed = parts(Provider::default(), Kind::Persistent);
+    unnamed.assert_fails_with(&SourceBuildError::MissingIdentity, "`.with_identity(");
+    Parts { lease: true, ..unnamed }.assert_fails_with(&SourceBuildError::MissingIdentity, "`.with_identity(");
+    Parts { identity: true, ..unnamed }.assert_builds();
+    Parts { key_identity: true, ..unnamed }.assert_builds();
+    parts(NAMED, Kind::Persistent).assert_builds();
     for cache in [Kind::Default, Kind::None, Kind::Memory] {
-        parts(Described::default(), cache).succeed();
+        parts(Provider::default(), cache).assert_builds();
     }
 }
 
 #[test]
-fn single_use_credential_needs_a_lease_over_a_persistent_cache() {
-    let parts_of = parts(SINGLE_USE, Kind::Persistent);
-    parts_of.fail_with(&SourceBuildError::NoLease, "`.with_lease(");
-    Parts { identity: true, ..parts_of }.fail_with(&SourceBuildError::NoLease, "`.with_lease(");
-    Parts { lease: true, ..parts_of }.succeed();
+fn single_use_credential_with_a_persistent_cache_requires_a_lease() {
+    let without_lease = parts(SINGLE_USE, Kind::Persistent);
+    without_lease.assert_fails_with(&SourceBuildError::MissingLease, "`.with_lease(");
+    Parts { identity: true, ..without_lease }.assert_fails_with(&SourceBuildError::MissingLease, "`.with_lease(");
+    Parts { lease: true, ..without_lease }.assert_builds();
     for cache in [Kind::Default, Kind::None, Kind::Memory] {
-        parts(SINGLE_USE, cache).succeed();
+        parts(SINGLE_USE, cache).assert_builds();
     }
 }
 
 #[test]
-fn lease_needs_a_cache() {
-    for provider in [Described::default(), NAMED, SINGLE_USE] {
-        let without = Parts { lease: true, ..parts(provider, Kind::Default) };
-        without.fail_with(&SourceBuildError::NoCache, "`.with_cache(");
+fn lease_requires_a_cache() {
+    for provider in [Provider::default(), NAMED, SINGLE_USE] {
+        let without_cache = Parts { lease: true, ..parts(provider, Kind::Default) };
+        without_cache.assert_fails_with(&SourceBuildError::MissingCache, "`.with_cache(");
     }
-    Parts { lease: true, ..parts(NAMED, Kind::Persistent) }.succeed();
+    Parts { lease: true, ..parts(NAMED, Kind::Persistent) }.assert_builds();
 }
 
 #[test]
-fn attempt_timeout_is_not_zero() {
-    let at_once = Parts { attempt_timeout: Some(Duration::ZERO), ..parts(NAMED, Kind::Default) };
-    at_once.fail_with(&SourceBuildError::AttemptTimeout, "`.with_attempt_timeout(");
-    Parts { attempt_timeout: Some(Duration::from_nanos(1)), ..at_once }.succeed();
+fn attempt_timeout_of_zero_is_a_build_error() {
+    let zero = Parts { attempt_timeout: Some(Duration::ZERO), ..parts(NAMED, Kind::Default) };
+    zero.assert_fails_with(&SourceBuildError::ZeroAttemptTimeout, "`.with_attempt_timeout(");
+    Parts { attempt_timeout: Some(Duration::from_nanos(1)), ..zero }.assert_builds();
 }
 
 #[test]
-fn identity_of_the_builder_has_precedence() {
+fn identity_of_the_builder_precedes_that_of_key_and_provider() {
     let all = Parts { identity: true, key_identity: true, ..parts(NAMED, Kind::Default) };
-    assert_eq!(all.waiting().unwrap().key().identity(), Some("of-the-builder"));
+    assert_eq!(all.build_async().unwrap().key().identity(), Some("of-the-builder"));
     let key = Parts { identity: false, ..all };
-    assert_eq!(key.waiting().unwrap().key().identity(), Some("of-the-key"));
+    assert_eq!(key.build_async().unwrap().key().identity(), Some("of-the-key"));
     let provider = Parts { key_identity: false, ..key };
-    assert_eq!(provider.waiting().unwrap().key().identity(), Some("somebody"));
-    let unnamed = parts(Described::default(), Kind::Memory);
-    let keys = [unnamed.waiting().unwrap(), unnamed.waiting().unwrap()].map(|source| source.key().clone());
+    assert_eq!(provider.build_async().unwrap().key().identity(), Some("somebody"));
+    let unnamed = parts(Provider::default(), Kind::Memory);
+    let keys = [unnamed.build_async().unwrap(), unnamed.build_async().unwrap()].map(|source| source.key().clone());
     assert_ne!(keys[0], keys[1]);
 }

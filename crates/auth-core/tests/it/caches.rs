@@ -1,4 +1,4 @@
-//! The caches of this crate.
+//! The caches and cache adapters of this crate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use super::{MINUTE, text, token};
 
 /// A cache with only the required methods.
 #[derive(Debug, Default)]
-struct Least(std::sync::Mutex<std::collections::HashMap<[u8; 32], AccessToken>>);
+struct MinimalCache(std::sync::Mutex<std::collections::HashMap<[u8; 32], AccessToken>>);
 
-impl TokenCache for Least {
+impl TokenCache for MinimalCache {
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         Ok(self.0.lock().unwrap().get(key.digest()).cloned())
     }
@@ -40,14 +40,14 @@ impl TokenCache for Least {
 #[tokio::test]
 async fn every_cache_and_every_adapter_passes_the_suite() {
     token_cache(&MemoryTokenCache::new());
-    token_cache(&Least::default());
+    token_cache(&MinimalCache::default());
     async_token_cache(&MemoryTokenCache::new()).await;
     async_token_cache(&NonBlocking::new(MemoryTokenCache::new())).await;
-    async_token_cache(&NonBlocking::new(Least::default())).await;
-    async_token_cache(&Blocking::new(Least::default())).await;
+    async_token_cache(&NonBlocking::new(MinimalCache::default())).await;
+    async_token_cache(&Blocking::new(MinimalCache::default())).await;
     let store = RemoteStore::new();
     LeaseSuite::new(&store, &store.clone(), &store)
-        .with_outage(async |is_away| store.set_away(is_away))
+        .with_outage(async |is_unavailable| store.set_unavailable(is_unavailable))
         .with_expiry(async |key| store.expire_lease(&key))
         .run()
         .await;
@@ -69,65 +69,65 @@ fn user(number: usize) -> TokenKey {
     TokenKey::builder("issuer").with_subject(format!("{number}")).build()
 }
 
-/// Returns the indexes of the keys that the cache still has.
-fn kept(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> Vec<usize> {
+/// Returns the indexes of the keys under which the cache still contains a token.
+fn cached(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> Vec<usize> {
     let keys = keys.into_iter().enumerate();
-    keys.filter(|(_, key)| TokenCache::get(cache, key).unwrap().is_some()).map(|(at, _)| at).collect()
+    keys.filter(|(_, key)| TokenCache::get(cache, key).unwrap().is_some()).map(|(index, _)| index).collect()
 }
 
 #[test]
 fn least_recently_used_token_is_evicted_first() {
     for round in 0..50 {
-        let cache = MemoryTokenCache::builder().with_system_tokens(3).build();
+        let cache = MemoryTokenCache::builder().with_max_client_tokens(3).build();
         let set = |number| TokenCache::set(&cache, &client(number), &token("t")).unwrap();
         let touch = |number| assert!(TokenCache::get(&cache, &client(number)).unwrap().is_some(), "{round}: {number}");
         (0..3).for_each(set);
-        // A frequently used token that was not used recently is evicted before a rarely used one that was.
+        // A token that was used often, but not recently, is evicted before one that was used once, but recently.
         (0..20).for_each(|_| touch(1));
         touch(0);
         touch(2);
         set(3);
-        assert_eq!(kept(&cache, (0..4).map(client)), [0, 2, 3], "{round}");
+        assert_eq!(cached(&cache, (0..4).map(client)), [0, 2, 3], "{round}");
         // Replacing a token counts as a use; a miss does not.
         set(0);
         assert_eq!(TokenCache::get(&cache, &client(9)).unwrap(), None);
         touch(3);
         set(4);
-        assert_eq!(kept(&cache, (0..5).map(client)), [0, 3, 4], "{round}");
+        assert_eq!(cached(&cache, (0..5).map(client)), [0, 3, 4], "{round}");
     }
 }
 
 #[test]
-fn many_users_do_not_push_out_the_tokens_of_clients() {
+fn tokens_of_many_users_do_not_evict_tokens_of_clients() {
     let cache = MemoryTokenCache::new();
     (0..32).for_each(|number| TokenCache::set(&cache, &client(number), &token("t")).unwrap());
     (0..1000).for_each(|number| TokenCache::set(&cache, &user(number), &token("t")).unwrap());
-    assert_eq!(kept(&cache, (0..32).map(client)).len(), 32);
-    assert_eq!(kept(&cache, (0..1000).map(user)), (744..1000).collect::<Vec<_>>());
+    assert_eq!(cached(&cache, (0..32).map(client)).len(), 32);
+    assert_eq!(cached(&cache, (0..1000).map(user)), (744..1000).collect::<Vec<_>>());
     TokenCache::set(&cache, &client(32), &token("t")).unwrap();
-    assert_eq!(kept(&cache, (0..33).map(client)).len(), 32);
+    assert_eq!(cached(&cache, (0..33).map(client)).len(), 32);
 }
 
 #[test]
-fn the_clock_decides_what_has_expired() {
+fn memory_cache_uses_its_clock_for_expiry() {
     let clock = Arc::new(ManualClock::default());
     let cache = MemoryTokenCache::builder().with_clock(clock.clone()).build();
-    let ends = token("ends").with_expires_at(clock.now() + MINUTE);
-    TokenCache::set(&cache, &client(0), &ends).unwrap();
-    TokenCache::set(&cache, &client(1), &token("has-no-end")).unwrap();
+    let expiring = token("expiring").with_expires_at(clock.now() + MINUTE);
+    TokenCache::set(&cache, &client(0), &expiring).unwrap();
+    TokenCache::set(&cache, &client(1), &token("without-expiry")).unwrap();
     clock.advance(MINUTE - Duration::from_nanos(1));
-    assert_eq!(TokenCache::get(&cache, &client(0)).unwrap().as_ref().map(text), Some("ends".to_owned()));
+    assert_eq!(TokenCache::get(&cache, &client(0)).unwrap().as_ref().map(text), Some("expiring".to_owned()));
     clock.advance(Duration::from_nanos(1));
-    assert_eq!(kept(&cache, (0..2).map(client)), [1]);
+    assert_eq!(cached(&cache, (0..2).map(client)), [1]);
 }
 
 #[tokio::test]
-async fn a_panic_of_a_blocking_cache_is_a_failure_of_the_cache() {
+async fn panic_of_a_blocking_cache_is_a_cache_error() {
     #[derive(Debug)]
     struct Broken;
     impl TokenCache for Broken {
         fn get(&self, _key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-            panic!("the disk is gone")
+            panic!("the disk was removed")
         }
         fn set(&self, _key: &TokenKey, _token: &AccessToken) -> Result<(), TokenError> {
             Ok(())

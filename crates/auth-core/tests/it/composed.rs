@@ -1,4 +1,4 @@
-//! Sources that are composed: of a store, as the provider of another source, and within the spans of their callers.
+//! Sources in combination with other parts: as the provider of another source, and within a tracing span.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use auth_core::{
 use tracing::Instrument;
 
 #[tokio::test]
-async fn source_is_the_provider_of_another_one() {
+async fn source_provides_its_cached_token_to_another_source() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let provider = async_provider_fn(move |_request| {
@@ -31,7 +31,7 @@ async fn source_is_the_provider_of_another_one() {
 
 #[tokio::test]
 async fn attempt_runs_in_the_span_of_its_caller() {
-    // Another test of this process may have set it.
+    // This fails if another test of this process has already set the global subscriber.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let provider = async_provider_fn(|_request| async {
         let span = tracing::Span::current().metadata().map(tracing::Metadata::name);
@@ -43,7 +43,7 @@ async fn attempt_runs_in_the_span_of_its_caller() {
 }
 
 #[test]
-fn cause_of_an_error_is_found() {
+fn source_ref_finds_the_cause_of_an_error() {
     let error = TokenError::provider(std::io::Error::other("canary"));
     assert_eq!(error.source_ref::<std::io::Error>().unwrap().kind(), std::io::ErrorKind::Other);
     assert!(error.source_ref::<std::fmt::Error>().is_none());

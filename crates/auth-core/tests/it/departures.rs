@@ -1,4 +1,4 @@
-//! Dropped callers: each await point of a call, one by one.
+//! Calls that are dropped at each of their await polls.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,88 +7,89 @@ use std::time::Duration;
 
 use platform_testkit::RemoteStore;
 
-use super::{Bench, MINUTE, key, text};
+use super::{Fixture, MINUTE, key, text};
 
-/// Polls a future at most `points` times, then drops it. Returns true if it had completed.
-async fn leave_after<F: Future>(points: usize, future: F) -> bool {
+/// Polls a future at most `polls` times, and then drops it. Returns true if it completed.
+async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
     let mut future = pin!(future);
-    let mut seen = 0;
+    let mut count = 0;
     std::future::poll_fn(|context| {
-        if seen == points {
+        if count == polls {
             return Poll::Ready(false);
         }
-        seen += 1;
+        count += 1;
         future.as_mut().poll(context).map(|_| true)
     })
     .await
 }
 
-/// Drops a call at its first await point, at its second, and so on until it completes, each time in a new world.
-/// Returns the number of points.
-async fn at_each_point<W: AsyncFn(usize) -> bool>(world: W) -> usize {
-    for points in 0..1000 {
-        if world(points).await {
-            return points;
+/// Runs `test` with 0, 1, 2, … as the number of polls after which it drops a call, until `test` returns true because the
+/// call completed. Returns that number.
+async fn for_each_poll_count<T: AsyncFn(usize) -> bool>(test: T) -> usize {
+    for polls in 0..1000 {
+        if test(polls).await {
+            return polls;
         }
     }
-    panic!("the call never ends");
+    panic!("the call never completes");
 }
 
-fn worlds() -> [Option<RemoteStore>; 2] {
+/// Returns no store, for a cache in memory, and a remote store.
+fn stores() -> [Option<RemoteStore>; 2] {
     [None, Some(RemoteStore::new())]
 }
 
-fn bench(store: Option<&RemoteStore>) -> Bench {
-    store.map_or_else(Bench::new, |_| Bench::remote(&RemoteStore::new()))
+fn fixture(store: Option<&RemoteStore>) -> Fixture {
+    store.map_or_else(Fixture::new, |_| Fixture::remote(&RemoteStore::new()))
 }
 
 #[tokio::test]
-async fn dropped_caller_keeps_the_fetch_for_the_others() {
-    for store in worlds() {
-        let points = at_each_point(async |points| {
-            let bench = bench(store.as_ref());
-            let ended = leave_after(points, bench.source.token()).await;
-            bench.settle().await;
-            let started = bench.calls();
-            assert_eq!(bench.text().await, "token-1", "{points}");
-            assert_eq!(bench.calls(), 1, "{points}: what was begun ({started}) is not begun again");
+async fn dropped_caller_does_not_cancel_the_fetch() {
+    for store in stores() {
+        let polls = for_each_poll_count(async |polls| {
+            let fixture = fixture(store.as_ref());
+            let ended = drop_after(polls, fixture.source.token()).await;
+            fixture.settle().await;
+            let started = fixture.calls();
+            assert_eq!(fixture.text().await, "token-1", "{polls}");
+            assert_eq!(fixture.calls(), 1, "{polls}: the fetch ({started} before) is not repeated");
             ended
         });
-        assert!(points.await >= 2, "a call that waits has several points");
+        assert!(polls.await >= 2, "a call that waits is polled several times");
     }
 }
 
 #[tokio::test]
-async fn dropped_caller_keeps_the_refresh() {
-    for store in worlds() {
-        let points = at_each_point(async |points| {
-            let bench = bench(store.as_ref());
-            bench.source.token().await.unwrap();
-            bench.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
-            let ended = leave_after(points, bench.source.token()).await;
-            bench.settle().await;
-            bench.text().await;
-            bench.settle().await;
-            assert_eq!(bench.text().await, "token-2", "{points}");
-            assert_eq!(bench.calls(), 2, "{points}");
+async fn dropped_caller_does_not_cancel_the_refresh() {
+    for store in stores() {
+        let polls = for_each_poll_count(async |polls| {
+            let fixture = fixture(store.as_ref());
+            fixture.source.token().await.unwrap();
+            fixture.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
+            let ended = drop_after(polls, fixture.source.token()).await;
+            fixture.settle().await;
+            fixture.text().await;
+            fixture.settle().await;
+            assert_eq!(fixture.text().await, "token-2", "{polls}");
+            assert_eq!(fixture.calls(), 2, "{polls}");
             ended
         });
-        assert!(points.await >= 1);
+        assert!(polls.await >= 1);
     }
 }
 
 #[tokio::test]
-async fn dropped_clear_leaves_no_mixed_state() {
-    for store in worlds() {
-        at_each_point(async |points| {
-            let bench = bench(store.as_ref());
-            bench.source.token().await.unwrap();
-            let ended = leave_after(points, bench.source.clear()).await;
-            bench.settle().await;
-            let next = bench.text().await;
-            assert!(next == "token-1" || next == "token-2", "{points}: {next}");
-            assert_eq!(bench.text().await, next, "{points}: and it stays");
-            assert!(!ended || next == "token-2", "{points}: a clear that has ended has cleared");
+async fn dropped_clear_leaves_one_token_for_all_callers() {
+    for store in stores() {
+        for_each_poll_count(async |polls| {
+            let fixture = fixture(store.as_ref());
+            fixture.source.token().await.unwrap();
+            let ended = drop_after(polls, fixture.source.clear()).await;
+            fixture.settle().await;
+            let next = fixture.text().await;
+            assert!(next == "token-1" || next == "token-2", "{polls}: {next}");
+            assert_eq!(fixture.text().await, next, "{polls}: the next call returns the same token");
+            assert!(!ended || next == "token-2", "{polls}: a completed clear has deleted the token");
             ended
         })
         .await;
@@ -97,17 +98,17 @@ async fn dropped_clear_leaves_no_mixed_state() {
 
 #[tokio::test]
 async fn dropped_leader_publishes_its_token() {
-    let fleet = |store: &RemoteStore| {
+    let process = |store: &RemoteStore| {
         let (cache, lease) = (std::sync::Arc::new(store.clone()), std::sync::Arc::new(store.clone()));
-        Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
+        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
     };
-    at_each_point(async |points| {
+    for_each_poll_count(async |polls| {
         let store = RemoteStore::new();
-        let (leaving, staying) = (fleet(&store), fleet(&store));
-        let ended = leave_after(points, leaving.source.token()).await;
+        let (leaving, staying) = (process(&store), process(&store));
+        let ended = drop_after(polls, leaving.source.token()).await;
         leaving.settle().await;
-        assert_eq!(staying.text().await, "token-1", "{points}");
-        assert_eq!(leaving.calls() + staying.calls(), 1, "{points}");
+        assert_eq!(staying.text().await, "token-1", "{polls}");
+        assert_eq!(leaving.calls() + staying.calls(), 1, "{polls}");
         assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()));
         ended
     })

@@ -19,7 +19,8 @@ fn jwt(claims: &serde_json::Value) -> String {
     format!("{}.{}.c2ln", part(json!({ "alg": "RS256" }).to_string()), part(claims.to_string()))
 }
 
-/// Returns a source with a closure that always returns the same text, and the number of its calls.
+/// Returns a source whose provider is a closure that always returns the text `given`, with its clock and the number of
+/// calls of the closure.
 fn source(given: String, cached: bool) -> (Arc<ManualClock>, Arc<AtomicUsize>, TokenSource) {
     let (clock, calls) = (Arc::new(ManualClock::default()), Arc::new(AtomicUsize::new(0)));
     let provider = async_provider_fn({
@@ -36,7 +37,7 @@ fn source(given: String, cached: bool) -> (Arc<ManualClock>, Arc<AtomicUsize>, T
 }
 
 #[test]
-fn a_token_with_or_without_its_prefix_gives_one_clean_header() {
+fn bearer_prefix_of_a_token_is_removed() {
     for given in ["xyz", "Bearer xyz", "bearer xyz", "BEARER \t xyz", "  bEaReR xyz  ", "xyz\t"] {
         assert_eq!(text(&AccessToken::try_from(given).unwrap()), "xyz", "{given:?}");
     }
@@ -46,7 +47,7 @@ fn a_token_with_or_without_its_prefix_gives_one_clean_header() {
 }
 
 #[test]
-fn a_token_that_no_header_can_carry_is_an_error_that_says_so() {
+fn token_that_is_not_valid_in_a_header_is_an_error() {
     for given in ["", " ", "Bearer", "Bearer ", "\tbearer\t"] {
         let error = AccessToken::try_from(given).unwrap_err();
         assert!(error.is_malformed() && error.to_string().contains("empty"), "{given:?}: {error}");
@@ -59,7 +60,7 @@ fn a_token_that_no_header_can_carry_is_an_error_that_says_so() {
 
 proptest! {
     #[test]
-    fn parser_accepts_any_text(given in any::<String>()) {
+    fn token_from_any_text_is_visible_ascii(given in any::<String>()) {
         if let Ok(token) = AccessToken::try_from(given) {
             prop_assert!(!token.secret().expose().is_empty());
             prop_assert!(token.secret().expose().bytes().all(|byte| byte.is_ascii_graphic()));
@@ -68,15 +69,15 @@ proptest! {
 }
 
 #[tokio::test]
-async fn an_empty_token_is_an_error_and_no_request_without_a_header() {
+async fn empty_token_of_a_provider_is_an_error() {
     let (_, _, source) = source("Bearer ".to_owned(), true);
     assert!(source.token().await.unwrap_err().is_malformed());
 }
 
 #[tokio::test]
-async fn jwt_is_kept_until_expiry_and_opaque_token_for_the_fallback() {
-    let end = ManualClock::default().now() + MINUTE * 10;
-    let seconds = end.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
+async fn jwt_is_cached_until_expiry_and_opaque_token_for_the_fallback() {
+    let expires_at = ManualClock::default().now() + MINUTE * 10;
+    let seconds = expires_at.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
     for (given, lifetime) in [
         (jwt(&json!({ "exp": seconds })), MINUTE * 10),
         (
@@ -84,7 +85,7 @@ async fn jwt_is_kept_until_expiry_and_opaque_token_for_the_fallback() {
             MINUTE * 10 + Duration::from_millis(500),
         ),
         ("opaque".to_owned(), MINUTE * 5),
-        (jwt(&json!({ "sub": "without-an-end" })), MINUTE * 5),
+        (jwt(&json!({ "sub": "without-expiry" })), MINUTE * 5),
         (jwt(&json!({ "exp": "soon" })), MINUTE * 5),
         (jwt(&json!([1, 2])), MINUTE * 5),
         ("a.b.c".to_owned(), MINUTE * 5),
@@ -95,10 +96,10 @@ async fn jwt_is_kept_until_expiry_and_opaque_token_for_the_fallback() {
         assert_eq!(token.expires_at(), Some(clock.now() + lifetime), "{given}");
         clock.advance(lifetime - MINUTE - Duration::from_secs(1));
         source.token().await.unwrap();
-        assert_eq!(calls.load(Ordering::SeqCst), 1, "{given}: it is not asked for again while it is fresh");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{given}: the provider is not called while the token is fresh");
         clock.advance(MINUTE + Duration::from_secs(1));
         let _ = source.token().await;
-        assert_eq!(calls.load(Ordering::SeqCst), 2, "{given}: and then it is");
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "{given}: the provider is called after the expiry");
     }
 }
 
@@ -119,7 +120,7 @@ async fn uncached_provider_is_called_every_time() {
 }
 
 #[tokio::test]
-async fn a_static_token_has_no_end() {
+async fn static_token_does_not_expire() {
     let provider = static_token(Secret::new("Bearer fixed")).unwrap();
     let clock = Arc::new(ManualClock::default());
     let source = TokenSource::builder(TokenKey::new("static"), provider).with_clock(clock.clone()).build().unwrap();

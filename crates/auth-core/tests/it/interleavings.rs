@@ -1,6 +1,6 @@
-//! Thousands of schedules of callers that get, reject, clear and are dropped, with local, remote and failing caches,
-//! and a provider that is slow, times out, fails and panics. Time is paused, and random numbers are seeded: a failing
-//! schedule prints its seed, and `AUTH_CORE_SEED` replays it.
+//! Thousands of random schedules of callers that get, reject and clear tokens and are dropped, with local, remote and
+//! failing caches, and with a provider that is slow, times out, fails and panics. Time is paused, and the random numbers
+//! are seeded. A failing schedule prints its seed, and `AUTH_CORE_SEED` replays it.
 #![expect(clippy::disallowed_methods, reason = "time is paused: nothing really sleeps")]
 
 mod parts;
@@ -23,15 +23,15 @@ use super::{text, token};
 const SCHEDULES: u64 = 3000;
 const KEYS: [&str; 3] = ["a", "b", "c"];
 const CALLERS: usize = 12;
-/// The upper bound of the cache's response time.
-const SLOWEST_ANSWER: Duration = Duration::from_millis(12);
-/// The minimum time for which a failure is remembered: half of the shortest bound.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(125);
-/// The minimum time for which a refusal is remembered, while the credential is unchanged.
-const SHORTEST_REFUSAL: Duration = Duration::from_secs(30);
+/// The maximum duration of a cache operation.
+const MAX_CACHE_TIME: Duration = Duration::from_millis(12);
+/// The minimum time for which a transient failure is in effect: half of the smallest bound.
+const MIN_FAILURE_TIME: Duration = Duration::from_millis(125);
+/// The minimum time for which a refusal is in effect, while the credential is unchanged.
+const MIN_REFUSAL_TIME: Duration = Duration::from_secs(30);
 
 #[test]
-fn five_properties_hold_in_every_schedule() {
+fn invariants_hold_in_every_schedule() {
     let replayed = env::var("AUTH_CORE_SEED").ok().map(|seed| seed.parse().unwrap());
     let mut seen = Seen::default();
     for seed in replayed.map_or(0..SCHEDULES, |seed| seed..seed + 1) {
@@ -43,10 +43,10 @@ fn five_properties_hold_in_every_schedule() {
             }
         }
     }
-    assert!(replayed.is_some() || seen.is_thorough(), "the schedules do not try everything: {seen:?}");
+    assert!(replayed.is_some() || seen.is_thorough(), "some event is too rare in the schedules: {seen:?}");
 }
 
-/// Counts of interesting events.
+/// The number of times that each interesting event happened.
 #[derive(Debug, Default)]
 struct Seen {
     fetched: usize,
@@ -55,8 +55,10 @@ struct Seen {
     panicked: usize,
     timed_out: usize,
     rejected: usize,
+    /// Calls that were dropped before they completed.
     left: usize,
     cleared: usize,
+    /// Calls that found a usable token, and did not wait.
     unblocked: usize,
 }
 
@@ -67,12 +69,13 @@ impl Seen {
     }
 
     fn add(&mut self, other: &Arc<World>) {
-        let mut book = other.book();
-        for (sum, count) in self.counts().into_iter().zip(book.seen.counts()) {
+        let mut state = other.state();
+        for (sum, count) in self.counts().into_iter().zip(state.seen.counts()) {
             *sum += *count;
         }
     }
 
+    /// Returns true if each event happened often.
     fn is_thorough(&self) -> bool {
         let mut counted = Self { ..*self };
         counted.counts().into_iter().all(|count| *count > 1000)
@@ -86,43 +89,47 @@ impl Clone for Seen {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Distance {
-    /// In memory: every response is immediate.
-    Near,
-    /// Every response takes a while.
-    Far,
-    /// Responses take a while, and some are failures.
+enum CacheKind {
+    /// A cache in memory, whose operations complete immediately.
+    Memory,
+    /// A cache whose operations take some time.
+    Remote,
+    /// A cache whose operations take some time and sometimes fail.
     Failing,
 }
 
-/// A scripted cache and provider, and a record of events.
+/// A clock, a cache and a provider that behave randomly, and record events.
 #[derive(Debug)]
 struct World {
     started: Instant,
-    distance: Distance,
+    cache: CacheKind,
     random: Mutex<Rng>,
-    book: Mutex<Book>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
-    kept: HashMap<TokenKey, AccessToken>,
+struct State {
+    cached: HashMap<TokenKey, AccessToken>,
     /// Tokens that the cache accepted.
     stored: HashSet<String>,
     /// Tokens whose rejection has started.
     rejected: HashSet<String>,
-    /// Tokens that were rejected or cleared.
-    dead: HashSet<String>,
-    /// Tokens in the order of arrival: the key, the token, and the value of `clears`, if certain.
+    /// Tokens that were rejected or cleared. They must not be served.
+    must_not_be_served: HashSet<String>,
+    /// The obtained tokens, in order, with their keys. The number is the value of `clears` when the attempt started, or
+    /// `None` if a clear was in progress.
     obtained: Vec<(TokenKey, AccessToken, Option<usize>)>,
     /// Incremented when a clear starts or ends.
     clears: usize,
     /// The end of the last clear.
     cleared: Option<SystemTime>,
+    /// The keys for which a provider call is running, with the value of `clears` when it started.
     running: HashMap<TokenKey, usize>,
+    /// The last failure of each key: its error, its time, the version of the credential, and the value of `clears`.
     failures: HashMap<TokenKey, (TokenError, SystemTime, Option<u64>, usize)>,
+    /// The version of the credential.
     credential: u64,
-    /// The time of the last change.
+    /// The time of the last change of the credential.
     changed: Option<SystemTime>,
     violations: Vec<String>,
     seen: Seen,
@@ -132,12 +139,12 @@ fn schedule(seed: u64) -> Arc<World> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         fastrand::seed(seed);
-        let distance = [Distance::Near, Distance::Far, Distance::Failing][usize::try_from(seed % 3).unwrap()];
+        let cache = [CacheKind::Memory, CacheKind::Remote, CacheKind::Failing][usize::try_from(seed % 3).unwrap()];
         let world = Arc::new(World {
             started: Instant::now(),
-            distance,
+            cache,
             random: Mutex::new(Rng::with_seed(seed)),
-            book: Mutex::default(),
+            state: Mutex::default(),
         });
         let local_copy = Duration::from_millis([0, 100][usize::try_from(seed / 3 % 2).unwrap()]);
         let source = TokenSource::builder(issuer(), world.clone())
@@ -152,9 +159,9 @@ fn schedule(seed: u64) -> Arc<World> {
         assert!(ended.is_ok(), "no caller waits forever");
         ended.unwrap().into_iter().for_each(Result::unwrap);
         sleep(Duration::from_secs(60)).await;
-        world.nothing_is_lost();
-        let violations = std::mem::take(&mut world.book().violations);
-        assert!(violations.is_empty(), "{distance:?}: {violations:#?}");
+        world.check_for_lost_tokens();
+        let violations = std::mem::take(&mut world.state().violations);
+        assert!(violations.is_empty(), "{cache:?}: {violations:#?}");
         world.clone()
     })
 }
@@ -169,8 +176,8 @@ async fn caller(world: Arc<World>, source: TokenSource) {
             2 => source.prefetch(&request),
             3..=6 => world.pause(400).await,
             7..=9 if !used.is_empty() => {
-                let late = usize::try_from(world.below(used.len() as u64)).unwrap();
-                let (request, token) = &used[late];
+                let index = usize::try_from(world.below(used.len() as u64)).unwrap();
+                let (request, token) = &used[index];
                 world.reject(&source, request, token);
             }
             _ => {
@@ -186,8 +193,8 @@ async fn caller(world: Arc<World>, source: TokenSource) {
 }
 
 impl World {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
     }
 
     fn below(&self, bound: u64) -> u64 {
@@ -199,173 +206,176 @@ impl World {
     }
 
     /// Runs `work` to completion, or drops it at a random time.
-    async fn perhaps_leave<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    async fn perhaps_drop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         if self.below(3) > 0 {
             return Some(work.await);
         }
         let outcome = timeout(Duration::from_millis(self.below(40)), work).await.ok();
-        self.book().seen.left += usize::from(outcome.is_none());
+        self.state().seen.left += usize::from(outcome.is_none());
         outcome
     }
 
     async fn get(&self, source: &TokenSource, request: &TokenRequest) -> Option<AccessToken> {
         let key = key(request);
-        let (before, usable, dead) = {
-            let book = self.book();
-            let usable = book.kept.get(&key).filter(|token| {
-                !book.rejected.contains(&text(token)) && token.expires_at().is_some_and(|end| end > self.now())
+        let (start, is_usable, must_not_be_served) = {
+            let state = self.state();
+            let usable = state.cached.get(&key).filter(|token| {
+                let is_expired = token.expires_at().is_none_or(|expires_at| expires_at <= self.now());
+                !state.rejected.contains(&text(token)) && !is_expired
             });
-            (Instant::now(), usable.is_some(), book.dead.clone())
+            (Instant::now(), usable.is_some(), state.must_not_be_served.clone())
         };
-        let outcome = self.perhaps_leave(source.token_for(request)).await?;
-        let mut book = self.book();
-        if usable && self.distance == Distance::Near {
-            book.seen.unblocked += 1;
-            if Instant::now() != before || outcome.is_err() {
-                book.violations.push("a reader of a usable token was held up".to_owned());
+        let outcome = self.perhaps_drop(source.token_for(request)).await?;
+        let mut state = self.state();
+        if is_usable && self.cache == CacheKind::Memory {
+            state.seen.unblocked += 1;
+            if Instant::now() != start || outcome.is_err() {
+                state.violations.push("a reader of a usable token had to wait".to_owned());
             }
         }
         let token = outcome.ok()?;
-        if token.expires_at().is_none_or(|end| end <= self.now()) {
-            book.violations.push(format!("{} was served after its end", text(&token)));
+        if token.expires_at().is_none_or(|expires_at| expires_at <= self.now()) {
+            state.violations.push(format!("{} was served after its expiry", text(&token)));
         }
-        if dead.contains(&text(&token)) {
-            book.violations.push(format!("{} was served after it was rejected or cleared", text(&token)));
+        if must_not_be_served.contains(&text(&token)) {
+            state.violations.push(format!("{} was served after it was rejected or cleared", text(&token)));
         }
         Some(token)
     }
 
     fn reject(&self, source: &TokenSource, request: &TokenRequest, token: &AccessToken) {
         {
-            let mut book = self.book();
-            book.rejected.insert(text(token));
-            book.seen.rejected += 1;
+            let mut state = self.state();
+            state.rejected.insert(text(token));
+            state.seen.rejected += 1;
         }
         source.reject(request, token);
-        self.book().dead.insert(text(token));
+        self.state().must_not_be_served.insert(text(token));
     }
 
     fn change_credential(&self) {
-        let (now, mut book) = (self.now(), self.book());
-        (book.credential, book.changed) = (book.credential + 1, Some(now));
+        let (now, mut state) = (self.now(), self.state());
+        (state.credential, state.changed) = (state.credential + 1, Some(now));
     }
 
     async fn clear(&self, source: &TokenSource) {
-        if self.book().clears % 2 == 1 {
+        if self.state().clears % 2 == 1 {
             return;
         }
         let before: Vec<_> = {
-            let mut book = self.book();
-            (book.clears, book.seen.cleared) = (book.clears + 1, book.seen.cleared + 1);
-            book.obtained.iter().map(|(_, token, _)| text(token)).collect()
+            let mut state = self.state();
+            (state.clears, state.seen.cleared) = (state.clears + 1, state.seen.cleared + 1);
+            state.obtained.iter().map(|(_, token, _)| text(token)).collect()
         };
         let outcome = source.clear().await;
-        let mut book = self.book();
-        if outcome.is_ok() && self.distance != Distance::Failing {
-            book.dead.extend(before);
+        let mut state = self.state();
+        if outcome.is_ok() && self.cache != CacheKind::Failing {
+            state.must_not_be_served.extend(before);
         }
-        (book.clears, book.cleared) = (book.clears + 1, Some(self.now()));
+        (state.clears, state.cleared) = (state.clears + 1, Some(self.now()));
     }
 
-    /// Checks that every obtained token was stored, except after a clear, and that the last one is cached, except after
-    /// a rejection.
-    fn nothing_is_lost(&self) {
-        let mut book = self.book();
-        if self.distance == Distance::Failing {
+    /// Checks that every obtained token was stored, except after a clear, and that the last token of each key is still
+    /// cached, except after a rejection.
+    fn check_for_lost_tokens(&self) {
+        let mut state = self.state();
+        if self.cache == CacheKind::Failing {
             return;
         }
-        let mut missing: Vec<_> = book
+        let mut missing: Vec<_> = state
             .obtained
             .iter()
-            .filter(|(_, token, clears)| *clears == Some(book.clears) && !book.stored.contains(&text(token)))
-            .map(|(_, token, _)| format!("{} was obtained and lost", text(token)))
+            .filter(|(_, token, clears)| *clears == Some(state.clears) && !state.stored.contains(&text(token)))
+            .map(|(_, token, _)| format!("{} was obtained, but not stored", text(token)))
             .collect();
-        for key in KEYS.map(|key_of| key(&TokenRequest::new().with_audience(key_of))) {
-            let Some((_, last, clears)) = book.obtained.iter().rfind(|(of, ..)| *of == key) else { continue };
-            let kept = book.kept.get(&key).is_some_and(|kept| kept.is_same(last));
-            if *clears == Some(book.clears) && !kept && !book.rejected.contains(&text(last)) {
-                missing.push(format!("{} was obtained last and is not kept", text(last)));
+        for key in KEYS.map(|audience| key(&TokenRequest::new().with_audience(audience))) {
+            let last = state.obtained.iter().rfind(|(obtained_for, ..)| *obtained_for == key);
+            let Some((_, last, clears)) = last else { continue };
+            let is_cached = state.cached.get(&key).is_some_and(|cached| cached.is_same(last));
+            if *clears == Some(state.clears) && !is_cached && !state.rejected.contains(&text(last)) {
+                missing.push(format!("{} was obtained last, but is not cached", text(last)));
             }
         }
-        book.violations.extend(missing);
+        state.violations.extend(missing);
     }
 
-    /// Simulates the response of a remote cache.
-    async fn reach(&self) -> Result<(), TokenError> {
-        if self.distance != Distance::Near {
+    /// Simulates half of a cache operation: waits for a random time, and perhaps fails.
+    async fn access_cache(&self) -> Result<(), TokenError> {
+        if self.cache != CacheKind::Memory {
             self.pause(6).await;
         }
-        if self.distance == Distance::Failing && self.below(10) == 0 {
-            return Err(TokenError::cache("away"));
+        if self.cache == CacheKind::Failing && self.below(10) == 0 {
+            return Err(TokenError::cache("unavailable"));
         }
         Ok(())
     }
 
-    /// Checks that there is a reason to call the provider. Returns the clears so far, true if all of them had ended
-    /// when the attempt started, and the credential, if certain.
+    /// Checks that there is a reason to call the provider. Returns the value of `clears`; true if no clear was in progress
+    /// when the attempt started; and the version of the credential, or `None` if the attempt may have started before it
+    /// changed.
     fn begin(&self, key: &TokenKey) -> (usize, bool, Option<u64>) {
-        let (now, mut book) = (self.now(), self.book());
-        let clears = book.clears;
-        // An attempt from before a clear continues for its waiting callers.
-        let long_ago = |moment: Option<SystemTime>| moment.is_none_or(|moment| moment + SLOWEST_ANSWER < now);
-        let undisturbed = clears % 2 == 0 && long_ago(book.cleared);
-        if undisturbed && book.running.insert(key.clone(), clears) == Some(clears) {
-            book.violations.push("two attempts run for one key".to_owned());
+        let (now, mut state) = (self.now(), self.state());
+        let clears = state.clears;
+        // An attempt that started before a clear continues for its waiting callers.
+        let long_ago = |time: Option<SystemTime>| time.is_none_or(|time| time + MAX_CACHE_TIME < now);
+        let undisturbed = clears % 2 == 0 && long_ago(state.cleared);
+        if undisturbed && state.running.insert(key.clone(), clears) == Some(clears) {
+            state.violations.push("two attempts run for one key".to_owned());
         }
-        let fresh = book.kept.get(key).is_some_and(|kept| {
-            !book.rejected.contains(&text(kept)) && kept.refresh_at().is_some_and(|moment| moment > now)
+        let has_fresh_token = state.cached.get(key).is_some_and(|cached| {
+            !state.rejected.contains(&text(cached)) && cached.refresh_at().is_some_and(|refresh_at| refresh_at > now)
         });
-        if fresh && self.distance != Distance::Failing && undisturbed {
-            book.violations.push("the provider was called although there was a fresh token".to_owned());
+        if has_fresh_token && self.cache != CacheKind::Failing && undisturbed {
+            state.violations.push("the provider was called although there was a fresh token".to_owned());
         }
-        if let Some((error, failed, credential, at)) = book.failures.get(key).cloned() {
-            let stands = if error.is_refused() {
-                credential == Some(book.credential) && now < failed + SHORTEST_REFUSAL
+        if let Some((error, failed_at, credential, clears_at_failure)) = state.failures.get(key).cloned() {
+            let is_in_effect = if error.is_refused() {
+                credential == Some(state.credential) && now < failed_at + MIN_REFUSAL_TIME
             } else {
-                now < failed + SHORTEST_PAUSE
+                now < failed_at + MIN_FAILURE_TIME
             };
-            if stands && at == clears && undisturbed {
-                book.violations.push(format!("the provider was called again despite: {error}"));
+            if is_in_effect && clears_at_failure == clears && undisturbed {
+                state.violations.push(format!("the provider was called again despite: {error}"));
             }
         }
-        (clears, undisturbed, long_ago(book.changed).then_some(book.credential))
+        (clears, undisturbed, long_ago(state.changed).then_some(state.credential))
     }
 
-    async fn obtain(&self, request: &TokenRequest, renewal: bool) -> Result<AccessToken, TokenError> {
+    async fn obtain(&self, request: &TokenRequest, is_refresh: bool) -> Result<AccessToken, TokenError> {
         let key = key(request);
         let (clears, undisturbed, credential) = self.begin(&key);
         let call = Call { world: self, key: &key, clears, undisturbed };
         self.pause(50).await;
         std::mem::forget(call);
-        let (now, die, lifetime) = (self.now(), self.below(20), Duration::from_millis(200 + self.below(2000)));
-        let mut book = self.book();
-        if undisturbed && book.running.get(&key) == Some(&clears) {
-            book.running.remove(&key);
+        let (now, roll, lifetime) = (self.now(), self.below(20), Duration::from_millis(200 + self.below(2000)));
+        let mut state = self.state();
+        if undisturbed && state.running.get(&key) == Some(&clears) {
+            state.running.remove(&key);
         }
-        let failure = match die {
+        let failure = match roll {
             0 | 1 => Some(TokenError::provider("503")),
             2 => Some(TokenError::refused("invalid_grant")),
             3 => Some(TokenError::provider("panic")),
             _ => None,
         };
         if let Some(error) = failure {
-            book.seen.failed += 1;
+            state.seen.failed += 1;
             if undisturbed {
-                book.failures.insert(key, (error.clone(), now, credential, clears));
+                state.failures.insert(key, (error.clone(), now, credential, clears));
             }
-            if die == 3 {
-                book.seen.panicked += 1;
-                drop(book);
+            if roll == 3 {
+                state.seen.panicked += 1;
+                drop(state);
                 // Like a panic, but without its message and backtrace on stderr.
                 resume_unwind(Box::new("the provider panics"));
             }
             return Err(error);
         }
-        book.failures.remove(&key);
-        *(if renewal { &mut book.seen.refreshed } else { &mut book.seen.fetched }) += 1;
-        let obtained = token(&format!("{}-{}", request.audience().unwrap(), book.obtained.len()));
+        state.failures.remove(&key);
+        *(if is_refresh { &mut state.seen.refreshed } else { &mut state.seen.fetched }) += 1;
+        let obtained = token(&format!("{}-{}", request.audience().unwrap(), state.obtained.len()));
         let obtained = obtained.with_expires_at(now + lifetime);
-        book.obtained.push((key, obtained.clone(), undisturbed.then_some(clears)));
+        state.obtained.push((key, obtained.clone(), undisturbed.then_some(clears)));
         Ok(obtained)
     }
 }

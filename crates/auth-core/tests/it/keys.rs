@@ -1,4 +1,4 @@
-//! Keys are equal if and only if their parts are.
+//! Token keys are equal if and only if their parts are equal.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-/// Short texts of few letters, so that many are equal and many are parts of others.
+/// A pattern for short texts of few letters, so that many of them are equal or are part of others.
 const TEXT: &str = "[ab ]{0,2}";
 
 /// The optional parts of a key, in the order of [`key`].
@@ -37,7 +37,6 @@ fn key(
     texts.fold(key, |key, (set, text)| text.iter().cloned().fold(key, set)).build()
 }
 
-/// The parts of a request.
 #[derive(Clone, Debug)]
 struct Parts {
     scopes: BTreeSet<String>,
@@ -64,8 +63,8 @@ impl Parts {
         })
     }
 
-    /// Returns these parts with one of `other`; unchanged if no part has this number.
-    fn with_one_of(&self, other: Self, number: usize) -> Self {
+    /// Returns these parts with the part `number` replaced by that of `other`. Returns `other` if there is no such part.
+    fn with_part_of(&self, other: Self, number: usize) -> Self {
         let mut parts = self.clone();
         match number {
             0 => parts.scopes = other.scopes,
@@ -80,7 +79,7 @@ impl Parts {
         parts
     }
 
-    /// Returns the request. A subject replaces that of the assertion.
+    /// Returns a request with these parts. A subject replaces the one that the assertion sets.
     fn request(self) -> TokenRequest {
         let request = self.resources.iter().fold(TokenRequest::new(), TokenRequest::with_resource);
         let request = request.with_scopes(self.scopes);
@@ -104,7 +103,7 @@ proptest! {
         sets in (vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3)),
         others in option::of((vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3))),
     ) {
-        // The second key differs in at most one text, or only in its sets and its issuer.
+        // The texts of the keys differ in at most one place. Their issuers and sets may differ, too.
         let mut second = texts.0.clone();
         if let Some(change) = change {
             second[change].clone_from(&texts.1[change]);
@@ -134,7 +133,7 @@ proptest! {
     fn keys_of_requests_are_equal_exactly_if_the_requests_are(
         one in Parts::any(), other in Parts::any(), number in 0..8_usize,
     ) {
-        let (one, other) = (one.clone().request(), one.with_one_of(other, number).request());
+        let (one, other) = (one.clone().request(), one.with_part_of(other, number).request());
         let key = TokenKey::builder("issuer").with_identity("somebody").build();
         prop_assert_eq!(key.for_request(&one) == key.for_request(&other), one == other);
         prop_assert_eq!(key.for_request(&one), key.for_request(&one.clone()));
@@ -143,31 +142,31 @@ proptest! {
 }
 
 #[test]
-fn assertion_tells_requests_apart_whatever_their_subject() {
-    let showing = |text: &str| TokenRequest::new().with_assertion(AccessToken::try_from(text).unwrap());
+fn requests_with_different_assertions_never_share_a_key() {
+    let with_assertion = |text: &str| TokenRequest::new().with_assertion(AccessToken::try_from(text).unwrap());
     let key = TokenKey::new("issuer");
-    let [ada, ben] = [showing("of-ada"), showing("of-ben")];
-    let named = |request: &TokenRequest| key.for_request(&request.clone().with_subject("one-name"));
-    assert_ne!(named(&ada), named(&ben));
-    assert_eq!(named(&ada), named(&ada));
-    // A caller who knows the digest of an assertion has not presented it.
+    let [ada, ben] = [with_assertion("of-ada"), with_assertion("of-ben")];
+    let with_same_subject = |request: &TokenRequest| key.for_request(&request.clone().with_subject("one-name"));
+    assert_ne!(with_same_subject(&ada), with_same_subject(&ben));
+    assert_eq!(with_same_subject(&ada), with_same_subject(&ada));
+    // A caller who only knows the digest of an assertion does not get the token of that assertion.
     let digest = TokenRequest::new().with_subject(ada.subject().unwrap());
     assert_ne!(key.for_request(&digest), key.for_request(&ada));
 }
 
 #[test]
-fn audience_or_resource_of_a_request_replaces_all_of_the_client() {
+fn audience_or_resource_of_a_request_replaces_both_of_the_client() {
     let client = TokenKey::builder("issuer").with_audience("own").with_resources(["https://own.test/"]);
     let (client, bare) = (client.build(), TokenKey::builder("issuer"));
-    let audience = client.for_request(&TokenRequest::new().with_audience("asked"));
-    assert_eq!(audience, bare.clone().with_audience("asked").build());
-    let resource = client.for_request(&TokenRequest::new().with_resource("https://asked.test/"));
-    assert_eq!(resource, bare.with_resources(["https://asked.test/"]).build());
+    let audience = client.for_request(&TokenRequest::new().with_audience("requested"));
+    assert_eq!(audience, bare.clone().with_audience("requested").build());
+    let resource = client.for_request(&TokenRequest::new().with_resource("https://requested.test/"));
+    assert_eq!(resource, bare.with_resources(["https://requested.test/"]).build());
     assert_eq!(client.for_request(&TokenRequest::new().with_scopes(["a"])).origin(), client.origin());
 }
 
 #[test]
-fn order_matters_among_parameters_of_one_name_only() {
+fn order_matters_only_among_parameters_with_the_same_name() {
     let key = |parameters: &[(&'static str, &'static str)]| {
         TokenKey::builder("issuer").with_parameters(parameters.iter().copied()).build()
     };

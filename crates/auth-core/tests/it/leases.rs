@@ -1,4 +1,4 @@
-//! Refreshes by a leader, and refused logins.
+//! Refreshes under a lease, and refresh tokens that the provider refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,39 +8,40 @@ use auth_core::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, LeaseGuard, LeaseOutcome, RefreshLease,
     Secret, TokenError, TokenKey, TokenRequest, TokenSource,
 };
-use platform_testkit::{Answer, RemoteStore, ScriptedProvider};
+use platform_testkit::{RemoteStore, ScriptedProvider, ScriptedResponse};
 
-use super::{Bench, MINUTE, key, text, token};
+use super::{Fixture, MINUTE, key, text, token};
 
-/// Returns a source whose cache and lease may be inconsistent.
-fn bench(cache: &RemoteStore, lease: impl RefreshLease + 'static) -> Bench {
+/// Returns a source with a cache and a lease that may belong to different stores.
+fn fixture(cache: &RemoteStore, lease: impl RefreshLease + 'static) -> Fixture {
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(cache.clone());
-    Bench::with(|builder, _| builder.with_cache(cache).with_lease(Arc::new(lease)).with_local_copy(Duration::ZERO))
+    Fixture::with(|builder, _| builder.with_cache(cache).with_lease(Arc::new(lease)).with_local_copy(Duration::ZERO))
 }
 
-/// Returns a session that has expired by the clock of a [`Bench`].
-fn ended(bench: &Bench, number: u32) -> AccessToken {
+/// Returns an expired token with a refresh token.
+fn expired(fixture: &Fixture, number: u32) -> AccessToken {
     let refresh = Secret::new(format!("refresh-{number}"));
-    token(&format!("ended-{number}")).with_refresh_token(refresh).with_expires_at(bench.clock.now() - MINUTE)
+    token(&format!("expired-{number}")).with_refresh_token(refresh).with_expires_at(fixture.clock.now() - MINUTE)
 }
 
-fn redeemed(bench: &Bench) -> Vec<Option<AccessToken>> {
-    bench.provider.calls().into_iter().map(|call| call.previous).collect()
+/// Returns the token that each provider call had to replace.
+fn redeemed(fixture: &Fixture) -> Vec<Option<AccessToken>> {
+    fixture.provider.calls().into_iter().map(|call| call.previous).collect()
 }
 
-/// A lease that lets every caller lead, and reports this token as stored.
+/// A lease that every caller acquires, and that reports this token as the stored one.
 #[derive(Clone, Debug)]
-struct Stored(Option<AccessToken>);
+struct AlwaysAcquired(Option<AccessToken>);
 
 #[async_trait]
-impl RefreshLease for Stored {
+impl RefreshLease for AlwaysAcquired {
     async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(LeaseOutcome::Acquired(Box::new(self.clone())))
     }
 }
 
 #[async_trait]
-impl LeaseGuard for Stored {
+impl LeaseGuard for AlwaysAcquired {
     fn current(&self) -> Option<&AccessToken> {
         self.0.as_ref()
     }
@@ -49,102 +50,102 @@ impl LeaseGuard for Stored {
         Ok(())
     }
 
-    async fn give_up(self: Box<Self>) {}
+    async fn release(self: Box<Self>) {}
 }
 
 #[tokio::test]
 async fn leader_redeems_the_stored_refresh_token() {
     let cache = RemoteStore::new();
-    let clock = Bench::new();
-    let (known, rotated) = (ended(&clock, 1), ended(&clock, 2));
+    let clock = Fixture::new();
+    let (known, rotated) = (expired(&clock, 1), expired(&clock, 2));
     for (stored, expected) in [(Some(rotated.clone()), &rotated), (None, &known)] {
-        let bench = bench(&cache, Stored(stored));
+        let fixture = fixture(&cache, AlwaysAcquired(stored));
         cache.set(&key(), &known).await.unwrap();
-        assert_eq!(bench.text().await, "token-1");
-        assert_eq!(redeemed(&bench), [Some(expected.clone())]);
+        assert_eq!(fixture.text().await, "token-1");
+        assert_eq!(redeemed(&fixture), [Some(expected.clone())]);
     }
 }
 
 #[tokio::test]
-async fn offered_expired_token_is_replaced_under_the_lease() {
+async fn expired_token_of_another_process_is_replaced_under_the_lease() {
     let (cache, store) = (RemoteStore::new(), RemoteStore::new());
-    let bench = bench(&cache, store.clone());
-    let (known, rotated) = (ended(&bench, 1), ended(&bench, 2));
+    let fixture = fixture(&cache, store.clone());
+    let (known, rotated) = (expired(&fixture, 1), expired(&fixture, 2));
     cache.set(&key(), &known).await.unwrap();
     store.set(&key(), &rotated).await.unwrap();
-    assert_eq!(bench.text().await, "token-1");
-    assert_eq!(redeemed(&bench), [Some(rotated)]);
-    assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()), "it was published, so it led");
+    assert_eq!(fixture.text().await, "token-1");
+    assert_eq!(redeemed(&fixture), [Some(rotated)]);
+    assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()), "the leader published its token");
 }
 
 #[tokio::test]
-async fn a_login_that_is_refused_is_forgotten_for_all_and_only_then() {
+async fn only_a_permanent_refusal_deletes_the_stored_token() {
     let failures = [
         (TokenError::grant_refused("invalid_grant"), false),
         (TokenError::refused("invalid_client"), true),
         (TokenError::uncertain("reset"), true),
         (TokenError::provider("no connection"), true),
     ];
-    for (failure, stays) in failures {
+    for (failure, is_still_stored) in failures {
         let store = RemoteStore::new();
-        let bench = bench(&store, store.clone());
-        let session = ended(&bench, 1);
+        let fixture = fixture(&store, store.clone());
+        let session = expired(&fixture, 1);
         store.set(&key(), &session).await.unwrap();
-        bench.provider.then([Answer::Failure(failure)]);
-        bench.source.token().await.unwrap_err();
-        assert_eq!(store.peek(&key()), stays.then_some(session));
+        fixture.provider.then([ScriptedResponse::Failure(failure)]);
+        fixture.source.token().await.unwrap_err();
+        assert_eq!(store.peek(&key()), is_still_stored.then_some(session));
     }
 }
 
 #[tokio::test]
-async fn refusal_keeps_a_token_that_was_stored_concurrently() {
+async fn refusal_does_not_delete_a_token_that_was_stored_meanwhile() {
     let store = RemoteStore::new();
-    let bench = bench(&store, store.clone());
-    let newer = ended(&bench, 2);
-    store.set(&key(), &ended(&bench, 1)).await.unwrap();
-    bench.provider.then([Answer::Failure(TokenError::grant_refused("invalid_grant"))]);
-    bench.provider.hold();
-    let source = bench.source.clone();
+    let fixture = fixture(&store, store.clone());
+    let newer = expired(&fixture, 2);
+    store.set(&key(), &expired(&fixture, 1)).await.unwrap();
+    fixture.provider.then([ScriptedResponse::Failure(TokenError::grant_refused("invalid_grant"))]);
+    fixture.provider.hold();
+    let source = fixture.source.clone();
     let waiting = tokio::spawn(async move { source.token().await });
-    bench.settle().await;
+    fixture.settle().await;
     store.set(&key(), &newer).await.unwrap();
-    bench.provider.release();
+    fixture.provider.release();
     assert!(waiting.await.unwrap().unwrap_err().is_refused());
     assert_eq!(store.peek(&key()), Some(newer));
 }
 
 #[tokio::test]
-async fn refusal_lets_another_process_lead() {
+async fn refusal_releases_the_lease() {
     for session in [None, Some(token("rejected"))] {
         let store = RemoteStore::new();
-        let [first, second] = [(); 2].map(|()| bench(&store, store.clone()));
+        let [first, second] = [(); 2].map(|()| fixture(&store, store.clone()));
         if let Some(session) = session {
             store.set(&key(), &session.with_expires_at(first.clock.now() - MINUTE)).await.unwrap();
         }
-        first.provider.then([Answer::Failure(TokenError::grant_refused("invalid_grant"))]);
+        first.provider.then([ScriptedResponse::Failure(TokenError::grant_refused("invalid_grant"))]);
         assert!(first.source.token().await.unwrap_err().is_refused());
         assert_eq!(second.text().await, "token-1");
     }
 }
 
 #[tokio::test]
-async fn guard_without_discard_discards_by_release() {
+async fn default_discard_releases_the_lease() {
     #[derive(Debug)]
-    struct Least(Arc<()>);
+    struct MinimalGuard(Arc<()>);
 
     #[async_trait]
-    impl LeaseGuard for Least {
+    impl LeaseGuard for MinimalGuard {
         async fn publish(&mut self, _token: &AccessToken) -> Result<(), TokenError> {
             Ok(())
         }
 
-        async fn give_up(self: Box<Self>) {
+        async fn release(self: Box<Self>) {
             Arc::into_inner(self.0);
         }
     }
 
     let lease = Arc::new(());
-    let guard: Box<dyn LeaseGuard> = Box::new(Least(lease.clone()));
+    let guard: Box<dyn LeaseGuard> = Box::new(MinimalGuard(lease.clone()));
     assert_eq!(guard.current(), None);
     guard.discard(&token("refused")).await.unwrap();
     assert_eq!(Arc::strong_count(&lease), 1);
@@ -167,22 +168,22 @@ impl AsyncTokenProvider for Rotating {
 
 #[tokio::test]
 async fn single_use_credential_is_not_redeemed_without_the_lease() {
-    let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
-    let rotating = Rotating(bench.provider.clone());
+    let (fixture, store) = (Fixture::new(), Arc::new(RemoteStore::new()));
+    let rotating = Rotating(fixture.provider.clone());
     let source = |provider: Arc<dyn AsyncTokenProvider>| {
-        let builder = TokenSource::builder(key(), provider).with_clock(bench.clock.clone());
+        let builder = TokenSource::builder(key(), provider).with_clock(fixture.clock.clone());
         builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
     };
-    store.set_away(true);
-    // The same through a pointer.
+    store.set_unavailable(true);
+    // The doubled `Arc` tests that the implementation for `Arc` forwards `needs_lease`.
     let error = source(Arc::new(Arc::new(rotating.clone()))).token().await.unwrap_err();
     assert!(error.is_cache() && !error.is_refused(), "{error:?}");
-    assert_eq!(bench.calls(), 0);
-    source(bench.provider.clone()).token().await.unwrap();
-    assert_eq!(bench.calls(), 1, "others look after themselves");
-    store.set_away(false);
+    assert_eq!(fixture.calls(), 0);
+    source(fixture.provider.clone()).token().await.unwrap();
+    assert_eq!(fixture.calls(), 1, "other providers are called without the lease");
+    store.set_unavailable(false);
     source(Arc::new(rotating.clone())).token().await.unwrap();
-    assert_eq!(bench.calls(), 2);
+    assert_eq!(fixture.calls(), 2);
 }
 
 /// A provider with a refresh token from the configuration.
@@ -206,64 +207,69 @@ impl AsyncTokenProvider for Configured {
 
 #[tokio::test]
 async fn refused_configured_token_is_not_sent_by_another_process() {
-    let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
+    let (fixture, store) = (Fixture::new(), Arc::new(RemoteStore::new()));
     let process = || {
-        let builder = TokenSource::builder(key(), Configured(bench.provider.clone())).with_clock(bench.clock.clone());
+        let builder =
+            TokenSource::builder(key(), Configured(fixture.provider.clone())).with_clock(fixture.clock.clone());
         builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
     };
-    bench.provider.then([Answer::Failure(TokenError::refused("invalid_client"))]);
+    fixture.provider.then([ScriptedResponse::Failure(TokenError::refused("invalid_client"))]);
     assert!(process().token().await.unwrap_err().is_refused());
-    bench.provider.then([Answer::Failure(TokenError::grant_refused("invalid_grant"))]);
+    fixture.provider.then([ScriptedResponse::Failure(TokenError::grant_refused("invalid_grant"))]);
     let first = process();
-    assert!(first.token().await.unwrap_err().is_grant_refused(), "the refusal of the client is not recorded");
+    assert!(first.token().await.unwrap_err().is_grant_refused(), "the refusal of the client was not recorded");
     for _ in 0..8 {
-        bench.clock.advance(10 * MINUTE);
+        fixture.clock.advance(10 * MINUTE);
         assert!(process().token().await.unwrap_err().is_refused());
         assert!(first.token().await.unwrap_err().is_refused());
     }
-    assert_eq!(bench.calls(), 2);
+    assert_eq!(fixture.calls(), 2);
 }
 
-/// A lease that offers one token after the other, and never lets a caller lead.
+/// A lease that no caller acquires, because it always returns the same token.
 #[derive(Debug)]
-struct Offering(AccessToken);
+struct NeverAcquired(AccessToken);
 
 #[async_trait]
-impl RefreshLease for Offering {
+impl RefreshLease for NeverAcquired {
     async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(LeaseOutcome::AlreadyRefreshed(self.0.clone()))
     }
 }
 
 #[tokio::test]
-async fn single_use_credential_is_not_redeemed_without_a_leader() {
-    let bench = Bench::new();
-    let lease = Arc::new(Offering(ended(&bench, 1)));
-    let source = TokenSource::builder(key(), Rotating(bench.provider.clone())).with_clock(bench.clock.clone());
+async fn single_use_credential_is_not_redeemed_if_the_lease_returns_unusable_tokens() {
+    let fixture = Fixture::new();
+    let lease = Arc::new(NeverAcquired(expired(&fixture, 1)));
+    let source = TokenSource::builder(key(), Rotating(fixture.provider.clone())).with_clock(fixture.clock.clone());
     let source = source.with_cache(Arc::new(RemoteStore::new()));
     let error = source.with_lease(lease).build().unwrap().token().await.unwrap_err();
     assert!(!error.is_refused(), "{error:?}");
-    assert_eq!(bench.calls(), 0);
+    assert_eq!(fixture.calls(), 0);
 }
 
 #[tokio::test]
-async fn short_lived_token_is_kept_if_it_cannot_be_replaced() {
-    let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
-    let lasting = |least| {
-        let builder = TokenSource::builder(key(), bench.provider.clone()).with_clock(bench.clock.clone());
+async fn token_with_too_short_a_rest_is_replaced_but_not_deleted() {
+    let (fixture, store) = (Fixture::new(), Arc::new(RemoteStore::new()));
+    let with_min_remaining = |min_remaining| {
+        let builder = TokenSource::builder(key(), fixture.provider.clone()).with_clock(fixture.clock.clone());
         let builder = builder.with_cache(store.clone()).with_lease(store.clone()).with_local_copy(Duration::ZERO);
-        builder.with_expiry(ExpiryPolicy::default().with_min_remaining(least)).build().unwrap()
+        builder.with_expiry(ExpiryPolicy::default().with_min_remaining(min_remaining)).build().unwrap()
     };
-    let first = lasting(Duration::ZERO).token().await.unwrap();
-    bench.clock.advance(10 * MINUTE);
-    assert_eq!(lasting(50 * MINUTE - Duration::from_secs(1)).token().await.unwrap(), first, "it is good so long");
-    bench.provider.then([Answer::Failure(TokenError::provider("away"))]);
-    lasting(50 * MINUTE).token().await.unwrap_err();
-    assert_eq!(lasting(Duration::ZERO).token().await.unwrap(), first, "others still have it");
-    let second = lasting(50 * MINUTE).token().await.unwrap();
+    let first = with_min_remaining(Duration::ZERO).token().await.unwrap();
+    fixture.clock.advance(10 * MINUTE);
+    assert_eq!(
+        with_min_remaining(50 * MINUTE - Duration::from_secs(1)).token().await.unwrap(),
+        first,
+        "its rest is long enough"
+    );
+    fixture.provider.then([ScriptedResponse::Failure(TokenError::provider("unavailable"))]);
+    with_min_remaining(50 * MINUTE).token().await.unwrap_err();
+    assert_eq!(with_min_remaining(Duration::ZERO).token().await.unwrap(), first, "it is still stored for others");
+    let second = with_min_remaining(50 * MINUTE).token().await.unwrap();
     assert!(!second.is_same(&first));
-    assert_eq!(lasting(Duration::ZERO).token().await.unwrap(), second);
-    let short = lasting(2 * 60 * MINUTE).token().await.unwrap();
-    assert!(!short.is_same(&second), "what there is is better than none");
-    lasting(Duration::MAX).token().await.unwrap();
+    assert_eq!(with_min_remaining(Duration::ZERO).token().await.unwrap(), second);
+    let short = with_min_remaining(2 * 60 * MINUTE).token().await.unwrap();
+    assert!(!short.is_same(&second), "a token with a shorter rest is returned if the provider has no other");
+    with_min_remaining(Duration::MAX).token().await.unwrap();
 }

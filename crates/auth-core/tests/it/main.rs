@@ -27,20 +27,20 @@ use platform_testkit::{ManualClock, RemoteStore, ScriptedProvider};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A source of `token-1`, `token-2`, …, each valid for an hour, and its parts.
-struct Bench {
+/// A source whose provider returns `token-1`, `token-2`, …, each valid for an hour, with its clock and provider.
+struct Fixture {
     clock: Arc<ManualClock>,
     provider: Arc<ScriptedProvider>,
     source: TokenSource,
 }
 
-impl Bench {
-    /// Creates a source with tokens in memory.
+impl Fixture {
+    /// Creates a source with a cache in memory.
     fn new() -> Self {
         Self::with(|builder, _| builder)
     }
 
-    /// Creates a source with tokens in a remote store, without local copies.
+    /// Creates a source with a remote cache, without local copies.
     fn remote(store: &RemoteStore) -> Self {
         let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
         Self::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::ZERO))
@@ -56,21 +56,23 @@ impl Bench {
         Self { clock, provider, source }
     }
 
+    /// Returns the number of provider calls.
     fn calls(&self) -> usize {
         self.provider.calls().len()
     }
 
+    /// Obtains a token from the source, and returns its text.
     async fn text(&self) -> String {
         text(&self.source.token().await.unwrap())
     }
 
-    /// Rejects a token, and lets the cache delete it.
+    /// Rejects a token, and waits until the cache has deleted it.
     async fn reject(&self, token: &AccessToken) {
         self.source.reject(&TokenRequest::new(), token);
         self.settle().await;
     }
 
-    /// Lets background tasks finish.
+    /// Lets background tasks run until they wait for something else.
     async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Credentials of requests, by policy.
+//! The policies that add credentials to requests.
 
 use auth_core::{
     AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, Reaction, Secret, Stage, TokenRequest,
@@ -14,7 +14,7 @@ fn destination(text: &str) -> Destination {
 }
 
 #[test]
-fn another_authority_gets_no_credential() {
+fn credentials_are_not_sent_to_another_authority() {
     let api = "https://api.example/v1";
     let bearer = BearerPolicy::new(destination(api));
     let key = KeyPolicy::new(destination(api), "x-api-key", Secret::new("k"));
@@ -45,7 +45,7 @@ fn another_authority_gets_no_credential() {
 }
 
 #[test]
-fn plain_http_needs_a_word_and_never_leaves_this_machine() {
+fn plain_http_is_allowed_only_to_loopback_and_on_request() {
     for (text, allowed) in [
         ("http://127.0.0.1:1/", true),
         ("http://127.9.9.9/", true),
@@ -64,11 +64,11 @@ fn plain_http_needs_a_word_and_never_leaves_this_machine() {
 }
 
 #[test]
-fn only_the_first_401_says_anything_of_a_token() {
+fn only_the_first_401_rejects_the_token() {
     let policy = BearerPolicy::new(destination("https://api.example"));
     let request = TokenRequest::new().with_subject("user");
     for (status, stage, expected) in [
-        (401, Stage::First { replayable: true }, Reaction::Renew(request.clone())),
+        (401, Stage::First { replayable: true }, Reaction::Resend(request.clone())),
         (401, Stage::First { replayable: false }, Reaction::Reject),
         (401, Stage::Resent, Reaction::Deliver),
         (200, Stage::First { replayable: true }, Reaction::Deliver),
@@ -82,7 +82,7 @@ fn only_the_first_401_says_anything_of_a_token() {
 }
 
 #[test]
-fn a_header_never_has_another_scheme() {
+fn authorization_scheme_is_always_bearer() {
     let policy = BearerPolicy::new(destination("https://api.example"));
     let token = AccessToken::try_from("bearer canary").unwrap();
     assert_eq!(policy.header(&token).unwrap().expose(), "Bearer canary");
@@ -106,7 +106,7 @@ fn a_header_never_has_another_scheme() {
 }
 
 #[test]
-fn a_user_name_that_would_be_cut_is_refused() {
+fn user_name_with_a_colon_or_a_control_character_is_an_error() {
     for (user, password) in [("a:b", "canary"), ("a\n", "canary"), ("a", "canary\r\nx: y")] {
         let error = BasicPolicy::new(destination("https://api.example"), user, &Secret::new(password)).unwrap_err();
         assert!(error.is_malformed() && !error.to_string().contains("canary"), "{user:?}: {error}");

@@ -1,4 +1,4 @@
-//! Rejections while the store does not respond.
+//! Rejections of tokens while the store delays its responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use auth_core::{
     AccessToken, AsyncTokenCache, Clock, LeaseOutcome, RefreshLease, Secret, TokenError, TokenKey, TokenRequest,
 };
 use futures_util::FutureExt;
-use platform_testkit::{Answer, RemoteStore};
+use platform_testkit::{RemoteStore, ScriptedResponse};
 use tokio::sync::watch;
 
-use super::{Bench, key, text, token};
+use super::{Fixture, key, text, token};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store that deletes rejected tokens after it is opened, and can delay its second read.
+/// A store that delays deletions of rejected tokens until `open` is true, and can delay its second read.
 #[derive(Clone, Debug)]
-struct Stuck {
+struct DelayedStore {
     store: RemoteStore,
     open: watch::Sender<bool>,
     deletions: watch::Sender<usize>,
@@ -25,51 +25,56 @@ struct Stuck {
     second_read: watch::Sender<Read>,
 }
 
-/// The stage of a delayed read.
+/// The stage of the second read. The test sets `Allowed` and `Returned`, and the store sets `Done`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Read {
+    /// The read has not started.
     Waiting,
+    /// The read may access the store.
     Allowed,
+    /// The read has accessed the store, and has not returned.
     Done,
-    Answered,
+    /// The read may return.
+    Returned,
 }
 
-impl Stuck {
+impl DelayedStore {
     fn new() -> Self {
         Self {
             store: RemoteStore::new(),
             open: watch::Sender::new(false),
             deletions: watch::Sender::new(0),
             reads: watch::Sender::new(0),
-            second_read: watch::Sender::new(Read::Answered),
+            second_read: watch::Sender::new(Read::Returned),
         }
     }
 
-    async fn second_read(&self, stage: Read) {
+    /// Waits until the second read has reached `stage`.
+    async fn second_read_reached(&self, stage: Read) {
         self.second_read.subscribe().wait_for(|reached| *reached >= stage).await.unwrap();
     }
 
-    fn bench(&self) -> Bench {
+    fn fixture(&self) -> Fixture {
         let (cache, lease) = (Arc::new(self.clone()), Arc::new(self.clone()));
-        Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
+        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
     }
 }
 
 #[async_trait]
-impl AsyncTokenCache for Stuck {
+impl AsyncTokenCache for DelayedStore {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         self.reads.send_modify(|number| *number += 1);
         if *self.reads.borrow() != 2 {
             return self.store.get(key).await;
         }
-        self.second_read(Read::Allowed).await;
+        self.second_read_reached(Read::Allowed).await;
         let found = self.store.get(key).await;
         self.second_read.send_if_modified(|stage| {
             let advances = *stage == Read::Allowed;
             *stage = if advances { Read::Done } else { *stage };
             advances
         });
-        self.second_read(Read::Answered).await;
+        self.second_read_reached(Read::Returned).await;
         found
     }
 
@@ -94,123 +99,122 @@ impl AsyncTokenCache for Stuck {
 }
 
 #[async_trait]
-impl RefreshLease for Stuck {
+impl RefreshLease for DelayedStore {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         self.store.acquire(key, previous).await
     }
 }
 
 #[tokio::test]
-async fn rejected_token_is_replaced_while_the_store_still_has_it() {
-    let stuck = Stuck::new();
-    let bench = stuck.bench();
-    let login = token("first").with_refresh_token(Secret::new("refresh")).with_expires_at(bench.clock.now() + HOUR);
-    bench.provider.then([Answer::Token(login)]);
-    let first = bench.source.token().await.unwrap();
-    bench.source.reject(&TokenRequest::new(), &first);
-    let mut next = Box::pin(bench.source.token());
-    while bench.calls() < 2 {
-        // It never returns the token that the store still has.
+async fn rejected_token_is_replaced_before_the_store_deletes_it() {
+    let delayed = DelayedStore::new();
+    let fixture = delayed.fixture();
+    let login = token("first").with_refresh_token(Secret::new("refresh")).with_expires_at(fixture.clock.now() + HOUR);
+    fixture.provider.then([ScriptedResponse::Token(login)]);
+    let first = fixture.source.token().await.unwrap();
+    fixture.source.reject(&TokenRequest::new(), &first);
+    let mut next = Box::pin(fixture.source.token());
+    while fixture.calls() < 2 {
+        // The call never returns the rejected token, which is still in the store.
         assert!(next.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    let previous = bench.provider.calls().remove(1).previous.unwrap();
+    let previous = fixture.provider.calls().remove(1).previous.unwrap();
     assert_eq!(previous.refresh_token().unwrap().expose(), "refresh", "its refresh token is redeemed");
-    stuck.open.send_replace(true);
+    delayed.open.send_replace(true);
     assert_eq!(text(&next.await.unwrap()), "token-2");
-    assert_eq!(stuck.store.peek(&key()).as_ref().map(text), Some("token-2".to_owned()));
+    assert_eq!(delayed.store.peek(&key()).as_ref().map(text), Some("token-2".to_owned()));
 }
 
 #[tokio::test]
 async fn rejections_of_one_token_lead_to_one_deletion() {
-    let stuck = Stuck::new();
-    let bench = stuck.bench();
-    let first = bench.source.token().await.unwrap();
+    let delayed = DelayedStore::new();
+    let fixture = delayed.fixture();
+    let first = fixture.source.token().await.unwrap();
     for _ in 0..1000 {
-        bench.source.reject(&TokenRequest::new(), &first);
+        fixture.source.reject(&TokenRequest::new(), &first);
     }
-    bench.settle().await;
-    assert_eq!(*stuck.deletions.borrow(), 1);
-    stuck.open.send_replace(true);
-    bench.settle().await;
-    assert_eq!(stuck.store.peek(&key()), None);
-    assert_eq!(bench.text().await, "token-2");
+    fixture.settle().await;
+    assert_eq!(*delayed.deletions.borrow(), 1);
+    delayed.open.send_replace(true);
+    fixture.settle().await;
+    assert_eq!(delayed.store.peek(&key()), None);
+    assert_eq!(fixture.text().await, "token-2");
 }
 
 #[tokio::test]
-async fn attempt_does_not_serve_a_rejected_token_after_a_clear() {
-    let stuck = Stuck::new();
-    stuck.open.send_replace(true);
-    stuck.second_read.send_replace(Read::Waiting);
-    let bench = stuck.bench();
+async fn rejected_token_that_an_attempt_has_read_is_not_served_after_a_clear() {
+    let delayed = DelayedStore::new();
+    delayed.open.send_replace(true);
+    delayed.second_read.send_replace(Read::Waiting);
+    let fixture = delayed.fixture();
     // The first read finds no token, and the attempt reads again.
     let first = tokio::spawn({
-        let source = bench.source.clone();
+        let source = fixture.source.clone();
         async move { source.token().await }
     });
-    stuck.reads.subscribe().wait_for(|number| *number == 2).await.unwrap();
-    let stored = token("rejected").with_expires_at(bench.clock.now() + HOUR);
-    stuck.store.set(&key(), &stored).await.unwrap();
-    stuck.second_read.send_replace(Read::Allowed);
-    stuck.second_read(Read::Done).await;
-    bench.reject(&stored).await;
-    assert_eq!(stuck.store.peek(&key()), None);
-    let mut joined = Box::pin(bench.source.token());
-    while *stuck.reads.borrow() < 3 {
+    delayed.reads.subscribe().wait_for(|number| *number == 2).await.unwrap();
+    let stored = token("rejected").with_expires_at(fixture.clock.now() + HOUR);
+    delayed.store.set(&key(), &stored).await.unwrap();
+    delayed.second_read.send_replace(Read::Allowed);
+    delayed.second_read_reached(Read::Done).await;
+    fixture.reject(&stored).await;
+    assert_eq!(delayed.store.peek(&key()), None);
+    let mut joined = Box::pin(fixture.source.token());
+    while *delayed.reads.borrow() < 3 {
         assert!(joined.as_mut().now_or_never().is_none());
     }
     for _ in 0..3 {
-        bench.settle().await;
-        assert!(joined.as_mut().now_or_never().is_none(), "it waits for the attempt");
+        fixture.settle().await;
+        assert!(joined.as_mut().now_or_never().is_none(), "the call waits for the attempt");
     }
-    bench.source.clear().await.unwrap();
-    stuck.second_read.send_replace(Read::Answered);
+    fixture.source.clear().await.unwrap();
+    delayed.second_read.send_replace(Read::Returned);
     assert_eq!(text(&joined.await.unwrap()), "token-1");
     assert_eq!(text(&first.await.unwrap().unwrap()), "token-1");
 }
 
 #[tokio::test]
-async fn caller_that_wakes_after_the_rejection_gets_another_token() {
-    let bench = Bench::new();
-    let mut late = Box::pin(bench.source.token());
+async fn caller_that_is_polled_after_the_rejection_gets_another_token() {
+    let fixture = Fixture::new();
+    let mut late = Box::pin(fixture.source.token());
     assert!(late.as_mut().now_or_never().is_none());
-    let first = bench.source.token().await.unwrap();
+    let first = fixture.source.token().await.unwrap();
     assert_eq!(text(&first), "token-1");
-    bench.reject(&first).await;
+    fixture.reject(&first).await;
     assert_eq!(text(&late.await.unwrap()), "token-2");
-    assert_eq!(bench.calls(), 2);
+    assert_eq!(fixture.calls(), 2);
 }
 
-/// The background thread deletes the token, unless the provider needs another.
 #[test]
-fn rejection_needs_no_runtime_and_no_store() {
-    let stuck = Stuck::new();
+fn token_is_deleted_on_the_background_thread_without_a_runtime() {
+    let delayed = DelayedStore::new();
     let provider = auth_core::async_provider_fn(|_| async { Ok::<_, TokenError>("a-token") });
-    let builder = auth_core::TokenSource::builder(key(), provider).with_cache(Arc::new(stuck.clone()));
+    let builder = auth_core::TokenSource::builder(key(), provider).with_cache(Arc::new(delayed.clone()));
     let source = builder.with_local_copy(Duration::ZERO).build().unwrap();
     let blocking = auth_core::blocking::TokenSource::from(source.clone());
     let first = blocking.token().unwrap();
     blocking.reject(&TokenRequest::new(), &first);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(stuck.deletions.subscribe().wait_for(|number| *number == 1)).unwrap();
-    assert!(stuck.store.peek(&key()).is_some(), "the deletion still waits");
-    stuck.open.send_replace(true);
-    // Closing waits for the deletion.
+    runtime.block_on(delayed.deletions.subscribe().wait_for(|number| *number == 1)).unwrap();
+    assert!(delayed.store.peek(&key()).is_some(), "the deletion still waits");
+    delayed.open.send_replace(true);
+    // The deletion can end now, and closing waits for it.
     runtime.block_on(source.close()).unwrap();
     drop(blocking);
 }
 
-/// Nothing is lost, so closing waits only briefly.
+/// No login is lost if a deletion is interrupted, so that closing waits only briefly.
 #[test]
-fn closed_source_does_not_wait_for_a_store_that_deletes() {
-    let stuck = Stuck::new();
+fn closing_does_not_wait_long_for_a_deletion() {
+    let delayed = DelayedStore::new();
     let provider = auth_core::async_provider_fn(|_| async { Ok::<_, TokenError>("a-token") });
-    let builder = auth_core::TokenSource::builder(key(), provider).with_cache(Arc::new(stuck.clone()));
+    let builder = auth_core::TokenSource::builder(key(), provider).with_cache(Arc::new(delayed.clone()));
     let source = builder.with_local_copy(Duration::ZERO).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let first = runtime.block_on(source.token()).unwrap();
     source.reject(&TokenRequest::new(), &first);
-    let closing = tokio::time::Instant::now();
+    let start = tokio::time::Instant::now();
     runtime.block_on(source.close()).unwrap();
-    assert!(closing.elapsed() < Duration::from_secs(20), "a redemption would get 30 s");
+    assert!(start.elapsed() < Duration::from_secs(20), "closing waits 30 s for redemptions only");
 }

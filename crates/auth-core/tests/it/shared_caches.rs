@@ -4,105 +4,105 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{AccessToken, AsyncTokenCache, Blocking, TokenCache, TokenError, TokenKey};
-use platform_testkit::{Answer, RemoteStore};
+use platform_testkit::{RemoteStore, ScriptedResponse};
 
-use super::{Bench, MINUTE, key, text, token};
+use super::{Fixture, MINUTE, key, text, token};
 
 #[tokio::test]
-async fn unavailable_cache_costs_no_outage_and_no_second_token() {
+async fn token_is_served_from_memory_while_the_cache_is_unavailable() {
     let store = RemoteStore::new();
-    let bench = Bench::remote(&store);
-    store.set_away(true);
-    assert_eq!(bench.text().await, "token-1");
-    assert_eq!(bench.text().await, "token-1");
-    let failures = bench.source.cache_failures();
+    let fixture = Fixture::remote(&store);
+    store.set_unavailable(true);
+    assert_eq!(fixture.text().await, "token-1");
+    assert_eq!(fixture.text().await, "token-1");
+    let failures = fixture.source.cache_failures();
     assert!(failures >= 2, "{failures}");
-    store.set_away(true);
-    assert!(bench.source.clear().await.unwrap_err().is_cache());
+    store.set_unavailable(true);
+    assert!(fixture.source.clear().await.unwrap_err().is_cache());
 }
 
 #[tokio::test]
-async fn store_outage_of_an_hour_costs_one_renewal() {
+async fn cache_outage_of_an_hour_causes_one_refresh() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-    let bench = Bench::with(|builder, _| builder.with_cache(cache));
-    assert_eq!(bench.text().await, "token-1");
-    store.set_away(true);
+    let fixture = Fixture::with(|builder, _| builder.with_cache(cache));
+    assert_eq!(fixture.text().await, "token-1");
+    store.set_unavailable(true);
     for _ in 0..3600 {
-        bench.clock.advance(Duration::from_secs(1));
-        bench.source.token().await.unwrap();
-        bench.settle().await;
+        fixture.clock.advance(Duration::from_secs(1));
+        fixture.source.token().await.unwrap();
+        fixture.settle().await;
     }
-    assert_eq!(bench.calls(), 2, "the first, and one at the refresh time");
+    assert_eq!(fixture.calls(), 2, "the first fetch, and one refresh at the refresh time");
 }
 
 #[tokio::test]
-async fn local_copy_of_a_remote_token_lasts_five_seconds() {
+async fn local_copy_is_used_for_five_seconds() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-    let bench = Bench::with(|builder, _| builder.with_cache(cache));
-    let first = bench.source.token().await.unwrap();
+    let fixture = Fixture::with(|builder, _| builder.with_cache(cache));
+    let first = fixture.source.token().await.unwrap();
     let calls = store.calls();
-    bench.clock.advance(Duration::from_secs(4));
-    assert_eq!(bench.text().await, "token-1");
-    assert_eq!(store.calls(), calls, "the copy is nearer");
+    fixture.clock.advance(Duration::from_secs(4));
+    assert_eq!(fixture.text().await, "token-1");
+    assert_eq!(store.calls(), calls, "the copy is used");
     store.set(&key(), &token("of-another-process").with_expires_at(first.expires_at().unwrap())).await.unwrap();
-    bench.clock.advance(Duration::from_secs(1));
-    assert_eq!(bench.text().await, "of-another-process");
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.text().await, "of-another-process");
 
-    let second = bench.source.token().await.unwrap();
-    bench.reject(&second).await;
+    let second = fixture.source.token().await.unwrap();
+    fixture.reject(&second).await;
     assert_eq!(store.peek(&key()), None);
-    assert_eq!(bench.text().await, "token-2");
+    assert_eq!(fixture.text().await, "token-2");
 }
 
 #[tokio::test]
-async fn no_copy_outlives_its_token() {
+async fn local_copy_is_not_used_after_its_token_has_expired() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-    let bench = Bench::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::MAX));
-    bench.source.token().await.unwrap();
-    bench.clock.advance(Duration::from_secs(3600));
-    assert_eq!(bench.text().await, "token-2");
+    let fixture = Fixture::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::MAX));
+    fixture.source.token().await.unwrap();
+    fixture.clock.advance(Duration::from_secs(3600));
+    assert_eq!(fixture.text().await, "token-2");
 }
 
 #[tokio::test]
-async fn token_of_another_process_is_adopted() {
+async fn token_of_another_process_is_used() {
     let store = RemoteStore::new();
     let [first, second] = [(); 2].map(|()| {
         let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
-        Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
+        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
     });
     let (one, other) = tokio::join!(first.source.token(), second.source.token());
     assert_eq!((text(&one.unwrap()), text(&other.unwrap())), ("token-1".to_owned(), "token-1".to_owned()));
     assert_eq!(first.calls() + second.calls(), 1);
 
-    for bench in [&first, &second] {
-        bench.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
+    for fixture in [&first, &second] {
+        fixture.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
     }
     for _ in 0..5 {
         let _ = tokio::join!(first.text(), second.text());
         first.settle().await;
     }
-    assert_eq!(first.calls() + second.calls(), 2, "the fleet refreshes ahead once");
+    assert_eq!(first.calls() + second.calls(), 2, "the two processes refresh the stale token once");
 }
 
 #[tokio::test]
-async fn a_leader_that_fails_lets_another_process_lead() {
+async fn another_process_becomes_leader_after_a_failure() {
     let store = RemoteStore::new();
     let [first, second] = [(); 2].map(|()| {
         let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
-        Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease))
+        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease))
     });
-    first.provider.then([Answer::Panic]);
+    first.provider.then([ScriptedResponse::Panic]);
     first.provider.hold();
-    let ask = |bench: &Bench| {
-        let source = bench.source.clone();
+    let spawn_call = |fixture: &Fixture| {
+        let source = fixture.source.clone();
         tokio::spawn(async move { source.token().await })
     };
-    let leading = ask(&first);
+    let leading = spawn_call(&first);
     first.settle().await;
-    let following = ask(&second);
+    let following = spawn_call(&second);
     first.settle().await;
     assert_eq!((first.calls(), second.calls()), (1, 0));
     first.provider.release();
@@ -112,32 +112,32 @@ async fn a_leader_that_fails_lets_another_process_lead() {
 }
 
 #[tokio::test]
-async fn token_cleared_while_leading_is_not_published() {
+async fn token_of_a_leader_is_not_published_after_a_clear() {
     let store = RemoteStore::new();
     let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
-    let bench = Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease));
-    bench.provider.hold();
-    let source = bench.source.clone();
+    let fixture = Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease));
+    fixture.provider.hold();
+    let source = fixture.source.clone();
     let waiting = tokio::spawn(async move { source.token().await });
-    bench.settle().await;
-    bench.source.clear().await.unwrap();
-    bench.provider.release();
+    fixture.settle().await;
+    fixture.source.clear().await.unwrap();
+    fixture.provider.release();
     waiting.await.unwrap().unwrap();
     assert_eq!(store.peek(&key()), None);
-    assert_eq!(bench.text().await, "token-2");
+    assert_eq!(fixture.text().await, "token-2");
 }
 
 #[tokio::test]
-async fn a_lease_that_is_away_costs_fetches_and_no_outage() {
-    let (store, away) = (RemoteStore::new(), RemoteStore::new());
-    away.set_away(true);
-    let (cache, lease) = (Arc::new(store.clone()), Arc::new(away));
-    let bench = Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease));
-    assert_eq!(bench.text().await, "token-1");
+async fn token_is_obtained_while_the_lease_is_unavailable() {
+    let (store, unavailable) = (RemoteStore::new(), RemoteStore::new());
+    unavailable.set_unavailable(true);
+    let (cache, lease) = (Arc::new(store.clone()), Arc::new(unavailable));
+    let fixture = Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease));
+    assert_eq!(fixture.text().await, "token-1");
     assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()));
 }
 
-/// A cache on a disk that does not respond until released.
+/// A cache on a disk, whose reads wait until the test releases the lock.
 #[derive(Clone, Debug, Default)]
 struct SlowDisk(Arc<std::sync::Mutex<()>>);
 
@@ -161,17 +161,17 @@ impl TokenCache for SlowDisk {
 }
 
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "that is what the disk waits for")]
-async fn a_cache_that_blocks_does_not_hold_up_the_runtime() {
+#[expect(clippy::await_holding_lock, reason = "the disk waits for this lock")]
+async fn blocking_cache_does_not_block_the_runtime() {
     let disk = SlowDisk::default();
     let cache = Arc::new(Blocking::new(disk.clone()));
-    let bench = Bench::with(|builder, _| builder.with_cache(cache));
-    let stuck = disk.0.lock().unwrap();
-    let source = bench.source.clone();
+    let fixture = Fixture::with(|builder, _| builder.with_cache(cache));
+    let disk_lock = disk.0.lock().unwrap();
+    let source = fixture.source.clone();
     let waiting = tokio::spawn(async move { source.token().await });
-    // Other tasks continue on the only thread of this runtime before the disk responds.
-    bench.settle().await;
+    // This task continues on the only thread of the runtime before the disk responds.
+    fixture.settle().await;
     assert!(!waiting.is_finished());
-    drop(stuck);
+    drop(disk_lock);
     assert_eq!(text(&waiting.await.unwrap().unwrap()), "token-1");
 }

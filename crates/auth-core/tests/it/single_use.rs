@@ -1,4 +1,4 @@
-//! Single-use credentials: each is presented once, even if everything is cleared or invalidated during a renewal.
+//! Single-use credentials. Each is presented once, even if the source is cleared or invalidated during a refresh.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,16 +14,17 @@ use super::{key, token};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A provider whose refresh tokens are `NAME-1`, `NAME-2`, … after the configured `NAME-0`; each is valid once.
+/// A provider with single-use refresh tokens: the configured `NAME-0`, and then `NAME-1`, `NAME-2`, ….
 #[derive(Debug)]
 struct Rotating {
     name: &'static str,
     clock: Arc<ManualClock>,
+    /// False if each response contains the presented refresh token again.
     rotates: bool,
     presented: Mutex<Vec<String>>,
-    /// The number of presented credentials.
-    news: tokio::sync::watch::Sender<usize>,
-    /// The permits of calls. A call needs one to complete.
+    /// The number of presented credentials, for waiting tests.
+    presented_count: tokio::sync::watch::Sender<usize>,
+    /// A call can complete only while there are permits.
     permits: Semaphore,
 }
 
@@ -35,7 +36,7 @@ impl Rotating {
             clock,
             rotates: true,
             presented: Mutex::default(),
-            news: tokio::sync::watch::Sender::new(0),
+            presented_count: tokio::sync::watch::Sender::new(0),
             permits: Semaphore::new(1000),
         })
     }
@@ -52,7 +53,7 @@ impl Rotating {
         set_up(TokenSource::builder(key, self.clone()).with_clock(self.clock.clone())).build().unwrap()
     }
 
-    /// Blocks the next calls.
+    /// Lets the next calls wait until [`release`](Self::release).
     fn hold(&self) {
         self.permits.forget_permits(1000);
     }
@@ -67,15 +68,15 @@ impl Rotating {
 
     /// Waits until `count` credentials were presented.
     async fn until_presented(&self, count: usize) {
-        let mut news = self.news.subscribe();
-        news.wait_for(|presented| *presented >= count).await.unwrap();
+        let mut presented_count = self.presented_count.subscribe();
+        presented_count.wait_for(|presented| *presented >= count).await.unwrap();
     }
 
     async fn redeem(&self, refresh_token: &Secret) -> Result<AccessToken, TokenError> {
         let number = {
             let mut presented = self.presented.lock().unwrap();
             presented.push(refresh_token.expose().to_owned());
-            self.news.send_replace(presented.len());
+            self.presented_count.send_replace(presented.len());
             presented.len()
         };
         self.permits.acquire().await.unwrap().forget();
@@ -112,20 +113,20 @@ impl AsyncTokenProvider for Rotating {
     }
 }
 
-/// Starts a renewal that blocks in the provider.
-async fn renewing(provider: &Arc<Rotating>, source: &TokenSource) -> tokio::task::JoinHandle<AccessToken> {
+/// Starts a refresh that waits in the provider.
+async fn start_refresh(provider: &Arc<Rotating>, source: &TokenSource) -> tokio::task::JoinHandle<AccessToken> {
     source.token().await.unwrap();
     provider.clock.advance(HOUR);
     provider.hold();
     let source = source.clone();
-    let renewal = tokio::spawn(async move { source.token().await.unwrap() });
+    let refresh = tokio::spawn(async move { source.token().await.unwrap() });
     provider.until_presented(2).await;
-    renewal
+    refresh
 }
 
-/// The store still contains the refresh token of a login that could not be deleted.
+/// In the second case, the clear fails, so that the store still contains the redeemed refresh token.
 #[tokio::test]
-async fn clear_during_a_renewal_presents_no_credential_twice() {
+async fn clear_during_a_refresh_presents_no_credential_twice() {
     for (name, is_stored) in [("clear-memory", false), ("clear-store", true)] {
         let (provider, store) = (Rotating::new(name), RemoteStore::new());
         let source = provider.source(|builder| {
@@ -135,10 +136,10 @@ async fn clear_during_a_renewal_presents_no_credential_twice() {
             let store = Arc::new(store.clone());
             builder.with_cache(store.clone()).with_lease(store)
         });
-        let renewal = renewing(&provider, &source).await;
-        store.set_away(true);
+        let refresh = start_refresh(&provider, &source).await;
+        store.set_unavailable(true);
         assert_eq!(source.clear().await.is_err(), is_stored);
-        store.set_away(false);
+        store.set_unavailable(false);
         let next = tokio::spawn({
             let source = source.clone();
             async move { source.token().await }
@@ -146,9 +147,9 @@ async fn clear_during_a_renewal_presents_no_credential_twice() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        assert!(!next.is_finished(), "it waits for the renewal");
+        assert!(!next.is_finished(), "the next call waits for the refresh");
         provider.release();
-        renewal.await.unwrap();
+        refresh.await.unwrap();
         let error = next.await.unwrap().unwrap_err();
         assert!(error.is_refused(), "{error:?}");
         assert_eq!(provider.presented(), [format!("{name}-0"), format!("{name}-1")]);
@@ -156,20 +157,20 @@ async fn clear_during_a_renewal_presents_no_credential_twice() {
 }
 
 #[tokio::test]
-async fn invalidation_during_a_renewal_keeps_the_login() {
+async fn invalidation_during_a_refresh_keeps_the_login() {
     for (name, is_stored) in [("invalidate-memory", false), ("invalidate-store", true)] {
         let (provider, store) = (Rotating::new(name), Arc::new(RemoteStore::new()));
         let source = provider
             .source(|builder| if is_stored { builder.with_cache(store.clone()).with_lease(store) } else { builder });
-        let renewal = renewing(&provider, &source).await;
+        let refresh = start_refresh(&provider, &source).await;
         source.invalidate();
         let next = tokio::spawn({
             let source = source.clone();
             async move { source.token().await.unwrap() }
         });
         provider.release();
-        let renewed = renewal.await.unwrap();
-        assert!(next.await.unwrap().is_same(&renewed), "{name}");
+        let refreshed = refresh.await.unwrap();
+        assert!(next.await.unwrap().is_same(&refreshed), "{name}");
         provider.clock.advance(HOUR);
         source.token().await.unwrap();
         assert_eq!(provider.presented(), ["0", "1", "2"].map(|number| format!("{name}-{number}")));
@@ -177,7 +178,7 @@ async fn invalidation_during_a_renewal_keeps_the_login() {
 }
 
 #[tokio::test]
-async fn configured_credential_is_used_by_one_source_per_process() {
+async fn configured_single_use_credential_is_presented_by_one_source_of_the_process() {
     let provider = Rotating::new("configured");
     let source = |scope: &str| {
         let key = TokenKey::builder("https://issuer.test/").with_scopes([scope]).build();
@@ -185,19 +186,21 @@ async fn configured_credential_is_used_by_one_source_per_process() {
     };
     let (one, other) = (source("a"), source("b"));
     let (first, second) = tokio::join!(one.token(), other.token());
-    let ((Err(error), Ok(_)) | (Ok(_), Err(error))) = (first, second) else { panic!("one of them has the login") };
+    let ((Err(error), Ok(_)) | (Ok(_), Err(error))) = (first, second) else {
+        panic!("exactly one source must succeed")
+    };
     assert!(error.is_refused(), "{error:?}");
     let text = auth_core::error_chain(&error);
     assert!(text.contains("share one token source"), "{text}");
     assert_eq!(provider.presented(), ["configured-0"]);
-    // The source that has the login renews it.
+    // The source that succeeded can refresh its token.
     provider.clock.advance(HOUR);
     assert_eq!(usize::from(one.token().await.is_ok()) + usize::from(other.token().await.is_ok()), 1);
     assert_eq!(provider.presented(), ["configured-0", "configured-1"]);
 }
 
 #[tokio::test]
-async fn static_configured_credential_is_for_all_sources() {
+async fn configured_credential_that_does_not_rotate_is_presented_by_all_sources() {
     let mut provider = Rotating::new("reusable");
     Arc::get_mut(&mut provider).unwrap().rotates = false;
     for scope in ["a", "b"] {

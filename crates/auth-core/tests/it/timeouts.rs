@@ -1,4 +1,4 @@
-//! Attempts that exceed their time limit, or never end.
+//! Attempts that exceed their timeout, or never end.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -11,9 +11,9 @@ use auth_core::{
 use platform_testkit::ScriptedProvider;
 use tokio::runtime::Runtime;
 
-use super::{Bench, key, text, token};
+use super::{Fixture, key, text, token};
 
-/// A blocking provider with a single-use credential, which responds after it is opened.
+/// A blocking provider with a single-use credential, whose calls wait until it is opened.
 #[derive(Debug, Default)]
 struct Slow {
     calls: Mutex<usize>,
@@ -45,7 +45,7 @@ impl TokenProvider for Slow {
 }
 
 #[test]
-fn timed_out_blocking_call_is_the_only_one_with_its_credential() {
+fn single_use_credential_is_not_sent_again_after_a_timeout_of_a_blocking_call() {
     let (provider, cache) = (Arc::new(Slow::default()), Arc::new(MemoryTokenCache::new()));
     let source = blocking::TokenSource::builder(key(), provider.clone())
         .with_cache(cache.clone())
@@ -58,13 +58,13 @@ fn timed_out_blocking_call_is_the_only_one_with_its_credential() {
     assert_eq!(*provider.calls.lock().unwrap(), 1, "the credential is not sent again");
     provider.open();
     let token = std::iter::repeat_with(|| source.token()).find_map(Result::ok).unwrap();
-    assert_eq!(text(&token), "call-1", "the late answer is adopted");
+    assert_eq!(text(&token), "call-1", "the late response is used");
     assert_eq!(TokenCache::get(&*cache, source.key()).unwrap().as_ref().map(text), Some("call-1".to_owned()));
     assert_eq!(*provider.calls.lock().unwrap(), 1);
 }
 
 #[test]
-fn source_that_is_dropped_waits_for_a_late_answer() {
+fn dropped_source_waits_for_the_response_to_a_timed_out_call() {
     let (provider, cache) = (Arc::new(Slow::default()), Arc::new(MemoryTokenCache::new()));
     let source = blocking::TokenSource::builder(key(), provider.clone()).with_cache(cache.clone());
     let source = source.with_attempt_timeout(Duration::from_millis(20)).build().unwrap();
@@ -80,32 +80,32 @@ fn runtime(is_paused: bool) -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(is_paused).build().unwrap()
 }
 
-/// Starts an attempt on a runtime that is idle afterwards.
-fn frozen(bench: &Bench) -> Runtime {
+/// Starts an attempt on a runtime that is not polled afterwards.
+fn start_on_idle_runtime(fixture: &Fixture) -> Runtime {
     let idle = runtime(false);
-    bench.provider.hold();
+    fixture.provider.hold();
     idle.block_on(async {
-        bench.source.prefetch(&TokenRequest::new());
-        while bench.calls() == 0 {
+        fixture.source.prefetch(&TokenRequest::new());
+        while fixture.calls() == 0 {
             tokio::task::yield_now().await;
         }
     });
-    bench.provider.release();
+    fixture.provider.release();
     idle
 }
 
 #[test]
-fn joiner_waits_for_a_limited_time_on_an_idle_runtime() {
-    let bench = Bench::with(|builder, _| builder.with_attempt_timeout(Duration::from_secs(7)));
-    let idle = frozen(&bench);
+fn caller_that_joins_an_attempt_on_an_idle_runtime_times_out() {
+    let fixture = Fixture::with(|builder, _| builder.with_attempt_timeout(Duration::from_secs(7)));
+    let idle = start_on_idle_runtime(&fixture);
     runtime(true).block_on(async {
-        let begun = tokio::time::Instant::now();
-        assert!(bench.source.token().await.unwrap_err().is_timeout());
-        assert!(begun.elapsed() < Duration::from_secs(300), "{:?}", begun.elapsed());
-        assert_eq!(bench.text().await, "token-2", "the next caller starts another attempt");
+        let start = tokio::time::Instant::now();
+        assert!(fixture.source.token().await.unwrap_err().is_timeout());
+        assert!(start.elapsed() < Duration::from_secs(300), "{:?}", start.elapsed());
+        assert_eq!(fixture.text().await, "token-2", "the next caller starts another attempt");
     });
-    idle.block_on(bench.settle());
-    runtime(true).block_on(async { assert_eq!(bench.text().await, "token-2", "the late one changes nothing") });
+    idle.block_on(fixture.settle());
+    runtime(true).block_on(async { assert_eq!(fixture.text().await, "token-2", "the late response changes nothing") });
 }
 
 /// A provider with a single-use credential that needs the caller's runtime.
@@ -129,16 +129,16 @@ impl AsyncTokenProvider for SingleUse {
 
 #[test]
 fn single_use_credential_on_an_idle_runtime_is_not_sent_twice() {
-    let mut bench = Bench::new();
-    let builder = TokenSource::builder(key(), SingleUse(bench.provider.clone())).with_clock(bench.clock.clone());
-    bench.source = builder.with_attempt_timeout(Duration::from_secs(7)).build().unwrap();
-    let idle = frozen(&bench);
+    let mut fixture = Fixture::new();
+    let builder = TokenSource::builder(key(), SingleUse(fixture.provider.clone())).with_clock(fixture.clock.clone());
+    fixture.source = builder.with_attempt_timeout(Duration::from_secs(7)).build().unwrap();
+    let idle = start_on_idle_runtime(&fixture);
     runtime(true).block_on(async {
         for _ in 0..2 {
-            assert!(bench.source.token().await.unwrap_err().is_timeout());
+            assert!(fixture.source.token().await.unwrap_err().is_timeout());
         }
     });
-    assert_eq!(bench.calls(), 1);
-    idle.block_on(bench.settle());
-    assert_eq!(runtime(true).block_on(bench.text()), "token-1", "its answer is used");
+    assert_eq!(fixture.calls(), 1);
+    idle.block_on(fixture.settle());
+    assert_eq!(runtime(true).block_on(fixture.text()), "token-1", "the late response is used");
 }

@@ -1,4 +1,5 @@
-//! Calls of all shipped types with every trait in scope. A type whose methods come from two traits does not compile.
+//! Calls of all public types with every trait in scope. The test does not compile if a call is ambiguous because a type
+//! has a method of that name from two traits.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use auth_core::{
 
 use super::token;
 
-/// Names the traits that a user may import, also those without a call below.
+/// Uses the traits that a user may import, including those without a call below.
 fn traits(_: &dyn TokenCache, _: &dyn AsyncTokenCache, _: &dyn TokenProvider, _: &dyn AsyncTokenProvider) {}
 
 #[tokio::test]

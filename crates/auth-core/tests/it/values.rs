@@ -1,4 +1,4 @@
-//! Keys, token responses and their times.
+//! Token keys, token responses and expiry policies.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{MINUTE, token};
 
 #[test]
-fn every_part_of_a_key_counts_except_the_scope_order() {
+fn keys_differ_if_any_part_differs_but_not_by_scope_order() {
     let base = || TokenKey::builder("issuer");
     let keys = [
         base().build(),
@@ -39,14 +39,14 @@ fn every_part_of_a_key_counts_except_the_scope_order() {
 }
 
 #[test]
-fn the_digest_of_a_key_stays_what_it_is() {
-    // Tokens stored by other processes are found under this digest.
+fn digest_of_a_key_is_stable() {
+    // Processes with different versions of this crate share tokens under this digest.
     let key = TokenKey::builder("https://issuer.example/").with_client_id("cli").with_scopes(["openid", "email"]);
     let key = key.with_token_endpoint("https://login.example").build();
     let mut written = Vec::new();
     let parts = [(0_u8, "https://issuer.example/"), (1, "cli"), (8, "https://login.example"), (255, "email")];
-    for (place, part) in parts.into_iter().chain([(255, "openid")]) {
-        written.push(place);
+    for (tag, part) in parts.into_iter().chain([(255, "openid")]) {
+        written.push(tag);
         written.extend((part.len() as u64).to_be_bytes());
         written.extend(part.bytes());
     }
@@ -55,23 +55,24 @@ fn the_digest_of_a_key_stays_what_it_is() {
 }
 
 #[test]
-fn a_request_replaces_what_it_names_and_nothing_else() {
+fn request_replaces_only_the_parts_that_it_sets() {
     let key = TokenKey::builder("issuer").with_audience("api").with_scopes(["a"]).build();
     assert_eq!(key.for_request(&TokenRequest::new()), key);
     let expected = TokenKey::builder("issuer").with_audience("api").with_scopes(["b"]).with_subject("user").build();
     assert_eq!(key.for_request(&TokenRequest::new().with_scopes(["b"]).with_subject("user")), expected);
 }
 
-fn answered(fields: &Value) -> AccessToken {
-    let mut answer = json!({ "access_token": "abc" });
+/// Reads a token from a response with these fields, received one minute after 1970.
+fn token_from(fields: &Value) -> AccessToken {
+    let mut response = json!({ "access_token": "abc" });
     for (name, value) in fields.as_object().unwrap() {
-        answer[name] = value.clone();
+        response[name] = value.clone();
     }
-    AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH + MINUTE).unwrap()
+    AccessToken::from_response(&response, SystemTime::UNIX_EPOCH + MINUTE).unwrap()
 }
 
 #[test]
-fn the_end_of_a_token_is_read_in_every_spelling() {
+fn expiry_of_a_response_is_read_in_all_formats() {
     let at = |seconds: u64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     for (fields, expected) in [
         (json!({}), None),
@@ -93,29 +94,30 @@ fn the_end_of_a_token_is_read_in_every_spelling() {
         (json!({ "expires_in": "NaN" }), None),
         (json!({ "expires_in": 1e300, "expires_at": 1e300 }), None),
     ] {
-        assert_eq!(answered(&fields).expires_at(), expected, "{fields}");
+        assert_eq!(token_from(&fields).expires_at(), expected, "{fields}");
     }
 }
 
 #[test]
-fn an_answer_is_read_in_full() {
-    let token = answered(&json!({
+fn all_fields_of_a_response_are_read() {
+    let token = token_from(&json!({
         "token_type": "bearer", "scope": "b a", "id_token": "an-id", "refresh_token": "a-refresh"
     }));
     assert_eq!(token.token_type(), "Bearer");
     assert_eq!(token.scopes().collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(token.id_token(), Some(&Secret::new("an-id")));
     assert_eq!(token.refresh_token(), Some(&Secret::new("a-refresh")));
-    for answer in [json!({}), json!([]), json!({ "access_token": 5 }), json!({ "access_token": "" })] {
-        assert!(AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH).unwrap_err().is_malformed(), "{answer}");
+    for response in [json!({}), json!([]), json!({ "access_token": 5 }), json!({ "access_token": "" })] {
+        let error = AccessToken::from_response(&response, SystemTime::UNIX_EPOCH).unwrap_err();
+        assert!(error.is_malformed(), "{response}");
     }
 }
 
 #[test]
-fn a_type_other_than_bearer_is_refused() {
+fn token_type_other_than_bearer_is_an_error() {
     let read = |token_type: Value| {
-        let answer = json!({ "access_token": "canary-a", "refresh_token": "canary-r", "token_type": token_type });
-        AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH)
+        let response = json!({ "access_token": "canary-a", "refresh_token": "canary-r", "token_type": token_type });
+        AccessToken::from_response(&response, SystemTime::UNIX_EPOCH)
     };
     for bearer in [json!("Bearer"), json!("bearer"), json!("BEARER"), json!(" bearer "), json!(null)] {
         assert_eq!(read(bearer.clone()).unwrap().token_type(), "Bearer", "{bearer}");
@@ -132,21 +134,21 @@ fn a_type_other_than_bearer_is_refused() {
 }
 
 #[test]
-fn a_policy_that_could_not_work_is_not_built() {
-    let with = ExpiryPolicy::builder;
+fn expiry_policy_with_invalid_values_is_a_build_error() {
+    let policy = ExpiryPolicy::builder;
     assert!(matches!(
-        with().with_buffer(MINUTE * 5).build().unwrap_err(),
-        ExpiryPolicyError::BufferSwallowsFallback { .. }
+        policy().with_buffer(MINUTE * 5).build().unwrap_err(),
+        ExpiryPolicyError::BufferNotBelowFallback { .. }
     ));
-    assert!(with().with_fallback(MINUTE).build().is_err());
-    assert_eq!(with().with_fallback(Duration::MAX).build().unwrap_err(), ExpiryPolicyError::Fallback);
+    assert!(policy().with_fallback(MINUTE).build().is_err());
+    assert_eq!(policy().with_fallback(Duration::MAX).build().unwrap_err(), ExpiryPolicyError::FallbackTooLong);
     for fraction in [0.0, 1.0, -0.5, f64::NAN, f64::INFINITY] {
-        assert_eq!(with().with_fraction(fraction).build().unwrap_err(), ExpiryPolicyError::Fraction);
+        assert_eq!(policy().with_fraction(fraction).build().unwrap_err(), ExpiryPolicyError::InvalidFraction);
     }
     for jitter in [-0.1, 1.1, f64::NAN] {
-        assert_eq!(with().with_jitter(jitter).build().unwrap_err(), ExpiryPolicyError::Jitter);
+        assert_eq!(policy().with_jitter(jitter).build().unwrap_err(), ExpiryPolicyError::InvalidJitter);
     }
-    assert_eq!(with().build().unwrap(), ExpiryPolicy::default());
+    assert_eq!(policy().build().unwrap(), ExpiryPolicy::default());
 }
 
 proptest! {
@@ -156,14 +158,14 @@ proptest! {
         scopes in prop::collection::vec("[!-~]{1,20}", 0..4),
         secrets in prop::array::uniform2(prop::option::of(any::<String>())),
     ) {
-        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let mut token = token("abc").with_expires_at(moment).with_refresh_at(Some(moment)).with_scopes(scopes);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut token = token("abc").with_expires_at(time).with_refresh_at(Some(time)).with_scopes(scopes);
         let [id, refresh] = secrets;
         if let Some(id) = id {
             token = token.with_id_token(Secret::new(id));
         }
         if let Some(refresh) = refresh {
-            token = token.with_refresh_token(Secret::new(refresh)).with_not_after(moment);
+            token = token.with_refresh_token(Secret::new(refresh)).with_not_after(time);
         }
         let written = serde_json::to_string(&TokenRecord::from_token(&token)).unwrap();
         let read = serde_json::from_str::<TokenRecord>(&written).unwrap().into_token().unwrap();

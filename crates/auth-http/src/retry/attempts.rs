@@ -6,14 +6,14 @@ use auth_core::error_chain;
 use tokio::time::Instant;
 use url::Url;
 
-use super::circuit::{Circuit, Entry, Outage};
+use super::circuit::{Admission, Circuit, Outage};
 use super::event::{Resumed, RetryEvent, Waiting};
-use super::gave_up::{GaveUp, Reason};
 use super::hosts::{Host, Hosts};
 use super::policy::RetryPolicy;
+use super::retries_exhausted::{Reason, RetriesExhausted};
 use crate::response::MAX_PAUSE;
 
-/// The attempts of one request. The request may be sent more than once, so it must be idempotent.
+/// The retry state of one request. The request may be sent more than once, so it must be idempotent.
 ///
 /// ```
 /// use auth_http::retry::RetryPolicy;
@@ -39,27 +39,28 @@ use crate::response::MAX_PAUSE;
 pub struct Attempts {
     host: Arc<Host>,
     policy: RetryPolicy,
-    /// Failures since the last progress.
+    /// The number of failures since the last progress.
     failures: u32,
-    /// The time of the first of these failures.
+    /// The time of the first failure since the last progress.
     since: Option<Instant>,
-    /// The cause of the last of these failures.
+    /// The message of the last failure.
     cause: String,
-    /// The end of the backoff of this request alone.
+    /// The end of the backoff of this request, while the circuit breaker is closed.
     not_before: Option<Instant>,
+    /// True if this request is the probe whose result the other requests to the host wait for.
     is_probe: bool,
 }
 
 /// The next step of a request.
 enum Step {
     Send,
-    Fail(GaveUp),
-    /// Wait until this time, or for a change of the circuit.
+    Fail(RetriesExhausted),
+    /// Wait until this time, or until the circuit breaker changes.
     Wait(Option<Instant>),
 }
 
 impl Hosts {
-    /// Starts the attempts of one request to the host of `url`.
+    /// Returns the retry state of one request to the host of `url`.
     pub fn attempts(&self, url: &Url, policy: &RetryPolicy) -> Attempts {
         Attempts::new(self.host(url), *policy)
     }
@@ -70,8 +71,8 @@ impl Attempts {
         Self { host, policy, failures: 0, since: None, cause: String::new(), not_before: None, is_probe: false }
     }
 
-    /// Starts attempts with their own circuit breaker, for work that is not a request to one host.
-    pub fn alone(policy: &RetryPolicy) -> Self {
+    /// Returns a retry state with its own circuit breaker, for an operation that is not a request to one host.
+    pub fn without_host(policy: &RetryPolicy) -> Self {
         let host = Host::default();
         host.circuit().has_answered = true;
         Self::new(Arc::new(host), *policy)
@@ -82,19 +83,19 @@ impl Attempts {
         self.failures
     }
 
-    /// Continues a sequence of failures whose first failure was `elapsed` ago.
+    /// Continues an earlier sequence of failures, whose first failure was `elapsed` ago.
     #[must_use]
     pub fn since(mut self, elapsed: Option<Duration>) -> Self {
         self.since = elapsed.and_then(|elapsed| Instant::now().checked_sub(elapsed));
         self
     }
 
-    /// Waits until the request may be sent: immediately, unless it has failed or its host is failing.
+    /// Waits until the request may be sent. Returns immediately if neither this request nor its host has failed.
     ///
     /// # Errors
     ///
-    /// [`GaveUp`] if the host has been failing for longer than the limit.
-    pub async fn ready(&mut self) -> Result<(), GaveUp> {
+    /// [`RetriesExhausted`] if the host has been failing for longer than the limit.
+    pub async fn ready(&mut self) -> Result<(), RetriesExhausted> {
         if self.policy.is_disabled() {
             return Ok(());
         }
@@ -104,7 +105,7 @@ impl Attempts {
             changed.as_mut().enable();
             match self.step(Instant::now()) {
                 Step::Send => return Ok(()),
-                Step::Fail(gave_up) => return Err(gave_up),
+                Step::Fail(exhausted) => return Err(exhausted),
                 Step::Wait(Some(until)) => tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(until) => {}
@@ -114,40 +115,49 @@ impl Attempts {
         }
     }
 
-    /// Records a response that is not a transient failure. The circuit closes.
+    /// Records a response that is not a transient failure, which closes the circuit breaker.
     pub fn answered(&mut self) {
         self.is_probe = false;
         let ended = self.host.circuit().succeeded();
         if ended.was_failing {
             self.host.changed.notify_waiters();
         }
-        if let Some(began) = ended.announced {
-            let (host, elapsed) = (self.host.name.clone(), began.elapsed());
-            self.host.tell(&RetryEvent::Resumed(Resumed { host, elapsed }));
+        if let Some(start) = ended.announced {
+            let (host, elapsed) = (self.host.name.clone(), start.elapsed());
+            self.host.notify_observer(&RetryEvent::Resumed(Resumed { host, elapsed }));
         }
     }
 
-    /// Records progress. The next failure counts as a first failure.
+    /// Records that the operation has made progress, such as a part of a download. The next failure counts as the first.
     pub fn progressed(&mut self) {
         (self.failures, self.since, self.not_before) = (0, None, None);
     }
 
-    /// Records a transient failure. `retry_after` is the pause that the server requested (`Retry-After`).
+    /// Records a transient failure that is not a response of the host, such as a failed connection. `retry_after` is the
+    /// pause before the next attempt that the error requires, if any.
     ///
     /// # Errors
     ///
-    /// [`GaveUp`] if the request must not be retried.
-    pub fn failed(&mut self, error: &(dyn Error + 'static), retry_after: Option<Duration>) -> Result<(), GaveUp> {
+    /// [`RetriesExhausted`] if the request must not be retried, because a limit is reached.
+    pub fn failed(
+        &mut self,
+        error: &(dyn Error + 'static),
+        retry_after: Option<Duration>,
+    ) -> Result<(), RetriesExhausted> {
         self.fail(error, retry_after, false)
     }
 
-    /// Records a response with a transient failure. `retry_after` is the pause that the server requested
+    /// Records a response whose status is a transient failure. `retry_after` is the pause that the server requested
     /// (`Retry-After`).
     ///
     /// # Errors
     ///
-    /// [`GaveUp`] if the request must not be retried.
-    pub fn refused(&mut self, error: &(dyn Error + 'static), retry_after: Option<Duration>) -> Result<(), GaveUp> {
+    /// [`RetriesExhausted`] if the request must not be retried, because a limit is reached.
+    pub fn failed_with_response(
+        &mut self,
+        error: &(dyn Error + 'static),
+        retry_after: Option<Duration>,
+    ) -> Result<(), RetriesExhausted> {
         self.fail(error, retry_after, true)
     }
 
@@ -155,14 +165,14 @@ impl Attempts {
         &mut self,
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,
-        is_answer: bool,
-    ) -> Result<(), GaveUp> {
+        is_response: bool,
+    ) -> Result<(), RetriesExhausted> {
         let retry_after = retry_after.map(|retry_after| retry_after.min(MAX_PAUSE));
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
         if self.policy.is_disabled() {
-            return Err(self.gave_up(Reason::Disabled, now));
+            return Err(self.retries_exhausted(Reason::Disabled, now));
         }
         let was_probe = std::mem::take(&mut self.is_probe);
         self.cause = error_chain(error);
@@ -170,7 +180,7 @@ impl Attempts {
         let pause = |probes: u32| backoff.pause(probes.max(failures), random);
         let (outage, deadline, has_answered) = {
             let mut circuit = self.host.circuit();
-            circuit.has_answered |= is_answer;
+            circuit.has_answered |= is_response;
             circuit.failed(now, was_probe, self.cause.clone(), retry_after, pause);
             let outage = circuit.outage();
             let deadline = self.deadline(&circuit, outage.as_ref());
@@ -180,20 +190,20 @@ impl Attempts {
         let deadline = deadline.unwrap_or(now);
         let left = deadline.saturating_duration_since(now);
         if self.policy.attempts().is_some_and(|attempts| failures >= attempts) {
-            return Err(self.gave_up(Reason::Attempts, now));
+            return Err(self.retries_exhausted(Reason::Attempts, now));
         }
         if left.is_zero() {
-            return Err(self.gave_up(if has_answered { Reason::Time } else { Reason::Unanswered }, now));
+            return Err(self.retries_exhausted(if has_answered { Reason::Time } else { Reason::Unanswered }, now));
         }
         if let Some(retry_after) = retry_after.filter(|retry_after| *retry_after > left) {
-            return Err(self.gave_up(Reason::RetryAfter { retry_after, left }, now));
+            return Err(self.retries_exhausted(Reason::RetryAfter { retry_after, left }, now));
         }
-        // This applies even if the host seems to fail: without other requests, only another request can show whether it
-        // does.
-        if now - since >= self.policy.single_limit() {
-            return Err(self.gave_up(Reason::Single, now));
+        // The limit of this request also applies while the circuit breaker is open. If this is the only request, it may be
+        // the reason for the failures, and only another request can show if the host responds.
+        if now - since >= self.policy.request_limit() {
+            return Err(self.retries_exhausted(Reason::RequestLimit, now));
         }
-        // The circuit sets the time of the next attempt for all requests.
+        // While the circuit breaker is open, it determines the time of the next attempt for all requests.
         self.not_before = None;
         if outage.is_none() {
             self.not_before = Some((now + pause(failures)).min(deadline));
@@ -208,19 +218,19 @@ impl Attempts {
         let mut circuit = self.host.circuit();
         let outage = circuit.outage();
         let deadline = self.deadline(&circuit, outage.as_ref());
-        let (until, is_asked) = if let Some(not_before) = self.not_before.filter(|not_before| now < *not_before) {
+        let (until, is_retry_after) = if let Some(not_before) = self.not_before.filter(|not_before| now < *not_before) {
             (Some(not_before), false)
         } else {
-            // One last request is sent when the limit is reached, so that all of the time is used.
-            let is_last_call =
+            // A final request is sent when the limit is reached, because the host may have recovered since the last probe.
+            let is_final_attempt =
                 deadline.is_some_and(|end| now >= end && outage.as_ref().is_some_and(|outage| outage.last < end));
-            match circuit.enter(now, is_last_call) {
-                Entry::Send => return Step::Send,
-                Entry::Probe => {
+            match circuit.admit(now, is_final_attempt) {
+                Admission::Send => return Step::Send,
+                Admission::Probe => {
                     self.is_probe = true;
                     return Step::Send;
                 }
-                Entry::Wait { until, is_asked } => (until, is_asked),
+                Admission::Wait { until, is_retry_after } => (until, is_retry_after),
             }
         };
         let (Some(deadline), Some(until)) = (deadline, until) else { return Step::Wait(None) };
@@ -228,27 +238,29 @@ impl Attempts {
         if left.is_zero() {
             let cause = outage.map(|outage| outage.cause).unwrap_or_default();
             drop(circuit);
-            return Step::Fail(self.gave_up(Reason::Unavailable { host: self.host.name.clone(), cause }, now));
+            return Step::Fail(
+                self.retries_exhausted(Reason::Unavailable { host: self.host.name.clone(), cause }, now),
+            );
         }
-        if is_asked && until > deadline {
+        if is_retry_after && until > deadline {
             drop(circuit);
             let retry_after = until.saturating_duration_since(now);
-            return Step::Fail(self.gave_up(Reason::RetryAfter { retry_after, left }, now));
+            return Step::Fail(self.retries_exhausted(Reason::RetryAfter { retry_after, left }, now));
         }
         let next = until.min(deadline);
         let notice = self.notice(&mut circuit, outage, now, next, left);
         drop(circuit);
         match notice {
-            Notice::Later(at) => Step::Wait(Some(next.min(at))),
+            Notice::Later(time) => Step::Wait(Some(next.min(time))),
             Notice::Now(waiting) => {
-                self.host.tell(&RetryEvent::Waiting(waiting));
+                self.host.notify_observer(&RetryEvent::Waiting(waiting));
                 Step::Wait(Some(next))
             }
             Notice::None => Step::Wait(Some(next)),
         }
     }
 
-    /// Decides whether to notify the observer of a wait.
+    /// Decides whether to notify the observer of the wait until `next`. `left` is the time until the retry limit.
     fn notice(
         &self,
         circuit: &mut Circuit,
@@ -262,8 +274,8 @@ impl Attempts {
             return Notice::None;
         };
         let elapsed = now.saturating_duration_since(since);
-        if elapsed < observer.notice {
-            return Notice::Later(since + observer.notice);
+        if elapsed < observer.threshold {
+            return Notice::Later(since + observer.threshold);
         }
         circuit.announce(since);
         Notice::Now(Waiting {
@@ -275,19 +287,21 @@ impl Attempts {
         })
     }
 
-    /// Returns the time of the first failure without a response since, of this request or of any request to its host.
+    /// Returns the time of the first failure of this request or, if the circuit breaker is open, of any request to its
+    /// host, since the last success.
     fn first_failure(&self, outage: Option<&Outage>) -> Option<Instant> {
         self.since.into_iter().chain(outage.map(|outage| outage.since)).min()
     }
 
+    /// Returns the time at which the retry limit is reached, or `None` if nothing has failed.
     fn deadline(&self, circuit: &Circuit, outage: Option<&Outage>) -> Option<Instant> {
         Some(self.first_failure(outage)? + self.policy.limit_for(circuit.has_answered))
     }
 
-    fn gave_up(&self, reason: Reason, now: Instant) -> GaveUp {
+    fn retries_exhausted(&self, reason: Reason, now: Instant) -> RetriesExhausted {
         let outage = self.host.circuit().outage();
         let elapsed = self.first_failure(outage.as_ref()).map_or(Duration::ZERO, |since| now - since);
-        GaveUp::new(reason, self.failures, elapsed)
+        RetriesExhausted::new(reason, self.failures, elapsed)
     }
 }
 
@@ -299,7 +313,7 @@ enum Notice {
 }
 
 impl Drop for Attempts {
-    /// Makes another request the probe, because a dropped probe has no result.
+    /// Lets another request be the probe if this one was, because a dropped request has no result.
     fn drop(&mut self) {
         if self.is_probe {
             self.host.circuit().abandoned();

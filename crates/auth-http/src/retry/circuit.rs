@@ -1,91 +1,99 @@
-//! The circuit breaker of one host. Its functions are pure decisions with the time as an argument.
+//! The circuit breaker of one host. Its methods only make decisions; the time is an argument.
 //!
-//! - **Closed**: requests are sent. Several consecutive transient failures, of any requests, open the circuit; a
-//!   `Retry-After` opens it at once.
-//! - **Open**: nothing is sent until `probe_at`. Then one request is sent as a probe, and the others wait. Any response
-//!   closes the circuit; each failed probe sets a later `probe_at`.
+//! - **Closed**: all requests are sent. Several consecutive transient failures, of any requests, open the circuit
+//!   breaker. A `Retry-After` opens it immediately.
+//! - **Open**: no request is sent until `probe_at`. Then one request is sent as a probe, and the others wait. A response
+//!   that is not a transient failure closes the circuit breaker. Each failed probe sets a later `probe_at`.
 //!
-//! Failures expire if no request follows them.
+//! Failures are forgotten after [`FAILURE_LIFETIME`] without another failure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The number of consecutive failures that open the circuit. Occasional failures of one request must not block the
-/// others.
+/// The number of consecutive failures that open the circuit breaker. It is more than one, because occasional failures of
+/// one request must not delay the others.
 const FAILURE_THRESHOLD: u32 = 5;
-/// The time after which a failure expires if no attempt follows it.
+/// The time after the last failure at which all failures are forgotten.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
-    /// The host has responded, with any status.
+    /// True if the host has responded since the process started, with any status.
     pub(super) has_answered: bool,
     failing: Option<Failing>,
     /// The start of the outage that the observer was notified of.
     announced: Option<Instant>,
 }
 
+/// A sequence of failures without a success.
 #[derive(Debug)]
 struct Failing {
+    /// The time of the first failure.
     since: Instant,
+    /// The time of the last failure.
     last: Instant,
-    /// Consecutive failures of all requests.
+    /// The number of consecutive failures of all requests.
     failures: u32,
-    /// Consecutive failed probes.
+    /// The number of consecutive failed probes. The failure that opened the circuit breaker counts as one.
     probes: u32,
+    /// The earliest time of the next probe.
     probe_at: Instant,
-    /// The server requested the pause until `probe_at`.
-    is_asked: bool,
+    /// True if the server requested the pause until `probe_at` with `Retry-After`.
+    is_retry_after: bool,
+    /// True while a probe is in flight.
     is_probing: bool,
     is_open: bool,
     cause: String,
 }
 
-/// The decision for a request that is ready to be sent.
+/// The decision of the circuit breaker about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum Admission {
     Send,
-    /// Send the request and report its result: others wait for it.
+    /// Send the request, and report its result, because other requests wait for it.
     Probe,
-    /// Wait for the result of a probe, or until this time.
+    /// Wait until this time or, if there is none, for the result of the probe in flight.
     Wait {
         until: Option<Instant>,
-        /// The server requested the pause.
-        is_asked: bool,
+        /// True if the server requested the pause with `Retry-After`.
+        is_retry_after: bool,
     },
 }
 
-/// The outage that a request waits for.
+/// The outage of a host whose circuit breaker is open.
 #[derive(Clone, Debug)]
 pub(super) struct Outage {
+    /// The time of the first failure.
     pub(super) since: Instant,
     /// The time of the last failure.
     pub(super) last: Instant,
+    /// The message of the last failure.
     pub(super) cause: String,
 }
 
-/// The outage that a response ended.
+/// The state that a success has ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
+    /// True if requests have failed since the last success.
     pub(super) was_failing: bool,
     /// The start of the outage that the observer was notified of.
     pub(super) announced: Option<Instant>,
 }
 
 impl Circuit {
-    /// Decides for a request. With `at_once`, a probe is sent before `probe_at`.
-    pub(super) fn enter(&mut self, now: Instant, at_once: bool) -> Entry {
+    /// Decides whether a request may be sent. With `ignores_pause`, it may be sent as a probe before `probe_at`.
+    pub(super) fn admit(&mut self, now: Instant, ignores_pause: bool) -> Admission {
         self.failing.take_if(|failing| !failing.is_probing && now.duration_since(failing.last) > FAILURE_LIFETIME);
-        let Some(failing) = self.failing.as_mut().filter(|failing| failing.is_open) else { return Entry::Send };
+        let Some(failing) = self.failing.as_mut().filter(|failing| failing.is_open) else { return Admission::Send };
         if failing.is_probing {
-            return Entry::Wait { until: None, is_asked: false };
+            return Admission::Wait { until: None, is_retry_after: false };
         }
-        if now < failing.probe_at && !at_once {
-            return Entry::Wait { until: Some(failing.probe_at), is_asked: failing.is_asked };
+        if now < failing.probe_at && !ignores_pause {
+            return Admission::Wait { until: Some(failing.probe_at), is_retry_after: failing.is_retry_after };
         }
         failing.is_probing = true;
-        Entry::Probe
+        Admission::Probe
     }
 
     /// Records a response that is not a transient failure.
@@ -94,7 +102,7 @@ impl Circuit {
         Ended { was_failing: self.failing.take().is_some(), announced: self.announced.take() }
     }
 
-    /// Records a transient failure. `pause` returns the time until the next probe, given the number of failed probes.
+    /// Records a transient failure. `pause` returns the pause before the next probe, given the number of failed probes.
     pub(super) fn failed(
         &mut self,
         now: Instant,
@@ -109,7 +117,7 @@ impl Circuit {
             failures: 0,
             probes: 0,
             probe_at: now,
-            is_asked: false,
+            is_retry_after: false,
             is_probing: false,
             is_open: false,
             cause: String::new(),
@@ -124,34 +132,35 @@ impl Circuit {
             failing.is_open = true;
             failing.probes = failing.probes.saturating_add(1);
             failing.probe_at = now + pause(failing.probes);
-            failing.is_asked = false;
+            failing.is_retry_after = false;
         }
         if let Some(until) = retry_after.map(|retry_after| now + retry_after).filter(|until| *until > failing.probe_at)
         {
-            (failing.probe_at, failing.is_asked) = (until, true);
+            (failing.probe_at, failing.is_retry_after) = (until, true);
         }
     }
 
-    /// Records that a probe ended without a result.
+    /// Records that the probe was dropped without a result.
     pub(super) fn abandoned(&mut self) {
         if let Some(failing) = &mut self.failing {
             failing.is_probing = false;
         }
     }
 
-    /// Returns the outage, while the circuit is open.
+    /// Returns the outage, or `None` if the circuit breaker is closed.
     pub(super) fn outage(&self) -> Option<Outage> {
         let failing = self.failing.as_ref().filter(|failing| failing.is_open)?;
         Some(Outage { since: failing.since, last: failing.last, cause: failing.cause.clone() })
     }
 
-    /// Records that the observer is notified of a wait. Returns false if it was notified before.
+    /// Records that the observer is notified of the outage that began at `since`. Returns false if it was already notified.
     pub(super) fn announce(&mut self, since: Instant) -> bool {
         let is_new = self.announced.is_none();
         self.announced.get_or_insert(since);
         is_new
     }
 
+    /// Returns true if the observer was notified of the outage.
     pub(super) fn is_announced(&self) -> bool {
         self.announced.is_some()
     }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A retry event for the observer.
+/// An event that the observer of [`Hosts`](super::Hosts) is notified of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryEvent {
@@ -11,23 +11,23 @@ pub enum RetryEvent {
     Resumed(Resumed),
 }
 
-/// A host that requests wait for.
+/// A wait of requests for a failing host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {
     /// The host, with its scheme and port.
     pub host: String,
-    /// The last failure, without secrets.
+    /// The message of the last failure, without secrets.
     pub cause: String,
     /// The time since the first failure.
     pub elapsed: Duration,
     /// The time until the next attempt.
     pub next_attempt: Duration,
-    /// The time until the retry limit, at which the request fails.
+    /// The time until the retry limit is reached and the request fails.
     pub left: Duration,
 }
 
-/// A host that responds again.
+/// The end of a wait: the host responds again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resumed {
@@ -37,14 +37,15 @@ pub struct Resumed {
     pub elapsed: Duration,
 }
 
-/// An observer of waits, with its threshold.
+/// An observer of waits.
 pub(super) struct Observer {
-    pub(super) notice: Duration,
+    /// The minimum duration of a wait that the observer is notified of.
+    pub(super) threshold: Duration,
     pub(super) call: Box<dyn Fn(&RetryEvent) + Send + Sync>,
 }
 
 impl fmt::Debug for Observer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Observer").field("notice", &self.notice).finish_non_exhaustive()
+        formatter.debug_struct("Observer").field("threshold", &self.threshold).finish_non_exhaustive()
     }
 }

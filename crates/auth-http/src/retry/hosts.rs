@@ -9,10 +9,10 @@ use url::Url;
 use super::circuit::Circuit;
 use super::event::{Observer, RetryEvent};
 
-/// The number of hosts at which unused hosts are removed.
+/// At this number of hosts, adding another one first removes those that no request is using.
 const CLEANUP_THRESHOLD: usize = 256;
 
-/// Circuit breakers, one per host. Clones share them, as do all clients built with them.
+/// Circuit breakers, one for each host. Clones share the circuit breakers, as do all clients that are built with them.
 #[derive(Clone, Default)]
 pub struct Hosts(Arc<Inner>);
 
@@ -27,7 +27,7 @@ struct Inner {
 pub(super) struct Host {
     pub(super) name: String,
     circuit: Mutex<Circuit>,
-    /// The circuit has changed.
+    /// Notified when the circuit breaker changes.
     pub(super) changed: Notify,
     pub(super) observer: Option<Arc<Observer>>,
 }
@@ -38,15 +38,15 @@ impl Hosts {
         Self::default()
     }
 
-    /// Creates circuit breakers with an observer. It is notified of waits longer than `notice`, and of their end. It
-    /// must not block.
-    pub fn with_observer(notice: Duration, observer: impl Fn(&RetryEvent) + Send + Sync + 'static) -> Self {
-        let observer = Observer { notice, call: Box::new(observer) };
+    /// Creates circuit breakers with an observer, which is notified of waits longer than `threshold`, and of their end.
+    /// The observer must not block.
+    pub fn with_observer(threshold: Duration, observer: impl Fn(&RetryEvent) + Send + Sync + 'static) -> Self {
+        let observer = Observer { threshold, call: Box::new(observer) };
         Self(Arc::new(Inner { hosts: Mutex::default(), observer: Some(Arc::new(observer)) }))
     }
 
-    /// Records a response of the host that was received outside this process's own requests. The limit for hosts that
-    /// have not responded no longer applies.
+    /// Records that the host of `url` has responded to a request that was not sent through [`Attempts`](super::Attempts). The
+    /// [shorter limit](super::RetryPolicy::with_unanswered_limit) then no longer applies to the host.
     pub fn set_answered(&self, url: &Url) {
         self.host(url).circuit().has_answered = true;
     }
@@ -77,7 +77,7 @@ impl Host {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tell(&self, event: &RetryEvent) {
+    pub(super) fn notify_observer(&self, event: &RetryEvent) {
         if let Some(observer) = &self.observer {
             (observer.call)(event);
         }

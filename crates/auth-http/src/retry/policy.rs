@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use auth_core::Backoff;
 
-/// The maximum limit, 10 years: clocks cannot represent arbitrary times.
+/// The maximum limit, 10 years, because `Instant` cannot represent arbitrary times.
 const MAX_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Limits for retries of transient failures. [`Default`] suits a single request.
+/// The limits and the backoff for retries of transient failures. The default is suitable for a short request.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,19 +19,19 @@ const MAX_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 pub struct RetryPolicy {
     limit: Duration,
     unanswered_limit: Duration,
-    single_limit: Option<Duration>,
+    request_limit: Option<Duration>,
     attempts: Option<u32>,
     backoff: Backoff,
 }
 
 impl Default for RetryPolicy {
-    /// Creates a policy with a limit of 5 minutes of uninterrupted failure, 60 s for a host that has not responded yet,
-    /// and delays of up to 30 s.
+    /// Creates a policy with a limit of 5 minutes of uninterrupted failure, of 60 s for a host that has not responded
+    /// since the process started, and with pauses of up to 30 s.
     fn default() -> Self {
         Self {
             limit: Duration::from_secs(5 * 60),
             unanswered_limit: Duration::from_secs(60),
-            single_limit: None,
+            request_limit: None,
             attempts: None,
             backoff: Backoff::default(),
         }
@@ -47,20 +47,20 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the maximum time for a host that has not responded since the process started. The default is 60 s. The
-    /// [general limit](Self::with_limit) also applies.
+    /// Sets the maximum time of failure of a host that has not responded since the process started. Its name may be wrong,
+    /// so this limit should be shorter. The default is 60 s. The [general limit](Self::with_limit) also applies.
     #[must_use]
     pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
         self.unanswered_limit = limit.min(MAX_LIMIT);
         self
     }
 
-    /// Sets the maximum time of uninterrupted failure for one request. After it, the caller can do other work and send
-    /// the request later, because other requests to the host may succeed. The default is the
+    /// Sets the maximum time of uninterrupted failure for one request. When it is reached, the caller can do other work
+    /// and send the request later, because other requests to the host may succeed. The default is the
     /// [general limit](Self::with_limit).
     #[must_use]
-    pub fn with_single_limit(mut self, limit: Duration) -> Self {
-        self.single_limit = Some(limit.min(MAX_LIMIT));
+    pub fn with_request_limit(mut self, limit: Duration) -> Self {
+        self.request_limit = Some(limit.min(MAX_LIMIT));
         self
     }
 
@@ -71,10 +71,10 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the backoff: the maximum pause after the first failure, and the maximum of all pauses. The defaults are
-    /// 250 ms and 30 s.
+    /// Sets the backoff: the maximum pause after the first failure, and the maximum pause after any failure. The defaults
+    /// are 250 ms and 30 s.
     #[must_use]
-    pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
+    pub fn with_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff = Backoff::new(first, longest);
         self
     }
@@ -84,7 +84,7 @@ impl RetryPolicy {
         self.limit
     }
 
-    /// Returns the maximum time for a host that has not responded since the process started.
+    /// Returns the maximum time of failure of a host that has not responded since the process started.
     pub fn unanswered_limit(&self) -> Duration {
         self.unanswered_limit
     }
@@ -99,18 +99,18 @@ impl RetryPolicy {
         self.backoff
     }
 
-    /// Returns true if nothing is retried.
+    /// Returns true if failures are not retried.
     pub fn is_disabled(&self) -> bool {
         self.limit.is_zero() || self.attempts.is_some_and(|attempts| attempts <= 1)
     }
 
-    /// Returns the limit for a host.
+    /// Returns the limit for a host, which depends on whether the host has responded since the process started.
     pub(super) fn limit_for(&self, has_answered: bool) -> Duration {
         if has_answered { self.limit } else { self.limit.min(self.unanswered_limit) }
     }
 
-    /// Returns the limit for one request. It defaults to the general limit.
-    pub fn single_limit(&self) -> Duration {
-        self.single_limit.unwrap_or(self.limit)
+    /// Returns the maximum time of uninterrupted failure for one request. It defaults to the general limit.
+    pub fn request_limit(&self) -> Duration {
+        self.request_limit.unwrap_or(self.limit)
     }
 }

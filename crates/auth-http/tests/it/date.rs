@@ -1,4 +1,4 @@
-//! The server's time in responses.
+//! The time of the server in the `Date` header of responses.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,9 +19,9 @@ async fn date_of(headers: &[(&str, &str)]) -> Option<SystemTime> {
 
 #[tokio::test]
 async fn date_is_read_in_the_three_formats_of_http() {
-    let moment = UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let expected = UNIX_EPOCH + Duration::from_secs(784_111_777);
     for date in [IMF_FIXDATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
-        assert_eq!(date_of(&[("date", date)]).await, Some(moment), "{date}");
+        assert_eq!(date_of(&[("date", date)]).await, Some(expected), "{date}");
     }
 }
 

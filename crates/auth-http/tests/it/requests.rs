@@ -1,4 +1,4 @@
-//! Requests, their destinations and their tokens.
+//! Requests, their permitted destinations, and their tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use url::Url;
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+/// A provider that returns `token-1`, `token-2`, ….
 #[derive(Debug, Default)]
 struct Numbered(AtomicUsize);
 
@@ -43,7 +44,7 @@ fn at(server: &MockServer, path: &str) -> Url {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_replaced_and_the_request_sent_once_more() {
+async fn request_is_sent_again_with_a_new_token_after_a_401() {
     let server = MockServer::start().await;
     Mock::given(header("authorization", "Bearer token-1"))
         .respond_with(ResponseTemplate::new(401))
@@ -63,7 +64,7 @@ async fn a_refused_token_is_replaced_and_the_request_sent_once_more() {
 }
 
 #[tokio::test]
-async fn second_refusal_is_returned_unchanged() {
+async fn second_401_is_returned_to_the_caller() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .respond_with(ResponseTemplate::new(401).set_body_string("Jwt is missing"))
@@ -77,7 +78,7 @@ async fn second_refusal_is_returned_unchanged() {
 }
 
 #[tokio::test]
-async fn no_redirect_is_followed() {
+async fn redirects_are_not_followed() {
     let server = MockServer::start().await;
     let elsewhere = MockServer::start().await;
     Mock::given(path("/file"))
@@ -95,17 +96,17 @@ async fn no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn plain_http_is_refused_before_anything_is_sent() {
+async fn plain_http_is_an_error_before_anything_is_sent() {
     let server = MockServer::start().await;
     let strict = HttpClient::builder().build().unwrap();
     assert!(strict.send(Request::get(at(&server, "/"))).await.unwrap_err().is_insecure());
     assert!(server.received_requests().await.unwrap().is_empty());
-    let abroad = loopback().send(Request::get("http://platform.example/".parse().unwrap())).await.unwrap_err();
-    assert!(abroad.is_insecure());
+    let not_loopback = loopback().send(Request::get("http://platform.example/".parse().unwrap())).await.unwrap_err();
+    assert!(not_loopback.is_insecure());
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_not_kept() {
+async fn body_larger_than_the_limit_is_an_error() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .respond_with(ResponseTemplate::new(200).set_body_bytes(vec![0; 1000]))
@@ -117,7 +118,7 @@ async fn a_body_beyond_the_limit_is_not_kept() {
 }
 
 #[tokio::test]
-async fn no_error_and_no_debug_output_shows_what_a_url_carries() {
+async fn errors_and_debug_output_show_no_credentials_of_a_url() {
     let url: Url = "http://user:canary@127.0.0.1:9/b?X-Amz-Signature=canary".parse().unwrap();
     let request = Request::get(url.clone()).with_header("authorization", "Bearer canary");
     assert!(!format!("{request:?}").contains("canary"));
@@ -128,7 +129,7 @@ async fn no_error_and_no_debug_output_shows_what_a_url_carries() {
 }
 
 #[tokio::test]
-async fn unrepeatable_body_is_not_resent_but_its_token_is_rejected() {
+async fn token_is_rejected_after_a_401_even_if_the_body_cannot_be_sent_again() {
     let server = MockServer::start().await;
     Mock::given(header("authorization", "Bearer token-1"))
         .respond_with(ResponseTemplate::new(401))
@@ -140,14 +141,14 @@ async fn unrepeatable_body_is_not_resent_but_its_token_is_rejected() {
         .await;
     let (_, client) = authorized(&server);
     let upload = || {
-        let pieces = futures_util::stream::iter([Ok(bytes::Bytes::from_static(b"abc"))]);
-        Request::new(auth_http::Method::Put, at(&server, "/object")).with_stream(3, pieces)
+        let chunks = futures_util::stream::iter([Ok(bytes::Bytes::from_static(b"abc"))]);
+        Request::new(auth_http::Method::Put, at(&server, "/object")).with_stream(3, chunks)
     };
     assert_eq!(client.send(upload()).await.unwrap().status(), 401);
     assert_eq!(client.send(upload()).await.unwrap().status(), 200);
 }
 
-/// A challenge handler that requests the claims of the challenge.
+/// A challenge handler that requests a token with the claims of the challenge.
 #[derive(Debug)]
 struct Claims;
 
@@ -159,7 +160,7 @@ impl ChallengeHandler for Claims {
 }
 
 #[tokio::test]
-async fn claims_challenge_gets_a_token_with_these_claims() {
+async fn request_is_sent_again_with_the_claims_of_a_challenge() {
     let server = MockServer::start().await;
     let challenge =
         ResponseTemplate::new(401).insert_header("www-authenticate", r#"Basic realm="x", Bearer claims="acrs=c1""#);
@@ -184,18 +185,18 @@ async fn plain_loopback_http_bypasses_the_proxy() {
         .mount(&server)
         .await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&proxy).await;
-    let named = HttpClient::builder().with_plain_loopback().with_proxy(Proxy::new(at(&proxy, "/"))).build().unwrap();
+    let proxied = HttpClient::builder().with_plain_loopback().with_proxy(Proxy::new(at(&proxy, "/"))).build().unwrap();
     let provider = Arc::new(Numbered::default());
     let source = TokenSource::new(TokenKey::new("issuer"), provider.clone());
-    let client = named.authorized(policy(&server), source);
+    let client = proxied.authorized(policy(&server), source);
     assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
     assert!(proxy.received_requests().await.unwrap().is_empty());
     assert_eq!(provider.0.load(Ordering::SeqCst), 1);
-    let nowhere = named.send(Request::get("http://127.0.0.1:9/".parse().unwrap())).await.unwrap_err();
-    assert!(nowhere.is_connect() && nowhere.proxy().is_none(), "{nowhere}");
+    let error = proxied.send(Request::get("http://127.0.0.1:9/".parse().unwrap())).await.unwrap_err();
+    assert!(error.is_connect() && error.proxy().is_none(), "{error}");
 }
 
-/// A provider that takes an hour of the runtime's time.
+/// A provider that advances the clock of the runtime by an hour.
 #[derive(Debug)]
 struct Slow;
 
@@ -210,7 +211,7 @@ impl AsyncTokenProvider for Slow {
 }
 
 #[tokio::test]
-async fn the_time_that_a_token_takes_is_not_that_of_the_request() {
+async fn timeout_of_a_request_does_not_include_obtaining_the_token() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
     let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), Slow));
@@ -219,21 +220,21 @@ async fn the_time_that_a_token_takes_is_not_that_of_the_request() {
 }
 
 #[tokio::test]
-async fn slow_server_has_the_timeout_of_the_client() {
+async fn read_timeout_of_the_client_applies_to_a_slow_server() {
     let server = MockServer::start().await;
-    let thinking = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
-    Mock::given(path("/thinks")).respond_with(thinking).mount(&server).await;
-    let patient = |silence| {
-        let client = HttpClient::builder().with_plain_loopback().with_read_timeout(silence).build().unwrap();
-        let request = Request::get(at(&server, "/thinks"));
+    let delayed = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
+    Mock::given(path("/slow")).respond_with(delayed).mount(&server).await;
+    let send_with = |read_timeout| {
+        let client = HttpClient::builder().with_plain_loopback().with_read_timeout(read_timeout).build().unwrap();
+        let request = Request::get(at(&server, "/slow"));
         async move { client.send(request).await }
     };
-    assert!(patient(Duration::from_millis(100)).await.unwrap_err().is_timeout());
-    assert_eq!(patient(Duration::from_secs(60)).await.unwrap().status(), 200);
+    assert!(send_with(Duration::from_millis(100)).await.unwrap_err().is_timeout());
+    assert_eq!(send_with(Duration::from_secs(60)).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn a_token_of_another_type_is_not_sent() {
+async fn token_that_is_not_a_bearer_token_is_not_sent() {
     let server = MockServer::start().await;
     let provider = auth_core::async_provider_fn(|_: TokenRequest| async {
         Ok::<_, TokenError>(AccessToken::try_from("canary")?.with_token_type("DPoP"))
@@ -246,7 +247,7 @@ async fn a_token_of_another_type_is_not_sent() {
 }
 
 #[tokio::test]
-async fn large_bytes_are_sent_again_after_a_refusal() {
+async fn large_body_is_sent_again_after_a_401() {
     let server = MockServer::start().await;
     for (token, status) in [("Bearer token-1", 401), ("Bearer token-2", 200)] {
         Mock::given(header("authorization", token))
@@ -264,7 +265,7 @@ async fn large_bytes_are_sent_again_after_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_retry_after_is_read_in_seconds_and_as_a_moment() {
+async fn retry_after_is_read_as_seconds_or_a_date() {
     let start = SystemTime::UNIX_EPOCH;
     for (retry_after, date, expected) in [
         ("7", None, Some(7)),
@@ -274,10 +275,10 @@ async fn a_retry_after_is_read_in_seconds_and_as_a_moment() {
         ("soon", None, None),
     ] {
         let server = MockServer::start().await;
-        let answer = ResponseTemplate::new(429).insert_header("retry-after", retry_after);
-        // The mock server adds the current date unless the response has one.
-        let answer = answer.insert_header("date", date.unwrap_or("never"));
-        Mock::given(path("/busy")).respond_with(answer).mount(&server).await;
+        let response = ResponseTemplate::new(429).insert_header("retry-after", retry_after);
+        // An invalid date is set, because the mock server adds the current one to a response without a date.
+        let response = response.insert_header("date", date.unwrap_or("never"));
+        Mock::given(path("/busy")).respond_with(response).mount(&server).await;
         let response = loopback().send(Request::get(at(&server, "/busy"))).await.unwrap();
         assert_eq!(response.retry_after(start).map(|time| time.as_secs()), expected, "{retry_after} {date:?}");
     }

@@ -1,4 +1,4 @@
-//! Real TLS: trust, client certificates and error messages.
+//! TLS connections: trusted certificates, client certificates and error messages.
 
 use auth_core::Secret;
 use auth_http::{Proxy, Request};
@@ -11,7 +11,7 @@ use crate::exchange::{client, get, shown};
 use crate::server::{serve, serve_offering_h2};
 
 #[tokio::test]
-async fn custom_roots_are_trusted_if_configured() {
+async fn server_certificate_is_trusted_only_with_its_configured_root() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     let error = get(client(), &url).await.unwrap_err();
@@ -31,19 +31,19 @@ async fn custom_roots_are_trusted_if_configured() {
 }
 
 #[tokio::test]
-async fn a_client_shows_its_certificate_to_those_who_ask() {
+async fn client_certificate_is_sent_to_a_server_that_requires_one() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let url = serve(&authority, Some(&clients)).await;
     let with = |(chain, key): (String, String)| {
         client().with_root_certificates(authority.file()).with_client_certificate(chain, Secret::new(key))
     };
     assert_eq!(get(with(clients.sign("laboratory-1")), &url).await.unwrap(), 200);
-    assert!(get(with(authority.sign("laboratory-1")), &url).await.is_err(), "of another authority");
-    assert!(get(client().with_root_certificates(authority.file()), &url).await.is_err(), "none");
+    assert!(get(with(authority.sign("laboratory-1")), &url).await.is_err(), "a certificate of another authority");
+    assert!(get(client().with_root_certificates(authority.file()), &url).await.is_err(), "no certificate");
 }
 
 #[tokio::test]
-async fn tls_failures_differ_from_broken_connections() {
+async fn tls_failures_are_distinguished_from_connection_failures() {
     let authority = Authority::new();
     let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
     assert!(untrusted.is_tls() && untrusted.is_unsent(), "{untrusted}");
@@ -53,11 +53,11 @@ async fn tls_failures_differ_from_broken_connections() {
     let no_tls = get(client(), &plain).await.unwrap_err();
     assert!(no_tls.is_tls() && no_tls.is_unsent() && !no_tls.is_untrusted(), "{}", shown(&no_tls));
 
-    let gone = get(client(), &"https://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
-    assert!(!gone.is_tls() && gone.is_unsent() && gone.is_connect(), "{gone}");
+    let refused = get(client(), &"https://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
+    assert!(!refused.is_tls() && refused.is_unsent() && refused.is_connect(), "{refused}");
 
     let reset = get(client(), &raw("").await).await.unwrap_err();
-    assert!(!reset.is_tls() && !reset.is_unsent() && reset.is_broken(), "{reset}");
+    assert!(!reset.is_tls() && !reset.is_unsent() && reset.is_transport_error(), "{reset}");
 }
 
 #[tokio::test]
@@ -68,24 +68,24 @@ async fn http1_client_does_not_negotiate_http2() {
     assert_eq!(get(trusting().with_http1(), &url).await.unwrap(), 200);
     assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));
     let _ = get(trusting(), &url).await;
-    assert_eq!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]), "others do");
+    assert_eq!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]), "other clients do");
 }
 
 #[tokio::test]
-async fn transient_failures_differ_from_permanent_ones() {
+async fn transient_failures_are_distinguished_from_permanent_ones() {
     let authority = Authority::new();
     let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
     let mut plain = raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     plain.set_scheme("https").unwrap();
     let no_tls = get(client(), &plain).await.unwrap_err();
-    for lasting in [untrusted, no_tls] {
-        assert!(!lasting.is_transient(), "{}", shown(&lasting));
+    for permanent in [untrusted, no_tls] {
+        assert!(!permanent.is_transient(), "{}", shown(&permanent));
     }
     let refused = get(client(), &"http://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
     let reset = get(client(), &raw("").await).await.unwrap_err();
-    let mut breaks_off = raw("").await;
-    breaks_off.set_scheme("https").unwrap();
-    let handshake = get(client(), &breaks_off).await.unwrap_err();
+    let mut closes_connection = raw("").await;
+    closes_connection.set_scheme("https").unwrap();
+    let handshake = get(client(), &closes_connection).await.unwrap_err();
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nin";
     let half = client().build().unwrap().send(Request::get(raw(half).await)).await.unwrap().bytes(9).await.unwrap_err();
     for transient in [refused, reset, handshake, half] {
@@ -113,7 +113,7 @@ impl auth_http::Resolver for Unresolved {
 }
 
 #[tokio::test]
-async fn temporary_failures_of_dns_are_transient() {
+async fn temporary_dns_failures_are_transient() {
     use std::io::ErrorKind;
 
     for (kind, is_transient) in [(ErrorKind::TimedOut, true), (ErrorKind::Other, true), (ErrorKind::NotFound, false)] {
@@ -125,14 +125,14 @@ async fn temporary_failures_of_dns_are_transient() {
     assert!(unknown.is_connect(), "{}", shown(&unknown));
 }
 
-/// Starts a server that reads a little, sends `answer` and closes the connection.
-async fn raw(answer: &'static str) -> Url {
+/// Starts a server that reads once, sends `response` and closes the connection.
+async fn raw(response: &'static str) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.write_all(response.as_bytes()).await;
             let _ = stream.shutdown().await;
         }
     });
@@ -140,7 +140,7 @@ async fn raw(answer: &'static str) -> Url {
 }
 
 #[test]
-fn unusable_certificates_are_named_without_secrets() {
+fn build_error_names_the_invalid_setting_without_secrets() {
     let authority = Authority::new();
     let write = |name: &str, text: &str| {
         std::fs::write(authority.folder.path().join(name), text).unwrap();
@@ -154,7 +154,7 @@ fn unusable_certificates_are_named_without_secrets() {
         (client().with_root_certificates("/nowhere/roots.pem"), "cannot read '/nowhere/roots.pem'"),
         (client().with_root_certificates(empty), "empty.pem' contains no valid certificate"),
         (client().with_root_certificates(malformed), "malformed.pem"),
-        (client().with_client_certificate(authority.issuer.pem(), key), "its own certificate"),
+        (client().with_client_certificate(authority.issuer.pem(), key), "with the client certificate"),
         (client().with_proxy(proxy), "proxy.test"),
     ] {
         let described = format!("{builder:?}");
@@ -164,7 +164,7 @@ fn unusable_certificates_are_named_without_secrets() {
     }
 }
 
-/// Starts a proxy that accepts the credentials `lab:pass/word` and sends `refusal` otherwise.
+/// Starts a proxy that accepts the credentials `lab:pass/word`, and responds to others with the status line `refusal`.
 async fn proxy(refusal: &'static str) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
@@ -216,9 +216,9 @@ async fn proxy_with_a_password_is_used_and_named_in_errors() {
         assert!(error.is_connect() && error.to_string().contains("through the proxy"), "{shown}");
         assert!(!shown.contains("canary"), "{shown}");
         let without = Proxy::new(at).with_no_proxy("localhost");
-        assert_eq!(get(through(without), &url).await.unwrap(), 200, "around it");
+        assert_eq!(get(through(without), &url).await.unwrap(), 200, "without the proxy");
     }
-    let gone = Proxy::new("http://127.0.0.1:9".parse().unwrap());
-    let error = get(client().with_root_certificates(authority.file()).with_proxy(gone), &url).await.unwrap_err();
+    let unreachable = Proxy::new("http://127.0.0.1:9".parse().unwrap());
+    let error = get(client().with_root_certificates(authority.file()).with_proxy(unreachable), &url).await.unwrap_err();
     assert!(error.is_connect() && error.to_string().contains("http://127.0.0.1:9"), "{error}");
 }

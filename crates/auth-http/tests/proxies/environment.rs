@@ -1,5 +1,5 @@
-//! Proxies from the environment. The test binary starts itself as a child process, because all tests of a process share
-//! its environment.
+//! Proxies from the environment. The test binary starts itself as a child process with other variables, because all tests
+//! of a process share its environment.
 
 use std::env;
 use std::fs;
@@ -13,7 +13,7 @@ use url::Url;
 use crate::authority::Authority;
 use crate::exchange::{get, shown};
 use crate::password::CANARY;
-use crate::process::Running;
+use crate::process::RunningProxy;
 use crate::program::{AUTHORITY, mitmproxy, with_password};
 use crate::server::serve;
 
@@ -22,7 +22,8 @@ const CHILD: &str = "environment::environment_proxy_is_used_except_for_no_proxy_
 const TARGET: &str = "AUTH_HTTP_TEST_TARGET";
 const OUTCOME: &str = "AUTH_HTTP_TEST_OUTCOME";
 
-/// Returns the result of a request to `url` in a process with only these variables: a status, or a proxy and an error.
+/// Sends a request to `url` in a process with only these variables. Returns the status, or the proxy and the error, on
+/// separate lines.
 pub(crate) async fn in_environment(variables: &[(&str, &str)], url: &Url) -> String {
     let folder = TempDir::new().unwrap();
     let outcome = folder.path().join("outcome");
@@ -35,7 +36,8 @@ pub(crate) async fn in_environment(variables: &[(&str, &str)], url: &Url) -> Str
     fs::read_to_string(outcome).unwrap()
 }
 
-async fn be_child(target: &str) {
+/// Sends a request in the child process, and writes the result to a file.
+async fn run_child(target: &str) {
     let outcome = match get(HttpClient::builder(), &target.parse().unwrap()).await {
         Ok(status) => status.to_string(),
         Err(error) => format!("{}\n{}", error.proxy().unwrap_or("no proxy"), shown(&error)),
@@ -50,19 +52,19 @@ fn text(path: &Path) -> &str {
 #[tokio::test]
 async fn environment_proxy_is_used_except_for_no_proxy_hosts() {
     if let Ok(target) = env::var(TARGET) {
-        return be_child(&target).await;
+        return run_child(&target).await;
     }
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     let file = authority.file();
     let trusted = ("REQUESTS_CA_BUNDLE", text(&file));
     for program in with_password() {
-        let Some(running) = Running::start(program).await else { continue };
+        let Some(running) = RunningProxy::start(program).await else { continue };
         let shown = running.shown();
         let good = running.url_with("pass%2Eword").to_string();
         let wrong = running.url_with("canary").to_string();
-        let bare = wrong.strip_prefix("http://").unwrap().trim_end_matches('/');
-        for (variables, passes) in [
+        let without_scheme = wrong.strip_prefix("http://").unwrap().trim_end_matches('/');
+        for (variables, succeeds) in [
             (vec![("HTTPS_PROXY", good.as_str())], true),
             (vec![("https_proxy", &good)], true),
             (vec![("ALL_PROXY", &good)], true),
@@ -73,12 +75,12 @@ async fn environment_proxy_is_used_except_for_no_proxy_hosts() {
             // `HTTP_PROXY` does not apply to https.
             (vec![("HTTP_PROXY", &wrong)], true),
             (vec![("HTTPS_PROXY", &wrong)], false),
-            (vec![("HTTPS_PROXY", bare)], false),
+            (vec![("HTTPS_PROXY", without_scheme)], false),
             (vec![("HTTPS_PROXY", &wrong), ("NO_PROXY", "example.org")], false),
         ] {
             let outcome = in_environment(&[&variables[..], &[trusted]].concat(), &url).await;
             let (first, error) = outcome.split_once('\n').unwrap_or((&outcome, ""));
-            assert_eq!(first, if passes { "200" } else { &shown }, "{variables:?} {error}");
+            assert_eq!(first, if succeeds { "200" } else { &shown }, "{variables:?} {error}");
             assert!(!error.contains("canary") && !error.contains(CANARY), "{error}");
         }
     }
@@ -88,12 +90,12 @@ async fn environment_proxy_is_used_except_for_no_proxy_hosts() {
 async fn environment_configures_an_intercepting_proxy() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
-    let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
+    let Some(running) = RunningProxy::start(mitmproxy(authority.file())).await else { return };
     let (proxy, file) = (running.url(), running.file(AUTHORITY));
-    let named = ("HTTPS_PROXY", proxy.as_str());
+    let proxy_variable = ("HTTPS_PROXY", proxy.as_str());
     for variable in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
-        assert_eq!(in_environment(&[named, (variable, text(&file))], &url).await, "200", "{variable}");
+        assert_eq!(in_environment(&[proxy_variable, (variable, text(&file))], &url).await, "200", "{variable}");
     }
-    let outcome = in_environment(&[named], &url).await;
+    let outcome = in_environment(&[proxy_variable], &url).await;
     assert!(outcome.starts_with(&running.shown()) && outcome.contains("not trusted by this system"), "{outcome}");
 }

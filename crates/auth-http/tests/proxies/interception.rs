@@ -4,7 +4,7 @@ use auth_http::{Proxy, Request};
 
 use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
-use crate::process::Running;
+use crate::process::RunningProxy;
 use crate::program::{AUTHORITY, mitmproxy};
 use crate::server::serve;
 
@@ -12,16 +12,16 @@ use crate::server::serve;
 async fn intercepting_proxy_is_trusted_only_with_its_ca() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
-    let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
+    let Some(running) = RunningProxy::start(mitmproxy(authority.file())).await else { return };
     let through = || client().with_proxy(Proxy::new(running.url()));
 
-    // The server's authority does not help: the client does not receive the server's certificate.
+    // Trusting the authority of the server is not enough, because the client receives the certificate of the proxy.
     let error = get(through().with_root_certificates(authority.file()), &url).await.unwrap_err();
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(error.is_untrusted() && error.is_connect(), "{}", shown(&error));
-    assert_eq!(error.proxy(), Some(running.shown().as_str()), "{said}");
+    assert_eq!(error.proxy(), Some(running.shown().as_str()), "{message}");
     for part in [running.shown(), "not trusted by this system".to_owned(), authority.file().display().to_string()] {
-        assert!(said.contains(&part), "{part}: {said}");
+        assert!(message.contains(&part), "{part}: {message}");
     }
 
     let trusting = through().with_root_certificates(running.file(AUTHORITY)).build().unwrap();

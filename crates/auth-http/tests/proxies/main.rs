@@ -1,4 +1,4 @@
-//! The clients behind real proxy programs on loopback.
+//! Tests of the HTTP clients with proxy programs on loopback.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

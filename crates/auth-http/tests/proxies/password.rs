@@ -1,5 +1,5 @@
-//! Proxies that require a password. One responds to a wrong password with 401, the other with 407. Neither is a
-//! response of the server.
+//! Proxies that require a password. One program responds to a wrong password with 401, the other with 407. Neither
+//! response must be treated as a response of the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
-use crate::process::Running;
+use crate::process::RunningProxy;
 use crate::program::with_password;
 
 /// Base64 of the user with the wrong password `canary`.
@@ -23,7 +23,7 @@ async fn correct_proxy_password_is_accepted() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
-        let Some(running) = Running::start(program).await else { continue };
+        let Some(running) = RunningProxy::start(program).await else { continue };
         let in_url = ["pass.word", "pass%2Eword"].map(|password| Proxy::new(running.url_with(password)));
         for proxy in [running.proxy()].into_iter().chain(in_url) {
             let through = client().with_root_certificates(authority.file()).with_proxy(proxy);
@@ -37,7 +37,7 @@ async fn wrong_proxy_password_is_an_error_without_the_password() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
-        let Some(running) = Running::start(program).await else { continue };
+        let Some(running) = RunningProxy::start(program).await else { continue };
         assert_eq!(Some(refusal(&running).await), running.refusal(), "{}", running.name());
         let wrong = [running.proxy_with("canary"), Proxy::new(running.url_with("canary")), Proxy::new(running.url())];
         for proxy in wrong {
@@ -53,7 +53,7 @@ async fn wrong_proxy_password_is_an_error_without_the_password() {
 }
 
 /// Returns the response status for a wrong password.
-async fn refusal(running: &Running) -> u16 {
+async fn refusal(running: &RunningProxy) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", running.port())).await.unwrap();
     let head =
         format!("CONNECT localhost:1 HTTP/1.1\r\nhost: localhost:1\r\nproxy-authorization: Basic {CANARY}\r\n\r\n");
@@ -64,13 +64,13 @@ async fn refusal(running: &Running) -> u16 {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_the_password_costs_no_token() {
+async fn token_is_not_rejected_if_the_proxy_refuses_the_password() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
-        let Some(running) = Running::start(program).await else { continue };
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
+        let Some(running) = RunningProxy::start(program).await else { continue };
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
         let provider = auth_core::async_provider_fn(move |_| {
             let number = count.fetch_add(1, Ordering::SeqCst) + 1;
             async move { Ok::<_, TokenError>(format!("token-{number}")) }
@@ -91,18 +91,18 @@ async fn a_proxy_that_refuses_the_password_costs_no_token() {
         }
         assert_eq!(source.token().await.unwrap().secret().expose(), "token-1", "{}", running.name());
         assert_eq!(authorized("pass.word").send(Request::get(url.clone())).await.unwrap().status(), 200);
-        assert_eq!(asked.load(Ordering::SeqCst), 1, "{}", running.name());
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{}", running.name());
     }
 }
 
 #[tokio::test]
-async fn hosts_to_be_reached_without_the_proxy_are() {
+async fn no_proxy_hosts_are_reached_without_the_proxy() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
-        let Some(running) = Running::start(program).await else { continue };
-        let reaches = async |hosts: &str| {
-            // A request that uses the proxy fails.
+        let Some(running) = RunningProxy::start(program).await else { continue };
+        let bypasses_proxy = async |hosts: &str| {
+            // A request through the proxy fails because of the wrong password.
             let proxy = running.proxy_with("canary").with_no_proxy(hosts);
             get(client().with_root_certificates(authority.file()).with_proxy(proxy), &url).await.is_ok()
         };
@@ -112,27 +112,27 @@ async fn hosts_to_be_reached_without_the_proxy_are() {
             ("*", true),
             ("", false),
             ("example.org,host,local", false),
-            // The host name is matched, not its address.
+            // The name of the host is compared, not its address.
             ("127.0.0.1", false),
         ] {
-            assert_eq!(reaches(hosts).await, expected, "{hosts:?} {}", running.name());
+            assert_eq!(bypasses_proxy(hosts).await, expected, "{hosts:?} {}", running.name());
         }
     }
 }
 
 #[tokio::test]
-async fn unavailable_proxy_is_named_and_used_again_later() {
+async fn error_names_an_unavailable_proxy_which_is_used_again_later() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
-        let Some(mut running) = Running::start(program).await else { continue };
+        let Some(mut running) = RunningProxy::start(program).await else { continue };
         let client = client().with_root_certificates(authority.file()).with_proxy(running.proxy()).build().unwrap();
-        let ask = async |client: &HttpClient| client.send(Request::get(url.clone())).await;
-        assert_eq!(ask(&client).await.unwrap().status(), 200, "{}", running.name());
+        let send = async |client: &HttpClient| client.send(Request::get(url.clone())).await;
+        assert_eq!(send(&client).await.unwrap().status(), 200, "{}", running.name());
         running.stop();
-        let error = ask(&client).await.unwrap_err();
+        let error = send(&client).await.unwrap_err();
         assert!(error.is_connect() && error.proxy() == Some(running.shown().as_str()), "{}", shown(&error));
         running.restart().await;
-        assert_eq!(ask(&client).await.unwrap().status(), 200, "{}", running.name());
+        assert_eq!(send(&client).await.unwrap().status(), 200, "{}", running.name());
     }
 }

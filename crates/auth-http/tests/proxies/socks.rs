@@ -7,33 +7,35 @@ use url::Url;
 use crate::authority::Authority;
 use crate::environment::in_environment;
 use crate::exchange::{client, get, shown};
-use crate::process::Running;
+use crate::process::RunningProxy;
 use crate::program::{PASSWORD, USER, socks};
 use crate::server::serve;
 
-fn url(running: &Running, scheme: &str, credentials: &str) -> Url {
+fn url(running: &RunningProxy, scheme: &str, credentials: &str) -> Url {
     format!("{scheme}://{credentials}127.0.0.1:{}", running.port()).parse().unwrap()
 }
 
 #[tokio::test]
-async fn requests_pass_a_socks_proxy_with_its_password() {
+async fn socks_proxy_is_used_with_its_password() {
     let authority = Authority::new();
     let server = serve(&authority, None).await;
-    let Some(running) = Running::start(socks()).await else { return };
+    let Some(running) = RunningProxy::start(socks()).await else { return };
     let through = |proxy| get(client().with_root_certificates(authority.file()).with_proxy(proxy), &server);
     for scheme in ["socks5", "socks5h"] {
-        let named = Proxy::new(url(&running, scheme, ""));
+        let without_password = Proxy::new(url(&running, scheme, ""));
         let right = [
             Proxy::new(url(&running, scheme, &format!("{USER}:{PASSWORD}@"))),
             Proxy::new(url(&running, scheme, &format!("{USER}:pass%2Eword@"))),
-            named.clone().with_credentials(USER, Secret::new(PASSWORD)),
+            without_password.clone().with_credentials(USER, Secret::new(PASSWORD)),
         ];
         for proxy in right {
             assert_eq!(through(proxy).await.unwrap(), 200, "{scheme}");
         }
         let wrong = [
-            named.clone(),
-            named.with_credentials(USER, Secret::new("canary")),
+            without_password.clone(),
+            // `with_credentials` does not decode percent escapes.
+            without_password.clone().with_credentials(USER, Secret::new("pass%2Eword")),
+            without_password.with_credentials(USER, Secret::new("canary")),
             Proxy::new(url(&running, scheme, &format!("{USER}:canary@"))),
         ];
         for proxy in wrong {
@@ -46,10 +48,10 @@ async fn requests_pass_a_socks_proxy_with_its_password() {
 }
 
 #[tokio::test]
-async fn environment_names_a_socks_proxy() {
+async fn socks_proxy_of_the_environment_is_used() {
     let authority = Authority::new();
     let server = serve(&authority, None).await;
-    let Some(running) = Running::start(socks()).await else { return };
+    let Some(running) = RunningProxy::start(socks()).await else { return };
     let (file, right) = (authority.file(), url(&running, "socks5h", &format!("{USER}:{PASSWORD}@")));
     let wrong = url(&running, "socks5h", "");
     let trusted = ("REQUESTS_CA_BUNDLE", file.to_str().unwrap());

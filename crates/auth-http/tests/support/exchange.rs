@@ -1,4 +1,4 @@
-//! A request, and the text of its error.
+//! Sends a request, and formats its error.
 
 use std::error::Error;
 
@@ -9,13 +9,13 @@ pub(crate) async fn get(client: HttpClientBuilder, url: &Url) -> Result<u16, Htt
     Ok(client.build().unwrap().send(Request::get(url.clone())).await?.status())
 }
 
-/// Returns an error with its causes and its `Debug`.
+/// Returns the message of an error, those of its causes, and its `Debug` output.
 pub(crate) fn shown(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
     format!("{} {error:?}", chain.collect::<Vec<_>>().join(": "))
 }
 
 pub(crate) fn client() -> HttpClientBuilder {
-    // Ignores the proxies of the environment that the tests run in.
+    // With plain loopback, the client ignores the proxies of the environment in which the tests run.
     HttpClient::builder().with_plain_loopback()
 }

@@ -1,4 +1,4 @@
-//! Servers that answer every request with status 200 and the body `in`.
+//! Servers that respond to every request with status 200 and the body `in`.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -26,11 +26,11 @@ pub(crate) async fn serve_offering_h2(authority: &Authority) -> (Url, UnboundedR
 /// Starts a server with a certificate of `authority`. With `client_authority`, it requires a client certificate of that
 /// authority.
 pub(crate) async fn serve(authority: &Authority, client_authority: Option<&Authority>) -> Url {
-    let answer = |mut stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| async move {
+    let respond = |mut stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| async move {
         let _ = stream.read(&mut [0; 4096]).await;
-        let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nin";
-        let _ = stream.write_all(answer).await;
+        let response = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nin";
+        let _ = stream.write_all(response).await;
         let _ = stream.shutdown().await;
     };
-    authority.serve(client_authority, answer).await
+    authority.serve(client_authority, respond).await
 }

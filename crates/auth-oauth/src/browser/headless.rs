@@ -1,9 +1,9 @@
-//! Detection of machines without a visible browser.
+//! Detection of machines on which the user cannot see a browser.
 
 use std::path::Path;
 
-/// Returns the reason why the user could not see a browser on this machine, or `None`.
-pub fn headless() -> Option<&'static str> {
+/// Returns the reason why the user could not see a browser that this process opens, or `None` if there is no such reason.
+pub fn headless_reason() -> Option<&'static str> {
     reason(
         |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()),
         |path| Path::new(path).exists(),
@@ -16,7 +16,7 @@ fn reason(is_set: impl Fn(&str) -> bool, exists: impl Fn(&str) -> bool, needs_di
         return Some("this is a session over SSH");
     }
     if is_set("WSL_DISTRO_NAME") || is_set("WSL_INTEROP") {
-        return Some("this is WSL, whose browser cannot always reach it");
+        return Some("this is WSL, which the browser of Windows cannot always reach");
     }
     if ["/.dockerenv", "/run/.containerenv"].into_iter().any(&exists) || is_set("KUBERNETES_SERVICE_HOST") {
         return Some("this is a container");
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headless_machine_is_detected_by_its_environment() {
+    fn headless_machine_is_detected_by_variables_and_files() {
         for (set, files, needs_display, expected) in [
             (&["DISPLAY"][..], &[][..], true, None),
             (&["WAYLAND_DISPLAY"], &[], true, None),

@@ -3,7 +3,7 @@
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 
-/// Returns a page with a text. The text is escaped.
+/// Returns an HTML page that shows `text`, which is escaped.
 pub(super) fn page(status: StatusCode, text: &str) -> Response<String> {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -13,7 +13,7 @@ pub(super) fn page(status: StatusCode, text: &str) -> Response<String> {
     );
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        // The URL of the page contains the code, which must not be cached or sent to another page.
+        // The URL of the page contains the authorization code, which must not be cached or sent to another server.
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -15,10 +15,10 @@ use serde_json::json;
 
 use crate::{JwtAlgorithm, OAuthError};
 
-/// The lifetime of an assertion. An assertion is used at once, so the lifetime only has to cover clock skew.
+/// The lifetime of an assertion. It only needs to cover clock skew, because an assertion is used immediately.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// The private key of a client, which signs assertions.
+/// The private key of a client, with which it signs assertions.
 #[derive(Clone)]
 pub struct PrivateKey {
     key: EncodingKey,
@@ -28,7 +28,7 @@ pub struct PrivateKey {
     thumbprints: Option<(String, String)>,
 }
 
-/// The error for an unusable private key or its certificate. Its message never contains the key.
+/// The error of an invalid private key or certificate. Its message never contains the key.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct PrivateKeyError(Kind);
@@ -43,7 +43,7 @@ enum Kind {
     Certificate,
 }
 
-/// The audience of the assertion by which a client authenticates (RFC 7523, section 3).
+/// The audience of the assertion with which a client authenticates (RFC 7523, section 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AssertionAudience {
@@ -60,7 +60,7 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// The text is not such a key.
+    /// The text is not a key of one of these types.
     pub fn from_pem(pem: &Secret) -> Result<Self, PrivateKeyError> {
         let pem = pem.expose().as_bytes();
         let keys = [
@@ -71,7 +71,7 @@ impl PrivateKey {
         ];
         let found = keys.into_iter().find_map(|(key, algorithm)| {
             let key = Self { key: key.ok()?, algorithm, id: None, thumbprints: None };
-            // The PEM of an elliptic curve does not show which one it is.
+            // `from_ec_pem` accepts a key of either curve. Signing shows if the curve matches the algorithm.
             key.can_sign().then_some(key)
         });
         found.ok_or(PrivateKeyError(Kind::Key))
@@ -81,20 +81,20 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// The key is of another type.
+    /// The key cannot be used with this algorithm.
     pub fn with_algorithm(mut self, algorithm: JwtAlgorithm) -> Result<Self, PrivateKeyError> {
         self.algorithm = algorithm.into();
         if self.can_sign() { Ok(self) } else { Err(PrivateKeyError(Kind::Algorithm(algorithm))) }
     }
 
-    /// Sets the id by which the provider knows the key (`kid`).
+    /// Sets the id under which the key is registered with the provider (`kid`).
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Sets the certificate by whose thumbprints the provider knows the key (`x5t` and `x5t#S256`; RFC 7515, sections
-    /// 4.1.7 and 4.1.8): the first one in `pem`.
+    /// Sets the certificate of the key, which is the first one in `pem`. Assertions identify the key by the thumbprints of
+    /// the certificate (`x5t` and `x5t#S256`; RFC 7515, sections 4.1.7 and 4.1.8).
     ///
     /// # Errors
     ///
@@ -112,7 +112,8 @@ impl PrivateKey {
         jsonwebtoken::encode(&Header::new(self.algorithm), &json!({}), &self.key).is_ok()
     }
 
-    /// Returns an assertion of `issuer` about `subject` for `audience`. It is for one use and valid for a minute.
+    /// Returns an assertion of `issuer` about `subject` for `audience`, which is valid for one minute and has a unique id
+    /// (`jti`).
     pub(crate) fn assertion(
         &self,
         issuer: &str,

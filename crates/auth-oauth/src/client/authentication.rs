@@ -9,7 +9,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::assertion::PrivateKey;
 use crate::OAuthError;
-use crate::exchange::Exchange;
+use crate::exchange::FormRequest;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -29,22 +29,22 @@ pub(crate) enum Authentication {
 }
 
 impl Authentication {
-    /// Adds the credentials of the client `id`. `audience` is that of an assertion.
-    pub(crate) fn prove(
+    /// Adds the credentials of the client `id` to a request. `audience` is the audience of a signed assertion.
+    pub(crate) fn authenticate(
         &self,
-        exchange: Exchange,
+        exchange: FormRequest,
         id: &str,
         audience: &str,
         now: SystemTime,
-    ) -> Result<Exchange, OAuthError> {
+    ) -> Result<FormRequest, OAuthError> {
         Ok(match self {
-            // Both parts are form-encoded (RFC 6749, section 2.3.1), so that a colon in one of them is unambiguous.
+            // The id and the secret are form-encoded (RFC 6749, section 2.3.1), so that they cannot contain a colon.
             Self::SecretBasic(secret) => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));
                 exchange.with_authorization(Secret::new(format!("Basic {pair}")), secret)
             }
-            // A workload may be known by its assertion alone (RFC 8693, section 2.1).
+            // A client without an id is identified by the subject token alone (RFC 8693, section 2.1).
             Self::None if id.is_empty() => exchange,
             Self::None | Self::MutualTls => exchange.with("client_id", id),
             Self::SecretPost(secret) => exchange.with("client_id", id).with_secret("client_secret", secret),

@@ -6,19 +6,20 @@ use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenReques
 
 use super::error::{CredentialError, Origin};
 
-/// A provider that can tell, without a request, if it is configured in this environment.
-pub trait Applicable {
+/// A provider that can check, without a request, if it is configured in this environment.
+pub trait ConfiguredProvider {
     /// Checks if the provider is configured.
     ///
     /// # Errors
     ///
-    /// [`CredentialError::is_absent`]: it is not, with the reason.
-    fn applies(&self) -> Result<(), CredentialError>;
+    /// [`CredentialError::is_not_configured`], with the reason.
+    fn check_configured(&self) -> Result<(), CredentialError>;
 }
 
-/// The first of several providers that is configured in this environment.
+/// A provider that uses the first of several providers that is configured in this environment.
 ///
-/// The choice is made once. If the chosen provider fails, the others are not tried: they might act as another principal.
+/// The choice is made only once. If the chosen provider fails, the others are not used, because they might act as another
+/// principal.
 ///
 /// ```
 /// use auth_oauth::{CommandProvider, EnvToken, FileToken, ProviderChain};
@@ -34,9 +35,9 @@ pub struct ProviderChain {
     chosen: Arc<OnceLock<usize>>,
 }
 
-trait Link: AsyncTokenProvider + Applicable {}
+trait Link: AsyncTokenProvider + ConfiguredProvider {}
 
-impl<P: AsyncTokenProvider + Applicable> Link for P {}
+impl<P: AsyncTokenProvider + ConfiguredProvider> Link for P {}
 
 impl ProviderChain {
     /// Creates a chain without providers.
@@ -44,21 +45,21 @@ impl ProviderChain {
         Self::default()
     }
 
-    /// Adds a provider that is tried if none of those before is configured.
-    pub fn with(mut self, provider: impl AsyncTokenProvider + Applicable + 'static) -> Self {
+    /// Adds a provider, which is used if none of the providers that were added before is configured.
+    pub fn with(mut self, provider: impl AsyncTokenProvider + ConfiguredProvider + 'static) -> Self {
         self.links.push(Arc::new(provider));
         self.chosen = Arc::default();
         self
     }
 
-    /// Returns the chosen provider. The error lists all providers, and why they are not configured.
+    /// Returns the chosen provider. If none is configured, the error contains the reasons of all providers.
     fn chosen(&self) -> Result<&dyn Link, CredentialError> {
         if let Some(link) = self.chosen.get().and_then(|index| self.links.get(*index)) {
             return Ok(&**link);
         }
         let mut reasons = Vec::new();
         for (index, link) in self.links.iter().enumerate() {
-            match link.applies() {
+            match link.check_configured() {
                 Ok(()) => {
                     let index = *self.chosen.get_or_init(|| index);
                     return Ok(&*self.links[index]);
@@ -66,10 +67,10 @@ impl ProviderChain {
                 Err(error) => reasons.push(error.to_string()),
             }
         }
-        let tried = reasons.join(" | ");
+        let reasons = reasons.join(" | ");
         let names = format!("{} providers", self.links.len());
         Err(Origin::new("provider chain", names)
-            .absent(format!("none of them is configured ({tried})"), "configure one of them"))
+            .not_configured(format!("none of them is configured ({reasons})"), "configure one of them"))
     }
 }
 
@@ -128,8 +129,8 @@ impl AsyncTokenProvider for ProviderChain {
     }
 }
 
-impl Applicable for ProviderChain {
-    fn applies(&self) -> Result<(), CredentialError> {
+impl ConfiguredProvider for ProviderChain {
+    fn check_configured(&self) -> Result<(), CredentialError> {
         self.chosen().map(drop)
     }
 }
@@ -140,7 +141,7 @@ mod tests {
     use crate::{EnvToken, FileToken};
 
     fn env(name: &str, value: Option<&str>) -> EnvToken {
-        EnvToken::of_value(name, value.map(Secret::new))
+        EnvToken::from_value(name, value.map(Secret::new))
     }
 
     #[tokio::test]
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn error_lists_what_was_tried_and_why_it_does_not_apply() {
+    async fn error_lists_the_providers_and_why_they_are_not_configured() {
         let chain = ProviderChain::new().with(env("A", None)).with(FileToken::new("/does/not/exist"));
         let error = chain.fetch(&TokenRequest::new()).await.unwrap_err();
         let text = CredentialError::of(&error).unwrap().to_string();
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn choice_is_made_once() {
+    async fn choice_does_not_change_when_another_provider_is_configured_later() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         let chain = ProviderChain::new().with(FileToken::new(&path).allow_shared()).with(env("C", Some("c")));

@@ -12,13 +12,13 @@ use super::error::CredentialError;
 use super::file::SecretFile;
 use crate::{OAuthClient, PrivateKey};
 
-/// The number of times that the files are read again if a key does not match its certificate: one of them may be about
-/// to be replaced.
+/// The number of times that the files are read again if the key does not match the certificate, because one of them may
+/// not have been replaced yet.
 const MAX_RETRIES: u32 = 3;
-/// The pause before they are read again.
+/// The pause before the files are read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The files with which an OAuth client authenticates.
+/// The files that contain the credential of an OAuth client.
 #[derive(Clone, Debug)]
 pub struct ClientFiles(Kind);
 
@@ -30,20 +30,20 @@ enum Kind {
 }
 
 impl ClientFiles {
-    /// Names the file with the client secret, which is sent in the header (`client_secret_basic`; RFC 6749, section
+    /// Uses the client secret in the file at `path`, which is sent in the header (`client_secret_basic`; RFC 6749, section
     /// 2.3.1).
     pub fn secret(path: impl Into<PathBuf>) -> Self {
         Self(Kind::Secret(SecretFile::new("client secret file", path.into())))
     }
 
-    /// Names the file with the private key in PEM, which signs assertions (`private_key_jwt`; RFC 7523, section 2.2).
+    /// Uses the private key in the PEM file at `path`, which signs assertions (`private_key_jwt`; RFC 7523, section 2.2).
     pub fn private_key(path: impl Into<PathBuf>) -> Self {
         let key = SecretFile::new("client key file", path.into());
         Self(Kind::Key { key, id: None, certificate: None })
     }
 
-    /// Names the file with the certificate chain in PEM, and the file with its private key, for mutual TLS (RFC 8705,
-    /// section 2). Without the second file, the first contains both.
+    /// Uses the certificate chain in the PEM file `chain`, and its private key in the PEM file `key`, for mutual TLS (RFC
+    /// 8705, section 2). Without `key`, the first file must contain both.
     pub fn certificate(chain: impl Into<PathBuf>, key: Option<PathBuf>) -> Self {
         let mut chain = SecretFile::new("client certificate file", chain.into());
         let key = key.map(|key| SecretFile::new("client key file", key));
@@ -53,15 +53,17 @@ impl ClientFiles {
         Self(Kind::Certificate { chain, key })
     }
 
-    /// Sets the id by which the provider knows the private key (`kid`).
-    pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
-        if let Kind::Key { id: known, .. } = &mut self.0 {
-            *known = Some(id.into());
+    /// Sets the id under which the private key is registered with the provider (`kid`). Without a private key file, this
+    /// has no effect.
+    pub fn with_key_id(mut self, key_id: impl Into<String>) -> Self {
+        if let Kind::Key { id, .. } = &mut self.0 {
+            *id = Some(key_id.into());
         }
         self
     }
 
-    /// Names the file with the certificate of the private key, whose thumbprints identify it (`x5t`, `x5t#S256`).
+    /// Sets the file with the certificate of the private key. Assertions identify the key by the thumbprints of the
+    /// certificate (`x5t`, `x5t#S256`). Without a private key file, this has no effect.
     pub fn with_key_certificate(mut self, path: impl Into<PathBuf>) -> Self {
         if let Kind::Key { certificate, .. } = &mut self.0 {
             *certificate = Some(SecretFile::new("client certificate file", path.into()).shared());
@@ -84,7 +86,7 @@ impl ClientFiles {
         hash.finish()
     }
 
-    /// Returns the client as it authenticates with the current content of the files.
+    /// Reads the files, and returns `client` with the credential in them.
     async fn apply(&self, client: OAuthClient, http: &HttpClientBuilder) -> Result<OAuthClient, CredentialError> {
         match &self.0 {
             Kind::Secret(file) => Ok(client.with_secret_basic(file.read().await?)),
@@ -92,7 +94,7 @@ impl ClientFiles {
                 let unusable = |error| {
                     file.origin()
                         .unusable("it contains no usable key", "write a private key in PEM to it")
-                        .because(error)
+                        .with_source(error)
                 };
                 let key = PrivateKey::from_pem(&file.read().await?).map_err(|error| unusable(Box::new(error)))?;
                 let key = id.iter().fold(key, PrivateKey::with_id);
@@ -103,7 +105,7 @@ impl ClientFiles {
                             certificate
                                 .origin()
                                 .unusable("it contains no certificate", "write a certificate in PEM to it")
-                                .because(Box::new(error))
+                                .with_source(Box::new(error))
                         };
                         key.with_certificate(pem.expose()).map_err(unusable)?
                     }
@@ -118,15 +120,16 @@ impl ClientFiles {
                     None => chain.clone(),
                 };
                 let unusable = |error: auth_http::CertificateError| match error {
-                    auth_http::CertificateError::Mismatch => {
-                        file.origin().unreachable("the key does not match it", "replace both")
+                    auth_http::CertificateError::KeyMismatch => {
+                        file.origin().unavailable("the key does not match it", "replace both files")
                     }
                     error => file.origin().unusable(error.to_string(), "write a certificate chain and its key in PEM"),
                 };
                 let certificate = ClientCertificate::from_pem(certificates(chain.expose()), key).map_err(unusable)?;
                 let http = http.clone().with_client_certificate(certificate.chain(), certificate.key().clone()).build();
-                let http = http
-                    .map_err(|error| file.origin().unusable("no connection can use it", "replace it").because(error))?;
+                let http = http.map_err(|error| {
+                    file.origin().unusable("it cannot be used for TLS connections", "replace it").with_source(error)
+                })?;
                 Ok(client.with_http(http).with_mutual_tls())
             }
         }
@@ -135,19 +138,19 @@ impl ClientFiles {
 
 /// Returns the certificates of a PEM file that may also contain their private key.
 fn certificates(pem: &str) -> String {
-    let (mut text, mut is_inside) = (String::new(), false);
+    let (mut certificates, mut is_certificate) = (String::new(), false);
     for line in pem.lines() {
-        is_inside |= line.trim() == "-----BEGIN CERTIFICATE-----";
-        if is_inside {
-            text.push_str(line.trim());
-            text.push('\n');
+        is_certificate |= line.trim() == "-----BEGIN CERTIFICATE-----";
+        if is_certificate {
+            certificates.push_str(line.trim());
+            certificates.push('\n');
         }
-        is_inside &= line.trim() != "-----END CERTIFICATE-----";
+        is_certificate &= line.trim() != "-----END CERTIFICATE-----";
     }
-    text
+    certificates
 }
 
-/// An OAuth client that authenticates with the content of files. A replaced file takes effect with the next request.
+/// An OAuth client whose credential is in files. A replaced file takes effect with the next token request.
 ///
 /// ```
 /// use auth_core::TokenSource;
@@ -168,19 +171,19 @@ pub struct FileClient {
     client: OAuthClient,
     http: HttpClientBuilder,
     files: ClientFiles,
-    /// The client with the content of the files, and their version.
+    /// The client with the credential in the files, and the version of the files.
     loaded: Arc<Mutex<Option<(u64, OAuthClient)>>>,
 }
 
 impl FileClient {
-    /// Creates a client with the properties of `client` that authenticates with `files`. Connections with a client
-    /// certificate are built with `http`.
+    /// Creates a client with the properties of `client`, which authenticates with the credential in `files`. If that is a
+    /// certificate, its HTTP client is built with `http`.
     pub fn new(client: OAuthClient, http: HttpClientBuilder, files: ClientFiles) -> Self {
         let client = if matches!(files.0, Kind::Certificate { .. }) { client.with_mutual_tls() } else { client };
         Self { client, http, files, loaded: Arc::default() }
     }
 
-    /// Returns the client with the current content of the files.
+    /// Returns the client with the credential that the files contain now.
     ///
     /// # Errors
     ///
@@ -190,7 +193,7 @@ impl FileClient {
         loop {
             let version = self.files.version();
             let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some((_, client)) = loaded.filter(|(known, _)| *known == version) {
+            if let Some((_, client)) = loaded.filter(|(loaded_version, _)| *loaded_version == version) {
                 return Ok(client);
             }
             match self.files.apply(self.client.clone(), &self.http).await {
@@ -201,51 +204,50 @@ impl FileClient {
                 Err(error) if error.is_transient() && retries < MAX_RETRIES => retries += 1,
                 Err(error) => return Err(error),
             }
-            #[expect(clippy::disallowed_methods, reason = "the file system reports no event when both are replaced")]
+            #[expect(clippy::disallowed_methods, reason = "there is no event when both files are replaced")]
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Returns a provider of the tokens of `grant`, which is created for the client.
-    pub fn provider<P>(self, grant: impl Fn(OAuthClient) -> P + Send + Sync + 'static) -> Rotating<P> {
-        Rotating { client: self, grant: Arc::new(grant) }
+    /// Returns a token provider that creates a grant with `grant`, from the client with its current credential.
+    pub fn provider<P>(self, grant: impl Fn(OAuthClient) -> P + Send + Sync + 'static) -> FileClientProvider<P> {
+        FileClientProvider { client: self, grant: Arc::new(grant) }
     }
 }
 
-/// A grant of a [`FileClient`].
-pub struct Rotating<P> {
+/// The token provider of a [`FileClient`]: see [`FileClient::provider`].
+pub struct FileClientProvider<P> {
     client: FileClient,
     grant: Arc<dyn Fn(OAuthClient) -> P + Send + Sync>,
 }
 
-impl<P: AsyncTokenProvider> Rotating<P> {
-    /// Returns the grant without the credentials of the client.
-    fn template(&self) -> P {
+impl<P: AsyncTokenProvider> FileClientProvider<P> {
+    fn grant_without_credential(&self) -> P {
         (self.grant)(self.client.client.clone())
     }
 }
 
-impl<P> fmt::Debug for Rotating<P> {
+impl<P> fmt::Debug for FileClientProvider<P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Rotating").field("client", &self.client).finish_non_exhaustive()
+        formatter.debug_struct("FileClientProvider").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl<P: AsyncTokenProvider> AsyncTokenProvider for Rotating<P> {
+impl<P: AsyncTokenProvider> AsyncTokenProvider for FileClientProvider<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let client = self.client.current().await?;
         (self.grant)(client).fetch(request).await
     }
 
-    /// Returns the identity of the grant, which does not change with the files.
+    /// Returns the identity of the grant, which does not depend on the content of the files.
     fn identity(&self) -> Option<String> {
-        self.template().identity()
+        self.grant_without_credential().identity()
     }
 
     fn credential_version(&self) -> u64 {
         let mut hash = DefaultHasher::new();
-        (self.client.files.version(), self.template().credential_version()).hash(&mut hash);
+        (self.client.files.version(), self.grant_without_credential().credential_version()).hash(&mut hash);
         hash.finish()
     }
 }

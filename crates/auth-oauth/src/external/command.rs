@@ -1,7 +1,8 @@
-mod answer;
 mod child;
 mod line;
-mod masked;
+mod message;
+mod output;
+mod printed;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,26 +14,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Clock, SystemClock, TokenError, TokenRequest};
 
-use super::chain::Applicable;
+use super::chain::ConfiguredProvider;
 use super::error::{CredentialError, Origin};
 use super::text::{check, digest};
 use child::Output;
 
 pub use line::command_line;
+pub use printed::PrintedToken;
 
-/// The default time limit of a program, which is also that of Google's executable-sourced credentials.
+/// The default timeout of a program, which is also the default for Google's executable-sourced credentials.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A program that prints a token.
+/// A provider that runs a program, which prints a token.
 ///
-/// Standard input is empty. The output is at most 64 KiB: a token alone, or JSON in the form of
+/// The standard input of the program is empty. Its output may have up to 64 KiB, and is a token alone, or JSON in one of
+/// these formats:
 /// - an `ExecCredential` of kubectl (`client.authentication.k8s.io`),
 /// - Google's executable-sourced credentials (`success`, `id_token` or `access_token`, `expiration_time`),
 /// - a `credential_process` of AWS tools (`SessionToken`, `Expiration`),
 /// - a token response of OAuth (`access_token`, `expires_in` or `expires_at`).
 ///
-/// After the time limit, or if the call is canceled, the program and its children (its process group) are killed. Errors
-/// contain the exit code and the last lines of stderr, without anything that looks like a secret.
+/// When the timeout ends or the call is canceled, the process group of the program is killed, which includes its children.
+/// Errors contain the exit code and the last lines of stderr, without texts that may be secret.
 ///
 /// ```
 /// use auth_core::{TokenKey, TokenSource};
@@ -58,7 +61,8 @@ pub struct CommandProvider {
 }
 
 impl CommandProvider {
-    /// Creates a provider that runs `program`, a path or a name that is searched for in `PATH`, without arguments.
+    /// Creates a provider that runs `program` without arguments. `program` is a path, or a name that is searched for in
+    /// `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
         let program = program.into();
         Self {
@@ -74,13 +78,13 @@ impl CommandProvider {
         }
     }
 
-    /// Sets the arguments. Other users of the machine can see them: they must not be secret.
+    /// Sets the arguments. They must not be secret, because other users of the machine can see them.
     pub fn with_arguments<S: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments = arguments.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Removes variables from the environment that the program inherits.
+    /// Removes variables from the environment of the program, which is otherwise that of this process.
     pub fn without_variables<S: Into<OsString>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.removed.extend(names.into_iter().map(Into::into));
         self
@@ -92,26 +96,26 @@ impl CommandProvider {
         self
     }
 
-    /// Names variables whose values select the principal. They are part of the identity, so that processes share a token
-    /// only if the values are equal.
+    /// Sets the names of environment variables on which the principal of the token depends. Their values become part of the
+    /// identity, so that processes share a token only if the values are equal.
     pub fn with_cache_variables<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.cache_variables = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets the time limit of the program. The default is 30 s.
+    /// Sets the timeout of the program. The default is 30 s.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets the audience that a JWT must be for.
+    /// Sets the required audience. A JWT with another audience is an error.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sets the clock by which a token has expired.
+    /// Sets the clock that determines if a token has expired. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -120,17 +124,18 @@ impl CommandProvider {
     async fn token(&self) -> Result<AccessToken, CredentialError> {
         let Output { code, stdout, stderr } = child::run(self).await?;
         if code != Some(0) {
-            let ended = code.map_or_else(|| "it was ended by a signal".to_owned(), |code| format!("exit code {code}"));
-            let message = masked::masked(&String::from_utf8_lossy(&stderr));
-            let reason = if message.is_empty() { ended } else { format!("{ended}: {message}") };
+            let outcome =
+                code.map_or_else(|| "it was ended by a signal".to_owned(), |code| format!("exit code {code}"));
+            let message = message::redacted_message(&String::from_utf8_lossy(&stderr));
+            let reason = if message.is_empty() { outcome } else { format!("{outcome}: {message}") };
             return Err(self.origin.unusable(reason, "run it in a terminal to find the cause"));
         }
-        let token = answer::token(&self.origin, &stdout, self.clock.now())?;
+        let token = output::token(&self.origin, &stdout, self.clock.now())?;
         check(&self.origin, &token, self.clock.now(), self.audience.as_deref())?;
         Ok(token)
     }
 
-    /// Returns the path of the program.
+    /// Returns the path of the program, or `None` if there is no such file.
     fn resolved(&self) -> Option<PathBuf> {
         let program = Path::new(&self.program);
         if program.components().count() > 1 {
@@ -145,7 +150,7 @@ impl CommandProvider {
     }
 }
 
-/// Shows neither arguments nor the values of variables, which may be secret by mistake.
+/// Shows neither arguments nor values of variables, because they might contain a secret.
 impl fmt::Debug for CommandProvider {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let added: Vec<_> = self.added.iter().map(|(name, _)| name).collect();
@@ -176,25 +181,25 @@ impl AsyncTokenProvider for CommandProvider {
         Some(format!("token_command {}", digest(parts.iter().map(String::as_str))))
     }
 
-    /// Returns a number that changes when the program is replaced.
+    /// Returns a number that changes when the file of the program is replaced.
     fn credential_version(&self) -> u64 {
         let mut hash = DefaultHasher::new();
-        let about = self.resolved().and_then(|path| std::fs::metadata(path).ok());
-        about.map(|about| (about.len(), about.modified().ok())).hash(&mut hash);
+        let metadata = self.resolved().and_then(|path| std::fs::metadata(path).ok());
+        metadata.map(|metadata| (metadata.len(), metadata.modified().ok())).hash(&mut hash);
         hash.finish()
     }
 }
 
-impl Applicable for CommandProvider {
-    fn applies(&self) -> Result<(), CredentialError> {
+impl ConfiguredProvider for CommandProvider {
+    fn check_configured(&self) -> Result<(), CredentialError> {
         match self.resolved() {
             Some(_) => Ok(()),
-            None => Err(self.origin.absent("the program does not exist", "check its path, or PATH")),
+            None => Err(self.origin.not_configured("the program does not exist", "check its path, or PATH")),
         }
     }
 }
 
-/// Returns the name of the user of the system.
+/// Returns the id or the name of the user of this process.
 fn user() -> String {
     #[cfg(unix)]
     {
@@ -206,9 +211,9 @@ fn user() -> String {
     }
 }
 
-/// The parts of a [`CommandProvider`] that a child process needs.
 impl CommandProvider {
-    fn prepared(&self) -> tokio::process::Command {
+    /// Returns the command that starts the program.
+    fn command(&self) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.arguments);
         for name in &self.removed {

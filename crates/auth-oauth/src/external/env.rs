@@ -3,14 +3,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError, TokenRequest};
 
-use super::chain::Applicable;
+use super::chain::ConfiguredProvider;
 use super::error::{CredentialError, Origin};
 use super::text::{digest, usable};
 
-/// A token in an environment variable. The variable is read once, when the provider is created, because only the
-/// process itself can change it later.
+/// A provider of the token in an environment variable. The variable is read once, when the provider is created, because
+/// only the process itself could change it later.
 ///
-/// An expired JWT is refused with its expiry before anything is sent.
+/// If the token is an expired JWT, the error contains the expiry.
 ///
 /// ```
 /// use auth_core::{TokenKey, TokenSource};
@@ -32,12 +32,12 @@ impl EnvToken {
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         let value = std::env::var(&name).ok();
-        Self::of_value(name, value.map(Secret::new))
+        Self::from_value(name, value.map(Secret::new))
     }
 
-    /// Creates a provider of a token that was read from the variable `name`; `None` if it is not set. An empty value
-    /// counts as not set.
-    pub fn of_value(name: impl Into<String>, value: Option<Secret>) -> Self {
+    /// Creates a provider of a token that the caller has read from the variable `name`. `value` is `None` if the variable
+    /// is not set; an empty value is treated in the same way.
+    pub fn from_value(name: impl Into<String>, value: Option<Secret>) -> Self {
         let value = value.filter(|value| !value.expose().is_empty());
         Self { origin: Origin::new("environment variable", name), value, audience: None, clock: Arc::new(SystemClock) }
     }
@@ -48,15 +48,15 @@ impl EnvToken {
         self
     }
 
-    /// Sets the clock by which a token has expired.
+    /// Sets the clock that is used to check if a token has expired [default: the system clock].
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     fn token(&self) -> Result<AccessToken, CredentialError> {
-        let absent = || self.origin.absent("it is not set", "set it to an access token");
-        let value = self.value.as_ref().ok_or_else(absent)?;
+        let not_set = || self.origin.not_configured("it is not set", "set it to an access token");
+        let value = self.value.as_ref().ok_or_else(not_set)?;
         usable(&self.origin, value.expose(), self.clock.now(), self.audience.as_deref())
     }
 }
@@ -73,11 +73,11 @@ impl AsyncTokenProvider for EnvToken {
     }
 }
 
-impl Applicable for EnvToken {
-    fn applies(&self) -> Result<(), CredentialError> {
+impl ConfiguredProvider for EnvToken {
+    fn check_configured(&self) -> Result<(), CredentialError> {
         match &self.value {
             Some(_) => Ok(()),
-            None => Err(self.origin.absent("it is not set", "set it to an access token")),
+            None => Err(self.origin.not_configured("it is not set", "set it to an access token")),
         }
     }
 }
@@ -88,23 +88,23 @@ mod tests {
     use crate::external::text::tests::jwt;
 
     #[tokio::test]
-    async fn value_of_the_variable_is_the_token() {
-        let provider = EnvToken::of_value("X", Some(Secret::new(" canary\n")));
+    async fn token_is_the_trimmed_value_of_the_variable() {
+        let provider = EnvToken::from_value("X", Some(Secret::new(" canary\n")));
         let token = provider.fetch(&TokenRequest::new()).await.unwrap();
         assert_eq!(token.secret().expose(), "canary");
         assert!(!format!("{provider:?}").contains("canary") && !provider.identity().unwrap().contains("canary"));
-        assert_ne!(provider.identity(), EnvToken::of_value("X", Some(Secret::new("other"))).identity());
+        assert_ne!(provider.identity(), EnvToken::from_value("X", Some(Secret::new("other"))).identity());
     }
 
     #[tokio::test]
-    async fn missing_and_expired_tokens_are_told_apart() {
-        for absent in [EnvToken::of_value("X", None), EnvToken::of_value("X", Some(Secret::new("")))] {
-            let error = absent.fetch(&TokenRequest::new()).await.unwrap_err();
-            assert!(CredentialError::of(&error).unwrap().is_absent() && absent.applies().is_err());
+    async fn missing_variable_and_expired_token_are_different_errors() {
+        for not_set in [EnvToken::from_value("X", None), EnvToken::from_value("X", Some(Secret::new("")))] {
+            let error = not_set.fetch(&TokenRequest::new()).await.unwrap_err();
+            assert!(CredentialError::of(&error).unwrap().is_not_configured() && not_set.check_configured().is_err());
         }
-        let expired = EnvToken::of_value("X", Some(Secret::new(jwt(&serde_json::json!({ "exp": 1 })))));
+        let expired = EnvToken::from_value("X", Some(Secret::new(jwt(&serde_json::json!({ "exp": 1 })))));
         let error = expired.fetch(&TokenRequest::new()).await.unwrap_err();
-        assert!(error.is_refused() && expired.applies().is_ok());
+        assert!(error.is_refused() && expired.check_configured().is_ok());
         let error = CredentialError::of(&error).unwrap();
         assert_eq!((error.provider(), error.origin()), ("environment variable", "X"));
         assert!(error.to_string().contains("1970-01-01T00:00:01Z"), "{error}");

@@ -3,10 +3,10 @@ use std::fmt;
 
 use auth_core::TokenError;
 
-/// The reason why an external credential gave no token. Its message is complete: it names the provider, the source, the
-/// reason and the remedy. It never contains a token.
+/// The error of a provider of external credentials. Its message names the provider, the source of the credential, the
+/// reason and a remedy. It never contains a token.
 ///
-/// A [`TokenError`] of a provider has it as a source: see [`of`](Self::of).
+/// It is the source of the provider's [`TokenError`]: see [`of`](Self::of).
 #[derive(Debug)]
 pub struct CredentialError {
     kind: Kind,
@@ -20,12 +20,12 @@ pub struct CredentialError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The provider is not configured.
-    Absent,
-    /// The credential was refused, or must not be used.
+    NotConfigured,
+    /// A server refused the credential, or it has expired or has another audience.
     Refused,
-    /// The provider cannot be reached now.
-    Unreachable,
-    /// The credential cannot be used.
+    /// The source of the credential is unavailable now. A later attempt may succeed.
+    Unavailable,
+    /// The source provides no valid credential.
     Unusable,
 }
 
@@ -46,16 +46,16 @@ impl Origin {
         CredentialError { kind, provider, origin, reason: reason.into(), remedy: remedy.into(), cause: None }
     }
 
-    pub(crate) fn absent(&self, reason: impl Into<String>, remedy: impl Into<String>) -> CredentialError {
-        self.error(Kind::Absent, reason, remedy)
+    pub(crate) fn not_configured(&self, reason: impl Into<String>, remedy: impl Into<String>) -> CredentialError {
+        self.error(Kind::NotConfigured, reason, remedy)
     }
 
     pub(crate) fn refused(&self, reason: impl Into<String>, remedy: impl Into<String>) -> CredentialError {
         self.error(Kind::Refused, reason, remedy)
     }
 
-    pub(crate) fn unreachable(&self, reason: impl Into<String>, remedy: impl Into<String>) -> CredentialError {
-        self.error(Kind::Unreachable, reason, remedy)
+    pub(crate) fn unavailable(&self, reason: impl Into<String>, remedy: impl Into<String>) -> CredentialError {
+        self.error(Kind::Unavailable, reason, remedy)
     }
 
     pub(crate) fn unusable(&self, reason: impl Into<String>, remedy: impl Into<String>) -> CredentialError {
@@ -65,31 +65,32 @@ impl Origin {
 
 impl CredentialError {
     /// Creates the error of a provider that is not configured.
-    pub fn absent(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
-        Origin::new(provider, origin).absent(reason, remedy)
+    pub fn not_configured(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
+        Origin::new(provider, origin).not_configured(reason, remedy)
     }
 
-    /// Creates the error of a credential that was refused. All texts are shown: they must not be secret.
+    /// Creates the error of a credential that was refused. The arguments must not be secret, because the message contains
+    /// them.
     pub fn refused(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
         Origin::new(provider, origin).refused(reason, remedy)
     }
 
-    /// Creates the error of a provider that cannot be reached now.
-    pub fn unreachable(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
-        Origin::new(provider, origin).unreachable(reason, remedy)
+    /// Creates the error of a provider that is unavailable now, so that a later attempt may succeed.
+    pub fn unavailable(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
+        Origin::new(provider, origin).unavailable(reason, remedy)
     }
 
-    /// Creates the error of a credential that cannot be used.
+    /// Creates the error of a source that provides no valid credential.
     pub fn unusable(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
         Origin::new(provider, origin).unusable(reason, remedy)
     }
 
-    /// Adds the cause of the error.
-    pub fn because(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// Adds the source of the error.
+    pub fn with_source(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }
 
-    /// Returns the error of an external credential that caused `error`, if there is one.
+    /// Returns the first credential error in the chain that starts with `error`, if there is one.
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
     }
@@ -99,21 +100,21 @@ impl CredentialError {
         self.provider
     }
 
-    /// Returns the source of the credential: the name of a variable, a path, a command line without its arguments, or a
-    /// URL without its query.
+    /// Returns the source of the credential: the name of a variable, a path, a program without its arguments, or a URL
+    /// without its query.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Returns the remedy.
+    /// Returns the remedy: what the user can do.
     pub fn remedy(&self) -> &str {
         &self.remedy
     }
 
-    /// Returns true if the provider is not configured in this environment. A [`ProviderChain`](crate::ProviderChain)
-    /// then tries the next one.
-    pub fn is_absent(&self) -> bool {
-        self.kind == Kind::Absent
+    /// Returns true if the provider is not configured in this environment. A [`ProviderChain`](crate::ProviderChain) then
+    /// uses the next one.
+    pub fn is_not_configured(&self) -> bool {
+        self.kind == Kind::NotConfigured
     }
 
     /// Returns true if a server refused the credential, or if it has expired or is meant for another audience.
@@ -121,9 +122,9 @@ impl CredentialError {
         self.kind == Kind::Refused
     }
 
-    /// Returns true if a server cannot be reached now, so that a later attempt may succeed.
+    /// Returns true if the source of the credential is unavailable now, so that a later attempt may succeed.
     pub fn is_transient(&self) -> bool {
-        self.kind == Kind::Unreachable
+        self.kind == Kind::Unavailable
     }
 }
 
@@ -144,8 +145,8 @@ impl From<CredentialError> for TokenError {
     fn from(error: CredentialError) -> Self {
         match error.kind {
             Kind::Refused => Self::refused(error),
-            Kind::Unreachable => Self::provider(error).into_transient(),
-            Kind::Absent | Kind::Unusable => Self::provider(error),
+            Kind::Unavailable => Self::provider(error).into_transient(),
+            Kind::NotConfigured | Kind::Unusable => Self::provider(error),
         }
     }
 }

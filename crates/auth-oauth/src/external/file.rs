@@ -8,22 +8,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError, TokenRequest};
 
-use super::chain::Applicable;
+use super::chain::ConfiguredProvider;
 use super::error::{CredentialError, Origin};
 use super::text::{MAX_TOKEN_BYTES, digest, principal, usable};
 
 /// The number of times that a file is read again if it is empty or changes while it is read.
 const MAX_RETRIES: u32 = 3;
-/// The pause before a file is read again. Replacing a small file takes less.
+/// The pause before a file is read again, which is longer than replacing a small file takes.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The maximum number of links that are followed to find out if a file is part of a projected volume.
+/// The maximum number of symbolic links that are followed to check if a file is part of a projected volume.
 const MAX_LINKS: usize = 8;
 
-/// A token in a file, which another program keeps current. The file is read for each new token, so that a replaced file
-/// takes effect when the former token expires or is rejected.
+/// A provider of the token in a file, which another program updates. The file is read whenever a token is needed, so that a
+/// replaced file takes effect when the previous token expires or is rejected.
 ///
-/// A file that the group or others can access is refused, unless it is reached through a link `..data`, as in the
-/// projected volumes of Kubernetes. On systems without such modes, this is not checked.
+/// A file that the group or other users can access is an error, unless its path leads through a link `..data`, like in the
+/// projected volumes of Kubernetes. This is checked only on Unix.
 ///
 /// ```
 /// use auth_core::{TokenKey, TokenSource};
@@ -40,7 +40,7 @@ pub struct FileToken {
     identity: Arc<OnceLock<String>>,
 }
 
-/// A file with a secret.
+/// A file that contains a secret.
 #[derive(Clone, Debug)]
 pub(super) struct SecretFile {
     origin: Origin,
@@ -55,7 +55,7 @@ impl FileToken {
         Self { file, audience: None, clock: Arc::new(SystemClock), identity: Arc::default() }
     }
 
-    /// Accepts a file that other users can read. Use it for a token whose file the platform of the workload manages.
+    /// Accepts a file that other users can read. Use it if the platform of a workload manages the file.
     pub fn allow_shared(mut self) -> Self {
         self.file = self.file.shared();
         self
@@ -67,7 +67,7 @@ impl FileToken {
         self
     }
 
-    /// Sets the clock by which a token has expired.
+    /// Sets the clock that is used to check if a token has expired [default: the system clock].
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -91,8 +91,8 @@ impl AsyncTokenProvider for FileToken {
         Ok(usable(self.origin(), text.expose(), self.clock.now(), self.audience.as_deref())?)
     }
 
-    /// Returns an identity derived from the path and from the principal that the first token names, or from the first
-    /// token if it is not a JWT. It reads the file. Returns `None` while the file cannot be read.
+    /// Returns an identity derived from the path and from the first token: from its principal if it is a JWT, and otherwise
+    /// from its digest. Reads the file if the identity is not known yet, and returns `None` if it cannot be read.
     fn identity(&self) -> Option<String> {
         if let Some(identity) = self.identity.get() {
             return Some(identity.clone());
@@ -109,8 +109,8 @@ impl AsyncTokenProvider for FileToken {
     }
 }
 
-impl Applicable for FileToken {
-    fn applies(&self) -> Result<(), CredentialError> {
+impl ConfiguredProvider for FileToken {
+    fn check_configured(&self) -> Result<(), CredentialError> {
         if self.file.path.exists() { Ok(()) } else { Err(self.file.missing()) }
     }
 }
@@ -123,27 +123,24 @@ impl SecretFile {
     /// Returns a number that changes when the file is replaced or modified.
     pub(super) fn version(&self) -> u64 {
         let mut hash = DefaultHasher::new();
-        std::fs::metadata(&self.path).ok().map(|about| traits(&about)).hash(&mut hash);
+        std::fs::metadata(&self.path).ok().map(|metadata| file_state(&metadata)).hash(&mut hash);
         hash.finish()
     }
 
-    /// Returns the content without surrounding white space. An empty or changing file is read again.
+    /// Returns the content without surrounding white space. A file that is empty or changes is read again.
     pub(super) async fn read(&self) -> Result<Secret, CredentialError> {
         let mut retries = 0;
         loop {
             let file = self.clone();
             let read = tokio::task::spawn_blocking(move || file.read_once()).await;
             let read =
-                read.unwrap_or_else(|error| Err(self.origin.unusable("reading it failed", "retry").because(error)));
+                read.unwrap_or_else(|error| Err(self.origin.unusable("reading it failed", "retry").with_source(error)));
             match read {
                 Err(error) if error.is_transient() && retries < MAX_RETRIES => retries += 1,
                 Err(error) if error.is_transient() => return Err(self.empty()),
                 read => return read,
             }
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the file system reports no event when the file is complete"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "there is no event when the file is complete")]
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -152,14 +149,14 @@ impl SecretFile {
     pub(super) fn read_once(&self) -> Result<Secret, CredentialError> {
         let unreadable = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => self.missing(),
-            _ => self.origin.unusable("it cannot be read", "check its path and its permissions").because(error),
+            _ => self.origin.unusable("it cannot be read", "check its path and its permissions").with_source(error),
         };
         let mut file = open(&self.path).map_err(unreadable)?;
-        let about = file.metadata().map_err(unreadable)?;
-        if !about.is_file() {
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
             return Err(self.origin.unusable("it is not a regular file", "name a file"));
         }
-        if is_open_to_others(&about) && !self.may_be_shared && !is_projected(&self.path) {
+        if is_open_to_others(&metadata) && !self.may_be_shared && !is_projected(&self.path) {
             let remedy = format!("run `chmod 600 {}`", self.path.display());
             return Err(self.origin.unusable("other users can access it", remedy));
         }
@@ -170,12 +167,12 @@ impl SecretFile {
                 .origin
                 .unusable(format!("it is larger than {MAX_TOKEN_BYTES} bytes"), "name a file with only a secret"));
         }
-        let is_unchanged = traits(&file.metadata().map_err(unreadable)?) == traits(&about);
+        let is_unchanged = file_state(&file.metadata().map_err(unreadable)?) == file_state(&metadata);
         let text = String::from_utf8(bytes)
             .map_err(|_| self.origin.unusable("it is not text", "name a file with only a secret"))?;
         match text.trim() {
-            "" => Err(self.origin.unreachable("it is empty", "retry")),
-            _ if !is_unchanged => Err(self.origin.unreachable("it changed while it was read", "retry")),
+            "" => Err(self.origin.unavailable("it is empty", "retry")),
+            _ if !is_unchanged => Err(self.origin.unavailable("it changed while it was read", "retry")),
             text => Ok(Secret::new(text)),
         }
     }
@@ -191,7 +188,7 @@ impl SecretFile {
     }
 
     fn missing(&self) -> CredentialError {
-        self.origin.absent("it does not exist", "check the path, and whether the secret is mounted")
+        self.origin.not_configured("it does not exist", "check the path, and whether the secret is mounted")
     }
 
     fn empty(&self) -> CredentialError {
@@ -199,7 +196,7 @@ impl SecretFile {
     }
 }
 
-/// Opens a file without blocking: opening a FIFO would otherwise wait for its writer.
+/// Opens a file without blocking, because opening a FIFO would otherwise wait for a writer.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
@@ -212,28 +209,29 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Returns the properties of a file that change with its content.
-fn traits(about: &Metadata) -> impl Hash + PartialEq + use<> {
+/// Returns the metadata of a file that change when its content changes.
+fn file_state(metadata: &Metadata) -> impl Hash + PartialEq + use<> {
     #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(about);
+    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
     #[cfg(not(unix))]
     let inode = 0_u64;
-    (inode, about.len(), about.modified().ok())
+    (inode, metadata.len(), metadata.modified().ok())
 }
 
-fn is_open_to_others(about: &Metadata) -> bool {
+fn is_open_to_others(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {
-        std::os::unix::fs::MetadataExt::mode(about) & 0o077 != 0
+        std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0
     }
     #[cfg(not(unix))]
     {
-        let _ = about;
+        let _ = metadata;
         false
     }
 }
 
-/// Returns true if the path, or a link that it refers to, leads through `..data`, which Kubernetes replaces atomically.
+/// Returns true if the path, or the target of a link that it leads to, contains `..data`, a link that Kubernetes replaces
+/// atomically.
 fn is_projected(path: &Path) -> bool {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {

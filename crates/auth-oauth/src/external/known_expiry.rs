@@ -7,11 +7,12 @@ use auth_core::{
     RefreshLease, Secret, TokenCache, TokenError, TokenKey, TokenRequest,
 };
 
-/// The maximum number of tokens without a known expiry that are remembered. It exceeds the number of tokens in memory.
+/// The maximum number of tokens without a known expiry that are remembered, which exceeds the number of tokens that the
+/// cache in memory contains.
 const MAX_REMEMBERED: usize = 512;
 
-/// The last tokens without a known expiry that this process has obtained. They must be remembered, because the source
-/// adds its fallback expiry before it stores a token, after which they look like any other.
+/// The last tokens without a known expiry that the provider has returned. They must be remembered, because the source sets
+/// the expiry of a token to its fallback before it stores the token.
 #[derive(Debug, Default)]
 struct TokensWithoutExpiry(Mutex<VecDeque<AccessToken>>);
 
@@ -22,26 +23,26 @@ impl TokensWithoutExpiry {
         tokens.push_front(token);
     }
 
-    /// Returns true if the secret is that of a remembered token; other properties, such as the expiry, are ignored.
-    fn has(&self, token: &AccessToken) -> bool {
+    /// Returns true if a remembered token has the same secret. Other properties, such as the expiry, may differ.
+    fn contains(&self, token: &AccessToken) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|remembered| remembered.is_same(token))
     }
 }
 
-/// A provider that remembers which tokens of another provider have no known expiry, so that [`KnownExpiryStore`] does
-/// not share them.
+/// A wrapper of a provider that remembers which of its tokens have no known expiry, so that a [`KnownExpiryStore`] does not
+/// share them. [`KnownExpiryStore::new`] creates it.
 #[derive(Debug)]
-pub struct KnownExpiry<P> {
+pub struct KnownExpiryProvider<P> {
     provider: P,
     unknown: Arc<TokensWithoutExpiry>,
 }
 
-/// A store that stores tokens with a known expiry in another store, and the others in the memory of this process. The
-/// expiry is stated by the provider, or by the token if it is a JWT.
+/// A store that stores tokens with a known expiry in another store, and all other tokens in the memory of this process. An
+/// expiry is known if the provider specifies it, or if the token is a JWT that contains it.
 ///
-/// A token without a known expiry could have expired or have been revoked long before another process finds it. It
-/// therefore stays in memory and is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) lifetime of
-/// the source (default: 5 min).
+/// A token without a known expiry may have expired or been revoked before another process reads it. It is therefore not
+/// shared, and is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) lifetime of the source (default:
+/// 5 min).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -63,20 +64,20 @@ pub struct KnownExpiryStore<S> {
 }
 
 impl<S> KnownExpiryStore<S> {
-    /// Creates a store in front of `store`, for the tokens of `provider`.
-    pub fn new<P>(store: S, provider: P) -> (Self, KnownExpiry<P>) {
+    /// Creates a store that wraps `store`, and a provider that wraps `provider`. Use both in the same source.
+    pub fn new<P>(store: S, provider: P) -> (Self, KnownExpiryProvider<P>) {
         let unknown = Arc::<TokensWithoutExpiry>::default();
-        let provider = KnownExpiry { provider, unknown: unknown.clone() };
+        let provider = KnownExpiryProvider { provider, unknown: unknown.clone() };
         (Self { store, unknown, memory: MemoryTokenCache::new() }, provider)
     }
 }
 
-impl<P> KnownExpiry<P> {
+impl<P> KnownExpiryProvider<P> {
     fn remember_if_unknown(&self, token: AccessToken) -> AccessToken {
-        let states = |token: &AccessToken| {
-            token.lifetime() != Lifetime::Unstated || token.expires_at().is_some() || token.jwt_expiry().is_some()
+        let has_known_expiry = |token: &AccessToken| {
+            token.lifetime() != Lifetime::Unspecified || token.expires_at().is_some() || token.jwt_expiry().is_some()
         };
-        if !states(&token) {
+        if !has_known_expiry(&token) {
             self.unknown.add(token.clone());
         }
         token
@@ -84,7 +85,7 @@ impl<P> KnownExpiry<P> {
 }
 
 #[async_trait]
-impl<P: AsyncTokenProvider> AsyncTokenProvider for KnownExpiry<P> {
+impl<P: AsyncTokenProvider> AsyncTokenProvider for KnownExpiryProvider<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         Ok(self.remember_if_unknown(self.provider.fetch(request).await?))
     }
@@ -144,7 +145,7 @@ impl<S: AsyncTokenCache> AsyncTokenCache for KnownExpiryStore<S> {
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        if self.unknown.has(token) {
+        if self.unknown.contains(token) {
             return TokenCache::set(&self.memory, key, token);
         }
         TokenCache::delete(&self.memory, key)?;
@@ -185,7 +186,7 @@ impl<S: RefreshLease> RefreshLease for KnownExpiryStore<S> {
 /// A lease that does not publish tokens without a known expiry.
 #[derive(Debug)]
 struct Guard {
-    /// `None` after it was given up.
+    /// `None` after the lease was released.
     inner: Option<Box<dyn LeaseGuard>>,
     key: TokenKey,
     unknown: Arc<TokensWithoutExpiry>,
@@ -198,7 +199,7 @@ impl LeaseGuard for Guard {
         self.inner.as_ref()?.current()
     }
 
-    // An empty store does not prove a logout: the token of this process may exist only in memory.
+    // An empty store does not mean that the user has logged out, because the token may be only in memory.
     fn login_was_ended(&self) -> bool {
         false
     }
@@ -208,10 +209,10 @@ impl LeaseGuard for Guard {
     }
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
-        if self.unknown.has(token) {
+        if self.unknown.contains(token) {
             TokenCache::set(&self.memory, &self.key, token)?;
             if let Some(guard) = self.inner.take() {
-                guard.give_up().await;
+                guard.release().await;
             }
             return Ok(());
         }
@@ -222,9 +223,9 @@ impl LeaseGuard for Guard {
         }
     }
 
-    async fn give_up(self: Box<Self>) {
+    async fn release(self: Box<Self>) {
         if let Some(guard) = self.inner {
-            guard.give_up().await;
+            guard.release().await;
         }
     }
 
@@ -246,7 +247,7 @@ mod tests {
     use super::*;
     use crate::FileTokenStore;
 
-    /// Requests tokens from two sources in turn, as two processes would, and returns the number of provider calls.
+    /// Requests tokens from two sources, one after the other, like two processes. Returns the number of provider calls.
     async fn provider_calls_of_two_processes(token: &AccessToken) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
@@ -281,7 +282,7 @@ mod tests {
         let [unknown, known] = ["unknown", "known"].map(|tenant| TokenRequest::new().with_tenant(tenant));
         let (token, other) = (provider.fetch(&unknown).await.unwrap(), provider.fetch(&known).await.unwrap());
         let keys = ["unknown", "known"].map(|issuer| TokenKey::new(format!("https://{issuer}.test/")));
-        // A source states the fallback as the expiry.
+        // A source sets the expiry to the fallback before it stores the token.
         AsyncTokenCache::set(&store, &keys[0], &token.with_expires_at(end)).await.unwrap();
         AsyncTokenCache::set(&store, &keys[1], &other).await.unwrap();
         for (key, is_stored) in keys.iter().zip([false, true]) {
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_tokens_with_a_known_expiry_reach_another_process() {
+    async fn only_tokens_with_a_known_expiry_are_shared_with_another_process() {
         let opaque = AccessToken::new(Secret::new("opaque")).unwrap();
         assert_eq!(provider_calls_of_two_processes(&opaque).await, 2);
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);

@@ -1,4 +1,5 @@
-//! The checks of a token before it is used. They verify no signature: the receiver of the token does.
+//! Checks of a token from outside of the process. The signature is not verified, because the server that receives the token
+//! does that.
 
 use std::time::SystemTime;
 
@@ -7,18 +8,18 @@ use sha2::{Digest, Sha256};
 
 use super::error::{CredentialError, Origin};
 use crate::exchange::sanitized;
-use crate::identity::{hexadecimal, stated};
+use crate::identity::{hexadecimal, identity_claims};
 
-/// The maximum size of a token, in bytes. A request with a longer header is refused by most servers.
+/// The maximum size of a token, in bytes. Most servers refuse a request with a longer header.
 pub(super) const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Returns the name of the principal of a token: that of its claims, which a rotated token has in common, or else the
-/// digest of the token.
+/// Returns the principal in the claims of a JWT, which is the same in all tokens of the principal, or else the digest of
+/// the token.
 pub(super) fn principal(token: &Secret) -> String {
-    stated(token).principal().unwrap_or_else(|| digest([token.expose()]))
+    identity_claims(token).principal().unwrap_or_else(|| digest([token.expose()]))
 }
 
-/// Returns the SHA-256 of several texts in hexadecimal.
+/// Returns the SHA-256 of several texts in hexadecimal. Each text is preceded by its length.
 pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for text in texts {
@@ -28,7 +29,8 @@ pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     hexadecimal(&hash.finalize())
 }
 
-/// Returns a token with this text, if it can be used now, for `audience`.
+/// Returns a token with this text. A text that is not a token, an expired token, and a token for another audience than
+/// `audience` are errors.
 pub(super) fn usable(
     origin: &Origin,
     text: &str,
@@ -40,41 +42,41 @@ pub(super) fn usable(
         return Err(origin.unusable("it is HTML, not a token", "check that it is not the page of a proxy or a login"));
     }
     let token = AccessToken::new(Secret::new(text))
-        .map_err(|error| origin.unusable(error.to_string(), "it must be one token without other text"))?;
+        .map_err(|error| origin.unusable(error.to_string(), "it must contain only one token"))?;
     check(origin, &token, now, audience)?;
     Ok(token)
 }
 
-/// Checks the expiry and the audience that a token states.
+/// Checks the expiry and the audience of a token, if they are known.
 pub(super) fn check(
     origin: &Origin,
     token: &AccessToken,
     now: SystemTime,
     audience: Option<&str>,
 ) -> Result<(), CredentialError> {
-    let end = [token.expires_at(), token.jwt_expiry()].into_iter().flatten().min();
-    if let Some(end) = end.filter(|end| *end <= now) {
-        let reason = format!("the token expired at {}", moment(end));
+    let expiry = [token.expires_at(), token.jwt_expiry()].into_iter().flatten().min();
+    if let Some(expiry) = expiry.filter(|expiry| *expiry <= now) {
+        let reason = format!("the token expired at {}", rfc3339(expiry));
         return Err(origin.refused(reason, "provide a new token, or check the clock of this machine"));
     }
-    let stated = stated(token.secret());
-    let names = stated.audiences();
+    let claims = identity_claims(token.secret());
+    let audiences = claims.audiences();
     if let Some(expected) = audience
-        && !names.is_empty()
-        && !names.contains(&expected)
+        && !audiences.is_empty()
+        && !audiences.contains(&expected)
     {
-        let names = names.iter().map(|name| sanitized(name)).collect::<Vec<_>>().join(", ");
-        let reason = format!("the token is for the audience '{names}', not '{expected}'");
+        let audiences = audiences.iter().map(|audience| sanitized(audience)).collect::<Vec<_>>().join(", ");
+        let reason = format!("the token is for the audience '{audiences}', not '{expected}'");
         return Err(origin.refused(reason, "request a token for the expected audience"));
     }
     Ok(())
 }
 
-/// Returns a time (RFC 3339).
-pub(super) fn moment(time: SystemTime) -> String {
+/// Formats a time (RFC 3339).
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let stamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    stamp.map_or_else(|| format!("{seconds} s after 1970"), |stamp| stamp.to_string())
+    let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    timestamp.map_or_else(|| format!("{seconds} s after 1970"), |timestamp| timestamp.to_string())
 }
 
 #[cfg(test)]
@@ -97,7 +99,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn expired_token_is_refused_with_its_expiry() {
+    fn error_of_an_expired_token_contains_its_expiry() {
         let (origin, token) = (Origin::new("variable", "X"), jwt(&serde_json::json!({ "exp": 1000 })));
         usable(&origin, &token, at(999), None).unwrap();
         let error = usable(&origin, &token, at(1000), None).unwrap_err();
@@ -110,7 +112,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn audience_of_a_jwt_must_contain_the_expected_one() {
+    fn audiences_of_a_jwt_must_include_the_expected_one() {
         let origin = Origin::new("variable", "X");
         let token = |audience: serde_json::Value| jwt(&serde_json::json!({ "aud": audience }));
         for audience in [serde_json::json!("a"), serde_json::json!(["b", "a"])] {
@@ -123,7 +125,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn text_that_is_not_a_token_is_not_shown() {
+    fn error_does_not_show_a_text_that_is_not_a_token() {
         let origin = Origin::new("variable", "X");
         for text in ["<html>canary</html>", "canary canary", "canary\ncanary", "", "ca\u{7}nary"] {
             let error = usable(&origin, text, at(0), None).unwrap_err();
@@ -133,7 +135,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rotated_jwt_has_the_same_principal() {
+    fn jwts_with_different_expiry_have_the_same_principal() {
         let of = |claims: serde_json::Value| principal(&Secret::new(jwt(&claims)));
         let first = of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 1 }));
         assert_eq!(first, of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 2 })));

@@ -9,23 +9,23 @@ use auth_http::{HttpClient, Request};
 use serde_json::Value;
 use url::Url;
 
-use super::chain::Applicable;
+use super::chain::ConfiguredProvider;
 use super::env::EnvToken;
 use super::error::{CredentialError, Origin};
 use super::file::FileToken;
 use super::text::{MAX_TOKEN_BYTES, digest, usable};
 use crate::{JwtBearer, OAuthClient, TokenExchange, TokenType};
 
-/// The time limit of a request for a token.
+/// The timeout of a request for a token.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The members of a response that may contain the token. GitHub uses the first.
+/// The JSON members of a response that may contain the token. GitHub uses the first.
 const MEMBERS: [&str; 4] = ["value", "id_token", "access_token", "token"];
 /// The variables of GitHub Actions.
 const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-/// The OIDC token of a workload, which its platform provides: a pod, a CI job, a virtual machine. The identity provider
-/// exchanges it for an access token, so that the workload needs no secret.
+/// A provider of the OIDC token that a platform issues to a workload, such as a pod, a CI job or a virtual machine. The
+/// identity provider exchanges this token for an access token, so that the workload needs no secret.
 ///
 /// ```
 /// use auth_core::TokenSource;
@@ -33,8 +33,8 @@ const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 ///
 /// # fn example(client: OAuthClient) {
 /// let identity = WorkloadIdentity::file("/var/run/secrets/tokens/platform").with_audience("https://issuer.example");
-/// // RFC 8693; `asserted` uses RFC 7523.
-/// let source = TokenSource::new(client.token_key().build(), identity.exchanged(client, TokenType::Jwt));
+/// // RFC 8693. `into_jwt_bearer` uses RFC 7523 instead.
+/// let source = TokenSource::new(client.token_key().build(), identity.into_token_exchange(client, TokenType::Jwt));
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -67,24 +67,24 @@ impl WorkloadIdentity {
         Self { source, audience: None, clock: Arc::new(SystemClock) }
     }
 
-    /// Creates the identity in a file, such as a projected service account token of Kubernetes. Other users may be able
-    /// to read the file.
+    /// Uses the token in a file, such as a projected service account token of Kubernetes. Other users may be able to read
+    /// the file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::new(Source::File(FileToken::new(path).allow_shared().named("workload identity file")))
     }
 
-    /// Creates the identity in an environment variable, such as an ID token of GitLab CI.
+    /// Uses the token in an environment variable, such as an ID token of GitLab CI.
     pub fn variable(name: impl Into<String>) -> Self {
         Self::new(Source::Variable(EnvToken::new(name)))
     }
 
-    /// Creates the identity in an environment variable with this value. See [`EnvToken::of_value`].
-    pub fn of_variable(name: impl Into<String>, value: Option<Secret>) -> Self {
-        Self::new(Source::Variable(EnvToken::of_value(name, value)))
+    /// Uses a token that the caller has read from an environment variable. See [`EnvToken::from_value`].
+    pub fn from_variable_value(name: impl Into<String>, value: Option<Secret>) -> Self {
+        Self::new(Source::Variable(EnvToken::from_value(name, value)))
     }
 
-    /// Creates the identity that a GET request to `url` returns, alone or in JSON (`value`, `id_token`, `access_token`
-    /// or `token`).
+    /// Uses the token that a GET request to `url` returns, alone or in JSON (`value`, `id_token`, `access_token` or
+    /// `token`).
     pub fn url(http: HttpClient, url: Url) -> Self {
         let origin = Origin::new("workload identity endpoint", redacted(&url).to_string());
         let remedy = "check the permissions of the workload";
@@ -98,14 +98,14 @@ impl WorkloadIdentity {
         }))
     }
 
-    /// Creates the identity of a job of GitHub Actions, from the variables of the runner. The
-    /// [audience](Self::with_audience) is requested.
+    /// Uses the token of a GitHub Actions job. It is requested from the URL in the variable `ACTIONS_ID_TOKEN_REQUEST_URL`
+    /// for the [audience](Self::with_audience).
     pub fn github(http: HttpClient) -> Self {
         let [url, token] = [GITHUB_URL, GITHUB_TOKEN].map(|name| std::env::var(name).ok());
         Self::github_with(http, url.as_deref(), token.map(Secret::new))
     }
 
-    /// Creates the identity of a job of GitHub Actions, with the values of `ACTIONS_ID_TOKEN_REQUEST_URL` and
+    /// Uses the token of a GitHub Actions job. `url` and `token` are the values of `ACTIONS_ID_TOKEN_REQUEST_URL` and
     /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
     pub fn github_with(http: HttpClient, url: Option<&str>, token: Option<Secret>) -> Self {
         let url = match (url, &token) {
@@ -123,7 +123,8 @@ impl WorkloadIdentity {
         }))
     }
 
-    /// Sets the audience of the token. It is requested from GitHub, and checked in every token before it is exchanged.
+    /// Sets the expected audience of the token. A token for another audience is rejected. A token of GitHub Actions is
+    /// requested for this audience.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         let audience = audience.into();
         self.source = match self.source {
@@ -135,7 +136,7 @@ impl WorkloadIdentity {
         self
     }
 
-    /// Sets the clock by which a token has expired.
+    /// Sets the clock that is used to check if a token has expired [default: the system clock].
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.source = match self.source {
             Source::File(file) => Source::File(file.with_clock(clock.clone())),
@@ -146,13 +147,13 @@ impl WorkloadIdentity {
         self
     }
 
-    /// Returns a grant that exchanges the token by the token exchange of RFC 8693.
-    pub fn exchanged(self, client: OAuthClient, subject_type: TokenType) -> TokenExchange<Self> {
+    /// Returns a grant that exchanges the token for an access token (RFC 8693).
+    pub fn into_token_exchange(self, client: OAuthClient, subject_type: TokenType) -> TokenExchange<Self> {
         TokenExchange::new(client, self, subject_type)
     }
 
     /// Returns a grant that presents the token as an assertion (RFC 7523).
-    pub fn asserted(self, client: OAuthClient) -> JwtBearer<Self> {
+    pub fn into_jwt_bearer(self, client: OAuthClient) -> JwtBearer<Self> {
         JwtBearer::new(client, self)
     }
 }
@@ -171,14 +172,14 @@ impl AsyncTokenProvider for WorkloadIdentity {
         }
     }
 
-    /// Returns the identity of the file or the variable; for a server, one derived from its URL and its authorization.
+    /// Returns an identity derived from the identity of the file or variable, or from the URL and the authorization.
     fn identity(&self) -> Option<String> {
-        let named = match &self.source {
+        let source = match &self.source {
             Source::File(file) => file.identity()?,
             Source::Variable(variable) => variable.identity()?,
             Source::Url(endpoint) => endpoint.identity()?,
         };
-        Some(format!("workload {} {named}", self.audience.as_deref().unwrap_or_default()))
+        Some(format!("workload {} {source}", self.audience.as_deref().unwrap_or_default()))
     }
 
     fn credential_version(&self) -> u64 {
@@ -189,11 +190,11 @@ impl AsyncTokenProvider for WorkloadIdentity {
     }
 }
 
-impl Applicable for WorkloadIdentity {
-    fn applies(&self) -> Result<(), CredentialError> {
+impl ConfiguredProvider for WorkloadIdentity {
+    fn check_configured(&self) -> Result<(), CredentialError> {
         match &self.source {
-            Source::File(file) => file.applies(),
-            Source::Variable(variable) => variable.applies(),
+            Source::File(file) => file.check_configured(),
+            Source::Variable(variable) => variable.check_configured(),
             Source::Url(endpoint) => endpoint.address().map(drop),
         }
     }
@@ -208,7 +209,7 @@ impl fmt::Debug for Endpoint {
 
 impl Endpoint {
     fn address(&self) -> Result<&Url, CredentialError> {
-        self.url.as_ref().map_err(|reason| self.origin.absent(reason, self.remedy))
+        self.url.as_ref().map_err(|reason| self.origin.not_configured(reason, self.remedy))
     }
 
     fn identity(&self) -> Option<String> {
@@ -229,18 +230,18 @@ impl Endpoint {
             .iter()
             .fold(request, |request, secret| request.with_header("authorization", bearer(secret)));
         let failed = |error: auth_http::HttpError| {
-            let named = if error.is_transient() {
-                self.origin.unreachable("it does not respond", "check the network")
+            let described = if error.is_transient() {
+                self.origin.unavailable("it does not respond", "check the network")
             } else {
                 self.origin.unusable("the request failed", "check its URL")
             };
-            named.because(error)
+            described.with_source(error)
         };
         let response = self.http.send(request).await.map_err(failed)?;
         match response.status() {
             200 => {}
             status if auth_core::is_transient_status(status) => {
-                return Err(self.origin.unreachable(format!("it responded with {status}"), "retry later"));
+                return Err(self.origin.unavailable(format!("it responded with {status}"), "retry later"));
             }
             status => return Err(self.origin.refused(format!("it responded with {status}"), self.remedy)),
         }
@@ -248,7 +249,7 @@ impl Endpoint {
         let text = std::str::from_utf8(&body)
             .map_err(|_| self.origin.unusable("its response is not text", "check its URL"))?;
         let found = match serde_json::from_str::<Value>(text) {
-            Ok(answer @ Value::Object(_)) => MEMBERS.iter().find_map(|name| answer[name].as_str().map(str::to_owned)),
+            Ok(json @ Value::Object(_)) => MEMBERS.iter().find_map(|name| json[name].as_str().map(str::to_owned)),
             _ => Some(text.to_owned()),
         };
         found.map(Secret::new).ok_or_else(|| self.origin.unusable("its response contains no token", "check its URL"))
@@ -274,9 +275,9 @@ mod tests {
             .with_audience("https://a")
     }
 
-    async fn answering(answer: ResponseTemplate) -> MockServer {
+    async fn server_with(response: ResponseTemplate) -> MockServer {
         let server = MockServer::start().await;
-        Mock::given(method("GET")).and(path("/token")).respond_with(answer).mount(&server).await;
+        Mock::given(method("GET")).and(path("/token")).respond_with(response).mount(&server).await;
         server
     }
 
@@ -306,8 +307,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn missing_permission_is_named() {
-        let server = answering(ResponseTemplate::new(403).set_body_string("canary")).await;
+    async fn error_names_the_missing_permission() {
+        let server = server_with(ResponseTemplate::new(403).set_body_string("canary")).await;
         let (error, text) = failure(&github(&server)).await;
         assert!(error.is_refused(), "{error:?}");
         assert!(text.contains("GitHub Actions") && text.contains("403") && text.contains("id-token: write"), "{text}");
@@ -316,31 +317,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endpoint_that_fails_is_transient() {
-        let server = answering(ResponseTemplate::new(503)).await;
+    async fn unavailable_endpoint_is_a_transient_error() {
+        let server = server_with(ResponseTemplate::new(503)).await;
         assert!(failure(&github(&server)).await.0.is_transient());
-        let gone = WorkloadIdentity::url(http(), "http://127.0.0.1:9/token?sig=canary".parse().unwrap());
-        let (error, text) = failure(&gone).await;
+        let unreachable = WorkloadIdentity::url(http(), "http://127.0.0.1:9/token?sig=canary".parse().unwrap());
+        let (error, text) = failure(&unreachable).await;
         assert!(error.is_transient() && text.contains("http://127.0.0.1:9/token?***"), "{text}");
-        assert!(!format!("{gone:?}").contains("canary"), "{gone:?}");
+        assert!(!format!("{unreachable:?}").contains("canary"), "{unreachable:?}");
         let plain = WorkloadIdentity::url(http(), "http://issuer.test/token".parse().unwrap());
         assert!(!failure(&plain).await.0.is_transient(), "plain http is for loopback only");
     }
 
     #[tokio::test]
-    async fn token_for_another_audience_is_not_exchanged() {
-        let server = answering(ResponseTemplate::new(200).set_body_string(jwt(&json!({ "aud": "b" })))).await;
+    async fn token_for_another_audience_is_an_error() {
+        let server = server_with(ResponseTemplate::new(200).set_body_string(jwt(&json!({ "aud": "b" })))).await;
         let (error, text) = failure(&github(&server)).await;
         assert!(error.is_refused() && text.contains("audience 'b', not 'https://a'"), "{text}");
-        let variable = WorkloadIdentity::of_variable("X", Some(Secret::new(jwt(&json!({ "aud": "b" })))));
+        let variable = WorkloadIdentity::from_variable_value("X", Some(Secret::new(jwt(&json!({ "aud": "b" })))));
         assert!(failure(&variable.with_audience("a")).await.0.is_refused());
     }
 
     #[tokio::test]
     async fn html_and_json_without_a_token_are_errors() {
-        let html = answering(ResponseTemplate::new(200).set_body_string("<html>canary</html>")).await;
+        let html = server_with(ResponseTemplate::new(200).set_body_string("<html>canary</html>")).await;
         assert!(failure(&github(&html)).await.1.contains("HTML"));
-        let empty = answering(ResponseTemplate::new(200).set_body_json(json!({ "canary": 1 }))).await;
+        let empty = server_with(ResponseTemplate::new(200).set_body_json(json!({ "canary": 1 }))).await;
         assert!(failure(&github(&empty)).await.1.contains("contains no token"));
     }
 }

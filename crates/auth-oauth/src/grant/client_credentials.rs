@@ -18,10 +18,10 @@ impl ClientCredentials {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`]: the client or its credential was refused. Otherwise the request failed,
-    /// or the response is not valid.
+    /// [`OAuthError::is_credential_refused`] if the provider refused the client or its credential; a failed request or an
+    /// invalid response.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
-        self.0.redeem(self.0.token_exchange("client_credentials", request)?).await
+        self.0.redeem(self.0.new_grant("client_credentials", request)?).await
     }
 }
 

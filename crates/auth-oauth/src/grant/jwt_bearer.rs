@@ -6,12 +6,12 @@ use crate::{OAuthClient, OAuthError};
 
 /// The JWT bearer grant, which exchanges an assertion of a third party for a token (RFC 7523, section 2.1).
 ///
-/// The assertion identifies, for example, a workload or a user of another provider. It is obtained from its own
-/// provider for each request. The token expires no later than the assertion, unless the grant is
-/// [without this bound](Self::without_lifetime_bound).
+/// The assertion identifies, for example, a workload, or a user of another identity provider. The provider of assertions is
+/// called for each token. The token expires no later than the assertion, unless
+/// [`without_lifetime_bound`](Self::without_lifetime_bound) is called.
 ///
-/// The scopes, the audience and the resources of a request are those of the token. The provider of the assertions
-/// receives only the subject, the assertion and the tenant.
+/// The scopes, the audience and the resources of a request apply to the token. The provider of assertions receives only the
+/// subject, the assertion and the tenant of the request.
 #[derive(Clone, Debug)]
 pub struct JwtBearer<P> {
     client: OAuthClient,
@@ -22,13 +22,13 @@ pub struct JwtBearer<P> {
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 impl<P: AsyncTokenProvider> JwtBearer<P> {
-    /// Creates a grant for `client` that exchanges the assertions of the provider `assertions`.
+    /// Creates a grant for `client`, which exchanges assertions of the provider `assertions`.
     pub fn new(client: OAuthClient, assertions: P) -> Self {
         Self { client, assertions, is_bounded: true }
     }
 
-    /// Uses a token for as long as its provider states, even if the assertion expires earlier. Some platforms issue
-    /// assertions for a few minutes only.
+    /// Uses a token until its own expiry, even if the assertion expires earlier. Some platforms issue assertions that are
+    /// valid for only a few minutes.
     pub fn without_lifetime_bound(mut self) -> Self {
         self.is_bounded = false;
         self
@@ -38,22 +38,24 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
+    /// [`OAuthError::is_credential_refused`] if the provider refuses the assertion or the client; otherwise a failed request or
+    /// an invalid response.
     pub async fn redeem(&self, assertion: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
-        let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
+        let exchange = self.client.new_grant(GRANT_TYPE, request)?;
         let token = self.client.redeem(exchange.with_secret("assertion", assertion.secret())).await?;
         Ok(if self.is_bounded { bounded(token, assertion) } else { token })
     }
 }
 
-/// Returns the token to exchange. It is fetched for each request, so a provider of single-use credentials is an error.
-pub(super) async fn presented<P: AsyncTokenProvider>(
+/// Obtains the token to exchange from `provider`. Fails if the provider uses single-use credentials, because its token would
+/// be neither cached nor obtained under a lease.
+pub(super) async fn fetch_token_to_exchange<P: AsyncTokenProvider>(
     provider: &P,
     request: &TokenRequest,
 ) -> Result<AccessToken, TokenError> {
     if provider.needs_lease() {
         return Err(TokenError::provider(
-            "a provider of single-use credentials is exchanged through a `TokenSource` only",
+            "the provider of the token to exchange uses single-use credentials: wrap it in a `TokenSource`",
         ));
     }
     let token = provider.fetch(&request.for_subject()).await?;
@@ -63,20 +65,20 @@ pub(super) async fn presented<P: AsyncTokenProvider>(
     }
 }
 
-/// Returns the token, which expires with the assertion or earlier.
+/// Limits the expiry of `token` to that of the assertion.
 pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToken {
-    let ends = [token.not_after(), assertion.expires_at(), assertion.jwt_expiry()];
-    ends.into_iter().flatten().min().into_iter().fold(token, AccessToken::with_not_after)
+    let bounds = [token.not_after(), assertion.expires_at(), assertion.jwt_expiry()];
+    bounds.into_iter().flatten().min().into_iter().fold(token, AccessToken::with_not_after)
 }
 
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for JwtBearer<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let assertion = presented(&self.assertions, request).await?;
+        let assertion = fetch_token_to_exchange(&self.assertions, request).await?;
         self.redeem(&assertion, request).await.map_err(token_error)
     }
 
-    /// Returns the identity of the assertions. Without one, tokens are cached for one source only.
+    /// Returns an identity derived from that of the provider of assertions, or `None` if it has none.
     fn identity(&self) -> Option<String> {
         Some(self.client.identity("jwt_bearer", Some(&self.assertions.identity()?)))
     }
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_does_not_outlive_an_assertion_with_an_expiry() {
+    fn token_expires_no_later_than_its_assertion() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let jwt = format!("{0}.{0}.c2lnbmVk", URL_SAFE_NO_PAD.encode(r#"{"exp":1000}"#));
         let assertion = AccessToken::new(Secret::new(jwt)).unwrap();

@@ -1,16 +1,17 @@
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 
-use super::jwt_bearer::{bounded, presented};
+use super::jwt_bearer::{bounded, fetch_token_to_exchange};
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
 
 /// The token exchange grant, which exchanges one token for another (RFC 8693).
 ///
-/// The subject token is obtained from its own provider for each request. The new token expires no later than it, unless
-/// the grant is [without this bound](Self::without_lifetime_bound). The provider of the subject tokens receives only the
-/// subject, the assertion and the tenant of a request: its scopes, its audience and its resources are those of the new
-/// token.
+/// The provider of subject tokens is called for each new token. The new token expires with the subject token at the latest,
+/// unless [`without_lifetime_bound`](Self::without_lifetime_bound) is called.
+///
+/// The scopes, the audience and the resources of a request apply to the new token. The provider of subject tokens receives
+/// only the subject, the assertion and the tenant of the request.
 #[derive(Clone, Debug)]
 pub struct TokenExchange<P> {
     client: OAuthClient,
@@ -30,7 +31,7 @@ pub enum TokenType {
     RefreshToken,
     /// An ID token of this provider.
     IdToken,
-    /// Any JWT.
+    /// A JWT of any issuer.
     Jwt,
 }
 
@@ -48,8 +49,8 @@ impl TokenType {
 }
 
 impl<P: AsyncTokenProvider> TokenExchange<P> {
-    /// Creates a grant for `client` that exchanges the tokens of the provider `subjects`, which have the type
-    /// `subject_type`.
+    /// Creates a grant for `client`, which exchanges tokens of the provider `subjects`. `subject_type` is the type of these
+    /// tokens.
     pub fn new(client: OAuthClient, subjects: P, subject_type: TokenType) -> Self {
         Self { client, subjects, is_bounded: true, subject_type, requested_type: None }
     }
@@ -60,26 +61,26 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
         self
     }
 
-    /// Uses the new token for as long as its provider states, even if the subject token expires earlier.
+    /// Uses the new token until its own expiry, even if the subject token expires earlier.
     pub fn without_lifetime_bound(mut self) -> Self {
         self.is_bounded = false;
         self
     }
 
-    /// Exchanges a token for another.
+    /// Exchanges a subject token for a new token.
     ///
     /// # Errors
     ///
     /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
     pub async fn redeem(&self, subject: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
-        let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
+        let exchange = self.client.new_grant(GRANT_TYPE, request)?;
         let exchange = exchange
             .with_secret("subject_token", subject.secret())
             .with("subject_token_type", self.subject_type.urn())
             .with_some("requested_token_type", self.requested_type.map(TokenType::urn));
-        // A token of another type may be an assertion for another grant, which is not sent as a bearer token.
-        let wants_access = self.requested_type.is_none_or(|requested| requested == TokenType::AccessToken);
-        let exchange = if wants_access { exchange } else { exchange.accepting_non_access() };
+        // A token of another type is an assertion for another grant, for example, and is not sent as a bearer token.
+        let is_access_token = self.requested_type.is_none_or(|requested| requested == TokenType::AccessToken);
+        let exchange = if is_access_token { exchange } else { exchange.accepting_non_access() };
         let token = self.client.redeem(exchange).await?;
         Ok(if self.is_bounded { bounded(token, subject) } else { token })
     }
@@ -88,11 +89,11 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let subject = presented(&self.subjects, request).await?;
+        let subject = fetch_token_to_exchange(&self.subjects, request).await?;
         self.redeem(&subject, request).await.map_err(token_error)
     }
 
-    /// Returns the identity of the subject tokens. Without one, tokens are cached for one source only.
+    /// Returns an identity derived from that of the provider of subject tokens, or `None` if it has none.
     fn identity(&self) -> Option<String> {
         let types = (self.subject_type.urn(), self.requested_type.map_or("", TokenType::urn));
         let subject = format!("{} {} {}", types.0, types.1, self.subjects.identity()?);

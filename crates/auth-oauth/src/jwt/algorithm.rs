@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm;
 
 /// A signature algorithm of tokens (RFC 7518, section 3.1; RFC 8037, section 3.1).
 ///
-/// Symmetric algorithms and `none` are absent, because public keys cannot verify them.
+/// There are no symmetric algorithms and no `none`, because tokens are verified with public keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JwtAlgorithm {
@@ -32,7 +32,7 @@ impl JwtAlgorithm {
     /// The algorithms of RSA keys.
     pub(super) const RSA: &[Self] = &[Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
-    /// Returns the name of the algorithm in `alg`, which is case-sensitive.
+    /// Returns the case-sensitive name of the algorithm in the header (`alg`).
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",

@@ -7,8 +7,8 @@ use super::problem::JwtProblem;
 use super::refusal::Refusal;
 use crate::json::{self, Object};
 
-/// The end of the year 9999, the latest time of RFC 3339. A token that expires later is refused.
-const LAST_SECOND: f64 = 253_402_300_799.0;
+/// The end of the year 9999, the latest time of RFC 3339, in seconds since 1970. A token that expires later is refused.
+const MAX_EXPIRY: f64 = 253_402_300_799.0;
 
 /// The claims of a verified token. Only a [`JwtVerifier`](crate::JwtVerifier) creates them.
 ///
@@ -30,10 +30,10 @@ pub struct Claims {
 impl Claims {
     /// Parses the claims of a token with a valid signature, and checks their types.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(&fault, JwtProblem::Claims))?;
+        let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(&fault, JwtProblem::InvalidClaims))?;
         let sub = optional_text(&all, "sub")?.filter(|sub| !sub.is_empty()).ok_or_else(|| invalid("sub"))?;
         let exp = seconds(&all, "exp")?.ok_or_else(|| missing("exp"))?;
-        if exp > LAST_SECOND {
+        if exp > MAX_EXPIRY {
             return Err(invalid("exp"));
         }
         Ok(Self {
@@ -47,27 +47,27 @@ impl Claims {
         })
     }
 
-    /// Returns the expiry time of the token. `None` if it is out of the range of `SystemTime`.
+    /// Returns the time at which the token expires, or `None` if it is out of the range of `SystemTime`.
     pub fn expires_at(&self) -> Option<SystemTime> {
-        moment(self.exp)
+        time(self.exp)
     }
 
-    /// Returns the time at which the token was issued, if the token states it.
+    /// Returns the time at which the token was issued, if the token contains it (`iat`).
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.iat.and_then(moment)
+        self.iat.and_then(time)
     }
 
-    /// Returns the scopes of the token, from `scope` as text (RFC 8693, section 4.2) or as a list.
+    /// Returns the scopes of the token (`scope`, as a text according to RFC 8693, section 4.2, or as a list).
     pub fn scopes(&self) -> &[String] {
         &self.scopes
     }
 
-    /// Returns the OAuth client that the token was issued to: `client_id` (RFC 9068, section 2.2) or `azp`.
+    /// Returns the OAuth client that the token was issued to (`client_id` according to RFC 9068, section 2.2, or `azp`).
     pub fn client_id(&self) -> Option<&str> {
         self.text("client_id").or_else(|| self.text("azp"))
     }
 
-    /// Returns the claim `name`, if the token has it and it is a string.
+    /// Returns the value of the claim `name`, or `None` if it is missing or not a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.all.get(name)?.as_str()
     }
@@ -76,7 +76,7 @@ impl Claims {
         optional_text(&self.all, "iss")?.ok_or_else(|| missing("iss"))
     }
 
-    /// Returns the audiences of the token, one or several (RFC 7519, section 4.1.3).
+    /// Returns the audiences of the token. The claim is a text or a list (RFC 7519, section 4.1.3).
     pub(super) fn audiences(&self) -> Result<Vec<&str>, Refusal> {
         match self.all.get("aud") {
             None | Some(Value::Null) => Err(missing("aud")),
@@ -90,7 +90,7 @@ impl Claims {
         self.all.contains_key(name)
     }
 
-    /// Returns `exp`, `nbf` and `iat` unconverted, because they may be out of the range of `SystemTime`.
+    /// Returns `exp`, `nbf` and `iat` in seconds since 1970, because they may be out of the range of `SystemTime`.
     pub(super) fn period(&self) -> (f64, Option<f64>, Option<f64>) {
         (self.exp, self.nbf, self.iat)
     }
@@ -103,7 +103,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Returns a string claim. `null` is treated as absent.
+/// Returns a claim that is a string. `null` is treated like a missing claim.
 fn optional_text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'a str>, Refusal> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -112,7 +112,7 @@ fn optional_text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'
     }
 }
 
-/// Returns a `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
+/// Returns a claim that is a `NumericDate`: seconds since 1970, which may be fractional (RFC 7519, section 2).
 fn seconds(claims: &Object, name: &'static str) -> Result<Option<f64>, Refusal> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -137,9 +137,9 @@ fn missing(name: &'static str) -> Refusal {
 }
 
 fn invalid(name: &'static str) -> Refusal {
-    Refusal::of(JwtProblem::Claims, name)
+    Refusal::of(JwtProblem::InvalidClaims, name)
 }
 
-fn moment(seconds: f64) -> Option<SystemTime> {
+fn time(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }

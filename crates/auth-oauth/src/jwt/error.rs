@@ -14,9 +14,9 @@ use super::refusal::Refusal;
 ///
 /// | predicate | meaning | what to do |
 /// |---|---|---|
-/// | [`is_unavailable`](Self::is_unavailable) | the keys of the issuer are missing; the token was not judged | retry later |
-/// | [`is_clock`](Self::is_clock) | only the times of the token do not fit the clock | get a new token, or check the clock |
-/// | [`is_definitive`](Self::is_definitive) | the token is wrong at any time | discard the token |
+/// | [`is_unavailable`](Self::is_unavailable) | the keys of the issuer are unavailable; the token was not verified | retry later |
+/// | [`is_clock`](Self::is_clock) | the token is valid except for its times | obtain a new token, or check the clock |
+/// | [`is_definitive`](Self::is_definitive) | the token is never valid | discard the token |
 ///
 /// The error is `Clone`, because all callers that wait for the same fetch of keys receive its error.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,8 +39,8 @@ impl JwtError {
         Kind::Algorithm(names.join(" or ")).into()
     }
 
-    /// Returns true if the keys of the issuer cannot be fetched: network failure, error status, invalid JWK set, or
-    /// timeout. The token was not verified.
+    /// Returns true if the keys of the issuer cannot be fetched because of a network failure, an error status, an invalid
+    /// JWK set, or a timeout. The token was not verified.
     ///
     /// [`is_transient`](Self::is_transient), [`is_outdated`](Self::is_outdated) and
     /// [`is_unusable_key_set`](Self::is_unusable_key_set) give details.
@@ -51,14 +51,15 @@ impl JwtError {
     /// Returns true if only a time of the token (`exp`, `nbf` or `iat`) does not match the clock. Its signature, issuer
     /// and audience are valid.
     ///
-    /// Either the token is used too late or too early, or the clock is wrong. See [`claim`](Self::claim) and
-    /// [`off_by`](Self::off_by), and [`JwtVerifier::verify_as_of`](crate::JwtVerifier::verify_as_of) for another clock.
+    /// Either the token has expired or is not valid yet, or the clock is wrong. [`claim`](Self::claim) and
+    /// [`clock_difference`](Self::clock_difference) give details. [`JwtVerifier::verify_as_of`](crate::JwtVerifier::verify_as_of) verifies with
+    /// another clock.
     pub fn is_clock(&self) -> bool {
-        self.off_by().is_some()
+        self.clock_difference().is_some()
     }
 
-    /// Returns true if the token can never be valid: wrong signature, issuer, audience, algorithm or form, or a key
-    /// that the issuer does not publish.
+    /// Returns true if the token can never be valid, because its signature, issuer, audience, algorithm or format is wrong,
+    /// or because the issuer does not publish its key.
     pub fn is_definitive(&self) -> bool {
         !self.is_unavailable() && !self.is_clock()
     }
@@ -68,11 +69,12 @@ impl JwtError {
         !self.is_unavailable()
     }
 
-    /// Returns the check that the token failed, or `None` if [`is_unavailable`](Self::is_unavailable) returns true.
+    /// Returns the check that the token failed, or `None` if it was not verified
+    /// ([`is_unavailable`](Self::is_unavailable)).
     pub fn problem(&self) -> Option<JwtProblem> {
         match &self.0 {
             Kind::Invalid(refusal) => Some(refusal.problem),
-            Kind::Algorithm(_) => Some(JwtProblem::Algorithm),
+            Kind::Algorithm(_) => Some(JwtProblem::UnacceptedAlgorithm),
             Kind::Keys(_) => None,
         }
     }
@@ -83,12 +85,12 @@ impl JwtError {
         self.refusal()?.claim
     }
 
-    /// Returns the difference between the clock and the claim, leeway included, or `None` unless
-    /// [`is_clock`](Self::is_clock) returns true.
+    /// Returns the difference between the clock and the time in the claim, from which the leeway is not subtracted. Returns
+    /// `None` unless [`is_clock`](Self::is_clock) returns true.
     ///
-    /// `exp` is this far behind the clock. `nbf` and `iat` are this far ahead of it.
-    pub fn off_by(&self) -> Option<Duration> {
-        self.refusal()?.off_by
+    /// `exp` is earlier than the clock by this duration; `nbf` and `iat` are later.
+    pub fn clock_difference(&self) -> Option<Duration> {
+        self.refusal()?.clock_difference
     }
 
     fn refusal(&self) -> Option<&Refusal> {
@@ -106,7 +108,7 @@ impl JwtError {
         }
     }
 
-    /// Returns the delay that the issuer asked for when its keys were fetched (`Retry-After`).
+    /// Returns the delay that the issuer requested when its keys were fetched (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         let Kind::Keys(error) = &self.0 else { return None };
         if let KeyError::Status { retry_after, .. } = error.cause() { *retry_after } else { None }
@@ -117,7 +119,7 @@ impl JwtError {
         matches!(&self.0, Kind::Keys(error) if matches!(error.cause(), KeyError::Unusable(_)))
     }
 
-    /// Returns true if the keys are unavailable and the cached ones expired more than a day ago.
+    /// Returns true if the keys are unavailable, and the cached keys expired more than a day ago.
     pub fn is_outdated(&self) -> bool {
         matches!(&self.0, Kind::Keys(KeyError::Outdated(_)))
     }
@@ -150,7 +152,7 @@ pub(super) enum KeyError {
     Status { status: u16, retry_after: Option<Duration> },
     #[error("cannot fetch the keys of the issuer within {} s", .0.as_secs())]
     Deadline(Duration),
-    #[error("cannot fetch the keys of the issuer, because the runtime of the fetch ended")]
+    #[error("cannot fetch the keys of the issuer, because the runtime that fetched them was shut down")]
     Aborted,
     #[error("the keys of the issuer are not a usable JWK set: {0}")]
     Unusable(&'static str),
@@ -159,7 +161,7 @@ pub(super) enum KeyError {
 }
 
 impl KeyError {
-    /// Returns the error of the fetch.
+    /// Returns the error of the fetch that failed.
     fn cause(&self) -> &Self {
         if let Self::Outdated(cause) = self { cause } else { self }
     }

@@ -6,48 +6,48 @@ use super::refusal::Refusal;
 
 /// The claims that only an ID token has (`OpenID` Connect Core, sections 2 and 3.3.2.11; FAPI 1.0, part 2, section
 /// 5.1).
-const OF_ID_TOKENS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
+const ID_TOKEN_CLAIMS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
 
 /// The expected values of claims.
 #[derive(Clone, Debug)]
-pub(super) struct Expectation {
+pub(super) struct ExpectedClaims {
     pub(super) issuer: String,
     pub(super) audience: String,
-    /// The organization of a tenant, if only one is accepted.
+    /// The organization, if tokens of other organizations are refused.
     pub(super) organization: Option<String>,
     /// The tolerance for clock skew.
     pub(super) leeway: Duration,
 }
 
-impl Expectation {
+impl ExpectedClaims {
     /// Checks the claims in this order:
     ///
-    /// 1. The issuer matches exactly (RFC 8414, section 2: no normalization).
+    /// 1. The issuer is equal to the expected one, without normalization (RFC 8414, section 2).
     /// 2. The audiences contain the expected audience.
-    /// 3. The token is not an ID token. An ID token is for a client and not for a service, so its `aud` usually
-    ///    differs. If a client has the name of its service, the claims of ID tokens identify it.
-    /// 4. The organization, if the token states one, is the expected one.
+    /// 3. The token is not an ID token. The audience of an ID token is a client, so it usually fails the check before. If
+    ///    the client has the same name as the service, the ID token is recognized by claims that only ID tokens have.
+    /// 4. The organization, if the token contains one, is the expected one.
     /// 5. The token has not expired, is already valid, and was not issued in the future.
     pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> Result<(), Refusal> {
         if claims.issuer()? != self.issuer {
-            return Err(Refusal::of(JwtProblem::Issuer, "iss"));
+            return Err(Refusal::of(JwtProblem::WrongIssuer, "iss"));
         }
         if !claims.audiences()?.contains(&self.audience.as_str()) {
-            return Err(Refusal::of(JwtProblem::Audience, "aud"));
+            return Err(Refusal::of(JwtProblem::WrongAudience, "aud"));
         }
-        if let Some(name) = OF_ID_TOKENS.iter().find(|name| claims.has(name)) {
+        if let Some(name) = ID_TOKEN_CLAIMS.iter().find(|name| claims.has(name)) {
             return Err(Refusal::of(JwtProblem::IdToken, name));
         }
-        if let (Some(expected), Some(stated)) = (&self.organization, &claims.org_id)
-            && expected != stated
+        if let (Some(expected), Some(organization)) = (&self.organization, &claims.org_id)
+            && expected != organization
         {
-            return Err(Refusal::of(JwtProblem::Organization, "org_id"));
+            return Err(Refusal::of(JwtProblem::WrongOrganization, "org_id"));
         }
         self.check_period(claims.period(), now)
     }
 
-    /// Checks the times last, so that a token with a wrong time has no other problem. Times are floating-point seconds,
-    /// so no date is out of range.
+    /// Checks the times. They are checked last, so that a token that fails this check has no other problem. They are
+    /// compared as floating-point seconds, so that no time is out of range.
     fn check_period(&self, (exp, nbf, iat): (f64, Option<f64>, Option<f64>), now: SystemTime) -> Result<(), Refusal> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let leeway = self.leeway.as_secs_f64();

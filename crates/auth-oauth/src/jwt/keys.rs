@@ -5,20 +5,20 @@ use serde_json::Value;
 use super::JwtAlgorithm;
 use super::error::KeyError;
 use super::key::Key;
-use crate::json::{self, Fault};
+use crate::json::{self, ObjectError};
 
-/// The maximum number of keys in a set. Issuers publish two or three.
+/// The maximum number of keys in a set. Issuers usually publish two or three.
 const MAX_KEYS: usize = 100;
 
-/// The published keys of an issuer (RFC 7517, section 5), of which at least one is usable.
+/// The usable keys that an issuer publishes (RFC 7517, section 5). There is at least one.
 pub(super) struct KeySet(Vec<Arc<Key>>);
 
 impl KeySet {
-    /// Parses a set. Unusable keys are skipped, as RFC 7517, section 5, recommends.
+    /// Parses a JWK set. Unusable keys are ignored, as RFC 7517, section 5, recommends.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, KeyError> {
         let set = json::object(bytes).map_err(|fault| match fault {
-            Fault::Malformed => KeyError::Unusable("it is not a JSON object"),
-            Fault::Duplicate(_) => KeyError::Unusable("it has a duplicate member"),
+            ObjectError::Malformed => KeyError::Unusable("it is not a JSON object"),
+            ObjectError::Duplicate(_) => KeyError::Unusable("it has a duplicate member"),
         })?;
         let published = set.get("keys").and_then(Value::as_array);
         let published = published.ok_or(KeyError::Unusable("it has no list of `keys`"))?;
@@ -33,8 +33,9 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// Returns the first key with this id for the algorithm. Ids need not be unique (RFC 7517, section 4.5).
+    /// Returns the first key with this id that can be used with the algorithm. Ids need not be unique (RFC 7517, section
+    /// 4.5).
     pub(super) fn find(&self, kid: &str, algorithm: JwtAlgorithm) -> Option<Arc<Key>> {
-        self.0.iter().find(|key| key.fits(kid, algorithm)).cloned()
+        self.0.iter().find(|key| key.matches(kid, algorithm)).cloned()
     }
 }

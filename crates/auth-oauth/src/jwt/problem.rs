@@ -1,4 +1,4 @@
-use crate::json::Fault;
+use crate::json::ObjectError;
 
 /// The check that a token failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -12,48 +12,48 @@ pub enum JwtProblem {
     Malformed,
     /// The header is not a JSON object with a string `alg`, or its `kid` is not a string.
     #[error("its header is not that of a signed JWT")]
-    Header,
+    InvalidHeader,
     /// A member of the header or of the claims occurs twice.
     #[error("it has a duplicate member")]
     DuplicateMember,
     /// The token requires an extension (`crit`, `b64`). No extensions are supported.
     #[error("it requires an unsupported extension")]
-    Extension,
+    UnsupportedExtension,
     /// The header contains a key or a reference to one (`jwk`, `jku`, `x5u`, `x5c`).
-    #[error("it contains or references a key of its own")]
-    ForeignKey,
+    #[error("its header contains or references a key")]
+    EmbeddedKey,
     /// The `typ` is not that of an access token.
     #[error("its type is not that of an access token")]
-    Type,
+    WrongType,
     /// The token is unsigned, or signed with an algorithm that the verifier does not accept.
     #[error("its signature algorithm is not accepted")]
-    Algorithm,
+    UnacceptedAlgorithm,
     /// The header has no `kid`.
     #[error("it does not name its key (`kid`)")]
-    NoKeyId,
-    /// The issuer publishes no such key, or not for signatures of this algorithm.
+    MissingKeyId,
+    /// The issuer does not publish the key, or not for this algorithm.
     #[error("it is signed with a key that the issuer does not publish for this purpose")]
     UnknownKey,
-    /// The signature does not match the named key and the content.
+    /// The signature does not match the content and the key.
     #[error("its signature is invalid")]
-    Signature,
+    InvalidSignature,
     /// The claims are not a JSON object, or one of them has the wrong type.
     #[error("its claims are not those of an access token")]
-    Claims,
+    InvalidClaims,
     /// The expiry, the issuer or the audience is missing.
     #[error("it lacks one of the claims exp, iss and aud")]
     MissingClaim,
-    /// The `iss` is a different issuer.
+    /// The `iss` is not the expected issuer.
     #[error("it was issued by another issuer")]
-    Issuer,
-    /// The `aud` does not contain the audience.
+    WrongIssuer,
+    /// The `aud` does not contain the expected audience.
     #[error("it is meant for another audience")]
-    Audience,
+    WrongAudience,
     /// The `org_id` is not the expected organization.
     #[error("it is for another organization")]
-    Organization,
+    WrongOrganization,
     /// The token has claims that only an ID token has.
-    #[error("it is an id token and not an access token")]
+    #[error("it is an ID token and not an access token")]
     IdToken,
     /// The `exp` is in the past.
     #[error("it has expired")]
@@ -67,11 +67,11 @@ pub enum JwtProblem {
 }
 
 impl JwtProblem {
-    /// Returns the problem of invalid JSON: `DuplicateMember` for a duplicate member, else `otherwise`.
-    pub(super) fn in_json(fault: &Fault, otherwise: Self) -> Self {
-        match fault {
-            Fault::Duplicate(_) => Self::DuplicateMember,
-            Fault::Malformed => otherwise,
+    /// Converts a JSON error: to `DuplicateMember` if a member occurs twice, and to `otherwise` in other cases.
+    pub(super) fn in_json(error: &ObjectError, otherwise: Self) -> Self {
+        match error {
+            ObjectError::Duplicate(_) => Self::DuplicateMember,
+            ObjectError::Malformed => otherwise,
         }
     }
 }

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use super::problem::JwtProblem;
 
-/// The check that a token failed, with the claim that it concerns.
+/// The check that a token failed, and the claim that it concerns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal {
     pub(super) problem: JwtProblem,
     pub(super) claim: Option<&'static str>,
-    /// The difference between the clock and the claim, for times only.
-    pub(super) off_by: Option<Duration>,
+    /// The difference between the clock and the claim, if the claim is a time.
+    pub(super) clock_difference: Option<Duration>,
 }
 
 impl Refusal {
@@ -17,22 +17,22 @@ impl Refusal {
         Self { claim: Some(claim), ..problem.into() }
     }
 
-    /// Creates a refusal for a time that differs from the clock by this many seconds.
+    /// Creates a refusal because of a time that differs from the clock by `seconds`.
     pub(super) fn of_time(problem: JwtProblem, claim: &'static str, seconds: f64) -> Self {
-        let off_by = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        Self { off_by: Some(off_by), ..Self::of(problem, claim) }
+        let clock_difference = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        Self { clock_difference: Some(clock_difference), ..Self::of(problem, claim) }
     }
 }
 
 impl From<JwtProblem> for Refusal {
     fn from(problem: JwtProblem) -> Self {
-        Self { problem, claim: None, off_by: None }
+        Self { problem, claim: None, clock_difference: None }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.problem, self.claim, self.off_by) {
+        match (self.problem, self.claim, self.clock_difference) {
             (problem @ JwtProblem::Expired, Some(claim), Some(by)) => {
                 write!(formatter, "{problem} (`{claim}` is {} s behind the clock)", by.as_secs())
             }
@@ -40,7 +40,7 @@ impl fmt::Display for Refusal {
                 write!(formatter, "{problem} (`{claim}` is {} s ahead of the clock)", by.as_secs())
             }
             (JwtProblem::MissingClaim, Some(claim), _) => write!(formatter, "it lacks the claim `{claim}`"),
-            (JwtProblem::Claims, Some(claim), _) => write!(formatter, "its claim `{claim}` is invalid"),
+            (JwtProblem::InvalidClaims, Some(claim), _) => write!(formatter, "its claim `{claim}` is invalid"),
             (problem, ..) => problem.fmt(formatter),
         }
     }

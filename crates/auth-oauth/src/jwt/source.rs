@@ -1,12 +1,13 @@
 //! Fetching of the issuer's keys, with one request for all callers that need them.
 //!
 //! Difficult cases:
-//! - **A caller is dropped.** A fetch runs in a separate task. Callers only wait for its outcome.
-//! - **Many callers decide at once.** The decision and the start of a fetch are one step under one lock.
-//! - **The runtime of a fetch shuts down, or the fetch panics.** The channel closes without an outcome. A waiting
-//!   caller starts another fetch on its own runtime. So does the next caller with stale keys.
-//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing. After [`MAX_FETCH_AGE`], a fetch
-//!   no longer counts as in flight, and a caller that waits for it starts another.
+//! - **A caller's future is dropped.** A fetch runs in a separate task, so it continues without the caller.
+//! - **Many callers need keys at the same time.** A caller decides and starts a fetch while it holds one lock, so that only
+//!   one fetch is started.
+//! - **The runtime of a fetch is shut down, or the fetch panics.** The channel is closed without an outcome. A waiting
+//!   caller then starts another fetch on its own runtime, and so does the next caller with stale keys.
+//! - **The runtime of a fetch is not polled**, because its only thread does other work. After [`MAX_FETCH_AGE`], the fetch
+//!   no longer counts as in flight, and a caller that waits for it starts another one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -20,18 +21,18 @@ use url::Url;
 
 use super::JwtAlgorithm;
 use super::error::KeyError;
-use super::freshness::{Outcome, Shelf, Step};
+use super::freshness::{KeyCache, Outcome, Step};
 use super::key::Key;
 use super::keys::KeySet;
 use crate::limits::BODY_LIMIT;
 
-/// The timeout of a fetch. Callers with an unknown key wait for the fetch.
+/// The timeout of a fetch. It is short, because callers may wait for the fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// The age at which a fetch without an outcome counts as lost. On an idle runtime, the timeout of the fetch does not
-/// fire.
+/// The age at which a fetch without an outcome counts as lost. On a runtime that is not polled, the timeout of the fetch
+/// does not apply.
 const MAX_FETCH_AGE: Duration = Duration::from_secs(20);
 
-/// The keys of an issuer: a cache, and the URL that fills it.
+/// The cached keys of an issuer, and the URL from which they are fetched.
 pub(super) struct KeySource {
     http: HttpClient,
     url: Url,
@@ -40,18 +41,19 @@ pub(super) struct KeySource {
 
 #[derive(Default)]
 struct State {
-    shelf: Shelf,
+    cache: KeyCache,
     fetch: Option<Fetch>,
 }
 
-/// The latest fetch.
+/// The last fetch.
 struct Fetch {
     outcome: Receiver<Option<Outcome>>,
     began: Instant,
 }
 
 impl State {
-    /// Returns the fetch in flight, if any. A completed fetch has an outcome. The channel of a lost fetch is closed.
+    /// Returns the receiver for the fetch in flight, if there is one. A completed fetch has an outcome, and the channel of a
+    /// lost fetch is closed.
     fn in_flight(&self) -> Option<Receiver<Option<Outcome>>> {
         let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < MAX_FETCH_AGE)?;
         let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
@@ -60,7 +62,7 @@ impl State {
 }
 
 /// The clock and the lifetime that determine the freshness of keys.
-pub(super) struct Terms<'a> {
+pub(super) struct CachePolicy<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) lifetime: Duration,
 }
@@ -68,8 +70,8 @@ pub(super) struct Terms<'a> {
 /// A fetch that a caller can wait for.
 struct Flight {
     outcome: Receiver<Option<Outcome>>,
-    /// True if the fetch was started for this caller.
-    leads: bool,
+    /// True if this caller started the fetch.
+    started_here: bool,
 }
 
 impl KeySource {
@@ -77,8 +79,8 @@ impl KeySource {
         Self { http, url, state: Mutex::default() }
     }
 
-    /// Fills the cache, so that a subsequent verification finds keys.
-    pub(super) async fn prepare(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(), KeyError> {
+    /// Fetches the keys unless they are cached, so that a subsequent verification finds them.
+    pub(super) async fn prepare(self: &Arc<Self>, terms: &CachePolicy<'_>) -> Result<(), KeyError> {
         self.keys(terms).await.map(drop)
     }
 
@@ -87,7 +89,7 @@ impl KeySource {
         self: &Arc<Self>,
         kid: &str,
         algorithm: JwtAlgorithm,
-        terms: &Terms<'_>,
+        terms: &CachePolicy<'_>,
     ) -> Result<Option<Arc<Key>>, KeyError> {
         let (keys, waited) = self.keys(terms).await?;
         if let Some(key) = keys.find(kid, algorithm) {
@@ -96,11 +98,11 @@ impl KeySource {
         Ok(self.search(&keys, waited, terms).await?.find(kid, algorithm))
     }
 
-    /// Returns the keys of the issuer, and true if the caller waited for them.
-    async fn keys(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(Arc<KeySet>, bool), KeyError> {
+    /// Returns the keys of the issuer, and true if the caller waited for a fetch.
+    async fn keys(self: &Arc<Self>, terms: &CachePolicy<'_>) -> Result<(Arc<KeySet>, bool), KeyError> {
         let flight = {
             let mut state = self.state();
-            match state.shelf.step(terms.clock.now(), terms.lifetime) {
+            match state.cache.step(terms.clock.now(), terms.lifetime) {
                 Step::Serve(keys) => return Ok((keys, false)),
                 Step::Refresh(keys) => {
                     self.refresh(&mut state, terms);
@@ -112,17 +114,17 @@ impl KeySource {
         };
         match self.outcome(flight, terms).await {
             Ok(keys) => Ok((keys, true)),
-            Err(error) => Err(self.state().shelf.without_keys(error)),
+            Err(error) => Err(self.state().cache.without_keys(error)),
         }
     }
 
-    /// Returns the keys to search for a key that is not in `known`.
-    async fn search(self: &Arc<Self>, known: &Arc<KeySet>, waited: bool, terms: &Terms<'_>) -> Outcome {
+    /// Returns the keys in which a key that is not in `known` may be found. They may be `known` again.
+    async fn search(self: &Arc<Self>, known: &Arc<KeySet>, waited: bool, terms: &CachePolicy<'_>) -> Outcome {
         let flight = {
             let mut state = self.state();
             let step = match state.in_flight() {
                 Some(_) if !waited => Step::Fetch,
-                _ => state.shelf.search(known, waited, terms.clock.now(), terms.lifetime),
+                _ => state.cache.search(known, waited, terms.clock.now(), terms.lifetime),
             };
             match step {
                 Step::Serve(keys) | Step::Refresh(keys) => return Ok(keys),
@@ -133,47 +135,44 @@ impl KeySource {
         self.outcome(flight, terms).await
     }
 
-    async fn outcome(self: &Arc<Self>, mut flight: Flight, terms: &Terms<'_>) -> Outcome {
+    async fn outcome(self: &Arc<Self>, mut flight: Flight, terms: &CachePolicy<'_>) -> Outcome {
         loop {
             let ended = timeout(MAX_FETCH_AGE, flight.outcome.wait_for(Option::is_some)).await;
             let outcome = ended.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
             match outcome {
                 Some(outcome) => return outcome,
-                None if flight.leads => return Err(KeyError::Aborted),
+                None if flight.started_here => return Err(KeyError::Aborted),
                 None => flight = self.join(&mut self.state(), terms)?,
             }
         }
     }
 
     /// Starts a fetch in the background unless one is in flight.
-    fn refresh(self: &Arc<Self>, state: &mut State, terms: &Terms<'_>) {
+    fn refresh(self: &Arc<Self>, state: &mut State, terms: &CachePolicy<'_>) {
         if let Err(error) = self.join(state, terms) {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the expired keys of the issuer are not refreshed"
-            );
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot refresh the expired keys of the issuer");
         }
     }
 
     /// Joins the fetch in flight, or starts one on the runtime of the caller.
-    fn join(self: &Arc<Self>, state: &mut State, terms: &Terms<'_>) -> Result<Flight, KeyError> {
+    fn join(self: &Arc<Self>, state: &mut State, terms: &CachePolicy<'_>) -> Result<Flight, KeyError> {
         if let Some(outcome) = state.in_flight() {
-            return Ok(Flight { outcome, leads: false });
+            return Ok(Flight { outcome, started_here: false });
         }
         let runtime = Handle::try_current().map_err(|_| KeyError::Aborted)?;
-        let (announce, outcome) = watch::channel(None);
+        let (sender, outcome) = watch::channel(None);
         let (source, clock) = (self.clone(), terms.clock.clone());
         let began = clock.now();
         runtime.spawn(async move {
             let fetched =
                 timeout(FETCH_TIMEOUT, source.fetch(began)).await.unwrap_or(Err(KeyError::Deadline(FETCH_TIMEOUT)));
-            // The lock prevents that a caller joins a completed fetch.
+            // The lock is held until the outcome is sent, so that no caller joins a completed fetch.
             let mut state = source.state();
-            let settled = state.shelf.settle(fetched, began, clock.now());
-            announce.send_replace(Some(settled));
+            let outcome = state.cache.store(fetched, began, clock.now());
+            sender.send_replace(Some(outcome));
         });
         state.fetch = Some(Fetch { outcome: outcome.clone(), began: Instant::now() });
-        Ok(Flight { outcome, leads: true })
+        Ok(Flight { outcome, started_here: true })
     }
 
     async fn fetch(&self, now: SystemTime) -> Result<KeySet, KeyError> {

@@ -3,14 +3,14 @@ use auth_core::{AccessToken, TokenCache, TokenError, TokenKey};
 use super::FileTokenStore;
 use super::entry::Entry;
 use super::error::StoreError;
-use super::lock::{Lock, until_taken_blocking};
+use super::lock::{Lock, acquire_lock_blocking};
 
 /// A [`FileTokenStore`] for blocking callers: see [`FileTokenStore::blocking`].
 #[derive(Clone, Debug)]
 pub struct BlockingFileTokenStore(FileTokenStore);
 
 impl FileTokenStore {
-    /// Returns the same store for blocking callers. It shares the leases.
+    /// Returns this store for blocking callers. Both share their leases.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -28,10 +28,10 @@ impl FileTokenStore {
     }
 
     fn lock_blocking(&self, entry: &Entry) -> Result<Lock, StoreError> {
-        until_taken_blocking(&entry.lock_path(), self.wait, || entry.try_lock())
+        acquire_lock_blocking(&entry.lock_path(), self.lock_timeout, || entry.try_lock())
     }
 
-    fn forget_blocking(&self, entry: &Entry) -> Result<(), StoreError> {
+    fn remove_blocking(&self, entry: &Entry) -> Result<(), StoreError> {
         entry.remove(&self.lock_blocking(entry)?)
     }
 }
@@ -48,14 +48,14 @@ impl TokenCache for BlockingFileTokenStore {
 
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
         if self.0.folder.exists()? {
-            self.0.forget_blocking(&self.0.folder.entry(key))?;
+            self.0.remove_blocking(&self.0.folder.entry(key))?;
         }
         Ok(())
     }
 
     fn clear(&self) -> Result<(), TokenError> {
-        let forgotten = self.0.folder.entries()?.into_iter().map(|entry| self.0.forget_blocking(&entry));
-        Ok(forgotten.fold(Ok(()), Result::and)?)
+        let outcomes = self.0.folder.entries()?.into_iter().map(|entry| self.0.remove_blocking(&entry));
+        Ok(outcomes.fold(Ok(()), Result::and)?)
     }
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
@@ -63,7 +63,7 @@ impl TokenCache for BlockingFileTokenStore {
             return Ok(false);
         }
         let entry = self.0.folder.entry(key);
-        let lock = until_taken_blocking(&entry.lock_path(), self.0.wait, self.0.leases.join(key, &entry))?;
+        let lock = acquire_lock_blocking(&entry.lock_path(), self.0.lock_timeout, self.0.leases.join(key, &entry))?;
         Ok(entry.reject(key, &lock, rejected)?)
     }
 }

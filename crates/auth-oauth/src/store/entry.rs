@@ -10,13 +10,13 @@ use super::error::StoreError;
 use super::folder::Folder;
 use super::lock::Lock;
 
-/// The minimum space to reserve for a record, in bytes: several times the size of a login with large JWTs.
+/// The minimum space that is reserved for a record, in bytes: several times the size of a login with large JWTs.
 const RESERVED_BYTES: u64 = 64 * 1024;
 
 /// The number of hexadecimal digits in the name of an entry, which is a SHA-256 hash.
 const NAME_LENGTH: usize = 64;
 
-/// The files of one key. A [`Lock`] that is passed to a method must be the lock of this entry.
+/// The files of one key. The [`Lock`] that is passed to a method must be the lock of this entry.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     folder: Folder,
@@ -24,10 +24,11 @@ pub(super) struct Entry {
     name: String,
 }
 
-/// The space for the next record of an entry. Dropping it releases the space, under the lock that it holds.
+/// The disk space for the next record of an entry, and the lock of the entry. Dropping it releases first the space and then
+/// the lock.
 #[derive(Debug)]
-pub(super) struct Space {
-    // The drop order is the order of the fields.
+pub(super) struct ReservedSpace {
+    // Fields are dropped in this order.
     reservation: Reservation,
     lock: Arc<Lock>,
 }
@@ -37,7 +38,7 @@ impl Folder {
         Entry { folder: self.clone(), name: key.digest_hex() }
     }
 
-    /// Returns all entries, including those that consist of leftover files only.
+    /// Returns all entries, including those with only temporary files.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, StoreError> {
         if !self.exists()? {
             return Ok(Vec::new());
@@ -54,8 +55,9 @@ impl Folder {
 }
 
 impl Entry {
-    /// The extensions of the files that can contain a secret: a broken record, the temporary files of writers, and the
-    /// record. A lease has its own temporary file, because a rejection can be stored while the lease is held.
+    /// The extensions of the files that can contain a secret: a broken record, the temporary files of a lease (`reserved`)
+    /// and of other writers (`tmp`), and the record. A lease has a separate temporary file, because a rejection can be stored
+    /// while the lease is held.
     const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
 
     /// Returns the path of the lock file. It is never deleted, so that all processes lock the same file.
@@ -63,14 +65,14 @@ impl Entry {
         self.path("lock")
     }
 
-    /// Takes the lock if it is free. Creates the folder if necessary.
+    /// Tries once to acquire the lock. Returns `None` if another process holds it. Creates the folder if necessary.
     pub(super) fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
         self.folder.ensure()?;
         Lock::attempt(self.lock_path())
     }
 
-    /// Returns the token, unless it is rejected. Does not wait for a lock. A broken file is set aside, unless another
-    /// process holds the lock, because that process may be replacing the file.
+    /// Returns the token, unless a server has rejected it. Does not wait for the lock. A broken file is renamed, unless
+    /// another process holds the lock, because that process may be replacing the file.
     pub(super) fn read(&self, key: &TokenKey) -> Result<Option<AccessToken>, StoreError> {
         let record = match self.peek(key)? {
             Ok(record) => record,
@@ -83,19 +85,19 @@ impl Entry {
         Ok(record.and_then(Record::into_login).filter(|login| !login.rejected).map(|login| login.token))
     }
 
-    /// Returns the record. A broken file is set aside.
+    /// Returns the record. A broken file is renamed.
     pub(super) fn load(&self, key: &TokenKey, lock: &Lock) -> Result<Option<Record>, StoreError> {
-        let _turn = lock.turn();
-        self.load_in_turn(key)
+        let _operation = lock.operation();
+        self.load_locked(key)
     }
 
     pub(super) fn save(&self, key: &TokenKey, token: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
-        let _turn = lock.turn();
-        self.save_in_turn(key, &Record::of(token))
+        let _operation = lock.operation();
+        self.save_locked(key, &Record::of(token))
     }
 
-    /// Checks that a record may be replaced under a lock that was taken when the record was `known`: if the lock file was
-    /// deleted in the meantime, another process may have stored another login.
+    /// Checks that the record may be replaced. `known` is the token that was stored when the lock was acquired. If the lock
+    /// file was deleted since, another process may have acquired a lock and stored another login, which is an error.
     pub(super) fn ensure_unchanged(
         &self,
         key: &TokenKey,
@@ -113,87 +115,88 @@ impl Entry {
         }
     }
 
-    /// Allocates the space for the next record: twice the size of the current one, and at least 64 KiB.
-    pub(super) fn reserve(&self, key: &TokenKey, lock: &Arc<Lock>) -> Result<Space, StoreError> {
-        let _turn = lock.turn();
-        let size = self.replaceable(key)?.saturating_mul(2).max(RESERVED_BYTES);
+    /// Allocates the space for the next record: twice the size of the current record, but at least 64 KiB.
+    pub(super) fn reserve(&self, key: &TokenKey, lock: &Arc<Lock>) -> Result<ReservedSpace, StoreError> {
+        let _operation = lock.operation();
+        let size = self.replaceable_size(key)?.saturating_mul(2).max(RESERVED_BYTES);
         let reservation = AtomicFile::new(self.token_path(), self.path("reserved")).reserve(size)?;
-        Ok(Space { reservation, lock: lock.clone() })
+        Ok(ReservedSpace { reservation, lock: lock.clone() })
     }
 
-    /// Stores the token in the space that was reserved for it.
-    pub(super) fn commit(&self, key: &TokenKey, token: &AccessToken, space: Space) -> Result<(), StoreError> {
-        // Local variables are dropped in reverse order: the lock must be last.
-        let Space { lock, reservation } = space;
-        let _turn = lock.turn();
-        self.commit_in_turn(key, &Record::of(token), reservation)
+    /// Stores the token in the reserved space.
+    pub(super) fn commit(&self, key: &TokenKey, token: &AccessToken, space: ReservedSpace) -> Result<(), StoreError> {
+        // Local variables are dropped in reverse order, and the lock must be dropped last.
+        let ReservedSpace { lock, reservation } = space;
+        let _operation = lock.operation();
+        self.commit_locked(key, &Record::of(token), reservation)
     }
 
-    /// Marks `rejected` as rejected. Returns true if it was stored and valid. Its refresh token is kept for the next
-    /// lease, so that the login is not lost if that lease fails or its process ends.
+    /// Marks the stored token as rejected, if it is `rejected`. Returns true if it is, and was not marked before. Its refresh
+    /// token remains stored, so that the login is not lost if the next refresh fails.
     pub(super) fn reject(&self, key: &TokenKey, lock: &Lock, rejected: &AccessToken) -> Result<bool, StoreError> {
-        let _turn = lock.turn();
-        let login = self.load_in_turn(key)?.and_then(Record::into_login);
+        let _operation = lock.operation();
+        let login = self.load_locked(key)?.and_then(Record::into_login);
         let Some(login) = login.filter(|login| !login.rejected && login.token.is_same(rejected)) else {
             return Ok(false);
         };
         match login.token.refresh_token() {
-            Some(_) => self.save_in_turn(key, &Record::Login(Login { rejected: true, ..login }))?,
-            // The reserved space is kept, because it belongs to the lease whose lock this may be.
-            None => self.remove_in_turn(&["corrupt", "tmp", "json"])?,
+            Some(_) => self.save_locked(key, &Record::Login(Login { rejected: true, ..login }))?,
+            // The reserved space is not deleted, because it belongs to a lease that may share this lock.
+            None => self.remove_locked(&["corrupt", "tmp", "json"])?,
         }
         Ok(true)
     }
 
     /// Deletes the record and all temporary files.
     pub(super) fn remove(&self, lock: &Lock) -> Result<(), StoreError> {
-        let _turn = lock.turn();
-        self.remove_in_turn(&Self::EXTENSIONS)
+        let _operation = lock.operation();
+        self.remove_locked(&Self::EXTENSIONS)
     }
 
-    /// Deletes the record and all temporary files, and returns the token even if it is rejected.
+    /// Deletes the record and all temporary files, and returns the token, even if a server has rejected it.
     pub(super) fn take(&self, key: &TokenKey, lock: &Lock) -> Result<Option<AccessToken>, StoreError> {
-        let _turn = lock.turn();
-        self.replaceable(key)?;
-        let login = self.load_in_turn(key)?.and_then(Record::into_login);
-        self.remove_in_turn(&Self::EXTENSIONS)?;
+        let _operation = lock.operation();
+        self.replaceable_size(key)?;
+        let login = self.load_locked(key)?.and_then(Record::into_login);
+        self.remove_locked(&Self::EXTENSIONS)?;
         Ok(login.map(|login| login.token))
     }
 
-    /// Replaces `refused` by `tombstone`, or deletes it without one. Does so only if exactly this token or
-    /// none is stored. Deletes all temporary files.
-    pub(super) fn bury(
+    /// Replaces `refused` by `tombstone`, or deletes it if there is no tombstone. Deletes all temporary files. Does nothing if
+    /// another token or a tombstone is stored.
+    pub(super) fn replace_by_tombstone(
         &self,
         key: &TokenKey,
         refused: &AccessToken,
         tombstone: Option<Tombstone>,
-        space: Space,
+        space: ReservedSpace,
     ) -> Result<(), StoreError> {
-        let Space { lock, reservation } = space;
-        let _turn = lock.turn();
-        if !self.may_bury(key, refused)? {
+        let ReservedSpace { lock, reservation } = space;
+        let _operation = lock.operation();
+        if !self.is_still_stored(key, refused)? {
             return Ok(());
         }
         let Some(tombstone) = tombstone else {
             drop(reservation);
-            return self.remove_in_turn(&Self::EXTENSIONS);
+            return self.remove_locked(&Self::EXTENSIONS);
         };
-        if let Err(error) = self.commit_in_turn(key, &Record::Refused(tombstone), reservation) {
-            // Without a tombstone, at least the token must not be found by another process.
-            self.remove_in_turn(&["json"])?;
+        if let Err(error) = self.commit_locked(key, &Record::Refused(tombstone), reservation) {
+            // The tombstone could not be stored, so the token is deleted. Otherwise other processes would send it again.
+            self.remove_locked(&["json"])?;
             return Err(error);
         }
-        self.remove_in_turn(&["corrupt", "reserved", "tmp"])
+        self.remove_locked(&["corrupt", "reserved", "tmp"])
     }
 
-    /// Deletes `refused` if a tombstone cannot be stored.
+    /// Deletes `refused` without storing a tombstone, because there is no space for one.
     pub(super) fn delete_refused(&self, key: &TokenKey, refused: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
-        let _turn = lock.turn();
-        if self.may_bury(key, refused)? { self.remove_in_turn(&["corrupt", "tmp", "json"]) } else { Ok(()) }
+        let _operation = lock.operation();
+        if self.is_still_stored(key, refused)? { self.remove_locked(&["corrupt", "tmp", "json"]) } else { Ok(()) }
     }
 
-    fn may_bury(&self, key: &TokenKey, refused: &AccessToken) -> Result<bool, StoreError> {
-        Ok(match self.load_in_turn(key)? {
+    /// Returns true if `refused` or nothing is stored.
+    fn is_still_stored(&self, key: &TokenKey, refused: &AccessToken) -> Result<bool, StoreError> {
+        Ok(match self.load_locked(key)? {
             Some(Record::Login(Login { token, .. })) => {
                 token.is_same(refused) && token.refresh_token() == refused.refresh_token()
             }
@@ -202,20 +205,20 @@ impl Entry {
         })
     }
 
-    fn commit_in_turn(&self, key: &TokenKey, record: &Record, space: Reservation) -> Result<(), StoreError> {
+    fn commit_locked(&self, key: &TokenKey, record: &Record, space: Reservation) -> Result<(), StoreError> {
         let bytes = envelope::write(key, record)?;
-        self.replaceable(key)?;
+        self.replaceable_size(key)?;
         Ok(space.commit(&bytes)?)
     }
 
-    fn save_in_turn(&self, key: &TokenKey, record: &Record) -> Result<(), StoreError> {
+    fn save_locked(&self, key: &TokenKey, record: &Record) -> Result<(), StoreError> {
         let bytes = envelope::write(key, record)?;
-        self.replaceable(key)?;
+        self.replaceable_size(key)?;
         Ok(AtomicFile::new(self.token_path(), self.path("tmp")).replace(&bytes)?)
     }
 
-    /// Returns the size of the file. Fails if a newer version of the program wrote it.
-    fn replaceable(&self, key: &TokenKey) -> Result<u64, StoreError> {
+    /// Returns the size of the token file in bytes. It is an error if a newer version of the program wrote the file.
+    fn replaceable_size(&self, key: &TokenKey) -> Result<u64, StoreError> {
         let path = self.token_path();
         let Some(contents) = regular::read(&path, envelope::MAX_BYTES + 1)? else { return Ok(0) };
         match envelope::read(contents.bytes(), key) {
@@ -224,20 +227,20 @@ impl Entry {
         }
     }
 
-    fn load_in_turn(&self, key: &TokenKey) -> Result<Option<Record>, StoreError> {
+    fn load_locked(&self, key: &TokenKey) -> Result<Option<Record>, StoreError> {
         match self.peek(key)? {
             Ok(record) => Ok(record),
             Err(Unusable::Newer) => Ok(None),
             Err(Unusable::Broken(reason)) => {
                 let path = self.token_path();
                 regular::rename(&path, &self.path("corrupt"))?;
-                tracing::warn!(path = %path.display(), reason, "set aside a broken token file");
+                tracing::warn!(path = %path.display(), reason, "renamed a broken token file to .corrupt");
                 Ok(None)
             }
         }
     }
 
-    /// Returns the record, or the reason why the file contains none.
+    /// Returns the record, or the reason why the file contains none, without changing the file.
     fn peek(&self, key: &TokenKey) -> Result<Result<Option<Record>, Unusable>, StoreError> {
         if !self.folder.exists()? {
             return Ok(Ok(None));
@@ -245,15 +248,15 @@ impl Entry {
         let path = self.token_path();
         let Some(contents) = regular::read(&path, envelope::MAX_BYTES + 1)? else { return Ok(Ok(None)) };
         if contents.is_open_to_others() {
-            regular::tighten(&path)?;
+            regular::make_private(&path)?;
             tracing::warn!(path = %path.display(), "a token file was accessible to other users; it is private now");
         }
         Ok(envelope::read(contents.bytes(), key).map(Some))
     }
 
-    /// Deletes the files with these extensions, and stops at the first error. The record is the last, so that a partly
-    /// deleted login can still be deleted by another attempt.
-    fn remove_in_turn(&self, extensions: &[&str]) -> Result<(), StoreError> {
+    /// Deletes the files with these extensions, in this order, and stops at the first error. The record should be the last,
+    /// so that a repeated attempt finds the entry.
+    fn remove_locked(&self, extensions: &[&str]) -> Result<(), StoreError> {
         for extension in extensions {
             regular::remove(&self.path(extension))?;
         }
@@ -282,7 +285,7 @@ impl Record {
     }
 }
 
-/// Returns the name of the entry that a file belongs to, or `None` for lock files and foreign files.
+/// Returns the name of the entry that a file belongs to, or `None` for a lock file or another file.
 fn entry_name(file: &Path) -> Option<String> {
     let name = file.file_stem()?.to_str()?;
     let is_name = name.len() == NAME_LENGTH && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

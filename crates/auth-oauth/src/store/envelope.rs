@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use crate::identity::fingerprint;
 
-/// The maximum size of an entry, in bytes: a hundred times the size of a large JWT, and small enough to read at once.
+/// The maximum size of a token file, in bytes. It is a hundred times the size of a large JWT, and small enough to be read
+/// into memory.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
-/// The version that is written, and the only one that can be read.
+/// The version of the file format that is written, and the only one that can be read.
 const VERSION: u64 = 1;
 
-/// The content of an entry.
+/// The content of a token file.
 #[derive(Debug)]
 pub(super) enum Record {
     Login(Login),
@@ -27,27 +28,27 @@ pub(super) struct Login {
     pub(super) rejected: bool,
 }
 
-/// The replacement of a login whose refresh token was refused, so that no process redeems it again.
+/// The record of a refused refresh token, so that no process sends it again. It replaces the login.
 #[derive(Clone, Debug)]
 pub(super) struct Tombstone {
     /// The SHA-256 hash of the refresh token, in hexadecimal.
     pub(super) refused: String,
-    /// The time in seconds since the Unix epoch.
+    /// The time of the refusal, in seconds since 1970.
     at: u64,
-    /// The process whose refresh was refused, for diagnosis.
+    /// A description of the process whose refresh was refused, for diagnosis.
     by: String,
 }
 
-/// The reason why an entry has no record. It never quotes the content.
+/// The reason why a token file contains no record. It never quotes the content.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// The entry was written by a newer version of the program, and must not be changed.
+    /// A newer version of the program wrote the file, which must not be changed.
     Newer,
-    /// The entry is broken. The reason completes "the entry …".
+    /// The file is broken. The text completes the sentence "the file …".
     Broken(&'static str),
 }
 
-/// The JSON of an entry: either a token or a refusal.
+/// The JSON in a token file, with either a token or a refusal.
 #[derive(Deserialize, Serialize)]
 struct Envelope {
     version: u64,
@@ -64,14 +65,14 @@ struct Envelope {
     refused_by: Option<String>,
 }
 
-/// The version, which is parsed first because it determines the format of the rest.
+/// The version, which is parsed first, because it determines the format of the other members.
 #[derive(Deserialize)]
 struct Header {
     version: u64,
 }
 
-/// The key of a token, in plain text. It prevents a file that was copied to another name, or edited, from providing its
-/// token to another environment.
+/// The key of the token, in plain text. It prevents a file that was copied to another name from providing its token under
+/// another key.
 #[derive(Deserialize, PartialEq, Serialize)]
 struct Binding {
     /// The digest of the whole key.
@@ -99,7 +100,7 @@ pub(super) fn write(key: &TokenKey, record: &Record) -> Result<Vec<u8>, StoreErr
     Ok(bytes)
 }
 
-/// Parses an entry. The reasons are fixed texts, because parser messages quote the content.
+/// Parses a token file. The reasons of errors are fixed texts, because messages of the parser quote the content.
 pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Record, Unusable> {
     if bytes.len() > MAX_BYTES {
         return Err(Unusable::Broken("is larger than a token"));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use auth_core::TokenError;
 
-/// The reason why a [`FileTokenStore`](crate::FileTokenStore) failed. It never contains a token.
+/// An error of a [`FileTokenStore`](crate::FileTokenStore). It never contains a token.
 ///
-/// It is the source of a [`TokenError`] whose [`is_cache`](TokenError::is_cache) returns true.
+/// It is the source of the store's [`TokenError`], whose [`is_cache`](TokenError::is_cache) returns true.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoreError(#[from] Kind);
@@ -27,14 +27,14 @@ enum Kind {
     TooLarge { size: usize, limit: usize },
     #[error("cannot serialize the token")]
     Unwritable(#[source] serde_json::Error),
-    #[error("'{}' was deleted and written again during a refresh, and the newer login is kept", .0.display())]
+    #[error("'{}' was deleted and written again during a refresh: the refreshed token is not stored", .0.display())]
     Displaced(PathBuf),
-    #[error("the work on the token store was aborted")]
+    #[error("an operation of the token store was aborted")]
     Aborted(#[source] tokio::task::JoinError),
 }
 
 impl StoreError {
-    /// Returns the error for the failure `source` of an `action` ("read", "written") on `path`.
+    /// Creates the error of a failed system call on `path`. `action` is a past participle, such as "read".
     pub(super) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
         Kind::Io { path: path.to_owned(), action, source }.into()
     }
@@ -63,14 +63,14 @@ impl StoreError {
         Kind::Aborted(source).into()
     }
 
-    /// Returns the store error that is the source of `error`, if there is one.
+    /// Returns the store error that is the source of `error`, if it has one.
     ///
     /// ```
     /// use std::time::Duration;
     /// use auth_core::{TokenCache, TokenKey};
     /// use auth_oauth::{FileTokenStore, StoreError};
     ///
-    /// // A file is not a folder.
+    /// // The path is that of a file instead of a folder.
     /// let error = FileTokenStore::new("Cargo.toml").blocking().get(&TokenKey::new("issuer")).unwrap_err();
     /// assert!(StoreError::of(&error).unwrap().is_not_regular());
     /// ```
@@ -84,11 +84,11 @@ impl StoreError {
     }
 
     /// Returns true if the file system does not support locks, so that processes cannot synchronize in this folder.
-    pub fn is_without_locks(&self) -> bool {
+    pub fn is_lock_unsupported(&self) -> bool {
         self.file().is_some_and(durable_fs::Error::is_unsupported)
     }
 
-    /// Returns true if other users can write to the folder, and could plant a login.
+    /// Returns true if other users can write to the folder, so that they could store a login of theirs in it.
     pub fn is_open_to_others(&self) -> bool {
         self.file().is_some_and(durable_fs::Error::is_open_to_others)
     }
@@ -115,7 +115,7 @@ impl StoreError {
         }
     }
 
-    /// Returns true if a newer version of the program wrote the entry, which is therefore not overwritten.
+    /// Returns true if a newer version of the program wrote the token file, which is therefore not overwritten.
     pub fn is_from_newer_version(&self) -> bool {
         matches!(self.0, Kind::Newer(_))
     }
@@ -136,7 +136,7 @@ impl From<durable_fs::Error> for StoreError {
 
 impl From<StoreError> for TokenError {
     fn from(error: StoreError) -> Self {
-        // Another process may be renewing the login.
+        // Another process is writing or refreshing the token, and will release the lock.
         let is_busy = error.is_timeout();
         let error = Self::cache(error);
         if is_busy { error.into_transient() } else { error }
@@ -149,7 +149,7 @@ fn remedy(error: &durable_fs::Error) -> &'static str {
         error if error.is_busy() => "try again, or end the process that refreshes this login",
         error if error.is_unsupported() => "choose a folder for tokens on a local disk",
         error if error.is_open_to_others() => {
-            "make it your own (`chown`, `chmod go-w`), or choose another folder for tokens"
+            "change its owner and permissions (`chown`, `chmod go-w`), or choose another folder for tokens"
         }
         error if error.is_exposed() => "choose a folder for tokens on a file system that has permissions",
         error if error.is_not_regular() => "remove it, or choose another folder for tokens",

@@ -11,7 +11,7 @@ pub(super) struct Folder(Arc<Path>);
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        // With a trailing slash, the system would follow a symbolic link.
+        // A trailing slash is removed, because the system would then follow a symbolic link.
         Self(path.components().collect::<PathBuf>().into())
     }
 
@@ -19,13 +19,12 @@ impl Folder {
         &self.0
     }
 
-    /// Returns true if the folder exists. Fails if it is a symbolic link, or if other users can write to it and could
-    /// plant a login.
+    /// Returns true if the folder exists. It is an error if the folder is a symbolic link, or if other users can write to it.
     pub(super) fn exists(&self) -> Result<bool, StoreError> {
         Ok(folder::exists(&self.0)?)
     }
 
-    /// Creates the folder, accessible to its owner only.
+    /// Creates the folder if it does not exist. Only its owner can access it.
     pub(super) fn ensure(&self) -> Result<(), StoreError> {
         Ok(folder::ensure(&self.0, 0o700)?)
     }

@@ -1,4 +1,4 @@
-//! The lease of the file store: the lock of an entry, which the kernel releases when the process ends.
+//! The lease of the file store. It is the lock of an entry, which the kernel releases when the process ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,17 +7,17 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, Clock, LeaseGuard, LeaseOutcome, RefreshLease, TokenError, TokenKey};
 
 use super::FileTokenStore;
-use super::entry::{Entry, Space};
+use super::entry::{Entry, ReservedSpace};
 use super::envelope::{Login, Record, Tombstone};
 use super::error::StoreError;
-use super::lock::{Lock, off_worker};
+use super::lock::{Lock, run_blocking};
 use crate::identity::fingerprint;
 
 /// The locks that the leases of this process hold.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 
-/// The right to refresh one token. It holds the lock of the entry.
+/// The guard of a lease, which holds the lock of the entry.
 #[derive(Debug)]
 struct Guard {
     entry: Entry,
@@ -27,21 +27,24 @@ struct Guard {
     current: Option<AccessToken>,
     /// The digest of the refused refresh token, if the store has a tombstone.
     refused: Option<String>,
-    /// The lock, or `None` after a token is published.
+    /// The lock, or `None` after a token was published.
     lock: Option<Arc<Lock>>,
-    /// The reserved space, which also holds the lock. `None` after an attempt to publish.
-    space: Option<Space>,
+    /// The reserved space, which also holds the lock, or `None` after an attempt to publish.
+    space: Option<ReservedSpace>,
 }
 
-/// The result of acquiring a lease.
+/// The role of this process after it has acquired the lock.
 #[derive(Debug)]
-enum Lead {
-    Taken(Box<Guard>),
-    Adopted(AccessToken),
+enum Role {
+    /// This process must obtain a token.
+    Leader(Box<Guard>),
+    /// Another process has stored this token.
+    Follower(AccessToken),
 }
 
 impl Leases {
-    /// Returns a closure that tries to take the lock of `entry`, or shares the lock of a lease of this process.
+    /// Returns a closure that returns the lock of a lease of this process for `key`, or else tries to acquire the lock of
+    /// `entry`.
     pub(super) fn join(
         self: &Arc<Self>,
         key: &TokenKey,
@@ -58,7 +61,8 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()
     }
 
-    fn begin(&self, key: &TokenKey, lock: &Arc<Lock>) {
+    /// Registers the lock of a lease of this process.
+    fn register(&self, key: &TokenKey, lock: &Arc<Lock>) {
         let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         leases.retain(|_, lock| lock.strong_count() > 0);
         leases.insert(key.clone(), Arc::downgrade(lock));
@@ -69,17 +73,17 @@ impl Leases {
 impl RefreshLease for FileTokenStore {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(match self.lead(key, previous).await? {
-            Lead::Taken(guard) => LeaseOutcome::Acquired(guard),
-            Lead::Adopted(token) => LeaseOutcome::AlreadyRefreshed(token),
+            Role::Leader(guard) => LeaseOutcome::Acquired(guard),
+            Role::Follower(token) => LeaseOutcome::AlreadyRefreshed(token),
         })
     }
 }
 
 impl FileTokenStore {
-    async fn lead(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Lead, StoreError> {
+    async fn lead(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Role, StoreError> {
         let entry = self.folder.entry(key);
         let lock = Arc::new(self.lock(&entry).await?);
-        let record = off_worker({
+        let record = run_blocking({
             let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
             move || entry.load(&key, &lock)
         });
@@ -88,18 +92,19 @@ impl FileTokenStore {
             Some(Record::Refused(tombstone)) => (None, Some(tombstone.refused)),
             None => (None, None),
         };
-        let is_news = |login: &&Login| !login.rejected && !previous.is_some_and(|known| known.is_same(&login.token));
-        if let Some(login) = login.as_ref().filter(is_news).filter(|login| is_usable(&login.token, &*self.clock)) {
-            return Ok(Lead::Adopted(login.token.clone()));
+        let is_new =
+            |login: &&Login| !login.rejected && !previous.is_some_and(|previous| previous.is_same(&login.token));
+        if let Some(login) = login.as_ref().filter(is_new).filter(|login| is_usable(&login.token, &*self.clock)) {
+            return Ok(Role::Follower(login.token.clone()));
         }
-        let space = off_worker({
+        let space = run_blocking({
             let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
             move || entry.reserve(&key, &lock)
         });
         let space = space.await?;
-        self.leases.begin(key, &lock);
+        self.leases.register(key, &lock);
         let (clock, current) = (self.clock.clone(), login.map(|login| login.token));
-        Ok(Lead::Taken(Box::new(Guard {
+        Ok(Role::Leader(Box::new(Guard {
             entry,
             key: key.clone(),
             clock,
@@ -115,7 +120,7 @@ impl FileTokenStore {
 fn is_usable(token: &AccessToken, clock: &dyn Clock) -> bool {
     let now = clock.now();
     token.not_before().is_none_or(|not_before| not_before <= now)
-        && [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now)
+        && [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|time| time > now)
 }
 
 #[async_trait]
@@ -140,13 +145,13 @@ impl LeaseGuard for Guard {
         let store = move || {
             let stored = entry.ensure_unchanged(&key, &lock, current.as_ref()).and_then(|()| match space {
                 Some(space) => entry.commit(&key, &token, space),
-                // An earlier call failed, and used up the reserved space.
+                // An earlier call failed, which has released the reserved space.
                 None => entry.save(&key, &token, &lock),
             });
-            // On success, the lock is dropped here; on failure, it is returned.
+            // On success, the lock is dropped here. After a failure it is returned, so that the call can be repeated.
             Ok(stored.err().map(|error| (error, lock)))
         };
-        match off_worker(store).await? {
+        match run_blocking(store).await? {
             None => Ok(()),
             Some((error, lock)) => {
                 self.lock = Some(lock);
@@ -155,20 +160,20 @@ impl LeaseGuard for Guard {
         }
     }
 
-    async fn give_up(self: Box<Self>) {
-        // Dropping the guard deletes a file, which may block.
-        let _ = off_worker(move || Ok(drop(self))).await;
+    async fn release(self: Box<Self>) {
+        // Dropping the guard deletes the file with the reserved space, which may block.
+        let _ = run_blocking(move || Ok(drop(self))).await;
     }
 
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let refused = refused.clone();
         let Some(lock) = self.lock.clone() else { return Ok(()) };
         let tombstone = refused.refresh_token().map(|token| Tombstone::new(token, self.clock.now()));
-        let bury = move || match self.space.map_or_else(|| self.entry.reserve(&self.key, &lock), Ok) {
-            Ok(space) => self.entry.bury(&self.key, &refused, tombstone, space),
+        let discard = move || match self.space.map_or_else(|| self.entry.reserve(&self.key, &lock), Ok) {
+            Ok(space) => self.entry.replace_by_tombstone(&self.key, &refused, tombstone, space),
             Err(error) => self.entry.delete_refused(&self.key, &refused, &lock).and(Err(error)),
         };
-        Ok(off_worker(bury).await?)
+        Ok(run_blocking(discard).await?)
     }
 }
 

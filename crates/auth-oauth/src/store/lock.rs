@@ -8,60 +8,61 @@ use tokio::time::Instant;
 
 use super::error::StoreError;
 
-/// The lock of one key. It is held until it is dropped, or until the process ends.
+/// The lock of one entry. It is held until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    turn: Mutex<()>,
+    /// Serializes the file operations of the threads of this process that share the lock.
+    operation: Mutex<()>,
     file: LockFile,
 }
 
 impl Lock {
-    /// Takes the lock of the file at `path` if it is free.
+    /// Tries once to lock the file at `path`. Returns `None` if another process holds the lock.
     pub(super) fn attempt(path: PathBuf) -> Result<Option<Self>, StoreError> {
         let file = LockFile::try_acquire(path)?;
-        Ok(file.map(|file| Self { turn: Mutex::default(), file }))
+        Ok(file.map(|file| Self { operation: Mutex::default(), file }))
     }
 
-    /// Returns true if the lock file was not deleted since the lock was taken.
+    /// Returns true if the lock file was not deleted since the lock was acquired.
     pub(super) fn is_at_path(&self) -> Result<bool, StoreError> {
         Ok(self.file.is_at_path()?)
     }
 
-    /// Waits for the other users of this lock in this process. Hold the result during file operations only.
-    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for file operations of other threads that share this lock. Hold the guard during a file operation only.
+    pub(super) fn operation(&self) -> MutexGuard<'_, ()> {
+        self.operation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Retries `attempt` until it takes the lock at `path`, or until the timeout `bound`.
-pub(super) async fn until_taken<T: Send + 'static>(
+/// Calls `attempt` until it returns the lock, or until `timeout`. `path` is the lock file, for the error.
+pub(super) async fn acquire_lock<T: Send + 'static>(
     path: &Path,
-    bound: Duration,
+    timeout: Duration,
     attempt: impl Fn() -> Result<Option<T>, StoreError> + Clone + Send + 'static,
 ) -> Result<T, StoreError> {
     let start = Instant::now();
     loop {
-        if let Some(taken) = off_worker(attempt.clone()).await? {
-            return Ok(taken);
+        if let Some(lock) = run_blocking(attempt.clone()).await? {
+            return Ok(lock);
         }
-        let pause = durable_fs::poll_pause(start.elapsed(), bound);
-        let pause = pause.ok_or_else(|| StoreError::busy(path.to_owned(), bound))?;
-        #[expect(clippy::disallowed_methods, reason = "a file lock announces nothing: polling is the protocol")]
+        let pause = durable_fs::poll_pause(start.elapsed(), timeout);
+        let pause = pause.ok_or_else(|| StoreError::busy(path.to_owned(), timeout))?;
+        #[expect(clippy::disallowed_methods, reason = "there is no event when another process releases a file lock")]
         tokio::time::sleep(pause).await;
     }
 }
 
-/// Retries `attempt` like [`until_taken`], but blocks the thread.
-pub(super) fn until_taken_blocking<T>(
+/// Does the same as [`acquire_lock`], but blocks the thread.
+pub(super) fn acquire_lock_blocking<T>(
     path: &Path,
-    bound: Duration,
+    timeout: Duration,
     attempt: impl Fn() -> Result<Option<T>, StoreError>,
 ) -> Result<T, StoreError> {
-    durable_fs::poll(bound, attempt)?.ok_or_else(|| StoreError::busy(path.to_owned(), bound))
+    durable_fs::poll(timeout, attempt)?.ok_or_else(|| StoreError::busy(path.to_owned(), timeout))
 }
 
-/// Runs file operations on a blocking thread. They complete even if the caller is dropped.
-pub(super) async fn off_worker<T: Send + 'static>(
+/// Runs file operations on a blocking thread. They complete even if the future of the caller is dropped.
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::aborted(error)))

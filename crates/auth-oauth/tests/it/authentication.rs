@@ -11,10 +11,14 @@ use wiremock::{Mock, ResponseTemplate};
 use crate::issuer::{Issuer, PEM};
 
 /// Requests a token, and returns the form and the `Authorization` header that the provider received.
-async fn asked(issuer: &Issuer, client: OAuthClient, request: TokenRequest) -> (Vec<(String, String)>, Option<String>) {
+async fn received_form(
+    issuer: &Issuer,
+    client: OAuthClient,
+    request: TokenRequest,
+) -> (Vec<(String, String)>, Option<String>) {
     let granted = json!({ "access_token": "opaque", "token_type": "Bearer" });
-    let answer = ResponseTemplate::new(200).set_body_json(granted);
-    Mock::given(path("/oauth/token")).respond_with(answer).mount(&issuer.server).await;
+    let response = ResponseTemplate::new(200).set_body_json(granted);
+    Mock::given(path("/oauth/token")).respond_with(response).mount(&issuer.server).await;
     ClientCredentials::new(client).token(&request).await.unwrap();
     let received = issuer.server.received_requests().await.unwrap().pop().unwrap();
     let authorization = received.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
@@ -39,7 +43,7 @@ async fn request_parameters_override_those_of_the_client() {
         .with_resource("https://two.test/".parse().unwrap())
         .with_organization("org 1")
         .with_parameter("response_type", "token");
-    let (form, authorization) = asked(&issuer, client.clone(), TokenRequest::new()).await;
+    let (form, authorization) = received_form(&issuer, client.clone(), TokenRequest::new()).await;
     assert_eq!(
         pairs(&form),
         [
@@ -54,7 +58,7 @@ async fn request_parameters_override_those_of_the_client() {
     );
     assert_eq!(authorization, None);
     let request = TokenRequest::new().with_scopes(["c"]).with_audience("https://three.test").with_tenant("org 2");
-    let (form, _) = asked(&issuer, client, request.with_claims(r#"{"id_token":{}}"#)).await;
+    let (form, _) = received_form(&issuer, client, request.with_claims(r#"{"id_token":{}}"#)).await;
     assert_eq!(
         pairs(&form)[2..],
         [
@@ -68,25 +72,25 @@ async fn request_parameters_override_those_of_the_client() {
 }
 
 #[tokio::test]
-async fn a_secret_in_the_header_is_form_encoded_first() {
+async fn client_secret_is_form_encoded_before_basic_authentication() {
     let issuer = Issuer::start().await;
     let client = client(&issuer).with_secret_basic(Secret::new("a:b+c d%"));
     assert!(!format!("{client:?}").contains("a:b"));
-    let (form, authorization) = asked(&issuer, client, TokenRequest::new()).await;
+    let (form, authorization) = received_form(&issuer, client, TokenRequest::new()).await;
     // The decoded value is `client%2F1:a%3Ab%2Bc+d%25`.
     assert_eq!(authorization.as_deref(), Some("Basic Y2xpZW50JTJGMTphJTNBYiUyQmMrZCUyNQ=="));
     assert_eq!(pairs(&form), [("grant_type", "client_credentials")]);
 }
 
 #[tokio::test]
-async fn a_private_key_signs_an_assertion_for_one_use() {
+async fn each_client_assertion_has_a_new_id() {
     let issuer = Issuer::start().await;
     let key = PrivateKey::from_pem(&Secret::new(PEM.as_str())).unwrap().with_id("key-1");
     let client = client(&issuer).with_private_key(key);
     assert!(!format!("{client:?}").contains("PRIVATE"));
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let (form, _) = asked(&issuer, client.clone(), TokenRequest::new()).await;
+        let (form, _) = received_form(&issuer, client.clone(), TokenRequest::new()).await;
         let text = |name: &str| form.iter().find(|(found, _)| found == name).unwrap().1.clone();
         assert_eq!(text("client_assertion_type"), "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
         let mut validation = Validation::new(Algorithm::RS256);
@@ -118,7 +122,7 @@ async fn mutual_tls_uses_its_endpoint_aliases() {
     });
     let endpoints: Endpoints = serde_json::from_value(discovered).unwrap();
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_mutual_tls();
-    let (form, authorization) = asked(&issuer, client, TokenRequest::new()).await;
+    let (form, authorization) = received_form(&issuer, client, TokenRequest::new()).await;
     assert_eq!(pairs(&form)[1], ("client_id", "client-1"));
     assert_eq!(authorization, None);
 }
@@ -140,8 +144,8 @@ async fn error_description_is_shown_without_control_characters() {
         (200, r#"{"access_token":"canary canary"}"#.to_owned(), "invalid response"),
     ] {
         issuer.server.reset().await;
-        let answer = ResponseTemplate::new(status).set_body_string(body);
-        Mock::given(path("/oauth/token")).respond_with(answer).mount(&issuer.server).await;
+        let response = ResponseTemplate::new(status).set_body_string(body);
+        Mock::given(path("/oauth/token")).respond_with(response).mount(&issuer.server).await;
         let error = ClientCredentials::new(client(&issuer)).token(&TokenRequest::new()).await.unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(shown.contains(expected) && !shown.contains("canary") && shown.len() < 1000, "{shown}");

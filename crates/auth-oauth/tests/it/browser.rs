@@ -1,4 +1,4 @@
-//! Browser logins at the emulator and at a scripted provider. A few HTTP requests stand for the browser.
+//! Browser logins at the emulator and at a scripted provider. HTTP requests simulate the browser.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
@@ -18,7 +18,7 @@ use wiremock::{Mock, ResponseTemplate};
 
 use crate::issuer::Issuer;
 
-const ANY_PORT: &str = "http://127.0.0.1:0/call-back";
+const ANY_PORT: &str = "http://127.0.0.1:0/callback";
 
 fn http() -> HttpClient {
     HttpClient::builder().with_plain_loopback().build().unwrap()
@@ -26,18 +26,18 @@ fn http() -> HttpClient {
 
 /// A browser that sends the URL of the login to the test.
 #[derive(Debug)]
-struct Told(UnboundedSender<Url>);
+struct UrlSender(UnboundedSender<Url>);
 
 #[async_trait]
-impl Browser for Told {
+impl Browser for UrlSender {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(self.0.send(url.clone())?)
     }
 }
 
 fn login(client: OAuthClient, redirect: &str) -> (BrowserLogin, UnboundedReceiver<Url>) {
-    let (told, urls) = unbounded_channel();
-    (BrowserLogin::new(client, redirect.parse().unwrap(), Arc::new(Told(told))).unwrap(), urls)
+    let (sender, urls) = unbounded_channel();
+    (BrowserLogin::new(client, redirect.parse().unwrap(), Arc::new(UrlSender(sender))).unwrap(), urls)
 }
 
 fn parameter(url: &Url, name: &str) -> String {
@@ -45,7 +45,7 @@ fn parameter(url: &Url, name: &str) -> String {
 }
 
 /// Returns the redirect URL of a login with these parameters and the state.
-fn back(login: &Url, parameters: &[(&str, &str)]) -> Url {
+fn callback_url(login: &Url, parameters: &[(&str, &str)]) -> Url {
     let mut url: Url = parameter(login, "redirect_uri").parse().unwrap();
     url.query_pairs_mut().append_pair("state", &parameter(login, "state")).extend_pairs(parameters);
     url
@@ -60,14 +60,14 @@ async fn get(url: Url) -> (u16, String) {
 }
 
 /// Logs in at a provider that issues a token for `code-1`, while `user` acts as the user or as a third party.
-async fn at_script<U: Future<Output = ()>>(
+async fn log_in_with_browser<U: Future<Output = ()>>(
     issuer: &Issuer,
     user: impl FnOnce(Url) -> U,
 ) -> Result<AccessToken, OAuthError> {
-    at_provider(issuer, Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap(), user).await
+    log_in_at_provider(issuer, Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap(), user).await
 }
 
-async fn at_provider<U: Future<Output = ()>>(
+async fn log_in_at_provider<U: Future<Output = ()>>(
     issuer: &Issuer,
     endpoints: Endpoints,
     user: impl FnOnce(Url) -> U,
@@ -86,7 +86,7 @@ async fn at_provider<U: Future<Output = ()>>(
 }
 
 #[tokio::test]
-async fn a_user_logs_in_at_the_platform_s_provider() {
+async fn browser_login_with_the_emulator_returns_all_tokens() {
     let config: Config = toml::from_str("automatic_login = true").unwrap();
     let emulator = Emulator::builder().with_config(config).start().await.unwrap();
     let endpoints = Endpoints::discover(&http(), emulator.issuer().as_str()).await.unwrap();
@@ -101,8 +101,8 @@ async fn a_user_logs_in_at_the_platform_s_provider() {
         let url = urls.recv().await.unwrap();
         assert_eq!(parameter(&url, "code_challenge_method"), "S256");
         assert_eq!(parameter(&url, "prompt"), "login consent");
-        let answer = http().send(Request::get(url)).await.unwrap();
-        get(answer.header("location").unwrap().parse().unwrap()).await
+        let response = http().send(Request::get(url)).await.unwrap();
+        get(response.header("location").unwrap().parse().unwrap()).await
     });
     let token = token.unwrap();
     assert!(token.refresh_token().is_some() && token.id_token().is_some());
@@ -114,15 +114,15 @@ async fn a_user_logs_in_at_the_platform_s_provider() {
 }
 
 #[tokio::test]
-async fn only_the_right_callback_ends_the_wait() {
+async fn only_a_callback_with_the_expected_state_and_path_ends_the_wait() {
     let issuer = Issuer::start().await;
-    let token = at_script(&issuer, async |login| {
-        let right = back(&login, &[("code", "code-1")]);
+    let token = log_in_with_browser(&issuer, async |login| {
+        let right = callback_url(&login, &[("code", "code-1")]);
         let mut elsewhere = right.clone();
         elsewhere.set_path("/favicon.ico");
         assert_eq!(get(elsewhere).await.0, 404);
         let mut below = right.clone();
-        below.set_path("/call-back/");
+        below.set_path("/callback/");
         assert_eq!(get(below).await.0, 404);
         let posted = http().send(Request::new(Method::Post, right.clone())).await.unwrap();
         assert_eq!(posted.status(), 404);
@@ -130,7 +130,7 @@ async fn only_the_right_callback_ends_the_wait() {
         assert_eq!(get(stranger.clone()).await.0, 400, "no state");
         stranger.query_pairs_mut().append_pair("state", "guessed").append_pair("code", "evil");
         assert_eq!(get(stranger).await.0, 400, "another state");
-        let mixed = back(&login, &[("code", "evil"), ("iss", "https://evil.test/")]);
+        let mixed = callback_url(&login, &[("code", "evil"), ("iss", "https://evil.test/")]);
         assert_eq!(get(mixed).await.0, 400, "another issuer");
         // This client connects, but sends no request.
         let silent = tokio::net::TcpStream::connect(("127.0.0.1", right.port().unwrap())).await.unwrap();
@@ -140,26 +140,26 @@ async fn only_the_right_callback_ends_the_wait() {
     .await
     .unwrap();
     assert_eq!(token.secret().expose(), "opaque");
-    let asked = issuer.server.received_requests().await.unwrap();
-    assert_eq!(asked.len(), 1, "one code was redeemed");
-    let form: Vec<(String, String)> = url::form_urlencoded::parse(&asked[0].body).into_owned().collect();
+    let request_count = issuer.server.received_requests().await.unwrap();
+    assert_eq!(request_count.len(), 1, "one code was redeemed");
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&request_count[0].body).into_owned().collect();
     let names: Vec<_> = form.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["grant_type", "client_id", "code", "redirect_uri", "code_verifier"]);
 }
 
 #[tokio::test]
-async fn announced_issuer_must_be_sent() {
+async fn callback_without_the_announced_issuer_is_rejected() {
     let issuer = Issuer::start().await;
     let mut endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     endpoints.sends_issuer = true;
-    let refused = at_provider(&issuer, endpoints.clone(), async |login| {
-        assert_eq!(get(back(&login, &[("code", "code-1")])).await.0, 400);
+    let refused = log_in_at_provider(&issuer, endpoints.clone(), async |login| {
+        assert_eq!(get(callback_url(&login, &[("code", "code-1")])).await.0, 400);
     });
     let error = refused.await.unwrap_err();
     assert!(error.to_string().contains("no `iss`") || format!("{error:?}").contains("no `iss`"), "{error:?}");
     assert!(issuer.server.received_requests().await.unwrap().is_empty(), "the code is not redeemed");
-    let accepted = at_provider(&issuer, endpoints, async |login| {
-        assert_eq!(get(back(&login, &[("code", "code-1"), ("iss", &issuer.name())])).await.0, 200);
+    let accepted = log_in_at_provider(&issuer, endpoints, async |login| {
+        assert_eq!(get(callback_url(&login, &[("code", "code-1"), ("iss", &issuer.name())])).await.0, 200);
     });
     assert_eq!(accepted.await.unwrap().secret().expose(), "opaque");
 }
@@ -175,10 +175,10 @@ async fn emulator_announces_its_issuer_if_configured() {
         let (login, mut urls) = login(client, "http://localhost:0/");
         let request = TokenRequest::new();
         let (token, ()) = tokio::join!(login.log_in(&request), async {
-            let answer = http().send(Request::get(urls.recv().await.unwrap())).await.unwrap();
-            let back: Url = answer.header("location").unwrap().parse().unwrap();
-            assert_eq!(back.query_pairs().any(|(name, _)| name == "iss"), announced);
-            assert_eq!(get(back).await.0, 200);
+            let response = http().send(Request::get(urls.recv().await.unwrap())).await.unwrap();
+            let callback: Url = response.header("location").unwrap().parse().unwrap();
+            assert_eq!(callback.query_pairs().any(|(name, _)| name == "iss"), announced);
+            assert_eq!(get(callback).await.0, 200);
         });
         token.unwrap();
     }
@@ -187,19 +187,20 @@ async fn emulator_announces_its_issuer_if_configured() {
 #[tokio::test]
 async fn authorization_errors_are_distinguished_and_escaped() {
     let issuer = Issuer::start().await;
-    let denied = at_script(&issuer, async |login| {
+    let denied = log_in_with_browser(&issuer, async |login| {
         let script = "<script>alert(1)</script> & \"'";
-        let (status, page) = get(back(&login, &[("error", "access_denied"), ("error_description", script)])).await;
+        let (status, page) =
+            get(callback_url(&login, &[("error", "access_denied"), ("error_description", script)])).await;
         assert!(status == 200 && page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;&#39;"), "{page}");
         assert!(!page.contains("<script"), "{page}");
     });
     assert!(denied.await.unwrap_err().is_denied());
-    let other = at_script(&issuer, async |login| {
-        get(back(&login, &[("error", "invalid_scope"), ("error_description", "no such scope")])).await;
+    let other = log_in_with_browser(&issuer, async |login| {
+        get(callback_url(&login, &[("error", "invalid_scope"), ("error_description", "no such scope")])).await;
     });
     let error = other.await.unwrap_err().to_string();
     assert!(error.contains("invalid_scope (no such scope)"), "{error}");
-    let neither = at_script(&issuer, async |login| assert_eq!(get(back(&login, &[])).await.0, 400));
+    let neither = log_in_with_browser(&issuer, async |login| assert_eq!(get(callback_url(&login, &[])).await.0, 400));
     assert!(neither.await.unwrap_err().to_string().contains("has no code"));
 }
 
@@ -218,11 +219,11 @@ async fn port_in_use_fails_before_the_prompt() {
         assert!(error.is_port_taken() && error.to_string().contains(&port.to_string()), "{error}");
         assert!(urls.try_recv().is_err(), "the user was not prompted");
     }
-    assert_eq!(begun.elapsed().as_secs(), 18, "ten tries each, a second apart");
+    assert_eq!(begun.elapsed().as_secs(), 18, "ten attempts for each port, one second apart");
 }
 
 #[tokio::test]
-async fn a_port_of_localhost_that_is_taken_on_one_address_is_taken() {
+async fn localhost_port_in_use_on_one_address_family_is_an_error() {
     let issuer = Issuer::start().await;
     let Ok(taken) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
     let port = taken.local_addr().unwrap().port();
@@ -248,7 +249,7 @@ async fn idle_login_times_out_and_frees_the_port() {
 }
 
 #[test]
-fn a_redirect_that_leaves_this_machine_is_refused() {
+fn redirect_uri_that_is_not_loopback_is_rejected() {
     let endpoints = Endpoints::auth0(&"https://issuer.test/".parse().unwrap()).unwrap();
     let client = OAuthClient::new(http(), endpoints, "c");
     for redirect in [
@@ -259,8 +260,8 @@ fn a_redirect_that_leaves_this_machine_is_refused() {
         "http://[::]/",
         "http://localhost/#x",
     ] {
-        let (told, _) = unbounded_channel();
-        let refused = BrowserLogin::new(client.clone(), redirect.parse().unwrap(), Arc::new(Told(told)));
+        let (sender, _) = unbounded_channel();
+        let refused = BrowserLogin::new(client.clone(), redirect.parse().unwrap(), Arc::new(UrlSender(sender)));
         assert!(refused.unwrap_err().to_string().contains(redirect), "{redirect}");
     }
 }

@@ -11,14 +11,14 @@ use wiremock::matchers::{body_string_contains, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use crate::authority::Authority;
-use crate::issuer::{AUDIENCE, Frozen, Issuer, NOW};
-use crate::outcomes::without_tls;
+use crate::issuer::{AUDIENCE, FixedClock, Issuer, NOW};
+use crate::outcomes::plain_http_server;
 
 #[derive(Debug, Default)]
-struct Recorded(Mutex<Option<DeviceAuthorization>>);
+struct RecordingPrompt(Mutex<Option<DeviceAuthorization>>);
 
 #[async_trait]
-impl Prompt for Recorded {
+impl Prompt for RecordingPrompt {
     async fn show(&self, authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         *self.0.lock().unwrap() = Some(authorization.clone());
         Ok(())
@@ -29,7 +29,7 @@ impl Prompt for Recorded {
 async fn login(
     issuer: &Issuer,
     answers: impl IntoIterator<Item = (u16, Value)>,
-) -> (Arc<Recorded>, Result<auth_core::AccessToken, OAuthError>) {
+) -> (Arc<RecordingPrompt>, Result<auth_core::AccessToken, OAuthError>) {
     let device = json!({
         "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
         "verification_uri": "https://issuer.test/activate",
@@ -49,12 +49,13 @@ async fn login(
             .mount(&issuer.server)
             .await;
     }
-    let prompt = Arc::new(Recorded::default());
+    let prompt = Arc::new(RecordingPrompt::default());
     let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let jwks = endpoints.jwks.clone().unwrap();
-    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen));
+    let verifier =
+        JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks).with_clock(Arc::new(FixedClock));
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
-        .with_clock(Arc::new(Frozen))
+        .with_clock(Arc::new(FixedClock))
         .with_audience(AUDIENCE)
         .with_scopes(["offline_access"])
         .with_verifier(verifier);
@@ -64,7 +65,7 @@ async fn login(
 
 /// A signal during any of these requests must not end the process: its response may be the login.
 #[tokio::test]
-async fn every_poll_is_a_redemption() {
+async fn each_poll_acquires_a_redemption() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({}));
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -73,7 +74,7 @@ async fn every_poll_is_a_redemption() {
         let seen = seen.clone();
         Mock::given(path("/oauth/token"))
             .respond_with(move |_: &wiremock::Request| {
-                seen.lock().unwrap().push(auth_core::is_redeeming());
+                seen.lock().unwrap().push(auth_core::has_redemption_without_source());
                 ResponseTemplate::new(status).set_body_json(body.clone())
             })
             .up_to_n_times(1)
@@ -89,7 +90,7 @@ fn refusal(code: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_login_polls_until_the_user_has_approved() {
+async fn device_login_polls_until_the_user_approves() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({}));
     let granted = (200, json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }));
@@ -107,7 +108,7 @@ async fn a_login_polls_until_the_user_has_approved() {
 }
 
 #[tokio::test]
-async fn device_outcomes_are_distinguished() {
+async fn denied_and_expired_device_logins_have_different_errors() {
     let issuer = Issuer::start().await;
     assert!(login(&issuer, [refusal("access_denied")]).await.1.unwrap_err().is_denied());
     let issuer = Issuer::start().await;
@@ -118,7 +119,7 @@ async fn device_outcomes_are_distinguished() {
 }
 
 #[tokio::test]
-async fn a_token_that_does_not_verify_is_not_handed_out() {
+async fn unverified_token_is_not_returned() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({ "aud": "https://other.test" }));
     let granted = (200, json!({ "access_token": token, "token_type": "Bearer" }));
@@ -129,7 +130,7 @@ async fn a_token_that_does_not_verify_is_not_handed_out() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_understood_is_not_shown() {
+async fn invalid_token_response_is_an_error_without_its_content() {
     let issuer = Issuer::start().await;
     let error =
         login(&issuer, [(200, json!({ "access_token": ["canary"], "token_type": "canary" }))]).await.1.unwrap_err();
@@ -138,7 +139,7 @@ async fn an_answer_that_is_not_understood_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_provider_may_refuse_with_200_and_count_in_strings() {
+async fn error_with_status_200_and_expiry_as_a_string_are_accepted() {
     let issuer = Issuer::start().await;
     let device = json!({
         "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": "0", "expires_in": "300.0",
@@ -171,13 +172,13 @@ async fn polling(token: Url) -> OAuthError {
         .await;
     let mut endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     endpoints.token = token;
-    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_clock(Arc::new(Frozen));
-    DeviceLogin::new(client, Arc::new(Recorded::default())).log_in(&TokenRequest::default()).await.unwrap_err()
+    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_clock(Arc::new(FixedClock));
+    DeviceLogin::new(client, Arc::new(RecordingPrompt::default())).log_in(&TokenRequest::default()).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn tls_that_fails_ends_the_login_at_once() {
-    let (plain, connections) = without_tls().await;
+async fn tls_failure_ends_the_device_login_without_retries() {
+    let (plain, connections) = plain_http_server().await;
     let error = polling(plain).await;
     assert!(!error.is_uncertain() && !error.is_expired(), "{error:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);

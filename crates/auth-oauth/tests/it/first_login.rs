@@ -1,4 +1,4 @@
-//! Logins whose first access token cannot be used or verified. Their refresh token was stated once.
+//! Logins whose first access token cannot be used or verified. The provider returned their refresh token only once.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ const DEVICE: &str = "device-client";
 
 /// A user who approves at once.
 #[derive(Debug)]
-struct Willing(auth_http::HttpClient);
+struct AutoApproval(auth_http::HttpClient);
 
 #[async_trait]
-impl Prompt for Willing {
+impl Prompt for AutoApproval {
     async fn show(&self, _authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
 }
 
 #[async_trait]
-impl Browser for Willing {
+impl Browser for AutoApproval {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         let parameter = |name| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
         let mut back: Url = parameter("redirect_uri").parse()?;
@@ -44,14 +44,14 @@ impl Browser for Willing {
     }
 }
 
-/// Starts an issuer that responds to a code with `body`, and renews logins of the device client only.
+/// Starts an issuer that responds to a code with `body`, and refreshes logins of the device client only.
 async fn issuer(body: &str) -> Issuer {
     let issuer = Issuer::start().await;
-    answer(&issuer, body).await;
+    mount_token_response(&issuer, body).await;
     issuer
 }
 
-async fn answer(issuer: &Issuer, body: &str) {
+async fn mount_token_response(issuer: &Issuer, body: &str) {
     let device = json!({
         "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
         "verification_uri": "https://issuer.test/activate",
@@ -68,11 +68,11 @@ async fn answer(issuer: &Issuer, body: &str) {
         .respond_with(json(body))
         .mount(&issuer.server)
         .await;
-    let renewed = json!({ "access_token": "opaque", "refresh_token": "refresh-2", "expires_in": 600 });
+    let refreshed = json!({ "access_token": "opaque", "refresh_token": "refresh-2", "expires_in": 600 });
     Mock::given(path("/oauth/token"))
         .and(body_string_contains("refresh_token=refresh-1"))
         .and(body_string_contains(format!("client_id={DEVICE}")))
-        .respond_with(json(&renewed.to_string()))
+        .respond_with(json(&refreshed.to_string()))
         .mount(&issuer.server)
         .await;
 }
@@ -82,12 +82,12 @@ fn client(issuer: &Issuer, id: &str) -> OAuthClient {
 }
 
 fn device(client: OAuthClient, issuer: &Issuer) -> DeviceLogin {
-    DeviceLogin::new(client, Arc::new(Willing(issuer.http.clone())))
+    DeviceLogin::new(client, Arc::new(AutoApproval(issuer.http.clone())))
 }
 
 async fn in_browser(client: OAuthClient, issuer: &Issuer) -> Result<AccessToken, OAuthError> {
     let redirect = "http://127.0.0.1:0/".parse().unwrap();
-    let login = BrowserLogin::new(client, redirect, Arc::new(Willing(issuer.http.clone()))).unwrap();
+    let login = BrowserLogin::new(client, redirect, Arc::new(AutoApproval(issuer.http.clone()))).unwrap();
     login.log_in(&TokenRequest::default()).await
 }
 
@@ -126,7 +126,7 @@ async fn refreshed_by(issuer: &Issuer) -> Vec<String> {
     refreshes.filter_map(client).collect()
 }
 
-/// The client of the login is known, so the refusal is final, although another client is configured.
+/// The login records its client, so a refusal of that client is final, although another client is configured.
 #[tokio::test]
 async fn refused_refresh_token_is_used_by_no_other_client() {
     let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-0","expires_in":60}"#).await;
@@ -139,8 +139,8 @@ async fn refused_refresh_token_is_used_by_no_other_client() {
             .await;
     }
     let login = device(client(&issuer, DEVICE), &issuer).log_in(&TokenRequest::default()).await.unwrap();
-    let renewal = UserLogin::new(client(&issuer, DEVICE)).with_client(client(&issuer, "browser-client"));
-    let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+    let user_login = UserLogin::new(client(&issuer, DEVICE)).with_client(client(&issuer, "browser-client"));
+    let error = user_login.refresh(&TokenRequest::default(), &login).await.unwrap_err();
     assert!(error.is_grant_refused(), "{error:?}");
     assert_eq!(refreshed_by(&issuer).await, [DEVICE]);
 }
@@ -162,22 +162,22 @@ async fn login_of_an_unknown_client_is_lost_only_if_all_clients_refuse_it() {
                 .mount(&issuer.server)
                 .await;
         }
-        let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
-        let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+        let user_login = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
+        let error = user_login.refresh(&TokenRequest::default(), &login).await.unwrap_err();
         assert!(error.is_refused(), "{error:?}");
         assert_eq!(error.is_grant_refused(), is_lost, "{first}, {second}: {error:?}");
     }
 }
 
-/// A provider responds to the other client with success, too.
+/// A provider also reports success for a client that does not own the token.
 #[tokio::test]
 async fn login_of_an_unknown_client_is_revoked_by_every_client() {
     let issuer = Issuer::start().await;
     Mock::given(path("/oauth/revoke")).respond_with(ResponseTemplate::new(200)).mount(&issuer.server).await;
     let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-0"));
-    let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
-    renewal.revoke(&login).await.unwrap();
-    renewal.revoke(&login.with_client_id(DEVICE)).await.unwrap();
+    let user_login = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
+    user_login.revoke(&login).await.unwrap();
+    user_login.revoke(&login.with_client_id(DEVICE)).await.unwrap();
     let requests = issuer.server.received_requests().await.unwrap();
     let forms: Vec<_> = requests.iter().map(|request| String::from_utf8_lossy(&request.body)).collect();
     let count = |client: &str| forms.iter().filter(|form| form.contains(&format!("client_id={client}"))).count();
@@ -190,20 +190,20 @@ async fn retry_after_of_the_provider_is_part_of_the_error() {
     let busy = ResponseTemplate::new(503).insert_header("retry-after", "7");
     Mock::given(path("/oauth/token")).respond_with(busy.clone()).mount(&issuer.server).await;
     let login = AccessToken::try_from("opaque").unwrap().with_refresh_token(Secret::new("refresh-1"));
-    let renewal = UserLogin::new(client(&issuer, DEVICE));
-    let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+    let user_login = UserLogin::new(client(&issuer, DEVICE));
+    let error = user_login.refresh(&TokenRequest::default(), &login).await.unwrap_err();
     assert!(error.is_transient() && error.is_uncertain(), "{error:?}");
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
-    issuer.answer(busy);
-    let renewal = UserLogin::new(client(&issuer, DEVICE).with_verifier(issuer.verifier()));
-    let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+    issuer.respond_with(busy);
+    let user_login = UserLogin::new(client(&issuer, DEVICE).with_verifier(issuer.verifier()));
+    let error = user_login.refresh(&TokenRequest::default(), &login).await.unwrap_err();
     assert_eq!((error.is_transient(), error.retry_after()), (true, Some(Duration::from_secs(7))), "{error:?}");
 }
 
 /// An opaque access token does not name its client, and the first client is a different one. A record of an older
 /// version does not name it either.
 #[tokio::test]
-async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
+async fn login_with_an_opaque_access_token_is_refreshed_by_its_client() {
     let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-1","expires_in":60}"#).await;
     let refused = ResponseTemplate::new(400).set_body_json(json!({ "error": "invalid_grant" }));
     Mock::given(path("/oauth/token"))
@@ -212,36 +212,36 @@ async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
         .mount(&issuer.server)
         .await;
     let login = device(client(&issuer, DEVICE), &issuer).log_in(&TokenRequest::default()).await.unwrap();
-    let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
+    let user_login = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
     let folder = tempfile::TempDir::new().unwrap();
     let (store, key) = (FileTokenStore::new(folder.path()), client(&issuer, DEVICE).token_key().build());
     store.set(&key, &login).await.unwrap();
     let stored = store.get(&key).await.unwrap().unwrap();
     let older = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-1"));
     for (login, clients) in [(stored, &[DEVICE][..]), (older, &[DEVICE, "browser-client", DEVICE][..])] {
-        let renewed = renewal.refresh(&TokenRequest::default(), &login).await.unwrap();
-        assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-2");
-        assert_eq!(renewed.client_id(), Some(DEVICE));
+        let refreshed = user_login.refresh(&TokenRequest::default(), &login).await.unwrap();
+        assert_eq!(refreshed.refresh_token().unwrap().expose(), "refresh-2");
+        assert_eq!(refreshed.client_id(), Some(DEVICE));
         assert_eq!(refreshed_by(&issuer).await, clients);
     }
 }
 
 #[tokio::test]
-async fn renewal_that_brings_the_token_of_another_subject_is_an_error() {
+async fn refresh_that_returns_a_token_of_another_subject_is_an_error() {
     let issuer = Issuer::start().await;
-    let renewed = json!({ "access_token": issuer.token(json!({ "sub": "user-2" })), "refresh_token": "refresh-2" });
+    let refreshed = json!({ "access_token": issuer.token(json!({ "sub": "user-2" })), "refresh_token": "refresh-2" });
     Mock::given(path("/oauth/token"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(renewed))
+        .respond_with(ResponseTemplate::new(200).set_body_json(refreshed))
         .mount(&issuer.server)
         .await;
     let login = |subject: &str| {
         let token = AccessToken::new(Secret::new(issuer.token(json!({ "sub": subject })))).unwrap();
         token.with_refresh_token(Secret::new("refresh-1"))
     };
-    let renewal = UserLogin::new(client(&issuer, "browser-client").with_verifier(issuer.verifier()));
-    let error = renewal.refresh(&TokenRequest::default(), &login("user-1")).await.unwrap_err();
+    let user_login = UserLogin::new(client(&issuer, "browser-client").with_verifier(issuer.verifier()));
+    let error = user_login.refresh(&TokenRequest::default(), &login("user-1")).await.unwrap_err();
     assert!(error.is_uncertain() && auth_core::error_chain(&error).contains("another subject"), "{error:?}");
-    renewal.refresh(&TokenRequest::default(), &login("user-2")).await.unwrap();
+    user_login.refresh(&TokenRequest::default(), &login("user-2")).await.unwrap();
 }
 
 /// Opaque access tokens name no subject, but ID tokens do.
@@ -249,16 +249,16 @@ async fn renewal_that_brings_the_token_of_another_subject_is_an_error() {
 async fn refresh_with_another_subject_is_an_error() {
     let issuer = Issuer::start().await;
     let id_token = |subject: &str| issuer.token(json!({ "sub": subject }));
-    let answer = json!({ "access_token": "opaque-2", "refresh_token": "refresh-2", "id_token": id_token("user-2") });
+    let response = json!({ "access_token": "opaque-2", "refresh_token": "refresh-2", "id_token": id_token("user-2") });
     Mock::given(path("/oauth/token"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(&issuer.server)
         .await;
-    let renewal = UserLogin::new(client(&issuer, "browser-client"));
+    let user_login = UserLogin::new(client(&issuer, "browser-client"));
     for (subject, is_same) in [("user-1", false), ("user-2", true)] {
         let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-1"));
         let login = login.with_id_token(Secret::new(id_token(subject)));
-        let outcome = renewal.refresh(&TokenRequest::default(), &login).await;
+        let outcome = user_login.refresh(&TokenRequest::default(), &login).await;
         assert_eq!(outcome.is_ok(), is_same, "{outcome:?}");
     }
 }
@@ -273,11 +273,11 @@ async fn refresh_without_an_access_token_and_with_another_subject_is_an_error() 
         .respond_with(ResponseTemplate::new(200).set_body_json(answered))
         .mount(&issuer.server)
         .await;
-    let renewal = UserLogin::new(client(&issuer, "browser-client"));
+    let user_login = UserLogin::new(client(&issuer, "browser-client"));
     let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-1"));
     for (subject, is_same) in [("user-1", false), ("user-2", true)] {
         let login = login.clone().with_id_token(id_token(subject));
-        let outcome = renewal.refresh(&TokenRequest::default(), &login).await;
+        let outcome = user_login.refresh(&TokenRequest::default(), &login).await;
         let kept = outcome.ok().and_then(|kept| kept.refresh_token().map(|token| token.expose().to_owned()));
         assert_eq!(kept.as_deref(), is_same.then_some("refresh-2"));
     }
@@ -291,11 +291,12 @@ async fn error_of_an_unverified_access_token_has_the_login() {
         let header = crate::issuer::header(jsonwebtoken::Algorithm::RS256, kid);
         let issuer = Issuer::start().await;
         let token = crate::issuer::sign(&header, &issuer.claims(&changes), &crate::issuer::KEY);
-        answer(&issuer, &json!({ "access_token": token, "refresh_token": "refresh-1" }).to_string()).await;
+        mount_token_response(&issuer, &json!({ "access_token": token, "refresh_token": "refresh-1" }).to_string())
+            .await;
         let verifier = issuer.verifier();
         verifier.verify(&Secret::new(issuer.token(json!({})))).await.unwrap();
         if is_unavailable {
-            issuer.answer(ResponseTemplate::new(503));
+            issuer.respond_with(ResponseTemplate::new(503));
         }
         let error = in_browser(client(&issuer, "browser-client").with_verifier(verifier), &issuer).await.unwrap_err();
         assert_eq!(error.is_verification_unavailable(), is_unavailable, "{error:?}");
@@ -305,7 +306,7 @@ async fn error_of_an_unverified_access_token_has_the_login() {
 }
 
 #[tokio::test]
-async fn login_with_an_unusable_access_token_is_renewed_by_its_client() {
+async fn login_with_an_unusable_access_token_is_refreshed_by_its_client() {
     let issuer = issuer(r#"{"access_token":"a","token_type":"DPoP","refresh_token":"refresh-1"}"#).await;
     let folder = tempfile::TempDir::new().unwrap();
     let clock = Arc::new(ManualClock::default());
@@ -323,10 +324,11 @@ async fn login_with_an_unusable_access_token_is_renewed_by_its_client() {
         assert!(error.is_unverified() && error.to_string().contains("'DPoP'"), "{error}");
     }
     assert!(store.get(source.key()).await.unwrap().unwrap().unverified_reason().is_some());
-    // Another process renews the login after the interval between two attempts.
+    // Another process refreshes the login after the interval between two attempts.
     clock.advance(Duration::from_secs(301));
-    let renewed = process(login.with_client(client(&issuer, DEVICE).with_clock(clock.clone()))).token().await.unwrap();
-    assert_eq!((renewed.secret().expose(), renewed.refresh_token().unwrap().expose()), ("opaque", "refresh-2"));
-    let asked = issuer.server.received_requests().await.unwrap();
-    assert_eq!(asked.iter().filter(|request| request.url.path() == "/oauth/device/code").count(), 1);
+    let refreshed =
+        process(login.with_client(client(&issuer, DEVICE).with_clock(clock.clone()))).token().await.unwrap();
+    assert_eq!((refreshed.secret().expose(), refreshed.refresh_token().unwrap().expose()), ("opaque", "refresh-2"));
+    let request_count = issuer.server.received_requests().await.unwrap();
+    assert_eq!(request_count.iter().filter(|request| request.url.path() == "/oauth/device/code").count(), 1);
 }

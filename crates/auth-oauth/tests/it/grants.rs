@@ -49,7 +49,7 @@ impl Lab {
 
     async fn log_in(&self) -> AccessToken {
         let client = self.client(DEVICE_CLIENT_ID).with_scopes(["openid", "offline_access"]);
-        let login = DeviceLogin::new(client, Arc::new(Yes(self.http.clone())));
+        let login = DeviceLogin::new(client, Arc::new(AutoApprove(self.http.clone())));
         login.log_in(&TokenRequest::default()).await.unwrap()
     }
 
@@ -58,7 +58,7 @@ impl Lab {
     }
 
     /// Returns the user that the platform sees for a token, or `None` if it refuses the token.
-    pub(crate) async fn who(&self, token: &AccessToken) -> Option<String> {
+    pub(crate) async fn user_of(&self, token: &AccessToken) -> Option<String> {
         let me = Request::get(self.emulator.api_root().join("/api/v1/me").unwrap());
         let bearer = format!("Bearer {}", token.secret().expose());
         let response = self.http.send(me.with_header("authorization", bearer)).await.unwrap();
@@ -69,10 +69,10 @@ impl Lab {
 
 /// A user who approves every login at once.
 #[derive(Debug)]
-pub(crate) struct Yes(pub(crate) HttpClient);
+pub(crate) struct AutoApprove(pub(crate) HttpClient);
 
 #[async_trait]
-impl Prompt for Yes {
+impl Prompt for AutoApprove {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         let form = format!("user_code={}&decision=approve", device.user_code);
         let page = Request::new(Method::Post, device.verification_url.parse()?);
@@ -88,7 +88,7 @@ async fn client_secret_is_sent_in_the_header_or_the_form() {
     let client = || lab.client(MACHINE_CLIENT_ID);
     for client in [client().with_secret_basic(secret()), client().with_secret_post(secret())] {
         let token = ClientCredentials::new(client).fetch(&TokenRequest::default()).await.unwrap();
-        assert_eq!(lab.who(&token).await, Some(format!("{MACHINE_CLIENT_ID}@clients")));
+        assert_eq!(lab.user_of(&token).await, Some(format!("{MACHINE_CLIENT_ID}@clients")));
         assert!(token.expires_at().is_some() && token.refresh_token().is_none());
     }
     let wrong = client().with_secret_basic(Secret::new("canary: another+secret"));
@@ -100,12 +100,12 @@ async fn client_secret_is_sent_in_the_header_or_the_form() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_redeemed_and_rotates() {
+async fn refresh_token_is_redeemed_and_replaced_by_the_rotated_one() {
     let lab = Lab::open().await;
     let first = lab.log_in().await;
     let second = lab.refresh().refresh(&TokenRequest::default(), &first).await.unwrap();
     assert!(!second.is_same(&first) && second.refresh_token() != first.refresh_token());
-    assert_eq!(lab.who(&second).await.as_deref(), Some("auth0|emulator-1"));
+    assert_eq!(lab.user_of(&second).await.as_deref(), Some("auth0|emulator-1"));
 
     let third = lab.refresh().refresh(&TokenRequest::new().with_scopes(["openid"]), &second).await.unwrap();
     assert_eq!(third.scopes().collect::<Vec<_>>(), ["openid"]);
@@ -122,7 +122,7 @@ async fn configured_refresh_token_continues_a_login() {
     let client = lab.client(platform_emulator::INTERACTIVE_CLIENT_ID);
     let grant = RefreshGrant::new(client.clone()).with_refresh_token(refresh_token);
     let token = grant.fetch(&TokenRequest::default()).await.unwrap();
-    assert_eq!(lab.who(&token).await.as_deref(), Some("auth0|emulator-2"));
+    assert_eq!(lab.user_of(&token).await.as_deref(), Some("auth0|emulator-2"));
     assert!(token.refresh_token().is_some());
 
     let nothing = RefreshGrant::new(client).fetch(&TokenRequest::default()).await.unwrap_err();
@@ -143,9 +143,9 @@ async fn exchanged_token_does_not_outlive_its_subject_token() {
     let grants: [&dyn AsyncTokenProvider; 2] = [&bearer, &exchange];
     for grant in grants {
         let token = grant.fetch(&TokenRequest::default()).await.unwrap();
-        assert_eq!(lab.who(&token).await.as_deref(), Some("auth0|emulator-1"), "it speaks for the user");
+        assert_eq!(lab.user_of(&token).await.as_deref(), Some("auth0|emulator-1"), "the token is that of the user");
         assert!(!token.is_same(&user));
-        assert!(token.expires_at().unwrap() < end, "its own end is nearer");
+        assert!(token.expires_at().unwrap() < end, "the subject token expires earlier");
     }
     let soon = SystemClock.now() + Duration::from_secs(60);
     let short = assertion.with_expires_at(soon);
@@ -157,16 +157,16 @@ async fn exchanged_token_does_not_outlive_its_subject_token() {
 }
 
 #[tokio::test]
-async fn a_revoked_login_brings_no_tokens_any_more() {
+async fn refresh_fails_after_the_login_is_revoked() {
     let lab = Lab::open().await;
     let login = lab.log_in().await;
     lab.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
     assert!(lab.refresh().refresh(&TokenRequest::default(), &login).await.unwrap_err().is_refused());
 
     let bare = AccessToken::new(lab.log_in().await.secret().clone()).unwrap();
-    assert!(lab.who(&bare).await.is_some());
+    assert!(lab.user_of(&bare).await.is_some());
     lab.client(DEVICE_CLIENT_ID).revoke(&bare).await.unwrap();
-    assert_eq!(lab.who(&bare).await, None);
+    assert_eq!(lab.user_of(&bare).await, None);
 
     let nowhere = Endpoints::new("https://issuer.test/", lab.endpoints.token.clone());
     let error = OAuthClient::new(lab.http.clone(), nowhere, "client").revoke(&login).await.unwrap_err();
@@ -177,7 +177,7 @@ async fn a_revoked_login_brings_no_tokens_any_more() {
 async fn discovery_accepts_only_the_requested_issuer() {
     let lab = Lab::open().await;
     let by_hand = Endpoints::auth0(lab.emulator.issuer()).unwrap();
-    assert_eq!(format!("{:?}", lab.endpoints), format!("{by_hand:?}"), "what Auth0 has is what the emulator says");
+    assert_eq!(format!("{:?}", lab.endpoints), format!("{by_hand:?}"), "the emulator has the endpoints of Auth0");
     let other = lab.emulator.issuer().as_str().replace("127.0.0.1", "localhost");
     let error = Endpoints::discover(&lab.http, &other).await.unwrap_err();
     assert!(error.to_string().contains(&other), "{error}");
@@ -196,7 +196,7 @@ async fn token_of_another_subject_is_not_returned() {
 }
 
 #[test]
-fn a_client_keeps_its_tokens_apart_from_those_of_others() {
+fn clients_do_not_share_cached_tokens() {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let endpoints = Endpoints::auth0(&"https://issuer.test/".parse().unwrap()).unwrap();
     let client = |id: &str| OAuthClient::new(http.clone(), endpoints.clone(), id);

@@ -25,7 +25,7 @@ pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) static PEM: LazyLock<String> = LazyLock::new(generate);
 pub(crate) static KEY: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_rsa_pem(PEM.as_bytes()).unwrap());
 /// A key that no issuer publishes.
-pub(crate) static STRANGER: LazyLock<EncodingKey> =
+pub(crate) static UNPUBLISHED_KEY: LazyLock<EncodingKey> =
     LazyLock::new(|| EncodingKey::from_rsa_pem(generate().as_bytes()).unwrap());
 
 fn generate() -> String {
@@ -35,9 +35,9 @@ fn generate() -> String {
 }
 
 #[derive(Debug)]
-pub(crate) struct Frozen;
+pub(crate) struct FixedClock;
 
-impl Clock for Frozen {
+impl Clock for FixedClock {
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
     }
@@ -61,28 +61,31 @@ impl Issuer {
     /// Starts an issuer with these keys.
     pub(crate) async fn publishing(keys: Value) -> Self {
         let jwks = Arc::new(Mutex::new(ResponseTemplate::new(200)));
-        let answer = jwks.clone();
-        let issuer = Self::answering(jwks, move |_: &Request| answer.lock().unwrap().clone()).await;
+        let response = jwks.clone();
+        let issuer = Self::with_key_responder(jwks, move |_: &Request| response.lock().unwrap().clone()).await;
         issuer.publish(keys);
         issuer
     }
 
     /// Starts an issuer whose key endpoint is served by `respond`.
-    pub(crate) async fn answering(jwks: Arc<Mutex<ResponseTemplate>>, respond: impl Respond + 'static) -> Self {
+    pub(crate) async fn with_key_responder(
+        jwks: Arc<Mutex<ResponseTemplate>>,
+        respond: impl Respond + 'static,
+    ) -> Self {
         let server = MockServer::start().await;
         Mock::given(path("/.well-known/jwks.json")).respond_with(respond).mount(&server).await;
         Self { server, http: HttpClient::builder().with_plain_loopback().build().unwrap(), jwks }
     }
 
     /// Publishes these keys from now on.
-    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass `json!` directly")]
     pub(crate) fn publish(&self, keys: Value) {
-        self.answer(ResponseTemplate::new(200).set_body_json(json!({ "keys": keys })));
+        self.respond_with(ResponseTemplate::new(200).set_body_json(json!({ "keys": keys })));
     }
 
-    /// Responds with `answer` to requests for its keys from now on.
-    pub(crate) fn answer(&self, answer: ResponseTemplate) {
-        *self.jwks.lock().unwrap() = answer;
+    /// Responds with `response` to requests for its keys from now on.
+    pub(crate) fn respond_with(&self, response: ResponseTemplate) {
+        *self.jwks.lock().unwrap() = response;
     }
 
     /// Returns the number of requests for its keys.
@@ -93,7 +96,7 @@ impl Issuer {
     /// Returns a verifier of its tokens, whose clock is at [`NOW`].
     pub(crate) fn verifier(&self) -> JwtVerifier {
         let jwks = format!("{}/.well-known/jwks.json", self.server.uri()).parse().unwrap();
-        JwtVerifier::new(self.http.clone(), self.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen))
+        JwtVerifier::new(self.http.clone(), self.name(), AUDIENCE, jwks).with_clock(Arc::new(FixedClock))
     }
 
     /// Returns the `iss` of its tokens.
@@ -117,7 +120,7 @@ impl Issuer {
         claims
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass `json!` directly")]
     pub(crate) fn token(&self, changes: Value) -> String {
         sign(&header(Algorithm::RS256, "key-1"), &self.claims(&changes), &KEY)
     }

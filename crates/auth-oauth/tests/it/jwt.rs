@@ -1,20 +1,20 @@
 mod claims;
 mod encoding;
-mod forge;
+mod error_classes;
+mod handcrafted;
 mod header;
 mod keys;
 mod secrecy;
 mod sharing;
 mod signature;
 mod stale;
-mod verdict;
 
 use auth_core::Secret;
 use auth_oauth::{Claims, JwtError, JwtVerifier};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
-use crate::issuer::{AUDIENCE, Issuer, KEY, NOW, STRANGER, header, sign};
+use crate::issuer::{AUDIENCE, Issuer, KEY, NOW, UNPUBLISHED_KEY, header, sign};
 
 async fn verify(issuer: &Issuer, token: &str) -> Result<Claims, JwtError> {
     verify_with(&issuer.verifier(), token).await
@@ -25,7 +25,7 @@ async fn verify_with(verifier: &JwtVerifier, token: &str) -> Result<Claims, JwtE
 }
 
 #[tokio::test]
-async fn a_good_token_is_accepted() {
+async fn valid_token_is_accepted() {
     let issuer = Issuer::start().await;
     for changes in [
         json!({}),
@@ -60,7 +60,7 @@ async fn wrong_claim_is_rejected_and_named() {
 }
 
 #[tokio::test]
-async fn a_token_with_a_wrong_signature_is_refused() {
+async fn token_with_an_invalid_signature_is_rejected() {
     let issuer = Issuer::start().await;
     let secret = EncodingKey::from_secret(b"guessed");
     let good = issuer.token(json!({}));
@@ -86,8 +86,8 @@ async fn key_that_is_not_for_signatures_is_not_trusted() {
     let mut nameless = header(Algorithm::RS256, "");
     nameless.kid = None;
     for (header, key, reason) in [
-        (header(Algorithm::RS256, "key-1"), &*STRANGER, "signature is invalid"),
-        (header(Algorithm::RS256, "key-2"), &*STRANGER, "does not publish"),
+        (header(Algorithm::RS256, "key-1"), &*UNPUBLISHED_KEY, "signature is invalid"),
+        (header(Algorithm::RS256, "key-2"), &*UNPUBLISHED_KEY, "does not publish"),
         (header(Algorithm::RS256, "encryption"), &*KEY, "does not publish"),
         (nameless, &*KEY, "does not name its key"),
     ] {

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Log(shared::Log);
 
 impl Log {
-    pub(crate) fn of_this_process() -> &'static Self {
+    pub(crate) fn of_process() -> &'static Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
             let log = Self::default();
@@ -32,7 +32,7 @@ impl Log {
     }
 
     /// Panics if a line contains `text`.
-    pub(crate) fn lacks(&self, text: &str) {
+    pub(crate) fn assert_lacks(&self, text: &str) {
         let log = self.text();
         let line = log.lines().find(|line| line.contains(text));
         assert!(line.is_none(), "{line:?}");

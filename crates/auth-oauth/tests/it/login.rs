@@ -17,21 +17,21 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use url::Url;
 
-use crate::grants::{Lab, Yes};
+use crate::grants::{AutoApprove, Lab};
 use crate::log::Log;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A user account of a machine, on which processes start and end.
-struct Home {
+struct UserAccount {
     lab: Lab,
     clock: Arc<ManualClock>,
     folder: TempDir,
 }
 
-impl Home {
+impl UserAccount {
     async fn new() -> Self {
-        Log::of_this_process();
+        Log::of_process();
         let clock = Arc::new(ManualClock::default());
         let lab = Lab::at(Emulator::builder().with_control().with_clock(clock.clone())).await;
         Self { lab, clock, folder: TempDir::new().unwrap() }
@@ -50,7 +50,7 @@ impl Home {
     }
 
     fn device_login(&self) -> UserLogin {
-        let device = DeviceLogin::new(self.client(DEVICE_CLIENT_ID), Arc::new(Yes(self.lab.http.clone())));
+        let device = DeviceLogin::new(self.client(DEVICE_CLIENT_ID), Arc::new(AutoApprove(self.lab.http.clone())));
         self.login().with_device(device)
     }
 
@@ -58,7 +58,6 @@ impl Home {
         FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone())
     }
 
-    /// Returns the token source of a new process with this login.
     fn process(&self, login: UserLogin) -> TokenSource {
         let store = Arc::new(self.store());
         let key = self.client(INTERACTIVE_CLIENT_ID).token_key().with_identity("user").build();
@@ -67,7 +66,7 @@ impl Home {
     }
 
     /// Makes the next request for the issuer's keys fail.
-    async fn lose_keys(&self) {
+    async fn fail_next_key_request(&self) {
         let away = platform_emulator::Effect::Status { status: 503, body: None };
         let away =
             platform_emulator::Fault::new(away).on(Server::Identity).with_path("/.well-known/jwks.json").times(1);
@@ -75,146 +74,150 @@ impl Home {
     }
 
     /// Returns the number of requests to the provider at this path.
-    async fn asked(&self, path: &str) -> usize {
+    async fn request_count(&self, path: &str) -> usize {
         let journal = self.lab.emulator.control().unwrap().journal(Server::Identity).await.unwrap();
         journal.iter().filter(|entry| entry.path == path).count()
     }
 }
 
 /// Returns the grant error that caused an error of a token source.
-fn behind(error: &TokenError) -> &OAuthError {
+fn grant_error(error: &TokenError) -> &OAuthError {
     error.source().unwrap().downcast_ref().unwrap()
 }
 
 #[tokio::test]
 async fn login_is_shared_and_refreshed_by_its_own_client() {
-    let home = Home::new().await;
-    let first = home.process(home.device_login()).token().await.unwrap();
+    let account = UserAccount::new().await;
+    let first = account.process(account.device_login()).token().await.unwrap();
     // Neither the user nor the provider gets another request.
-    let second = home.process(home.login()).token().await.unwrap();
+    let second = account.process(account.login()).token().await.unwrap();
     assert!(second.is_same(&first));
-    assert_eq!((home.asked("/oauth/device/code").await, home.asked("/oauth/token").await), (1, 1));
+    assert_eq!(
+        (account.request_count("/oauth/device/code").await, account.request_count("/oauth/token").await),
+        (1, 1)
+    );
 
     let mut before = second;
     for day in 1..=3 {
-        home.clock.advance(DAY);
-        let renewed = home.process(home.login()).token().await.unwrap();
-        assert!(!renewed.is_same(&before) && renewed.refresh_token() != before.refresh_token());
-        assert_eq!(home.lab.who(&renewed).await.as_deref(), Some("auth0|emulator-1"));
-        assert_eq!(home.asked("/oauth/token").await, 1 + day);
-        before = renewed;
+        account.clock.advance(DAY);
+        let refreshed = account.process(account.login()).token().await.unwrap();
+        assert!(!refreshed.is_same(&before) && refreshed.refresh_token() != before.refresh_token());
+        assert_eq!(account.lab.user_of(&refreshed).await.as_deref(), Some("auth0|emulator-1"));
+        assert_eq!(account.request_count("/oauth/token").await, 1 + day);
+        before = refreshed;
     }
 }
 
 #[tokio::test]
-async fn ended_login_starts_again_only_with_a_prompt() {
-    let home = Home::new().await;
-    let nobody = home.process(home.login()).token().await.unwrap_err();
-    assert!(nobody.is_refused() && behind(&nobody).is_login_required(), "{nobody:?}");
+async fn ended_login_needs_a_prompt_to_log_in_again() {
+    let account = UserAccount::new().await;
+    let error = account.process(account.login()).token().await.unwrap_err();
+    assert!(error.is_refused() && grant_error(&error).is_login_required(), "{error:?}");
 
-    let login = home.process(home.device_login()).token().await.unwrap();
-    home.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
-    home.clock.advance(DAY);
-    let again = home.process(home.device_login()).token().await.unwrap();
-    assert_eq!(home.lab.who(&again).await.as_deref(), Some("auth0|emulator-1"));
-    assert_eq!(home.asked("/oauth/device/code").await, 2);
+    let login = account.process(account.device_login()).token().await.unwrap();
+    account.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
+    account.clock.advance(DAY);
+    let again = account.process(account.device_login()).token().await.unwrap();
+    assert_eq!(account.lab.user_of(&again).await.as_deref(), Some("auth0|emulator-1"));
+    assert_eq!(account.request_count("/oauth/device/code").await, 2);
 
-    home.client(DEVICE_CLIENT_ID).revoke(&again).await.unwrap();
-    home.clock.advance(DAY);
-    let ended = home.process(home.login()).token().await.unwrap_err();
-    assert!(ended.is_refused() && behind(&ended).is_credential_refused(), "{ended:?}");
+    account.client(DEVICE_CLIENT_ID).revoke(&again).await.unwrap();
+    account.clock.advance(DAY);
+    let ended = account.process(account.login()).token().await.unwrap_err();
+    assert!(ended.is_refused() && grant_error(&ended).is_credential_refused(), "{ended:?}");
     // The refused login is no longer used, so the next process does not try it.
-    let asked = home.asked("/oauth/token").await;
-    let next = home.process(home.login()).token().await.unwrap_err();
-    assert!(behind(&next).is_login_required(), "{next:?}");
-    assert_eq!(home.asked("/oauth/token").await, asked);
+    let request_count = account.request_count("/oauth/token").await;
+    let next = account.process(account.login()).token().await.unwrap_err();
+    assert!(grant_error(&next).is_login_required(), "{next:?}");
+    assert_eq!(account.request_count("/oauth/token").await, request_count);
 }
 
 #[tokio::test]
 async fn rejected_token_during_an_outage_keeps_the_login() {
-    let home = Home::new().await;
-    let source = home.process(home.device_login());
+    let account = UserAccount::new().await;
+    let source = account.process(account.device_login());
     let rejected = source.token().await.unwrap();
     let away = platform_emulator::Effect::Status { status: 503, body: None };
     let away = platform_emulator::Fault::new(away).on(Server::Identity).with_path("/oauth/token").times(1);
-    home.lab.emulator.control().unwrap().inject(&away).await.unwrap();
+    account.lab.emulator.control().unwrap().inject(&away).await.unwrap();
     source.reject(&TokenRequest::default(), &rejected);
     let error = source.token().await.unwrap_err();
-    assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
-    while AsyncTokenCache::get(&home.store(), source.key()).await.unwrap().is_some() {
+    assert!(!error.is_refused() && grant_error(&error).is_transient(), "{error:?}");
+    while AsyncTokenCache::get(&account.store(), source.key()).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }
-    // The next process renews the login without asking the user.
-    let renewed = home.process(home.login()).token().await.unwrap();
-    assert!(!renewed.is_same(&rejected));
+    // The next process refreshes the login without a prompt.
+    let refreshed = account.process(account.login()).token().await.unwrap();
+    assert!(!refreshed.is_same(&rejected));
 }
 
 #[tokio::test]
 async fn unverifiable_refresh_is_not_started() {
-    let home = Home::new().await;
-    home.process(home.device_login()).token().await.unwrap();
-    home.clock.advance(DAY);
-    home.lose_keys().await;
-    let error = home.process(home.login()).token().await.unwrap_err();
-    assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
-    assert_eq!(home.asked("/oauth/token").await, 1, "the refresh token was not spent");
-    home.process(home.login()).token().await.unwrap();
+    let account = UserAccount::new().await;
+    account.process(account.device_login()).token().await.unwrap();
+    account.clock.advance(DAY);
+    account.fail_next_key_request().await;
+    let error = account.process(account.login()).token().await.unwrap_err();
+    assert!(!error.is_refused() && grant_error(&error).is_transient(), "{error:?}");
+    assert_eq!(account.request_count("/oauth/token").await, 1, "the refresh token was not spent");
+    account.process(account.login()).token().await.unwrap();
 }
 
 #[tokio::test]
 async fn unverifiable_login_causes_no_prompt() {
-    let home = Home::new().await;
-    home.lose_keys().await;
-    let error = home.device_login().log_in(&TokenRequest::default()).await.unwrap_err();
+    let account = UserAccount::new().await;
+    account.fail_next_key_request().await;
+    let error = account.device_login().log_in(&TokenRequest::default()).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    assert_eq!(home.asked("/oauth/device/code").await, 0);
+    assert_eq!(account.request_count("/oauth/device/code").await, 0);
 
     let redirect = "http://127.0.0.1:0/".parse().unwrap();
-    home.lose_keys().await;
-    let browser = BrowserLogin::new(home.client(INTERACTIVE_CLIENT_ID), redirect, Arc::new(Broken)).unwrap();
+    account.fail_next_key_request().await;
+    let browser =
+        BrowserLogin::new(account.client(INTERACTIVE_CLIENT_ID), redirect, Arc::new(UnopenableBrowser)).unwrap();
     let error = browser.log_in(&TokenRequest::default()).await.unwrap_err();
     assert!(error.is_transient(), "no browser is opened: {error:?}");
 }
 
 #[tokio::test]
 async fn login_of_a_removed_client_is_refreshed() {
-    let home = Home::new().await;
-    let login = home.process(home.device_login()).token().await.unwrap();
-    home.clock.advance(DAY);
-    let alone = UserLogin::new(home.client(INTERACTIVE_CLIENT_ID));
-    let renewed = home.process(alone).token().await.unwrap();
-    assert!(!renewed.is_same(&login));
+    let account = UserAccount::new().await;
+    let login = account.process(account.device_login()).token().await.unwrap();
+    account.clock.advance(DAY);
+    let alone = UserLogin::new(account.client(INTERACTIVE_CLIENT_ID));
+    let refreshed = account.process(alone).token().await.unwrap();
+    assert!(!refreshed.is_same(&login));
 }
 
 #[tokio::test]
 async fn server_error_never_revokes_a_login() {
-    let home = Home::new().await;
-    home.process(home.device_login()).token().await.unwrap();
-    home.clock.advance(DAY);
+    let account = UserAccount::new().await;
+    account.process(account.device_login()).token().await.unwrap();
+    account.clock.advance(DAY);
     for status in [500, 429] {
         let body = Some(r#"{"error":"invalid_grant"}"#.to_owned());
         let fault = platform_emulator::Effect::Status { status, body };
         let fault = platform_emulator::Fault::new(fault).on(Server::Identity).with_path("/oauth/token").times(1);
-        home.lab.emulator.control().unwrap().inject(&fault).await.unwrap();
-        let error = home.process(home.login()).token().await.unwrap_err();
-        assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
+        account.lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+        let error = account.process(account.login()).token().await.unwrap_err();
+        assert!(!error.is_refused() && grant_error(&error).is_transient(), "{error:?}");
     }
-    home.process(home.login()).token().await.unwrap();
+    account.process(account.login()).token().await.unwrap();
 }
 
 /// A browser that cannot be opened.
 #[derive(Debug)]
-struct Broken;
+struct UnopenableBrowser;
 
 #[async_trait]
-impl Browser for Broken {
+impl Browser for UnopenableBrowser {
     async fn open(&self, _url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         Err("no browser is available".into())
     }
 }
 
 /// Skips the nine seconds of waiting for a taken port. Time is real after that.
-async fn hurried<T>(login: impl Future<Output = T>) -> T {
+async fn with_skipped_port_wait<T>(login: impl Future<Output = T>) -> T {
     tokio::time::pause();
     let resumed = async {
         tokio::time::timeout(Duration::from_secs(9), std::future::pending::<()>()).await.unwrap_err();
@@ -225,38 +228,38 @@ async fn hurried<T>(login: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn device_flow_follows_a_failed_browser_login() {
-    let home = Home::new().await;
+    let account = UserAccount::new().await;
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let redirect = format!("http://127.0.0.1:{}/", occupied.local_addr().unwrap().port());
     for (redirect, reason) in [(redirect.as_str(), "PortTaken"), ("http://127.0.0.1:0/", "no browser is available")] {
-        let interactive = home.client(INTERACTIVE_CLIENT_ID);
-        let browser = BrowserLogin::new(interactive, redirect.parse().unwrap(), Arc::new(Broken)).unwrap();
-        let alone = home.login().with_browser(browser.clone());
-        let alone = hurried(alone.log_in(&TokenRequest::default())).await.unwrap_err();
+        let interactive = account.client(INTERACTIVE_CLIENT_ID);
+        let browser = BrowserLogin::new(interactive, redirect.parse().unwrap(), Arc::new(UnopenableBrowser)).unwrap();
+        let alone = account.login().with_browser(browser.clone());
+        let alone = with_skipped_port_wait(alone.log_in(&TokenRequest::default())).await.unwrap_err();
         assert!(format!("{alone:?}").contains(reason), "{alone:?}");
-        let both = home.device_login().with_browser(browser);
-        let token: AccessToken = hurried(both.log_in(&TokenRequest::default())).await.unwrap();
+        let both = account.device_login().with_browser(browser);
+        let token: AccessToken = with_skipped_port_wait(both.log_in(&TokenRequest::default())).await.unwrap();
         assert!(token.refresh_token().is_some());
     }
-    let log = Log::of_this_process().text();
+    let log = Log::of_process().text();
     assert!(log.contains("the browser login failed"), "{log}");
 }
 
 #[test]
-fn a_caller_without_a_runtime_gets_tokens_from_any_grant() {
+fn blocking_caller_gets_tokens_from_each_grant() {
     let runtime = Runtime::new().unwrap();
     let lab = runtime.block_on(Lab::at(Emulator::builder()));
     let client = lab.machine();
     let provider = BlockingProvider::new(ClientCredentials::new(client.clone())).unwrap();
     let source = blocking::TokenSource::new(client.token_key().build(), provider);
     let token = source.token().unwrap();
-    assert!(runtime.block_on(lab.who(&token)).is_some());
+    assert!(runtime.block_on(lab.user_of(&token)).is_some());
     assert!(source.token().unwrap().is_same(&token));
 
     let provider = BlockingProvider::new(ClientCredentials::new(client)).unwrap();
     runtime.block_on(async move {
         let error = provider.fetch(&TokenRequest::default()).unwrap_err();
-        assert!(behind(&error).is_inside_runtime(), "{error:?}");
+        assert!(grant_error(&error).is_inside_runtime(), "{error:?}");
         // The provider is dropped here. It must not panic.
     });
 }

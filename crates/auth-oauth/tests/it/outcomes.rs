@@ -13,9 +13,9 @@ use url::Url;
 
 /// The behavior of a server on each connection.
 #[derive(Clone, Copy)]
-enum Act {
+enum Behavior {
     /// Respond, and close the connection.
-    Answer(&'static str),
+    Respond(&'static str),
     /// Leave most of the request unread, so that the connection is reset.
     Reset,
     /// Read the request and send nothing.
@@ -25,7 +25,7 @@ enum Act {
 }
 
 /// Starts a server that treats all connections equally, and returns its URL and its number of connections.
-async fn server(act: Act) -> (Url, Arc<AtomicUsize>) {
+async fn server(behavior: Behavior) -> (Url, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/oauth/token", listener.local_addr().unwrap()).parse().unwrap();
     let count = Arc::new(AtomicUsize::new(0));
@@ -33,31 +33,31 @@ async fn server(act: Act) -> (Url, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             counted.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(perform(stream, act));
+            tokio::spawn(perform(stream, behavior));
         }
     });
     (url, count)
 }
 
 /// Starts a server that speaks plain HTTP where TLS is expected, and returns its URL and its number of connections.
-pub(crate) async fn without_tls() -> (Url, Arc<AtomicUsize>) {
-    let (mut url, count) = server(Act::Answer("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")).await;
+pub(crate) async fn plain_http_server() -> (Url, Arc<AtomicUsize>) {
+    let (mut url, count) = server(Behavior::Respond("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")).await;
     url.set_scheme("https").unwrap();
     (url, count)
 }
 
-async fn perform(mut stream: TcpStream, act: Act) {
-    if let Act::Reset = act {
+async fn perform(mut stream: TcpStream, behavior: Behavior) {
+    if let Behavior::Reset = behavior {
         let _ = stream.read(&mut [0; 8]).await;
         return;
     }
     let _ = stream.read(&mut [0; 4096]).await;
-    let answer = match act {
-        Act::Answer(answer) => answer.to_owned(),
-        Act::Flood => format!("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n{}", " ".repeat(2_000_000)),
-        Act::Reset | Act::Silence => return std::future::pending().await,
+    let response = match behavior {
+        Behavior::Respond(response) => response.to_owned(),
+        Behavior::Flood => format!("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n{}", " ".repeat(2_000_000)),
+        Behavior::Reset | Behavior::Silence => return std::future::pending().await,
     };
-    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.write_all(response.as_bytes()).await;
     let _ = stream.shutdown().await;
 }
 
@@ -76,47 +76,47 @@ async fn refresh_within(time: Duration, token_endpoint: Url) -> OAuthError {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_uncertain() {
-    for (name, act) in [
-        ("reset", Act::Reset),
-        ("closed", Act::Answer("")),
-        ("half a head", Act::Answer("HTTP/1.1 200 OK\r\ncontent-le")),
-        ("half a body", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"access_token\":\"canary")),
-        ("half a chunk", Act::Answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"ac")),
-        ("no HTTP", Act::Answer("canary")),
-        ("not JSON", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanary")),
-        ("no token", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")),
-        ("at fault", Act::Answer("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")),
-        ("half a fault", Act::Answer("HTTP/1.1 503 Unavailable\r\ncontent-length: 9\r\n\r\n{")),
-        ("too large", Act::Flood),
+async fn lost_response_is_uncertain() {
+    for (name, behavior) in [
+        ("reset", Behavior::Reset),
+        ("closed", Behavior::Respond("")),
+        ("half a head", Behavior::Respond("HTTP/1.1 200 OK\r\ncontent-le")),
+        ("half a body", Behavior::Respond("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"access_token\":\"canary")),
+        ("half a chunk", Behavior::Respond("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"ac")),
+        ("no HTTP", Behavior::Respond("canary")),
+        ("not JSON", Behavior::Respond("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanary")),
+        ("no token", Behavior::Respond("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")),
+        ("at fault", Behavior::Respond("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")),
+        ("half a fault", Behavior::Respond("HTTP/1.1 503 Unavailable\r\ncontent-length: 9\r\n\r\n{")),
+        ("too large", Behavior::Flood),
     ] {
-        let error = refresh(server(act).await.0).await;
+        let error = refresh(server(behavior).await.0).await;
         assert!(error.is_uncertain() && !error.is_credential_refused(), "{name}: {error:?}");
     }
 }
 
 #[tokio::test]
-async fn silence_after_the_request_is_uncertain() {
+async fn timeout_after_the_request_is_uncertain() {
     // The timeout is long enough for the request to be sent.
-    let error = refresh_within(Duration::from_secs(5), server(Act::Silence).await.0).await;
+    let error = refresh_within(Duration::from_secs(5), server(Behavior::Silence).await.0).await;
     assert!(error.is_uncertain() && !error.is_credential_refused(), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_refusal_and_a_request_that_was_not_sent_are_certain() {
-    for (name, answer) in [
+async fn refusal_and_unsent_request_are_certain() {
+    for (name, response) in [
         ("refused", "HTTP/1.1 400 Bad Request\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_grant\"}"),
         ("refused with 200", "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_grant\"}"),
         ("no reason", "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"),
         ("too many", "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"),
         ("elsewhere", "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n"),
     ] {
-        let error = refresh(server(Act::Answer(answer)).await.0).await;
+        let error = refresh(server(Behavior::Respond(response)).await.0).await;
         assert!(!error.is_uncertain(), "{name}: {error:?}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut insecure: Url = "http://provider.test/".parse().unwrap();
-    for url in [format!("http://{closed}/").parse().unwrap(), without_tls().await.0, insecure.clone()] {
+    for url in [format!("http://{closed}/").parse().unwrap(), plain_http_server().await.0, insecure.clone()] {
         let error = refresh(url.clone()).await;
         assert!(!error.is_uncertain(), "{url}: {error:?}");
     }
@@ -129,8 +129,8 @@ async fn a_refusal_and_a_request_that_was_not_sent_are_certain() {
 
 /// Redeems a refresh token at a server that responds with `body`.
 async fn refreshed(body: &str) -> Result<AccessToken, OAuthError> {
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    let (url, _) = server(Act::Answer(answer.leak())).await;
+    let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (url, _) = server(Behavior::Respond(response.leak())).await;
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
     RefreshGrant::new(client).redeem(&Secret::new("refresh-1"), &TokenRequest::default()).await
@@ -165,16 +165,16 @@ async fn refresh_token_with_an_unusable_access_token_is_kept() {
 #[tokio::test]
 async fn empty_refresh_token_does_not_replace_the_last_one() {
     for next in [r#""""#, r#"" ""#, "null", "[]"] {
-        let renewed = refreshed(&format!(r#"{{"access_token":"a","refresh_token":{next}}}"#)).await.unwrap();
-        assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-1", "{next}");
+        let refreshed_token = refreshed(&format!(r#"{{"access_token":"a","refresh_token":{next}}}"#)).await.unwrap();
+        assert_eq!(refreshed_token.refresh_token().unwrap().expose(), "refresh-1", "{next}");
     }
 }
 
 #[tokio::test]
 async fn login_survives_an_unusable_access_token() {
     let unusable = r#"{"access_token":"a","token_type":"DPoP","refresh_token":"refresh-2"}"#;
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{unusable}", unusable.len());
-    let (url, count) = server(Act::Answer(answer.leak())).await;
+    let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{unusable}", unusable.len());
+    let (url, count) = server(Behavior::Respond(response.leak())).await;
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
     let folder = tempfile::TempDir::new().unwrap();
@@ -186,7 +186,7 @@ async fn login_survives_an_unusable_access_token() {
         let error = source.token().await.unwrap_err();
         assert!(error.is_unverified() && error.to_string().contains("'DPoP'"), "{error}");
     }
-    assert_eq!(count.load(Ordering::SeqCst), 1, "it is not renewed again at once");
+    assert_eq!(count.load(Ordering::SeqCst), 1, "it is not refreshed again immediately");
     let kept = store.take(source.key()).await.unwrap().unwrap();
     assert_eq!(kept.refresh_token().unwrap().expose(), "refresh-2");
 }
@@ -194,7 +194,7 @@ async fn login_survives_an_unusable_access_token() {
 /// Each request has its own key and lease, so two processes would redeem it at the same time.
 #[tokio::test]
 async fn configured_refresh_token_ignores_request_parameters() {
-    let (url, count) = server(Act::Answer("HTTP/1.1 500 Error\r\ncontent-length: 0\r\n\r\n")).await;
+    let (url, count) = server(Behavior::Respond("HTTP/1.1 500 Error\r\ncontent-length: 0\r\n\r\n")).await;
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
     let grant = RefreshGrant::new(client).with_refresh_token(Secret::new("refresh-1"));
@@ -215,8 +215,8 @@ async fn configured_refresh_token_ignores_request_parameters() {
 }
 
 #[tokio::test]
-async fn every_grant_says_whether_its_outcome_is_uncertain() {
-    let (url, _) = server(Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")).await;
+async fn each_grant_reports_an_uncertain_outcome() {
+    let (url, _) = server(Behavior::Respond("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")).await;
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
     let request = TokenRequest::default();

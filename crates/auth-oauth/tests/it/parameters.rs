@@ -22,10 +22,10 @@ type Fields = Vec<(String, String)>;
 
 /// A browser that returns a code at once, and stores the URL of the login.
 #[derive(Debug)]
-struct Returns(HttpClient, Mutex<Option<Url>>);
+struct InstantBrowser(HttpClient, Mutex<Option<Url>>);
 
 #[async_trait]
-impl Browser for Returns {
+impl Browser for InstantBrowser {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
         let mut back: Url = parameter("redirect_uri").parse()?;
@@ -38,25 +38,25 @@ impl Browser for Returns {
 }
 
 #[derive(Debug)]
-struct Quiet;
+struct SilentPrompt;
 
 #[async_trait]
-impl Prompt for Quiet {
+impl Prompt for SilentPrompt {
     async fn show(&self, _: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
 }
 
 /// Starts a provider that grants every request.
-async fn granting() -> Issuer {
+async fn granting_provider() -> Issuer {
     let issuer = Issuer::start().await;
     let token = json!({ "access_token": "opaque", "token_type": "Bearer" });
     let device = json!({
         "device_code": "device-1", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": "600",
     });
     for (endpoint, body) in [("/oauth/token", token), ("/oauth/device/code", device)] {
-        let answer = ResponseTemplate::new(200).set_body_json(body);
-        Mock::given(path(endpoint)).respond_with(answer).mount(&issuer.server).await;
+        let response = ResponseTemplate::new(200).set_body_json(body);
+        Mock::given(path(endpoint)).respond_with(response).mount(&issuer.server).await;
     }
     issuer
 }
@@ -81,7 +81,7 @@ fn request() -> TokenRequest {
 }
 
 /// Returns the forms that the provider received, in order.
-async fn sent(issuer: &Issuer) -> Vec<Fields> {
+async fn received_forms(issuer: &Issuer) -> Vec<Fields> {
     let received = issuer.server.received_requests().await.unwrap();
     received.iter().map(|request| parse(&request.body).into_owned().collect()).collect()
 }
@@ -91,22 +91,23 @@ fn values<'a>(fields: &'a Fields, name: &str) -> Vec<&'a str> {
 }
 
 /// Returns the scope, the audience, the resources and the additional parameter of a form.
-fn asked(fields: &Fields) -> [Vec<&str>; 4] {
+fn parameter_names(fields: &Fields) -> [Vec<&str>; 4] {
     ["scope", "audience", "resource", "extra"].map(|name| values(fields, name))
 }
 
 /// The expected values for [`request`].
-const ASKED: [&[&str]; 4] = [&["asked"], &["asked-audience"], &["https://one.test/", "https://two.test/"], &["e 1"]];
+const REQUESTED: [&[&str]; 4] =
+    [&["asked"], &["asked-audience"], &["https://one.test/", "https://two.test/"], &["e 1"]];
 /// The expected values without a scope.
-const TARGETS: [&[&str]; 4] = [&[], ASKED[1], ASKED[2], ASKED[3]];
-const OWN: [&[&str]; 4] = [&["own"], &["own-audience"], &["https://own.test/"], &["e 1"]];
+const REQUESTED_TARGETS: [&[&str]; 4] = [&[], REQUESTED[1], REQUESTED[2], REQUESTED[3]];
+const CONFIGURED: [&[&str]; 4] = [&["own"], &["own-audience"], &["https://own.test/"], &["e 1"]];
 
 async fn browser(
     issuer: &Issuer,
     client: OAuthClient,
     request: &TokenRequest,
 ) -> (Fields, Result<AccessToken, OAuthError>) {
-    let browser = Arc::new(Returns(issuer.http.clone(), Mutex::default()));
+    let browser = Arc::new(InstantBrowser(issuer.http.clone(), Mutex::default()));
     let login = BrowserLogin::new(client, "http://127.0.0.1:0/".parse().unwrap(), browser.clone()).unwrap();
     let outcome = login.log_in(request).await;
     let page = browser.1.lock().unwrap().take().unwrap();
@@ -114,28 +115,28 @@ async fn browser(
 }
 
 #[tokio::test]
-async fn a_code_is_exchanged_for_what_the_browser_asked_for() {
-    let issuer = granting().await;
+async fn code_exchange_sends_the_parameters_of_the_authorization_request() {
+    let issuer = granting_provider().await;
     let (page, outcome) = browser(&issuer, client(&issuer), &request()).await;
     outcome.unwrap();
-    assert_eq!(asked(&page), ASKED);
+    assert_eq!(parameter_names(&page), REQUESTED);
     assert_eq!(values(&page, "organization"), ["org-1"]);
-    let forms = sent(&issuer).await;
+    let forms = received_forms(&issuer).await;
     // A code exchange has no scope parameter (RFC 6749, section 4.1.3).
-    assert_eq!(asked(&forms[0]), TARGETS);
+    assert_eq!(parameter_names(&forms[0]), REQUESTED_TARGETS);
     let names: Vec<_> = forms[0].iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["grant_type", "client_id", "extra", "audience", "resource", "resource"];
     assert_eq!(names, [&expected[..], &["code", "redirect_uri", "code_verifier"]].concat());
 
     let (page, outcome) = browser(&issuer, client(&issuer), &TokenRequest::default()).await;
     outcome.unwrap();
-    assert_eq!(asked(&page), OWN);
-    assert_eq!(asked(&sent(&issuer).await[1])[1..], OWN[1..]);
+    assert_eq!(parameter_names(&page), CONFIGURED);
+    assert_eq!(parameter_names(&received_forms(&issuer).await[1])[1..], CONFIGURED[1..]);
 }
 
 #[tokio::test]
-async fn an_additional_parameter_does_not_replace_one_of_the_login() {
-    let issuer = granting().await;
+async fn additional_parameter_does_not_override_a_login_parameter() {
+    let issuer = granting_provider().await;
     let client = client(&issuer).with_parameter("response_type", "token").with_parameter("screen", "signup");
     let (page, outcome) = browser(&issuer, client, &request()).await;
     outcome.unwrap();
@@ -143,43 +144,50 @@ async fn an_additional_parameter_does_not_replace_one_of_the_login() {
 }
 
 #[tokio::test]
-async fn a_device_login_asks_for_everything_in_both_requests() {
-    let issuer = granting().await;
-    DeviceLogin::new(client(&issuer), Arc::new(Quiet)).log_in(&request()).await.unwrap();
-    let forms = sent(&issuer).await;
-    assert_eq!((forms.len(), asked(&forms[0]), asked(&forms[1])), (2, asked(&forms[0]), asked(&forms[1])));
-    assert_eq!(asked(&forms[0]), ASKED);
-    assert_eq!(asked(&forms[1]), TARGETS);
+async fn device_login_sends_all_parameters_in_both_requests() {
+    let issuer = granting_provider().await;
+    DeviceLogin::new(client(&issuer), Arc::new(SilentPrompt)).log_in(&request()).await.unwrap();
+    let forms = received_forms(&issuer).await;
+    assert_eq!(
+        (forms.len(), parameter_names(&forms[0]), parameter_names(&forms[1])),
+        (2, parameter_names(&forms[0]), parameter_names(&forms[1]))
+    );
+    assert_eq!(parameter_names(&forms[0]), REQUESTED);
+    assert_eq!(parameter_names(&forms[1]), REQUESTED_TARGETS);
     assert_eq!(values(&forms[1], "device_code"), ["device-1"]);
 }
 
 #[tokio::test]
 async fn refresh_sends_resources_and_only_a_requested_scope() {
-    let issuer = granting().await;
+    let issuer = granting_provider().await;
     let grant = || RefreshGrant::new(client(&issuer)).with_refresh_token(Secret::new("refresh-1"));
     grant().redeem(&Secret::new("refresh-1"), &request()).await.unwrap();
     grant().fetch(&TokenRequest::default()).await.unwrap();
-    let forms = sent(&issuer).await;
-    assert_eq!(asked(&forms[0]), ASKED);
-    assert_eq!(asked(&forms[1]), [&[], OWN[1], OWN[2], OWN[3]]);
+    let forms = received_forms(&issuer).await;
+    assert_eq!(parameter_names(&forms[0]), REQUESTED);
+    assert_eq!(parameter_names(&forms[1]), [&[], CONFIGURED[1], CONFIGURED[2], CONFIGURED[3]]);
     assert_eq!(values(&forms[1], "refresh_token"), ["refresh-1"]);
 }
 
 #[tokio::test]
-async fn grants_of_machines_ask_for_resources() {
-    let issuer = granting().await;
+async fn machine_grants_send_resources() {
+    let issuer = granting_provider().await;
     let assertions = || static_token(Secret::new("assertion-1")).unwrap();
     let (machine, asks) = (client(&issuer), request());
     ClientCredentials::new(machine.clone()).token(&asks).await.unwrap();
     JwtBearer::new(machine.clone(), assertions()).fetch(&asks).await.unwrap();
     TokenExchange::new(machine.clone(), assertions(), TokenType::Jwt).fetch(&asks).await.unwrap();
-    let forms = sent(&issuer).await;
+    let forms = received_forms(&issuer).await;
     assert_eq!(forms.len(), 3);
     for form in forms {
-        assert_eq!(asked(&form), ASKED);
+        assert_eq!(parameter_names(&form), REQUESTED);
     }
     let resource_alone = TokenRequest::new().with_resource("https://one.test/");
     ClientCredentials::new(machine).token(&resource_alone).await.unwrap();
     let alone: [&[&str]; 4] = [&["own"], &[], &["https://one.test/"], &["e 1"]];
-    assert_eq!(asked(&sent(&issuer).await[3]), alone, "in place of all services of the client");
+    assert_eq!(
+        parameter_names(&received_forms(&issuer).await[3]),
+        alone,
+        "the requested resources replace those of the client"
+    );
 }

@@ -1,4 +1,4 @@
-//! Client authentication with files that are rotated, and with every kind of key.
+//! Client authentication with files that are rotated, and with each supported key type.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -35,13 +35,13 @@ fn client(issuer: &Issuer) -> OAuthClient {
 }
 
 /// Returns the last token request: the `Authorization` header and the form.
-async fn last(issuer: &Issuer) -> (String, Vec<(String, String)>) {
+async fn last_request(issuer: &Issuer) -> (String, Vec<(String, String)>) {
     let request = issuer.server.received_requests().await.unwrap().pop().unwrap();
     let header = request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     (header.unwrap_or_default(), parse(&request.body).into_owned().collect())
 }
 
-async fn granting() -> Issuer {
+async fn granting_issuer() -> Issuer {
     let issuer = Issuer::start().await;
     let granted = ResponseTemplate::new(200).set_body_json(json!({ "access_token": "opaque", "token_type": "Bearer" }));
     Mock::given(path("/oauth/token")).respond_with(granted).mount(&issuer.server).await;
@@ -64,19 +64,19 @@ fn assertion(
 
 #[tokio::test]
 async fn replaced_secret_takes_effect_without_a_restart() {
-    let issuer = granting().await;
+    let issuer = granting_issuer().await;
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "secret", "one\n");
     let client = FileClient::new(client(&issuer), HttpClient::builder(), ClientFiles::secret(&file));
     let provider = client.provider(ClientCredentials::new);
     let (identity, version) = (provider.identity(), provider.credential_version());
     provider.fetch(&TokenRequest::new()).await.unwrap();
-    let first = last(&issuer).await.0;
+    let first = last_request(&issuer).await.0;
     provider.fetch(&TokenRequest::new()).await.unwrap();
-    assert_eq!((last(&issuer).await.0, provider.credential_version()), (first.clone(), version));
+    assert_eq!((last_request(&issuer).await.0, provider.credential_version()), (first.clone(), version));
     write(folder.path(), "secret", "two, longer\n");
     provider.fetch(&TokenRequest::new()).await.unwrap();
-    assert_ne!(last(&issuer).await.0, first);
+    assert_ne!(last_request(&issuer).await.0, first);
     assert_eq!(provider.identity(), identity);
     assert_ne!(provider.credential_version(), version, "a refusal of the former secret no longer applies");
     assert!(!format!("{provider:?}").contains("two, longer"));
@@ -84,20 +84,20 @@ async fn replaced_secret_takes_effect_without_a_restart() {
 
 #[tokio::test]
 async fn replaced_key_signs_the_next_assertion() {
-    let issuer = granting().await;
+    let issuer = granting_issuer().await;
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "key", &PEM);
     let files = ClientFiles::private_key(&file).with_key_id("key-1");
     let provider = FileClient::new(client(&issuer), HttpClient::builder(), files).provider(ClientCredentials::new);
     provider.fetch(&TokenRequest::new()).await.unwrap();
     let rsa = jwk("key-1", &crate::issuer::KEY, Algorithm::RS256);
-    let header = assertion(&last(&issuer).await.1, &rsa, Algorithm::RS256, &issuer.name()).header;
+    let header = assertion(&last_request(&issuer).await.1, &rsa, Algorithm::RS256, &issuer.name()).header;
     assert_eq!(header.kid.as_deref(), Some("key-1"));
     let next = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
     write(folder.path(), "key", &next);
     provider.fetch(&TokenRequest::new()).await.unwrap();
     let key = jwk("x", &EncodingKey::from_ec_pem(next.as_bytes()).unwrap(), Algorithm::ES256);
-    assertion(&last(&issuer).await.1, &key, Algorithm::ES256, &issuer.name());
+    assertion(&last_request(&issuer).await.1, &key, Algorithm::ES256, &issuer.name());
     write(folder.path(), "key", "canary");
     let error = provider.fetch(&TokenRequest::new()).await.unwrap_err();
     let text = CredentialError::of(&error).unwrap().to_string();
@@ -105,8 +105,8 @@ async fn replaced_key_signs_the_next_assertion() {
 }
 
 #[tokio::test]
-async fn every_kind_of_key_signs() {
-    let issuer = granting().await;
+async fn each_supported_key_type_signs() {
+    let issuer = granting_issuer().await;
     let pem = |algorithm| KeyPair::generate_for(algorithm).unwrap().serialize_pem();
     let (p256, p384) = (pem(&PKCS_ECDSA_P256_SHA256), pem(&PKCS_ECDSA_P384_SHA384));
     let ed = KeyPair::generate_for(&PKCS_ED25519).unwrap();
@@ -128,7 +128,7 @@ async fn every_kind_of_key_signs() {
         let client = client(&issuer).with_private_key(key).with_assertion_audience(AssertionAudience::TokenEndpoint);
         ClientCredentials::new(client).token(&TokenRequest::new()).await.unwrap();
         let endpoint = format!("{}oauth/token", issuer.name());
-        let assertion = assertion(&last(&issuer).await.1, &public, algorithm, &endpoint);
+        let assertion = assertion(&last_request(&issuer).await.1, &public, algorithm, &endpoint);
         assert_eq!(assertion.claims["sub"], "machine", "{algorithm:?}");
     }
     let error = key(&p256).with_algorithm(JwtAlgorithm::Ps256).unwrap_err();
@@ -137,7 +137,7 @@ async fn every_kind_of_key_signs() {
 
 #[tokio::test]
 async fn certificate_of_a_key_is_named_by_its_thumbprints() {
-    let issuer = granting().await;
+    let issuer = granting_issuer().await;
     let certified = rcgen::generate_simple_self_signed(["machine.test".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let key = write(folder.path(), "key", &certified.signing_key.serialize_pem());
@@ -150,7 +150,7 @@ async fn certificate_of_a_key_is_named_by_its_thumbprints() {
         .fetch(&TokenRequest::new())
         .await
         .unwrap();
-    let (_, form) = last(&issuer).await;
+    let (_, form) = last_request(&issuer).await;
     let text = &form.iter().find(|(name, _)| name == "client_assertion").unwrap().1;
     let header = jsonwebtoken::decode_header(text).unwrap();
     let digest = |algorithm| URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(algorithm, certified.cert.der()));
@@ -159,8 +159,8 @@ async fn certificate_of_a_key_is_named_by_its_thumbprints() {
 }
 
 #[tokio::test]
-async fn certificate_that_does_not_match_its_key_is_named() {
-    let issuer = granting().await;
+async fn error_names_a_certificate_that_does_not_match_its_key() {
+    let issuer = granting_issuer().await;
     let folder = tempfile::tempdir().unwrap();
     let [one, other] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["machine.test".to_owned()]).unwrap());
     let chain = write(folder.path(), "chain", &one.cert.pem());
@@ -181,7 +181,7 @@ async fn subject_provider_gets_neither_the_scopes_nor_the_audience() {
     use auth_core::{TokenError, async_provider_fn};
     use auth_oauth::{JwtBearer, TokenExchange, TokenType};
 
-    let issuer = granting().await;
+    let issuer = granting_issuer().await;
     let subjects = || {
         async_provider_fn(|request: TokenRequest| async move {
             assert!(request.audience().is_none() && request.scopes().next().is_none());
@@ -191,18 +191,18 @@ async fn subject_provider_gets_neither_the_scopes_nor_the_audience() {
     let request = TokenRequest::new().with_audience("https://a.test").with_scopes(["s"]).with_subject("ada");
     let sent = |form: &[(String, String)], name: &str| form.iter().find(|(found, _)| found == name).unwrap().1.clone();
     JwtBearer::new(client(&issuer), subjects()).fetch(&request).await.unwrap();
-    let (_, form) = last(&issuer).await;
+    let (_, form) = last_request(&issuer).await;
     assert_eq!(
         [sent(&form, "assertion"), sent(&form, "audience"), sent(&form, "scope")],
         ["ada", "https://a.test", "s"]
     );
     TokenExchange::new(client(&issuer), subjects(), TokenType::Jwt).fetch(&request).await.unwrap();
-    let (_, form) = last(&issuer).await;
+    let (_, form) = last_request(&issuer).await;
     assert_eq!([sent(&form, "subject_token"), sent(&form, "audience")], ["ada", "https://a.test"]);
 }
 
 #[tokio::test]
-async fn bound_by_the_assertion_can_be_switched_off() {
+async fn expiry_limit_of_the_assertion_can_be_disabled() {
     use auth_core::static_token;
     use auth_oauth::JwtBearer;
 

@@ -42,36 +42,38 @@ struct Echo {
 }
 
 /// The number of ways to echo.
-const STYLES: usize = 8;
+const ECHO_STYLES: usize = 8;
 
 impl Echo {
-    fn answer(&mut self, request: &wiremock::Request) -> ResponseTemplate {
+    fn response(&mut self, request: &wiremock::Request) -> ResponseTemplate {
         let form = parse(&request.body).into_owned().filter(|(name, _)| !PUBLIC.contains(&name.as_str()));
         let mut secrets: Vec<String> = form.map(|(_, value)| value).collect();
         secrets.extend(request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()));
         self.secrets.extend(secrets.iter().cloned());
         let echo = secrets.join(" ");
         let (status, style) = self.style;
-        let answer = ResponseTemplate::new(status).append_header("location", "/canary-location");
+        let response = ResponseTemplate::new(status).append_header("location", "/canary-location");
         match style {
-            0 => answer.set_body_json(json!({ "error": "invalid_grant", "error_description": echo })),
-            1 => answer.set_body_json(json!({ "error": echo, "error_description": echo })),
-            2 => answer.set_body_string(echo),
-            3 => answer.set_body_json(json!({ "access_token": echo, "expires_in": { "canary-field": echo } })),
-            4 => answer.set_body_json(json!({ "access_token": format!("canary {echo}\n"), "token_type": echo })),
-            5 => answer.set_body_json(json!({ "access_token": "canary-a.canary-b.canary-c", "token_type": "Bearer" })),
-            6 => answer.set_body_json(json!({ "access_token": ["canary-list"], "refresh_token": 7 })),
-            _ => answer.set_body_json(json!({ "error": "invalid_client", "error_description": ["canary-list"] })),
+            0 => response.set_body_json(json!({ "error": "invalid_grant", "error_description": echo })),
+            1 => response.set_body_json(json!({ "error": echo, "error_description": echo })),
+            2 => response.set_body_string(echo),
+            3 => response.set_body_json(json!({ "access_token": echo, "expires_in": { "canary-field": echo } })),
+            4 => response.set_body_json(json!({ "access_token": format!("canary {echo}\n"), "token_type": echo })),
+            5 => {
+                response.set_body_json(json!({ "access_token": "canary-a.canary-b.canary-c", "token_type": "Bearer" }))
+            }
+            6 => response.set_body_json(json!({ "access_token": ["canary-list"], "refresh_token": 7 })),
+            _ => response.set_body_json(json!({ "error": "invalid_client", "error_description": ["canary-list"] })),
         }
     }
 }
 
 /// A browser that returns a code at once.
 #[derive(Debug)]
-struct Comes(HttpClient);
+struct InstantBrowser(HttpClient);
 
 #[async_trait]
-impl Browser for Comes {
+impl Browser for InstantBrowser {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
         let mut back: Url = parameter("redirect_uri").parse()?;
@@ -84,10 +86,10 @@ impl Browser for Comes {
 
 /// A user who never approves.
 #[derive(Debug)]
-struct Silent;
+struct UnresponsiveUser;
 
 #[async_trait]
-impl Prompt for Silent {
+impl Prompt for UnresponsiveUser {
     async fn show(&self, _device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
@@ -102,13 +104,13 @@ fn login() -> AccessToken {
 }
 
 /// Returns an error, its causes, and their `Debug` output.
-fn shown(error: &(dyn Error + 'static)) -> String {
+fn error_text(error: &(dyn Error + 'static)) -> String {
     let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     format!("{causes:?} {error:?} {error:#?}")
 }
 
 /// Returns the `Debug` output of a grant and of its errors, which are counted in `failures`.
-async fn seen(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, failures: &mut usize) -> String {
+async fn debug_output(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, failures: &mut usize) -> String {
     let request = TokenRequest::default();
     let outcome = match previous {
         Some(previous) => grant.refresh(&request, previous).await,
@@ -118,7 +120,7 @@ async fn seen(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, fa
         Ok(token) => format!("{token:?} {token:#?}"),
         Err(error) => {
             *failures += 1;
-            shown(&error)
+            error_text(&error)
         }
     };
     format!("{outcome} {grant:?} {grant:#?}")
@@ -126,7 +128,7 @@ async fn seen(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, fa
 
 #[tokio::test]
 async fn errors_and_logs_show_no_secret_for_any_response() {
-    let log = Log::of_this_process();
+    let log = Log::of_process();
     let issuer = Issuer::start().await;
     let echo = Arc::new(Mutex::new(Echo::default()));
     let answering = echo.clone();
@@ -135,23 +137,23 @@ async fn errors_and_logs_show_no_secret_for_any_response() {
     });
     let device = ResponseTemplate::new(200).set_body_json(device);
     Mock::given(path("/oauth/device/code")).respond_with(device).mount(&issuer.server).await;
-    let answer = move |request: &wiremock::Request| answering.lock().unwrap().answer(request);
-    Mock::given(method("POST")).respond_with(answer).mount(&issuer.server).await;
+    let response = move |request: &wiremock::Request| answering.lock().unwrap().response(request);
+    Mock::given(method("POST")).respond_with(response).mount(&issuer.server).await;
 
     let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
     let trusting = OAuthClient::new(issuer.http.clone(), endpoints, "client").with_audience(AUDIENCE);
     let key = PrivateKey::from_pem(&Secret::new(PEM.as_str())).unwrap();
     let (mut all, mut failures, mut attempts) = (String::new(), 0, 0);
     for style in
-        [200, 302, 400, 401, 403, 429, 500].into_iter().flat_map(|status| (0..STYLES).map(move |n| (status, n)))
+        [200, 302, 400, 401, 403, 429, 500].into_iter().flat_map(|status| (0..ECHO_STYLES).map(move |n| (status, n)))
     {
         echo.lock().unwrap().style = style;
         for client in [trusting.clone(), trusting.clone().with_verifier(issuer.verifier())] {
             let machine = |client: OAuthClient| ClientCredentials::new(client);
             let assertions = || static_token(secret("assertion")).unwrap();
-            let browser = Arc::new(Comes(issuer.http.clone()));
+            let browser = Arc::new(InstantBrowser(issuer.http.clone()));
             let browser = BrowserLogin::new(client.clone(), "http://127.0.0.1:0/".parse().unwrap(), browser).unwrap();
-            let device = DeviceLogin::new(client.clone(), Arc::new(Silent));
+            let device = DeviceLogin::new(client.clone(), Arc::new(UnresponsiveUser));
             let both = UserLogin::new(client.clone()).with_browser(browser.clone()).with_device(device.clone());
             let grants: [(Box<dyn AsyncTokenProvider>, Option<AccessToken>); 10] = [
                 (Box::new(machine(client.clone().with_secret_basic(secret("basic: +%")))), None),
@@ -167,9 +169,10 @@ async fn errors_and_logs_show_no_secret_for_any_response() {
             ];
             for (grant, previous) in grants {
                 attempts += 1;
-                all += &seen(Arc::<dyn AsyncTokenProvider>::from(grant), previous.as_ref(), &mut failures).await;
+                all +=
+                    &debug_output(Arc::<dyn AsyncTokenProvider>::from(grant), previous.as_ref(), &mut failures).await;
             }
-            all += &client.revoke(&login()).await.err().map(|error| shown(&error)).unwrap_or_default();
+            all += &client.revoke(&login()).await.err().map(|error| error_text(&error)).unwrap_or_default();
         }
     }
     // The others have a success status and a token that one of the two clients accepts without verification.
@@ -181,8 +184,8 @@ async fn errors_and_logs_show_no_secret_for_any_response() {
         if let Some(at) = all.find(secret.as_str()) {
             panic!("{secret} is shown: {}", all.get(at.saturating_sub(300)..at + 100).unwrap_or(&all));
         }
-        log.lacks(secret);
+        log.assert_lacks(secret);
     }
     let refused = TokenError::refused("no").to_string();
-    assert!(all.contains(&refused) && all.contains("***"), "the rest of the message stays");
+    assert!(all.contains(&refused) && all.contains("***"), "the rest of the message is kept");
 }

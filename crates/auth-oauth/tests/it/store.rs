@@ -1,17 +1,17 @@
 //! Tokens in files.
 
-mod broken;
+mod corrupt;
 mod exits;
 #[cfg(target_os = "linux")]
-mod full;
+mod full_disk;
 #[cfg(target_os = "linux")]
 mod kills;
 mod leases;
-mod newer;
+mod leftovers;
+mod newer_version;
 mod processes;
-mod remains;
 #[cfg(unix)]
-mod special;
+mod special_files;
 mod tombstones;
 
 use std::fs;
@@ -29,15 +29,15 @@ use tempfile::TempDir;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A store in a folder that does not exist yet, and a clock that stands still.
-struct Bench {
+struct Fixture {
     home: TempDir,
     clock: Arc<ManualClock>,
     store: FileTokenStore,
 }
 
-impl Bench {
+impl Fixture {
     fn new() -> Self {
-        crate::log::Log::of_this_process();
+        crate::log::Log::of_process();
         let (home, clock) = (TempDir::new().unwrap(), Arc::new(ManualClock::default()));
         let store = FileTokenStore::new(home.path().join("tokens")).with_clock(clock.clone());
         Self { home, clock, store }
@@ -89,7 +89,7 @@ fn set(store: &FileTokenStore, key: &TokenKey, token: &AccessToken) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_passes_the_suites() {
+async fn token_store_passes_the_conformance_suites() {
     let home = TempDir::new().unwrap();
     let store = || FileTokenStore::new(home.path().join("tokens"));
     token_cache(&store().blocking());
@@ -113,8 +113,8 @@ async fn lease_passes_the_suite_with_failing_writes() {
     let (folder, away) = (home.path().join("tokens"), home.path().join("away"));
     let store = || FileTokenStore::new(&folder);
     // A file in place of the folder makes every access fail.
-    let set_away = async |is_away| {
-        if is_away {
+    let set_unavailable = async |is_unavailable| {
+        if is_unavailable {
             fs::rename(&folder, &away).unwrap();
             fs::write(&folder, "").unwrap();
         } else {
@@ -123,30 +123,30 @@ async fn lease_passes_the_suite_with_failing_writes() {
         }
     };
     let (first, second) = (store(), store());
-    LeaseSuite::new(&first, &second, &first).with_outage(set_away).run().await;
-    LeaseSuite::new(&first, &first.clone(), &second).with_outage(set_away).run().await;
+    LeaseSuite::new(&first, &second, &first).with_outage(set_unavailable).run().await;
+    LeaseSuite::new(&first, &first.clone(), &second).with_outage(set_unavailable).run().await;
 }
 
 #[test]
-fn a_lock_file_outlives_its_tokens() {
-    let bench = Bench::new();
+fn lock_file_outlives_its_tokens() {
+    let fixture = Fixture::new();
     let lock = format!("{}.lock", key().digest_hex());
     let bare = AccessToken::new(login(1).secret().clone()).unwrap();
     let ways: [&dyn Fn(); 3] = [
-        &|| TokenCache::delete(&bench.store.blocking(), &key()).unwrap(),
-        &|| assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &bare).unwrap()),
-        &|| TokenCache::clear(&bench.store.blocking()).unwrap(),
+        &|| TokenCache::delete(&fixture.store.blocking(), &key()).unwrap(),
+        &|| assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &bare).unwrap()),
+        &|| TokenCache::clear(&fixture.store.blocking()).unwrap(),
     ];
     for forget in ways {
-        set(&bench.store, &key(), &bare);
+        set(&fixture.store, &key(), &bare);
         forget();
-        assert_eq!(bench.names(), [lock.as_str()]);
+        assert_eq!(fixture.names(), [lock.as_str()]);
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn folders_and_files_are_for_their_owner_alone() {
+fn folders_and_files_are_accessible_only_to_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let home = TempDir::new().unwrap();
     let store = FileTokenStore::new(home.path().join("state/tokens"));
@@ -163,44 +163,44 @@ fn folders_and_files_are_for_their_owner_alone() {
 
 #[cfg(unix)]
 #[test]
-fn a_token_file_that_is_a_symbolic_link_is_refused() {
-    let bench = Bench::new();
-    set(&bench.store, &key(), &login(1));
-    let elsewhere = bench.home.path().join("elsewhere");
-    fs::rename(bench.path(&key(), "json"), &elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "json")).unwrap();
+fn symbolic_link_as_token_file_is_rejected() {
+    let fixture = Fixture::new();
+    set(&fixture.store, &key(), &login(1));
+    let elsewhere = fixture.home.path().join("elsewhere");
+    fs::rename(fixture.path(&key(), "json"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, fixture.path(&key(), "json")).unwrap();
     let before = fs::read(&elsewhere).unwrap();
-    let read = TokenCache::get(&bench.store.blocking(), &key()).unwrap_err();
-    let written = TokenCache::set(&bench.store.blocking(), &key(), &login(2)).unwrap_err();
+    let read = TokenCache::get(&fixture.store.blocking(), &key()).unwrap_err();
+    let written = TokenCache::set(&fixture.store.blocking(), &key(), &login(2)).unwrap_err();
     for error in [&read, &written] {
         assert!(error.is_cache() && StoreError::of(error).unwrap().is_symbolic_link(), "{error:?}");
     }
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
     // Deleting the entry must delete only the link.
-    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
-    assert_eq!((get(&bench.store, &key()), fs::read(&elsewhere).unwrap()), (None, before));
+    TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
+    assert_eq!((get(&fixture.store, &key()), fs::read(&elsewhere).unwrap()), (None, before));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_lock_file_that_is_a_symbolic_link_is_refused() {
-    let bench = Bench::new();
-    std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(bench.folder()).unwrap();
-    let elsewhere = bench.home.path().join("elsewhere");
-    std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "lock")).unwrap();
-    let error = TokenCache::set(&bench.store.blocking(), &key(), &login(1)).unwrap_err();
+fn symbolic_link_as_lock_file_is_rejected() {
+    let fixture = Fixture::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(fixture.folder()).unwrap();
+    let elsewhere = fixture.home.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, fixture.path(&key(), "lock")).unwrap();
+    let error = TokenCache::set(&fixture.store.blocking(), &key(), &login(1)).unwrap_err();
     assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
-    assert!(!elsewhere.exists(), "nothing is created where it leads");
+    assert!(!elsewhere.exists(), "nothing is created at the target of the link");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_folder_that_is_a_symbolic_link_is_refused() {
-    let bench = Bench::new();
-    let elsewhere = bench.home.path().join("elsewhere");
+fn symbolic_link_as_folder_is_rejected() {
+    let fixture = Fixture::new();
+    let elsewhere = fixture.home.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, bench.folder()).unwrap();
-    for folder in [bench.folder(), bench.home.path().join("tokens/")] {
+    std::os::unix::fs::symlink(&elsewhere, fixture.folder()).unwrap();
+    for folder in [fixture.folder(), fixture.home.path().join("tokens/")] {
         let store = FileTokenStore::new(folder);
         for error in [
             TokenCache::get(&store.blocking(), &key()).unwrap_err(),
@@ -215,17 +215,17 @@ fn a_folder_that_is_a_symbolic_link_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_that_others_can_write_into_is_refused() {
+fn folder_writable_by_others_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
 
-    let bench = Bench::new();
-    set(&bench.store, &key(), &login(1));
+    let fixture = Fixture::new();
+    set(&fixture.store, &key(), &login(1));
     for (mode, is_open) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
-        fs::set_permissions(bench.folder(), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(fixture.folder(), fs::Permissions::from_mode(mode)).unwrap();
         for outcome in [
-            TokenCache::get(&bench.store.blocking(), &key()).map(drop),
-            TokenCache::set(&bench.store.blocking(), &key(), &login(1)),
-            TokenCache::delete(&bench.store.blocking(), &TokenKey::new("https://other.test/")),
+            TokenCache::get(&fixture.store.blocking(), &key()).map(drop),
+            TokenCache::set(&fixture.store.blocking(), &key(), &login(1)),
+            TokenCache::delete(&fixture.store.blocking(), &TokenKey::new("https://other.test/")),
         ] {
             let refused = outcome.as_ref().is_err_and(|error| StoreError::of(error).unwrap().is_open_to_others());
             assert_eq!(refused, is_open, "{mode:o}: {outcome:?}");
@@ -234,33 +234,33 @@ fn a_folder_that_others_can_write_into_is_refused() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_an_error_and_no_miss() {
-    let bench = Bench::new();
-    fs::write(bench.folder(), "a file").unwrap();
+fn unusable_folder_is_an_error_and_not_a_miss() {
+    let fixture = Fixture::new();
+    fs::write(fixture.folder(), "a file").unwrap();
     for error in [
-        TokenCache::get(&bench.store.blocking(), &key()).unwrap_err(),
-        TokenCache::set(&bench.store.blocking(), &key(), &login(1)).unwrap_err(),
+        TokenCache::get(&fixture.store.blocking(), &key()).unwrap_err(),
+        TokenCache::set(&fixture.store.blocking(), &key(), &login(1)).unwrap_err(),
     ] {
         let behind = StoreError::of(&error).unwrap().to_string();
         assert!(error.is_cache() && behind.contains("tokens"), "{behind}");
     }
-    let below = FileTokenStore::new(bench.folder().join("below"));
+    let below = FileTokenStore::new(fixture.folder().join("below"));
     assert!(TokenCache::set(&below.blocking(), &key(), &login(1)).unwrap_err().is_cache());
 }
 
 #[test]
-fn nothing_is_created_to_find_or_to_forget_nothing() {
-    let bench = Bench::new();
-    assert_eq!(get(&bench.store, &key()), None);
-    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
-    assert!(!TokenCache::delete_if(&bench.store.blocking(), &key(), &login(1)).unwrap());
-    TokenCache::clear(&bench.store.blocking()).unwrap();
-    assert!(!bench.folder().exists());
+fn get_and_delete_of_a_missing_token_create_no_files() {
+    let fixture = Fixture::new();
+    assert_eq!(get(&fixture.store, &key()), None);
+    TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
+    assert!(!TokenCache::delete_if(&fixture.store.blocking(), &key(), &login(1)).unwrap());
+    TokenCache::clear(&fixture.store.blocking()).unwrap();
+    assert!(!fixture.folder().exists());
 }
 
 #[tokio::test]
-async fn clear_deletes_tokens_and_remains_but_no_other_file() {
-    let bench = Bench::new();
+async fn clear_deletes_tokens_and_leftovers_but_no_other_file() {
+    let fixture = Fixture::new();
     let other = TokenKey::new("https://other.example/");
     let digest = key().digest_hex();
     let foreign = [
@@ -271,38 +271,38 @@ async fn clear_deletes_tokens_and_remains_but_no_other_file() {
         format!("{digest}.lock"),
     ];
     for asynchronous in [false, true] {
-        set(&bench.store, &key(), &login(1));
+        set(&fixture.store, &key(), &login(1));
         // This file simulates a process that was killed while it wrote.
-        fs::write(bench.path(&other, "tmp"), "half a token").unwrap();
+        fs::write(fixture.path(&other, "tmp"), "half a token").unwrap();
         for name in &foreign {
-            fs::write(bench.folder().join(name), "").unwrap();
+            fs::write(fixture.folder().join(name), "").unwrap();
         }
         if asynchronous {
-            AsyncTokenCache::clear(&bench.store).await.unwrap();
+            AsyncTokenCache::clear(&fixture.store).await.unwrap();
         } else {
-            TokenCache::clear(&bench.store.blocking()).unwrap();
+            TokenCache::clear(&fixture.store.blocking()).unwrap();
         }
         let mut expected = foreign.to_vec();
         expected.push(format!("{}.lock", other.digest_hex()));
         expected.sort_unstable();
-        assert_eq!(bench.names(), expected);
+        assert_eq!(fixture.names(), expected);
     }
 }
 
 #[test]
-fn remains_of_a_killed_writer_block_nothing() {
-    let bench = Bench::new();
-    set(&bench.store, &key(), &login(1));
-    fs::write(bench.path(&key(), "tmp"), "half a token").unwrap();
-    assert_eq!(get(&bench.store, &key()), Some(login(1)));
-    set(&bench.store, &key(), &login(2));
-    assert_eq!(get(&bench.store, &key()), Some(login(2)));
-    assert!(!bench.path(&key(), "tmp").exists());
+fn files_left_by_a_killed_writer_do_not_block_others() {
+    let fixture = Fixture::new();
+    set(&fixture.store, &key(), &login(1));
+    fs::write(fixture.path(&key(), "tmp"), "half a token").unwrap();
+    assert_eq!(get(&fixture.store, &key()), Some(login(1)));
+    set(&fixture.store, &key(), &login(2));
+    assert_eq!(get(&fixture.store, &key()), Some(login(2)));
+    assert!(!fixture.path(&key(), "tmp").exists());
 }
 
 #[test]
-fn two_environments_never_mix() {
-    let bench = Bench::new();
+fn environments_do_not_share_tokens() {
+    let fixture = Fixture::new();
     let base = || TokenKey::builder("https://issuer.example/");
     let keys = [
         base().build(),
@@ -314,28 +314,28 @@ fn two_environments_never_mix() {
         base().with_client_id("another").build(),
     ];
     for (number, key) in (0..).zip(&keys) {
-        set(&bench.store, key, &login(number));
+        set(&fixture.store, key, &login(number));
     }
     for (number, key) in (0..).zip(&keys) {
-        assert_eq!(get(&bench.store, key), Some(login(number)));
+        assert_eq!(get(&fixture.store, key), Some(login(number)));
     }
     for (from, to) in keys.iter().zip(&keys[1..]) {
-        fs::copy(bench.path(from, "json"), bench.path(to, "json")).unwrap();
-        assert_eq!(get(&bench.store, to), None, "a copied file does not give access to its token");
-        set(&bench.store, to, &login(99));
+        fs::copy(fixture.path(from, "json"), fixture.path(to, "json")).unwrap();
+        assert_eq!(get(&fixture.store, to), None, "a copied file does not give access to its token");
+        set(&fixture.store, to, &login(99));
     }
 }
 
 #[test]
-fn a_file_says_in_the_open_what_it_is_for() {
-    let bench = Bench::new();
+fn token_file_shows_its_key_in_clear_text() {
+    let fixture = Fixture::new();
     let key = TokenKey::builder("https://issuer.example/")
         .with_token_endpoint("https://login.example")
         .with_origin("https://api.example")
         .with_subject("zoë")
         .build();
-    set(&bench.store, &key, &login(1));
-    let file: serde_json::Value = serde_json::from_slice(&fs::read(bench.path(&key, "json")).unwrap()).unwrap();
+    set(&fixture.store, &key, &login(1));
+    let file: serde_json::Value = serde_json::from_slice(&fs::read(fixture.path(&key, "json")).unwrap()).unwrap();
     assert_eq!(file["version"], 1);
     assert_eq!(
         file["binding"],
@@ -347,11 +347,11 @@ fn a_file_says_in_the_open_what_it_is_for() {
 }
 
 #[test]
-fn a_token_that_could_not_be_read_again_is_not_written() {
-    let bench = Bench::new();
-    set(&bench.store, &key(), &login(1));
+fn token_that_cannot_be_deserialized_is_not_written() {
+    let fixture = Fixture::new();
+    set(&fixture.store, &key(), &login(1));
     let large = login(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
-    let error = TokenCache::set(&bench.store.blocking(), &key(), &large).unwrap_err();
+    let error = TokenCache::set(&fixture.store.blocking(), &key(), &large).unwrap_err();
     assert!(error.is_cache() && StoreError::of(&error).unwrap().to_string().contains("1048576"), "{error:?}");
-    assert_eq!(get(&bench.store, &key()), Some(login(1)));
+    assert_eq!(get(&fixture.store, &key()), Some(login(1)));
 }

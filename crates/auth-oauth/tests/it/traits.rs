@@ -7,8 +7,8 @@ use auth_core::{
     TokenProvider, TokenRequest,
 };
 use auth_oauth::{
-    Applicable, BlockingProvider, BrowserLogin, ClientCredentials, CommandProvider, DeviceLogin, EnvToken, FileToken,
-    FileTokenStore, JwtBearer, KnownExpiryStore, ProviderChain, RefreshGrant, TokenExchange, UserLogin,
+    BlockingProvider, BrowserLogin, ClientCredentials, CommandProvider, ConfiguredProvider, DeviceLogin, EnvToken,
+    FileToken, FileTokenStore, JwtBearer, KnownExpiryStore, ProviderChain, RefreshGrant, TokenExchange, UserLogin,
     WorkloadIdentity,
 };
 
@@ -30,8 +30,8 @@ async fn stores_are_not_ambiguous() {
     store.delete(&key).await.unwrap();
     store.clear().await.unwrap();
     let LeaseOutcome::Acquired(lease) = store.acquire(&key, None).await.unwrap() else { panic!("nothing is stored") };
-    lease.give_up().await;
-    let (known, provider) = KnownExpiryStore::new(store, EnvToken::of_value("X", Some(Secret::new("opaque"))));
+    lease.release().await;
+    let (known, provider) = KnownExpiryStore::new(store, EnvToken::from_value("X", Some(Secret::new("opaque"))));
     assert!(known.get(&key).await.unwrap().is_none());
     assert_eq!(provider.fetch(&TokenRequest::default()).await.unwrap().secret().expose(), "opaque");
 }
@@ -39,9 +39,9 @@ async fn stores_are_not_ambiguous() {
 #[tokio::test]
 async fn external_providers_are_not_ambiguous() {
     let (request, path) = (TokenRequest::default(), "/does/not/exist");
-    let variable = || EnvToken::of_value("X", Some(Secret::new("opaque")));
+    let variable = || EnvToken::from_value("X", Some(Secret::new("opaque")));
     assert_eq!(variable().fetch(&request).await.unwrap().secret().expose(), "opaque");
-    assert!(variable().identity().is_some() && variable().applies().is_ok());
+    assert!(variable().identity().is_some() && variable().check_configured().is_ok());
     assert!(FileToken::new(path).fetch(&request).await.is_err());
     assert!(CommandProvider::new(path).fetch(&request).await.is_err());
     assert!(WorkloadIdentity::file(path).fetch(&request).await.is_err());
@@ -73,7 +73,7 @@ fn grants_are_not_ambiguous() {
         TokenExchange<EnvToken>,
         UserLogin
     );
-    let provider = BlockingProvider::new(EnvToken::of_value("X", Some(Secret::new("opaque")))).unwrap();
+    let provider = BlockingProvider::new(EnvToken::from_value("X", Some(Secret::new("opaque")))).unwrap();
     let fetched: Result<_, TokenError> = provider.fetch(&TokenRequest::default());
     assert_eq!(fetched.unwrap().secret().expose(), "opaque");
 }

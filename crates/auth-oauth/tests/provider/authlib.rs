@@ -19,7 +19,7 @@ const REQUIREMENTS: &str = include_str!("../../../../tests/peers/python-clients/
 /// A running authorization server. It ends when this is dropped, or with the test.
 struct Server {
     process: Child,
-    answers: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
     issuer: String,
     machine_key: Secret,
 }
@@ -32,9 +32,9 @@ impl Server {
         // Authlib otherwise refuses plain http, also on loopback.
         command.args(["-c", PROGRAM]).env("AUTHLIB_INSECURE_TRANSPORT", "1");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        let mut server = Self { process, answers, issuer: String::new(), machine_key: Secret::new("") };
-        let ready = server.answer();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let mut server = Self { process, output, issuer: String::new(), machine_key: Secret::new("") };
+        let ready = server.receive();
         ready["issuer"].as_str().unwrap().clone_into(&mut server.issuer);
         server.machine_key = Secret::new(ready["machineKey"].as_str().unwrap());
         Some(server)
@@ -48,22 +48,22 @@ impl Server {
 
     /// Signs an assertion of the issuer of workloads.
     fn assertion(&mut self, about: &Value) -> String {
-        self.tell(&json!({ "assert": about }))["assertion"].as_str().unwrap().to_owned()
+        self.send(&json!({ "assert": about }))["assertion"].as_str().unwrap().to_owned()
     }
 
     /// Returns the parameters of all token requests, without assertions.
-    fn asked(&mut self) -> Vec<Value> {
-        self.tell(&json!({}))["asked"].as_array().unwrap().clone()
+    fn received_requests(&mut self) -> Vec<Value> {
+        self.send(&json!({}))["asked"].as_array().unwrap().clone()
     }
 
-    fn tell(&mut self, command: &Value) -> Value {
+    fn send(&mut self, command: &Value) -> Value {
         writeln!(self.process.stdin.as_ref().unwrap(), "{command}").unwrap();
-        self.answer()
+        self.receive()
     }
 
-    fn answer(&mut self) -> Value {
+    fn receive(&mut self) -> Value {
         let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
+        self.output.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 }
@@ -76,8 +76,8 @@ impl Drop for Server {
 }
 
 async fn exchanged(client: OAuthClient, assertion: &str) -> Result<AccessToken, TokenError> {
-    let identity = WorkloadIdentity::of_variable("ID_TOKEN", Some(Secret::new(assertion)));
-    identity.asserted(client).fetch(&TokenRequest::new()).await
+    let identity = WorkloadIdentity::from_variable_value("ID_TOKEN", Some(Secret::new(assertion)));
+    identity.into_jwt_bearer(client).fetch(&TokenRequest::new()).await
 }
 
 #[tokio::test]
@@ -86,19 +86,19 @@ async fn assertion_in_a_file_is_exchanged_for_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     let identity = WorkloadIdentity::file(&path).with_audience(&server.issuer);
-    let grant = identity.asserted(server.client("").with_scopes(["runs"]));
+    let grant = identity.into_jwt_bearer(server.client("").with_scopes(["runs"]));
     for user in ["ada", "ben"] {
         std::fs::write(&path, server.assertion(&json!({ "subject": user, "seconds": 120 }))).unwrap();
         let token = grant.fetch(&TokenRequest::new()).await.unwrap();
         assert!(token.secret().expose().starts_with(&format!("{user}-")), "the file is read again");
         assert_eq!(token.scopes().collect::<Vec<_>>(), ["runs"]);
         // The server states an hour, but the assertion expires earlier.
-        #[expect(clippy::disallowed_methods, reason = "the server has no other clock")]
+        #[expect(clippy::disallowed_methods, reason = "the server uses the system clock")]
         let left = token.expires_at().unwrap().duration_since(SystemTime::now()).unwrap();
         assert!(left <= Duration::from_secs(120) && left > Duration::from_secs(60), "{left:?}");
     }
     let expected = json!({ "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "scope": "runs" });
-    assert_eq!(server.asked(), [expected.clone(), expected]);
+    assert_eq!(server.received_requests(), [expected.clone(), expected]);
 }
 
 #[tokio::test]
@@ -116,10 +116,10 @@ async fn refused_assertion_is_a_refused_credential() {
         assert!(auth_core::error_chain(&error).contains("invalid_grant"), "{about}: {error:?}");
         assert!(!format!("{error:?}").contains(&assertion), "{error:?}");
     }
-    let asked = server.asked().len();
+    let request_count = server.received_requests().len();
     let expired = server.assertion(&json!({ "subject": "ada", "seconds": -1 }));
     assert!(exchanged(server.client(""), &expired).await.unwrap_err().is_refused());
-    assert_eq!(server.asked().len(), asked, "an expired assertion is not sent");
+    assert_eq!(server.received_requests().len(), request_count, "an expired assertion is not sent");
 }
 
 #[tokio::test]

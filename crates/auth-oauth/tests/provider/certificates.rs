@@ -20,7 +20,7 @@ pub(crate) fn thumbprint(token: &AccessToken) -> String {
 }
 
 /// Returns a self-signed certificate for this name, and its key, in PEM.
-fn signed_by_itself(name: &str) -> (String, String) {
+fn self_signed(name: &str) -> (String, String) {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     (cert.pem(), signing_key.serialize_pem())
 }
@@ -45,10 +45,10 @@ async fn client_certificate_authenticates_at_the_mtls_endpoint() {
     let [first, second] = [(); 2].map(|()| showing(Some(clients.sign("machine.test"))));
     let tokens = [first.fetch(&request).await.unwrap(), second.fetch(&request).await.unwrap()];
     assert_eq!(first.fetch(&request).await.map(|token| thumbprint(&token)).unwrap(), thumbprint(&tokens[0]));
-    assert_ne!(thumbprint(&tokens[0]), thumbprint(&tokens[1]), "each is bound to the certificate that was shown");
+    assert_ne!(thumbprint(&tokens[0]), thumbprint(&tokens[1]), "each token is bound to the certificate of its request");
     assert_eq!(provider.requests(TOKEN), 3);
 
-    for certificate in [None, Some(clients.sign("another.test")), Some(signed_by_itself("machine.test"))] {
+    for certificate in [None, Some(clients.sign("another.test")), Some(self_signed("machine.test"))] {
         let error = showing(certificate).fetch(&request).await.unwrap_err();
         assert!(error.is_refused(), "{error:?}");
     }
@@ -77,7 +77,7 @@ async fn exchanged_token_is_bound_to_the_certificate() {
     let grant = JwtBearer::new(client.clone(), static_token(assertion.secret().clone()).unwrap());
     let token = grant.redeem(&assertion, &TokenRequest::default()).await.unwrap();
     assert_eq!(thumbprint(&token), certificate.thumbprint());
-    assert_eq!(token.expires_at(), assertion.jwt_expiry(), "the provider would let it live for an hour");
+    assert_eq!(token.expires_at(), assertion.jwt_expiry(), "the provider would issue a token for an hour");
     let form = provider.form();
     assert_eq!((&form["resource"], &form["token_format"]), (&resource.into(), &"jwt".into()));
 

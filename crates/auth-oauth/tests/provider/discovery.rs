@@ -11,10 +11,10 @@ async fn endpoints_are_discovered_for_their_issuer_only() {
     let mut expected = provider.endpoints();
     // Its responses name the issuer (RFC 9207).
     expected.sends_issuer = true;
-    assert_eq!(format!("{found:?}"), format!("{expected:?}"), "it has the paths of Auth0");
+    assert_eq!(format!("{found:?}"), format!("{expected:?}"), "the document has the paths of Auth0");
     let other = [provider.issuer.trim_end_matches('/').to_owned(), provider.issuer.replace("127.0.0.1", "localhost")];
     for spelling in other {
         let error = Endpoints::discover(&provider.http, &spelling).await.unwrap_err();
-        assert!(error.to_string().contains(&format!("not of `{spelling}`")), "{error}");
+        assert!(error.to_string().contains(&format!("instead of `{spelling}`")), "{error}");
     }
 }

@@ -70,13 +70,13 @@ async fn workload_identity_is_exchanged_by_both_grants() {
     let identity = || WorkloadIdentity::file(write(folder.path(), "token", assertion.expose()));
     let client = || provider.trusting_client("workload").with_secret_basic(Secret::new(POST_SECRET));
     let request = TokenRequest::default();
-    let exchanged = identity().exchanged(client(), TokenType::Jwt).fetch(&request).await.unwrap();
-    let asserted = identity().asserted(client()).fetch(&request).await.unwrap();
+    let exchanged = identity().into_token_exchange(client(), TokenType::Jwt).fetch(&request).await.unwrap();
+    let asserted = identity().into_jwt_bearer(client()).fetch(&request).await.unwrap();
     for token in [exchanged, asserted] {
         assert_eq!(provider.verifier().verify(token.secret()).await.unwrap().sub, "alice");
         assert_eq!(token.expires_at(), AccessToken::new(assertion.clone()).unwrap().jwt_expiry());
     }
     let forged = assertion.expose().replace('.', ".e");
     let forged = WorkloadIdentity::file(write(folder.path(), "forged", &forged));
-    assert!(forged.exchanged(client(), TokenType::Jwt).fetch(&request).await.unwrap_err().is_refused());
+    assert!(forged.into_token_exchange(client(), TokenType::Jwt).fetch(&request).await.unwrap_err().is_refused());
 }

@@ -11,7 +11,7 @@ pub(crate) const BASIC_SECRET: &str = r#"odd: +/%&=~"<\ ?#"#;
 pub(crate) const POST_SECRET: &str = "odd: +%&";
 
 #[tokio::test]
-async fn a_machine_proves_itself_in_each_of_three_ways() {
+async fn machine_authenticates_with_basic_form_or_private_key() {
     let Some(provider) = Provider::start() else { return };
     let key = PrivateKey::from_pem(&provider.machine_key).unwrap().with_id("machine-1");
     for client in [
@@ -31,7 +31,7 @@ async fn a_machine_proves_itself_in_each_of_three_ways() {
 }
 
 #[tokio::test]
-async fn a_machine_that_proves_nothing_is_refused() {
+async fn machine_without_credentials_is_refused() {
     let Some(provider) = Provider::start() else { return };
     let wrong = || Secret::new("canary");
     let unknown = PrivateKey::from_pem(&provider.machine_key).unwrap().with_id("machine-2");
@@ -66,7 +66,7 @@ fn logged_in(provider: &Provider) -> Option<(User, OAuthClient, AccessToken)> {
 }
 
 #[test]
-fn a_refresh_token_rotates_and_an_old_one_ends_the_login() {
+fn reuse_of_a_rotated_refresh_token_ends_the_login() {
     let Some(provider) = Provider::start() else { return };
     let Some((user, client, first)) = logged_in(&provider) else { return };
     let (grant, request) = (RefreshGrant::new(client), TokenRequest::default());
@@ -84,7 +84,7 @@ fn a_refresh_token_rotates_and_an_old_one_ends_the_login() {
 }
 
 #[test]
-fn a_revoked_login_brings_nothing() {
+fn refresh_fails_after_revocation() {
     let Some(provider) = Provider::start() else { return };
     let Some((user, client, login)) = logged_in(&provider) else { return };
     user.browser.runtime.block_on(async {
@@ -96,6 +96,6 @@ fn a_revoked_login_brings_nothing() {
         client.revoke(&login).await.unwrap();
         let error = RefreshGrant::new(client.clone()).refresh(&TokenRequest::default(), &login).await.unwrap_err();
         assert!(error.is_refused(), "{error}");
-        client.revoke(&login).await.expect("RFC 7009, section 2.2: what has ended already is no error");
+        client.revoke(&login).await.expect("RFC 7009, section 2.2: revoking an invalid token succeeds");
     });
 }

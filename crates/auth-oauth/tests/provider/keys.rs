@@ -19,7 +19,7 @@ async fn token(provider: &Provider) -> AccessToken {
 }
 
 #[tokio::test]
-async fn a_new_key_is_fetched_once_and_a_withdrawn_one_is_forgotten() {
+async fn rotated_key_is_fetched_once_and_the_old_key_is_rejected() {
     let Some(provider) = Provider::start() else { return };
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let verifier = provider.verifier().with_clock(clock.clone()).with_key_lifetime(KEY_LIFETIME);

@@ -6,17 +6,17 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::provider::{Provider, TOKEN};
-use crate::user::{NAME, User, asking};
+use crate::user::{NAME, User, login_channel};
 
 const SCOPES: [&str; 3] = ["openid", "offline_access", "runs:read"];
 
 #[test]
-fn a_user_logs_in_with_the_browser_and_allows_access_while_away() {
+fn browser_login_returns_a_refresh_token_for_offline_access() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
     let client = provider.client("native").with_scopes(SCOPES);
     let token = user.log_in(&client);
-    assert!(user.browser.text_of("body").contains("You are logged in"), "the last page is that of the call-back");
+    assert!(user.browser.text_of("body").contains("You are logged in"), "the last page is that of the callback");
     let claims = user.browser.runtime.block_on(provider.verifier().verify(token.secret())).unwrap();
     assert_eq!(claims.sub, NAME);
     assert!(token.refresh_token().is_some() && token.id_token().is_some());
@@ -30,7 +30,7 @@ fn a_user_logs_in_with_the_browser_and_allows_access_while_away() {
 }
 
 #[test]
-fn a_user_who_cancels_has_denied_the_login() {
+fn canceled_browser_login_is_denied() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
     let (login, url) = user.begin(&provider.client("native").with_scopes(SCOPES), |login| login);
@@ -43,8 +43,8 @@ fn a_user_who_cancels_has_denied_the_login() {
 
 /// Starts a device login that has polled once without success, and returns it with the page for its user.
 fn device(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
-    let (told, shown) = asking::<DeviceAuthorization>();
-    let login = DeviceLogin::new(provider.client("device").with_scopes(SCOPES), told);
+    let (sender, shown) = login_channel::<DeviceAuthorization>();
+    let login = DeviceLogin::new(provider.client("device").with_scopes(SCOPES), sender);
     let login = user.browser.runtime.spawn(async move { login.log_in(&TokenRequest::default()).await });
     provider.wait_for(TOKEN, 1);
     let page = shown.try_recv().unwrap().verification_url_complete.unwrap();
@@ -52,7 +52,7 @@ fn device(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, O
 }
 
 #[test]
-fn a_user_approves_a_device() {
+fn approved_device_login_returns_a_token() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
     let (login, page) = device(&provider, &user);
@@ -62,13 +62,13 @@ fn a_user_approves_a_device() {
     user.browser.allow();
     let token = user.wait(login).unwrap();
     assert!(token.refresh_token().is_some() && token.id_token().is_some());
-    assert!(provider.requests(TOKEN) > 1, "it has waited for the user");
+    assert!(provider.requests(TOKEN) > 1, "the login has polled while the user was busy");
     let claims = user.browser.runtime.block_on(provider.verifier().verify(token.secret())).unwrap();
     assert_eq!(claims.sub, NAME);
 }
 
 #[test]
-fn a_user_refuses_a_device() {
+fn refused_device_login_is_denied() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
     let (login, page) = device(&provider, &user);

@@ -17,7 +17,7 @@ mod needs;
 mod packages;
 #[path = "../../../../tests/support/provider.rs"]
 mod provider;
-mod renewal;
+mod refresh;
 #[path = "../../../../tests/support/user.rs"]
 mod user;
 #[path = "../../../../tests/support/webdriver.rs"]

@@ -11,20 +11,20 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::authority::Authority;
+use crate::fixtures::{builder_with_long_timeouts, cache, key, sealing_key, token};
 use crate::fleet::until;
-use crate::lab::{cache, key, patient, sealing_key, token};
 use crate::redis_server::Redis;
 
 pub(crate) const USER: &str = "workers";
 const PASSWORD: &str = "pass-word";
 /// The permissions that the crate documentation lists.
-const RIGHTS: &str = "~auth-tokens:* resetchannels -@all +ping +hget +hmget +hset +hdel +hexists +get +set +unlink \
+const PERMISSIONS: &str = "~auth-tokens:* resetchannels -@all +ping +hget +hmget +hset +hdel +hexists +get +set +unlink \
                       +pexpire +pttl +scan +evalsha +script|load";
 /// Additional permissions for a cluster.
-const CLUSTER_RIGHTS: &str = "+cluster|slots";
+const CLUSTER_PERMISSIONS: &str = "+cluster|slots";
 
 /// Starts a server that accepts only TLS, from one user and an administrator. Returns it with its authority.
-fn guarded() -> Option<(Redis, Authority)> {
+fn tls_server_with_acl() -> Option<(Redis, Authority)> {
     let authority = Authority::new();
     let redis = Redis::with(|folder, port| tls(folder, port, &authority, "localhost"));
     Some((redis?, authority))
@@ -39,7 +39,7 @@ pub(crate) fn tls(folder: &TempDir, port: u16, authority: &Authority, name: &str
     };
     let (certificate, private_key) = authority.sign(name);
     let users = format!(
-        "user default off\nuser admin on >admin ~* &* +@all\nuser {USER} on >{PASSWORD} {RIGHTS} {CLUSTER_RIGHTS}\n"
+        "user default off\nuser admin on >admin ~* &* +@all\nuser {USER} on >{PASSWORD} {PERMISSIONS} {CLUSTER_PERMISSIONS}\n"
     );
     let settings = [
         ("--port", "0".into()),
@@ -70,7 +70,7 @@ pub(crate) fn administrator(authority: &Authority) -> Command {
 }
 
 /// Runs `redis-cli` on this server and returns its output.
-fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) -> String {
+fn run_as_administrator(redis: &Redis, authority: &Authority, arguments: &[&str]) -> String {
     let port = redis.port.to_string();
     let output = administrator(authority).args(["-p", &port]).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -78,12 +78,14 @@ fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) -> Strin
 }
 
 fn builder(redis: &Redis, authority: &Authority) -> RedisTokenCacheBuilder {
-    patient(&address(redis)).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file())
+    builder_with_long_timeouts(&address(redis))
+        .with_sealing_key(sealing_key('a'))
+        .with_root_certificates(authority.file())
 }
 
 #[tokio::test]
-async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
-    let Some((redis, authority)) = guarded() else { return };
+async fn user_with_the_documented_permissions_can_use_the_cache_over_tls() {
+    let Some((redis, authority)) = tls_server_with_acl() else { return };
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
     async_token_cache(&cache).await;
     refresh_lease(&cache, &cache.clone(), &cache).await;
@@ -91,7 +93,7 @@ async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
     let mut url = address(&redis);
     url.set_username(USER).unwrap();
     url.set_password(Some(PASSWORD)).unwrap();
-    let cache = patient(&url)
+    let cache = builder_with_long_timeouts(&url)
         .with_sealing_key(sealing_key('a'))
         .with_root_certificates(authority.file())
         .connect()
@@ -102,8 +104,8 @@ async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
 }
 
 #[tokio::test]
-async fn wrong_password_is_reported_at_once() {
-    let Some((redis, authority)) = guarded() else { return };
+async fn wrong_password_is_an_error_of_connect() {
+    let Some((redis, authority)) = tls_server_with_acl() else { return };
     let error = builder(&redis, &authority).with_user(USER, Secret::new("wrong-one")).connect().await.unwrap_err();
     assert!(error.is_refused(), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("wrong-one"));
@@ -111,15 +113,16 @@ async fn wrong_password_is_reported_at_once() {
 
 #[tokio::test]
 async fn server_of_another_ca_is_rejected() {
-    let Some((redis, authority)) = guarded() else { return };
+    let Some((redis, authority)) = tls_server_with_acl() else { return };
     let other = Authority::new();
     let cache = builder(&redis, &other).with_user(USER, password()).connect().await.unwrap();
     let error = cache.set(&key(), &token("kept")).await.unwrap_err();
     let reason = CacheError::of(&error).unwrap();
-    assert!(reason.is_away() && format!("{reason:?}").contains("invalid peer certificate"), "{reason:?}");
+    assert!(reason.is_unavailable() && format!("{reason:?}").contains("invalid peer certificate"), "{reason:?}");
     // A host name that is not in the certificate is refused, too.
     let url = format!("rediss://127.0.0.1:{}", redis.port).parse().unwrap();
-    let misnamed = patient(&url).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file());
+    let misnamed =
+        builder_with_long_timeouts(&url).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file());
     let cache = misnamed.with_user(USER, password()).connect().await.unwrap();
     let error = cache.get(&key()).await.unwrap_err();
     assert!(format!("{error:?}").contains("not valid for name"), "{error:?}");
@@ -127,25 +130,25 @@ async fn server_of_another_ca_is_rejected() {
 
 #[tokio::test]
 async fn forbidden_command_is_a_refusal_and_not_an_outage() {
-    let Some((redis, authority)) = guarded() else { return };
+    let Some((redis, authority)) = tls_server_with_acl() else { return };
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
-    administer(&redis, &authority, &["acl", "setuser", USER, "-hget"]);
+    run_as_administrator(&redis, &authority, &["acl", "setuser", USER, "-hget"]);
     let error = cache.get(&key()).await.unwrap_err();
     let reason = CacheError::of(&error).unwrap();
-    assert!(reason.is_refused() && !reason.is_away(), "{reason:?}");
-    administer(&redis, &authority, &["acl", "setuser", USER, "+hget"]);
+    assert!(reason.is_refused() && !reason.is_unavailable(), "{reason:?}");
+    run_as_administrator(&redis, &authority, &["acl", "setuser", USER, "+hget"]);
     assert!(cache.get(&key()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn access_recovers_after_a_temporary_refusal() {
-    let Some((redis, authority)) = guarded() else { return };
+    let Some((redis, authority)) = tls_server_with_acl() else { return };
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
-    administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", ">another"]);
-    assert_eq!(administer(&redis, &authority, &["client", "kill", "user", USER]), "1");
+    run_as_administrator(&redis, &authority, &["acl", "setuser", USER, "resetpass", ">another"]);
+    assert_eq!(run_as_administrator(&redis, &authority, &["client", "kill", "user", USER]), "1");
     let error = cache.get(&key()).await.unwrap_err();
-    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
-    administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", &format!(">{PASSWORD}")]);
+    assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
+    run_as_administrator(&redis, &authority, &["acl", "setuser", USER, "resetpass", &format!(">{PASSWORD}")]);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| until("it is let in", || runtime.block_on(cache.get(&key())).is_ok()));
 }
@@ -153,7 +156,7 @@ async fn access_recovers_after_a_temporary_refusal() {
 #[tokio::test]
 async fn invalid_configuration_fails_before_any_request() {
     let at = |url: &str| RedisTokenCache::builder(&url.parse().unwrap()).with_sealing_key(sealing_key('a'));
-    let said = async |builder: RedisTokenCacheBuilder| builder.connect().await.unwrap_err();
+    let connect_error = async |builder: RedisTokenCacheBuilder| builder.connect().await.unwrap_err();
     let local = "redis://localhost:1";
     for (builder, expected) in [
         (RedisTokenCache::builder(&local.parse().unwrap()), "no encryption is configured"),
@@ -169,11 +172,11 @@ async fn invalid_configuration_fails_before_any_request() {
         (RedisTokenCache::cluster_builder([]).with_sealing_key(sealing_key('a')), "at least one"),
     ] {
         let shown = format!("{builder:?}");
-        let error = said(builder).await;
+        let error = connect_error(builder).await;
         assert!(error.to_string().contains(expected), "{error} does not say {expected}");
         assert!(!format!("{shown} {error:?}").contains("canary"), "{shown} {error:?}");
     }
-    assert!(said(at("redis://redis.example")).await.is_insecure());
+    assert!(connect_error(at("redis://redis.example")).await.is_insecure());
     for text in ["", "no base64!", "c2hvcnQ=", &"QUFB".repeat(20)] {
         let error: BuildError = SealingKey::from_base64(&Secret::new(text)).unwrap_err();
         assert!(error.to_string().contains("32 random bytes"), "{error}");
@@ -181,7 +184,7 @@ async fn invalid_configuration_fails_before_any_request() {
 }
 
 #[tokio::test]
-async fn each_address_of_this_machine_is_one() {
+async fn loopback_addresses_are_allowed_without_tls() {
     let Some(redis) = Redis::start() else { return };
     cache(&redis.url()).await;
     for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "[::1]"] {

@@ -12,8 +12,8 @@ use url::Url;
 
 use crate::access::{self, USER};
 use crate::authority::Authority;
+use crate::fixtures::{acquired_guard, cluster_builder_with_long_timeouts, key, sealing_key, token};
 use crate::fleet::until;
-use crate::lab::{key, leading, patient_cluster, sealing_key, token};
 use crate::redis_server::Redis;
 
 /// Three primaries with a third of the slots each.
@@ -56,7 +56,7 @@ impl Cluster {
 
     fn builder(&self) -> RedisTokenCacheBuilder {
         let nodes: Vec<_> = self.0.iter().map(Redis::url).collect();
-        patient_cluster(&nodes).with_sealing_key(sealing_key('a'))
+        cluster_builder_with_long_timeouts(&nodes).with_sealing_key(sealing_key('a'))
     }
 
     async fn cache(&self) -> RedisTokenCache {
@@ -69,7 +69,7 @@ fn keys(count: u32) -> Vec<TokenKey> {
 }
 
 #[tokio::test]
-async fn a_cache_and_a_lease_in_a_cluster_are_what_they_should_be() {
+async fn cache_and_lease_in_a_cluster_pass_the_conformance_suites() {
     let Some(cluster) = Cluster::start() else { return };
     let [first, second] = [cluster.cache().await, cluster.cache().await];
     async_token_cache(&first).await;
@@ -77,7 +77,7 @@ async fn a_cache_and_a_lease_in_a_cluster_are_what_they_should_be() {
 }
 
 #[tokio::test]
-async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
+async fn user_with_the_documented_permissions_can_use_a_cluster_over_tls() {
     let authority = Authority::new();
     let Some(cluster) = Cluster::with(
         |folder, port| {
@@ -91,44 +91,51 @@ async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
     };
     let nodes: Vec<Url> =
         cluster.0.iter().map(|node| format!("rediss://127.0.0.1:{}", node.port).parse().unwrap()).collect();
-    let builder =
-        || patient_cluster(&nodes).with_sealing_key(sealing_key('a')).with_root_certificates(authority.file());
+    let builder = || {
+        cluster_builder_with_long_timeouts(&nodes)
+            .with_sealing_key(sealing_key('a'))
+            .with_root_certificates(authority.file())
+    };
     let cache = builder().with_user(USER, access::password()).connect().await.unwrap();
     async_token_cache(&cache).await;
     refresh_lease(&cache, &cache.clone(), &cache).await;
     // The library does not distinguish a cluster that refuses from one that is unavailable.
     let cache = builder().with_user(USER, Secret::new("wrong")).connect().await.unwrap();
     let error = cache.get(&key()).await.unwrap_err();
-    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
     assert!(format!("{error:?}").contains("authentication failed"), "{error:?}");
 }
 
 #[tokio::test]
-async fn one_node_discovers_the_cluster_and_clear_covers_all() {
+async fn cache_with_one_configured_node_uses_and_clears_all_nodes() {
     let Some(cluster) = Cluster::start() else { return };
-    let cache = patient_cluster(&[cluster.0[1].url()]).with_sealing_key(sealing_key('a')).connect().await.unwrap();
+    let cache = cluster_builder_with_long_timeouts(&[cluster.0[1].url()])
+        .with_sealing_key(sealing_key('a'))
+        .connect()
+        .await
+        .unwrap();
     let keys = keys(600);
     for key in &keys {
         cache.set(key, &token("kept")).await.unwrap();
     }
-    let entries = |node: &Redis| node.ask(&["--scan", "--pattern", "*:token"]).lines().count();
+    let entries = |node: &Redis| node.run_cli(&["--scan", "--pattern", "*:token"]).lines().count();
     for node in &cluster.0 {
-        assert!(entries(node) > 100, "each node has its part");
+        assert!(entries(node) > 100, "each node has some of the entries");
     }
-    cluster.0[0].ask(&["set", &other(&cluster.0[0]), "else's"]);
+    cluster.0[0].run_cli(&["set", &other(&cluster.0[0]), "else's"]);
     cache.clear().await.unwrap();
     for node in &cluster.0 {
         assert_eq!(entries(node), 0);
     }
-    assert_eq!(cluster.0[0].ask(&["get", &other(&cluster.0[0])]), "else's");
-    let guard = leading(cache.acquire(&keys[0], None).await);
+    assert_eq!(cluster.0[0].run_cli(&["get", &other(&cluster.0[0])]), "else's");
+    let guard = acquired_guard(cache.acquire(&keys[0], None).await);
     assert!(!format!("{guard:?}").contains("fence: 1 "), "the fence was advanced and not deleted: {guard:?}");
 }
 
 /// Returns a key name on this node that does not belong to the cache.
 fn other(node: &Redis) -> String {
     let names = (0..1000).map(|number| format!("other:{number}"));
-    let is_here = |name: &String| !node.ask(&["get", name]).starts_with("MOVED");
+    let is_here = |name: &String| !node.run_cli(&["get", name]).starts_with("MOVED");
     names.into_iter().find(is_here).unwrap()
 }
 
@@ -144,7 +151,7 @@ async fn cluster_fails_only_for_a_missing_node_and_recovers() {
     let mut failed = 0;
     for key in &keys {
         if let Err(error) = cache.get(key).await {
-            assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+            assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
             failed += 1;
         }
     }

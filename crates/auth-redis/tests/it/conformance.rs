@@ -7,32 +7,32 @@ use auth_core::TokenKey;
 use auth_redis::RedisTokenCache;
 use platform_testkit::{LeaseSuite, async_atomic_delete_if, async_token_cache, refresh_lease};
 
-use crate::lab::{HOUR, cache, patient, sealing_key};
-use crate::outage::back;
-use crate::publications::durable;
+use crate::fixtures::{HOUR, builder_with_long_timeouts, cache, sealing_key};
+use crate::outage::wait_until_available;
+use crate::publications::persistent_server;
 use crate::redis_server::Redis;
 
 /// Runs the suite with a server that is killed and restarted, and with leases that are deleted.
 async fn lease_suite(redis: Redis, first: &RedisTokenCache, second: &RedisTokenCache) {
     let redis = RefCell::new(redis);
-    let set_away = async |is_away| {
-        if is_away {
+    let set_unavailable = async |is_unavailable| {
+        if is_unavailable {
             redis.borrow_mut().kill();
         } else {
             redis.borrow_mut().restart();
-            back(first).await;
-            back(second).await;
+            wait_until_available(first).await;
+            wait_until_available(second).await;
         }
     };
     let expire = async |key: TokenKey| {
         let lease = format!("auth-tokens:{{{}}}:lease", key.digest_hex());
-        assert_eq!(redis.borrow().ask(&["del", &lease]), "1");
+        assert_eq!(redis.borrow().run_cli(&["del", &lease]), "1");
     };
-    LeaseSuite::new(first, second, first).with_outage(set_away).with_expiry(expire).run().await;
+    LeaseSuite::new(first, second, first).with_outage(set_unavailable).with_expiry(expire).run().await;
 }
 
 #[tokio::test]
-async fn a_cache_in_redis_is_a_cache() {
+async fn sealed_cache_passes_the_conformance_suite() {
     let Some(redis) = Redis::start() else { return };
     let [first, second] = [cache(&redis.url()).await, cache(&redis.url()).await];
     async_token_cache(&first).await;
@@ -41,29 +41,35 @@ async fn a_cache_in_redis_is_a_cache() {
 }
 
 #[tokio::test]
-async fn a_cache_in_clear_is_a_cache_too() {
-    let Some(redis) = durable() else { return };
-    let cache = patient(&redis.url()).without_sealing().with_lease_time(HOUR).connect().await.unwrap();
+async fn unsealed_cache_passes_the_conformance_suite() {
+    let Some(redis) = persistent_server() else { return };
+    let cache =
+        builder_with_long_timeouts(&redis.url()).without_sealing().with_lease_time(HOUR).connect().await.unwrap();
     async_token_cache(&cache).await;
     async_atomic_delete_if(&cache, &cache.clone()).await;
     lease_suite(redis, &cache, &cache.clone()).await;
 }
 
 #[tokio::test]
-async fn a_lease_in_redis_is_a_lease() {
-    let Some(redis) = durable() else { return };
+async fn lease_passes_the_conformance_suite() {
+    let Some(redis) = persistent_server() else { return };
     // The lease time is long, so that no renewal acquires a lease again that the suite has deleted.
     let connect = async || {
-        patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(HOUR).connect().await.unwrap()
+        builder_with_long_timeouts(&redis.url())
+            .with_sealing_key(sealing_key('a'))
+            .with_lease_time(HOUR)
+            .connect()
+            .await
+            .unwrap()
     };
     let [first, second] = [connect().await, connect().await];
     lease_suite(redis, &first, &second).await;
 }
 
 #[tokio::test]
-async fn a_lease_that_is_renewed_is_a_lease() {
+async fn lease_with_frequent_renewals_passes_the_conformance_suite() {
     let Some(redis) = Redis::start() else { return };
-    let builder = patient(&redis.url()).with_sealing_key(sealing_key('a'));
+    let builder = builder_with_long_timeouts(&redis.url()).with_sealing_key(sealing_key('a'));
     let cache = builder.with_lease_time(Duration::from_millis(30)).connect().await.unwrap();
     refresh_lease(&cache, &cache.clone(), &cache).await;
     LeaseSuite::new(&cache, &cache.clone(), &cache).run().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_core::{AsyncTokenCache, Lifetime, RefreshLease, Secret, TokenKey};
 use auth_redis::RedisTokenCache;
 
-use crate::lab::{HOUR, cache, key, leading, patient, sealing_key, text, token};
+use crate::fixtures::{HOUR, acquired_guard, builder_with_long_timeouts, cache, key, sealing_key, text, token};
 use crate::redis_server::Redis;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -20,8 +20,9 @@ fn other_key() -> TokenKey {
 }
 
 async fn sealed_with(redis: &Redis, letters: &str) -> RedisTokenCache {
-    let builder =
-        letters.chars().fold(patient(&redis.url()), |builder, key| builder.with_sealing_key(sealing_key(key)));
+    let builder = letters
+        .chars()
+        .fold(builder_with_long_timeouts(&redis.url()), |builder, key| builder.with_sealing_key(sealing_key(key)));
     builder.connect().await.unwrap()
 }
 
@@ -30,44 +31,48 @@ async fn get(cache: &RedisTokenCache) -> Option<String> {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_copied_to_another_key_does_not_open() {
+async fn entry_copied_to_another_key_is_a_miss() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     cache.set(&key(), &token("mine")).await.unwrap();
-    redis.ask(&["copy", &name(&key(), "token"), &name(&other_key(), "token")]);
-    assert_eq!(redis.ask(&["exists", &name(&other_key(), "token")]), "1");
+    redis.run_cli(&["copy", &name(&key(), "token"), &name(&other_key(), "token")]);
+    assert_eq!(redis.run_cli(&["exists", &name(&other_key(), "token")]), "1");
     assert!(cache.get(&other_key()).await.unwrap().is_none());
     // The value opens in its original entry.
-    redis.ask(&["rename", &name(&other_key(), "token"), &name(&key(), "token")]);
+    redis.run_cli(&["rename", &name(&other_key(), "token"), &name(&key(), "token")]);
     assert_eq!(get(&cache).await.unwrap(), "mine");
 }
 
 #[tokio::test]
-async fn an_entry_that_is_copied_to_another_namespace_does_not_open() {
+async fn entry_copied_to_another_namespace_is_a_miss() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
-    let other =
-        patient(&redis.url()).with_sealing_key(sealing_key('a')).with_namespace("other").connect().await.unwrap();
+    let other = builder_with_long_timeouts(&redis.url())
+        .with_sealing_key(sealing_key('a'))
+        .with_namespace("other")
+        .connect()
+        .await
+        .unwrap();
     cache.set(&key(), &token("mine")).await.unwrap();
-    redis.ask(&["copy", &name(&key(), "token"), &name(&key(), "token").replace("auth-tokens", "other")]);
+    redis.run_cli(&["copy", &name(&key(), "token"), &name(&key(), "token").replace("auth-tokens", "other")]);
     assert!(other.get(&key()).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn a_value_that_was_changed_in_any_part_is_a_miss() {
+async fn value_with_a_changed_byte_is_a_miss() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let entry = name(&key(), "token");
     cache.set(&key(), &token("mine")).await.unwrap();
-    let length: usize = redis.ask(&["hstrlen", &entry, "value"]).parse().unwrap();
+    let length: usize = redis.run_cli(&["hstrlen", &entry, "value"]).parse().unwrap();
     // Version, key id, nonce, ciphertext, tag.
     for place in [0, 3, 12, 30, length - 1] {
         let flip = "local v = redis.call('HGET', KEYS[1], 'value'); local i = tonumber(ARGV[1]) + 1
             local flipped = string.char(bit.bxor(v:byte(i), 1))
             redis.call('HSET', KEYS[1], 'value', v:sub(1, i - 1) .. flipped .. v:sub(i + 1))";
-        redis.ask(&["eval", flip, "1", &entry, &place.to_string()]);
+        redis.run_cli(&["eval", flip, "1", &entry, &place.to_string()]);
         assert!(get(&cache).await.is_none(), "changed at {place}");
-        redis.ask(&["eval", flip, "1", &entry, &place.to_string()]);
+        redis.run_cli(&["eval", flip, "1", &entry, &place.to_string()]);
         assert_eq!(get(&cache).await.unwrap(), "mine");
     }
 }
@@ -78,21 +83,21 @@ async fn invalid_entry_is_a_miss_and_is_replaced() {
     let cache = cache(&redis.url()).await;
     let entry = name(&key(), "token");
     for foreign in [&["set", &*entry, "a text"][..], &["hset", &entry, "value", ""], &["hset", &entry, "other", "1"]] {
-        redis.ask(foreign);
+        redis.run_cli(foreign);
         assert!(get(&cache).await.is_none());
         assert!(!cache.delete_if(&key(), &token("mine")).await.unwrap());
-        leading(cache.acquire(&key(), None).await).publish(&token("published")).await.unwrap();
+        acquired_guard(cache.acquire(&key(), None).await).publish(&token("published")).await.unwrap();
         assert_eq!(get(&cache).await.unwrap(), "published");
-        redis.ask(&["del", &entry]);
-        redis.ask(foreign);
+        redis.run_cli(&["del", &entry]);
+        redis.run_cli(foreign);
         cache.set(&key(), &token("set")).await.unwrap();
         assert_eq!(get(&cache).await.unwrap(), "set");
-        redis.ask(&["del", &entry]);
+        redis.run_cli(&["del", &entry]);
     }
 }
 
 #[tokio::test]
-async fn sealing_keys_are_changed_without_a_worker_that_is_left_out() {
+async fn workers_share_tokens_during_a_rotation_of_the_sealing_key() {
     let Some(redis) = Redis::start() else { return };
     let [old, both, turned, new] = [
         sealed_with(&redis, "a").await,
@@ -119,31 +124,31 @@ async fn sealing_keys_are_changed_without_a_worker_that_is_left_out() {
 }
 
 #[tokio::test]
-async fn an_entry_stays_as_long_as_its_token_is_good() {
+async fn entry_expires_with_its_token() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let left = |kind| {
-        let left: i64 = redis.ask(&["pttl", &name(&key(), kind)]).parse().unwrap();
+        let left: i64 = redis.run_cli(&["pttl", &name(&key(), kind)]).parse().unwrap();
         Duration::from_millis(u64::try_from(left).unwrap())
     };
     let is_about = |left: Duration, time: Duration| left <= time && left + HOUR / 2 > time;
     cache.set(&key(), &token("an-hour")).await.unwrap();
     assert!(is_about(left("token"), HOUR), "{:?}", left("token"));
     assert!(is_about(left("fence"), HOUR + 7 * DAY), "{:?}", left("fence"));
-    leading(cache.acquire(&key(), Some(&token("an-hour"))).await).publish(&token("published")).await.unwrap();
+    acquired_guard(cache.acquire(&key(), Some(&token("an-hour"))).await).publish(&token("published")).await.unwrap();
     assert!(is_about(left("token"), HOUR));
     assert!(is_about(left("fence"), HOUR + 7 * DAY));
     cache.set(&key(), &token("login").with_refresh_token(Secret::new("refresh"))).await.unwrap();
     assert!(is_about(left("token"), HOUR + 30 * DAY), "a refresh token outlives the access token");
     cache.set(&key(), &token("for-ever").with_lifetime(Lifetime::Unlimited)).await.unwrap();
-    assert_eq!(redis.ask(&["pttl", &name(&key(), "token")]), "-1");
-    assert_eq!(redis.ask(&["pttl", &name(&key(), "fence")]), "-1");
+    assert_eq!(redis.run_cli(&["pttl", &name(&key(), "token")]), "-1");
+    assert_eq!(redis.run_cli(&["pttl", &name(&key(), "fence")]), "-1");
     cache.set(&key(), &token("ended").with_expires_at(std::time::SystemTime::UNIX_EPOCH)).await.unwrap();
-    crate::fleet::until("an ended token is gone", || redis.ask(&["exists", &name(&key(), "token")]) == "0");
+    crate::fleet::until("an ended token is gone", || redis.run_cli(&["exists", &name(&key(), "token")]) == "0");
 }
 
 #[tokio::test]
-async fn a_rejection_leaves_the_refresh_token_to_the_next_leader() {
+async fn rejection_keeps_the_refresh_token_for_the_next_leader() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let login = token("login").with_refresh_token(Secret::new("refresh"));
@@ -151,11 +156,11 @@ async fn a_rejection_leaves_the_refresh_token_to_the_next_leader() {
     assert!(cache.delete_if(&key(), &login).await.unwrap());
     assert!(!cache.delete_if(&key(), &login).await.unwrap(), "it is rejected once");
     assert!(cache.get(&key()).await.unwrap().is_none());
-    let guard = leading(cache.acquire(&key(), None).await);
+    let guard = acquired_guard(cache.acquire(&key(), None).await);
     assert_eq!(guard.current(), Some(&login));
     // A refusal of the entry seen deletes it permanently.
     guard.discard(&login).await.unwrap();
-    let guard = leading(cache.acquire(&key(), None).await);
+    let guard = acquired_guard(cache.acquire(&key(), None).await);
     assert_eq!(guard.current(), None);
 }
 
@@ -165,32 +170,37 @@ async fn refusal_keeps_a_token_that_was_stored_concurrently() {
     let cache = cache(&redis.url()).await;
     let refused = token("refused");
     cache.set(&key(), &refused).await.unwrap();
-    let guard = leading(cache.acquire(&key(), Some(&refused)).await);
+    let guard = acquired_guard(cache.acquire(&key(), Some(&refused)).await);
     cache.set(&key(), &token("newer")).await.unwrap();
     guard.discard(&refused).await.unwrap();
     assert_eq!(get(&cache).await.unwrap(), "newer");
     // The same access token with another refresh token is another login.
     let same = |refresh: &str| refused.clone().with_refresh_token(Secret::new(refresh));
     cache.set(&key(), &same("one")).await.unwrap();
-    leading(cache.acquire(&key(), Some(&refused)).await).discard(&same("two")).await.unwrap();
+    acquired_guard(cache.acquire(&key(), Some(&refused)).await).discard(&same("two")).await.unwrap();
     assert_eq!(cache.get(&key()).await.unwrap(), Some(same("one")));
 }
 
 #[tokio::test]
-async fn clear_deletes_exactly_its_namespace() {
+async fn clear_deletes_only_keys_of_its_namespace() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let neighbours = [
-        patient(&redis.url())
+        builder_with_long_timeouts(&redis.url())
             .with_sealing_key(sealing_key('a'))
             .with_namespace("auth-tokens:2")
             .connect()
             .await
             .unwrap(),
-        patient(&redis.url()).with_sealing_key(sealing_key('a')).with_namespace("auth").connect().await.unwrap(),
+        builder_with_long_timeouts(&redis.url())
+            .with_sealing_key(sealing_key('a'))
+            .with_namespace("auth")
+            .connect()
+            .await
+            .unwrap(),
     ];
-    redis.ask(&["set", "auth-tokens:{somebody}:token", "else's"]);
-    redis.ask(&["set", "auth-tokens", "else's"]);
+    redis.run_cli(&["set", "auth-tokens:{somebody}:token", "else's"]);
+    redis.run_cli(&["set", "auth-tokens", "else's"]);
     for neighbour in &neighbours {
         neighbour.set(&key(), &token("stays")).await.unwrap();
     }
@@ -203,37 +213,43 @@ async fn clear_deletes_exactly_its_namespace() {
     for key in &keys {
         assert!(cache.get(key).await.unwrap().is_none());
     }
-    assert!(redis.ask(&["get", &name(&keys[0], "fence")]).parse::<u32>().unwrap() >= 2, "its fence went on");
+    assert!(redis.run_cli(&["get", &name(&keys[0], "fence")]).parse::<u32>().unwrap() >= 2, "its fence continues");
     for neighbour in &neighbours {
         assert_eq!(get(neighbour).await.unwrap(), "stays");
     }
-    assert_eq!(redis.ask(&["get", "auth-tokens:{somebody}:token"]), "else's");
-    assert_eq!(redis.ask(&["get", "auth-tokens"]), "else's");
+    assert_eq!(redis.run_cli(&["get", "auth-tokens:{somebody}:token"]), "else's");
+    assert_eq!(redis.run_cli(&["get", "auth-tokens"]), "else's");
 }
 
 #[tokio::test]
-async fn one_token_under_two_keys_looks_like_two() {
+async fn fingerprints_of_one_token_differ_between_keys() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let mut fingerprints = Vec::new();
     for key in [key(), other_key()] {
         cache.set(&key, &token("the-same")).await.unwrap();
-        let fields = redis.ask(&["hkeys", &name(&key, "token")]);
+        let fields = redis.run_cli(&["hkeys", &name(&key, "token")]);
         let field = fields.lines().find(|field| field.starts_with("print:")).unwrap();
-        fingerprints.push(redis.ask(&["--no-raw", "hget", &name(&key, "token"), field]));
+        fingerprints.push(redis.run_cli(&["--no-raw", "hget", &name(&key, "token"), field]));
     }
     assert_ne!(fingerprints[0], fingerprints[1]);
 }
 
 #[tokio::test]
-async fn plain_and_encrypted_entries_are_separate() {
+async fn sealed_and_unsealed_caches_do_not_read_each_other() {
     let Some(redis) = Redis::start() else { return };
-    let (sealed, plain) = (cache(&redis.url()).await, patient(&redis.url()).without_sealing().connect().await.unwrap());
+    let (sealed, plain) = (
+        cache(&redis.url()).await,
+        builder_with_long_timeouts(&redis.url()).without_sealing().connect().await.unwrap(),
+    );
     sealed.set(&key(), &token("sealed")).await.unwrap();
     assert!(get(&plain).await.is_none());
     plain.set(&key(), &token("in-clear")).await.unwrap();
     assert!(get(&sealed).await.is_none());
-    assert!(redis.ask(&["hgetall", &name(&key(), "token")]).contains("in-clear"), "the test sees what is in clear");
-    redis.ask(&["copy", &name(&key(), "token"), &name(&other_key(), "token")]);
-    assert!(plain.get(&other_key()).await.unwrap().is_none(), "nor does such an entry open under another key");
+    assert!(
+        redis.run_cli(&["hgetall", &name(&key(), "token")]).contains("in-clear"),
+        "unsealed values are visible to the test"
+    );
+    redis.run_cli(&["copy", &name(&key(), "token"), &name(&other_key(), "token")]);
+    assert!(plain.get(&other_key()).await.unwrap().is_none(), "a copied entry is a miss under another key");
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::redis_server::{PATIENCE, Redis};
+use crate::redis_server::{Redis, TIMEOUT};
 
 /// The number of processes in a fleet.
 const PROCESSES: usize = 8;
@@ -25,16 +25,16 @@ const TASKS: usize = 100;
 
 /// The configuration of the workers of a fleet.
 #[derive(Clone, Copy)]
-struct Setting {
+struct FleetConfig {
     delay: Duration,
     lease: Duration,
     local_copy: Duration,
 }
 
-impl Default for Setting {
+impl Default for FleetConfig {
     /// Timeouts are long unless a test is about them.
     fn default() -> Self {
-        Self { delay: PATIENCE, lease: Duration::from_secs(10), local_copy: Duration::from_secs(5) }
+        Self { delay: TIMEOUT, lease: Duration::from_secs(10), local_copy: Duration::from_secs(5) }
     }
 }
 
@@ -46,7 +46,7 @@ struct Fleet {
 }
 
 /// Runs one fleet at a time, so that it does not share the machine.
-static TURN: Mutex<()> = Mutex::new(());
+static FLEET_LOCK: Mutex<()> = Mutex::new(());
 
 /// A worker process, killed when dropped.
 struct Worker {
@@ -82,17 +82,17 @@ struct Calls {
 }
 
 impl Fleet {
-    fn start(redis: &Url, setting: Setting) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    fn start(redis: &Url, config: FleetConfig) -> Self {
+        let turn = FLEET_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let provider = Provider::start();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stage = listener.local_addr().unwrap();
         let mut processes: Vec<_> =
-            (0..PROCESSES).map(|_| worker::command(stage, provider.address, redis, setting).spawn().unwrap()).collect();
+            (0..PROCESSES).map(|_| worker::command(stage, provider.address, redis, config).spawn().unwrap()).collect();
         let mut workers = Vec::new();
         while workers.len() < PROCESSES {
             let (stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             let mut stream = BufReader::new(stream);
             let pid: u32 = line(&mut stream).parse().unwrap();
             let place = processes.iter().position(|process| process.id() == pid).unwrap();
@@ -101,29 +101,29 @@ impl Fleet {
         Self { workers, provider, _turn: turn }
     }
 
-    /// Sends an order to all workers at the same time, and waits for their replies.
-    fn tell(&mut self, order: &str) -> Vec<String> {
-        self.say(order);
-        self.hear()
+    /// Sends an instruction to all workers at the same time, and waits for their replies.
+    fn send_and_wait(&mut self, instruction: &str) -> Vec<String> {
+        self.send(instruction);
+        self.receive()
     }
 
-    fn say(&mut self, order: &str) {
+    fn send(&mut self, instruction: &str) {
         for worker in &mut self.workers {
-            writeln!(worker.stream.get_mut(), "{order}").unwrap();
+            writeln!(worker.stream.get_mut(), "{instruction}").unwrap();
         }
     }
 
-    fn hear(&mut self) -> Vec<String> {
+    fn receive(&mut self) -> Vec<String> {
         self.workers.iter_mut().map(|worker| line(&mut worker.stream)).collect()
     }
 
     fn reports(&mut self) -> Vec<Report> {
-        self.hear().iter().map(|line| Report::parse(line)).collect()
+        self.receive().iter().map(|line| Report::parse(line)).collect()
     }
 
     /// Lets all tasks of all workers request a token, and returns the results.
-    fn ask(&mut self) -> Vec<Report> {
-        self.say(&format!("ask {TASKS}"));
+    fn request_tokens(&mut self) -> Vec<Report> {
+        self.send(&format!("ask {TASKS}"));
         self.reports()
     }
 
@@ -145,7 +145,9 @@ impl Drop for Worker {
 impl Report {
     fn parse(line: &str) -> Self {
         let words: Vec<_> = line.split(' ').collect();
-        let [tokens, requests, failures, longest] = words[..] else { panic!("a worker says {line:?}") };
+        let [tokens, requests, failures, longest] = words[..] else {
+            panic!("unexpected line from a worker: {line:?}")
+        };
         Self {
             tokens: tokens.split(',').filter(|token| !token.is_empty()).map(str::to_owned).collect(),
             requests: requests.parse().unwrap(),
@@ -156,7 +158,7 @@ impl Report {
 }
 
 /// Prints a measurement, even if the test passes.
-fn show(measured: &str) {
+fn print_measurement(measured: &str) {
     // The test harness captures `eprintln!`.
     let mut terminal = std::io::stderr();
     writeln!(terminal, "{}: {measured}", std::thread::current().name().unwrap_or_default()).unwrap();
@@ -164,7 +166,7 @@ fn show(measured: &str) {
 
 /// Asserts that all tasks received this token, without errors.
 #[track_caller]
-fn all_have(reports: &[Report], token: &str) {
+fn assert_all_have(reports: &[Report], token: &str) {
     for report in reports {
         assert!(report.failures == 0 && report.tokens == [token], "not all have {token}: {report:?}");
     }
@@ -220,7 +222,7 @@ impl Provider {
     /// Waits until the callers of `count` calls have received the token.
     fn wait_for(&self, count: usize) {
         let calls = self.calls();
-        let (calls, end) = self.state.1.wait_timeout_while(calls, PATIENCE, |calls| calls.received < count).unwrap();
+        let (calls, end) = self.state.1.wait_timeout_while(calls, TIMEOUT, |calls| calls.received < count).unwrap();
         assert!(!end.timed_out(), "{} calls of the provider were answered, not {count}", calls.received);
     }
 }
@@ -228,7 +230,7 @@ impl Provider {
 /// Waits until this number of Redis connections have last tried to acquire or check a lease.
 fn wait_for_candidates(redis: &Redis, count: usize) {
     until("all workers want the lease", || {
-        redis.ask(&["client", "list"]).lines().filter(|client| client.contains(" cmd=evalsha ")).count() >= count
+        redis.run_cli(&["client", "list"]).lines().filter(|client| client.contains(" cmd=evalsha ")).count() >= count
     });
 }
 
@@ -237,7 +239,7 @@ fn wait_for_candidates(redis: &Redis, count: usize) {
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        assert!(start.elapsed() < TIMEOUT, "not in time: {what}");
         std::thread::yield_now();
     }
 }

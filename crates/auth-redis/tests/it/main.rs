@@ -8,8 +8,8 @@ mod authority;
 mod cluster;
 mod conformance;
 mod entries;
+mod fixtures;
 mod fleet;
-mod lab;
 mod leases;
 #[path = "../../../../tests/support/log.rs"]
 mod log;

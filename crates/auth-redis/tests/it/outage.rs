@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use platform_testkit::{ManualClock, ScriptedProvider};
 use tokio::time::Instant;
 
-use crate::lab::{cache, key, patient, sealing_key, token};
+use crate::fixtures::{builder_with_long_timeouts, cache, key, sealing_key, token};
 use crate::log::Log;
-use crate::redis_server::{PATIENCE, Redis};
+use crate::redis_server::{Redis, TIMEOUT};
 
 /// Longer than the 5 s for which a local copy is used without access to an unavailable store.
 const COPY: Duration = Duration::from_secs(6);
@@ -22,30 +22,30 @@ fn count(log: &Log, text: &str) -> usize {
 }
 
 /// Logs events of this thread while the guard lives.
-pub(crate) fn listen(log: &Log, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
+pub(crate) fn record_log(log: &Log, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
     let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(log.clone());
     tracing::subscriber::set_default(subscriber.finish())
 }
 
 /// Returns the output of a future that must be ready immediately.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
+fn poll_once<T>(future: impl Future<Output = T>) -> T {
     tokio::task::unconstrained(future).now_or_never().unwrap()
 }
 
 /// Waits until the cache responds.
-pub(crate) async fn back(cache: &RedisTokenCache) {
+pub(crate) async fn wait_until_available(cache: &RedisTokenCache) {
     let start = Instant::now();
     while cache.get(&key()).await.is_err() {
-        assert!(start.elapsed() < PATIENCE, "Redis is not found again");
+        assert!(start.elapsed() < TIMEOUT, "the cache did not reconnect in time");
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
+async fn outage_is_logged_at_its_start_and_its_end() {
     let Some(mut redis) = Redis::start() else { return };
     let log = Log::default();
-    let _listening = listen(&log, tracing::Level::WARN);
+    let _listening = record_log(&log, tracing::Level::WARN);
     let cache = Arc::new(cache(&redis.url()).await);
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let provider = Arc::new(ScriptedProvider::new(clock.clone()));
@@ -67,12 +67,12 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
     assert!(log.text().contains(&server), "the log names the server: {}", log.text());
     assert_eq!(count(&log, "is available again"), 0);
     redis.restart();
-    back(&cache).await;
+    wait_until_available(&cache).await;
     clock.advance(COPY);
     for _ in 0..20 {
         source.token().await.unwrap();
     }
-    assert_eq!(provider.calls().len(), 2, "Redis had forgotten the token, and has it again");
+    assert_eq!(provider.calls().len(), 2, "the token is stored again after Redis lost it");
     assert_eq!(
         (count(&log, "the token cache is unavailable"), count(&log, "is available again")),
         (1, 1),
@@ -84,17 +84,17 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
 #[tokio::test]
 async fn unavailable_redis_blocks_no_caller() {
     let Some(mut redis) = Redis::start() else { return };
-    let cache = patient(&redis.url()).with_sealing_key(sealing_key('a')).connect().await.unwrap();
+    let cache = builder_with_long_timeouts(&redis.url()).with_sealing_key(sealing_key('a')).connect().await.unwrap();
     redis.kill();
     cache.get(&key()).await.unwrap_err();
     for _ in 0..10_000 {
-        let error = at_once(cache.get(&key())).unwrap_err();
-        assert!(CacheError::of(&error).unwrap().is_away());
+        let error = poll_once(cache.get(&key())).unwrap_err();
+        assert!(CacheError::of(&error).unwrap().is_unavailable());
     }
 }
 
 #[tokio::test]
-async fn hanging_redis_is_waited_for_once() {
+async fn hanging_redis_delays_only_the_first_call() {
     let Some(redis) = Redis::start() else { return };
     let delay = Duration::from_secs(5);
     let cache = RedisTokenCache::builder(&redis.url()).with_total_timeout(delay).with_sealing_key(sealing_key('a'));
@@ -102,15 +102,15 @@ async fn hanging_redis_is_waited_for_once() {
     redis.stop();
     let start = Instant::now();
     let error = cache.set(&key(), &token("unheard")).await.unwrap_err();
-    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
     // One command has a fifth of the total time.
     assert!(start.elapsed() >= delay / 5, "{:?}", start.elapsed());
     for _ in 0..100 {
-        let error = at_once(cache.set(&key(), &token("unheard"))).unwrap_err();
-        assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+        let error = poll_once(cache.set(&key(), &token("unheard"))).unwrap_err();
+        assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
     }
-    redis.go_on();
-    back(&cache).await;
+    redis.resume();
+    wait_until_available(&cache).await;
 }
 
 #[tokio::test]
@@ -119,25 +119,25 @@ async fn cache_created_before_redis_starts_connects_later() {
     redis.kill();
     let cache = cache(&redis.url()).await;
     let error = cache.get(&key()).await.unwrap_err();
-    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
     redis.restart();
-    back(&cache).await;
+    wait_until_available(&cache).await;
     cache.set(&key(), &token("kept")).await.unwrap();
 }
 
 #[test]
-fn a_cache_outlives_the_runtime_on_which_it_was_made() {
+fn cache_reconnects_after_its_runtime_ended() {
     let Some(mut redis) = Redis::start() else { return };
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cache = runtime().block_on(cache(&redis.url()));
     runtime().block_on(async {
         // The connection ended with its runtime.
         cache.get(&key()).await.unwrap_err();
-        back(&cache).await;
+        wait_until_available(&cache).await;
         redis.kill();
         cache.get(&key()).await.unwrap_err();
     });
     redis.restart();
     // The reconnect task ended with its runtime, too.
-    runtime().block_on(back(&cache));
+    runtime().block_on(wait_until_available(&cache));
 }

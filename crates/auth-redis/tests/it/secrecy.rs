@@ -14,10 +14,10 @@ use auth_core::{
 };
 use auth_redis::{RedisTokenCache, SealingKey};
 
-use crate::lab::{key, leading, patient, token};
+use crate::fixtures::{acquired_guard, builder_with_long_timeouts, key, token};
 use crate::log::Log;
-use crate::outage::listen;
-use crate::redis_server::{PATIENCE, Redis};
+use crate::outage::record_log;
+use crate::redis_server::{Redis, TIMEOUT};
 
 const ACCESS: &str = "canary-of-an-access-token";
 const REFRESH: &str = "canary-of-a-refresh-token";
@@ -29,11 +29,11 @@ const SEALING: &str = "Y2FuYXJ5LW9mLWEtc2VhbGluZy1rZXktMzItYnl0ZXM=";
 
 /// Asserts that no canary is present, in plain text, base64 or hexadecimal.
 #[track_caller]
-fn is_clean(place: &str, bytes: &[u8]) {
+fn assert_no_canary(location: &str, bytes: &[u8]) {
     let needle = |text: &str| bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
     // The common prefix of all canaries, in each of the three encodings.
     for canary in ["canary", "Y2FuYXJ5", "63616e617279"] {
-        assert!(!needle(canary), "{canary} is in {place}: {}", String::from_utf8_lossy(bytes));
+        assert!(!needle(canary), "{canary} is in {location}: {}", String::from_utf8_lossy(bytes));
     }
 }
 
@@ -69,47 +69,48 @@ async fn use_all_of(cache: &RedisTokenCache) {
     source.reject(&request, &token);
     source.token_for(&request).await.unwrap();
     source.token().await.unwrap();
-    let mut guard = leading(cache.acquire(&key(), None).await);
+    let mut guard = acquired_guard(cache.acquire(&key(), None).await);
     assert!(!format!("{guard:?}").contains("canary"));
     guard.publish(&token).await.unwrap();
-    let guard = leading(cache.acquire(&key(), Some(&token)).await);
+    let guard = acquired_guard(cache.acquire(&key(), Some(&token)).await);
     assert!(!format!("{guard:?}").contains("canary"));
-    guard.give_up().await;
-    leading(cache.acquire(&key(), Some(&token)).await).discard(&token).await.unwrap();
-    leading(cache.acquire(&key(), Some(&token)).await).publish(&token).await.unwrap();
+    guard.release().await;
+    acquired_guard(cache.acquire(&key(), Some(&token)).await).discard(&token).await.unwrap();
+    acquired_guard(cache.acquire(&key(), Some(&token)).await).publish(&token).await.unwrap();
     cache.delete(&key()).await.unwrap();
     cache.set(&key(), &token).await.unwrap();
 }
 
 #[tokio::test]
-async fn redis_and_the_log_contain_no_plain_token_or_secret() {
+async fn redis_and_logs_contain_no_token_or_secret_in_clear_text() {
     let Some(redis) = Redis::start() else { return };
     let log = Log::default();
-    let _listening = listen(&log, tracing::Level::TRACE);
+    let _listening = record_log(&log, tracing::Level::TRACE);
     let mut monitor = redis.cli().arg("monitor").stdout(Stdio::piped()).spawn().unwrap();
     let output = BufReader::new(monitor.stdout.take().unwrap());
-    let (say, said) = channel();
+    let (sender, receiver) = channel();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let seeing = seen.clone();
     std::thread::spawn(move || {
         for line in output.split(b'\n').map_while(Result::ok) {
             seeing.lock().unwrap().extend_from_slice(&line);
             seeing.lock().unwrap().push(b'\n');
-            let _ = say.send(line);
+            let _ = sender.send(line);
         }
     });
-    assert_eq!(said.recv_timeout(PATIENCE).unwrap(), b"OK");
+    assert_eq!(receiver.recv_timeout(TIMEOUT).unwrap(), b"OK");
 
-    let cache = patient(&redis.url()).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
-    is_clean("a builder's Debug", format!("{cache:#?}").as_bytes());
+    let cache = builder_with_long_timeouts(&redis.url())
+        .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+    assert_no_canary("a builder's Debug", format!("{cache:#?}").as_bytes());
     let cache = cache.connect().await.unwrap();
     use_all_of(&cache).await;
-    let names = redis.ask(&["--scan"]);
-    redis.ask(&["save"]);
+    let names = redis.run_cli(&["--scan"]);
+    redis.run_cli(&["save"]);
     let dump = std::fs::read(redis.folder.path().join("dump.rdb")).unwrap();
     cache.clear().await.unwrap();
-    redis.ask(&["echo", "the-end"]);
-    while !String::from_utf8_lossy(&said.recv_timeout(PATIENCE).unwrap()).contains("the-end") {}
+    redis.run_cli(&["echo", "the-end"]);
+    while !String::from_utf8_lossy(&receiver.recv_timeout(TIMEOUT).unwrap()).contains("the-end") {}
     monitor.kill().unwrap();
     monitor.wait().unwrap();
 
@@ -118,27 +119,27 @@ async fn redis_and_the_log_contain_no_plain_token_or_secret() {
         assert!(String::from_utf8_lossy(&monitored).contains(command), "MONITOR has seen {command}");
     }
     assert!(names.contains(":token") && names.contains(":fence"), "{names}");
-    assert!(dump.windows(6).any(|window| window == b":token"), "the dump has the entries");
+    assert!(dump.windows(6).any(|window| window == b":token"), "the dump contains the entries");
     assert!(log.text().contains("obtaining an access token"), "{}", log.text());
-    is_clean("the names", names.as_bytes());
-    is_clean("the dump", &dump);
-    is_clean("what MONITOR shows", &monitored);
-    is_clean("the log", log.text().as_bytes());
-    is_clean("a cache's Debug", format!("{cache:#?}").as_bytes());
+    assert_no_canary("the names", names.as_bytes());
+    assert_no_canary("the dump", &dump);
+    assert_no_canary("what MONITOR shows", &monitored);
+    assert_no_canary("the log", log.text().as_bytes());
+    assert_no_canary("a cache's Debug", format!("{cache:#?}").as_bytes());
 }
 
 #[tokio::test]
-async fn plain_entries_are_visible_in_redis() {
+async fn unsealed_tokens_are_visible_in_redis() {
     let Some(redis) = Redis::start() else { return };
-    let cache = patient(&redis.url()).without_sealing().connect().await.unwrap();
+    let cache = builder_with_long_timeouts(&redis.url()).without_sealing().connect().await.unwrap();
     use_all_of(&cache).await;
-    redis.ask(&["save"]);
+    redis.run_cli(&["save"]);
     let dump = String::from_utf8_lossy(&std::fs::read(redis.folder.path().join("dump.rdb")).unwrap()).into_owned();
     for canary in [ACCESS, REFRESH, ID] {
-        assert!(dump.contains(canary), "otherwise the test before proves nothing");
+        assert!(dump.contains(canary), "an unsealed token is visible, so the previous test is meaningful");
     }
     for canary in [CLIENT, SUBJECT] {
-        assert!(!dump.contains(canary), "keys are hashed all the same");
+        assert!(!dump.contains(canary), "keys are hashed even without sealing");
     }
 }
 
@@ -146,22 +147,23 @@ async fn plain_entries_are_visible_in_redis() {
 async fn no_error_shows_a_token_or_a_password() {
     let Some(mut redis) = Redis::start() else { return };
     let mut url = redis.url();
-    redis.ask(&["acl", "setuser", "workers", "on", ">canary-of-a-password", "~*", "+@all"]);
+    redis.run_cli(&["acl", "setuser", "workers", "on", ">canary-of-a-password", "~*", "+@all"]);
     url.set_username("workers").unwrap();
     url.set_password(Some("canary-of-a-password")).unwrap();
-    let cache = patient(&url).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+    let cache =
+        builder_with_long_timeouts(&url).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
     let cache = cache.with_total_timeout(Duration::from_secs(5)).connect().await.unwrap();
     let canary = token(ACCESS);
     let mut errors = Vec::new();
-    redis.ask(&["config", "set", "maxmemory", "1"]);
+    redis.run_cli(&["config", "set", "maxmemory", "1"]);
     errors.push(cache.acquire(&key(), Some(&canary)).await.unwrap_err());
     redis.stop();
     errors.push(cache.set(&key(), &canary).await.unwrap_err());
-    redis.go_on();
+    redis.resume();
     redis.kill();
     errors.push(cache.delete_if(&key(), &canary).await.unwrap_err());
     errors.push(cache.acquire(&key(), Some(&canary)).await.unwrap_err());
     for error in &errors {
-        is_clean("an error", format!("{error} {error:?} {error:#?}").as_bytes());
+        assert_no_canary("an error", format!("{error} {error:?} {error:#?}").as_bytes());
     }
 }

@@ -1,3 +1,4 @@
+#[cfg(unix)]
 use std::fs;
 
 use durable_fs::folder;
@@ -5,7 +6,7 @@ use tempfile::TempDir;
 
 #[cfg(unix)]
 #[test]
-fn folders_are_created_with_their_mode() {
+fn folder_and_missing_parents_are_created_with_the_mode() {
     let home = TempDir::new().unwrap();
     let path = home.path().join("state/tokens");
     assert!(!folder::exists(&path).unwrap());
@@ -39,7 +40,7 @@ fn files_that_root_creates_belong_to_the_owner_of_the_folder() {
 
 #[cfg(unix)]
 #[test]
-fn folders_that_others_can_change_are_refused() {
+fn folders_that_others_can_change_are_rejected() {
     let home = TempDir::new().unwrap();
     for (mode, is_open) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
         crate::set_mode(home.path(), mode);
@@ -63,7 +64,7 @@ fn links_and_files_are_not_folders() {
 }
 
 #[test]
-fn sync_and_free_space_need_an_existing_folder() {
+fn sync_and_free_space_fail_if_the_folder_is_missing() {
     let home = TempDir::new().unwrap();
     folder::sync(home.path()).unwrap();
     assert_ne!(folder::free_space(home.path()).unwrap(), Some(0));

@@ -38,7 +38,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Creates one file of each irregular kind.
+/// Creates one file of each kind that is not a regular file. Returns their descriptions and paths.
 #[cfg(unix)]
 fn special_files(folder: &Path) -> Vec<(&'static str, std::path::PathBuf)> {
     let path = |name| folder.join(name);

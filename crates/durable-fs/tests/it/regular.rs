@@ -4,7 +4,7 @@ use durable_fs::regular;
 use tempfile::TempDir;
 
 #[test]
-fn read_stops_at_its_limit() {
+fn read_returns_at_most_the_limit() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("file");
     assert!(regular::read(&path, 10).unwrap().is_none());
@@ -15,13 +15,13 @@ fn read_stops_at_its_limit() {
 
 #[cfg(unix)]
 #[test]
-fn special_files_are_refused_without_hanging() {
+fn special_files_are_rejected_without_blocking() {
     let folder = TempDir::new().unwrap();
     for (kind, path) in crate::special_files(folder.path()) {
         for error in [
             regular::exists(&path).unwrap_err(),
             regular::read(&path, 10).unwrap_err(),
-            regular::tighten(&path).unwrap_err(),
+            regular::make_private(&path).unwrap_err(),
         ] {
             assert!(error.is_not_regular(), "{error:?}");
             assert_eq!(error.is_symbolic_link(), kind == "a symbolic link");
@@ -33,21 +33,21 @@ fn special_files_are_refused_without_hanging() {
 
 #[cfg(unix)]
 #[test]
-fn access_of_others_is_reported_and_removed() {
+fn access_by_others_is_reported_and_can_be_removed() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "secret").unwrap();
     for exposed in [0o640, 0o604, 0o660, 0o644] {
         crate::set_mode(&path, exposed);
         assert!(regular::read(&path, 10).unwrap().unwrap().is_open_to_others(), "{exposed:o}");
-        regular::tighten(&path).unwrap();
+        regular::make_private(&path).unwrap();
         assert_eq!(crate::mode(&path), 0o600);
         assert!(!regular::read(&path, 10).unwrap().unwrap().is_open_to_others());
     }
 }
 
 #[test]
-fn missing_files_can_be_removed() {
+fn removing_a_missing_file_succeeds() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("file");
     regular::remove(&path).unwrap();

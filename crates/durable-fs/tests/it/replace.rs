@@ -7,9 +7,9 @@ use tempfile::TempDir;
 const RESERVED: u64 = 64 * 1024;
 
 /// A folder with the file `state`, which contains "old".
-struct Bench(TempDir);
+struct Fixture(TempDir);
 
-impl Bench {
+impl Fixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("state"), "old").unwrap();
@@ -34,78 +34,78 @@ fn file(folder: &Path) -> AtomicFile {
 }
 
 #[test]
-fn replace_leaves_the_file_only() {
-    let bench = Bench::new();
-    // A killed writer left more than the new content.
-    fs::write(bench.0.path().join("state.tmp"), "half of something long").unwrap();
-    bench.file().replace(b"new").unwrap();
-    assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("new", vec!["state".to_owned()]));
+fn replace_leaves_no_temporary_file() {
+    let fixture = Fixture::new();
+    // A killed writer has left a temporary file that is longer than the new content.
+    fs::write(fixture.0.path().join("state.tmp"), "half of something long").unwrap();
+    fixture.file().replace(b"new").unwrap();
+    assert_eq!((fixture.content().as_str(), crate::names(fixture.0.path())), ("new", vec!["state".to_owned()]));
 }
 
 #[test]
 fn failed_replace_keeps_the_old_content() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     // A folder cannot be removed like a file, so that the temporary file cannot be created.
-    fs::create_dir(bench.0.path().join("state.tmp")).unwrap();
-    bench.file().replace(b"new").unwrap_err();
-    assert_eq!(bench.content(), "old");
+    fs::create_dir(fixture.0.path().join("state.tmp")).unwrap();
+    fixture.file().replace(b"new").unwrap_err();
+    assert_eq!(fixture.content(), "old");
 }
 
 #[test]
 fn commit_accepts_content_of_any_size() {
     for size in [0, 1, 100, 70_000] {
-        let bench = Bench::new();
+        let fixture = Fixture::new();
         let bytes = vec![7; size];
-        let reservation = bench.file().reserve(RESERVED).unwrap();
-        assert_eq!(bench.content(), "old", "nothing changes before the commit");
+        let reservation = fixture.file().reserve(RESERVED).unwrap();
+        assert_eq!(fixture.content(), "old", "nothing changes before the commit");
         reservation.commit(&bytes).unwrap();
-        assert!(fs::read(bench.path()).unwrap() == bytes, "{size}");
-        assert_eq!(crate::names(bench.0.path()), ["state"]);
+        assert!(fs::read(fixture.path()).unwrap() == bytes, "{size}");
+        assert_eq!(crate::names(fixture.0.path()), ["state"]);
     }
 }
 
 #[test]
-fn dropped_reservation_removes_its_temporary() {
-    let bench = Bench::new();
-    let reservation = bench.file().reserve(RESERVED).unwrap();
-    assert_eq!(crate::names(bench.0.path()), ["state", "state.tmp"]);
+fn dropped_reservation_removes_its_temporary_file() {
+    let fixture = Fixture::new();
+    let reservation = fixture.file().reserve(RESERVED).unwrap();
+    assert_eq!(crate::names(fixture.0.path()), ["state", "state.tmp"]);
     drop(reservation);
-    assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("old", vec!["state".to_owned()]));
+    assert_eq!((fixture.content().as_str(), crate::names(fixture.0.path())), ("old", vec!["state".to_owned()]));
 }
 
 #[cfg(unix)]
 #[test]
-fn reservation_has_its_blocks() {
+fn reservation_allocates_blocks() {
     use std::os::unix::fs::MetadataExt;
 
-    let bench = Bench::new();
-    let _reservation = bench.file().reserve(RESERVED).unwrap();
-    let temporary = fs::metadata(bench.0.path().join("state.tmp")).unwrap();
+    let fixture = Fixture::new();
+    let _reservation = fixture.file().reserve(RESERVED).unwrap();
+    let temporary = fs::metadata(fixture.0.path().join("state.tmp")).unwrap();
     assert!(temporary.blocks() * 512 >= RESERVED, "{} blocks", temporary.blocks());
 }
 
 #[cfg(unix)]
 #[test]
-fn second_writer_with_the_same_temporary_is_not_renamed() {
-    let bench = Bench::new();
-    let first = bench.file().reserve(RESERVED).unwrap();
-    let second = bench.file().reserve(RESERVED).unwrap();
+fn temporary_file_replaced_by_a_second_writer_is_not_committed() {
+    let fixture = Fixture::new();
+    let first = fixture.file().reserve(RESERVED).unwrap();
+    let second = fixture.file().reserve(RESERVED).unwrap();
     let error = first.commit(b"first").unwrap_err();
     assert!(error.to_string().contains("was replaced by another process"), "{error}");
-    assert_eq!(bench.content(), "old");
+    assert_eq!(fixture.content(), "old");
     second.commit(b"second").unwrap();
-    assert_eq!(bench.content(), "second");
+    assert_eq!(fixture.content(), "second");
 }
 
 #[cfg(unix)]
 #[test]
-fn file_has_its_mode_from_its_creation() {
+fn temporary_file_is_created_with_the_final_mode() {
     for mode in [0o600, 0o640] {
-        let bench = Bench::new();
-        let reservation = bench.file().with_mode(mode).reserve(1).unwrap();
-        assert_eq!(crate::mode(&bench.0.path().join("state.tmp")), mode);
+        let fixture = Fixture::new();
+        let reservation = fixture.file().with_mode(mode).reserve(1).unwrap();
+        assert_eq!(crate::mode(&fixture.0.path().join("state.tmp")), mode);
         reservation.commit(b"new").unwrap();
-        assert_eq!(crate::mode(&bench.path()), mode);
+        assert_eq!(crate::mode(&fixture.path()), mode);
     }
 }
 
@@ -123,10 +123,10 @@ fn special_files_are_not_replaced() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn full_disk_is_an_error_before_the_commit() {
+fn full_disk_is_reported_before_the_commit() {
     use crate::small_disk::{fill, on_small_disk};
 
-    on_small_disk("replace::full_disk_is_an_error_before_the_commit", "size=256k", |disk| {
+    on_small_disk("replace::full_disk_is_reported_before_the_commit", "size=256k", |disk| {
         fs::write(disk.join("state"), "old").unwrap();
         for free in [0, 1, 4096, RESERVED - 4096] {
             fill(disk, free);
@@ -145,10 +145,10 @@ fn full_disk_is_an_error_before_the_commit() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn disk_that_fills_up_half_way_keeps_the_old_content() {
+fn disk_that_fills_up_during_a_write_keeps_the_old_content() {
     use crate::small_disk::{fill, on_small_disk};
 
-    on_small_disk("replace::disk_that_fills_up_half_way_keeps_the_old_content", "size=256k", |disk| {
+    on_small_disk("replace::disk_that_fills_up_during_a_write_keeps_the_old_content", "size=256k", |disk| {
         fs::write(disk.join("state"), "old").unwrap();
         fill(disk, 8192);
         let error = file(disk).replace(&vec![7; 64 * 1024]).unwrap_err();
@@ -162,7 +162,7 @@ fn disk_that_fills_up_half_way_keeps_the_old_content() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn maximum_file_size_is_an_error_and_not_a_signal() {
+fn file_size_limit_is_an_error_and_not_a_signal() {
     use std::process::Command;
 
     const FOLDER: &str = "DURABLE_FS_TEST_LIMITED";
@@ -172,12 +172,12 @@ fn maximum_file_size_is_an_error_and_not_a_signal() {
         assert!(file.replace(&[7; 9000]).unwrap_err().is_storage_full());
         return file.reserve(4096).unwrap().commit(b"new").unwrap();
     }
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let mut command = Command::new("sh");
-    // In blocks of 512 or 1024 bytes, depending on the shell.
+    // The unit of `ulimit -f` is 512 or 1024 bytes, depending on the shell.
     command.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
-    command.args(["replace::maximum_file_size_is_an_error_and_not_a_signal", "--exact", "--nocapture"]);
-    let output = command.env(FOLDER, bench.0.path()).output().unwrap();
+    command.args(["replace::file_size_limit_is_an_error_and_not_a_signal", "--exact", "--nocapture"]);
+    let output = command.env(FOLDER, fixture.0.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("new", vec!["state".to_owned()]));
+    assert_eq!((fixture.content().as_str(), crate::names(fixture.0.path())), ("new", vec!["state".to_owned()]));
 }

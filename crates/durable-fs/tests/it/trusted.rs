@@ -12,7 +12,7 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 #[test]
-fn file_and_folders_of_a_link_must_not_be_open_to_others() {
+fn link_is_rejected_if_its_target_or_a_folder_is_open_to_others() {
     let base = tempfile::tempdir().unwrap();
     let [near, far] = ["near", "far"].map(|name| base.path().join(name));
     let (link, target) = (near.join("link"), far.join("target"));

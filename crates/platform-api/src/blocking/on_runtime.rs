@@ -4,9 +4,9 @@ use auth_http::BlockingRuntime;
 
 use crate::transport::{ApiRequest, ApiResponse, Transport, TransportError};
 
-/// An adapter that runs an asynchronous transport on its own runtime, for blocking callers. Inside another runtime,
-/// where it would block a worker thread, it returns an error
-/// ([`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime)).
+/// An adapter that makes an asynchronous transport blocking. It runs the transport on its own runtime. If it is called
+/// inside another runtime, it returns an error instead of blocking a worker thread of that runtime, see
+/// [`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime).
 #[derive(Debug)]
 pub struct OnRuntime<T> {
     transport: T,

@@ -2,7 +2,7 @@
 
 use crate::{Secret, SignedUrl, models::*};
 use crate::runtime::{
-    Answer, BodyError, DecodeError, Method, Operation, Query, Segment, json_body,
+    SuccessResponse, BodyError, DecodeError, Method, Operation, Query, Segment, json_body,
 };
 /// Lists the applications that the caller may use.
 ///
@@ -60,8 +60,8 @@ impl Operation for ListApplications {
             .one("page-size", self.page_size.as_ref())
             .each("sort", self.sort.as_deref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes an application with all its versions.
@@ -97,8 +97,8 @@ impl Operation for GetApplication {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("application_id", self.application_id.as_ref())]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes a version of an application.
@@ -143,8 +143,8 @@ impl Operation for GetApplicationVersion {
             Segment::new("version", self.version.as_ref())
         ]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Lists the public documents of an application version.
@@ -188,8 +188,8 @@ impl Operation for ListDocuments {
             Segment::new("version", self.version.as_ref())
         ]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes a document.
@@ -238,8 +238,8 @@ impl Operation for GetDocument {
             .name.as_ref())
         ]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Redirects to a document as a download.
@@ -288,8 +288,8 @@ impl Operation for GetDocumentFile {
             .name.as_ref())
         ]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.redirect()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.redirect()
     }
 }
 /// Redirects to a document for display.
@@ -338,8 +338,8 @@ impl Operation for GetDocumentContent {
             .name.as_ref())
         ]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.redirect()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.redirect()
     }
 }
 /// Lists runs.
@@ -464,8 +464,8 @@ impl Operation for ListRuns {
             .one("for_organization", self.for_organization.as_ref())
             .each("sort", self.sort.as_deref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Submits a run.
@@ -503,8 +503,8 @@ impl Operation for SubmitRun {
     fn body(&self) -> Result<Option<Vec<u8>>, BodyError> {
         json_body(&self.submission)
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes a run and its progress.
@@ -552,8 +552,8 @@ impl Operation for GetRun {
     fn query(&self) -> Query {
         Query::new().one("share_token", self.share_token.as_ref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Cancels a run.
@@ -588,7 +588,7 @@ impl Operation for CancelRun {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("run_id", self.run_id.as_ref())]
     }
-    fn decode(_: &Answer) -> Result<Self::Output, DecodeError> {
+    fn decode(_: &SuccessResponse) -> Result<Self::Output, DecodeError> {
         Ok(())
     }
 }
@@ -632,8 +632,8 @@ impl Operation for UpdateRunMetadata {
     fn body(&self) -> Result<Option<Vec<u8>>, BodyError> {
         json_body(&self.submission)
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Lists the items of a run.
@@ -759,8 +759,8 @@ impl Operation for ListRunItems {
             .one("page_size", self.page_size.as_ref())
             .each("sort", self.sort.as_deref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes an item of a run.
@@ -814,8 +814,8 @@ impl Operation for GetRunItem {
     fn query(&self) -> Query {
         Query::new().one("share_token", self.share_token.as_ref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Replaces the metadata of an item.
@@ -868,8 +868,8 @@ impl Operation for UpdateItemMetadata {
     fn body(&self) -> Result<Option<Vec<u8>>, BodyError> {
         json_body(&self.submission)
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Deletes the results of a run.
@@ -905,7 +905,7 @@ impl Operation for DeleteRunResults {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("run_id", self.run_id.as_ref())]
     }
-    fn decode(_: &Answer) -> Result<Self::Output, DecodeError> {
+    fn decode(_: &SuccessResponse) -> Result<Self::Output, DecodeError> {
         Ok(())
     }
 }
@@ -961,8 +961,8 @@ impl Operation for GetArtifactFile {
     fn query(&self) -> Query {
         Query::new().one("share_token", self.share_token.as_ref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.redirect()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.redirect()
     }
 }
 /// Lists grants.
@@ -1074,8 +1074,8 @@ impl Operation for ListGrants {
             .one("page_size", self.page_size.as_ref())
             .each("sort", self.sort.as_deref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Grants a subject access to a resource.
@@ -1111,8 +1111,8 @@ impl Operation for CreateGrant {
     fn body(&self) -> Result<Option<Vec<u8>>, BodyError> {
         json_body(&self.submission)
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes a grant.
@@ -1146,8 +1146,8 @@ impl Operation for GetGrant {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("grant_id", self.grant_id.as_ref())]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Revokes a grant.
@@ -1182,8 +1182,8 @@ impl Operation for RevokeGrant {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("grant_id", self.grant_id.as_ref())]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Lists share tokens.
@@ -1268,8 +1268,8 @@ impl Operation for ListShareTokens {
             .one("page_size", self.page_size.as_ref())
             .each("sort", self.sort.as_deref())
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Creates a share token.
@@ -1303,8 +1303,8 @@ impl Operation for CreateShareToken {
     fn body(&self) -> Result<Option<Vec<u8>>, BodyError> {
         json_body(&self.submission)
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes a share token.
@@ -1340,8 +1340,8 @@ impl Operation for GetShareToken {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("share_token_id", self.share_token_id.as_ref())]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Revokes a share token.
@@ -1378,8 +1378,8 @@ impl Operation for RevokeShareToken {
     fn segments(&self) -> Vec<Segment<'_>> {
         vec![Segment::new("share_token_id", self.share_token_id.as_ref())]
     }
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }
 /// Describes the user and the organization of the access token.
@@ -1402,7 +1402,7 @@ impl Operation for GetMe {
     const METHOD: Method = Method::Get;
     const TEMPLATE: &'static str = "/api/v1/me";
     const SUCCESS: u16 = 200u16;
-    fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> {
-        answer.json()
+    fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError> {
+        response.json()
     }
 }

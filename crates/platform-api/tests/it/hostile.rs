@@ -132,7 +132,7 @@ impl Drop for Attempt {
 }
 
 #[test]
-fn hostile_response_is_an_error_without_its_content() {
+fn invalid_response_is_an_error_that_shows_no_content() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (responses, first) = (number(RESPONSES).unwrap_or(1024), number(SEED).unwrap_or(0));
     let senders = senders();
@@ -159,8 +159,8 @@ fn hostile_response_is_an_error_without_its_content() {
             Err(error) => {
                 bad += 1;
                 let chain = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
-                let said: Vec<_> = chain.map(ToString::to_string).collect();
-                assert!(!said.concat().contains(CANARY), "{said:?}");
+                let printed: Vec<_> = chain.map(ToString::to_string).collect();
+                assert!(!printed.concat().contains(CANARY), "{printed:?}");
                 if status == *success {
                     assert!(!format!("{error:?}").contains(CANARY), "{error:?}");
                 }

@@ -3,7 +3,7 @@ use platform_api::models::{Item, Me, MetadataUpdate, RunState, RunSubmission, Sc
 use serde_json::json;
 
 #[test]
-fn an_unknown_enum_value_is_kept_and_written_back() {
+fn unknown_enum_value_is_preserved_when_serialized() {
     let state: RunState = serde_json::from_value(json!("PAUSED")).unwrap();
     assert!(matches!(&state, RunState::Unknown(value) if value.as_str() == "PAUSED"));
     assert_eq!(serde_json::to_value(&state).unwrap(), json!("PAUSED"));
@@ -11,7 +11,7 @@ fn an_unknown_enum_value_is_kept_and_written_back() {
 }
 
 #[test]
-fn an_answer_may_lack_what_is_nullable_and_bring_what_is_new() {
+fn response_without_nullable_fields_and_with_unknown_fields_is_accepted() {
     let item: Item = serde_json::from_value(json!({
         "item_id": "1", "external_id": "slide", "state": "PENDING", "output": "NONE",
         "input_artifacts": [], "output_artifacts": [], "priority": 3,
@@ -51,7 +51,7 @@ fn request_models_reject_unknown_fields() {
 }
 
 #[test]
-fn the_answer_about_me_shows_none_of_its_secrets() {
+fn debug_of_me_response_shows_no_secrets() {
     let me: Me = serde_json::from_value(json!({
         "user": { "id": "auth0|1" },
         "organization": {

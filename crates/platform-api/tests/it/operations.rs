@@ -21,16 +21,16 @@ async fn parameters_are_encoded_as_documented() {
         .with_external_id_in(["x y".to_owned(), "../z".to_owned()])
         .with_page(2);
     client.send(&items).await.unwrap();
-    let asked: Vec<_> = server
+    let sent_requests: Vec<_> = server
         .received_requests()
         .await
         .unwrap()
         .iter()
         .map(|request| request.url[url::Position::BeforePath..].to_owned())
         .collect();
-    assert_eq!(asked[0], "/api/v1/applications?page-size=100&sort=-name&sort=a%2Bb%26c");
+    assert_eq!(sent_requests[0], "/api/v1/applications?page-size=100&sort=-name&sort=a%2Bb%26c");
     assert_eq!(
-        asked[1],
+        sent_requests[1],
         "/api/v1/runs/r%2F1%20%C3%BC/items?share_token=a%2Bb&external_id__in=x%20y&external_id__in=..%2Fz&page=2"
     );
 }
@@ -53,18 +53,18 @@ async fn submission_is_sent_as_json_with_signed_urls() {
     let expected = json!({ "application_id": "he-tme", "items": [
         { "external_id": "s1", "input_artifacts": [{ "name": "slide", "download_url": "https://b.test/s?sig=canary", "metadata": {} }] },
     ] });
-    let answer = ResponseTemplate::new(201).set_body_json(json!({ "run_id": "7" }));
-    let (server, client) = platform(body_json(expected), answer).await;
+    let response = ResponseTemplate::new(201).set_body_json(json!({ "run_id": "7" }));
+    let (server, client) = platform(body_json(expected), response).await;
     assert_eq!(client.send(&submit).await.unwrap().run_id.as_str(), "7");
     assert!(!format!("{submit:?}").contains("canary"));
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_shows_no_signature() {
-    let answer =
+async fn redirect_is_returned_and_its_debug_shows_no_signature() {
+    let response =
         ResponseTemplate::new(307).insert_header("location", "https://storage.test/b/o?X-Goog-Signature=canary");
-    let (_server, client) = platform(header("authorization", "Bearer bearer-canary"), answer).await;
+    let (_server, client) = platform(header("authorization", "Bearer bearer-canary"), response).await;
     let redirect = client.send(&GetArtifactFile::new("r", "a")).await.unwrap();
     assert!(!format!("{redirect:?}").contains("canary"));
     assert_eq!(redirect.expose().as_str(), "https://storage.test/b/o?X-Goog-Signature=canary");
@@ -74,15 +74,15 @@ async fn a_redirect_is_an_answer_and_shows_no_signature() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_read_whatever_its_body() {
-    for (answer, details) in [
+async fn error_response_with_any_body_is_parsed() {
+    for (response, details) in [
         (ResponseTemplate::new(422).set_body_json(json!({ "detail": [{ "loc": ["body", "items", 0, "external_id"], "msg": "Field required", "type": "missing" }] })), vec!["body.items[0].external_id: Field required"]),
         (ResponseTemplate::new(422).set_body_json(json!({ "detail": "Too long" })), vec!["Too long"]),
         (ResponseTemplate::new(422).set_body_json(json!({ "detail": [7, { "msg": "no place" }] })), vec!["no place"]),
         (ResponseTemplate::new(422).set_body_string("Jwt is missing"), vec![]),
         (ResponseTemplate::new(422), vec![]),
     ] {
-        let (_server, client) = platform(method("GET"), answer).await;
+        let (_server, client) = platform(method("GET"), response).await;
         let error = client.send(&GetRun::new("r")).await.unwrap_err();
         assert_eq!((error.status(), error.operation()), (Some(422), "get_run"));
         assert_eq!(error.details().iter().map(ToString::to_string).collect::<Vec<_>>(), details);
@@ -91,14 +91,14 @@ async fn a_refusal_is_read_whatever_its_body() {
 }
 
 #[tokio::test]
-async fn a_decode_error_says_where_and_does_not_show_what() {
-    let answer = ResponseTemplate::new(200).set_body_json(json!([{ "application_id": 7, "name": "canary" }]));
-    let (_server, client) = platform(any(), answer).await;
+async fn decode_error_contains_the_location_and_not_the_value() {
+    let response = ResponseTemplate::new(200).set_body_json(json!([{ "application_id": 7, "name": "canary" }]));
+    let (_server, client) = platform(any(), response).await;
     let error = client.send(&ListApplications::new()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("`[0].application_id`"), "{source}");
-    let answer = ResponseTemplate::new(200).set_body_json(json!({ "organization": "canary", "user": { "id": "u" } }));
-    let (_server, client) = platform(any(), answer).await;
+    let response = ResponseTemplate::new(200).set_body_json(json!({ "organization": "canary", "user": { "id": "u" } }));
+    let (_server, client) = platform(any(), response).await;
     let error = client.send(&platform_api::operations::GetMe::new()).await.unwrap_err();
     let shown = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
     assert!(shown.contains("organization") && !shown.contains("canary"), "{shown}");

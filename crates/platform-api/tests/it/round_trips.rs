@@ -48,7 +48,7 @@ fn reached(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns the schemas that are only sent, so that all of their fields must be known.
+/// Returns the schemas that occur only in requests. They must not have unknown fields.
 fn strict() -> BTreeSet<String> {
     let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
     for (_, operation) in operations() {

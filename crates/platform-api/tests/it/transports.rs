@@ -18,34 +18,34 @@ use crate::{authorized, platform};
 #[derive(Debug)]
 pub(crate) struct Recorder {
     answer: ApiResponse,
-    asked: Mutex<Vec<ApiRequest>>,
+    sent_requests: Mutex<Vec<ApiRequest>>,
 }
 
 impl Recorder {
     pub(crate) fn new(answer: ApiResponse) -> Arc<Self> {
-        Arc::new(Self { answer, asked: Mutex::default() })
+        Arc::new(Self { answer, sent_requests: Mutex::default() })
     }
 
     pub(crate) fn client(self: &Arc<Self>) -> Client {
         Client::new(self.clone(), "https://platform.test".parse().unwrap())
     }
 
-    pub(crate) fn asked(&self) -> Vec<ApiRequest> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+    pub(crate) fn sent_requests(&self) -> Vec<ApiRequest> {
+        std::mem::take(&mut self.sent_requests.lock().unwrap())
     }
 }
 
 #[async_trait]
 impl Transport for Recorder {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        self.asked.lock().unwrap().push(request);
+        self.sent_requests.lock().unwrap().push(request);
         Ok(self.answer.clone())
     }
 }
 
 impl blocking::Transport for Recorder {
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        self.asked.lock().unwrap().push(request);
+        self.sent_requests.lock().unwrap().push(request);
         Ok(self.answer.clone())
     }
 }
@@ -65,7 +65,7 @@ async fn operation_runs_over_async_and_blocking_transports() {
     assert!(recorder.client().send(&ListApplications::new()).await.unwrap().is_empty());
     let client = blocking::Client::new(Shared(recorder.clone()), "https://platform.test".parse().unwrap());
     assert!(client.send(&ListApplications::new()).unwrap().is_empty());
-    let [awaited, blocked] = &recorder.asked()[..] else { panic!("expected two calls") };
+    let [awaited, blocked] = &recorder.sent_requests()[..] else { panic!("expected two calls") };
     for request in [awaited, blocked] {
         assert_eq!((request.operation, request.method, request.success), ("list_applications", Method::Get, 200));
         assert_eq!(request.url.as_str(), "https://platform.test/api/v1/applications");
@@ -76,7 +76,7 @@ async fn operation_runs_over_async_and_blocking_transports() {
 }
 
 #[tokio::test]
-async fn a_call_has_a_time_and_headers_and_a_share_token_of_its_own() {
+async fn call_options_set_timeout_headers_and_share_token() {
     let recorder = Recorder::new(ApiResponse::new(404, ""));
     let client = recorder.client();
     let options = CallOptions::new().with_timeout(Duration::from_secs(5)).with_header("x-request-id", "canary");
@@ -89,11 +89,11 @@ async fn a_call_has_a_time_and_headers_and_a_share_token_of_its_own() {
     // These accept no share token.
     client.send_with(&ListRuns::new().with_page(2), &options).await.unwrap_err();
     client.send_with(&DeleteRunResults::new("r"), &options).await.unwrap_err();
-    let asked = recorder.asked();
-    let queries: Vec<_> = asked.iter().map(|request| request.url.query().unwrap_or_default()).collect();
+    let sent_requests = recorder.sent_requests();
+    let queries: Vec<_> = sent_requests.iter().map(|request| request.url.query().unwrap_or_default()).collect();
     let shared = "share_token=canary%20%2B";
     assert_eq!(queries, [shared, "share_token=own", shared, shared, "page=2", ""]);
-    for request in &asked {
+    for request in &sent_requests {
         assert_eq!(request.timeout, Duration::from_secs(5));
         assert!(request.headers.contains(&("x-request-id".to_owned(), "canary".to_owned())));
         assert!(!format!("{request:?}").contains("canary"), "{request:?}");
@@ -101,14 +101,14 @@ async fn a_call_has_a_time_and_headers_and_a_share_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn transport_adds_the_credentials() {
+async fn authorized_client_adds_the_token() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     for name in ["Authorization", "cookie", "Host", "content-length"] {
         let options = CallOptions::new().with_header(name, "canary");
         let error = recorder.client().send_with(&ListApplications::new(), &options).await.unwrap_err();
         assert!(error.to_string().contains(name) && !format!("{error:?}").contains("canary"), "{error:?}");
     }
-    assert!(recorder.asked().is_empty());
+    assert!(recorder.sent_requests().is_empty());
 }
 
 #[test]
@@ -135,7 +135,7 @@ impl blocking::Transport for Failing {
 }
 
 #[test]
-fn progress_of_a_request_decides_about_its_retry() {
+fn error_is_transient_or_uncertain_depending_on_the_progress() {
     for (fails, transient, uncertain) in [
         ((|| TransportError::unreachable("no route")) as fn() -> _, true, false),
         (|| TransportError::interrupted("reset"), true, true),
@@ -151,7 +151,7 @@ fn progress_of_a_request_decides_about_its_retry() {
 }
 
 #[tokio::test]
-async fn every_refusal_has_a_name() {
+async fn each_error_status_has_a_predicate() {
     type Is = fn(&ApiError) -> bool;
     let predicates: [(u16, Is); 9] = [
         (400, ApiError::is_bad_request),
@@ -173,7 +173,7 @@ async fn every_refusal_has_a_name() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_its_limit_is_not_read() {
+async fn response_larger_than_the_limit_is_an_error() {
     let large = |size: usize| " ".repeat(size);
     let (_server, client) = platform(any(), ResponseTemplate::new(400).set_body_string(large(1 << 20) + "x")).await;
     let error = client.send(&GetRun::new("r")).await.unwrap_err();
@@ -182,7 +182,7 @@ async fn a_body_beyond_its_limit_is_not_read() {
         let recorder = Recorder::new(ApiResponse::new(success, ""));
         async move {
             let _ = recorder.client().send(&ListApplications::new()).await;
-            recorder.asked().pop().unwrap()
+            recorder.sent_requests().pop().unwrap()
         }
     };
     let limit = request(200).await.body_limit(200);
@@ -192,7 +192,7 @@ async fn a_body_beyond_its_limit_is_not_read() {
 }
 
 #[test]
-fn redirect_target_is_https_or_loopback() {
+fn redirect_to_plain_http_is_rejected_except_on_loopback() {
     let redirect = |location: Option<&str>| {
         let answer = ApiResponse::new(307, "");
         let answer = location.into_iter().fold(answer, |answer, location| answer.with_header("Location", location));
@@ -208,12 +208,12 @@ fn redirect_target_is_https_or_loopback() {
 }
 
 #[tokio::test]
-async fn a_path_of_the_root_comes_before_that_of_the_operation() {
+async fn path_of_the_root_is_prepended_to_that_of_the_operation() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     for root in ["https://gateway.test/platform", "https://gateway.test/platform/"] {
         let client = Client::new(recorder.clone(), root.parse().unwrap());
         client.send(&ListApplications::new()).await.unwrap();
-        let url = recorder.asked().pop().unwrap().url;
+        let url = recorder.sent_requests().pop().unwrap().url;
         assert_eq!(url.as_str(), "https://gateway.test/platform/api/v1/applications");
     }
 }
@@ -225,8 +225,8 @@ async fn errors_never_show_a_share_token() {
     for client in [crate::client(&format!("http://{free}")), crate::client("http://platform.test"), refusing] {
         let error = client.send(&GetRun::new("r").with_share_token(Secret::new("canary"))).await.unwrap_err();
         let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |&error| error.source());
-        let said: Vec<_> = chain.map(|error| format!("{error} {error:?}")).collect();
-        assert!(!said.concat().contains("canary"), "{said:?}");
+        let printed: Vec<_> = chain.map(|error| format!("{error} {error:?}")).collect();
+        assert!(!printed.concat().contains("canary"), "{printed:?}");
         assert!(error.to_string().starts_with("GET /api/v1/runs/r failed: "), "{error}");
     }
 }

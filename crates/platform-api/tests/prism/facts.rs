@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::document::DOCUMENT;
-use crate::server::Asked;
+use crate::server::ReceivedRequest;
 
 /// `openapi/reference.facts`: the wire format according to the platform's own document.
 pub(crate) struct Facts(BTreeMap<&'static str, &'static str>);
@@ -15,25 +15,25 @@ impl Facts {
     }
 
     /// Returns the deviations of a request from the facts, including fields that are allowed but were not sent.
-    pub(crate) fn problems(&self, asked: &Asked) -> Vec<String> {
+    pub(crate) fn problems(&self, received: &ReceivedRequest) -> Vec<String> {
         let mut problems = Vec::new();
-        let address = address(asked.operation);
+        let address = address(received.operation);
         let (_, path) = address.split_once(' ').unwrap();
-        let (sent, expected) = (asked.url.path().split('/').skip(2), path.split('/').skip(1));
+        let (sent, expected) = (received.url.path().split('/').skip(2), path.split('/').skip(1));
         if sent.clone().count() != expected.clone().count()
             || !sent.zip(expected).all(|(sent, expected)| expected.starts_with('{') || sent == expected)
         {
             problems.push(format!("the path is not {path}"));
         }
         let mut seen = BTreeSet::new();
-        for (name, value) in asked.url.query_pairs() {
+        for (name, value) in received.url.query_pairs() {
             let place = format!("{address} query {name}");
             let element = format!("{place}[]");
             let of = if self.0.contains_key(format!("{element} type").as_str()) { element } else { place.clone() };
             problems.extend(self.unfit(&of, &value));
             seen.insert(place);
         }
-        if let Some(body) = &asked.body {
+        if let Some(body) = &received.body {
             self.walk(&format!("{address} body"), body, &mut seen, &mut problems);
         }
         // Every allowed field must have been sent, so that each is tested.
@@ -69,7 +69,7 @@ impl Facts {
 
     fn walk(&self, place: &str, value: &Value, seen: &mut BTreeSet<String>, problems: &mut Vec<String>) {
         let Some(kinds) = self.0.get(format!("{place} type").as_str()) else {
-            // An object of any kind has no known fields.
+            // The schema of an arbitrary object has no fields.
             return problems.push(format!("{place} is not known"));
         };
         let kind = match value {

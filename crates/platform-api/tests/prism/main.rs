@@ -30,11 +30,11 @@ fn every_operation_conforms_to_the_platform_document() {
     let mut sent = BTreeSet::new();
     for (name, send) in senders() {
         let (request, outcome) = prism.send(name, &send);
-        let said = || format!("{name} {}: {outcome:?}\n{}", request.url, prism.said());
+        let text = || format!("{name} {}: {outcome:?}\n{}", request.url, prism.log());
         // A rejected request has an error status. Generated responses can be decoded.
-        assert!(outcome.is_ok(), "{}", said());
+        assert!(outcome.is_ok(), "{}", text());
         let problems = facts.problems(&request);
-        assert!(problems.is_empty(), "{problems:#?} {}", said());
+        assert!(problems.is_empty(), "{problems:#?} {}", text());
         sent.insert(name);
     }
     assert_eq!(sent, document::operations().map(|(name, _)| name).collect());

@@ -23,11 +23,11 @@ pub(crate) struct Prism {
     process: Child,
     folder: TempDir,
     client: Client,
-    asked: Arc<Mutex<Option<Asked>>>,
+    received: Arc<Mutex<Option<ReceivedRequest>>>,
 }
 
 /// A request that was sent.
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     pub(crate) operation: &'static str,
     pub(crate) url: url::Url,
     pub(crate) body: Option<Value>,
@@ -35,9 +35,9 @@ pub(crate) struct Asked {
 
 /// A transport that records its request.
 #[derive(Debug)]
-struct Watched<T>(T, Arc<Mutex<Option<Asked>>>);
+struct Watched<T>(T, Arc<Mutex<Option<ReceivedRequest>>>);
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for ReceivedRequest {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} {}", self.operation, self.url)
     }
@@ -46,10 +46,11 @@ impl std::fmt::Debug for Asked {
 impl<T: Transport> Transport for Watched<T> {
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
         let body = request.body.as_ref().map(|body| serde_json::from_slice(body).unwrap());
-        *self.1.lock().unwrap() = Some(Asked { operation: request.operation, url: request.url.clone(), body });
-        let answer = self.0.send(request)?;
+        *self.1.lock().unwrap() =
+            Some(ReceivedRequest { operation: request.operation, url: request.url.clone(), body });
+        let response = self.0.send(request)?;
         // The document does not declare the header, so that Prism does not generate it.
-        Ok(if answer.status() == 307 { answer.with_header("location", "https://storage.test/o") } else { answer })
+        Ok(if response.status() == 307 { response.with_header("location", "https://storage.test/o") } else { response })
     }
 }
 
@@ -65,22 +66,22 @@ impl Prism {
         let policy = BearerPolicy::new(Destination::new(Authority::of(&root)).with_plain_loopback());
         let tokens = TokenSource::new(TokenKey::new("issuer"), static_token(Secret::new("a-token")).unwrap());
         let http = HttpClient::builder().with_plain_loopback().build().unwrap().authorized(policy, tokens);
-        let asked = Arc::default();
-        let client = Client::new(Watched(OnRuntime::new(http).unwrap(), Arc::clone(&asked)), root);
-        Some(Self { process, folder, client, asked })
+        let received = Arc::default();
+        let client = Client::new(Watched(OnRuntime::new(http).unwrap(), Arc::clone(&received)), root);
+        Some(Self { process, folder, client, received })
     }
 
     /// Sends an operation, and returns the request and the result.
-    pub(crate) fn send(&self, name: &str, send: &Send) -> (Asked, Result<(), ApiError>) {
+    pub(crate) fn send(&self, name: &str, send: &Send) -> (ReceivedRequest, Result<(), ApiError>) {
         let outcome = send(&self.client);
-        let asked = self.asked.lock().unwrap().take();
-        (asked.unwrap_or_else(|| panic!("{name} was not sent: {outcome:?}")), outcome)
+        let received = self.received.lock().unwrap().take();
+        (received.unwrap_or_else(|| panic!("{name} was not sent: {outcome:?}")), outcome)
     }
 
     /// Returns its latest output.
-    pub(crate) fn said(&self) -> String {
-        let said = fs::read_to_string(self.folder.path().join("log")).unwrap();
-        let lines: Vec<_> = said.lines().rev().take(12).collect();
+    pub(crate) fn log(&self) -> String {
+        let text = fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let lines: Vec<_> = text.lines().rev().take(12).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 }

@@ -1,12 +1,10 @@
 use clap::Subcommand;
-use platform_resources::models::{ApplicationId, ApplicationVersion, VersionNumber, VersionSummary};
+use platform_resources::models::{ApplicationId, ApplicationVersion, VersionNumber};
+use terminal::Output;
 
-use super::{document, resolve_version};
+use super::{document, resolve_version, versions_table};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::json::plain;
-use crate::output::{self, Output};
-use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -28,7 +26,6 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Returns the application that the command is about.
     pub(super) fn application(&self) -> &ApplicationId {
         match self {
             Self::List { application } | Self::Describe { application, .. } => application,
@@ -46,39 +43,38 @@ pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliErro
 }
 
 async fn list(application: &ApplicationId, context: &Context) -> Result<(), CliError> {
-    let client = context.client()?;
-    let versions = client.applications().versions(application).await?;
-    let shapes = versions.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
-    context.output.several(&shapes, || {
-        let mut table = context.output.table(["version", "released"]);
-        for VersionSummary { number, released_at, .. } in &versions {
-            table.add_row([sanitize(number), context.output.moment(*released_at)]);
-        }
-        output::text(&table)
-    })
+    let client = context.read_client()?;
+    let found = client.applications().versions(application).await?;
+    Ok(context.output.print_array(&found, || versions_table(&found, &context.output))?)
 }
 
-async fn describe(id: &ApplicationId, named: Option<&VersionNumber>, context: &Context) -> Result<(), CliError> {
-    let client = context.client()?;
-    let number = resolve_version(&client, id, named).await?;
+async fn describe(id: &ApplicationId, requested: Option<&VersionNumber>, context: &Context) -> Result<(), CliError> {
+    let client = context.read_client()?;
+    let number = resolve_version(&client, id, requested).await?;
     let version = client.applications().version(id, &number).await?;
-    context.output.one(&plain(&version)?, || text(id, &version, &context.output))
+    Ok(context.output.print_object(&version, || text(id, &version, &context.output))?)
 }
 
 fn text(id: &ApplicationId, version: &ApplicationVersion, output: &Output) -> String {
-    let facts = output.facts([
+    let fields = output.fields([
         ("application", id.to_string()),
         ("version", version.version_number.to_string()),
-        ("released", output.moment(version.released_at)),
+        ("released", output.time(version.released_at)),
         ("changes", version.changelog.trim().to_owned()),
     ]);
-    let mut table = output.table(["", "artifact", "type", "scope"]);
-    for artifact in &version.input_artifacts {
-        table.add_row(["in".to_owned(), sanitize(&artifact.name), sanitize(&artifact.mime_type), String::new()]);
-    }
-    for artifact in &version.output_artifacts {
-        let scope = sanitize(&artifact.scope);
-        table.add_row(["out".to_owned(), sanitize(&artifact.name), sanitize(&artifact.mime_type), scope]);
-    }
-    format!("{facts}\n\n{}", output::text(&table))
+    let inputs =
+        version.input_artifacts.iter().map(|artifact| ("in", &artifact.name, &artifact.mime_type, String::new()));
+    let outputs = version.output_artifacts.iter();
+    let outputs = outputs.map(|artifact| ("out", &artifact.name, &artifact.mime_type, artifact.scope.to_string()));
+    let artifacts: Vec<_> = inputs.chain(outputs).collect();
+    let table = output.table(
+        &artifacts,
+        &[
+            ("", &|(direction, ..)| (*direction).to_owned()),
+            ("artifact", &|(_, name, ..)| (*name).clone()),
+            ("type", &|(_, _, mime_type, _)| (*mime_type).clone()),
+            ("scope", &|(.., scope)| scope.clone()),
+        ],
+    );
+    format!("{fields}\n\n{table}")
 }

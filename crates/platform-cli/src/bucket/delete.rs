@@ -1,30 +1,28 @@
-use anyhow::anyhow;
+use auth_core::error_chain;
 use clap::Args;
 use platform_resources::{Bucket, Deleted, Deletion, ObjectEntry};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use terminal::{Column, Confirm};
 
-use super::{Keys, What, amount};
-use crate::confirm::Confirm;
+use super::{KeyArgs, ObjectSelection, count_and_size, report_failures};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output;
-use crate::sanitize::sanitize;
-use auth_core::error_chain;
 
 #[derive(Args)]
 pub(crate) struct Delete {
     /// Glob patterns of keys; `*` and `?` do not match `/`, `**` does
     #[arg(value_name = "PATTERN", required = true)]
-    what: Vec<String>,
+    patterns: Vec<String>,
     #[command(flatten)]
-    keys: Keys,
+    keys: KeyArgs,
     #[command(flatten)]
-    sure: Sure,
+    deletion: DeletionArgs,
 }
 
-/// The options for a dry run.
+/// The options of a deletion.
 #[derive(Args, Clone, Copy)]
-pub(crate) struct Sure {
+pub(crate) struct DeletionArgs {
     /// List the objects and delete nothing
     #[arg(long, overrides_with = "no_dry_run")]
     dry_run: bool,
@@ -36,6 +34,7 @@ pub(crate) struct Sure {
 }
 
 /// The result for an object.
+#[derive(Serialize)]
 struct Report {
     key: String,
     bytes: u64,
@@ -43,28 +42,43 @@ struct Report {
     error: Option<String>,
 }
 
-pub(super) async fn run(arguments: &Delete, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
-    let what = What { what: arguments.what.clone(), keys: arguments.keys };
-    delete(&what, arguments.sure, bucket, context).await
+pub(super) async fn run(arguments: Delete, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
+    delete(&ObjectSelection { patterns: arguments.patterns, keys: arguments.keys }, arguments.deletion, bucket, context)
+        .await
 }
 
-pub(super) async fn purge(sure: Sure, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
-    delete(&What { what: Vec::new(), keys: Keys::default() }, sure, bucket, context).await
+pub(super) async fn purge(deletion: DeletionArgs, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
+    delete(&ObjectSelection { patterns: Vec::new(), keys: KeyArgs::default() }, deletion, bucket, context).await
 }
 
-async fn delete(what: &What, sure: Sure, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
-    let objects = what.objects(bucket).await?;
-    let reports: Vec<_> = if sure.dry_run {
+async fn delete(
+    selection: &ObjectSelection,
+    deletion: DeletionArgs,
+    bucket: &Bucket,
+    context: &Context,
+) -> Result<(), CliError> {
+    let objects = selection.objects(bucket).await?;
+    let reports: Vec<_> = if deletion.dry_run {
         objects.into_iter().map(|entry| report(entry, None)).collect()
     } else {
         if !objects.is_empty() {
-            sure.confirm.ask(&format!("delete {} from {}?", amount(&objects), bucket.root())).await?;
+            deletion.confirm.ask(&format!("delete {} from {}?", count_and_size(&objects), bucket.root())).await?;
         }
-        let keys: Vec<_> = objects.iter().map(|entry| entry.key.clone()).collect();
-        let deletions = bucket.delete(keys).await;
+        let deletions = bucket.delete(objects.iter().map(|entry| entry.key.clone())).await;
         objects.into_iter().zip(deletions).map(|(entry, deletion)| report(entry, Some(deletion))).collect()
     };
-    print(&reports, sure.dry_run, bucket, context)
+    if reports.is_empty() {
+        context.output.note("nothing to delete");
+    }
+    let value = json!({ "bucket": bucket.name(), "dry_run": deletion.dry_run, "objects": reports });
+    let columns: [Column<'_, Report>; 3] = [
+        ("outcome", &|report| report.outcome.replace('_', " ")),
+        ("size", &|report| context.output.size(report.bytes)),
+        ("key", &|report| report.key.clone()),
+    ];
+    context.output.print_object(&value, || context.output.rows(&reports, &columns))?;
+    let errors: Vec<_> = reports.iter().filter_map(|report| report.error.clone()).collect();
+    report_failures(&errors, reports.len(), "objects were not deleted", context)
 }
 
 fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
@@ -75,32 +89,4 @@ fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
         Some(Err(error)) => ("failed", Some(error_chain(&error))),
     };
     Report { key: entry.key, bytes: entry.bytes, outcome, error }
-}
-
-fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
-    let objects: Vec<Value> = reports
-        .iter()
-        .map(|Report { key, bytes, outcome, error }| {
-            json!({ "key": key, "bytes": bytes, "outcome": outcome, "error": error })
-        })
-        .collect();
-    let value = json!({ "bucket": bucket.name(), "dry_run": dry_run, "objects": objects });
-    if reports.is_empty() {
-        context.output.note("nothing to delete");
-    }
-    context.output.one(&value, || {
-        let mut table = context.output.table(["outcome", "size", "key"]);
-        for Report { key, bytes, outcome, .. } in reports {
-            table.add_row([outcome.replace('_', " "), context.output.size(*bytes), sanitize(key)]);
-        }
-        if table.is_empty() { String::new() } else { output::text(&table) }
-    })?;
-    let errors: Vec<_> = reports.iter().filter_map(|report| report.error.as_ref()).collect();
-    for error in &errors {
-        context.output.print_failure(error);
-    }
-    match errors.len() {
-        0 => Ok(()),
-        failed => Err(CliError::incomplete(anyhow!("{failed} of {} objects were not deleted", reports.len()))),
-    }
 }

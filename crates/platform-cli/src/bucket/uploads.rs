@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
 use auth_core::{Clock, SystemClock, error_chain};
 use clap::{Args, Subcommand};
 use futures_util::TryStreamExt;
 use platform_resources::{Bucket, UnfinishedUpload};
-use serde_json::{Value, json};
+use serde_json::json;
+use terminal::arguments::parse_duration;
+use terminal::{Column, Confirm};
 
-use crate::confirm::Confirm;
+use super::report_failures;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output;
-use crate::sanitize::sanitize;
-use crate::time::parse_duration;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// List unfinished uploads
-    List(Which),
+    List(UploadFilter),
     /// Abort unfinished uploads and delete their parts, after confirmation
     ///
     /// The storage charges for the parts. `bucket upload` continues an unfinished upload of the same file; an aborted one
@@ -29,7 +27,7 @@ pub(crate) enum Action {
 
 /// The selection of uploads.
 #[derive(Args)]
-pub(crate) struct Which {
+pub(crate) struct UploadFilter {
     /// Select uploads whose keys begin with a text
     #[arg(long, value_name = "TEXT", default_value = "")]
     prefix: String,
@@ -41,16 +39,16 @@ pub(crate) struct Which {
 #[derive(Args)]
 pub(crate) struct Abort {
     #[command(flatten)]
-    which: Which,
+    filter: UploadFilter,
     #[command(flatten)]
     confirm: Confirm,
 }
 
 pub(super) async fn run(action: &Action, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List(which) => list(&which.find(bucket).await?, context),
-        Action::Abort(Abort { which, confirm }) => {
-            let uploads = which.find(bucket).await?;
+        Action::List(filter) => list(&filter.matching_uploads(bucket).await?, context),
+        Action::Abort(Abort { filter, confirm }) => {
+            let uploads = filter.matching_uploads(bucket).await?;
             if !uploads.is_empty() {
                 confirm.ask(&format!("abort {} unfinished uploads to {}?", uploads.len(), bucket.root())).await?;
             }
@@ -59,8 +57,8 @@ pub(super) async fn run(action: &Action, bucket: &Bucket, context: &Context) -> 
     }
 }
 
-impl Which {
-    async fn find(&self, bucket: &Bucket) -> Result<Vec<UnfinishedUpload>, CliError> {
+impl UploadFilter {
+    async fn matching_uploads(&self, bucket: &Bucket) -> Result<Vec<UnfinishedUpload>, CliError> {
         let mut uploads: Vec<_> = bucket.unfinished_uploads(&self.prefix).try_collect().await?;
         if let Some(age) = self.older_than {
             let now = SystemClock.now();
@@ -75,40 +73,28 @@ impl Which {
     }
 }
 
-fn shape(upload: &UnfinishedUpload) -> Value {
-    let started_at = upload.started_at.and_then(|at| jiff::Timestamp::try_from(at).ok());
-    json!({ "key": upload.key, "upload_id": upload.upload_id, "started_at": started_at.map(|at| at.to_string()) })
-}
-
 fn list(uploads: &[UnfinishedUpload], context: &Context) -> Result<(), CliError> {
-    let shapes: Vec<_> = uploads.iter().map(shape).collect();
-    context.output.several(&shapes, || {
-        let mut table = context.output.table(["started", "key", "id"]);
-        for upload in uploads {
-            let started = upload.started_at.map(|at| context.output.moment(at)).unwrap_or_default();
-            table.add_row([started, sanitize(&upload.key), sanitize(&upload.upload_id)]);
-        }
-        output::text(&table)
-    })
+    let columns: [Column<'_, UnfinishedUpload>; 3] = [
+        ("started", &|upload| context.output.time_or_empty(upload.started_at)),
+        ("key", &|upload| upload.key.clone()),
+        ("id", &|upload| upload.upload_id.clone()),
+    ];
+    Ok(context.output.print_array(uploads, || context.output.table(uploads, &columns))?)
 }
 
 async fn abort(uploads: Vec<UnfinishedUpload>, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
-    let (total, mut shapes, mut errors) = (uploads.len(), Vec::new(), Vec::new());
+    let (total, mut values, mut errors) = (uploads.len(), Vec::new(), Vec::new());
     for upload in uploads {
         let error = bucket.abort_upload(&upload.key, &upload.upload_id).await.err().map(|error| error_chain(&error));
-        let mut shape = shape(&upload);
-        shape["outcome"] = json!(if error.is_none() { "aborted" } else { "failed" });
-        shape["error"] = json!(error);
-        shapes.push(shape);
+        let mut value = json!(upload);
+        value["outcome"] = json!(if error.is_none() { "aborted" } else { "failed" });
+        value["error"] = json!(error);
+        values.push(value);
         errors.extend(error);
     }
-    let value = json!({ "bucket": bucket.name(), "uploads": shapes });
-    context.output.one(&value, || format!("aborted {} of {total} unfinished uploads", total - errors.len()))?;
-    for error in &errors {
-        context.output.print_failure(error);
-    }
-    match errors.len() {
-        0 => Ok(()),
-        failed => Err(CliError::incomplete(anyhow!("{failed} of {total} uploads were not aborted"))),
-    }
+    let value = json!({ "bucket": bucket.name(), "uploads": values });
+    context
+        .output
+        .print_object(&value, || format!("aborted {} of {total} unfinished uploads", total - errors.len()))?;
+    report_failures(&errors, total, "uploads were not aborted", context)
 }

@@ -2,21 +2,20 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use platform_download::Crc32c;
 use platform_emulator::samples;
-use serde_json::{Map, Value, json};
+use platform_resources::JsonObject;
+use serde_json::json;
 use slide_metadata::SlideMetadata;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use terminal::input::detached;
 use tokio::task::spawn_blocking;
 
 use crate::error::CliError;
 
-/// A slide to process.
 pub(super) struct Slide {
     pub(super) path: PathBuf,
     /// The file name, which is also the external id of its item.
@@ -38,8 +37,8 @@ impl Slide {
 
     /// Returns the object key of the slide. Keys cannot contain control characters.
     pub(super) fn object_key(&self) -> String {
-        const REFUSED: &AsciiSet = &CONTROLS.add(b'%');
-        format!("slides/{}", utf8_percent_encode(&self.name, REFUSED))
+        const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+        format!("slides/{}", utf8_percent_encode(&self.name, ESCAPED))
     }
 
     pub(super) fn crc32c(&self) -> Crc32c {
@@ -47,18 +46,15 @@ impl Slide {
     }
 
     /// Returns the metadata of the slide for the platform.
-    pub(super) fn describe(&self) -> Map<String, Value> {
-        let description = json!({
-            "checksum_base64_crc32c": self.crc32c(),
-            "width_px": self.metadata.width,
-            "height_px": self.metadata.height,
-            "resolution_mpp": self.metadata.resolution,
-            "media_type": self.metadata.media_type,
-        });
-        match description {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        }
+    pub(super) fn describe(&self) -> JsonObject {
+        let members = [
+            ("checksum_base64_crc32c", json!(self.crc32c())),
+            ("width_px", json!(self.metadata.width)),
+            ("height_px", json!(self.metadata.height)),
+            ("resolution_mpp", json!(self.metadata.resolution)),
+            ("media_type", json!(self.metadata.media_type)),
+        ];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -74,58 +70,41 @@ impl fmt::Display for Slide {
     }
 }
 
-/// The folder of the slides: the user's, or the samples of the demo.
-#[derive(Clone)]
-pub(super) enum Folder {
-    Given(PathBuf),
-    Samples(Arc<TempDir>),
+/// The slides of the user, or the samples of the demo.
+pub(super) struct Slides {
+    paths: Vec<PathBuf>,
+    /// The folder of samples that are deleted with the demo.
+    _temporary: Option<Arc<TempDir>>,
 }
 
-impl Folder {
-    pub(super) fn new(given: Option<PathBuf>) -> Result<Self, CliError> {
+impl Slides {
+    /// Lists the folder that the user names, or writes the samples into the folder `kept` or a temporary one.
+    pub(super) async fn open(given: Option<PathBuf>, kept: Option<PathBuf>) -> Result<Self, CliError> {
         if let Some(folder) = given {
-            return Ok(Self::Given(folder));
+            return Ok(Self { paths: detached(move || list(&folder)).await??, _temporary: None });
         }
         let folder = tempfile::tempdir().context("cannot create temporary files; set TMPDIR to another folder")?;
-        Ok(Self::Samples(Arc::new(folder)))
+        let folder = Arc::new(folder);
+        // When the runtime ends, it waits for this task, so that the folder can then be deleted.
+        let target = folder.clone();
+        let written = spawn_blocking(move || samples::write(kept.as_deref().unwrap_or(target.path()))).await?;
+        Ok(Self { paths: written.context("cannot write the sample slides")?, _temporary: Some(folder) })
     }
 
-    /// Writes the samples if necessary, and reads all slides, ordered by name.
+    /// Reads all slides, ordered by name.
     pub(super) async fn read(&self) -> Result<Vec<Slide>, CliError> {
-        if let Self::Samples(folder) = self {
-            let folder = folder.clone();
-            let written = spawn_blocking(move || samples::write(folder.path())).await?;
-            written.context("cannot write the sample slides")?;
-        }
-        let path = match self {
-            Self::Given(path) => path.clone(),
-            Self::Samples(folder) => folder.path().to_owned(),
-        };
+        let paths = self.paths.clone();
         // A detached thread, so that a large slide does not delay an interruption.
-        let (done, slides) = oneshot::channel();
-        thread::spawn(move || done.send(read_all(&path)));
-        slides.await?
-    }
-}
-
-fn read_all(folder: &Path) -> Result<Vec<Slide>, CliError> {
-    let slides = list(folder)?.into_iter().map(Slide::read).collect::<Result<Vec<_>, _>>()?;
-    match slides.as_slice() {
-        [] => Err(CliError::bad_input(anyhow!(
-            "{}: no slides; put TIFF or BigTIFF files into the folder",
-            folder.display()
-        ))),
-        _ => Ok(slides),
+        detached(move || paths.into_iter().map(Slide::read).collect()).await?
     }
 }
 
 /// Returns the files of a folder, except hidden ones and subfolders.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let unreadable = |path: &Path| format!("cannot read the slide folder '{}'", path.display());
-    let entries = fs::read_dir(folder).with_context(|| unreadable(folder)).map_err(CliError::bad_input)?;
+    let unreadable = || format!("cannot read the slide folder '{}'", folder.display());
     let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| unreadable(folder))?.path();
+    for entry in fs::read_dir(folder).with_context(unreadable).map_err(CliError::bad_input)? {
+        let path = entry.with_context(unreadable)?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
@@ -133,6 +112,10 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
         if !kind.map_err(CliError::bad_input)?.is_dir() {
             paths.push(path);
         }
+    }
+    if paths.is_empty() {
+        let none = anyhow!("{}: no slides; put TIFF or BigTIFF files into the folder", folder.display());
+        return Err(CliError::bad_input(none));
     }
     paths.sort();
     Ok(paths)

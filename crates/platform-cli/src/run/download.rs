@@ -1,23 +1,26 @@
-use std::path::PathBuf;
+mod to_store;
 
-use clap::{Args, ValueEnum};
+use anyhow::anyhow;
+use clap::Args;
 use platform_download::{Durability, FolderOptions, Locking};
-use platform_resources::{Layout, NameBy, Pattern, Selection, Shard};
+use platform_resources::{Layout, NameBy, Pattern, ResultsTarget, Selection, Shard};
 
 use super::RunArgs;
+use terminal::arguments::choice;
+
 use crate::context::Context;
 use crate::error::CliError;
-use crate::progress::ProgressBars;
+use crate::progress::RunBars;
 use crate::results;
-use crate::transfers::{DigestArgs, TransferArgs, Transfers};
+use crate::transfers::{DownloadTransferArgs, target};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    reading: RunArgs,
-    /// Folder for the results; created if absent
-    #[arg(value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    run: RunArgs,
+    /// Folder for the results, created if absent; or a store: `gs://`, `s3://` or `az://` with a bucket and a prefix
+    #[arg(value_name = "DIR|URL", default_value = ".", value_parser = target())]
+    target: ResultsTarget,
     /// Wait for the end of the run and download results as they become available (alias: --wait-for-completion)
     #[arg(long, alias = "wait-for-completion", overrides_with = "no_follow")]
     follow: bool,
@@ -38,58 +41,44 @@ pub(crate) struct Arguments {
     media_type: Vec<String>,
     #[command(flatten)]
     folders: LayoutArgs,
-    /// Synchronize each file before it gets its name, all files of a moment together (syncfs), or none
+    #[command(flatten)]
+    durability: DurabilityArgs,
+    #[command(flatten)]
+    locks: LockArgs,
+    #[command(flatten)]
+    transfer: DownloadTransferArgs,
+}
+
+const DURABILITY: [(&str, Durability); 3] =
+    [("none", Durability::None), ("file", Durability::File), ("batch", Durability::Batch)];
+const NAME_BY: [(&str, NameBy); 3] = [("relative", NameBy::Relative), ("stem", NameBy::Stem), ("id", NameBy::Id)];
+
+/// The option for the durability of files.
+#[derive(Args, Clone, Copy)]
+pub(super) struct DurabilityArgs {
+    /// Synchronize each file before it gets its name (file), several files together (batch), or none
     ///
     /// Without it, files can be damaged after a power failure. A killed process never damages files.
-    #[arg(long, value_enum, value_name = "KIND", default_value_t = Synchronization::File)]
-    durability: Synchronization,
-    #[command(flatten)]
-    locks: Locks,
-    #[command(flatten)]
-    transfer: TransferArgs,
-    #[command(flatten)]
-    digest: DigestArgs,
+    #[arg(long, value_name = "KIND", value_parser = choice(DURABILITY), default_value = "file")]
+    pub(super) durability: Durability,
 }
 
-impl Arguments {
-    pub(super) fn transfers(&self) -> Transfers {
-        Transfers::from(self.transfer).with_digest(self.digest)
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Synchronization {
-    None,
-    File,
-    Batch,
-}
-
-impl From<Synchronization> for Durability {
-    fn from(kind: Synchronization) -> Self {
-        match kind {
-            Synchronization::None => Self::None,
-            Synchronization::File => Self::File,
-            Synchronization::Batch => Self::Batch,
-        }
-    }
-}
-
-/// The kind of lock on the folder.
+/// The option that disables the lock of the folder.
 #[derive(Args, Clone, Copy)]
-pub(super) struct Locks {
+pub(super) struct LockArgs {
     /// Do not lock the folder; only one process at a time may write to it. For file systems without locks and lease
     /// files
     #[arg(long)]
     no_lock: bool,
 }
 
-impl From<Locks> for Locking {
-    fn from(locks: Locks) -> Self {
+impl From<LockArgs> for Locking {
+    fn from(locks: LockArgs) -> Self {
         if locks.no_lock { Self::Off } else { Self::default() }
     }
 }
 
-/// The names of folders and files.
+/// The options for the names of folders and files.
 #[derive(Args, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and has its opposite")]
 pub(crate) struct LayoutArgs {
@@ -108,26 +97,15 @@ pub(crate) struct LayoutArgs {
     /// Name folders by the external id as a path, by the stem of its file name, as the Python SDK does, or by the whole id
     ///
     /// Files that the manifest of the folder lists keep their names.
-    #[arg(long, value_enum, value_name = "KIND", default_value_t = Naming::Relative)]
-    name_by: Naming,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Naming {
-    Relative,
-    Stem,
-    Id,
+    #[arg(long, value_name = "KIND", value_parser = choice(NAME_BY), default_value = "relative")]
+    name_by: NameBy,
 }
 
 impl LayoutArgs {
     pub(crate) fn layout(self) -> Layout {
         let layout = Layout::default().with_folder_per_run(self.has_folder_per_run());
         let layout = layout.with_folder_per_item(!self.no_create_subdirectory_per_item);
-        layout.with_names_by(match self.name_by {
-            Naming::Relative => NameBy::Relative,
-            Naming::Stem => NameBy::Stem,
-            Naming::Id => NameBy::Id,
-        })
+        layout.with_names_by(self.name_by)
     }
 
     /// Returns true if there is a folder for the run.
@@ -136,28 +114,53 @@ impl LayoutArgs {
     }
 }
 
-/// Downloads; `thorough` is the custom of the Python tool: to wait for the end.
-pub(crate) async fn run(arguments: Arguments, context: &Context, thorough: bool) -> Result<(), CliError> {
-    let locking = Locking::from(arguments.locks);
-    let options = FolderOptions::new().with_shard(arguments.shard.unwrap_or_default()).with_locking(locking);
-    let folder = options.open(&arguments.folder).await.map_err(unusable)?;
+/// Downloads the results of a run. With `follows_by_default`, it waits for the end of the run, like the Python SDK.
+pub(crate) async fn run(arguments: Arguments, context: &Context, follows_by_default: bool) -> Result<(), CliError> {
+    let follows = arguments.follow || (follows_by_default && !arguments.no_follow);
     let selection = arguments.item.into_iter().fold(Selection::default(), Selection::with_item);
     let selection = arguments.artifact.into_iter().fold(selection, Selection::with_artifact);
     let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);
-    let progress = ProgressBars::new(&context.output).follow();
-    let run = arguments.reading.handle(&context.client()?).await?;
+    let path = match arguments.target {
+        ResultsTarget::Folder(path) => path,
+        ResultsTarget::Store(address) => {
+            let has_run = arguments.folders.has_folder_per_run();
+            for (is_given, option) in
+                [(arguments.shard.is_some(), "shard"), (!has_run, "no-create-subdirectory-for-run")]
+            {
+                if is_given {
+                    return Err(CliError::bad_input(anyhow!("--{option} cannot be used with a store")));
+                }
+            }
+            let client = context.transfer_client(arguments.transfer)?;
+            let run = arguments.run.handle(&client).await?;
+            let store = client.store(&address).await.map_err(CliError::bad_input)?;
+            return to_store::run((run, store, address), (selection, arguments.folders), follows, context).await;
+        }
+    };
+    let locking = Locking::from(arguments.locks);
+    let options = FolderOptions::new().with_shard(arguments.shard.unwrap_or_default()).with_locking(locking);
+    let folder = options.open(&path).await.map_err(with_folder_context)?;
+    let progress = RunBars::of(&context.output);
+    let run = arguments.run.handle(&context.transfer_client(arguments.transfer)?).await?;
     let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout());
-    let followed = context.follow(run.id(), &[]);
-    let download = download.with_durability(arguments.durability.into()).with_observer(move |event| {
-        followed.learn(&event);
+    let run_end = context.follow(run.id(), &[]);
+    let download = download.with_durability(arguments.durability.durability).with_observer(move |event| {
+        run_end.observe(&event);
         progress.show(&event);
     });
-    let follows = arguments.follow || (thorough && !arguments.no_follow);
     let report = if follows { Box::pin(download.follow()).await? } else { Box::pin(download.fetch()).await? };
-    results::print(&report, &arguments.folder, &context.output)
+    results::print(&report, &path, &context.output)
 }
 
-/// Adds context to an error of the result folder.
-pub(super) fn unusable(error: platform_resources::FolderError) -> CliError {
-    CliError::from(error).context("cannot use the result folder; choose another")
+pub(super) const UNUSABLE: &str = "cannot use the result folder; choose another";
+
+/// Adds a remedy to an error of the result folder.
+pub(super) fn with_folder_context(error: impl Into<platform_pipeline::Error>) -> CliError {
+    let error = error.into();
+    if error.is_disk_full() {
+        return results::disk_full();
+    }
+    let is_folder = error.folder().is_some();
+    let error = CliError::from(error);
+    if is_folder { error.context(UNUSABLE) } else { error }
 }

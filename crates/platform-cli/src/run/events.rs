@@ -3,46 +3,52 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use platform_pipeline::{Event, Observer, SkipKind, SkippedFile, SlideRemarks};
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 use serde_json::json;
 use slide_metadata::IdentifierKind;
+use terminal::time::timestamp;
+use terminal::{Bar, Output, ProgressBars, Unit};
 
-use crate::output::Output;
-use crate::progress::{Bar, ProgressBars};
-
-/// The maximum number of file names per kind. For the others, only the number is shown.
+/// The maximum number of files that are named for each kind. The others are counted.
 const MAX_NAMED: usize = 10;
 
 /// Returns an observer that shows events as notes and bars.
 pub(super) fn observer(output: &Output) -> Observer {
     let output = output.clone();
-    let screen = ProgressBars::new(&output);
+    let bars = ProgressBars::new(&output);
     let bar: std::sync::Mutex<Option<Bar>> = std::sync::Mutex::default();
     Arc::new(move |event| {
         let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Event::FolderScanned { skipped, links } = &event {
-            left_out(skipped).into_iter().chain(followed(links)).for_each(|text| output.note(text));
+            skipped_lines(skipped).into_iter().chain(link_lines(links)).for_each(|text| output.note(text));
+        } else if let Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) = &event {
+            let (sent_at, until) = (timestamp(*sent_at), timestamp(*until));
+            let value = || {
+                json!({
+                    "event": "waiting", "for": "submission", "submission_token": token,
+                    "sent_at": sent_at, "until": until,
+                })
+            };
+            let text = || {
+                format!(
+                    "waiting for the run of a submission that was sent at {sent_at} and may have been accepted: \
+                     looking for the submission token {token} until {until}"
+                )
+            };
+            output.print_progress(value, text);
         } else if let Some(text) = note(&event) {
             output.note(text);
         }
-        if let Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) = &event {
-            let shape = json!({
-                "event": "waiting", "for": "submission", "submission_token": token,
-                "sent_at": moment(*sent_at), "until": moment(*until),
-            });
-            output.verbose_event(&shape);
-        }
         match event {
-            Event::ReadingSlides { slides, .. } => *bar = Some(screen.slides(slides)),
+            Event::ReadingSlides { slides, .. } => {
+                *bar = Some(bars.bar("reading slides", Unit::Count, slides as u64));
+            }
             Event::SlideRead => bar.iter().for_each(|bar| bar.inc(1)),
             Event::Uploading { done, total } => {
-                let bar = bar.get_or_insert_with(|| screen.upload(0));
-                bar.set_length(total);
-                bar.set_position(done);
+                bar.get_or_insert_with(|| bars.bar("uploading", Unit::Bytes, 0)).set(done, total);
             }
             Event::SlidesRead | Event::Uploaded { .. } => bar.take().iter().for_each(Bar::finish),
             _ => {}
@@ -50,7 +56,7 @@ pub(super) fn observer(output: &Output) -> Observer {
     })
 }
 
-fn planned(new: usize, processed: usize, failed: usize, runs: &[RunId]) -> String {
+fn plan_summary(new: usize, processed: usize, failed: usize, runs: &[RunId]) -> String {
     let names: Vec<_> = runs.iter().map(RunId::as_str).collect();
     let of = match names.as_slice() {
         [] => String::new(),
@@ -59,11 +65,6 @@ fn planned(new: usize, processed: usize, failed: usize, runs: &[RunId]) -> Strin
     };
     let text = format!("{new} new, {processed} already processed{of}");
     if failed == 0 { text } else { format!("{text}; {failed} failed or skipped: --retry-failed submits them again") }
-}
-
-/// Returns a time in UTC, to the second.
-fn moment(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map_or_else(|_| "an unknown time".to_owned(), |at| format!("{at:.0}"))
 }
 
 fn note(event: &Event) -> Option<String> {
@@ -75,7 +76,7 @@ fn note(event: &Event) -> Option<String> {
             format!("cannot use '{}', so the next call reads the slides again: {reason}", path.display())
         }
         Event::ReadingSlides { folder, slides } => format!("reading {slides} slides in {}", folder.display()),
-        Event::SlideRemarks(remarks) => remark(remarks),
+        Event::SlideRemarks(remarks) => remarks_line(remarks),
         Event::RowRemoved { external_id } => format!("{external_id}: row removed from the table"),
         Event::MappingWithoutMatch { expression } => {
             format!("the expression '{expression}' of --mapping matches no slide")
@@ -88,10 +89,10 @@ fn note(event: &Event) -> Option<String> {
         Event::Uploaded { sent, already_present } => {
             format!("{sent} slides uploaded, {already_present} already present")
         }
-        Event::IdsKept { rows } => {
+        Event::IdsUnchanged { rows } => {
             format!("{rows} slides keep their external id from the table, despite --external-id")
         }
-        Event::Planned { new, processed, failed, runs } => planned(*new, *processed, *failed, runs),
+        Event::Planned { new, processed, failed, runs } => plan_summary(*new, *processed, *failed, runs),
         Event::SlideFailedBefore(slide) => {
             let reason = slide.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{}: {}{reason}", slide.file, slide.status.name())
@@ -102,19 +103,13 @@ fn note(event: &Event) -> Option<String> {
         Event::SubmittedElsewhere => {
             "some slides were submitted elsewhere during the upload: all slides are looked up again".to_owned()
         }
-        Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) => format!(
-            "waiting for the run of a submission that was sent at {} and may have been accepted: \
-             looking for the submission token {token} until {}",
-            moment(*sent_at),
-            moment(*until)
-        ),
         Event::RunFound { run } => format!("run {run} was submitted before"),
         _ => return None,
     })
 }
 
-/// Returns lines for skipped files: some names of each kind, and the number of files that are not slides.
-fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
+/// Returns lines for skipped files: up to [`MAX_NAMED`] files of each kind, and the number of files that are not slides.
+fn skipped_lines(skipped: &[SkippedFile]) -> Vec<String> {
     let (others, notable): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.kind == SkipKind::Other);
     let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for skipped in notable {
@@ -136,18 +131,18 @@ fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
     lines
 }
 
-fn followed(followed: &[(PathBuf, PathBuf)]) -> Vec<String> {
-    let named = followed.iter().take(MAX_NAMED);
-    let mut lines: Vec<_> =
+fn link_lines(links: &[(PathBuf, PathBuf)]) -> Vec<String> {
+    let named = links.iter().take(MAX_NAMED);
+    let mut text: Vec<_> =
         named.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
-    if let Some(more @ 1..) = followed.len().checked_sub(MAX_NAMED) {
-        lines.push(format!("{more} more links; --format json lists all"));
+    if let Some(more @ 1..) = links.len().checked_sub(MAX_NAMED) {
+        text.push(format!("{more} more links; --format json lists all"));
     }
-    lines
+    text
 }
 
 /// Returns the remarks about a slide on one line: warnings, and the kinds of identifying data.
-fn remark(remarks: &SlideRemarks) -> String {
+fn remarks_line(remarks: &SlideRemarks) -> String {
     let mut parts: Vec<_> = remarks.warnings.iter().map(ToString::to_string).collect();
     let kinds: BTreeSet<_> = remarks.identifiers.iter().map(|found| found.kind).collect();
     if !kinds.is_empty() {

@@ -1,31 +1,29 @@
 //! The whole workflow in one command, from a folder of slides to verified results. It can be killed at any point and
 //! repeated.
 
-mod report;
-
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use platform_pipeline::{Study, StudyRun};
+use platform_pipeline::{Error, Study, StudyReport, StudyRun, system_user};
 use platform_resources::models::ApplicationId;
 use platform_resources::{Client, ResultFolder, RunReport};
+use serde_json::{Value, json};
+use terminal::Output;
 
-use super::application_args::{HealthCheckArgs, VersionArgs};
 use super::download::LayoutArgs;
 use super::events::observer;
-use super::object_keys::UploadArgs;
-use super::options::RunOptionArgs;
+use super::options::{HealthCheckArgs, RunOptionArgs, UploadArgs, VersionArgs};
 use super::prepare::PrepareArgs;
-use crate::context::{Context, bucket_user};
+use crate::context::Context;
 use crate::error::CliError;
-use crate::progress::ProgressBars;
-use crate::transfers::{DigestArgs, TransferArgs, Transfers, UploadTimeoutArgs};
+use crate::progress::RunBars;
+use crate::results;
+use crate::transfers::Transfers;
 use crate::unknown_application::explain;
-use report::Report;
 
 /// The options that cause another submission.
-const AGAIN: [&str; 3] = ["--resubmit", "--resubmit-uncertain", "--retry-failed"];
+const RESUBMISSION_OPTIONS: [&str; 3] = ["--resubmit", "--resubmit-uncertain", "--retry-failed"];
 
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -42,7 +40,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     version: VersionArgs,
     #[command(flatten)]
-    how: PrepareArgs,
+    prepare: PrepareArgs,
     /// Replace the table
     #[arg(long)]
     overwrite_table: bool,
@@ -53,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     skip_unusable: bool,
     #[command(flatten)]
-    to: UploadArgs,
+    upload: UploadArgs,
     #[command(flatten)]
     folders: LayoutArgs,
     /// Wait for the end of the run and download results as they become available (default)
@@ -74,51 +72,67 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     options: RunOptionArgs,
     #[command(flatten)]
-    force: HealthCheckArgs,
+    health_check: HealthCheckArgs,
     #[command(flatten)]
-    transfer: TransferArgs,
-    #[command(flatten)]
-    digest: DigestArgs,
-    #[command(flatten)]
-    timeout: UploadTimeoutArgs,
-}
-
-impl Arguments {
-    pub(super) fn transfers(&self) -> Transfers {
-        Transfers::from(self.transfer).with_digest(self.digest).with_timeout(self.timeout)
-    }
+    transfer: Transfers,
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let target = folder_of(&arguments.csv);
-    check_folders(&arguments, &target)?;
-    let client = context.client()?;
+    Study::check_results_folder(&arguments.folder, &arguments.csv, arguments.folders.has_folder_per_run())?;
+    let target = Study::results_folder(&arguments.csv);
+    let client = context.transfer_client(arguments.transfer)?;
     // Errors of the folder occur before anything is uploaded or billed.
     let mut results = Some(open(&target).await?);
-    arguments.force.check(&client, context).await?;
+    arguments.health_check.check(&client, context).await?;
     let study = study(&client, &arguments, context).await?;
-    let mut report = Report::new(&target);
     let id = ApplicationId::from(arguments.application.as_str());
     let study = match Box::pin(study.submit()).await {
         Ok(study) => study,
-        Err(error) => return Err(explain(report.stopped(error, &context.output), &id, &client).await),
+        Err(error) => return Err(explain(print_unusable(error, &target, &context.output), &id, &client).await),
     };
-    report.study(&study);
+    let mut report = StudyReport::of(&study, &target);
+    let mut ignored = Vec::new();
     match study.submission() {
         Some(submission) if submission.submitted.is_new => {
             let run = submission.submitted.run.id();
             context.output.note(format!("submitted run {run} of {} {}", submission.application, submission.version));
         }
-        _ => report.ignored(&arguments.options.set(), &context.output),
+        _ => ignored = arguments.options.note_ignored(&context.output, &[]),
     }
     for run in study.runs() {
         let folder = match results.take() {
             Some(folder) => folder,
             None => open(&target).await?,
         };
-        report.add(Box::pin(fetch(run, folder, &arguments, context)).await?);
+        report.reports.push(Box::pin(fetch(run, folder, &arguments, context)).await?);
     }
-    report.print(&context.output)
+    print(&report, &ignored, &context.output)
+}
+
+/// Prints the slides if unusable ones prevented the submission, and returns the failure.
+fn print_unusable(error: Error, target: &Path, output: &Output) -> CliError {
+    if error.is_stopped()
+        && let Err(error) = output.print_object(&to_json(&StudyReport::of_stopped(&error, target), &[]), String::new)
+    {
+        return error.into();
+    }
+    error.into()
+}
+
+/// Prints the report, and returns an error if results are missing.
+fn print(report: &StudyReport, ignored: &[&str], output: &Output) -> Result<(), CliError> {
+    output.print_failures(report.reports.iter().flat_map(RunReport::problems));
+    let text = |run: &RunReport| results::text(run, &report.folder, output);
+    let text = || report.reports.iter().map(text).collect::<Vec<_>>().join("\n");
+    let printed = output.print_object(&to_json(report, ignored), text);
+    report.reports.iter().try_for_each(results::check_outcome)?;
+    Ok(printed?)
+}
+
+fn to_json(report: &StudyReport, ignored: &[&str]) -> Value {
+    let mut value = json!(report);
+    value["ignored_options"] = json!(ignored);
+    value
 }
 
 async fn open(target: &Path) -> Result<ResultFolder, CliError> {
@@ -133,8 +147,8 @@ async fn study(client: &Client, arguments: &Arguments, context: &Context) -> Res
     let portal = arguments.options.portal();
     Ok(Study::new(client, id, &arguments.csv, &arguments.folder, options)
         .with_version(arguments.version.application_version.clone())
-        .with_prepare(arguments.how.prepare().with_overwrite(arguments.overwrite_table))
-        .with_object_keys(bucket_user(), arguments.to.upload_prefix.clone(), portal)
+        .with_prepare(arguments.prepare.prepare().with_overwrite(arguments.overwrite_table))
+        .with_object_keys(system_user(), arguments.upload.upload_prefix.clone(), portal)
         .with_resubmit(arguments.resubmit)
         .with_resubmit_uncertain(arguments.resubmit_uncertain)
         .with_retry_failed(arguments.retry_failed)
@@ -144,41 +158,19 @@ async fn study(client: &Client, arguments: &Arguments, context: &Context) -> Res
         .with_observer(move |event| observer(event)))
 }
 
-/// Checks that results next to the slides are in folders per run, to distinguish them from slides.
-fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), CliError> {
-    let unreadable = || format!("cannot read '{}'", arguments.folder.display());
-    let slides = arguments.folder.canonicalize().with_context(unreadable).map_err(CliError::bad_input)?;
-    let is_among = target.canonicalize().is_ok_and(|target| target.starts_with(&slides));
-    if is_among && !arguments.folders.has_folder_per_run() {
-        let text = "the results would be stored among the slides and could be mistaken for slides: \
-                    move the table, or omit --no-create-subdirectory-for-run";
-        return Err(CliError::bad_input(anyhow::anyhow!(text)));
-    }
-    Ok(())
-}
-
-/// Downloads the results, by the custom of the Python tool: to the end.
+/// Downloads the results, by default until the end of the run, like the Python SDK.
 async fn fetch(
     run: &StudyRun,
     folder: ResultFolder,
     arguments: &Arguments,
     context: &Context,
 ) -> Result<RunReport, CliError> {
-    let progress = ProgressBars::new(&context.output).follow();
-    // Repeating these options would cause more costs.
-    let followed = context.follow(run.handle().id(), &AGAIN);
+    let progress = RunBars::of(&context.output);
+    // The command that is printed for resuming must not submit the slides again.
+    let run_end = context.follow(run.handle().id(), &RESUBMISSION_OPTIONS);
     let download = run.download(folder).with_observer(move |event| {
-        followed.learn(&event);
+        run_end.observe(&event);
         progress.show(&event);
     });
     Ok(if arguments.no_wait_for_completion { download.fetch().await? } else { download.follow().await? })
-}
-
-/// Returns the folder of a file.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        Some(_) => PathBuf::from("."),
-        None => path.to_owned(),
-    }
 }

@@ -1,40 +1,40 @@
 //! The metadata of runs and of their items.
 
-mod input;
-mod sdk;
-
+use anyhow::{Context as _, anyhow};
+use auth_core::{Clock, SystemClock};
 use clap::Args;
-use platform_resources::JsonObject;
 use platform_resources::models::MetadataUpdated;
+use platform_resources::{ItemSdkMetadata, JsonObject};
 use serde_json::{Value, json};
+use terminal::input::read_text;
+use terminal::{Output, print_json, sanitize};
 
 use super::RunArgs;
+use super::options::sdk_metadata;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Output, print_json};
 use crate::run::parse_run_id;
-use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Dump {
     #[command(flatten)]
-    reading: RunArgs,
+    run: RunArgs,
     #[command(flatten)]
-    look: Look,
+    print: PrintArgs,
 }
 
 #[derive(Args)]
 pub(crate) struct DumpItem {
     #[command(flatten)]
-    reading: RunArgs,
+    run: RunArgs,
     /// External id of the item
     external_id: String,
     #[command(flatten)]
-    look: Look,
+    print: PrintArgs,
 }
 
 #[derive(Args, Clone, Copy)]
-struct Look {
+struct PrintArgs {
     /// Indent the JSON
     #[arg(long, overrides_with = "no_pretty")]
     pretty: bool,
@@ -47,14 +47,14 @@ struct Look {
     show_checksum: bool,
 }
 
-impl Look {
+impl PrintArgs {
     fn print(self, metadata: Option<&JsonObject>, checksum: Option<&String>) -> Result<(), CliError> {
-        let shape = if self.show_checksum {
+        let value = if self.show_checksum {
             json!({ "custom_metadata": metadata, "custom_metadata_checksum": checksum })
         } else {
             json!(metadata)
         };
-        print_json(&shape, self.pretty)
+        Ok(print_json(&value, self.pretty)?)
     }
 }
 
@@ -96,46 +96,62 @@ struct Change {
 }
 
 pub(crate) async fn dump(arguments: Dump, context: &Context) -> Result<(), CliError> {
-    let run = arguments.reading.handle(&context.client()?).await?.no_cache().get().await?;
-    arguments.look.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
+    let run = arguments.run.handle(&context.read_client()?).await?.no_cache().get().await?;
+    arguments.print.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
 }
 
 pub(crate) async fn dump_item(arguments: DumpItem, context: &Context) -> Result<(), CliError> {
-    let run = arguments.reading.handle(&context.client()?).await?.no_cache();
+    let run = arguments.run.handle(&context.read_client()?).await?.no_cache();
     let item = run.item(&arguments.external_id).await?;
-    arguments.look.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
+    arguments.print.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
 }
 
 pub(crate) async fn update(arguments: Update, context: &Context) -> Result<(), CliError> {
     let Update { run, change } = arguments;
-    let mut metadata = input::read(&change.metadata).await?;
-    let client = context.client()?;
+    let mut metadata = read(&change.metadata).await?;
+    let client = context.write_client()?;
     let handle = client.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
         let before = handle.clone().no_cache().get().await?.custom_metadata;
-        sdk::renew_run(&mut metadata, before.as_ref(), &client.me().await?)?;
+        let sdk = sdk_metadata(&client.me().await?);
+        sdk.update_from(&mut metadata, before.as_ref(), SystemClock.now()).map_err(CliError::bad_input)?;
     }
     let updated = handle.update_metadata(metadata, change.checksum.as_deref()).await?;
-    say(&json!({ "run_id": run }), &updated, &context.output)
+    print_updated(&json!({ "run_id": run }), &updated, &context.output)
 }
 
 pub(crate) async fn update_item(arguments: UpdateItem, context: &Context) -> Result<(), CliError> {
     let UpdateItem { run, external_id, change } = arguments;
-    let mut metadata = input::read(&change.metadata).await?;
-    let handle = context.client()?.run(run.as_str());
+    let mut metadata = read(&change.metadata).await?;
+    let handle = context.write_client()?.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
         let before = handle.clone().no_cache().item(&external_id).await?.custom_metadata;
-        sdk::renew_item(&mut metadata, before.as_ref())?;
+        let sdk = ItemSdkMetadata::new();
+        sdk.update_from(&mut metadata, before.as_ref(), SystemClock.now()).map_err(CliError::bad_input)?;
     }
     let updated = handle.update_item_metadata(&external_id, metadata, change.checksum.as_deref()).await?;
-    say(&json!({ "run_id": run, "external_id": external_id }), &updated, &context.output)
+    print_updated(&json!({ "run_id": run, "external_id": external_id }), &updated, &context.output)
 }
 
-fn say(about: &Value, updated: &MetadataUpdated, output: &Output) -> Result<(), CliError> {
-    let mut shape = about.clone();
-    shape["custom_metadata_checksum"] = json!(updated.custom_metadata_checksum);
-    let names = ["run_id", "external_id"].into_iter().filter_map(|name| about[name].as_str());
+/// Reads the JSON object from the argument, from a file after `@`, or from stdin.
+async fn read(argument: &str) -> Result<JsonObject, CliError> {
+    let text = match argument.strip_prefix('@') {
+        Some(path) => read_text(path).await.with_context(|| format!("cannot read '{path}'")),
+        None if argument == "-" => read_text(argument).await.context("cannot read stdin"),
+        None => Ok(argument.to_owned()),
+    };
+    let value: Result<Value, _> = text.map_err(CliError::bad_input)?.parse();
+    match value.context("the metadata are not valid JSON").map_err(CliError::bad_input)? {
+        Value::Object(metadata) => Ok(metadata),
+        _ => Err(CliError::bad_input(anyhow!("the metadata must be a JSON object"))),
+    }
+}
+
+fn print_updated(ids: &Value, updated: &MetadataUpdated, output: &Output) -> Result<(), CliError> {
+    let mut value = ids.clone();
+    value["custom_metadata_checksum"] = json!(updated.custom_metadata_checksum);
+    let names = ["run_id", "external_id"].into_iter().filter_map(|name| ids[name].as_str());
     let names: Vec<_> = names.map(sanitize).collect();
     let checksum = updated.custom_metadata_checksum.as_ref().map(sanitize).unwrap_or_default();
-    output.one(&shape, || format!("{}: updated, checksum {checksum}", names.join(", ")))
+    Ok(output.print_object(&value, || format!("{}: updated, checksum {checksum}", names.join(", ")))?)
 }

@@ -1,13 +1,93 @@
-//! Options for the execution and the metadata of a run.
+//! Options that several commands for runs share: version, health check, upload folder, metadata and execution of a run.
 
+use std::env;
+
+use anyhow::anyhow;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use platform_pipeline::RunOptions;
-use platform_resources::models::Me;
-use platform_resources::{JsonObject, JsonValue, LARGEST_CONTEXT, Provisioning, RunSdkMetadata, Timestamp};
+use platform_pipeline::{ObjectKeys, RunOptions, SelectedApplication, system_user};
+use platform_resources::models::{ApplicationId, Me, VersionNumber};
+use platform_resources::{Client, Health, Initiator, Interface, JsonObject, Provisioning, RunSdkMetadata, Timestamp};
+use terminal::Output;
 
-use super::sdk_metadata::sdk_metadata;
-use crate::time::parse_timestamp;
+use super::parse_timestamp;
+use crate::context::Context;
+use crate::error::{CliError, UNHEALTHY};
+use crate::unknown_application::explain;
+
+/// The option for the version of an application.
+#[derive(Args, Clone)]
+pub(super) struct VersionArgs {
+    /// Version of the application [default: the latest]
+    #[arg(long, value_name = "VERSION")]
+    pub(super) application_version: Option<VersionNumber>,
+}
+
+/// The option that skips the health check.
+#[derive(Args, Clone, Copy)]
+pub(super) struct HealthCheckArgs {
+    /// Skip the health check of the platform
+    #[arg(long, overrides_with = "no_force")]
+    force: bool,
+    /// Check the health of the platform first (default)
+    #[arg(long, overrides_with = "force", hide = true)]
+    no_force: bool,
+}
+
+impl HealthCheckArgs {
+    /// Returns an error if the platform is down, unless `--force` is set.
+    pub(super) async fn check(self, client: &Client, context: &Context) -> Result<(), CliError> {
+        if self.force {
+            return Ok(());
+        }
+        let suffix = |reason: Option<String>| reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        match client.health_with_retries().await? {
+            Health::Down(reason) => {
+                let text = format!("the platform is down{}; --force skips this check", suffix(reason));
+                return Err(CliError::new(UNHEALTHY, anyhow!(text)));
+            }
+            Health::Degraded(reason) => context.output.note(format!("the platform is degraded{}", suffix(reason))),
+            Health::Unknown(state) => context.output.note(format!("the platform reports the unknown state {state}")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl VersionArgs {
+    /// Returns the selected version of the application.
+    pub(super) async fn resolve(&self, client: &Client, application: &str) -> Result<SelectedApplication, CliError> {
+        let id = ApplicationId::from(application);
+        match SelectedApplication::find(client, &id, self.application_version.as_ref()).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(explain(error.into(), &id, client).await),
+        }
+    }
+}
+
+/// The option for the location of uploaded slides.
+#[derive(Args, Clone, Default)]
+pub(super) struct UploadArgs {
+    /// Folder in the bucket, below that of the user. Without it, each slide has its own folder, derived from its path
+    /// and checksum. Object keys in the table do not change
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) upload_prefix: Option<String>,
+}
+
+impl UploadArgs {
+    pub(super) async fn keys(
+        &self,
+        client: &Client,
+        application: &SelectedApplication,
+        portal: bool,
+    ) -> Result<ObjectKeys, CliError> {
+        let keys = ObjectKeys::new(client, application, &system_user()).await?.with_portal(portal);
+        Ok(match &self.upload_prefix {
+            Some(prefix) => keys.with_prefix(prefix)?,
+            None => keys,
+        })
+    }
+}
 
 #[derive(Args, Clone)]
 pub(super) struct RunOptionArgs {
@@ -36,7 +116,7 @@ pub(super) struct RunOptionArgs {
     #[arg(long, value_name = "TYPE", default_value = "A100", value_parser = PossibleValuesParser::new(["L4", "A100"]), ignore_case = true, hide_possible_values = true)]
     gpu_type: String,
     /// Provisioning mode of the GPUs: `SPOT`, `ON_DEMAND` or `FLEX_START`
-    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = modes(&["SPOT", "ON_DEMAND", "FLEX_START"]))]
+    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = parse_mode(&["SPOT", "ON_DEMAND", "FLEX_START"]))]
     gpu_provisioning_mode: Provisioning,
     /// Maximum number of GPUs per slide, 1 to 8
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
@@ -45,7 +125,7 @@ pub(super) struct RunOptionArgs {
     #[arg(long, value_name = "MINUTES", default_value_t = 720, value_parser = clap::value_parser!(u32).range(1..=3600))]
     flex_start_max_run_duration_minutes: u32,
     /// Provisioning mode of the CPUs: `SPOT` or `ON_DEMAND`
-    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = modes(&["SPOT", "ON_DEMAND"]))]
+    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = parse_mode(&["SPOT", "ON_DEMAND"]))]
     cpu_provisioning_mode: Provisioning,
     /// Maximum time to wait for nodes, in minutes, 1 to 3600
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -53,7 +133,7 @@ pub(super) struct RunOptionArgs {
 }
 
 /// Returns a parser for these provisioning modes.
-fn modes(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provisioning> {
+fn parse_mode(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provisioning> {
     PossibleValuesParser::new(names).map(|name| match name.to_ascii_uppercase().as_str() {
         "ON_DEMAND" => Provisioning::OnDemand,
         "FLEX_START" => Provisioning::FlexStart,
@@ -63,12 +143,7 @@ fn modes(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provis
 
 /// Parses the context of callbacks.
 fn parse_context(text: &str) -> Result<JsonObject, String> {
-    let context: JsonObject = serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))?;
-    let size = JsonValue::Object(context.clone()).to_string().len();
-    if size > LARGEST_CONTEXT {
-        return Err(format!("{size} bytes of JSON are more than {LARGEST_CONTEXT}"));
-    }
-    Ok(context)
+    RunOptions::parse_callback_context(text).map_err(|error| error.to_string())
 }
 
 impl RunOptionArgs {
@@ -76,8 +151,17 @@ impl RunOptionArgs {
         self.onboard_to_aignostics_portal
     }
 
-    /// Returns the options that were set and have no effect if nothing is submitted.
-    pub(super) fn set(&self) -> Vec<&'static str> {
+    /// Prints and returns the options that have no effect because nothing is submitted, except those in `compared`.
+    pub(super) fn note_ignored(&self, output: &Output, compared: &[&str]) -> Vec<&'static str> {
+        let ignored: Vec<_> = self.set_options().into_iter().filter(|name| !compared.contains(name)).collect();
+        if !ignored.is_empty() {
+            output.note(format!("ignored, because nothing was submitted: {}", ignored.join(", ")));
+        }
+        ignored
+    }
+
+    /// Returns the options that were set.
+    fn set_options(&self) -> Vec<&'static str> {
         [
             (self.note.is_some(), "--note"),
             (!self.tags.is_empty(), "--tags"),
@@ -114,4 +198,17 @@ impl RunOptionArgs {
             .with_deadline(self.deadline)
             .with_callback_context(self.callback_context.clone())
     }
+}
+
+/// Returns the SDK metadata for the user and this program.
+pub(super) fn sdk_metadata(me: &Me) -> RunSdkMetadata {
+    let initiator = match env::var_os("AIGNOSTICS_BRIDGE_VERSION") {
+        Some(_) => Initiator::Bridge,
+        None if env::var_os("PYTEST_CURRENT_TEST").is_some() => Initiator::Test,
+        None => Initiator::User,
+    };
+    // Variables that are not UTF-8 are irrelevant.
+    let variables = env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let sdk = RunSdkMetadata::new(concat!("aignostics-cli/", env!("CARGO_PKG_VERSION")));
+    sdk.with_interface(Interface::Cli).with_initiator(initiator).with_user(me).with_ci(variables)
 }

@@ -3,35 +3,40 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared, ScanOptions, SlideRemarks};
+use platform_pipeline::{BucketSlides, ExternalIds, Mapping, Prepare, Prepared, ScanOptions};
 use platform_resources::Pattern;
-use serde_json::{Value, json};
+use serde_json::json;
 use slide_metadata::{IdentifierKind, PLAUSIBLE};
+use terminal::{Output, sanitize};
 
-use super::application_args::VersionArgs;
 use super::events::observer;
+use super::options::VersionArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{self, Output};
-use crate::sanitize::sanitize;
-use crate::slide;
 
 /// The default name of the table.
-const NAME: &str = "metadata.csv";
+const DEFAULT_TABLE: &str = "metadata.csv";
 
 #[derive(Args)]
 #[command(
-    override_usage = "aignostics run prepare [OPTIONS] APPLICATION CSV DIR\n       aignostics run prepare [OPTIONS] DIR"
+    override_usage = "aignostics run prepare [OPTIONS] APPLICATION CSV DIR\n       aignostics run prepare [OPTIONS] DIR\n       aignostics run prepare [OPTIONS] --from-bucket PREFIX APPLICATION CSV"
 )]
 pub(crate) struct Arguments {
     /// Application, table and folder with the slides: TIFF, BigTIFF, SVS, NDPI, SCN, BIF and DICOM, including
     /// subfolders. With the folder alone, the table is `metadata.csv` in it and is not checked against an application
     #[arg(value_name = "APPLICATION CSV DIR", num_args = 1..=3, required = true)]
-    places: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
+    /// Prefix of slides that are in the organization's bucket already, instead of DIR. Only their headers are read; ids
+    /// are keys below the prefix
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = ["follow_links", "deduplicate", "rehash"])]
+    from_bucket: Option<String>,
+    /// Read the objects of `--from-bucket` and compute their checksums, instead of using those that the storage states
+    #[arg(long, requires = "from_bucket")]
+    verify: bool,
     #[command(flatten)]
     version: VersionArgs,
     #[command(flatten)]
-    how: PrepareArgs,
+    prepare: PrepareArgs,
     /// Replace the table. Without it, only --mapping changes the row of an unchanged slide, and rows of excluded files
     /// are removed
     #[arg(long)]
@@ -66,45 +71,75 @@ pub(super) struct PrepareArgs {
     #[arg(long, value_name = "COUNT", default_value = "4")]
     parallel_reads: NonZeroUsize,
     /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
-    #[arg(long, value_name = "MPP", value_parser = plausible)]
+    #[arg(long, value_name = "MPP", value_parser = parse_resolution)]
     resolution_mpp: Option<f64>,
     /// Reject slides that may identify a patient by a label, a barcode, a name, a date, a text or an attribute
     #[arg(long)]
     no_phi: bool,
     /// Kinds of identifying data that --no-phi accepts: label, macro, barcode, name, date, text, attribute, uid
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', requires = "no_phi", value_parser = kind)]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', requires = "no_phi", value_parser = parse_kind)]
     allow: Vec<IdentifierKind>,
 }
 
-fn kind(text: &str) -> Result<IdentifierKind, String> {
+fn parse_kind(text: &str) -> Result<IdentifierKind, String> {
     let kind = IdentifierKind::ALL.into_iter().find(|kind| kind.name() == text);
     kind.ok_or_else(|| format!("expected one of {}", IdentifierKind::ALL.map(IdentifierKind::name).join(", ")))
 }
 
-/// Parses a plausible resolution.
-fn plausible(text: &str) -> Result<f64, String> {
+fn parse_resolution(text: &str) -> Result<f64, String> {
     let value = text.parse::<f64>().ok().filter(|value| PLAUSIBLE.contains(value));
     value.ok_or_else(|| format!("expected {} to {} micrometers per pixel", PLAUSIBLE.start(), PLAUSIBLE.end()))
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let (application, csv, folder) = match arguments.places.as_slice() {
-        [folder] => (None, folder.join(NAME), folder.clone()),
+    if let Some(prefix) = &arguments.from_bucket {
+        return from_bucket(&arguments, prefix, context).await;
+    }
+    let (application, csv, folder) = match arguments.paths.as_slice() {
+        [folder] => (None, folder.join(DEFAULT_TABLE), folder.clone()),
         [application, csv, folder] => (Some(application.display().to_string()), csv.clone(), folder.clone()),
         _ => return Err(CliError::bad_input(anyhow!("give APPLICATION CSV DIR, or DIR alone"))),
     };
     let application = match application {
-        Some(application) => Some(arguments.version.of(&context.client()?, &application).await?),
+        Some(application) => Some(arguments.version.resolve(&context.read_client()?, &application).await?),
         None => None,
     };
     let prepared = arguments
-        .how
+        .prepare
         .prepare()
         .with_application(application)
         .with_overwrite(arguments.overwrite)
         .run(&csv, &folder, &observer(&context.output))
         .await?;
-    context.output.one(&shape(&prepared, &csv), || text(&prepared, &csv, &context.output))?;
+    print(&prepared, &csv, &context.output)
+}
+
+/// Prepares the table of slides that are in the bucket.
+async fn from_bucket(arguments: &Arguments, prefix: &str, context: &Context) -> Result<(), CliError> {
+    let [application, csv] = arguments.paths.as_slice() else {
+        return Err(CliError::bad_input(anyhow!("give APPLICATION CSV with --from-bucket")));
+    };
+    if matches!(arguments.prepare.external_id, Some(ExternalIds::Stem | ExternalIds::Absolute)) {
+        return Err(CliError::bad_input(anyhow!(
+            "--external-id: ids of slides in the bucket are keys below the prefix, or those of a COLUMN"
+        )));
+    }
+    let client = context.read_client()?;
+    let application = arguments.version.resolve(&client, &application.display().to_string()).await?;
+    let bucket = client.bucket().await?;
+    let root = bucket.root();
+    let prefix = prefix.strip_prefix(&root).unwrap_or(prefix).to_owned();
+    let slides = BucketSlides::new(bucket, prefix).with_verify(arguments.verify);
+    let prepare = arguments.prepare.prepare().with_application(Some(application)).with_overwrite(arguments.overwrite);
+    let prepared = Box::pin(prepare.run_from_bucket(csv, &slides, &observer(&context.output))).await?;
+    print(&prepared, csv, &context.output)
+}
+
+/// Prints the table, and returns an error if a slide is unusable.
+fn print(prepared: &Prepared, csv: &Path, output: &Output) -> Result<(), CliError> {
+    let mut value = json!(prepared);
+    value["csv"] = json!(csv.display().to_string());
+    output.print_object(&value, || text(prepared, csv, output))?;
     Ok(prepared.require_all()?)
 }
 
@@ -124,44 +159,11 @@ impl PrepareArgs {
     }
 }
 
-fn shape(prepared: &Prepared, csv: &Path) -> Value {
-    let slides = prepared.table.rows().iter().zip(&prepared.states);
-    let slides = slides.map(
-        |(row, state)| json!({ "external_id": row.external_id(), "file": row.get("file"), "state": state.name() }),
-    );
-    let reason = |(path, reason): &(PathBuf, String)| {
-        let file = path.display().to_string();
-        json!({ "file": file, "reason": reason })
-    };
-    let skipped = prepared.skipped.iter().map(|skipped| {
-        json!({ "file": skipped.path.display().to_string(), "kind": skipped.kind.name(), "reason": skipped.reason })
-    });
-    let pair = |name: &'static str| move |(path, other): &(PathBuf, PathBuf)| json!({ "file": path.display().to_string(), name: other.display().to_string() });
-    let failed = prepared.unusable.iter().map(reason);
-    json!({
-        "csv": csv.display().to_string(),
-        "slides": slides.collect::<Vec<_>>(),
-        "skipped": skipped.collect::<Vec<_>>(),
-        "links": prepared.links.iter().map(pair("target")).collect::<Vec<_>>(),
-        "duplicates": prepared.duplicates.iter().map(pair("same_as")).collect::<Vec<_>>(),
-        "failed": failed.collect::<Vec<_>>(),
-        "excluded": prepared.excluded.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
-        "remarks": prepared.remarks.iter().map(remarks).collect::<Vec<_>>(),
-    })
-}
-
-fn remarks(remarks: &SlideRemarks) -> Value {
-    json!({
-        "file": remarks.path.display().to_string(),
-        "warnings": slide::warnings(&remarks.warnings),
-        "identifiers": slide::identifiers(&remarks.identifiers),
-    })
-}
-
 fn text(prepared: &Prepared, csv: &Path, output: &Output) -> String {
-    let mut table = output.table(["slide", "state"]);
-    for (row, state) in prepared.table.rows().iter().zip(&prepared.states) {
-        table.add_row([sanitize(row.external_id()), state.name().to_owned()]);
-    }
-    format!("{}\ntable: {}", output::text(&table), sanitize(csv.display()))
+    let slides: Vec<_> = prepared.table.rows().iter().zip(&prepared.states).collect();
+    let table = output.table(
+        &slides,
+        &[("slide", &|(row, _)| row.external_id().to_owned()), ("state", &|(_, state)| state.name().to_owned())],
+    );
+    format!("{table}\ntable: {}", sanitize(csv.display()))
 }

@@ -1,20 +1,19 @@
+//! Validation and submission of a table or a submission in JSON.
+
 use std::path::PathBuf;
 
 use clap::Args;
 use platform_pipeline::{Draft, RunOptions, SubmissionSource, UniqueSubmission};
-use platform_resources::models::{ApplicationId, Run};
-use platform_resources::{Client, RunHandle};
+use platform_resources::Client;
+use platform_resources::models::{Run, RunSubmission, VersionNumber};
 use serde_json::json;
+use terminal::input::detached;
+use terminal::sanitize;
 
-use super::application_args::{HealthCheckArgs, VersionArgs};
 use super::events::observer;
-use super::object_keys::UploadArgs;
-use super::options::RunOptionArgs;
-use super::validate;
+use super::options::{HealthCheckArgs, RunOptionArgs, UploadArgs, VersionArgs};
 use crate::context::Context;
-use crate::detached::detached;
 use crate::error::CliError;
-use crate::sanitize::sanitize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -39,13 +38,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     options: RunOptionArgs,
     #[command(flatten)]
-    force: HealthCheckArgs,
+    health_check: HealthCheckArgs,
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let file = arguments.file.clone();
     let source = detached(move || SubmissionSource::read(&file)).await??;
-    let client = context.client()?;
+    let client = context.write_client()?;
     let draft = Box::pin(draft(source, &client, &arguments, context)).await?;
     for column in draft.unused_columns() {
         context.output.note(format!("the application does not use the column '{column}'"));
@@ -61,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
 /// Validates everything without submitting.
 async fn check(client: &Client, mut draft: Draft, options: &RunOptions, context: &Context) -> Result<(), CliError> {
     options.apply(&mut draft.submission)?;
-    validate::print(&draft.check(client).await?, context)
+    print_valid(&draft.check(client).await?, context)
 }
 
 /// Submits once for the content or a key, or finds the run of an earlier submission.
@@ -72,9 +71,9 @@ async fn submit(
     arguments: &Arguments,
     context: &Context,
 ) -> Result<(), CliError> {
-    let version = arguments.version.application_version.as_ref().map(platform_resources::models::VersionNumber::as_str);
-    let stated = &draft.submission;
-    let stated = (stated.application_id.clone(), stated.version_number.clone().unwrap_or_default());
+    let version = arguments.version.application_version.as_ref().map(VersionNumber::as_str);
+    let submission = &draft.submission;
+    let declared = (submission.application_id.clone(), submission.version_number.clone().unwrap_or_default());
     let submission = match &arguments.once {
         Some(key) => UniqueSubmission::for_key(client, key, draft, version, options).await?,
         None => UniqueSubmission::for_content(client, draft, version, options, arguments.resubmit).await?,
@@ -83,25 +82,28 @@ async fn submit(
     context.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
     // The id of a new run is printed without another request, which a signal could interrupt.
     let (application, version) = if submitted.is_new {
-        context.output.note(format!("submitted a run of {} {}", stated.0, stated.1));
-        stated
+        context.output.note(format!("submitted a run of {} {}", declared.0, declared.1));
+        declared
     } else {
-        report_found(arguments, context);
+        note_earlier_submission(arguments, context);
         let Run { application_id, version_number, .. } = submitted.run.get().await?;
         (application_id, version_number.as_str().to_owned())
     };
-    print(&submitted.run, &application, &version, &submitted.token, submitted.is_new, context)
+    let run = submitted.run.id();
+    let value = json!({
+        "run_id": run, "application_id": application, "version_number": version,
+        "submitted": submitted.is_new, "submission_token": submitted.token,
+    });
+    Ok(context.output.print_object(&value, || sanitize(run))?)
 }
 
-/// Reports that nothing was submitted, and the options without effect. With a key, tags are compared.
-fn report_found(arguments: &Arguments, context: &Context) {
-    let again = if arguments.once.is_some() { "" } else { "; --resubmit submits it again" };
+/// Reports that nothing was submitted, and which options have no effect. `--once` compares the tags with those of the
+/// earlier submission.
+fn note_earlier_submission(arguments: &Arguments, context: &Context) {
+    let (again, compared): (_, &[_]) =
+        if arguments.once.is_some() { ("", &["--tags"]) } else { ("; --resubmit submits it again", &[]) };
     context.output.note(format!("nothing was submitted{again}"));
-    let names = arguments.options.set().into_iter();
-    let names: Vec<_> = names.filter(|name| arguments.once.is_none() || *name != "--tags").collect();
-    if !names.is_empty() {
-        context.output.note(format!("ignored, because nothing was submitted: {}", names.join(", ")));
-    }
+    arguments.options.note_ignored(&context.output, compared);
 }
 
 /// Returns the submission without its options.
@@ -114,23 +116,51 @@ async fn draft(
     if let SubmissionSource::Table(table) = &source {
         table.notes().iter().for_each(|note| context.output.note(note));
     }
-    arguments.force.check(client, context).await?;
-    let application = arguments.version.of(client, &arguments.application).await?;
+    arguments.health_check.check(client, context).await?;
+    let application = arguments.version.resolve(client, &arguments.application).await?;
     let keys = UploadArgs::default().keys(client, &application, arguments.options.portal()).await?;
     Ok(source.draft(&arguments.file, &application, &keys, false)?)
 }
 
-fn print(
-    run: &RunHandle,
-    application: &ApplicationId,
-    version: &str,
-    token: &str,
-    is_new: bool,
-    context: &Context,
-) -> Result<(), CliError> {
-    let shape = json!({
-        "run_id": run.id(), "application_id": application, "version_number": version,
-        "submitted": is_new, "submission_token": token,
+#[derive(Args)]
+pub(crate) struct Validate {
+    /// Id of the application
+    #[arg(value_name = "APPLICATION")]
+    application: String,
+    /// Table of the slides, or a submission in JSON; `-` is stdin. Slides need not be uploaded yet
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    version: VersionArgs,
+    #[command(flatten)]
+    upload: UploadArgs,
+    #[command(flatten)]
+    options: RunOptionArgs,
+}
+
+pub(crate) async fn validate(arguments: Validate, context: &Context) -> Result<(), CliError> {
+    let file = arguments.file.clone();
+    let source = detached(move || SubmissionSource::read(&file)).await??;
+    if let SubmissionSource::Table(table) = &source {
+        table.notes().iter().for_each(|note| context.output.note(note));
+    }
+    let client = context.read_client()?;
+    let application = arguments.version.resolve(&client, &arguments.application).await?;
+    let keys = arguments.upload.keys(&client, &application, arguments.options.portal()).await?;
+    let mut draft = source.draft(&arguments.file, &application, &keys, true)?;
+    for column in draft.unused_columns() {
+        context.output.note(format!("the application does not use the column '{column}'"));
+    }
+    arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
+    print_valid(&draft.check(&client).await?, context)
+}
+
+/// Prints the submission that would be sent.
+fn print_valid(submission: &RunSubmission, context: &Context) -> Result<(), CliError> {
+    let RunSubmission { application_id, version_number, items, .. } = submission;
+    let value = json!({
+        "valid": true, "application_id": application_id, "version_number": version_number, "item_count": items.len(),
     });
-    context.output.one(&shape, || sanitize(run.id()))
+    let version = version_number.as_deref().unwrap_or_default();
+    Ok(context.output.print_object(&value, || format!("{} items match {application_id} {version}", items.len()))?)
 }

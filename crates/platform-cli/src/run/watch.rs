@@ -1,25 +1,15 @@
-mod cursor;
-mod event_writer;
-mod seen;
-mod state;
-
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use clap::Args;
-use futures_util::{StreamExt, TryStreamExt};
-use platform_resources::models::{Item, Run};
-use platform_resources::{Event, FileEvent, FileStep, ResultFolder, RunDownload, RunEvent, RunHandle, RunReport};
-use tokio::sync::mpsc;
+use platform_pipeline::{RunWatch, WatchEvent, WatchEventKind, WatchEvents};
+use platform_resources::{ItemOutcome, RunOutcome};
+use terminal::{Format, Output, sanitize};
 
-use super::{RunArgs, wait};
+use super::{RunArgs, describe};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::interruption::FollowedRun;
 use crate::results;
-use crate::transfers::{DigestArgs, TransferArgs, Transfers};
-use event_writer::EventWriter;
-use seen::SeenEvents;
+use crate::transfers::DownloadTransferArgs;
 
 pub(super) const HELP: &str = "\
 Events, by `event` in the JSON forms: item_ended; with --download artifact_verified, artifact_unverified and
@@ -28,18 +18,18 @@ artifact_failed; run_ended, which is the last.
 With --format jsonl, each event is printed when it happens. With --format json, all events are printed as one array at the
 end, also after an error, but not after a signal or --timeout.
 
-In both, each event has a `cursor` of at most 200 bytes. With --cursor, a later call on any machine resumes after it. It
-holds the time of the newest end so far. Items that ended up to 60 s before that are repeated, because items can end at
-the same time or be reported late; with --download also files from the oldest missing one on. With --state FILE, nothing
+In both, each event has a `cursor` of at most 200 bytes, after which --cursor resumes on any machine. A cursor contains the
+time at which the latest item ended. Items that ended up to 60 s earlier are repeated, because the platform can report
+items late; with --download, also all files from the oldest missing one on. With --state FILE, nothing
 is repeated: the file holds the ids of all events. A later call retries failed files, and downloads files again that are
 missing or altered, without an event. A cursor or a state file of another run is refused with exit code 2.
 
-Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 --timeout was reached.";
+Exit codes: 0 all items succeeded, 6 items failed or files are missing, 1 --timeout was reached.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    reading: RunArgs,
+    run: RunArgs,
     /// Folder for results; they are downloaded as they become available, and an event reports each verified file
     #[arg(long, value_name = "DIR")]
     download: Option<PathBuf>,
@@ -50,96 +40,55 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     #[command(flatten)]
-    transfer: TransferArgs,
-    #[command(flatten)]
-    digest: DigestArgs,
-}
-
-impl Arguments {
-    pub(super) fn transfers(&self) -> Transfers {
-        Transfers::from(self.transfer).with_digest(self.digest)
-    }
+    transfer: DownloadTransferArgs,
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let handle = arguments.reading.handle(&context.client()?).await?;
-    watch(&handle, &arguments, context).await
+    let handle = arguments.run.handle(&context.transfer_client(arguments.transfer)?).await?;
+    let run_end = context.follow(handle.id(), &[]);
+    let watch = RunWatch::new(&handle).with_cursor(arguments.cursor).with_state_file(arguments.state);
+    let watch = watch.with_download(arguments.download).with_end_observer(move || run_end.set());
+    let mut events = Box::pin(watch.open()).await.map_err(super::download::with_folder_context)?;
+    Box::pin(print(&mut events, &context.output)).await?;
+    events.report().map_or(Ok(()), results::check_outcome)?;
+    events.run().map_or(Ok(()), describe::check_outcome)
 }
 
-async fn watch(handle: &RunHandle, arguments: &Arguments, context: &Context) -> Result<(), CliError> {
-    let items: Vec<Item> = handle.clone().no_cache().items().try_collect().await?;
-    let (cursor, state) = (arguments.cursor.as_deref(), arguments.state.as_deref());
-    let seen = SeenEvents::new(handle.id(), cursor, state, arguments.download.is_some())?;
-    let (has_end, wanted) = (seen.has_end(), seen.wanted(&items));
-    let mut writer = EventWriter::new(handle.id().clone(), seen, &context.output);
-    if has_end && arguments.download.is_none() {
-        writer.finish(false)?;
-        return wait::check_outcome(&handle.clone().no_cache().get().await?);
-    }
-    let (sender, files) = mpsc::unbounded_channel();
-    let download = match (&arguments.download, wanted) {
-        (Some(folder), Some(wanted)) => {
-            let folder = ResultFolder::open(folder).await.map_err(super::download::unusable)?;
-            let download = handle.download(folder).with_selection(wanted);
-            Some(download.with_observer(move |event| pass_on(event, &sender)))
+/// Prints all events, each before it is recorded. The JSON form is one document, which is also printed after an error.
+async fn print(events: &mut WatchEvents, output: &Output) -> Result<(), CliError> {
+    let mut document = Vec::new();
+    let outcome = loop {
+        match events.next().await {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(CliError::from(error)),
+            Some(Ok(event)) if output.format() == Format::Json => document.push(event),
+            Some(Ok(event)) => {
+                output.print_event(&event, || text(&event))?;
+                events.record(&event)?;
+            }
         }
-        _ => None,
     };
-    let followed = context.follow(handle.id(), &[]);
-    let outcome = Box::pin(follow(handle, download, files, (&mut writer, followed))).await;
-    let printed = writer.finish(outcome.is_err());
-    let (run, report) = outcome?;
+    if output.format() != Format::Json || (outcome.is_err() && document.is_empty()) {
+        return outcome;
+    }
+    let printed = output.print_array(&document, String::new);
+    outcome?;
     printed?;
-    report.iter().try_for_each(results::check_outcome)?;
-    wait::check_outcome(&run)
+    Ok(document.iter().try_for_each(|event| events.record(event))?)
 }
 
-/// Forwards published files.
-fn pass_on(event: Event, files: &mpsc::UnboundedSender<FileEvent>) {
-    if let Event::File(file) = event
-        && matches!(file.progress.step, FileStep::InPlace(_))
-    {
-        // The receiver is gone if the watch was dropped.
-        let _ = files.send(file);
-    }
-}
-
-/// Prints events until the run has ended and its files are published.
-async fn follow(
-    handle: &RunHandle,
-    download: Option<RunDownload>,
-    mut files: mpsc::UnboundedReceiver<FileEvent>,
-    (writer, followed): (&mut EventWriter<'_>, FollowedRun),
-) -> Result<(Run, Option<RunReport>), CliError> {
-    let mut events = std::pin::pin!(handle.watch());
-    let mut fetching = std::pin::pin!(async {
-        Ok::<_, CliError>(match download {
-            Some(download) => Some(download.follow().await?),
-            None => None,
-        })
-    });
-    let (mut ended, mut fetched) = (None, None);
-    while ended.is_none() || fetched.is_none() {
-        tokio::select! {
-            event = events.next(), if ended.is_none() => match event {
-                Some(Ok(RunEvent::ItemEnded(item))) => writer.item(*item)?,
-                Some(Ok(RunEvent::Ended(run))) => {
-                    followed.end();
-                    ended = Some(*run);
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => return Err(anyhow!("the event stream ended before the run").into()),
-            },
-            Some(file) = files.recv() => writer.file(file)?,
-            report = &mut fetching, if fetched.is_none() => fetched = Some(report?),
+fn text(event: &WatchEvent) -> String {
+    sanitize(match &event.kind {
+        WatchEventKind::ItemEnded(item) => {
+            let message = item.error_message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+            format!("{}: {}{message}", item.external_id, ItemOutcome::of(item))
         }
-    }
-    while let Ok(file) = files.try_recv() {
-        writer.file(file)?;
-    }
-    let (run, report) = ended.zip(fetched).ok_or_else(|| anyhow!("the event stream ended early"))?;
-    report.iter().try_for_each(|report| writer.failures(report))?;
-    writer.end(&run)?;
-    Ok((run, report))
+        WatchEventKind::FileReady(file, _) => {
+            let how = if event.kind.is_verified() { "verified" } else { "unverified" };
+            format!("{}, {}: {how}, {}", file.item, file.artifact, file.file)
+        }
+        WatchEventKind::FileFailed { item, artifact, error, .. } => format!("{item}, {artifact}: failed: {error}"),
+        WatchEventKind::RunEnded(run) => format!("run {}: {}", run.run_id, RunOutcome::of(run)),
+        _ => String::new(),
+    })
 }

@@ -1,4 +1,4 @@
-//! File names that are valid on any file system, for arbitrary names.
+//! Conversion of arbitrary names to file names that are valid on all supported file systems.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,27 +6,31 @@ use std::collections::HashMap;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
 
-use super::reserved::{SUMS, is_manifest};
+use super::reserved::{SHA256SUMS, is_manifest};
 use crate::digest::Sha256;
 
-/// Returns true for characters that are invalid or special on a file system, and for `%` itself, so that decoding is
-/// unambiguous.
+/// Returns true for characters that are invalid or special on a file system. `%` is included, because an unescaped `%`
+/// would make decoding ambiguous.
 fn is_unsafe(character: char) -> bool {
     character.is_control() || matches!(character, '%' | '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
 }
 
-/// The maximum length of a name in bytes: with an extension, it fits the 255 bytes of most file systems.
-const LONGEST: usize = 200;
-/// The length to which a longer name is truncated, before its hash.
-const KEPT: usize = 160;
-/// The prefix of a hash. No name is encoded to it.
-const MARK: &str = "%~";
-/// The hash lengths in bytes: for names that are too long, and for names that are too similar to another.
-const HASHES: (usize, usize) = (16, 8);
+/// The maximum length of an encoded name, in bytes. With an extension, it is below the limit of most file systems
+/// (255).
+const MAX_NAME_BYTES: usize = 200;
+/// The length in bytes to which a longer name is truncated, without the hash that is appended.
+const TRUNCATED_NAME_BYTES: usize = 160;
+/// The prefix of an appended hash. The encoding of a name never contains it, because `%` is always escaped.
+const HASH_PREFIX: &str = "%~";
+/// The length of the hash of a name that was truncated, in bytes.
+const LONG_NAME_HASH_BYTES: usize = 16;
+/// The length of the hash of a name that a file system may treat as equal to another, in bytes.
+const SIBLING_HASH_BYTES: usize = 8;
 
-/// Encodes `name` as a file or folder name: percent-encoded where necessary, never empty, `.` or `..`, hidden, a path,
-/// or too long. Different names have different encodings, which [`unescape`] decodes. A truncated name ends with `%~`
-/// and part of its SHA-256, and cannot be decoded.
+/// Returns a valid file or folder name for an arbitrary `name`. Characters are percent-encoded where necessary. The
+/// result is never empty, `.`, `..`, a path, hidden, or longer than 200 bytes. Different names have different
+/// encodings, which [`unescape`] decodes. A name that is too long is truncated, and `%~` and the first bytes of its
+/// SHA-256 are appended; it cannot be decoded.
 ///
 /// ```
 /// assert_eq!(platform_download::escape("Präparat 1.tiff"), "Präparat 1.tiff");
@@ -58,21 +62,22 @@ pub fn escape(name: &str) -> String {
         let first = safe.remove(0);
         safe.insert_str(0, &format!("%{:02X}", u32::from(first)));
     }
-    if safe.len() > LONGEST {
-        let kept = (0..=KEPT).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or_default();
+    if safe.len() > MAX_NAME_BYTES {
+        let kept = (0..=TRUNCATED_NAME_BYTES).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or_default();
         safe.truncate(kept);
-        safe.push_str(&hash(name, HASHES.0));
+        safe.push_str(&hash(name, LONG_NAME_HASH_BYTES));
     }
     safe
 }
 
-/// Returns the mark and the start of the SHA-256 of a text.
+/// Returns [`HASH_PREFIX`] and the first `bytes` bytes of the SHA-256 of a text, in hexadecimal.
 fn hash(text: &str, bytes: usize) -> String {
     let digest = Sha256::of(text.as_bytes());
-    digest.as_bytes().iter().take(bytes).fold(MARK.to_owned(), |hash, byte| format!("{hash}{byte:02x}"))
+    digest.as_bytes().iter().take(bytes).fold(HASH_PREFIX.to_owned(), |hash, byte| format!("{hash}{byte:02x}"))
 }
 
-/// Decodes a name of [`escape`] or [`safe_names`]; `None` if it was truncated or is not theirs.
+/// Decodes a name that [`escape`] or [`safe_names`] returned. Returns `None` if the name was truncated, or is not a
+/// valid encoding.
 ///
 /// ```
 /// assert_eq!(platform_download::unescape("tissue%3Aheatmap").as_deref(), Some("tissue:heatmap"));
@@ -81,8 +86,8 @@ pub fn unescape(safe: &str) -> Option<String> {
     if safe == "%" {
         return Some(String::new());
     }
-    let name = match safe.split_once(MARK) {
-        Some((name, hash)) if hash.len() == 2 * HASHES.1 => name,
+    let name = match safe.split_once(HASH_PREFIX) {
+        Some((name, hash)) if hash.len() == 2 * SIBLING_HASH_BYTES => name,
         Some(_) => return None,
         None => safe,
     };
@@ -90,11 +95,12 @@ pub fn unescape(safe: &str) -> Option<String> {
     percent_decode_str(name).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Encodes the names of files or folders in one folder as by [`escape`]. Names that a file system may treat as equal,
-/// due to case or Unicode normalization, all get `%~` and part of the SHA-256 of their identity. A name depends on the
-/// set of names, but not on their order.
+/// Encodes the names of all files or folders in one folder, like [`escape`]. If a file system may treat several of them
+/// as equal, because they differ only in case or Unicode normalization, `%~` and the first bytes of the SHA-256 of
+/// their identity are appended to each. The result depends on the set of names, but not on their order.
 ///
-/// Each name has an identity, which distinguishes it from an equal name: an id, or the name itself.
+/// `names` are pairs of a name and an identity. The identity distinguishes equal names: it is an id, or the name
+/// itself.
 ///
 /// ```
 /// let names = platform_download::safe_names(&[("Slide", "Slide"), ("slide", "slide"), ("other", "other")]);
@@ -108,69 +114,72 @@ pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
     names.iter().map(|(name, identity)| siblings.distinct(name, escape(name), identity)).collect()
 }
 
-/// The number of names in a folder that a file system may treat as equal. Only digests of the names are kept, because a folder
-/// can have many.
+/// The names in a folder, to find those that a file system may treat as equal. It stores digests instead of names,
+/// because a folder can contain very many.
 #[derive(Clone, Debug, Default)]
 pub struct Siblings {
-    /// The numbers by the first bytes of the SHA-256 of the folded name, and of the folded safe name. Both are needed: of two
-    /// names that differ in case, such as `CON` and `con`, only one may be escaped; and neither is reserved as a part of a
-    /// longer name.
-    alike: [HashMap<[u8; 16], u32>; 2],
+    /// The number of names by [`fold_digest`], first of the original names, then of the encoded names. Both are needed,
+    /// because of two names that differ only in case, such as `CON` and `con`, one may be escaped and the other not.
+    counts: [HashMap<[u8; 16], u32>; 2],
 }
 
 impl Siblings {
-    /// Adds a name, and its name in the file system.
+    /// Adds a name, and `safe`, its encoding by [`escape`].
     pub fn add(&mut self, name: &str, safe: &str) {
-        for (alike, name) in self.alike.iter_mut().zip([name, safe]) {
-            *alike.entry(folded(name)).or_default() += 1;
+        for (counts, name) in self.counts.iter_mut().zip([name, safe]) {
+            *counts.entry(fold_digest(name)).or_default() += 1;
         }
     }
 
-    /// Returns the name in the file system: `safe`, or [disambiguated](disambiguate) from similar names by `identity`.
+    /// Returns `safe`, the encoding of `name`, if no other added name is treated as equal to it. Otherwise returns the
+    /// encoding [disambiguated](disambiguate) by `identity`.
     pub fn distinct(&self, name: &str, safe: String, identity: &str) -> String {
-        let count = |(alike, name): (&HashMap<_, _>, &str)| alike.get(&folded(name)).copied().unwrap_or_default();
-        let is_alike = self.alike.iter().zip([name, &safe]).map(count).any(|count: u32| count > 1);
-        if is_alike { disambiguate(safe, identity) } else { safe }
+        let count =
+            |(counts, name): (&HashMap<_, _>, &str)| counts.get(&fold_digest(name)).copied().unwrap_or_default();
+        let is_ambiguous = self.counts.iter().zip([name, &safe]).map(count).any(|count: u32| count > 1);
+        if is_ambiguous { disambiguate(safe, identity) } else { safe }
     }
 }
 
-/// Appends part of the SHA-256 of an identity to a name of [`escape`], to distinguish it from similar ones.
+/// Appends `%~` and the first bytes of the SHA-256 of `identity` to `safe`, a name that [`escape`] returned. The result
+/// differs from that of similar names.
 pub fn disambiguate(safe: String, identity: &str) -> String {
-    safe + &hash(identity, HASHES.1)
+    safe + &hash(identity, SIBLING_HASH_BYTES)
 }
 
-/// Returns a form of a name that is equal for names that a file system may treat as equal, such as `Slide` and `slide`.
+/// Returns the case-folded and normalized form of a name. It is equal for names that a file system may treat as equal,
+/// such as `Slide` and `slide`.
 ///
 /// ```
 /// assert_eq!(platform_download::fold("Straße"), platform_download::fold("STRASSE"));
 /// ```
 pub fn fold(name: &str) -> String {
-    // Both case conversions are needed: some letters have no upper case.
+    // Both case conversions are needed, because some letters have no upper case.
     name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
 }
 
-/// Returns a digest of the folded name.
-fn folded(name: &str) -> [u8; 16] {
+/// Returns the first 16 bytes of the SHA-256 of the [folded](fold) name.
+fn fold_digest(name: &str) -> [u8; 16] {
     let digest = Sha256::of(fold(name).as_bytes());
     std::array::from_fn(|at| digest.as_bytes()[at])
 }
 
-/// Returns true for Windows device names, with or without an extension, and for the names of manifests and checksum
-/// files.
+/// Returns true for Windows device names, and for the names of manifests and checksum files.
 fn is_reserved(name: &str) -> bool {
+    is_manifest(&name.to_ascii_lowercase()) || name.eq_ignore_ascii_case(SHA256SUMS) || is_device(name)
+}
+
+/// Returns true for Windows device names, with or without an extension.
+pub(super) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICES.contains(&number));
-    is_manifest(&name.to_ascii_lowercase())
-        || name.eq_ignore_ascii_case(SUMS)
-        || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || numbered("COM")
-        || numbered("LPT")
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || numbered("COM") || numbered("LPT")
 }
 
 /// Windows device numbers. Windows treats superscript digits as digits.
 const DEVICES: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
 
-/// Returns the usual file extension of a media type (RFC 6838), with its dot; `.bin` if there is none.
+/// Returns the usual file extension of a media type (RFC 6838), with its dot. Returns `.bin` for an unknown media type.
 ///
 /// ```
 /// assert_eq!(platform_download::extension("text/csv; charset=utf-8"), ".csv");
@@ -226,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_too_long_is_cut_and_stays_unlike_others() {
+    fn long_name_is_truncated_and_stays_unique() {
         let [one, other] = ["a", "b"].map(|last| escape(&("ü:".repeat(200) + last)));
         assert!(one.len() <= 200 && one.starts_with("ü%3A") && one != other, "{one}");
         assert_eq!(escape(&"x".repeat(200)), "x".repeat(200));
@@ -245,7 +254,7 @@ mod tests {
         for [one, other] in alike {
             let forth = safe_names(&[(one, one), (other, other), ("third", "third")]);
             let back = safe_names(&[("third", "third"), (other, other), (one, one)]);
-            assert_ne!(folded(&forth[0]), folded(&forth[1]), "{one} {other}");
+            assert_ne!(fold_digest(&forth[0]), fold_digest(&forth[1]), "{one} {other}");
             assert_eq!(forth, back.into_iter().rev().collect::<Vec<_>>());
             assert_eq!([&forth[0], &forth[1]].map(|name| unescape(name).unwrap()), [one, other]);
             assert_eq!(forth[2], "third");
@@ -296,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_stay_inside_round_trip_and_never_collide() {
+    fn hostile_names_stay_in_their_folder_and_never_collide() {
         let mut random = fastrand::Rng::with_seed(49);
         let mut all = 0;
         while all < 100_000 {
@@ -309,11 +318,11 @@ mod tests {
                 assert!(matches!(components[..], [Component::Normal(_)]), "{name:?} {safe:?}");
                 assert!(!safe.contains(['/', '\\', '\0', ':']) && !safe.starts_with('.') && !safe.is_empty());
                 assert!(!safe.ends_with(['.', ' ']) && !is_reserved(safe) && safe.len() <= 220, "{safe:?}");
-                assert!(folds.insert(folded(safe)), "{safe:?} is taken");
+                assert!(folds.insert(fold_digest(safe)), "{safe:?} is taken");
                 match unescape(safe) {
                     Some(back) => assert_eq!(&back, name),
-                    // The name was truncated: only the manifest has it.
-                    None => assert!(escape(name).contains(MARK), "{name:?} is not too long"),
+                    // A truncated name cannot be decoded.
+                    None => assert!(escape(name).contains(HASH_PREFIX), "{name:?} is not too long"),
                 }
             }
             all += names.len();

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::name::safe_names;
 
-/// An entry of a folder: the last segment of a key, or an inner segment (true).
+/// An entry of a folder: a segment of a key, and true if the segment is a folder because another one follows.
 type Child<'a> = (&'a str, bool);
 
-/// Returns file paths for `keys`, which must be distinct: one folder per key segment before a `/`, with the names of
-/// [`safe_names`]. No path leaves its folder, no two are equal on any file system, and no file is also a folder of
-/// another.
+/// Returns a relative file path for each of `keys`, as its components. The keys must be distinct. Each segment of a key
+/// before a `/` becomes a folder; names are encoded by [`safe_names`]. No path leads out of its folder, no two paths
+/// are equal on any file system, and no path is both a file and a folder.
 ///
 /// ```
 /// let paths = platform_download::safe_paths(&["study/a.svs", "../etc/passwd"]);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_does_not_depend_on_the_order_of_the_keys() {
+    fn path_does_not_depend_on_the_order_of_the_keys() {
         let forth = safe_paths(&["a/x", "A/x", "b"]);
         let mut back = safe_paths(&["b", "A/x", "a/x"]);
         back.reverse();

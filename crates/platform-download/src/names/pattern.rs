@@ -3,12 +3,12 @@ use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// A glob pattern for names: `*` matches any text except `/`, `**` any text, `?` one character, `[ab]` one of several
-/// characters, `{one,other}` one of several texts. It is case-sensitive.
+/// A glob pattern for names. `*` matches any text without `/`, `**` matches any text, `?` matches one character, `[ab]`
+/// matches one of these characters, and `{one,other}` matches one of these texts. Matching is case-sensitive.
 ///
 /// ```
 /// let tables: platform_download::Pattern = "tissue_*_{areas,cells}".parse()?;
-/// assert!(tables.fits("tissue_qc_areas") && !tables.fits("tissue_qc_map"));
+/// assert!(tables.matches("tissue_qc_areas") && !tables.matches("tissue_qc_map"));
 /// # Ok::<(), platform_download::PatternError>(())
 /// ```
 #[derive(Clone)]
@@ -23,8 +23,8 @@ pub struct PatternError {
 }
 
 impl Pattern {
-    /// Returns true if the whole name matches.
-    pub fn fits(&self, name: &str) -> bool {
+    /// Returns true if the pattern matches the whole name.
+    pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
 }
@@ -33,7 +33,8 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        // Names belong to objects, not to local files: a backslash escapes on all systems.
+        // Without this setting, a backslash would be a path separator on Windows. Names are those of objects, not of
+        // files.
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
         let failed = |error: globset::Error| PatternError { text: text.to_owned(), problem: error.kind().to_string() };
         glob.map(|glob| Self(glob.compile_matcher())).map_err(failed)

@@ -1,16 +1,16 @@
-//! The names of manifests and checksum files, which no result may have.
+//! The names of manifests and checksum files. No result may have one of these names.
 
 use crate::shard::Shard;
 
-/// The file name that `sha256sum` users expect.
-pub(crate) const SUMS: &str = "SHA256SUMS";
+/// The name of the checksum file, by the convention of `sha256sum`.
+pub(crate) const SHA256SUMS: &str = "SHA256SUMS";
 
-/// Returns true for the name of a manifest, of a folder or of a shard.
+/// Returns true for the name of a manifest, with or without a shard.
 pub(crate) fn is_manifest(name: &str) -> bool {
     shard_of(name).is_some()
 }
 
-/// Returns the shard of a manifest name; `None` if it is not a manifest of this crate.
+/// Returns the shard in the name of a manifest. Returns `None` if it is not the name of a manifest.
 pub(crate) fn shard_of(name: &str) -> Option<Shard> {
     let infix = name.strip_prefix("manifest")?.strip_suffix(".jsonl")?;
     if infix.is_empty() {

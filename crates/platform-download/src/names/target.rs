@@ -3,18 +3,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The target path of a file, with a trusted and an untrusted part.
+use super::name::is_device;
+
+/// The path of a file to write: a trusted root folder, and untrusted names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// A trusted folder: symbolic links in its path are followed.
     root: PathBuf,
-    /// The folders below it, and the name of the file.
+    /// The names of the folders below the root, and of the file.
     names: Vec<String>,
 }
 
 impl Target {
-    /// Creates a target below `root`: all of `names` except the last are folders. Symbolic links below the root are not
-    /// followed. Names must be encoded by [`escape`](crate::escape).
+    /// Creates a target below the folder `root`. The last of `names` is that of the file; the others are folders.
+    /// Symbolic links below the root are not followed. Names must be encoded by [`escape`](crate::escape).
     pub fn within(root: impl Into<PathBuf>, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { root: root.into(), names: names.into_iter().map(Into::into).collect() }
     }
@@ -29,8 +31,8 @@ impl Target {
         self.names.join("/")
     }
 
-    /// Returns the number of missing bytes of a file of this length, determined without reading: 0 if a file of this
-    /// length exists, and without the content of a part.
+    /// Returns the number of bytes that must still be downloaded for a file of `bytes` bytes. It is 0 if a file of this
+    /// length exists. The content of a partial file is subtracted. No content is read.
     pub fn missing(&self, bytes: u64) -> u64 {
         let length = |path: PathBuf, of: fn(&fs::Metadata) -> u64| {
             path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|found| of(&found))
@@ -44,11 +46,11 @@ impl Target {
         bytes.saturating_sub(length(part, allocated).unwrap_or_default())
     }
 
-    /// Creates the folders of the file. Blocks.
+    /// Creates the folders of the file. Blocks the calling thread.
     pub(crate) fn prepare(&self) -> io::Result<FilePaths> {
         let path = self.path();
-        let plain = |name: &String| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
-        let Some((name, folders)) = self.names.split_last().filter(|_| self.names.iter().all(plain)) else {
+        let is_valid = |name: &String| is_name(name, cfg!(windows));
+        let Some((name, folders)) = self.names.split_last().filter(|_| self.names.iter().all(is_valid)) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "its name is not a valid file name"));
         };
         fs::create_dir_all(&self.root)?;
@@ -69,39 +71,47 @@ impl Target {
 }
 
 impl From<&Path> for Target {
-    /// Creates a target from a completely trusted path.
+    /// Creates a target from a trusted path: symbolic links in it are followed.
     fn from(path: &Path) -> Self {
-        // A bare name has an empty parent.
+        // The parent of a file name without a folder is empty.
         let root = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         Self { root: root.to_owned(), names: name.into_iter().collect() }
     }
 }
 
-/// The files of a target. All others are hidden files next to it, so that no result can have their names.
+/// The paths of a target and of its auxiliary files. The auxiliary files are hidden and next to the target. No result
+/// has such a name, because results are never hidden.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePaths {
     pub(crate) target: PathBuf,
     pub(crate) folder: PathBuf,
-    /// The content so far, locked by the process that writes it.
+    /// The partial file: the content so far. It is locked by the process that writes it.
     pub(crate) part: PathBuf,
-    /// The state of the complete pieces.
+    /// The list of the complete ranges of the partial file.
     pub(crate) state: PathBuf,
-    /// Content that was incorrect twice.
+    /// Content that had a wrong checksum in two downloads.
     pub(crate) corrupt: PathBuf,
-    /// The former file of that name, until the new one is verified.
+    /// The previous file at the target, until the new one is verified.
     pub(crate) former: PathBuf,
 }
 
 impl FilePaths {
     fn new(target: PathBuf, folder: PathBuf, name: &str) -> Self {
-        let beside = |ending: &str| folder.join(OsString::from(format!(".{name}.{ending}")));
-        let [part, state, corrupt, former] = ["part", "state", "corrupt", "former"].map(beside);
+        let hidden = |extension: &str| folder.join(OsString::from(format!(".{name}.{extension}")));
+        let [part, state, corrupt, former] = ["part", "state", "corrupt", "former"].map(hidden);
         Self { target, folder, part, state, corrupt, former }
     }
 }
 
-/// Removes a file, if it exists.
+/// Returns true for the name of one file or folder. On Windows, `\` separates folders, `:` follows a drive or precedes a
+/// stream, names such as `NUL` are devices, and dots and spaces at the end are ignored.
+fn is_name(name: &str, on_windows: bool) -> bool {
+    let is_one = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
+    is_one && !(on_windows && (name.contains(['\\', ':']) || name.ends_with(['.', ' ']) || is_device(name)))
+}
+
+/// Removes a file if it exists.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -109,16 +119,17 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the number of bytes allocated on disk. Missing ranges of a part are holes, unless their space is reserved.
+/// Returns the number of bytes allocated on disk. The missing ranges of a partial file are holes, unless the file
+/// system has reserved their space.
 pub(crate) fn allocated(file: &fs::Metadata) -> u64 {
     #[cfg(unix)]
     {
-        // POSIX, `sys/stat.h`: counted in blocks of 512 bytes, whatever the disk uses.
+        // The unit of `st_blocks` is 512 bytes, independent of the file system (Linux and macOS, `stat(2)`).
         std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
     }
     #[cfg(not(unix))]
     {
-        // The whole file may be a hole.
+        // Unknown on this system: the whole file may be a hole.
         let _ = file;
         0
     }
@@ -132,6 +143,22 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn name_of_another_folder_drive_or_device_is_refused() {
+        for name in ["", ".", "..", "a/b", "a\0"] {
+            assert!(!is_name(name, false) && !is_name(name, true), "{name:?}");
+        }
+        for name in ["..\\a", "\\\\host\\share", "C:", "C:a", "a:stream", "NUL", "con.txt", "a.", "a "] {
+            assert!(!is_name(name, true), "{name:?}");
+            assert!(is_name(name, false), "{name:?}");
+            assert!(is_name(&crate::escape(name), true), "{name:?}");
+        }
+        let folder = TempDir::new().unwrap();
+        let target = |name: &str| Target::within(folder.path().join("results"), [name, "file"]);
+        assert_eq!(target("..").prepare().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(target("..\\..").prepare().is_err(), cfg!(windows));
+    }
 
     #[test]
     fn received_ranges_need_no_space_but_holes_do() {

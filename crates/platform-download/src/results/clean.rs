@@ -4,31 +4,32 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{is_abandoned, is_lease, remove_abandoned};
 
-use super::folder::{LOCK, ResultFolder};
+use super::folder::{LOCK_PREFIX, LOCK_SUFFIX, ResultFolder};
 use super::sweep::{is_locked, list};
 use crate::error::FolderError;
 use crate::names::reserved::shard_of;
 use crate::names::target::remove;
-use crate::transfer::partial_file::plain;
+use crate::transfer::partial_file::into_io_error;
 
 /// The kind of a [`Leftover`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeftoverKind {
-    /// A part of a file, or its state. A later download resumes it.
+    /// A partial file, or its state file. A later download of the same file resumes with it.
     Partial,
-    /// A downloaded file whose checksum is not the stated one.
+    /// Downloaded content with a wrong checksum.
     Corrupt,
-    /// A temporary file that is no longer needed.
+    /// A temporary file of a process that has ended.
     Temporary,
 }
 
 /// A leftover file of an interrupted download in a [`ResultFolder`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Leftover {
     /// The path relative to the folder.
+    #[serde(serialize_with = "crate::transfer::record::path")]
     pub path: PathBuf,
     /// The size in bytes.
     pub bytes: u64,
@@ -37,8 +38,8 @@ pub struct Leftover {
 }
 
 impl ResultFolder {
-    /// Returns the leftover files of interrupted downloads, ordered by path. Files that another process is writing are
-    /// excluded. Blocks the calling thread.
+    /// Returns the leftover files of interrupted downloads, ordered by path. Files that another process is writing now
+    /// are excluded. Blocks the calling thread.
     ///
     /// # Errors
     ///
@@ -49,13 +50,13 @@ impl ResultFolder {
         while let Some(below) = folders.pop() {
             let folder = self.path().join(&below);
             for entry in list(&folder).map_err(|error| FolderError::io(&folder, error))? {
-                let (name, about) = entry;
-                if about.is_dir() && !name.starts_with('.') {
+                let (name, metadata) = entry;
+                if metadata.is_dir() && !name.starts_with('.') {
                     folders.push(below.join(&name));
-                } else if let Some(kind) = kind(&name).filter(|_| !about.is_dir())
+                } else if let Some(kind) = kind(&name).filter(|_| !metadata.is_dir())
                     && !self.is_busy(&folder, &name)
                 {
-                    found.push(Leftover { path: below.join(name), bytes: about.len(), kind });
+                    found.push(Leftover { path: below.join(name), bytes: metadata.len(), kind });
                 }
             }
         }
@@ -67,16 +68,16 @@ impl ResultFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: a file cannot be removed. The files before it in `leftovers` have been removed.
+    /// [`FolderError`]: a file cannot be removed. The files before it in `leftovers` were removed.
     pub fn clean(&self, leftovers: &[Leftover]) -> Result<(), FolderError> {
         for Leftover { path, .. } in leftovers {
             let path = self.path().join(path);
             let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
             if name.is_some_and(is_lease) {
-                remove_abandoned(&path).map_err(|error| FolderError::io(&path, plain(error)))?;
+                remove_abandoned(&path).map_err(|error| FolderError::io(&path, into_io_error(error)))?;
                 continue;
             }
-            // Another process may have started to write it since it was listed.
+            // Another process may have started to write the file after it was listed.
             if folder.zip(name).is_some_and(|(folder, name)| self.is_busy(folder, name)) {
                 continue;
             }
@@ -85,7 +86,7 @@ impl ResultFolder {
         Ok(())
     }
 
-    /// Returns true if another process is writing the file or its part.
+    /// Returns true if another process is writing the file, or the partial file that it belongs to.
     fn is_busy(&self, folder: &Path, name: &str) -> bool {
         if is_lease(name) {
             return !is_abandoned(&folder.join(name)).unwrap_or_default();
@@ -93,7 +94,7 @@ impl ResultFolder {
         // The manifest of another shard is written under that shard's lock.
         let manifest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
         if let Some(shard) = manifest.and_then(shard_of).filter(|_| folder == self.path()) {
-            let lock = format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1);
+            let lock = format!("{LOCK_PREFIX}{}{LOCK_SUFFIX}", shard.infix());
             return shard != self.shard() && is_locked(&folder.join(lock), self.locking());
         }
         let Some(stem) = name.strip_suffix(".state.tmp").or_else(|| name.rsplit_once('.').map(|(stem, _)| stem)) else {
@@ -103,7 +104,7 @@ impl ResultFolder {
     }
 }
 
-/// Returns the kind of a hidden file, or `None` if it is not created by downloads.
+/// Returns the kind of a hidden file, or `None` if downloads do not create files with this name.
 fn kind(name: &str) -> Option<LeftoverKind> {
     let hidden = name.strip_prefix('.')?;
     if is_lease(name) {

@@ -1,10 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use durable_fs::{AtomicFile, Identity, LockFile, Locking, folder, regular};
+use durable_fs::{AtomicFile, Identity, LockFile, Locking, folder, positioned, regular};
 
+use super::lines::{Line, Lines};
 use super::manifest::ManifestEntry;
 use super::sums::mark_partial;
 use super::sweep::sweep;
@@ -13,25 +14,24 @@ use crate::names::name::safe_names;
 use crate::names::target::Target;
 use crate::shard::Shard;
 use crate::transfer::blocking::blocking;
-use crate::transfer::partial_file::{Reader, plain, temporary};
+use crate::transfer::partial_file::{Reader, into_io_error, temporary};
 
 /// A folder for verified files, and its `manifest.jsonl` with one line of JSON per file.
 ///
-/// Open it before anything is billed: opening detects most errors. Only one process can have it open, unless each opens
-/// its own [shard](Self::open_shard), which has its own lock and manifest.
+/// Open the folder before a request that costs money, because opening detects most errors. Only one process can have
+/// the folder open, unless each opens a different [shard](Self::open_shard): a shard has its own lock and manifest.
 ///
-/// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line per file. The entry of a deleted
-/// or modified file is kept until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
+/// A line is appended when a file was verified; [`finish`](Self::finish) then leaves one line per file. The entry of a
+/// deleted or modified file remains until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
 #[derive(Debug)]
 pub struct ResultFolder {
     path: PathBuf,
     shard: Shard,
     manifest_path: PathBuf,
-    /// The last line of each file. The entries themselves stay on the disk: a folder can have very many.
     lines: Lines,
-    /// Opened when it is needed.
+    /// The open manifest; `None` until it is first written, and after an error.
     manifest: Option<File>,
-    /// The length of the complete lines of the manifest, in bytes.
+    /// The length of the manifest in bytes, without an incomplete last line.
     complete_len: u64,
     locking: Locking,
     lock: LockFile,
@@ -45,24 +45,17 @@ pub struct FolderOptions {
     skip_write_checks: bool,
 }
 
-/// The prefix and suffix of the lock file name; the shard is between them.
-pub(crate) const LOCK: (&str, &str) = (".aignostics", ".lock");
-/// The first bytes of every line of a manifest.
+/// The start of the name of a lock file, before the shard.
+pub(crate) const LOCK_PREFIX: &str = ".aignostics";
+/// The end of the name of a lock file, after the shard.
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
+/// The first bytes of every manifest line. They distinguish an incomplete line from other content.
 const LINE_START: &[u8] = b"{\"run\":";
-/// The mode of new files; the umask applies.
+/// The permissions of new files, before the umask is applied.
 const MODE: u32 = 0o666;
 
-/// A line of a manifest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Line {
-    at: u64,
-    bytes: usize,
-}
-
-type Lines = BTreeMap<Box<str>, Line>;
-
 impl FolderOptions {
-    /// Creates the default options: a single shard (1 of 1), and a kernel lock, or a lease where the file system has no
+    /// Creates the default options: a single shard (0/1), and a kernel lock, or a lease file on a file system without
     /// locks.
     pub fn new() -> Self {
         Self::default()
@@ -75,22 +68,21 @@ impl FolderOptions {
         self
     }
 
-    /// Sets the kind of lock against other processes.
+    /// Sets the kind of the lock that excludes other processes.
     #[must_use]
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.locking = locking;
         self
     }
 
-    /// Opens the folder even if it is not writable, for example to [clean](ResultFolder::clean) it when the disk is
-    /// full.
+    /// Skips the check that the folder is writable. Use it to [clean](ResultFolder::clean) a folder on a full disk.
     #[must_use]
-    pub fn with_full_disk(mut self) -> Self {
+    pub fn without_write_checks(mut self) -> Self {
         self.skip_write_checks = true;
         self
     }
 
-    /// Opens a folder, which is created if necessary.
+    /// Opens a folder, and creates it if it does not exist.
     ///
     /// # Errors
     ///
@@ -98,16 +90,16 @@ impl FolderOptions {
     pub async fn open(self, path: impl Into<PathBuf>) -> Result<ResultFolder, FolderError> {
         let path = path.into();
         let error_path = path.clone();
-        let opened = blocking(move || Ok(self.open_now(path))).await;
+        let opened = blocking(move || Ok(self.open_blocking(path))).await;
         opened.unwrap_or_else(|error| Err(FolderError::io(&error_path, error)))
     }
 
-    /// Opens a folder. Blocks.
-    pub(crate) fn open_now(self, path: PathBuf) -> Result<ResultFolder, FolderError> {
+    /// Opens a folder. Blocks the calling thread.
+    pub(crate) fn open_blocking(self, path: PathBuf) -> Result<ResultFolder, FolderError> {
         let Self { shard, locking, skip_write_checks } = self;
         fs::create_dir_all(&path).map_err(|error| FolderError::io(&path, error))?;
-        // Never deleted, so that all processes lock the same file.
-        let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
+        // The lock file is never deleted, so that all processes lock the same file.
+        let lock_path = path.join(format!("{LOCK_PREFIX}{}{LOCK_SUFFIX}", shard.infix()));
         let mut options = OpenOptions::new();
         let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, MODE, "open")?;
         let lock = LockFile::try_lock(file, lock_path, locking)?.ok_or_else(|| FolderError::locked(&path))?;
@@ -116,10 +108,8 @@ impl FolderOptions {
             sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
             folder::probe(&path, &probe(shard))?;
         }
-        let mut lines = Lines::new();
-        let complete_len = read(&manifest_path, |entry, line| {
-            lines.insert(entry.file.into(), line);
-        })?;
+        let mut lines = Lines::default();
+        let complete_len = read(&manifest_path, |entry, line| lines.insert(entry.file, &entry.origin.run, line))?;
         // Opens an existing manifest for writing now, so that a missing permission is found before the first download.
         let manifest = if complete_len > 0 {
             Some(open_manifest(&manifest_path, complete_len).map_err(|error| FolderError::io(&manifest_path, error))?)
@@ -131,35 +121,36 @@ impl FolderOptions {
 }
 
 impl ResultFolder {
-    /// Opens a folder, which is created if necessary. Its manifest is kept.
+    /// Opens a folder, and creates it if it does not exist. The entries of an existing manifest remain.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: it is not writable, another process has it open, or its manifest contains an invalid line. A
-    /// last line truncated by a crash is not an error. A symbolic link as the manifest or the lock file is rejected.
+    /// [`FolderError`]: the folder is not writable, another process has it open, its manifest contains an invalid line,
+    /// or the manifest or the lock file is a symbolic link. A last line that a crash truncated is not an error.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, FolderError> {
         FolderOptions::new().open(path).await
     }
 
-    /// Opens a folder for one of several processes that share it, each with its own shard. Its manifest is
-    /// `manifest.INDEX-of-COUNT.jsonl`.
+    /// Opens a folder for one of several processes that share it, each with a different shard. The manifest of the
+    /// shard is `manifest.INDEX-of-COUNT.jsonl`.
     ///
     /// # Errors
     ///
-    /// The errors of [`open`](Self::open). A shard counts as locked while another process has the same shard open.
+    /// The same as [`open`](Self::open). [`FolderError::is_locked`] if another process has the same shard open.
     pub async fn open_shard(path: impl Into<PathBuf>, shard: Shard) -> Result<Self, FolderError> {
         FolderOptions::new().with_shard(shard).open(path).await
     }
 
-    /// Returns true if a folder is, or was, a result folder, so that results are not mistaken for input.
-    pub fn is_at(path: &Path) -> bool {
-        let is_lock = |name: &str| name.starts_with(LOCK.0) && name.ends_with(LOCK.1);
+    /// Returns true if a folder has been opened as a result folder. Callers use it to avoid treating results as input.
+    pub fn is_result_folder(path: &Path) -> bool {
+        let is_lock = |name: &str| name.starts_with(LOCK_PREFIX) && name.ends_with(LOCK_SUFFIX);
         let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries.any(|entry| entry.file_name().to_str().is_some_and(is_lock))
     }
 
-    /// Returns the paths listed in the manifests of `folder`, existing or not. Blocks.
-    pub fn listed_at(folder: &Path) -> Vec<PathBuf> {
+    /// Returns the paths of all files in the manifests of `folder`, whether or not the files exist. Blocks the calling
+    /// thread.
+    pub fn listed_files(folder: &Path) -> Vec<PathBuf> {
         super::manifest::listed(folder)
     }
 
@@ -168,76 +159,84 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Returns the entry of the manifest for a file, if the file is still in the folder. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`recorded`](Self::recorded).
-    pub fn present(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
-        Ok(self.recorded(file)?.filter(|entry| entry.is_present_in(&self.path)))
-    }
-
-    /// Returns the kind of lock against other processes.
-    pub fn locking(&self) -> Locking {
-        self.locking
-    }
-
-    /// Returns the shard that it was opened for.
-    pub fn shard(&self) -> Shard {
-        self.shard
-    }
-
-    /// Returns what the manifest states of a file, by its path relative to the folder. Blocks.
+    /// Returns the manifest entry of `file`, a path relative to the folder, if a file of the recorded length exists
+    /// there. Blocks the calling thread.
     ///
     /// # Errors
     ///
     /// [`FolderError`]: the manifest cannot be read.
-    pub fn recorded(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
-        self.lines.get(file).map(|line| self.entry(*line)).transpose()
+    pub fn entry_if_present(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
+        Ok(self.entry(file)?.filter(|entry| entry.is_present_in(&self.path)))
     }
 
-    /// Returns the entries of the manifest, in the order of their files. Blocks.
+    /// Returns the kind of the lock that excludes other processes.
+    pub fn locking(&self) -> Locking {
+        self.locking
+    }
+
+    /// Returns the shard that the folder was opened for.
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// Returns the manifest entry of `file`, a path relative to the folder, whether or not the file exists. Blocks the
+    /// calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: the manifest cannot be read.
+    pub fn entry(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
+        self.lines.get(file).map(|line| self.read_entry(line)).transpose()
+    }
+
+    /// Returns the entries of the manifest, ordered by file path. Blocks the calling thread.
     pub fn entries(&self) -> impl Iterator<Item = Result<ManifestEntry, FolderError>> {
-        self.lines.values().map(|line| self.entry(*line))
+        self.lines.iter().map(|line| self.read_entry(line))
     }
 
-    fn entry(&self, line: Line) -> Result<ManifestEntry, FolderError> {
+    /// Returns the entries of a run, without reading those of others. Blocks.
+    pub fn entries_of(&self, run: &str) -> impl Iterator<Item = Result<ManifestEntry, FolderError>> {
+        self.lines.of_run(run).map(|line| self.read_entry(line))
+    }
+
+    fn read_entry(&self, line: Line) -> Result<ManifestEntry, FolderError> {
         let text = match &self.manifest {
             Some(manifest) => line.read(manifest, &self.manifest_path),
-            // It is closed after an error.
+            // The manifest is not open, for example after an error.
             None => regular::open(OpenOptions::new().read(true), &self.manifest_path, "read")
-                .map_err(plain)
+                .map_err(into_io_error)
                 .and_then(|manifest| line.read(&manifest, &self.manifest_path)),
         };
         let entry = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
         entry.map_err(|error| FolderError::io(&self.manifest_path, error))
     }
 
-    /// Returns a target in the folder. All of `names` except the last are subfolders.
+    /// Returns a target in the folder. The last of `names` is that of the file; the others are subfolders.
     pub fn target(&self, names: impl IntoIterator<Item = impl Into<String>>) -> Target {
         Target::within(&self.path, names)
     }
 
-    /// Checks that `needed` bytes can be written, according to the file system.
+    /// Checks that the file system has at least `needed` free bytes.
     ///
     /// # Errors
     ///
-    /// [`FolderError::is_disk_full`] if they cannot. Other errors if the file system cannot be queried.
-    pub async fn check_room(&self, needed: u64) -> Result<(), FolderError> {
+    /// [`FolderError::is_disk_full`]: there is less free space. Otherwise the free space cannot be determined.
+    pub async fn check_free_space(&self, needed: u64) -> Result<(), FolderError> {
         let path = self.path.clone();
-        let free = blocking(move || folder::free_space(&path).map_err(plain)).await;
+        let free = blocking(move || folder::free_space(&path).map_err(into_io_error)).await;
         match free.map_err(|error| FolderError::io(&self.path, error))? {
             Some(free) if free < needed => Err(FolderError::no_space(&self.path, needed, free)),
             _ => Ok(()),
         }
     }
 
-    /// Creates one subfolder for each of `names`, encoded by [`safe_names`], and checks that it is writable.
+    /// Creates a subfolder for each of `names`, encoded by [`safe_names`], and checks that it is writable.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: one cannot be created, or is a symbolic link, which could point anywhere.
-    pub async fn reserve(&self, names: &[&str]) -> Result<(), FolderError> {
+    /// [`FolderError`]: a subfolder cannot be created or written, or is a symbolic link. Links are rejected, because
+    /// they could lead out of the folder.
+    pub async fn create_subfolders(&self, names: &[&str]) -> Result<(), FolderError> {
         let names: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
         let targets: Vec<_> =
             safe_names(&names).into_iter().map(|name| self.target([name, "file".to_owned()])).collect();
@@ -245,7 +244,9 @@ impl ResultFolder {
         let create = move || {
             for target in targets {
                 let prepared = target.prepare();
-                if let Err(error) = prepared.and_then(|paths| folder::probe(&paths.folder, &temporary).map_err(plain)) {
+                if let Err(error) =
+                    prepared.and_then(|paths| folder::probe(&paths.folder, &temporary).map_err(into_io_error))
+                {
                     let path = target.path();
                     return Ok(Err(FolderError::io(path.parent().unwrap_or(&path), error)));
                 }
@@ -255,22 +256,22 @@ impl ResultFolder {
         blocking(create).await.unwrap_or_else(|error| Err(FolderError::io(&self.path, error)))
     }
 
-    /// Records a published file, unless the manifest has an equivalent entry. An existing `SHA256SUMS` is marked as partial
-    /// if the file has no SHA-256.
+    /// Appends an entry for a published file to the manifest, unless the manifest has an equivalent entry. If the entry
+    /// has no SHA-256, an existing `SHA256SUMS` is marked as partial.
     ///
     /// # Errors
     ///
     /// [`FolderError`]: the manifest cannot be written.
     pub async fn record(&mut self, entry: ManifestEntry) -> Result<(), FolderError> {
         self.lock.ensure_held()?;
-        let (known_line, open) = (self.lines.get(entry.file.as_str()).copied(), self.manifest.take());
+        let (known_line, open) = (self.lines.get(&entry.file), self.manifest.take());
         let (path, complete_len) = (self.manifest_path.clone(), self.complete_len);
         let (error_path, folder, shard) = (path.clone(), self.path.clone(), self.shard);
         let append = move || {
             let mut manifest = open.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
             if let Some(known_line) = known_line
                 && let text = known_line.read(&manifest, &path)?
-                && entry.is_known_by(&serde_json::from_slice(&text)?)
+                && entry.is_covered_by(&serde_json::from_slice(&text)?)
             {
                 return Ok((manifest, None));
             }
@@ -279,14 +280,37 @@ impl ResultFolder {
             }
             let line = entry.line();
             manifest.write_all(line.as_bytes())?;
-            Ok((manifest, Some((entry.file, line.len()))))
+            Ok((manifest, Some((entry.file, entry.origin.run, line.len()))))
         };
         let (manifest, added) = blocking(append).await.map_err(|error| FolderError::io(&error_path, error))?;
         self.manifest = Some(manifest);
-        if let Some((file, bytes)) = added {
-            self.lines.insert(file.into(), Line { at: self.complete_len, bytes });
+        if let Some((file, run, bytes)) = added {
+            self.lines.insert(file, &run, Line { at: self.complete_len, bytes });
             self.complete_len += bytes as u64;
         }
+        Ok(())
+    }
+
+    /// Makes the recorded entries durable, so that the caller can rely on them after a power failure.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: the lock was lost, or the manifest cannot be written.
+    pub async fn sync(&mut self) -> Result<(), FolderError> {
+        self.lock.ensure_held()?;
+        if self.complete_len == 0 {
+            return Ok(());
+        }
+        // It is closed after an error, and has earlier entries.
+        let (open, complete_len) = (self.manifest.take(), self.complete_len);
+        let (path, folder) = (self.manifest_path.clone(), self.path.clone());
+        let synced = blocking(move || {
+            let manifest = open.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
+            positioned::sync_data(&manifest, &path)?;
+            folder::sync(&folder).map_err(into_io_error)?;
+            Ok(manifest)
+        });
+        self.manifest = Some(synced.await.map_err(|error| FolderError::io(&self.manifest_path, error))?);
         Ok(())
     }
 
@@ -297,45 +321,37 @@ impl ResultFolder {
     /// [`FolderError`]: the manifest cannot be written. The existing manifest is then unchanged.
     pub async fn finish(self) -> Result<PathBuf, FolderError> {
         let manifest = self.manifest_path.clone();
-        let rewritten = blocking(move || Ok(self.finish_now())).await;
+        let rewritten = blocking(move || Ok(self.finish_blocking())).await;
         rewritten.unwrap_or_else(|error| Err(FolderError::io(&manifest, error)))
     }
 
-    /// Rewrites the manifest. Blocks.
-    pub(crate) fn finish_now(self) -> Result<PathBuf, FolderError> {
+    /// Rewrites the manifest. Blocks the calling thread.
+    pub(crate) fn finish_blocking(self) -> Result<PathBuf, FolderError> {
         self.lock.ensure_held()?;
         let hidden = self.path.join(format!(".manifest{}.jsonl", self.shard.infix()));
         let open = self.manifest.map_or_else(|| open_manifest(&self.manifest_path, self.complete_len), Ok);
         let manifest = open.map_err(|error| FolderError::io(&self.manifest_path, error))?;
-        AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace_with(|new| {
-            let mut lines = self.lines.values();
-            lines.try_for_each(|line| new.write_all(&line.read(&manifest, &self.manifest_path)?))
+        let (lines, path) = (self.lines, self.manifest_path.clone());
+        AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace_with(move |new| {
+            // The old manifest is closed before it is replaced: not every Windows replaces an open file.
+            let manifest = manifest;
+            lines.iter().try_for_each(|line| new.write_all(&line.read(&manifest, &path)?))
         })?;
         Ok(self.manifest_path)
     }
 
-    /// Removes entries, and returns their number.
+    /// Removes the entries of `files`, and returns the number of removed entries.
     pub(crate) fn remove_entries(&mut self, files: &BTreeSet<&str>) -> usize {
-        let before = self.lines.len();
-        self.lines.retain(|file, _| !files.contains(&**file));
-        before - self.lines.len()
+        self.lines.remove(files)
     }
 }
 
-impl Line {
-    /// Reads it from the manifest.
-    fn read(self, manifest: &File, path: &Path) -> io::Result<Vec<u8>> {
-        let mut text = vec![0; self.bytes];
-        Reader::from(manifest, path, self.at).read_exact(&mut text)?;
-        Ok(text)
-    }
-}
-
-/// Opens a manifest, and truncates it to `complete_len` bytes: an appended line would otherwise be joined to an
+/// Opens a manifest, and truncates it to `complete_len` bytes. Otherwise the next line would be appended to an
 /// incomplete last line.
 fn open_manifest(path: &Path, complete_len: u64) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let manifest = regular::create(options.create(true).append(true).read(true), path, MODE, "write").map_err(plain)?;
+    let manifest =
+        regular::create(options.create(true).append(true).read(true), path, MODE, "write").map_err(into_io_error)?;
     if manifest.metadata()?.len() != complete_len {
         manifest.set_len(complete_len)?;
     }
@@ -344,10 +360,11 @@ fn open_manifest(path: &Path, complete_len: u64) -> io::Result<File> {
 
 /// Returns the name of the file that is written to check that the folder is writable.
 fn probe(shard: Shard) -> String {
-    format!("{}{}.probe", LOCK.0, shard.infix())
+    format!("{LOCK_PREFIX}{}.probe", shard.infix())
 }
 
-/// Reads a manifest, if there is one, line by line. Returns its length without a last line that a crash cut off.
+/// Calls `each` for all complete lines of a manifest. Returns the length of these lines in bytes; 0 if the manifest
+/// does not exist. A last line that a crash truncated is ignored.
 pub(crate) fn read(manifest: &Path, mut each: impl FnMut(ManifestEntry, Line)) -> Result<u64, FolderError> {
     let Some((file, _)) = Identity::open(manifest)? else { return Ok(0) };
     let mut reader = BufReader::new(Reader::new(&file, manifest));
@@ -362,7 +379,7 @@ pub(crate) fn read(manifest: &Path, mut each: impl FnMut(ManifestEntry, Line)) -
                 each(entry, Line { at: complete_len, bytes });
                 complete_len += bytes as u64;
             }
-            // A last line without its newline was cut off by a crash: ignored.
+            // A crash truncated the last line.
             Ok(_) => {}
             Err(_) if !is_complete && (text.starts_with(LINE_START) || LINE_START.starts_with(&text)) => {}
             Err(source) => return Err(FolderError::malformed(manifest, number, source)),

@@ -7,23 +7,23 @@ use crate::results::verify::files;
 use crate::transfer::blocking::blocking;
 use crate::{FolderError, Locking};
 
-/// Removes the entries of files from all manifests in a folder, without deleting the files. `names` are relative to the
-/// folder, as in the manifests. Returns the number of removed entries.
+/// Removes the entries of files from all manifests in a folder, without deleting the files. `names` are paths relative
+/// to the folder, as in the manifests. Returns the number of removed entries.
 ///
-/// Nothing else removes entries: downloads replace entries and keep the others.
+/// Only this function removes entries. A download only adds entries, or replaces those of the same file.
 ///
 /// # Errors
 ///
-/// [`FolderError::is_without_entry`]: one of the files has no entry; nothing is removed. [`FolderError::is_locked`]: a
-/// process is writing to the folder. Otherwise a manifest cannot be read or written.
+/// [`FolderError::has_no_entry`]: one of the files has no entry; no entry was removed. [`FolderError::is_locked`]:
+/// another process has the folder open. Otherwise a manifest cannot be read or written.
 pub async fn forget(folder: impl Into<PathBuf>, names: Vec<String>, locking: Locking) -> Result<usize, FolderError> {
     let folder = folder.into();
     let failed = folder.clone();
-    let forgotten = blocking(move || Ok(forget_now(&folder, &names, locking))).await;
+    let forgotten = blocking(move || Ok(forget_blocking(&folder, &names, locking))).await;
     forgotten.unwrap_or_else(|error| Err(FolderError::io(&failed, error)))
 }
 
-fn forget_now(folder: &Path, names: &[String], locking: Locking) -> Result<usize, FolderError> {
+fn forget_blocking(folder: &Path, names: &[String], locking: Locking) -> Result<usize, FolderError> {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let mut folders = Vec::new();
     let mut stated = BTreeSet::new();
@@ -44,12 +44,12 @@ fn forget_now(folder: &Path, names: &[String], locking: Locking) -> Result<usize
     if let Some(missing) = names.iter().find(|name| !stated.contains(**name)) {
         return Err(FolderError::no_entry(&folder.join(missing)));
     }
-    let opened = folders.into_iter().map(|options| options.open_now(folder.to_owned()));
+    let opened = folders.into_iter().map(|options| options.open_blocking(folder.to_owned()));
     let opened = opened.collect::<Result<Vec<_>, _>>()?;
     let mut count = 0;
     for mut results in opened {
         count += results.remove_entries(&names);
-        results.finish_now()?;
+        results.finish_blocking()?;
     }
     Ok(count)
 }

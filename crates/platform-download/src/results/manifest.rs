@@ -13,7 +13,7 @@ use crate::transfer::download::{Outcome, Verification};
 
 /// The origin of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[expect(clippy::exhaustive_structs, reason = "a caller that records a file knows all fields")]
+#[expect(clippy::exhaustive_structs, reason = "a caller that records a file can set all fields")]
 pub struct Origin {
     /// The run that created the file.
     pub run: String,
@@ -29,9 +29,9 @@ pub struct Origin {
 
 /// The provenance of a file, for audits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[expect(clippy::exhaustive_structs, reason = "a caller that records a file knows all of it")]
+#[expect(clippy::exhaustive_structs, reason = "a caller that records a file can set all fields")]
 pub struct Provenance {
-    /// The root of the platform's API.
+    /// The base URL of the platform's API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// The organization that the run belongs to.
@@ -43,7 +43,7 @@ pub struct Provenance {
     /// The name and version of the program that downloaded the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
-    /// The CRC32C of each input artifact of the item, in base64, by its name.
+    /// The CRC32C of each input artifact of the item in base64, by the name of the artifact.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
 }
@@ -52,19 +52,19 @@ pub struct Provenance {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestEntry {
-    /// The origin of the file, with its original names.
+    /// The origin of the file, with the names as on the platform.
     #[serde(flatten)]
     pub origin: Origin,
-    /// The provenance; empty in manifests of earlier versions.
+    /// The provenance of the file; empty in manifests of earlier versions.
     #[serde(flatten)]
     pub provenance: Provenance,
     /// The path of the file relative to the manifest, with `/` between folders.
     pub file: String,
-    /// The length of the file.
+    /// The length of the file, in bytes.
     pub bytes: u64,
     /// The checksum of the file.
     pub crc32c: Crc32c,
-    /// The digest of the file. `None` (`null`) if the file was downloaded without it.
+    /// The SHA-256 of the file. `None` (`null`) if it was not computed during the download.
     #[serde(default)]
     pub sha256: Option<Sha256>,
     /// The source of the expected checksum.
@@ -72,57 +72,58 @@ pub struct ManifestEntry {
     /// The time of the verification, in whole seconds.
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
-    /// The entity tag of the object in the storage.
+    /// The entity tag of the downloaded object (RFC 9110, section 8.8.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// The generation of the object in the storage.
+    /// The generation of the downloaded object (Google Cloud Storage).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
 }
 
 impl ManifestEntry {
-    /// Creates an entry for a file that was downloaded, or existed already.
+    /// Creates an entry without provenance for `file`, a path relative to the manifest. `outcome` is the result of its
+    /// download at the time `at`.
     pub fn new(origin: Origin, file: impl Into<String>, outcome: &Outcome, at: SystemTime) -> Self {
         let Outcome { bytes, crc32c, sha256, verification, etag, generation, .. } = outcome.clone();
         let (provenance, file) = (Provenance::default(), file.into());
         Self { origin, provenance, file, bytes, crc32c, sha256, verification, at, etag, generation }
     }
 
-    /// Returns the entry with its provenance.
+    /// Sets the provenance.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
         self
     }
 
-    /// Returns true if `other` contains all facts of this entry.
-    pub(crate) fn is_known_by(&self, other: &Self) -> bool {
+    /// Returns true if `other` contains all properties of this entry, so that this entry need not be written.
+    pub(crate) fn is_covered_by(&self, other: &Self) -> bool {
         let same = (&self.origin, self.crc32c, self.bytes) == (&other.origin, other.crc32c, other.bytes);
         let same = same && (self.sha256.is_none() || self.sha256 == other.sha256);
-        let is_more = other.provenance == Provenance::default() && self.provenance != other.provenance;
-        same && !is_more
+        let adds_provenance = other.provenance == Provenance::default() && self.provenance != other.provenance;
+        same && !adds_provenance
     }
 
     pub(crate) fn line(&self) -> String {
-        #[expect(clippy::expect_used, reason = "strings, numbers and checksums are always JSON")]
-        let json = serde_json::to_string(self).expect("an entry is always JSON");
+        #[expect(clippy::expect_used, reason = "strings, numbers and checksums can always be serialized")]
+        let json = serde_json::to_string(self).expect("an entry can always be serialized");
         json + "\n"
     }
 
-    /// Returns true if the path is inside the folder of the manifest.
+    /// Returns true if the path does not lead out of the folder of the manifest.
     pub(crate) fn is_inside(&self) -> bool {
         let mut parts = Path::new(&self.file).components();
         !self.file.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
     }
 
-    /// Returns true if the file exists in `folder` with its length.
+    /// Returns true if `folder` contains the file, with the recorded length.
     pub(crate) fn is_present_in(&self, folder: &Path) -> bool {
         let found = || folder.join(&self.file).symlink_metadata();
         self.is_inside() && found().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
     }
 }
 
-/// Returns the files listed in the manifests of `folder`. Invalid lines are ignored.
+/// Returns the paths of the files in the manifests of `folder`. Invalid lines are ignored.
 pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
     #[derive(Deserialize)]
     struct Line {
@@ -136,11 +137,12 @@ pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
     lines.map(|line| folder.join(line.file)).collect()
 }
 
-/// Serializes times as RFC 3339, in UTC.
+/// Serializes times in the format of RFC 3339, in UTC with whole seconds.
 mod rfc3339 {
     use super::{SystemTime, Timestamp};
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
+    #[cfg_attr(windows, expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference"))]
     pub(super) fn serialize<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
         let moment = Timestamp::try_from(*moment).map_err(ser::Error::custom)?;
         let seconds = Timestamp::from_second(moment.as_second()).map_err(ser::Error::custom)?;

@@ -6,33 +6,37 @@ use std::path::Path;
 use durable_fs::{AtomicFile, Error, regular};
 
 use crate::digest::Sha256;
-use crate::names::reserved::SUMS;
+use crate::names::reserved::SHA256SUMS;
 use crate::shard::Shard;
-use crate::transfer::partial_file::plain;
+use crate::transfer::partial_file::into_io_error;
 
-/// A comment, which `sha256sum --check` ignores.
-const PARTIAL: &str = "# Partial: later files have no SHA-256. `run verify --sha256sums` adds them.\n";
-/// A length that no list exceeds.
-const LIMIT: usize = 1 << 30;
+/// The first line of an incomplete list. It is a comment, which `sha256sum --check` ignores.
+const PARTIAL_NOTE: &str = "# Partial: later files may be missing. `run verify --sha256sums` adds them.\n";
+/// The maximum length of a list that is read, in bytes.
+const MAX_LIST_BYTES: usize = 1 << 30;
 
-/// Returns the line of a file. A name with a backslash or a line break is escaped, and its line starts with a backslash.
+/// Returns the line for a file. If the name contains a backslash or a line break, it is escaped and the line starts
+/// with a backslash.
 pub(super) fn line(digest: &Sha256, name: &str) -> String {
     let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    let mark = if escaped == name { "" } else { "\\" };
-    format!("{mark}{digest}  {escaped}\n")
+    let escape_marker = if escaped == name { "" } else { "\\" };
+    format!("{escape_marker}{digest}  {escaped}\n")
 }
 
-/// Replaces the list of a folder. Blocks.
+/// Replaces the list of a folder. Blocks the calling thread.
 pub(super) fn write(folder: &Path, text: &[u8], shard: Shard) -> Result<(), Error> {
-    let temporary = folder.join(format!(".{SUMS}{}.tmp", shard.infix()));
-    AtomicFile::new(folder.join(SUMS), temporary).with_mode(0o666).replace(text)
+    let temporary = folder.join(format!(".{SHA256SUMS}{}.tmp", shard.infix()));
+    AtomicFile::new(folder.join(SHA256SUMS), temporary).with_mode(0o666).replace(text)
 }
 
-/// Marks the list of a folder, if there is one, as partial. Blocks.
+/// Marks the list of a folder as partial, if the list exists. Blocks the calling thread.
 pub(super) fn mark_partial(folder: &Path, shard: Shard) -> io::Result<()> {
-    let Some(found) = regular::read(&folder.join(SUMS), LIMIT).map_err(plain)? else { return Ok(()) };
-    if found.bytes().starts_with(PARTIAL.as_bytes()) {
-        return Ok(());
+    let list = folder.join(SHA256SUMS);
+    // Only the start is read first, because the list can be long and may be marked already.
+    match regular::read(&list, PARTIAL_NOTE.len()).map_err(into_io_error)? {
+        Some(start) if start.bytes() != PARTIAL_NOTE.as_bytes() => {}
+        _ => return Ok(()),
     }
-    write(folder, &[PARTIAL.as_bytes(), found.bytes()].concat(), shard).map_err(plain)
+    let Some(found) = regular::read(&list, MAX_LIST_BYTES).map_err(into_io_error)? else { return Ok(()) };
+    write(folder, &[PARTIAL_NOTE.as_bytes(), found.bytes()].concat(), shard).map_err(into_io_error)
 }

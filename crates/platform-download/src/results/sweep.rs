@@ -1,23 +1,23 @@
-//! The removal of temporary files of killed processes.
+//! Removal of the temporary files of killed processes.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use durable_fs::{LockFile, Locking, folder, regular};
+use durable_fs::{LockFile, Locking, folder};
 
 use crate::names::target::remove;
-use crate::transfer::partial_file::plain;
+use crate::transfer::partial_file::into_io_error;
 
-/// Removes temporary files of killed processes from a folder locked by this process. Earlier versions gave them random
-/// names. A `.part` file with its `.state` is kept.
+/// Removes temporary files of killed processes from a folder that this process has locked. Earlier versions gave them
+/// random names. A `.part` file with a `.state` file is not removed, because a download can resume with it.
 pub(super) fn sweep(folder: &Path, locking: Locking) -> io::Result<()> {
     let mut is_changed = false;
-    for (name, about) in list(folder)? {
+    for (name, metadata) in list(folder)? {
         let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
         let is_random =
             random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        if !is_random || !about.is_file() {
+        if !is_random || !metadata.is_file() {
             continue;
         }
         let part = folder.join(&name);
@@ -27,16 +27,18 @@ pub(super) fn sweep(folder: &Path, locking: Locking) -> io::Result<()> {
             is_changed = true;
         }
     }
-    if is_changed { folder::sync(folder).map_err(plain) } else { Ok(()) }
+    if is_changed { folder::sync(folder).map_err(into_io_error) } else { Ok(()) }
 }
 
-/// Returns true if another process has locked a part.
-pub(super) fn is_locked(part: &Path, locking: Locking) -> bool {
-    let Ok(file) = regular::open(OpenOptions::new().read(true).write(true), part, "open") else { return false };
-    !matches!(LockFile::try_lock(file, part, locking), Ok(Some(_)))
+/// Returns true if another process has locked the file at `path`, or if this cannot be determined.
+pub(super) fn is_locked(path: &Path, locking: Locking) -> bool {
+    match LockFile::try_open(&mut OpenOptions::new(), path, 0o600, locking) {
+        Ok(opened) => opened.is_none(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound && !error.is_not_regular(),
+    }
 }
 
-/// Returns the file names in a folder that are valid Unicode. Downloads create no others.
+/// Returns the entries of a folder whose names are valid Unicode. Downloads create no other names.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {

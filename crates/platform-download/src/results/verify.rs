@@ -6,16 +6,19 @@ use std::thread::available_parallelism;
 
 use durable_fs::Identity;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::digest::{Sha256, digest};
 use crate::error::FolderError;
-use crate::names::reserved::{SUMS, is_manifest};
+use crate::names::reserved::{SHA256SUMS, is_manifest};
 use crate::results::folder::read;
 use crate::results::manifest::ManifestEntry;
 use crate::results::sums;
 use crate::shard::Shard;
 use crate::transfer::blocking::blocking;
-use crate::transfer::partial_file::{Reader, plain};
+use crate::transfer::partial_file::{Reader, into_io_error};
 
 /// The result of [`verify`].
 #[derive(Clone, Debug)]
@@ -25,21 +28,23 @@ pub struct FolderCheck {
     pub files: Vec<FileCheck>,
     /// The files that are not in a manifest, except hidden ones, relative to the folder.
     pub unlisted: Vec<PathBuf>,
-    /// The subfolders that cannot be listed, with the reason: they may contain more files that are not in a manifest.
+    /// The subfolders that cannot be listed, with the reason. They may contain more files that are not in a manifest.
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// The result for a file in a manifest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct FileCheck {
     /// The manifest entry.
+    #[serde(rename = "manifest")]
     pub entry: ManifestEntry,
     /// The state of the file.
     pub state: FileState,
-    /// The reason why the file cannot be read.
+    /// The reason why the file cannot be read, if its state is [`FileState::Unreadable`].
     pub reason: Option<String>,
     /// The computed digest of an intact file.
+    #[serde(skip)]
     pub sha256: Option<Sha256>,
 }
 
@@ -48,58 +53,77 @@ pub struct FileCheck {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FileState {
-    /// The length, the checksum and the digest, if the manifest states it, match.
+    /// The length, the CRC32C and the SHA-256 (if the entry has one) match.
     Intact,
-    /// The length, the checksum or the digest differs, or it is a link or a folder.
+    /// The length, the CRC32C or the SHA-256 differs, or the path is a symbolic link or a folder.
     Changed,
     /// The file does not exist.
     Missing,
-    /// The file exists and cannot be read.
+    /// The file exists, but cannot be read.
     Unreadable,
-    /// Its name leads out of the folder; nothing was read.
+    /// The path in the entry leads out of the folder. The file was not read.
     Outside,
 }
 
+/// The members of the check, and its verdict. Paths that are not valid UTF-8 are shown.
+impl Serialize for FolderCheck {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let unreadable = self.unreadable.iter();
+        let unreadable =
+            unreadable.map(|(path, reason)| json!({ "path": path.display().to_string(), "reason": reason }));
+        let unlisted = self.unlisted.iter().map(|path| path.display().to_string());
+        let mut members = serializer.serialize_struct("FolderCheck", 4)?;
+        members.serialize_field("intact", &self.is_intact())?;
+        members.serialize_field("files", &self.files)?;
+        members.serialize_field("unreadable", &unreadable.collect::<Vec<_>>())?;
+        members.serialize_field("unlisted", &unlisted.collect::<Vec<_>>())?;
+        members.end()
+    }
+}
+
 impl FolderCheck {
-    /// Returns true if there is at least one file, and every file is intact. Unlisted files do not matter.
+    /// Returns true if there is at least one file in the manifests, and every file is intact. Unlisted files are
+    /// ignored.
     pub fn is_intact(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.state == FileState::Intact)
     }
 
-    /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): `sha256sum -c` verifies
-    /// the folder without this program. Files that were downloaded without a SHA-256 are included. A name with a backslash
-    /// or a line break is escaped, and its line starts with a backslash.
+    /// Returns the SHA-256 of the intact files in the format of `sha256sum` (GNU coreutils), so that `sha256sum -c` can
+    /// verify the folder without this program. Files that were downloaded without a SHA-256 are included. If a name
+    /// contains a backslash or a line break, it is escaped and its line starts with a backslash.
     pub fn sha256sums(&self) -> String {
         let intact = self.files.iter().filter(|file| file.state == FileState::Intact);
         intact.filter_map(|file| Some(sums::line(file.sha256.as_ref()?, &file.entry.file))).collect()
     }
 
-    /// Replaces `SHA256SUMS` in the folder with [`sha256sums`](Self::sha256sums).
+    /// Replaces the content of `SHA256SUMS` in the folder with [`sha256sums`](Self::sha256sums).
     ///
     /// # Errors
     ///
     /// [`FolderError`]: the file cannot be written.
     pub async fn write_sha256sums(&self, folder: impl Into<PathBuf>) -> Result<(), FolderError> {
         let (folder, text) = (folder.into(), self.sha256sums());
-        let failed = folder.join(SUMS);
+        let failed = folder.join(SHA256SUMS);
         let write = move || Ok(sums::write(&folder, text.as_bytes(), Shard::default()));
         blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
     }
 }
 
-/// Reads all files in the manifests of a folder concurrently, and compares them with their entries. It needs no network
-/// and changes nothing. An unreadable file is reported like a changed one, and does not stop the others.
+/// Reads all files in the manifests of a folder concurrently, and compares them with their entries. It sends no request
+/// and modifies no file. An unreadable file is reported in the result, and does not stop the verification of the
+/// others.
 ///
-/// If several manifests contain a file, the latest entry counts.
+/// If several manifests have an entry for the same file, the latest entry is used.
 ///
 /// # Errors
 ///
-/// [`FolderError::is_without_manifest`], or a manifest cannot be read.
+/// [`FolderError::has_no_manifest`]: the folder has no manifest. Otherwise a manifest cannot be read.
 pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderError> {
     let folder = folder.into();
     let failed = |error| FolderError::io(&folder, error);
     let path = folder.clone();
-    let Survey { entries, unlisted, unreadable } = blocking(move || Ok(survey(&path))).await.map_err(failed)??;
+    let FolderListing { entries, unlisted, unreadable } =
+        blocking(move || Ok(listing(&path))).await.map_err(failed)??;
     let at_once = available_parallelism().map_or(1, usize::from);
     let checking = stream::iter(entries.into_values()).map(|entry| {
         let path = folder.join(&entry.file);
@@ -117,7 +141,7 @@ fn check(entry: ManifestEntry, path: &Path) -> FileCheck {
     }
 }
 
-/// Returns the state of a file, and the digest of an intact one.
+/// Returns the state of a file, and its SHA-256 if it is intact.
 fn state(entry: &ManifestEntry, path: &Path) -> io::Result<(FileState, Option<Sha256>)> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -128,34 +152,34 @@ fn state(entry: &ManifestEntry, path: &Path) -> io::Result<(FileState, Option<Sh
     if !found.is_file() || found.len() != entry.bytes {
         return Ok((FileState::Changed, None));
     }
-    // It may have been replaced since.
+    // The file may have been replaced since it was checked above.
     let found = match Identity::open(path) {
         Ok(Some((file, _))) => digest(Reader::new(&file, path), true)?,
         Ok(None) => return Ok((FileState::Missing, None)),
         Err(error) if error.is_not_regular() => return Ok((FileState::Changed, None)),
-        Err(error) => return Err(plain(error)),
+        Err(error) => return Err(into_io_error(error)),
     };
     let same = (found.bytes, found.crc32c) == (entry.bytes, entry.crc32c);
     let same = same && (entry.sha256.is_none() || entry.sha256 == found.sha256);
     Ok(if same { (FileState::Intact, found.sha256) } else { (FileState::Changed, None) })
 }
 
-/// The content of a folder, determined before files are read.
-struct Survey {
-    /// All entries of all manifests.
+/// The entries and the file names of a folder, determined before files are read.
+struct FolderListing {
+    /// The latest entry of each file in the manifests.
     entries: BTreeMap<String, ManifestEntry>,
     unlisted: Vec<PathBuf>,
     unreadable: Vec<(PathBuf, String)>,
 }
 
-fn survey(folder: &Path) -> Result<Survey, FolderError> {
+fn listing(folder: &Path) -> Result<FolderListing, FolderError> {
     let failed = |error| FolderError::io(folder, error);
     let mut entries: BTreeMap<String, ManifestEntry> = BTreeMap::new();
     let mut manifests = 0;
     for path in files(folder).map_err(failed)? {
         if is_manifest(&path.to_string_lossy()) {
             manifests += 1;
-            // The last line of a file counts, and of several manifests the latest.
+            // Within a manifest, the last entry for a file is used; across manifests, the entry with the latest time.
             let mut stated = BTreeMap::new();
             read(&folder.join(&path), |entry, _| {
                 stated.insert(entry.file.clone(), entry);
@@ -185,14 +209,14 @@ fn survey(folder: &Path) -> Result<Survey, FolderError> {
             let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
             if fs::symlink_metadata(folder.join(&path)).is_ok_and(|found| found.is_dir()) {
                 folders.push(path);
-            } else if !is_manifest(&name) && name != SUMS && !entries.contains_key(&name) {
+            } else if !is_manifest(&name) && name != SHA256SUMS && !entries.contains_key(&name) {
                 unlisted.push(path);
             }
         }
     }
     unlisted.sort();
     unreadable.sort();
-    Ok(Survey { entries, unlisted, unreadable })
+    Ok(FolderListing { entries, unlisted, unreadable })
 }
 
 /// Returns the names in a folder, except hidden ones.

@@ -1,11 +1,13 @@
-//! Objects of a bucket: addressing, listing, finding and deleting. All requests use signed URLs and no other
-//! credentials.
+//! Buckets: addresses, listing, search and deletion of objects. All requests use signed URLs and no other credentials.
 
 mod delete;
+mod download;
 mod error;
 mod list;
 mod multipart;
+mod object_reader;
 mod response;
+mod select;
 mod xml;
 
 use std::collections::BTreeSet;
@@ -21,20 +23,23 @@ use crate::storage::signer::Unsigned;
 use crate::{Crc32c, ObjectAddress, RateLimit, SignError, UrlSigner};
 
 pub use delete::{Deleted, Deletion};
+pub use download::DownloadedObject;
 pub use error::BucketError;
 pub use list::ObjectEntry;
 pub use multipart::UnfinishedUpload;
+pub use object_reader::ObjectReader;
 pub(crate) use response::{ErrorResponse, stated_checksum};
+pub use select::SelectedObjects;
 use xml::Document;
 
-/// The lifetime of a URL for one of this crate's own requests, signed right before use.
+/// The lifetime of the URLs that this crate signs for immediate use.
 const REQUEST_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// The maximum size of a response, in bytes: 1000 keys of 1024 bytes, which the URL encoding may triple,
-/// with their properties.
-const LIMIT: usize = 8 * 1024 * 1024;
+/// The maximum size of a response, in bytes. A page contains up to 1000 keys of 1024 bytes, which URL encoding may
+/// triple, and their properties.
+const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A storage bucket. Clones are cheap.
+/// A bucket of Google Cloud Storage or of a compatible storage. Clones are cheap.
 ///
 /// ```no_run
 /// use auth_http::HttpClient;
@@ -44,7 +49,7 @@ const LIMIT: usize = 8 * 1024 * 1024;
 /// # async fn example(signer: UrlSigner) -> Result<(), Box<dyn std::error::Error>> {
 /// let http = HttpClient::builder().without_decompression().build()?;
 /// let bucket = Bucket::new(http, signer, "slides");
-/// // The keys to delete are listed first.
+/// // Collect the keys first, so that they can be shown before the deletion.
 /// let found: Vec<_> = bucket.find("run-1/**/*.tmp")?.try_collect().await?;
 /// for deletion in bucket.delete(found.into_iter().map(|entry| entry.key)).await {
 ///     println!("{}: {:?}", deletion.key, deletion.result);
@@ -62,7 +67,7 @@ pub struct Bucket {
     uploads: UploadLimits,
 }
 
-/// The limits of uploads; defaults where they are `None`.
+/// The limits of uploads. `None` stands for the default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UploadLimits {
     /// The number of concurrent requests.
@@ -73,15 +78,15 @@ pub(crate) struct UploadLimits {
     pub(crate) read_timeout: Option<Duration>,
 }
 
-/// Returns the buckets that refuse uploads in parts, by endpoint and name. They are remembered until the process ends.
-fn refusing() -> MutexGuard<'static, BTreeSet<(String, String)>> {
-    static REFUSING: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
-    REFUSING.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns the buckets that refuse multipart uploads, by endpoint and name. They are remembered until the process ends.
+fn buckets_without_multipart() -> MutexGuard<'static, BTreeSet<(String, String)>> {
+    static BUCKETS: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    BUCKETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The properties of an object in the headers of a response.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stated {
+pub(crate) struct ObjectHeaders {
     pub(crate) crc32c: Option<Crc32c>,
     pub(crate) generation: Option<String>,
 }
@@ -94,7 +99,7 @@ pub(crate) struct ObjectState {
 }
 
 impl Bucket {
-    /// Returns a handle to the bucket `name`; no request is sent. `http` must not decompress responses, because
+    /// Creates a handle to the bucket `name`, without sending a request. `http` must not decompress responses, because
     /// checksums are those of the stored bytes.
     pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
         Self {
@@ -108,7 +113,7 @@ impl Bucket {
         }
     }
 
-    /// Sets the protocol of object addresses, `gs` by default.
+    /// Sets the protocol in object addresses. The default is `gs`.
     pub fn with_protocol(mut self, protocol: impl Into<String>) -> Self {
         self.protocol = protocol.into();
         self
@@ -121,35 +126,35 @@ impl Bucket {
         self
     }
 
-    /// Sets a folder for the records of uploads in parts, which only the user can read. With it, another process
-    /// continues an interrupted [upload](crate::Uploader).
+    /// Sets a folder for the journals of multipart uploads. With a journal, another process can resume an interrupted
+    /// [upload](crate::Uploader). Only the current user can read the folder.
     pub fn with_upload_journal(mut self, folder: impl Into<PathBuf>) -> Self {
         self.upload_journal = Some(folder.into());
         self
     }
 
-    /// Sets the maximum number of concurrent requests of an [`Uploader`](crate::Uploader), at least 1. By default, 4 files
-    /// and 12 parts of large files are sent at a time.
+    /// Sets the maximum number of files, and of parts of large files, that an [`Uploader`](crate::Uploader) sends at a
+    /// time. The minimum is 1. The default is 4 files and 12 parts.
     pub fn with_upload_jobs(mut self, jobs: usize) -> Self {
         self.uploads.jobs = Some(jobs.max(1));
         self
     }
 
-    /// Sets the size in bytes of the parts of large files that are uploaded. The default and minimum is 8 MiB. An upload in
-    /// parts of another size is not continued.
+    /// Sets the size of the parts of multipart uploads, in bytes. The default and minimum is 8 MiB. An interrupted
+    /// upload with another part size is not resumed.
     pub fn with_upload_part_size(mut self, bytes: u64) -> Self {
         self.uploads.part_bytes = Some(bytes);
         self
     }
 
-    /// Sets a limit for the sum of the rates of all uploads. It can be shared with downloads.
+    /// Sets a limit for the total rate of all uploads. The limit can be shared with downloads.
     pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
         self.uploads.rate_limit = Some(limit);
         self
     }
 
-    /// Sets the maximum time without a sent byte or a response of an upload, by default that of the HTTP client. Increase it
-    /// for proxies that store the content before they forward it.
+    /// Sets the maximum time in which a request of an upload neither sends bytes nor receives a response. The default
+    /// is the read timeout of the HTTP client. Increase it for proxies that store the content before they forward it.
     pub fn with_upload_read_timeout(mut self, timeout: Duration) -> Self {
         self.uploads.read_timeout = Some(timeout);
         self
@@ -166,10 +171,10 @@ impl Bucket {
 
     /// Returns the prefix of object addresses: `gs://bucket/`.
     pub fn root(&self) -> String {
-        self.shown("")
+        self.display_address("")
     }
 
-    /// Returns the signer of its URLs.
+    /// Returns the signer of the bucket's URLs.
     pub fn signer(&self) -> &UrlSigner {
         &self.signer
     }
@@ -209,21 +214,20 @@ impl Bucket {
         self.upload_journal.as_ref()
     }
 
-    /// Returns false if the storage has refused an upload in parts to this bucket in this process.
+    /// Returns false if the storage has refused a multipart upload to this bucket since the process started.
     pub(crate) fn accepts_parts(&self) -> bool {
-        !refusing().contains(&self.place())
+        !buckets_without_multipart().contains(&self.endpoint_and_name())
     }
 
-    /// Remembers that the storage refuses uploads in parts to this bucket.
+    /// Remembers that the storage refuses multipart uploads to this bucket.
     pub(crate) fn refuse_parts(&self, error: &BucketError) {
-        if refusing().insert(self.place()) {
+        if buckets_without_multipart().insert(self.endpoint_and_name()) {
             let bucket = self.root();
-            tracing::warn!(bucket, %error, "uploads cannot be resumed: the storage refuses uploads in parts");
+            tracing::warn!(bucket, %error, "uploads cannot be resumed: the storage refuses multipart uploads");
         }
     }
 
-    /// Returns the endpoint and the name of the bucket.
-    fn place(&self) -> (String, String) {
+    fn endpoint_and_name(&self) -> (String, String) {
         (self.signer.endpoint().to_string(), self.name.clone())
     }
 
@@ -233,7 +237,7 @@ impl Bucket {
 
     /// Starts the attempts of one request to the storage.
     pub(crate) fn attempts(&self) -> Attempts {
-        Attempts::begin(&self.http, &self.retry).toward(self.signer.endpoint())
+        Attempts::begin(&self.http, &self.retry).with_host_of(self.signer.endpoint())
     }
 
     #[cfg(feature = "object-store")]
@@ -242,7 +246,7 @@ impl Bucket {
     }
 
     /// Returns the address of any key, for display.
-    fn shown(&self, key: &str) -> String {
+    fn display_address(&self, key: &str) -> String {
         format!("{}://{}/{key}", self.protocol, self.name)
     }
 
@@ -250,17 +254,17 @@ impl Bucket {
     pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {
-            if let Err(gave_up) = attempts.ready().await {
-                break Err(BucketError::unavailable(gave_up));
+            if let Err(exhausted) = attempts.ready().await {
+                break Err(BucketError::unavailable(exhausted));
             }
-            if let Break(outcome) = attempts.judge(self.look(key).await) {
+            if let Break(outcome) = attempts.evaluate(self.request_state(key).await) {
                 break outcome;
             }
         };
-        outcome.map_err(|error| error.about(format!("{} cannot be looked at", self.shown(key))))
+        outcome.map_err(|error| error.about(format!("the properties of {} cannot be read", self.display_address(key))))
     }
 
-    async fn look(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
+    async fn request_state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
         let response = self.request(Method::Head, Some(key), &[]).await?;
         match response.status() {
             404 => Ok(None),
@@ -272,7 +276,7 @@ impl Bucket {
         }
     }
 
-    /// Sends a request about an object or the bucket, with a signed URL.
+    /// Sends a request with a signed URL: for the object `key`, or for the bucket itself if it is `None`.
     async fn request(
         &self,
         method: Method,
@@ -282,7 +286,8 @@ impl Bucket {
         self.http.send(self.signed(method, key, query, &[])?).await.map_err(BucketError::http)
     }
 
-    /// Returns a request with a signed URL. `query` and `headers` are sorted by name; the headers must be sent, too.
+    /// Returns a request with a signed URL. `query` and `headers` must be sorted by name. The caller must add the
+    /// headers to the request.
     fn signed(
         &self,
         method: Method,
@@ -295,8 +300,12 @@ impl Bucket {
         Ok(Request::new(method, url.expose().clone()))
     }
 
-    /// Sends a request for a document, with retries. Returns also the properties of the object in the headers.
-    async fn ask(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(Document, Stated), BucketError> {
+    /// Sends a request with retries. Returns the XML document of the response, and the object properties in its
+    /// headers.
+    async fn request_document(
+        &self,
+        request: impl Fn() -> Result<Request, BucketError>,
+    ) -> Result<(Document, ObjectHeaders), BucketError> {
         let mut attempts = self.attempts();
         loop {
             attempts.ready().await.map_err(BucketError::unavailable)?;
@@ -304,23 +313,23 @@ impl Bucket {
                 Ok(response) => document(response).await,
                 Err(error) => Err(BucketError::http(error)),
             };
-            if let Break(outcome) = attempts.judge(outcome) {
+            if let Break(outcome) = attempts.evaluate(outcome) {
                 return outcome;
             }
         }
     }
 }
 
-/// Reads the document of a successful response, and the properties of the object in its headers.
-async fn document(response: Response) -> Result<(Document, Stated), BucketError> {
+/// Returns the XML document of a successful response, and the object properties in its headers.
+async fn document(response: Response) -> Result<(Document, ObjectHeaders), BucketError> {
     if response.status() != 200 {
         return Err(BucketError::refused(ErrorResponse::read(response).await));
     }
     let generation = response.header("x-goog-generation").map(str::to_owned);
-    let joined = Stated { crc32c: stated_checksum(&response), generation };
-    let body = response.bytes(LIMIT).await.map_err(BucketError::http)?;
+    let joined = ObjectHeaders { crc32c: stated_checksum(&response), generation };
+    let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(BucketError::http)?;
     match Document::read(&body).map_err(BucketError::document)? {
-        Document::Error(refusal) => Err(BucketError::refused(ErrorResponse::late(&refusal.code))),
+        Document::Error(refusal) => Err(BucketError::refused(ErrorResponse::with_status_200(&refusal.code))),
         document => Ok((document, joined)),
     }
 }

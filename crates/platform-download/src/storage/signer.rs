@@ -23,18 +23,18 @@ pub use error::SignError;
 pub use service_account::{ServiceAccountError, ServiceAccountKey};
 
 /// The permitted lifetime of a signed URL: one minute to seven days.
-const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
+const LIFETIME_RANGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The default lifetime of a signed URL.
-const LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// All characters except the unreserved ones (RFC 3986, section 2.3).
+/// The characters to percent-encode: all except the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same set for a path, which keeps `/`.
+/// The characters to percent-encode in a path, where `/` is a separator.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// A signer of URLs for the objects of a storage, with the HMAC key of an organization's bucket or the key of a service
-/// account. Its users do not need to know which. Its `Debug` shows no key.
+/// A signer of URLs for the objects of a storage. It signs with the HMAC key of an organization's bucket, or with the
+/// key of a service account. Its `Debug` output contains no secret.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,7 +93,7 @@ impl UrlSigner {
         Self::new(endpoint, SigningKey::Hmac { region, id, secret: secret_access_key.clone() }, clock)
     }
 
-    /// Creates a signer with the key of a service account (`GOOG4-RSA-SHA256`) for the storage at `endpoint`, which is
+    /// Creates a signer with the key of a service account (`GOOG4-RSA-SHA256`) for the storage at `endpoint`:
     /// `https://storage.googleapis.com` or an emulator.
     ///
     /// # Errors
@@ -110,24 +110,25 @@ impl UrlSigner {
         let mut endpoint = endpoint.clone();
         endpoint.set_query(None);
         endpoint.set_fragment(None);
-        // Removing absent credentials is not an error.
+        // These setters fail only for URLs without a host, which the check above excludes.
         let _ = (endpoint.set_username(""), endpoint.set_password(None));
-        Ok(Self { endpoint, key, clock, put_lifetime: LIFETIME, get_lifetime: LIFETIME })
+        Ok(Self { endpoint, key, clock, put_lifetime: DEFAULT_LIFETIME, get_lifetime: DEFAULT_LIFETIME })
     }
 
-    /// Sets the default lifetime of PUT URLs: 60 s to 7 days. It is 6 hours if not set.
+    /// Sets the lifetime of PUT URLs for which none is given: 60 s to 7 days. The default is 6 hours.
     pub fn with_put_lifetime(mut self, lifetime: Duration) -> Self {
         self.put_lifetime = lifetime;
         self
     }
 
-    /// Sets the default lifetime of GET URLs: 60 s to 7 days. It is 6 hours if not set.
+    /// Sets the lifetime of GET URLs for which none is given: 60 s to 7 days. The default is 6 hours.
     pub fn with_get_lifetime(mut self, lifetime: Duration) -> Self {
         self.get_lifetime = lifetime;
         self
     }
 
-    /// Returns a signed URL to PUT the object, valid for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to PUT the object, valid for `lifetime` (60 s to 7 days), or for the
+    /// [default](Self::with_put_lifetime) if it is `None`.
     ///
     /// # Errors
     ///
@@ -140,7 +141,8 @@ impl UrlSigner {
         self.sign(&Unsigned::of(Method::Put, object), lifetime.into().unwrap_or(self.put_lifetime))
     }
 
-    /// Returns a signed URL to GET the object, valid for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to GET the object, valid for `lifetime` (60 s to 7 days), or for the
+    /// [default](Self::with_get_lifetime) if it is `None`.
     ///
     /// # Errors
     ///
@@ -157,14 +159,14 @@ impl UrlSigner {
         &self.endpoint
     }
 
-    /// Returns a signed URL for one upload, with the lifetime of PUT URLs.
+    /// Returns a signed URL for a request of an upload, with the lifetime of PUT URLs.
     pub(crate) fn sign_put(&self, request: &Unsigned<'_>) -> Result<SignedUrl, SignError> {
         self.sign(request, self.put_lifetime)
     }
 
-    /// Returns a signed URL for one request. Ambiguous addresses are rejected.
+    /// Returns a signed URL for one request. Fails for keys and bucket names whose URL would name another object.
     pub(crate) fn sign(&self, request: &Unsigned<'_>, lifetime: Duration) -> Result<SignedUrl, SignError> {
-        if !LIFETIMES.contains(&lifetime) {
+        if !LIFETIME_RANGE.contains(&lifetime) {
             return Err(Kind::Lifetime(lifetime).into());
         }
         let now = Timestamp::try_from(self.clock.now()).map_err(|_| Kind::Clock)?;
@@ -172,7 +174,7 @@ impl UrlSigner {
         let signed = match &self.key {
             SigningKey::Hmac { region, id, secret } => rusty_s3::signing::sign(
                 &now,
-                of_rusty_s3(request.method),
+                rusty_s3_method(request.method),
                 url,
                 id,
                 secret.expose(),
@@ -217,7 +219,7 @@ impl<'a> Unsigned<'a> {
     }
 }
 
-fn of_rusty_s3(method: Method) -> rusty_s3::Method {
+fn rusty_s3_method(method: Method) -> rusty_s3::Method {
     match method {
         Method::Head => rusty_s3::Method::Head,
         Method::Post => rusty_s3::Method::Post,

@@ -1,13 +1,25 @@
-//! Transfers of files from signed URLs into an object store, complete and verified.
+//! Verified transfers of files from signed URLs into a bucket or a folder, without a temporary local copy.
 //!
-//! - **Objects appear only when complete**: a small file is stored by one request; a large one in parts, which become
-//!   an object when all of them are stored and have the stated checksum, and are aborted otherwise.
-//! - **Memory is limited to two parts**: one is stored while the next is downloaded.
-//! - **Interrupted downloads resume**, if the storage proves that the object is unchanged; otherwise they restart.
+//! - **Objects appear only when complete**: a small file is stored by one request. A large file is stored as a
+//!   multipart upload, which is completed if the content has the expected checksum, and aborted otherwise.
+//! - **At most two parts are in memory**: one is stored while the next is downloaded.
+//! - **Interrupted downloads resume** if the validators of the response show that the object is unchanged. Otherwise
+//!   they restart.
 
+mod address;
+mod cloud;
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+mod connection;
 mod connector;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod incoming;
+mod lease;
+mod objects;
+#[cfg(feature = "store-s3")]
+mod s3;
+mod small;
 
 use std::fmt;
 use std::ops::ControlFlow::Break;
@@ -20,16 +32,23 @@ use futures_util::TryStreamExt;
 use futures_util::future::try_join;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
+use object_store::{
+    Attribute, AttributeValue, Attributes, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions,
+};
 
 use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
-use crate::{Bucket, Crc32c, Expected, ObjectAddress, Source};
+use crate::{Bucket, Crc32c, Expected, ObjectAddress, Outcome, RateLimit, Source, Verification};
 use error::Kind;
 use incoming::Incoming;
 
+pub use address::{StoreAddress, StoreAddressError};
 pub use error::StoreError;
+pub use lease::StoreLease;
+pub(crate) use objects::{StatedProperties, StoredObject};
+pub use small::StoredContent;
 
-/// A destination for objects: a bucket or a folder. Clones are cheap.
+/// A destination of transfers: a bucket or a folder. Clones are cheap.
 ///
 /// ```no_run
 /// use auth_http::HttpClient;
@@ -46,62 +65,102 @@ pub use error::StoreError;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
-    /// `None` for a folder.
-    bucket: Option<Bucket>,
+    place: Place,
     retry: RetryPolicy,
+    rate_limit: Option<RateLimit>,
 }
 
-/// A correct object in the store.
+/// The kinds of stores, by the way in which an object is verified.
+#[derive(Clone)]
+enum Place {
+    /// A folder: objects are read.
+    Folder,
+    /// A bucket with signed URLs: it states checksums.
+    Bucket(Box<Bucket>),
+    /// A store of a cloud: its objects have their checksum as metadata.
+    Cloud,
+}
+
+/// The name of the metadata of an object with its CRC32C. Azure permits letters and digits only.
+const CHECKSUM: &str = "aignosticscrc32c";
+
+/// The result of a transfer: the store has an object with the expected length and checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
     /// The length of the object, in bytes.
     pub bytes: u64,
-    /// True if the object existed already, so that nothing was downloaded.
+    /// The checksum of the object.
+    pub crc32c: Crc32c,
+    /// True if the object existed already and nothing was downloaded.
     pub already_present: bool,
 }
 
+impl Stored {
+    /// Returns the outcome of the download of a file with these expected properties.
+    pub fn outcome(self, expected: Expected) -> Outcome {
+        let is_declared = expected.crc32c().is_some();
+        Outcome {
+            bytes: self.bytes,
+            crc32c: self.crc32c,
+            sha256: None,
+            verification: if is_declared { Verification::Declared } else { Verification::Unverified },
+            already_present: self.already_present,
+            etag: None,
+            generation: None,
+        }
+    }
+}
+
 impl Store {
-    /// Creates a store in a folder, which is created if necessary. Objects are synced to disk.
+    /// Creates a store in a folder, and creates the folder if it does not exist. Objects are synced to disk.
     ///
     /// # Errors
     ///
     /// The folder cannot be created or used.
     pub fn local(folder: impl AsRef<FilePath>) -> Result<Self, StoreError> {
         let folder = folder.as_ref();
-        let unusable = |source| Kind::Store { passes: false }.with(source).about(&folder.display().to_string());
+        let unusable = |source| Kind::Store { is_transient: false }.with(source).about(&folder.display().to_string());
         std::fs::create_dir_all(folder).map_err(|error| unusable(error.into()))?;
         let inner = LocalFileSystem::new_with_prefix(folder).map_err(|error| unusable(error.into()))?.with_fsync(true);
-        Ok(Self { inner: Arc::new(inner), bucket: None, retry: for_transfers() })
+        Ok(Self { inner: Arc::new(inner), place: Place::Folder, retry: for_transfers(), rate_limit: None })
     }
 
-    /// Creates a store in a bucket. Parts are sent with their checksums. A killed or dropped [`fetch`](Self::fetch)
-    /// leaves invisible parts, which a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes.
+    /// Creates a store in a bucket. Parts are sent with their checksums. A killed or dropped [`fetch`](Self::fetch) can
+    /// leave parts without an object. A lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) should delete
+    /// them.
     ///
     /// # Errors
     ///
     /// The client of the bucket cannot be configured.
     pub fn bucket(bucket: Bucket) -> Result<Self, StoreError> {
-        let inner = connector::connect(&bucket).map_err(|error| Kind::Store { passes: false }.with(error.into()))?;
+        let inner =
+            connector::connect(&bucket).map_err(|error| Kind::Store { is_transient: false }.with(error.into()))?;
         let retry = *bucket.retry();
-        Ok(Self { inner: Arc::new(inner), bucket: Some(bucket), retry })
+        Ok(Self { inner: Arc::new(inner), place: Place::Bucket(Box::new(bucket)), retry, rate_limit: None })
     }
 
-    /// Sets the policy for retries of transient failures. The default is that of the bucket; for a folder, up to 30
-    /// minutes of uninterrupted failure.
+    /// Sets the policy for retries of transient failures. The default is the policy of the bucket; for a folder, a
+    /// transfer is retried for up to 30 minutes of uninterrupted failure.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Downloads a file through `http`, which must not decompress responses, and stores it as `key`, unless a correct
-    /// object exists. `received` is called with the length of each received chunk, in bytes; a chunk may be received
-    /// twice.
+    /// Sets a limit for the sum of the rates of all downloads into the store. It can be shared with other transfers.
+    pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// Downloads a file with `http` and stores it as `key`, unless the store has a correct object under this key.
+    /// `http` must not decompress responses. `received` is called with the length of each received chunk, in bytes. The
+    /// sum can exceed the length of the file, because content may be downloaded again.
     ///
     /// # Errors
     ///
-    /// [`StoreError::is_corrupt`]: the content does not have the expected length or checksum. Otherwise the file could
-    /// not be downloaded or stored.
+    /// [`StoreError::is_corrupt`]: the content does not have the expected length or checksum. [`StoreError::is_store`]:
+    /// the file cannot be stored under this key. Otherwise the file cannot be downloaded.
     pub async fn fetch(
         &self,
         http: &HttpClient,
@@ -113,46 +172,54 @@ impl Store {
         let path = path(key)?;
         let mut attempts = Attempts::begin(http, &self.retry);
         let outcome = loop {
-            if let Err(gave_up) = attempts.ready().await {
-                break Err(StoreError::unavailable(gave_up));
+            if let Err(exhausted) = attempts.ready().await {
+                break Err(StoreError::unavailable(exhausted));
             }
             let outcome = async {
-                if let Some(bytes) = self.has(&path, expected).await? {
-                    return Ok(Stored { bytes, already_present: true });
+                if let Some(bytes) = self.existing_length(&path, expected).await? {
+                    let crc32c = expected.crc32c().unwrap_or_default();
+                    return Ok(Stored { bytes, crc32c, already_present: true });
                 }
                 let mut incoming = Incoming::new(http, source, expected, received, self.retry);
+                incoming.rate_limit.clone_from(&self.rate_limit);
                 self.store(&path, &mut incoming).await?;
-                self.confirm(&path, incoming.crc32c()).await?;
-                Ok(Stored { bytes: incoming.received(), already_present: false })
+                self.confirm(&path, (incoming.received(), incoming.crc32c())).await?;
+                Ok(Stored { bytes: incoming.received(), crc32c: incoming.crc32c(), already_present: false })
             };
             let outcome: Result<_, StoreError> = Box::pin(outcome).await;
-            if let Break(outcome) = attempts.judge(outcome) {
+            if let Break(outcome) = attempts.evaluate(outcome) {
                 break outcome;
             }
         };
         outcome.map_err(|error| error.about(key))
     }
 
-    /// Returns the length of the existing object, if it is correct.
-    async fn has(&self, path: &Path, expected: Expected) -> Result<Option<u64>, StoreError> {
-        // Without a checksum, this cannot be determined.
+    /// Returns the length of the existing object if it is correct.
+    async fn existing_length(&self, path: &Path, expected: Expected) -> Result<Option<u64>, StoreError> {
+        // Without an expected checksum, an object cannot be compared.
         let Some(wanted) = expected.crc32c() else { return Ok(None) };
-        let fits = |bytes: u64| expected.bytes().is_none_or(|expected| expected == bytes);
-        if let Some(bucket) = &self.bucket {
+        let has_expected_length = |bytes: u64| expected.bytes().is_none_or(|expected| expected == bytes);
+        if let Place::Bucket(bucket) = &self.place {
             let state = match bucket.state(path.as_ref()).await {
-                // Write permission may exist without read permission.
+                // The key may permit writing, but not reading.
                 Err(error) if error.is_denied() => None,
-                state => state.map_err(|error| Kind::Store { passes: error.is_transient() }.with(error.into()))?,
+                state => {
+                    state.map_err(|error| Kind::Store { is_transient: error.is_transient() }.with(error.into()))?
+                }
             };
             let state = state.filter(|state| state.crc32c == Some(wanted));
-            return Ok(state.and_then(|state| state.bytes).filter(|&bytes| fits(bytes)));
+            return Ok(state.and_then(|state| state.bytes).filter(|&bytes| has_expected_length(bytes)));
+        }
+        if let Place::Cloud = self.place {
+            let state = self.state(path).await?.filter(|(_, crc32c)| *crc32c == Some(wanted));
+            return Ok(state.map(|(bytes, _)| bytes).filter(|&bytes| has_expected_length(bytes)));
         }
         let found = match self.inner.get(path).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(StoreError::store)?,
         };
         let bytes = found.meta.size;
-        if !fits(bytes) {
+        if !has_expected_length(bytes) {
             return Ok(None);
         }
         let append = async |crc: Crc32c, piece: Bytes| Ok(crc.append(&piece));
@@ -160,41 +227,82 @@ impl Store {
         Ok((crc32c == wanted).then_some(bytes))
     }
 
+    /// Returns the length and the recorded checksum of an object in a store of a cloud, or `None` if it does not exist.
+    async fn state(&self, path: &Path) -> Result<Option<(u64, Option<Crc32c>)>, StoreError> {
+        match self.properties(path).await {
+            // Write permission may exist without read permission.
+            Err(object_store::Error::NotFound { .. } | object_store::Error::PermissionDenied { .. }) => Ok(None),
+            found => found.map(Some).map_err(StoreError::store),
+        }
+    }
+
+    async fn properties(&self, path: &Path) -> object_store::Result<(u64, Option<Crc32c>)> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let found = self.inner.get_opts(path, options).await?;
+        let recorded = found.attributes.get(&Attribute::Metadata(CHECKSUM.into()));
+        Ok((found.meta.size, recorded.and_then(|text| text.parse().ok())))
+    }
+
+    /// Returns the metadata of an object with this checksum.
+    fn attributes(&self, crc32c: Option<Crc32c>) -> Attributes {
+        let crc32c = crc32c.filter(|_| matches!(self.place, Place::Cloud));
+        let attribute =
+            |crc32c: Crc32c| (Attribute::Metadata(CHECKSUM.into()), AttributeValue::from(crc32c.to_string()));
+        crc32c.into_iter().map(attribute).collect()
+    }
+
     async fn store(&self, path: &Path, incoming: &mut Incoming<'_>) -> Result<(), StoreError> {
         let first = incoming.part().await?;
-        if incoming.is_over() {
+        if incoming.is_at_end() {
             incoming.verify()?;
-            self.inner.put(path, first.into()).await.map_err(StoreError::store)?;
+            let options = PutOptions { attributes: self.attributes(Some(incoming.crc32c())), ..PutOptions::default() };
+            self.inner.put_opts(path, first.into(), options).await.map_err(StoreError::store)?;
             return Ok(());
         }
-        let mut upload = self.inner.put_multipart(path).await.map_err(StoreError::store)?;
+        // The content has the stated checksum before it becomes an object.
+        let attributes = self.attributes(incoming.expected_crc32c());
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+        let mut upload = self.inner.put_multipart_opts(path, options).await.map_err(StoreError::store)?;
         let outcome = match parts(&mut *upload, first, incoming).await {
             Ok(()) => upload.complete().await.map(drop).map_err(StoreError::store),
             error => error,
         };
         if outcome.is_err() {
-            // Parts that cannot be aborted are invisible.
+            // An upload that cannot be aborted does not appear as an object.
             let _ = upload.abort().await;
         }
         outcome
     }
 
-    /// Checks that the bucket has the stored object.
-    async fn confirm(&self, path: &Path, stored: Crc32c) -> Result<(), StoreError> {
-        let Some(bucket) = &self.bucket else { return Ok(()) };
-        match bucket.state(path.as_ref()).await {
-            // Another process may have written it, so it is not deleted.
-            Ok(Some(state)) if state.crc32c.is_some_and(|actual| actual != stored) => Err(Kind::Other.into()),
-            Err(error) if error.is_denied() => Ok(()),
-            state => state.map(drop).map_err(|error| Kind::Store { passes: error.is_transient() }.with(error.into())),
-        }
+    /// Checks that the store still has the stored object. In a store of a cloud, the checksum is the one that was stored with
+    /// the object, so that this detects an object of another process, but no damage in the store.
+    async fn confirm(&self, path: &Path, (bytes, stored): (u64, Crc32c)) -> Result<(), StoreError> {
+        let (found, crc32c) = match &self.place {
+            Place::Folder => return Ok(()),
+            Place::Cloud => match self.properties(path).await {
+                // The credentials may permit writing, but not reading.
+                Err(object_store::Error::PermissionDenied { .. }) => return Ok(()),
+                Err(object_store::Error::NotFound { .. }) => return Err(Kind::Overwritten.into()),
+                Err(error) => return Err(StoreError::store(error)),
+                Ok(found) => (Some(found.0), found.1),
+            },
+            Place::Bucket(bucket) => match bucket.state(path.as_ref()).await {
+                Err(error) if error.is_denied() => return Ok(()),
+                Err(error) => return Err(Kind::Store { is_transient: error.is_transient() }.with(error.into())),
+                Ok(None) => return Err(Kind::Overwritten.into()),
+                Ok(Some(state)) => (state.bytes, state.crc32c),
+            },
+        };
+        // A wrong object is not deleted, because another process may have written it.
+        let is_correct = found.is_none_or(|found| found == bytes) && crc32c.is_none_or(|crc32c| crc32c == stored);
+        if is_correct { Ok(()) } else { Err(Kind::Overwritten.into()) }
     }
 }
 
-/// Stores the content in parts, and the last one only if all content is correct.
+/// Stores the content in parts. The last part is stored only if the whole content is correct.
 async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut Incoming<'_>) -> Result<(), StoreError> {
     let mut part = first;
-    while !incoming.is_over() {
+    while !incoming.is_at_end() {
         let stored = upload.put_part(part.into());
         let stored = async { stored.await.map_err(StoreError::store) };
         ((), part) = try_join(stored, incoming.part()).await?;
@@ -209,7 +317,7 @@ async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut In
 /// Validates a key and returns its path.
 fn path(key: &str) -> Result<Path, StoreError> {
     ObjectAddress::new("gs", "any", key).map_err(|error| Kind::Key.with(error.into()).about(key))?;
-    // `object_store` would store the object under another key.
+    // `object_store` would remove empty segments and store the object under another key.
     if key.split('/').any(str::is_empty) {
         return Err(StoreError::from(Kind::Key).about(key));
     }

@@ -1,30 +1,38 @@
-//! Uploads to a bucket, complete and verified.
+//! Verified uploads to a bucket.
 //!
 //! Difficult cases:
-//! - **The object exists.** The storage is queried first; an object with the same length and checksum is not sent
-//!   again, so that a killed upload can be resumed.
-//! - **The file changes during the upload.** Its checksum is sent first, so that the storage rejects other content; and
-//!   the last chunk is sent only if the file is unchanged, so that changed content is never complete.
-//! - **The URL has expired, or is rejected.** Each attempt has its own URL.
-//! - **The response is lost.** The same file is sent again and replaces itself.
+//! - **The object exists.** The storage is queried first. A file is not sent again if the object has the same length
+//!   and checksum, so that a repeated upload continues after the files that are complete.
+//! - **The file changes during the upload.** The checksum is sent first, so that the storage rejects other content. The
+//!   last chunk is sent only if the file is unchanged, so that the storage never receives all of a changed file.
+//! - **The URL has expired, or is rejected.** Each attempt signs a new URL.
+//! - **The response is lost.** The file is sent again and replaces the identical object.
 //!
-//! Files of 64 MiB and more are sent in [parts], unless the storage refuses them.
+//! Files of 64 MiB and more are sent as [multipart uploads](parts), unless the storage refuses these.
 
 mod content;
+#[cfg(feature = "object-store")]
+mod copy;
 mod error;
 mod file;
+mod folder;
 mod journal;
 mod local;
+mod part_source;
 mod parts;
 mod progress;
+#[cfg(feature = "object-store")]
+mod remote;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::ControlFlow::Break;
 use std::sync::Arc;
 
+use auth_core::error_chain;
 use auth_http::{Method, Request, Response};
 use futures_util::{StreamExt, stream};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::retry::Retryable;
@@ -34,17 +42,20 @@ use crate::{Bucket, Crc32c, ObjectAddress};
 use content::Content;
 use error::Kind;
 use local::{LocalFile, OpenFile};
-use parts::{PartUpload, THRESHOLD};
+use parts::{MULTIPART_THRESHOLD, PartUpload};
 use progress::{FileProgress, Observer, Sent, Total};
 
+#[cfg(feature = "object-store")]
+pub use copy::{BucketCopy, CopyObject};
 pub use error::UploadError;
 pub use file::UploadFile;
+pub use folder::{UploadFolder, UploadPathError};
 pub use progress::{UploadEvent, UploadStep};
 
-/// The default number of files at a time.
-const WORKERS: usize = 4;
-/// The maximum number of parts in flight.
-const PARTS: usize = 12;
+/// The default maximum number of files that are sent at a time.
+const DEFAULT_WORKERS: usize = 4;
+/// The default maximum number of requests in flight: whole files, and parts of large files.
+const DEFAULT_PARTS_IN_FLIGHT: usize = 12;
 
 /// An uploader of files to a bucket.
 ///
@@ -57,7 +68,7 @@ const PARTS: usize = 12;
 /// let slide = UploadFile::new("slides/slide.svs", "run 1/slide.svs").with_content_type("image/tiff");
 /// for upload in uploader.upload([slide]).await {
 ///     match upload.result {
-///         Ok(uploaded) => println!("{} is there, with the CRC32C {}", upload.file.key(), uploaded.crc32c),
+///         Ok(uploaded) => println!("{} has the CRC32C {}", upload.file.key(), uploaded.crc32c),
 ///         Err(error) => println!("{error}"),
 ///     }
 /// }
@@ -77,11 +88,11 @@ pub struct Uploader {
 pub struct Upload {
     /// The file.
     pub file: UploadFile,
-    /// The outcome. After an error, the storage has no partial file.
+    /// The outcome. After an error, the bucket has no incomplete object.
     pub result: Result<Uploaded, UploadError>,
 }
 
-/// A file in the bucket, confirmed by the storage.
+/// The properties of an uploaded object, confirmed by the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Uploaded {
@@ -89,64 +100,98 @@ pub struct Uploaded {
     pub bytes: u64,
     /// The checksum of the file.
     pub crc32c: Crc32c,
-    /// True if the object existed already, so that nothing was sent.
+    /// True if the object existed already and nothing was sent.
     pub already_present: bool,
 }
 
+/// The JSON of an upload. `docs/schemas/bucket-upload.json` describes it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct UploadRecord {
+    /// The path of the file, or the address of the source.
+    pub path: String,
+    /// The key of the object.
+    pub key: String,
+    /// The address of the object.
+    pub address: String,
+    /// The length, if it was uploaded.
+    pub bytes: Option<u64>,
+    /// The checksum, if it was uploaded.
+    pub crc32c: Option<Crc32c>,
+    /// True if the object existed already.
+    pub already_present: Option<bool>,
+    /// The error with its causes.
+    pub error: Option<String>,
+}
+
+impl Upload {
+    /// Returns the record of the upload to `bucket`.
+    pub fn record(&self, bucket: &Bucket) -> UploadRecord {
+        let (key, uploaded) = (self.file.key().to_owned(), self.result.as_ref().ok());
+        UploadRecord {
+            path: self.file.path().display().to_string(),
+            address: format!("{}{key}", bucket.root()),
+            key,
+            bytes: uploaded.map(|uploaded| uploaded.bytes),
+            crc32c: uploaded.map(|uploaded| uploaded.crc32c),
+            already_present: uploaded.map(|uploaded| uploaded.already_present),
+            error: self.result.as_ref().err().map(|error| error_chain(error)),
+        }
+    }
+}
+
 impl Uploader {
-    /// Creates an uploader to `bucket`, with [its retries](Bucket::with_retry) and limits.
+    /// Creates an uploader to `bucket`, with the [retry policy](Bucket::with_retry) and the upload limits of the
+    /// bucket.
     pub fn new(bucket: Bucket) -> Self {
-        let (workers, parts) = bucket.uploads().jobs.map_or((WORKERS, PARTS), |jobs| (jobs, jobs));
+        let (workers, parts) =
+            bucket.uploads().jobs.map_or((DEFAULT_WORKERS, DEFAULT_PARTS_IN_FLIGHT), |jobs| (jobs, jobs));
         Self { bucket, workers, in_flight: Arc::new(Semaphore::new(parts)), observer: None }
     }
 
-    /// Sets the maximum number of files at a time. The default is 4, the minimum 1. Independently of it, at most 12 parts
-    /// of large files are sent at a time.
+    /// Sets the maximum number of files that are sent at a time. The default is 4, the minimum 1. It does not change
+    /// the maximum number of parts in flight ([`Bucket::with_upload_jobs`]).
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
     }
 
-    /// Sets an observer of sent chunks and finished files. It must not block.
+    /// Sets a function that is called for each sent chunk and each finished file. It must not block.
     pub fn with_observer(mut self, observer: impl Fn(&UploadEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// Uploads files, and returns the results in the order of the files. A failed file does not stop the others. If the
-    /// future is dropped, a new call skips the objects that exist.
+    /// Uploads files, and returns the results in the order of the files. After an error, the other files are still
+    /// sent. If the future is dropped, a later call skips the files that were sent completely.
     pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
         let files: Vec<_> = files.into_iter().map(Arc::new).collect();
         let total = Arc::new(Total::of(&files).await);
         let mut keys = HashSet::new();
         let files: Vec<_> = files.iter().map(|file| (file.clone(), keys.insert(file.key().to_owned()))).collect();
-        let uploads = files.into_iter().enumerate().map(async |(place, (file, is_first))| {
+        let uploads = files.into_iter().enumerate().map(async |(position, (file, is_first))| {
             let progress = Arc::new(FileProgress::new(file.clone(), total.clone(), self.observer.clone()));
             let outcome =
-                if is_first { Box::pin(self.one(&file, &progress)).await } else { Err(Kind::Duplicate.into()) };
+                if is_first { Box::pin(self.upload_one(&file, &progress)).await } else { Err(Kind::Duplicate.into()) };
             progress.ended(outcome.as_ref().ok().map(|uploaded| uploaded.already_present));
             let result = outcome.map_err(|error| error.about(file.path(), file.key()));
-            (place, Upload { file: UploadFile::clone(&file), result })
+            (position, Upload { file: UploadFile::clone(&file), result })
         });
         let mut uploads: Vec<_> = stream::iter(uploads).buffer_unordered(self.workers).collect().await;
-        uploads.sort_unstable_by_key(|(place, _)| *place);
+        uploads.sort_unstable_by_key(|(position, _)| *position);
         uploads.into_iter().map(|(_, upload)| upload).collect()
     }
 
-    async fn one(&self, file: &UploadFile, progress: &Arc<FileProgress>) -> Result<Uploaded, UploadError> {
+    async fn upload_one(&self, file: &UploadFile, progress: &Arc<FileProgress>) -> Result<Uploaded, UploadError> {
         let object = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
         let local = LocalFile::examine(file.path()).await?;
         let (bytes, open) = (local.bytes(), local.open().await?);
         progress.begin(bytes);
-        let state = match self.bucket.state(file.key()).await {
-            // Write permission may exist without read permission.
-            Err(error) if error.is_denied() => None,
-            state => state.map_err(|error| Kind::Look(error.is_transient()).with(error))?,
-        };
-        let similar = state.filter(|state| state.bytes == Some(bytes)).and_then(|state| state.crc32c);
-        let in_parts = bytes >= THRESHOLD && self.bucket.accepts_parts();
+        let similar = similar(&self.bucket, file.key(), bytes).await?;
+        let in_parts = bytes >= MULTIPART_THRESHOLD && self.bucket.accepts_parts();
         let mut crc32c = file.crc32c();
-        // The parts of a new object are read once: their checksums are those of the file.
+        // For a multipart upload of a new object the file is not read twice: its checksum is combined from those of the
+        // parts.
         if crc32c.is_none() && (similar.is_some() || !in_parts) {
             crc32c = Some(open.checksum().await?);
         }
@@ -154,13 +199,13 @@ impl Uploader {
             && similar == Some(crc32c)
         {
             if in_parts {
-                parts::forget(&self.bucket, &local, &object).await?;
+                parts::forget(&self.bucket, &open, &object).await?;
             }
             return Ok(Uploaded { bytes, crc32c, already_present: true });
         }
         if in_parts {
-            let (bucket, object, local, in_flight) = (&self.bucket, &object, &local, &*self.in_flight);
-            let upload = PartUpload { bucket, file, object, local, open: open.clone(), progress, in_flight };
+            let (bucket, object, in_flight) = (&self.bucket, &object, &*self.in_flight);
+            let upload = PartUpload { bucket, file, object, source: &open, progress, in_flight };
             if let Some(crc32c) = Box::pin(upload.run()).await? {
                 return Ok(Uploaded { bytes, crc32c, already_present: false });
             }
@@ -169,12 +214,12 @@ impl Uploader {
             Some(crc32c) => crc32c,
             None => open.checksum().await?,
         };
-        self.whole(file, &object, &open, crc32c, progress).await?;
+        self.upload_whole(file, &object, &open, crc32c, progress).await?;
         Ok(Uploaded { bytes, crc32c, already_present: false })
     }
 
     /// Uploads the file with one request.
-    async fn whole(
+    async fn upload_whole(
         &self,
         file: &UploadFile,
         object: &ObjectAddress,
@@ -191,7 +236,7 @@ impl Uploader {
             let content = Content::of(open.clone(), 0..open.bytes(), Some(crc32c), sent)?;
             let content = content.with_rate_limit(self.bucket.uploads().rate_limit.clone());
             let outcome = self.send(file, object, content, crc32c).await;
-            if let Break(outcome) = attempts.judge(outcome) {
+            if let Break(outcome) = attempts.evaluate(outcome) {
                 return outcome;
             }
         }
@@ -206,7 +251,7 @@ impl Uploader {
     ) -> Result<(), UploadError> {
         let (length, outcome) = (content.bytes(), content.outcome());
         let hash = format!("crc32c={crc32c}");
-        // A storage header that is sent must be signed.
+        // The storage requires that each of its own headers is signed.
         let headers = [("x-goog-hash", hash.as_str())];
         let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
@@ -215,32 +260,42 @@ impl Uploader {
             .with_header("content-type", file.content_type())
             .with_header("x-goog-hash", &hash);
         let request = self.bucket.uploads().read_timeout.into_iter().fold(request, Request::with_read_timeout);
-        let answer = self.bucket.http().send(request).await;
-        // A local error is the reason why the request failed.
+        let response = self.bucket.http().send(request).await;
+        // A local error takes precedence, because it is the cause of the failed request.
         if let Some(Err(error)) = outcome.take() {
             return Err(error);
         }
-        let response = answer.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
-        self.confirm(response, file, crc32c).await
+        let response = response.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
+        confirm(&self.bucket, response, file.key(), crc32c).await
     }
+}
 
-    /// Checks that the storage has the sent content.
-    async fn confirm(&self, response: Response, file: &UploadFile, crc32c: Crc32c) -> Result<(), UploadError> {
-        if response.status() != 200 {
-            return Err(Kind::Refused(ErrorResponse::read(response).await).into());
-        }
-        match stated_checksum(&response) {
-            Some(actual) if actual == crc32c => Ok(()),
-            Some(actual) => {
-                // The storage did not verify the checksum. If the object cannot be deleted, the next attempt overwrites
-                // it. Without a generation, the object may be that of another client.
-                if let Some(generation) = response.header("x-goog-generation").map(str::to_owned) {
-                    let _ = self.bucket.delete_generation(file.key(), &generation).await;
-                }
-                Err(Kind::Corrupt { expected: crc32c, actual }.into())
+/// Returns the checksum of the existing object, if it has this length.
+async fn similar(bucket: &Bucket, key: &str, bytes: u64) -> Result<Option<Crc32c>, UploadError> {
+    let state = match bucket.state(key).await {
+        // The key may permit writing, but not reading.
+        Err(error) if error.is_denied() => None,
+        state => state.map_err(|error| Kind::Query(error.is_transient()).with(error))?,
+    };
+    Ok(state.filter(|state| state.bytes == Some(bytes)).and_then(|state| state.crc32c))
+}
+
+/// Checks that the storage has confirmed the checksum of the sent content.
+async fn confirm(bucket: &Bucket, response: Response, key: &str, crc32c: Crc32c) -> Result<(), UploadError> {
+    if response.status() != 200 {
+        return Err(Kind::Refused(ErrorResponse::read(response).await).into());
+    }
+    match stated_checksum(&response) {
+        Some(actual) if actual == crc32c => Ok(()),
+        Some(actual) => {
+            // The storage did not verify the checksum. If the deletion fails, the next attempt overwrites the object. Without
+            // a generation it is not deleted, because another client may have replaced it.
+            if let Some(generation) = response.header("x-goog-generation").map(str::to_owned) {
+                let _ = bucket.delete_generation(key, &generation).await;
             }
-            None => Err(Kind::Unconfirmed.into()),
+            Err(Kind::Corrupt { expected: crc32c, actual }.into())
         }
+        None => Err(Kind::Unconfirmed.into()),
     }
 }
 
@@ -251,7 +306,7 @@ impl fmt::Debug for Uploader {
     }
 }
 
-// An upload can run on another thread.
+// Asserts that the future of an upload is `Send`.
 const _: fn(&Uploader) = |uploader| {
     fn is_send(_: impl Send) {}
     is_send(uploader.upload(Vec::new()));

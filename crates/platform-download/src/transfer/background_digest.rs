@@ -1,7 +1,7 @@
-//! Background digest and sync of a large file while its parts are downloaded. The contiguous content from the start is
-//! digested and synced, so that little work is left after the last part.
+//! Digest and sync of a large file in the background, while its parts are downloaded. The contiguous content from the
+//! start of the file is digested and synced, so that little work remains after the last part.
 //!
-//! No thread waits for parts: those of the pool are needed to write them.
+//! No thread waits for parts, because the threads of the pool are needed to write them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,24 +12,26 @@ use durable_fs::positioned;
 use futures_util::FutureExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::digest::Running;
+use crate::digest::RunningDigest;
 
-/// The number of parts between two calls of the disk. Digests are computed after each part, while it is in the page cache.
-const STEP: u64 = 4;
+/// The number of parts between two syncs. The digest is updated after each part, while the part is in the page cache.
+const SYNC_INTERVAL_PARTS: u64 = 4;
 
-/// Follows a file as it grows. After a drop, the current step is its last access to the file.
+/// The digest and the sync of a file that is being written. Dropping it does not stop a running step, but no further step
+/// starts.
 #[derive(Debug)]
 pub(crate) struct BackgroundDigest {
-    step: u64,
-    /// `None` if nothing is read back.
-    digest: Option<Work<(File, Running)>>,
-    /// The number of bytes that were synchronized; `None` if the file is not synchronized early.
+    /// The number of bytes between two syncs.
+    sync_interval: u64,
+    /// The digest so far; `None` if no digest is computed from the file.
+    digest: Option<Work<(File, RunningDigest)>>,
+    /// The number of bytes that were synced; `None` if the file is not synced in the background.
     sync: Option<Work<u64>>,
-    written: Arc<File>,
+    sync_file: Arc<File>,
     path: PathBuf,
 }
 
-/// Something that is done step by step.
+/// Work that is done in steps, one at a time, on a thread for blocking calls.
 #[derive(Debug)]
 enum Work<T> {
     Idle(T),
@@ -38,8 +40,8 @@ enum Work<T> {
 }
 
 impl<T: Send + 'static> Work<T> {
-    /// Does the next step, unless it is still busy with the last one, has failed, or is where it should be.
-    fn go_on(self, is_due: impl FnOnce(&T) -> bool, step: impl FnOnce(T) -> io::Result<T> + Send + 'static) -> Self {
+    /// Starts the next step if `is_due` returns true for the state, unless a step is running or has failed.
+    fn advance(self, is_due: impl FnOnce(&T) -> bool, step: impl FnOnce(T) -> io::Result<T> + Send + 'static) -> Self {
         let now = match self {
             Self::Busy(mut task) => match (&mut task).now_or_never() {
                 Some(ended) => {
@@ -65,51 +67,53 @@ impl<T: Send + 'static> Work<T> {
 }
 
 impl BackgroundDigest {
-    /// Follows a file of `bytes` in parts of `chunk` bytes, if it is large enough: continues the digest `running`, and
-    /// synchronizes if `is_synced`. Opens handles of its own, without a lock.
-    pub(crate) fn follow(
+    /// Starts the work for a file of `bytes` bytes that is written in parts of `chunk` bytes. Returns `None` if the file
+    /// is too small. `running` is the digest to continue, if any; the file is synced if `should_sync` is set. `open`
+    /// returns another handle of the file; the handle does not hold the lock of the file.
+    pub(crate) fn start_if_large(
         open: impl Fn() -> io::Result<File>,
         path: &Path,
         (bytes, chunk): (u64, u64),
-        running: Option<Running>,
-        is_synced: bool,
+        running: Option<RunningDigest>,
+        should_sync: bool,
     ) -> io::Result<Option<Self>> {
-        let step = STEP * chunk;
-        if bytes < 2 * step || (running.is_none() && !is_synced) {
+        let sync_interval = SYNC_INTERVAL_PARTS * chunk;
+        if bytes < 2 * sync_interval || (running.is_none() && !should_sync) {
             return Ok(None);
         }
         let digest = running.map(|running| Ok::<_, io::Error>(Work::Idle((open()?, running)))).transpose()?;
-        let (sync, written) = (is_synced.then_some(Work::Idle(0)), Arc::new(open()?));
-        Ok(Some(Self { step, digest, sync, written, path: path.to_owned() }))
+        let (sync, sync_file) = (should_sync.then_some(Work::Idle(0)), Arc::new(open()?));
+        Ok(Some(Self { sync_interval, digest, sync, sync_file, path: path.to_owned() }))
     }
 
-    /// Reports that the file is complete from its start up to `end`.
+    /// Starts the next steps, because the file is now complete from its start up to the offset `end`.
     pub(crate) fn reached(self, end: u64) -> Self {
-        let Self { step, digest, sync, written, path } = self;
-        let read = move |(mut file, mut running): (File, Running)| {
+        let Self { sync_interval, digest, sync, sync_file, path } = self;
+        let read = move |(mut file, mut running): (File, RunningDigest)| {
             file.seek(SeekFrom::Start(running.bytes()))?;
             running.read(Read::by_ref(&mut file).take(end - running.bytes()))?;
             Ok((file, running))
         };
-        let digest = digest.map(|digest| digest.go_on(|(_, running)| end > running.bytes(), read));
-        let (file, name) = (written.clone(), path.clone());
-        // Linux reports a write error to one of the handles that share a file description, so it must be kept.
-        let send = move |_| positioned::sync_data(&file, &name).map(|()| end);
-        let sync = sync.map(|sync| sync.go_on(|done| end >= done + step, send));
-        Self { step, digest, sync, written, path }
+        let digest = digest.map(|digest| digest.advance(|(_, running)| end > running.bytes(), read));
+        let (file, name) = (sync_file.clone(), path.clone());
+        // The result must be checked: Linux reports a write error only once for each file description, so that a later
+        // sync would succeed.
+        let sync_to_end = move |_| positioned::sync_data(&file, &name).map(|()| end);
+        let sync = sync.map(|sync| sync.advance(|done| end >= done + sync_interval, sync_to_end));
+        Self { sync_interval, digest, sync, sync_file, path }
     }
 
-    /// Returns the digest of the start of the file, if any, and the outcome of the early synchronization.
-    pub(crate) async fn finish(self) -> (io::Result<Option<Running>>, io::Result<()>) {
+    /// Returns the digest of the start of the file, if one is computed, and the outcome of the background sync.
+    pub(crate) async fn finish(self) -> (io::Result<Option<RunningDigest>>, io::Result<()>) {
         let running = match self.digest {
             Some(digest) => digest.finish().await.map(|(_, running)| Some(running)),
             None => Ok(None),
         };
-        let sent = match self.sync {
+        let synced = match self.sync {
             Some(sync) => sync.finish().await.map(|_| ()),
             None => Ok(()),
         };
-        (running, sent)
+        (running, synced)
     }
 }
 
@@ -125,19 +129,20 @@ mod tests {
     #[tokio::test]
     async fn existing_data_is_digested_incrementally() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let bytes = 2 * STEP * CHUNK;
+        let bytes = 2 * SYNC_INTERVAL_PARTS * CHUNK;
         let content: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
         fs::write(file.path(), &content).unwrap();
         let open = || fs::OpenOptions::new().read(true).write(true).open(file.path());
-        let follow = |bytes| {
-            BackgroundDigest::follow(open, file.path(), (bytes, CHUNK), Some(Running::new(true)), true).unwrap()
+        let start = |bytes| {
+            BackgroundDigest::start_if_large(open, file.path(), (bytes, CHUNK), Some(RunningDigest::new(true)), true)
+                .unwrap()
         };
-        assert!(follow(bytes - 1).is_none(), "it is small");
-        let (running, sent) = follow(bytes).unwrap().reached(STEP * CHUNK + 7).finish().await;
-        sent.unwrap();
+        assert!(start(bytes - 1).is_none(), "the file is too small");
+        let (running, synced) = start(bytes).unwrap().reached(SYNC_INTERVAL_PARTS * CHUNK + 7).finish().await;
+        synced.unwrap();
         let running = running.unwrap().unwrap();
-        assert_eq!(running.bytes(), STEP * CHUNK + 7);
+        assert_eq!(running.bytes(), SYNC_INTERVAL_PARTS * CHUNK + 7);
         let known = running.finish();
-        assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(STEP * CHUNK).unwrap() + 7]));
+        assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(SYNC_INTERVAL_PARTS * CHUNK).unwrap() + 7]));
     }
 }

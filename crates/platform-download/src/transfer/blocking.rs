@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::task::spawn_blocking;
 
-/// Runs blocking `work` on a blocking thread.
+/// Runs `work` on a thread for blocking calls.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use crate::checksum::Crc32c;
 use crate::digest::{Digest, Sha256};
 
-/// The content of a small file in memory, which is not written yet.
+/// The content of a small file that is in memory and not yet on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pieces: Vec<Bytes>,
@@ -32,7 +32,6 @@ impl Collected {
         self.crc32c
     }
 
-    /// Returns the digest, with a SHA-256 if `has_sha256`.
     pub(crate) fn digest(&self, has_sha256: bool) -> Digest {
         let sha256 = has_sha256.then(|| Sha256::of_pieces(&self.pieces));
         Digest { bytes: self.bytes, crc32c: self.crc32c, sha256 }

@@ -18,24 +18,24 @@ use crate::transfer::progress::Progress;
 use crate::transfer::response::Validator;
 use crate::transfer::source::{Expected, SharedUrl, Source};
 
-/// The maximum time to write a block of an abandoned download.
+/// The maximum time in which a dropped download may still write its last block.
 const LAST_BLOCK: Duration = Duration::from_millis(500);
-/// The maximum number of restarts of a download whose object is replaced in the storage.
+/// The maximum number of restarts of a download, because the object in the storage or the local file was replaced.
 const RESTARTS: u32 = 3;
 
 /// The result of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The length of the file.
+    /// The length of the file, in bytes.
     pub bytes: u64,
-    /// The computed checksum.
+    /// The computed CRC32C.
     pub crc32c: Crc32c,
-    /// The computed digest, unless it was [disabled](crate::DownloaderBuilder::with_sha256).
+    /// The computed SHA-256, unless it was [disabled](crate::DownloaderBuilder::with_sha256).
     pub sha256: Option<Sha256>,
     /// The source of the expected checksum.
     pub verification: Verification,
-    /// True if a correct file already existed, so that nothing was downloaded.
+    /// True if a correct file already existed and nothing was downloaded.
     pub already_present: bool,
     /// The entity tag of the downloaded object (RFC 9110, section 8.8.3), if it has one.
     pub etag: Option<String>,
@@ -48,26 +48,27 @@ pub struct Outcome {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verification {
-    /// The checksum was declared in advance, for example by the platform. Manifests of earlier versions say `stated`.
+    /// The caller declared the checksum before the download, for example because the platform's API returned it.
+    /// Manifests of earlier versions contain `stated`.
     #[serde(alias = "stated")]
     Declared,
-    /// The checksum is that of the storage, because no other is known: the file matches the stored object.
+    /// The storage sent the checksum with the content, and no other checksum is known.
     Storage,
-    /// No checksum is known. The length was verified if the storage stated it.
+    /// No checksum is known. The length was verified if it is known.
     Unverified,
 }
 
 impl Downloader {
-    /// Downloads a file to `target`, unless a correct one exists. Folders are created as needed; `observer` is notified
-    /// of progress.
+    /// Downloads a file to `target`, unless a correct file exists there. Missing folders are created. `observer` is
+    /// called for each progress event.
     ///
-    /// The parts of a large file are downloaded concurrently, if the storage supports ranges. After a drop or a kill, a
-    /// later call resumes with the complete parts.
+    /// The parts of a large file are downloaded concurrently if the storage supports range requests. If the future is
+    /// dropped or the process ends, a later call downloads only the missing parts.
     ///
     /// # Errors
     ///
-    /// [`DownloadError`]: the file could not be downloaded, written or verified. An existing file under its name is
-    /// then unchanged.
+    /// [`DownloadError`]: the file could not be downloaded, written or verified. A file that already existed at the
+    /// target is then unchanged.
     pub async fn fetch(
         &self,
         source: &dyn Source,
@@ -83,7 +84,7 @@ impl Downloader {
         Err(DownloadError::interfered(&target.path()))
     }
 
-    /// Returns `None` if another process has replaced the downloaded file.
+    /// Returns `None` if another process replaced the downloaded file before its publication.
     async fn fetch_once(
         &self,
         source: &dyn Source,
@@ -93,19 +94,19 @@ impl Downloader {
     ) -> Result<Option<Outcome>, DownloadError> {
         let failed = |error| DownloadError::io(&target.path(), error);
         let part: Arc<PartialFile> = match open(target, expected, &self.options).await? {
-            Opened::There(digest) => {
-                observer(Progress::Kept(digest.bytes));
-                return Ok(Some(Outcome::there(digest, Verification::Declared)));
+            Opened::AlreadyPresent(digest) => {
+                observer(Progress::AlreadyPresent(digest.bytes));
+                return Ok(Some(Outcome::already_present(digest, Verification::Declared)));
             }
-            Opened::PartialFile(part) => Arc::from(part),
+            Opened::Partial(part) => Arc::from(part),
         };
-        let kept: u64 = part.known().1.iter().map(|piece| piece.bytes).sum();
+        let kept: u64 = part.object_and_pieces().1.iter().map(|piece| piece.bytes).sum();
         if kept > 0 {
-            observer(Progress::Kept(kept));
+            observer(Progress::AlreadyPresent(kept));
         }
-        let link = SharedUrl::new(source);
-        let job = Job { downloader: self, link, expected, part: part.clone(), target, observer };
-        let mut complete = obtain(&job).await?;
+        let shared_url = SharedUrl::new(source);
+        let job = Job { downloader: self, shared_url, expected, part: part.clone(), target, observer };
+        let mut complete = download_verified(&job).await?;
         let verification = match (expected.crc32c(), complete.stated) {
             (Some(_), _) => Verification::Declared,
             (None, Some(_)) => Verification::Storage,
@@ -113,8 +114,8 @@ impl Downloader {
         };
         if let (true, Some(digest)) = (complete.already_present, complete.digest) {
             blocking(move || part.discard()).await.map_err(failed)?;
-            observer(Progress::Kept(digest.bytes));
-            return Ok(Some(Outcome::there(digest, verification)));
+            observer(Progress::AlreadyPresent(digest.bytes));
+            return Ok(Some(Outcome::already_present(digest, verification)));
         }
         let bytes = complete.bytes;
         let published = match complete.unwritten.take() {
@@ -127,10 +128,10 @@ impl Downloader {
         };
         let FetchedFile { validator: Validator { etag, generation }, worker, .. } = complete;
         drop(worker);
-        Ok(Some(Outcome { already_present: false, etag, generation, ..Outcome::there(digest, verification) }))
+        Ok(Some(Outcome { already_present: false, etag, generation, ..Outcome::already_present(digest, verification) }))
     }
 
-    /// Makes the file durable and renames it. Returns its digest, or `None` if another process has replaced it.
+    /// Makes the file durable and renames it. Returns the digest, or `None` if another process has replaced the file.
     async fn publish(
         &self,
         part: Arc<PartialFile>,
@@ -141,26 +142,26 @@ impl Downloader {
         let unread = |error| DownloadError::read(&target, part.path(), error);
         let identity = part.identity().map_err(unread)?;
         let (begun, read) = (complete.background.take(), part.clone());
-        // The checksum of the received parts is known; nothing has to be read for it.
+        // Without a SHA-256, the combined checksum of the received parts suffices, and the file is not read.
         let known = Digest { bytes: complete.bytes, crc32c: complete.crc32c, sha256: None };
         let known = complete.digest.or((!self.options.sha256).then_some(known));
-        // Computed while the disk is busy.
+        // The digest is computed while the disk syncs.
         let digest = async {
             let (begun, sent) = match begun {
                 Some(background) => background.finish().await,
                 None => (Ok(None), Ok(())),
             };
             sent.map_err(failed)?;
-            let begun = begun.map_err(unread)?.unwrap_or_else(|| part.running());
+            let begun = begun.map_err(unread)?.unwrap_or_else(|| part.new_digest());
             match known {
                 Some(digest) => Ok(digest),
-                // It came in several parts.
+                // The file was received in several parts, so that its SHA-256 is computed from the disk.
                 None => blocking(move || read.digest(begun)).await.map_err(unread),
             }
         };
         let (durability, digest) = tokio::try_join!(async { self.sync(&part).await.map_err(failed) }, digest)?;
         if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
-            return Err(failed(io::Error::other("the disk returns other bytes than were written")));
+            return Err(failed(io::Error::other("the disk returned different bytes than were written")));
         }
         let published = part.clone();
         let published =
@@ -168,8 +169,8 @@ impl Downloader {
         Ok(published?.then_some(digest))
     }
 
-    /// Writes a small file, makes it durable and renames it, in one blocking task unless other files are synchronized with
-    /// it. Returns its digest, or `None` if another process has replaced it.
+    /// Writes a small file, makes it durable and renames it. This is one blocking task, except for
+    /// [`Durability::Batch`]. Returns the digest, or `None` if another process has replaced the file.
     async fn publish_small(
         &self,
         part: Arc<PartialFile>,
@@ -206,7 +207,7 @@ impl Downloader {
         Ok(published)
     }
 
-    /// Makes the content of a file durable. Returns the [`Durability`] that applies to its name.
+    /// Makes the content of a file durable. Returns the [`Durability`] to apply to the rename.
     async fn sync(&self, part: &Arc<PartialFile>) -> io::Result<Durability> {
         let Options { durability, batches, .. } = &self.options;
         let is_done = match durability {
@@ -223,8 +224,8 @@ impl Downloader {
     }
 }
 
-/// Opens the target. An abandoned download of the same file may still be writing its last block, so that locks are
-/// retried.
+/// Opens the target. Retries if it is locked, because a dropped download of the same file may still be writing its last
+/// block.
 async fn open(target: &Target, expected: Expected, options: &Options) -> Result<Opened, DownloadError> {
     let (locking, has_sha256) = (options.locking, options.sha256);
     let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
@@ -239,13 +240,14 @@ async fn open(target: &Target, expected: Expected, options: &Options) -> Result<
     Err(DownloadError::locked(&target.path()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file lock does not notify: polling is the protocol")]
+#[expect(clippy::disallowed_methods, reason = "file locks can only be polled")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
-/// Downloads a file until it is complete and correct. Incorrect content is downloaded once more as a whole.
-async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
+/// Downloads a file until its content is complete and correct. Content with a wrong checksum is downloaded once more
+/// from the start.
+async fn download_verified(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
     let Job { target, expected, part, .. } = job;
     let (mut restarts, mut corrupt) = (0, false);
     loop {
@@ -261,7 +263,7 @@ async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
             Err(FetchError::Changed) if restarts == RESTARTS => return Err(DownloadError::changed(&target.path())),
             Err(FetchError::Changed) => {
                 restarts += 1;
-                tracing::debug!(file = %target.path().display(), "the object has changed: starting over");
+                tracing::debug!(file = %target.path().display(), "the object has changed: restarting the download");
                 job.forget().await?;
                 continue;
             }
@@ -278,7 +280,7 @@ async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
                 part.quarantine()
             });
             let aside = aside.await;
-            return Err(error.kept_aside(aside.map_err(|error| DownloadError::io(&target.path(), error))?));
+            return Err(error.with_quarantined_file(aside.map_err(|error| DownloadError::io(&target.path(), error))?));
         }
         corrupt = true;
         job.forget().await?;
@@ -286,7 +288,7 @@ async fn obtain(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
 }
 
 impl Outcome {
-    fn there(digest: Digest, verification: Verification) -> Self {
+    fn already_present(digest: Digest, verification: Verification) -> Self {
         let Digest { bytes, crc32c, sha256 } = digest;
         Self { bytes, crc32c, sha256, verification, already_present: true, etag: None, generation: None }
     }

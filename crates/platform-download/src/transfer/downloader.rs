@@ -11,13 +11,14 @@ use crate::retry::{MinimumRate, RetryPolicy, for_transfers};
 use crate::transfer::durability::{Batches, Durability};
 
 /// The permitted number of concurrent requests.
-const WORKERS: RangeInclusive<usize> = 1..=256;
+const WORKER_RANGE: RangeInclusive<usize> = 1..=256;
 /// The permitted length of the parts of large files, in bytes.
-const CHUNKS: RangeInclusive<u64> = 64 * 1024..=1 << 30;
-/// The permitted write block size, in bytes: the largest fits the processor caches.
-const BLOCKS: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
+const CHUNK_RANGE: RangeInclusive<u64> = 64 * 1024..=1 << 30;
+/// The permitted size of the blocks that are written, in bytes. The largest fits into the processor caches.
+const BLOCK_RANGE: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 
-/// A downloader. Files appear under their names only when they are complete and verified. Clones share the limits.
+/// A downloader of files. A file appears under its final name only when it is complete and verified. Clones share the
+/// limits of workers and rate. The [crate documentation](crate) has an example.
 #[derive(Clone, Debug)]
 pub struct Downloader {
     pub(crate) http: HttpClient,
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) retry: RetryPolicy,
     pub(crate) rate: MinimumRate,
     pub(crate) locking: Locking,
-    /// The SHA-256 of each file is computed.
+    /// True if the SHA-256 of each file is computed.
     pub(crate) sha256: bool,
     pub(crate) rate_limit: Option<RateLimit>,
 }
@@ -66,7 +67,7 @@ pub enum DownloaderError {
     #[error("the parts of large files must have 64 KiB to 1 GiB, not {0} bytes")]
     Chunk(u64),
     /// The memory limit is too low.
-    #[error("{workers} workers need at least {} bytes of memory, not {memory}", least(*workers))]
+    #[error("{workers} workers need at least {} bytes of memory, not {memory}", min_memory(*workers))]
     Memory {
         /// The memory limit, in bytes.
         memory: u64,
@@ -75,18 +76,21 @@ pub enum DownloaderError {
     },
 }
 
-/// Returns the minimum memory: each worker receives one block while another is written.
-fn least(workers: usize) -> u64 {
-    (2 * BLOCKS.start()).saturating_mul(workers as u64)
+/// Returns the minimum memory in bytes for this number of workers. Each worker needs two blocks, because it receives
+/// one while it writes the other.
+fn min_memory(workers: usize) -> u64 {
+    (2 * BLOCK_RANGE.start()).saturating_mul(workers as u64)
 }
 
 impl Downloader {
-    /// Creates a downloader with 16 workers, parts of 8 MiB and 16 MiB of memory. `http` must not decompress.
+    /// Creates a downloader with 16 workers, parts of 8 MiB and 16 MiB of memory. `http` must not decompress responses,
+    /// because checksums are those of the stored bytes.
     pub fn new(http: HttpClient) -> Self {
         Self::builder(http).finish()
     }
 
-    /// Returns a builder for a downloader. `http` must not decompress: checksums are those of the stored bytes.
+    /// Returns a builder for a downloader. `http` must not decompress responses, because checksums are those of the
+    /// stored bytes.
     pub fn builder(http: HttpClient) -> DownloaderBuilder {
         DownloaderBuilder {
             http,
@@ -102,35 +106,37 @@ impl Downloader {
         }
     }
 
-    /// Returns a downloader with the same workers and another policy for [retries](DownloaderBuilder::with_retries).
+    /// Returns a downloader that shares the limits and has another policy for
+    /// [retries](DownloaderBuilder::with_retries).
     #[must_use]
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.options.retry = policy;
         self
     }
 
-    /// Returns a downloader with the same workers and other [locks](DownloaderBuilder::with_locking).
+    /// Returns a downloader that shares the limits and has another kind of [lock](DownloaderBuilder::with_locking).
     #[must_use]
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.options.locking = locking;
         self
     }
 
-    /// The same downloader, with the same workers, and another [durability](DownloaderBuilder::with_durability).
+    /// Returns a downloader that shares the limits and has another [durability](DownloaderBuilder::with_durability).
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.options.durability = durability;
         self
     }
 
-    /// Returns a downloader with the same workers, with or without a [SHA-256](DownloaderBuilder::with_sha256).
+    /// Returns a downloader that shares the limits and does or does not compute the
+    /// [SHA-256](DownloaderBuilder::with_sha256) of files.
     #[must_use]
     pub fn with_sha256(mut self, is_computed: bool) -> Self {
         self.options.sha256 = is_computed;
         self
     }
 
-    /// Returns the policy for transient failures.
+    /// Returns the policy for retries of transient failures.
     pub fn retry_policy(&self) -> &RetryPolicy {
         &self.options.retry
     }
@@ -147,64 +153,66 @@ impl Downloader {
 }
 
 impl DownloaderBuilder {
-    /// Sets the maximum number of concurrent requests for all files: 1 to 256.
+    /// Sets the maximum number of concurrent requests for all files: 1 to 256. The default is 16.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Sets the maximum number of concurrent requests, and raises the memory limit if they need more.
+    /// Sets the maximum number of concurrent requests like [`with_workers`](Self::with_workers), and raises the memory
+    /// limit to the minimum for this number.
     pub fn with_jobs(mut self, jobs: usize) -> Self {
-        self.memory = self.memory.max(least(jobs));
+        self.memory = self.memory.max(min_memory(jobs));
         self.with_workers(jobs)
     }
 
-    /// Sets the length in bytes of the parts of large files: 64 KiB to 1 GiB. A killed process loses at most one part
-    /// per worker.
+    /// Sets the length of the parts of large files, in bytes: 64 KiB to 1 GiB. The default is 8 MiB. If the process is
+    /// killed, at most one part per worker must be downloaded again.
     pub fn with_chunk(mut self, bytes: u64) -> Self {
         self.chunk = bytes;
         self
     }
 
-    /// Sets the maximum number of file bytes in memory, at least 128 KiB per worker.
+    /// Sets the maximum number of file bytes in memory: at least 128 KiB per worker. The default is 16 MiB.
     pub fn with_memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// Sets the policy for retries of transient failures. The default is 30 minutes. Progress of a part resets it.
+    /// Sets the policy for retries of transient failures. By default, a part is retried for up to 30 minutes of
+    /// uninterrupted failure; any progress of the part resets this time.
     pub fn with_retries(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// Sets the minimum rate of a connection: `bytes` per `window`, without time spent on writing. Slower connections
-    /// are replaced. The default is 20 KiB in 20 s.
+    /// Sets the minimum rate of a connection: `bytes` per `window`, not counting the time spent on writing. A request
+    /// on a slower connection is sent again. The default is 20 KiB per 20 s.
     pub fn with_minimum_rate(mut self, bytes: u64, window: Duration) -> Self {
         self.rate = MinimumRate { bytes, window };
         self
     }
 
-    /// Sets the kind of file lock. The default is a kernel lock, or a lease where the file system has none.
+    /// Sets the kind of file lock. The default is a kernel lock, or a lease file on a file system without locks.
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.locking = locking;
         self
     }
 
-    /// Sets the durability of files under their final name. By default, they survive a power failure.
+    /// Sets the durability of published files. The default is [`Durability::File`].
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Enables or disables the SHA-256 of each file. Without it, a large file is not read back after it was written: its
-    /// CRC32C is that of the received bytes. Enabled by default.
+    /// Enables or disables the computation of a SHA-256 for each file. It is enabled by default. If it is disabled, a
+    /// large file is not read again after it was written, and its CRC32C is that of the received bytes.
     pub fn with_sha256(mut self, is_computed: bool) -> Self {
         self.sha256 = is_computed;
         self
     }
 
-    /// Sets a limit for the sum of the rates of all requests. It can be shared with uploads.
+    /// Sets a limit for the total rate of all requests. The limit can be shared with uploads.
     pub fn with_rate_limit(mut self, limit: RateLimit) -> Self {
         self.rate_limit = Some(limit);
         self
@@ -214,16 +222,16 @@ impl DownloaderBuilder {
     ///
     /// # Errors
     ///
-    /// [`DownloaderError`]: a number is out of range.
+    /// [`DownloaderError`]: the number of workers, the part length or the memory limit is out of range.
     pub fn build(self) -> Result<Downloader, DownloaderError> {
         let Self { workers, chunk, memory, .. } = self;
-        if !WORKERS.contains(&workers) {
+        if !WORKER_RANGE.contains(&workers) {
             return Err(DownloaderError::Workers(workers));
         }
-        if !CHUNKS.contains(&chunk) {
+        if !CHUNK_RANGE.contains(&chunk) {
             return Err(DownloaderError::Chunk(chunk));
         }
-        if memory < least(workers) {
+        if memory < min_memory(workers) {
             return Err(DownloaderError::Memory { memory, workers });
         }
         Ok(self.finish())
@@ -231,7 +239,7 @@ impl DownloaderBuilder {
 
     fn finish(self) -> Downloader {
         let Self { http, workers, chunk, memory, retry, rate, locking, sha256, rate_limit, durability } = self;
-        let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
+        let block = (memory / 2 / workers as u64).min(*BLOCK_RANGE.end());
         let batches = Arc::default();
         let options = Options { durability, batches, workers, chunk, block, retry, rate, locking, sha256, rate_limit };
         Downloader { http, workers: Arc::new(Semaphore::new(workers)), options }

@@ -8,40 +8,42 @@ use tokio::sync::Mutex;
 
 use crate::transfer::blocking::blocking;
 
-/// The durability of a downloaded file under its final name. A killed process never damages a file.
+/// The protection of published files against power failures. In all variants, a killed process leaves no incomplete
+/// file under a final name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Nothing is synchronized. After a power failure, files under their final names can be damaged, which
-    /// [`verify`](crate::verify()) finds.
+    /// Files are not synced. After a power failure, published files can be damaged; [`verify`](crate::verify()) detects
+    /// this.
     None,
-    /// Each file is synchronized (`fsync`) before it is renamed, and its folder afterwards.
+    /// Each file is synced (`fsync`) before it is renamed, and its folder afterwards.
     #[default]
     File,
-    /// Files that are complete at the same time are synchronized together (`syncfs`, on Linux) before they are renamed, with
-    /// everything else that is written to their file system. This is faster for many small files on a separate disk. After a
-    /// power failure, the last files may not be renamed. Where `syncfs` is unavailable or fails, like [`File`](Self::File).
+    /// Files that are complete at the same time are synced together (`syncfs` on Linux) before they are renamed. The
+    /// call also syncs everything else on their file system. This is faster for many small files on a separate disk.
+    /// After a power failure, the last files may not have their final name yet. Where `syncfs` is unavailable or fails,
+    /// files are synced like with [`File`](Self::File).
     Batch,
 }
 
-/// Files that are synchronized together.
+/// The `syncfs` calls that several downloads share.
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
-    /// The number of calls of `syncfs` that have begun.
+    /// The number of `syncfs` calls that were started.
     begun: AtomicU64,
-    /// The number of the last successful call, by device. Locked during a call.
+    /// The number of the last successful call by device. Locked during a call.
     done: Mutex<HashMap<u64, u64>>,
 }
 
 impl Batches {
-    /// Waits until everything is durable that was written to the file system of a folder before the call. Returns false if
-    /// `syncfs` is unavailable, or reports an error: it may concern another file, and is reported once only, so that each file
-    /// has to be synchronized.
+    /// Waits until everything that was written to the file system of `folder` before this call is durable. Returns
+    /// false if `syncfs` is unavailable or failed. The caller must then sync its file, because the error may belong to
+    /// any file and is reported only once.
     pub(crate) async fn sync(&self, folder: &Path) -> io::Result<bool> {
         let before = self.begun.load(Ordering::SeqCst);
         let path = folder.to_owned();
         let device = blocking(move || device(&path)).await?;
-        // Callers that arrive while it is held share the next call.
+        // Callers that arrive during a call share the next one.
         let mut done = self.done.lock().await;
         if done.get(&device).is_some_and(|done| *done > before) {
             return Ok(true);
@@ -56,6 +58,7 @@ impl Batches {
     }
 }
 
+#[cfg_attr(windows, expect(clippy::unnecessary_wraps, reason = "folders have devices only on Unix"))]
 fn device(folder: &Path) -> io::Result<u64> {
     #[cfg(unix)]
     {
@@ -76,9 +79,9 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn files_that_wait_together_are_synchronized_together() {
+    async fn concurrent_syncs_share_one_call() {
         let (batches, folder) = (Batches::default(), tempfile::tempdir().unwrap());
-        // The first call begins at once, and all others wait for one more.
+        // The first caller makes a call, and the others share at most one more.
         let held = batches.done.lock().await;
         let mut waiting = Box::pin(join_all((0..50).map(|_| batches.sync(folder.path()))));
         assert!(futures_util::poll!(&mut waiting).is_pending());
@@ -87,6 +90,6 @@ mod tests {
         let calls = batches.begun.load(Ordering::SeqCst);
         assert!((1..=2).contains(&calls), "{calls} calls");
         assert!(batches.sync(folder.path()).await.unwrap());
-        assert_eq!(batches.begun.load(Ordering::SeqCst), calls + 1, "what is written later is synchronized again");
+        assert_eq!(batches.begun.load(Ordering::SeqCst), calls + 1, "a later sync makes a new call");
     }
 }

@@ -1,4 +1,4 @@
-//! The download of one file: requests for its parts, with retries, and writing of their content.
+//! The download of one file: requests for its parts, retries, and writing of the content.
 
 mod content;
 mod request;
@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::checksum::Crc32c;
-use crate::digest::{BLOCK, Digest};
+use crate::digest::{Digest, READ_BUFFER_BYTES};
 use crate::error::DownloadError;
 use crate::names::target::Target;
 use crate::retry::Attempts;
@@ -28,13 +28,13 @@ use crate::transfer::progress::Progress;
 use crate::transfer::response::{TransferResponse, Validator};
 use crate::transfer::source::{Expected, SharedUrl};
 use crate::transfer::writer::Writer;
-use content::go_on;
+use content::check_retry;
 
 /// The reason why an attempt to download a file ended.
 pub(crate) enum FetchError {
-    /// The object differs from that of the existing parts: it must be downloaded as a whole.
+    /// The object has changed since the existing parts were downloaded. The download must restart.
     Changed,
-    /// The content does not match the stated length or checksum.
+    /// The content does not have the expected length or checksum.
     Corrupt(DownloadError),
     Error(DownloadError),
 }
@@ -45,36 +45,36 @@ impl From<DownloadError> for FetchError {
     }
 }
 
-/// A response whose body is not read yet.
-struct Open {
-    answer: TransferResponse,
+/// A response whose body was not read yet.
+struct OpenResponse {
+    interpreted: TransferResponse,
     response: Response,
     attempts: Attempts,
 }
 
-/// A worker permit for a part or a whole file, held from its first request until its content is durable.
+/// The permit of a worker for a part or a whole file. It is held from the first request until the content is durable.
 type Worker = OwnedSemaphorePermit;
 
-/// A file whose content is complete.
+/// A file whose content was downloaded completely, but not yet verified and published.
 pub(crate) struct FetchedFile {
     pub(crate) bytes: u64,
     pub(crate) crc32c: Crc32c,
-    /// The digest, if it was downloaded as one stream or existed already.
+    /// The digest, if the file was downloaded as one stream or existed already.
     pub(crate) digest: Option<Digest>,
     pub(crate) validator: Validator,
-    /// The checksum stated by the storage.
+    /// The checksum that the storage sent.
     pub(crate) stated: Option<Crc32c>,
-    /// The file is already published under its name.
+    /// True if the correct file already exists at the target.
     pub(crate) already_present: bool,
-    /// The worker permit, held until the file is published, if it was downloaded as one stream.
+    /// The worker permit of a file that was downloaded as one stream. It is held until the file is published.
     pub(crate) worker: Option<Worker>,
-    /// The background digest, if it was downloaded in several parts.
+    /// The background digest of a file that was downloaded in several parts.
     pub(crate) background: Option<BackgroundDigest>,
-    /// The content, if it is small and not written yet.
+    /// The content of a small file that is not yet on disk.
     pub(crate) unwritten: Option<Unwritten>,
 }
 
-/// A small file that is not written yet.
+/// A small file that is not yet on disk.
 pub(crate) struct Unwritten {
     pub(crate) object: Object,
     pub(crate) content: Collected,
@@ -100,7 +100,7 @@ impl FetchedFile {
 /// The download of one file.
 pub(crate) struct Job<'a> {
     pub(crate) downloader: &'a Downloader,
-    pub(crate) link: SharedUrl<'a>,
+    pub(crate) shared_url: SharedUrl<'a>,
     pub(crate) expected: Expected,
     pub(crate) part: Arc<PartialFile>,
     pub(crate) target: &'a Target,
@@ -112,44 +112,44 @@ impl Job<'_> {
         DownloadError::io(&self.target.path(), error)
     }
 
-    /// Downloads the missing parts.
+    /// Downloads the missing parts of the file.
     pub(crate) async fn attempt(&self) -> Result<FetchedFile, FetchError> {
-        let (mut known, mut pieces) = self.part.known();
+        let (mut known, mut pieces) = self.part.object_and_pieces();
         if known.as_ref().is_some_and(|object| combined(&pieces, object.bytes).is_some()) {
-            // Possibly nothing is missing, so that nothing can be fetched in parallel.
+            // If the existing parts are valid, nothing is missing. They are read before any request is sent.
             self.read_all().await?;
-            (known, pieces) = self.part.known();
+            (known, pieces) = self.part.object_and_pieces();
         }
         let all = known.as_ref().and_then(|object| combined(&pieces, object.bytes));
         let first = match (&known, all) {
             (Some(object), Some(crc32c)) if self.expected.crc32c().is_some() => {
                 return Ok(FetchedFile::of(object, crc32c, None, None));
             }
-            // Without a stated checksum, the pieces are valid only if the object is unchanged: a request for one byte
-            // shows it.
+            // Without an expected checksum, the existing parts are valid only if the object is unchanged. A request for
+            // one byte returns its validators.
             (Some(_), Some(_)) => 0..1,
             _ => first_missing(&pieces, self.expected.bytes(), self.downloader.options.chunk),
         };
         let worker = self.worker().await?;
         if first.is_empty() {
-            return self.whole(None, worker).await;
+            return self.download_whole(None, worker).await;
         }
         let etag = known.as_ref().and_then(|object| object.etag.as_deref());
         let open = self.request(Some(first.clone()), etag, self.attempts()).await?;
-        match open.answer.clone() {
-            // Without validators, several parts cannot be attributed to one object.
-            TransferResponse::PartialFile { range, bytes, validator, .. }
+        match open.interpreted.clone() {
+            // Without an expected checksum and validators, parts of different objects could be mixed.
+            TransferResponse::Partial { range, bytes, validator, .. }
                 if self.expected.crc32c().is_none() && validator.is_empty() && (range.end - range.start) < bytes =>
             {
                 drop(open);
-                self.whole(None, worker).await
+                self.download_whole(None, worker).await
             }
-            TransferResponse::PartialFile { bytes, validator, stated, .. } => {
+            TransferResponse::Partial { bytes, validator, stated, .. } => {
                 let object = self.object(bytes, &validator)?;
-                if known.is_some_and(|known| known.bytes != bytes || !Validator::of(&known).fits(&validator)) {
+                if known.is_some_and(|known| known.bytes != bytes || !Validator::of(&known).matches(&validator)) {
                     return Err(FetchError::Changed);
                 }
-                if let Some(found) = self.found(stated, bytes).await? {
+                if let Some(found) = self.existing_digest(stated, bytes).await? {
                     return Ok(FetchedFile {
                         already_present: true,
                         ..FetchedFile::of(&object, found.crc32c, Some(found), stated)
@@ -162,28 +162,29 @@ impl Job<'_> {
                     None => self.parts(&object, first, (open, worker), &pieces).await?,
                     Some(_) => (None, None),
                 };
-                let crc32c = combined(&self.part.known().1, bytes).ok_or(FetchError::Changed)?;
+                let crc32c = combined(&self.part.object_and_pieces().1, bytes).ok_or(FetchError::Changed)?;
                 let (digest, worker) = whole.unzip();
                 Ok(FetchedFile { worker, background, ..FetchedFile::of(&object, crc32c, digest, stated) })
             }
-            TransferResponse::Whole { .. } => self.whole(Some(open), worker).await,
-            // An empty object has no first byte.
+            TransferResponse::Whole { .. } => self.download_whole(Some(open), worker).await,
+            // The object is empty: a request for its first byte is not satisfiable.
             TransferResponse::Beyond { bytes: Some(0) } if pieces.is_empty() => {
                 drop(open);
-                self.whole(None, worker).await
+                self.download_whole(None, worker).await
             }
             _ => Err(FetchError::Changed),
         }
     }
 
-    /// Returns the digest of the existing file, if only the storage states a checksum, and the file has it.
-    async fn found(&self, stated: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, FetchError> {
+    /// Returns the digest of the file that exists at the target, if it has the checksum `stated` by the storage.
+    /// Returns `None` if the caller expects a checksum, because the existing file was compared with it before.
+    async fn existing_digest(&self, stated: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, FetchError> {
         let Some(stated) = stated.filter(|_| self.expected.crc32c().is_none()) else { return Ok(None) };
         let (part, expected) = (self.part.clone(), Expected::new(stated).with_bytes(bytes));
-        Ok(blocking(move || part.found(&expected)).await.map_err(|error| self.io(error))?)
+        Ok(blocking(move || part.existing_digest(&expected)).await.map_err(|error| self.io(error))?)
     }
 
-    /// Returns the object of the parts, if it has the stated length.
+    /// Returns the object, or an error if it does not have the expected length.
     fn object(&self, bytes: u64, validator: &Validator) -> Result<Object, FetchError> {
         if let Some(stated) = self.expected.bytes().filter(|stated| *stated != bytes) {
             return Err(FetchError::Corrupt(DownloadError::size(&self.target.path(), stated, bytes)));
@@ -197,36 +198,37 @@ impl Job<'_> {
         &self,
         object: &Object,
         first: Range<u64>,
-        open: (Open, Worker),
+        open: (OpenResponse, Worker),
         pieces: &[CompletedRange],
     ) -> Result<(Option<(Digest, Worker)>, Option<BackgroundDigest>), FetchError> {
         self.begin(object).await?;
         let (part, bytes) = (self.part.clone(), object.bytes);
         let is_synced = self.downloader.options.durability == Durability::File;
         let sizes = (bytes, self.downloader.options.chunk);
-        let running = self.downloader.options.sha256.then(|| part.running());
-        let background = BackgroundDigest::follow(|| part.reopen(), part.path(), sizes, running, is_synced);
+        let running = self.downloader.options.sha256.then(|| part.new_digest());
+        let background =
+            BackgroundDigest::start_if_large(|| part.try_clone_file(), part.path(), sizes, running, is_synced);
         let mut background = background.map_err(|error| self.io(error))?;
         let first = first.start..first.end.min(bytes);
         let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
         rest.retain(|part| part.start >= first.end || part.end <= first.start);
         let fetching = self.fetch(object, Some((first, open)), rest, &mut background);
-        // What cannot be read does not stop the others.
+        // A read error is reported after the requests, so that it does not interrupt them.
         let (mut whole, read) = tokio::try_join!(fetching, async { Ok(self.read_all().await) })?;
         read?;
-        // Parts of a former download that have changed since.
-        let changed = missing(&self.part.known().1, bytes, self.downloader.options.chunk);
+        // Parts of an earlier download whose checksum is wrong.
+        let changed = missing(&self.part.object_and_pieces().1, bytes, self.downloader.options.chunk);
         if !changed.is_empty() {
             whole = whole.or(self.fetch(object, None, changed, &mut background).await?);
         }
         Ok((whole, background))
     }
 
-    /// Fetches parts, several at a time.
+    /// Fetches several parts at a time: the one of `begun`, whose response is open, and the `rest`.
     async fn fetch(
         &self,
         object: &Object,
-        begun: Option<(Range<u64>, (Open, Worker))>,
+        begun: Option<(Range<u64>, (OpenResponse, Worker))>,
         rest: Vec<Range<u64>>,
         background: &mut Option<BackgroundDigest>,
     ) -> Result<Option<(Digest, Worker)>, FetchError> {
@@ -239,7 +241,7 @@ impl Job<'_> {
         while let Some(outcome) = fetching.next().await {
             match outcome {
                 Ok(other) => whole = whole.or(other),
-                // The other parts are still downloaded, and kept for the next attempt.
+                // The other parts are still downloaded, so that the next attempt does not need them.
                 Err(FetchError::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
                 Err(fail) => return Err(fail),
             }
@@ -248,12 +250,12 @@ impl Job<'_> {
         failure.map_or(Ok(whole), |error| Err(error.into()))
     }
 
-    /// Reads the parts of a former download, several at a time. After an error, the others are still read.
+    /// Reads and checks the parts of an earlier download, several at a time. After an error, the others are still read.
     async fn read_all(&self) -> Result<(), DownloadError> {
         let at_once = available_parallelism().map_or(1, usize::from);
         let reading = stream::iter(self.part.unread()).map(|(epoch, piece)| async move {
             let part = self.part.clone();
-            let read = blocking(move || Ok(part.read(epoch, &piece))).await;
+            let read = blocking(move || Ok(part.verify_piece(epoch, &piece))).await;
             (piece, read.unwrap_or_else(|error| Err(self.io(error))))
         });
         let mut reading = std::pin::pin!(reading.buffer_unordered(at_once));
@@ -268,12 +270,12 @@ impl Job<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Downloads one part, resuming after failures. Returns the digest if the part is the whole file.
+    /// Downloads the range `wanted`, and resumes after failures. Returns the digest if the range is the whole file.
     async fn part(
         &self,
         object: &Object,
         wanted: Range<u64>,
-        begun: Option<(Open, Worker)>,
+        begun: Option<(OpenResponse, Worker)>,
     ) -> Result<Option<(Digest, Worker)>, FetchError> {
         let all = wanted == (0..object.bytes);
         let mut writer = Writer::new(self.part.clone(), wanted.start, all);
@@ -281,51 +283,52 @@ impl Job<'_> {
         Ok(self.record(writer).await?.map(|digest| (digest, worker)))
     }
 
-    /// Writes one part, resuming after failures.
+    /// Writes the range `wanted`, and resumes after failures. `begun` is an open response for it.
     async fn fill(
         &self,
         writer: &mut Writer,
         object: &Object,
         wanted: Range<u64>,
-        begun: Option<(Open, Worker)>,
+        begun: Option<(OpenResponse, Worker)>,
     ) -> Result<Worker, FetchError> {
-        let ask = async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
+        let request_from =
+            async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
         let (mut open, worker) = if let Some(begun) = begun {
             begun
         } else {
             let worker = self.worker().await?;
-            (ask(wanted.start, self.attempts()).await?, worker)
+            (request_from(wanted.start, self.attempts()).await?, worker)
         };
         loop {
-            let TransferResponse::PartialFile { range, bytes, validator, .. } = &open.answer else {
+            let TransferResponse::Partial { range, bytes, validator, .. } = &open.interpreted else {
                 return Err(FetchError::Changed);
             };
-            if *bytes != object.bytes || !Validator::of(object).fits(validator) {
+            if *bytes != object.bytes || !Validator::of(object).matches(validator) {
                 return Err(FetchError::Changed);
             }
             let (before, end) = (writer.at(), range.end.min(wanted.end));
             let outcome = self.receive(&mut open, writer, Some(end)).await;
-            let Open { mut attempts, response, .. } = open;
+            let OpenResponse { mut attempts, response, .. } = open;
             drop(response);
-            if writer.at() - before >= BLOCK as u64 {
+            if writer.at() - before >= READ_BUFFER_BYTES as u64 {
                 attempts.progressed();
             }
-            go_on(outcome, &mut attempts)?;
+            check_retry(outcome, &mut attempts)?;
             if writer.at() >= wanted.end {
                 return Ok(worker);
             }
-            open = ask(writer.at(), attempts).await?;
+            open = request_from(writer.at(), attempts).await?;
         }
     }
 
-    /// Downloads a file as one stream, from the start after each failure.
-    async fn whole(&self, open: Option<Open>, worker: Worker) -> Result<FetchedFile, FetchError> {
+    /// Downloads a file as one stream. After each failure, it starts again.
+    async fn download_whole(&self, open: Option<OpenResponse>, worker: Worker) -> Result<FetchedFile, FetchError> {
         let mut open = match open {
             Some(open) => open,
             None => self.request(None, None, self.attempts()).await?,
         };
         loop {
-            let TransferResponse::Whole { bytes, validator, stated } = open.answer.clone() else {
+            let TransferResponse::Whole { bytes, validator, stated } = open.interpreted.clone() else {
                 return Err(FetchError::Changed);
             };
             let is_small = bytes.is_some_and(|bytes| self.is_small(bytes));
@@ -339,10 +342,10 @@ impl Job<'_> {
                 Writer::new(self.part.clone(), 0, true)
             };
             let outcome = self.receive(&mut open, &mut writer, bytes).await;
-            let Open { mut attempts, response, .. } = open;
+            let OpenResponse { mut attempts, response, .. } = open;
             drop(response);
             let complete = outcome.is_ok();
-            go_on(outcome, &mut attempts)?;
+            check_retry(outcome, &mut attempts)?;
             if complete {
                 let object = self.object(writer.at(), &validator)?;
                 if is_small {
@@ -380,9 +383,9 @@ impl Job<'_> {
         Ok(digest)
     }
 
-    /// Discards all content, to restart the download.
+    /// Discards all content, because the download restarts.
     pub(crate) async fn forget(&self) -> Result<(), DownloadError> {
-        let lost: u64 = self.part.known().1.iter().map(|piece| piece.bytes).sum();
+        let lost: u64 = self.part.object_and_pieces().1.iter().map(|piece| piece.bytes).sum();
         let part = self.part.clone();
         blocking(move || part.reset()).await.map_err(|error| self.io(error))?;
         if lost > 0 {

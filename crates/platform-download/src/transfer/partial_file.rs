@@ -1,11 +1,12 @@
-//! A file being downloaded: its content so far, and the state of its pieces. All functions block.
+//! The partial file of a download: the content so far, and the list of its complete pieces. A piece is a range with a
+//! checksum. All functions block the calling thread.
 //!
-//! The content is in the locked `.part` file. The `.state` file next to it has a line for the object, and a line for
-//! each complete piece, with its checksum. Lines are not synced: a later download reads the pieces, and uses those that
-//! match their checksum. No kill or power failure can therefore make wrong content look correct.
+//! The content is in the locked `.part` file. The `.state` file next to it has a line for the object, and a line with
+//! the checksum of each complete piece. Its lines are not synced. A later download reads the pieces, and uses those
+//! that match their checksum, so that neither a kill nor a power failure can make wrong content appear correct.
 //!
-//! A piece is discarded only if it was read and found to differ. After a read error both files are kept. Pieces of an
-//! earlier download are read while the rest is fetched.
+//! A piece is discarded only if it was read and its checksum is wrong. After a read error, both files remain. Pieces of
+//! an earlier download are read while the rest is fetched.
 
 mod content;
 mod lock;
@@ -23,53 +24,54 @@ use durable_fs::{Identity, LockFile, Locking, positioned};
 use serde::{Deserialize, Serialize};
 
 use crate::checksum::Crc32c;
-use crate::digest::{BLOCK, Digest, Running, digest};
+use crate::digest::{Digest, READ_BUFFER_BYTES, RunningDigest, digest};
 use crate::error::DownloadError;
 use crate::names::target::{FilePaths, Target, remove};
 use crate::transfer::plan::CompletedRange;
 use crate::transfer::source::Expected;
 use lock::lock;
 use pieces::{Phase, State};
-use reading::read_again;
+use reading::read_with_retries;
 
 pub(crate) use reading::Reader;
-pub(crate) use state::{plain, temporary};
+pub(crate) use state::{into_io_error, temporary};
 
 /// The object that the pieces belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Object {
     pub(crate) bytes: u64,
-    /// The checksum stated in advance.
+    /// The checksum that the caller expects.
     pub(crate) stated: Option<Crc32c>,
     pub(crate) etag: Option<String>,
     pub(crate) generation: Option<String>,
 }
 
-/// The state of a target when it is opened.
+/// The result of opening a target.
 pub(crate) enum Opened {
-    /// The correct file exists.
-    There(Digest),
-    /// A part with the content so far, possibly empty.
-    PartialFile(Box<PartialFile>),
+    /// A correct file exists at the target.
+    AlreadyPresent(Digest),
+    /// The partial file with the content so far, which may be empty.
+    Partial(Box<PartialFile>),
 }
 
-/// A file being downloaded. Dropping it keeps the files if any piece is complete.
+/// A partial file and its state file. Dropping it removes both files if no piece is complete.
 #[derive(Debug)]
 pub(crate) struct PartialFile {
     paths: FilePaths,
-    /// Digests contain a SHA-256.
+    /// True if digests include a SHA-256.
     has_sha256: bool,
     file: File,
     lock: LockFile,
-    /// Incremented when the content is discarded or published. A writer of an earlier epoch cannot write: its caller
-    /// may be gone, but blocking work continues after a drop.
+    /// Incremented when the content is discarded or published. A writer of an earlier epoch cannot write. Such writers
+    /// exist, because blocking work continues after its future is dropped.
     epoch: RwLock<u64>,
-    /// Held while a block is written: file systems serialize writes, and waiting threads would spin.
+    /// Held while a block is written. File systems serialize writes to a file, and without this lock the waiting
+    /// threads would spin.
     turn: Mutex<()>,
     state: Mutex<State>,
 }
 
-/// The epoch of a part in which a writer started.
+/// The epoch of a partial file in which a writer was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
@@ -86,14 +88,15 @@ impl PartialFile {
             lock(&paths.part, locking).map_err(failed)?.ok_or_else(|| DownloadError::locked(&paths.target))?;
         let (epoch, turn, state) = (RwLock::default(), Mutex::default(), Mutex::default());
         let part = Self { paths, has_sha256, file, lock, epoch, turn, state };
-        let found =
-            part.found(expected).map_err(|error| DownloadError::read(&part.paths.target, &part.paths.target, error))?;
+        let found = part
+            .existing_digest(expected)
+            .map_err(|error| DownloadError::read(&part.paths.target, &part.paths.target, error))?;
         if let Some(found) = found {
             part.discard().map_err(failed)?;
-            return Ok(Opened::There(found));
+            return Ok(Opened::AlreadyPresent(found));
         }
         part.recover(expected)?;
-        Ok(Opened::PartialFile(Box::new(part)))
+        Ok(Opened::Partial(Box::new(part)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,21 +108,21 @@ impl PartialFile {
         Epoch(*self.epoch.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns a guard that keeps the epoch, or an error if the epoch has ended.
-    fn during(&self, epoch: Epoch) -> io::Result<RwLockReadGuard<'_, u64>> {
+    /// Returns a guard that prevents the end of `epoch`, or an error if the epoch has ended.
+    fn check_epoch(&self, epoch: Epoch) -> io::Result<RwLockReadGuard<'_, u64>> {
         let now = self.epoch.read().unwrap_or_else(PoisonError::into_inner);
         if *now == epoch.0 { Ok(now) } else { Err(io::Error::other("the received data was discarded")) }
     }
 
-    /// Waits for writers, and starts a new epoch, so that earlier writers cannot write.
+    /// Waits for writers and starts a new epoch. Writers of earlier epochs then cannot write.
     fn new_epoch(&self) -> RwLockWriteGuard<'_, u64> {
         let mut epoch = self.epoch.write().unwrap_or_else(PoisonError::into_inner);
         *epoch += 1;
         epoch
     }
 
-    /// Reads the existing file, and returns its digest if it is correct.
-    pub(crate) fn found(&self, expected: &Expected) -> io::Result<Option<Digest>> {
+    /// Reads the file that exists at the target. Returns its digest if it has the expected length and checksum.
+    pub(crate) fn existing_digest(&self, expected: &Expected) -> io::Result<Option<Digest>> {
         let Some(crc32c) = expected.crc32c() else { return Ok(None) };
         match fs::symlink_metadata(&self.paths.target) {
             Ok(found) if !found.is_file() || expected.bytes().is_some_and(|bytes| bytes != found.len()) => {
@@ -129,18 +132,18 @@ impl PartialFile {
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        // It may have been replaced since.
+        // The file may have been replaced since it was checked above.
         let file = match Identity::open(&self.paths.target) {
             Ok(Some((file, _))) => file,
             Ok(None) => return Ok(None),
             Err(error) if error.is_not_regular() => return Ok(None),
-            Err(error) => return Err(plain(error)),
+            Err(error) => return Err(into_io_error(error)),
         };
         let found = digest(Reader::new(&file, &self.paths.target), self.has_sha256)?;
         Ok((found.crc32c == crc32c).then_some(found))
     }
 
-    /// Determines the complete pieces.
+    /// Determines the complete pieces of an earlier download. Discards all content if it does not match `expected`.
     fn recover(&self, expected: &Expected) -> Result<(), DownloadError> {
         let FilePaths { target, part, state, .. } = &self.paths;
         let failed = |error| DownloadError::io(target, error);
@@ -153,9 +156,9 @@ impl PartialFile {
         let length = self.file.metadata().map_err(|error| DownloadError::read(target, part, error))?.len();
         let mut pieces: Vec<CompletedRange> = Vec::new();
         for piece in stated {
-            let inside = piece.start.checked_add(piece.bytes).is_some_and(|end| end <= object.bytes.min(length));
-            let apart = pieces.last().is_none_or(|before| before.end() <= piece.start);
-            if inside && apart && piece.bytes > 0 {
+            let is_inside = piece.start.checked_add(piece.bytes).is_some_and(|end| end <= object.bytes.min(length));
+            let is_disjoint = pieces.last().is_none_or(|previous| previous.end() <= piece.start);
+            if is_inside && is_disjoint && piece.bytes > 0 {
                 pieces.push(piece);
             }
         }
@@ -169,25 +172,26 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Returns the unread pieces of an earlier download, each with the current epoch.
+    /// Returns the pieces of an earlier download that were not read yet, each with the current epoch.
     pub(crate) fn unread(&self) -> Vec<(Epoch, CompletedRange)> {
         let epoch = self.epoch();
         self.state().unread.values().map(|piece| (epoch, *piece)).collect()
     }
 
-    /// Reads a piece of an earlier download. Returns false if its checksum is wrong; it is missing then.
-    pub(crate) fn read(&self, epoch: Epoch, piece: &CompletedRange) -> Result<bool, DownloadError> {
+    /// Verifies a piece of an earlier download. Returns false if its checksum is wrong, so that it must be downloaded
+    /// again.
+    pub(crate) fn verify_piece(&self, epoch: Epoch, piece: &CompletedRange) -> Result<bool, DownloadError> {
         let FilePaths { target, part, state: path, .. } = &self.paths;
         let failed = |error| DownloadError::io(target, error);
         let found = self.crc32c(piece).map_err(|error| DownloadError::read(target, part, error))?;
-        let _era = self.during(epoch).map_err(failed)?;
+        let _epoch = self.check_epoch(epoch).map_err(failed)?;
         self.ensure_held().map_err(failed)?;
         let mut state = self.state();
         if found == Some(piece.crc32c) {
             state.add(*piece);
             return Ok(true);
         }
-        tracing::warn!(path = %part.display(), at = piece.start, "a part has changed: it is downloaded again");
+        tracing::warn!(path = %part.display(), at = piece.start, "a piece has the wrong checksum and will be downloaded again");
         state.unread.remove(&piece.start);
         let all = state.all();
         let object = state.object.clone();
@@ -197,14 +201,14 @@ impl PartialFile {
         Ok(false)
     }
 
-    /// Returns the checksum of a piece; `None` if the file is too short.
+    /// Returns the checksum of a range of the file, or `None` if the file is too short.
     fn crc32c(&self, piece: &CompletedRange) -> io::Result<Option<Crc32c>> {
-        let mut block = vec![0; BLOCK];
+        let mut block = vec![0; READ_BUFFER_BYTES];
         let mut crc32c = Crc32c::default();
         let mut at = piece.start;
         while at < piece.end() {
-            let wanted = usize::try_from(piece.end() - at).unwrap_or(BLOCK).min(BLOCK);
-            match read_again(&self.file, &self.paths.part, &mut block[..wanted], at)? {
+            let wanted = usize::try_from(piece.end() - at).unwrap_or(READ_BUFFER_BYTES).min(READ_BUFFER_BYTES);
+            match read_with_retries(&self.file, &self.paths.part, &mut block[..wanted], at)? {
                 0 => return Ok(None),
                 length => {
                     crc32c = crc32c.append(&block[..length]);
@@ -215,8 +219,8 @@ impl PartialFile {
         Ok(Some(crc32c))
     }
 
-    /// Returns the object of the pieces, and the pieces in order, including unread ones.
-    pub(crate) fn known(&self) -> (Option<Object>, Vec<CompletedRange>) {
+    /// Returns the object, and the complete pieces ordered by offset, including those that were not read yet.
+    pub(crate) fn object_and_pieces(&self) -> (Option<Object>, Vec<CompletedRange>) {
         let state = self.state();
         (state.object.clone(), state.all())
     }
@@ -226,21 +230,21 @@ impl PartialFile {
         self.state().reached
     }
 
-    /// Discards all content.
+    /// Empties the partial file, and removes the state file.
     pub(crate) fn reset(&self) -> io::Result<()> {
-        let _era = self.new_epoch();
+        let _epoch = self.new_epoch();
         self.ensure_held()?;
         *self.state() = State { phase: Phase::Known, ..State::default() };
         remove(&self.paths.state)?;
         self.file.set_len(0)
     }
 
-    /// The path of the file when it is complete.
+    /// Returns the path of the published file.
     pub(crate) fn target(&self) -> &Path {
         &self.paths.target
     }
 
-    /// The path of the file now.
+    /// Returns the path of the partial file.
     pub(crate) fn path(&self) -> &Path {
         &self.paths.part
     }
@@ -254,34 +258,34 @@ impl PartialFile {
         positioned::sync(&self.file, &self.paths.part)
     }
 
-    /// Returns another handle of the file. They share the position, which is not used here.
-    pub(crate) fn reopen(&self) -> io::Result<File> {
+    /// Returns another handle of the file. The handles share a file position, which this type does not use.
+    pub(crate) fn try_clone_file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Returns true if digests contain a SHA-256.
+    /// Returns true if digests include a SHA-256.
     pub(crate) fn has_sha256(&self) -> bool {
         self.has_sha256
     }
 
-    /// Returns a digest of no bytes.
-    pub(crate) fn running(&self) -> Running {
-        Running::new(self.has_sha256)
+    /// Returns a digest of zero bytes.
+    pub(crate) fn new_digest(&self) -> RunningDigest {
+        RunningDigest::new(self.has_sha256)
     }
 
-    /// Digests the content after the part that `running` has digested.
-    pub(crate) fn digest(&self, mut running: Running) -> io::Result<Digest> {
+    /// Extends the digest `running` with the rest of the file, and returns the final digest.
+    pub(crate) fn digest(&self, mut running: RunningDigest) -> io::Result<Digest> {
         let at = running.bytes();
         running.read(Reader::from(&self.file, &self.paths.part, at))?;
         Ok(running.finish())
     }
 
-    /// Renames incorrect content, if any, and returns its path.
+    /// Renames the partial file, whose checksum is wrong, and returns its new path. Returns `None` if the file is empty.
     pub(crate) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
-        let _era = self.new_epoch();
+        let _epoch = self.new_epoch();
         self.ensure_held()?;
-        let came = self.file.metadata()?.len() > 0;
-        if !came {
+        let has_content = self.file.metadata()?.len() > 0;
+        if !has_content {
             return Ok(None);
         }
         self.state().phase = Phase::Gone;
@@ -290,7 +294,7 @@ impl PartialFile {
         Ok(Some(self.paths.corrupt.clone()))
     }
 
-    /// Removes all files of the part.
+    /// Removes the partial file and all other auxiliary files of the target.
     pub(crate) fn discard(&self) -> io::Result<()> {
         self.ensure_held()?;
         self.state().phase = Phase::Gone;
@@ -300,29 +304,30 @@ impl PartialFile {
         remove(&self.paths.corrupt)
     }
 
-    /// Fails if another process has taken over the lock, and therefore owns the files.
+    /// Fails if another process has taken over the lock and therefore the files.
     fn ensure_held(&self) -> io::Result<()> {
-        self.lock.ensure_held().map_err(plain)
+        self.lock.ensure_held().map_err(into_io_error)
     }
 }
 
 impl Drop for PartialFile {
-    /// Keeps complete pieces, and removes a part without any.
+    /// Writes the state file if pieces are complete. Otherwise removes the partial file.
     fn drop(&mut self) {
         let mut state = self.state();
         if state.phase != Phase::Known || state.log.is_some() || self.ensure_held().is_err() {
             return;
         }
-        // The whole file was downloaded, but not renamed.
+        // A file that was downloaded as one stream has no state file: it is written now, because the file was not
+        // published.
         let mut pieces = state.pieces.values();
-        let kept = match (&state.object, pieces.next()) {
+        let written = match (&state.object, pieces.next()) {
             (Some(object), Some(first)) => state::begin(&self.paths.state, object, first)
                 .and_then(|mut log| pieces.try_for_each(|piece| state::add(&mut log, piece)))
                 .ok(),
             _ => None,
         };
-        if kept.is_none() {
-            // If it cannot be removed, the next download finds it.
+        if written.is_none() {
+            // A failure is ignored, because the next download handles leftover files.
             let _ = remove(&self.paths.part).and_then(|()| remove(&self.paths.state));
         }
         state.phase = Phase::Gone;
@@ -337,12 +342,12 @@ mod tests {
     use crate::transfer::durability::Durability;
 
     #[test]
-    fn discarded_writer_does_not_write_into_its_successor() {
+    fn writer_of_an_earlier_epoch_cannot_write() {
         let folder = TempDir::new().unwrap();
         let target = Target::within(folder.path(), ["file"]);
-        let Ok(Opened::PartialFile(part)) = PartialFile::open(&target, &Expected::unknown(), Locking::default(), true)
+        let Ok(Opened::Partial(part)) = PartialFile::open(&target, &Expected::unknown(), Locking::default(), true)
         else {
-            panic!("nothing is there")
+            panic!("expected a partial file, because there is no file at the target")
         };
         let object = Object { bytes: 8, stated: None, etag: None, generation: None };
         part.begin(&object).unwrap();
@@ -354,11 +359,11 @@ mod tests {
         part.write(now, b"new", 0).unwrap();
         assert!(part.write(before, b"old", 0).is_err());
         let piece = CompletedRange { start: 0, bytes: 3, crc32c: Crc32c::of(b"old") };
-        assert!(part.record(before, piece).is_err() && part.known().1.is_empty());
+        assert!(part.record(before, piece).is_err() && part.object_and_pieces().1.is_empty());
         part.record(now, CompletedRange { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
-        let content = part.digest(part.running()).unwrap();
+        let content = part.digest(part.new_digest()).unwrap();
         assert!(part.publish(&part.identity().unwrap(), &content, Durability::File).unwrap());
-        assert!(part.write(now, b"late", 0).is_err(), "a published file cannot be written");
+        assert!(part.write(now, b"late", 0).is_err(), "a published file is not written");
         assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");
     }
 }

@@ -1,11 +1,11 @@
-//! The parts to download and their order: pure decisions, without disk or network.
+//! Pure functions that decide which ranges to download and in which order.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::Crc32c;
 
-/// A complete range of a file, with its checksum.
+/// A range of a file that was downloaded completely, with its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CompletedRange {
     pub(crate) start: u64,
@@ -19,7 +19,8 @@ impl CompletedRange {
     }
 }
 
-/// Returns the first missing part of a file of possibly unknown length: at most `chunk` bytes.
+/// Returns the first missing range of a file, with at most `chunk` bytes. `bytes` is the length of the file, if it is
+/// known. `pieces` must be ordered by offset.
 pub(crate) fn first_missing(pieces: &[CompletedRange], bytes: Option<u64>, chunk: u64) -> Range<u64> {
     let start = pieces.iter().fold(0, |end, piece| if piece.start <= end { piece.end().max(end) } else { end });
     let next = pieces.iter().map(|piece| piece.start).find(|next| *next > start);
@@ -27,7 +28,8 @@ pub(crate) fn first_missing(pieces: &[CompletedRange], bytes: Option<u64>, chunk
     start..start.saturating_add(chunk).min(limit)
 }
 
-/// Returns all missing parts of a file of `bytes` bytes, each with at most `chunk` bytes. `pieces` must be in order.
+/// Returns all missing ranges of a file of `bytes` bytes, each with at most `chunk` bytes. `pieces` must be ordered by
+/// offset.
 pub(crate) fn missing(pieces: &[CompletedRange], bytes: u64, chunk: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;
@@ -43,7 +45,7 @@ pub(crate) fn missing(pieces: &[CompletedRange], bytes: u64, chunk: u64) -> Vec<
     parts
 }
 
-/// Returns the checksum of a whole file, if all of its pieces are complete.
+/// Returns the checksum of a whole file of `bytes` bytes, or `None` if the pieces do not cover it.
 pub(crate) fn combined(pieces: &[CompletedRange], bytes: u64) -> Option<Crc32c> {
     let mut all = (0, Crc32c::default());
     for piece in pieces {
@@ -55,8 +57,8 @@ pub(crate) fn combined(pieces: &[CompletedRange], bytes: u64) -> Option<Crc32c> 
     (all.0 == bytes).then_some(all.1)
 }
 
-/// A queue of files, largest first, so that no large file is downloaded alone at the end; small ones use idle
-/// connections. Files of equal size are in order of arrival.
+/// A queue that returns the largest file first. A large file is then not downloaded alone at the end, and small files
+/// fill idle connections. Files of equal size are returned in the order in which they were added.
 #[derive(Debug)]
 pub struct Queue<T> {
     files: std::collections::BTreeMap<(Reverse<u64>, u64), T>,
@@ -70,7 +72,7 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Adds a file of `bytes` bytes, or 0 if unknown.
+    /// Adds a file of `bytes` bytes; use 0 if the length is unknown.
     pub fn push(&mut self, bytes: u64, file: T) {
         self.files.insert((Reverse(bytes), self.next), file);
         self.next += 1;
@@ -81,7 +83,7 @@ impl<T> Queue<T> {
         self.files.pop_first().map(|(_, file)| file)
     }
 
-    /// Returns the waiting files, in order.
+    /// Returns the files in the order in which [`pop`](Self::pop) would return them.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.files.values()
     }
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_request_asks_for_the_first_gap() {
+    fn first_missing_range_is_the_first_gap() {
         for (pieces, bytes, expected) in [
             (vec![], None, 0..4),
             (vec![], Some(3), 0..3),
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_file_is_next_and_equal_ones_keep_their_order() {
+    fn queue_returns_the_largest_file_first() {
         let mut queue = Queue::default();
         for (bytes, name) in [(1, "a"), (7, "b"), (1, "c"), (9, "d"), (7, "e")] {
             queue.push(bytes, name);
@@ -138,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_and_what_is_missing_cover_every_byte_once(
+        fn pieces_and_missing_ranges_cover_every_byte_once(
             content in proptest::collection::vec(any::<u8>(), 0..300), chunk in 1_u64..70, there in any::<u64>()
         ) {
             let bytes = content.len() as u64;

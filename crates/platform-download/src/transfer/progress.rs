@@ -3,17 +3,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A progress event of a file.
+/// A progress event of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
     /// This number of bytes existed already.
-    Kept(u64),
+    AlreadyPresent(u64),
     /// This number of bytes was received.
     Received(u64),
-    /// This number of received bytes survives the end of the process.
+    /// This number of received bytes was written to disk, so that they need not be downloaded again after the process
+    /// ends.
     Durable(u64),
-    /// This number of existing or durable bytes must be downloaded again.
+    /// This number of existing or durable bytes was discarded and must be downloaded again.
     Lost(u64),
 }
 
@@ -25,26 +26,26 @@ pub struct Totals {
     pub files: u64,
     /// The number of complete files, verified if possible.
     pub files_done: u64,
-    /// The number of planned bytes, if stated.
+    /// The total length of the planned files in bytes. Files of unknown length are added when they are complete.
     pub bytes: u64,
-    /// The number of received bytes. It can exceed the file sizes after repeated downloads.
+    /// The number of received bytes. It can exceed the total length, because content may be downloaded again.
     pub received: u64,
-    /// The number of bytes that survive the end of the process.
+    /// The number of bytes on disk, which need not be downloaded again after the process ends.
     pub durable: u64,
     /// The number of bytes of complete files, verified if possible.
     pub verified: u64,
     /// The current rate, in bytes per second.
     pub rate: f64,
-    /// The remaining time at this rate, if known.
+    /// The remaining time at this rate. `None` if the rate or the length of a file is unknown.
     pub time_left: Option<Duration>,
 }
 
 /// The minimum time between two reports.
-const PAUSE: Duration = Duration::from_millis(100);
-/// The time constant of the average rate, in seconds: the weight of older data is one third.
-const MEMORY: f64 = 3.0;
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// The time constant of the exponentially weighted average rate, in seconds.
+const RATE_TIME_CONSTANT: f64 = 3.0;
 
-/// A meter that sums up the [`Progress`] of several files, and reports the totals at a moderate frequency.
+/// A meter that sums up the [`Progress`] events of several files. It returns the totals at most every 100 ms.
 #[derive(Debug)]
 pub struct Meter(Mutex<State>);
 
@@ -68,7 +69,7 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a planned file, with its length if stated.
+    /// Adds a planned file, with its length in bytes if it is known.
     pub fn plan(&self, bytes: Option<u64>) {
         let mut state = self.state();
         state.totals.files += 1;
@@ -82,23 +83,23 @@ impl Meter {
         let totals = &mut state.totals;
         match progress {
             Progress::Received(bytes) => totals.received += bytes,
-            Progress::Kept(bytes) | Progress::Durable(bytes) => totals.durable += bytes,
+            Progress::AlreadyPresent(bytes) | Progress::Durable(bytes) => totals.durable += bytes,
             Progress::Lost(bytes) => totals.durable = totals.durable.saturating_sub(bytes),
         }
-        (state.last.0.elapsed() >= PAUSE).then(|| state.report())
+        (state.last.0.elapsed() >= REPORT_INTERVAL).then(|| state.report())
     }
 
-    /// Records a complete file with its length, planned with the length `stated`. Returns the totals if a report is
-    /// due.
-    pub fn done(&self, stated: Option<u64>, bytes: u64) -> Option<Totals> {
+    /// Records a complete file of `bytes` bytes, for which `planned` was passed to [`plan`](Self::plan). Returns the
+    /// totals if a report is due.
+    pub fn done(&self, planned: Option<u64>, bytes: u64) -> Option<Totals> {
         let mut state = self.state();
         state.totals.files_done += 1;
         state.totals.verified += bytes;
-        if stated.is_none() {
+        if planned.is_none() {
             state.totals.bytes += bytes;
             state.unknown -= 1;
         }
-        (state.last.0.elapsed() >= PAUSE).then(|| state.report())
+        (state.last.0.elapsed() >= REPORT_INTERVAL).then(|| state.report())
     }
 
     /// Returns the current totals.
@@ -114,13 +115,13 @@ impl State {
         let seconds = (now - then).as_secs_f64();
         if seconds > 0.0 {
             #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
-            let lately = (self.totals.received - received) as f64 / seconds;
-            let weight = if self.totals.rate == 0.0 { 1.0 } else { 1.0 - (-seconds / MEMORY).exp() };
-            self.totals.rate += (lately - self.totals.rate) * weight;
+            let current_rate = (self.totals.received - received) as f64 / seconds;
+            let weight = if self.totals.rate == 0.0 { 1.0 } else { 1.0 - (-seconds / RATE_TIME_CONSTANT).exp() };
+            self.totals.rate += (current_rate - self.totals.rate) * weight;
             self.last = (now, self.totals.received);
         }
         let left = self.totals.bytes.saturating_sub(self.totals.durable);
-        #[expect(clippy::cast_precision_loss, reason = "nor need the time that is left")]
+        #[expect(clippy::cast_precision_loss, reason = "the remaining time need not be exact")]
         let left = left as f64 / self.totals.rate;
         self.totals.time_left =
             Some(left).filter(|_| self.unknown == 0).and_then(|left| Duration::try_from_secs_f64(left).ok());
@@ -133,23 +134,23 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn received_and_present_bytes_are_counted_separately() {
+    async fn received_and_existing_bytes_are_counted_separately() {
         let meter = Meter::default();
         meter.plan(Some(1000));
         meter.plan(Some(500));
-        meter.add(Progress::Kept(200));
+        meter.add(Progress::AlreadyPresent(200));
         meter.add(Progress::Received(400));
         meter.add(Progress::Durable(300));
         meter.add(Progress::Lost(100));
         let totals = meter.totals();
         assert_eq!((totals.files, totals.bytes, totals.received, totals.durable), (2, 1500, 400, 400));
-        assert_eq!((totals.files_done, totals.verified), (0, 0), "nothing is verified before it is");
+        assert_eq!((totals.files_done, totals.verified), (0, 0), "no file is complete");
         meter.done(Some(500), 500);
         assert_eq!((meter.totals().files_done, meter.totals().verified), (1, 500));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reports_are_throttled_and_say_how_long_the_rest_takes() {
+    async fn reports_are_throttled_and_estimate_the_remaining_time() {
         let meter = Meter::default();
         meter.plan(Some(10_000));
         let mut reports = Vec::new();
@@ -163,7 +164,7 @@ mod tests {
         assert!((900.0..1100.0).contains(&last.rate), "{last:?}");
         assert!((8..=10).contains(&last.time_left.unwrap().as_secs()), "{last:?}");
         meter.plan(None);
-        assert_eq!(meter.totals().time_left, None, "the total is unknown");
+        assert_eq!(meter.totals().time_left, None, "the total length is unknown");
         meter.done(None, 77);
         assert_eq!(meter.totals().bytes, 10_077);
     }

@@ -1,4 +1,4 @@
-//! Interpretation of a storage response by its head alone.
+//! Interpretation of a storage response by its status and headers.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use auth_http::retry::is_transient_status;
 use crate::checksum::Crc32c;
 use crate::transfer::partial_file::Object;
 
-/// The relevant parts of a response head.
+/// The status and the headers of a response.
 pub(crate) trait ResponseHead {
     fn status(&self) -> u16;
     fn header(&self, name: &str) -> Option<&str>;
@@ -47,8 +47,8 @@ impl Validator {
         Self { etag: text("etag"), generation: text("x-goog-generation") }
     }
 
-    /// Returns true if no validator that both have differs.
-    pub(crate) fn fits(&self, other: &Self) -> bool {
+    /// Returns true if all validators that both have are equal.
+    pub(crate) fn matches(&self, other: &Self) -> bool {
         let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
         !differ(&self.etag, &other.etag) && !differ(&self.generation, &other.generation)
     }
@@ -58,20 +58,20 @@ impl Validator {
     }
 }
 
-/// The meaning of a response to a request for a file or a part of it.
+/// The interpretation of a response to a request for a file or a range of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransferResponse {
-    /// A range of an object of `bytes` bytes follows.
-    PartialFile { range: Range<u64>, bytes: u64, validator: Validator, stated: Option<Crc32c> },
-    /// The whole object follows, with its length if stated.
+    /// The body is a range of an object of `bytes` bytes. `stated` is the checksum of the whole object.
+    Partial { range: Range<u64>, bytes: u64, validator: Validator, stated: Option<Crc32c> },
+    /// The body is the whole object. `bytes` is its length, if the response contains it.
     Whole { bytes: Option<u64>, validator: Validator, stated: Option<Crc32c> },
-    /// The object ends before the range, at this length if stated.
+    /// The object ends before the range. `bytes` is its length, if the response contains it.
     Beyond { bytes: Option<u64> },
-    /// The URL is no longer valid.
+    /// The storage rejects the URL with this status, usually because it has expired.
     Refused(u16),
-    /// The failure is transient.
+    /// The failure is transient. `after` is the pause that the storage requested.
     Unavailable { status: u16, after: Option<Duration> },
-    /// The failure is permanent.
+    /// The request failed permanently with this status.
     Failed(u16),
     /// The response does not match the request.
     Malformed(&'static str),
@@ -82,8 +82,8 @@ pub(crate) fn encoding(head: &impl ResponseHead) -> Option<&str> {
     head.header("content-encoding").filter(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
 }
 
-/// Returns true if the body has the stored bytes: neither the response nor the object is compressed.
-fn is_stored_as_sent(head: &impl ResponseHead) -> bool {
+/// Returns true if the object was neither stored nor sent with a content encoding.
+fn is_unencoded(head: &impl ResponseHead) -> bool {
     head.header("x-goog-stored-content-encoding").is_none_or(|encoding| encoding == "identity")
         && encoding(head).is_none()
 }
@@ -95,7 +95,7 @@ impl TransferResponse {
         let stated = stated(head);
         match (head.status(), start) {
             (206, Some(start)) => match head.header("content-range").and_then(content_range) {
-                Some((range, bytes)) if range.start == start => Self::PartialFile { range, bytes, validator, stated },
+                Some((range, bytes)) if range.start == start => Self::Partial { range, bytes, validator, stated },
                 Some(_) => Self::Malformed("its Content-Range does not start at the requested offset"),
                 None => Self::Malformed("it is partial, but has no valid Content-Range"),
             },
@@ -104,7 +104,7 @@ impl TransferResponse {
                 Self::Whole { bytes: length, validator, stated }
             }
             (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied) },
-            // An expired URL is 400 with Google, and 403 elsewhere.
+            // For an expired URL, Google Cloud Storage returns 400 and S3 returns 403.
             (status @ (400 | 401 | 403), _) => Self::Refused(status),
             (status, _) if is_transient_status(status) => Self::Unavailable { status, after: head.retry_after() },
             (status, _) => Self::Failed(status),
@@ -112,13 +112,13 @@ impl TransferResponse {
     }
 }
 
-/// Returns the checksum that the storage states, if it is that of the sent bytes.
+/// Returns the checksum in the header `x-goog-hash`, if it is that of the sent bytes.
 fn stated(head: &impl ResponseHead) -> Option<Crc32c> {
-    let hashes = Some(head).filter(|head| is_stored_as_sent(*head))?.header("x-goog-hash")?;
+    let hashes = Some(head).filter(|head| is_unencoded(*head))?.header("x-goog-hash")?;
     hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
 }
 
-/// Parses `bytes 0-9/20` (RFC 9110, section 14.4). An unknown length is not supported.
+/// Parses a `Content-Range` such as `bytes 0-9/20` (RFC 9110, section 14.4). A range without a length is not supported.
 fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, bytes) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -126,7 +126,7 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     (first <= last && last < bytes).then(|| (first..last + 1, bytes))
 }
 
-/// Parses `bytes */20`.
+/// Parses the `Content-Range` of an unsatisfiable range, such as `bytes */20`, and returns the length.
 fn unsatisfied(text: &str) -> Option<u64> {
     text.trim().strip_prefix("bytes */")?.parse().ok()
 }
@@ -152,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_one_only_if_it_is_the_part_that_was_asked_for() {
+    fn partial_response_must_start_at_the_requested_offset() {
         let part = |text: &'static str| {
             let headers = Box::leak(Box::new([("content-range", text)]));
             TransferResponse::of(&Scripted(206, headers), Some(5))
         };
-        let TransferResponse::PartialFile { range, bytes, .. } = part("bytes 5-9/20") else { panic!("it is one") };
+        let TransferResponse::Partial { range, bytes, .. } = part("bytes 5-9/20") else { panic!("expected a range") };
         assert_eq!((range, bytes), (5..10, 20));
         for text in [
             "bytes 6-9/20",
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_classified_by_their_remedy() {
+    fn statuses_are_classified() {
         let of = |status| TransferResponse::of(&Scripted(status, &[("retry-after", "7")]), Some(0));
         for status in [400, 401, 403] {
             assert_eq!(of(status), TransferResponse::Refused(status));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_of_the_storage_is_that_of_what_it_stores() {
+    fn checksum_of_encoded_content_is_ignored() {
         let hash = ("x-goog-hash", "crc32c=yZRlqg==,md5=abc");
         let stated = |headers: &'static [(&'static str, &'static str)]| match TransferResponse::of(
             &Scripted(200, headers),
@@ -209,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn object_differs_if_any_common_validator_differs() {
+    fn validators_match_unless_a_common_one_differs() {
         let of = |etag: Option<&str>, generation: Option<&str>| Validator {
             etag: etag.map(str::to_owned),
             generation: generation.map(str::to_owned),
         };
-        assert!(of(Some("a"), Some("1")).fits(&of(Some("a"), Some("1"))));
-        assert!(of(Some("a"), None).fits(&of(None, Some("1"))) && of(None, None).is_empty());
-        assert!(!of(Some("a"), Some("1")).fits(&of(Some("a"), Some("2"))));
-        assert!(!of(Some("a"), None).fits(&of(Some("b"), None)));
+        assert!(of(Some("a"), Some("1")).matches(&of(Some("a"), Some("1"))));
+        assert!(of(Some("a"), None).matches(&of(None, Some("1"))) && of(None, None).is_empty());
+        assert!(!of(Some("a"), Some("1")).matches(&of(Some("a"), Some("2"))));
+        assert!(!of(Some("a"), None).matches(&of(Some("b"), None)));
     }
 }

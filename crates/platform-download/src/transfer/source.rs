@@ -9,17 +9,19 @@ use tokio::time::Instant;
 
 use crate::checksum::Crc32c;
 
-/// A signed URL, with the time of its arrival. It is created when the URL arrives, and can be used later.
+/// A signed URL and the time until which it is used. Create it as soon as the URL is received, because the lifetime of
+/// the URL is measured from then.
 #[derive(Clone, Debug)]
 pub struct ResolvedUrl {
     pub(crate) url: SignedUrl,
-    /// The end of its use by the monotonic clock, measured from its arrival, so that an incorrect wall clock has no
-    /// effect. `None` if the URL does not state its lifetime.
+    /// The time after which the URL is no longer used. It is measured from the creation by a monotonic clock, so that
+    /// an incorrect system clock has no effect. `None` if the URL does not contain its lifetime.
     until: Option<Instant>,
 }
 
 impl ResolvedUrl {
-    /// Returns true unless the URL expires soon, according to its `X-Goog-Expires` or `X-Amz-Expires`.
+    /// Returns false if the URL has expired or expires within 10 seconds (or a tenth of its lifetime, if that is
+    /// shorter), according to its `X-Goog-Expires` or `X-Amz-Expires`.
     pub fn is_usable(&self) -> bool {
         self.until.is_none_or(|until| Instant::now() < until)
     }
@@ -27,27 +29,29 @@ impl ResolvedUrl {
 
 impl From<SignedUrl> for ResolvedUrl {
     fn from(url: SignedUrl) -> Self {
-        let until = lifetime(&url).map(|lifetime| Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 10)));
+        let until =
+            lifetime(&url).map(|lifetime| Instant::now() + lifetime.saturating_sub(EXPIRY_MARGIN.min(lifetime / 10)));
         Self { url, until }
     }
 }
 
-/// A source of signed URLs for a file. The URLs are short-lived, so that they are created when needed.
+/// A source of signed URLs for a file. The URLs are short-lived, so that a download requests new ones when needed. The
+/// [crate documentation](crate) has an example.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
-    /// Returns a URL that is valid now and needs no credentials. It is called again before the URL expires, and when the
-    /// storage rejects it.
+    /// Returns a URL that is valid now and needs no credentials. A download calls this method again before the URL
+    /// expires, and if the storage rejects the URL.
     ///
     /// # Errors
     ///
-    /// The file does not exist, or the server that creates URLs is unreachable.
-    /// [`SourceUnavailable`](crate::SourceUnavailable) marks errors after which a later call can succeed.
+    /// The file does not exist, or the server that creates URLs is unreachable. Return a
+    /// [`SourceUnavailable`](crate::SourceUnavailable) if a later call can succeed.
     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Source> = None;
 
-/// The expected properties of a file, stated before the download.
+/// The properties that a downloaded file must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     crc32c: Option<Crc32c>,
@@ -55,45 +59,45 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Creates the expectation of a file with this checksum.
+    /// Expects this checksum.
     pub fn new(crc32c: Crc32c) -> Self {
         Self { crc32c: Some(crc32c), bytes: None }
     }
 
-    /// Creates the expectation of a file without a stated checksum. The file is verified against the checksum of the
-    /// storage; if there is none, it is [unverified](crate::Verification::Unverified).
+    /// Expects no particular checksum. The file is verified with the checksum that the storage sends. If the storage
+    /// sends none, the file is [unverified](crate::Verification::Unverified).
     pub fn unknown() -> Self {
         Self::default()
     }
 
-    /// Sets the length of the file, in bytes.
+    /// Sets the expected length of the file, in bytes.
     pub fn with_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
     }
 
-    /// Returns the required checksum, if known.
+    /// Returns the expected checksum, if it is set.
     pub fn crc32c(&self) -> Option<Crc32c> {
         self.crc32c
     }
 
-    /// Returns the required length in bytes, if known.
+    /// Returns the expected length in bytes, if it is set.
     pub fn bytes(&self) -> Option<u64> {
         self.bytes
     }
 }
 
-/// The time before the expiry of a URL in which it is no longer used. It is shortened to a tenth of the URL's lifetime.
-const MARGIN: Duration = Duration::from_secs(10);
+/// The time before the expiry of a URL in which it is no longer used, or a tenth of its lifetime if that is shorter.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(10);
 
-/// The URL of a file, shared by the downloads of its parts, so that it is replaced only once.
+/// The current URL of a file. The requests for its parts share it, so that an expired URL is replaced only once.
 #[derive(Debug)]
 pub(crate) struct SharedUrl<'a> {
     source: &'a dyn Source,
     now: Mutex<Option<Resolved>>,
 }
 
-/// A URL and its sequence number.
+/// A URL and its sequence number among the URLs of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) url: ResolvedUrl,
@@ -105,13 +109,13 @@ impl<'a> SharedUrl<'a> {
         Self { source, now: Mutex::new(None) }
     }
 
-    /// Returns true if a URL can still be used.
+    /// Returns true if `resolved` is the current URL and does not expire soon.
     pub(crate) async fn is_usable(&self, resolved: &Resolved) -> bool {
         let is_latest = self.now.lock().await.as_ref().is_none_or(|known| known.number == resolved.number);
         is_latest && resolved.url.is_usable()
     }
 
-    /// Returns a valid URL other than `refused`.
+    /// Returns a valid URL that is newer than `refused`, which the storage rejected.
     pub(crate) async fn get(&self, refused: Option<&Resolved>) -> Result<Resolved, Box<dyn Error + Send + Sync>> {
         let mut now = self.now.lock().await;
         let last = now.as_ref().map_or(0, |known| known.number);
@@ -125,12 +129,12 @@ impl<'a> SharedUrl<'a> {
     }
 }
 
-/// Returns the lifetime of a URL according to its parameters.
+/// Returns the lifetime in the query parameters of a URL.
 fn lifetime(url: &SignedUrl) -> Option<Duration> {
     let mut parameters = url.expose().query_pairs();
     let names = ["x-goog-expires", "x-amz-expires"];
     let (_, seconds) = parameters.find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()))?;
-    // The maximum lifetime is seven days; larger values are errors and could overflow.
+    // Larger values than the maximum lifetime of seven days are invalid and could overflow.
     Some(Duration::from_secs(seconds.parse::<u64>().ok()?.min(7 * 24 * 3600)))
 }
 
@@ -158,20 +162,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn concurrent_requests_share_one_new_url() {
         let source = Counted::default();
-        let link = SharedUrl::new(&source);
-        let asked = || source.0.load(Ordering::SeqCst);
-        let urls = join_all((0..50).map(|_| link.get(None))).await;
-        assert_eq!(asked(), 1);
+        let shared_url = SharedUrl::new(&source);
+        let calls = || source.0.load(Ordering::SeqCst);
+        let urls = join_all((0..50).map(|_| shared_url.get(None))).await;
+        assert_eq!(calls(), 1);
         let first = urls.into_iter().next().unwrap().unwrap();
-        join_all((0..50).map(|_| link.get(Some(&first)))).await;
-        assert_eq!(asked(), 2, "refused by fifty, asked for once");
+        join_all((0..50).map(|_| shared_url.get(Some(&first)))).await;
+        assert_eq!(calls(), 2, "fifty rejections of the same URL cause one call");
         tokio::time::advance(Duration::from_secs(291)).await;
-        join_all((0..50).map(|_| link.get(None))).await;
-        assert_eq!(asked(), 3, "near its end");
+        join_all((0..50).map(|_| shared_url.get(None))).await;
+        assert_eq!(calls(), 3, "the URL expires soon");
     }
 
     #[test]
-    fn a_url_says_how_long_it_is_good_for() {
+    fn lifetime_is_read_from_the_query() {
         for (query, expected) in [
             ("X-Amz-Expires=60", Some(60)),
             ("a=b&x-goog-expires=21600", Some(21600)),

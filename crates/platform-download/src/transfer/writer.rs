@@ -5,48 +5,48 @@ use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Crc32c;
-use crate::digest::{Digest, Running};
+use crate::digest::{Digest, RunningDigest};
 use crate::transfer::collected::Collected;
 use crate::transfer::partial_file::{Epoch, PartialFile};
 use crate::transfer::plan::CompletedRange;
 
-/// A sequential writer of bytes into a part of a file. It computes their checksum while they are in the processor
-/// caches. The next block can be received while one is written. A small file is collected in memory instead.
+/// A sequential writer of a range of a file. It computes the checksum of the bytes while they are in the processor
+/// caches. One block is written while the next is received. The content of a small file is collected in memory instead.
 #[derive(Debug)]
 pub(crate) struct Writer {
     part: Arc<PartialFile>,
     epoch: Epoch,
     start: u64,
-    /// The position, including the block being written.
+    /// The offset in the file after the bytes that were passed to [`write`](Self::write).
     at: u64,
     sums: Option<Sums>,
     pending: Option<JoinHandle<io::Result<Sums>>>,
-    /// The content of a small file, with its checksum.
+    /// The content of a small file, which is not written to disk here.
     collected: Option<Collected>,
 }
 
-/// The digests computed so far.
+/// The checksums of the written bytes.
 #[derive(Debug)]
 enum Sums {
-    CompletedRange(Crc32c),
-    /// The digest of a whole file.
-    Whole(Box<Running>),
+    Range(Crc32c),
+    /// All digests, because the range is the whole file.
+    Whole(Box<RunningDigest>),
 }
 
 impl Writer {
-    /// Creates a writer from `start`; `whole` if it writes the whole file.
+    /// Creates a writer that starts at the offset `start`. `whole` is true if it writes the whole file.
     pub(crate) fn new(part: Arc<PartialFile>, start: u64, whole: bool) -> Self {
-        let sums = if whole { Sums::Whole(Box::new(part.running())) } else { Sums::CompletedRange(Crc32c::default()) };
+        let sums = if whole { Sums::Whole(Box::new(part.new_digest())) } else { Sums::Range(Crc32c::default()) };
         let epoch = part.epoch();
         Self { part, epoch, start, at: start, sums: Some(sums), pending: None, collected: None }
     }
 
-    /// Creates a writer of a whole file that stays in memory.
+    /// Creates a writer that collects a whole file in memory.
     pub(crate) fn in_memory(part: Arc<PartialFile>) -> Self {
         Self { collected: Some(Collected::default()), ..Self::new(part, 0, false) }
     }
 
-    /// Returns the content of a file that stays in memory.
+    /// Returns the content that was collected in memory; `None` if the writer writes to disk.
     pub(crate) fn into_collected(self) -> Option<Collected> {
         self.collected
     }
@@ -55,12 +55,12 @@ impl Writer {
         self.at
     }
 
-    /// Returns the epoch of the part that it writes in.
+    /// Returns the epoch of the partial file in which the writer was created.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// Waits until the previous block is written, and starts to write this one.
+    /// Waits until the previous block is written, and starts to write the block `pieces`.
     pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
         if let Some(collected) = &mut self.collected {
             collected.add(pieces);
@@ -73,7 +73,7 @@ impl Writer {
         self.pending = Some(spawn_blocking(move || {
             for piece in pieces {
                 match &mut sums {
-                    Sums::CompletedRange(crc32c) => *crc32c = crc32c.append(&piece),
+                    Sums::Range(crc32c) => *crc32c = crc32c.append(&piece),
                     Sums::Whole(running) => running.update(&piece),
                 }
                 part.write(epoch, &piece, at)?;
@@ -92,11 +92,11 @@ impl Writer {
         written.ok_or_else(|| io::Error::other("an earlier write failed"))
     }
 
-    /// Waits until all blocks are written. Returns the piece, and the digest if it is the whole file.
+    /// Waits until all blocks are written. Returns the written range, and the digest if it is the whole file.
     pub(crate) async fn finish(mut self) -> io::Result<(CompletedRange, Option<Digest>)> {
         let sums = self.settle().await?;
         let (crc32c, digest) = match sums {
-            Sums::CompletedRange(crc32c) => (crc32c, None),
+            Sums::Range(crc32c) => (crc32c, None),
             Sums::Whole(running) => {
                 let digest = running.finish();
                 (digest.crc32c, Some(digest))

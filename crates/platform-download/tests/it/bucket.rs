@@ -17,16 +17,15 @@ async fn find(bucket: &Bucket, pattern: &str) -> Vec<String> {
     bucket.find(pattern).unwrap().map_ok(|entry| entry.key).try_collect().await.unwrap()
 }
 
-/// Returns the bucket of a mock storage.
 pub(crate) fn scripted(server: &MockServer) -> Bucket {
     let (endpoint, clock) = (server.uri().parse().unwrap(), Arc::new(SystemClock));
     let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), clock).unwrap();
-    let retry = RetryPolicy::default().with_attempts(5).with_waits(Duration::ZERO, Duration::ZERO);
+    let retry = RetryPolicy::default().with_attempts(5).with_backoff(Duration::ZERO, Duration::ZERO);
     Bucket::new(http(), signer, "slides").with_retry(retry)
 }
 
 #[tokio::test]
-async fn a_bucket_is_listed_to_its_end_in_the_order_of_its_keys() {
+async fn listing_contains_all_pages_in_key_order() {
     let storage = Storage::start().await;
     assert!(storage.keys().await.is_empty());
     let nasty = ["a b/ü+%2F~", "<&>\"'", "?#[]{}*\\", "größe/切片/🔬"];
@@ -40,16 +39,16 @@ async fn a_bucket_is_listed_to_its_end_in_the_order_of_its_keys() {
     let age = SystemClock.now().duration_since(entries[0].modified_at.unwrap()).unwrap_or_default();
     assert!(age < Duration::from_secs(300), "{age:?}");
     for key in nasty {
-        assert_eq!(storage.get(key).await.unwrap(), key.as_bytes(), "what is listed can be fetched");
+        assert_eq!(storage.get(key).await.unwrap(), key.as_bytes(), "a listed key can be fetched");
     }
     storage.control.clear_journal().await.unwrap();
     let mut listing = storage.bucket.list("page/");
     listing.try_next().await.unwrap();
-    assert_eq!(storage.asked("GET").await.len(), 1, "a page is fetched when it is read");
+    assert_eq!(storage.requests("GET").await.len(), 1, "a page is fetched when it is read");
 }
 
 #[tokio::test]
-async fn objects_are_found_by_pattern_and_nothing_else_is_read() {
+async fn objects_are_found_by_pattern() {
     let storage = Storage::start().await;
     storage
         .put_all(
@@ -81,7 +80,7 @@ async fn deletion_reports_each_object_and_continues_after_a_failure() {
     storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_path("*/locked")).await;
     storage.fault(Effect::Status { status: 503, body: None }, |fault| fault.with_path("*/a").times(2)).await;
     let found: Vec<_> = storage.bucket.list("").try_collect().await.unwrap();
-    assert_eq!((found.len(), storage.keys().await.len()), (4, 4), "what is found is not deleted");
+    assert_eq!((found.len(), storage.keys().await.len()), (4, 4), "listing deletes nothing");
     let deletions = storage.bucket.delete(["a", "absent/", "b", "..", "", "locked"]).await;
     let shown: Vec<_> =
         deletions.iter().map(|deletion| (deletion.key.as_str(), deletion.result.as_ref().ok())).collect();
@@ -98,11 +97,11 @@ async fn deletion_reports_each_object_and_continues_after_a_failure() {
     assert!(locked.is_denied() && locked.status() == Some(403), "{locked}");
     assert!(locked.to_string().contains("gs://emulator-bucket/locked was not deleted"), "{locked}");
     assert_eq!(storage.keys().await, ["locked", "stays"]);
-    assert_eq!(storage.asked("DELETE").await.len(), 3 + 1 + 1 + 2, "a refused URL is signed anew once");
+    assert_eq!(storage.requests("DELETE").await.len(), 3 + 1 + 1 + 2, "a rejected URL is signed once more");
 }
 
 #[tokio::test]
-async fn a_deletion_whose_answer_was_lost_is_one() {
+async fn deletion_with_a_lost_response_succeeds() {
     let server = MockServer::start().await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(502)).up_to_n_times(1).mount(&server).await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(404)).mount(&server).await;
@@ -118,11 +117,11 @@ async fn listing_survives_transient_failures_only() {
     storage.fault(Effect::Status { status: 503, body: None }, |fault| fault.after(1).times(1)).await;
     storage.fault(Effect::Truncate { after_bytes: 100 }, |fault| fault.after(2).times(1)).await;
     assert_eq!(storage.keys().await, ["a", "b"]);
-    assert_eq!(storage.asked("GET").await.len(), 4);
+    assert_eq!(storage.requests("GET").await.len(), 4);
     storage.fault(Effect::Status { status: 503, body: None }, |fault| fault).await;
     let error = storage.bucket.list("").try_next().await.unwrap_err();
     assert!(error.is_transient() && error.status() == Some(503), "{error}");
-    assert_eq!(storage.asked("GET").await.len(), 4 + 5);
+    assert_eq!(storage.requests("GET").await.len(), 4 + 5);
 }
 
 async fn listed(body: &str) -> Result<Vec<String>, BucketError> {
@@ -132,7 +131,7 @@ async fn listed(body: &str) -> Result<Vec<String>, BucketError> {
 }
 
 #[tokio::test]
-async fn a_listing_that_makes_no_sense_is_an_error_not_a_short_list() {
+async fn malformed_listing_is_an_error() {
     let listing_in = |namespace: &str, rest: &str| {
         let encoding = "<EncodingType>url</EncodingType>";
         format!("<?xml version='1.0'?><ListBucketResult xmlns='{namespace}'>{encoding}{rest}</ListBucketResult>")
@@ -162,7 +161,7 @@ async fn a_listing_that_makes_no_sense_is_an_error_not_a_short_list() {
 }
 
 #[tokio::test]
-async fn a_key_whose_url_would_name_another_object_is_refused() {
+async fn key_with_dot_segments_is_rejected() {
     let bucket = Storage::start().await.bucket;
     for key in ["", ".", "..", "../other-bucket/x", "a/../../other/x", "a//../b"] {
         assert!(bucket.put_url(key, Duration::from_secs(3600)).unwrap_err().is_address(), "{key}");

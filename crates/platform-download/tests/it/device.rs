@@ -1,4 +1,4 @@
-//! Failing and limited disks and file systems: progress and evidence are kept, and only verified files are published.
+//! Failing disks and limited file systems: no progress is lost, and only verified files are published.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,7 +10,7 @@ use platform_download::{Durability, FolderOptions, LeftoverKind, Locking, Result
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::lab::{CHUNK, TestTarget, builder, content, expected};
 use crate::resume::interrupt;
 use crate::storage::Storage;
 
@@ -21,26 +21,26 @@ fn errno(number: Errno) -> i32 {
 }
 
 #[tokio::test]
-async fn read_error_keeps_the_parts_and_is_named() {
+async fn read_error_keeps_the_parts_and_names_the_file() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    let before = place.files();
+    let test = TestTarget::new();
+    let durable = interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
+    let before = test.files();
     for name in [".result.csv.part", ".result.csv.state"] {
-        let path = place.folder.path().join("item").join(name);
+        let path = test.folder.path().join("item").join(name);
         let fault = Fault::inject(Operation::Read, &path, errno(Errno::IO));
-        let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+        let error = test.fetch(&source, expected(&content)).await.unwrap_err();
         assert!(error.is_unreadable() && error.is_local() && error.to_string().contains(name), "{error}");
-        assert_eq!(place.files(), before, "nothing is deleted");
+        assert_eq!(test.files(), before, "nothing is deleted");
         drop(fault);
     }
     let _once =
-        Fault::inject_times(Operation::Read, place.folder.path().join("item/.result.csv.part"), errno(Errno::IO), 2);
-    place.fetch(&source, expected(&content)).await.unwrap();
+        Fault::inject_times(Operation::Read, test.folder.path().join("item/.result.csv.part"), errno(Errno::IO), 2);
+    test.fetch(&source, expected(&content)).await.unwrap();
     assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "no complete part is fetched again");
-    assert_eq!((fs::read(&place.file).unwrap(), place.files()), (content, vec!["result.csv".to_owned()]));
+    assert_eq!((fs::read(&test.file).unwrap(), test.files()), (content, vec!["result.csv".to_owned()]));
 }
 
 #[tokio::test]
@@ -48,16 +48,16 @@ async fn large_file_without_sha256_is_not_read_back() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    let _fault = Fault::inject(Operation::Read, place.folder.path(), errno(Errno::IO));
+    let test = TestTarget::new();
+    let _fault = Fault::inject(Operation::Read, test.folder.path(), errno(Errno::IO));
     let downloader = builder().with_durability(Durability::None).build().unwrap();
-    let error = place.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+    let error = test.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
     assert!(error.is_unreadable(), "{error}");
-    let place = Place::new();
-    let _fault = Fault::inject(Operation::Read, place.folder.path(), errno(Errno::IO));
-    let outcome = place.fetch_by(&downloader.with_sha256(false), &source, expected(&content)).await.unwrap();
+    let test = TestTarget::new();
+    let _fault = Fault::inject(Operation::Read, test.folder.path(), errno(Errno::IO));
+    let outcome = test.fetch_by(&downloader.with_sha256(false), &source, expected(&content)).await.unwrap();
     assert_eq!((outcome.bytes, outcome.sha256), (SIZE as u64, None));
-    assert_eq!((fs::read(&place.file).unwrap(), place.files()), (content, vec!["result.csv".to_owned()]));
+    assert_eq!((fs::read(&test.file).unwrap(), test.files()), (content, vec!["result.csv".to_owned()]));
 }
 
 #[cfg(target_os = "linux")]
@@ -69,20 +69,20 @@ async fn space_of_a_large_file_is_reserved_if_that_is_supported() {
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
     for (number, is_reserved) in [(None, true), (Some(Errno::OPNOTSUPP), false), (Some(Errno::NOSYS), false)] {
-        let place = Place::new();
-        let fault = number.map(|number| Fault::inject(Operation::Reserve, place.folder.path(), errno(number)));
-        interrupt(&storage, &place, &source, expected(&content), CHUNK).await;
-        let part = fs::metadata(place.folder.path().join("item/.result.csv.part")).unwrap();
+        let test = TestTarget::new();
+        let fault = number.map(|number| Fault::inject(Operation::Reserve, test.folder.path(), errno(number)));
+        interrupt(&storage, &test, &source, expected(&content), CHUNK).await;
+        let part = fs::metadata(test.folder.path().join("item/.result.csv.part")).unwrap();
         assert_eq!((part.len(), part.blocks() * 512 >= SIZE as u64), (SIZE as u64, is_reserved), "{number:?}");
-        place.fetch(&source, expected(&content)).await.unwrap();
+        test.fetch(&source, expected(&content)).await.unwrap();
         drop(fault);
-        assert_eq!(fs::read(&place.file).unwrap(), content);
+        assert_eq!(fs::read(&test.file).unwrap(), content);
     }
-    let place = Place::new().with_old_file();
-    let _fault = Fault::inject(Operation::Reserve, place.folder.path(), errno(Errno::NOSPC));
-    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    let test = TestTarget::new().with_old_file();
+    let _fault = Fault::inject(Operation::Reserve, test.folder.path(), errno(Errno::NOSPC));
+    let error = test.fetch(&source, expected(&content)).await.unwrap_err();
     assert!(error.is_disk_full(), "{error}");
-    assert_eq!(place.files(), ["result.csv"]);
+    assert_eq!(test.files(), ["result.csv"]);
 }
 
 #[tokio::test]
@@ -90,37 +90,37 @@ async fn failed_synchronization_keeps_the_whole_file() {
     let storage = Storage::start().await;
     for content in [content(1000), content(SIZE)] {
         let source = storage.file("file", &content, &[]).await;
-        let place = Place::new();
-        let fault = Fault::inject(Operation::SyncFile, place.folder.path(), errno(Errno::IO));
-        place.fetch(&source, expected(&content)).await.unwrap_err();
+        let test = TestTarget::new();
+        let fault = Fault::inject(Operation::SyncFile, test.folder.path(), errno(Errno::IO));
+        test.fetch(&source, expected(&content)).await.unwrap_err();
         drop(fault);
-        assert_eq!(place.files(), [".result.csv.part", ".result.csv.state"]);
+        assert_eq!(test.files(), [".result.csv.part", ".result.csv.state"]);
         storage.control.clear_journal().await.unwrap();
-        place.fetch(&source, expected(&content)).await.unwrap();
-        assert_eq!(fs::read(&place.file).unwrap(), content);
-        assert!(storage.asked("GET").await.is_empty(), "no byte is fetched again");
+        test.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&test.file).unwrap(), content);
+        assert!(storage.requests("GET").await.is_empty(), "no byte is fetched again");
     }
 }
 
 #[tokio::test]
-async fn full_disk_during_the_replacement_keeps_the_old_state() {
+async fn full_disk_keeps_the_old_state_file() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    let state = place.folder.path().join("item/.result.csv.state");
+    let test = TestTarget::new();
+    interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
+    let state = test.folder.path().join("item/.result.csv.state");
     let before = fs::read(&state).unwrap();
-    let temporary = place.folder.path().join("item/.result.csv.state.tmp");
+    let temporary = test.folder.path().join("item/.result.csv.state.tmp");
     let fault = Fault::inject(Operation::Write, temporary, errno(Errno::NOSPC));
-    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    let error = test.fetch(&source, expected(&content)).await.unwrap_err();
     assert!(error.is_disk_full(), "{error}");
     drop(fault);
     assert_eq!(fs::read(&state).unwrap(), before);
 }
 
 #[tokio::test]
-async fn links_in_the_place_of_lock_and_manifest_are_refused() {
+async fn symbolic_link_as_lock_or_manifest_is_rejected() {
     for name in ["manifest.jsonl", ".aignostics.lock"] {
         let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let victim = outside.path().join("victim");
@@ -133,20 +133,20 @@ async fn links_in_the_place_of_lock_and_manifest_are_refused() {
 }
 
 #[tokio::test]
-async fn file_system_without_locks_holds_results() {
+async fn result_folder_works_on_a_file_system_without_locks() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
     for number in [Errno::NOSYS, Errno::NOLCK, Errno::OPNOTSUPP] {
-        let place = Place::new();
-        let _fault = Fault::inject(Operation::Lock, place.folder.path(), errno(number));
-        let results = ResultFolder::open(place.folder.path()).await.unwrap();
-        assert!(ResultFolder::open(place.folder.path()).await.unwrap_err().is_locked(), "{number}");
-        place.fetch(&source, expected(&content)).await.unwrap();
-        assert_eq!(fs::read(&place.file).unwrap(), content);
+        let test = TestTarget::new();
+        let _fault = Fault::inject(Operation::Lock, test.folder.path(), errno(number));
+        let results = ResultFolder::open(test.folder.path()).await.unwrap();
+        assert!(ResultFolder::open(test.folder.path()).await.unwrap_err().is_locked(), "{number}");
+        test.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&test.file).unwrap(), content);
         results.finish().await.unwrap();
-        assert_eq!(place.files(), [".aignostics.lock", "manifest.jsonl", "result.csv"], "{number}");
-        ResultFolder::open(place.folder.path()).await.unwrap();
+        assert_eq!(test.files(), [".aignostics.lock", "manifest.jsonl", "result.csv"], "{number}");
+        ResultFolder::open(test.folder.path()).await.unwrap();
     }
 }
 
@@ -163,7 +163,7 @@ async fn lost_lease_stops_the_writer() {
 }
 
 #[tokio::test]
-async fn folder_without_a_lock_is_opened_twice() {
+async fn folder_with_locking_off_can_be_opened_twice() {
     let folder = TempDir::new().unwrap();
     let options = platform_download::FolderOptions::new().with_locking(Locking::Off);
     let first = options.open(folder.path()).await.unwrap();
@@ -172,20 +172,20 @@ async fn folder_without_a_lock_is_opened_twice() {
 }
 
 #[tokio::test]
-async fn file_system_that_cannot_synchronize_folders_holds_results() {
+async fn result_folder_works_without_folder_sync() {
     let storage = Storage::start().await;
     let content = content(1000);
     let source = storage.file("file", &content, &[]).await;
-    let place = Place::new();
-    let _fault = Fault::inject(Operation::SyncFolder, place.folder.path(), errno(Errno::INVAL));
-    let results = ResultFolder::open(place.folder.path()).await.unwrap();
-    place.fetch(&source, expected(&content)).await.unwrap();
+    let test = TestTarget::new();
+    let _fault = Fault::inject(Operation::SyncFolder, test.folder.path(), errno(Errno::INVAL));
+    let results = ResultFolder::open(test.folder.path()).await.unwrap();
+    test.fetch(&source, expected(&content)).await.unwrap();
     results.finish().await.unwrap();
-    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!(fs::read(&test.file).unwrap(), content);
 }
 
 #[tokio::test]
-async fn abandoned_temporary_files_are_removed_and_parts_stay() {
+async fn abandoned_temporary_files_are_removed_but_partial_files_are_not() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("item")).unwrap();
@@ -219,13 +219,13 @@ async fn full_disk_can_be_cleaned() {
     fs::write(&part, "x").unwrap();
     let _full = Fault::inject(Operation::Write, folder.path(), errno(Errno::NOSPC));
     assert!(ResultFolder::open(folder.path()).await.unwrap_err().to_string().contains("disk is full"));
-    let results = FolderOptions::new().with_full_disk().open(folder.path()).await.unwrap();
+    let results = FolderOptions::new().without_write_checks().open(folder.path()).await.unwrap();
     results.clean(&results.leftovers().unwrap()).unwrap();
     assert!(!part.exists());
 }
 
 #[tokio::test]
-async fn manifest_that_another_share_writes_is_not_a_leftover() {
+async fn manifest_that_another_shard_writes_is_not_a_leftover() {
     let folder = TempDir::new().unwrap();
     let other = ResultFolder::open_shard(folder.path(), Shard::new(0, 2).unwrap()).await.unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
@@ -236,66 +236,66 @@ async fn manifest_that_another_share_writes_is_not_a_leftover() {
     let found = results.leftovers().unwrap();
     let other = ResultFolder::open_shard(folder.path(), Shard::new(0, 2).unwrap()).await.unwrap();
     results.clean(&found).unwrap();
-    assert!(found.len() == 1 && temporary.exists(), "it is written again");
+    assert!(found.len() == 1 && temporary.exists(), "the shard is open again");
     drop(other);
     results.clean(&found).unwrap();
     assert!(!temporary.exists());
 }
 
 #[tokio::test]
-async fn failed_early_synchronization_is_not_lost() {
+async fn failed_background_sync_is_an_error() {
     let storage = Storage::start().await;
-    // So long that it is sent to the disk before its end.
+    // Long enough for a background sync.
     let content = content(2 << 20);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    let path = place.folder.path().join("item/.result.csv.part");
+    let test = TestTarget::new();
+    let path = test.folder.path().join("item/.result.csv.part");
     let fault = Fault::inject_times(Operation::SyncFile, &path, errno(Errno::IO), 1);
-    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
-    assert!(error.is_local() && !place.file.exists(), "{error}");
+    let error = test.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_local() && !test.file.exists(), "{error}");
     drop(fault);
-    place.fetch(&source, expected(&content)).await.unwrap();
+    test.fetch(&source, expected(&content)).await.unwrap();
     assert_eq!(storage.requested(content.len() as u64).await, content.len() as u64, "no byte is fetched again");
 }
 
 #[tokio::test]
-async fn durability_is_what_was_asked_for() {
+async fn each_durability_makes_its_sync_calls() {
     let storage = Storage::start().await;
     let broken = [Operation::SyncFile, Operation::SyncFolder, Operation::SyncFileSystem];
-    // The calls whose failure is an error.
+    // Each durability, and whether a failure of the calls in `broken` is an error.
     for (durability, calls) in [
         (Durability::None, [false; 3]),
         (Durability::File, [true, true, false]),
-        // Each file is synchronized if its file system cannot be.
+        // A failed `syncfs` falls back to `fsync`, and vice versa.
         (Durability::Batch, [false; 3]),
     ] {
         for content in [content(1000), content(SIZE)] {
             let source = storage.file("file", &content, &[]).await;
             let downloader = builder().with_durability(durability).build().unwrap();
             for (operation, is_made) in broken.into_iter().zip(calls) {
-                let place = Place::new();
-                let fault = Fault::inject(operation, place.folder.path(), errno(Errno::IO));
-                let outcome = place.fetch_by(&downloader, &source, expected(&content)).await;
+                let test = TestTarget::new();
+                let fault = Fault::inject(operation, test.folder.path(), errno(Errno::IO));
+                let outcome = test.fetch_by(&downloader, &source, expected(&content)).await;
                 assert_eq!(outcome.is_err(), is_made, "{durability:?} {operation:?}");
                 drop(fault);
-                place.fetch_by(&downloader, &source, expected(&content)).await.unwrap();
-                assert_eq!(fs::read(&place.file).unwrap(), content);
+                test.fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+                assert_eq!(fs::read(&test.file).unwrap(), content);
             }
         }
     }
 }
 
 #[tokio::test]
-async fn batch_falls_back_where_file_systems_cannot_be_synchronized() {
+async fn batch_falls_back_to_fsync_without_syncfs() {
     let storage = Storage::start().await;
     let content = content(1000);
     let source = storage.file("file", &content, &[]).await;
     let downloader = builder().with_durability(Durability::Batch).build().unwrap();
     for missing in [Errno::NOSYS, Errno::IO] {
-        let place = Place::new();
-        let _missing = Fault::inject(Operation::SyncFileSystem, place.folder.path(), errno(missing));
-        let _broken = Fault::inject(Operation::SyncFile, place.folder.path(), errno(Errno::IO));
-        place.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+        let test = TestTarget::new();
+        let _missing = Fault::inject(Operation::SyncFileSystem, test.folder.path(), errno(missing));
+        let _broken = Fault::inject(Operation::SyncFile, test.folder.path(), errno(Errno::IO));
+        test.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
     }
 }
 
@@ -305,7 +305,7 @@ fn pool_of_eight_threads_downloads_64_large_files() {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).max_blocking_threads(threads).enable_all().build().unwrap()
     };
-    // The storage has threads of its own.
+    // The emulator runs in a separate pool, so that it does not use the threads of the download.
     let (own, others) = (pool(8), pool(512));
     let content = content(1 << 20);
     let (storage, source) = others.block_on(async {
@@ -320,14 +320,14 @@ fn pool_of_eight_threads_downloads_64_large_files() {
         downloader.fetch(&source, expected(&content), &target, &|_| {}).await.unwrap();
         assert!(fs::read(target.path()).unwrap() == content);
     };
-    // All of them are begun at the same time.
+    // All downloads start at the same time.
     let all = async { tokio::time::timeout(Duration::from_secs(300), join_all((0..64).map(fetch))).await };
     assert!(own.block_on(all).is_ok(), "no thread of the pool is left to write");
     others.block_on(async { drop(storage) });
 }
 
 #[tokio::test]
-async fn abandoned_leases_are_cleaned_and_others_stay() {
+async fn only_abandoned_leases_are_leftovers() {
     let folder = TempDir::new().unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
     let names = [".a.csv.part.lease", ".b.csv.part.lease", ".b.csv.part.lease.7-0.expired"];
@@ -346,7 +346,7 @@ async fn abandoned_leases_are_cleaned_and_others_stay() {
 }
 
 #[tokio::test]
-async fn manifests_are_the_same_files_for_all() {
+async fn file_with_a_similar_name_is_not_a_manifest() {
     let folder = TempDir::new().unwrap();
     ResultFolder::open(folder.path()).await.unwrap().finish().await.unwrap();
     fs::write(folder.path().join("manifest.old.jsonl"), "not a manifest").unwrap();
@@ -357,17 +357,34 @@ async fn manifests_are_the_same_files_for_all() {
 }
 
 #[tokio::test]
-async fn resume_fetches_the_rest_while_parts_are_read() {
+async fn read_error_of_a_part_does_not_stop_the_requests() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    let fault = Fault::inject(Operation::Read, place.folder.path().join("item/.result.csv.part"), errno(Errno::IO));
-    assert!(place.fetch(&source, expected(&content)).await.unwrap_err().is_unreadable());
+    let test = TestTarget::new();
+    let durable = interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
+    let fault = Fault::inject(Operation::Read, test.folder.path().join("item/.result.csv.part"), errno(Errno::IO));
+    assert!(test.fetch(&source, expected(&content)).await.unwrap_err().is_unreadable());
     drop(fault);
     let fetched = storage.requested(SIZE as u64).await;
     assert_eq!(fetched, SIZE as u64 - durable, "the rest was fetched before the error was reported");
-    place.fetch(&source, expected(&content)).await.unwrap();
-    assert_eq!((fs::read(&place.file).unwrap(), storage.requested(SIZE as u64).await), (content, fetched));
+    test.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!((fs::read(&test.file).unwrap(), storage.requested(SIZE as u64).await), (content, fetched));
+}
+
+#[tokio::test]
+async fn manifest_is_durable_after_a_sync() {
+    let folder = TempDir::new().unwrap();
+    let entry = |file: &str| serde_json::from_value(crate::folder::line("run-1", file, "a")).unwrap();
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    results.sync().await.unwrap();
+    assert!(!folder.path().join("manifest.jsonl").exists(), "nothing to sync");
+    results.record(entry("a")).await.unwrap();
+    let fault = Fault::inject(Operation::SyncFile, folder.path().join("manifest.jsonl"), errno(Errno::IO));
+    results.sync().await.unwrap_err();
+    results.record(entry("b")).await.unwrap();
+    results.sync().await.unwrap_err();
+    drop(fault);
+    results.sync().await.unwrap();
+    assert_eq!(results.entries_of("run-1").count(), 2);
 }

@@ -1,4 +1,4 @@
-//! Files in one part, from a mock storage.
+//! Downloads of small files from a mock storage.
 
 use std::error::Error;
 use std::fs;
@@ -7,10 +7,10 @@ use platform_download::{Crc32c, Expected, Verification};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::lab::{Place, Signed, expected};
+use crate::lab::{Signed, TestTarget, expected};
 
 const CONTENT: &[u8] = b"what the application found";
-/// The digest according to `sha256sum`.
+/// The digest that `sha256sum` prints for the content.
 const SHA256: &str = "731711d9711177ed3b06b5c79957b66b0079470db6cd4489b6717e9ae4b66218";
 
 /// Starts a storage with this response to every request for the file.
@@ -28,46 +28,46 @@ fn content() -> ResponseTemplate {
 #[tokio::test]
 async fn verified_file_is_renamed_and_leaves_no_other_file() {
     let (_server, source) = storage(content()).await;
-    let place = Place::new();
-    let outcome = place.fetch(&source, expected(CONTENT)).await.unwrap();
+    let test = TestTarget::new();
+    let outcome = test.fetch(&source, expected(CONTENT)).await.unwrap();
     assert_eq!((outcome.bytes, outcome.already_present, outcome.verification), (26, false, Verification::Declared));
     assert_eq!(outcome.sha256, Some(SHA256.parse().unwrap()));
-    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
-    assert_eq!(place.files(), ["result.csv"]);
-    assert_eq!(place.heard(), [0, 26, 26, 0], "every byte is reported");
+    assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
+    assert_eq!(test.files(), ["result.csv"]);
+    assert_eq!(test.progress_sums(), [0, 26, 26, 0], "every byte is reported");
 }
 
 #[tokio::test]
 async fn existing_file_is_not_fetched() {
     let (server, source) = storage(content()).await;
-    let place = Place::new();
-    place.fetch(&source, expected(CONTENT)).await.unwrap();
-    place.heard();
+    let test = TestTarget::new();
+    test.fetch(&source, expected(CONTENT)).await.unwrap();
+    test.progress_sums();
     for source in [&source, &Signed::new(None)] {
-        let outcome = place.fetch(source, expected(CONTENT)).await.unwrap();
+        let outcome = test.fetch(source, expected(CONTENT)).await.unwrap();
         assert!(outcome.already_present && outcome.bytes == 26 && outcome.sha256 == Some(SHA256.parse().unwrap()));
-        assert_eq!((place.heard(), place.files()), ([26, 0, 0, 0], vec!["result.csv".to_owned()]));
+        assert_eq!((test.progress_sums(), test.files()), ([26, 0, 0, 0], vec!["result.csv".to_owned()]));
     }
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
     for changed in [&b"what the application f0und"[..], b"what", b""] {
-        fs::write(&place.file, changed).unwrap();
-        assert!(!place.fetch(&source, expected(CONTENT)).await.unwrap().already_present);
-        assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
+        fs::write(&test.file, changed).unwrap();
+        assert!(!test.fetch(&source, expected(CONTENT)).await.unwrap().already_present);
+        assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
     }
 }
 
 #[tokio::test]
 async fn reader_of_the_old_file_keeps_its_content() {
     let (_server, source) = storage(content()).await;
-    let place = Place::new().with_old_file();
-    let reader = fs::File::open(&place.file).unwrap();
-    place.fetch(&source, expected(CONTENT)).await.unwrap();
+    let test = TestTarget::new().with_old_file();
+    let reader = fs::File::open(&test.file).unwrap();
+    test.fetch(&source, expected(CONTENT)).await.unwrap();
     assert_eq!(std::io::read_to_string(reader).unwrap(), "the good old file");
-    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
+    assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
 }
 
 #[tokio::test]
-async fn mismatched_file_is_fetched_twice_and_never_stored() {
+async fn mismatched_file_is_fetched_twice_and_not_published() {
     let other = Expected::new(Crc32c::of(b"something else"));
     for (answer, stated, aside) in [
         (content(), other, true),
@@ -76,80 +76,80 @@ async fn mismatched_file_is_fetched_twice_and_never_stored() {
         (ResponseTemplate::new(200), expected(CONTENT), false),
     ] {
         let (server, source) = storage(answer).await;
-        let place = Place::new().with_old_file();
-        let error = place.fetch(&source, stated).await.unwrap_err();
-        assert!(error.is_corrupt() && error.file() == place.file, "{error}");
+        let test = TestTarget::new().with_old_file();
+        let error = test.fetch(&source, stated).await.unwrap_err();
+        assert!(error.is_corrupt() && error.file() == test.file, "{error}");
         assert_eq!(server.received_requests().await.unwrap().len(), 2);
-        assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+        assert_eq!(fs::read(&test.file).unwrap(), b"the good old file");
         if aside {
             assert!(error.to_string().contains(".result.csv.corrupt"), "{error}");
-            assert_eq!(place.files(), [".result.csv.corrupt", "result.csv"]);
+            assert_eq!(test.files(), [".result.csv.corrupt", "result.csv"]);
             let (_server, source) = storage(content()).await;
-            place.fetch(&source, expected(CONTENT)).await.unwrap();
+            test.fetch(&source, expected(CONTENT)).await.unwrap();
         }
-        assert_eq!(place.files(), ["result.csv"]);
+        assert_eq!(test.files(), ["result.csv"]);
     }
 }
 
 #[tokio::test]
-async fn file_without_a_stated_checksum_is_unverified() {
+async fn file_without_an_expected_checksum_is_verified_with_that_of_the_storage() {
     let (_server, source) = storage(content()).await;
-    let place = Place::new();
-    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    let test = TestTarget::new();
+    let outcome = test.fetch(&source, Expected::unknown()).await.unwrap();
     assert_eq!((outcome.verification, outcome.crc32c), (Verification::Unverified, Crc32c::of(CONTENT)));
 
     let hashed = |crc32c: Crc32c| content().insert_header("x-goog-hash", format!("crc32c={crc32c}"));
     let (_server, source) = storage(hashed(Crc32c::of(CONTENT))).await;
-    assert_eq!(place.fetch(&source, Expected::unknown()).await.unwrap().verification, Verification::Storage);
+    assert_eq!(test.fetch(&source, Expected::unknown()).await.unwrap().verification, Verification::Storage);
     let (_server, source) = storage(hashed(Crc32c::of(b"else"))).await;
-    assert!(place.fetch(&source, Expected::unknown()).await.unwrap_err().is_corrupt());
-    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
+    assert!(test.fetch(&source, Expected::unknown()).await.unwrap_err().is_corrupt());
+    assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
 }
 
 #[tokio::test]
-async fn a_refusal_leaves_nothing_and_shows_no_signature() {
-    for (status, asked) in [(400, 2), (401, 2), (403, 2), (404, 1), (410, 1), (500, 3), (307, 1)] {
+async fn error_status_leaves_no_file_and_shows_no_signature() {
+    for (status, request_count) in [(400, 2), (401, 2), (403, 2), (404, 1), (410, 1), (500, 3), (307, 1)] {
         let (server, source) = storage(ResponseTemplate::new(status)).await;
-        let place = Place::new();
-        let error = place.fetch(&source, expected(CONTENT)).await.unwrap_err();
+        let test = TestTarget::new();
+        let error = test.fetch(&source, expected(CONTENT)).await.unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(shown.contains(&status.to_string()) && !shown.contains("canary"), "{shown}");
         assert_eq!((error.status(), error.is_transient()), (Some(status), status == 500));
-        assert_eq!(server.received_requests().await.unwrap().len(), asked, "{status}");
-        assert!(place.files().is_empty());
+        assert_eq!(server.received_requests().await.unwrap().len(), request_count, "{status}");
+        assert!(test.files().is_empty());
     }
-    let error = Place::new().fetch(&Signed::new(None), expected(CONTENT)).await.unwrap_err();
+    let error = TestTarget::new().fetch(&Signed::new(None), expected(CONTENT)).await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "the file was deleted");
 }
 
 #[tokio::test]
-async fn a_compressed_transfer_is_not_decompressed() {
+async fn compressed_response_is_not_decompressed() {
     let answer = content().insert_header("content-encoding", "gzip");
     let (_server, source) = storage(answer).await;
-    let place = Place::new();
-    place.fetch(&source, expected(CONTENT)).await.unwrap();
-    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
+    let test = TestTarget::new();
+    test.fetch(&source, expected(CONTENT)).await.unwrap();
+    assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_written_is_named() {
+async fn error_of_an_unwritable_target_names_the_file() {
     let (server, source) = storage(content()).await;
-    let place = Place::new();
-    fs::write(place.folder.path().join("item"), "a file where a folder should be").unwrap();
-    let error = place.fetch(&source, expected(CONTENT)).await.unwrap_err();
+    let test = TestTarget::new();
+    fs::write(test.folder.path().join("item"), "a file where a folder should be").unwrap();
+    let error = test.fetch(&source, expected(CONTENT)).await.unwrap_err();
     assert!(error.to_string().contains("item/result.csv") && error.is_local() && !error.is_corrupt(), "{error}");
     assert!(server.received_requests().await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_disk_without_room_is_known_before_anything_is_written() {
+async fn too_little_disk_space_is_detected_before_writing() {
     let range = format!("bytes 0-{}/{}", CONTENT.len() - 1, 1_u64 << 60);
     let answer = ResponseTemplate::new(206).set_body_bytes(CONTENT).insert_header("content-range", range.as_str());
     let (_server, source) = storage(answer.insert_header("etag", "\"a\"")).await;
-    let place = Place::new().with_old_file();
-    let error = place.fetch(&source, Expected::unknown()).await.unwrap_err();
+    let test = TestTarget::new().with_old_file();
+    let error = test.fetch(&source, Expected::unknown()).await.unwrap_err();
     assert!(error.is_disk_full() && error.to_string().contains("1152921504606846976 bytes"), "{error}");
-    assert_eq!((place.files(), place.heard()), (vec!["result.csv".to_owned()], [0; 4]));
+    assert_eq!((test.files(), test.progress_sums()), (vec!["result.csv".to_owned()], [0; 4]));
 }
 
 #[cfg(unix)]
@@ -159,23 +159,24 @@ async fn symbolic_links_do_not_lead_out_of_the_folder() {
 
     let (server, source) = storage(content()).await;
     let outside = tempfile::TempDir::new().unwrap();
-    let place = Place::new();
-    symlink(outside.path(), place.folder.path().join("item")).unwrap();
-    let error = place.fetch(&source, expected(CONTENT)).await.unwrap_err();
+    let test = TestTarget::new();
+    symlink(outside.path(), test.folder.path().join("item")).unwrap();
+    let error = test.fetch(&source, expected(CONTENT)).await.unwrap_err();
     assert!(error.source().unwrap().to_string().contains("symbolic link"), "{error:?}");
     assert!(server.received_requests().await.unwrap().is_empty());
 
-    // A link at the path of the file is replaced; a link at the path of its part or state is rejected.
+    // A link at the path of the file or of the state file is replaced; a link at the path of the partial file is
+    // rejected.
     let victim = outside.path().join("victim");
-    for (name, good) in [("result.csv", true), (".result.csv.part", false), (".result.csv.state", true)] {
-        let place = Place::new();
+    for (name, succeeds) in [("result.csv", true), (".result.csv.part", false), (".result.csv.state", true)] {
+        let test = TestTarget::new();
         fs::write(&victim, CONTENT).unwrap();
-        fs::create_dir(place.folder.path().join("item")).unwrap();
-        symlink(&victim, place.folder.path().join("item").join(name)).unwrap();
-        let outcome = place.fetch(&source, expected(CONTENT)).await;
-        assert_eq!(outcome.is_ok_and(|outcome| !outcome.already_present), good, "{name}");
+        fs::create_dir(test.folder.path().join("item")).unwrap();
+        symlink(&victim, test.folder.path().join("item").join(name)).unwrap();
+        let outcome = test.fetch(&source, expected(CONTENT)).await;
+        assert_eq!(outcome.is_ok_and(|outcome| !outcome.already_present), succeeds, "{name}");
         assert_eq!(fs::read(&victim).unwrap(), CONTENT);
-        assert_eq!(fs::symlink_metadata(&place.file).is_ok_and(|found| found.is_file()), good);
+        assert_eq!(fs::symlink_metadata(&test.file).is_ok_and(|found| found.is_file()), succeeds);
     }
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }

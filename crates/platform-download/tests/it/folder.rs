@@ -7,7 +7,7 @@ use platform_download::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn line(run: &str, file: &str, content: &str) -> Value {
+pub(crate) fn line(run: &str, file: &str, content: &str) -> Value {
     json!({
         "run": run, "application": "tissue", "version": "1.0.0", "item": "slide", "artifact": "areas", "file": file,
         "bytes": content.len(), "crc32c": Crc32c::of(content.as_bytes()), "sha256": Sha256::of(content.as_bytes()),
@@ -20,14 +20,13 @@ fn entry(run: &str, file: &str, content: &str) -> ManifestEntry {
 }
 
 #[test]
-fn entries_of_earlier_versions_are_read() {
+fn manifest_entry_of_an_earlier_version_can_be_read() {
     let mut earlier = line("run-1", "a.csv", "a");
     earlier["verification"] = json!("stated");
     let read: ManifestEntry = serde_json::from_value(earlier).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), line("run-1", "a.csv", "a"));
 }
 
-/// Writes a file and returns its entry.
 fn file(folder: &TempDir, run: &str, file: &str) -> ManifestEntry {
     let path = folder.path().join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -45,13 +44,13 @@ fn lines(folder: &TempDir) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn a_finished_manifest_has_the_newest_line_for_each_file() {
+async fn finished_manifest_has_the_newest_line_for_each_file() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     for entry in [file(&folder, "run-1", "b"), file(&folder, "run-1", "a")] {
         results.record(entry).await.unwrap();
     }
-    assert_eq!(lines(&folder).len(), 2, "recorded at once");
+    assert_eq!(lines(&folder).len(), 2, "lines are appended immediately");
     results.finish().await.unwrap();
 
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
@@ -89,7 +88,7 @@ async fn entry_stays_until_a_newer_file_replaces_it() {
 }
 
 #[tokio::test]
-async fn forgotten_entry_is_in_no_manifest() {
+async fn forget_removes_the_entry_from_all_manifests() {
     let folder = TempDir::new().unwrap();
     let shard = Shard::new(1, 2).unwrap();
     for options in [FolderOptions::new(), FolderOptions::new().with_shard(shard)] {
@@ -104,7 +103,7 @@ async fn forgotten_entry_is_in_no_manifest() {
         platform_download::forget(folder.path(), names, Locking::default())
     };
     let error = forget(&["a", "c"]).await.unwrap_err();
-    assert!(error.is_without_entry() && error.to_string().contains("/c"), "{error}");
+    assert!(error.has_no_entry() && error.to_string().contains("/c"), "{error}");
     assert_eq!(verify(folder.path()).await.unwrap().files.len(), 2, "nothing was removed");
     let open = ResultFolder::open_shard(folder.path(), shard).await.unwrap();
     assert!(forget(&["a"]).await.unwrap_err().is_locked());
@@ -135,7 +134,7 @@ async fn unreadable_file_does_not_stop_the_verification() {
 }
 
 #[tokio::test]
-async fn line_cut_off_by_a_crash_is_dropped_and_complete_lines_stay() {
+async fn truncated_last_line_is_dropped_and_complete_lines_remain() {
     let unended = serde_json::to_string(&entry("run-9", "f", "f")).unwrap();
     for tail in (0..10).chain([unended.len()]).map(|bytes| &unended[..bytes]) {
         let folder = TempDir::new().unwrap();
@@ -162,7 +161,7 @@ async fn invalid_manifest_is_reported_and_not_changed() {
 }
 
 #[tokio::test]
-async fn one_process_at_a_time_has_a_folder() {
+async fn folder_can_be_open_only_once() {
     let folder = TempDir::new().unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
     let error = ResultFolder::open(folder.path()).await.unwrap_err();
@@ -172,7 +171,7 @@ async fn one_process_at_a_time_has_a_folder() {
 }
 
 #[tokio::test]
-async fn a_folder_without_files_gets_no_manifest() {
+async fn folder_without_files_has_no_manifest() {
     let folder = TempDir::new().unwrap();
     drop(ResultFolder::open(folder.path().join("deep/results")).await.unwrap());
     let hidden = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with('.');
@@ -181,30 +180,30 @@ async fn a_folder_without_files_gets_no_manifest() {
 }
 
 #[tokio::test]
-async fn names_that_cannot_be_folders_are_found_out_beforehand() {
+async fn create_subfolders_reports_names_that_cannot_be_folders() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("taken"), "a file").unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
-    results.reserve(&["slide", "../other", &"x".repeat(255), "manifest.jsonl"]).await.unwrap();
+    results.create_subfolders(&["slide", "../other", &"x".repeat(255), "manifest.jsonl"]).await.unwrap();
     assert!(folder.path().join("%2E.%2Fother").is_dir() && folder.path().join("%6Danifest.jsonl").is_dir());
-    let error = results.reserve(&["taken"]).await.unwrap_err().to_string();
+    let error = results.create_subfolders(&["taken"]).await.unwrap_err().to_string();
     assert!(error.contains("taken"), "{error}");
     #[cfg(unix)]
     {
         let outside = TempDir::new().unwrap();
         std::os::unix::fs::symlink(outside.path(), folder.path().join("linked")).unwrap();
         let before = fs::metadata(outside.path()).unwrap().modified().unwrap();
-        let error = results.reserve(&["linked"]).await.unwrap_err();
+        let error = results.create_subfolders(&["linked"]).await.unwrap_err();
         assert!(format!("{error:?}").contains("symbolic link") && error.to_string().contains("linked"), "{error}");
-        assert_eq!(fs::metadata(outside.path()).unwrap().modified().unwrap(), before, "nothing was tried there");
+        assert_eq!(fs::metadata(outside.path()).unwrap().modified().unwrap(), before, "no file was created there");
     }
-    results.reserve(&["A.tiff", "a.tiff"]).await.unwrap();
-    let apart = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(apart.filter(|name| name.to_lowercase().starts_with("a.tiff%~")).count(), 2);
+    results.create_subfolders(&["A.tiff", "a.tiff"]).await.unwrap();
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.to_lowercase().starts_with("a.tiff%~")).count(), 2);
 }
 
 #[tokio::test]
-async fn processes_that_share_a_folder_have_a_manifest_each() {
+async fn each_shard_has_its_own_manifest() {
     let folder = TempDir::new().unwrap();
     let shard = |index| Shard::new(index, 2).unwrap();
     let mut one = ResultFolder::open_shard(folder.path(), shard(0)).await.unwrap();
@@ -219,7 +218,7 @@ async fn processes_that_share_a_folder_have_a_manifest_each() {
 }
 
 #[tokio::test]
-async fn manifest_suffices_for_verification() {
+async fn verification_finds_every_kind_of_difference() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     for name in ["a/intact", "a/turned", "a/shorter", "a/gone", "b/linked"] {
@@ -256,11 +255,11 @@ async fn manifest_suffices_for_verification() {
     assert_eq!(check.unlisted, [Path::new("b/elsewhere")]);
 
     let error = verify(path("a")).await.unwrap_err();
-    assert!(error.is_without_manifest() && error.to_string().contains("manifest.jsonl"), "{error}");
+    assert!(error.has_no_manifest() && error.to_string().contains("manifest.jsonl"), "{error}");
 }
 
 #[tokio::test]
-async fn an_entry_that_says_nothing_new_is_not_written_again() {
+async fn equivalent_entry_is_not_written_again() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     results.record(file(&folder, "run", "a")).await.unwrap();
@@ -271,7 +270,7 @@ async fn an_entry_that_says_nothing_new_is_not_written_again() {
 }
 
 #[tokio::test]
-async fn digest_in_the_manifest_is_not_lost_to_an_entry_without_one() {
+async fn entry_without_sha256_does_not_replace_one_with_it() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     let entry = file(&folder, "run", "a");
@@ -289,7 +288,7 @@ async fn digest_in_the_manifest_is_not_lost_to_an_entry_without_one() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn sums_are_verified_by_coreutils() {
+async fn sha256sum_verifies_the_checksum_file() {
     let folder = TempDir::new().unwrap();
     let names = ["a b", "back\\slash", "item/x", "line\nbreak", "ümlaut"];
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
@@ -315,7 +314,7 @@ async fn sums_are_verified_by_coreutils() {
     results.finish().await.unwrap();
     let sums = || fs::read_to_string(folder.path().join("SHA256SUMS")).unwrap();
     assert!(sums().starts_with("# Partial") && !sums().contains("added"), "{}", sums());
-    assert!(check().status.success(), "the mark is a comment");
+    assert!(check().status.success(), "the first line is a comment");
     let found = verify(folder.path()).await.unwrap();
     found.write_sha256sums(folder.path()).await.unwrap();
     assert!(!sums().contains("Partial") && sums().contains("added"), "{}", sums());

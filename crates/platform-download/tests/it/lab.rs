@@ -1,4 +1,4 @@
-//! Files to download, and targets.
+//! Sources and targets of test downloads.
 
 use std::error::Error;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::storage::Storage;
 /// The length of the parts of large files in these tests.
 pub(crate) const CHUNK: u64 = 64 * 1024;
 
-/// Returns the CRC32C computed by another implementation.
+/// Returns the CRC32C, computed by an independent implementation.
 pub(crate) fn crc32c(content: &[u8]) -> Crc32c {
     Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(content))
 }
@@ -32,53 +32,53 @@ pub(crate) fn expected(content: &[u8]) -> Expected {
     Expected::new(crc32c(content)).with_bytes(content.len() as u64)
 }
 
-/// Returns bytes without repetitions.
+/// Returns pseudorandom bytes, always the same for a length.
 pub(crate) fn content(bytes: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     std::iter::repeat_with(|| random.u8(..)).take(bytes).collect()
 }
 
-/// A source with one URL, or none, that counts its calls.
+/// A source that always returns the same URL, or an error without one. It counts its calls.
 #[derive(Debug)]
 pub(crate) struct Signed {
     url: Option<SignedUrl>,
-    asked: AtomicUsize,
+    calls: AtomicUsize,
 }
 
 impl Signed {
     pub(crate) fn new(url: Option<SignedUrl>) -> Self {
-        Self { url, asked: AtomicUsize::new(0) }
+        Self { url, calls: AtomicUsize::new(0) }
     }
 
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
 impl Source for Signed {
     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         self.url.clone().map(Into::into).ok_or_else(|| "the file was deleted".into())
     }
 }
 
-/// Returns a builder with short retries.
+/// Returns a builder with few workers, small parts and short retries.
 pub(crate) fn builder() -> DownloaderBuilder {
     let retries =
-        RetryPolicy::default().with_attempts(3).with_waits(Duration::from_millis(1), Duration::from_millis(5));
+        RetryPolicy::default().with_attempts(3).with_backoff(Duration::from_millis(1), Duration::from_millis(5));
     Downloader::builder(http()).with_workers(4).with_chunk(CHUNK).with_retries(retries)
 }
 
-/// A target file, and its recorded progress.
-pub(crate) struct Place {
+/// A target in a temporary folder, and the recorded progress of its downloads.
+pub(crate) struct TestTarget {
     pub(crate) folder: TempDir,
     pub(crate) file: PathBuf,
     pub(crate) target: Target,
     events: Mutex<Vec<Progress>>,
 }
 
-impl Place {
+impl TestTarget {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("item/result.csv");
@@ -96,16 +96,16 @@ impl Place {
         source: &Signed,
         expected: Expected,
     ) -> Result<Outcome, DownloadError> {
-        let hear = |event| self.events.lock().unwrap().push(event);
-        downloader.fetch(source, expected, &self.target, &hear).await
+        let observe = |event| self.events.lock().unwrap().push(event);
+        downloader.fetch(source, expected, &self.target, &observe).await
     }
 
-    /// Returns the sums of kept, received, durable and lost bytes.
-    pub(crate) fn heard(&self) -> [u64; 4] {
+    /// Returns the sums of already present, received, durable and lost bytes since the last call.
+    pub(crate) fn progress_sums(&self) -> [u64; 4] {
         let mut sums = [0; 4];
         for event in self.events.lock().unwrap().drain(..) {
             match event {
-                Progress::Kept(bytes) => sums[0] += bytes,
+                Progress::AlreadyPresent(bytes) => sums[0] += bytes,
                 Progress::Received(bytes) => sums[1] += bytes,
                 Progress::Durable(bytes) => sums[2] += bytes,
                 Progress::Lost(bytes) => sums[3] += bytes,
@@ -141,7 +141,7 @@ impl Place {
 }
 
 impl Storage {
-    /// Stores an object with these headers.
+    /// Stores an object with these headers, and returns a source for it.
     pub(crate) async fn file(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> Signed {
         let url = self.bucket.put_url(key, None).unwrap();
         let mut request = Request::new(Method::Put, url.expose().clone());
@@ -153,13 +153,13 @@ impl Storage {
         Signed::new(Some(self.bucket.get_url(key, None).unwrap()))
     }
 
-    /// Returns the total number of requested bytes of a file of `bytes` bytes.
+    /// Returns the total number of bytes that were requested of a file of `bytes` bytes.
     pub(crate) async fn requested(&self, bytes: u64) -> u64 {
-        self.asked("GET").await.iter().map(|entry| requested(entry, bytes)).sum()
+        self.requests("GET").await.iter().map(|entry| requested(entry, bytes)).sum()
     }
 }
 
-/// Returns the number of bytes that a request for a file of `bytes` bytes asks for.
+/// Returns the number of bytes that a request asks for, of a file of `bytes` bytes.
 fn requested(entry: &JournalEntry, bytes: u64) -> u64 {
     let Some(range) = &entry.range else { return bytes };
     let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();

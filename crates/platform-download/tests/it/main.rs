@@ -15,6 +15,8 @@ mod signer;
 mod storage;
 #[cfg(feature = "object-store")]
 mod store;
+#[cfg(feature = "object-store")]
+mod store_faults;
 mod upload;
 mod wire;
 

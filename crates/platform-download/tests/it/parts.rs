@@ -1,4 +1,4 @@
-//! Uploads of large files in parts, which another process continues.
+//! Multipart uploads of large files, and their resumption by another process.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,17 +18,17 @@ use crate::storage::Storage;
 use crate::upload::{Slides, content, crc32c, overwrite, requests};
 
 const PART: usize = 8 << 20;
-/// The size of the smallest file that is sent in parts.
+/// The length of the smallest file that is sent as a multipart upload.
 const LARGE: usize = 64 << 20;
-/// The number of parts of a file that is one byte larger.
+/// The number of parts of a file of `LARGE + 1` bytes.
 const PARTS: usize = 9;
 
-/// A storage, a slide of nine parts, and a folder for the records of uploads.
+/// A storage, a slide of nine parts, and a folder for upload journals.
 struct Lab {
     storage: Storage,
     slides: Slides,
     content: Vec<u8>,
-    records: TempDir,
+    journal_folder: TempDir,
 }
 
 impl Lab {
@@ -37,7 +37,7 @@ impl Lab {
             storage: Storage::start().await,
             slides: Slides::new(),
             content: content(5, LARGE + 1),
-            records: TempDir::new().unwrap(),
+            journal_folder: TempDir::new().unwrap(),
         };
         lab.slides.write("slide", &lab.content);
         lab
@@ -48,38 +48,38 @@ impl Lab {
     }
 
     fn bucket(&self) -> Bucket {
-        self.storage.bucket.clone().with_upload_journal(self.records.path())
+        self.storage.bucket.clone().with_upload_journal(self.journal_folder.path())
     }
 
     async fn upload(&self) -> Result<Uploaded, UploadError> {
         Uploader::new(self.bucket()).upload([self.file()]).await.remove(0).result
     }
 
-    /// Returns the number of parts that were sent, whole or not.
+    /// Returns the number of requests that sent a part, completely or not.
     async fn sent(&self) -> usize {
         self.storage
-            .asked("PUT")
+            .requests("PUT")
             .await
             .iter()
             .filter(|entry| entry.parameters.contains(&"partNumber".to_owned()))
             .count()
     }
 
-    /// Checks that the object is the slide, and that neither parts nor records are left.
+    /// Checks that the object is the slide, and that neither parts nor journals are left.
     async fn assert_complete(&self, object: Uploaded) {
         assert_eq!((object.bytes, object.crc32c), (self.content.len() as u64, crc32c(&self.content)));
         assert_eq!(self.storage.get("slide").await.as_ref(), Some(&self.content));
         assert_eq!(unfinished(&self.bucket()).await, []);
-        assert_eq!(records(self.records.path()), 0);
+        assert_eq!(journal_count(self.journal_folder.path()), 0);
     }
 
-    /// Uploads until this number of parts is confirmed, and drops the upload.
+    /// Uploads the slide until this number of parts is confirmed, and drops the upload.
     async fn interrupt_after(&self, parts: usize) {
         let fault = Effect::StallRequest { after_bytes: 1000 };
         self.storage.fault(fault, |fault| fault.with_method("PUT").after(u32::try_from(parts).unwrap())).await;
         let uploading = self.upload();
         let confirmed = async {
-            while confirmed(self.records.path()) < parts {
+            while confirmed(self.journal_folder.path()) < parts {
                 tokio::task::yield_now().await;
             }
         };
@@ -101,12 +101,12 @@ fn journals(folder: &Path) -> Vec<String> {
     journals.map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
 
-/// Returns the number of records of uploads.
-fn records(folder: &Path) -> usize {
+/// Returns the number of upload journals.
+fn journal_count(folder: &Path) -> usize {
     journals(folder).len()
 }
 
-/// Returns the number of parts in the record.
+/// Returns the number of parts in the first journal.
 fn confirmed(folder: &Path) -> usize {
     journals(folder).first().map_or(0, |text| text.matches(r#""part":"#).count())
 }
@@ -127,13 +127,13 @@ async fn large_file_is_sent_in_parts() {
     lab.assert_complete(object).await;
     let bytes = lab.content.len() as u64;
     assert_eq!((most.load(Ordering::SeqCst), *last.lock().unwrap()), (bytes, (bytes, bytes)));
-    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 2));
+    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (PARTS, 2));
     assert!(lab.upload().await.unwrap().already_present);
     assert_eq!(lab.sent().await, PARTS);
     // A smaller file is sent with one request.
     let small = lab.slides.write("small", &lab.content[..LARGE - 1]);
     Uploader::new(lab.bucket()).upload([small]).await.remove(0).result.unwrap();
-    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 2));
+    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (PARTS, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,17 +152,17 @@ async fn upload_has_its_own_read_timeout() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn file_system_without_locks_holds_the_record() {
+async fn upload_resumes_on_a_file_system_without_locks() {
     use durable_fs::faults::{Fault, Operation};
 
     let lab = Lab::new().await;
     let unsupported = rustix::io::Errno::NOLCK.raw_os_error();
-    let _fault = Fault::inject(Operation::Lock, lab.records.path(), unsupported);
+    let _fault = Fault::inject(Operation::Lock, lab.journal_folder.path(), unsupported);
     lab.interrupt_after(4).await;
-    let (before, known) = (lab.sent().await, confirmed(lab.records.path()));
+    let (before, known) = (lab.sent().await, confirmed(lab.journal_folder.path()));
     lab.assert_complete(lab.upload().await.unwrap()).await;
     assert_eq!(lab.sent().await - before, PARTS - known, "only the missing parts are sent");
-    let names = std::fs::read_dir(lab.records.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = std::fs::read_dir(lab.journal_folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let leases = names.filter(|name| name.to_string_lossy().ends_with(".lease")).count();
     assert_eq!(leases, 0, "the lease ends with the upload");
 }
@@ -174,29 +174,29 @@ async fn interrupted_upload_continues_with_the_missing_parts() {
     let started = unfinished(&lab.bucket()).await;
     assert_eq!((started.len(), started[0].key.as_str()), (1, "slide"));
     assert!(started[0].started_at.is_some());
-    let (before, known) = (lab.sent().await, confirmed(lab.records.path()));
+    let (before, known) = (lab.sent().await, confirmed(lab.journal_folder.path()));
     let object = lab.upload().await.unwrap();
-    assert_eq!(lab.sent().await - before, PARTS - known, "only the others are sent");
+    assert_eq!(lab.sent().await - before, PARTS - known, "only the missing parts are sent");
     lab.assert_complete(object).await;
-    assert_eq!(lab.storage.asked("POST").await.len(), 2, "the upload is not started again");
+    assert_eq!(lab.storage.requests("POST").await.len(), 2, "the upload is not started again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn record_of_a_complete_upload_is_removed() {
+async fn journal_of_a_complete_upload_is_removed() {
     let lab = Lab::new().await;
     lab.interrupt_after(4).await;
-    assert_eq!(records(lab.records.path()), 1);
-    // Another upload, without records, completes the object.
+    assert_eq!(journal_count(lab.journal_folder.path()), 1);
+    // Another upload, without a journal, completes the object.
     Uploader::new(lab.storage.bucket.clone()).upload([lab.file()]).await.remove(0).result.unwrap();
     assert!(lab.upload().await.unwrap().already_present);
-    assert_eq!(records(lab.records.path()), 0);
+    assert_eq!(journal_count(lab.journal_folder.path()), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn torn_record_costs_one_part() {
+async fn truncated_journal_line_costs_one_part() {
     let lab = Lab::new().await;
     lab.interrupt_after(4).await;
-    let path = std::fs::read_dir(lab.records.path()).unwrap().map(|entry| entry.unwrap().path());
+    let path = std::fs::read_dir(lab.journal_folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let path = path.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "jsonl")).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &text[..text.len() - 10]).unwrap();
@@ -219,11 +219,11 @@ async fn aborted_upload_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_response_to_the_last_request_is_no_failure() {
+async fn upload_survives_a_lost_response_to_the_completion() {
     let lab = Lab::new().await;
     lab.storage.fault(Effect::Reset { after_bytes: 0 }, |fault| fault.with_method("POST").after(1).times(1)).await;
     let object = lab.upload().await.unwrap();
-    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (PARTS, 3));
+    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (PARTS, 3));
     lab.assert_complete(object).await;
 }
 
@@ -250,19 +250,19 @@ async fn part_is_repeated_after_a_failure_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn storage_that_refuses_parts_gets_one_request() {
+async fn file_is_sent_whole_if_the_storage_refuses_multipart_uploads() {
     let lab = Lab::new().await;
     lab.storage.fault(Effect::Status { status: 405, body: None }, |fault| fault.with_method("POST")).await;
     assert_eq!(lab.upload().await.unwrap().crc32c, crc32c(&lab.content));
     assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
-    // It is remembered.
+    // The refusal is remembered.
     let other = lab.slides.write("other", &lab.content);
     Uploader::new(lab.bucket()).upload([other]).await.remove(0).result.unwrap();
-    assert_eq!((lab.sent().await, lab.storage.asked("POST").await.len()), (0, 1));
+    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn file_that_changes_is_an_error_and_leaves_no_parts() {
+async fn changed_file_is_an_error_and_leaves_no_parts() {
     let lab = Lab::new().await;
     let changed = Arc::new(Notify::new());
     let (path, once) = (lab.slides.path("slide"), changed.clone());
@@ -275,39 +275,39 @@ async fn file_that_changes_is_an_error_and_leaves_no_parts() {
     let uploader = Uploader::new(lab.bucket()).with_observer(observe);
     let error = uploader.upload([lab.file()]).await.remove(0).result.unwrap_err();
     assert!(error.is_changed() && error.is_local(), "{error}");
-    assert_eq!((unfinished(&lab.bucket()).await, records(lab.records.path())), (Vec::new(), 0));
+    assert_eq!((unfinished(&lab.bucket()).await, journal_count(lab.journal_folder.path())), (Vec::new(), 0));
     assert_eq!(lab.storage.get("slide").await, None);
-    // A checksum that was required is that of other content.
+    // The expected checksum is that of other content.
     let error = Uploader::new(lab.bucket()).upload([lab.file().with_crc32c(crc32c(b"other"))]).await.remove(0);
     assert!(error.result.unwrap_err().is_changed());
     assert_eq!((unfinished(&lab.bucket()).await, lab.storage.get("slide").await), (Vec::new(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_upload_without_a_record_leaves_no_parts() {
+async fn failed_upload_without_a_journal_leaves_no_parts() {
     let lab = Lab::new().await;
     let refusal = Effect::Status { status: 400, body: Some("<Error><Code>Other</Code></Error>".to_owned()) };
     for bucket in [lab.storage.bucket.clone(), lab.bucket()] {
         let fault = refusal.clone();
         lab.storage.fault(fault, |fault| fault.with_method("PUT").after(5).times(1)).await;
-        let is_recorded = records(lab.records.path());
+        let is_recorded = journal_count(lab.journal_folder.path());
         let error = Uploader::new(bucket).upload([lab.file()]).await.remove(0).result.unwrap_err();
         assert!(!error.is_transient() && error.to_string().contains("400"), "{error}");
         assert_eq!(is_recorded, 0);
-        assert_eq!(unfinished(&lab.bucket()).await.len(), records(lab.records.path()));
+        assert_eq!(unfinished(&lab.bucket()).await.len(), journal_count(lab.journal_folder.path()));
     }
-    assert_eq!(records(lab.records.path()), 1);
+    assert_eq!(journal_count(lab.journal_folder.path()), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_uploads_of_one_file_end_in_one_object() {
+async fn concurrent_uploads_of_one_file_store_the_right_object() {
     let lab = Lab::new().await;
     let (one, other) = tokio::join!(lab.upload(), lab.upload());
     assert_eq!(one.unwrap().crc32c, other.unwrap().crc32c);
     assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
 }
 
-/// A storage whose joined object has other content.
+/// Uploads to a storage whose joined object has other content. Returns the error and the number of deletions.
 async fn corrupt(generation: Option<&str>) -> (UploadError, usize) {
     const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
     let server = MockServer::start().await;

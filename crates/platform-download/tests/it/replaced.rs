@@ -1,4 +1,4 @@
-//! Parts that another process replaces during the download.
+//! Partial files that another process replaces during the download.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use platform_download::Progress;
 
-use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::lab::{CHUNK, TestTarget, builder, content, expected};
 use crate::storage::Storage;
 
 const SIZE: usize = 700_000;
 
-/// Replaces a part after its last piece was received.
-fn swap(way: usize, part: &Path, aside: &Path) {
+/// Replaces a partial file by the given method, and moves it to `aside`.
+fn swap(method: usize, part: &Path, aside: &Path) {
     fs::rename(part, aside).unwrap();
-    match way {
+    match method {
         0 => fs::write(part, "wrong").unwrap(),
         1 => std::os::unix::fs::symlink(aside, part).unwrap(),
         _ => {
@@ -24,7 +24,8 @@ fn swap(way: usize, part: &Path, aside: &Path) {
     }
 }
 
-/// Returns true at the event after which all bytes of a file are received. A small file is not written before it is published.
+/// Returns true at the event after which all bytes of the file were received. `sum` is the number of bytes so far.
+/// `Durable` events count for large files only, because a small file is not written before it is published.
 fn is_received(sum: &AtomicU64, event: Progress, bytes: u64) -> bool {
     let more = match event {
         Progress::Received(more) if bytes <= CHUNK => more,
@@ -35,44 +36,44 @@ fn is_received(sum: &AtomicU64, event: Progress, bytes: u64) -> bool {
 }
 
 #[tokio::test]
-async fn part_that_is_replaced_never_gets_the_name() {
+async fn replaced_partial_file_is_not_published_and_the_download_restarts() {
     let storage = Storage::start().await;
-    // What is changed in a large file is an error of the disk.
-    for (bytes, way) in [(50_000, 0), (50_000, 1), (50_000, 2), (SIZE, 0), (SIZE, 1)] {
+    // A change in a large file (method 2) would be reported as an error of the disk.
+    for (bytes, method) in [(50_000, 0), (50_000, 1), (50_000, 2), (SIZE, 0), (SIZE, 1)] {
         let content = content(bytes);
         let source = storage.file("file", &content, &[]).await;
-        let place = Place::new().with_old_file();
-        let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
+        let test = TestTarget::new().with_old_file();
+        let (part, aside) = (test.folder.path().join("item/.result.csv.part"), test.folder.path().join("aside"));
         let (done, sum) = (AtomicBool::new(false), AtomicU64::new(0));
-        let hear = |event| {
+        let observe = |event| {
             if is_received(&sum, event, bytes as u64) && !done.swap(true, Ordering::SeqCst) {
-                swap(way, &part, &aside);
+                swap(method, &part, &aside);
             }
         };
-        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
+        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &test.target, &observe).await;
         assert_eq!(outcome.unwrap().bytes, content.len() as u64);
-        assert_eq!(fs::read(&place.file).unwrap(), content, "{bytes} {way}");
-        assert!(fs::symlink_metadata(&place.file).unwrap().is_file());
+        assert_eq!(fs::read(&test.file).unwrap(), content, "{bytes} {method}");
+        assert!(fs::symlink_metadata(&test.file).unwrap().is_file());
     }
 }
 
 #[tokio::test]
-async fn part_that_is_always_replaced_is_an_error() {
+async fn repeatedly_replaced_partial_file_is_an_error() {
     let storage = Storage::start().await;
     for bytes in [50_000, SIZE] {
         let content = content(bytes);
         let source = storage.file("file", &content, &[]).await;
-        let place = Place::new().with_old_file();
-        let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
+        let test = TestTarget::new().with_old_file();
+        let (part, aside) = (test.folder.path().join("item/.result.csv.part"), test.folder.path().join("aside"));
         let sum = AtomicU64::new(0);
-        let hear = |event| {
+        let observe = |event| {
             if is_received(&sum, event, bytes as u64) {
                 swap(0, &part, &aside);
             }
         };
-        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
+        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &test.target, &observe).await;
         let error = outcome.unwrap_err();
         assert!(error.is_local() && error.to_string().contains("another process replaces it"), "{error}");
-        assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+        assert_eq!(fs::read(&test.file).unwrap(), b"the good old file");
     }
 }

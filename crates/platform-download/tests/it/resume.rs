@@ -1,4 +1,4 @@
-//! Large files in several parts: interrupted and resumed.
+//! Interruption and resumption of downloads of large files.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use platform_download::{Crc32c, Expected, Progress, Verification};
 use platform_emulator::{Effect, Fault, Server};
 use tokio::sync::Notify;
 
-use crate::lab::{CHUNK, Place, Signed, builder, content, expected};
+use crate::lab::{CHUNK, Signed, TestTarget, builder, content, expected};
 use crate::storage::Storage;
 
 /// Slightly more than ten parts.
@@ -18,17 +18,17 @@ fn slow() -> Fault {
     Fault::new(Effect::Bandwidth { bytes_per_second: 200_000 }).on(Server::Storage).with_method("GET")
 }
 
-/// Starts a slow download, and drops it when this number of bytes is durable.
+/// Starts a slow download, and drops it when at least `bytes` bytes are durable. Returns the number of durable bytes.
 pub(crate) async fn interrupt(
     storage: &Storage,
-    place: &Place,
+    test: &TestTarget,
     source: &Signed,
     expected: Expected,
     bytes: u64,
 ) -> u64 {
     storage.control.inject(&slow()).await.unwrap();
     let (enough, durable) = (Arc::new(Notify::new()), AtomicU64::new(0));
-    let hear = |event| {
+    let observe = |event| {
         if let Progress::Durable(more) = event
             && durable.fetch_add(more, Ordering::SeqCst) + more >= bytes
         {
@@ -37,7 +37,7 @@ pub(crate) async fn interrupt(
     };
     let downloader = builder().build().unwrap();
     tokio::select! {
-        outcome = downloader.fetch(source, expected, &place.target, &hear) => panic!("too fast: {outcome:?}"),
+        outcome = downloader.fetch(source, expected, &test.target, &observe) => panic!("too fast: {outcome:?}"),
         () = enough.notified() => {}
     }
     storage.control.clear_faults().await.unwrap();
@@ -50,13 +50,13 @@ async fn large_file_is_fetched_in_parts_once_each() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    let outcome = place.fetch(&source, expected(&content)).await.unwrap();
+    let test = TestTarget::new();
+    let outcome = test.fetch(&source, expected(&content)).await.unwrap();
     assert_eq!((outcome.bytes, outcome.generation.is_some(), outcome.etag.is_some()), (SIZE as u64, true, true));
-    assert_eq!(fs::read(&place.file).unwrap(), content);
-    assert_eq!((storage.asked("GET").await.len(), storage.requested(SIZE as u64).await), (11, SIZE as u64));
-    assert_eq!((place.heard(), place.files()), ([0, 700_000, 700_000, 0], vec!["result.csv".to_owned()]));
-    assert_eq!(source.asked(), 1);
+    assert_eq!(fs::read(&test.file).unwrap(), content);
+    assert_eq!((storage.requests("GET").await.len(), storage.requested(SIZE as u64).await), (11, SIZE as u64));
+    assert_eq!((test.progress_sums(), test.files()), ([0, 700_000, 700_000, 0], vec!["result.csv".to_owned()]));
+    assert_eq!(source.calls(), 1);
 }
 
 #[tokio::test]
@@ -64,35 +64,35 @@ async fn interrupted_download_resumes_with_complete_parts() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new().with_old_file();
-    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    assert_eq!(place.files(), [".result.csv.part", ".result.csv.state", "result.csv"]);
-    assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+    let test = TestTarget::new().with_old_file();
+    let durable = interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
+    assert_eq!(test.files(), [".result.csv.part", ".result.csv.state", "result.csv"]);
+    assert_eq!(fs::read(&test.file).unwrap(), b"the good old file");
 
-    place.fetch(&source, expected(&content)).await.unwrap();
-    assert_eq!(fs::read(&place.file).unwrap(), content);
-    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "existing files are not fetched");
-    assert_eq!(place.heard()[0], durable);
-    assert_eq!(place.files(), ["result.csv"]);
+    test.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&test.file).unwrap(), content);
+    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "complete parts are not fetched");
+    assert_eq!(test.progress_sums()[0], durable);
+    assert_eq!(test.files(), ["result.csv"]);
 }
 
 #[tokio::test]
-async fn part_that_the_disk_lost_is_fetched_again() {
+async fn damaged_part_is_fetched_again() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    let part = place.folder.path().join("item/.result.csv.part");
-    // A power failure leaves zeros where bytes were not on disk yet.
+    let test = TestTarget::new();
+    let durable = interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
+    let part = test.folder.path().join("item/.result.csv.part");
+    // A power failure leaves zeros in place of bytes that were not on disk yet.
     let mut bytes = fs::read(&part).unwrap();
     bytes[..1000].fill(0);
     fs::write(&part, bytes).unwrap();
     // It also leaves a partial line.
-    let state = place.folder.path().join("item/.result.csv.state");
+    let state = test.folder.path().join("item/.result.csv.state");
     fs::write(&state, fs::read_to_string(&state).unwrap() + "{\"start\":1310").unwrap();
-    place.fetch(&source, expected(&content)).await.unwrap();
-    assert_eq!(fs::read(&place.file).unwrap(), content);
+    test.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&test.file).unwrap(), content);
     assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable + CHUNK);
 }
 
@@ -101,40 +101,40 @@ async fn replaced_object_is_downloaded_from_the_start() {
     let storage = Storage::start().await;
     let (old, mut new) = (content(SIZE), content(SIZE));
     new.reverse();
-    // Without a stated checksum, only the generation distinguishes the objects.
+    // Without an expected checksum, only the generation distinguishes the objects.
     let source = storage.file("large", &old, &[]).await;
-    let place = Place::new();
-    interrupt(&storage, &place, &source, Expected::unknown(), 4 * CHUNK).await;
+    let test = TestTarget::new();
+    interrupt(&storage, &test, &source, Expected::unknown(), 4 * CHUNK).await;
     storage.file("large", &new, &[]).await;
-    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    let outcome = test.fetch(&source, Expected::unknown()).await.unwrap();
     assert_eq!((outcome.verification, outcome.crc32c), (Verification::Storage, Crc32c::of(&new)));
-    assert!(fs::read(&place.file).unwrap() == new, "no byte of the old one");
+    assert!(fs::read(&test.file).unwrap() == new, "the file contains parts of the old object");
 
-    // If another checksum is stated, parts of the old object are useless, too.
+    // With another expected checksum, parts of the old object are discarded, too.
     let source = storage.file("large", &old, &[]).await;
-    let place = Place::new();
-    interrupt(&storage, &place, &source, expected(&old), 4 * CHUNK).await;
+    let test = TestTarget::new();
+    interrupt(&storage, &test, &source, expected(&old), 4 * CHUNK).await;
     let source = storage.file("large", &new, &[]).await;
-    place.fetch(&source, expected(&new)).await.unwrap();
-    assert!(fs::read(&place.file).unwrap() == new);
+    test.fetch(&source, expected(&new)).await.unwrap();
+    assert!(fs::read(&test.file).unwrap() == new);
 }
 
 #[tokio::test]
-async fn complete_parts_need_no_request() {
+async fn complete_partial_file_needs_no_request() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    // The state after a kill between the last part and the rename.
-    let item = place.folder.path().join("item");
+    let test = TestTarget::new();
+    interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
+    // Creates the state after a kill between the last part and the rename.
+    let item = test.folder.path().join("item");
     fs::write(item.join(".result.csv.part"), &content).unwrap();
     let state = fs::read_to_string(item.join(".result.csv.state")).unwrap();
     let piece = serde_json::json!({ "start": 0, "bytes": SIZE, "crc32c": Crc32c::of(&content) });
     fs::write(item.join(".result.csv.state"), format!("{}\n{piece}\n", state.lines().next().unwrap())).unwrap();
-    place.fetch(&Signed::new(None), expected(&content)).await.unwrap();
-    assert_eq!(fs::read(&place.file).unwrap(), content);
-    assert!(storage.asked("GET").await.is_empty());
+    test.fetch(&Signed::new(None), expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&test.file).unwrap(), content);
+    assert!(storage.requests("GET").await.is_empty());
 }
 
 #[tokio::test]
@@ -142,43 +142,43 @@ async fn checksum_of_the_storage_avoids_a_download() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
-    assert!(!place.fetch(&source, Expected::unknown()).await.unwrap().already_present);
+    let test = TestTarget::new();
+    assert!(!test.fetch(&source, Expected::unknown()).await.unwrap().already_present);
     storage.control.clear_journal().await.unwrap();
-    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    let outcome = test.fetch(&source, Expected::unknown()).await.unwrap();
     assert_eq!((outcome.already_present, outcome.verification), (true, Verification::Storage));
-    assert_eq!((storage.asked("GET").await.len(), place.files()), (1, vec!["result.csv".to_owned()]));
+    assert_eq!((storage.requests("GET").await.len(), test.files()), (1, vec!["result.csv".to_owned()]));
 }
 
 #[tokio::test]
-async fn concurrent_downloads_of_one_file_are_separate() {
+async fn concurrent_download_of_the_same_file_is_rejected() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
-    let place = Place::new();
+    let test = TestTarget::new();
     storage.control.inject(&slow()).await.unwrap();
     let downloader = builder().build().unwrap();
     let begun = Notify::new();
-    let hear = |_| begun.notify_one();
-    let first = downloader.fetch(&source, expected(&content), &place.target, &hear);
+    let observe = |_| begun.notify_one();
+    let first = downloader.fetch(&source, expected(&content), &test.target, &observe);
     let second = async {
         begun.notified().await;
-        let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+        let error = test.fetch(&source, expected(&content)).await.unwrap_err();
         assert!(error.is_locked() && error.to_string().contains("another process"), "{error}");
         storage.control.clear_faults().await.unwrap();
     };
     let (first, ()) = tokio::join!(first, second);
     first.unwrap();
-    assert_eq!((fs::read(&place.file).unwrap(), place.files()), (content, vec!["result.csv".to_owned()]));
+    assert_eq!((fs::read(&test.file).unwrap(), test.files()), (content, vec!["result.csv".to_owned()]));
 }
 
 #[tokio::test]
-async fn an_empty_file_is_a_file() {
+async fn empty_file_is_downloaded() {
     let storage = Storage::start().await;
     let source = storage.file("empty", b"", &[]).await;
     for expected in [Expected::unknown(), Expected::new(Crc32c::default()), expected(b"")] {
-        let place = Place::new();
-        assert_eq!(place.fetch(&source, expected).await.unwrap().bytes, 0);
-        assert_eq!((fs::read(&place.file).unwrap(), place.files()), (Vec::new(), vec!["result.csv".to_owned()]));
+        let test = TestTarget::new();
+        assert_eq!(test.fetch(&source, expected).await.unwrap().bytes, 0);
+        assert_eq!((fs::read(&test.file).unwrap(), test.files()), (Vec::new(), vec!["result.csv".to_owned()]));
     }
 }

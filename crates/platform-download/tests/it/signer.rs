@@ -1,4 +1,4 @@
-//! Signed URLs, verified by the storage's own code.
+//! Signed URLs, verified by the emulator's storage.
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ pub(crate) struct Storage {
     pub(crate) control: Control,
     pub(crate) bucket: Bucket,
     http: HttpClient,
-    /// The id of the key, and its secret.
+    /// The id and the secret of the HMAC key.
     key: (String, Secret),
     clock: Arc<dyn Clock>,
 }
@@ -33,7 +33,7 @@ impl Storage {
     /// Starts a storage whose signer uses this clock.
     pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let emulator = Emulator::builder().with_control().start().await.unwrap();
-        let me = me(&emulator).await;
+        let me = fetch_me(&emulator).await;
         let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap().to_owned();
         let key = (text("hmac_access_key_id"), Secret::new(text("hmac_secret_access_key")));
         let http = http();
@@ -43,7 +43,7 @@ impl Storage {
 
     /// Returns a policy with few, short retries.
     pub(crate) fn retry() -> RetryPolicy {
-        RetryPolicy::default().with_attempts(5).with_waits(Duration::from_millis(1), Duration::from_millis(10))
+        RetryPolicy::default().with_attempts(5).with_backoff(Duration::from_millis(1), Duration::from_millis(10))
     }
 
     /// Returns the same bucket at another endpoint.
@@ -64,8 +64,7 @@ impl Storage {
         self.control.inject(&set(Fault::new(effect).on(Server::Storage))).await.unwrap();
     }
 
-    /// Returns the requests to the storage with this method.
-    pub(crate) async fn asked(&self, method: &str) -> Vec<JournalEntry> {
+    pub(crate) async fn requests(&self, method: &str) -> Vec<JournalEntry> {
         let all = self.control.journal(Server::Storage).await.unwrap();
         all.into_iter().filter(|entry| entry.method == method).collect()
     }
@@ -103,16 +102,16 @@ fn bucket(http: &HttpClient, endpoint: &Url, (id, secret): &(String, Secret), cl
     Bucket::new(http.clone(), signer, "emulator-bucket").with_retry(Storage::retry())
 }
 
-/// Returns the first user, with the keys of the bucket.
-async fn me(emulator: &Emulator) -> Value {
+/// Returns the response to `/me` for the first user. It contains the keys of the bucket.
+async fn fetch_me(emulator: &Emulator) -> Value {
     let token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
     let form = format!("grant_type=refresh_token&client_id={INTERACTIVE_CLIENT_ID}&refresh_token={token}");
     let grant = Request::new(Method::Post, emulator.issuer().join("/oauth/token").unwrap());
-    let granted = answer(grant.with_body("application/x-www-form-urlencoded", form)).await;
+    let granted = fetch_json(grant.with_body("application/x-www-form-urlencoded", form)).await;
     let bearer = format!("Bearer {}", granted["access_token"].as_str().unwrap());
-    answer(Request::get(emulator.api_root().join("/api/v1/me").unwrap()).with_header("authorization", bearer)).await
+    fetch_json(Request::get(emulator.api_root().join("/api/v1/me").unwrap()).with_header("authorization", bearer)).await
 }
 
-async fn answer(request: Request) -> Value {
+async fn fetch_json(request: Request) -> Value {
     serde_json::from_slice(&http().send(request).await.unwrap().bytes(100_000).await.unwrap()).unwrap()
 }

@@ -16,9 +16,9 @@ use crate::upload::content;
 const MEBIBYTE: usize = 1 << 20;
 const KEY: &str = "run 1/größe+%2F~/file.csv";
 
-/// A source that signs URLs for an object when needed.
+/// A source that signs a URL of the object `original` for each call.
 #[derive(Debug)]
-struct Original(Bucket);
+pub(crate) struct Original(pub(crate) Bucket);
 
 #[async_trait]
 impl Source for Original {
@@ -27,7 +27,7 @@ impl Source for Original {
     }
 }
 
-/// A storage with a file, and two destinations.
+/// A storage with a file to transfer, and two destinations.
 struct Places {
     storage: Storage,
     original: Original,
@@ -81,13 +81,13 @@ impl Places {
     }
 
     async fn gets(&self) -> Vec<Option<String>> {
-        let all = self.storage.asked("GET").await;
+        let all = self.storage.requests("GET").await;
         all.into_iter().filter(|entry| entry.path.ends_with("/original")).map(|entry| entry.range).collect()
     }
 }
 
 #[tokio::test]
-async fn a_file_of_any_size_is_stored_whole_and_not_fetched_again() {
+async fn file_of_any_size_is_stored_and_not_fetched_again() {
     for size in [0, 1, 8 * MEBIBYTE, 8 * MEBIBYTE + 1, 20 * MEBIBYTE] {
         let places = Places::with(size).await;
         for store in places.stores() {
@@ -110,12 +110,12 @@ async fn object_is_replaced_atomically() {
     fs::write(&file, "the good old file").unwrap();
     let seen = |_| assert_eq!(fs::read(&file).unwrap(), b"the good old file");
     in_folder.fetch(&places.http, &places.original, places.expected, KEY, &seen).await.unwrap();
-    // The last part is delayed, after the others are stored.
+    // The completion of the multipart upload is delayed, after all parts are stored.
     let slow = Effect::Latency { milliseconds: 300 };
     places.storage.fault(slow, |fault| fault.with_method("POST").after(1)).await;
     let fetching = places.fetch(&in_bucket);
     let looking = async {
-        while places.storage.asked("POST").await.len() < 2 {
+        while places.storage.requests("POST").await.len() < 2 {
             assert_eq!(places.storage.get(KEY).await.unwrap(), b"the good old object");
         }
     };
@@ -146,14 +146,14 @@ async fn mismatched_file_is_not_stored() {
         assert_eq!(places.stored().await, [Some(b"the good old object".to_vec()), None], "{size}");
         if size > MEBIBYTE {
             places.assert_nothing_left();
-            let given_up = places.storage.asked("DELETE").await.iter().filter(|entry| entry.status == 204).count();
-            assert_eq!(given_up, 4 * 2, "twice each: it may have been spoilt on the way");
+            let aborted = places.storage.requests("DELETE").await.iter().filter(|entry| entry.status == 204).count();
+            assert_eq!(aborted, 4 * 2, "each transfer is retried once, because bytes can be corrupted in transit");
         }
     }
 }
 
 #[tokio::test]
-async fn faults_during_a_store_end_in_the_right_object() {
+async fn faults_during_a_transfer_end_in_the_right_object() {
     let late = 8_500_000;
     let rest = || Some(format!("bytes={late}-"));
     let status = |status| Effect::Status { status, body: None };
@@ -175,17 +175,16 @@ async fn faults_during_a_store_end_in_the_right_object() {
             }
             places.storage.control.clear_journal().await.unwrap();
             places.fetch(&store).await.unwrap();
-            let mut asked = places.gets().await;
-            // Bytes in transit are lost with a connection: the download resumes after the received ones, which are some
-            // but not more.
+            let mut request_count = places.gets().await;
+            // Bytes in transit are lost with a connection, so that the download resumes at or before the offset `late`.
             if matches!(effects[0].0, Effect::Reset { .. } | Effect::Truncate { .. }) {
-                for range in asked.iter_mut().flatten() {
+                for range in request_count.iter_mut().flatten() {
                     let start = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')).unwrap();
                     assert!((1..=late).contains(&start.parse().unwrap()), "{effects:?} {range}");
                     *range = format!("bytes={late}-");
                 }
             }
-            assert_eq!(asked, gets, "{effects:?} {store:?}");
+            assert_eq!(request_count, gets, "{effects:?} {store:?}");
             places.storage.control.clear_faults().await.unwrap();
         }
         places.assert_both_right(&format!("{effects:?}")).await;
@@ -193,16 +192,16 @@ async fn faults_during_a_store_end_in_the_right_object() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_replaced_in_the_middle_is_never_half_of_each() {
+async fn file_replaced_during_the_transfer_is_never_mixed() {
     let places = Places::with(20 * MEBIBYTE).await;
     let cut = Effect::Truncate { after_bytes: 12 * MEBIBYTE as u64 };
     places.storage.fault(cut, |fault| fault.with_path("*/original").times(1)).await;
     places.storage.fault(Effect::ReplacedObject, |fault| fault.with_path("*/original").after(1).times(1)).await;
     let [in_bucket, _] = places.stores();
     let error = places.fetch(&in_bucket).await.unwrap_err();
-    assert!(error.is_corrupt(), "the new object is another than was stated: {error}");
+    assert!(error.is_corrupt(), "the new object does not have the expected checksum: {error}");
     let rest = Some(format!("bytes={}-", 12 * MEBIBYTE));
-    assert_eq!(places.gets().await, [None, rest, None, None], "from its beginning, and once more");
+    assert_eq!(places.gets().await, [None, rest, None, None], "the transfer restarts, and is retried once");
     assert_eq!(places.storage.get(KEY).await, None);
 }
 
@@ -237,11 +236,11 @@ async fn unsafe_key_is_rejected_before_the_fetch() {
 }
 
 #[tokio::test]
-async fn encoded_answer_without_a_stated_checksum_is_not_stored() {
+async fn encoded_response_without_an_expected_checksum_is_not_stored() {
     let server = wiremock::MockServer::start().await;
-    let answer =
+    let response =
         wiremock::ResponseTemplate::new(200).insert_header("content-encoding", "gzip").set_body_bytes("zipped");
-    wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(response).mount(&server).await;
     let source = crate::lab::Signed::new(Some(server.uri().parse::<url::Url>().unwrap().into()));
     let folder = TempDir::new().unwrap();
     let store = Store::local(folder.path().join("results")).unwrap().with_retry(Storage::retry());

@@ -22,12 +22,12 @@ use crate::wire::{Cut, cut};
 
 const MEBIBYTE: usize = 1 << 20;
 
-/// Returns the CRC32C computed by another implementation.
+/// Returns the CRC32C, computed by an independent implementation.
 pub(crate) fn crc32c(bytes: &[u8]) -> Crc32c {
     Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(bytes))
 }
 
-/// Returns bytes with a prime period, so that misplaced bytes are detected.
+/// Returns bytes with a prime period, so that bytes at the wrong offset are detected.
 pub(crate) fn content(seed: u8, length: usize) -> Vec<u8> {
     let block: Vec<u8> =
         (0..65_521_usize).map(|at| u8::try_from((at / 7 + usize::from(seed)) % 251).unwrap()).collect();
@@ -48,7 +48,7 @@ impl Slides {
         self.0.path().join(name)
     }
 
-    /// Writes a file, to be uploaded as the object of the same name.
+    /// Writes a file, and returns its upload as the object with the same name.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> UploadFile {
         fs::write(self.path(name), content).unwrap();
         UploadFile::new(self.path(name), name)
@@ -62,7 +62,7 @@ async fn upload_one(storage: &Storage, file: UploadFile) -> Result<platform_down
 /// Returns the number of PUT requests for each object, successful or not.
 async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for entry in storage.asked("PUT").await {
+    for entry in storage.requests("PUT").await {
         *counts.entry(entry.path.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
     }
     counts
@@ -72,7 +72,7 @@ async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
 type Seen = (String, UploadStep, u64, u64, u64);
 
 #[tokio::test]
-async fn files_arrive_whole_and_every_byte_is_reported() {
+async fn files_are_uploaded_and_every_byte_is_reported() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let sizes = [0, 1, MEBIBYTE / 4, MEBIBYTE / 4 + 1, 3 * MEBIBYTE];
     let contents: Vec<_> = sizes.iter().map(|&size| content(3, size)).collect();
@@ -99,7 +99,7 @@ async fn files_arrive_whole_and_every_byte_is_reported() {
     let (_, _, _, done, all) = events.last().unwrap();
     assert_eq!((*done, *all), (total, total));
     let of_largest: Vec<_> = events.iter().filter(|event| event.0 == sizes[4].to_string()).collect();
-    assert_eq!(of_largest.len(), 12 + 1, "one for each piece, and one at the end");
+    assert_eq!(of_largest.len(), 12 + 1, "one event for each block, and one at the end");
     assert_eq!((of_largest[12].1, of_largest[12].2), (UploadStep::Sent, sizes[4] as u64));
 }
 
@@ -110,7 +110,7 @@ async fn existing_object_is_not_uploaded_again() {
     let uploader = Uploader::new(storage.bucket.clone());
     assert!(uploader.upload(files()).await.iter().all(|upload| !upload.result.as_ref().unwrap().already_present));
     assert!(uploader.upload(files()).await.iter().all(|upload| upload.result.as_ref().unwrap().already_present));
-    assert_eq!(storage.asked("PUT").await.len(), 3);
+    assert_eq!(storage.requests("PUT").await.len(), 3);
     let changed = [
         slides.write("same", b"content"),
         slides.write("longer", b"content and more"),
@@ -167,8 +167,8 @@ async fn file_that_changes_during_upload_is_an_error() {
     let changes: [(&str, Change); 5] = [
         ("grows", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap()),
         ("shrinks", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(1_000_000).unwrap()),
-        ("begins otherwise", |path| overwrite(path, 0)),
-        ("ends otherwise", |path| overwrite(path, 4_194_303)),
+        ("has another first byte", |path| overwrite(path, 0)),
+        ("has another last byte", |path| overwrite(path, 4_194_303)),
         ("is empty", |path| drop(fs::File::create(path).unwrap())),
     ];
     for (key, change) in changes {
@@ -183,13 +183,13 @@ async fn file_that_changes_during_upload_is_an_error() {
         let uploader = Uploader::new(storage.bucket.clone()).with_observer(observe);
         let error = uploader.upload([file]).await.remove(0).result.unwrap_err();
         assert!(error.is_changed() && error.is_local() && !error.is_transient(), "{error}");
-        assert_eq!(storage.asked("PUT").await.len(), 1, "{key}: it is not tried again");
+        assert_eq!(storage.requests("PUT").await.len(), 1, "{key}: the upload is not retried");
         assert_eq!(storage.get(key).await.unwrap(), b"the good old object", "{key}");
     }
 }
 
 #[tokio::test]
-async fn file_without_the_given_checksum_is_not_sent() {
+async fn file_without_the_expected_checksum_is_not_stored() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     for (name, bytes) in [("empty", content(1, 0)), ("small", content(1, 10)), ("large", content(1, MEBIBYTE))] {
         let file = slides.write(name, &bytes);
@@ -218,7 +218,7 @@ async fn transient_upload_failures_end_in_the_right_object() {
         let uploaded = upload_one(&storage, slides.write("slide", &bytes)).await;
         assert!(uploaded.is_ok(), "{effect:?}: {uploaded:?}");
         assert_eq!(storage.get("slide").await.as_ref(), Some(&bytes), "{effect:?}");
-        assert_eq!(storage.asked("PUT").await.len(), expected, "{effect:?}");
+        assert_eq!(storage.requests("PUT").await.len(), expected, "{effect:?}");
     }
 }
 
@@ -226,11 +226,15 @@ async fn transient_upload_failures_end_in_the_right_object() {
 async fn upload_survives_broken_connections_and_lost_responses() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let bytes = content(11, 4 * MEBIBYTE);
-    let wire = cut(storage.emulator.storage(), [Cut::Requests(1_000_000), Cut::Answer, Cut::Requests(3_000_000)]).await;
+    let wire = cut(
+        storage.emulator.storage(),
+        [Cut::AfterRequestBytes(1_000_000), Cut::AtResponse, Cut::AfterRequestBytes(3_000_000)],
+    )
+    .await;
     let bucket = storage.bucket_at(&wire);
     let uploaded = Uploader::new(bucket).upload([slides.write("slide", &bytes)]).await.remove(0).result.unwrap();
     assert_eq!((uploaded.crc32c, storage.get("slide").await), (crc32c(&bytes), Some(bytes)));
-    assert_eq!(storage.asked("PUT").await.len(), 4);
+    assert_eq!(storage.requests("PUT").await.len(), 4);
 }
 
 #[tokio::test]
@@ -257,7 +261,7 @@ async fn upload_reports_each_file_and_continues_after_a_failure() {
     for (at, word) in [(5, "a folder"), (6, "cannot be read"), (8, "another file")] {
         assert!(error(at).is_local() && error(at).to_string().contains(word), "{}", error(at));
     }
-    assert!(error(7).to_string().contains("no URL"), "{}", error(7));
+    assert!(error(7).to_string().contains("cannot sign"), "{}", error(7));
     let expected = [("busy", 5), ("denied", 2), ("good", 1), ("refused", 1)];
     assert_eq!(puts(&storage).await, expected.map(|(name, times)| (name.to_owned(), times)).into());
     assert_eq!(storage.keys().await, ["good"]);
@@ -284,7 +288,7 @@ async fn special_file_is_reported_and_not_opened() {
         assert!(error.is_local() && error.to_string().contains(word), "{error}");
     }
     assert!(upload("/dev/zero".into()).await.unwrap_err().is_local());
-    assert!(storage.asked("PUT").await.is_empty() && storage.asked("HEAD").await.is_empty());
+    assert!(storage.requests("PUT").await.is_empty() && storage.requests("HEAD").await.is_empty());
 }
 
 #[tokio::test]
@@ -297,16 +301,16 @@ async fn upload_needs_no_read_permission() {
 }
 
 #[tokio::test]
-async fn expired_upload_url_is_distinguished() {
+async fn expired_upload_url_is_signed_again_once() {
     let clock = ManualClock::default();
     let (storage, slides) = (Storage::with_clock(Arc::new(clock)).await, Slides::new());
     let error = upload_one(&storage, slides.write("slide", b"content")).await.unwrap_err();
     assert!(error.is_denied() && error.to_string().contains("400 (ExpiredToken)"), "{error}");
-    assert_eq!(storage.asked("PUT").await.len(), 2, "it is signed anew once");
+    assert_eq!(storage.requests("PUT").await.len(), 2, "the URL is signed once more");
 }
 
 #[tokio::test]
-async fn as_many_files_are_sent_at_a_time_as_was_said() {
+async fn number_of_concurrent_uploads_is_limited() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     storage.fault(Effect::Latency { milliseconds: 100 }, |fault| fault.with_method("PUT")).await;
     let names: Vec<_> = (0..9).map(|number| number.to_string()).collect();
@@ -328,8 +332,8 @@ async fn as_many_files_are_sent_at_a_time_as_was_said() {
     assert_eq!(state.lock().unwrap().1, 3);
 }
 
-/// Uploads to a storage with this response to PUT.
-async fn answered(answer: ResponseTemplate) -> (UploadError, MockServer) {
+/// Uploads a file to a storage that sends this response to PUT requests.
+async fn upload_with_response(response: ResponseTemplate) -> (UploadError, MockServer) {
     let server = MockServer::start().await;
     let slides = Slides::new();
     let hash = format!("crc32c={}", crc32c(b"content"));
@@ -339,7 +343,7 @@ async fn answered(answer: ResponseTemplate) -> (UploadError, MockServer) {
         .and(header("x-goog-hash", hash.as_str()))
         .and(header("content-type", "image/tiff"))
         .and(header("content-length", "7"))
-        .respond_with(answer)
+        .respond_with(response)
         .mount(&server)
         .await;
     let file = slides.write("slide", b"content").with_content_type("image/tiff");
@@ -356,23 +360,23 @@ pub(crate) async fn requests(server: &MockServer, method: &str) -> Vec<wiremock:
 async fn mismatched_object_is_deleted_after_upload() {
     let other = format!("crc32c={}", Crc32c::of(b"c0ntent"));
     let answer = ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str());
-    let (error, server) = answered(answer.clone().insert_header("x-goog-generation", "17")).await;
+    let (error, server) = upload_with_response(answer.clone().insert_header("x-goog-generation", "17")).await;
     assert!(error.is_transient() && error.to_string().contains("instead of"), "{error}");
     let deletions = requests(&server, "DELETE").await;
     assert_eq!((requests(&server, "PUT").await.len(), deletions.len()), (5, 5));
     assert!(deletions.iter().all(|request| request.headers["x-goog-if-generation-match"] == "17"));
-    // Without a generation, the object can be that of another client.
-    let (error, server) = answered(answer).await;
+    // Without a generation, the object is not deleted, because it could be that of another client.
+    let (error, server) = upload_with_response(answer).await;
     assert!(error.is_transient() && requests(&server, "DELETE").await.is_empty(), "{error}");
 }
 
 #[tokio::test]
 async fn upload_without_a_returned_checksum_fails() {
-    let (error, server) = answered(ResponseTemplate::new(200)).await;
-    assert!(!error.is_transient() && error.to_string().contains("states no CRC32C"), "{error}");
+    let (error, server) = upload_with_response(ResponseTemplate::new(200)).await;
+    assert!(!error.is_transient() && error.to_string().contains("did not confirm the content"), "{error}");
     let put = &requests(&server, "PUT").await[0];
     let signed = put.url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").unwrap().1.into_owned();
-    assert_eq!(signed, "host;x-goog-hash", "a header of the storage is signed, or it is refused");
+    assert_eq!(signed, "host;x-goog-hash", "the storage refuses `x-goog-` headers that are not signed");
     let lifetime = put.url.query_pairs().find(|(name, _)| name == "X-Amz-Expires").unwrap().1.into_owned();
     assert_eq!(lifetime, Duration::from_secs(6 * 3600).as_secs().to_string());
 }

@@ -10,12 +10,13 @@ use url::Url;
 #[derive(Clone, Copy)]
 pub(crate) enum Cut {
     /// After this number of request bytes.
-    Requests(u64),
+    AfterRequestBytes(u64),
     /// At the first byte of a response.
-    Answer,
+    AtResponse,
 }
 
-/// Returns the URL of a proxy to the server at `url`, which cuts its first connections at these points, in order.
+/// Starts a proxy to the server at `url`, and returns its URL. The proxy cuts its first connections at `cuts`, in
+/// order.
 pub(crate) async fn cut(url: &Url, cuts: impl IntoIterator<Item = Cut>) -> Url {
     let server = SocketAddr::new(url.host_str().unwrap().parse().unwrap(), url.port().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -25,7 +26,7 @@ pub(crate) async fn cut(url: &Url, cuts: impl IntoIterator<Item = Cut>) -> Url {
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(server).await.unwrap();
-            // Errors of the connection can be ignored.
+            // Errors of the connection are expected.
             tokio::spawn(pass(client, server, cuts.pop()));
         }
     });
@@ -35,7 +36,7 @@ pub(crate) async fn cut(url: &Url, cuts: impl IntoIterator<Item = Cut>) -> Url {
 async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>) {
     match cut {
         None => drop(copy_bidirectional(&mut client, &mut server).await),
-        Some(Cut::Requests(bytes)) => {
+        Some(Cut::AfterRequestBytes(bytes)) => {
             let ((from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
             let mut from_client = from_client.take(bytes);
             tokio::select! {
@@ -43,7 +44,7 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>) {
                 _ = copy(&mut from_server, &mut to_client) => {}
             }
         }
-        Some(Cut::Answer) => {
+        Some(Cut::AtResponse) => {
             let ((mut from_client, _to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
             tokio::select! {
                 _ = copy(&mut from_client, &mut to_server) => {}

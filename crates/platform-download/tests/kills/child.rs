@@ -1,4 +1,4 @@
-//! The process to be killed: it downloads, and prints the number of received bytes.
+//! The process that is killed. It downloads files, and prints the number of received bytes.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use platform_download::{Downloader, Expected, Progress, Queue, ResolvedUrl, Sign
 
 use crate::{Orders, Wanted, http};
 
-/// The variable with the path of the orders file.
+/// The environment variable with the path of the orders file.
 pub(crate) const ORDERS: &str = "PLATFORM_DOWNLOAD_TEST_ORDERS";
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) fn run(orders: &[u8]) {
     let orders: Orders = serde_json::from_slice(orders).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(download(orders));
-    // On Linux, the peak memory of the process.
+    // On Linux, the line `VmHWM` is the peak memory of the process.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("the memory is not known"));
 }
@@ -39,7 +39,7 @@ async fn download(orders: Orders) {
         queue.push(file.bytes, file);
     }
     let received = AtomicU64::new(0);
-    let hear = |progress| {
+    let observe = |progress| {
         if let Progress::Received(bytes) = progress {
             let received = received.fetch_add(bytes, Ordering::SeqCst) + bytes;
             // The parent may have stopped reading.
@@ -47,11 +47,11 @@ async fn download(orders: Orders) {
         }
     };
     let _ = writeln!(io::stdout(), "0");
-    let (downloader, hear, folder) = (&downloader, &hear, &orders.folder);
+    let (downloader, observe, folder) = (&downloader, &observe, &orders.folder);
     let fetch = async |Wanted { name, url, bytes, crc32c }: Wanted| {
         let (source, expected) =
             (Fixed(url.parse::<url::Url>().unwrap().into()), Expected::new(crc32c).with_bytes(bytes));
-        downloader.fetch(&source, expected, &Target::within(folder, [name]), hear).await.unwrap();
+        downloader.fetch(&source, expected, &Target::within(folder, [name]), observe).await.unwrap();
     };
     let mut active = FuturesUnordered::new();
     loop {

@@ -32,12 +32,12 @@ fn http() -> HttpClient {
     HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap()
 }
 
-/// The amount of data, and the number of interruptions.
+/// The amount of data, the number of kills, and the limits of the download.
 #[derive(Clone, Copy)]
 struct Plan {
     kills: u64,
     bytes: u64,
-    /// The total for all connections.
+    /// The total rate of all connections.
     bytes_per_second: u64,
     chunk: u64,
     workers: u64,
@@ -56,7 +56,7 @@ struct Wanted {
     crc32c: Crc32c,
 }
 
-/// The orders of the child process.
+/// The orders for the child process.
 #[derive(Deserialize, Serialize)]
 struct Orders {
     files: Vec<Wanted>,
@@ -99,12 +99,13 @@ async fn torture(plan: Plan) {
     let (mut kills, mut complete) = (0, 0);
     while kills < plan.kills {
         let mut process = start(&orders);
-        // Around its share of the bytes, so that some processes are killed before they receive anything.
+        // A random number around the average share of a process, so that some are killed before they receive a byte.
         if received(&mut process, random.u64(0..=2 * plan.bytes / (plan.kills + 1))) {
             process.kill().unwrap();
             kills += 1;
         } else {
-            // The download finished first: the remaining kills have one file to download.
+            // The download finished before the kill. The first file is removed, so that the next process has one to
+            // download.
             complete += 1;
             fs::remove_file(results.join(&files[0].name)).unwrap();
         }
@@ -119,7 +120,7 @@ async fn torture(plan: Plan) {
     let requested = requested(&storage, &files).await;
     let (twice, most) = (requested - fetched, kills * plan.chunk * plan.workers);
     println!(
-        "{kills} kills in a download of {} files and {} MiB: every file in place was right at every moment",
+        "{kills} kills in a download of {} files and {} MiB: every published file was correct after each kill",
         files.len(),
         plan.bytes >> 20
     );
@@ -130,13 +131,14 @@ async fn torture(plan: Plan) {
         (most / kills) >> 10
     );
     let memory = String::from_utf8_lossy(&last.stdout).lines().last().unwrap_or_default().to_owned();
-    println!("peak memory of the last life: {memory}");
-    assert!(requested >= fetched && twice <= most, "{twice} bytes were requested twice, at most {most} may be");
+    println!("peak memory of the last process: {memory}");
+    assert!(requested >= fetched && twice <= most, "{twice} bytes were requested twice, at most {most} are permitted");
     let kibibytes: Option<u64> = memory.split_whitespace().nth(1).and_then(|number| number.parse().ok());
-    assert!(kibibytes.is_none_or(|kibibytes| kibibytes < 64 << 10), "memory does not depend on the files: {memory}");
+    assert!(kibibytes.is_none_or(|kibibytes| kibibytes < 64 << 10), "the peak memory is too high: {memory}");
 }
 
-/// Stores the files in the bucket: one has half of the bytes, nine have a quarter, and the other forty have the rest.
+/// Stores the files in the bucket. The first has half of the bytes, the next nine together have a quarter, and the
+/// other forty have the rest.
 async fn store(storage: &Storage, plan: Plan) -> Vec<Wanted> {
     let mut files = Vec::new();
     for number in 0..FILES {
@@ -160,7 +162,7 @@ async fn store(storage: &Storage, plan: Plan) -> Vec<Wanted> {
     files
 }
 
-/// Returns the bytes of a file at a position. No two blocks are equal.
+/// Returns the block with the index `at` of a file. No two blocks are equal.
 fn block(file: u64, at: u64, bytes: u64) -> Bytes {
     let mut block = vec![0; usize::try_from(bytes).unwrap()];
     fastrand::Rng::with_seed(file << 32 | at).fill(&mut block);
@@ -179,7 +181,7 @@ fn received(process: &mut Child, bytes: u64) -> bool {
     lines.map(Result::unwrap).any(|line| line.parse::<u64>().is_ok_and(|received| received >= bytes))
 }
 
-/// Asserts that every published file is correct, and that all exist if `all` is set.
+/// Asserts that every published file is correct. With `all`, also asserts that all files exist and no others.
 fn check(results: &Path, files: &[Wanted], all: bool) {
     for wanted in files {
         let Ok(mut file) = File::open(results.join(&wanted.name)) else {
@@ -200,11 +202,11 @@ fn check(results: &Path, files: &[Wanted], all: bool) {
     }
     if all {
         let names: Vec<_> = fs::read_dir(results).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names.len(), files.len(), "nothing else is left: {names:?}");
+        assert_eq!(names.len(), files.len(), "other files are left: {names:?}");
     }
 }
 
-/// Returns the total number of requested bytes of the files.
+/// Returns the total number of bytes that were requested of the files.
 async fn requested(storage: &Storage, files: &[Wanted]) -> u64 {
     let path = |file: &Wanted| file.url.parse::<Url>().unwrap().path().to_owned();
     let lengths: HashMap<_, _> = files.iter().map(|file| (path(file), file.bytes)).collect();
@@ -214,5 +216,5 @@ async fn requested(storage: &Storage, files: &[Wanted]) -> u64 {
         let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         (last.parse::<u64>().unwrap() + 1).min(bytes) - first.parse::<u64>().unwrap()
     };
-    storage.asked("GET").await.iter().map(length).sum()
+    storage.requests("GET").await.iter().map(length).sum()
 }

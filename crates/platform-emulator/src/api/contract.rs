@@ -1,4 +1,4 @@
-//! The OpenAPI document: it is served, and request bodies are validated against it.
+//! The OpenAPI document, and the validation of request bodies against it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::problem::Problem;
 
-pub(super) const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
-/// The maximum number of reported problems per body.
-const MOST: usize = 100;
+pub(super) const DOCUMENT: &str = include_str!("../../platform.json");
+/// The maximum number of problems that are reported for a request body.
+const MAX_PROBLEMS: usize = 100;
 
 /// The body schema of each operation, by `METHOD /path`.
 static BODIES: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
@@ -34,7 +34,7 @@ pub(super) async fn document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
-/// Validates a body against the document, and reports every violation with its location.
+/// Validates a request body against the document. The error lists the violations with their locations.
 pub(super) fn check_body(method: &Method, route: &str, body: &Value) -> Result<(), Problem> {
     let operation = format!("{method} {}", route.strip_prefix("/api").unwrap_or(route));
     let validator = BODIES
@@ -42,13 +42,13 @@ pub(super) fn check_body(method: &Method, route: &str, body: &Value) -> Result<(
         .ok_or_else(|| Problem::Internal(format!("the document has no schema for the body of {operation}")))?;
     let problems: Vec<_> = validator
         .iter_errors(body)
-        .take(MOST)
+        .take(MAX_PROBLEMS)
         .map(|error| {
             let steps = error.instance_path().iter().map(|step| match step {
                 jsonschema::paths::LocationSegment::Index(index) => json!(index),
                 jsonschema::paths::LocationSegment::Property(name) => json!(name),
             });
-            // Masked, because the value may be large or secret.
+            // The message does not contain the value, because it may be large or secret.
             ([json!("body")].into_iter().chain(steps).collect(), error.masked().to_string())
         })
         .collect();

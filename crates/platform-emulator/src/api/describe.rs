@@ -7,7 +7,7 @@ use crate::state::Records;
 use crate::state::access::Reader;
 use crate::state::run::{Deleted, Failure, InputArtifact, Item, OutputArtifact, Progress, Run};
 
-/// Returns a checksum of metadata. Writers use it to state the version they have read.
+/// Returns a checksum of metadata. A client sends the checksum with an update to prevent lost updates.
 pub(super) fn checksum(metadata: &Value) -> Option<String> {
     (!metadata.is_null()).then(|| format!("{:08x}", crc32c::crc32c(metadata.to_string().as_bytes())))
 }
@@ -21,8 +21,8 @@ pub(super) fn run_state(run: &Run) -> &'static str {
 }
 
 pub(super) fn run(records: &Records, run: &Run) -> Value {
-    let before = run.pending().next().map(|_| records.before(run));
-    let count = |fits: fn(&Progress) -> bool| run.count(fits);
+    let before = run.pending().next().map(|_| records.waiting_before(run));
+    let count = |is_match: fn(&Progress) -> bool| run.count(is_match);
     let succeeded = count(|progress| matches!(progress, Progress::Succeeded(_)));
     json!({
         "run_id": run.id,
@@ -72,7 +72,8 @@ pub(super) fn termination_reason(item: &Item) -> Option<&'static str> {
     }
 }
 
-/// Returns an item of a run. The input URLs are secret: only the run's owner sees them.
+/// Returns an item of a run. The URLs of inputs are included only for users who manage the run, because they are
+/// secret.
 pub(super) fn item(reader: &Reader<'_>, run: &Run, item: &Item, now: Timestamp) -> Value {
     let (code, message) = match &item.progress {
         Progress::Failed(Failure::User(message)) => (Some("APPLICATION.USER_ERROR"), Some(message)),
@@ -81,17 +82,17 @@ pub(super) fn item(reader: &Reader<'_>, run: &Run, item: &Item, now: Timestamp) 
     };
     let deleted = run.deleted(now);
     let owned = reader.user().manages_run(run);
-    let before = matches!(item.progress, Progress::Pending).then(|| reader.records().before(run));
+    let before = matches!(item.progress, Progress::Pending).then(|| reader.records().waiting_before(run));
     // Positions start at 1.
-    let place = |before: usize| before + run.pending().position(|other| other.id == item.id).unwrap_or(0) + 1;
+    let queue_position = |before: usize| before + run.pending().position(|other| other.id == item.id).unwrap_or(0) + 1;
     json!({
         "item_id": item.id,
         "external_id": item.external_id,
         "custom_metadata": item.custom_metadata,
         "custom_metadata_checksum": checksum(&item.custom_metadata),
         "state": item_state(item),
-        "queue_position_org": before.map(|waiting| place(waiting.organization)),
-        "queue_position_platform": before.map(|waiting| place(waiting.platform)),
+        "queue_position_org": before.map(|waiting| queue_position(waiting.organization)),
+        "queue_position_platform": before.map(|waiting| queue_position(waiting.platform)),
         "output": if matches!(item.progress, Progress::Succeeded(_)) { "FULL" } else { "NONE" },
         "termination_reason": termination_reason(item),
         "error_code": code,

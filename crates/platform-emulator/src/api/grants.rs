@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Caller;
 use super::problem::Problem;
-use super::request::{Body, Key, Parameters, Place, uuid};
+use super::request::{Body, Key, Parameters, PathParameters, uuid};
 use crate::account::User;
 use crate::platform::Platform;
 use crate::state::Records;
@@ -72,14 +72,14 @@ pub(super) async fn create(
             revoked: false,
         };
         changes.grant(&grant);
-        let answer = describe(&grant);
+        let response = describe(&grant);
         records.grants.insert(grant.id, grant);
-        Ok((StatusCode::CREATED, Json(answer)))
+        Ok((StatusCode::CREATED, Json(response)))
     };
     platform.state.change(create).await
 }
 
-/// Returns the owner of the resource, if the user may grant access to it.
+/// Returns the id of the resource's owner. If the user may not grant access to the resource, returns an error.
 fn owner(platform: &Platform, records: &Records, user: &User, creation: &Creation) -> Result<String, Problem> {
     let id = creation.resource_id;
     let run = |is: &dyn Fn(&Run) -> bool| {
@@ -116,7 +116,7 @@ fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creat
         }
         (SubjectType::ShareToken, Some(id), _) => {
             let token = id.parse().ok().and_then(|id: Uuid| records.share_tokens.get(&id));
-            // The id in the format that grants compare.
+            // Formatted again, because grants compare the text of the id.
             return match token {
                 Some(token) if token.created_by == user.id => Ok(token.id.to_string()),
                 Some(_) => Err(Problem::Forbidden),
@@ -127,7 +127,7 @@ fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creat
     if known { Ok(id.unwrap_or_default().to_owned()) } else { Err(unknown("subject_id")) }
 }
 
-/// Returns true for the owner of the resource, the creator of the grant, and its subject.
+/// Returns true if the user is the owner of the resource, the creator of the grant, or its subject.
 fn may_see(platform: &Platform, user: &User, grant: &Grant) -> bool {
     may_revoke(platform, user, grant)
         || match grant.subject_type {
@@ -154,10 +154,10 @@ pub(super) async fn list(
     let subject_type = parameters.one_of("subject_type", &SUBJECT_TYPES)?;
     let (resource, subject) = (parameters.uuid("resource_id")?, parameters.text("subject_id"));
     let (relation, revoked) = (parameters.one_of("relation", &RELATIONS)?, parameters.boolean("revoked")?);
-    // Other relations do not exist.
+    // All grants have the relation `viewer`.
     let viewers = relation.is_none() || parameters.texts("relation").any(|relation| relation == "viewer");
     platform.state.read(|records| {
-        let fits = |grant: &&Grant| {
+        let is_match = |grant: &&Grant| {
             viewers
                 && may_see(&platform, user, grant)
                 && resource_type.is_none_or(|wanted| json!(grant.resource_type) == wanted)
@@ -166,7 +166,7 @@ pub(super) async fn list(
                 && subject.is_none_or(|wanted| grant.subject == wanted)
                 && revoked.is_none_or(|wanted| grant.revoked == wanted)
         };
-        let mut grants: Vec<&Grant> = records.grants.values().filter(fits).collect();
+        let mut grants: Vec<&Grant> = records.grants.values().filter(is_match).collect();
         sort.apply(&mut grants, |grant, field| match field {
             "created_at" => Key::moment(Some(grant.created_at)),
             field => Key::value(&describe(grant)[field]),
@@ -178,7 +178,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("grant_id", &id)?;
     let (user, _) = caller.account(&platform)?;
@@ -191,7 +191,7 @@ pub(super) async fn get(
 pub(super) async fn revoke(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("grant_id", &id)?;
     let (user, _) = caller.account(&platform)?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Caller;
 use super::describe;
 use super::problem::Problem;
-use super::request::{Body, Key, Parameters, Place, uuid};
+use super::request::{Body, Key, Parameters, PathParameters, uuid};
 use super::runs::{self, MetadataUpdate};
 use crate::platform::Platform;
 use crate::state::Records;
@@ -34,7 +34,7 @@ const TERMINATION_REASONS: [&str; 4] = ["SUCCEEDED", "USER_ERROR", "SYSTEM_ERROR
 pub(super) async fn list(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
     parameters: Parameters,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let id = uuid("run_id", &id)?;
@@ -48,14 +48,14 @@ pub(super) async fn list(
         if !reader.sees_run(run) {
             return Err(Problem::NotFound("Run not found"));
         }
-        let fits = |item: &&Item| {
+        let is_match = |item: &&Item| {
             ids.as_ref().is_none_or(|ids| ids.contains(&item.id))
                 && (external_ids.is_empty() || external_ids.contains(&item.external_id.as_str()))
                 && state.is_none_or(|state| state == describe::item_state(item))
                 && reason.is_none_or(|reason| describe::termination_reason(item) == Some(reason))
                 && metadata.as_ref().is_none_or(|path| path.is_in(&item.custom_metadata))
         };
-        let mut items: Vec<&Item> = run.items.iter().filter(fits).collect();
+        let mut items: Vec<&Item> = run.items.iter().filter(is_match).collect();
         Parameters::check_work(metadata.as_ref())?;
         sort.apply(&mut items, |item, field| sort_key(item, field));
         let now = platform.timestamp();
@@ -77,7 +77,7 @@ fn sort_key(item: &Item, field: &str) -> Key {
 pub(super) async fn get(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place((id, external_id)): Place<(String, String)>,
+    PathParameters((id, external_id)): PathParameters<(String, String)>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("run_id", &id)?;
@@ -93,7 +93,7 @@ pub(super) async fn get(
 pub(super) async fn update_metadata(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place((id, external_id)): Place<(String, String)>,
+    PathParameters((id, external_id)): PathParameters<(String, String)>,
     Body(update): Body<MetadataUpdate>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("run_id", &id)?;
@@ -112,7 +112,7 @@ pub(super) async fn update_metadata(
 pub(super) async fn file(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place((id, artifact)): Place<(String, String)>,
+    PathParameters((id, artifact)): PathParameters<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (id, wanted) = (uuid("run_id", &id)?, uuid("artifact_id", &artifact)?);
@@ -130,7 +130,7 @@ pub(super) async fn file(
     Ok(redirect(presign(&platform, &key, URL_LIFETIME, &[]).as_str()))
 }
 
-/// Returns an uncached redirect to a URL that is secret while it is valid.
+/// Returns a redirect to a signed URL. It must not be cached, because the URL is secret.
 pub(super) fn redirect(url: &str) -> Response {
     let headers = [(header::LOCATION, url), (header::CACHE_CONTROL, "no-store")];
     (StatusCode::TEMPORARY_REDIRECT, headers).into_response()

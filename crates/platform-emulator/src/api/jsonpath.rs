@@ -16,11 +16,11 @@ use serde_json::Value;
 pub(crate) struct JsonPath {
     strict: bool,
     root: Node,
-    /// The remaining work budget for all documents.
+    /// The number of values that can still be examined, for all documents together.
     budget: AtomicUsize,
 }
 
-/// The maximum number of values examined for one expression: a few seconds at most.
+/// The maximum number of values that are examined for one expression. It limits the evaluation to a few seconds.
 const BUDGET: usize = 5_000_000;
 
 /// A syntax error with its position.
@@ -31,7 +31,7 @@ pub(crate) struct PathError {
     expected: &'static str,
 }
 
-/// A node of an expression: most yield a sequence of values, some a truth value.
+/// A node of an expression. Comparisons and conditions yield a truth value, all other nodes a sequence of values.
 #[derive(Debug)]
 enum Node {
     /// `$`
@@ -88,13 +88,14 @@ enum Comparison {
 }
 
 impl JsonPath {
-    /// Returns true if `document` has a value at this path, like the operator `@?`. Evaluation errors count as no
-    /// value.
+    /// Returns true if `document` has a value at this path, like the operator `@?` of `PostgreSQL`. If the evaluation
+    /// fails, returns false.
     pub(crate) fn is_in(&self, document: &Value) -> bool {
         evaluate::exists(self, document)
     }
 
-    /// Returns true if the work budget is exhausted, so that results are unreliable.
+    /// Returns true if the budget is exhausted. [`is_in`](Self::is_in) may then have returned false for a document that
+    /// has a value at the path.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.budget.load(Ordering::Relaxed) == 0
     }
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_found_where_the_database_finds_it() {
+    fn path_matches_like_in_postgresql() {
         for path in [
             "$",
             "$.study",
@@ -152,7 +153,7 @@ mod tests {
             "$.tags.type() ? (@ == \"array\")",
             "$.study[0]",
             "$ ? ((@.score > \"x\") is unknown)",
-            // A comparison yields a value, even if it is false.
+            // A comparison outside a filter yields a value, even if the value is false.
             "$.study == \"low\"",
             "$.study ? (@ != \"low\") ? (@ <> \"medium\")",
             "$.resources ? (@.gpu_count == 3.0)",
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_not_found_where_the_database_does_not_find_it() {
+    fn path_does_not_match_like_in_postgresql() {
         for path in [
             "$.nope",
             "$.study.nope",
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_bounded_and_costs_nothing() {
+    fn deeply_nested_path_is_rejected() {
         let nested = |depth: usize| format!("$.a ? ({}@ == 1{})", "(".repeat(depth), ")".repeat(depth));
         assert!(nested(20).parse::<JsonPath>().is_ok());
         for path in [nested(400), "!".repeat(1000), "(".repeat(1000), format!("$ ? ({}", "exists(".repeat(140))] {

@@ -1,6 +1,6 @@
 //! Pages with the runs, their outcome and their results, for users of the emulator.
 //!
-//! They need no login: on the login page, everyone who reaches the emulator can choose any user.
+//! The pages require no login, because everyone who can connect to the emulator can log in as any user.
 
 mod overview;
 mod parts;
@@ -18,7 +18,7 @@ use super::problem::Problem;
 use crate::page::{self, Page};
 use crate::platform::Platform;
 
-/// The list of runs. All pages are on one server, so that their links work under each of its names.
+/// The path of the list of runs. Links are relative to the server, so that they work under all host names.
 const HOME: &str = "/";
 
 pub(super) fn router() -> Router<Arc<Platform>> {
@@ -28,7 +28,7 @@ pub(super) fn router() -> Router<Arc<Platform>> {
         .route("/runs/{run_id}/files/{artifact_id}", get(run::file))
 }
 
-/// Answers a request for an unknown path: with a page for a browser, and otherwise like the API.
+/// Returns the response for an unknown path: an HTML page for a browser, otherwise a JSON error like the API.
 pub(super) async fn not_found(headers: HeaderMap) -> Response {
     if page::is_wanted(&headers) {
         return Page::not_found(HOME).into_response();

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::identity::INVALID_TOKEN;
-use crate::state::NotWritten;
+use crate::state::StoreWriteError;
 
 /// An API error, in the format of the real platform.
 pub(crate) enum Problem {
@@ -19,11 +19,11 @@ pub(crate) enum Problem {
     Forbidden,
     NotFound(&'static str),
     MethodNotAllowed,
-    /// The operation was already performed, or it is too early.
+    /// The operation is not possible in the current state of the resource.
     Conflict(&'static str),
     /// The resource has been deleted.
     Gone,
-    /// The resource differs from the version that the sender has read.
+    /// The resource has changed since the client read it.
     PreconditionFailed,
     TooLarge,
     /// The request is malformed: a list of locations and messages.
@@ -33,14 +33,13 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
-    /// Creates an error with one location and message.
-    pub(crate) fn invalid(place: Value, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![(place, message.into())])
+    pub(crate) fn invalid(location: Value, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![(location, message.into())])
     }
 }
 
-impl From<NotWritten> for Problem {
-    fn from(error: NotWritten) -> Self {
+impl From<StoreWriteError> for Problem {
+    fn from(error: StoreWriteError) -> Self {
         Self::Internal(error.to_string())
     }
 }

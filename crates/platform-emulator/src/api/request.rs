@@ -1,4 +1,4 @@
-//! Request extractors that validate like the platform: malformed parts are rejected with their location.
+//! Request extractors that validate like the platform: an error contains the location of the malformed value.
 
 use std::ops::RangeInclusive;
 
@@ -22,12 +22,11 @@ const PAGE_SIZES: RangeInclusive<usize> = 5..=100;
 /// The default page size.
 const PAGE_SIZE: usize = 50;
 /// The maximum length of a JSONPath expression, in characters.
-const LONGEST_PATH: usize = 1000;
+const MAX_PATH_LENGTH: usize = 1000;
 
-/// The path parameters.
-pub(super) struct Place<T>(pub(super) T);
+pub(super) struct PathParameters<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathParameters<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -60,7 +59,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The query parameters. Unknown ones are ignored.
+/// The query parameters. Unknown parameters are ignored.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Parameters {
@@ -76,7 +75,7 @@ impl Parameters {
         Self(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect())
     }
 
-    /// Returns a parameter. If it is repeated, the last one counts.
+    /// Returns the value of a parameter. If the parameter is repeated, returns the last value.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -98,7 +97,7 @@ impl Parameters {
         Ok(self.uuids(name)?.and_then(|uuids| uuids.last().copied()))
     }
 
-    /// Returns a parameter whose value must be one of `allowed`.
+    /// Returns the value of a parameter. A value that is not in `allowed` is an error.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Problem> {
         match self.texts(name).find(|text| !allowed.contains(text)) {
             Some(_) => Err(Problem::invalid(json!(["query", name]), format!("Input should be {}", allowed.join(", ")))),
@@ -119,8 +118,8 @@ impl Parameters {
     pub(super) fn metadata_filter(&self) -> Result<Option<JsonPath>, Problem> {
         let refused = |message: String| Problem::invalid(json!(["query", "custom_metadata"]), message);
         let Some(text) = self.text("custom_metadata") else { return Ok(None) };
-        if text.chars().count() > LONGEST_PATH {
-            return Err(refused(format!("String should have at most {LONGEST_PATH} characters")));
+        if text.chars().count() > MAX_PATH_LENGTH {
+            return Err(refused(format!("String should have at most {MAX_PATH_LENGTH} characters")));
         }
         text.parse().map(Some).map_err(|error| refused(format!("Invalid JSONPath expression: {error}")))
     }
@@ -139,7 +138,7 @@ impl Parameters {
         self.page_with("page_size")
     }
 
-    /// Returns the requested page, with another name for the page size parameter.
+    /// Returns the requested page of a list whose page size parameter is called `size_name`.
     pub(super) fn page_with(&self, size_name: &str) -> Result<Page, Problem> {
         let number = |name: &str, default: usize, allowed: RangeInclusive<usize>| {
             let Some(text) = self.text(name) else { return Ok(default) };
@@ -151,7 +150,7 @@ impl Parameters {
         Ok(Page { number: number("page", 1, 1..=usize::MAX)?, size: number(size_name, PAGE_SIZE, PAGE_SIZES)? })
     }
 
-    /// Returns the requested order; `fields` are the sortable fields of the list.
+    /// Returns the requested sort order. `fields` are the sortable fields of the list.
     pub(super) fn sort(&self, fields: &[&'static str]) -> Result<Sort, Problem> {
         let order = self.texts("sort").filter(|text| !text.is_empty()).map(|text| {
             // An unencoded `+` is decoded as a space.
@@ -175,23 +174,23 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Returns the entries of this page; none beyond the end.
+    /// Returns the entries of this page. A page after the end of the list is empty.
     pub(super) fn of<T>(&self, entries: Vec<T>) -> Vec<T> {
         let start = (self.number - 1).saturating_mul(self.size);
         entries.into_iter().skip(start).take(self.size).collect()
     }
 
-    /// Returns the entries of this page, or an error beyond the end.
+    /// Returns the entries of this page. A page after the end of the list is an error, except the first page.
     pub(super) fn existing_of<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
         let page = self.of(entries);
         if self.number > 1 && page.is_empty() { Err(Problem::NotFound("Page not found")) } else { Ok(page) }
     }
 }
 
-/// Sort fields, and true for descending order.
+/// The sort fields in order of precedence, each with true for descending order.
 pub(super) struct Sort(Vec<(&'static str, bool)>);
 
-/// A sort key. Absent values are the greatest, as in PostgreSQL: last in ascending order, first in descending order.
+/// A sort key. Absent values are greater than all others, as in PostgreSQL.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Text(String),

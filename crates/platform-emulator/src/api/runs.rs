@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Caller;
 use super::describe;
 use super::problem::Problem;
-use super::request::{Body, Key, Parameters, Place, uuid};
+use super::request::{Body, Key, Parameters, PathParameters, uuid};
 use crate::account::User;
 use crate::application::processing;
 use crate::platform::Platform;
@@ -51,9 +51,9 @@ pub(super) async fn list(
     platform.state.read(|records| {
         let reader = Reader::new(records, user, None, platform.timestamp());
         let external_id = parameters.text("external_id");
-        let fits = |run: &&Run| {
+        let is_match = |run: &&Run| {
             all_of.map_or_else(|| reader.lists_run(run), |of| run.organization == of)
-                && platform.has_arrived(run)
+                && platform.is_replicated(run)
                 && same(submitter, &run.submitted_by)
                 && same(owner, &run.organization)
                 && same(parameters.text("application_id"), &run.application)
@@ -61,7 +61,7 @@ pub(super) async fn list(
                 && external_id.is_none_or(|id| run.items.iter().any(|item| item.external_id == id))
                 && metadata.as_ref().is_none_or(|path| path.is_in(&run.custom_metadata))
         };
-        let mut runs: Vec<&Run> = records.runs.values().filter(fits).collect();
+        let mut runs: Vec<&Run> = records.runs.values().filter(is_match).collect();
         Parameters::check_work(metadata.as_ref())?;
         sort.apply(&mut runs, |run, field| sort_key(run, field));
         Ok(Json(page.existing_of(runs)?.into_iter().map(|run| describe::run(records, run)).collect()))
@@ -85,7 +85,7 @@ fn sort_key(run: &Run, field: &str) -> Key {
 pub(super) async fn get(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("run_id", &id)?;
@@ -94,7 +94,7 @@ pub(super) async fn get(
     })
 }
 
-/// Reads a run that is visible to the caller and has reached the replica.
+/// Reads a run that has reached the replica. `look` checks whether the run is visible to the caller.
 pub(super) fn read<T>(
     platform: &Platform,
     caller: &Caller,
@@ -104,23 +104,22 @@ pub(super) fn read<T>(
 ) -> Result<T, Problem> {
     let (user, _) = caller.account(platform)?;
     platform.state.read(|records| {
-        let run = records.runs.get(&id).filter(|run| platform.has_arrived(run));
+        let run = records.runs.get(&id).filter(|run| platform.is_replicated(run));
         let run = run.ok_or(Problem::NotFound("Run not found"))?;
         look(&Reader::new(records, user, parameters.text("share_token"), platform.timestamp()), run)
     })
 }
 
-/// Returns a run that the user may change, without the lag of the replica.
+/// Returns a run that the user may change. Changes are not subject to the replica lag.
 pub(super) fn managed<'a>(records: &'a mut Records, user: &User, id: Uuid) -> Result<&'a mut Run, Problem> {
     let run = records.runs.get_mut(&id).ok_or(Problem::NotFound("Run not found"))?;
     if user.manages_run(run) { Ok(run) } else { Err(Problem::Forbidden) }
 }
 
-/// Cancels a run.
 pub(super) async fn cancel(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let id = uuid("run_id", &id)?;
     let (user, _) = caller.account(&platform)?;
@@ -141,7 +140,7 @@ pub(super) async fn cancel(
 pub(super) async fn delete_results(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("run_id", &id)?;
     let (user, _) = caller.account(&platform)?;
@@ -171,7 +170,7 @@ pub(super) struct MetadataUpdate {
 }
 
 impl MetadataUpdate {
-    /// Replaces `current` by the new metadata, unless `current` differs from the version that the sender has read.
+    /// Replaces `current` by the new metadata, unless the checksum in the request differs from that of `current`.
     pub(super) fn apply(self, current: &mut Value) -> Result<Json<Value>, Problem> {
         if self.custom_metadata_checksum.is_some() && self.custom_metadata_checksum != describe::checksum(current) {
             return Err(Problem::PreconditionFailed);
@@ -184,16 +183,16 @@ impl MetadataUpdate {
 pub(super) async fn update_metadata(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
     Body(update): Body<MetadataUpdate>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("run_id", &id)?;
     let (user, _) = caller.account(&platform)?;
     let apply = |records: &mut Records, changes: &mut Changes| {
         let run = managed(records, user, id)?;
-        let answer = update.apply(&mut run.custom_metadata)?;
+        let response = update.apply(&mut run.custom_metadata)?;
         changes.run(run);
-        Ok(answer)
+        Ok(response)
     };
     platform.state.change(apply).await
 }

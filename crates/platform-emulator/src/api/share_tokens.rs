@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Caller;
 use super::problem::Problem;
-use super::request::{Body, Key, Parameters, Place, uuid};
+use super::request::{Body, Key, Parameters, PathParameters, uuid};
 use crate::clock::in_microseconds;
 use crate::platform::Platform;
 use crate::state::Records;
@@ -54,13 +54,13 @@ pub(super) async fn create(
         expires_at: creation.expires_at.map(in_microseconds),
         revoked: false,
     };
-    let mut answer = describe(&token);
-    // Shown only in this response.
-    answer["share_token"] = json!(secret);
+    let mut response = describe(&token);
+    // The secret is returned only in this response.
+    response["share_token"] = json!(secret);
     let insert = |records: &mut Records, changes: &mut Changes| {
         changes.share_token(&token);
         records.share_tokens.insert(token.id, token);
-        Ok((StatusCode::CREATED, Json(answer)))
+        Ok((StatusCode::CREATED, Json(response)))
     };
     platform.state.change(insert).await
 }
@@ -86,13 +86,13 @@ pub(super) async fn list(
             let mut grants = records.grants.values().filter(|grant| !grant.revoked && grant.resource == run);
             grants.any(|grant| grant.subject_type == SubjectType::ShareToken && grant.subject == id)
         };
-        let fits = |token: &&ShareToken| {
+        let is_match = |token: &&ShareToken| {
             reader.sees_share_token(token, organization(&platform, token))
                 && run.is_none_or(|run| opens(token, run))
                 && creator.is_none_or(|creator| token.created_by == creator)
                 && revoked.is_none_or(|wanted| token.revoked == wanted)
         };
-        let mut tokens: Vec<&ShareToken> = records.share_tokens.values().filter(fits).collect();
+        let mut tokens: Vec<&ShareToken> = records.share_tokens.values().filter(is_match).collect();
         sort.apply(&mut tokens, |token, field| match field {
             "created_at" => Key::moment(Some(token.created_at)),
             "expires_at" => Key::moment(token.expires_at),
@@ -105,7 +105,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("share_token_id", &id)?;
     let (user, _) = caller.account(&platform)?;
@@ -120,7 +120,7 @@ pub(super) async fn get(
 pub(super) async fn revoke(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Place(id): Place<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("share_token_id", &id)?;
     let (user, _) = caller.account(&platform)?;

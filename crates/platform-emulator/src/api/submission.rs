@@ -20,13 +20,13 @@ use crate::platform::Platform;
 use crate::state::run::{InputArtifact, Item, Progress, Run, Scheduling};
 use crate::storage;
 
-/// The minimum time that a slide must be available after submission.
+/// The minimum time for which the URL of a slide must be valid after the submission.
 const INPUT_LIFETIME: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 /// The maximum size of a callback context, in bytes of JSON.
-const LONGEST_CONTEXT: usize = 1024;
+const MAX_CONTEXT_BYTES: usize = 1024;
 
 /// The minimum time between submission and deadline.
-const SHORTEST_SCHEDULE: SignedDuration = SignedDuration::from_hours(24);
+const MIN_TIME_TO_DEADLINE: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Deserialize)]
 pub(super) struct Submission {
@@ -57,8 +57,8 @@ pub(super) async fn submit(
     caller: Caller,
     Body(submission): Body<Submission>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    if submission.callback_context.is_some_and(|context| context.to_string().len() > LONGEST_CONTEXT) {
-        let message = format!("Input should be at most {LONGEST_CONTEXT} bytes of JSON");
+    if submission.callback_context.is_some_and(|context| context.to_string().len() > MAX_CONTEXT_BYTES) {
+        let message = format!("Input should be at most {MAX_CONTEXT_BYTES} bytes of JSON");
         return Err(Problem::invalid(json!(["body", "callback_context"]), message));
     }
     check_schedule(submission.scheduling.as_ref(), platform.timestamp())?;
@@ -116,7 +116,7 @@ fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(),
     if due_date.is_some_and(|due_date| due_date <= now) {
         return broken("due_date must be in the future");
     }
-    if deadline.is_some_and(|deadline| deadline.duration_since(now) < SHORTEST_SCHEDULE) {
+    if deadline.is_some_and(|deadline| deadline.duration_since(now) < MIN_TIME_TO_DEADLINE) {
         return broken("SCHEDULER.DEADLINE_TOO_SHORT: the deadline must be at least one day after the submission");
     }
     match (due_date, deadline) {
@@ -125,7 +125,7 @@ fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(),
     }
 }
 
-/// Checks the rules of the application, and returns the items.
+/// Validates the items against the rules of the platform and of the application, and returns them.
 fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
     let mut names = HashSet::new();
     let mut accepted = Vec::new();

@@ -4,8 +4,9 @@ use std::io;
 
 use uuid::{Builder, Uuid};
 
-use crate::application::{Application, Version};
+use crate::application::Application;
 use crate::config::FileConfig;
+use crate::config::VersionConfig;
 use crate::platform::Platform;
 
 pub(crate) struct Document {
@@ -18,9 +19,9 @@ pub(crate) struct Document {
     folder: String,
 }
 
-/// Returns the documents of a version. Unless the configuration states others, these are one with a plain name, and one
-/// whose name must be percent-encoded in a URL.
-pub(crate) fn of(application: &Application, version: &Version) -> Vec<Document> {
+/// Returns the documents of a version. Unless the configuration has documents, there are two: one with a simple name,
+/// and one whose name must be percent-encoded in a URL.
+pub(crate) fn of(application: &Application, version: &VersionConfig) -> Vec<Document> {
     let about = format!("{} {}", application.name, version.number);
     let file = |name: &str, media_type: &str, content: String| FileConfig {
         name: name.to_owned(),
@@ -62,7 +63,7 @@ impl Document {
             let mut upload = platform.objects.create().await?;
             upload.write(self.content.as_bytes()).await?;
             let object = upload.finish(&self.mime_type).await?;
-            platform.keep(bucket, &key, object).await?;
+            platform.put_object(bucket, &key, object).await?;
         }
         Ok(key)
     }

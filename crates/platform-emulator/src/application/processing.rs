@@ -11,14 +11,14 @@ use uuid::Uuid;
 use crate::application::Job;
 use crate::clock::pause;
 use crate::platform::Platform;
-use crate::state::NotWritten;
+use crate::state::StoreWriteError;
 use crate::state::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
 use crate::state::store::Changes;
 
 pub(crate) use deadline::end_overdue;
 
-/// The processing time of an item on the platform.
-const ITEM: Duration = Duration::from_secs(600);
+/// The processing time of an item at a speed of 1.
+const ITEM_DURATION: Duration = Duration::from_secs(600);
 
 /// Resumes all unfinished runs.
 pub(crate) fn resume(platform: &Arc<Platform>) {
@@ -43,7 +43,7 @@ pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
     });
 }
 
-async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
+async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), StoreWriteError> {
     let known = platform.state.read(|records| {
         let run = records.runs.get(&id)?;
         platform
@@ -57,7 +57,7 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
         if platform.config.cancel_runs_after_items.is_some_and(|items| at >= items) {
             return terminate(platform, id, RunError::default()).await.map(|_| ());
         }
-        if !item.interrupted && platform.random.one_of(platform.config.interruptions) {
+        if !item.interrupted && platform.random.one_in(platform.config.interruptions) {
             change_item(platform, id, at, |item| (item.progress, item.interrupted) = (Progress::Pending, true)).await?;
             continue;
         }
@@ -86,20 +86,20 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
         .await
 }
 
-/// Returns the number of items with errors in a run.
 fn errors(platform: &Platform, id: Uuid) -> usize {
     let failed = |progress: &Progress| matches!(progress, Progress::Failed(_));
     platform.state.read(|records| records.runs.get(&id).map_or(0, |run| run.count(failed)))
 }
 
-/// Returns the simulated processing time of an item.
+/// Returns the emulated processing time of an item.
 fn duration(speed: f64) -> Duration {
-    let slowed = if speed > 0.0 { Duration::try_from_secs_f64(ITEM.as_secs_f64() / speed) } else { Ok(Duration::ZERO) };
+    let slowed =
+        if speed > 0.0 { Duration::try_from_secs_f64(ITEM_DURATION.as_secs_f64() / speed) } else { Ok(Duration::ZERO) };
     slowed.unwrap_or(Duration::MAX)
 }
 
 /// Returns the next pending item and marks it as processing.
-async fn next(platform: &Platform, id: Uuid) -> Result<Option<(usize, Item)>, NotWritten> {
+async fn next(platform: &Platform, id: Uuid) -> Result<Option<(usize, Item)>, StoreWriteError> {
     platform
         .state
         .change(|records, changes| {
@@ -119,7 +119,7 @@ async fn change_item(
     id: Uuid,
     at: usize,
     change: impl FnOnce(&mut Item),
-) -> Result<(), NotWritten> {
+) -> Result<(), StoreWriteError> {
     platform
         .state
         .change(|records, changes| {
@@ -141,7 +141,7 @@ pub(crate) enum Termination {
 }
 
 /// Cancels a run on behalf of the platform.
-pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) -> Result<Termination, NotWritten> {
+pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) -> Result<Termination, StoreWriteError> {
     let now = platform.timestamp();
     platform
         .state

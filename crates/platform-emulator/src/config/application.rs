@@ -9,9 +9,19 @@ use serde_json::Value;
 use super::Config;
 
 /// The ids of the built-in applications.
-const BUILT_IN: [&str; 6] = ["tissue", "he-tme", "test-app", "outcomes", "many-files", "huge-file"];
+const BUILT_IN: &[&str] = &[
+    #[cfg(feature = "images")]
+    "tissue",
+    #[cfg(feature = "images")]
+    "he-tme",
+    #[cfg(feature = "images")]
+    "test-app",
+    "outcomes",
+    "many-files",
+    "huge-file",
+];
 
-/// An application in addition to the built-in ones, or instead of the one with the same id.
+/// An application of the configuration. It replaces a built-in application with the same id.
 ///
 /// ```
 /// let config: platform_emulator::Config = toml::from_str(r##"
@@ -29,30 +39,31 @@ const BUILT_IN: [&str; 6] = ["tissue", "he-tme", "test-app", "outcomes", "many-f
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApplicationConfig {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its display name; by default the id.
+    /// The display name. The default is the id.
     #[serde(default)]
     pub name: Option<String>,
-    /// Its description.
+    /// The description.
     #[serde(default)]
     pub description: Option<String>,
-    /// The ids of the organizations that can use it. All can by default.
+    /// The ids of the organizations that can use the application. Empty, the default, means all organizations.
     #[serde(default)]
     pub organizations: Vec<String>,
-    /// The id of a built-in application whose schema, outputs and work it has; `outcomes` by default.
+    /// The id of the built-in application that provides the processing, and the schema and the outputs if they are not
+    /// set. The default is `outcomes`.
     #[serde(default)]
     pub like: Option<String>,
     /// The JSON Schema of the metadata of an input.
     #[serde(default)]
     pub metadata_schema: Option<Value>,
-    /// The outcome of items whose metadata state none, for applications like `outcomes`.
+    /// The outcome of items whose metadata do not specify one. Used only if [`like`](Self::like) is `outcomes`.
     #[serde(default)]
     pub outcome: Outcome,
-    /// The results of a successful item, for applications like `outcomes`.
+    /// The results of a successful item. Used only if [`like`](Self::like) is `outcomes`.
     #[serde(default)]
     pub outputs: Vec<FileConfig>,
-    /// Its versions, latest first; 1.0.0 by default.
+    /// The versions, latest first. The default is one version, 1.0.0.
     #[serde(default)]
     pub versions: Vec<VersionConfig>,
 }
@@ -74,15 +85,15 @@ pub enum Outcome {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionConfig {
-    /// Its number, a semantic version.
+    /// The number: a semantic version.
     pub number: String,
-    /// The time of its release.
+    /// The release time (RFC 3339).
     #[serde(default = "released_at")]
     pub released_at: String,
-    /// Its changes.
+    /// The description of the changes.
     #[serde(default)]
     pub changelog: String,
-    /// Its documents. By default, it has the two of the built-in applications.
+    /// The documents. By default, the version has the same two documents as the versions of built-in applications.
     #[serde(default)]
     pub documents: Vec<FileConfig>,
 }
@@ -91,11 +102,11 @@ pub struct VersionConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its media type.
+    /// The media type.
     pub media_type: String,
-    /// Its content.
+    /// The content, as text.
     #[serde(default)]
     pub content: String,
 }
@@ -134,7 +145,7 @@ impl ApplicationConfig {
     }
 }
 
-/// Returns true for a version of <https://semver.org>. Numbers may have any length.
+/// Returns true if the text is a semantic version according to <https://semver.org>. Numbers may have any length.
 pub(crate) fn is_semantic(version: &str) -> bool {
     static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let (number, identifier) = ("(?:0|[1-9][0-9]*)", "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)");

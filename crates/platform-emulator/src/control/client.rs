@@ -15,9 +15,10 @@ use crate::journal::JournalEntry;
 use crate::server_name::Server;
 
 /// The maximum size of a response body.
-const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A client for the controls of a platform that was started with them: faults, a journal, time, keys and tokens.
+/// A client for the control routes of an emulator that was started
+/// [with them](crate::EmulatorBuilder::with_control): faults, request journal, clock, signing keys and tokens.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,21 +44,22 @@ pub enum ControlError {
     #[error("cannot reach the emulator")]
     Http(#[from] HttpError),
     /// The emulator rejected the request.
-    #[error("the emulator refused ({status}): {detail}")]
+    #[error("the emulator rejected the request ({status}): {detail}")]
     #[non_exhaustive]
-    Refused {
+    Rejected {
         /// The response status.
         status: u16,
         /// The response text.
         detail: String,
     },
     /// The response cannot be parsed.
-    #[error("unexpected response of the emulator")]
+    #[error("unexpected response from the emulator")]
     Malformed(#[from] serde_json::Error),
 }
 
 impl Control {
-    /// Creates a client for the emulator with this `api_root`; `token` is the control token of its ready line.
+    /// Creates a client for the emulator with this `api_root`. `token` is the control token, which
+    /// `aignostics emulator` prints when it is ready.
     pub fn new(http: HttpClient, api_root: Url, token: impl Into<String>) -> Self {
         Self { http, api_root, token: token.into() }
     }
@@ -66,7 +68,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError`], as for all methods.
+    /// [`ControlError`]: the fault is invalid (422), or the request failed.
     pub async fn inject(&self, fault: &Fault) -> Result<(), ControlError> {
         self.send(Method::Post, "/faults", Some(fault)).await
     }
@@ -89,7 +91,8 @@ impl Control {
         self.read("/faults").await
     }
 
-    /// Returns the requests to a server, in order. The journal holds the last 100,000 requests to all three servers.
+    /// Returns the requests to a server, oldest first. The journal contains the last 100,000 requests to all three
+    /// servers.
     ///
     /// # Errors
     ///
@@ -127,7 +130,7 @@ impl Control {
         self.send(Method::Post, "/clock", Some(&Shift { seconds })).await
     }
 
-    /// Signs new tokens with a new key. With `retire`, tokens signed with the old keys are rejected.
+    /// Creates a new signing key for new tokens. If `retire` is true, tokens signed with older keys are rejected.
     ///
     /// # Errors
     ///
@@ -177,11 +180,11 @@ impl Control {
         }
         let response = self.http.send(request).await?;
         let status = response.status();
-        let answer = response.bytes(ANSWER_LIMIT).await?;
+        let answer = response.bytes(MAX_RESPONSE_BYTES).await?;
         if (200..300).contains(&status) {
             return Ok(answer);
         }
-        Err(ControlError::Refused { status, detail: String::from_utf8_lossy(&answer).into_owned() })
+        Err(ControlError::Rejected { status, detail: String::from_utf8_lossy(&answer).into_owned() })
     }
 }
 

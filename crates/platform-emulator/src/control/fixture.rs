@@ -1,4 +1,4 @@
-//! Users, runs, items and results that an emulator starts with, in the names of the API.
+//! Users, runs, items and results that are loaded when an emulator starts. Fields have the names of the API.
 
 mod export;
 mod load;
@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::config::{OrganizationConfig, UserConfig};
 use crate::state::run::{RunEndReason, Scheduling};
 
-/// Users, runs, items and results. [`EmulatorBuilder::with_fixture`](crate::EmulatorBuilder::with_fixture) loads them, and
-/// [`Emulator::export`](crate::Emulator::export) writes them. `docs/emulator.md` describes the format.
+/// Users, runs, items and results. [`EmulatorBuilder::with_fixture`](crate::EmulatorBuilder::with_fixture) loads them,
+/// and [`Emulator::export`](crate::Emulator::export) writes them. `docs/emulator.md` describes the format.
 ///
 /// ```
 /// let fixture: platform_emulator::Fixture = serde_json::from_str(r#"{ "runs": [{
@@ -37,7 +37,7 @@ pub struct Fixture {
     runs: Vec<FixtureRun>,
 }
 
-/// Shows only counts, because signed URLs of inputs are secrets.
+/// The debug output contains only counts, because signed URLs of inputs are secrets.
 impl fmt::Debug for Fixture {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (users, runs) = (self.users.len(), self.runs.len());

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::Emulator;
 use super::servers::{Listeners, serve};
 use crate::account::{Accounts, BucketKey};
-use crate::application::Catalogue;
+use crate::application::Catalog;
 use crate::clock::ShiftedClock;
 use crate::config::Config;
 use crate::control::fixture::Fixture;
@@ -23,12 +23,12 @@ use crate::platform::Platform;
 use crate::random::Random;
 use crate::server::tls::{self, Acceptor};
 use crate::state::State;
-use crate::state::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Store, StoredRecords};
 use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
 use crate::{application::processing, state::store};
 
-/// The key of the number of starts on a data folder.
-const STARTS: &str = "starts";
+/// The key of the record with the number of starts on a data folder.
+const START_COUNT_KEY: &str = "starts";
 
 /// A builder for [`Emulator`].
 #[derive(Clone, Debug)]
@@ -71,39 +71,40 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Sets the address to listen on; 127.0.0.1 by default. The secrets of an emulator are public: on any other
-    /// address, everyone who can connect has full access.
+    /// Sets the address to listen on. The default is 127.0.0.1. On any other address, everyone who can connect has full
+    /// access, because the secrets of the emulator are public.
     pub fn with_address(mut self, address: IpAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Sets the port of the API; the identity provider and the storage use the next two. The default, 0, selects free
-    /// ports.
+    /// Sets the port of the API. The identity provider and the storage use the next two ports. The default, 0, selects
+    /// free ports.
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// Sets the host name in all URLs; the listening address by default.
+    /// Sets the host name in all URLs. The default is the listening address.
     pub fn with_host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Keeps the data in this folder. It is created if necessary; existing data of an emulator are loaded.
+    /// Stores the data in this folder, which is created if it does not exist. Data of an earlier start are loaded.
     pub fn with_data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data = Some(folder.into());
         self
     }
 
-    /// Activates a fault from the start. May be called more than once.
+    /// Adds a fault that is active from the start.
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.config.faults.push(fault);
         self
     }
 
-    /// Derives ids and random events from a seed, for reproducibility. Each start on the same data folder derives others.
+    /// Derives ids and random events from a seed, so that they are reproducible. Each start on the same data folder
+    /// derives different ids.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -115,17 +116,18 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Enables the control routes, for clients with their token: see [`Control`](crate::Control).
+    /// Enables the control routes. Clients need the control token: see [`Control`](crate::Control).
     pub fn with_control(mut self) -> Self {
         self.control = true;
         self
     }
 
-    /// Serves https with certificates of its own authority, and writes the authority's certificate (PEM) to `file`.
+    /// Serves https. A certificate authority is created at each start, and its certificate (PEM) is written to `file`.
     ///
-    /// The authority is created at each start. Clients trust it through the file, for example with
-    /// `HttpClient::builder().with_root_certificates(file)`, or with `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The certificates are
-    /// valid for `localhost`, the loopback addresses, the address and the host of this builder, and [`Config::hosts`].
+    /// Clients must trust the certificate in the file, for example with
+    /// `HttpClient::builder().with_root_certificates(file)`, or with `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The
+    /// certificates are valid for `localhost`, the loopback addresses, the address and the host of this builder, and
+    /// [`Config::hosts`].
     ///
     /// Clients can then select HTTP/2 by ALPN: see [`Self::without_http2`].
     ///
@@ -147,13 +149,14 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Offers only HTTP/1.1, also over TLS.
+    /// Disables HTTP/2, so that clients over TLS also use HTTP/1.1.
     pub fn without_http2(mut self) -> Self {
         self.http2 = false;
         self
     }
 
-    /// Adds the users, runs and results of a fixture. Runs that exist in the data folder are not replaced.
+    /// Loads the organizations, users, runs and results of a fixture. Runs that exist in the data folder are not
+    /// replaced.
     pub fn with_fixture(mut self, fixture: Fixture) -> Self {
         self.fixture = fixture;
         self
@@ -164,8 +167,8 @@ impl EmulatorBuilder {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: the folder is missing, or is not that of an emulator. Otherwise those of [`start`](Self::start), or a file of the
-    /// folder cannot be read.
+    /// `InvalidInput`: the folder is missing, or is not a data folder of an emulator. The errors of
+    /// [`start`](Self::start). A file in the folder cannot be read.
     pub async fn export(mut self) -> io::Result<Fixture> {
         let fixture = std::mem::take(&mut self.fixture);
         fixture.extend(&mut self.config);
@@ -175,12 +178,12 @@ impl EmulatorBuilder {
             let text = format!("'{folder}' is not a data folder of the emulator");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // Free ports: no requests are served.
+        // Binds free ports, because the platform needs URLs. No requests are served.
         let listeners = Listeners::bind(self.address, 0, self.host.as_deref(), false).await?;
         Fixture::of(&self.platform(&listeners).await?)
     }
 
-    /// Starts the platform.
+    /// Starts the emulator.
     ///
     /// # Errors
     ///
@@ -230,7 +233,7 @@ impl EmulatorBuilder {
         let (store, mut found) = match &self.data {
             Some(folder) => {
                 create_private(folder)?;
-                check_ours(folder)?;
+                check_data_folder(folder)?;
                 Store::open(folder)?
             }
             None => Default::default(),
@@ -247,7 +250,7 @@ impl EmulatorBuilder {
             faults: Faults::new(self.config.faults.iter().cloned()),
             http: client(self.tls.as_deref())?,
             accounts,
-            applications: Catalogue::new(&self.config.applications),
+            applications: Catalog::new(&self.config.applications),
             identity: Identity::new(&random, &store, &mut found).await?,
             objects: Objects::new(self.data.as_deref(), &mut found)?,
             multiparts: Multiparts::new(&self.config),
@@ -263,25 +266,25 @@ impl EmulatorBuilder {
 
 /// Returns the client that fetches slides and accesses the control routes.
 fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
-    // A slide can have a signed `Host` of its own, which HTTP/2 would replace with the authority.
+    // The request for a slide can have a signed `Host` header, which HTTP/2 would replace by the authority of the URL.
     let builder = HttpClient::builder().with_plain_loopback().without_decompression().with_http1();
     let builder = if let Some(file) = authority { builder.with_root_certificates(file) } else { builder };
     builder.build().map_err(io::Error::other)
 }
 
 /// Returns the number of earlier starts on the data folder, and records this one.
-async fn count_start(store: &Store, found: &mut Found) -> io::Result<u64> {
-    // Earlier versions did not count.
+async fn count_start(store: &Store, found: &mut StoredRecords) -> io::Result<u64> {
+    // Earlier versions of this crate did not record the number of starts.
     let uncounted = u64::from(!found.is_empty());
-    let earlier = found.take::<u64>(STARTS)?.pop().map_or(uncounted, |(_, starts)| starts);
+    let earlier = found.take::<u64>(START_COUNT_KEY)?.pop().map_or(uncounted, |(_, starts)| starts);
     let mut changes = Changes::default();
-    changes.put(STARTS.to_owned(), &(earlier + 1));
+    changes.put(START_COUNT_KEY.to_owned(), &(earlier + 1));
     store.write(changes).await.map_err(io::Error::other)?;
     Ok(earlier)
 }
 
 /// Returns the accounts, with the existing keys of their buckets.
-async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut Found) -> io::Result<Accounts> {
+async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut StoredRecords) -> io::Result<Accounts> {
     let mut known: std::collections::HashMap<String, BucketKey> =
         found.take::<BucketKey>("bucket-key/")?.into_iter().collect();
     let mut changes = Changes::default();
@@ -307,8 +310,8 @@ fn create_private(folder: &Path) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("cannot create '{}': {error}", folder.display())))
 }
 
-/// Rejects a folder with foreign content.
-fn check_ours(folder: &Path) -> io::Result<()> {
+/// Rejects a folder that is not empty and is not a data folder of an emulator.
+fn check_data_folder(folder: &Path) -> io::Result<()> {
     let foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
     if foreign {
         let message = format!("'{}' is neither empty nor a data folder of an emulator", folder.display());

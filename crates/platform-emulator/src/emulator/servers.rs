@@ -24,7 +24,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on three ports starting at `port`, or on free ones if it is 0.
+    /// Listens on three consecutive ports starting at `port`, or on free ports if `port` is 0.
     pub(super) async fn bind(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io::Result<Self> {
         let next = |offset| if port > 0 { port + offset } else { 0 };
         Ok(Self {
@@ -57,7 +57,7 @@ pub(super) fn serve(platform: &Arc<Platform>, listeners: Listeners, tls: Option<
         let service = router.into_make_service_with_connect_info::<ConnectionInfo>();
         let server =
             axum::serve(ResettableListener::new(listener, tls.cloned()), service).with_graceful_shutdown(async move {
-                // An error means that the sender was dropped, which ends the server.
+                // `changed` fails when the sender is dropped, and the server then shuts down.
                 let _ = ended.changed().await;
             });
         tokio::spawn(server.into_future());
@@ -78,7 +78,7 @@ async fn listen(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io
     }
     let authority = host.map_or_else(|| bound.to_string(), |host| format!("{host}:{}", bound.port()));
     let invalid =
-        |error| io::Error::new(io::ErrorKind::InvalidInput, format!("{authority} cannot be in a URL: {error}"));
+        |error| io::Error::new(io::ErrorKind::InvalidInput, format!("{authority} is not valid in a URL: {error}"));
     let scheme = if tls { "https" } else { "http" };
     let url = format!("{scheme}://{authority}/").parse().map_err(invalid)?;
     Ok((listener, url))

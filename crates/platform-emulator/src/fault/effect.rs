@@ -27,50 +27,50 @@ pub enum Effect {
         status: u16,
         /// The time to wait before a retry, in seconds.
         retry_after_seconds: u64,
-        /// Sends the header as a date, by the platform's clock, instead of a number of seconds.
+        /// If true, the header is a date according to the platform's clock. Otherwise it is a number of seconds.
         #[serde(default)]
         as_date: bool,
     },
-    /// The connection is reset after at most this number of bytes of the response body. The request itself is
-    /// processed. With 0, no part of the response is sent. Over HTTP/2 this ends all requests of the connection.
+    /// The connection is reset before more than this number of bytes of the response body were sent. The request itself
+    /// is processed. With 0, no part of the response is sent. Over HTTP/2 this ends all requests of the connection.
     Reset {
-        /// Bytes of the response body.
+        /// The number of bytes of the response body.
         after_bytes: u64,
     },
     /// The connection is closed after this number of bytes of the response body. Over HTTP/2 only the stream ends.
     Truncate {
-        /// Bytes of the response body.
+        /// The number of bytes of the response body.
         after_bytes: u64,
     },
     /// The response stalls after this number of bytes of its body, and the connection stays open.
     Stall {
-        /// Bytes of the response body.
+        /// The number of bytes of the response body.
         after_bytes: u64,
     },
     /// The connection is reset after this number of bytes of the request body were read. With 0, the request is not
     /// processed.
     ResetRequest {
-        /// Bytes of the request body.
+        /// The number of bytes of the request body.
         after_bytes: u64,
     },
     /// Reading stalls after this number of bytes of the request body, and the connection stays open.
     StallRequest {
-        /// Bytes of the request body.
+        /// The number of bytes of the request body.
         after_bytes: u64,
     },
     /// One bit of the response body is flipped.
     Corrupt {
-        /// The index of the byte, from 0.
+        /// The index of the byte, starting at 0.
         at_byte: u64,
     },
     /// The response body is sent at a limited rate.
     Bandwidth {
-        /// The rate, at least 1.
+        /// The rate in bytes per second, at least 1.
         bytes_per_second: u64,
     },
     /// The storage reports that the signature of the URL has expired.
     ExpiredSignature,
-    /// The storage reports a range that starts one byte later than the actual bytes.
+    /// The range in the `Content-Range` header of the storage is one byte later than the bytes that are sent.
     WrongContentRange,
     /// The object is replaced by another of the same size before it is served.
     ReplacedObject,
@@ -78,18 +78,18 @@ pub enum Effect {
     Novelty,
 }
 
-/// Returns the status of RFC 6585, section 4.
+/// Returns the default status of a throttled response (RFC 6585, section 4).
 fn too_many_requests() -> u16 {
     429
 }
 
 impl Effect {
-    /// Returns the problem with the values, if any.
+    /// Validates the values. The error describes the problem.
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             // RFC 9110, sections 15.3.5 and 15.4.5.
             Self::Status { status: status @ (204 | 205 | 304), body: Some(_) } => {
-                Err(format!("a response with the status {status} has no body"))
+                Err(format!("a response with the status {status} cannot have a body"))
             }
             Self::Status { status, .. } if !(200..600).contains(status) => {
                 Err(format!("the status {status} is not within 200 to 599"))
@@ -97,8 +97,8 @@ impl Effect {
             Self::Throttle { status, .. } if !(400..600).contains(status) => {
                 Err(format!("the status {status} is not within 400 to 599"))
             }
-            Self::Throttle { retry_after_seconds: seconds, .. } if *seconds > LONGEST => {
-                Err(format!("retry_after_seconds, {seconds}, must be at most {LONGEST}"))
+            Self::Throttle { retry_after_seconds: seconds, .. } if *seconds > MAX_RETRY_AFTER_SECONDS => {
+                Err(format!("retry_after_seconds, {seconds}, must be at most {MAX_RETRY_AFTER_SECONDS}"))
             }
             Self::Bandwidth { bytes_per_second: 0 } => Err("the bandwidth must be at least 1".to_owned()),
             _ => Ok(()),
@@ -106,5 +106,5 @@ impl Effect {
     }
 }
 
-/// Ten years, in seconds. Tests need no later dates.
-const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+/// The maximum of `retry_after_seconds`: ten years.
+const MAX_RETRY_AFTER_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;

@@ -9,45 +9,47 @@ use super::{Effect, Fault};
 use crate::random::Random;
 use crate::server_name::Server;
 
-/// The faults of a platform.
 #[derive(Default)]
-pub(crate) struct Faults(Mutex<Vec<Armed>>);
+pub(crate) struct Faults(Mutex<Vec<ActiveFault>>);
 
-/// A fault, the numbers of matching and affected requests, and the time of its first occurrence.
-struct Armed {
+/// An active fault, the numbers of matching and affected requests, and the time of its first occurrence.
+struct ActiveFault {
     fault: Fault,
-    met: u32,
-    happened: u32,
-    since: Option<Instant>,
+    matched: u32,
+    occurrences: u32,
+    first_occurrence: Option<Instant>,
 }
 
-impl Armed {
+impl ActiveFault {
     fn new(fault: Fault) -> Self {
-        Self { fault, met: 0, happened: 0, since: None }
+        Self { fault, matched: 0, occurrences: 0, first_occurrence: None }
     }
 
-    /// Returns the effect on a matching request, if any.
-    fn strike(&mut self, random: &Random, now: Instant) -> Option<Effect> {
-        self.met = self.met.saturating_add(1);
-        if self.met <= self.fault.after || self.fault.probability.is_some_and(|part| random.part() >= part) {
+    /// Counts a matching request, and returns the effect on the request if it is affected.
+    fn effect_on_match(&mut self, random: &Random, now: Instant) -> Option<Effect> {
+        self.matched = self.matched.saturating_add(1);
+        if self.matched <= self.fault.after || self.fault.probability.is_some_and(|part| random.fraction() >= part) {
             return None;
         }
-        self.happened = self.happened.saturating_add(1);
-        self.since.get_or_insert(now);
+        self.occurrences = self.occurrences.saturating_add(1);
+        self.first_occurrence.get_or_insert(now);
         Some(self.fault.effect.clone())
     }
 
     fn has_ended(&self, now: Instant) -> bool {
-        let used_up = self.fault.times.is_some_and(|times| self.happened >= times);
+        let used_up = self.fault.times.is_some_and(|times| self.occurrences >= times);
         let lasts = self.fault.for_milliseconds.map(Duration::from_millis);
-        let over = self.since.zip(lasts).is_some_and(|(since, lasts)| now.duration_since(since) >= lasts);
+        let over = self
+            .first_occurrence
+            .zip(lasts)
+            .is_some_and(|(first_occurrence, lasts)| now.duration_since(first_occurrence) >= lasts);
         used_up || over
     }
 }
 
 impl Faults {
     pub(crate) fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self(Mutex::new(faults.into_iter().map(Armed::new).collect()))
+        Self(Mutex::new(faults.into_iter().map(ActiveFault::new).collect()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -55,7 +57,7 @@ impl Faults {
     }
 
     pub(crate) fn add(&self, fault: Fault) {
-        self.0.lock().push(Armed::new(fault));
+        self.0.lock().push(ActiveFault::new(fault));
     }
 
     pub(crate) fn clear(&self) {
@@ -65,21 +67,21 @@ impl Faults {
     /// Returns the faults that can still occur.
     pub(crate) fn list(&self, now: Instant) -> Vec<Fault> {
         let mut all = self.0.lock();
-        all.retain(|armed| !armed.has_ended(now));
-        all.iter().map(|armed| armed.fault.clone()).collect()
+        all.retain(|active| !active.has_ended(now));
+        all.iter().map(|active| active.fault.clone()).collect()
     }
 
-    /// Returns the effects on this request.
-    pub(crate) fn strike(
+    /// Counts a request, and returns the effects on it.
+    pub(crate) fn effects_on(
         &self,
         (server, method, path): (Server, &str, &str),
         random: &Random,
         now: Instant,
     ) -> Vec<Effect> {
         let mut all = self.0.lock();
-        all.retain(|armed| !armed.has_ended(now));
-        let met = all.iter_mut().filter(|armed| armed.fault.fits(server, method, path));
-        met.filter_map(|armed| armed.strike(random, now)).collect()
+        all.retain(|active| !active.has_ended(now));
+        let matched = all.iter_mut().filter(|active| active.fault.is_match(server, method, path));
+        matched.filter_map(|active| active.effect_on_match(random, now)).collect()
     }
 }
 
@@ -94,9 +96,9 @@ mod tests {
     }
 
     /// Returns true if a request this long after `start` is affected by a fault.
-    fn strikes(faults: &Faults, start: Instant, seconds: f64) -> bool {
+    fn is_affected(faults: &Faults, start: Instant, seconds: f64) -> bool {
         let now = start + Duration::from_secs_f64(seconds);
-        !faults.strike(REQUEST, &Random::new(Some(1), 0), now).is_empty()
+        !faults.effects_on(REQUEST, &Random::new(Some(1), 0), now).is_empty()
     }
 
     #[tokio::test(start_paused = true)]
@@ -104,16 +106,16 @@ mod tests {
         let start = Instant::now();
         let faults = Faults::new([outage().after(1).lasting(Duration::from_secs(60))]);
         let moments = [0.0, 100.0, 159.9, 160.0, 1000.0];
-        assert_eq!(moments.map(|moment| strikes(&faults, start, moment)), [false, true, true, false, false]);
+        assert_eq!(moments.map(|moment| is_affected(&faults, start, moment)), [false, true, true, false, false]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn duration_and_times_both_end_a_fault() {
         let start = Instant::now();
         let faults = Faults::new([outage().times(2).lasting(Duration::from_secs(60))]);
-        assert_eq!([0.0, 1.0, 2.0].map(|moment| strikes(&faults, start, moment)), [true, true, false]);
+        assert_eq!([0.0, 1.0, 2.0].map(|moment| is_affected(&faults, start, moment)), [true, true, false]);
         let faults = Faults::new([outage().times(9).lasting(Duration::from_secs(60))]);
-        assert_eq!([0.0, 1.0, 60.0].map(|moment| strikes(&faults, start, moment)), [true, true, false]);
+        assert_eq!([0.0, 1.0, 60.0].map(|moment| is_affected(&faults, start, moment)), [true, true, false]);
         assert!(faults.list(start + Duration::from_secs(60)).is_empty());
     }
 }

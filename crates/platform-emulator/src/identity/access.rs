@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Claims;
 use crate::platform::Platform;
-use crate::state::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Store, StoredRecords};
 
 /// Tokens revoked before their expiry.
 #[derive(Default)]
 pub(super) struct Revoked {
-    /// Revoked tokens by id, with their expiry in seconds.
+    /// The expiry of revoked tokens in seconds since 1970, by the id of the token.
     tokens: Mutex<HashMap<String, u64>>,
-    /// For each user, the time in microseconds up to which all issued tokens are revoked.
+    /// The time in microseconds since 1970 before which all tokens of a user are revoked, by the id of the user.
     users: Mutex<HashMap<String, u64>>,
 }
 
@@ -25,13 +25,13 @@ struct Record {
 }
 
 impl Revoked {
-    pub(super) fn new(found: &mut Found) -> io::Result<Self> {
+    pub(super) fn new(found: &mut StoredRecords) -> io::Result<Self> {
         let tokens = found.take::<Record>("revoked-token/")?.into_iter().map(|(id, record)| (id, record.end));
         let users = found.take::<u64>("revoked-user/")?.into_iter();
         Ok(Self { tokens: Mutex::new(tokens.collect()), users: Mutex::new(users.collect()) })
     }
 
-    /// Revokes a token. Expired tokens are removed.
+    /// Revokes a token. Removes revoked tokens that have expired.
     pub(super) fn revoke(
         &self,
         id: &str,
@@ -55,8 +55,8 @@ impl Revoked {
     }
 }
 
-/// Returns the time of issue in microseconds. `iat` has a resolution of seconds, but a login right after a revocation
-/// must be valid.
+/// Returns the time of issue in microseconds, from the token id. The resolution of `iat`, one second, is not
+/// sufficient, because a token that is issued immediately after a revocation must be valid.
 fn issued_at(claims: &Claims) -> u64 {
     let moment = claims.jti.as_ref().and_then(|id| u64::from_str_radix(id.split_once('-')?.0, 16).ok());
     moment.unwrap_or(0)

@@ -14,8 +14,8 @@ use crate::platform::Platform;
 pub(super) async fn show(State(platform): State<Arc<Platform>>, RawQuery(query): RawQuery) -> Page {
     let form = Form::of_query(&query.unwrap_or_default()).ok();
     let typed = form.as_ref().and_then(|form| form.text("user_code"));
-    // Only a known code is displayed: no other input reaches the page.
-    let known = typed.and_then(|typed| platform.identity.devices.open_code(typed, platform.now()));
+    // Only the code of a pending login is displayed, so that no other input is inserted into the page.
+    let known = typed.and_then(|typed| platform.identity.devices.pending_user_code(typed, platform.now()));
     prompt::device(&platform, known.as_deref())
 }
 
@@ -23,7 +23,7 @@ pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) ->
     let decision = if form.text("decision") == Some("approve") { Decision::Approved } else { Decision::Denied };
     let wanted = form.text("user");
     // The default is the first user.
-    let user = platform.accounts.people().find(|user| wanted.is_none_or(|name| user.is_called(name)));
+    let user = platform.accounts.people().find(|user| wanted.is_none_or(|name| user.has_id_or_email(name)));
     let Some(user) = user else {
         let text = "<p>The configuration of the emulator has no such user.</p>";
         return Page::error(platform.api_root.as_str(), StatusCode::NOT_FOUND, "User not found", text);

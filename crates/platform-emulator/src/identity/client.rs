@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
-use super::form::{Form, Refusal};
+use super::form::{Form, OAuthError};
 use super::{device, grant_type};
 use crate::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
 
@@ -35,23 +35,23 @@ impl Client {
 
     /// Authenticates the client of a request, by `client_secret_basic`, `client_secret_post`, or its id alone if it is
     /// public (RFC 6749, section 2.3.1).
-    pub(super) fn authenticate(headers: &HeaderMap, form: &Form) -> Result<&'static Self, Refusal> {
-        let unknown = Refusal::new("invalid_client", "unknown client or wrong secret");
+    pub(super) fn authenticate(headers: &HeaderMap, form: &Form) -> Result<&'static Self, OAuthError> {
+        let unknown = OAuthError::new("invalid_client", "unknown client or wrong secret");
         let basic = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let Some(basic) = basic else {
-            let id = form.text("client_id").ok_or(Refusal::new("invalid_request", "client_id is missing"))?;
+            let id = form.text("client_id").ok_or(OAuthError::new("invalid_request", "client_id is missing"))?;
             return Self::check(id, form.text("client_secret")).ok_or(unknown);
         };
         if form.text("client_secret").is_some() {
-            return Err(Refusal::new("invalid_request", "the client authenticates in both the header and the form"));
+            return Err(OAuthError::new("invalid_request", "the client authenticates in both the header and the form"));
         }
         let decoded = scheme(basic, "Basic").and_then(|text| STANDARD.decode(text).ok());
         let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let (id, secret) = decoded.split_once(':').unwrap_or_default();
-        let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let client = Self::check(&plain(id), Some(&plain(secret))).ok_or(unknown)?;
+        let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let client = Self::check(&decode(id), Some(&decode(secret))).ok_or(unknown)?;
         if form.text("client_id").is_some_and(|id| id != client.id) {
-            return Err(Refusal::new("invalid_request", "the form and the header name different clients"));
+            return Err(OAuthError::new("invalid_request", "the form and the header name different clients"));
         }
         Ok(client)
     }
@@ -65,19 +65,18 @@ impl Client {
         }
     }
 
-    pub(super) fn may(&self, grant: &str) -> Result<(), Refusal> {
+    pub(super) fn may(&self, grant: &str) -> Result<(), OAuthError> {
         if self.grants.contains(&grant) {
             return Ok(());
         }
         let known = CLIENTS.iter().any(|client| client.grants.contains(&grant));
         Err(if known {
-            Refusal::new("unauthorized_client", "the client may not use this grant")
+            OAuthError::new("unauthorized_client", "the client may not use this grant")
         } else {
-            Refusal::new("unsupported_grant_type", "the grant is not known")
+            OAuthError::new("unsupported_grant_type", "the grant is not known")
         })
     }
 
-    /// Returns all grants of all clients.
     pub(super) fn all_grants() -> Vec<&'static str> {
         let mut grants: Vec<_> = CLIENTS.iter().flat_map(|client| client.grants).copied().collect();
         grants.sort_unstable();

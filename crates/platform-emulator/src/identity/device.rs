@@ -5,31 +5,31 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::form::Refusal;
+use super::form::OAuthError;
 use crate::random::Random;
 
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// The lifetime of a device login.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 
-/// All device logins that are not redeemed yet.
+/// The device logins that are not redeemed yet, by their device code.
 #[derive(Default)]
 pub(crate) struct Devices(Mutex<HashMap<String, Login>>);
 
 struct Login {
     user_code: String,
     scope: String,
-    /// The user who decided.
+    /// The id of the user who approved or denied the login.
     user: Option<String>,
     started: SystemTime,
     decision: Option<Decision>,
     /// The minimum polling interval of the device. It increases if the device polls too often.
     interval: Duration,
-    asked: Option<SystemTime>,
+    last_poll: Option<SystemTime>,
 }
 
 /// The increase of the interval when a device polls too soon (RFC 8628, section 3.5).
-const SLOWER: Duration = Duration::from_secs(5);
+const INTERVAL_INCREASE: Duration = Duration::from_secs(5);
 
 /// The user's decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Devices {
             started: now,
             decision: None,
             interval: Duration::from_secs(interval),
-            asked: None,
+            last_poll: None,
         };
         let mut logins = self.0.lock();
         // Removes abandoned logins.
@@ -68,36 +68,36 @@ impl Devices {
     /// Records a user's decision on the login with `user_code`. Returns false if no login is pending.
     pub(crate) fn decide(&self, user_code: &str, decision: Decision, user: &str, now: SystemTime) -> bool {
         let mut logins = self.0.lock();
-        let open = logins.values_mut().find(|login| login.has_code(user_code) && login.is_open(now));
-        open.map(|login| (login.decision, login.user) = (Some(decision), Some(user.to_owned()))).is_some()
+        let pending = logins.values_mut().find(|login| login.has_code(user_code) && login.is_pending(now));
+        pending.map(|login| (login.decision, login.user) = (Some(decision), Some(user.to_owned()))).is_some()
     }
 
     /// Returns the canonical code of a login that is still pending.
-    pub(crate) fn open_code(&self, typed: &str, now: SystemTime) -> Option<String> {
+    pub(crate) fn pending_user_code(&self, typed: &str, now: SystemTime) -> Option<String> {
         let logins = self.0.lock();
-        let open = logins.values().find(|login| login.has_code(typed) && login.is_open(now))?;
-        Some(open.user_code.clone())
+        let pending = logins.values().find(|login| login.has_code(typed) && login.is_pending(now))?;
+        Some(pending.user_code.clone())
     }
 
-    /// Returns the user who approved a login, and its scope. This succeeds once.
-    pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<(String, String), Refusal> {
+    /// Returns the id of the user who approved a login, and the scope. A device code can be redeemed only once.
+    pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<(String, String), OAuthError> {
         let mut logins = self.0.lock();
-        if let Some(login) = logins.get_mut(device_code).filter(|login| login.is_open(now)) {
-            let too_soon = login.asked.replace(now).is_some_and(|asked| now < asked + login.interval);
+        if let Some(login) = logins.get_mut(device_code).filter(|login| login.is_pending(now)) {
+            let too_soon = login.last_poll.replace(now).is_some_and(|last_poll| now < last_poll + login.interval);
             if too_soon {
-                login.interval += SLOWER;
-                return Err(Refusal::new("slow_down", "the device polls too often"));
+                login.interval += INTERVAL_INCREASE;
+                return Err(OAuthError::new("slow_down", "the device polls too often"));
             }
-            return Err(Refusal::new("authorization_pending", "the user has not decided yet"));
+            return Err(OAuthError::new("authorization_pending", "the user has not decided yet"));
         }
         let login =
-            logins.remove(device_code).ok_or(Refusal::new("invalid_grant", "unknown or redeemed device code"))?;
+            logins.remove(device_code).ok_or(OAuthError::new("invalid_grant", "unknown or redeemed device code"))?;
         if login.is_expired(now) {
-            return Err(Refusal::new("expired_token", "the login was not approved in time"));
+            return Err(OAuthError::new("expired_token", "the login was not approved in time"));
         }
         match (login.decision, login.user) {
             (Some(Decision::Approved), Some(user)) => Ok((user, login.scope)),
-            _ => Err(Refusal::new("access_denied", "the user denied the login")),
+            _ => Err(OAuthError::new("access_denied", "the user denied the login")),
         }
     }
 }
@@ -107,14 +107,15 @@ impl Login {
         self.started + LIFETIME <= now
     }
 
-    /// Compares a code without dashes and case, as typed by users (RFC 8628, section 6.1).
+    /// Compares a code typed by a user, ignoring case and all characters except letters and digits (RFC 8628, section
+    /// 6.1).
     fn has_code(&self, typed: &str) -> bool {
-        let bare =
+        let normalized =
             |code: &str| code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
-        bare(typed) == bare(&self.user_code)
+        normalized(typed) == normalized(&self.user_code)
     }
 
-    fn is_open(&self, now: SystemTime) -> bool {
+    fn is_pending(&self, now: SystemTime) -> bool {
         self.decision.is_none() && !self.is_expired(now)
     }
 }

@@ -14,18 +14,18 @@ use super::key::{Claims, validation};
 use crate::config::ExternalIssuer;
 use crate::platform::Platform;
 
-/// The minimum time between key requests for unknown keys.
-const PAUSE: Duration = Duration::from_secs(5);
-/// The maximum size of a provider response.
-const LIMIT: usize = 1024 * 1024;
+/// The minimum time between two requests for the keys of the provider.
+const MIN_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
+/// The maximum size of a response of the provider, in bytes.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// A cache of the external provider's keys.
 #[derive(Default)]
-pub(super) struct External(Mutex<Option<Known>>);
+pub(super) struct External(Mutex<Option<CachedKeys>>);
 
-struct Known {
+struct CachedKeys {
     keys: JwkSet,
-    asked: SystemTime,
+    requested_at: SystemTime,
 }
 
 #[derive(Deserialize)]
@@ -46,13 +46,13 @@ pub(super) enum Subject {
 pub(super) async fn verify(platform: &Platform, trusted: &ExternalIssuer, token: &str) -> Option<Subject> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     let key = key(platform, trusted, &header).await?;
-    // Rejects algorithms with a shared secret: they would use the public key as the secret.
-    let fits = match &key.algorithm {
+    // Only asymmetric algorithms are permitted. A symmetric algorithm would use the public key as the secret.
+    let is_permitted = match &key.algorithm {
         AlgorithmParameters::RSA(_) => matches!(header.alg, Algorithm::RS256 | Algorithm::PS256),
         AlgorithmParameters::EllipticCurve(_) => matches!(header.alg, Algorithm::ES256),
         _ => false,
     };
-    let decoding = DecodingKey::from_jwk(&key).ok().filter(|_| fits)?;
+    let decoding = DecodingKey::from_jwk(&key).ok().filter(|_| is_permitted)?;
     let validation = validation(header.alg, &trusted.issuer, &trusted.audience);
     let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &validation).ok()?.claims;
     let subject = || trusted.subjects.get(&claims.sub).map_or(Subject::Unknown, |user| Subject::Known(user.clone()));
@@ -69,16 +69,16 @@ async fn key(platform: &Platform, trusted: &ExternalIssuer, header: &Header) -> 
             return Some(key.clone());
         }
         if let Some(known) = known.as_mut() {
-            if now < known.asked + PAUSE {
+            if now < known.requested_at + MIN_REQUEST_INTERVAL {
                 return None;
             }
-            known.asked = now;
+            known.requested_at = now;
         }
     }
     match fetch(platform, trusted).await {
         Ok(keys) => {
             let key = keys.find(id).cloned();
-            *known.lock() = Some(Known { keys, asked: now });
+            *known.lock() = Some(CachedKeys { keys, requested_at: now });
             key
         }
         Err(reason) => {
@@ -106,6 +106,6 @@ async fn read<T: DeserializeOwned>(platform: &Platform, url: Url) -> Result<T, S
     if response.status() != 200 {
         return Err(format!("it responds with {}", response.status()));
     }
-    let body = response.bytes(LIMIT).await.map_err(|error| error.to_string())?;
+    let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(|error| error.to_string())?;
     serde_json::from_slice(&body).map_err(|error| error.to_string())
 }

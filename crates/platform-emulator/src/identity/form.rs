@@ -14,12 +14,12 @@ use crate::account::AUDIENCE;
 
 /// An error response (RFC 6749, section 5.2).
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct OAuthError {
     code: &'static str,
     description: &'static str,
 }
 
-impl Refusal {
+impl OAuthError {
     pub(crate) fn new(code: &'static str, description: &'static str) -> Self {
         Self { code, description }
     }
@@ -33,7 +33,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let status = match self.code {
             "invalid_client" => StatusCode::UNAUTHORIZED,
@@ -56,36 +56,37 @@ pub(super) struct Form(HashMap<String, String>);
 
 impl Form {
     /// Creates a form from pairs. Duplicate names are rejected.
-    pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, Refusal> {
+    pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, OAuthError> {
         let mut form = HashMap::new();
         for (name, value) in pairs {
             if form.insert(name, value).is_some() {
-                return Err(Refusal::new("invalid_request", "a parameter was sent twice"));
+                return Err(OAuthError::new("invalid_request", "a parameter was sent twice"));
             }
         }
         Ok(Self(form))
     }
 
-    pub(super) fn of_query(query: &str) -> Result<Self, Refusal> {
+    pub(super) fn of_query(query: &str) -> Result<Self, OAuthError> {
         Self::of(form_urlencoded::parse(query.as_bytes()).into_owned())
     }
 
-    /// Returns a parameter. An empty one counts as absent.
+    /// Returns a parameter, or `None` if it is absent or empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, Refusal> {
-        self.text(name).ok_or(Refusal::new("invalid_request", missing))
+    pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, OAuthError> {
+        self.text(name).ok_or(OAuthError::new("invalid_request", missing))
     }
 
-    /// Checks the audience and the resource (RFC 8707, section 2) of the tokens. `code` is the error code of the first.
-    pub(super) fn check_audience(&self, code: &'static str) -> Result<(), Refusal> {
+    /// Checks the requested audience and resource (RFC 8707, section 2). `code` is the error code of an unknown
+    /// audience.
+    pub(super) fn check_audience(&self, code: &'static str) -> Result<(), OAuthError> {
         if self.text("audience").is_some_and(|audience| audience != AUDIENCE) {
-            return Err(Refusal::new(code, "unknown audience"));
+            return Err(OAuthError::new(code, "unknown audience"));
         }
         if self.text("resource").is_some_and(|resource| resource != AUDIENCE) {
-            return Err(Refusal::new("invalid_target", "unknown resource"));
+            return Err(OAuthError::new("invalid_target", "unknown resource"));
         }
         Ok(())
     }
@@ -96,14 +97,14 @@ impl Form {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Form {
-    type Rejection = Refusal;
+    type Rejection = OAuthError;
 
     /// Accepts forms, and JSON objects of strings.
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, OAuthError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
         let is_form = kind.is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-        let malformed = Refusal::new("invalid_request", "the body is neither a form nor a JSON object of strings");
+        let malformed = OAuthError::new("invalid_request", "the body is neither a form nor a JSON object of strings");
         let Ok(bytes) = Bytes::from_request(request, state).await else { return Err(malformed) };
         if is_form {
             return Self::of(form_urlencoded::parse(&bytes).into_owned());

@@ -1,4 +1,5 @@
-//! The grant types of token requests. That of the device flow is in `device.rs`.
+//! The grant types of token requests, except that of the device flow: see
+//! [`device::GRANT_TYPE`](super::device::GRANT_TYPE).
 
 pub(super) const CODE: &str = "authorization_code";
 pub(super) const REFRESH: &str = "refresh_token";

@@ -67,7 +67,8 @@ impl SigningKey {
         jsonwebtoken::encode(&header, claims, &self.private)
     }
 
-    /// Returns the claims if this key signed the token for this audience, and it has not expired.
+    /// Returns the claims of a token that this key signed for [`AUDIENCE`]. Returns `None` if the token is invalid or
+    /// has expired.
     pub(crate) fn verify(&self, issuer: &Url, token: &str, now: u64) -> Option<Claims> {
         let validation = validation(Algorithm::RS256, issuer.as_str(), AUDIENCE);
         let claims = jsonwebtoken::decode::<Claims>(token, &self.public, &validation).ok()?.claims;
@@ -75,7 +76,7 @@ impl SigningKey {
     }
 }
 
-/// Validates everything except the expiry, which depends on the platform's clock.
+/// Returns a validation of everything except the expiry, because the expiry depends on the platform's clock.
 pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[issuer]);

@@ -1,4 +1,4 @@
-//! The signing keys of tokens: the last one signs; the others remain valid until they are retired.
+//! The signing keys of tokens. The last key signs new tokens. The other keys verify tokens until they are retired.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::key::SigningKey;
 use crate::random::Random;
-use crate::state::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Store, StoredRecords};
 
 pub(super) struct Keys(RwLock<Vec<Entry>>);
 
@@ -19,8 +19,8 @@ struct Entry {
 }
 
 impl Keys {
-    /// Loads the existing keys, so that their tokens remain valid.
-    pub(super) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
+    /// Loads the stored keys, or creates the first key.
+    pub(super) async fn new(random: &Random, store: &Store, found: &mut StoredRecords) -> io::Result<Self> {
         let mut known = Vec::new();
         for (number, (id, pem)) in found.take::<(String, String)>("signing-key/")? {
             let key = Arc::new(SigningKey::from_pem(id, &pem).map_err(io::Error::other)?);
@@ -33,7 +33,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Signs new tokens with a new key. `retire` invalidates the others.
+    /// Creates a new key for new tokens. If `retire` is true, the other keys are removed.
     pub(super) async fn rotate(&self, random: &Random, store: &Store, retire: bool) -> io::Result<()> {
         let (key, pem) = SigningKey::generate(random.token()).map_err(io::Error::other)?;
         let written = {

@@ -15,25 +15,25 @@ use subtle::ConstantTimeEq;
 use url::Url;
 
 use super::client::{self, Client};
-use super::form::{Form, Refusal};
+use super::form::{Form, OAuthError};
 use super::grant_type::CODE;
 use super::prompt;
 use crate::account::User;
 use crate::page::Page;
 use crate::platform::Platform;
 
-/// RFC 7636, section 4.1.
+/// The permitted lengths of a code verifier (RFC 7636, section 4.1).
 const VERIFIER_LENGTHS: std::ops::RangeInclusive<usize> = 43..=128;
-/// The lifetime of a code.
+/// The lifetime of an authorization code.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// The time for which the outcome of a code is remembered.
-const MEMORY: Duration = Duration::from_secs(600);
+/// The time for which a code and the tokens issued for it are stored.
+const RETENTION: Duration = Duration::from_secs(600);
 
-/// All recent codes.
+/// The recent authorization codes.
 #[derive(Default)]
 pub(super) struct Codes(Mutex<HashMap<String, Code>>);
 
-/// The data of a code.
+/// The data of an authorization code.
 #[derive(Clone)]
 pub(super) struct Code {
     client: &'static str,
@@ -42,16 +42,16 @@ pub(super) struct Code {
     pub(super) user: String,
     pub(super) scope: String,
     pub(super) nonce: Option<String>,
-    /// The time of the login in seconds since 1970, if the client asked for it with `max_age`.
+    /// The time of the login in seconds since 1970, if the client sent `max_age`.
     pub(super) auth_time: Option<u64>,
     issued: SystemTime,
     used: bool,
-    outcome: Option<Outcome>,
+    tokens: Option<IssuedTokens>,
 }
 
 /// The tokens issued for a code.
 #[derive(Clone)]
-pub(super) struct Outcome {
+pub(super) struct IssuedTokens {
     pub(super) refresh_token: Option<String>,
     /// The id of the access token, and its expiry.
     pub(super) id: String,
@@ -59,26 +59,26 @@ pub(super) struct Outcome {
 }
 
 impl Codes {
-    fn issue(&self, code: String, about: Code) {
+    fn issue(&self, code: String, data: Code) {
         let mut codes = self.0.lock();
-        codes.retain(|_, known| known.issued + MEMORY > about.issued);
-        codes.insert(code, about);
+        codes.retain(|_, known| known.issued + RETENTION > data.issued);
+        codes.insert(code, data);
     }
 
-    /// Redeems a code, once. For a used code, the error contains the tokens issued for it.
+    /// Redeems a code. A code can be redeemed only once: the error for a used code contains the tokens issued for it.
     pub(super) fn redeem(
         &self,
         code: &str,
         client: &Client,
         form: &Form,
         now: SystemTime,
-    ) -> Result<Code, (Refusal, Option<Outcome>)> {
-        let refused = |description| (Refusal::new("invalid_grant", description), None);
+    ) -> Result<Code, (OAuthError, Option<IssuedTokens>)> {
+        let refused = |description| (OAuthError::new("invalid_grant", description), None);
         let mut codes = self.0.lock();
         let known = codes.get_mut(code).filter(|known| known.client == client.id);
         let known = known.ok_or(refused("the code is unknown"))?;
         if known.used {
-            return Err((Refusal::new("invalid_grant", "the code was used before"), known.outcome.clone()));
+            return Err((OAuthError::new("invalid_grant", "the code was used before"), known.tokens.clone()));
         }
         // A code is used up by the first attempt, even if the attempt fails.
         known.used = true;
@@ -100,96 +100,104 @@ impl Codes {
     }
 
     /// Records the tokens issued for a code.
-    pub(super) fn remember(&self, code: &str, outcome: Outcome) {
+    pub(super) fn record_tokens(&self, code: &str, tokens: IssuedTokens) {
         if let Some(known) = self.0.lock().get_mut(code) {
-            known.outcome = Some(outcome);
+            known.tokens = Some(tokens);
         }
     }
 }
 
 pub(super) async fn show(State(platform): State<Arc<Platform>>, RawQuery(query): RawQuery) -> Response {
     match Form::of_query(&query.unwrap_or_default()) {
-        Ok(form) => answer(&platform, &form, false),
-        Err(refusal) => unusable(&platform, &refusal),
+        Ok(form) => login_response(&platform, &form, false),
+        Err(error) => error_page(&platform, &error),
     }
 }
 
 pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) -> Response {
-    answer(&platform, &form, true)
+    login_response(&platform, &form, true)
 }
 
-/// Returns an error page, for errors found before the redirect URI is verified.
-fn unusable(platform: &Platform, refusal: &Refusal) -> Response {
+/// Returns an error page. It is used for errors that occur before the redirect URI is verified.
+fn error_page(platform: &Platform, error: &OAuthError) -> Response {
     let content = format!(
         "<p>The program that opened this page sent a request that the emulator cannot answer.</p>\
          <p class=\"alert\">{}: {}</p><p>Close this page, and start the login again in the program.</p>",
-        refusal.code(),
-        refusal.description()
+        error.code(),
+        error.description()
     );
     Page::error(platform.api_root.as_str(), StatusCode::BAD_REQUEST, "This login cannot start", &content)
         .into_response()
 }
 
 /// Returns the login page, or the redirect to the client if the user has decided.
-fn answer(platform: &Platform, form: &Form, decided: bool) -> Response {
+fn login_response(platform: &Platform, form: &Form, decided: bool) -> Response {
     let client = form.text("client_id").and_then(Client::find);
     let Some(client) = client else {
-        return unusable(platform, &Refusal::new("invalid_request", "the client_id is missing or unknown"));
+        return error_page(platform, &OAuthError::new("invalid_request", "the client_id is missing or unknown"));
     };
     let redirect = form.text("redirect_uri").and_then(|text| text.parse().ok()).filter(client::is_redirect);
     let Some(redirect) = redirect else {
-        return unusable(platform, &Refusal::new("invalid_request", "the redirect_uri must be http on this machine"));
+        return error_page(
+            platform,
+            &OAuthError::new("invalid_request", "the redirect_uri must be http on this machine"),
+        );
     };
-    let outcome = check(client, form).and_then(|()| choose(platform, form, decided));
-    match outcome {
-        Ok(Some(user)) => back(platform, form, redirect, &[("code", &issue(platform, client, form, user))]),
+    let selected_user = check(client, form).and_then(|()| choose(platform, form, decided));
+    match selected_user {
+        Ok(Some(user)) => {
+            redirect_to_client(platform, form, redirect, &[("code", &issue(platform, client, form, user))])
+        }
         Ok(None) => prompt::page(platform, client, form, &redirect).into_response(),
-        Err(refusal) => {
-            let parameters = [("error", refusal.code()), ("error_description", refusal.description())];
-            back(platform, form, redirect, &parameters)
+        Err(error) => {
+            let parameters = [("error", error.code()), ("error_description", error.description())];
+            redirect_to_client(platform, form, redirect, &parameters)
         }
     }
 }
 
-fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
+fn check(client: &Client, form: &Form) -> Result<(), OAuthError> {
     if form.required("response_type", "response_type is missing")? != "code" {
-        return Err(Refusal::new("unsupported_response_type", "response_type must be code"));
+        return Err(OAuthError::new("unsupported_response_type", "response_type must be code"));
     }
     client.may(CODE)?;
     let challenge = form.required("code_challenge", "code_challenge is missing: PKCE is needed")?;
     let is_sha256 = URL_SAFE_NO_PAD.decode(challenge).is_ok_and(|bytes| bytes.len() == 32);
     if form.text("code_challenge_method") != Some("S256") || !is_sha256 {
-        return Err(Refusal::new("invalid_request", "code_challenge_method must be S256, with a SHA-256 in base64url"));
+        return Err(OAuthError::new(
+            "invalid_request",
+            "code_challenge_method must be S256, with a SHA-256 in base64url",
+        ));
     }
     if form.text("response_mode").is_some_and(|mode| mode != "query") {
-        return Err(Refusal::new("invalid_request", "response_mode must be query"));
+        return Err(OAuthError::new("invalid_request", "response_mode must be query"));
     }
     if form.text("max_age").is_some_and(|seconds| seconds.parse::<u64>().is_err()) {
-        return Err(Refusal::new("invalid_request", "max_age must be a number of seconds"));
+        return Err(OAuthError::new("invalid_request", "max_age must be a number of seconds"));
     }
     form.check_audience("invalid_request")
 }
 
 /// Returns the user to log in, or `None` while the user has to choose.
-fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Option<&'a User>, Refusal> {
-    let mut users = platform.accounts.people_of(form.text("organization"));
+fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Option<&'a User>, OAuthError> {
+    let mut users = platform.accounts.users_of(form.text("organization"));
     if decided {
         if form.text("decision") != Some("approve") {
-            return Err(Refusal::new("access_denied", "the user did not log in"));
+            return Err(OAuthError::new("access_denied", "the user did not log in"));
         }
         let name = form.text("user").unwrap_or_default();
-        let user = users.find(|user| user.is_called(name));
-        return user.map(Some).ok_or(Refusal::new("access_denied", "there is no such user in the organization"));
+        let user = users.find(|user| user.has_id_or_email(name));
+        return user.map(Some).ok_or(OAuthError::new("access_denied", "there is no such user in the organization"));
     }
     if platform.config.automatic_login {
         let hint = form.text("login_hint");
-        let user = users.find(|user| hint.is_none_or(|hint| user.is_called(hint)));
+        let user = users.find(|user| hint.is_none_or(|hint| user.has_id_or_email(hint)));
         return user
             .map(Some)
-            .ok_or(Refusal::new("access_denied", "no user matches the login_hint and the organization"));
+            .ok_or(OAuthError::new("access_denied", "no user matches the login_hint and the organization"));
     }
     if form.text("prompt") == Some("none") {
-        return Err(Refusal::new("login_required", "the user has to log in"));
+        return Err(OAuthError::new("login_required", "the user has to log in"));
     }
     Ok(None)
 }
@@ -197,25 +205,25 @@ fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Opti
 fn issue(platform: &Platform, client: &Client, form: &Form, user: &User) -> String {
     let code = format!("{}{}", platform.random.token(), platform.random.token());
     let text = |name| form.text(name).unwrap_or_default().to_owned();
-    let about = Code {
+    let data = Code {
         client: client.id,
         redirect_uri: text("redirect_uri"),
         challenge: text("code_challenge"),
         user: user.id.clone(),
         scope: text("scope"),
         nonce: form.text("nonce").map(str::to_owned),
-        // Every login is a new one, so that it is younger than any `max_age`.
+        // The user logs in for each request, so that the login is never older than `max_age`.
         auth_time: form.text("max_age").map(|_| platform.unix_now()),
         issued: platform.now(),
         used: false,
-        outcome: None,
+        tokens: None,
     };
-    platform.identity.codes.issue(code.clone(), about);
+    platform.identity.codes.issue(code.clone(), data);
     code
 }
 
 /// Redirects the browser to the client, with the issuer if it is announced (RFC 9207).
-fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str, &str)]) -> Response {
+fn redirect_to_client(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str, &str)]) -> Response {
     let mut query = redirect.query_pairs_mut();
     query.extend_pairs(parameters);
     if platform.config.announce_iss {

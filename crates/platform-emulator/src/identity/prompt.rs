@@ -13,7 +13,7 @@ use crate::platform::Platform;
 
 /// Returns the login page for the request of a client.
 pub(super) fn page(platform: &Platform, client: &Client, form: &Form, redirect: &Url) -> Page {
-    // Hidden fields repeat the request, so that the decision applies to it. They are validated again.
+    // Hidden fields repeat the parameters of the request, which are validated again with the decision.
     let fields = form
         .iter()
         .filter(|(name, _)| !matches!(*name, "user" | "decision"))
@@ -35,7 +35,7 @@ pub(super) fn page(platform: &Platform, client: &Client, form: &Form, redirect: 
     Page::new(platform.api_root.as_str(), "Log in", content)
 }
 
-/// Returns what a program can do with the tokens that it requests.
+/// Returns a list of the permissions that a program requests.
 fn scopes(scope: &str) -> String {
     let has = |name: &str| scope.split(' ').any(|scope| scope == name);
     let mut scopes = vec!["Submit, read, cancel and share runs as you"];
@@ -43,13 +43,13 @@ fn scopes(scope: &str) -> String {
         scopes.push("See your name and your email address");
     }
     if has("offline_access") {
-        scopes.push("Stay logged in until you revoke it");
+        scopes.push("Stay logged in for a limited time without asking you again");
     }
     let scopes = scopes.join("</li><li>");
     format!(r#"<p class="label">The program will be able to:</p><ul class="scopes"><li>{scopes}</li></ul>"#)
 }
 
-/// Returns the page on which a user approves a device. `code` is that of a pending login.
+/// Returns the page on which a user approves a device. `code` is the user code of a pending login.
 pub(super) fn device(platform: &Platform, code: Option<&str>) -> Page {
     let hint = match code {
         Some(_) => "Check that the device shows the same code.",
@@ -58,7 +58,7 @@ pub(super) fn device(platform: &Platform, code: Option<&str>) -> Page {
     device_page(platform, code.unwrap_or_default(), &format!("<p>{hint} No password is needed.</p>"))
 }
 
-/// Returns the same page after a code that is not pending.
+/// Returns the page on which a user approves a device, with an error for an unknown code.
 pub(super) fn unknown_code(platform: &Platform) -> Page {
     let alert = r#"<p class="alert" role="alert">The code is unknown or expired. Enter the code that the device shows, or start the login again on the device.</p>"#;
     device_page(platform, "", alert).with_status(StatusCode::NOT_FOUND)
@@ -89,10 +89,11 @@ pub(super) fn decided(platform: &Platform, approved: bool) -> Page {
     Page::new(platform.api_root.as_str(), if approved { "Device connected" } else { "Login denied" }, content)
 }
 
-/// Returns the users who may log in, one of them selected: the hinted user, or else the first.
+/// Returns the selection of users who may log in. The user in `hint` is preselected or, without a match, the first
+/// user.
 fn accounts(platform: &Platform, organization: Option<&str>, hint: Option<&str>) -> String {
-    let users: Vec<_> = platform.accounts.people_of(organization).collect();
-    let hinted = users.iter().position(|user| hint.is_some_and(|hint| user.is_called(hint))).unwrap_or(0);
+    let users: Vec<_> = platform.accounts.users_of(organization).collect();
+    let hinted = users.iter().position(|user| hint.is_some_and(|hint| user.has_id_or_email(hint))).unwrap_or(0);
     let accounts: String = users.iter().enumerate().map(|(at, user)| account(platform, user, at == hinted)).collect();
     if accounts.is_empty() {
         return r#"<p class="alert" role="alert">No user belongs to the requested organization.</p>"#.to_owned();

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::form::Refusal;
+use super::form::OAuthError;
 use crate::account::{INTERACTIVE_CLIENT_ID, User};
 use crate::platform::Platform;
-use crate::state::store::{Changes, Found};
+use crate::state::store::{Changes, StoredRecords};
 
-/// All refresh tokens, by family: one family per login.
+/// All families of refresh tokens, by their id. Each login has one family.
 pub(super) struct Families(Mutex<HashMap<String, Family>>);
 
 /// The refresh tokens of a login. Only their digests are stored.
@@ -25,11 +25,11 @@ pub(super) struct Family {
     pub(super) scope: String,
     started_at: Timestamp,
     current: Vec<u8>,
-    /// The previous tokens, latest last.
+    /// The digests of the previous tokens, latest last.
     #[serde(default)]
     used: Vec<Vec<u8>>,
     rotated_at: Timestamp,
-    /// The token is reusable.
+    /// True if the token can be used any number of times.
     #[serde(default)]
     lasting: bool,
     revoked: bool,
@@ -45,14 +45,14 @@ fn family_of(token: &str) -> &str {
 }
 
 impl Family {
-    /// Returns true if the token belongs to this family, valid or not.
-    fn knows(&self, digest: &Vec<u8>) -> bool {
+    /// Returns true if the token belongs to this family, even if it is no longer valid.
+    fn contains(&self, digest: &Vec<u8>) -> bool {
         self.current == *digest || self.used.contains(digest)
     }
 }
 
 impl Families {
-    pub(super) fn new(found: &mut Found) -> io::Result<Self> {
+    pub(super) fn new(found: &mut StoredRecords) -> io::Result<Self> {
         Ok(Self(Mutex::new(found.take::<Family>("refresh/")?.into_iter().collect())))
     }
 }
@@ -63,17 +63,17 @@ impl Platform {
     }
 
     /// Returns the first refresh token of a login.
-    pub(super) async fn start_family(&self, user: &str, client: &str, scope: &str) -> Result<String, Refusal> {
+    pub(super) async fn start_family(&self, user: &str, client: &str, scope: &str) -> Result<String, OAuthError> {
         self.add_family(user, client, scope, false).await
     }
 
-    /// Returns a reusable refresh token.
-    pub(crate) async fn start_lasting_family(&self, user: &User) -> Result<String, String> {
+    /// Returns a refresh token that can be used any number of times.
+    pub(crate) async fn start_reusable_family(&self, user: &User) -> Result<String, String> {
         let started = self.add_family(&user.id, INTERACTIVE_CLIENT_ID, "offline_access", true).await;
         started.map_err(|refusal| refusal.description().to_owned())
     }
 
-    async fn add_family(&self, user: &str, client: &str, scope: &str, lasting: bool) -> Result<String, Refusal> {
+    async fn add_family(&self, user: &str, client: &str, scope: &str, lasting: bool) -> Result<String, OAuthError> {
         let id = self.random.token();
         let token = self.new_refresh_token(&id);
         let now = self.timestamp();
@@ -107,14 +107,15 @@ impl Platform {
         self.timestamp().duration_since(family.started_at).unsigned_abs() >= lifetime
     }
 
-    /// Redeems a refresh token. Returns its family, the next token, and the result of `check` on its scope.
+    /// Redeems a refresh token. Returns its family, the next token, and the result of `check` for the scope. If `check`
+    /// fails, the token is not consumed.
     pub(super) async fn rotate_refresh<T>(
         &self,
         token: &str,
         client: &str,
-        check: impl FnOnce(&str) -> Result<T, Refusal>,
-    ) -> Result<(Family, String, T), Refusal> {
-        let refused = |description| Err(Refusal::new("invalid_grant", description));
+        check: impl FnOnce(&str) -> Result<T, OAuthError>,
+    ) -> Result<(Family, String, T), OAuthError> {
+        let refused = |description| Err(OAuthError::new("invalid_grant", description));
         let (id, digest, now) = (family_of(token).to_owned(), digest_of(token), self.timestamp());
         self.change_families(|families, changes| {
             let family = families.get_mut(&id).filter(|family| family.client == client && !self.has_ended(family));
@@ -124,11 +125,11 @@ impl Platform {
             let grace = Duration::from_secs(self.config.refresh_grace_seconds);
             let in_grace =
                 family.used.last() == Some(&digest) && now.duration_since(family.rotated_at).unsigned_abs() < grace;
-            if !family.knows(&digest) {
+            if !family.contains(&digest) {
                 return Ok(refused("the refresh token is unknown, expired or revoked"));
             }
             if family.current != digest && !in_grace {
-                // The token was copied, so that no token of the family can be trusted.
+                // A reused token may have been stolen, so that the whole family is revoked.
                 family.revoked = true;
                 changes.put(format!("refresh/{id}"), family);
                 return Ok(refused("the refresh token was used before; the login is revoked"));
@@ -147,12 +148,12 @@ impl Platform {
         .await?
     }
 
-    /// Revokes the family of a refresh token. Returns false if the token is not one of this client's.
-    pub(super) async fn revoke_family(&self, token: &str, client: Option<&str>) -> Result<bool, Refusal> {
+    /// Revokes the family of a refresh token. Returns false if the token is unknown or belongs to another client.
+    pub(super) async fn revoke_family(&self, token: &str, client: Option<&str>) -> Result<bool, OAuthError> {
         let (id, digest) = (family_of(token).to_owned(), digest_of(token));
         self.change_families(|families, changes| {
             let theirs = |family: &&mut Family| client.is_none_or(|client| family.client == client);
-            let family = families.get_mut(&id).filter(theirs).filter(|family| family.knows(&digest));
+            let family = families.get_mut(&id).filter(theirs).filter(|family| family.contains(&digest));
             let Some(family) = family else { return Ok(false) };
             family.revoked = true;
             changes.put(format!("refresh/{id}"), family);
@@ -163,14 +164,14 @@ impl Platform {
 
     async fn change_families<T>(
         &self,
-        change: impl FnOnce(&mut HashMap<String, Family>, &mut Changes) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        change: impl FnOnce(&mut HashMap<String, Family>, &mut Changes) -> Result<T, OAuthError>,
+    ) -> Result<T, OAuthError> {
         let (outcome, written) = {
             let mut families = self.identity.families.0.lock();
             let mut changes = Changes::default();
             (change(&mut families, &mut changes)?, self.state.store().write(changes))
         };
-        let failed = |_| Refusal::new("server_error", "cannot store the refresh token");
+        let failed = |_| OAuthError::new("server_error", "cannot store the refresh token");
         written.await.map_err(failed)?;
         Ok(outcome)
     }

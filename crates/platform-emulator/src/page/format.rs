@@ -1,4 +1,4 @@
-//! Text of the pages: escaped, and in units for human readers.
+//! Formatting of text, times and sizes for HTML pages.
 
 use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
 use jiff::{SignedDuration, Timestamp};
@@ -21,7 +21,7 @@ pub(crate) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Returns a `time` element, such as "3 minutes ago". Its title is the exact time.
+/// Returns a `time` element with a relative time, such as "3 minutes ago". Its tooltip is the exact time.
 pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
     let elapsed = now.duration_since(then);
     let text = match elapsed.as_secs() {

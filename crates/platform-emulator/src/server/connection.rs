@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection. Dropping it closes it, or resets it after [`Reset::ask`].
+/// A TCP connection. Dropping it closes the connection or, after [`Reset::request`], resets it.
 pub(crate) struct Connection {
     stream: TcpStream,
     info: ConnectionInfo,
@@ -18,7 +18,7 @@ pub(crate) struct Connection {
 /// The number of a connection, and its reset handle.
 #[derive(Clone)]
 pub(crate) struct ConnectionInfo {
-    /// Its number, from 1.
+    /// The number of the connection, starting at 1.
     pub(crate) id: u64,
     pub(crate) reset: Reset,
 }
@@ -28,11 +28,11 @@ pub(crate) struct ConnectionInfo {
 pub(crate) struct Reset(Arc<AtomicBool>);
 
 impl Reset {
-    pub(crate) fn ask(&self) {
+    pub(crate) fn request(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_asked(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -47,15 +47,15 @@ impl Connection {
         self.info.clone()
     }
 
-    /// Fails once a reset is requested: HTTP/2 would otherwise keep the connection for its other requests.
+    /// Returns an error if a reset was requested, so that HTTP/2 does not continue other requests of the connection.
     fn check(&self) -> io::Result<()> {
-        if self.info.reset.is_asked() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        if self.info.reset.is_requested() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.info.reset.is_asked() {
+        if self.info.reset.is_requested() {
             // If the reset fails, the connection is closed.
             let _ = self.stream.set_zero_linger();
         }
@@ -97,7 +97,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.info.reset.is_asked() {
+        if self.info.reset.is_requested() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(context)

@@ -27,11 +27,11 @@ use crate::platform::Platform;
 use crate::server::connection::ConnectionInfo;
 use crate::server_name::Server;
 use crate::storage;
-use body::{Observed, Tampering};
+use body::{BodyChanges, ObservedBody};
 use cors::AllowedOrigin;
 use unread::Unread;
 
-/// Passes a request to its server.
+/// Checks a request, passes it to the server, and logs the response.
 pub(crate) async fn pass(
     State((platform, server)): State<(Arc<Platform>, Server)>,
     ConnectInfo(connection): ConnectInfo<ConnectionInfo>,
@@ -54,12 +54,12 @@ pub(crate) async fn pass(
     } else if let Some(response) = preflight {
         response
     } else {
-        observe(&platform, server, connection, request, next).await
+        handle(&platform, server, connection, request, next).await
     };
-    if (response.status().is_client_error() || response.status().is_server_error()) && !reset.is_asked() {
+    if (response.status().is_client_error() || response.status().is_server_error()) && !reset.is_requested() {
         unread.drain().await;
     }
-    // The platform's clock may have been shifted.
+    // The date is set from the platform's clock, which may be shifted.
     if let Ok(date) = HeaderValue::from_str(&storage::http_date(platform.timestamp())) {
         response.headers_mut().entry(header::DATE).or_insert(date);
     }
@@ -71,12 +71,12 @@ pub(crate) async fn pass(
     if let Some(permitted) = permitted {
         permitted.permit(response.headers_mut());
     }
-    // Never the query, because it can contain signatures.
+    // The query is not logged, because it can contain signatures.
     tracing::debug!(server = server.name(), %method, path, status = response.status().as_u16(), "served");
     response
 }
 
-/// Returns the response to a refused request: a page for a browser.
+/// Returns the response to a rejected request: an HTML page for a browser, otherwise text.
 fn refuse(platform: &Platform, headers: &HeaderMap, status: StatusCode, reason: &'static str) -> Response {
     if page::is_wanted(headers) {
         let content = format!("<p>The emulator refused this request: {reason}.</p>");
@@ -85,11 +85,12 @@ fn refuse(platform: &Platform, headers: &HeaderMap, status: StatusCode, reason: 
     (status, reason).into_response()
 }
 
-/// Rejects requests from foreign web pages in the user's browser, unless the configuration permits their origin.
+/// Rejects requests of web pages from other origins, unless the configuration permits the origin. `permitted` is true
+/// if it does.
 fn check_origin(platform: &Platform, headers: &HeaderMap, permitted: bool) -> Result<(), &'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if let Some(host) = text(header::HOST) {
-        let known = Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_ours(platform, &url));
+        let known = Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_emulator_url(platform, &url));
         if !known {
             return Err("the host is not one of this emulator; its configuration can name more of them");
         }
@@ -98,20 +99,20 @@ fn check_origin(platform: &Platform, headers: &HeaderMap, permitted: bool) -> Re
     match text(header::ORIGIN) {
         None => Ok(()),
         Some(_) if permitted => Ok(()),
-        // A browser sends this with a form of a page whose referrer policy is `no-referrer`.
+        // A browser sends the origin `null` with forms on pages with the referrer policy `no-referrer`.
         Some("null") if same_origin() => Ok(()),
         Some(origin) => {
             let ours = [&platform.issuer, &platform.api_root, &platform.storage];
             let known = Url::parse(origin)
-                .is_ok_and(|url| is_ours(platform, &url) && ours.iter().any(|own| own.port() == url.port()));
+                .is_ok_and(|url| is_emulator_url(platform, &url) && ours.iter().any(|own| own.port() == url.port()));
             if known { Ok(()) } else { Err("the origin is not one of this emulator") }
         }
     }
 }
 
-/// Returns true for a URL of this emulator. An IP address cannot be rebound to another machine; a host name can, so
-/// that only known names are accepted.
-fn is_ours(platform: &Platform, url: &Url) -> bool {
+/// Returns true if the host of a URL belongs to this emulator. Only known host names are accepted, to prevent DNS
+/// rebinding: an attacker can make any other name resolve to this machine.
+fn is_emulator_url(platform: &Platform, url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => is_bound(platform, address.into()),
         Some(Host::Ipv6(address)) => is_bound(platform, address.into()),
@@ -132,7 +133,7 @@ fn is_bound(platform: &Platform, address: IpAddr) -> bool {
 }
 
 /// Handles a request, with the effects of the faults that apply to it.
-async fn observe(
+async fn handle(
     platform: &Arc<Platform>,
     server: Server,
     connection: ConnectionInfo,
@@ -148,7 +149,7 @@ async fn observe(
         controls.journal.add(recorded.clone());
     }
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let effects = platform.faults.strike((server, &method, &path), &platform.random, monotonic());
+    let effects = platform.faults.effects_on((server, &method, &path), &platform.random, monotonic());
     let mut response = match before(platform, &effects, &path).await {
         Some(replacement) => replacement,
         None => next.run(request.map(|body| request_body::interrupt(body, &effects, &connection.reset))).await,
@@ -161,20 +162,20 @@ async fn observe(
     }
     let nothing = [Effect::Reset { after_bytes: 0 }, Effect::ResetRequest { after_bytes: 0 }];
     if effects.iter().any(|effect| nothing.contains(effect)) {
-        connection.reset.ask();
+        connection.reset.request();
     }
     recorded.answered(response.status().as_u16());
-    // The length must be that of the whole body, even if less is sent.
+    // The header must contain the length of the whole body, even if a fault sends fewer bytes.
     if let Some(length) = response.body().size_hint().exact()
         && length > 0
     {
         response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
-    response.map(|body| Body::new(Observed::new(body, recorded, Tampering::of(&effects), connection.reset)))
+    response.map(|body| Body::new(ObservedBody::new(body, recorded, BodyChanges::of(&effects), connection.reset)))
 }
 
-/// Applies the effects that occur before the server receives the request. Returns the response if the server does not
-/// receive it.
+/// Applies the effects that occur before the server receives the request. If an effect replaces the response, returns
+/// that response, and the server does not receive the request.
 async fn before(platform: &Arc<Platform>, effects: &[Effect], path: &str) -> Option<Response> {
     let mut replacement = None;
     for effect in effects {

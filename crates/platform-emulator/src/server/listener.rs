@@ -29,7 +29,7 @@ impl Listener for ResettableListener {
 
     async fn accept(&mut self) -> (MaybeTls, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Without this option, small responses are delayed. The error can be ignored.
+        // Without this option, small responses are delayed. An error is ignored, because it only causes such delays.
         let _ = stream.set_nodelay(true);
         self.accepted += 1;
         (MaybeTls::new(Connection::new(stream, self.accepted), self.tls.as_ref()), address)

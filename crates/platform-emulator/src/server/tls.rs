@@ -18,7 +18,6 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::server::connection::{Connection, ConnectionInfo};
 
-/// A TLS acceptor.
 #[derive(Clone)]
 pub(crate) struct Acceptor(TlsAcceptor);
 
@@ -57,14 +56,14 @@ fn server_certificate(
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "Aignostics emulator");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Strict clients, such as Python 3.13, require it.
+    // Strict clients, such as Python 3.13, require this extension.
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     Ok((params.signed_by(&key, authority)?.der().clone(), key))
 }
 
-/// A connection with or without TLS. The handshake is part of the first read, so that a slow client does not delay
-/// others.
+/// A connection with or without TLS. The handshake is performed by the first read, so that a slow client does not delay
+/// the acceptance of other connections.
 pub(crate) enum MaybeTls {
     Plain(Connection),
     Handshake(Box<Accept<Connection>>, ConnectionInfo),
@@ -150,7 +149,7 @@ impl AsyncWrite for MaybeTls {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.as_mut().get_mut() {
-            // A shutdown is announced only in a TLS session.
+            // `close_notify` can be sent only after the handshake.
             Self::Handshake(..) | Self::Failed(_) => Poll::Ready(Ok(())),
             Self::Plain(connection) => Pin::new(connection).poll_shutdown(context),
             Self::Secure(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),

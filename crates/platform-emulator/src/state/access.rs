@@ -45,11 +45,11 @@ pub(crate) enum SubjectType {
     ShareToken,
 }
 
-/// A share token. Requests with it see the resources granted to it.
+/// A share token. A request with the token can read the resources that were granted to the token.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct ShareToken {
     pub(crate) id: Uuid,
-    /// SHA-256 of the secret, which is shown once and not stored.
+    /// The SHA-256 of the secret. The secret itself is not stored.
     pub(crate) digest: Vec<u8>,
     pub(crate) created_by: String,
     pub(crate) created_at: Timestamp,
@@ -62,7 +62,7 @@ impl ShareToken {
         digest::digest(&digest::SHA256, secret.as_bytes()).as_ref().to_vec()
     }
 
-    fn is_good(&self, now: Timestamp) -> bool {
+    fn is_valid(&self, now: Timestamp) -> bool {
         !self.revoked && self.expires_at.is_none_or(|end| now < end)
     }
 }
@@ -82,7 +82,7 @@ impl User {
     }
 }
 
-/// A user who reads, with their grants.
+/// A user who sends a read request, with the grants that apply to the request.
 pub(crate) struct Reader<'a> {
     records: &'a Records,
     user: &'a User,
@@ -90,11 +90,11 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates a reader. `secret` is the share token of the request; an invalid one adds no grants.
+    /// Creates a reader. `secret` is the share token of the request. An invalid share token is ignored.
     pub(crate) fn new(records: &'a Records, user: &'a User, secret: Option<&str>, now: Timestamp) -> Self {
         let digest = secret.map(ShareToken::digest_of);
         let token = records.share_tokens.values().find(|token| Some(&token.digest) == digest.as_ref());
-        let token = token.filter(|token| token.is_good(now)).map(|token| token.id.to_string());
+        let token = token.filter(|token| token.is_valid(now)).map(|token| token.id.to_string());
         let applies = |grant: &&Grant| match grant.subject_type {
             _ if grant.revoked => false,
             SubjectType::User => grant.subject == user.id,
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         self.sees_run(run) || parts.iter().any(|part| self.granted.contains(part))
     }
 
-    /// Returns true if the run appears in the reader's own list.
+    /// Returns true if the run is in the reader's list of runs.
     pub(crate) fn lists_run(&self, run: &Run) -> bool {
         run.submitted_by == self.user.id || self.granted.contains(&run.id)
     }

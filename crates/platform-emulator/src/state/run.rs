@@ -78,13 +78,13 @@ impl RunError {
         Self { error_code: code.to_owned(), error_message: message }
     }
 
-    /// More items than this number have errors.
+    /// Returns the error of a run in which more than `limit` items have errors.
     pub(crate) fn too_many_errors(limit: usize) -> Self {
         let message = format!("The platform canceled the run: more than {limit} items have errors.");
         Self::new("SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED", message)
     }
 
-    /// The deadline has passed. The documents of the platform do not state its code.
+    /// Returns the error of a run whose deadline has passed. The code is not documented by the platform.
     pub(crate) fn deadline(deadline: Timestamp) -> Self {
         let message = format!("The platform canceled the run: its deadline, {deadline}, has passed.");
         Self::new("SCHEDULER.DEADLINE_EXCEEDED", message)
@@ -106,7 +106,7 @@ pub(crate) struct Item {
     pub(crate) inputs: Vec<InputArtifact>,
     pub(crate) progress: Progress,
     pub(crate) terminated_at: Option<Timestamp>,
-    /// The item was returned from PROCESSING to PENDING.
+    /// True if the item has returned from PROCESSING to PENDING once.
     #[serde(default)]
     pub(crate) interrupted: bool,
 }
@@ -161,12 +161,12 @@ impl Item {
 }
 
 /// The retention time of results after the end of a run.
-const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 impl Run {
     /// Returns the cause of the deletion of the results, if they are deleted.
     pub(crate) fn deleted(&self, now: Timestamp) -> Option<Deleted> {
-        let expired = |end: RunEnd| now.duration_since(end.at) >= KEPT;
+        let expired = |end: RunEnd| now.duration_since(end.at) >= RETENTION;
         match self.results_deleted_at {
             Some(_) => Some(Deleted::ByUser),
             None => self.end.is_some_and(expired).then_some(Deleted::BySystem),
@@ -178,7 +178,7 @@ impl Run {
         self.items.iter().filter(|item| matches!(item.progress, Progress::Pending))
     }
 
-    pub(crate) fn count(&self, fits: impl Fn(&Progress) -> bool) -> usize {
-        self.items.iter().filter(|item| fits(&item.progress)).count()
+    pub(crate) fn count(&self, is_match: impl Fn(&Progress) -> bool) -> usize {
+        self.items.iter().filter(|item| is_match(&item.progress)).count()
     }
 }

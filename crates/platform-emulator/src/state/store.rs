@@ -1,6 +1,7 @@
 //! Persistence: every record as JSON under a key, in one file of the data folder.
 //!
-//! Changes are written in order, batched into one transaction under load. Each is acknowledged only when it is on disk.
+//! Changes are written in order. Under load, several changes are written in one transaction. A change is acknowledged
+//! only when it is on disk.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -18,8 +19,8 @@ use tokio::sync::oneshot;
 const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
 /// The file name in the data folder.
 pub(crate) const FILE: &str = "state.redb";
-/// The maximum number of changes per transaction.
-const TOGETHER: usize = 1000;
+/// The maximum number of additional batches per transaction.
+const MAX_BATCH_SIZE: usize = 1000;
 
 /// A store for records. Without a data folder, records exist only in memory.
 #[derive(Default)]
@@ -40,16 +41,16 @@ struct Batch {
 pub(crate) struct Changes {
     records: Vec<(String, Option<Vec<u8>>)>,
     /// Values to drop when the records are on disk.
-    kept: Vec<Box<dyn Any + Send>>,
+    retained: Vec<Box<dyn Any + Send>>,
 }
 
 /// The records found in the data folder.
 #[derive(Default)]
-pub(crate) struct Found(BTreeMap<String, Vec<u8>>);
+pub(crate) struct StoredRecords(BTreeMap<String, Vec<u8>>);
 
 impl Store {
-    /// Opens and reads the file in `folder`. It contains keys, so that only its owner may read it.
-    pub(crate) fn open(folder: &Path) -> io::Result<(Self, Found)> {
+    /// Opens and reads the file in `folder`. Only its owner can read the file, because it contains keys.
+    pub(crate) fn open(folder: &Path) -> io::Result<(Self, StoredRecords)> {
         let path = folder.join(FILE);
         let named = |error: redb::Error| io::Error::other(format!("{}: {error}", path.display()));
         let mut options = OpenOptions::new();
@@ -64,7 +65,7 @@ impl Store {
         Ok((Self(Some(Writer { queue: Some(queue), thread: Some(thread) })), found))
     }
 
-    /// Queues changes after all earlier ones. The future completes when they are on disk.
+    /// Queues changes. The future completes when they are on disk.
     pub(crate) fn write(&self, changes: Changes) -> impl Future<Output = Result<(), String>> + use<> {
         let (written, done) = oneshot::channel();
         let queue = self.0.as_ref().and_then(|writer| writer.queue.as_ref()).filter(|_| !changes.records.is_empty());
@@ -84,7 +85,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // An error is a panic of the thread, which has been reported.
+            // The error is a panic of the thread, which was already reported.
             let _ = thread.join();
         }
     }
@@ -94,7 +95,7 @@ impl Changes {
     pub(crate) fn put(&mut self, key: String, record: &impl Serialize) {
         match serde_json::to_vec(record) {
             Ok(json) => self.records.push((key, Some(json))),
-            Err(error) => tracing::error!(%error, key, "a record cannot be written down"),
+            Err(error) => tracing::error!(%error, key, "a record cannot be serialized"),
         }
     }
 
@@ -103,18 +104,19 @@ impl Changes {
     }
 
     /// Keeps a value alive until the records are on disk.
-    pub(crate) fn keep_until_written(&mut self, kept: impl Any + Send) {
-        self.kept.push(Box::new(kept));
+    pub(crate) fn retain_until_written(&mut self, retained: impl Any + Send) {
+        self.retained.push(Box::new(retained));
     }
 }
 
-impl Found {
+impl StoredRecords {
     /// Returns true if the data folder is new.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Removes and returns all records whose key starts with `prefix`, ordered by key, with the rest of the key.
+    /// Removes and returns all records whose key starts with `prefix`, ordered by key. Each record is returned with its
+    /// key without the prefix.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, prefix: &str) -> io::Result<Vec<(String, T)>> {
         let keys: Vec<_> = self.0.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
         keys.into_iter()
@@ -127,11 +129,11 @@ impl Found {
     }
 }
 
-fn read(database: &Database) -> Result<Found, redb::Error> {
+fn read(database: &Database) -> Result<StoredRecords, redb::Error> {
     let transaction = database.begin_read()?;
     let table = match transaction.open_table(RECORDS) {
         Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Found::default()),
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(StoredRecords::default()),
         Err(error) => return Err(error.into()),
     };
     let mut found = BTreeMap::new();
@@ -139,14 +141,14 @@ fn read(database: &Database) -> Result<Found, redb::Error> {
         let (key, value) = entry?;
         found.insert(key.value().to_owned(), value.value().to_vec());
     }
-    Ok(Found(found))
+    Ok(StoredRecords(found))
 }
 
 fn work(database: &Database, batches: &Receiver<Batch>) {
     while let Ok(first) = batches.recv() {
-        let together: Vec<_> = std::iter::once(first).chain(batches.try_iter().take(TOGETHER)).collect();
-        let outcome = commit(database, &together).map_err(|error| error.to_string());
-        for batch in together {
+        let batch_group: Vec<_> = std::iter::once(first).chain(batches.try_iter().take(MAX_BATCH_SIZE)).collect();
+        let outcome = commit(database, &batch_group).map_err(|error| error.to_string());
+        for batch in batch_group {
             // The receiver may be gone if its caller no longer waits.
             let _ = batch.written.send(outcome.clone());
         }

@@ -4,13 +4,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::Refusal;
-use super::refusal::xml;
+use super::StorageError;
 use super::signature::Verified;
+use super::storage_error::xml;
 use crate::account::BUCKET_REGION;
 
 /// The creation time of all buckets, before all objects.
-const CREATED: &str = "2026-01-01T00:00:00.000Z";
+const CREATION_DATE: &str = "2026-01-01T00:00:00.000Z";
 
 #[derive(Serialize)]
 #[serde(rename = "ListAllMyBucketsResult", rename_all = "PascalCase")]
@@ -50,7 +50,7 @@ struct Location {
 /// Lists the bucket of the organization whose key signed the request.
 pub(super) fn list(verified: &Verified) -> Response {
     let name = verified.bucket.as_str();
-    let buckets = Buckets { bucket: [Bucket { name, creation_date: CREATED }] };
+    let buckets = Buckets { bucket: [Bucket { name, creation_date: CREATION_DATE }] };
     xml(&Listing { owner: Owner { id: name, display_name: name }, buckets })
 }
 
@@ -58,7 +58,8 @@ pub(super) fn location() -> Response {
     xml(&Location { region: BUCKET_REGION })
 }
 
-/// Refuses to create a bucket. The bucket of the caller exists; other names are rejected when the signature is verified.
-pub(super) fn create() -> Refusal {
-    Refusal::new(StatusCode::CONFLICT, "BucketAlreadyOwnedByYou", "the bucket exists, and is yours")
+/// Returns the error for a request to create a bucket. The caller's bucket already exists, and requests for other
+/// buckets are rejected when the signature is verified.
+pub(super) fn create() -> StorageError {
+    StorageError::new(StatusCode::CONFLICT, "BucketAlreadyOwnedByYou", "the bucket exists, and is yours")
 }

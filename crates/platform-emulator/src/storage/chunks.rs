@@ -3,12 +3,12 @@
 
 use axum::http::StatusCode;
 
-use super::Refusal;
+use super::StorageError;
 
 /// The maximum length in bytes of an incomplete line.
-const LONGEST_LINE: usize = 8 * 1024;
+const MAX_LINE_BYTES: usize = 8 * 1024;
 /// The maximum number of trailers.
-const MOST_TRAILERS: usize = 8;
+const MAX_TRAILERS: usize = 8;
 
 /// Decodes the body of a request.
 #[derive(Default)]
@@ -24,7 +24,7 @@ enum State {
     /// The next bytes are the length of a chunk.
     #[default]
     Length,
-    /// This number of bytes of the chunk is missing.
+    /// The next bytes are the content of the chunk, of which this number of bytes is missing.
     Content(usize),
     /// The next bytes are the end of the line after a chunk.
     End,
@@ -33,8 +33,8 @@ enum State {
 }
 
 impl Chunks {
-    /// Returns the content in the next bytes of the body.
-    pub(super) fn decode(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// Decodes the next bytes of the body, and returns the content in them.
+    pub(super) fn decode(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
         let mut content = Vec::new();
         while !bytes.is_empty() {
             if let State::Content(missing) = self.state {
@@ -50,7 +50,7 @@ impl Chunks {
     }
 
     /// Returns the trailers of a complete body.
-    pub(super) fn finish(self) -> Result<Vec<(String, String)>, Refusal> {
+    pub(super) fn finish(self) -> Result<Vec<(String, String)>, StorageError> {
         // The empty line after the trailers may be missing.
         if matches!(self.state, State::Trailer | State::Complete) && self.line.is_empty() {
             return Ok(self.trailers);
@@ -58,11 +58,11 @@ impl Chunks {
         Err(malformed("ends before its last chunk"))
     }
 
-    /// Reads a line, or a part of it, and returns the other bytes.
-    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
+    /// Reads a line, or a part of a line, and returns the remaining bytes.
+    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], StorageError> {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.line.extend_from_slice(bytes);
-            return if self.line.len() > LONGEST_LINE { Err(malformed("has a long line")) } else { Ok(&[]) };
+            return if self.line.len() > MAX_LINE_BYTES { Err(malformed("has a long line")) } else { Ok(&[]) };
         };
         self.line.extend_from_slice(&bytes[..end]);
         let line = String::from_utf8(std::mem::take(&mut self.line)).map_err(|_| malformed("is not text"))?;
@@ -70,7 +70,7 @@ impl Chunks {
         Ok(&bytes[end + 1..])
     }
 
-    fn accept(&mut self, line: &str) -> Result<(), Refusal> {
+    fn accept(&mut self, line: &str) -> Result<(), StorageError> {
         self.state = match self.state {
             State::Length => {
                 let digits = line.split(';').next().unwrap_or_default();
@@ -81,7 +81,7 @@ impl Chunks {
             }
             State::End if line.is_empty() => State::Length,
             State::Trailer if line.is_empty() => State::Complete,
-            State::Trailer if self.trailers.len() == MOST_TRAILERS => return Err(malformed("has too many trailers")),
+            State::Trailer if self.trailers.len() == MAX_TRAILERS => return Err(malformed("has too many trailers")),
             State::Trailer => {
                 let (name, value) = line.split_once(':').ok_or_else(|| malformed("has an invalid trailer"))?;
                 self.trailers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
@@ -93,8 +93,8 @@ impl Chunks {
     }
 }
 
-fn malformed(what: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", format!("the body in chunks {what}"))
+fn malformed(what: &str) -> StorageError {
+    StorageError::new(StatusCode::BAD_REQUEST, "IncompleteBody", format!("the body in chunks {what}"))
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
     const BODY: &str = "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
 
     #[test]
-    fn chunks_are_joined_wherever_the_body_is_split() {
+    fn chunks_are_decoded_independently_of_how_the_body_is_split() {
         for size in 1..=BODY.len() {
             let mut chunks = Chunks::default();
             let content: Vec<u8> =
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_chunks_are_refused() {
+    fn malformed_chunks_are_rejected() {
         for body in ["", "5\r\nhel", "5\r\nhello\r\n", "z\r\n", "5\r\nhello!\r\n0\r\n\r\n", "0\r\nchecksum\r\n\r\n"] {
             let mut chunks = Chunks::default();
             let refused = chunks.decode(body.as_bytes()).is_err() || chunks.finish().is_err();

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
-use super::{Object, Refusal};
+use super::{Object, StorageError};
 
 /// The part of an object to send.
 pub(super) enum Selection {
@@ -30,31 +30,31 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-fn failed(message: &str) -> Refusal {
-    Refusal::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
+fn failed(message: &str) -> StorageError {
+    StorageError::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
 }
 
-/// The version of the metadata of every object: they never change.
+/// The metageneration of all objects. It is constant, because the metadata of an object never change.
 pub(super) const METAGENERATION: &str = "1";
 
-/// Checks the preconditions of a write: a certain version of the object, or none.
-pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
+/// Checks the preconditions of a write, such as the version of the existing object, or that the object does not exist.
+pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Result<(), StorageError> {
     check_generation(headers, object)?;
     if text(headers, "if-match").is_some_and(|tags| !object.is_some_and(|object| lists(tags, object, Compare::Strong)))
     {
-        return Err(failed("the object is not there, or has another entity tag"));
+        return Err(failed("the object does not exist, or has another entity tag"));
     }
     if text(headers, "if-none-match")
         .is_some_and(|tags| object.is_some_and(|object| lists(tags, object, Compare::Weak)))
     {
-        return Err(failed("the object is there"));
+        return Err(failed("the object exists"));
     }
     Ok(())
 }
 
-/// Checks the required generation and metageneration; the generation 0 means that the object must not exist.
-pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
-    let generation = object.map_or(0, |object| object.about.generation).to_string();
+/// Checks the required generation and metageneration. The generation 0 means that the object must not exist.
+pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> Result<(), StorageError> {
+    let generation = object.map_or(0, |object| object.properties.generation).to_string();
     if text(headers, "x-goog-if-generation-match").is_some_and(|wanted| wanted != generation) {
         return Err(failed("the object has another generation"));
     }
@@ -66,13 +66,13 @@ pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> 
 }
 
 /// Checks the preconditions of a deletion.
-pub(super) fn check_delete(headers: &HeaderMap, object: &Object) -> Result<(), Refusal> {
+pub(super) fn check_delete(headers: &HeaderMap, object: &Object) -> Result<(), StorageError> {
     check_generation(headers, Some(object))?;
     check_unchanged(headers, object)
 }
 
-/// Checks the entity tag or, without one, the time that the object must have.
-fn check_unchanged(headers: &HeaderMap, object: &Object) -> Result<(), Refusal> {
+/// Checks `If-Match` or, if it is absent, `If-Unmodified-Since`.
+fn check_unchanged(headers: &HeaderMap, object: &Object) -> Result<(), StorageError> {
     let unfit = match text(headers, "if-match") {
         Some(tags) => !lists(tags, object, Compare::Strong),
         None => changed_since(headers, "if-unmodified-since", object) == Some(true),
@@ -94,15 +94,15 @@ fn lists(tags: &str, object: &Object, compare: Compare) -> bool {
     tags.split(',').map(str::trim).any(|tag| tag == "*" || bare(tag) == etag)
 }
 
-/// Returns true if the object changed after the time in a header; `None` if the header is absent or invalid.
+/// Returns true if the object changed after the time in a header. Returns `None` if the header is absent or invalid.
 fn changed_since(headers: &HeaderMap, name: &str, object: &Object) -> Option<bool> {
     let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text(headers, name)?).ok()?;
     // HTTP dates have a resolution of seconds.
-    Some(object.about.created_at.as_second() > moment.as_second())
+    Some(object.properties.created_at.as_second() > moment.as_second())
 }
 
-/// Returns true if the object must be sent; false if the reader already has it.
-pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Refusal> {
+/// Returns true if the object must be sent, and false if the client already has it.
+pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, StorageError> {
     check_unchanged(headers, object)?;
     Ok(match text(headers, "if-none-match") {
         Some(tags) => !lists(tags, object, Compare::Weak),
@@ -111,8 +111,8 @@ pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Re
 }
 
 /// Returns the requested range. An invalid range is ignored; multiple ranges are rejected.
-pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, Refusal> {
-    let known = |validator: &str| validator == object.etag() || validator == http_date(object.about.created_at);
+pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, StorageError> {
+    let known = |validator: &str| validator == object.etag() || validator == http_date(object.properties.created_at);
     // The object has changed, so that the whole object is sent.
     if text(headers, "if-range").is_some_and(|validator| !known(validator)) {
         return Ok(Selection::Whole);
@@ -122,22 +122,27 @@ pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, 
         return Ok(Selection::Whole);
     };
     if ranges.contains(',') {
-        return Err(Refusal::invalid("several ranges in one request are not supported"));
+        return Err(StorageError::invalid("several ranges in one request are not supported"));
     }
-    let size = object.about.bytes;
+    let size = object.properties.bytes;
     let Some(range) = parse(ranges.trim(), size) else { return Ok(Selection::Whole) };
     if range.start < range.end {
         return Ok(Selection::Part(range));
     }
-    Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "the range is beyond the end of the object")
-        .with_header(header::CONTENT_RANGE, format!("bytes */{size}")))
+    Err(StorageError::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "InvalidRange",
+        "the range is beyond the end of the object",
+    )
+    .with_header(header::CONTENT_RANGE, format!("bytes */{size}")))
 }
 
-/// Parses a byte range; empty if beyond the end, `None` if malformed.
+/// Parses a byte range of an object of `size` bytes. A range after the end of the object is empty. Returns `None` if
+/// the range is malformed.
 fn parse(range: &str, size: u64) -> Option<Range<u64>> {
     let digits = |text: &str| -> Option<u64> {
         let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // A number that overflows is beyond any end.
+        // A number that overflows is after the end of any object.
         all_digits.then(|| text.parse().unwrap_or(u64::MAX))
     };
     let (first, last) = range.split_once('-')?;
@@ -157,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_mean_what_the_standard_says() {
+    fn ranges_are_parsed_as_in_rfc_9110() {
         for (range, expected) in [
             ("0-0", Some(0..1)),
             ("0-9", Some(0..10)),

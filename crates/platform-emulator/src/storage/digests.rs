@@ -1,4 +1,5 @@
-//! Digests of a body stated by its sender: CRC32C, CRC32, MD5 and SHA-256, in the headers of S3 and Google, or in trailers.
+//! Digests with which the client protects a body: CRC32C, CRC32, MD5 and SHA-256, in the headers of S3 and Google, or
+//! in trailers.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderMap, StatusCode};
@@ -6,24 +7,24 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
-use super::Refusal;
+use super::StorageError;
 
 /// The headers with a digest.
 const HEADERS: [&str; 4] = ["content-md5", "x-amz-checksum-crc32c", "x-amz-checksum-crc32", "x-amz-checksum-sha256"];
 
-/// The stated digests, each with the running digest of the bytes received.
-pub(super) struct Stated(Vec<Entry>);
+/// The expected digests of a body, each with the digest of the bytes received so far.
+pub(super) struct ExpectedDigests(Vec<Entry>);
 
 struct Entry {
-    /// The header or trailer that states it.
+    /// The header or trailer that contains the digest.
     header: &'static str,
     name: &'static str,
-    /// `None` until the trailer arrives.
+    /// The expected digest; `None` until the trailer arrives.
     stated: Option<Vec<u8>>,
-    running: Running,
+    running: RunningDigest,
 }
 
-enum Running {
+enum RunningDigest {
     Crc32c(u32),
     Crc32(crc32fast::Hasher),
     Md5(Md5),
@@ -31,39 +32,43 @@ enum Running {
 }
 
 impl Entry {
-    /// Returns the digest that a header states.
+    /// Returns an entry for the digest in a header, or `None` if the header does not contain a supported digest.
     fn of(header: &str) -> Option<Self> {
         let header = HEADERS.into_iter().find(|known| *known == header)?;
         let (name, running) = match header {
-            "content-md5" => ("MD5", Running::Md5(Md5::new())),
-            "x-amz-checksum-crc32c" => ("CRC32C", Running::Crc32c(0)),
-            "x-amz-checksum-crc32" => ("CRC32", Running::Crc32(crc32fast::Hasher::new())),
-            _ => ("SHA-256", Running::Sha256(Context::new(&SHA256))),
+            "content-md5" => ("MD5", RunningDigest::Md5(Md5::new())),
+            "x-amz-checksum-crc32c" => ("CRC32C", RunningDigest::Crc32c(0)),
+            "x-amz-checksum-crc32" => ("CRC32", RunningDigest::Crc32(crc32fast::Hasher::new())),
+            _ => ("SHA-256", RunningDigest::Sha256(Context::new(&SHA256))),
         };
         Some(Self { header, name, stated: None, running })
     }
 
-    fn state(&mut self, value: &str) -> Result<(), Refusal> {
+    fn state(&mut self, value: &str) -> Result<(), StorageError> {
         let malformed = |_| {
-            Refusal::new(StatusCode::BAD_REQUEST, "InvalidDigest", format!("the stated {} is not base64", self.name))
+            StorageError::new(
+                StatusCode::BAD_REQUEST,
+                "InvalidDigest",
+                format!("the stated {} is not base64", self.name),
+            )
         };
         self.stated = Some(STANDARD.decode(value).map_err(malformed)?);
         Ok(())
     }
 }
 
-impl Stated {
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+impl ExpectedDigests {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, StorageError> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        let of_google = text("x-goog-hash").unwrap_or_default().split(',').map(str::trim);
-        let of_google = of_google.filter_map(|hash| match hash.split_once('=')? {
+        let google_hashes = text("x-goog-hash").unwrap_or_default().split(',').map(str::trim);
+        let google_hashes = google_hashes.filter_map(|hash| match hash.split_once('=')? {
             ("crc32c", value) => Some(("x-amz-checksum-crc32c", value)),
             ("md5", value) => Some(("content-md5", value)),
             _ => None,
         });
         let others = HEADERS.into_iter().filter_map(|name| Some((name, text(name)?)));
         let mut stated = Vec::new();
-        for (header, value) in of_google.chain(others) {
+        for (header, value) in google_hashes.chain(others) {
             if let Some(mut entry) = Entry::of(header) {
                 entry.state(value)?;
                 stated.push(entry);
@@ -72,51 +77,52 @@ impl Stated {
         Ok(Self(stated))
     }
 
-    /// Computes a digest that a trailer will state.
-    pub(super) fn expect(&mut self, trailer: &str) -> Result<(), Refusal> {
+    /// Adds a digest that will be sent in a trailer.
+    pub(super) fn expect(&mut self, trailer: &str) -> Result<(), StorageError> {
         let entry = Entry::of(&trailer.to_ascii_lowercase());
-        self.0
-            .push(entry.ok_or_else(|| Refusal::not_implemented(format!("the trailer `{trailer}` is not supported")))?);
+        self.0.push(
+            entry.ok_or_else(|| StorageError::not_implemented(format!("the trailer `{trailer}` is not supported")))?,
+        );
         Ok(())
     }
 
-    /// Accepts a trailer.
-    pub(super) fn accept(&mut self, trailer: &str, value: &str) -> Result<(), Refusal> {
+    /// Sets the expected digest from a trailer.
+    pub(super) fn accept(&mut self, trailer: &str, value: &str) -> Result<(), StorageError> {
         let mut entries = self.0.iter_mut();
         match entries.find(|entry| entry.header == trailer && entry.stated.is_none()) {
             Some(entry) => entry.state(value),
-            None => Err(Refusal::invalid(format!("the trailer `{trailer}` was not announced"))),
+            None => Err(StorageError::invalid(format!("the trailer `{trailer}` was not announced"))),
         }
     }
 
-    /// Returns true if a digest is stated.
-    pub(super) fn is_stated(&self) -> bool {
+    /// Returns true if at least one digest is expected.
+    pub(super) fn has_digests(&self) -> bool {
         !self.0.is_empty()
     }
 
     pub(super) fn update(&mut self, piece: &[u8]) {
         for entry in &mut self.0 {
             match &mut entry.running {
-                Running::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, piece),
-                Running::Crc32(hasher) => hasher.update(piece),
-                Running::Md5(hasher) => hasher.update(piece),
-                Running::Sha256(context) => context.update(piece),
+                RunningDigest::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, piece),
+                RunningDigest::Crc32(hasher) => hasher.update(piece),
+                RunningDigest::Md5(hasher) => hasher.update(piece),
+                RunningDigest::Sha256(context) => context.update(piece),
             }
         }
     }
 
-    /// Rejects a body that does not match a stated digest.
-    pub(super) fn check(self) -> Result<(), Refusal> {
+    /// Rejects a body that does not match an expected digest.
+    pub(super) fn check(self) -> Result<(), StorageError> {
         for Entry { name, stated, running, .. } in self.0 {
             let found = match running {
-                Running::Crc32c(crc) => crc.to_be_bytes().to_vec(),
-                Running::Crc32(hasher) => hasher.finalize().to_be_bytes().to_vec(),
-                Running::Md5(hasher) => hasher.finalize().to_vec(),
-                Running::Sha256(context) => context.finish().as_ref().to_vec(),
+                RunningDigest::Crc32c(crc) => crc.to_be_bytes().to_vec(),
+                RunningDigest::Crc32(hasher) => hasher.finalize().to_be_bytes().to_vec(),
+                RunningDigest::Md5(hasher) => hasher.finalize().to_vec(),
+                RunningDigest::Sha256(context) => context.finish().as_ref().to_vec(),
             };
             if stated.is_none_or(|stated| found != stated) {
                 let message = format!("the body does not have the {name} that was stated");
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, "BadDigest", message));
+                return Err(StorageError::new(StatusCode::BAD_REQUEST, "BadDigest", message));
             }
         }
         Ok(())

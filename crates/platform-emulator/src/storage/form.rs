@@ -12,15 +12,18 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Serialize;
 
-use super::policy::{Fields, permitted};
-use super::refusal::xml;
-use super::{Refusal, Target, check_key, content_encoding, digests, metadata, object_headers, stated, understood};
+use super::policy::{Fields, policy_length_range};
+use super::storage_error::xml;
+use super::{
+    StorageError, Target, check_key, content_encoding, digests, header_or_default_type, metadata, object_headers,
+    unsupported,
+};
 use crate::platform::Platform;
 
 /// The maximum size in bytes of all fields before the file, as in S3.
-const LARGEST_FIELDS: usize = 20 * 1024;
-/// The maximum size in bytes of a form before its file, with what is read ahead.
-const LARGEST_HEAD: usize = 4 * 1024 * 1024;
+const MAX_FIELD_BYTES: usize = 20 * 1024;
+/// The maximum size in bytes of a form before its file, including bytes that the parser reads in advance.
+const MAX_HEAD_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename = "PostResponse", rename_all = "PascalCase")]
@@ -34,11 +37,11 @@ struct Posted<'a> {
 
 /// Returns true if a request is a form sent to a bucket.
 pub(super) fn is_form(target: &Target, request: &Request) -> bool {
-    let media_type = stated(request.headers(), &header::CONTENT_TYPE);
+    let media_type = header_or_default_type(request.headers(), &header::CONTENT_TYPE);
     request.method() == Method::POST && target.key.is_none() && media_type.starts_with("multipart/form-data")
 }
 
-pub(super) async fn upload(platform: &Platform, target: &Target, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn upload(platform: &Platform, target: &Target, request: Request) -> Result<Response, StorageError> {
     let is_in_head = Arc::new(AtomicBool::new(true));
     let request = limited(request, is_in_head.clone());
     let mut form = Multipart::from_request(request, &()).await.map_err(malformed)?;
@@ -53,7 +56,7 @@ pub(super) async fn upload(platform: &Platform, target: &Target, request: Reques
         let value = text(field, &mut bytes).await?;
         fields.insert(name, value);
     }
-    Err(Refusal::invalid("the form has no file"))
+    Err(StorageError::invalid("the form has no file"))
 }
 
 /// Limits the bytes before the file, which the parser buffers before any signature is verified.
@@ -63,23 +66,23 @@ fn limited(request: Request, is_in_head: Arc<AtomicBool>) -> Request {
     let body = body.into_data_stream().map(move |piece| {
         let piece = piece.map_err(io::Error::other)?;
         bytes += piece.len();
-        let is_small = bytes <= LARGEST_HEAD || !is_in_head.load(Ordering::Relaxed);
+        let is_small = bytes <= MAX_HEAD_BYTES || !is_in_head.load(Ordering::Relaxed);
         if is_small { Ok(piece) } else { Err(io::Error::other("the form has no file within its first 4 MiB")) }
     });
     Request::from_parts(parts, Body::from_stream(body))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
-fn malformed(error: impl ToString) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "MalformedPOSTRequest", error.to_string())
+fn malformed(error: impl ToString) -> StorageError {
+    StorageError::new(StatusCode::BAD_REQUEST, "MalformedPOSTRequest", error.to_string())
 }
 
-/// Reads a field; `bytes` is the size of all fields.
-async fn text(mut field: Field<'_>, bytes: &mut usize) -> Result<String, Refusal> {
+/// Reads a field, and adds its size to `bytes`, the size of all fields so far.
+async fn text(mut field: Field<'_>, bytes: &mut usize) -> Result<String, StorageError> {
     let mut text = Vec::new();
     while let Some(piece) = field.chunk().await.map_err(malformed)? {
         *bytes += piece.len();
-        if *bytes > LARGEST_FIELDS {
+        if *bytes > MAX_FIELD_BYTES {
             return Err(malformed("the fields before the file have more than 20 KiB"));
         }
         text.extend_from_slice(&piece);
@@ -93,32 +96,35 @@ async fn store(
     target: &Target,
     mut fields: Fields,
     mut file: Field<'_>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, StorageError> {
     fields.insert("bucket".to_owned(), target.bucket.clone());
     if let Some(key) = fields.get_mut("key") {
         *key = key.replace("${filename}", file.file_name().unwrap_or_default());
     }
-    let range = permitted(platform, &target.bucket, &fields)?;
+    let range = policy_length_range(platform, &target.bucket, &fields)?;
     if fields.keys().any(|name| matches!(name.as_str(), "success_action_redirect" | "redirect" | "acl" | "tagging")) {
-        return Err(Refusal::not_implemented("redirects, access control lists and tags of forms are not supported"));
+        return Err(StorageError::not_implemented(
+            "redirects, access control lists and tags of forms are not supported",
+        ));
     }
     let headers = headers(&fields);
-    understood::check(&Method::POST, target, &headers)?;
-    let mut digests = digests::Stated::of(&headers)?;
-    let key = fields.get("key").ok_or_else(|| Refusal::invalid("the form has no key"))?;
+    unsupported::check(&Method::POST, target, &headers)?;
+    let mut digests = digests::ExpectedDigests::of(&headers)?;
+    let key = fields.get("key").ok_or_else(|| StorageError::invalid("the form has no key"))?;
     check_key(key)?;
-    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
+    let mut upload = platform.objects.create().await.map_err(StorageError::internal)?;
     while let Some(piece) = file.chunk().await.map_err(malformed)? {
         range.check_maximum(upload.bytes() + piece.len() as u64)?;
-        upload.write(&piece).await.map_err(Refusal::internal)?;
+        upload.write(&piece).await.map_err(StorageError::internal)?;
         digests.update(&piece);
     }
     range.check_minimum(upload.bytes())?;
     digests.check()?;
-    let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
-    object.about.content_encoding = content_encoding(&headers);
-    object.about.metadata = metadata(&headers);
-    let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
+    let mut object =
+        upload.finish(header_or_default_type(&headers, &header::CONTENT_TYPE)).await.map_err(StorageError::internal)?;
+    object.properties.content_encoding = content_encoding(&headers);
+    object.properties.metadata = metadata(&headers);
+    let object = platform.put_object(&target.bucket, key, object).await.map_err(StorageError::internal)?;
     let headers = object_headers(&object);
     match fields.get("success_action_status").map(String::as_str) {
         Some("200") => Ok((StatusCode::OK, headers).into_response()),
@@ -131,7 +137,7 @@ async fn store(
     }
 }
 
-/// Returns the fields that describe the object, as the headers of an upload.
+/// Returns the fields of a form as headers, so that they are handled like those of a PUT request.
 fn headers(fields: &Fields) -> HeaderMap {
     let header = |(name, value): (&String, &String)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))

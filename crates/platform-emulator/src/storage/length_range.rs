@@ -1,37 +1,38 @@
-//! The sizes that an upload may have (`x-goog-content-length-range`).
+//! The permitted sizes of an upload (`x-goog-content-length-range`).
 
 use std::ops::RangeInclusive;
 
 use axum::http::{HeaderMap, StatusCode, header};
 
-use super::Refusal;
+use super::StorageError;
 
-/// The maximum size of an object: 5 TiB.
-const LARGEST: u64 = 5 << 40;
+/// The maximum size of an object in bytes: 5 TiB.
+const MAX_OBJECT_BYTES: u64 = 5 << 40;
 
 pub(super) struct LengthRange(RangeInclusive<u64>);
 
 impl LengthRange {
-    /// Reads the range of the whole object; this request may carry only a part.
-    pub(super) fn of_object(headers: &HeaderMap) -> Result<Self, Refusal> {
+    /// Reads the permitted sizes of the whole object. The length of the request is not checked, because it may contain
+    /// only a part of the object.
+    pub(super) fn of_object(headers: &HeaderMap) -> Result<Self, StorageError> {
         let Some(text) = headers.get("x-goog-content-length-range") else { return Ok(Self::any()) };
         text.to_str().ok().and_then(parse).map(Self).ok_or_else(|| {
-            Refusal::invalid("x-goog-content-length-range must be two numbers with a comma between them")
+            StorageError::invalid("x-goog-content-length-range must be two numbers with a comma between them")
         })
     }
 
-    /// Returns the range of all sizes.
+    /// Returns the range without a restriction.
     pub(super) fn any() -> Self {
-        Self(0..=LARGEST)
+        Self(0..=MAX_OBJECT_BYTES)
     }
 
-    /// Returns the part of the range within these limits.
-    pub(super) fn within(&self, least: u64, most: u64) -> Self {
+    /// Returns the intersection with the range from `least` to `most` bytes.
+    pub(super) fn intersect(&self, least: u64, most: u64) -> Self {
         Self(least.max(*self.0.start())..=most.min(*self.0.end()))
     }
 
-    /// Reads the range, and rejects a stated length that is outside of it.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+    /// Reads the permitted sizes, and rejects a request whose length is not permitted.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, StorageError> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let range = Self::of_object(headers)?;
         let length = text("x-amz-decoded-content-length").or_else(|| text(header::CONTENT_LENGTH.as_str()));
@@ -43,22 +44,30 @@ impl LengthRange {
     }
 
     /// Rejects a body with more bytes.
-    pub(super) fn check_maximum(&self, bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn check_maximum(&self, bytes: u64) -> Result<(), StorageError> {
         let most = *self.0.end();
         let message = || format!("the object has more than {most} bytes");
-        if bytes <= most { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooLarge", message())) }
+        if bytes <= most {
+            Ok(())
+        } else {
+            Err(StorageError::new(StatusCode::BAD_REQUEST, "EntityTooLarge", message()))
+        }
     }
 
     /// Rejects a complete body with fewer bytes.
-    pub(super) fn check_minimum(&self, bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn check_minimum(&self, bytes: u64) -> Result<(), StorageError> {
         let least = *self.0.start();
         let message = || format!("the object has fewer than {least} bytes");
-        if bytes >= least { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooSmall", message())) }
+        if bytes >= least {
+            Ok(())
+        } else {
+            Err(StorageError::new(StatusCode::BAD_REQUEST, "EntityTooSmall", message()))
+        }
     }
 }
 
 fn parse(text: &str) -> Option<RangeInclusive<u64>> {
     let (least, most) = text.split_once(',')?;
     let (least, most): (u64, u64) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
-    (least <= most).then(|| least..=most.min(LARGEST))
+    (least <= most).then(|| least..=most.min(MAX_OBJECT_BYTES))
 }

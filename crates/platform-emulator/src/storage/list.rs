@@ -9,12 +9,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
-use super::refusal::listing;
 use super::signature::RESERVED_IN_PATH;
-use super::{Refusal, Target};
+use super::storage_error::listing;
+use super::{StorageError, Target};
 use crate::platform::Platform;
 
-const LARGEST_PAGE: usize = 1000;
+const MAX_PAGE_SIZE: usize = 1000;
 
 #[derive(Serialize)]
 #[serde(rename = "ListBucketResult", rename_all = "PascalCase")]
@@ -60,52 +60,54 @@ struct CommonPrefix {
     prefix: String,
 }
 
-pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Refusal> {
-    let second = target.parameter("list-type").as_deref() == Some("2");
+pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, StorageError> {
+    let is_v2 = target.parameter("list-type").as_deref() == Some("2");
     let parameter = |name| target.parameter(name).filter(|value| !value.is_empty());
-    let token = parameter("continuation-token").filter(|_| second);
+    let token = parameter("continuation-token").filter(|_| is_v2);
     let after = match &token {
         Some(token) => Some(decode(token)?),
-        None => parameter(if second { "start-after" } else { "marker" }),
+        None => parameter(if is_v2 { "start-after" } else { "marker" }),
     };
     let encode = match parameter("encoding-type").as_deref() {
         None => None,
         Some("url") => Some("url"),
-        Some(_) => return Err(Refusal::invalid("encoding-type can only be url")),
+        Some(_) => return Err(StorageError::invalid("encoding-type can only be url")),
     };
     let size = parameter("max-keys").map(|text| text.parse::<usize>()).transpose();
-    let size =
-        size.map_err(|_| Refusal::invalid("max-keys is not a number"))?.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+    let size = size
+        .map_err(|_| StorageError::invalid("max-keys is not a number"))?
+        .unwrap_or(MAX_PAGE_SIZE)
+        .min(MAX_PAGE_SIZE);
     let prefix = parameter("prefix").unwrap_or_default();
     let delimiter = parameter("delimiter");
     let page = page(platform, &target.bucket, &prefix, delimiter.as_deref(), after.as_deref(), size);
-    let written = |key: &str| match encode {
+    let encoded = |key: &str| match encode {
         Some(_) => utf8_percent_encode(key, RESERVED_IN_PATH).to_string(),
         None => key.to_owned(),
     };
     let next = page.next.filter(|_| page.more);
     Ok(listing(&Listing {
         name: target.bucket.clone(),
-        prefix: written(&prefix),
-        delimiter: delimiter.as_deref().map(written),
+        prefix: encoded(&prefix),
+        delimiter: delimiter.as_deref().map(encoded),
         encoding_type: encode,
         max_keys: size,
         is_truncated: page.more,
-        key_count: second.then_some(page.entries.len() + page.prefixes.len()),
-        start_after: parameter("start-after").filter(|_| second).as_deref().map(written),
+        key_count: is_v2.then_some(page.entries.len() + page.prefixes.len()),
+        start_after: parameter("start-after").filter(|_| is_v2).as_deref().map(encoded),
         continuation_token: token,
-        next_continuation_token: next.as_ref().filter(|_| second).map(|key| URL_SAFE_NO_PAD.encode(key)),
-        marker: (!second).then(|| written(after.as_deref().unwrap_or_default())),
-        next_marker: next.as_deref().filter(|_| !second).map(written),
-        contents: page.entries.into_iter().map(|entry| Entry { key: written(&entry.key), ..entry }).collect(),
-        common_prefixes: page.prefixes.iter().map(|prefix| CommonPrefix { prefix: written(prefix) }).collect(),
+        next_continuation_token: next.as_ref().filter(|_| is_v2).map(|key| URL_SAFE_NO_PAD.encode(key)),
+        marker: (!is_v2).then(|| encoded(after.as_deref().unwrap_or_default())),
+        next_marker: next.as_deref().filter(|_| !is_v2).map(encoded),
+        contents: page.entries.into_iter().map(|entry| Entry { key: encoded(&entry.key), ..entry }).collect(),
+        common_prefixes: page.prefixes.iter().map(|prefix| CommonPrefix { prefix: encoded(prefix) }).collect(),
     }))
 }
 
-fn decode(token: &str) -> Result<String, Refusal> {
+fn decode(token: &str) -> Result<String, StorageError> {
     let key = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     key.ok_or_else(|| {
-        Refusal::new(StatusCode::BAD_REQUEST, "InvalidArgument", "the continuation token is not one of ours")
+        StorageError::new(StatusCode::BAD_REQUEST, "InvalidArgument", "the continuation token is not one of ours")
     })
 }
 
@@ -139,12 +141,12 @@ fn page(
                 let at = key[prefix.len()..].find(delimiter)?;
                 Some(&key[..prefix.len() + at + delimiter.len()])
             });
-            // Already listed, on this page or the previous one.
-            let told = |common: &str| {
+            // The common prefix is already listed on this page or the previous one.
+            let is_listed = |common: &str| {
                 page.prefixes.last().is_some_and(|last| last == common)
                     || after.is_some_and(|after| after.starts_with(common))
             };
-            if common.is_some_and(told) {
+            if common.is_some_and(is_listed) {
                 continue;
             }
             if page.entries.len() + page.prefixes.len() == size {
@@ -157,9 +159,9 @@ fn page(
                 Some(common) => page.prefixes.push(common.to_owned()),
                 None => page.entries.push(Entry {
                     key: key.clone(),
-                    last_modified: object.about.created_at.to_string(),
+                    last_modified: object.properties.created_at.to_string(),
                     etag: object.etag(),
-                    size: object.about.bytes,
+                    size: object.properties.bytes,
                     storage_class: "STANDARD",
                 }),
             }

@@ -1,4 +1,4 @@
-//! Requests of multipart uploads. Incomplete uploads do not survive the process.
+//! Requests of multipart uploads. Incomplete uploads exist only in memory, and are lost when the emulator ends.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,20 +10,20 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::multiparts::Pending;
-use super::refusal::xml;
 use super::signature::Verified;
+use super::storage_error::xml;
 use super::write::{read, receive};
-use super::{Object, Refusal, Target, object_headers, stated};
+use super::{Object, StorageError, Target, header_or_default_type, object_headers};
 use crate::platform::Platform;
 
-/// The maximum number of a part.
-const MOST_PARTS: u32 = 10_000;
-/// The maximum number of parts in a page of the list.
-const MOST_LISTED: u32 = 1000;
+/// The maximum part number.
+const MAX_PART_NUMBER: u32 = 10_000;
+/// The maximum number of parts per page of the list.
+const MAX_LISTED_PARTS: u32 = 1000;
 /// The minimum size in bytes of all parts except the last: 5 MiB.
-const SMALLEST_PART: u64 = 5 * 1024 * 1024;
-/// The maximum size in bytes of a request that completes an upload, which lists the parts.
-const LIST_LIMIT: usize = 4 * 1024 * 1024;
+const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+/// The maximum size in bytes of the list of parts in a request that completes an upload.
+const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename = "InitiateMultipartUploadResult", rename_all = "PascalCase")]
@@ -80,13 +80,18 @@ struct Completed<'a> {
     etag: String,
 }
 
-pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub(super) fn start(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    headers: &HeaderMap,
+) -> Result<Response, StorageError> {
     let upload_id = platform.random.token();
     let pending = Pending {
         started_at: platform.timestamp(),
         bucket: target.bucket.clone(),
         key: key.to_owned(),
-        content_type: stated(headers, &header::CONTENT_TYPE).to_owned(),
+        content_type: header_or_default_type(headers, &header::CONTENT_TYPE).to_owned(),
         content_encoding: super::content_encoding(headers),
         metadata: super::metadata(headers),
         parts: BTreeMap::new(),
@@ -101,31 +106,33 @@ pub(super) async fn put_part(
     id: &str,
     request: Request,
     verified: &Verified,
-) -> Result<Response, Refusal> {
+) -> Result<Response, StorageError> {
     let number = target.parameter("partNumber").and_then(|text| text.parse().ok());
-    let number = number.filter(|number| (1..=MOST_PARTS).contains(number));
-    let number = number.ok_or_else(|| Refusal::invalid(format!("partNumber must be 1 to {MOST_PARTS}")))?;
+    let number = number.filter(|number| (1..=MAX_PART_NUMBER).contains(number));
+    let number = number.ok_or_else(|| StorageError::invalid(format!("partNumber must be 1 to {MAX_PART_NUMBER}")))?;
     platform.multiparts.of(target, id, platform.timestamp(), |_| ())?;
-    let upload = receive(platform, request, verified, |bytes| platform.multiparts.check_space(bytes)).await?;
-    let part = Arc::new(upload.finish("application/octet-stream").await.map_err(Refusal::internal)?);
+    let upload =
+        receive(platform, request, verified, |bytes| platform.multiparts.check_space(bytes, platform.timestamp()))
+            .await?;
+    let part = Arc::new(upload.finish("application/octet-stream").await.map_err(StorageError::internal)?);
     let headers = object_headers(&part);
     platform.multiparts.put(target, id, platform.timestamp(), number, part)?;
     Ok((StatusCode::OK, headers).into_response())
 }
 
-pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
+pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Result<Response, StorageError> {
     let number = |name: &str, default: u32| match target.parameter(name) {
-        Some(text) => text.parse().map_err(|_| Refusal::invalid(format!("{name} is not a number"))),
+        Some(text) => text.parse().map_err(|_| StorageError::invalid(format!("{name} is not a number"))),
         None => Ok(default),
     };
     let part_number_marker = number("part-number-marker", 0)?;
-    let max_parts = number("max-parts", MOST_LISTED)?.min(MOST_LISTED) as usize;
+    let max_parts = number("max-parts", MAX_LISTED_PARTS)?.min(MAX_LISTED_PARTS) as usize;
     platform.multiparts.of(target, id, platform.timestamp(), |upload| {
         let after = (Bound::Excluded(part_number_marker), Bound::Unbounded);
         let listed = |(number, part): (&u32, &Arc<Object>)| ListedPart {
             part_number: *number,
             etag: part.etag(),
-            size: part.about.bytes,
+            size: part.properties.bytes,
         };
         let part: Vec<_> = upload.parts.range(after).take(max_parts).map(listed).collect();
         let is_truncated = max_parts > 0 && upload.parts.range(after).nth(max_parts).is_some();
@@ -144,7 +151,7 @@ pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Resu
     })
 }
 
-pub(super) fn abort(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
+pub(super) fn abort(platform: &Platform, target: &Target, id: &str) -> Result<Response, StorageError> {
     platform.multiparts.of(target, id, platform.timestamp(), |_| ())?;
     platform.multiparts.remove(id);
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -157,20 +164,20 @@ pub(super) async fn complete(
     id: &str,
     request: Request,
     verified: &Verified,
-) -> Result<Response, Refusal> {
-    let malformed = || Refusal::new(StatusCode::BAD_REQUEST, "MalformedXML", "the list of parts cannot be read");
-    // A checksum in the headers is that of the object, not of the list.
-    let body = read(request, verified, LIST_LIMIT, malformed).await?;
+) -> Result<Response, StorageError> {
+    let malformed = || StorageError::new(StatusCode::BAD_REQUEST, "MalformedXML", "the list of parts cannot be read");
+    // A checksum in the headers is not checked, because it is that of the object, not of the list.
+    let body = read(request, verified, MAX_LIST_BYTES, malformed).await?;
     let wanted: Completion = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
     let (parts, content_type, content_encoding, metadata) =
         platform.multiparts.of(target, id, platform.timestamp(), |upload| {
             let parts = choose(&upload.parts, &wanted)?;
             let Pending { content_type, content_encoding, metadata, .. } = upload;
-            Ok::<_, Refusal>((parts, content_type.clone(), content_encoding.clone(), metadata.clone()))
+            Ok::<_, StorageError>((parts, content_type.clone(), content_encoding.clone(), metadata.clone()))
         })??;
-    let mut object = platform.objects.join(parts, &content_type).await.map_err(Refusal::internal)?;
-    (object.about.content_encoding, object.about.metadata) = (content_encoding, metadata);
-    let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
+    let mut object = platform.objects.join(parts, &content_type).await.map_err(StorageError::internal)?;
+    (object.properties.content_encoding, object.properties.metadata) = (content_encoding, metadata);
+    let object = platform.put_object(&target.bucket, key, object).await.map_err(StorageError::internal)?;
     platform.multiparts.remove(id);
     let location = format!("{}{}/{key}", platform.storage, target.bucket);
     let mut answer = xml(&Completed { location, bucket: &target.bucket, key, etag: object.etag() });
@@ -179,9 +186,9 @@ pub(super) async fn complete(
     Ok(answer)
 }
 
-/// Returns the parts that the request lists, or a refusal if the list is not valid.
-fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec<Arc<Object>>, Refusal> {
-    let refuse = |code, message: &str| Err(Refusal::new(StatusCode::BAD_REQUEST, code, message));
+/// Returns the parts in the list of a request. An invalid list is an error.
+fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec<Arc<Object>>, StorageError> {
+    let refuse = |code, message: &str| Err(StorageError::new(StatusCode::BAD_REQUEST, code, message));
     if wanted.parts.is_empty() {
         return refuse("MalformedXML", "there must be at least one part");
     }
@@ -195,7 +202,7 @@ fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec
             _ => return refuse("InvalidPart", "a part was not uploaded, or has another ETag"),
         }
     }
-    if parts.iter().rev().skip(1).any(|part| part.about.bytes < SMALLEST_PART) {
+    if parts.iter().rev().skip(1).any(|part| part.properties.bytes < MIN_PART_BYTES) {
         return refuse("EntityTooSmall", "every part but the last must have at least 5 MiB");
     }
     Ok(parts)

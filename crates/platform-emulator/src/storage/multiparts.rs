@@ -1,4 +1,4 @@
-//! Multipart uploads that were neither completed nor aborted. Their number, their size and their lifetime are limited.
+//! Incomplete multipart uploads. Their number, total size and lifetime are limited.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-use super::{Object, Refusal, Target};
+use super::{Object, StorageError, Target};
 use crate::config::Config;
 
-/// The maximum number of uploads at a time.
-const MOST_UPLOADS: usize = 10_000;
+/// The maximum number of incomplete uploads.
+const MAX_UPLOADS: usize = 10_000;
 
 /// All incomplete uploads.
 pub(crate) struct Multiparts {
@@ -25,7 +25,7 @@ pub(crate) struct Multiparts {
 #[derive(Default)]
 struct Uploads {
     by_id: HashMap<String, Pending>,
-    /// The size of all parts.
+    /// The size of all parts, in bytes.
     bytes: u64,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Pending {
 
 impl Pending {
     fn bytes(&self) -> u64 {
-        self.parts.values().map(|part| part.about.bytes).sum()
+        self.parts.values().map(|part| part.properties.bytes).sum()
     }
 }
 
@@ -63,10 +63,10 @@ impl Multiparts {
     }
 
     /// Adds an upload.
-    pub(super) fn start(&self, id: String, pending: Pending) -> Result<(), Refusal> {
+    pub(super) fn start(&self, id: String, pending: Pending) -> Result<(), StorageError> {
         let mut uploads = self.uploads.lock();
-        self.forget_expired(&mut uploads, pending.started_at);
-        if uploads.by_id.len() >= MOST_UPLOADS {
+        self.remove_expired(&mut uploads, pending.started_at);
+        if uploads.by_id.len() >= MAX_UPLOADS {
             return Err(slow_down("there are too many multipart uploads"));
         }
         uploads.by_id.insert(id, pending);
@@ -76,7 +76,7 @@ impl Multiparts {
     /// Returns the uploads to a bucket, by key and id.
     pub(super) fn unfinished(&self, bucket: &str, now: Timestamp) -> Vec<Unfinished> {
         let mut uploads = self.uploads.lock();
-        self.forget_expired(&mut uploads, now);
+        self.remove_expired(&mut uploads, now);
         let of_bucket = uploads.by_id.iter().filter(|(_, pending)| pending.bucket == bucket);
         let unfinished = of_bucket.map(|(id, pending)| Unfinished {
             key: pending.key.clone(),
@@ -88,20 +88,23 @@ impl Multiparts {
         unfinished
     }
 
-    /// Accesses the upload with this id, which must belong to the target object.
+    /// Calls `look` with the upload with this id. The upload must belong to the target object.
     pub(super) fn of<T>(
         &self,
         target: &Target,
         id: &str,
         now: Timestamp,
         look: impl FnOnce(&Pending) -> T,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, StorageError> {
         self.find(&mut self.uploads.lock(), target, id, now).map(|upload| look(upload))
     }
 
-    /// Checks that there is space for a part with at least this number of bytes. A part that it replaces counts, too.
-    pub(super) fn check_space(&self, bytes: u64) -> Result<(), Refusal> {
-        self.check_bytes(self.uploads.lock().bytes.saturating_add(bytes))
+    /// Checks that a part with this number of bytes does not exceed the maximum total size. The size of a part that it
+    /// replaces is not subtracted.
+    pub(super) fn check_space(&self, bytes: u64, now: Timestamp) -> Result<(), StorageError> {
+        let mut uploads = self.uploads.lock();
+        self.remove_expired(&mut uploads, now);
+        self.check_bytes(uploads.bytes.saturating_add(bytes))
     }
 
     /// Adds a part, or replaces it.
@@ -112,12 +115,13 @@ impl Multiparts {
         now: Timestamp,
         number: u32,
         part: Arc<Object>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StorageError> {
         let mut uploads = self.uploads.lock();
+        self.remove_expired(&mut uploads, now);
         let bytes = uploads.bytes;
         let upload = self.find(&mut uploads, target, id, now)?;
-        let replaced = upload.parts.get(&number).map_or(0, |part| part.about.bytes);
-        let bytes = bytes.saturating_sub(replaced).saturating_add(part.about.bytes);
+        let replaced = upload.parts.get(&number).map_or(0, |part| part.properties.bytes);
+        let bytes = bytes.saturating_sub(replaced).saturating_add(part.properties.bytes);
         self.check_bytes(bytes)?;
         upload.parts.insert(number, part);
         uploads.bytes = bytes;
@@ -135,23 +139,23 @@ impl Multiparts {
         target: &Target,
         id: &str,
         now: Timestamp,
-    ) -> Result<&'a mut Pending, Refusal> {
-        let fits = |upload: &&mut Pending| {
+    ) -> Result<&'a mut Pending, StorageError> {
+        let is_match = |upload: &&mut Pending| {
             upload.bucket == target.bucket && Some(&upload.key) == target.key.as_ref() && !self.has_expired(upload, now)
         };
-        uploads.by_id.get_mut(id).filter(fits).ok_or_else(no_such_upload)
+        uploads.by_id.get_mut(id).filter(is_match).ok_or_else(no_such_upload)
     }
 
     fn has_expired(&self, upload: &Pending, now: Timestamp) -> bool {
         now.duration_since(upload.started_at) >= self.lifetime
     }
 
-    fn forget_expired(&self, uploads: &mut Uploads, now: Timestamp) {
+    fn remove_expired(&self, uploads: &mut Uploads, now: Timestamp) {
         let expired: Vec<_> = uploads.by_id.extract_if(|_, upload| self.has_expired(upload, now)).collect();
         uploads.bytes -= expired.iter().map(|(_, upload)| upload.bytes()).sum::<u64>();
     }
 
-    fn check_bytes(&self, bytes: u64) -> Result<(), Refusal> {
+    fn check_bytes(&self, bytes: u64) -> Result<(), StorageError> {
         let most = self.most_bytes;
         let message = || format!("the parts of incomplete uploads have more than {most} bytes");
         if bytes <= most { Ok(()) } else { Err(slow_down(message())) }
@@ -166,14 +170,14 @@ impl Uploads {
     }
 }
 
-/// Returns the refusal of an upload that does not exist, or no longer.
-pub(super) fn no_such_upload() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "the upload does not exist or has ended")
+/// Returns the error for an upload that does not exist or has ended.
+pub(super) fn no_such_upload() -> StorageError {
+    StorageError::new(StatusCode::NOT_FOUND, "NoSuchUpload", "the upload does not exist or has ended")
 }
 
-/// Returns the refusal of an upload while there are too many.
-pub(super) fn slow_down(message: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message)
+/// Returns the error for an upload that exceeds a limit of incomplete uploads.
+pub(super) fn slow_down(message: impl Into<String>) -> StorageError {
+    StorageError::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", message)
 }
 
 #[cfg(test)]
@@ -196,9 +200,9 @@ mod tests {
             uploads.start(number.to_string(), pending).is_ok()
         };
         let now = Timestamp::UNIX_EPOCH;
-        assert!((0..MOST_UPLOADS).all(|number| start(number, now)));
-        assert!(!start(MOST_UPLOADS, now));
-        assert!(start(MOST_UPLOADS, now + SignedDuration::from_hours(7 * 24)));
+        assert!((0..MAX_UPLOADS).all(|number| start(number, now)));
+        assert!(!start(MAX_UPLOADS, now));
+        assert!(start(MAX_UPLOADS, now + SignedDuration::from_hours(7 * 24)));
         assert_eq!(uploads.uploads.lock().by_id.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Signed policies of forms: the fields and sizes that an upload may have.
+//! Signed policies of forms, which restrict the fields and the size of an upload.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Refusal;
+use super::StorageError;
 use super::hexadecimal::hex_decode;
 use super::length_range::LengthRange;
-use super::signature::{AHEAD, SCHEMES, Scheme, check_owner};
+use super::signature::{MAX_CLOCK_SKEW, SCHEMES, Scheme, check_owner};
 use crate::platform::Platform;
 
 /// The fields of a form, by their names in lower case.
@@ -32,37 +32,41 @@ enum Condition {
     Length(String, u64, u64),
 }
 
-/// Checks the signature and the conditions of the policy, and returns the sizes that the file may have.
-pub(super) fn permitted(platform: &Platform, bucket: &str, fields: &Fields) -> Result<LengthRange, Refusal> {
+/// Checks the signature and the conditions of the policy, and returns the permitted sizes of the file.
+pub(super) fn policy_length_range(
+    platform: &Platform,
+    bucket: &str,
+    fields: &Fields,
+) -> Result<LengthRange, StorageError> {
     let field = |name: &str| fields.get(name).map(String::as_str);
     let named = |scheme: &Scheme, name: &str| format!("{}{name}", scheme.parameters.to_ascii_lowercase());
     let algorithm = SCHEMES.iter().find_map(|scheme| field(&named(scheme, "algorithm")));
     let scheme = algorithm.and_then(Scheme::named);
-    let scheme = scheme.ok_or_else(|| Refusal::denied("the form does not name a known signature algorithm"))?;
+    let scheme = scheme.ok_or_else(|| StorageError::denied("the form does not name a known signature algorithm"))?;
     let stated = |name: &str| {
         let name = named(scheme, name);
-        field(&name).ok_or_else(|| Refusal::denied(format!("{name} is missing")))
+        field(&name).ok_or_else(|| StorageError::denied(format!("{name} is missing")))
     };
-    let encoded = field("policy").ok_or_else(|| Refusal::denied("the form has no policy"))?;
+    let encoded = field("policy").ok_or_else(|| StorageError::denied("the form has no policy"))?;
     let signature = hex_decode(stated("signature")?).unwrap_or_default();
     let text = |_: &str| encoded.to_owned();
     let (owner, start) = scheme.signer(platform, stated("credential")?, stated("date")?, &signature, text)?;
     check_owner(platform, owner, bucket)?;
     let policy = STANDARD.decode(encoded).ok().and_then(|policy| serde_json::from_slice::<Policy>(&policy).ok());
     let policy =
-        policy.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "InvalidPolicyDocument", "invalid policy"))?;
+        policy.ok_or_else(|| StorageError::new(StatusCode::BAD_REQUEST, "InvalidPolicyDocument", "invalid policy"))?;
     let now = platform.now();
-    if now + AHEAD < start || SystemTime::from(policy.expiration) <= now {
-        return Err(Refusal::denied("the policy has expired or is not valid yet"));
+    if now + MAX_CLOCK_SKEW < start || SystemTime::from(policy.expiration) <= now {
+        return Err(StorageError::denied("the policy has expired or is not valid yet"));
     }
     policy.check(scheme, fields)
 }
 
 impl Policy {
-    fn check(&self, scheme: &Scheme, fields: &Fields) -> Result<LengthRange, Refusal> {
+    fn check(&self, scheme: &Scheme, fields: &Fields) -> Result<LengthRange, StorageError> {
         let field = |name: &str| fields.get(&name.to_ascii_lowercase()).map_or("", String::as_str);
-        let unknown = |kind: &str| Refusal::not_implemented(format!("the condition `{kind}` is not supported"));
-        let failed = |name: &str| Refusal::denied(format!("the policy does not permit this value of `{name}`"));
+        let unknown = |kind: &str| StorageError::not_implemented(format!("the condition `{kind}` is not supported"));
+        let failed = |name: &str| StorageError::denied(format!("the policy does not permit this value of `{name}`"));
         let (mut covered, mut range) = (Vec::new(), LengthRange::any());
         for condition in &self.conditions {
             match condition {
@@ -76,18 +80,18 @@ impl Policy {
                 }
                 Condition::Matches(kind, name, value) => {
                     let name = name.strip_prefix('$').unwrap_or(name);
-                    let fits = match kind.as_str() {
+                    let is_match = match kind.as_str() {
                         "eq" => field(name) == value,
                         "starts-with" => field(name).starts_with(value.as_str()),
                         _ => return Err(unknown(kind)),
                     };
-                    if !fits {
+                    if !is_match {
                         return Err(failed(name));
                     }
                     covered.push(name.to_ascii_lowercase());
                 }
                 Condition::Length(kind, least, most) if kind == "content-length-range" => {
-                    range = range.within(*least, *most);
+                    range = range.intersect(*least, *most);
                 }
                 Condition::Length(kind, ..) => return Err(unknown(kind)),
             }
@@ -96,7 +100,7 @@ impl Policy {
         let exempt =
             |name: &str| matches!(name, "policy" | "bucket") || name == signature || name.starts_with("x-ignore-");
         match fields.keys().find(|name| !exempt(name) && !covered.contains(name)) {
-            Some(name) => Err(Refusal::denied(format!("the policy has no condition for the field `{name}`"))),
+            Some(name) => Err(StorageError::denied(format!("the policy has no condition for the field `{name}`"))),
             None => Ok(range),
         }
     }

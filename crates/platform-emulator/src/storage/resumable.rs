@@ -1,7 +1,8 @@
-//! Resumable uploads of the XML API (`x-goog-resumable: start`). They do not survive the process.
+//! Resumable uploads of the XML API (`x-goog-resumable: start`). They exist only in memory.
 //!
-//! The URL of an upload authorizes all requests to it. A request with `Content-Range` sends the next part of the object;
-//! an empty one with `bytes */*` asks for the state, which is 308 with the received range until the upload is complete.
+//! The URL of an upload authorizes all requests to the upload. A request with `Content-Range` sends the next part of
+//! the object. An empty request with `bytes */*` queries the state: the response is 308 with the received range until
+//! the upload is complete.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,25 +14,28 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 
-use super::digests::Stated;
+use super::digests::ExpectedDigests;
 use super::length_range::LengthRange;
 use super::multiparts::{no_such_upload, slow_down};
 use super::write::incomplete;
-use super::{Object, Refusal, Target, Upload, conditions, content_encoding, metadata, object_headers, set, stated};
+use super::{
+    Object, StorageError, Target, Upload, conditions, content_encoding, header_or_default_type, metadata,
+    object_headers, set,
+};
 use crate::platform::Platform;
 
-/// All parts except the last have a multiple of this size in bytes: 256 KiB.
-const UNIT: u64 = 256 * 1024;
-/// The maximum number of uploads at a time.
-const MOST_SESSIONS: usize = 10_000;
-/// The status of a canceled upload.
-const CANCELED: u16 = 499;
+/// The size of each part except the last must be a multiple of this number of bytes: 256 KiB.
+const PART_SIZE_UNIT: u64 = 256 * 1024;
+/// The maximum number of resumable uploads.
+const MAX_SESSIONS: usize = 10_000;
+/// The status of the response to the cancellation of an upload.
+const CANCELED_STATUS: u16 = 499;
 
 /// All resumable uploads, by id.
 #[derive(Default)]
 pub(crate) struct Resumables(Mutex<HashMap<String, Arc<Session>>>);
 
-/// A resumable upload. Its requests are handled one after the other.
+/// A resumable upload. Its requests are handled sequentially.
 struct Session {
     bucket: String,
     key: String,
@@ -42,7 +46,8 @@ struct Session {
 }
 
 impl Session {
-    /// Returns true if no request continues it. Its client may still ask for the result.
+    /// Returns true if the upload is complete or has failed, and no request is in progress. The client may still query
+    /// the result.
     fn has_ended(&self) -> bool {
         self.progress.try_lock().is_ok_and(|progress| !matches!(*progress, Progress::Open(_)))
     }
@@ -57,13 +62,13 @@ enum Progress {
     Open(Box<Open>),
     /// The headers of the object.
     Complete(HeaderMap),
-    /// A request failed, and the content cannot be completed.
+    /// A request failed, and the upload cannot be continued.
     Failed,
 }
 
 struct Open {
     upload: Upload,
-    digests: Stated,
+    digests: ExpectedDigests,
 }
 
 /// The part of the object that a request sends.
@@ -78,14 +83,14 @@ pub(super) async fn start(
     target: &Target,
     key: &str,
     headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, StorageError> {
     if headers.get("x-goog-resumable").is_some_and(|value| value != "start") {
-        return Err(Refusal::invalid("x-goog-resumable can only be `start`"));
+        return Err(StorageError::invalid("x-goog-resumable can only be `start`"));
     }
     LengthRange::of_object(headers)?;
     conditions::check_write(headers, platform.objects.get(&target.bucket, key).as_deref())?;
-    let upload = platform.objects.create().await.map_err(Refusal::internal)?;
-    let open = Open { upload, digests: Stated::of(headers)? };
+    let upload = platform.objects.create().await.map_err(StorageError::internal)?;
+    let open = Open { upload, digests: ExpectedDigests::of(headers)? };
     let mut headers = headers.clone();
     headers.remove(header::AUTHORIZATION);
     let session = Session {
@@ -98,10 +103,10 @@ pub(super) async fn start(
     let id = platform.random.token();
     let mut sessions = platform.resumables.0.lock();
     sessions.retain(|_, session| !session.has_expired(platform));
-    if sessions.len() == MOST_SESSIONS {
+    if sessions.len() == MAX_SESSIONS {
         sessions.retain(|_, session| !session.has_ended());
     }
-    if sessions.len() == MOST_SESSIONS {
+    if sessions.len() == MAX_SESSIONS {
         return Err(slow_down("there are too many resumable uploads"));
     }
     sessions.insert(id.clone(), Arc::new(session));
@@ -120,7 +125,7 @@ pub(super) async fn proceed(
     target: &Target,
     id: &str,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, StorageError> {
     let session = platform.resumables.0.lock().get(id).cloned();
     let session = session.filter(|session| {
         session.bucket == target.bucket
@@ -131,30 +136,36 @@ pub(super) async fn proceed(
     match *request.method() {
         Method::PUT => session.put(platform, request).await,
         Method::DELETE => {
-            // Waits for a request in flight, which must not store the object afterwards.
+            // Waits for a request in progress, so that it cannot store the object after the cancellation.
             *session.progress.lock().await = Progress::Failed;
             platform.resumables.0.lock().remove(id);
-            Ok(StatusCode::from_u16(CANCELED).unwrap_or(StatusCode::GONE).into_response())
+            Ok(StatusCode::from_u16(CANCELED_STATUS).unwrap_or(StatusCode::GONE).into_response())
         }
-        _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "an upload accepts PUT and DELETE")),
+        _ => Err(StorageError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "an upload accepts PUT and DELETE",
+        )),
     }
 }
 
 impl Session {
-    async fn put(&self, platform: &Platform, request: Request) -> Result<Response, Refusal> {
+    async fn put(&self, platform: &Platform, request: Request) -> Result<Response, StorageError> {
         let range = Range::of(request.headers())?;
         let mut progress = self.progress.lock().await;
         let open = match &mut *progress {
             Progress::Open(open) => open,
             Progress::Complete(headers) => return Ok((StatusCode::OK, headers.clone()).into_response()),
-            Progress::Failed => return Err(Refusal::new(StatusCode::GONE, "InvalidState", "the upload has failed")),
+            Progress::Failed => {
+                return Err(StorageError::new(StatusCode::GONE, "InvalidState", "the upload has failed"));
+            }
         };
         match &range {
             Some(range) => range.check(open.upload.bytes())?,
-            None if open.upload.bytes() > 0 => return Err(Refusal::invalid("the Content-Range is missing")),
+            None if open.upload.bytes() > 0 => return Err(StorageError::invalid("the Content-Range is missing")),
             None => {}
         }
-        open.upload.discard_incomplete().await.map_err(Refusal::internal)?;
+        open.upload.discard_incomplete().await.map_err(StorageError::internal)?;
         self.receive(open, request, range.as_ref()).await?;
         let received = open.upload.bytes();
         if range.is_some_and(|range| range.total != Some(received)) {
@@ -166,58 +177,62 @@ impl Session {
                 *progress = Progress::Complete(headers.clone());
                 Ok((StatusCode::OK, headers).into_response())
             }
-            Progress::Complete(_) | Progress::Failed => Err(Refusal::internal("the upload changed")),
+            Progress::Complete(_) | Progress::Failed => Err(StorageError::internal("the upload changed")),
         }
     }
 
-    /// Appends the body. What has arrived is kept if the connection ends.
-    async fn receive(&self, open: &mut Open, request: Request, range: Option<&Range>) -> Result<(), Refusal> {
+    /// Appends the body to the upload. If the connection ends, the received bytes are kept.
+    async fn receive(&self, open: &mut Open, request: Request, range: Option<&Range>) -> Result<(), StorageError> {
         let limit = LengthRange::of_object(&self.headers)?;
         let end = range.and_then(|range| range.first_and_last).map(|(_, last)| last + 1);
         let mut body = request.into_body().into_data_stream();
         while let Some(piece) = body.try_next().await.map_err(|_| incomplete())? {
             let length = open.upload.bytes() + piece.len() as u64;
             if range.is_some() && end.is_none_or(|end| length > end) {
-                return Err(Refusal::invalid("the body is longer than its Content-Range"));
+                return Err(StorageError::invalid("the body is longer than its Content-Range"));
             }
             limit.check_maximum(length)?;
-            // If the write is canceled, neither the upload nor the digests count the piece.
-            open.upload.write(&piece).await.map_err(Refusal::internal)?;
+            // If the write is canceled, the chunk is counted neither in the upload nor in the digests.
+            open.upload.write(&piece).await.map_err(StorageError::internal)?;
             open.digests.update(&piece);
         }
         if end.is_some_and(|end| open.upload.bytes() != end) { Err(incomplete()) } else { Ok(()) }
     }
 
-    async fn finish(&self, platform: &Platform, open: Open) -> Result<Arc<Object>, Refusal> {
+    async fn finish(&self, platform: &Platform, open: Open) -> Result<Arc<Object>, StorageError> {
         let headers = &self.headers;
         LengthRange::of_object(headers)?.check_minimum(open.upload.bytes())?;
         open.digests.check()?;
-        let mut object = open.upload.finish(stated(headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
-        object.about.content_encoding = content_encoding(headers);
-        object.about.metadata = metadata(headers);
+        let mut object = open
+            .upload
+            .finish(header_or_default_type(headers, &header::CONTENT_TYPE))
+            .await
+            .map_err(StorageError::internal)?;
+        object.properties.content_encoding = content_encoding(headers);
+        object.properties.metadata = metadata(headers);
         let check = |current: Option<&Object>| conditions::check_write(headers, current);
-        platform.keep_if(&self.bucket, &self.key, object, check).await.map_err(Refusal::internal)?
+        platform.put_object_if(&self.bucket, &self.key, object, check).await.map_err(StorageError::internal)?
     }
 }
 
 impl Range {
     /// Returns the range of a request, or `None` for the whole object.
-    fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, StorageError> {
         let Some(text) = headers.get(header::CONTENT_RANGE) else { return Ok(None) };
         let parsed = text.to_str().ok().and_then(parse);
         parsed
             .map(Some)
-            .ok_or_else(|| Refusal::invalid("Content-Range must be `bytes FIRST-LAST/TOTAL` or `bytes */*`"))
+            .ok_or_else(|| StorageError::invalid("Content-Range must be `bytes FIRST-LAST/TOTAL` or `bytes */*`"))
     }
 
-    /// Checks that the range continues what was received.
-    fn check(&self, received: u64) -> Result<(), Refusal> {
+    /// Checks that the range starts after the received bytes, and has a permitted size.
+    fn check(&self, received: u64) -> Result<(), StorageError> {
         let Some((first, last)) = self.first_and_last else { return Ok(()) };
         if first != received {
-            return Err(Refusal::invalid(format!("the next part begins at byte {received}")));
+            return Err(StorageError::invalid(format!("the next part begins at byte {received}")));
         }
-        if self.total != Some(last + 1) && (last + 1 - first) % UNIT != 0 {
-            return Err(Refusal::invalid("every part but the last must have a multiple of 262144 bytes"));
+        if self.total != Some(last + 1) && (last + 1 - first) % PART_SIZE_UNIT != 0 {
+            return Err(StorageError::invalid("every part but the last must have a multiple of 262144 bytes"));
         }
         Ok(())
     }
@@ -231,8 +246,8 @@ fn parse(text: &str) -> Option<Range> {
     }
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    let fits = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
-    fits.then_some(Range { first_and_last: Some((first, last)), total })
+    let is_match = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
+    is_match.then_some(Range { first_and_last: Some((first, last)), total })
 }
 
 /// Returns the response of an incomplete upload, with the received range.

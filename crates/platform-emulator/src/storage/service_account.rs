@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
 use crate::account::Organization;
-use crate::state::store::{Changes, Found, Store};
+use crate::state::store::{Changes, Store, StoredRecords};
 
 /// The credentials for signing URLs as a service account.
 #[derive(Clone, serde::Deserialize)]
@@ -36,7 +36,7 @@ impl fmt::Debug for ServiceAccount {
 pub(crate) struct ServiceAccounts(Mutex<HashMap<String, Arc<KeyPair>>>);
 
 impl ServiceAccounts {
-    pub(crate) fn new(found: &mut Found) -> io::Result<Self> {
+    pub(crate) fn new(found: &mut StoredRecords) -> io::Result<Self> {
         let known = found.take::<Vec<u8>>("service-account/")?.into_iter();
         let keys = known.map(|(organization, der)| {
             let key = KeyPair::from_pkcs8(&der).map_err(io::Error::other)?;

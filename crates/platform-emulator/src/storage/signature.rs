@@ -7,7 +7,8 @@
 //! - A URL is valid from its date (minus five minutes of clock skew) until its expiry, one second to seven days later.
 //!   A signed request is valid for fifteen minutes around its date.
 //! - The signature is compared in constant time, before the validity period is checked.
-//! - A body must match its signed digest, or be unsigned, possibly in chunks. Chunks with their own signatures are rejected.
+//! - A body must match its signed digest, or be unsigned. An unsigned body can be in chunks. Chunks with signatures are
+//!   rejected.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -17,21 +18,21 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str};
 
-use super::Refusal;
 use super::hexadecimal::{hex, hex_decode};
+use super::{StorageError, legacy, self_signed};
 use crate::account::Organization;
 use crate::platform::Platform;
 
 /// The maximum clock skew of a client.
-pub(super) const AHEAD: Duration = Duration::from_secs(300);
-/// The time before and after its date for which a request with a header signature is valid.
-const AROUND: Duration = Duration::from_secs(15 * 60);
-const LONGEST: u64 = 7 * 24 * 60 * 60;
+pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// The maximum difference between the current time and the date of a request that is signed in its header.
+const MAX_DATE_DIFFERENCE: Duration = Duration::from_secs(15 * 60);
+const MAX_LIFETIME_SECONDS: u64 = 7 * 24 * 60 * 60;
 pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_CHUNKS: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
-/// All characters except the unreserved ones of RFC 3986, section 2.3.
+/// All characters except the unreserved characters (RFC 3986, section 2.3).
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same set for a path, which keeps `/`.
+/// The characters to encode in a path: [`RESERVED`] without `/`.
 pub(super) const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// A signature scheme: prefixes and suffixes of its parameters, scopes and keys.
@@ -87,12 +88,12 @@ pub(super) struct Verified {
     body: Body,
 }
 
-/// The form of a request body that its signature states.
+/// The form of a request body according to its signature.
 enum Body {
-    /// It has this SHA-256.
+    /// The body has this SHA-256.
     Digest(Vec<u8>),
     Unsigned,
-    /// It is unsigned, in chunks that are followed by a checksum.
+    /// The body is unsigned and consists of chunks that are followed by a checksum.
     Chunks,
 }
 
@@ -108,32 +109,32 @@ impl Verified {
     }
 
     /// Rejects a body that does not match the signed digest.
-    pub(super) fn check(&self, body: Option<&digest::Digest>) -> Result<(), Refusal> {
+    pub(super) fn check(&self, body: Option<&digest::Digest>) -> Result<(), StorageError> {
         let signed = if let Body::Digest(digest) = &self.body { Some(digest.as_slice()) } else { None };
         if signed == body.map(AsRef::as_ref) {
             return Ok(());
         }
-        Err(Refusal::new(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", "the body is not the signed one"))
+        Err(StorageError::new(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", "the body is not the signed one"))
     }
 }
 
 impl Signed {
-    fn read(request: &Request) -> Result<Self, Refusal> {
+    fn read(request: &Request) -> Result<Self, StorageError> {
         match request.headers().get(header::AUTHORIZATION) {
             Some(value) => Self::of_header(value.to_str().unwrap_or_default(), request.headers()),
             None => Self::of_query(request.uri().query().unwrap_or_default(), request.headers()),
         }
     }
 
-    fn of_query(query: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+    fn of_query(query: &str, headers: &HeaderMap) -> Result<Self, StorageError> {
         let stated = SCHEMES
             .iter()
             .find_map(|scheme| Some(Scheme::named(&parameter(query, &format!("{}Algorithm", scheme.parameters))?)));
-        let scheme = stated.ok_or_else(|| Refusal::denied("the request must be signed"))?;
-        let scheme = scheme.ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
+        let scheme = stated.ok_or_else(|| StorageError::denied("the request must be signed"))?;
+        let scheme = scheme.ok_or_else(|| StorageError::denied("the algorithm of the signature is not known"))?;
         let parameter = |name: &str| {
             let name = format!("{}{name}", scheme.parameters);
-            parameter(query, &name).ok_or_else(|| Refusal::denied(format!("{name} is missing")))
+            parameter(query, &name).ok_or_else(|| StorageError::denied(format!("{name} is missing")))
         };
         Ok(Self {
             scheme,
@@ -146,16 +147,16 @@ impl Signed {
         })
     }
 
-    fn of_header(value: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+    fn of_header(value: &str, headers: &HeaderMap) -> Result<Self, StorageError> {
         let (algorithm, fields) = value.split_once(' ').unwrap_or_default();
-        let scheme =
-            Scheme::named(algorithm).ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
+        let scheme = Scheme::named(algorithm)
+            .ok_or_else(|| StorageError::denied("the algorithm of the signature is not known"))?;
         let field = |name: &str| {
             let mut fields = fields.split(',').filter_map(|field| field.trim().split_once('='));
             let found = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-            found.ok_or_else(|| Refusal::denied(format!("{name} is missing in the Authorization header")))
+            found.ok_or_else(|| StorageError::denied(format!("{name} is missing in the Authorization header")))
         };
-        let missing = |name| Refusal::denied(format!("the header {}{name} is missing", scheme.header_prefix));
+        let missing = |name| StorageError::denied(format!("the header {}{name} is missing", scheme.header_prefix));
         Ok(Self {
             scheme,
             credential: field("Credential")?,
@@ -168,26 +169,26 @@ impl Signed {
     }
 
     /// Checks the validity period of the request.
-    fn check_period(&self, start: SystemTime, now: SystemTime) -> Result<(), Refusal> {
+    fn check_period(&self, start: SystemTime, now: SystemTime) -> Result<(), StorageError> {
         let Some(lifetime) = &self.lifetime else {
-            let near = start <= now + AROUND && now <= start + AROUND;
-            let skewed = || Refusal::new(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", "the date is not that of now");
+            let near = start <= now + MAX_DATE_DIFFERENCE && now <= start + MAX_DATE_DIFFERENCE;
+            let skewed = || StorageError::new(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", "the date is not current");
             return if near { Ok(()) } else { Err(skewed()) };
         };
-        let lifetime = lifetime.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
-        let lifetime = lifetime.ok_or_else(|| Refusal::denied("the expiry must be 1 to 604800 seconds"))?;
-        if now + AHEAD < start || start + Duration::from_secs(lifetime) <= now {
-            return Err(Refusal::expired());
+        let lifetime = lifetime.parse().ok().filter(|seconds| (1..=MAX_LIFETIME_SECONDS).contains(seconds));
+        let lifetime = lifetime.ok_or_else(|| StorageError::denied("the expiry must be 1 to 604800 seconds"))?;
+        if now + MAX_CLOCK_SKEW < start || start + Duration::from_secs(lifetime) <= now {
+            return Err(StorageError::expired());
         }
         Ok(())
     }
 
-    fn body(&self) -> Result<Body, Refusal> {
+    fn body(&self) -> Result<Body, StorageError> {
         match hex_decode(&self.payload).filter(|digest| digest.len() == 32) {
             Some(digest) => Ok(Body::Digest(digest)),
             None if self.payload == UNSIGNED => Ok(Body::Unsigned),
             None if self.payload == UNSIGNED_CHUNKS => Ok(Body::Chunks),
-            None => Err(Refusal::not_implemented(
+            None => Err(StorageError::not_implemented(
                 "bodies that are signed chunk by chunk are not supported: sign the digest of the body, or leave it unsigned",
             )),
         }
@@ -195,7 +196,7 @@ impl Signed {
 }
 
 impl Scheme {
-    /// Returns the scheme with this name of an algorithm.
+    /// Returns the scheme with an algorithm name.
     pub(super) fn named(algorithm: &str) -> Option<&'static Self> {
         SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm)
     }
@@ -208,21 +209,21 @@ impl Scheme {
         date: &str,
         signature: &[u8],
         text: impl FnOnce(&str) -> String,
-    ) -> Result<(&'a Organization, SystemTime), Refusal> {
-        let (start, day) = parse_date(date).ok_or_else(|| Refusal::denied("the date of the signature is none"))?;
+    ) -> Result<(&'a Organization, SystemTime), StorageError> {
+        let (start, day) = parse_date(date).ok_or_else(|| StorageError::denied("the date of the signature is none"))?;
         let (key, scope) = credential.split_once('/').unwrap_or_default();
         let location = scope.strip_prefix(&format!("{day}/")).and_then(|rest| rest.split_once('/'));
         let location = location.filter(|(_, rest)| *rest == self.scope).map(|(location, _)| location);
-        let location =
-            location.ok_or_else(|| Refusal::denied("the credential scope does not match the date and the service"))?;
+        let location = location
+            .ok_or_else(|| StorageError::denied("the credential scope does not match the date and the service"))?;
         let owner = match self.key {
             KeyKind::Hmac(_) => platform.accounts.owner_of_key(key),
             KeyKind::ServiceAccount => platform.accounts.owner_of_service_account(key),
         };
-        let owner =
-            owner.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
+        let owner = owner
+            .ok_or_else(|| StorageError::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
         let text = text(scope);
-        let fits = match self.key {
+        let is_match = match self.key {
             KeyKind::Hmac(prefix) => {
                 let key = signing_key(prefix, &owner.key.secret_access_key, &day, location, self.scope);
                 hmac::verify(&key, text.as_bytes(), signature).is_ok()
@@ -230,10 +231,10 @@ impl Scheme {
             KeyKind::ServiceAccount => platform.service_accounts.signed(owner, &text, signature),
         };
         let mismatch = "the signature does not match the request";
-        if fits {
+        if is_match {
             Ok((owner, start))
         } else {
-            Err(Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", mismatch))
+            Err(StorageError::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", mismatch))
         }
     }
 
@@ -247,12 +248,23 @@ impl Scheme {
     }
 }
 
-/// Verifies that a key of the bucket's organization signed the request, and that it has not expired. Without a bucket, a
-/// key of any organization is accepted.
-pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<Verified, Refusal> {
+/// Verifies that a key of the bucket's organization signed the request, and that the signature has not expired. If
+/// `bucket` is empty, keys of all organizations are accepted.
+pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<Verified, StorageError> {
+    let other = match (self_signed::token(request), legacy::credential(request)) {
+        (Some(token), _) => Some(self_signed::signer(platform, token)?),
+        (_, Some(credential)) => Some(legacy::signer(platform, request, credential)?),
+        _ => None,
+    };
+    if let Some(owner) = other {
+        if !bucket.is_empty() {
+            check_owner(platform, owner, bucket)?;
+        }
+        return Ok(Verified { bucket: owner.bucket.clone(), body: Body::Unsigned });
+    }
     let signed = Signed::read(request)?;
     let canonical = canonical_request(request, &signed)
-        .ok_or_else(|| Refusal::denied("a signed header is missing, or `host` is not signed"))?;
+        .ok_or_else(|| StorageError::denied("a signed header is missing, or `host` is not signed"))?;
     let text = |scope: &str| signed.scheme.string_to_sign(&signed.date, scope, &canonical);
     let (owner, start) = signed.scheme.signer(platform, &signed.credential, &signed.date, &signed.signature, text)?;
     if !bucket.is_empty() {
@@ -263,12 +275,12 @@ pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Re
 }
 
 /// Rejects a bucket that does not exist, or belongs to another organization.
-pub(super) fn check_owner(platform: &Platform, owner: &Organization, bucket: &str) -> Result<(), Refusal> {
+pub(super) fn check_owner(platform: &Platform, owner: &Organization, bucket: &str) -> Result<(), StorageError> {
     if !platform.accounts.has_bucket(bucket) {
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "NoSuchBucket", "there is no such bucket"));
+        return Err(StorageError::new(StatusCode::NOT_FOUND, "NoSuchBucket", "there is no such bucket"));
     }
     if owner.bucket != bucket {
-        return Err(Refusal::denied("the key is not one of this bucket"));
+        return Err(StorageError::denied("the key is not one of this bucket"));
     }
     Ok(())
 }
@@ -291,7 +303,7 @@ fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
         // A name without a value is signed with an empty value.
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
-    // Sorted by name first: `a=` precedes `a-b=`, although `=` sorts after `-`.
+    // Names and values are sorted separately, so that `a=` precedes `a-b=`, although `=` sorts after `-`.
     parameters.sort_unstable();
     let parameters: Vec<_> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut canonical = format!("{}\n{}\n{}\n", request.method(), request.uri().path(), parameters.join("&"));
@@ -334,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_request_is_the_one_that_is_signed() {
+    fn canonical_request_is_sorted_and_normalized() {
         let request = Request::builder()
             .uri("/bucket/key?b=2&a-b=1&a=1&X-Amz-Signature=00&c")
             .header("host", "storage.test")

@@ -11,7 +11,8 @@ use super::signature::{AWS4, RESERVED, RESERVED_IN_PATH, SCHEMES, UNSIGNED, para
 use crate::account::BUCKET_REGION;
 use crate::platform::Platform;
 
-/// Returns a signed URL for a result or a document, valid for `lifetime`; `parameters` are part of the signature.
+/// Returns a signed URL for a result or a document, valid for `lifetime`. `parameters` are added to the query and
+/// signed.
 pub(crate) fn presign(platform: &Platform, key: &str, lifetime: Duration, parameters: &[(&str, &str)]) -> Url {
     let owner = platform.accounts.files();
     let mut url = platform.storage.clone();
@@ -40,7 +41,7 @@ pub(crate) fn presign(platform: &Platform, key: &str, lifetime: Duration, parame
     url
 }
 
-/// Returns the expiry of a signed URL of any storage, if stated.
+/// Returns the expiry of a signed URL of any storage, or `None` if the URL does not contain an expiry.
 pub(crate) fn end(url: &str) -> Option<SystemTime> {
     let (_, query) = url.split_once('?')?;
     SCHEMES.iter().find_map(|scheme| {

@@ -1,16 +1,16 @@
-//! Lists of multipart uploads that were neither completed nor aborted.
+//! Lists of incomplete multipart uploads.
 
 use axum::response::Response;
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
-use super::refusal::xml;
 use super::signature::RESERVED_IN_PATH;
-use super::{Refusal, Target};
+use super::storage_error::xml;
+use super::{StorageError, Target};
 use crate::platform::Platform;
 
-/// The maximum number of uploads in a page.
-const LARGEST_PAGE: usize = 1000;
+/// The maximum number of uploads per page.
+const MAX_PAGE_SIZE: usize = 1000;
 
 #[derive(Serialize)]
 #[serde(rename = "ListMultipartUploadsResult", rename_all = "PascalCase")]
@@ -39,23 +39,23 @@ struct Entry {
     initiated: String,
 }
 
-pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Refusal> {
+pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, StorageError> {
     let parameter = |name| target.parameter(name).filter(|value| !value.is_empty());
     if parameter("delimiter").is_some() {
-        return Err(Refusal::not_implemented("uploads cannot be grouped by a delimiter"));
+        return Err(StorageError::not_implemented("uploads cannot be grouped by a delimiter"));
     }
     let encoding_type = match parameter("encoding-type").as_deref() {
         None => None,
         Some("url") => Some("url"),
-        Some(_) => return Err(Refusal::invalid("encoding-type can only be url")),
+        Some(_) => return Err(StorageError::invalid("encoding-type can only be url")),
     };
     let encode = |key: &str| match encoding_type {
         Some(_) => utf8_percent_encode(key, RESERVED_IN_PATH).to_string(),
         None => key.to_owned(),
     };
     let size = parameter("max-uploads").map(|text| text.parse::<usize>()).transpose();
-    let size = size.map_err(|_| Refusal::invalid("max-uploads is not a number"))?;
-    let max_uploads = size.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+    let size = size.map_err(|_| StorageError::invalid("max-uploads is not a number"))?;
+    let max_uploads = size.unwrap_or(MAX_PAGE_SIZE).min(MAX_PAGE_SIZE);
     let (prefix, key_marker) = (parameter("prefix").unwrap_or_default(), parameter("key-marker").unwrap_or_default());
     let id_marker = parameter("upload-id-marker").unwrap_or_default();
     let mut uploads = platform.multiparts.unfinished(&target.bucket, platform.timestamp());

@@ -11,18 +11,19 @@ use super::chunks::Chunks;
 use super::length_range::LengthRange;
 use super::signature::Verified;
 use super::{
-    Refusal, Target, Upload, conditions, content_encoding, digests, metadata, no_such_key, object_headers, stated,
+    StorageError, Target, Upload, conditions, content_encoding, digests, header_or_default_type, metadata, no_such_key,
+    object_headers,
 };
 use crate::platform::Platform;
 
-/// Stores a body as it arrives. `check` can reject the number of bytes so far.
+/// Stores a body as it arrives. `check` is called with the number of bytes so far, and can reject the upload.
 pub(super) async fn receive(
     platform: &Platform,
     request: Request,
     verified: &Verified,
-    check: impl Fn(u64) -> Result<(), Refusal>,
-) -> Result<Upload, Refusal> {
-    let mut stated = digests::Stated::of(request.headers())?;
+    check: impl Fn(u64) -> Result<(), StorageError>,
+) -> Result<Upload, StorageError> {
+    let mut stated = digests::ExpectedDigests::of(request.headers())?;
     let range = LengthRange::of(request.headers())?;
     let mut chunks = verified.is_chunked().then(Chunks::default);
     if chunks.is_some() {
@@ -31,7 +32,7 @@ pub(super) async fn receive(
         }
     }
     let mut body = request.into_body().into_data_stream();
-    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
+    let mut upload = platform.objects.create().await.map_err(StorageError::internal)?;
     let mut digest = verified.digest();
     while let Some(mut piece) = body.try_next().await.map_err(|_| incomplete())? {
         if let Some(chunks) = &mut chunks {
@@ -44,7 +45,7 @@ pub(super) async fn receive(
             digest.update(&piece);
         }
         stated.update(&piece);
-        upload.write(&piece).await.map_err(Refusal::internal)?;
+        upload.write(&piece).await.map_err(StorageError::internal)?;
     }
     for (name, value) in chunks.map(Chunks::finish).transpose()?.unwrap_or_default() {
         stated.accept(&name, &value)?;
@@ -55,21 +56,21 @@ pub(super) async fn receive(
     Ok(upload)
 }
 
-/// Reads a small body, such as a list of objects. A digest in the headers is not checked.
+/// Reads a small body, such as a list of objects. Digests in headers are not checked.
 pub(super) async fn read(
     request: Request,
     verified: &Verified,
     limit: usize,
-    malformed: impl Fn() -> Refusal,
-) -> Result<String, Refusal> {
+    malformed: impl Fn() -> StorageError,
+) -> Result<String, StorageError> {
     let body = to_bytes(request.into_body(), limit).await.map_err(|_| malformed())?;
     verified.check(verified.digest().map(|_| digest::digest(&digest::SHA256, &body)).as_ref())?;
     String::from_utf8(body.into()).map_err(|_| malformed())
 }
 
 /// Returns the error for a truncated body.
-pub(super) fn incomplete() -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body is incomplete")
+pub(super) fn incomplete() -> StorageError {
+    StorageError::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body is incomplete")
 }
 
 /// Returns the names of the announced trailers.
@@ -84,16 +85,17 @@ pub(super) async fn store(
     key: &str,
     request: Request,
     verified: &Verified,
-) -> Result<Response, Refusal> {
+) -> Result<Response, StorageError> {
     let headers = request.headers().clone();
     conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
     let upload = receive(platform, request, verified, |_| Ok(())).await?;
-    let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
-    object.about.content_encoding = content_encoding(&headers);
-    object.about.metadata = metadata(&headers);
+    let mut object =
+        upload.finish(header_or_default_type(&headers, &header::CONTENT_TYPE)).await.map_err(StorageError::internal)?;
+    object.properties.content_encoding = content_encoding(&headers);
+    object.properties.metadata = metadata(&headers);
     // A concurrent request may have written the object while the body arrived.
     let check = |current: Option<&super::Object>| conditions::check_write(&headers, current);
-    let object = platform.keep_if(&target.bucket, key, object, check).await.map_err(Refusal::internal)??;
+    let object = platform.put_object_if(&target.bucket, key, object, check).await.map_err(StorageError::internal)??;
     Ok((StatusCode::OK, object_headers(&object)).into_response())
 }
 
@@ -102,12 +104,16 @@ pub(super) async fn remove(
     target: &Target,
     key: &str,
     headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, StorageError> {
     let generation = target.parameter("generation");
     let check = |current: &super::Object| match &generation {
-        Some(wanted) if *wanted != current.about.generation.to_string() => Err(no_such_key()),
+        Some(wanted) if *wanted != current.properties.generation.to_string() => Err(no_such_key()),
         _ => conditions::check_delete(headers, current),
     };
     let removed = platform.objects.remove(platform.state.store(), &target.bucket, key, check).await;
-    if removed.map_err(Refusal::internal)?? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(no_such_key()) }
+    if removed.map_err(StorageError::internal)?? {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(no_such_key())
+    }
 }

@@ -1,7 +1,7 @@
 //! The API, through plain HTTP.
 
 mod access;
-mod catalogue;
+mod catalog;
 mod lists;
 mod metadata;
 mod results;
@@ -26,7 +26,7 @@ pub(super) fn item(external_id: &str, metadata: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_gateway_refuses_in_plain_text() {
+async fn request_without_a_valid_token_gets_401_in_plain_text() {
     let user = User::new().await;
     let url = user.emulator.api_root().join("/api/v1/me").unwrap();
     let bare = user.send(Request::get(url.clone())).await;
@@ -60,7 +60,7 @@ async fn foreign_token_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_malformed_submission_is_refused_with_its_place() {
+async fn malformed_submission_is_rejected_with_the_location_of_the_error() {
     let user = User::new().await;
     let long = "x".repeat(256);
     for (submission, place) in [
@@ -85,7 +85,7 @@ async fn a_malformed_submission_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
+async fn submission_that_violates_a_rule_is_rejected_with_the_item() {
     let user = User::new().await;
     let submit = |items: Value| json!({ "application_id": "tissue", "items": items });
     let no_width = json!({ "checksum_base64_crc32c": "AAAAAA==", "height_px": 1, "resolution_mpp": 0.5, "media_type": "image/tiff" });
@@ -112,7 +112,7 @@ async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
 }
 
 #[tokio::test]
-async fn missing_objects_are_not_found() {
+async fn unknown_run_and_artifact_ids_get_404() {
     let user = User::new().await;
     let nobody = "/api/v1/runs/00000000-0000-0000-0000-000000000000";
     assert_eq!(user.get(nobody).await.0, 404);
@@ -122,7 +122,7 @@ async fn missing_objects_are_not_found() {
 }
 
 #[tokio::test]
-async fn a_dropped_emulator_is_gone_from_its_ports() {
+async fn dropped_emulator_closes_its_ports() {
     let user = User::new().await;
     let ports =
         [user.emulator.issuer(), user.emulator.api_root(), user.emulator.storage()].map(|url| url.port().unwrap());

@@ -30,7 +30,7 @@ pub(crate) fn samples() -> Vec<(String, Vec<u8>, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_results_come_from_the_bytes_of_the_slide() {
+async fn results_are_computed_from_the_pixels_of_the_slide() {
     let user = User::new().await;
     let mut items = Vec::new();
     for (name, bytes, metadata) in samples() {

@@ -1,4 +1,4 @@
-//! A user of the emulator who knows only its URLs.
+//! A client of the emulator for tests.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,6 @@ use url::Url;
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Returns a manual clock in 2027.
 pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
 }
@@ -47,12 +46,12 @@ impl User {
         Self::through(emulator, HttpClient::builder().with_plain_loopback().build().unwrap())
     }
 
-    /// Returns a user with this client who has not logged in.
+    /// Returns a user who has not logged in and uses this HTTP client.
     pub(crate) fn through(emulator: Emulator, http: HttpClient) -> Self {
         Self { emulator: Arc::new(emulator), http, token: String::new() }
     }
 
-    /// Logs in as the user with this id; as the first by default.
+    /// Logs in as the user with this id, or as the first user.
     pub(crate) async fn log_in(&mut self, id: Option<&str>) {
         let device = self.start_login().await;
         let mut form = vec![("user_code", device["user_code"].as_str().unwrap()), ("decision", "approve")];

@@ -82,7 +82,7 @@ async fn application_is_hidden_from_other_organizations() {
 }
 
 #[tokio::test]
-async fn contradictory_applications_are_refused() {
+async fn inconsistent_applications_are_rejected() {
     let config = r#"
         [[applications]]
         id = "a"
@@ -166,7 +166,7 @@ async fn fixture_is_loaded_and_exported() {
 }
 
 #[tokio::test]
-async fn fixture_with_unknown_references_is_refused() {
+async fn fixture_with_unknown_references_is_rejected() {
     for (field, value) in
         [("application_id", "nothing"), ("version_number", "7.0.0"), ("submitted_by", "auth0|unknown")]
     {
@@ -180,7 +180,7 @@ async fn fixture_with_unknown_references_is_refused() {
 }
 
 #[tokio::test]
-async fn names_of_the_models_are_those_of_the_built_in_applications() {
+async fn like_accepts_the_ids_of_all_built_in_applications() {
     let config = "[[applications]]\nid = \"copy\"\nlike = \"none\"";
     let config: Config = toml::from_str(config).unwrap();
     let error = Emulator::builder().with_config(config).start().await.unwrap_err().to_string();

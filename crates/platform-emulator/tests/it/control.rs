@@ -67,7 +67,7 @@ async fn status_fault_applies_to_its_route_and_count() {
 }
 
 #[tokio::test]
-async fn a_body_ends_before_its_end() {
+async fn truncated_or_reset_body_fails_after_the_configured_number_of_bytes() {
     let (_user, control, bucket) = controlled().await;
     for effect in [Effect::Truncate { after_bytes: 1000 }, Effect::Reset { after_bytes: 1000 }] {
         control.inject(&storage(effect.clone())).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_body_ends_before_its_end() {
 }
 
 #[tokio::test]
-async fn a_stalled_body_brings_nothing_more_and_does_not_end() {
+async fn stalled_body_sends_no_more_bytes_and_does_not_end() {
     let (user, control, bucket) = controlled().await;
     control.inject(&storage(Effect::Stall { after_bytes: 1000 })).await.unwrap();
     let mut response = user.send(Request::get(bucket.get("object", HOUR))).await;
@@ -95,7 +95,7 @@ async fn a_stalled_body_brings_nothing_more_and_does_not_end() {
 }
 
 #[tokio::test]
-async fn one_bit_of_a_body_is_another() {
+async fn corrupt_fault_changes_one_byte_of_the_body() {
     let (user, control, bucket) = controlled().await;
     control.inject(&storage(Effect::Corrupt { at_byte: 54_321 })).await.unwrap();
     let (status, body) = read(user.send(Request::get(bucket.get("object", HOUR))).await).await;
@@ -104,7 +104,7 @@ async fn one_bit_of_a_body_is_another() {
 }
 
 #[tokio::test]
-async fn latency_and_bandwidth_take_their_time() {
+async fn latency_and_bandwidth_faults_delay_the_response() {
     let (_user, control, bucket) = controlled().await;
     for effect in [Effect::Latency { milliseconds: 200 }, Effect::Bandwidth { bytes_per_second: 500_000 }] {
         control.inject(&storage(effect.clone())).await.unwrap();
@@ -116,7 +116,7 @@ async fn latency_and_bandwidth_take_their_time() {
 }
 
 #[tokio::test]
-async fn storage_faults_misstate_ranges_and_replace_objects() {
+async fn storage_faults_return_wrong_ranges_expired_signatures_and_replaced_objects() {
     let (user, control, bucket) = controlled().await;
     let part = || Request::get(bucket.get("object", HOUR)).with_header("range", "bytes=10-19");
     let before = user.send(part()).await;
@@ -138,7 +138,7 @@ async fn storage_faults_misstate_ranges_and_replace_objects() {
 }
 
 #[tokio::test]
-async fn a_newer_platform_answers_with_what_no_client_knows() {
+async fn novelty_fault_adds_unknown_fields_and_values() {
     let (user, control, _) = controlled().await;
     let item = crate::api::item("a", &json!({}));
     let submission = json!({ "application_id": "outcomes", "custom_metadata": { "output": "mine" }, "items": [item] });
@@ -152,7 +152,7 @@ async fn a_newer_platform_answers_with_what_no_client_knows() {
 }
 
 #[tokio::test]
-async fn the_journal_shows_where_a_token_travels() {
+async fn journal_records_which_server_received_a_token() {
     let (user, control, bucket) = controlled().await;
     assert_eq!(user.get("/api/v1/me").await.0, 200);
     fetch(&bucket).await;
@@ -165,7 +165,7 @@ async fn the_journal_shows_where_a_token_travels() {
 }
 
 #[tokio::test]
-async fn time_advances_on_demand() {
+async fn shifted_clock_expires_urls_and_tokens() {
     let (user, control, bucket) = controlled().await;
     let url = bucket.get("object", Duration::from_secs(60));
     control.shift_clock(120).await.unwrap();
@@ -177,7 +177,7 @@ async fn time_advances_on_demand() {
 }
 
 #[tokio::test]
-async fn a_token_and_a_key_end_at_once() {
+async fn revoked_tokens_and_retired_keys_are_rejected_immediately() {
     let (mut user, control, _) = controlled().await;
     control.revoke_tokens("auth0|emulator-1").await.unwrap();
     assert_eq!(user.get("/api/v1/me").await.0, 401);
@@ -194,23 +194,23 @@ async fn a_token_and_a_key_end_at_once() {
 }
 
 #[tokio::test]
-async fn control_api_needs_its_token_and_origin() {
+async fn control_api_requires_the_control_token() {
     let (user, control, _) = controlled().await;
     assert!(!format!("{control:?}").contains("token"));
     let api = user.emulator.api_root().clone();
     let forged = Control::new(http(), api.clone(), "guessed");
     let refused = forged.clear_faults().await.unwrap_err();
-    assert!(matches!(refused, ControlError::Refused { status: 401, .. }), "{refused}");
+    assert!(matches!(refused, ControlError::Rejected { status: 401, .. }), "{refused}");
     for (status, body) in [(99, None), (204, Some("x".to_owned())), (304, Some("x".to_owned()))] {
         let wrong = Fault::new(Effect::Status { status, body });
-        assert!(matches!(control.inject(&wrong).await.unwrap_err(), ControlError::Refused { status: 422, .. }));
+        assert!(matches!(control.inject(&wrong).await.unwrap_err(), ControlError::Rejected { status: 422, .. }));
     }
     assert!(control.revoke_tokens("nobody").await.unwrap_err().to_string().contains("nobody"));
 
     let plain = User::anonymous().await;
     assert!(plain.emulator.control().is_none());
     let absent = Control::new(http(), plain.emulator.api_root().clone(), "");
-    assert!(matches!(absent.faults().await.unwrap_err(), ControlError::Refused { status: 404, .. }));
+    assert!(matches!(absent.faults().await.unwrap_err(), ControlError::Rejected { status: 404, .. }));
 }
 
 /// Returns the status of a request with these hosts, which no client would send.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{User, read};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Longer than any machine needs.
+/// A timeout that is sufficient on any machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 async fn controlled() -> (User, Control) {
@@ -49,7 +49,7 @@ async fn outage_ends_after_its_duration_for_its_route() {
 }
 
 #[tokio::test]
-async fn throttled_response_states_when_to_retry() {
+async fn throttled_response_has_a_retry_after_header() {
     let (user, control) = controlled().await;
     control.shift_clock(-86_400).await.unwrap();
     for (as_date, status) in [(false, 429), (true, 503)] {
@@ -79,7 +79,7 @@ async fn throttled_response_states_when_to_retry() {
 }
 
 #[tokio::test]
-async fn reset_without_a_response_shows_if_the_request_was_processed() {
+async fn only_reset_request_prevents_the_processing_of_the_request() {
     let (user, control) = controlled().await;
     for (effect, processed) in [(Effect::ResetRequest { after_bytes: 0 }, 0), (Effect::Reset { after_bytes: 0 }, 1)] {
         control.inject(&Fault::new(effect.clone()).on(Server::Api).with_method("POST").times(1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The examples of docs/emulator.md work, and cover every fault.
+//! Tests of the examples in docs/emulator.md.
 
 use std::process::Stdio;
 
@@ -76,10 +76,10 @@ async fn documented_curl_commands_work() {
     bash.env("TOKEN", user.emulator.control_token().unwrap());
     bash.env("RUN", submitted["run_id"].as_str().unwrap());
     let output = bash.stdin(Stdio::null()).output().await.unwrap();
-    let (said, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (printed, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{errors}");
-    let listed: Vec<Fault> = serde_json::from_str(&said).unwrap();
+    let listed: Vec<Fault> = serde_json::from_str(&printed).unwrap();
     let posted = commands("curl").into_iter().filter(|line| line.contains("/faults\"") && quoted(line).is_some());
-    assert_eq!(listed.len(), posted.count(), "{said}");
+    assert_eq!(listed.len(), posted.count(), "{printed}");
     assert!(user.emulator.control().unwrap().faults().await.unwrap().is_empty());
 }

@@ -26,7 +26,7 @@ async fn device_code_is_redeemed_once_after_approval() {
 }
 
 #[tokio::test]
-async fn a_denied_or_unknown_login_brings_no_token() {
+async fn denied_or_unknown_device_login_gets_no_token() {
     let user = User::anonymous().await;
     let device = user.start_login().await;
     user.decide(device["user_code"].as_str().unwrap(), "deny").await;
@@ -36,7 +36,7 @@ async fn a_denied_or_unknown_login_brings_no_token() {
 }
 
 #[tokio::test]
-async fn the_page_shows_nothing_that_it_was_sent() {
+async fn activation_page_contains_no_input_from_the_url() {
     let user = User::anonymous().await;
     let url = user.emulator.issuer().join("/activate?user_code=\"><script>alert(1)</script>").unwrap();
     let page = String::from_utf8(read(user.send(Request::get(url)).await).await.1).unwrap();
@@ -50,7 +50,7 @@ async fn the_page_shows_nothing_that_it_was_sent() {
 }
 
 #[tokio::test]
-async fn unknown_clients_grants_and_audiences_are_refused() {
+async fn unknown_clients_grants_and_audiences_are_rejected() {
     let user = User::anonymous().await;
     let client = ("client_id", platform_emulator::DEVICE_CLIENT_ID);
     for (path, form, code) in [
@@ -67,7 +67,7 @@ async fn unknown_clients_grants_and_audiences_are_refused() {
 }
 
 #[tokio::test]
-async fn discovery_names_the_issuer_as_its_tokens_do() {
+async fn discovery_document_names_the_issuer_and_the_public_keys() {
     let user = User::anonymous().await;
     let url = user.emulator.issuer().join("/.well-known/openid-configuration").unwrap();
     let found: serde_json::Value = serde_json::from_slice(&read(user.send(Request::get(url)).await).await.1).unwrap();

@@ -9,9 +9,9 @@ use url::Url;
 
 use crate::client::{User, read};
 
-const APP: &str = "https://app.example";
+const ALLOWED_ORIGIN: &str = "https://app.example";
 
-async fn user(config: &str) -> User {
+async fn user_with(config: &str) -> User {
     let config: Config = toml::from_str(config).unwrap();
     User::at(Emulator::builder().with_config(config).start().await.unwrap()).await
 }
@@ -31,11 +31,11 @@ async fn preflight(root: &Url, origin: &str) -> String {
 }
 
 #[tokio::test]
-async fn permitted_origins_reach_all_servers() {
-    let user = user(r#"cors_origins = ["https://app.example"]"#).await;
+async fn allowed_origin_can_send_requests_to_all_servers() {
+    let user = user_with(r#"cors_origins = ["https://app.example"]"#).await;
     let roots = [user.emulator.api_root(), user.emulator.issuer(), user.emulator.storage()];
     for root in roots {
-        let response = preflight(root, APP).await;
+        let response = preflight(root, ALLOWED_ORIGIN).await;
         assert!(response.starts_with("http/1.1 204"), "{response}");
         for header in [
             "access-control-allow-origin: https://app.example",
@@ -46,19 +46,19 @@ async fn permitted_origins_reach_all_servers() {
             assert!(response.contains(header), "{header}: {response}");
         }
         assert!(preflight(root, "https://evil.example").await.starts_with("http/1.1 403"));
-        let response = user.send(Request::get(root.clone()).with_header("origin", APP)).await;
-        assert_eq!(response.header("access-control-allow-origin"), Some(APP));
+        let response = user.send(Request::get(root.clone()).with_header("origin", ALLOWED_ORIGIN)).await;
+        assert_eq!(response.header("access-control-allow-origin"), Some(ALLOWED_ORIGIN));
         assert!(response.header("access-control-expose-headers").unwrap().contains("date"));
         assert_eq!(user.send(Request::get(root.clone())).await.header("access-control-allow-origin"), None);
     }
 }
 
 #[tokio::test]
-async fn all_origins_can_be_permitted_and_none_are_by_default() {
+async fn other_origins_are_rejected_unless_all_are_allowed() {
     for (config, status) in [("", 403), (r#"cors_origins = ["*"]"#, 200)] {
-        let user = user(config).await;
+        let user = user_with(config).await;
         let url = user.emulator.api_root().join("/health").unwrap();
-        assert_eq!(user.send(Request::get(url).with_header("origin", APP)).await.status(), status);
+        assert_eq!(user.send(Request::get(url).with_header("origin", ALLOWED_ORIGIN)).await.status(), status);
     }
     let wrong: Config = toml::from_str(r#"cors_origins = ["https://app.example/path"]"#).unwrap();
     let error = Emulator::builder().with_config(wrong).start().await.unwrap_err();
@@ -67,7 +67,7 @@ async fn all_origins_can_be_permitted_and_none_are_by_default() {
 
 #[tokio::test]
 async fn documentation_needs_no_login() {
-    let user = user("").await;
+    let user = user_with("").await;
     let get = async |path: &str| user.send(Request::get(user.emulator.api_root().join(path).unwrap())).await;
     let document = get("/api/v1/openapi.json").await;
     assert_eq!((document.status(), document.header("content-type")), (200, Some("application/json")));
@@ -81,7 +81,7 @@ async fn documentation_needs_no_login() {
 
 #[tokio::test]
 async fn times_have_at_most_six_fractional_digits() {
-    let user = user("replica_lag_ms = 0").await;
+    let user = user_with("replica_lag_ms = 0").await;
     let mut submission =
         serde_json::json!({ "application_id": "outcomes", "items": [crate::api::item("a", &serde_json::json!({}))] });
     submission["scheduling"] = serde_json::json!({ "deadline": "2099-01-01T00:00:00.123456789Z" });

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::client::{User, read};
 
-const SECOND: &str = "auth0|second-1";
+const SECOND_USER: &str = "auth0|second-1";
 
 fn slide() -> Value {
     json!({ "external_id": "slide", "input_artifacts": [{
@@ -33,7 +33,7 @@ async fn started(config: Config) -> Emulator {
 }
 
 #[tokio::test]
-async fn an_organization_sees_neither_runs_nor_objects_of_another() {
+async fn organization_cannot_access_runs_or_objects_of_another() {
     let mut user = User::at(started(config("replica_lag_ms = 0")).await).await;
     let (_, submitted) = user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await;
     let run = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
@@ -42,9 +42,9 @@ async fn an_organization_sees_neither_runs_nor_objects_of_another() {
     let own = first.put("a", Duration::from_secs(60));
     assert_eq!(user.send(Request::new(Method::Put, own).with_body("text/plain", "mine")).await.status(), 200);
 
-    user.log_in(Some(SECOND)).await;
+    user.log_in(Some(SECOND_USER)).await;
     let (_, me) = user.get("/api/v1/me").await;
-    assert_eq!((me["user"]["id"].as_str(), me["organization"]["id"].as_str()), (Some(SECOND), Some("org_second")));
+    assert_eq!((me["user"]["id"].as_str(), me["organization"]["id"].as_str()), (Some(SECOND_USER), Some("org_second")));
     assert_eq!(user.get(&run).await.0, 403);
     let cancel = user.authorized(Method::Post, &format!("{run}/cancel"));
     assert_eq!(user.send(cancel).await.status(), 403);
@@ -55,7 +55,7 @@ async fn an_organization_sees_neither_runs_nor_objects_of_another() {
 }
 
 #[tokio::test]
-async fn a_run_is_not_found_while_the_replica_lags_behind() {
+async fn run_is_not_found_during_the_replica_lag() {
     let user = User::at(started(config("replica_lag_ms = 3600000")).await).await;
     let (status, submitted) = user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await;
     assert_eq!(status, 201);
@@ -63,7 +63,7 @@ async fn a_run_is_not_found_while_the_replica_lags_behind() {
 }
 
 #[tokio::test]
-async fn an_organization_beyond_its_quota_gets_402_and_no_run() {
+async fn submission_beyond_the_slide_quota_gets_402() {
     let quota = r#"
         [[organizations]]
         id = "org"
@@ -88,7 +88,7 @@ async fn an_organization_beyond_its_quota_gets_402_and_no_run() {
 }
 
 #[tokio::test]
-async fn an_item_is_sent_back_once_and_ends_all_the_same() {
+async fn interrupted_item_is_processed_again() {
     let user = User::at(started(config("interruptions = 1")).await).await;
     let (run, items) = user.run(vec![slide()]).await;
     assert_eq!(
@@ -98,7 +98,7 @@ async fn an_item_is_sent_back_once_and_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_run_that_has_ended_cannot_be_cancelled() {
+async fn ended_run_cannot_be_canceled() {
     let user = User::new().await;
     let (run, _) = user.run(vec![slide()]).await;
     let path = format!("/api/v1/runs/{}/cancel", run["run_id"].as_str().unwrap());
@@ -106,7 +106,7 @@ async fn a_run_that_has_ended_cannot_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_seed_makes_ids_the_same_every_time() {
+async fn ids_are_reproducible_with_a_seed() {
     let mut ids = Vec::new();
     for _ in 0..2 {
         let emulator = Emulator::builder().with_seed(7).start().await.unwrap();
@@ -117,7 +117,7 @@ async fn a_seed_makes_ids_the_same_every_time() {
 }
 
 #[test]
-fn a_seed_repeats_no_id_after_a_restart_on_the_data_folder() {
+fn restart_with_the_same_seed_does_not_repeat_ids() {
     let runs = |folder: &Path| {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
@@ -141,7 +141,7 @@ fn a_seed_repeats_no_id_after_a_restart_on_the_data_folder() {
 }
 
 #[tokio::test]
-async fn inconsistent_configuration_is_rejected_with_all_reasons() {
+async fn inconsistent_configuration_is_rejected_with_all_problems() {
     let wrong = config(
         r#"
         [public]
@@ -176,14 +176,14 @@ async fn inconsistent_configuration_is_rejected_with_all_reasons() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn error_names_the_port_that_is_in_use() {
     let first = Emulator::start().await.unwrap();
     let port = first.api_root().port().unwrap();
     let error = Emulator::builder().with_port(port).start().await.unwrap_err();
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
 }
 
-/// Runs an emulator on a data folder, in a runtime that ends with it.
+/// Runs an emulator on a data folder, in a separate runtime.
 fn session<T>(folder: &Path, work: impl AsyncFnOnce(Emulator) -> T) -> T {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async { work(Emulator::builder().with_data_folder(folder).start().await.unwrap()).await })
@@ -280,7 +280,7 @@ async fn foreign_folder_and_invalid_port_are_rejected() {
 }
 
 #[test]
-fn a_data_folder_belongs_to_one_process_at_a_time() {
+fn data_folder_cannot_be_used_by_two_emulators() {
     let folder = tempfile::tempdir().unwrap();
     session(folder.path(), async |_emulator| {
         let error = Emulator::builder().with_data_folder(folder.path()).start().await.unwrap_err();

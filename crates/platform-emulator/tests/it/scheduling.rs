@@ -29,7 +29,7 @@ fn due(now: Timestamp, field: &str, seconds: i64) -> Value {
 }
 
 #[tokio::test]
-async fn deadline_within_a_day_is_refused() {
+async fn deadline_within_a_day_is_rejected() {
     let clock = clock();
     let user = User::at(Emulator::builder().with_clock(clock).start().await.unwrap()).await;
     let now = Timestamp::from_second(1_800_000_000).unwrap();
@@ -64,7 +64,7 @@ async fn run_ends_when_its_deadline_passes() {
 }
 
 #[test]
-fn run_ends_after_a_restart_beyond_its_deadline() {
+fn run_whose_deadline_passed_before_a_restart_is_canceled() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let session = || async {
         let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001").unwrap();
@@ -101,7 +101,7 @@ async fn run_with_too_many_errors_is_canceled() {
 }
 
 #[tokio::test]
-async fn large_callback_context_is_refused() {
+async fn callback_context_over_1024_bytes_is_rejected() {
     let user = started("").await;
     for (letters, status) in [(1016, 201), (1017, 422)] {
         let mut submission = submission(&["SUCCEEDED"]);

@@ -1,4 +1,4 @@
-//! The emulator answers every status that the document of the platform declares.
+//! A test that the emulator can return every status that the OpenAPI document of the platform declares.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::client::{User, read};
 
 const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const UNKNOWN_ID: &str = "00000000-0000-0000-0000-000000000000";
 const STRANGER: &str = "auth0|second-1";
 /// A path segment that is not UTF-8.
-const MALFORMED: &str = "%FF";
+const INVALID_UTF8: &str = "%FF";
 
-/// Statuses that only faults produce, with the reason.
+/// Statuses that only faults can produce, with the reason.
 const INJECTED: [(&str, u16, &str); 1] = [("get_artifact_file", 200, "files are always redirected to the storage")];
 
 const CONFIG: &str = r#"
@@ -46,7 +46,6 @@ const CONFIG: &str = r#"
     organization = "org_second"
 "#;
 
-/// An operation of the document.
 struct Operation {
     id: String,
     method: String,
@@ -77,7 +76,7 @@ impl Operation {
     }
 }
 
-/// Sends requests and records which operation answered with which status.
+/// Sends requests and records the statuses of each operation.
 struct Walk {
     operations: Vec<Operation>,
     seen: BTreeSet<(String, u16)>,
@@ -113,14 +112,14 @@ fn submission() -> Value {
     json!({ "application_id": "outcomes", "items": [crate::api::item("a", &json!({}))] })
 }
 
-async fn catalogue(walk: &mut Walk, user: &User) {
+async fn catalog(walk: &mut Walk, user: &User) {
     let url = user.emulator.api_root().join("/api/v1/applications").unwrap();
     let anonymous = user.send(Request::get(url)).await;
     walk.record(Method::Get, "/v1/applications", anonymous.status());
     for path in ["", "?page=0"] {
         walk.get(user, &format!("/v1/applications{path}")).await;
     }
-    for application in ["tissue", "private", "nothing", MALFORMED] {
+    for application in ["tissue", "private", "nothing", INVALID_UTF8] {
         walk.get(user, &format!("/v1/applications/{application}")).await;
         for version in ["1.0.0", "one"] {
             let version = format!("/v1/applications/{application}/versions/{version}");
@@ -148,14 +147,14 @@ async fn submit(walk: &mut Walk, user: &User, stranger: &User) -> String {
     run["run_id"].as_str().unwrap().to_owned()
 }
 
-/// Reads and changes of runs, as the owner and as a stranger, of runs that exist and that do not.
+/// Reads and changes existing and unknown runs, as the owner and as another user.
 async fn runs(walk: &mut Walk, user: &User, stranger: &User, run: &str) {
     for query in ["", "?page=9", "?page=0"] {
         walk.get(user, &format!("/v1/runs{query}")).await;
     }
     let (metadata, stale) =
         (json!({ "custom_metadata": {} }), json!({ "custom_metadata": {}, "custom_metadata_checksum": "x" }));
-    for run in [run, NOBODY, "x"] {
+    for run in [run, UNKNOWN_ID, "x"] {
         for reader in [user, stranger] {
             walk.get(reader, &format!("/v1/runs/{run}")).await;
             walk.get(reader, &format!("/v1/runs/{run}/items")).await;
@@ -170,30 +169,30 @@ async fn runs(walk: &mut Walk, user: &User, stranger: &User, run: &str) {
     }
 }
 
-/// Results are fetched, deleted, and gone.
+/// Fetches and deletes results, and requests deleted results.
 async fn results(walk: &mut Walk, user: &User, stranger: &User, run: &str) -> String {
     user.ended(run).await;
     let items = walk.get(user, &format!("/v1/runs/{run}/items")).await;
     let artifact = items[0]["output_artifacts"][0]["output_artifact_id"].as_str().unwrap();
     let file = |run: &str, artifact: &str| format!("/v1/runs/{run}/artifacts/{artifact}/file");
-    for (reader, artifact) in [(user, artifact), (stranger, artifact), (user, NOBODY), (user, "x")] {
+    for (reader, artifact) in [(user, artifact), (stranger, artifact), (user, UNKNOWN_ID), (user, "x")] {
         walk.get(reader, &file(run, artifact)).await;
     }
-    for (writer, run) in [(stranger, run), (user, run), (user, run), (user, NOBODY), (user, "x")] {
+    for (writer, run) in [(stranger, run), (user, run), (user, run), (user, UNKNOWN_ID), (user, "x")] {
         walk.send(writer, Method::Delete, &format!("/v1/runs/{run}/artifacts"), None).await;
     }
     walk.get(user, &file(run, artifact)).await;
     file(run, artifact)
 }
 
-/// A run that does not end by itself.
+/// Sends requests for a run that does not end.
 async fn unfinished(walk: &mut Walk) {
     let user = user("speed = 0.000001").await;
     let stranger = user.other(STRANGER).await;
     let run = user.submit(&submission()).await.1["run_id"].as_str().unwrap().to_owned();
     walk.send(&user, Method::Delete, &format!("/v1/runs/{run}/artifacts"), None).await;
     let run = run.as_str();
-    for (writer, run) in [(&stranger, run), (&user, run), (&user, run), (&user, NOBODY), (&user, "x")] {
+    for (writer, run) in [(&stranger, run), (&user, run), (&user, run), (&user, UNKNOWN_ID), (&user, "x")] {
         walk.send(writer, Method::Post, &format!("/v1/runs/{run}/cancel"), None).await;
     }
 }
@@ -201,7 +200,8 @@ async fn unfinished(walk: &mut Walk) {
 async fn access(walk: &mut Walk, user: &User, stranger: &User, run: &str) {
     let grant = |run: &str, relation: &str| json!({ "resource_type": "run", "resource_id": run, "subject_type": "user", "subject_id": STRANGER, "relation": relation });
     let grants = "/v1/access/grants";
-    for (from, body) in [(stranger, grant(run, "viewer")), (user, grant(NOBODY, "viewer")), (user, grant(run, "owner"))]
+    for (from, body) in
+        [(stranger, grant(run, "viewer")), (user, grant(UNKNOWN_ID, "viewer")), (user, grant(run, "owner"))]
     {
         walk.send(from, Method::Post, grants, Some(body)).await;
     }
@@ -217,14 +217,14 @@ async fn access(walk: &mut Walk, user: &User, stranger: &User, run: &str) {
             walk.get(user, &format!("{list}{query}")).await;
         }
         for method in [Method::Get, Method::Delete] {
-            for (from, id) in [(&third, id.as_str()), (user, id), (user, id), (user, NOBODY), (user, "x")] {
+            for (from, id) in [(&third, id.as_str()), (user, id), (user, id), (user, UNKNOWN_ID), (user, "x")] {
                 walk.send(from, method, &format!("{list}/{id}"), None).await;
             }
         }
     }
 }
 
-/// Faults produce what requests cannot.
+/// Injects faults for statuses that requests cannot produce.
 async fn inject(walk: &mut Walk, user: &User, paths: [(&str, Method, &str); 1]) {
     let control = user.emulator.control().unwrap();
     for (id, status, _) in INJECTED {
@@ -245,7 +245,7 @@ async fn every_declared_status_can_be_produced() {
     let declared: BTreeSet<_> = declared.collect();
     let user = user("").await;
     let stranger = user.other(STRANGER).await;
-    catalogue(&mut walk, &user).await;
+    catalog(&mut walk, &user).await;
     let run = submit(&mut walk, &user, &stranger).await;
     runs(&mut walk, &user, &stranger, &run).await;
     access(&mut walk, &user, &stranger, &run).await;

@@ -80,7 +80,7 @@ fn expired(bucket: &SignedBucket, seconds: i64) -> Url {
 }
 
 #[tokio::test]
-async fn an_upload_that_does_not_have_its_stated_checksum_is_not_kept() {
+async fn upload_with_a_wrong_checksum_is_rejected() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let upload = |header: &'static str, value: &'static str| {

@@ -49,7 +49,7 @@ async fn all_servers_speak_https_and_http2() {
 }
 
 #[tokio::test]
-async fn client_that_does_not_know_the_authority_is_refused() {
+async fn client_without_the_certificate_of_the_authority_cannot_connect() {
     let user = secured(Emulator::builder()).await;
     let stranger = HttpClient::builder().with_plain_loopback().build().unwrap();
     let health = user.emulator.api_root().join("health").unwrap();
@@ -61,7 +61,7 @@ async fn client_that_does_not_know_the_authority_is_refused() {
 }
 
 #[tokio::test]
-async fn interrupted_bodies_break_over_tls_and_http2() {
+async fn interrupted_body_is_an_error_over_tls_and_http2() {
     for builder in [Emulator::builder(), Emulator::builder().without_http2()] {
         let user = secured(builder).await;
         let control = user.emulator.control().unwrap();
@@ -88,7 +88,7 @@ async fn interrupted_bodies_break_over_tls_and_http2() {
 }
 
 #[tokio::test]
-async fn file_for_the_authority_that_cannot_be_written_is_named() {
+async fn error_names_the_certificate_file_that_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("absent/authority.pem");
     let error = Emulator::builder().with_tls(&file).start().await.unwrap_err();

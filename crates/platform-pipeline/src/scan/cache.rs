@@ -1,9 +1,9 @@
 //! A cache of slide descriptions and checksums: `.aignostics/slides.jsonl` in the folder of the table, with one line
 //! per slide.
 //!
-//! An entry is valid for a file with the same canonical path, length, and times of change. A file that changed less
-//! than [`MIN_SETTLED_TIME`] before it was read is not recorded, because it could change again without a new time. The cache
-//! file can be deleted.
+//! An entry is valid for a file with the same canonical path, length, and modification times. A file that changed less
+//! than [`MIN_SETTLED_TIME`] before it was read is not recorded, because another change could result in the same time.
+//! The cache file can be deleted at any time.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -19,13 +19,13 @@ use slide_metadata::{SlideDescription, SlideMetadata};
 
 use crate::files;
 
-const NAME: &str = "slides.jsonl";
+const FILE_NAME: &str = "slides.jsonl";
 /// The version of the entries. Entries of other versions are ignored, because another version of this crate may read
 /// slides differently. Increment the number after a change in how slides are read.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
-/// The minimum age of a file's last change for its entry to be recorded.
+/// The minimum time between the last change of a file and its reading, for the file to be recorded.
 const MIN_SETTLED_TIME: Duration = Duration::from_secs(2);
-/// The maximum length of the cache file.
+/// The maximum length of the cache file, in bytes.
 const MAX_BYTES: usize = 1 << 30;
 /// The number of lines, in addition to two per entry, above which the file is rewritten.
 const MAX_EXTRA_LINES: usize = 256;
@@ -34,7 +34,7 @@ const MAX_EXTRA_LINES: usize = 256;
 #[derive(Debug)]
 pub(super) struct SlideCache {
     path: PathBuf,
-    known: HashMap<PathBuf, Entry>,
+    entries: HashMap<PathBuf, Entry>,
     /// The number of lines in the file, including obsolete ones.
     lines: usize,
     writer: Mutex<Writer>,
@@ -46,7 +46,7 @@ struct Writer {
     /// The open cache file, after the first append.
     file: Option<File>,
     added: HashMap<PathBuf, Entry>,
-    /// The first error. Nothing is written after it.
+    /// The first error. After an error, nothing more is written.
     problem: Option<io::Error>,
 }
 
@@ -69,20 +69,20 @@ struct Stamp {
     changed: Option<(i64, u32)>,
 }
 
-/// A file before it is read.
+/// The attributes of a file before it is read.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(super) struct FileSnapshot {
     file: PathBuf,
     stamp: Stamp,
     is_settled: bool,
 }
 
 impl SlideCache {
-    /// Opens the cache in the folder of a table. `forget` deletes its contents first.
-    pub(super) fn open(table: &Path, forget: bool, clock: Arc<dyn Clock>) -> Self {
-        let path = files::folder_of(table).join(files::STATE).join(NAME);
-        let (mut known, mut lines, mut writer) = (HashMap::new(), 0, Writer::default());
-        if forget && let Err(error) = regular::remove(&path) {
+    /// Opens the cache in the folder of a table. If `clear` is true, all entries are deleted first.
+    pub(super) fn open(table: &Path, clear: bool, clock: Arc<dyn Clock>) -> Self {
+        let path = files::folder_of(table).join(files::STATE_FOLDER).join(FILE_NAME);
+        let (mut entries, mut lines, mut writer) = (HashMap::new(), 0, Writer::default());
+        if clear && let Err(error) = regular::remove(&path) {
             writer.problem = Some(io::Error::new(error.kind(), error));
         }
         match regular::read(&path, MAX_BYTES) {
@@ -90,48 +90,48 @@ impl SlideCache {
                 let text = contents.iter().flat_map(|contents| contents.bytes().split(|byte| *byte == b'\n'));
                 for line in text.filter(|line| !line.is_empty()) {
                     lines += 1;
-                    // A line may be truncated, or written by another version.
+                    // A line that is truncated, or was written by another version, is ignored.
                     if let Ok(entry) = serde_json::from_slice::<Entry>(line)
                         && entry.format == FORMAT
                     {
-                        known.insert(entry.file.clone(), entry);
+                        entries.insert(entry.file.clone(), entry);
                     }
                 }
             }
             Err(error) => writer.problem = Some(io::Error::new(error.kind(), error)),
         }
-        Self { path, known, lines, writer: Mutex::new(writer), clock }
+        Self { path, entries, lines, writer: Mutex::new(writer), clock }
     }
 
-    /// Returns the file at `path` with its current attributes, or `None` if they cannot be read.
-    pub(super) fn subject(&self, path: &Path) -> Option<Subject> {
+    /// Returns the current attributes of the file at `path`, or `None` if they cannot be read.
+    pub(super) fn snapshot(&self, path: &Path) -> Option<FileSnapshot> {
         let file = path.canonicalize().ok()?;
         let found = file.metadata().ok()?;
         let stamp = Stamp::of(&found);
         let latest = stamp.changed.map_or(stamp.modified, |changed| changed.max(stamp.modified));
         let settled =
             self.clock.now().checked_sub(MIN_SETTLED_TIME).is_some_and(|settled| since_epoch(settled) >= latest);
-        Some(Subject { file, stamp, is_settled: settled })
+        Some(FileSnapshot { file, stamp, is_settled: settled })
     }
 
-    /// Returns the description and the checksum of an unchanged file.
-    pub(super) fn get(&self, subject: &Subject) -> Option<(SlideDescription, u32)> {
-        let entry = self.known.get(&subject.file).filter(|entry| entry.stamp == subject.stamp)?;
+    /// Returns the description and the CRC32C of a file, if an entry matches its attributes.
+    pub(super) fn get(&self, snapshot: &FileSnapshot) -> Option<(SlideDescription, u32)> {
+        let entry = self.entries.get(&snapshot.file).filter(|entry| entry.stamp == snapshot.stamp)?;
         Some((entry.description.clone(), entry.crc32c))
     }
 
-    /// Records a slide that was read. Returns false if it has changed since `before`.
-    pub(super) fn put(&self, before: Subject, slide: &SlideMetadata) -> bool {
+    /// Records a slide that was read. Returns false if the file has changed since the snapshot `before`.
+    pub(super) fn put(&self, before: FileSnapshot, slide: &SlideMetadata) -> bool {
         let is_same = before.file.metadata().is_ok_and(|found| Stamp::of(&found) == before.stamp);
         if is_same && before.is_settled {
-            let Subject { file, stamp, .. } = before;
+            let FileSnapshot { file, stamp, .. } = before;
             let (crc32c, description) = (slide.crc32c, slide.description.clone());
             self.append(Entry { format: FORMAT.to_owned(), file, stamp, crc32c, description });
         }
         is_same
     }
 
-    /// Appends a line immediately, so that it is kept if the process is killed.
+    /// Appends an entry to the file immediately, so that it is not lost if the process is killed.
     fn append(&self, entry: Entry) {
         let mut writer = self.writer();
         if writer.problem.is_some() {
@@ -150,8 +150,8 @@ impl SlideCache {
             let mut line = b"\n".to_vec();
             serde_json::to_writer(&mut line, &entry)?;
             line.push(b'\n');
-            // One write, so that lines of other processes do not mix with it. It starts with a line end, because a
-            // crash may have truncated the last line.
+            // A single write, so that it is not interleaved with writes of other processes. It starts with a line
+            // break, because a crash may have truncated the last line.
             file.write_all(&line)
         };
         match append(&mut writer) {
@@ -160,15 +160,15 @@ impl SlideCache {
         }
     }
 
-    /// Rewrites the file if most lines are obsolete. Returns the path and the error if the file cannot be read or
-    /// written.
+    /// Rewrites the file if most lines are obsolete. Returns the path of the cache and the first error, if the cache
+    /// could not be read or written.
     pub(super) fn finish(mut self) -> Option<(PathBuf, io::Error)> {
         let Writer { added, problem, .. } = std::mem::take(&mut *self.writer());
         let lines = self.lines + added.len();
-        self.known.extend(added);
+        self.entries.extend(added);
         let outcome = match problem {
             Some(problem) => Err(problem),
-            None if lines > 2 * self.known.len() + MAX_EXTRA_LINES => self.rewrite(),
+            None if lines > 2 * self.entries.len() + MAX_EXTRA_LINES => self.rewrite(),
             None => Ok(()),
         };
         outcome.err().map(|error| (self.path, error))
@@ -176,7 +176,7 @@ impl SlideCache {
 
     fn rewrite(&self) -> io::Result<()> {
         let mut bytes = Vec::new();
-        for entry in self.known.values() {
+        for entry in self.entries.values() {
             serde_json::to_writer(&mut bytes, entry)?;
             bytes.push(b'\n');
         }

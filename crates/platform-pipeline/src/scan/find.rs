@@ -1,4 +1,4 @@
-//! The traversal of a folder: slides, and skipped files with the reason.
+//! The traversal of a folder, which finds slides and lists skipped files with the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -20,28 +20,28 @@ const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
 const DICOM: &str = "dcm";
 /// The file extension of archives, which may contain DICOM files.
 const ARCHIVE: &str = "zip";
-/// The names of recycle bins and similar folders of file servers, in lower case (Windows, Synology, QNAP, macOS, ext4).
+/// The names of recycle bins and similar folders, in lower case (Windows, Synology, QNAP, macOS, ext4).
 const RECYCLE_BINS: [&str; 6] = ["$recycle.bin", "recycler", "#recycle", "@recycle", ".trashes", "lost+found"];
-/// The prefix of other such names.
-const RECYCLE_BIN: &str = ".trash";
+/// The prefix of recycle bins on Linux, such as `.Trash-1000`, in lower case.
+const RECYCLE_BIN_PREFIX: &str = ".trash";
 
 /// A traversal in progress.
 pub(super) struct Walk<'a> {
     options: &'a ScanOptions,
     found: FoundSlides,
     dicom: Vec<PathBuf>,
-    /// Links to folders, which are followed after all folders.
+    /// Links to folders. They are followed after all folders, so that a folder is listed under its own path.
     links: Vec<PathBuf>,
     /// The canonical paths of folders that were scanned.
     visited: HashSet<PathBuf>,
-    /// Files listed in manifests.
+    /// The files that are listed in manifests of results folders.
     results: HashSet<PathBuf>,
 }
 
 impl<'a> Walk<'a> {
     /// Finds the slides in a folder.
     pub(super) fn through(folder: &Path, options: &'a ScanOptions) -> Result<FoundSlides, Error> {
-        let root = folder.canonicalize().map_err(|error| Error::unreadable(folder, error))?;
+        let root = dunce::canonicalize(folder).map_err(|error| Error::unreadable(folder, error))?;
         if !root.is_dir() {
             return Err(Error::input(format!("{} is not a folder", folder.display())));
         }
@@ -49,9 +49,9 @@ impl<'a> Walk<'a> {
         let found = FoundSlides { root: root.clone(), ..FoundSlides::default() };
         let (dicom, links) = (Vec::new(), Vec::new());
         let mut walk = Self { options, found, dicom, links, visited: HashSet::new(), results: HashSet::new() };
-        // The folder may itself be inside a results folder.
-        for above in root.ancestors().skip(1) {
-            walk.results.extend(ResultFolder::listed_at(above));
+        // The scanned folder may be inside a results folder.
+        for ancestor in root.ancestors().skip(1) {
+            walk.results.extend(ResultFolder::listed_files(ancestor));
         }
         walk.folder(&root);
         while !walk.links.is_empty() {
@@ -66,7 +66,7 @@ impl<'a> Walk<'a> {
 
     fn finish(mut self) -> FoundSlides {
         self.dicom.sort();
-        let DicomFiles { slides, others, .. } = DicomFiles::among(self.dicom);
+        let DicomFiles { slides, others, .. } = DicomFiles::group(self.dicom);
         let mut found = self.found;
         let parts = others.into_iter().map(|(path, reason)| SkippedFile::new(path, SkipKind::Part, reason));
         found.skipped.extend(parts);
@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
 
     fn folder(&mut self, folder: &Path) {
         let unreadable = |error: std::io::Error| (folder.to_owned(), format!("the folder cannot be read: {error}"));
-        let listed = folder.canonicalize().and_then(|target| Ok((target, fs::read_dir(folder)?)));
+        let listed = dunce::canonicalize(folder).and_then(|target| Ok((target, fs::read_dir(folder)?)));
         let (target, entries) = match listed {
             Ok(listed) => listed,
             Err(error) => return self.found.unreadable.push(unreadable(error)),
@@ -93,9 +93,9 @@ impl<'a> Walk<'a> {
         if !self.visited.insert(target) {
             return self.skip(folder.to_owned(), SkipKind::Link, "scanned by another path");
         }
-        self.results.extend(ResultFolder::listed_at(folder));
+        self.results.extend(ResultFolder::listed_files(folder));
         // A results folder contains, among other files, a folder per run.
-        let has_results = ResultFolder::is_at(folder);
+        let has_results = ResultFolder::is_result_folder(folder);
         for entry in entries {
             match entry.and_then(|entry| Ok((entry.file_type()?, entry))) {
                 Ok((kind, entry)) if kind.is_dir() => self.subfolder(&entry, has_results),
@@ -109,9 +109,9 @@ impl<'a> Walk<'a> {
     fn subfolder(&mut self, entry: &DirEntry, has_results: bool) {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if name == files::STATE {
-            // The folder belongs to this project.
-        } else if let Some((kind, reason)) = unwanted_folder(&name) {
+        if name == files::STATE_FOLDER {
+            // The state of this project.
+        } else if let Some((kind, reason)) = folder_to_skip(&name) {
             self.skip(path, kind, reason);
         } else if has_results && is_run(&name) {
             self.skip(path, SkipKind::Result, "the results of a run");
@@ -124,7 +124,7 @@ impl<'a> Walk<'a> {
         match path.metadata() {
             Ok(found) if found.is_dir() => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                if let Some((kind, reason)) = unwanted_folder(&name) {
+                if let Some((kind, reason)) = folder_to_skip(&name) {
                     self.skip(path, kind, reason);
                 } else if self.options.follow_links {
                     self.links.push(path);
@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
     }
 
     fn linked_folder(&mut self, link: &Path) {
-        match link.canonicalize() {
+        match dunce::canonicalize(link) {
             Ok(target) if self.visited.contains(&target) => {
                 let reason = format!("a link to {}, which is scanned by another path", target.display());
                 self.skip(link.to_owned(), SkipKind::Link, reason);
@@ -158,7 +158,7 @@ impl<'a> Walk<'a> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let extension = extension(&path);
         let is_slide = is_slide(&extension);
-        if name.starts_with(files::STATE) || self.is_table(&path) {
+        if name.starts_with(files::STATE_FOLDER) || self.is_table(&path) {
             return;
         }
         let not_a_slide = "not a slide";
@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
 
     fn slide(&mut self, path: PathBuf, extension: &str) {
         if path.symlink_metadata().is_ok_and(|found| found.is_symlink())
-            && let Ok(target) = path.canonicalize()
+            && let Ok(target) = dunce::canonicalize(&path)
         {
             self.found.links.push((path.clone(), target));
         }
@@ -220,7 +220,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns true for the table that is being written.
+    /// Returns true if `path` is the table that is being written.
     fn is_table(&self, path: &Path) -> bool {
         self.options.table.as_ref().is_some_and(|table| path == table)
     }
@@ -229,21 +229,22 @@ impl<'a> Walk<'a> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let relative = slashed(path.strip_prefix(&self.found.root).unwrap_or(path)).unwrap_or_default();
         let mut patterns = self.options.excluded.iter();
-        let fits = |pattern: &Pattern| pattern.fits(if pattern.to_string().contains('/') { &relative } else { &name });
-        patterns.any(fits)
+        let is_match =
+            |pattern: &Pattern| pattern.matches(if pattern.to_string().contains('/') { &relative } else { &name });
+        patterns.any(is_match)
     }
 }
 
-/// Returns the reason to skip a folder with this name, if any.
-fn unwanted_folder(name: &str) -> Option<(SkipKind, &'static str)> {
+/// Returns the reason to skip a folder with this name, or `None` if it is scanned.
+fn folder_to_skip(name: &str) -> Option<(SkipKind, &'static str)> {
     let lower = name.to_lowercase();
-    if RECYCLE_BINS.contains(&lower.as_str()) || lower.starts_with(RECYCLE_BIN) {
+    if RECYCLE_BINS.contains(&lower.as_str()) || lower.starts_with(RECYCLE_BIN_PREFIX) {
         return Some((SkipKind::RecycleBin, "a recycle bin"));
     }
     name.starts_with('.').then_some((SkipKind::Hidden, "a hidden folder"))
 }
 
-/// Returns true if a folder has the name of a run.
+/// Returns true if the name of a folder has the form of a run id (a UUID).
 fn is_run(name: &str) -> bool {
     let groups: Vec<_> = name.split('-').collect();
     let is_hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -258,11 +259,12 @@ fn is_slide(extension: &str) -> bool {
     [DICOM, ARCHIVE].contains(&extension) || EXTENSIONS.contains(&extension)
 }
 
-/// Returns all files that duplicate another one in length and checksum, each with that other file. Of several equal
-/// files, the first in the table is kept or, if none is in it, the first by path.
+/// Returns the files with the same length and checksum as another file, each with that original. Of several equal
+/// files, the original is the first in the table or, if the table has none of them, the first by path. `row_index`
+/// returns the index of a file in the table.
 pub(super) fn duplicates<'a>(
     slides: impl Iterator<Item = (&'a Path, (u64, &'a str))>,
-    place: impl Fn(&Path) -> Option<usize>,
+    row_index: impl Fn(&Path) -> Option<usize>,
 ) -> Vec<(PathBuf, PathBuf)> {
     let mut groups: BTreeMap<(u64, &str), BTreeSet<&Path>> = BTreeMap::new();
     for (path, content) in slides {
@@ -270,7 +272,7 @@ pub(super) fn duplicates<'a>(
     }
     let mut duplicates = Vec::new();
     for group in groups.into_values().filter(|group| group.len() > 1) {
-        let first = group.iter().min_by_key(|path| (place(path).unwrap_or(usize::MAX), **path)).copied();
+        let first = group.iter().min_by_key(|path| (row_index(path).unwrap_or(usize::MAX), **path)).copied();
         let others = group.iter().filter(|path| Some(**path) != first);
         duplicates.extend(others.filter_map(|path| Some(((*path).to_owned(), first?.to_owned()))));
     }

@@ -1,4 +1,4 @@
-//! Merging of found slides into the rows of a table.
+//! Merges found slides into the rows of a table.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use crate::files;
 use crate::privacy::SlideRemarks;
 use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, SlideRow, SlideTable, URL, WIDTH};
 
-/// Removes the rows of files that are not separate slides, or are excluded.
+/// Removes the rows of files that were skipped or excluded.
 ///
-/// Returns their ids.
+/// Returns the external ids of the removed rows.
 pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<String> {
     let skipped = found.skipped.iter().map(|skipped| &skipped.path);
     let removed: HashSet<PathBuf> = skipped.chain(&found.excluded).map(|path| location(path)).collect();
@@ -22,7 +22,7 @@ pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<St
     rows.map(|row| row.external_id().to_owned()).collect()
 }
 
-/// The state of a slide in a table, compared with the previous table.
+/// The state of a row, compared with the table before the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlideState {
@@ -55,19 +55,19 @@ pub(super) struct Merged {
     pub(super) states: Vec<SlideState>,
     pub(super) unusable: Vec<(PathBuf, String)>,
     pub(super) remarks: Vec<SlideRemarks>,
-    /// The number of rows with an id of another kind than the chosen one.
-    pub(super) other_ids: usize,
+    /// The number of existing rows whose external id is not of the selected kind.
+    pub(super) rows_with_other_ids: usize,
 }
 
-/// Adds found slides. Users edit tables: a row that still matches its slide is kept.
+/// Adds found slides to the table. The cells of a row whose slide is unchanged are kept, because users edit tables.
 pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged {
-    let folder = files::folder_of(csv).canonicalize().unwrap_or_else(|_| files::folder_of(csv));
+    let folder = dunce::canonicalize(files::folder_of(csv)).unwrap_or_else(|_| files::folder_of(csv));
     let mut merged = Merged { states: vec![SlideState::Absent; table.rows.len()], ..Merged::default() };
     let rows = table.rows.iter().enumerate();
-    let by_path: HashMap<_, _> = rows.clone().map(|(place, row)| (location(&table.path_of(row)), place)).collect();
-    let by_id: HashMap<_, _> = rows.map(|(place, row)| (row.external_id().to_owned(), place)).collect();
+    let by_path: HashMap<_, _> = rows.clone().map(|(index, row)| (location(&table.path_of(row)), index)).collect();
+    let by_id: HashMap<_, _> = rows.map(|(index, row)| (row.external_id().to_owned(), index)).collect();
     for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT, URL, FILE] {
-        table.require(column);
+        table.ensure_column(column);
     }
     for ScannedSlide { path, slide } in scanned {
         let mut slide = match slide {
@@ -81,38 +81,39 @@ pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]
             }
         };
         slide.set(FILE, relative(path, &folder).unwrap_or_default());
-        // A slide with the same id in another location was moved, unless its old file still exists.
-        let moved = || by_id.get(slide.external_id()).filter(|place| merged.states[**place] == SlideState::Absent);
-        let moved = || moved().filter(|place| !table.path_of(&table.rows[**place]).exists());
-        let Some(place) = by_path.get(&location(path)).or_else(moved).copied() else {
+        // A slide whose id is in the table with another path was moved, unless the old file still exists.
+        let moved = || by_id.get(slide.external_id()).filter(|index| merged.states[**index] == SlideState::Absent);
+        let moved = || moved().filter(|index| !table.path_of(&table.rows[**index]).exists());
+        let Some(index) = by_path.get(&location(path)).or_else(moved).copied() else {
             merged.states.push(SlideState::Added);
             table.rows.push(slide);
             continue;
         };
-        let row = &mut table.rows[place];
-        merged.other_ids += usize::from(row.external_id() != slide.external_id());
+        let row = &mut table.rows[index];
+        merged.rows_with_other_ids += usize::from(row.external_id() != slide.external_id());
         row.set(FILE, slide.get(FILE));
-        merged.states[place] = if row.get(CHECKSUM) == slide.get(CHECKSUM) {
+        merged.states[index] = if row.get(CHECKSUM) == slide.get(CHECKSUM) {
             SlideState::Kept
         } else {
-            measure(row, &slide);
+            update_measurements(row, &slide);
             SlideState::Changed
         };
     }
     merged
 }
 
-/// Sets the measurements of a slide, whose present content is not in the bucket.
-fn measure(row: &mut SlideRow, slide: &SlideRow) {
+/// Sets the checksum and the dimensions of a changed slide, and removes its URL, because the object in the bucket has
+/// the previous content.
+fn update_measurements(row: &mut SlideRow, slide: &SlideRow) {
     for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT] {
         row.set(column, slide.get(column));
     }
     row.set(URL, "");
 }
 
-/// Sets the ids from a column.
+/// Sets the external id of each row to the value of a column.
 pub(super) fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error> {
-    if !table.has(column) {
+    if !table.has_column(column) {
         let text =
             format!("column '{column}' of --external-id not found; the table has {}", table.columns().join(", "));
         return Err(Error::input(text));

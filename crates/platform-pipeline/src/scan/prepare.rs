@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use auth_core::{Clock, SystemClock};
+use platform_download::Pattern;
 use slide_metadata::IdentifierKind;
 
 use super::cache::SlideCache;
 use super::find::duplicates;
-use super::fitting::Fitting;
 use super::merge::{Merged, SlideState, check_ids, merge, remove_rows, set_ids};
-use super::stated::Stated;
-use super::{FoundSlides, PARALLEL_READS, Reading, ScanOptions, ScannedSlide};
+use super::resolutions::Resolutions;
+use super::schema_check::SchemaCheck;
+use super::{FoundSlides, PARALLEL_READS, ScanOptions, ScannedSlide, SlideReader};
 use crate::application::SelectedApplication;
 use crate::error::Error;
 use crate::event::{Event, Observer};
@@ -68,25 +69,25 @@ pub struct Prepared {
     pub states: Vec<SlideState>,
     /// The skipped files and folders, each with the reason.
     pub skipped: Vec<SkippedFile>,
-    /// Links that were followed, and their targets.
+    /// The links that were followed, each with its target.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Slides in the table that have the length and the checksum of another slide, each with that slide.
+    /// Slides in the table with the same length and checksum as another slide, each with that other slide.
     pub duplicates: Vec<(PathBuf, PathBuf)>,
     /// Files that the caller excluded.
     pub excluded: Vec<PathBuf>,
-    /// Unusable files that look like slides, and folders that cannot be read, with the reason.
+    /// Unusable files with the extension of a slide, and folders that cannot be read, each with the reason.
     pub unusable: Vec<(PathBuf, String)>,
     /// Remarks about the usable slides.
     pub remarks: Vec<SlideRemarks>,
 }
 
 impl Prepare {
-    /// Creates options that update a table: rows that still match their slide are kept.
+    /// Creates options that update a table. Cells that the user edited are kept while the slide is unchanged.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets values for slides whose id matches a mapping. The last mapping takes precedence.
+    /// Sets the values of mappings for the slides whose id they match. The last mapping takes precedence.
     pub fn with_mappings(mut self, mappings: impl IntoIterator<Item = Mapping>) -> Self {
         self.mappings.extend(mappings);
         self
@@ -98,8 +99,7 @@ impl Prepare {
         self
     }
 
-    /// Sets the kind of external ids for slides that are not in the table yet. [`ExternalIds::Column`] also replaces
-    /// the ids of slides that are in the table.
+    /// Sets the kind of external ids for new rows. [`ExternalIds::Column`] also replaces the ids of existing rows.
     pub fn with_external_ids(mut self, ids: Option<ExternalIds>) -> Self {
         self.external_ids = ids;
         self
@@ -111,14 +111,14 @@ impl Prepare {
         self
     }
 
-    /// If enabled, skips slides with the length and the checksum of another slide. The one in the table is kept, or
-    /// else the first by path.
+    /// If enabled, skips duplicates: slides with the same length and checksum as another slide. Of several equal
+    /// slides, the first in the table is used or, if the table has none of them, the first by path.
     pub fn with_deduplicate(mut self, deduplicate: bool) -> Self {
         self.deduplicate = deduplicate;
         self
     }
 
-    /// If enabled, reads all slides again, even unchanged ones.
+    /// If enabled, reads all slides again, even if the cache has an entry for them.
     pub fn with_rehash(mut self, rehash: bool) -> Self {
         self.rehash = rehash;
         self
@@ -130,7 +130,7 @@ impl Prepare {
         self
     }
 
-    /// Validates slides and values in the table against the input of an application. Empty values are ignored.
+    /// Validates slides and values in the table against the input of an application. Missing values are accepted.
     pub fn with_application(mut self, application: Option<SelectedApplication>) -> Self {
         self.application = application;
         self
@@ -142,31 +142,32 @@ impl Prepare {
         self
     }
 
-    /// Sets the resolution, in micrometers per pixel, of slides that have no plausible one themselves. A resolution in
+    /// Sets the resolution, in micrometers per pixel, of slides whose file has no plausible resolution. A resolution in
     /// the table takes precedence while the file is unchanged.
     pub fn with_resolution(mut self, micrometers: Option<f64>) -> Self {
         self.resolution = micrometers;
         self
     }
 
-    /// Rejects slides that may identify a patient, except for the kinds in `allowed`.
+    /// Rejects slides with data that may identify a patient, except for data of the kinds in `allowed`.
     pub fn without_identifiers(mut self, allowed: impl IntoIterator<Item = IdentifierKind>) -> Self {
-        self.privacy = Privacy { refuses: true, allowed: allowed.into_iter().collect() };
+        self.privacy = Privacy { rejects_identifiers: true, allowed: allowed.into_iter().collect() };
         self
     }
 
     /// Scans a folder and writes the table, unless it is unchanged.
     ///
-    /// Unchanged slides are not read again: `.aignostics/slides.jsonl` in the folder of the table records them.
+    /// Unchanged slides are not read again, because `.aignostics/slides.jsonl` in the folder of the table records
+    /// them.
     ///
     /// # Errors
     ///
     /// [`Error::is_input`]: the folder has no slides, ids are not unique, a value is invalid for the application, or
-    /// the folder or the table cannot be read. [`Error::is_stopped`]: there are slides, but none is usable. Otherwise
-    /// the table cannot be written.
+    /// the folder or the table cannot be read. [`Error::is_stopped`]: no slide is usable. Any other error means that
+    /// the table cannot be written, or that the process has too few resources to read the slides.
     pub async fn run(&self, csv: &Path, folder: &Path, observer: &Observer) -> Result<Prepared, Error> {
-        let fitting = self.application.as_ref().map(Fitting::new).transpose()?;
-        // Problems of the table are reported before slides are read, which takes long.
+        let schema_check = self.application.as_ref().map(SchemaCheck::new).transpose()?;
+        // The table is read first, so that its errors are reported before slides are read, which takes long.
         let before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
         let mut found = FoundSlides::within(folder, &self.scan.clone().with_table(csv)).await?;
         found.require_slides(folder)?;
@@ -178,16 +179,16 @@ impl Prepare {
             observer(Event::DuplicateSlide { path: path.clone(), same: same.clone() });
         }
         let (mut merged, mut removed) = (Merged::default(), Vec::new());
-        // The table is read again, because another process may have changed it since.
+        // The table is read again, because another process may have changed it while slides were read.
         let table = SlideTable::update(csv, |table| {
             if self.overwrite {
                 table.clear();
             }
             removed = remove_rows(table, &found);
-            merged = self.merge(table, csv, &scanned, fitting.as_ref(), observer)?;
+            merged = self.merge(table, csv, &scanned, schema_check.as_ref(), observer)?;
             merged.unusable.extend(found.unreadable.iter().cloned());
             let is_usable = merged.states.iter().any(|state| *state != SlideState::Absent);
-            if is_usable { Ok(()) } else { Err(none_usable(folder, &merged.unusable)) }
+            if is_usable { Ok(()) } else { Err(no_usable_slides(folder, &merged.unusable)) }
         })?;
         for external_id in removed {
             observer(Event::RowRemoved { external_id });
@@ -200,6 +201,30 @@ impl Prepare {
         Ok(Prepared { table, states, skipped, links, duplicates, excluded, unusable, remarks })
     }
 
+    pub(super) fn application(&self) -> Option<&SelectedApplication> {
+        self.application.as_ref()
+    }
+
+    pub(super) fn excluded(&self) -> &[Pattern] {
+        &self.scan.excluded
+    }
+
+    pub(super) fn parallel(&self) -> NonZeroUsize {
+        self.parallel
+    }
+
+    pub(super) fn privacy(&self) -> &Privacy {
+        &self.privacy
+    }
+
+    pub(super) fn resolution(&self) -> Option<f64> {
+        self.resolution
+    }
+
+    pub(super) fn overwrites(&self) -> bool {
+        self.overwrite
+    }
+
     async fn read(
         &self,
         found: &FoundSlides,
@@ -207,22 +232,22 @@ impl Prepare {
         before: Option<&SlideTable>,
         observer: &Observer,
     ) -> Result<Vec<ScannedSlide>, Error> {
-        let reading = Arc::new(Reading {
+        let reader = Arc::new(SlideReader {
             ids: self.external_ids.clone().unwrap_or_default(),
-            stated: Stated::new(before, self.resolution),
+            resolutions: Resolutions::new(before, self.resolution),
             privacy: self.privacy.clone(),
             parallel: self.parallel,
             cache: SlideCache::open(csv, self.rehash, Arc::clone(&self.clock)),
         });
-        let scanned = found.read(&reading, || observer(Event::SlideRead)).await?;
+        let scanned = found.read(&reader, || observer(Event::SlideRead)).await?;
         observer(Event::SlidesRead);
-        if let Some((path, error)) = Arc::into_inner(reading).and_then(|reading| reading.cache.finish()) {
+        if let Some((path, error)) = Arc::into_inner(reader).and_then(|reader| reader.cache.finish()) {
             observer(Event::CacheUnusable { path, reason: error.to_string() });
         }
         Ok(scanned)
     }
 
-    /// Finds duplicate slides, and skips them if requested.
+    /// Returns duplicate slides. With [`with_deduplicate`](Self::with_deduplicate), skips them and returns none.
     fn duplicates(
         &self,
         found: &mut FoundSlides,
@@ -258,12 +283,23 @@ impl Prepare {
         table: &mut SlideTable,
         csv: &Path,
         scanned: &[ScannedSlide],
-        fitting: Option<&Fitting>,
+        schema_check: Option<&SchemaCheck>,
         observer: &Observer,
     ) -> Result<Merged, Error> {
-        let mut merged = merge(table, csv, scanned);
-        if self.external_ids.is_some() && merged.other_ids > 0 {
-            observer(Event::IdsKept { rows: merged.other_ids });
+        let merged = merge(table, csv, scanned);
+        self.complete(table, merged, schema_check, observer)
+    }
+
+    /// Applies the mappings, sets the ids, and validates the rows.
+    pub(super) fn complete(
+        &self,
+        table: &mut SlideTable,
+        mut merged: Merged,
+        schema_check: Option<&SchemaCheck>,
+        observer: &Observer,
+    ) -> Result<Merged, Error> {
+        if self.external_ids.is_some() && merged.rows_with_other_ids > 0 {
+            observer(Event::IdsUnchanged { rows: merged.rows_with_other_ids });
         }
         let applied = mapping::apply(&self.mappings, table);
         for expression in applied.unmatched {
@@ -279,15 +315,15 @@ impl Prepare {
             set_ids(table, column)?;
         }
         check_ids(table)?;
-        if let Some(fitting) = fitting {
-            fitting.check(table, &mut merged)?;
+        if let Some(schema_check) = schema_check {
+            schema_check.check(table, &mut merged)?;
         }
         Ok(merged)
     }
 }
 
-/// Returns an error that lists all files.
-fn none_usable(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
+/// Returns an error that lists all unusable files.
+pub(super) fn no_usable_slides(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
     let lines = unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));
     let slides = unusable.iter().map(|(path, reason)| StudySlide {
         external_id: None,
@@ -301,7 +337,18 @@ fn none_usable(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
 }
 
 impl Prepared {
-    /// Returns an error if a file that looks like a slide is unusable.
+    /// Creates the result for slides that are not in a folder.
+    pub(super) fn of(
+        table: SlideTable,
+        states: Vec<SlideState>,
+        unusable: Vec<(PathBuf, String)>,
+        remarks: Vec<SlideRemarks>,
+    ) -> Self {
+        let (skipped, links, duplicates, excluded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { table, states, skipped, links, duplicates, excluded, unusable, remarks }
+    }
+
+    /// Returns an error if a file with the extension of a slide is unusable, or a folder cannot be read.
     ///
     /// # Errors
     ///
@@ -314,7 +361,7 @@ impl Prepared {
         Err(Error::incomplete("some files cannot be used as slides", lines.collect()))
     }
 
-    /// Returns the number of slides in each state, as text.
+    /// Returns the number of slides in each state, such as `2 added, 5 kept, 1 excluded`.
     pub fn summary(&self) -> String {
         let states = [SlideState::Added, SlideState::Changed, SlideState::Kept, SlideState::Absent];
         let count = |state| self.states.iter().filter(|other| **other == state).count();

@@ -39,22 +39,22 @@ fn slide(shade: u8) -> Vec<u8> {
     bytes
 }
 
-/// A clock ahead of the system's.
+/// A clock that is ahead of the system clock by the given duration.
 #[derive(Debug)]
-struct Ahead(Duration);
+struct ClockAhead(Duration);
 
-impl Clock for Ahead {
+impl Clock for ClockAhead {
     fn now(&self) -> SystemTime {
         auth_core::SystemClock.now() + self.0
     }
 }
 
 /// A folder with slides and a table.
-struct Lab {
+struct TestFolder {
     folder: TempDir,
 }
 
-impl Lab {
+impl TestFolder {
     fn new(slides: &[&str]) -> Self {
         let lab = Self { folder: TempDir::new().unwrap() };
         for (name, shade) in slides.iter().zip(1..) {
@@ -77,12 +77,12 @@ impl Lab {
         self.folder.path().join("slides.csv")
     }
 
-    /// Prepares the table long after the files were written.
+    /// Prepares the table with a clock at which the last change of all files is a minute ago.
     async fn prepare(&self, prepare: Prepare) -> Result<(Prepared, Vec<Event>), Error> {
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&events);
         let observer: Observer = Arc::new(move |event| log.lock().unwrap().push(event));
-        let prepare = prepare.with_clock(Arc::new(Ahead(Duration::from_secs(60))));
+        let prepare = prepare.with_clock(Arc::new(ClockAhead(Duration::from_secs(60))));
         let prepared = prepare.run(&self.csv(), &self.path(""), &observer).await?;
         let events = events.lock().unwrap().clone();
         Ok((prepared, events))
@@ -93,7 +93,6 @@ impl Lab {
     }
 }
 
-/// Returns the ids in a table.
 fn ids(prepared: &Prepared) -> Vec<&str> {
     prepared.table.rows().iter().map(crate::SlideRow::external_id).collect()
 }

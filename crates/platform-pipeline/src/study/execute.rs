@@ -8,10 +8,10 @@ use crate::event::Event;
 use crate::files;
 use crate::study_slide::StudySlide;
 
-/// The maximum number of attempts to plan. A plan is repeated if another study has submitted some of its slides.
+/// The maximum number of plans. A study is planned again if some of its slides were submitted elsewhere.
 const MAX_PLANS: u32 = 10;
 
-/// A study whose slides are all submitted.
+/// A study whose new slides are submitted.
 #[derive(Debug)]
 pub struct SubmittedStudy {
     plan: StudyPlan,
@@ -27,18 +27,18 @@ pub struct StudySubmission {
     pub application: ApplicationId,
     /// The version of the application.
     pub version: VersionNumber,
-    /// The run, and whether this call submitted it.
+    /// The run, and whether this call created it.
     pub submitted: Submitted,
 }
 
 impl SubmittedStudy {
-    /// Returns one entry for each slide, with its status before the submission, and one for each file in the folder
-    /// that is not submitted.
+    /// Returns one entry for each slide, with its status before the submission, and one for each file that is not a
+    /// usable slide.
     pub fn slides(&self) -> &[StudySlide] {
         self.plan.slides()
     }
 
-    /// Returns the submission of the new slides, or `None` if no slide was new.
+    /// Returns the submission of the new slides, or `None` if the study had no new slides.
     pub fn submission(&self) -> Option<&StudySubmission> {
         self.submission.as_ref()
     }
@@ -51,8 +51,8 @@ impl SubmittedStudy {
 
 impl Study {
     /// Submits the new slides: [plans](Self::plan), [uploads](Self::upload) and
-    /// [submits](super::ReadySubmission::submit). If another study submitted some of the slides during the upload, it
-    /// starts again.
+    /// [submits](super::ReadySubmission::submit). If some of the slides were submitted elsewhere during the upload, all
+    /// three steps are repeated.
     ///
     /// The caller must hold the lock of the results folder: see [`ResultFolder`].
     ///
@@ -62,7 +62,7 @@ impl Study {
     pub async fn submit(&self) -> Result<SubmittedStudy, Error> {
         for _ in 1..MAX_PLANS {
             match Box::pin(self.submit_plan()).await {
-                Err(error) if error.is_overtaken() => (self.observer)(Event::SubmittedElsewhere),
+                Err(error) if error.is_submitted_elsewhere() => (self.observer)(Event::SubmittedElsewhere),
                 outcome => return outcome,
             }
         }
@@ -85,15 +85,15 @@ impl Study {
         Ok(SubmittedStudy { plan, submission, runs })
     }
 
-    /// Submits the new slides and downloads the results of all runs to the folder of the table, until the runs have
-    /// ended. Returns a report for each run, oldest first.
+    /// Submits the new slides, waits until all runs have ended, and downloads their results to the folder of the table.
+    /// Returns a report for each run, oldest first.
     ///
-    /// The folder is locked before anything is billed. The call can be interrupted at any point and repeated.
+    /// The folder is locked before slides are submitted. The call can be interrupted at any point and repeated.
     ///
     /// # Errors
     ///
-    /// The errors of [`submit`](Self::submit), and those of opening the folder and of following a run. Failed files are
-    /// not errors: see [`RunReport::is_complete`].
+    /// The errors of [`submit`](Self::submit), of opening the folder, and of following a run. A file that could not be
+    /// downloaded is not an error of this method: see [`RunReport::is_complete`].
     pub async fn execute(&self) -> Result<Vec<RunReport>, Error> {
         let target = files::folder_of(&self.csv);
         let mut locked = Some(ResultFolder::open(&target).await?);

@@ -11,8 +11,8 @@ use crate::digest::ItemDigest;
 use crate::submission::recent::RecentSubmissions;
 use crate::{Error, FileJournal};
 
-/// The journal of a study: its record, which is copied with its folder, and the user's journal and recent submissions,
-/// which outlive the folder.
+/// The journal of a study. The record is stored in the folder of the table, and is copied with the folder. The user's
+/// journal and the recent submissions are stored in the user's state folder, and remain if the folder is deleted.
 #[derive(Debug)]
 pub(super) struct StudyJournal {
     record: Mutex<StudyRecord>,
@@ -41,13 +41,13 @@ impl StudyJournal {
         &self.recent
     }
 
-    /// Returns the caller's recorded submissions for the application.
+    /// Returns the submissions in the record that belong to the current platform, user and application.
     pub(super) fn submissions(&self) -> Vec<RecordedSubmission> {
         let record = self.record();
         record.submissions().iter().filter(|submission| submission.owner == self.owner).cloned().collect()
     }
 
-    /// Announces a submission of these slides, which is recorded when it is sent.
+    /// Prepares the record of a submission of these slides. The record is written when the submission is sent.
     pub(super) fn announce(&self, token: &str, digest: &str, repetition: u32, items: Vec<ItemDigest>) {
         *self.announced() = Some((token.to_owned(), items));
         self.record().announce(RecordedSubmission {
@@ -62,14 +62,14 @@ impl StudyJournal {
     }
 
     /// Records the run of a submission.
-    pub(super) fn found(&self, token: &str, sent_at: SystemTime, run: &RunId) -> Result<(), Error> {
-        self.recent.accepted(token, run).map_err(unwritten)?;
+    pub(super) fn record_run(&self, token: &str, sent_at: SystemTime, run: &RunId) -> Result<(), Error> {
+        self.recent.accepted(token, run).map_err(write_error)?;
         self.record().sent(token, sent_at, Some(run))
     }
 
-    /// Gives up looking for the run of a submission.
+    /// Records that the run of a submission is no longer looked up.
     pub(super) fn abandon(&self, token: &str) -> Result<(), Error> {
-        self.recent.forget(token).map_err(unwritten)?;
+        self.recent.forget(token).map_err(write_error)?;
         self.record().abandon(token)
     }
 
@@ -77,7 +77,7 @@ impl StudyJournal {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_recent(&self, token: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
+    fn update_recent(&self, token: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         match intent {
             None => self.recent.forget(token),
             Some(SubmissionIntent { run: Some(run), .. }) => self.recent.accepted(token, run),
@@ -89,7 +89,7 @@ impl StudyJournal {
     }
 }
 
-fn unwritten(error: io::Error) -> Error {
+fn write_error(error: io::Error) -> Error {
     Error::io("the recent submissions cannot be written", error)
 }
 
@@ -110,7 +110,7 @@ impl SubmissionJournal for StudyJournal {
 
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         self.user.put(key, intent)?;
-        self.note_recent(key, intent)?;
+        self.update_recent(key, intent)?;
         let written = match intent {
             Some(intent) => self.record().sent(key, intent.sent_at, intent.run.as_ref()),
             None => self.record().forget(key),
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn intent_is_removed_although_the_record_cannot_be_written() {
+    async fn intent_is_removed_even_if_the_record_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
         (settings.state_folder, settings.cache_folder) = (folder.path().join("state"), folder.path().join("cache"));

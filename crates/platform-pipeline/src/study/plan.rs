@@ -5,7 +5,7 @@ use platform_resources::{ItemOutcome, Layout, ResultFolder, RunDownload, RunHand
 
 use super::Study;
 use super::journal::StudyJournal;
-use super::locate::{Located, LocatedRun, LocatedRuns, locate};
+use super::locate::{LatestRun, LocatedRun, LocatedRuns, locate};
 use super::record::{Owner, StudyRecord};
 use super::resolve::{resolve, resolve_recent};
 use crate::application::SelectedApplication;
@@ -30,15 +30,15 @@ pub struct StudyPlan {
     pub(super) application: SelectedApplication,
     pub(super) journal: StudyJournal,
     pub(super) located: LocatedRuns,
-    /// The rows to submit, and their digests.
+    /// The indexes of the rows to submit, and the digests of their slides.
     pub(super) new: Vec<(usize, ItemDigest)>,
 }
 
-/// A run of a study, with the items whose results belong to the study.
+/// A run of a study, and those of its items whose results belong to the study.
 #[derive(Clone, Debug)]
 pub struct StudyRun {
     run: RunHandle,
-    /// `None` for all items.
+    /// The external ids of the items; `None` for all items of the run.
     items: Option<Vec<String>>,
     overwrite: bool,
     layout: Layout,
@@ -50,7 +50,8 @@ impl StudyRun {
         &self.run
     }
 
-    /// Prepares a download of the run's results: those of items that are not in a later run of the study.
+    /// Prepares a download of the results that belong to the study. The results of items that are in a later run of the
+    /// study are not downloaded.
     pub fn download(&self, folder: ResultFolder) -> RunDownload {
         let selection = self.items.iter().flatten().fold(Selection::default(), Selection::with_item);
         let download = self.run.download(folder).with_layout(self.layout);
@@ -59,7 +60,7 @@ impl StudyRun {
 }
 
 impl StudyPlan {
-    /// Returns one entry for each slide, and one for each file in the folder that is not submitted.
+    /// Returns one entry for each slide, and one for each file that is not a usable slide.
     pub fn slides(&self) -> &[StudySlide] {
         &self.slides
     }
@@ -83,9 +84,8 @@ impl Study {
     /// # Errors
     ///
     /// [`Error::is_input`]: the table, the folder or an option is invalid. [`Error::is_stopped`]: slides are unusable.
-    /// [`Error::platform`]: among others
-    /// [`is_submission_uncertain`](platform_resources::Error::is_submission_uncertain), if an earlier submission is not
-    /// found.
+    /// [`Error::platform`]: a request failed, or the result of an earlier submission
+    /// [is uncertain](platform_resources::Error::is_submission_uncertain).
     pub async fn plan(&self) -> Result<StudyPlan, Error> {
         let record = StudyRecord::open(&files::folder_of(&self.csv))?;
         let user = FileJournal::of(self.client.settings())?;
@@ -101,7 +101,7 @@ impl Study {
         let prepare = self.prepare.clone().with_application(Some(application.clone()));
         let prepared = prepare.run(&self.csv, &self.folder, &self.observer).await?;
         (self.observer)(Event::TablePrepared { csv: self.csv.clone(), summary: prepared.summary() });
-        // Read again as written, for its line numbers.
+        // The table is read again, so that its rows have the line numbers of the written file.
         let table = SlideTable::read(&self.csv)?;
         let digests = item_digests(&table, &application)?;
         let ids = table.rows().iter().map(SlideRow::external_id);
@@ -113,7 +113,7 @@ impl Study {
             locate(self, &journal, &items).await?
         };
         let (mut slides, new) = self.statuses(&table, &digests, &located, &prepared);
-        slides.extend(files_of(&prepared));
+        slides.extend(files_without_submission(&prepared));
         if !prepared.unusable.is_empty() && !self.skip_unusable {
             let lines =
                 prepared.unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
@@ -151,16 +151,16 @@ impl Study {
     ) -> (Vec<StudySlide>, Vec<(usize, ItemDigest)>) {
         let unusable: HashSet<PathBuf> = prepared.unusable.iter().map(|(path, _)| location(path)).collect();
         let (mut slides, mut new) = (Vec::new(), Vec::new());
-        for (place, (row, digest)) in table.rows().iter().zip(digests).enumerate() {
+        for (index, (row, digest)) in table.rows().iter().zip(digests).enumerate() {
             let path = location(&table.path_of(row));
             if unusable.contains(&path) {
-                // It is listed as a file.
+                // `files_without_submission` lists the slide.
                 continue;
             }
             let found = located.items.get(digest);
             let status = found.map_or(SlideStatus::New, |found| self.status(found));
             if status == SlideStatus::New {
-                new.push((place, *digest));
+                new.push((index, *digest));
             }
             slides.push(StudySlide {
                 external_id: Some(row.external_id().to_owned()),
@@ -176,7 +176,7 @@ impl Study {
         (slides, new)
     }
 
-    fn status(&self, found: &Located) -> SlideStatus {
+    fn status(&self, found: &LatestRun) -> SlideStatus {
         match found.outcome {
             _ if found.is_processed => SlideStatus::Processed,
             _ if self.retry_failed => SlideStatus::New,
@@ -185,8 +185,8 @@ impl Study {
         }
     }
 
-    /// Returns the runs whose results belong to the study, without items that are about to be submitted again, are in a
-    /// later run, or whose slide has changed or is no longer in the table.
+    /// Returns the runs whose results belong to the study. Items are excluded if they will be submitted again, if they
+    /// are in a later run, or if their slide has changed or is no longer in the table.
     fn runs(&self, located: &LocatedRuns, new: &[(usize, ItemDigest)]) -> Vec<StudyRun> {
         let again: HashSet<_> = new.iter().map(|(_, digest)| *digest).collect();
         let runs = located.runs.iter().filter_map(|LocatedRun { handle, slides, item_count, .. }| {
@@ -207,8 +207,8 @@ impl Study {
     }
 }
 
-/// Returns files in the folder that are not submitted.
-fn files_of(prepared: &Prepared) -> Vec<StudySlide> {
+/// Returns the files in the folder that are unusable, excluded or skipped.
+fn files_without_submission(prepared: &Prepared) -> Vec<StudySlide> {
     let slide = |path: &PathBuf, status, reason: Option<&String>| StudySlide {
         external_id: None,
         file: path.display().to_string(),

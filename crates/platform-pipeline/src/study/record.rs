@@ -1,8 +1,8 @@
 //! The record of a study: `.aignostics/study.json` in the folder of its table.
 //!
-//! It contains a random id, which identifies the runs of the study, and the submissions of the study. It contains no
-//! local paths, so it can be copied with its folder. Without it, runs are found by the ids of their items and by their
-//! tokens.
+//! The record contains the submissions of the study and a random study id, which is written to the metadata of its
+//! runs. It contains no local paths, so that it can be copied with its folder. If the record is lost, runs are found by
+//! the external ids of their items and by the tokens of their submissions.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, files};
 
-/// The key of the study id in the metadata of a run.
-pub(crate) const STUDY: &str = "study_id";
+/// The key of the study id in the custom metadata of a run.
+pub(crate) const STUDY_ID_KEY: &str = "study_id";
 /// The version of the file format.
 const VERSION: u32 = 1;
 
-/// The record of a study.
 #[derive(Debug)]
 pub(crate) struct StudyRecord {
     path: PathBuf,
     content: Content,
-    /// A submission that is about to be sent.
+    /// A submission that is about to be sent. It is not in the file yet.
     announced: Option<RecordedSubmission>,
 }
 
@@ -34,7 +33,8 @@ struct Content {
     submissions: Vec<RecordedSubmission>,
 }
 
-/// The owner of a submission: a folder can be used by several users, on several platforms and for several applications.
+/// The owner of a submission. One folder can be used by several users, on several platforms and for several
+/// applications.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Owner {
     pub(crate) platform: String,
@@ -53,15 +53,15 @@ pub(crate) struct RecordedSubmission {
     pub(crate) sent_at: SystemTime,
     /// The run, once it is known.
     pub(crate) run: Option<RunId>,
-    /// The run was not found, and the user submitted again. It is no longer looked up.
+    /// True if the run was not found and the user submitted again. The run is no longer looked up.
     #[serde(default)]
     pub(crate) abandoned: bool,
 }
 
 impl StudyRecord {
-    /// Reads the record next to a table.
+    /// Reads the record in the folder of a table, or creates a record with a new id in memory.
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(files::STATE).join("study.json");
+        let path = folder.join(files::STATE_FOLDER).join("study.json");
         let content = match std::fs::read(&path) {
             Ok(bytes) => Some(parse(&bytes, &path)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -83,18 +83,18 @@ impl StudyRecord {
         &self.content.submissions
     }
 
-    /// Returns the number of submissions of a digest.
+    /// Returns the number of recorded submissions of a digest: the repetition counter of the next submission.
     pub(crate) fn repetitions(&self, digest: &str) -> u32 {
         let same = self.content.submissions.iter().filter(|submission| submission.digest == digest);
         same.map(|submission| submission.repetition + 1).max().unwrap_or_default()
     }
 
-    /// Announces a submission, which is added when [`sent`](Self::sent) is called for its token.
+    /// Prepares a submission. It is added to the record when [`sent`](Self::sent) is called for its token.
     pub(crate) fn announce(&mut self, submission: RecordedSubmission) {
         self.announced = Some(submission);
     }
 
-    /// Records that a submission is sent, or its run.
+    /// Records that a submission is sent at a time, and its run if it is known.
     pub(crate) fn sent(&mut self, token: &str, at: SystemTime, run: Option<&RunId>) -> Result<(), Error> {
         if let Some(announced) = self.announced.take_if(|announced| announced.token == token) {
             self.content.submissions.retain(|other| other.token != token);
@@ -106,21 +106,21 @@ impl StudyRecord {
         self.write()
     }
 
-    /// Removes a submission that was not accepted. If it is sent again, it is recorded again.
+    /// Removes a submission that the platform rejected. If it is sent again, it is recorded again.
     pub(crate) fn forget(&mut self, token: &str) -> Result<(), Error> {
-        if let Some(place) = self.content.submissions.iter().position(|submission| submission.token == token) {
-            self.announced = Some(self.content.submissions.remove(place));
+        if let Some(index) = self.content.submissions.iter().position(|submission| submission.token == token) {
+            self.announced = Some(self.content.submissions.remove(index));
         }
         self.write()
     }
 
-    /// Continues the study of a run that was found without a record.
-    pub(crate) fn adopt(&mut self, id: &str) -> Result<(), Error> {
+    /// Replaces the id by that of a study whose record was lost and whose run was found.
+    pub(crate) fn adopt_id(&mut self, id: &str) -> Result<(), Error> {
         id.clone_into(&mut self.content.study_id);
         self.write()
     }
 
-    /// Gives up looking for the run of a submission.
+    /// Records that the run of a submission is no longer looked up.
     pub(crate) fn abandon(&mut self, token: &str) -> Result<(), Error> {
         let same = self.content.submissions.iter_mut().filter(|submission| submission.token == token);
         same.for_each(|submission| submission.abandoned = true);
@@ -136,7 +136,8 @@ impl StudyRecord {
     }
 }
 
-/// Parses a record. A newer version may have written another format, which must not be changed.
+/// Parses a record. A record in another format version is an error, so that the file of a newer program is not
+/// overwritten.
 fn parse(bytes: &[u8], path: &Path) -> Result<Content, Error> {
     #[derive(Deserialize)]
     struct Version {
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn submissions_are_there_again_under_the_same_id() {
+    fn reopened_record_has_the_same_id_and_submissions() {
         let folder = tempfile::tempdir().unwrap();
         let mut record = StudyRecord::open(folder.path()).unwrap();
         for (token, repetition) in [("one", 0), ("two", 1)] {
@@ -177,7 +178,7 @@ mod tests {
         }
         record.sent("one", SystemTime::UNIX_EPOCH, Some(&RunId::from("run-1"))).unwrap();
         record.forget("two").unwrap();
-        // It is sent once more, and refused once more.
+        // The second submission is sent again, and rejected again.
         record.sent("two", SystemTime::UNIX_EPOCH, None).unwrap();
         assert_eq!(record.repetitions("digest"), 2);
         record.forget("two").unwrap();
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_record_is_refused_and_left_alone() {
+    fn record_of_a_newer_version_is_rejected_and_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".aignostics/study.json");
         files::create_folder(path.parent().unwrap()).unwrap();

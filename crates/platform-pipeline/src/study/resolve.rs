@@ -1,4 +1,5 @@
-//! Earlier submissions: those of earlier versions of this crate, and those that may have been accepted.
+//! Import of submissions recorded by earlier versions of this crate, and look-up of submissions whose result is
+//! unknown.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -24,7 +25,7 @@ struct Execution {
 }
 
 impl Study {
-    /// Imports the record of an earlier version of this crate for the table.
+    /// Imports the submission of the table that an earlier version of this crate recorded.
     pub(super) async fn import(&self, journal: &StudyJournal) -> Result<(), Error> {
         if !journal.submissions().is_empty() {
             return Ok(());
@@ -33,7 +34,7 @@ impl Study {
         let version = self.version.as_ref().map_or("latest", |version| version.as_str());
         let Ok(folder) = files::folder_of(&self.csv).canonicalize() else { return Ok(()) };
         let csv = folder.join(self.csv.file_name().unwrap_or_default());
-        let digest = digest::texts([user.as_str(), self.application.as_str(), version, &csv.to_string_lossy()]);
+        let digest = digest::of_texts([user.as_str(), self.application.as_str(), version, &csv.to_string_lossy()]);
         let Some(Execution { key }) = journal.user().get(&format!("execute\n{digest}")).map_err(unreadable)? else {
             return Ok(());
         };
@@ -43,7 +44,7 @@ impl Study {
     }
 }
 
-/// Finds the runs of submissions of the study that may have been accepted.
+/// Looks up the runs of recorded submissions of the study whose result is unknown.
 pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(), Error> {
     let is_pending = |submission: &RecordedSubmission| submission.run.is_none() && !submission.abandoned;
     let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
@@ -53,7 +54,8 @@ pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(),
     Ok(())
 }
 
-/// Finds the runs of submissions of these slides in other studies on this machine that may have been accepted.
+/// Looks up the runs of submissions whose result is unknown and that other studies on this machine made for these
+/// slides.
 pub(super) async fn resolve_recent(
     study: &Study,
     journal: &StudyJournal,
@@ -63,7 +65,7 @@ pub(super) async fn resolve_recent(
     if journal.recent().pending(&items)?.is_empty() {
         return Ok(());
     }
-    // Another process may be submitting them.
+    // Waits for another process that may be submitting these slides.
     let _lock = journal.recent().lock(&study.observer).await?;
     for (token, sent_at) in journal.recent().pending(&items)? {
         find(study, journal, &token, sent_at).await?;
@@ -71,7 +73,7 @@ pub(super) async fn resolve_recent(
     Ok(())
 }
 
-/// Finds the run of a submission. It is abandoned if it is not found, and the caller submits again.
+/// Looks up the run of a submission. If the run is not found and the caller submits again, the submission is abandoned.
 async fn find(study: &Study, journal: &StudyJournal, token: &str, sent_at: SystemTime) -> Result<(), Error> {
     let run = if study.resubmit {
         study.client.runs().find_submitted(token).await?
@@ -86,7 +88,7 @@ async fn find(study: &Study, journal: &StudyJournal, token: &str, sent_at: Syste
     match run {
         Some(run) => {
             (study.observer)(Event::RunFound { run: run.id().clone() });
-            journal.found(token, sent_at, run.id())
+            journal.record_run(token, sent_at, run.id())
         }
         None => journal.abandon(token),
     }

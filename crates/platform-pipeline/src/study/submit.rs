@@ -2,18 +2,18 @@ use platform_resources::Submitted;
 use platform_resources::models::{ApplicationId, RunSubmission, VersionNumber};
 
 use super::Study;
-use super::locate::is_overtaken;
+use super::locate::is_submitted_elsewhere;
 use super::plan::{StudyPlan, StudyRun};
-use super::record::STUDY;
+use super::record::STUDY_ID_KEY;
 use crate::digest::{self, ItemDigest, submission_digest, submission_token};
 use crate::error::Error;
 use crate::event::Event;
 use crate::object_keys::ObjectKeys;
 use crate::study_slide::SlideStatus;
 use crate::submission::Draft;
-use crate::submission::items::{item_digests, of_table};
+use crate::submission::items::{draft_from_table, item_digests};
 use crate::submission::journal::JournalLock;
-use crate::submission::once::{observe, was_used};
+use crate::submission::once::{is_token_used, observe};
 use crate::table::SlideTable;
 use crate::upload::{SlideUpload, UploadSummary, upload};
 
@@ -28,7 +28,7 @@ pub struct ReadySubmission<'a> {
 }
 
 impl Study {
-    /// Uploads the new slides of a plan and validates their submission. Returns `None` if no slide is new.
+    /// Uploads the new slides of a plan and validates their submission. Returns `None` if the plan has no new slides.
     ///
     /// # Errors
     ///
@@ -44,10 +44,10 @@ impl Study {
             Some(prefix) => keys.with_prefix(prefix)?,
             None => keys,
         };
-        let new = part(&plan.table, plan.new.iter().map(|(place, _)| *place));
+        let new = part(&plan.table, plan.new.iter().map(|(index, _)| *index));
         self.draft(&new, plan, &keys, true)?.check(&self.client).await?;
         let digest = self.digest(plan).await?;
-        // Locked before the submissions are counted: two processes must not choose the same next one.
+        // Locked before the earlier submissions are counted, so that two processes do not use the same counter.
         let lock = plan.journal.user().lock(&submission_token(&digest, 0))?;
         let repetition = self.repetition(plan, &digest).await?;
         let token = submission_token(&digest, repetition);
@@ -55,20 +55,20 @@ impl Study {
         let summary = UploadSummary::of(&uploads).map_err(|error| stopped(&error, plan, &uploads))?;
         let UploadSummary { sent, already_present } = summary;
         (self.observer)(Event::Uploaded { sent, already_present });
-        // Signed again, because the uploads may have taken days.
+        // The URLs are signed after the upload, because earlier signatures may have expired during it.
         let table = SlideTable::read(&self.csv)?;
         let digests = item_digests(&table, &plan.application)?;
-        let places: Option<Vec<_>> =
+        let indexes: Option<Vec<_>> =
             plan.new.iter().map(|(_, digest)| digests.iter().position(|other| other == digest)).collect();
         let csv = self.csv.display();
         let changed = || {
             Error::input(format!("{csv} was changed during the upload, and nothing was submitted: repeat the command"))
         };
-        let new = part(&table, places.ok_or_else(changed)?);
+        let new = part(&table, indexes.ok_or_else(changed)?);
         let mut submission = self.draft(&new, plan, &keys, false)?.check(&self.client).await?;
         digest::write(&mut submission, &digest);
         let id = plan.journal.record().id().to_owned();
-        submission.custom_metadata.get_or_insert_default().insert(STUDY.to_owned(), id.into());
+        submission.custom_metadata.get_or_insert_default().insert(STUDY_ID_KEY.to_owned(), id.into());
         plan.journal.announce(&token, &digest, repetition, plan.new.iter().map(|(_, digest)| *digest).collect());
         Ok(Some(ReadySubmission { study: self, plan, submission, token, _lock: lock }))
     }
@@ -83,38 +83,45 @@ impl Study {
     /// Returns the number of earlier submissions of the same slides.
     async fn repetition(&self, plan: &StudyPlan, digest: &str) -> Result<u32, Error> {
         let mut repetition = plan.journal.record().repetitions(digest);
-        // The record may be lost: the counter continues after submissions that exist.
+        // If the record was lost, the counter continues after the submissions on the platform.
         while (self.resubmit || self.resubmit_uncertain || self.retry_failed)
-            && was_used(&self.client, plan.journal.user(), &submission_token(digest, repetition)).await?
+            && is_token_used(&self.client, plan.journal.user(), &submission_token(digest, repetition)).await?
         {
             repetition += 1;
         }
         Ok(repetition)
     }
 
-    fn draft(&self, table: &SlideTable, plan: &StudyPlan, keys: &ObjectKeys, beforehand: bool) -> Result<Draft, Error> {
-        let mut draft = of_table(table, &self.csv.display().to_string(), &plan.application, keys, beforehand)?;
+    fn draft(
+        &self,
+        table: &SlideTable,
+        plan: &StudyPlan,
+        keys: &ObjectKeys,
+        before_upload: bool,
+    ) -> Result<Draft, Error> {
+        let mut draft =
+            draft_from_table(table, &self.csv.display().to_string(), &plan.application, keys, before_upload)?;
         self.options.apply(&mut draft.submission)?;
         Ok(draft)
     }
 }
 
 impl ReadySubmission<'_> {
-    /// Submits the slides, or finds the run that another machine submitted with the same token. From this call, they
-    /// may be billed.
+    /// Submits the slides. If another machine already submitted them with the same token, returns its run. The slides
+    /// may be billed from this call on.
     ///
     /// # Errors
     ///
-    /// The same as [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit). [`Error::is_overtaken`]: some of the
-    /// slides were submitted elsewhere since the plan was made.
+    /// The same as [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit). [`Error::is_submitted_elsewhere`]:
+    /// some of the slides were submitted elsewhere since the plan was made.
     pub async fn submit(self) -> Result<(StudyRun, Submitted), Error> {
         let Self { study, plan, submission, token, .. } = self;
-        // Other studies on this machine may have the same slides.
+        // Waits for other studies on this machine, which may submit some of the same slides.
         let _lock = plan.journal.recent().lock(&study.observer).await?;
         let rows = plan.table.rows();
-        let new = plan.new.iter().map(|(place, digest)| (*digest, rows[*place].external_id()));
-        if !study.resubmit && is_overtaken(study, &plan.journal, &plan.located, new).await? {
-            return Err(Error::overtaken());
+        let new = plan.new.iter().map(|(index, digest)| (*digest, rows[*index].external_id()));
+        if !study.resubmit && is_submitted_elsewhere(study, &plan.journal, &plan.located, new).await? {
+            return Err(Error::submitted_elsewhere());
         }
         let once = study.client.runs().submit_once(&token, submission, &plan.journal).with_token(&token);
         let submitted = Box::pin(once.with_observer(observe(&study.observer)).submit()).await?;
@@ -130,8 +137,8 @@ impl ReadySubmission<'_> {
     }
 }
 
-fn part(table: &SlideTable, places: impl IntoIterator<Item = usize>) -> SlideTable {
-    table.with_rows(places.into_iter().map(|place| table.rows()[place].clone()).collect())
+fn part(table: &SlideTable, indexes: impl IntoIterator<Item = usize>) -> SlideTable {
+    table.with_rows(indexes.into_iter().map(|index| table.rows()[index].clone()).collect())
 }
 
 /// Returns the error of failed uploads, with the status of every slide.

@@ -1,4 +1,4 @@
-//! Items of a submission, from the rows of a table or from JSON.
+//! Creation of drafts from a table or from JSON.
 
 use std::collections::HashMap;
 
@@ -16,23 +16,23 @@ use crate::metadata::metadata;
 use crate::object_keys::{ObjectKeys, SlideLocation, upload_obstacle};
 use crate::table::{COLUMNS, MAX_ID_LENGTH, SlideRow, SlideTable, URL};
 
-/// Returns a draft with one item per row of a table. `beforehand` is true before the slides are uploaded: a row without
-/// a URL then needs a readable file.
-pub(crate) fn of_table(
+/// Returns a draft with one item per row of a table. If `before_upload` is true, a row without a URL is valid if its
+/// file can be read.
+pub(crate) fn draft_from_table(
     table: &SlideTable,
     name: &str,
     application: &SelectedApplication,
     keys: &ObjectKeys,
-    beforehand: bool,
+    before_upload: bool,
 ) -> Result<Draft, Error> {
     let input = application.input()?;
     let (mut items, mut problems, mut lines) = (Vec::new(), Vec::new(), HashMap::new());
     for (row, location) in table.rows.iter().zip(keys.locate(table)?) {
-        let found = row_problems(table, row, beforehand).into_iter();
-        problems.extend(found.map(|problem| (row.line, format!("{}: {problem}", row.named()))));
+        let found = row_problems(table, row, before_upload).into_iter();
+        problems.extend(found.map(|problem| (row.line, format!("{}: {problem}", row.label()))));
         if let Some(first) = lines.insert(row.external_id().to_owned(), row.line) {
-            problems.push((row.line, format!("{}: line {first} is of the same slide", row.named())));
-            // Other problems are reported only once for the slide.
+            problems.push((row.line, format!("{}: line {first} is of the same slide", row.label())));
+            // Only the first row of a slide becomes an item, so that its problems are reported once.
             lines.insert(row.external_id().to_owned(), first);
             continue;
         }
@@ -43,14 +43,14 @@ pub(crate) fn of_table(
             SlideLocation::Url(url) => artifact.download_url = Secret::new(url),
             SlideLocation::Object(key) => sdk = Some(sign(&mut artifact, &key, keys)?),
         }
-        items.push(described(ItemSubmission::new(row.external_id(), vec![artifact]), sdk)?);
+        items.push(with_sdk_metadata(ItemSubmission::new(row.external_id(), vec![artifact]), sdk)?);
     }
     let submission = RunSubmission::new(application.id.clone(), items).with_version_number(application.number());
     let unused_columns = unused_columns(table, input);
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 
-/// Returns the digests of the slides of a table, in its order.
+/// Returns the digests of the slides, in the order of the table.
 pub(crate) fn item_digests(table: &SlideTable, application: &SelectedApplication) -> Result<Vec<ItemDigest>, Error> {
     let input = application.input()?;
     let digest = |row: &SlideRow| {
@@ -60,10 +60,10 @@ pub(crate) fn item_digests(table: &SlideTable, application: &SelectedApplication
     Ok(table.rows().iter().map(digest).collect())
 }
 
-fn row_problems(table: &SlideTable, row: &SlideRow, beforehand: bool) -> Vec<String> {
+fn row_problems(table: &SlideTable, row: &SlideRow, before_upload: bool) -> Vec<String> {
     let mut problems = Vec::new();
     if row.get(URL).is_empty() {
-        let problem = if beforehand {
+        let problem = if before_upload {
             upload_obstacle(table, row)
         } else {
             Some(format!("{URL} is empty: `aignostics run upload` fills it"))
@@ -84,12 +84,12 @@ fn unused_columns(table: &SlideTable, input: &InputArtifactSpec) -> Vec<String> 
     table.columns().iter().filter(|column| !is_used(column)).cloned().collect()
 }
 
-/// Returns the draft of a submission in JSON. URLs of the organization's bucket are replaced by signed ones.
-pub(super) fn of_submission(
+/// Returns a draft of a submission in JSON. URLs of objects in the organization's bucket are replaced by signed URLs.
+pub(super) fn draft_from_json(
     mut submission: RunSubmission,
     name: &str,
     application: &SelectedApplication,
-    places: &ObjectKeys,
+    keys: &ObjectKeys,
 ) -> Result<Draft, Error> {
     if submission.application_id != application.id {
         let text = format!("{name} is for {}, not for {}", submission.application_id, application.id);
@@ -101,11 +101,11 @@ pub(super) fn of_submission(
         let mut sdk = None;
         for artifact in &mut item.input_artifacts {
             let url = artifact.download_url.expose().to_owned();
-            if let Some(key) = places.key(&url) {
-                sdk = Some(sign(artifact, key, places)?);
+            if let Some(key) = keys.key(&url) {
+                sdk = Some(sign(artifact, key, keys)?);
             }
         }
-        items.push(described(item, sdk)?);
+        items.push(with_sdk_metadata(item, sdk)?);
     }
     submission.items = items;
     let lengths = submission.items.iter().map(|item| (item, item.external_id.chars().count()));
@@ -116,18 +116,18 @@ pub(super) fn of_submission(
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 
-/// Signs a URL with which the platform reads an object.
-fn sign(artifact: &mut InputArtifactSubmission, key: &str, places: &ObjectKeys) -> Result<ItemSdkMetadata, Error> {
-    let url = places.bucket.get_url(key, None)?;
-    let sdk = ItemSdkMetadata::new().with_bucket(places.bucket.name(), key, &url);
+/// Sets the URL of an input to a signed URL of an object. Returns metadata that name the object.
+fn sign(artifact: &mut InputArtifactSubmission, key: &str, keys: &ObjectKeys) -> Result<ItemSdkMetadata, Error> {
+    let url = keys.bucket.get_url(key, None)?;
+    let sdk = ItemSdkMetadata::new().with_bucket(keys.bucket.name(), key, &url);
     artifact.download_url = url.into();
     Ok(sdk)
 }
 
-fn described(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<ItemSubmission, Error> {
+fn with_sdk_metadata(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<ItemSubmission, Error> {
     if let Some(sdk) = sdk {
         let written = sdk.write(item.custom_metadata.get_or_insert_default(), SystemClock.now());
-        written.map_err(|error| Error::input_because("the slide cannot be described", error))?;
+        written.map_err(|error| Error::input_because("the slide cannot be with_sdk_metadata", error))?;
     }
     Ok(item)
 }

@@ -14,10 +14,10 @@ use crate::digest;
 use crate::error::Error;
 use crate::files;
 
-/// The folder of the journal, in the state folder and formerly in the cache folder.
+/// The name of the folder of the journal, in the state folder. Earlier versions used the cache folder.
 const FOLDER: &str = "submissions";
 
-/// The submissions to a platform, stored in files.
+/// A journal of the user's submissions to a platform on this machine, with one file per key.
 #[derive(Clone, Debug)]
 pub struct FileJournal {
     folder: PathBuf,
@@ -28,17 +28,18 @@ pub struct FileJournal {
 #[derive(Debug)]
 pub struct JournalLock(#[expect(dead_code, reason = "held until it is dropped")] LockFile);
 
-/// The content of a file, with its key for human readers.
+/// The content of a journal file. The platform and the key are only informational, because the file name is their
+/// digest.
 #[derive(Deserialize, Serialize)]
-struct Kept<T> {
+struct JournalFile<T> {
     platform: String,
     key: String,
     content: T,
 }
 
 impl FileJournal {
-    /// Returns the journal of a user on this machine, in [`Settings::state_folder`]. A journal of an earlier version in
-    /// the cache folder is moved there.
+    /// Returns the journal of a user on this machine, in [`Settings::state_folder`]. The journal of an earlier version,
+    /// in the cache folder, is moved to the state folder.
     ///
     /// # Errors
     ///
@@ -46,26 +47,26 @@ impl FileJournal {
     pub fn of(settings: &Settings) -> Result<Self, Error> {
         let folder = settings.state_folder.join(FOLDER);
         let old = settings.cache_folder.join(FOLDER);
-        adopt(&old, &folder)
+        move_journal(&old, &folder)
             .map_err(|error| Error::io(format!("cannot move '{}' to '{}'", old.display(), folder.display()), error))?;
         Ok(Self { folder, platform: settings.api_root.to_string() })
     }
 
-    /// Returns the file of a key.
     fn path(&self, key: &str, extension: &str) -> PathBuf {
-        self.folder.join(format!("{}.{extension}", digest::texts([self.platform.as_str(), key])))
+        self.folder.join(format!("{}.{extension}", digest::of_texts([self.platform.as_str(), key])))
     }
 
-    /// Returns the folder for further files about a part of the user's submissions.
+    /// Returns a folder for further files about submissions. `part` identifies the submissions, such as those for one
+    /// application.
     pub(crate) fn folder_of<'a>(&'a self, part: impl IntoIterator<Item = &'a str>) -> PathBuf {
-        self.folder.join(digest::texts(std::iter::once(self.platform.as_str()).chain(part)))
+        self.folder.join(digest::of_texts(std::iter::once(self.platform.as_str()).chain(part)))
     }
 
     /// Prevents other processes from submitting under the key.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`], or the lock file is unusable.
+    /// [`Error::is_busy`]: another process holds the lock. Any other error means that the lock file cannot be used.
     pub fn lock(&self, key: &str) -> Result<JournalLock, Error> {
         let path = self.path(key, "lock");
         let unusable = |error| Error::io(format!("cannot use '{}'", path.display()), error);
@@ -75,10 +76,10 @@ impl FileJournal {
         lock.map(JournalLock).ok_or_else(Error::busy)
     }
 
-    /// Reads the content of a key.
+    /// Reads the content of a key. Returns `None` if the journal does not contain the key.
     pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
         match fs::read(self.path(key, "json")) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice::<Kept<T>>(&bytes)?.content)),
+            Ok(bytes) => Ok(Some(serde_json::from_slice::<JournalFile<T>>(&bytes)?.content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -94,13 +95,14 @@ impl FileJournal {
                 _ => files::sync_folder(&self.folder),
             };
         };
-        let kept = Kept { platform: self.platform.clone(), key: key.to_owned(), content };
+        let kept = JournalFile { platform: self.platform.clone(), key: key.to_owned(), content };
         files::replace(&path, &serde_json::to_vec_pretty(&kept)?)
     }
 }
 
-/// Moves the files of an old journal to a new one. An existing file is newer, and is kept.
-fn adopt(old: &Path, new: &Path) -> io::Result<()> {
+/// Moves the files of an old journal to a new one. Files that exist in the new journal are not replaced, because they
+/// are newer.
+fn move_journal(old: &Path, new: &Path) -> io::Result<()> {
     let files = match fs::read_dir(old) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         files => files?,
@@ -108,8 +110,8 @@ fn adopt(old: &Path, new: &Path) -> io::Result<()> {
     files::create_folder(new)?;
     for file in files {
         let (path, name) = file.map(|file| (file.path(), file.file_name()))?;
-        let is_kept = name.to_string_lossy().ends_with(".json") && !new.join(&name).exists();
-        if is_kept {
+        let is_moved = name.to_string_lossy().ends_with(".json") && !new.join(&name).exists();
+        if is_moved {
             files::replace(&new.join(&name), &fs::read(&path)?)?;
         }
         match fs::remove_file(&path) {
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_locked_by_one() {
+    fn key_cannot_be_locked_twice() {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(folder.path().to_owned());
         let lock = journal.lock("key").unwrap();
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn old_journal_is_moved_once_and_replaces_nothing() {
+    fn old_journal_is_moved_without_replacing_newer_files() {
         let folder = tempfile::tempdir().unwrap();
         let (old, new) = (folder.path().join("cache/submissions"), folder.path().join("state/submissions"));
         journal(old.clone()).put("first", Some(1)).unwrap();
@@ -180,7 +182,7 @@ mod tests {
         drop(journal(old.clone()).lock("first").unwrap());
         journal(new.clone()).put("second", Some(2)).unwrap();
         for _ in 0..2 {
-            adopt(&old, &new).unwrap();
+            move_journal(&old, &new).unwrap();
             let journal = journal(new.clone());
             assert_eq!((journal.get("first").unwrap(), journal.get("second").unwrap()), (Some(1), Some(2)));
             assert!(!old.exists());

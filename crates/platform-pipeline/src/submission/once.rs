@@ -1,4 +1,4 @@
-//! A submission that is made once, for its content or for a user's key.
+//! A submission that is made only once, either per content or per key chosen by the user.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,19 @@ use super::Draft;
 use super::journal::{FileJournal, JournalLock, unreadable};
 use super::options::RunOptions;
 use super::recent::RecentSubmissions;
-use crate::digest::{self, DIGEST, ItemDigest, submission_digest, submission_token};
+use crate::digest::{self, DIGEST_KEY, ItemDigest, submission_digest, submission_token};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 
-/// The maximum number of slides that a message names.
+/// The maximum number of slides that are listed in a message.
 const MAX_NAMED: usize = 5;
 
-/// A submission that is made once: a later call with the same content, or with the same key, on any machine, finds the
-/// earlier run and submits nothing. Submissions by content and by key do not find each other.
+/// A submission that is made only once. A later call on any machine with the same content, or with the same key,
+/// returns the earlier run and submits nothing. A submission by content does not find a submission by key, and vice
+/// versa.
 ///
-/// The content is the organization, the user, the application, the version as stated, and the study items: ids,
-/// checksums and other metadata, without URLs. Options such as notes and tags are not part of it.
+/// The content consists of the organization, the user, the application, the version that the user selected, and the
+/// items: external ids, checksums and other metadata, without URLs. Options such as notes and tags are not part of it.
 #[derive(Debug)]
 pub struct UniqueSubmission {
     client: Client,
@@ -43,8 +44,8 @@ enum Identity {
 }
 
 impl UniqueSubmission {
-    /// Prepares the submission of a draft with its options, once for its content. `version` is the version as stated by
-    /// the user. With `resubmit`, the draft is submitted and billed again.
+    /// Prepares the submission of a draft, once per content. `version` is the version that the user selected; `None`
+    /// means the latest. If `resubmit` is true, the draft is submitted and billed even if it was submitted before.
     ///
     /// # Errors
     ///
@@ -77,8 +78,8 @@ impl UniqueSubmission {
         })
     }
 
-    /// Prepares the submission of a draft with its options, once for `key`. [`submit`](Self::submit) fails if another
-    /// submission has used the key; tags are compared, too. `version` is the version as stated by the user.
+    /// Prepares the submission of a draft, once per `key`. [`submit`](Self::submit) fails if the key was used for
+    /// another content or other tags. `version` is the version that the user selected; `None` means the latest.
     ///
     /// # Errors
     ///
@@ -103,25 +104,25 @@ impl UniqueSubmission {
         Ok(Self { client: client.clone(), draft, version, tags, identity, digest, journal, recent, _lock: lock })
     }
 
-    /// Submits the run, or finds the run of an earlier submission.
+    /// Submits the run, or returns the run of an earlier submission.
     ///
     /// # Errors
     ///
     /// The errors of [`Draft::check`] and [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
-    /// [`Error::is_conflict`]: another submission has used the key; [`Error::details`] lists the differences.
+    /// [`Error::is_conflict`]: the key was used for another submission; [`Error::details`] lists the differences.
     pub async fn submit(self, observer: &Observer) -> Result<Submitted, Error> {
         let Self { client, draft, digest, journal, .. } = &self;
         let (mut submission, token) = match &self.identity {
             Identity::Key { key, token } => {
-                if let Some(found) = Box::pin(self.of_key(key, token, observer)).await? {
+                if let Some(found) = Box::pin(self.find_by_key(key, token, observer)).await? {
                     return Ok(found);
                 }
                 (draft.clone().check(client).await?, token.clone())
             }
             Identity::Content { resubmit } => {
-                // Validated first: a row with a problem is not part of the content.
+                // Validated first, because a draft with problems does not contain all rows.
                 let submission = draft.clone().check(client).await?;
-                match Box::pin(self.of_content(*resubmit, observer)).await? {
+                match Box::pin(self.find_by_content(*resubmit, observer)).await? {
                     (Some(found), _) => return Ok(found),
                     (None, token) => (submission, token),
                 }
@@ -130,15 +131,15 @@ impl UniqueSubmission {
         digest::write(&mut submission, digest);
         let once = client.runs().submit_once(&token, submission, journal).with_token(&token);
         let submitted = Box::pin(once.with_observer(observe(observer)).submit()).await?;
-        // A study that is executed while reads lag behind finds the run by this. The run is accepted, so that a record
-        // which cannot be written is not an error.
+        // A study finds the run in the recent submissions while the run is not visible in lists. An error is ignored,
+        // because the run is already submitted.
         let _ = self.recent.submitted(&token, submitted.run.id(), &draft.item_digests());
         Ok(submitted)
     }
 
-    /// Returns the run submitted under the key, if any. A run with other content is an error.
-    async fn of_key(&self, key: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
-        // An earlier version of this crate had random tokens, stored under this key.
+    /// Returns the run that was submitted under the key, if any. If the run has other content, returns an error.
+    async fn find_by_key(&self, key: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
+        // An earlier version of this crate used random tokens, and stored them under `once\n{key}`.
         for entry in [token.to_owned(), format!("once\n{key}")] {
             if let Some(found) = self.find(&entry, token, observer).await? {
                 observer(Event::RunFound { run: found.run.id().clone() });
@@ -149,14 +150,14 @@ impl UniqueSubmission {
         Ok(None)
     }
 
-    /// Returns the latest run with the same content, and the token of the next submission. With `resubmit`, no run is
-    /// returned.
-    async fn of_content(&self, resubmit: bool, observer: &Observer) -> Result<(Option<Submitted>, String), Error> {
+    /// Returns the latest run with the same content, and the token of the next submission. If `resubmit` is true,
+    /// returns no run.
+    async fn find_by_content(&self, resubmit: bool, observer: &Observer) -> Result<(Option<Submitted>, String), Error> {
         let (mut latest, mut repetition) = (None, 0);
         loop {
             let token = submission_token(&self.digest, repetition);
             let is_used = if resubmit {
-                was_used(&self.client, &self.journal, &token).await?
+                is_token_used(&self.client, &self.journal, &token).await?
             } else {
                 let found = self.find(&token, &token, observer).await?;
                 let is_found = found.is_some();
@@ -173,20 +174,21 @@ impl UniqueSubmission {
         }
     }
 
-    /// Returns the run of a journal entry, or the run with the token on the platform.
+    /// Returns the run recorded in a journal entry or, without an entry, the run with the token on the platform.
     async fn find(&self, entry: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
         let none = RunSubmission::new("", Vec::new());
         let once = self.client.runs().submit_once(entry, none, &self.journal).with_token(token);
         Ok(Box::pin(once.with_observer(observe(observer)).find()).await?)
     }
 
-    /// Returns an error if the submission of a run differs from this one.
+    /// Returns an error if the submission of `run` has other content than this submission.
     async fn compare(&self, key: &str, run: &RunHandle) -> Result<(), Error> {
-        let about = super::settled(run).await?;
+        let about = super::fetch_run(run).await?;
         let metadata = about.custom_metadata.as_ref();
-        match metadata.and_then(|metadata| metadata.get(DIGEST)).and_then(Value::as_str) {
+        match metadata.and_then(|metadata| metadata.get(DIGEST_KEY)).and_then(Value::as_str) {
             Some(digest) if digest == self.digest => return Ok(()),
-            // An earlier version of this crate submitted it without recording a digest.
+            // An earlier version of this crate submitted the run without a digest, so that only the application is
+            // compared.
             None if about.application_id == self.draft.submission.application_id => return Ok(()),
             _ => {}
         }
@@ -212,8 +214,8 @@ impl UniqueSubmission {
         }
         differences.extend(self.different_slides(items));
         if differences.is_empty() {
-            let stated = self.version.as_deref().unwrap_or("not stated");
-            differences.push(format!("the version: the run is of {}, now {stated}", run.version_number));
+            let selected = self.version.as_deref().unwrap_or("not selected");
+            differences.push(format!("the version: the run is of {}, now {selected}", run.version_number));
         }
         differences
     }
@@ -242,8 +244,8 @@ impl UniqueSubmission {
     }
 }
 
-/// Returns true if something was submitted with a token, or may have been.
-pub(crate) async fn was_used(client: &Client, journal: &FileJournal, token: &str) -> Result<bool, Error> {
+/// Returns true if a run was submitted with a token, or may have been submitted.
+pub(crate) async fn is_token_used(client: &Client, journal: &FileJournal, token: &str) -> Result<bool, Error> {
     let intent = journal.get::<SubmissionIntent>(token).map_err(unreadable)?;
     Ok(intent.is_some() || client.runs().find_submitted(token).await?.is_some())
 }

@@ -1,11 +1,11 @@
 use auth_core::{Clock, SystemClock};
 use platform_resources::models::{RunSubmission, Scheduling};
-use platform_resources::{JsonObject, RunSdkMetadata, Timestamp};
+use platform_resources::{JsonObject, JsonValue, MAX_CALLBACK_CONTEXT_BYTES, RunSdkMetadata, Timestamp};
 
 use crate::error::Error;
 
-/// The options of a run and its SDK metadata. They are not part of the submission digest, except for the tags of
-/// submissions with a key.
+/// The options of a run and its SDK metadata. Options are not part of the submission digest, except for the tags of a
+/// submission with a key.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     sdk: RunSdkMetadata,
@@ -28,34 +28,49 @@ impl RunOptions {
         self
     }
 
-    /// Sets the time by which the run should be finished.
+    /// Sets the time by which the platform should finish the run.
     pub fn with_due_date(mut self, due_date: Option<Timestamp>) -> Self {
         self.due_date = due_date;
         self
     }
 
-    /// Sets the time at which the run is canceled.
+    /// Sets the time at which the platform cancels the run if it is not finished.
     pub fn with_deadline(mut self, deadline: Option<Timestamp>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Sets the context that the platform sends back with its callbacks.
+    /// Sets the context that the platform returns in its callbacks. The default is the context in the submission.
     pub fn with_callback_context(mut self, context: Option<JsonObject>) -> Self {
         self.callback_context = context;
         self
     }
 
-    /// Returns the tags of the run.
+    /// Parses the context of callbacks: a JSON object of at most [`MAX_CALLBACK_CONTEXT_BYTES`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: it is not one.
+    pub fn parse_callback_context(text: &str) -> Result<JsonObject, Error> {
+        let context: JsonObject =
+            serde_json::from_str(text).map_err(|error| Error::input(format!("expected a JSON object: {error}")))?;
+        let size = JsonValue::Object(context.clone()).to_string().len();
+        if size > MAX_CALLBACK_CONTEXT_BYTES {
+            return Err(Error::input(format!("{size} bytes of JSON are more than {MAX_CALLBACK_CONTEXT_BYTES}")));
+        }
+        Ok(context)
+    }
+
     pub(crate) fn tags(&self) -> Vec<String> {
         self.tags.clone()
     }
 
-    /// Writes the options into a submission. Times in a JSON submission are kept unless an option is set.
+    /// Writes the options into a submission. A due date, deadline or callback context of the submission is replaced
+    /// only if the option is set.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the metadata are invalid.
+    /// [`Error::is_input`]: the resulting SDK metadata are invalid.
     pub fn apply(&self, submission: &mut RunSubmission) -> Result<(), Error> {
         if self.due_date.is_some() || self.deadline.is_some() {
             let scheduling: &mut Scheduling = submission.scheduling.get_or_insert_default();
@@ -80,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callback_context_replaces_that_of_the_submission() {
+    fn callback_context_of_the_options_replaces_that_of_the_submission() {
         let object = |value: serde_json::Value| value.as_object().unwrap().clone();
-        let stated = object(json!({ "stated": 1 }));
+        let original = object(json!({ "original": 1 }));
         let options = RunOptions::new(RunSdkMetadata::new("test/1"));
-        let mut submission = RunSubmission::new("tissue", vec![]).with_callback_context(stated.clone());
+        let mut submission = RunSubmission::new("tissue", vec![]).with_callback_context(original.clone());
         options.apply(&mut submission).unwrap();
-        assert_eq!(submission.callback_context, Some(stated));
+        assert_eq!(submission.callback_context, Some(original));
         let set = object(json!({ "set": 2 }));
         options.with_callback_context(Some(set.clone())).apply(&mut submission).unwrap();
         assert_eq!(submission.callback_context, Some(set));

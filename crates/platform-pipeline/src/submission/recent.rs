@@ -1,7 +1,8 @@
-//! The submissions that this user recently made on this machine, with the digests of their slides.
+//! The submissions that this user recently made on this machine, with the digests of their slides. Each submission is
+//! stored in a separate file.
 //!
-//! A study whose table overlaps with that of another one thereby finds its runs while reads lag behind writes, and
-//! finds uncertain submissions after the record of the other study is lost. There is one file per submission.
+//! They are needed in two cases. The runs of another study with the same slides are found before they are visible in
+//! lists of the platform. Submissions whose result is unknown are found even if the record of the other study is lost.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -21,11 +22,12 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::files;
 
-/// The age at which a submission whose run is known is forgotten. Reads lag behind by at most 30 s.
+/// The age at which a submission with a known run is deleted. By then, the run is visible in lists of the platform,
+/// whose replication lag is at most 30 s.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// The pause between two attempts to lock.
-const PAUSE: Duration = Duration::from_millis(100);
-/// The number of attempts before the wait is reported.
+/// The time between two attempts to acquire the lock.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The number of failed attempts after which the wait is reported.
 const ATTEMPTS_BEFORE_NOTICE: u32 = 50;
 
 /// The recent submissions of a user for an application.
@@ -53,7 +55,7 @@ impl RecentSubmissions {
         self.record(token, SystemClock.now(), Some(run.clone()), items)
     }
 
-    /// Waits until no other process on this machine submits for the same user and application.
+    /// Acquires the lock of the user and the application. Waits until no other process on this machine holds it.
     pub(crate) async fn lock(&self, observer: &Observer) -> Result<LockFile, Error> {
         let path = self.folder.join("lock");
         let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
@@ -69,11 +71,11 @@ impl RecentSubmissions {
             if attempts == ATTEMPTS_BEFORE_NOTICE {
                 observer(Event::LockWaiting { path: path.clone() });
             }
-            wait(PAUSE).await;
+            wait(LOCK_RETRY_INTERVAL).await;
         }
     }
 
-    /// Records that these slides are submitted.
+    /// Records that a submission of these slides is sent.
     pub(crate) fn sent(&self, token: &str, sent_at: SystemTime, items: &[ItemDigest]) -> io::Result<()> {
         self.record(token, sent_at, None, items)
     }
@@ -83,7 +85,7 @@ impl RecentSubmissions {
         self.put(&Recent { token: token.to_owned(), sent_at, run, items })
     }
 
-    /// Records the run of a submission.
+    /// Records the run of an accepted submission.
     pub(crate) fn accepted(&self, token: &str, run: &RunId) -> io::Result<()> {
         match read(&self.path(token))? {
             Some(recent) => self.put(&Recent { run: Some(run.clone()), ..recent }),
@@ -91,7 +93,7 @@ impl RecentSubmissions {
         }
     }
 
-    /// Removes a submission that was not accepted, or is no longer looked up.
+    /// Removes a submission that was rejected, or whose run is no longer looked up.
     pub(crate) fn forget(&self, token: &str) -> io::Result<()> {
         match fs::remove_file(self.path(token)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -99,29 +101,29 @@ impl RecentSubmissions {
         }
     }
 
-    /// Returns the runs with some of these slides.
-    pub(crate) fn runs<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<RunId>, Error> {
-        Ok(self.overlapping(wanted)?.into_iter().filter_map(|recent| recent.run).collect())
+    /// Returns the runs that contain at least one of these slides.
+    pub(crate) fn runs<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<RunId>, Error> {
+        Ok(self.overlapping(slides)?.into_iter().filter_map(|recent| recent.run).collect())
     }
 
-    /// Returns the tokens and times of submissions of some of these slides whose runs are unknown.
-    pub(crate) fn pending<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<(String, SystemTime)>, Error> {
-        let pending = self.overlapping(wanted)?.into_iter().filter(|recent| recent.run.is_none());
+    /// Returns the tokens and times of submissions that contain at least one of these slides and whose run is unknown.
+    pub(crate) fn pending<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<(String, SystemTime)>, Error> {
+        let pending = self.overlapping(slides)?.into_iter().filter(|recent| recent.run.is_none());
         Ok(pending.map(|recent| (recent.token, recent.sent_at)).collect())
     }
 
-    fn overlapping<T>(&self, wanted: &HashMap<ItemDigest, T>) -> Result<Vec<Recent>, Error> {
+    fn overlapping<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<Recent>, Error> {
         let all = self.list().map_err(|error| {
             Error::io(format!("the submissions in {} cannot be read", self.folder.display()), error)
         })?;
         if all.is_empty() {
             return Ok(all);
         }
-        let wanted: HashSet<_> = wanted.keys().map(ToString::to_string).collect();
-        Ok(all.into_iter().filter(|recent| recent.items.iter().any(|item| wanted.contains(item))).collect())
+        let slides: HashSet<_> = slides.keys().map(ToString::to_string).collect();
+        Ok(all.into_iter().filter(|recent| recent.items.iter().any(|item| slides.contains(item))).collect())
     }
 
-    /// Returns all recent submissions, and deletes the others.
+    /// Returns all submissions, and deletes those that are older than [`MAX_AGE`] and have a run.
     fn list(&self) -> io::Result<Vec<Recent>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -179,7 +181,7 @@ mod tests {
         ids.iter().map(digest).collect()
     }
 
-    fn wanted(ids: &[&str]) -> HashMap<ItemDigest, usize> {
+    fn slides(ids: &[&str]) -> HashMap<ItemDigest, usize> {
         digests(ids).into_iter().zip(0..).collect()
     }
 
@@ -192,7 +194,7 @@ mod tests {
         let path = folder.path().join("lock");
         let observer: Observer = Arc::new(move |event| {
             assert!(matches!(event, Event::LockWaiting { path: waiting } if waiting == path));
-            // It ends.
+            // The other process releases the lock.
             other.lock().unwrap().take().expect("the wait is reported once");
         });
         recent.lock(&observer).await.unwrap();
@@ -203,22 +205,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recent = || RecentSubmissions { folder: folder.path().join("recent") };
         let now = SystemClock.now();
-        assert!(recent().pending(&wanted(&["a"])).unwrap().is_empty());
+        assert!(recent().pending(&slides(&["a"])).unwrap().is_empty());
         recent().sent("one", now, &digests(&["a", "b"])).unwrap();
         recent().sent("two", now, &digests(&["c"])).unwrap();
         let tokens = |ids: &[&str]| -> Vec<String> {
-            recent().pending(&wanted(ids)).unwrap().into_iter().map(|(token, _)| token).collect()
+            recent().pending(&slides(ids)).unwrap().into_iter().map(|(token, _)| token).collect()
         };
         assert_eq!((tokens(&["b", "x"]), tokens(&["x"])), (vec!["one".to_owned()], Vec::new()));
         recent().accepted("one", &RunId::from("run-1")).unwrap();
-        assert_eq!(recent().runs(&wanted(&["a"])).unwrap(), [RunId::from("run-1")]);
+        assert_eq!(recent().runs(&slides(&["a"])).unwrap(), [RunId::from("run-1")]);
         assert!(tokens(&["a"]).is_empty());
         recent().forget("two").unwrap();
         assert!(tokens(&["c"]).is_empty());
     }
 
     #[test]
-    fn submissions_with_a_run_are_forgotten_after_a_while() {
+    fn old_submissions_are_deleted_if_their_run_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let recent = RecentSubmissions { folder: folder.path().to_owned() };
         for (token, run) in [("one", Some(RunId::from("run-1"))), ("two", None)] {
@@ -226,8 +228,8 @@ mod tests {
             let token = token.to_owned();
             recent.put(&Recent { token, sent_at: SystemClock.now() - MAX_AGE * 2, run, items }).unwrap();
         }
-        assert!(recent.runs(&wanted(&["a"])).unwrap().is_empty());
-        assert_eq!(recent.pending(&wanted(&["a"])).unwrap().len(), 1);
+        assert!(recent.runs(&slides(&["a"])).unwrap().is_empty());
+        assert_eq!(recent.pending(&slides(&["a"])).unwrap().len(), 1);
         assert!(!folder.path().join("one.json").exists());
     }
 }

@@ -1,7 +1,7 @@
 //! Encodings and line endings of tables, as written by spreadsheets.
 
-/// A decoded byte order mark.
-const MARK: char = '\u{feff}';
+/// The byte order mark, as a character.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The file encoding of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +32,25 @@ impl Default for Encoding {
 }
 
 impl Encoding {
-    /// Decodes a file to text in which every line ends with `\n` or `\r\n`.
+    /// Decodes a file. In the returned text, every line ends with `\n` or `\r\n`, even if the file uses `\r`.
     ///
     /// # Errors
     ///
-    /// The problems, each with its line.
+    /// One text for each invalid line, with the line number.
     pub(super) fn decode(bytes: &[u8]) -> Result<(String, Self), Vec<String>> {
         let unicode = Unicode::of(bytes);
         let text = unicode.decode(bytes)?;
-        let unmarked = text.trim_start_matches(MARK);
-        let has_mark = unmarked.len() < text.len();
-        let line_ending = LineEnding::of(unmarked);
-        let text = if line_ending == LineEnding::Cr { unmarked.replace('\r', "\n") } else { unmarked.to_owned() };
+        let without_mark = text.trim_start_matches(BYTE_ORDER_MARK);
+        let has_mark = without_mark.len() < text.len();
+        let line_ending = LineEnding::of(without_mark);
+        let text =
+            if line_ending == LineEnding::Cr { without_mark.replace('\r', "\n") } else { without_mark.to_owned() };
         Ok((text, Self { unicode, has_mark, line_ending }))
     }
 
-    /// Encodes text with line endings according to [`line_ending`](Self::line_ending).
+    /// Encodes text, whose line endings must already be those of [`line_ending`](Self::line_ending).
     pub(super) fn encode(self, text: &str) -> Vec<u8> {
-        let mark = if self.has_mark { MARK.to_string() } else { String::new() };
+        let mark = if self.has_mark { BYTE_ORDER_MARK.to_string() } else { String::new() };
         let text = mark + text;
         match self.unicode {
             Unicode::Utf8 => text.into_bytes(),
@@ -78,8 +79,8 @@ impl LineEnding {
 }
 
 impl Unicode {
-    /// Detects the encoding by the byte order mark or, without one, by the zero byte of every ASCII character in
-    /// UTF-16.
+    /// Detects the encoding by the byte order mark. Without a mark, the encoding is UTF-16 if one of the first two
+    /// bytes is zero, because an ASCII character has a zero byte in UTF-16.
     fn of(bytes: &[u8]) -> Self {
         match bytes {
             [0xff, 0xfe, ..] | [_, 0, ..] => Self::Utf16Le,
@@ -89,22 +90,22 @@ impl Unicode {
     }
 
     fn decode(self, bytes: &[u8]) -> Result<String, Vec<String>> {
-        let unit: fn([u8; 2]) -> u16 = match self {
+        let decode_unit: fn([u8; 2]) -> u16 = match self {
             Self::Utf8 => return utf8(bytes),
             Self::Utf16Le => u16::from_le_bytes,
             Self::Utf16Be => u16::from_be_bytes,
         };
         let (pairs, rest) = bytes.as_chunks::<2>();
         let mut text = String::new();
-        for character in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))) {
-            let invalid = |_| vec![format!("line {}: not valid UTF-16", line(&text))];
+        for character in char::decode_utf16(pairs.iter().map(|pair| decode_unit(*pair))) {
+            let invalid = |_| vec![format!("line {}: not valid UTF-16", line_number(&text))];
             text.push(character.map_err(invalid)?);
         }
-        if rest.is_empty() { Ok(text) } else { Err(vec![format!("line {}: not valid UTF-16", line(&text))]) }
+        if rest.is_empty() { Ok(text) } else { Err(vec![format!("line {}: not valid UTF-16", line_number(&text))]) }
     }
 }
 
-/// Decodes UTF-8. All invalid lines are reported, because each must be repaired.
+/// Decodes UTF-8. The error lists all invalid lines.
 fn utf8(bytes: &[u8]) -> Result<String, Vec<String>> {
     String::from_utf8(bytes.to_vec()).map_err(|_| {
         let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
@@ -115,7 +116,7 @@ fn utf8(bytes: &[u8]) -> Result<String, Vec<String>> {
     })
 }
 
-fn line(text: &str) -> usize {
+fn line_number(text: &str) -> usize {
     text.matches('\n').count() + 1
 }
 
@@ -127,12 +128,12 @@ mod tests {
     fn text_encoding_round_trips() {
         let text = "external_id;tissue\r\nä.svs;LUNG\r\n";
         let utf16 = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
-        let marked = |mark: &[u8], bytes: Vec<u8>| [mark, &bytes].concat();
+        let with_mark = |mark: &[u8], bytes: Vec<u8>| [mark, &bytes].concat();
         for bytes in [
             text.as_bytes().to_vec(),
-            marked(b"\xef\xbb\xbf", text.as_bytes().to_vec()),
-            marked(b"\xff\xfe", utf16(u16::to_le_bytes)),
-            marked(b"\xfe\xff", utf16(u16::to_be_bytes)),
+            with_mark(b"\xef\xbb\xbf", text.as_bytes().to_vec()),
+            with_mark(b"\xff\xfe", utf16(u16::to_le_bytes)),
+            with_mark(b"\xfe\xff", utf16(u16::to_be_bytes)),
             utf16(u16::to_le_bytes),
         ] {
             let (decoded, encoding) = Encoding::decode(&bytes).unwrap();
@@ -142,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_in_an_unknown_encoding_are_named() {
+    fn errors_name_the_lines_with_invalid_encoding() {
         let problems = Encoding::decode(b"external_id;tissue\nM\xfcller.svs;\na.svs;\nK\xf6hler.svs;\n").unwrap_err();
         assert!(problems.len() == 2 && problems[0].starts_with("line 2:") && problems[1].starts_with("line 4:"));
         assert_eq!(Encoding::decode(b"\xff\xfea\0\n\0\x00\xd8").unwrap_err(), ["line 2: not valid UTF-16"]);
     }
 
     #[test]
-    fn carriage_returns_alone_end_lines() {
+    fn single_carriage_returns_are_line_endings() {
         let (text, encoding) = Encoding::decode(b"external_id\ra\r").unwrap();
         assert_eq!((text.as_str(), encoding.line_ending.as_str()), ("external_id\na\n", "\r"));
     }

@@ -1,4 +1,4 @@
-//! Mappings of values to slides by external id: `REGEX:KEY=VALUE,KEY=VALUE…`, as in the Python tool.
+//! Mappings, which set values of slides by external id: `REGEX:KEY=VALUE,KEY=VALUE…`, as in the Python tool.
 
 use std::str::FromStr;
 
@@ -6,7 +6,12 @@ use regex::Regex;
 
 use super::{EXTERNAL_ID, SlideTable};
 
-/// Values for the rows whose `external_id` matches the expression.
+/// A mapping, which sets values in the rows whose `external_id` matches a regular expression.
+/// ```
+/// use platform_pipeline::Mapping;
+/// let mapping: Mapping = r"\.svs$:tissue=LUNG,disease=LUNG_CANCER".parse()?;
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Mapping {
     regex: Regex,
@@ -17,7 +22,7 @@ impl FromStr for Mapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The expression may contain colons: it ends at the first one that is followed only by values.
+        // The expression may contain colons. It ends at the first colon that is followed only by `KEY=VALUE` pairs.
         let halves = text.match_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));
         let found =
             halves.filter(|(regex, _)| !regex.is_empty()).find_map(|(regex, rest)| Some((regex, values(rest)?)));
@@ -30,7 +35,7 @@ impl FromStr for Mapping {
     }
 }
 
-/// Parses `KEY=VALUE,KEY=VALUE`; values cannot contain commas.
+/// Parses `KEY=VALUE,KEY=VALUE`. Values cannot contain commas.
 fn values(text: &str) -> Option<Vec<(String, String)>> {
     let value = |pair: &str| {
         let (key, value) = pair.split_once('=')?;
@@ -42,24 +47,24 @@ fn values(text: &str) -> Option<Vec<(String, String)>> {
 
 /// The effect of mappings on a table.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Applied {
-    /// The number of cells with a different value before.
+pub(crate) struct MappingEffect {
+    /// The number of cells whose previous value was not empty and differed.
     pub(crate) replaced: usize,
-    /// Keys that are not columns.
+    /// The keys that are not columns of the table.
     pub(crate) unknown: Vec<String>,
-    /// Expressions that match no slide.
+    /// The expressions that match no slide.
     pub(crate) unmatched: Vec<String>,
 }
 
 /// Applies mappings in order, so that the last one takes precedence.
-pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> Applied {
-    let mut applied = Applied::default();
+pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> MappingEffect {
+    let mut applied = MappingEffect::default();
     for mapping in mappings {
         if !table.rows.iter().any(|row| mapping.regex.is_match(row.external_id())) {
             applied.unmatched.push(mapping.regex.to_string());
         }
         for (key, value) in &mapping.values {
-            if !table.has(key) {
+            if !table.has_column(key) {
                 if !applied.unknown.contains(key) {
                     applied.unknown.push(key.clone());
                 }
@@ -88,20 +93,20 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_whose_names_fit_get_the_values() {
+    fn mapping_sets_values_of_matching_rows() {
         let mut table = table();
         let mappings = [r"/b/:tissue=LUNG,disease=A=B", r"\.svs$:disease=LUNG_CANCER,stain=H&E", "/c/:tissue=COLON"];
         let applied = apply(&mappings.map(|text| text.parse().unwrap()), &mut table);
         assert_eq!(
             applied,
-            Applied { replaced: 2, unknown: vec!["stain".to_owned()], unmatched: vec!["/c/".to_owned()] }
+            MappingEffect { replaced: 2, unknown: vec!["stain".to_owned()], unmatched: vec!["/c/".to_owned()] }
         );
         let cells = table.rows.iter().map(|row| (row.get("tissue"), row.get("disease"))).collect::<Vec<_>>();
         assert_eq!(cells, [("", "LUNG_CANCER"), ("LUNG", "LUNG_CANCER")]);
     }
 
     #[test]
-    fn an_expression_may_hold_colons() {
+    fn expression_of_a_mapping_can_contain_colons() {
         let mapping: Mapping = r"(?:1|2)\.svs:tissue=LUNG".parse().unwrap();
         assert_eq!(apply(&[mapping], &mut table()).replaced, 1);
     }

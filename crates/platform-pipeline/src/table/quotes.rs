@@ -1,11 +1,12 @@
-//! Quotes in malformed tables, which the `csv` crate accepts without an error.
+//! Detection of wrong quotes, which the `csv` crate accepts without an error.
 //!
 //! Cases:
-//! - **A quote is never closed.** The rest of the file becomes the text of one cell, and its slides are lost.
-//! - **A second such quote closes the first.** It is followed by text where a delimiter is required.
-//! - **The second one is at the end of a cell.** The cell has valid syntax, but contains whole rows.
+//! - **A quote is never closed.** The rest of the file becomes the text of one cell, and the slides in it are lost.
+//! - **An opening quote in a later row closes the quote.** It is followed by text instead of a delimiter.
+//! - **A quote at the end of a cell in a later row closes the quote.** The syntax is valid, but the cell contains rows.
 
-/// Returns the problems, each with its line. `columns` is the number of columns.
+/// Returns the problems, each with its line number. `columns` is the number of columns, and `first_line` the line
+/// number of the start of `text`.
 pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64) -> Vec<String> {
     let mut problems = Vec::new();
     let (mut state, mut line, mut opened) = (State::CellStart, first_line, first_line);
@@ -33,7 +34,7 @@ pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64
                 State::Unquoted
             }
             (State::Closed, _) => {
-                if holds_rows(&cell, delimiter, columns) {
+                if contains_rows(&cell, delimiter, columns) {
                     problems.push(format!("line {opened}: a quote is opened and not closed in its row"));
                 }
                 State::CellStart
@@ -45,7 +46,7 @@ pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64
     }
     if state == State::Quoted {
         problems.push(format!("line {opened}: a quote is opened and never closed"));
-    } else if state == State::Closed && holds_rows(&cell, delimiter, columns) {
+    } else if state == State::Closed && contains_rows(&cell, delimiter, columns) {
         problems.push(format!("line {opened}: a quote is opened and not closed in its row"));
     }
     problems
@@ -56,12 +57,13 @@ enum State {
     CellStart,
     Unquoted,
     Quoted,
-    /// After a quote in a quoted cell: the cell ends, or the quote is doubled.
+    /// After a quote in a quoted cell. The quote either ends the cell, or is the first quote of an escaped quote
+    /// (`""`).
     Closed,
 }
 
-/// Returns true if a line of a cell, except the first, has as many delimiters as a row.
-fn holds_rows(cell: &str, delimiter: char, columns: usize) -> bool {
+/// Returns true if a line of a cell, except the first, has as many delimiters as a row of the table.
+fn contains_rows(cell: &str, delimiter: char, columns: usize) -> bool {
     columns > 2 && cell.lines().skip(1).any(|line| line.matches(delimiter).count() + 1 == columns)
 }
 
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_of_spreadsheets_are_accepted() {
+    fn valid_quotes_are_accepted() {
         for rows in [
             "a;LUNG;\"left; half\"\n",
             "a;LUNG;\"two\nlines; here\"\r\nb;;\"say \"\"so\"\"\"",

@@ -18,7 +18,7 @@ fn cells_and_columns_are_written_as_they_were_read() {
 }
 
 #[test]
-fn forms_of_spreadsheets_are_kept_when_a_table_is_rewritten() {
+fn rewritten_table_has_the_original_encoding_line_endings_and_delimiter() {
     let utf16: Vec<u8> =
         "\u{feff}external_id;tissue\r\na.svs;LUNG\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for bytes in [
@@ -44,7 +44,7 @@ fn empty_rows_at_the_end_and_spaces_are_accepted() {
 }
 
 #[test]
-fn malformed_tables_are_refused_with_their_lines() {
+fn malformed_table_is_rejected_with_line_numbers() {
     for (bytes, problems) in [
         (&b"external_id;note\na;\"left half\nb;\nc;\n"[..], &["line 2: a quote is opened and never closed"][..]),
         (b"external_id;note\na\nb;;;\nc;\n", &["line 2: 1 cells, but 2 columns", "line 3: 4 cells, but 2 columns"]),
@@ -66,7 +66,7 @@ fn malformed_tables_are_refused_with_their_lines() {
 }
 
 #[test]
-fn slides_are_found_by_their_file_or_else_by_their_id() {
+fn path_of_a_slide_is_its_file_or_else_its_id() {
     let table = parse(b"external_id;file\na;../slides/a.svs\nb;/there/b.svs\n/c.svs;\n").unwrap();
     let paths: Vec<_> = table.rows().iter().map(|row| table.path_of(row)).collect();
     assert_eq!(paths, ["/study/../slides/a.svs", "/there/b.svs", "/c.svs"].map(PathBuf::from));

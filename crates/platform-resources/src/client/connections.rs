@@ -6,14 +6,14 @@ use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use crate::error::BuildError;
 use crate::settings::{Profile, Settings};
 
-/// The minimum of the time without activity after which a connection fails.
+/// The minimum read timeout of a connection.
 const MIN_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The variables with the proxy for https requests.
+/// The environment variables that set the proxy for https requests.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Returns a builder for the HTTP clients of a platform. `roots` are added to the certificates of the profile, and `proxy`
-/// has precedence over the environment, which has precedence over the profile.
+/// Returns a builder for the HTTP clients of a platform. The certificates in `roots` are added to those of the profile.
+/// `proxy` takes precedence over the environment, which takes precedence over the profile.
 pub(crate) fn prepare(
     settings: &Settings,
     roots: &[PathBuf],
@@ -28,14 +28,14 @@ pub(crate) fn prepare(
         (None, None) => None,
     };
     let http = proxy.into_iter().fold(http, HttpClientBuilder::with_proxy);
-    // The identity provider may be silent for as long as a request to it may take.
+    // The read timeout must not be shorter than the timeout of a request to the identity provider.
     let http = http.with_read_timeout(settings.auth.timeout.max(MIN_READ_TIMEOUT));
     Ok(if settings.is_plain_loopback() { http.with_plain_loopback() } else { http })
 }
 
 impl Profile {
-    /// Returns the proxy of the profile, unless the environment, which has precedence, names one. It is not used for the
-    /// hosts in `NO_PROXY`.
+    /// Returns the proxy of the profile, which is not used for the hosts in `NO_PROXY`. Returns `None` if the
+    /// environment sets a proxy, because it takes precedence.
     fn proxy(&self) -> Result<Option<Proxy>, BuildError> {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let Some(url) = self.proxy.as_ref().filter(|_| !PROXIES.iter().any(is_set)) else {

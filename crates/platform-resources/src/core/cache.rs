@@ -19,19 +19,19 @@ use super::principal::Principal;
 
 /// The maximum number of cached responses.
 const MAX_RESPONSES: u64 = 1000;
-/// The maximum number of counters, each for one principal and group. Once it is reached, every write invalidates the
-/// responses of all principals.
+/// The maximum number of write counters, one for each principal and group. Once it is reached, each write invalidates
+/// the responses of all principals.
 const MAX_COUNTERS: usize = 1000;
 
 type SharedCall = Shared<BoxFuture<'static, SharedResult>>;
 
-/// The key of a cached response: the request, its principal and share token, and the generation at the time of
-/// the request.
+/// The key of a cached response: the request, its principal and share token, and the write counters at the time of the
+/// request.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     principal: Principal,
     operation: &'static str,
-    /// The path parameters, and the query if there is one.
+    /// The path parameters and the query.
     parameters: String,
     share_token: Option<String>,
     generation: (u64, u64),
@@ -45,12 +45,12 @@ pub(super) enum Lookup {
 
 #[derive(Clone)]
 struct CachedResponse {
-    answer: Arc<dyn Any + Send + Sync>,
+    response: Arc<dyn Any + Send + Sync>,
     until: SystemTime,
     request_number: u64,
 }
 
-/// The key of a request in flight. Only callers with the same deadline and the same `no_wait` share a request.
+/// The key of a request in flight. Only callers with the same deadline and `no_wait` share a request.
 #[derive(PartialEq, Eq, Hash)]
 struct CallKey {
     key: Key,
@@ -61,22 +61,22 @@ struct CallKey {
 pub(super) struct ReadCache {
     responses: Cache<Key, CachedResponse>,
     in_flight: Mutex<HashMap<CallKey, WeakShared<BoxFuture<'static, SharedResult>>>>,
-    /// The number of requests so far.
+    /// The number of requests that were sent.
     request_count: AtomicU64,
     generations: Mutex<Generations>,
 }
 
-/// Counters of writes. They are part of each key, so a write makes all earlier responses unreachable.
+/// Write counters. They are part of each key, so that after a write, earlier responses are no longer found.
 #[derive(Default)]
 struct Generations {
-    of_all: HashMap<Group, u64>,
-    of_each: HashMap<(Principal, Group), u64>,
+    global: HashMap<Group, u64>,
+    per_principal: HashMap<(Principal, Group), u64>,
 }
 
 impl ReadCache {
     pub(super) fn new() -> Self {
         Self {
-            // The default policy may reject new entries.
+            // The default eviction policy may reject new entries.
             responses: Cache::builder().max_capacity(MAX_RESPONSES).eviction_policy(EvictionPolicy::lru()).build(),
             in_flight: Mutex::default(),
             request_count: AtomicU64::default(),
@@ -92,20 +92,20 @@ impl ReadCache {
         share_token: Option<&Secret>,
     ) -> Key {
         let generations = self.generations();
-        let of_all = generations.of_all.get(&group).copied().unwrap_or_default();
-        let of_each = generations.of_each.get(&(principal, group)).copied().unwrap_or_default();
+        let global = generations.global.get(&group).copied().unwrap_or_default();
+        let per_principal = generations.per_principal.get(&(principal, group)).copied().unwrap_or_default();
         let share_token = share_token.filter(|_| O::SHAREABLE).map(|token| token.expose().to_owned());
         Key {
             principal,
             operation: O::ID,
             parameters: platform_api::parameters(operation),
             share_token,
-            generation: (of_all, of_each),
+            generation: (global, per_principal),
         }
     }
 
-    /// Returns the cached response for `key`, or a request shared with concurrent callers. Unless `mode` uses the
-    /// cache, always sends a new request.
+    /// Returns the cached response for `key`, or a request that concurrent callers share. If `mode` bypasses the cache,
+    /// returns a new request.
     pub(super) fn find(
         &self,
         key: &Key,
@@ -116,7 +116,7 @@ impl ReadCache {
         if let Some(cached) =
             self.responses.get(key).filter(|cached| mode.caching == Caching::Use && now < cached.until)
         {
-            return Lookup::Cached(cached.answer);
+            return Lookup::Cached(cached.response);
         }
         let call_key = CallKey { key: key.clone(), no_wait: mode.no_wait, deadline: mode.deadline };
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,29 +125,29 @@ impl ReadCache {
             return Lookup::InFlight(call);
         }
         let call = send(self.request_count.fetch_add(1, Ordering::Relaxed)).shared();
-        // Removes requests without waiting callers.
+        // Removes requests that no caller waits for.
         in_flight.retain(|_, call| call.upgrade().is_some());
         in_flight.extend(call.downgrade().map(|weak| (call_key, weak)));
         Lookup::InFlight(call)
     }
 
-    /// Caches the response to a request, unless that of a later request is cached.
-    pub(super) fn keep(&self, key: Key, request_number: u64, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
-        let cached = CachedResponse { answer, until, request_number };
+    /// Caches the response to a request, unless the response to a later request is cached already.
+    pub(super) fn store(&self, key: Key, request_number: u64, response: Arc<dyn Any + Send + Sync>, until: SystemTime) {
+        let cached = CachedResponse { response, until, request_number };
         self.responses.entry(key).and_upsert_with(|before| match before {
             Some(before) if before.value().request_number > request_number => before.into_value(),
             _ => cached,
         });
     }
 
-    /// Invalidates the responses of one principal, or of all.
-    pub(super) fn forget(&self, whose: Option<&Principal>, group: Group) {
+    /// Invalidates the responses of one principal, or of all principals with `None`.
+    pub(super) fn invalidate(&self, principal: Option<&Principal>, group: Group) {
         let mut generations = self.generations();
-        match whose {
-            Some(principal) if generations.of_each.len() < MAX_COUNTERS => {
-                *generations.of_each.entry((*principal, group)).or_default() += 1;
+        match principal {
+            Some(principal) if generations.per_principal.len() < MAX_COUNTERS => {
+                *generations.per_principal.entry((*principal, group)).or_default() += 1;
             }
-            _ => *generations.of_all.entry(group).or_default() += 1,
+            _ => *generations.global.entry(group).or_default() += 1,
         }
     }
 
@@ -156,18 +156,19 @@ impl ReadCache {
     }
 }
 
-/// A change in progress. However it ends, it may have taken effect.
-pub(super) struct Changing<'a> {
+/// A guard for a write in progress. It invalidates the affected responses when it is dropped, because the write may
+/// take effect even if it fails.
+pub(super) struct InvalidationGuard<'a> {
     pub(super) cache: &'a ReadCache,
     pub(super) principal: Principal,
-    pub(super) is_of_token: bool,
-    pub(super) clears: &'static [Group],
+    pub(super) belongs_to_token: bool,
+    pub(super) invalidates: &'static [Group],
 }
 
-impl Drop for Changing<'_> {
+impl Drop for InvalidationGuard<'_> {
     fn drop(&mut self) {
-        let whose = self.is_of_token.then_some(&self.principal);
-        self.clears.iter().for_each(|&group| self.cache.forget(whose, group));
+        let principal = self.belongs_to_token.then_some(&self.principal);
+        self.invalidates.iter().for_each(|&group| self.cache.invalidate(principal, group));
     }
 }
 

@@ -1,10 +1,10 @@
-//! The options of a call.
+//! Options of calls.
 
 use std::time::Duration;
 
 use auth_core::Secret;
 
-/// The subject of a response. It determines the settings of the call, and the responses that a write invalidates.
+/// A group of operations. It determines the settings of a call, and the responses that a write invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
     Me,
@@ -17,17 +17,17 @@ pub(crate) enum Group {
 /// The options of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mode {
-    /// The share token of another user.
+    /// A share token that is sent with reads.
     pub(crate) share_token: Option<Secret>,
     pub(crate) caching: Caching,
-    /// True if "not found" is an immediate error, without waiting for replicas.
+    /// True if "not found" is reported immediately. Otherwise a read waits for replicas that lag behind.
     pub(crate) no_wait: bool,
-    /// The deadline of all attempts together.
+    /// The maximum time of all attempts together.
     pub(crate) deadline: Option<Duration>,
-    /// The call follows a run or belongs to a transfer, and is retried for longer.
+    /// True if the call follows a run or belongs to a transfer. It is then retried for longer.
     pub(crate) is_transfer: bool,
-    /// The limit of retries while other calls succeed. The caller can do other work.
-    pub(crate) single_limit: Option<Duration>,
+    /// The time limit for retries while other calls to the same host succeed, for callers that can do other work first.
+    pub(crate) request_limit: Option<Duration>,
 }
 
 /// The use of the response cache by a call.
@@ -35,8 +35,8 @@ pub(crate) struct Mode {
 pub(crate) enum Caching {
     #[default]
     Use,
-    /// The response is stored, but a stored one is not used.
+    /// The response is cached, but no cached response is used.
     Bypass,
-    /// Nothing is used or stored: the response is large, and changes soon.
+    /// The cache is neither read nor written, because the response is large and changes soon.
     NoStore,
 }

@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use auth_core::AccessToken;
 use sha2::{Digest, Sha256};
 
-/// The full digest of a token, which cannot be computed without the token.
+/// The SHA-256 of an access token. It cannot be computed without the token.
 pub(crate) type Principal = [u8; 32];
 
-/// The maximum number of tokens whose digests are cached.
+/// The maximum number of tokens whose digests are remembered.
 const MAX_REMEMBERED: usize = 16;
 
-/// The digests of recently used tokens, so that each is computed once.
+/// The digests of recently used tokens, so that each digest is computed only once.
 #[derive(Debug, Default)]
 pub(super) struct Principals(Mutex<Vec<(AccessToken, Principal)>>);
 

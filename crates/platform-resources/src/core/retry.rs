@@ -1,5 +1,5 @@
-//! The attempts of one call. [`auth_http::retry`] decides on retries. This module adds what is specific to the
-//! platform: creating requests are sent once, and reads lag behind writes.
+//! The attempts of one call. [`auth_http::retry`] decides on retries. This module adds the rules of the platform:
+//! creating requests are sent once, and reads may lag behind writes.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::error::CallError;
 use crate::settings::OperationSettings;
 use crate::token_retry::wait;
 
-/// The time for which a new run may not be found, because reads lag behind writes.
+/// The maximum time after which a new run is found, because reads lag behind writes.
 const MAX_LAG: Duration = Duration::from_secs(5);
-/// The pause between requests for such a run.
+/// The pause before a run that was not found is requested again.
 const LAG_PAUSE: Duration = Duration::from_millis(250);
 
 /// The start and the deadline of a call.
 #[derive(Clone, Copy)]
-pub(super) struct Time {
+pub(super) struct CallTime {
     start: Instant,
     deadline: Option<Duration>,
 }
 
-impl Time {
+impl CallTime {
     pub(super) fn begin(mode: &Mode) -> Self {
         Self { start: Instant::now(), deadline: mode.deadline }
     }
@@ -44,19 +44,19 @@ impl Time {
 pub(super) struct Retry<'a> {
     settings: &'a OperationSettings,
     attempts: Attempts,
-    time: Time,
-    /// The time of the first attempt.
+    time: CallTime,
+    /// The start of the first attempt.
     start: Instant,
     waits_for_replicas: bool,
-    /// The request must not be repeated after a byte was sent.
+    /// True if the request must not be sent again after a byte was sent.
     is_once: bool,
     attempt: u32,
-    /// The last failure, returned if the remaining time is too short for another attempt.
+    /// The last failure, which is returned if no time is left for another attempt.
     last: Option<ApiError>,
 }
 
 impl<'a> Retry<'a> {
-    pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, time: Time, attempts: Attempts) -> Self {
+    pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, time: CallTime, attempts: Attempts) -> Self {
         let waits_for_replicas = !mode.no_wait;
         let start = Instant::now();
         Self { settings, attempts, time, start, waits_for_replicas, is_once: false, attempt: 1, last: None }
@@ -67,21 +67,21 @@ impl<'a> Retry<'a> {
         Self { is_once: true, ..self }
     }
 
-    pub(super) fn time(&self) -> Time {
+    pub(super) fn time(&self) -> CallTime {
         self.time
     }
 
-    /// Returns the number of the attempt, from 1.
+    /// Returns the number of the current attempt; the first is 1.
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Returns the timeout of the attempt.
+    /// Returns the timeout of the current attempt.
     pub(super) fn timeout(&self) -> Duration {
         self.time.bounded(self.settings.timeout)
     }
 
-    /// Waits until the call may be sent.
+    /// Waits until the next attempt may be sent. Fails at the deadline.
     pub(super) async fn ready(&mut self, operation: &'static str) -> Result<(), CallError> {
         let turn = self.attempts.ready();
         let turn = match self.time.left() {
@@ -91,27 +91,28 @@ impl<'a> Retry<'a> {
         let Ok(turn) = turn else {
             let error = self.last.take();
             let error = error.unwrap_or_else(|| ApiError::unreachable(operation, "its host is failing"));
-            return Err(error.with_reason_to_give_up("no time is left for another attempt").into());
+            return Err(error.with_exhaustion_reason("no time is left for another attempt").into());
         };
-        turn.map_err(|gave_up| {
-            let error = self.last.take().unwrap_or_else(|| ApiError::unreachable(operation, gave_up.clone()));
-            CallError::gave_up(error, gave_up)
+        turn.map_err(|exhausted| {
+            let error = self.last.take().unwrap_or_else(|| ApiError::unreachable(operation, exhausted.clone()));
+            CallError::retries_exhausted(error, exhausted)
         })
     }
 
-    /// Records a response of the platform.
+    /// Records that the platform responded.
     pub(super) fn answered(&mut self) {
         self.attempts.answered();
     }
 
-    /// Decides on another attempt, and waits for replicas. Returns the error if there is no other attempt.
+    /// Records a failure. Returns `Ok` if the call is to be retried; otherwise the error. Waits if a replica may lag
+    /// behind.
     pub(super) async fn failed(&mut self, operation: &'static str, error: ApiError) -> Result<(), CallError> {
         if !error.is_transient() {
             if error.status().is_some() {
                 self.attempts.answered();
             }
-            let lags = error.is_not_found() && self.lags(operation);
-            if !lags {
+            let may_lag = error.is_not_found() && self.may_lag(operation);
+            if !may_lag {
                 return Err(error.into());
             }
             wait(LAG_PAUSE).await;
@@ -121,21 +122,22 @@ impl<'a> Retry<'a> {
             return Err(error.into());
         }
         self.attempt += 1;
-        let asked = error.retry_after();
-        let again = match error.status() {
-            Some(_) => self.attempts.refused(&error, asked),
-            None => self.attempts.failed(&error, asked),
+        let retry_after = error.retry_after();
+        let permitted = match error.status() {
+            Some(_) => self.attempts.failed_with_response(&error, retry_after),
+            None => self.attempts.failed(&error, retry_after),
         };
-        match again {
+        match permitted {
             Ok(()) => {
                 self.last = Some(error);
                 Ok(())
             }
-            Err(gave_up) => Err(CallError::gave_up(error, gave_up)),
+            Err(exhausted) => Err(CallError::retries_exhausted(error, exhausted)),
         }
     }
 
-    fn lags(&self, operation: &str) -> bool {
+    /// Returns true if the run of an operation may exist although it was not found.
+    fn may_lag(&self, operation: &str) -> bool {
         let reads_a_run = matches!(operation, "get_run" | "list_run_items");
         let in_time = self.start.elapsed() + LAG_PAUSE <= MAX_LAG;
         self.waits_for_replicas && reads_a_run && in_time && self.time.left().is_none_or(|left| LAG_PAUSE < left)

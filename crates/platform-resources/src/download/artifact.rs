@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use platform_api::models::{ArtifactId, InputArtifact, Item, OutputArtifact, Run};
 use platform_download::{
-    Crc32c, Downloader, Expected, FolderError, ManifestEntry, Meter, Origin, Progress, Provenance, ResultFolder, Shard,
-    Target, Verification,
+    Crc32c, Expected, FolderError, ManifestEntry, Meter, Origin, Progress, Provenance, Shard, Verification,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
+use super::destination::Fetcher;
 use super::report::{ArtifactReport, Event, FileEvent, FileProgress, FileStep, ItemReport};
 use super::selection::{Selection, media_type};
 use super::source::ArtifactSource;
@@ -21,31 +21,33 @@ use crate::{Actor, ArtifactOutcome, ItemOutcome};
 
 /// The metadata key of an artifact's size in bytes.
 const SIZE_KEY: &str = "size_bytes";
-/// The program name in the manifest.
-const TOOL: &str = concat!("aignostics/", env!("CARGO_PKG_VERSION"));
+/// The name and version of this program in the manifest.
+const TOOL_NAME: &str = concat!("aignostics/", env!("CARGO_PKG_VERSION"));
 /// The minimum time between two events for one file.
-const PAUSE: Duration = Duration::from_millis(100);
+const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An item, reduced to what its download needs.
+/// An item, reduced to the properties that a download needs.
 #[derive(Deserialize, Serialize)]
 pub(super) struct ItemSummary {
     pub(super) key: ItemKey,
     pub(super) external_id: String,
     pub(super) outcome: ItemOutcome,
     pub(super) message: Option<String>,
-    /// The item is in the shard, and selected.
+    /// True if the item is in the shard and selected.
     pub(super) is_wanted: bool,
     /// The selected artifacts that have or had a file.
     pub(super) artifacts: Vec<SelectedArtifact>,
+    /// A selected artifact has an unknown state.
+    pub(super) has_unknown: bool,
     /// The checksums of its inputs stated by the submitter, by name.
     pub(super) inputs: BTreeMap<String, String>,
     /// The names and media types of artifacts that are not selected.
     pub(super) unselected: Vec<String>,
 }
 
-/// The part of an [`ItemSummary`] that names it.
+/// The external id of an [`ItemSummary`], to deserialize only this field.
 #[derive(Deserialize)]
-pub(super) struct Named<'a> {
+pub(super) struct ExternalIdOnly<'a> {
     #[serde(borrow)]
     pub(super) external_id: Cow<'a, str>,
 }
@@ -56,51 +58,51 @@ pub(super) struct SelectedArtifact {
     pub(super) id: ArtifactId,
     pub(super) name: String,
     pub(super) media_type: Option<String>,
-    /// The checksum that is stated for its file, with the key that it is stated under.
+    /// The metadata key and the value of the checksum.
     checksum: Option<(String, Value)>,
     bytes: Option<u64>,
-    /// The originator of the deletion of its file.
+    /// The actor that deleted the file, if it was deleted.
     pub(super) deleted: Option<Actor>,
 }
 
 /// An artifact to download.
 pub(super) struct PlannedFile {
-    /// The index of its item in the report.
+    /// The index of the item in the report.
     pub(super) item: usize,
     pub(super) id: ArtifactId,
     pub(super) name: String,
     pub(super) expected: Expected,
-    /// Its path relative to the folder, with `/` between folders.
+    /// The path of the file relative to the folder, with `/` between folders.
     pub(super) file: String,
-    /// The originator of the deletion of its file. An existing local file is still verified.
+    /// The actor that deleted the file on the platform, if it was deleted. An existing local file is still verified.
     pub(super) deleted: Option<Actor>,
-    /// The verification in the manifest, if only the manifest states its checksum.
+    /// The verification in the manifest, if only the manifest has the checksum.
     pub(super) recorded: Option<Verification>,
-    pub(super) tries: FetchAttempts,
+    pub(super) attempts: FetchAttempts,
 }
 
-/// An artifact that is downloaded soon.
-pub(super) struct NextFile {
+/// The next artifact to download.
+pub(super) struct NextFile<T> {
     pub(super) planned: Box<PlannedFile>,
-    /// The external id of its item.
+    /// The external id of the item.
     pub(super) external_id: String,
-    pub(super) target: Target,
+    pub(super) target: T,
     pub(super) source: Arc<ArtifactSource>,
 }
 
-/// Failed attempts to download a file.
+/// The failed attempts to download a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FetchAttempts {
     /// The number of failures since the last progress.
     pub(super) failures: u32,
-    /// The time of the first of these failures.
+    /// The start of the first attempt that failed.
     since: Option<Instant>,
 }
 
 impl FetchAttempts {
-    /// Adds a failed attempt that started at `start`. An attempt that `got_further` starts a new count. Returns `None`
-    /// if the time limit is reached.
-    fn another(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
+    /// Adds a failed attempt that started at `start`. The count restarts if the attempt made progress (`got_further`).
+    /// Returns `None` if the time limit is reached.
+    fn next(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
         let since = self.since.filter(|_| !got_further).unwrap_or(start);
         let failures = if got_further { 1 } else { self.failures.saturating_add(1) };
         (since.elapsed() < limit).then_some(Self { failures, since: Some(since) })
@@ -109,7 +111,7 @@ impl FetchAttempts {
 
 /// The result of downloading an artifact, successful or not.
 pub(super) struct FetchOutcome {
-    /// The index of its item in the report.
+    /// The index of the item in the report.
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
 }
@@ -128,16 +130,18 @@ pub(super) enum PlanError {
 impl ItemSummary {
     pub(super) fn of(item: Item, shard: Shard, selection: &Selection, checksum_keys: &[String]) -> Self {
         let outcome = ItemOutcome::of(&item);
-        let is_wanted = shard.has(&item.external_id) && selection.has_item(&item.external_id);
+        let is_wanted = shard.contains(&item.external_id) && selection.has_item(&item.external_id);
         let inputs = item.input_artifacts.iter().filter(|_| is_wanted);
         let inputs = inputs.filter_map(|input| Some((input.name.clone(), checksum(input, checksum_keys)?))).collect();
         let artifacts = item.output_artifacts.into_iter().filter(|_| is_wanted);
         let (selected, others): (Vec<_>, Vec<_>) = artifacts.partition(|artifact| selection.has_artifact(artifact));
+        let has_unknown =
+            selected.iter().any(|artifact| matches!(ArtifactOutcome::of(artifact), ArtifactOutcome::Unknown(_)));
         let artifacts =
             selected.into_iter().filter_map(|artifact| SelectedArtifact::of(artifact, checksum_keys)).collect();
-        let unselected = others.iter().map(described).collect();
+        let unselected = others.iter().map(describe).collect();
         let (key, external_id, message) = (ItemKey::of(&item.item_id), item.external_id, item.error_message);
-        Self { key, external_id, outcome, message, is_wanted, artifacts, inputs, unselected }
+        Self { key, external_id, outcome, message, is_wanted, artifacts, has_unknown, inputs, unselected }
     }
 }
 
@@ -158,7 +162,7 @@ impl SelectedArtifact {
         Some(Self { id, name, media_type, checksum, bytes, deleted })
     }
 
-    /// Returns the stated size and checksum. An invalid checksum is an error.
+    /// Returns the size and the checksum in the metadata. Fails if the checksum is not valid.
     pub(super) fn expected(&self) -> Result<Expected, PlanError> {
         let mut expected = Expected::unknown();
         if let Some((key, value)) = &self.checksum {
@@ -170,43 +174,20 @@ impl SelectedArtifact {
     }
 }
 
-/// Returns the checksum of an input stated by the submitter.
+/// Returns the checksum in the metadata of an input.
 fn checksum(input: &InputArtifact, checksum_keys: &[String]) -> Option<String> {
     let metadata = input.metadata.as_ref()?;
     checksum_keys.iter().find_map(|key| metadata.get(key)?.as_str().map(str::to_owned))
 }
 
-/// Returns the name and the media type of an artifact, for a list.
-fn described(artifact: &OutputArtifact) -> String {
+/// Returns the name and the media type of an artifact, for an error message.
+fn describe(artifact: &OutputArtifact) -> String {
     let media_type = media_type(artifact).map(|media_type| format!(" ({media_type})")).unwrap_or_default();
     format!("{}{media_type}", artifact.name)
 }
 
-impl PlannedFile {
-    /// Returns the number of bytes to write, determined without reading files.
-    pub(super) fn missing(&self, folder: &ResultFolder) -> u64 {
-        if self.deleted.is_some() {
-            return 0;
-        }
-        self.expected.bytes().map_or(0, |bytes| self.target(folder).missing(bytes))
-    }
-
-    /// Returns true if the file is probably downloaded, determined without reading it.
-    pub(super) fn is_needed(&self, target: &Target) -> bool {
-        self.deleted.is_none()
-            && match self.expected.bytes() {
-                Some(bytes) => target.missing(bytes) > 0,
-                None => target.path().symlink_metadata().is_err(),
-            }
-    }
-
-    pub(super) fn target(&self, folder: &ResultFolder) -> Target {
-        folder.target(self.file.split('/'))
-    }
-}
-
 impl FetchOutcome {
-    /// Returns the manifest entry, if the file is published.
+    /// Returns the manifest entry of a published file, or `None` if the download failed.
     pub(super) fn entry(
         &self,
         run: &Run,
@@ -224,7 +205,7 @@ impl FetchOutcome {
             platform: Some(platform.to_string()),
             organization: run.organization_id.clone(),
             user: Some(run.submitted_by.clone()),
-            tool: Some(TOOL.to_owned()),
+            tool: Some(TOOL_NAME.to_owned()),
             inputs: serde_json::from_str(&item.inputs).unwrap_or_default(),
         };
         let entry = ManifestEntry::new(origin, &self.report.file, self.report.outcome.as_ref().ok()?, now);
@@ -232,18 +213,18 @@ impl FetchOutcome {
     }
 }
 
-/// Downloads a file. Returns `Err` with the planned file if only its own time limit was exceeded: it is tried again
-/// after the other files.
-pub(super) async fn fetch(
-    next: NextFile,
-    downloader: &Downloader,
+/// Downloads a file. Returns `Err` with the planned file if its retries reached their time limit while other files
+/// could be downloaded. The caller then tries it again after the other files.
+pub(super) async fn fetch<T, F: Fetcher<T>>(
+    next: NextFile<T>,
+    fetcher: &F,
     (meter, limit): (&Meter, Duration),
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<FetchOutcome, Box<PlannedFile>> {
     let NextFile { planned, external_id, target, source } = next;
-    let PlannedFile { id, name, expected, file, recorded, tries, .. } = &*planned;
+    let PlannedFile { id, name, expected, file, recorded, attempts, .. } = &*planned;
     let start = Instant::now();
-    let about = FileEvent {
+    let event = FileEvent {
         item: external_id,
         artifact: name.clone(),
         artifact_id: id.clone(),
@@ -251,44 +232,46 @@ pub(super) async fn fetch(
         bytes: expected.bytes(),
         progress: FileProgress::default(),
     };
-    let heard = std::sync::Mutex::new((about, Instant::now()));
-    let hear = |progress| {
+    let last_event = std::sync::Mutex::new((event, Instant::now()));
+    let on_progress = |progress| {
         if let Some(totals) = meter.add(progress) {
             observer(Event::Progress(totals));
         }
-        let mut heard = heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        heard.0.progress.add(progress);
-        let due = heard.1.elapsed() >= PAUSE;
+        let mut last_event = last_event.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last_event.0.progress.add(progress);
+        let due = last_event.1.elapsed() >= EVENT_INTERVAL;
         if due {
-            heard.1 = Instant::now();
-            let event = heard.0.clone();
-            drop(heard);
+            last_event.1 = Instant::now();
+            let event = last_event.0.clone();
+            drop(last_event);
             observer(Event::File(event));
         }
     };
-    let mut outcome = downloader.fetch(&*source, *expected, &target, &hear).await;
+    let mut outcome = fetcher.fetch(&*source, *expected, &target, &on_progress).await;
     if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
         outcome.verification = *recorded;
     }
-    let mut about = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
-    let is_single = matches!(&outcome, Err(error) if error.is_single());
-    if let Some(tries) = tries.another(start, about.progress.received > 0, limit).filter(|_| is_single) {
-        tracing::debug!(file, failures = tries.failures, "tried again later");
-        // The durable bytes are counted again by the next attempt.
-        meter.add(Progress::Lost(about.progress.durable));
-        return Err(Box::new(PlannedFile { tries, ..*planned }));
+    let mut event = last_event.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
+    let is_postponed = outcome.as_ref().is_err_and(F::is_postponed);
+    let got_further = F::RESUMES && event.progress.received > 0;
+    if let Some(attempts) = attempts.next(start, got_further, limit).filter(|_| is_postponed) {
+        tracing::debug!(file, failures = attempts.failures, "download postponed");
+        // The next attempt counts the durable bytes again.
+        meter.add(Progress::Lost(event.progress.durable));
+        return Err(Box::new(PlannedFile { attempts, ..*planned }));
     }
-    about.progress.step = outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::InPlace(outcome.verification));
+    event.progress.step =
+        outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::Published(outcome.verification));
     match &outcome {
         Ok(outcome) => {
-            about.bytes = Some(outcome.bytes);
-            tracing::debug!(file, bytes = outcome.bytes, fetched = !outcome.already_present, "in place");
+            event.bytes = Some(outcome.bytes);
+            tracing::debug!(file, bytes = outcome.bytes, fetched = !outcome.already_present, "published");
             let totals = meter.done(expected.bytes(), outcome.bytes);
             totals.map(Event::Progress).into_iter().for_each(observer);
         }
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
-    observer(Event::File(about));
+    observer(Event::File(event));
     let PlannedFile { item, name, file, .. } = *planned;
     Ok(FetchOutcome { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } })
 }

@@ -6,20 +6,20 @@ use platform_download::{Sha256, Siblings, disambiguate, escape, extension, fold,
 
 use super::artifact::{ItemSummary, SelectedArtifact};
 
-/// The separator of item and artifact names in a combined file name.
-const JOINT: &str = "--";
+/// The separator between the names of an item and an artifact in a file name.
+const NAME_SEPARATOR: &str = "--";
 
 /// The naming scheme of result files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameBy {
-    /// The external id as a path: a folder for each of its parts. `:` becomes `_`, and what else a file system cannot store is
-    /// percent-encoded.
+    /// The external id as a path, with a folder for each of its parts. `:` becomes `_`, and other characters that a
+    /// file system cannot store are percent-encoded.
     #[default]
     Relative,
-    /// The file name in the external id, without its ending: the layout of the Python SDK 1.6.0.
+    /// The file name in the external id, without its extension. This is the layout of the Python SDK 1.6.0.
     Stem,
-    /// All of the external id, percent-encoded.
+    /// The whole external id, percent-encoded.
     Id,
 }
 
@@ -38,19 +38,21 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// Adds a folder with the id of the run, so that the results of several runs can share a folder.
+    /// Enables or disables a folder for each run, named by its id, so that several runs can share a result folder. It
+    /// is disabled by default.
     pub fn with_folder_per_run(mut self, wanted: bool) -> Self {
         self.per_run = wanted;
         self
     }
 
-    /// Uses a folder per item. If disabled, the item name is the prefix of its file names.
+    /// Enables or disables a folder for each item. It is enabled by default. If it is disabled, the name of the item is
+    /// the prefix of its file names.
     pub fn with_folder_per_item(mut self, wanted: bool) -> Self {
         self.per_item = wanted;
         self
     }
 
-    /// Sets the part of the external id that names the files.
+    /// Sets how the external id determines the names of folders and files.
     pub fn with_names_by(mut self, name_by: NameBy) -> Self {
         self.name_by = name_by;
         self
@@ -60,15 +62,15 @@ impl Layout {
         self.per_run
     }
 
-    /// Returns a name as it appears in a path, before it is escaped.
-    fn shown(self, name: &str) -> String {
+    /// Returns a name as it is used in a path, before it is escaped.
+    fn path_text(self, name: &str) -> String {
         if self.name_by == NameBy::Id { name.to_owned() } else { name.replace(':', "_") }
     }
 
-    /// Returns the folders of an item, at least one. Without a folder per item, the only one is the prefix of the names of its
-    /// files. They are not escaped.
-    fn place(self, external_id: &str) -> Vec<String> {
-        let id = self.shown(external_id);
+    /// Returns the names of the folders of an item, at least one, before they are escaped. Without a folder per item,
+    /// the only name is the prefix of its file names.
+    fn item_path(self, external_id: &str) -> Vec<String> {
+        let id = self.path_text(external_id);
         let parts: Vec<_> = match self.name_by {
             NameBy::Stem if self.per_item => {
                 Path::new(&id).file_stem().map(|stem| stem.to_string_lossy().into_owned()).into_iter().collect()
@@ -87,19 +89,20 @@ impl Layout {
     }
 }
 
-/// The file names of a run. They are the same in every call and for every shard, except for files that the manifest of the
-/// folder already lists.
+/// The file names of a run. They are the same in each download and for each shard, except for files that the manifest
+/// of the folder already contains.
 pub(super) struct Names {
     layout: Layout,
     run: String,
-    /// The folders or prefixes of items that are equal to those of other items on some file systems, by external id.
-    apart: HashMap<String, String>,
+    /// The disambiguated folders or prefixes of items that some file systems would treat as equal to those of other
+    /// items, by external id.
+    disambiguated: HashMap<String, String>,
 }
 
-/// Stands for a text where very many are kept.
-pub(super) type Key = [u8; 16];
+/// The first 16 bytes of the SHA-256 of a name. They are stored instead of the name, because a run can have very many.
+pub(super) type NameKey = [u8; 16];
 
-pub(super) fn key(text: &str) -> Key {
+pub(super) fn name_key(text: &str) -> NameKey {
     let digest = Sha256::of(text.as_bytes());
     std::array::from_fn(|at| digest.as_bytes()[at])
 }
@@ -117,74 +120,80 @@ impl Names {
         let (mut siblings, mut inner, mut prefixes) = (Siblings::default(), HashSet::new(), HashSet::new());
         let is_bare = layout.name_by == NameBy::Stem && !layout.per_item;
         for id in external_ids.clone() {
-            let place = layout.place(id.as_ref());
-            // Those of different items can be the same.
-            siblings.add(&place.join("/"), &escaped(&place));
-            inner.extend((1..place.len()).map(|depth| key(&fold(&escaped(&place[..depth])))));
+            let path_parts = layout.item_path(id.as_ref());
+            // Different items can have the same path.
+            siblings.add(&path_parts.join("/"), &escaped(&path_parts));
+            inner.extend((1..path_parts.len()).map(|depth| name_key(&fold(&escaped(&path_parts[..depth])))));
             if is_bare {
-                prefixes.insert(key(&fold(&place.join("_"))));
+                prefixes.insert(name_key(&fold(&path_parts.join("_"))));
             }
         }
-        let mut apart_from_others = HashMap::new();
+        let mut disambiguated = HashMap::new();
         for id in external_ids {
             let id = id.as_ref();
-            let place = layout.place(id);
-            let plain = escaped(&place);
-            let mut safe = siblings.distinct(&place.join("/"), plain.clone(), id);
-            // The folder contains other items, or the prefix begins with that of another item.
-            let begins =
-                |prefix: &str| prefix.char_indices().skip(1).any(|(end, _)| prefixes.contains(&key(&prefix[..end])));
-            if safe == plain && (inner.contains(&key(&fold(&plain))) || (is_bare && begins(&fold(&place.join("_"))))) {
+            let path_parts = layout.item_path(id);
+            let unmodified = escaped(&path_parts);
+            let mut safe = siblings.distinct(&path_parts.join("/"), unmodified.clone(), id);
+            // The path is also a folder of other items, or the prefix starts with that of another item.
+            let starts_with_other = |prefix: &str| {
+                prefix.char_indices().skip(1).any(|(end, _)| prefixes.contains(&name_key(&prefix[..end])))
+            };
+            if safe == unmodified
+                && (inner.contains(&name_key(&fold(&unmodified)))
+                    || (is_bare && starts_with_other(&fold(&path_parts.join("_")))))
+            {
                 safe = disambiguate(safe, id);
             }
-            if safe != plain {
-                apart_from_others.insert(id.to_owned(), safe);
+            if safe != unmodified {
+                disambiguated.insert(id.to_owned(), safe);
             }
         }
-        Self { layout, run: escape(run.as_str()), apart: apart_from_others }
+        Self { layout, run: escape(run.as_str()), disambiguated }
     }
 
-    /// The path of the file for each of an item's artifacts, relative to the folder, with `/` between folders.
+    /// Returns the path of the file of each artifact of an item, relative to the folder, with `/` between folders.
     pub(super) fn of(&self, item: &ItemSummary) -> Vec<String> {
         let names: Vec<_> = item.artifacts.iter().map(|artifact| self.file_name(artifact)).collect();
         let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
         let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
-        let (place, apart) = (self.layout.place(&item.external_id), self.apart.get(&item.external_id));
+        let (path_parts, disambiguated) =
+            (self.layout.item_path(&item.external_id), self.disambiguated.get(&item.external_id));
         let path = |((name, id), safe): ((&String, &str), String)| {
             let below = if self.layout.per_item {
-                format!("{}/{safe}", apart.cloned().unwrap_or_else(|| escaped(&place)))
+                format!("{}/{safe}", disambiguated.cloned().unwrap_or_else(|| escaped(&path_parts)))
             } else {
-                let is_alike = apart.is_some() || safe != escape(name);
-                self.joined(&place.join("_"), name, is_alike, &format!("{}\n{id}", item.external_id))
+                let is_alike = disambiguated.is_some() || safe != escape(name);
+                self.flat_name(&path_parts.join("_"), name, is_alike, &format!("{}\n{id}", item.external_id))
             };
             if self.layout.per_run { format!("{}/{below}", self.run) } else { below }
         };
         names.iter().zip(ids).zip(safe_names(&given)).map(path).collect()
     }
 
-    /// One name for an item and its artifact. Where others could have the same, the identity keeps them apart.
-    fn joined(&self, item: &str, name: &str, is_alike: bool, identity: &str) -> String {
-        let joint = if self.layout.name_by == NameBy::Stem { "" } else { JOINT };
+    /// Returns a file name that consists of the names of an item and its artifact. If another item and artifact could
+    /// have the same, it is disambiguated by `identity`.
+    fn flat_name(&self, item: &str, name: &str, is_alike: bool, identity: &str) -> String {
+        let joint = if self.layout.name_by == NameBy::Stem { "" } else { NAME_SEPARATOR };
         let both = escape(&format!("{item}{joint}{name}"));
         let has_joint = |text: &str| !joint.is_empty() && text.contains(joint);
         let at_joint = !joint.is_empty() && (item.ends_with('-') || name.starts_with('-'));
         if is_alike || at_joint || has_joint(item) || has_joint(name) { disambiguate(both, identity) } else { both }
     }
 
-    /// Returns the name of an artifact with the extension of its media type. A name with an extension and without a media
-    /// type is unchanged.
+    /// Returns the name of an artifact with the extension of its media type. A name with an extension and without a
+    /// media type is unchanged.
     fn file_name(&self, SelectedArtifact { name, media_type, .. }: &SelectedArtifact) -> String {
-        let shown = self.layout.shown(name);
+        let shown = self.layout.path_text(name);
         let is_stem = self.layout.name_by == NameBy::Stem;
         let ending = match media_type {
             None if !is_stem && Path::new(name).extension().is_some() => return shown,
             media_type => extension(media_type.as_deref().unwrap_or_default()),
         };
         if ending == ".bin" {
-            tracing::info!(artifact = name, ?media_type, "its type is not known: it gets the ending .bin");
+            tracing::info!(artifact = name, ?media_type, "unknown media type: the file gets the extension .bin");
         }
         match ending {
-            // As the Python SDK does.
+            // Same as in the Python SDK.
             ".geojson" if is_stem => shown + ".json",
             ending if !is_stem && shown.to_ascii_lowercase().ends_with(ending) => shown,
             ending => shown + ending,
@@ -221,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn files_lie_by_run_and_item_as_is_wanted() {
+    fn layout_determines_folders_and_file_names() {
         let items = [item("a:b/c.tiff", &[("1", "tissue:areas")])];
         for (name_by, folder, file) in [
             (NameBy::Relative, "a_b/c.tiff/tissue_areas.csv", "a_b_c.tiff--tissue_areas.csv"),
@@ -238,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_paths_stay_inside_and_do_not_contain_each_other() {
+    fn relative_paths_stay_in_the_folder_and_are_disjoint() {
         let items = ["/data/a.tiff", "a", "a/b.csv", "../x", "C:\\s\\t.svs", "gs://bucket/u.tiff", "", "A/B.csv"];
         let items = items.map(|id| item(id, &[("1", "b.csv")]));
         let found = names(Layout::default(), &items);
@@ -255,8 +264,8 @@ mod tests {
         assert!(found[0].starts_with("cohort/xxxxxxxx") && found[0].len() < 230, "{found:?}");
     }
 
-    /// `download_available_items` and `download_item_artifact` in `aignostics/application/_download.py` of the SDK 1.6.0, and
-    /// `get_file_extension_for_artifact` in `_utils.py`.
+    /// Compares with `download_available_items` and `download_item_artifact` in `aignostics/application/_download.py`
+    /// of the SDK 1.6.0, and with `get_file_extension_for_artifact` in `_utils.py`.
     #[test]
     fn stems_are_those_of_the_python_sdk() {
         let layout = Layout::default().with_names_by(NameBy::Stem).with_folder_per_run(true);
@@ -286,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_files_share_a_place_and_no_place_depends_on_the_order() {
+    fn paths_are_unique_and_do_not_depend_on_the_order() {
         let mut items = [
             item("A", &[("1", "x"), ("2", "X"), ("3", "x")]),
             item("a", &[("4", "x")]),

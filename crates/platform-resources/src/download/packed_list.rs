@@ -1,15 +1,15 @@
-//! Values that are kept as text in large blocks.
+//! A compact list of values, serialized in large blocks.
 
 use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The size of a block.
-const BLOCK: usize = 64 << 10;
+/// The size of a block, in bytes.
+const BLOCK_BYTES: usize = 64 << 10;
 
-/// A list of values that are read once, in their order. Very many small values would take more memory for the gaps between them
-/// than for themselves.
+/// A list of values that are read once, in order. It is serialized, because very many small allocations would use more
+/// memory for fragmentation than for the values.
 pub(super) struct PackedList<T> {
     /// Values as lines of JSON. Each block is freed when it has been read.
     blocks: Vec<Vec<u8>>,
@@ -26,10 +26,10 @@ impl<T> Default for PackedList<T> {
 impl<T: Serialize> Extend<T> for PackedList<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
         for value in values {
-            #[expect(clippy::expect_used, reason = "strings, numbers and lists of them are always JSON")]
-            let line = serde_json::to_vec(&value).expect("it is JSON");
-            if self.blocks.last().is_none_or(|block| block.len() + line.len() >= BLOCK) {
-                self.blocks.push(Vec::with_capacity(BLOCK));
+            #[expect(clippy::expect_used, reason = "strings, numbers and lists can always be serialized")]
+            let line = serde_json::to_vec(&value).expect("the value can be serialized");
+            if self.blocks.last().is_none_or(|block| block.len() + line.len() >= BLOCK_BYTES) {
+                self.blocks.push(Vec::with_capacity(BLOCK_BYTES));
             }
             let block = self.blocks.last_mut().into_iter();
             block.for_each(|block| block.extend(line.iter().chain(b"\n")));
@@ -43,14 +43,14 @@ impl<T> PackedList<T> {
         self.len
     }
 
-    /// Reads the values, which stay, as another type.
+    /// Deserializes the values as the type `U`, which may have fewer fields, and does not remove them.
     pub(super) fn iter_as<'a, U: serde::Deserialize<'a>>(&'a self) -> impl Iterator<Item = U> + Clone {
         self.blocks.iter().flat_map(|block| lines(block)).map(|line| value(line))
     }
 }
 
 impl<T: DeserializeOwned> PackedList<T> {
-    /// Reads the values, and frees what was read.
+    /// Deserializes the values, and frees each block after it was read.
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
         self.blocks.into_iter().flat_map(|block| lines(&block).map(|line| value(line)).collect::<Vec<_>>())
     }
@@ -60,7 +60,7 @@ fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-#[expect(clippy::expect_used, reason = "it was written by the same type")]
+#[expect(clippy::expect_used, reason = "the line was written by this list")]
 fn value<'a, U: serde::Deserialize<'a>>(line: &'a [u8]) -> U {
-    serde_json::from_slice(line).expect("it is what was written")
+    serde_json::from_slice(line).expect("the line is a serialized value")
 }

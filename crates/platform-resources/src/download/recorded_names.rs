@@ -1,16 +1,17 @@
 use std::collections::HashMap;
 
-use platform_download::{FolderError, ManifestEntry, ResultFolder, disambiguate, escape};
+use platform_download::{FolderError, ManifestEntry, disambiguate, escape};
 
-use super::layout::{Key, key};
+use super::destination::Destination;
+use super::layout::{NameKey, name_key};
 
-/// The names of files in the manifest of a folder. They are kept, whatever the layout.
+/// The names of the files in the manifest of a folder. An artifact keeps its recorded name even if the layout differs.
 pub(super) struct RecordedNames {
     run: String,
-    /// Each run has a folder. Otherwise a file is replaced by that of another run.
+    /// True if the layout has a folder for each run. Otherwise results of one run replace those of another.
     per_run: bool,
-    /// The files by item, artifact and extension; `None` if there are several. Read on demand.
-    files: Option<HashMap<Key, Option<Box<str>>>>,
+    /// The files by item, artifact and extension; `None` as the value if there are several. Read on demand.
+    files: Option<HashMap<NameKey, Option<Box<str>>>>,
 }
 
 impl RecordedNames {
@@ -18,61 +19,75 @@ impl RecordedNames {
         Self { run, per_run, files: None }
     }
 
-    /// Returns the name of the file of an artifact: the one in the manifest, or else `file`. A file of another item is not
-    /// replaced: `id` distinguishes the two. With `is_unique`, no other artifact of the item has this name and extension.
+    /// Returns the file name of an artifact: the recorded name, or else `file`. If the manifest contains `file` for
+    /// another item or artifact, it is disambiguated by `id`. `is_unique` is true if no other artifact of the item has
+    /// the same name and extension.
     pub(super) fn name(
         &mut self,
-        folder: &ResultFolder,
+        destination: &impl Destination,
         (item, artifact, id): (&str, &str, &str),
         file: &str,
         is_unique: bool,
     ) -> Result<String, FolderError> {
-        let at = folder.recorded(file)?;
-        if at.as_ref().is_some_and(|entry| (&*entry.origin.item, &*entry.origin.artifact) == (item, artifact)) {
+        let existing = destination.entry(file)?;
+        if existing.as_ref().is_some_and(|entry| (&*entry.origin.item, &*entry.origin.artifact) == (item, artifact)) {
             return Ok(file.to_owned());
         }
-        if is_unique && let Some(Some(known)) = self.files(folder)?.get(&origin(item, artifact, file)) {
+        if is_unique && let Some(Some(known)) = self.files(destination)?.get(&origin(item, artifact, file)) {
             return Ok(known.to_string());
         }
-        Ok(if at.is_some() { disambiguate(file.to_owned(), id) } else { file.to_owned() })
+        Ok(if existing.is_some() { disambiguate(file.to_owned(), id) } else { file.to_owned() })
     }
 
-    fn files(&mut self, folder: &ResultFolder) -> Result<&HashMap<Key, Option<Box<str>>>, FolderError> {
+    fn files(&mut self, destination: &impl Destination) -> Result<&HashMap<NameKey, Option<Box<str>>>, FolderError> {
         if self.files.is_none() {
-            let mut files = HashMap::new();
-            for entry in folder.entries() {
-                let ManifestEntry { origin: from, file, .. } = entry?;
-                let is_replaceable = || !self.per_run && !file.starts_with(&format!("{}/", escape(&from.run)));
-                if from.run == self.run || is_replaceable() {
-                    let files = files.entry(origin(&from.item, &from.artifact, &file));
-                    files.and_modify(|file| *file = None).or_insert_with(|| Some(file.into()));
-                }
-            }
-            self.files = Some(files);
+            self.files = Some(if self.per_run {
+                self.known(destination.entries_of(&self.run))?
+            } else {
+                self.known(destination.entries())?
+            });
         }
         Ok(self.files.get_or_insert_default())
     }
+
+    fn known(
+        &self,
+        entries: impl Iterator<Item = Result<ManifestEntry, FolderError>>,
+    ) -> Result<HashMap<NameKey, Option<Box<str>>>, FolderError> {
+        let mut files = HashMap::new();
+        for entry in entries {
+            let ManifestEntry { origin: from, file, .. } = entry?;
+            let is_replaceable = || !self.per_run && !file.starts_with(&format!("{}/", escape(&from.run)));
+            if from.run == self.run || is_replaceable() {
+                let files = files.entry(origin(&from.item, &from.artifact, &file));
+                files.and_modify(|file| *file = None).or_insert_with(|| Some(file.into()));
+            }
+        }
+        Ok(files)
+    }
 }
 
-/// Returns the extension of a file name, by which artifacts with equal names and different media types differ. It is the
-/// same in all layouts: some name a `geojson` file `json`.
+/// Returns the extension of a file name. It distinguishes artifacts with equal names and different media types.
+/// `geojson` is returned as `json`, because some layouts name such files `.json`.
 pub(super) fn extension(file: &str) -> &str {
     let extension =
         file.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, extension)| extension);
     if extension == "geojson" { "json" } else { extension }
 }
 
-fn origin(item: &str, artifact: &str, file: &str) -> Key {
-    key(&format!("{item}\0{artifact}\0{}", extension(file)))
+/// Returns the key of an artifact in [`RecordedNames`].
+fn origin(item: &str, artifact: &str, file: &str) -> NameKey {
+    name_key(&format!("{item}\0{artifact}\0{}", extension(file)))
 }
 
 #[cfg(test)]
 mod tests {
+    use platform_download::ResultFolder;
     use serde_json::json;
 
     use super::*;
 
-    /// Returns a folder whose manifest has these files, by run, artifact and path.
+    /// Returns a folder whose manifest contains `files`: triples of run, artifact and path.
     async fn folder(path: &std::path::Path, files: &[(&str, &str, &str)]) -> ResultFolder {
         let mut folder = ResultFolder::open(path).await.unwrap();
         for (run, artifact, file) in files {
@@ -87,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn artifacts_of_one_name_do_not_share_a_kept_file() {
+    async fn recorded_name_is_used_only_for_a_unique_artifact() {
         let path = tempfile::tempdir().unwrap();
         let folder = folder(path.path(), &[("r", "tissue", "old/tissue.csv")]).await;
         let mut kept = RecordedNames::new("r".to_owned(), false);
@@ -106,5 +121,21 @@ mod tests {
         assert_eq!((name("x", "b/x.csv"), name("y", "b/y.csv")), ("b/x.csv".to_owned(), "a/y.csv".to_owned()));
         let mut kept = RecordedNames::new("two".to_owned(), true);
         assert_eq!(kept.name(&folder, ("a", "y", "id"), "two/a/y.csv", true).unwrap(), "two/a/y.csv");
+    }
+
+    #[tokio::test]
+    async fn new_run_in_its_own_folder_does_not_read_the_entries_of_others() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = folder(path.path(), &[("one", "x", "one/a/x.csv"), ("two", "x", "old/x.csv")]).await;
+        let manifest = path.path().join("manifest.jsonl");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let (first, second) = text.split_once('\n').unwrap();
+        // An entry that is read would be an error.
+        std::fs::write(manifest, format!("{}\n{second}", " ".repeat(first.len()))).unwrap();
+        let name =
+            |run: &str, file| RecordedNames::new(run.to_owned(), true).name(&folder, ("a", "x", "id"), file, true);
+        assert_eq!(name("three", "three/a/x.csv").unwrap(), "three/a/x.csv");
+        assert_eq!(name("two", "two/a/x.csv").unwrap(), "old/x.csv");
+        name("one", "one/b/x.csv").unwrap_err();
     }
 }

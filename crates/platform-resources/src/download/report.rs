@@ -1,11 +1,11 @@
 use std::error::Error;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use platform_api::models::{ArtifactId, Run, RunId, RunState, RunTerminationReason};
-use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
+use platform_api::models::{ArtifactId, Item, Run, RunId, RunState, RunTerminationReason};
+use platform_download::{DownloadError, FolderError, Outcome, Progress, Totals, Verification};
 
-use crate::{Actor, ItemOutcome};
+use crate::{Actor, ArtifactOutcome, ItemOutcome};
 
 /// An event of a run download.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +17,12 @@ pub enum Event {
     Planned {
         /// The number of files.
         files: usize,
-        /// Their total length, if stated.
+        /// The total length of the files, in bytes. Files of unknown length count as 0.
         bytes: u64,
     },
     /// The total progress of all files: at most ten times per second, and at the end.
     Progress(Totals),
-    /// The progress of one file: at most ten times per second, and when it ends.
+    /// The progress of one file: at most ten times per second, and when its download ends.
     File(FileEvent),
 }
 
@@ -30,9 +30,9 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunProgress {
-    /// The run.
+    /// The id of the run.
     pub id: RunId,
-    /// Its state.
+    /// The state of the run.
     pub state: RunState,
     /// The time of the submission.
     pub submitted_at: SystemTime,
@@ -40,7 +40,7 @@ pub struct RunProgress {
     pub ended: usize,
     /// The number of all items of the run.
     pub items: usize,
-    /// The number of items that the platform processes first, if it states that.
+    /// The number of items of other runs that the platform processes before this run; `None` if unknown.
     pub items_ahead: Option<u64>,
 }
 
@@ -56,10 +56,18 @@ impl RunProgress {
         Self { ended, items, ..self }
     }
 
-    /// Sets the number of items that the platform processes first.
+    /// Sets the number of items of other runs that the platform processes before this run.
     #[must_use]
     pub fn with_items_ahead(self, items_ahead: Option<u64>) -> Self {
         Self { items_ahead, ..self }
+    }
+
+    /// Returns the time left at the average rate since the submission; `None` before an item has ended, and after the last.
+    pub fn time_left(&self, now: SystemTime) -> Option<Duration> {
+        let elapsed = now.duration_since(self.submitted_at).unwrap_or_default();
+        let ended = u32::try_from(self.ended).ok().filter(|ended| *ended > 0)?;
+        let left = u32::try_from(self.items.checked_sub(self.ended)?).ok().filter(|left| *left > 0)?;
+        (elapsed / ended).checked_mul(left)
     }
 
     pub(super) fn of(run: &Run, ended: usize, items: usize) -> Self {
@@ -81,9 +89,9 @@ pub struct FileEvent {
     pub artifact_id: ArtifactId,
     /// The path of the file relative to the folder, with `/` between folders.
     pub file: String,
-    /// Its length, if known.
+    /// The length of the file in bytes, if it is known.
     pub bytes: Option<u64>,
-    /// Its progress.
+    /// The progress of the file.
     pub progress: FileProgress,
 }
 
@@ -91,23 +99,24 @@ pub struct FileEvent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileProgress {
-    /// The number of bytes received in this call.
+    /// The number of bytes that this download has received.
     pub received: u64,
-    /// The number of bytes that survive the end of the process, including earlier calls.
+    /// The number of bytes on disk, including those of earlier downloads. They need not be downloaded again after the
+    /// process ends.
     pub durable: u64,
     /// The current or final step.
     pub step: FileStep,
 }
 
-/// A step of the download of one file.
+/// The step of the download of one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileStep {
-    /// The file is examined or downloaded.
+    /// The existing file is being checked, or the file is being downloaded.
     #[default]
     Fetching,
-    /// The file is published, with this verification.
-    InPlace(Verification),
+    /// The file has its final name. The value is the source of the expected checksum.
+    Published(Verification),
     /// The download failed.
     Failed,
 }
@@ -116,7 +125,7 @@ impl FileProgress {
     pub(super) fn add(&mut self, progress: Progress) {
         match progress {
             Progress::Received(bytes) => self.received += bytes,
-            Progress::Kept(bytes) | Progress::Durable(bytes) => self.durable += bytes,
+            Progress::AlreadyPresent(bytes) | Progress::Durable(bytes) => self.durable += bytes,
             Progress::Lost(bytes) => self.durable = self.durable.saturating_sub(bytes),
             _ => {}
         }
@@ -127,18 +136,34 @@ impl FileProgress {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunReport {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
     /// The termination reason of the run.
     pub termination_reason: Option<RunTerminationReason>,
-    /// The number of its items, as stated by the platform.
+    /// The number of all items of the run.
     pub item_count: usize,
-    /// The number of ended items that are in another shard, or are not selected.
+    /// The number of ended items that are in another shard or not selected.
     pub left_out: usize,
-    /// All other items, in the order in which they ended.
+    /// The ended items in this shard that are selected, in the order in which they ended.
     pub items: Vec<ItemReport>,
-    /// The path of the folder's manifest, or the error of writing it. The files are published in either case.
+    /// The path of the manifest, or the error of writing it. The files are published in either case.
     pub manifest: Result<PathBuf, FolderError>,
+}
+
+/// The verdict about the results of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The run has ended, and all selected results are in the folder.
+    Complete,
+    /// The run was not followed to its end. All items that have ended succeeded, and their results are in the folder.
+    SoFarComplete,
+    /// Results are missing, because the disk is full.
+    DiskFull,
+    /// Results cannot be written.
+    LocalFailure,
+    /// Items failed, or results are missing.
+    Incomplete,
 }
 
 /// The error of an artifact whose file was deleted.
@@ -149,7 +174,7 @@ pub(super) struct DeletedFile {
 }
 
 /// The numbers of result files that the platform has deleted and that are not in the folder, by originator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DeletedFiles {
     /// Files deleted by a user.
@@ -164,13 +189,15 @@ pub struct DeletedFiles {
 pub struct ItemReport {
     /// The external id of the item.
     pub external_id: String,
-    /// Its outcome.
+    /// The outcome of the item.
     pub outcome: ItemOutcome,
     /// The platform's message about a failure.
     pub message: Option<String>,
+    /// True if an artifact has a state of a newer platform, so that it may have a file.
+    pub has_unknown: bool,
     /// The checksums of its inputs by name, as the submitter stated them: as JSON, which is small.
     pub(super) inputs: Box<str>,
-    /// Its artifacts.
+    /// The selected artifacts of the item.
     pub artifacts: Vec<ArtifactReport>,
 }
 
@@ -180,9 +207,9 @@ pub struct ItemReport {
 pub struct ArtifactReport {
     /// The name of the artifact.
     pub name: String,
-    /// The path of its file relative to the folder, with `/` between folders.
+    /// The path of the file relative to the folder, with `/` between folders.
     pub file: String,
-    /// The result of its download, or the reason why it failed.
+    /// The result of the download, or the reason why it failed.
     pub outcome: Result<Outcome, Box<dyn Error + Send + Sync>>,
 }
 
@@ -192,7 +219,7 @@ impl RunReport {
         Self { run: run.clone(), termination_reason: None, item_count: 0, left_out: 0, items: Vec::new(), manifest }
     }
 
-    pub(super) fn learn(&mut self, run: &Run) {
+    pub(super) fn update(&mut self, run: &Run) {
         self.item_count = usize::try_from(run.statistics.item_count).unwrap_or_default();
         self.termination_reason.clone_from(&run.termination_reason);
     }
@@ -203,7 +230,7 @@ impl RunReport {
         artifacts.filter_map(|artifact| artifact.outcome.as_ref().err()).map(AsRef::as_ref)
     }
 
-    /// Returns the number of missing files that the platform has deleted.
+    /// Returns the numbers of missing files that were deleted on the platform.
     pub fn deleted(&self) -> DeletedFiles {
         let mut deleted = DeletedFiles::default();
         for artifact in self.items.iter().flat_map(|item| &item.artifacts) {
@@ -214,6 +241,45 @@ impl RunReport {
             }
         }
         deleted
+    }
+
+    /// Returns the verdict about the results. Local causes have precedence.
+    pub fn verdict(&self) -> Verdict {
+        let errors: Vec<_> = self.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
+        let is_full = self.manifest.as_ref().is_err_and(FolderError::is_disk_full);
+        #[cfg(feature = "object-store")]
+        let is_store = |error: &(dyn Error + Send + Sync + 'static)| {
+            error.downcast_ref::<platform_download::StoreError>().is_some_and(platform_download::StoreError::is_store)
+        };
+        #[cfg(not(feature = "object-store"))]
+        let is_store = |_: &(dyn Error + Send + Sync + 'static)| false;
+        let is_local = errors.iter().any(|error| error.is_local()) || self.failures().any(is_store);
+        if self.is_complete() {
+            Verdict::Complete
+        } else if is_full || errors.iter().any(|error| error.is_disk_full()) {
+            Verdict::DiskFull
+        } else if self.manifest.is_err() || is_local {
+            Verdict::LocalFailure
+        } else if self.termination_reason.is_none() && self.failures().next().is_none() && self.have_items_succeeded() {
+            Verdict::SoFarComplete
+        } else {
+            Verdict::Incomplete
+        }
+    }
+
+    /// Describes the missing results: deleted files, and failed items and artifacts.
+    pub fn missing(&self) -> String {
+        let (deleted, failed) = (self.deleted(), "some items or artifacts failed");
+        match deleted.count() {
+            0 => failed.to_owned(),
+            count if self.failures().count() > count || !self.have_items_succeeded() => format!("{deleted}; {failed}"),
+            _ => deleted.to_string(),
+        }
+    }
+
+    /// Returns true if all selected items that have ended succeeded.
+    pub fn have_items_succeeded(&self) -> bool {
+        self.items.iter().all(|item| item.outcome == ItemOutcome::Succeeded)
     }
 
     /// Returns true if the run has ended, all selected items succeeded, and all of their artifacts and the manifest are
@@ -228,7 +294,7 @@ impl RunReport {
 }
 
 impl RunReport {
-    /// Returns true if every downloaded artifact has the checksum stated by the platform.
+    /// Returns true if each downloaded artifact was verified with a checksum from the platform's API.
     pub fn is_verified(&self) -> bool {
         let outcomes =
             self.items.iter().flat_map(|item| &item.artifacts).filter_map(|artifact| artifact.outcome.as_ref().ok());
@@ -237,8 +303,8 @@ impl RunReport {
 }
 
 impl ArtifactReport {
-    /// Returns the originator of the deletion, if the file is missing because it was deleted. The platform deletes
-    /// files whose retention has ended.
+    /// Returns who deleted the file, if it is missing for this reason: a user, or the platform at the end of the
+    /// retention.
     pub fn deleted_by(&self) -> Option<Actor> {
         let error: &(dyn Error + 'static) = &**self.outcome.as_ref().err()?;
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
@@ -246,7 +312,25 @@ impl ArtifactReport {
     }
 }
 
+impl std::ops::Add for DeletedFiles {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { by_user: self.by_user + other.by_user, by_retention: self.by_retention + other.by_retention }
+    }
+}
+
 impl DeletedFiles {
+    /// Returns the numbers of files of a run that the platform has deleted, as it states them.
+    pub fn of(items: &[Item]) -> Self {
+        let outcomes = items.iter().flat_map(|item| &item.output_artifacts).map(ArtifactOutcome::of);
+        outcomes.fold(Self::default(), |deleted, outcome| match outcome {
+            ArtifactOutcome::Deleted(Actor::User) => Self { by_user: deleted.by_user + 1, ..deleted },
+            ArtifactOutcome::Deleted(Actor::System) => Self { by_retention: deleted.by_retention + 1, ..deleted },
+            _ => deleted,
+        })
+    }
+
     /// Returns the total number of deleted files.
     pub fn count(self) -> usize {
         self.by_user + self.by_retention
@@ -254,7 +338,7 @@ impl DeletedFiles {
 }
 
 impl ItemReport {
-    /// Returns the total length of the downloaded files.
+    /// Returns the total length of the downloaded files, in bytes.
     pub fn bytes(&self) -> u64 {
         let outcomes = self.artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());
         outcomes.map(|outcome| outcome.bytes).sum()

@@ -7,11 +7,11 @@ use platform_download::Pattern;
 use crate::error::{Error, UnmatchedKind, UnmatchedSelection};
 use crate::run::RunHandle;
 
-/// The metadata keys of an artifact's media type.
+/// The metadata keys of an artifact's media type, in order of precedence.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 
-/// A selection of a run's results by item, artifact name and media type. Each kind of condition that is set must match.
-/// Of several values of one kind, one must match.
+/// A selection of a run's results by item, artifact name and media type. A result is selected if it matches at least
+/// one value of each kind of condition that is set. The default selects all results.
 ///
 /// ```
 /// use platform_resources::Selection;
@@ -33,8 +33,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Selects the item with this external id, or the only one whose external id is a path that ends with this file
-    /// name.
+    /// Selects the item with this external id. If there is none, selects the only item whose external id is a path with
+    /// this file name.
     pub fn with_item(mut self, external_id: impl Into<String>) -> Self {
         self.items.push(external_id.into());
         self
@@ -46,7 +46,7 @@ impl Selection {
         self
     }
 
-    /// Selects artifacts of this media type (RFC 6838), ignoring its parameters.
+    /// Selects artifacts of this media type (RFC 6838). Parameters of media types are ignored.
     pub fn with_media_type(mut self, media_type: impl Into<String>) -> Self {
         self.media_types.push(essence(&media_type.into()));
         self
@@ -56,7 +56,8 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// [`Error::unmatched_selection`] if there is no such item, or several have the name. Otherwise the request failed.
+    /// [`Error::unmatched_selection`]: an item does not exist, or several items have this file name. Otherwise the
+    /// request failed.
     pub(super) async fn resolved(&self, run: &RunHandle) -> Result<Self, Error> {
         if self.items.is_empty() {
             return Ok(self.clone());
@@ -68,7 +69,7 @@ impl Selection {
         Ok(Self { items, ..self.clone() })
     }
 
-    /// Returns an error if the wanted items have artifacts, and none of them is selected.
+    /// Returns an error if the selected items have artifacts, but none of these is selected.
     pub(super) fn check_artifacts(&self, unselected: &BTreeSet<String>, selected: usize) -> Result<(), Error> {
         if selected > 0 || unselected.is_empty() {
             return Ok(());
@@ -84,7 +85,7 @@ impl Selection {
     }
 
     pub(super) fn has_artifact(&self, artifact: &OutputArtifact) -> bool {
-        let named = self.artifacts.is_empty() || self.artifacts.iter().any(|name| name.fits(&artifact.name));
+        let named = self.artifacts.is_empty() || self.artifacts.iter().any(|name| name.matches(&artifact.name));
         let is_typed = || self.media_types.contains(&essence(media_type(artifact).unwrap_or_default()));
         named && (self.media_types.is_empty() || is_typed())
     }
@@ -109,7 +110,7 @@ fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Returns the stated media type of an artifact.
+/// Returns the media type in the metadata of an artifact.
 pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
     let metadata = artifact.metadata.as_ref()?;
     TYPE_KEYS.iter().find_map(|key| metadata.get(*key)?.as_str())

@@ -1,4 +1,4 @@
-//! The URLs of artifacts, resolved ahead of time.
+//! Sources of artifact URLs that can be resolved ahead of time.
 
 use std::error::Error;
 use std::mem;
@@ -14,7 +14,7 @@ use crate::{Actor, RunHandle};
 
 type Resolved = Result<ResolvedUrl, Box<dyn Error + Send + Sync>>;
 
-/// The URL source of an artifact. The first URL can be resolved before it is needed.
+/// The source of URLs for an artifact. The first URL can be resolved before it is needed.
 #[derive(Debug)]
 pub(super) struct ArtifactSource {
     run: Arc<RunHandle>,
@@ -36,7 +36,7 @@ impl ArtifactSource {
         Self { run, id, deleted, first: Mutex::new(First::Unresolved) }
     }
 
-    /// Resolves the first URL, unless the download did.
+    /// Resolves the first URL, unless the download has already requested it.
     pub(super) async fn resolve_ahead(&self) {
         let mut first = self.first.lock().await;
         if matches!(*first, First::Unresolved) {
@@ -50,8 +50,8 @@ impl ArtifactSource {
         }
         let url = self.run.artifact_url(&self.id).await.map_err(|error| {
             if error.is_transient() {
-                let gave_up = error.gave_up().cloned();
-                Box::<dyn Error + Send + Sync>::from(SourceUnavailable::new(error, gave_up))
+                let exhausted = error.retries_exhausted().cloned();
+                Box::<dyn Error + Send + Sync>::from(SourceUnavailable::new(error, exhausted))
             } else {
                 error.into()
             }
@@ -69,7 +69,7 @@ impl Source for ArtifactSource {
         };
         match mem::replace(&mut *first, First::Used) {
             First::Resolved(Ok(url)) if url.is_usable() => Ok(url),
-            // An older failure may be over.
+            // An earlier failure is not returned, because its cause may have been resolved.
             First::Resolved(Err(error)) if is_in_flight => Err(error),
             _ => self.request().await,
         }

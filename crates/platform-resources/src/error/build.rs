@@ -18,12 +18,12 @@ enum BuildKind {
     Credential(#[from] auth_oauth::CredentialError),
     #[error("the proxy of profile '{0}' is not a URL")]
     Proxy(String),
-    #[error("{}", in_terms_of_client(.0))]
+    #[error("{}", client_message(.0))]
     Tokens(#[source] SourceBuildError),
 }
 
-/// Returns the message of `error` with the names of the methods of [`ClientBuilder`](crate::ClientBuilder).
-fn in_terms_of_client(error: &SourceBuildError) -> String {
+/// Returns the message of `error` with the method names of [`ClientBuilder`](crate::ClientBuilder).
+fn client_message(error: &SourceBuildError) -> String {
     error.to_string().replace(".with_cache(", ".with_token_cache(").replace(".with_lease(", ".with_token_lease(")
 }
 
@@ -56,7 +56,7 @@ impl BuildError {
         BuildKind::Proxy(name.to_owned()).into()
     }
 
-    /// Creates the error of a token source, in terms of the client.
+    /// Creates the error of a token source, with the method names of the client builder.
     pub(crate) fn tokens(error: SourceBuildError) -> Self {
         BuildKind::Tokens(error).into()
     }

@@ -1,34 +1,34 @@
-//! The failures of calls.
+//! Failures of calls.
 
 use std::error;
 use std::fmt;
 use std::sync::Arc;
 
 use auth_core::TokenError;
-use auth_http::retry::GaveUp;
+use auth_http::retry::RetriesExhausted;
 use platform_api::ApiError;
 
 use super::{Error, Kind};
 
-/// The failure of a call, shared by all waiting callers.
+/// The failure of a call. It is shared by all waiting callers.
 #[derive(Clone, Debug)]
 pub(crate) enum CallError {
     Api(Arc<ApiError>),
-    /// A failure with the reason why it was not retried.
-    GaveUp(Arc<ApiError>, GaveUp),
-    /// The token could not be obtained, with the reason why this was not retried.
-    Token(TokenError, Option<GaveUp>),
-    /// The token was not obtained in time.
+    /// A failure, and the reason why the call was no longer retried.
+    RetriesExhausted(Arc<ApiError>, RetriesExhausted),
+    /// The failure to obtain a token, and the reason why this was no longer retried.
+    Token(TokenError, Option<RetriesExhausted>),
+    /// No token was obtained before the deadline.
     TimedOut,
 }
 
 impl CallError {
-    pub(crate) fn token(error: TokenError, gave_up: Option<GaveUp>) -> Self {
-        Self::Token(error, gave_up)
+    pub(crate) fn token(error: TokenError, exhausted: Option<RetriesExhausted>) -> Self {
+        Self::Token(error, exhausted)
     }
 
-    pub(crate) fn gave_up(error: ApiError, gave_up: GaveUp) -> Self {
-        Self::GaveUp(Arc::new(error.with_reason_to_give_up(gave_up.to_string())), gave_up)
+    pub(crate) fn retries_exhausted(error: ApiError, exhausted: RetriesExhausted) -> Self {
+        Self::RetriesExhausted(Arc::new(error.with_exhaustion_reason(exhausted.to_string())), exhausted)
     }
 }
 
@@ -38,11 +38,11 @@ impl From<ApiError> for CallError {
     }
 }
 
-/// A failed call, and the reason why it was not retried. It has the message and the causes of the failure.
+/// A failed call, and the reason why it was no longer retried. Its message and source are those of the failure.
 #[derive(Debug)]
 pub(super) struct CallFailure {
     pub(super) error: Arc<ApiError>,
-    pub(super) gave_up: Option<GaveUp>,
+    pub(super) exhausted: Option<RetriesExhausted>,
 }
 
 impl fmt::Display for CallFailure {
@@ -60,9 +60,11 @@ impl error::Error for CallFailure {
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Api(error) => Kind::Api(CallFailure { error, gave_up: None }),
-            CallError::GaveUp(error, gave_up) => Kind::Api(CallFailure { error, gave_up: Some(gave_up) }),
-            CallError::Token(error, gave_up) => Kind::Token(error, gave_up),
+            CallError::Api(error) => Kind::Api(CallFailure { error, exhausted: None }),
+            CallError::RetriesExhausted(error, exhausted) => {
+                Kind::Api(CallFailure { error, exhausted: Some(exhausted) })
+            }
+            CallError::Token(error, exhausted) => Kind::Token(error, exhausted),
             CallError::TimedOut => Kind::TimedOut,
         }
         .into()
@@ -70,31 +72,33 @@ impl From<CallError> for Error {
 }
 
 impl Error {
-    /// Returns the failure of a call that needs a token, for all waiting callers.
+    /// Converts the error of obtaining a token or of a call to a shareable failure.
     pub(crate) fn into_call(self) -> CallError {
         match self.0 {
-            Kind::Api(CallFailure { error, gave_up: None }) => CallError::Api(error),
-            Kind::Api(CallFailure { error, gave_up: Some(gave_up) }) => CallError::GaveUp(error, gave_up),
-            Kind::Token(error, gave_up) => CallError::Token(error, gave_up),
+            Kind::Api(CallFailure { error, exhausted: None }) => CallError::Api(error),
+            Kind::Api(CallFailure { error, exhausted: Some(exhausted) }) => {
+                CallError::RetriesExhausted(error, exhausted)
+            }
+            Kind::Token(error, exhausted) => CallError::Token(error, exhausted),
             _ => CallError::TimedOut,
         }
     }
 
-    /// Returns the reason why the call was not retried, or no longer.
+    /// Returns the reason why the call was no longer retried.
     #[cfg(feature = "download")]
-    pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
+    pub(crate) fn retries_exhausted(&self) -> Option<&RetriesExhausted> {
         match &self.0 {
-            Kind::Api(CallFailure { gave_up, .. }) | Kind::Token(_, gave_up) => gave_up.as_ref(),
+            Kind::Api(CallFailure { exhausted, .. }) | Kind::Token(_, exhausted) => exhausted.as_ref(),
             _ => None,
         }
     }
 
-    /// Adds the reason why a call was not repeated, or no longer.
-    pub(crate) fn with_reason_to_give_up(self, gave_up: GaveUp) -> Self {
+    /// Adds the reason why the call was no longer retried.
+    pub(crate) fn with_exhaustion_reason(self, exhausted: RetriesExhausted) -> Self {
         match self.into_call() {
             CallError::Api(error) => match Arc::try_unwrap(error) {
-                Ok(error) => CallError::gave_up(error, gave_up),
-                Err(error) => CallError::GaveUp(error, gave_up),
+                Ok(error) => CallError::retries_exhausted(error, exhausted),
+                Err(error) => CallError::RetriesExhausted(error, exhausted),
             },
             other => other,
         }

@@ -16,9 +16,9 @@ pub(super) enum Login {
     Claims(#[source] JwtError),
     #[error("not logged in")]
     NotLoggedIn,
-    #[error("{0} sets the login: unset it to log in as another user")]
-    Decided(String),
-    #[error("the device flow requires its own client: set AIGNOSTICS_CLIENT_ID_DEVICE")]
+    #[error("{0} sets the credential: unset it to log in")]
+    CredentialIsSet(String),
+    #[error("the device flow requires a separate OAuth client: set AIGNOSTICS_CLIENT_ID_DEVICE")]
     NoDeviceClient,
 }
 
@@ -41,27 +41,27 @@ impl Error {
         Kind::Login(Login::NotLoggedIn).into()
     }
 
-    pub(crate) fn decided(name: &str) -> Self {
-        Kind::Login(Login::Decided(name.to_owned())).into()
+    pub(crate) fn credential_is_set(name: &str) -> Self {
+        Kind::Login(Login::CredentialIsSet(name.to_owned())).into()
     }
 
     pub(crate) fn no_device_client() -> Self {
         Kind::Login(Login::NoDeviceClient).into()
     }
 
-    /// Returns true if the error concerns the user's login: it failed, or its token is not available.
+    /// Returns true if a login failed, or no access token is available.
     pub fn is_login(&self) -> bool {
         matches!(self.0, Kind::Login(_) | Kind::Token(..))
     }
 
-    /// Returns true if no login is stored or the login was refused. For a user who can be asked to log in again, access
-    /// tokens that fail verification also count.
-    pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {
+    /// Returns true if no login is stored, or the identity provider refused it. If the user can be prompted, also
+    /// returns true for an access token that failed verification.
+    pub(crate) fn is_login_ended(&self, can_prompt: bool) -> bool {
         matches!(&self.0, Kind::Token(error, _)
-            if error.is_refused() || can_ask && error.is_unverified() && !error.is_transient())
+            if error.is_refused() || can_prompt && error.is_unverified() && !error.is_transient())
     }
 
-    /// Returns true if the user must log in again: a login is missing, it was refused, or the user did not complete it.
+    /// Returns true if the user must log in again, because the login is missing, was refused or was not completed.
     pub fn is_login_required(&self) -> bool {
         let is_oauth = |error: &OAuthError| {
             error.is_login_required() || error.is_credential_refused() || error.is_denied() || error.is_expired()
@@ -73,7 +73,7 @@ impl Error {
             })
     }
 
-    /// Returns true if a logout found no login.
+    /// Returns true if a logout failed because no login is stored.
     pub fn is_not_logged_in(&self) -> bool {
         matches!(self.0, Kind::Login(Login::NotLoggedIn))
     }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A problem with a submission.
+/// A problem of an invalid submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {

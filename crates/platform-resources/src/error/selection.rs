@@ -1,4 +1,4 @@
-/// The error of a selection that matches nothing of a run.
+/// The error of a selection that matches no item or no artifact of a run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match kind {
     UnmatchedKind::Item => format!("the run has no item '{wanted}'"),
@@ -19,12 +19,12 @@ pub(crate) enum UnmatchedKind {
 }
 
 impl UnmatchedSelection {
-    /// Returns the external id, file name or pattern without a match.
+    /// Returns the external id, file name, patterns or media types without a match.
     pub fn wanted(&self) -> &str {
         &self.wanted
     }
 
-    /// Returns the possible selections: the existing items or artifacts, or the items with the ambiguous name.
+    /// Returns what could be selected: the existing items or artifacts, or the items with the ambiguous file name.
     pub fn existing(&self) -> &[String] {
         &self.existing
     }

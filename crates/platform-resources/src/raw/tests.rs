@@ -9,7 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::*;
 use crate::Settings;
 
-/// Returns a client of a server, with the tokens `token-1`, `token-2` and so on.
+/// Returns a client of `server` whose tokens are `token-1`, `token-2` and so on. `limit` is the time limit for retries.
 pub(super) fn client(server: &MockServer, limit: Duration) -> Client {
     let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     settings.retry.limit = limit;
@@ -59,7 +59,7 @@ fn path_stays_on_the_origin_of_the_platform() {
 }
 
 #[test]
-fn path_of_the_root_is_prepended_and_not_left() {
+fn url_is_always_below_the_path_of_the_root() {
     for root in ["https://platform.example/lab", "https://platform.example/lab/"] {
         let root: Url = root.parse().unwrap();
         let url = |path: &str| RawRequest::new(Method::Get, path).url(&root).map(String::from);
@@ -74,7 +74,7 @@ fn path_of_the_root_is_prepended_and_not_left() {
 }
 
 #[test]
-fn headers_of_the_client_and_invalid_ones_cannot_be_set() {
+fn forbidden_and_invalid_headers_are_rejected() {
     let set = |name: &str, value: &str| RawRequest::new(Method::Get, "/").with_header(name, value);
     for name in ["Authorization", " authorization", "HOST", "Content-Length", "cookie", "X-HTTP-Method-Override"] {
         assert!(matches!(set(name, "x"), Err(RawRequestError::Header(_))), "{name}");
@@ -86,7 +86,7 @@ fn headers_of_the_client_and_invalid_ones_cannot_be_set() {
 }
 
 #[test]
-fn submissions_are_recognized_however_their_path_is_written() {
+fn submission_is_recognized_in_any_path_notation() {
     let is = |method, path: &str| RawRequest::new(method, path).is_submission(&root());
     for path in [
         "/v1/runs",
@@ -147,14 +147,14 @@ async fn header_of_the_caller_replaces_the_default() {
 async fn deadline_of_the_client_bounds_all_attempts() {
     let server = MockServer::start().await;
     Mock::given(path("/api/v1/x")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
-    let client = client(&server, Duration::from_secs(600)).with_deadline(Duration::from_millis(300));
+    let client = client(&server, Duration::from_secs(600)).with_deadline(Duration::from_secs(2));
     let response = client.raw(&RawRequest::new(Method::Get, "/v1/x")).await.unwrap();
     assert_eq!(response.status(), 503);
     assert!(served(&server).await >= 1);
 }
 
 #[tokio::test]
-async fn submission_without_an_answer_is_uncertain() {
+async fn submission_without_a_response_is_uncertain() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let root: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let closing = tokio::spawn(async move {
@@ -173,7 +173,7 @@ async fn submission_without_an_answer_is_uncertain() {
     let error = client.raw(&RawRequest::new(Method::Post, "/v1/x").with_body("{}")).await.unwrap_err();
     assert!(!error.is_submission_uncertain() && error.to_string().contains("may have taken effect"), "{error}");
     closing.await.unwrap();
-    // The listener is gone.
+    // The listener is closed, so that the request cannot be sent.
     let error = client.raw(&RawRequest::new(Method::Post, "/v1/runs").with_body("{}")).await.unwrap_err();
     assert!(!error.is_submission_uncertain() && error.to_string() == "cannot send the request", "{error}");
 }

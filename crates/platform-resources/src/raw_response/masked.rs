@@ -1,21 +1,21 @@
-//! Masking of responses.
+//! Masking of secrets in responses.
 
 use auth_core::{is_secret_name, redacted_text};
 use serde_json::Value;
 
-/// The fields that the platform's document declares as secret (`x-sdk-secret`).
-const SECRETS: [&str; 4] =
+/// The fields that the platform's OpenAPI document declares as secret (`x-sdk-secret`).
+const SECRET_FIELDS: [&str; 4] =
     ["aignostics_bucket_hmac_secret_access_key", "aignostics_logfire_token", "aignostics_sentry_dsn", "share_token"];
-/// Headers with secrets or with the parameters of an authentication, in addition to those with secret names.
-const HEADERS: [&str; 4] = ["authentication-info", "proxy-authenticate", "set-cookie2", "www-authenticate"];
+/// The headers with secrets or authentication parameters, in addition to those that [`is_secret_name`] recognizes.
+const SECRET_HEADERS: [&str; 4] = ["authentication-info", "proxy-authenticate", "set-cookie2", "www-authenticate"];
 
-/// Returns JSON with secret fields, and secrets in its texts, masked.
+/// Returns JSON with secret fields and secrets in texts masked.
 pub(crate) fn json(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
-                let is_secret = SECRETS.contains(&name.as_str()) || is_secret_name(&name);
-                (redacted_text(&name), if is_secret { hidden(value) } else { json(value) })
+                let is_secret = SECRET_FIELDS.contains(&name.as_str()) || is_secret_name(&name);
+                (redacted_text(&name), if is_secret { masked(value) } else { json(value) })
             });
             Value::Object(members.collect())
         }
@@ -25,26 +25,26 @@ pub(crate) fn json(value: Value) -> Value {
     }
 }
 
-/// Masks every value below a secret field.
-fn hidden(value: Value) -> Value {
+/// Masks all values in a secret field.
+fn masked(value: Value) -> Value {
     match value {
         Value::String(text) if !text.is_empty() => Value::String(format!("***MASKED({})***", text.chars().count())),
         Value::Number(_) => Value::String("***MASKED***".to_owned()),
-        Value::Array(values) => Value::Array(values.into_iter().map(hidden).collect()),
+        Value::Array(values) => Value::Array(values.into_iter().map(masked).collect()),
         Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, value)| (name, hidden(value))).collect())
+            Value::Object(members.into_iter().map(|(name, value)| (name, masked(value))).collect())
         }
         other => other,
     }
 }
 
-/// Returns the value of a header with the queries of URLs and cookies masked.
+/// Returns the value of a header with secrets masked, such as cookies and the queries of URLs.
 pub(crate) fn header(name: &str, value: &str) -> String {
     let name = name.to_ascii_lowercase();
-    if HEADERS.contains(&name.as_str()) || is_secret_name(&name) {
+    if SECRET_HEADERS.contains(&name.as_str()) || is_secret_name(&name) {
         return "***".to_owned();
     }
-    // A relative URL without a path, such as `?token=…`.
+    // `redacted_text` does not recognize a relative URL such as `?token=…`.
     match value.split_once('?') {
         Some((path, _)) if matches!(name.as_str(), "location" | "content-location") => {
             format!("{}?***", redacted_text(path))
@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_and_signatures_are_masked_everywhere() {
-        let answer = value!({ "items": [{
+    fn secrets_and_signatures_in_json_are_masked() {
+        let response = value!({ "items": [{
             "download_url": "https://s.test/a?X-Sig=canary", "share_token": "canary", "n": 1,
             "message": "see <https://u:canary@s.test/a?canary> with token=canary", "access_token": ["canary", 1, null],
             "password": { "value": "canary" }, "refresh_token": "", "relative": "/a?sig=canary", "refreshToken": "canary",
         }] });
         assert_eq!(
-            json(answer),
+            json(response),
             value!({ "items": [{
                 "download_url": "https://s.test/a?***", "share_token": "***MASKED(6)***", "n": 1,
                 "message": "see <https://s.test/a?***> with token=***",
@@ -106,9 +106,9 @@ mod tests {
         for schema in document["components"]["schemas"].as_object().unwrap().values() {
             let properties = schema["properties"].as_object().into_iter().flatten();
             let secret = properties.filter(|(_, property)| property["x-sdk-secret"] == true);
-            // A URL is shown without its query.
+            // URLs are shown without their query, so that their fields need not be masked.
             declared.extend(secret.filter(|(_, property)| property["format"] != "uri").map(|(name, _)| name.as_str()));
         }
-        assert_eq!(declared, BTreeSet::from(SECRETS));
+        assert_eq!(declared, BTreeSet::from(SECRET_FIELDS));
     }
 }

@@ -1,4 +1,4 @@
-//! The items of a run that ended since the last poll, without reading those that ended before.
+//! Detection of the items of a run that ended since the last poll, without reading all items again.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use crate::Error;
-use crate::pages::SIZE;
+use crate::pages::PAGE_SIZE;
 
-/// Returns the number of entries of a full page.
+/// Returns the number of items in a full page.
 fn page_size() -> usize {
-    usize::try_from(SIZE).unwrap_or(1)
+    usize::try_from(PAGE_SIZE).unwrap_or(1)
 }
 
-/// The overlap of reads before the newest known end: items can end at the same time, be committed out of order, or
-/// appear late on a replica.
+/// The time before the latest known end of an item in which ended items are read again. Items can end at the same time,
+/// be committed out of order, or appear late on a replica.
 pub const OVERLAP: Duration = Duration::from_secs(60);
 
-/// Stands for an item where very many are remembered: the first half of the SHA-256 of its id.
+/// The first half of the SHA-256 of an item id. It is stored instead of the id, because a run can have very many items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub(crate) struct ItemKey(u128);
 
@@ -30,28 +30,33 @@ impl ItemKey {
     }
 }
 
-/// The items that were found after their end.
+/// The items that are known to have ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct EndedItems {
     seen: HashSet<ItemKey>,
-    /// The high-water mark: the newest known end of an item.
-    mark: Option<SystemTime>,
+    /// The latest known end of an item.
+    latest_end: Option<SystemTime>,
 }
 
-impl Ended {
-    /// Reads ended items, newest first, until the number of new ones matches the statistics, or the high-water mark is
-    /// reached. Reads nothing if the statistics have no new ones. `read` returns a page, counted from 1.
-    pub(super) async fn news<F>(&self, statistics: &RunStatistics, read: impl Fn(i64) -> F) -> Result<Vec<Item>, Error>
+impl EndedItems {
+    /// Returns the items that ended since the last call. Reads ended items, newest first, until as many new items are
+    /// found as `statistics` contains, or the items ended more than [`OVERLAP`] before the latest known end. Sends no
+    /// request if `statistics` contains no new items. `read` returns a page; the first page is 1.
+    pub(super) async fn new_items<F>(
+        &self,
+        statistics: &RunStatistics,
+        read: impl Fn(i64) -> F,
+    ) -> Result<Vec<Item>, Error>
     where
         F: Future<Output = Result<Vec<Item>, Error>>,
     {
-        let expected = over(statistics).saturating_sub(self.seen.len());
-        let from = self.mark.and_then(|mark| mark.checked_sub(OVERLAP));
+        let expected = ended_count(statistics).saturating_sub(self.seen.len());
+        let from = self.latest_end.and_then(|latest_end| latest_end.checked_sub(OVERLAP));
         let (mut found, mut new) = (Vec::new(), HashSet::new());
         let mut page = 1;
         while found.len() < expected {
             let items = match read(page).await {
-                // Beyond the last page.
+                // The page is beyond the last one.
                 Err(error) if page > 1 && error.is_not_found() => break,
                 items => items?,
             };
@@ -73,13 +78,13 @@ impl Ended {
     }
 
     /// Records an item that has ended.
-    pub(super) fn note(&mut self, item: &Item) {
+    pub(super) fn record(&mut self, item: &Item) {
         self.seen.insert(ItemKey::of(&item.item_id));
-        self.mark = self.mark.max(end(item));
+        self.latest_end = self.latest_end.max(end(item));
     }
 
-    /// Returns true if all items of the run have been found.
-    pub(super) fn is_all(&self, statistics: &RunStatistics) -> bool {
+    /// Returns true if all items of the run are known to have ended.
+    pub(super) fn is_complete(&self, statistics: &RunStatistics) -> bool {
         usize::try_from(statistics.item_count).is_ok_and(|count| self.seen.len() >= count)
     }
 }
@@ -89,7 +94,7 @@ fn end(item: &Item) -> Option<SystemTime> {
 }
 
 /// Returns the number of items that have ended.
-pub(super) fn over(statistics: &RunStatistics) -> usize {
+pub(super) fn ended_count(statistics: &RunStatistics) -> usize {
     let open = statistics.item_pending_count + statistics.item_processing_count;
     usize::try_from(statistics.item_count - open).unwrap_or_default()
 }
@@ -106,17 +111,17 @@ mod tests {
 
     use super::*;
 
-    /// A platform with its own clock that counts requests.
+    /// A simulated platform that counts requests.
     #[derive(Default)]
     struct Platform {
-        /// In the order of their end.
+        /// The ended items, ordered by their end.
         items: Vec<Item>,
         count: usize,
         requests: Cell<usize>,
     }
 
     impl Platform {
-        /// Ends an item at this second.
+        /// Ends an item at the time `second`, in seconds since 1970.
         fn end(&mut self, id: usize, second: u64) {
             let at = Timestamp::try_from(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
             let item = json!({ "item_id": format!("{id}"), "external_id": format!("{id}"), "state": "TERMINATED",
@@ -141,62 +146,62 @@ mod tests {
             self.items.iter().rev().skip(before).take(page_size()).cloned().collect()
         }
 
-        fn poll(&self, ended: &mut Ended) -> Vec<String> {
+        fn poll(&self, ended: &mut EndedItems) -> Vec<String> {
             let statistics = self.statistics();
-            let news = ended.news(&statistics, |page| ready(Ok(self.page(page)))).now_or_never().unwrap().unwrap();
+            let news = ended.new_items(&statistics, |page| ready(Ok(self.page(page)))).now_or_never().unwrap().unwrap();
             for item in &news {
-                ended.note(item);
+                ended.record(item);
             }
             news.into_iter().map(|item| item.external_id).collect()
         }
     }
 
     #[test]
-    fn requests_grow_with_the_polls_and_not_with_the_items() {
+    fn number_of_requests_depends_on_polls_and_not_on_items() {
         let (items, polls) = (10_000, 500);
         let mut platform = Platform { count: items, ..Platform::default() };
-        let (mut ended, mut told) = (Ended::default(), Vec::new());
+        let (mut ended, mut reported) = (EndedItems::default(), Vec::new());
         for poll in 0..polls {
-            told.extend(platform.poll(&mut ended));
+            reported.extend(platform.poll(&mut ended));
             for item in 0..items / polls {
                 platform.end(poll * (items / polls) + item, poll as u64);
             }
         }
-        told.extend(platform.poll(&mut ended));
-        told.sort();
-        told.dedup();
-        assert!(told.len() == items && ended.is_all(&platform.statistics()), "{}", told.len());
+        reported.extend(platform.poll(&mut ended));
+        reported.sort();
+        reported.dedup();
+        assert!(reported.len() == items && ended.is_complete(&platform.statistics()), "{}", reported.len());
         let requests = platform.requests.get();
         assert!(requests <= 1_002, "{requests} requests in {} polls", polls + 1);
     }
 
     #[test]
-    fn unchanged_statistics_cost_no_query() {
+    fn unchanged_statistics_cause_no_request_for_items() {
         let mut platform = Platform { count: 10, ..Platform::default() };
-        let mut ended = Ended::default();
+        let mut ended = EndedItems::default();
         assert!(platform.poll(&mut ended).is_empty());
         platform.end(1, 7);
         assert_eq!(platform.poll(&mut ended), ["1"]);
         assert!(platform.poll(&mut ended).is_empty());
-        assert_eq!(platform.requests.get(), 4, "three for the run, one for items");
+        assert_eq!(platform.requests.get(), 4, "three requests for the run and one for items");
     }
 
     #[test]
-    fn items_behind_the_mark_are_found() {
+    fn items_within_the_overlap_are_found() {
         let mut platform = Platform { count: 1000, ..Platform::default() };
-        let mut ended = Ended::default();
+        let mut ended = EndedItems::default();
         for id in 0..400 {
             platform.end(id, if id < 150 { 1_000 } else { 500 });
         }
         assert_eq!(platform.poll(&mut ended).len(), 400);
-        // Ended at the same time as others, and committed late.
+        // These items ended at the same time as others, and were committed late.
         platform.end(500, 1_000);
         platform.end(501, 950);
         assert_eq!(platform.poll(&mut ended).len(), 2);
-        // Too late: found at the end of the run.
+        // This item is before the overlap: it is found only at the end of the run.
         platform.end(502, 100);
         platform.end(503, 1_001);
         assert_eq!(platform.poll(&mut ended).len(), 1);
-        assert!(!ended.is_all(&platform.statistics()));
+        assert!(!ended.is_complete(&platform.statistics()));
     }
 }

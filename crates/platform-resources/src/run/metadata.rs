@@ -8,20 +8,21 @@ use super::RunHandle;
 use crate::Error;
 use crate::core::Group;
 
-/// The maximum number of attempts to edit metadata that others change.
+/// The maximum number of attempts to edit metadata that other callers change.
 const MAX_ATTEMPTS: u32 = 5;
-/// The increment of the pause before the metadata are read again.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The increment of the pause before each further attempt.
+const PAUSE_STEP: Duration = Duration::from_millis(50);
 
-/// Metadata with their checksum, which detects changes.
-struct Read {
+/// The current metadata, and their checksum to detect changes.
+struct CurrentMetadata {
     metadata: Option<JsonObject>,
     checksum: Option<String>,
 }
 
 impl RunHandle {
-    /// Replaces the metadata of the run, or clears them ([`Patch::Null`]). `checksum` is that of the metadata that the
-    /// caller has read: nothing is changed if they have changed since. With `None`, they are always replaced.
+    /// Replaces the metadata of the run, or clears them with [`Patch::Null`]. `checksum` is the checksum of the
+    /// metadata that the caller has read: if they were changed since, the update fails. With `None`, they are always
+    /// replaced.
     ///
     /// # Errors
     ///
@@ -35,7 +36,7 @@ impl RunHandle {
         self.put(UpdateRunMetadata::new(self.id.as_str(), update), checksum.is_some()).await
     }
 
-    /// Replaces or clears the metadata of an item.
+    /// Replaces or clears the metadata of an item, like [`update_metadata`](Self::update_metadata).
     ///
     /// # Errors
     ///
@@ -50,19 +51,19 @@ impl RunHandle {
         self.put(UpdateItemMetadata::new(self.id.as_str(), external_id, update), checksum.is_some()).await
     }
 
-    /// Reads the metadata of the run, changes them with `edit`, and writes them if they were not changed in the
-    /// meantime. After a conflict it starts again, and makes at most five attempts. Initially absent metadata have no
-    /// checksum: concurrent writers are not detected, and the last one wins.
+    /// Reads the metadata of the run, changes them with `edit`, and writes them unless they were changed in the
+    /// meantime. After such a conflict, it starts again; at most five attempts are made. A run without metadata has no
+    /// checksum: a concurrent write is then not detected, and the last write wins.
     ///
     /// # Errors
     ///
-    /// [`Error::is_conflict`]: others changed the metadata each time. Otherwise a request failed.
+    /// [`Error::is_conflict`]: other callers changed the metadata in each attempt. Otherwise a request failed.
     pub async fn edit_metadata(&self, edit: impl Fn(&mut JsonObject)) -> Result<MetadataUpdated, Error> {
         let run = self.clone().no_cache();
         let run = &run;
         let read = || async move {
             let run = run.get().await?;
-            Ok(Read { metadata: run.custom_metadata, checksum: run.custom_metadata_checksum })
+            Ok(CurrentMetadata { metadata: run.custom_metadata, checksum: run.custom_metadata_checksum })
         };
         let put = |metadata: JsonObject, checksum: Option<String>| async move {
             run.update_metadata(metadata, checksum.as_deref()).await
@@ -70,7 +71,7 @@ impl RunHandle {
         compare_and_swap(read, edit, put).await
     }
 
-    /// Edits the metadata of an item.
+    /// Edits the metadata of an item, like [`edit_metadata`](Self::edit_metadata).
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl RunHandle {
         let run = &run;
         let read = || async move {
             let item = run.item(external_id).await?;
-            Ok(Read { metadata: item.custom_metadata, checksum: item.custom_metadata_checksum })
+            Ok(CurrentMetadata { metadata: item.custom_metadata, checksum: item.custom_metadata_checksum })
         };
         let put = |metadata: JsonObject, checksum: Option<String>| async move {
             run.update_item_metadata(external_id, metadata, checksum.as_deref()).await
@@ -92,8 +93,8 @@ impl RunHandle {
         compare_and_swap(read, edit, put).await
     }
 
-    /// Sends an update. With a checksum, it is sent once, because a retry after a lost response would conflict with its
-    /// own change.
+    /// Sends an update. It is sent only once if `once` is set, because with a checksum, a retry after a lost response
+    /// would conflict with the first attempt.
     async fn put<O>(&self, operation: O, once: bool) -> Result<MetadataUpdated, Error>
     where
         O: Operation<Output = MetadataUpdated>,
@@ -118,18 +119,18 @@ async fn compare_and_swap<R, P>(
     put: impl Fn(JsonObject, Option<String>) -> P,
 ) -> Result<MetadataUpdated, Error>
 where
-    R: Future<Output = Result<Read, Error>>,
+    R: Future<Output = Result<CurrentMetadata, Error>>,
     P: Future<Output = Result<MetadataUpdated, Error>>,
 {
     for attempt in 1..=MAX_ATTEMPTS {
-        let Read { metadata, checksum } = read().await?;
+        let CurrentMetadata { metadata, checksum } = read().await?;
         let mut metadata = metadata.unwrap_or_default();
         edit(&mut metadata);
         match put(metadata, checksum).await {
             Err(error) if error.is_conflict() => {
                 tracing::debug!("the metadata were changed concurrently");
-                // Reads lag behind writes, and others are writing, too.
-                pause(PAUSE.mul_f64(f64::from(attempt) + fastrand::f64())).await;
+                // Reads lag behind writes, and other callers retry at the same time.
+                pause(PAUSE_STEP.mul_f64(f64::from(attempt) + fastrand::f64())).await;
             }
             outcome => return outcome,
         }
@@ -137,7 +138,7 @@ where
     Err(Error::contended(MAX_ATTEMPTS))
 }
 
-#[expect(clippy::disallowed_methods, reason = "what others are changing is read again a little later")]
+#[expect(clippy::disallowed_methods, reason = "concurrent changes can only be polled")]
 async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }

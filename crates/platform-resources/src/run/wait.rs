@@ -15,11 +15,11 @@ use crate::{Error, ItemOutcome};
 pub enum RunEvent {
     /// An item has ended, with any outcome.
     ItemEnded(Box<Item>),
-    /// The run has ended, with any outcome: the last event.
+    /// The run has ended, with any outcome. This is the last event.
     Ended(Box<Run>),
 }
 
-/// The progress of a watcher.
+/// The state of an event stream.
 struct Watch {
     poll: Poll,
     seen: HashSet<ItemId>,
@@ -28,22 +28,22 @@ struct Watch {
 }
 
 impl RunHandle {
-    /// Waits until the run has ended, at most for `time` if given. A platform that is unreachable or failing is polled
-    /// again for a while.
+    /// Waits until the run has ended, and returns it. `time` is the maximum time to wait; `None` waits without a limit.
+    /// Transient failures are retried within the [limit for transfers](crate::RetrySettings::transfer_limit).
     ///
     /// # Errors
     ///
-    /// [`Error::is_unfinished`], or a request failed.
+    /// [`Error::is_unfinished`]: the run did not end within `time`. Otherwise a request failed.
     pub async fn wait(&self, time: Option<Duration>) -> Result<Run, Error> {
         let ends = async {
             let mut poll = Poll::new(self.clone());
             loop {
-                // Items are not needed, so none are requested before the end.
+                // The items are not needed, so that they are not requested.
                 let run = poll.clone().run().await?;
                 if run.state == RunState::Terminated {
                     return Ok(run);
                 }
-                poll.learn(false);
+                poll.record_news(false);
             }
         };
         match time {
@@ -52,7 +52,8 @@ impl RunHandle {
         }
     }
 
-    /// Returns a stream of events: each item that has ended or ends, and the end of the run.
+    /// Returns a stream of events: one for each item that has ended or ends, and then the end of the run. The stream
+    /// ends after its first error.
     pub fn watch(&self) -> impl Stream<Item = Result<RunEvent, Error>> + Send + use<> {
         let poll = Poll::new(self.clone());
         let watch = Watch { poll, seen: HashSet::new(), events: VecDeque::new(), ended: false };
@@ -64,34 +65,34 @@ impl RunHandle {
                 if watch.ended {
                     return Ok(None);
                 }
-                watch.look().await?;
+                watch.poll_once().await?;
             }
         })
     }
 }
 
 impl Watch {
-    async fn look(&mut self) -> Result<(), Error> {
-        let mut snapshot: Snapshot<Vec<Item>> = self.poll.clone().ask(false, |item| item).await?;
-        in_order_of_ends(&mut snapshot.items);
+    async fn poll_once(&mut self) -> Result<(), Error> {
+        let mut snapshot: Snapshot<Vec<Item>> = self.poll.clone().snapshot(false, |item| item).await?;
+        sort_by_end(&mut snapshot.items);
         let before = self.seen.len();
         self.ended = snapshot.ended();
         for item in snapshot.items {
-            let over = self.ended || ItemOutcome::of(&item) != ItemOutcome::InProgress;
-            if over && self.seen.insert(item.item_id.clone()) {
+            let has_ended = self.ended || ItemOutcome::of(&item) != ItemOutcome::InProgress;
+            if has_ended && self.seen.insert(item.item_id.clone()) {
                 self.events.push_back(RunEvent::ItemEnded(Box::new(item)));
             }
         }
         if self.ended {
             self.events.push_back(RunEvent::Ended(Box::new(snapshot.run)));
         }
-        self.poll.learn(self.seen.len() > before);
+        self.poll.record_news(self.seen.len() > before);
         Ok(())
     }
 }
 
-/// Sorts items by their end, so that a caller can resume after the newest end that it has seen.
-fn in_order_of_ends(items: &mut [Item]) {
+/// Sorts items by their end, so that a caller can resume after the latest end that it has received.
+fn sort_by_end(items: &mut [Item]) {
     items.sort_by_key(|item| item.terminated_at.map(SystemTime::from));
 }
 
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_are_reported_in_the_order_of_their_ends() {
+    fn items_are_reported_in_the_order_in_which_they_ended() {
         let item = |id: &str, end: Option<&str>| -> Item {
             serde_json::from_value(json!({ "item_id": id, "external_id": id, "state": "TERMINATED", "output": "FULL",
                 "terminated_at": end, "input_artifacts": [], "output_artifacts": [] }))
@@ -114,7 +115,7 @@ mod tests {
             item("oldest", Some("2026-11-25T08:00:00Z")),
             item("middle", Some("2026-11-25T09:30:00Z")),
         ];
-        in_order_of_ends(&mut items);
+        sort_by_end(&mut items);
         assert_eq!(items.map(|item| item.external_id), ["none", "oldest", "middle", "newest"]);
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-/// A filter for runs by tags and notes. A run must match all conditions. Pass the filter's path to
-/// [`ListRuns::with_custom_metadata`](crate::operations::ListRuns::with_custom_metadata).
+/// A filter for runs by the tags and the note in their SDK metadata. A run must match all conditions. Pass the filter's
+/// [`path`](Self::path) to [`ListRuns::with_custom_metadata`](crate::operations::ListRuns::with_custom_metadata).
 ///
 /// ```
 /// use platform_resources::RunFilter;
@@ -26,14 +26,14 @@ impl RunFilter {
         self.with(&format!("@.sdk.tags[*] == {}", json!(tag)))
     }
 
-    /// Matches runs whose note matches this PostgreSQL regular expression. `relaxed` ignores case.
-    pub fn with_note(self, regex: &str, relaxed: bool) -> Self {
-        self.with(&format!("@.sdk.note {}", like(regex, relaxed)))
+    /// Matches runs whose note matches this PostgreSQL regular expression. `ignore_case` disables case sensitivity.
+    pub fn with_note(self, regex: &str, ignore_case: bool) -> Self {
+        self.with(&format!("@.sdk.note {}", like_regex(regex, ignore_case)))
     }
 
     /// Matches runs whose note or any tag contains this text, ignoring case.
     pub fn with_text(self, text: &str) -> Self {
-        let like = like(&literal(text), true);
+        let like = like_regex(&literal(text), true);
         self.with(&format!("@.sdk.note {like} || @.sdk.tags[*] {like}"))
     }
 
@@ -42,14 +42,14 @@ impl RunFilter {
         self
     }
 
-    /// Returns the filter as a PostgreSQL JSONPath expression, or `None` if it matches all runs.
+    /// Returns the filter as a PostgreSQL JSONPath expression, or `None` if the filter matches all runs.
     pub fn path(&self) -> Option<String> {
         (!self.conditions.is_empty()).then(|| format!("$ ? ({})", self.conditions.join(" && ")))
     }
 }
 
-fn like(regex: &str, relaxed: bool) -> String {
-    format!("like_regex {}{}", json!(regex), if relaxed { r#" flag "i""# } else { "" })
+fn like_regex(regex: &str, ignore_case: bool) -> String {
+    format!("like_regex {}{}", json!(regex), if ignore_case { r#" flag "i""# } else { "" })
 }
 
 /// Returns a regular expression that matches only this text.

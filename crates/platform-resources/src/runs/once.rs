@@ -1,16 +1,17 @@
-//! A submission that is made once, even if its response is lost and its process is killed.
+//! Submissions that are made only once, even if the response is lost or the process is killed.
 //!
-//! The platform cannot recognize a repeated submission, and bills both. It can find a run by its metadata. Every
-//! submission therefore has a token, which is recorded before it is sent and looked up before it is sent again.
+//! The platform cannot recognize a repeated submission, and bills both. It can find a run by its metadata. Each
+//! submission therefore has a token in its metadata. The token is written to the journal before the submission is sent,
+//! and its run is looked up before the submission is sent again.
 //!
 //! Difficult cases:
-//! - **Reads lag behind writes.** A run that is not found may still exist until the timeout of the submission and the
-//!   longest lag have passed since the last byte may have been sent.
-//! - **A process is killed at any point.** Before the intent is recorded, nothing was sent; afterwards, the run is
-//!   looked up first.
-//! - **The record is lost,** or the submission is repeated on another machine. The token is derived from the key, and
-//!   the platform is queried for it before anything is sent. Two machines that submit at the same instant both find
-//!   nothing: no client can exclude that.
+//! - **Reads lag behind writes.** A run that is not found may still exist. It certainly does not exist if the timeout
+//!   of the submission and the maximum lag have passed since the last byte may have been sent.
+//! - **The process is killed at any point.** Before the intent is in the journal, nothing was sent. Afterwards, the run
+//!   is looked up first.
+//! - **The journal is lost,** or the submission is repeated on another machine. The token is derived from the key, and
+//!   its run is looked up before the submission is sent. If two machines submit at the same instant, neither finds a
+//!   run; a client cannot prevent this.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,66 +25,67 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::journal::{SubmissionIntent, SubmissionJournal};
-use super::{Runs, TOKEN};
+use super::{Runs, TOKEN_KEY};
 use crate::critical::Creation;
 use crate::error::{Error, UncertainSubmission};
 use crate::run::RunHandle;
 
-/// Maximum lag of reads behind writes.
+/// The maximum lag of reads behind writes.
 const MAX_LAG: Duration = Duration::from_secs(30);
 /// The pause between two look-ups of a run.
-const PAUSE: Duration = Duration::from_secs(1);
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
 
 /// A progress event of a submission that is made once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmissionEvent {
-    /// The submission is about to be sent. From now on, it may be billed.
+    /// The submission is about to be sent. From now on, the run may be billed.
     Sending {
         /// The token of the submission.
         token: String,
     },
-    /// The run of an earlier submission is not found yet. It is looked up again until `until`.
+    /// The run of an earlier submission was not found yet. It is looked up repeatedly until the time `until`.
     Waiting {
         /// The token of the submission.
         token: String,
-        /// The time at which it was last sent, or was about to be.
+        /// The time at which the submission was last sent or was about to be sent.
         sent_at: SystemTime,
-        /// The latest time at which an existing run would be found.
+        /// The time at which the look-ups end.
         until: SystemTime,
     },
 }
 
-/// A run that was submitted, now or before.
+/// The result of a submission that is made once.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Submitted {
     /// The run.
     pub run: RunHandle,
-    /// True if this call submitted the run; false if it was found.
+    /// True if this call submitted the run; false if an earlier call did.
     pub is_new: bool,
     /// The token of the submission.
     pub token: String,
 }
 
-/// A submission that is made once: see [`Runs::submit_once`].
-#[must_use = "nothing is submitted before `submit` is called"]
+/// A submission that is made only once. See [`Runs::submit_once`].
+#[must_use = "the run is not submitted before `submit` is called"]
 pub struct SubmitOnce<'a> {
     runs: Runs,
     submission: RunSubmission,
     key: String,
     token: Option<String>,
     journal: &'a dyn SubmissionJournal,
-    resend_after: Option<Duration>,
+    with_resend_after: Option<Duration>,
     observer: Arc<dyn Fn(SubmissionEvent) + Send + Sync>,
 }
 
 impl Runs {
-    /// Prepares a submission that is made once for `key`, which the caller chooses. A later call with the same key,
-    /// after a crash, in another process or on another machine, finds the first run and submits nothing.
+    /// Prepares a submission that is made only once for each `key`. The caller chooses the key. A later call of the
+    /// same user with the same key finds the first run and does not submit another one, even after a crash, in another
+    /// process or on another machine.
     ///
-    /// The token is the SHA-256 of the user and the key, unless [`SubmitOnce::with_token`] sets another. It is not a
-    /// lock: two callers that use one key at the same instant may both submit.
+    /// The token of the submission is the SHA-256 of the user and the key, unless [`SubmitOnce::with_token`] sets
+    /// another. This is not a lock: two callers that use the same key at the same instant may both submit.
     pub fn submit_once<'a>(
         &self,
         key: impl Into<String>,
@@ -97,20 +99,20 @@ impl Runs {
             key: key.into(),
             token: None,
             journal,
-            resend_after: None,
+            with_resend_after: None,
             observer,
         }
     }
 
-    /// Finds the caller's run that was submitted with a token. Returns `None` if it does not exist, or was submitted
-    /// less than 30 s ago and reads lag behind.
+    /// Returns the caller's run that was submitted with `token`. Returns `None` if it does not exist, or if it was
+    /// submitted less than 30 s ago and reads lag behind.
     ///
     /// # Errors
     ///
     /// The request failed.
     pub async fn find_submitted(&self, token: &str) -> Result<Option<RunHandle>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
-        let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == {})", serde_json::json!(token)));
+        let query = query.with_custom_metadata(format!("$.{TOKEN_KEY} ? (@ == {})", serde_json::json!(token)));
         let runs = self.client.clone().no_cache().runs();
         let found = runs.list_with(query).limit(1).try_next().await?;
         Ok(found.map(|run| self.client.run(run.run_id)))
@@ -145,19 +147,20 @@ impl SubmitOnce<'_> {
         self
     }
 
-    /// Submits again if the run is not found this long after it was sent, at the risk of billing it twice. This never
-    /// happens before an existing run would be found.
-    pub fn resend_after(mut self, time: Duration) -> Self {
-        self.resend_after = Some(time);
+    /// Permits a second submission if the run is not found for `time` after it was sent, at the risk that two runs are
+    /// billed. The submission is never sent again before the maximum lag of reads has passed.
+    pub fn with_resend_after(mut self, time: Duration) -> Self {
+        self.with_resend_after = Some(time);
         self
     }
 
-    /// Submits the run, or finds it.
+    /// Submits the run, or returns the run of an earlier submission with the same key.
     ///
     /// # Errors
     ///
-    /// The errors of [`Runs::submit`]. [`Error::is_submission_uncertain`]: it was sent before and is not found,
-    /// although it should be by now, or the look-up failed. [`Error::is_journal`]: nothing was submitted.
+    /// The errors of [`Runs::submit`]. [`Error::is_submission_uncertain`]: the submission was sent and its run was not
+    /// found within the maximum lag of reads, or the look-up failed. [`Error::is_journal`]: the journal cannot be used,
+    /// and nothing was submitted.
     pub async fn submit(mut self) -> Result<Submitted, Error> {
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
             Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(self.submitted(run, false, token)),
@@ -167,7 +170,7 @@ impl SubmitOnce<'_> {
                     Some(token) => token,
                     None => self.runs.submission_token(&self.key).await?,
                 };
-                // The record may be lost, or be on another machine.
+                // The journal may have been lost, or may be on another machine.
                 match self.runs.find_submitted(&token).await? {
                     Some(run) => {
                         let intent = SubmissionIntent::new(token, self.now());
@@ -179,14 +182,14 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Finds the run of an earlier submission, and never submits. Returns `None` if neither the journal nor the
-    /// platform knows a submission.
+    /// Returns the run of an earlier submission with the same key, without submitting. Returns `None` if neither the
+    /// journal nor the platform has such a submission.
     ///
     /// # Errors
     ///
     /// The same as [`submit`](Self::submit).
     pub async fn find(mut self) -> Result<Option<Submitted>, Error> {
-        self.resend_after = None;
+        self.with_resend_after = None;
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
             Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(Some(self.submitted(run, false, token))),
             Some(intent) => self.look_for(intent, None, false).await.map(Some),
@@ -201,8 +204,8 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Sends the submission, until the platform no longer refuses it because of too many requests (429). Nothing is
-    /// recorded while it waits, because nothing was accepted.
+    /// Sends the submission, and sends it again while the platform refuses it because of too many requests (429). The
+    /// journal has no entry during the pauses, because nothing was accepted.
     async fn send_until_processed(&mut self, token: String) -> Result<Submitted, Error> {
         let (mut attempts, backoff) = self.runs.client.core.run_attempts();
         loop {
@@ -210,68 +213,72 @@ impl SubmitOnce<'_> {
                 Err(error) if error.api().is_some_and(ApiError::is_throttled) => error,
                 outcome => return outcome,
             };
-            let asked = error.api().and_then(ApiError::retry_after);
-            if let Err(gave_up) = attempts.refused(&error, asked) {
-                return Err(error.with_reason_to_give_up(gave_up));
+            let requested_pause = error.api().and_then(ApiError::retry_after);
+            if let Err(exhausted) = attempts.failed_with_response(&error, requested_pause) {
+                return Err(error.with_exhaustion_reason(exhausted));
             }
-            // `attempts` only counts. Waiting for its turn would make it the probe of the host, on which the submission
-            // itself would wait.
-            let pause = asked.unwrap_or_else(|| backoff.pause(attempts.failures(), fastrand::f64()));
+            // `attempts` is used only to count failures. Calling its `ready` would make it the probe of the host, for
+            // which the submission would then wait.
+            let pause = requested_pause.unwrap_or_else(|| backoff.pause(attempts.failures(), fastrand::f64()));
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 ?pause,
-                "the submission was refused, and is sent again"
+                "the submission was refused with 429 and is sent again"
             );
             wait(pause).await;
-            // Another caller may have submitted it in the meantime.
+            // Another caller may have submitted the run in the meantime.
             if let Some(run) = self.runs.find_submitted(&token).await? {
                 return Ok(self.submitted(run.id().clone(), false, token));
             }
         }
     }
 
-    /// Records the intent, and sends the submission: for the first time, or `again` after it may have arrived.
+    /// Writes the intent to the journal, and sends the submission. `again` is true if an earlier submission may have
+    /// been accepted.
     async fn send(&mut self, token: String, again: bool) -> Result<Submitted, Error> {
-        // Problems are found before anything is recorded, and the time to obtain a token does not count as sending.
+        // Problems are detected before the journal is written. A token is obtained first, so that this takes no time
+        // between `sent_at` and the request.
         let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
         self.runs.client.core.prepare().await?;
-        // Open until the outcome is recorded and returned.
+        // The section is open until the outcome is in the journal.
         let section = self.runs.client.core.sections.enter()?;
-        submission.custom_metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone().into());
+        submission.custom_metadata.get_or_insert_default().insert(TOKEN_KEY.to_owned(), token.clone().into());
         let intent = SubmissionIntent::new(token.clone(), self.now());
         if let Err(error) = self.journal.write(&self.key, Some(&intent)).await {
             if again {
                 return Err(Error::lost(&token, Some(Error::journal(error))));
             }
-            // The record may have been written partially. The next call would look for a run that does not exist.
-            self.note(None).await;
+            // The entry may have been written partially. Without its removal, the next call would wait for a run that
+            // does not exist.
+            self.write_journal(None).await;
             return Err(Error::journal(error));
         }
         (self.observer)(SubmissionEvent::Sending { token: token.clone() });
         match self.runs.send(submission).await {
             Ok(run) => self.found(intent, run.id.clone(), true).await,
             Err(error) if error.is_submission_uncertain() => {
-                // Its last byte may have been sent just now.
+                // The last byte may have been sent just now.
                 let intent = SubmissionIntent { sent_at: self.now(), ..intent };
-                self.note(Some(&intent)).await;
+                self.write_journal(Some(&intent)).await;
                 drop(section);
                 self.look_for(intent, Some(error), true).await
             }
-            // The first submission may have arrived.
+            // The first submission may have been accepted.
             Err(error) if again => Err(Error::lost(&token, Some(error))),
             Err(error) => {
-                // It was rejected, or not sent: the next call starts over.
-                self.note(None).await;
+                // The submission was rejected or not sent, so that the next call starts from the beginning.
+                self.write_journal(None).await;
                 Err(error)
             }
         }
     }
 
-    /// Looks up the run until it is found, or must have been. The outcome is unknown until then.
+    /// Looks up the run until it is found, or until it would be visible if it existed. Until then, the submission is
+    /// listed as unresolved.
     async fn look_for(
         &mut self,
         intent: SubmissionIntent,
-        why: Option<Error>,
+        cause: Option<Error>,
         is_new: bool,
     ) -> Result<Submitted, Error> {
         let uncertain = UncertainSubmission {
@@ -281,57 +288,58 @@ impl SubmitOnce<'_> {
             token: intent.token.clone(),
         };
         let pending = self.runs.client.core.sections.begin(Creation::Run(uncertain));
-        let outcome = self.look(intent, why, is_new).await;
+        let outcome = self.poll_for_run(intent, cause, is_new).await;
         pending.settle();
         outcome
     }
 
-    async fn look(
+    async fn poll_for_run(
         &mut self,
         intent: SubmissionIntent,
-        mut why: Option<Error>,
+        mut cause: Option<Error>,
         is_new: bool,
     ) -> Result<Submitted, Error> {
         let start = Instant::now();
         let mut is_announced = false;
-        // It is sent at most twice.
-        let certain = self.runs.client.settings().run_submit_timeout * 2 + MAX_LAG;
+        // The request may have been sent twice, because of a 401.
+        let visible_after = self.runs.client.settings().run_submit_timeout * 2 + MAX_LAG;
         loop {
-            let looked = match self.runs.find_submitted(&intent.token).await {
+            let is_looked_up = match self.runs.find_submitted(&intent.token).await {
                 Ok(Some(run)) => return self.found(intent, run.id().clone(), is_new).await,
                 Ok(None) => true,
                 Err(error) if error.is_transient() => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "cannot look up the run");
-                    why.get_or_insert(error);
+                    cause.get_or_insert(error);
                     false
                 }
                 Err(error) => return Err(Error::lost(&intent.token, Some(error))),
             };
-            // A clock that was set back cannot measure the time.
+            // If the clock was set back, the time since the submission is unknown, and the time since the start is
+            // used.
             let passed = self.now().duration_since(intent.sent_at).unwrap_or_else(|_| start.elapsed());
-            if passed >= certain {
-                match self.resend_after {
+            if passed >= visible_after {
+                match self.with_resend_after {
                     Some(time) if passed < time => {}
-                    Some(_) if looked => {
-                        self.resend_after = None;
+                    Some(_) if is_looked_up => {
+                        self.with_resend_after = None;
                         tracing::warn!(token = intent.token, "the run was not found; submitting it again");
                         return Box::pin(self.send(intent.token, true)).await;
                     }
-                    _ => return Err(Error::lost(&intent.token, why)),
+                    _ => return Err(Error::lost(&intent.token, cause)),
                 }
             }
             if !std::mem::replace(&mut is_announced, true) {
-                let until = intent.sent_at + certain.max(self.resend_after.unwrap_or_default());
+                let until = intent.sent_at + visible_after.max(self.with_resend_after.unwrap_or_default());
                 let (token, sent_at) = (intent.token.clone(), intent.sent_at);
                 (self.observer)(SubmissionEvent::Waiting { token, sent_at, until });
             }
-            wait(PAUSE).await;
+            wait(LOOK_UP_PAUSE).await;
         }
     }
 
     async fn found(&mut self, intent: SubmissionIntent, run: RunId, is_new: bool) -> Result<Submitted, Error> {
         let intent = intent.with_run(run.clone());
-        self.note(Some(&intent)).await;
+        self.write_journal(Some(&intent)).await;
         Ok(self.submitted(run, is_new, intent.token))
     }
 
@@ -339,8 +347,8 @@ impl SubmitOnce<'_> {
         Submitted { run: self.runs.client.run(run), is_new, token }
     }
 
-    /// Records the current state, if possible.
-    async fn note(&self, intent: Option<&SubmissionIntent>) {
+    /// Writes the current state to the journal. A failure is logged.
+    async fn write_journal(&self, intent: Option<&SubmissionIntent>) {
         if let Err(error) = self.journal.write(&self.key, intent).await {
             let token = intent.map(|intent| intent.token.as_str());
             tracing::warn!(error = &error as &dyn std::error::Error, token, "cannot write the submission journal");
@@ -360,7 +368,7 @@ impl fmt::Debug for SubmitOnce<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "neither replicas nor limits announce that they have changed")]
+#[expect(clippy::disallowed_methods, reason = "replicas and rate limits can only be polled")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }

@@ -4,20 +4,20 @@ use platform_api::models::{Me, Scheduling};
 use platform_api::{JsonObject, JsonValue, Timestamp};
 use serde_json::{Map, json};
 
-use super::{KEY, RUN, SdkMetadataError, moment, put, renew};
+use super::{RUN, SDK_KEY, SdkMetadataError, merge, moment, put};
 
-/// A tag with this prefix must end in one of the values.
-const CASE: (&str, [&str; 5]) = (
+/// The prefix of tags for validation cases, and the values that may follow it.
+const VALIDATION_CASE: (&str, [&str; 5]) = (
     "__aignx_validation_case:",
     ["send_succeeded", "send_recoverable_error", "send_system_error", "send_user_error", "do_nothing"],
 );
 /// The default maximum duration of a `FLEX_START` run, in minutes.
-const FLEX_START_MINUTES: u32 = 720;
-/// The default time to wait for nodes, in minutes.
-const NODE_MINUTES: u32 = 30;
+const DEFAULT_FLEX_START_MINUTES: u32 = 720;
+/// The default maximum time to wait for nodes, in minutes.
+const DEFAULT_NODE_TIMEOUT_MINUTES: u32 = 30;
 
-/// The variables that GitHub Actions sets. Other variables with this prefix may be secrets.
-const GITHUB: [&str; 25] = [
+/// The variables of GitHub Actions that are recorded. Other variables with the same prefixes may be secrets.
+const GITHUB_VARIABLES: [&str; 25] = [
     "GITHUB_ACTION",
     "GITHUB_ACTOR",
     "GITHUB_ACTOR_ID",
@@ -45,16 +45,16 @@ const GITHUB: [&str; 25] = [
     "RUNNER_OS",
 ];
 
-/// The interface of a submission.
+/// The kind of program that submitted a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interface {
-    /// A program.
+    /// A script or another program that uses the library.
     #[default]
     Script,
-    /// A command.
+    /// The command-line tool.
     Cli,
-    /// A desktop application.
+    /// The desktop application.
     Launchpad,
 }
 
@@ -83,12 +83,13 @@ pub enum Provisioning {
     FlexStart,
 }
 
-/// SDK metadata of a run.
+/// The SDK metadata of a run: the member `sdk` of its custom metadata.
 ///
 /// ```
 /// use platform_resources::{Provisioning, RunSdkMetadata};
 ///
-/// let sdk = RunSdkMetadata::new("pipeline/1.0").with_tag("cohort-7").with_note("second reading").with_cpu(Provisioning::Spot);
+/// let sdk = RunSdkMetadata::new("pipeline/1.0").with_tag("cohort-7").with_note("second reading");
+/// let sdk = sdk.with_cpu(Provisioning::Spot);
 /// let mut metadata = serde_json::Map::new();
 /// sdk.write(&mut metadata, std::time::SystemTime::now())?;
 /// assert_eq!(metadata["sdk"]["tags"][0], "cohort-7");
@@ -109,19 +110,19 @@ impl RunSdkMetadata {
         Self { fields, interface: Interface::default(), initiator: Initiator::default() }
     }
 
-    /// Sets the interface; a script by default.
+    /// Sets the interface. The default is [`Interface::Script`].
     pub fn with_interface(mut self, interface: Interface) -> Self {
         self.interface = interface;
         self
     }
 
-    /// Sets the initiator; a user by default.
+    /// Sets the initiator. The default is [`Initiator::User`].
     pub fn with_initiator(mut self, initiator: Initiator) -> Self {
         self.initiator = initiator;
         self
     }
 
-    /// Adds a tag. May be called more than once.
+    /// Adds a tag.
     pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
         let tags = self.fields.entry("tags").or_insert_with(|| json!([]));
         let tag = JsonValue::from(tag.into());
@@ -138,7 +139,7 @@ impl RunSdkMetadata {
         self.with("note", note.into().into())
     }
 
-    /// Sets the submitter.
+    /// Sets the user who submits the run, and the organization.
     pub fn with_user(self, me: &Me) -> Self {
         let (user, organization) = (&me.user, &me.organization);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -149,9 +150,9 @@ impl RunSdkMetadata {
         self.with("user", user)
     }
 
-    /// Adds facts about the CI job, if the environment `variables` are those of GitHub Actions.
+    /// Adds properties of the CI job, if the environment variables `variables` are those of GitHub Actions.
     pub fn with_ci<N: AsRef<str>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
-        let named = variables.into_iter().filter(|(name, _)| GITHUB.contains(&name.as_ref()));
+        let named = variables.into_iter().filter(|(name, _)| GITHUB_VARIABLES.contains(&name.as_ref()));
         let mut github: JsonObject =
             named.map(|(name, value)| (name.as_ref().to_ascii_lowercase(), JsonValue::from(value.into()))).collect();
         if github.is_empty() {
@@ -173,29 +174,28 @@ impl RunSdkMetadata {
         self.with("scheduling", dates.into())
     }
 
-    /// Sets whether the platform's portal receives the results.
+    /// Sets whether the results are added to the Aignostics portal.
     pub fn with_portal(self, onboard: bool) -> Self {
         self.with("workflow", json!({ "onboard_to_aignostics_portal": onboard }))
     }
 
-    /// Sets the graphics processors: `L4` or `A100`, up to 8 per slide. The maximum duration of a run (1 to 3,600
-    /// minutes) applies only to [`Provisioning::FlexStart`], with a default of 720.
-    pub fn with_gpu(self, kind: &str, provisioning: Provisioning, most: u32, minutes: Option<u32>) -> Self {
-        let mut gpu =
-            json!({ "gpu_type": kind, "provisioning_mode": provisioning.as_str(), "max_gpus_per_slide": most });
-        let usual = (provisioning == Provisioning::FlexStart).then_some(FLEX_START_MINUTES);
-        if let Some(minutes) = minutes.or(usual) {
+    /// Sets the graphics processors. `kind` is `L4` or `A100`, and `max_per_slide` is 1 to 8. `minutes` is the maximum
+    /// duration of the run, 1 to 3,600. It is permitted only with [`Provisioning::FlexStart`], and is 720 by default.
+    pub fn with_gpu(self, kind: &str, provisioning: Provisioning, max_per_slide: u32, minutes: Option<u32>) -> Self {
+        let mut gpu = json!({ "gpu_type": kind, "provisioning_mode": provisioning.as_str(), "max_gpus_per_slide": max_per_slide });
+        let default = (provisioning == Provisioning::FlexStart).then_some(DEFAULT_FLEX_START_MINUTES);
+        if let Some(minutes) = minutes.or(default) {
             gpu["flex_start_max_run_duration_minutes"] = minutes.into();
         }
         self.with_pipeline("gpu", gpu)
     }
 
-    /// Sets the provisioning of the other processors.
+    /// Sets the provisioning of the nodes without graphics processors.
     pub fn with_cpu(self, provisioning: Provisioning) -> Self {
         self.with_pipeline("cpu", json!({ "provisioning_mode": provisioning.as_str() }))
     }
 
-    /// Sets the time to wait for nodes: 1 to 3,600 minutes, 30 by default.
+    /// Sets the maximum time to wait for nodes: 1 to 3,600 minutes. The default is 30 minutes.
     pub fn with_node_timeout(self, minutes: u32) -> Self {
         self.with_pipeline("node_acquisition_timeout_minutes", minutes.into())
     }
@@ -206,20 +206,36 @@ impl RunSdkMetadata {
     }
 
     fn with_pipeline(mut self, name: &str, value: JsonValue) -> Self {
-        let usual = || json!({ "node_acquisition_timeout_minutes": NODE_MINUTES });
-        self.fields.entry("pipeline").or_insert_with(usual)[name] = value;
+        let default = || json!({ "node_acquisition_timeout_minutes": DEFAULT_NODE_TIMEOUT_MINUTES });
+        self.fields.entry("pipeline").or_insert_with(default)[name] = value;
         self
     }
 
-    /// Updates the metadata of a run at the time `now`. Other SDK fields, such as tags, and the times of creation and
-    /// submission are preserved.
+    /// Adds these fields to the SDK metadata in `metadata`, and sets the update time to `now`. Other SDK fields and the
+    /// times of creation and submission are preserved.
     ///
     /// # Errors
     ///
     /// All problems of the metadata. Nothing is written then.
-    pub fn renew(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let sdk = self.described(metadata, &moment(now)?);
-        renew(metadata, sdk, check_run)
+    pub fn update(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
+        let sdk = self.with_version_and_times(metadata, &moment(now)?);
+        merge(metadata, sdk, check_run)
+    }
+
+    /// Updates new metadata of a run like [`update`](Self::update). A missing time of creation or submission is taken from the
+    /// metadata `before`, which they replace.
+    ///
+    /// # Errors
+    ///
+    /// All problems of the metadata. Nothing is written then.
+    pub fn update_from(
+        &self,
+        metadata: &mut JsonObject,
+        before: Option<&JsonObject>,
+        now: SystemTime,
+    ) -> Result<(), SdkMetadataError> {
+        super::keep(metadata, before, &["created_at", "submission"]);
+        self.update(metadata, now)
     }
 
     /// Replaces the SDK metadata of a run at the time `now`. The times of creation and submission are preserved.
@@ -228,22 +244,22 @@ impl RunSdkMetadata {
     ///
     /// All problems of the metadata. Nothing is written then.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let sdk = JsonValue::Object(self.described(metadata, &moment(now)?));
+        let sdk = JsonValue::Object(self.with_version_and_times(metadata, &moment(now)?));
         let mut problems = check_run(&sdk);
         problems.extend(dates(&sdk, now));
         put(metadata, sdk, problems)
     }
 
-    /// Returns the metadata with version and times.
-    fn described(&self, metadata: &JsonObject, moment: &JsonValue) -> JsonObject {
-        let before = metadata.get(KEY);
-        let kept = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
+    /// Returns the fields with the schema version, the times and the submission.
+    fn with_version_and_times(&self, metadata: &JsonObject, moment: &JsonValue) -> JsonObject {
+        let before = metadata.get(SDK_KEY);
+        let previous = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
         let mut sdk = self.fields.clone();
         sdk.insert("schema_version".to_owned(), RUN.version());
-        sdk.insert("created_at".to_owned(), kept("/created_at").unwrap_or_else(|| moment.clone()));
+        sdk.insert("created_at".to_owned(), previous("/created_at").unwrap_or_else(|| moment.clone()));
         sdk.insert("updated_at".to_owned(), moment.clone());
         let submission = json!({
-            "date": kept("/submission/date").unwrap_or_else(|| moment.clone()),
+            "date": previous("/submission/date").unwrap_or_else(|| moment.clone()),
             "interface": self.interface.as_str(), "initiator": self.initiator.as_str(),
         });
         sdk.insert("submission".to_owned(), submission);
@@ -260,10 +276,10 @@ pub(super) fn check_run(sdk: &JsonValue) -> Vec<String> {
     let mut problems = RUN.check(sdk);
     let tags = sdk["tags"].as_array().into_iter().flatten().filter_map(JsonValue::as_str);
     for tag in tags {
-        if let Some(case) = tag.strip_prefix(CASE.0)
-            && !CASE.1.contains(&case)
+        if let Some(case) = tag.strip_prefix(VALIDATION_CASE.0)
+            && !VALIDATION_CASE.1.contains(&case)
         {
-            problems.push(format!("{KEY}/tags: `{tag}` must end in one of {}", CASE.1.join(", ")));
+            problems.push(format!("{SDK_KEY}/tags: `{tag}` must end in one of {}", VALIDATION_CASE.1.join(", ")));
         }
     }
     problems
@@ -276,13 +292,13 @@ fn dates(sdk: &JsonValue, now: SystemTime) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, date) in [("due_date", due), ("deadline", deadline)] {
         if let Some(date) = date.filter(|date| SystemTime::from(*date) <= now) {
-            problems.push(format!("{KEY}/scheduling/{name}: {date} is not in the future"));
+            problems.push(format!("{SDK_KEY}/scheduling/{name}: {date} is not in the future"));
         }
     }
     if let (Some(due), Some(deadline)) = (due, deadline)
         && due > deadline
     {
-        problems.push(format!("{KEY}/scheduling/due_date: {due} is after the deadline, {deadline}"));
+        problems.push(format!("{SDK_KEY}/scheduling/due_date: {due} is after the deadline, {deadline}"));
     }
     problems
 }

@@ -11,7 +11,7 @@ fn at(text: &str) -> SystemTime {
 fn written(sdk: &RunSdkMetadata) -> JsonValue {
     let mut metadata = Map::new();
     sdk.write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
-    metadata.remove(KEY).unwrap()
+    metadata.remove(SDK_KEY).unwrap()
 }
 
 fn new() -> RunSdkMetadata {
@@ -59,12 +59,12 @@ fn sdk_metadata_have_the_expected_format() {
 }
 
 #[test]
-fn other_metadata_and_creation_times_are_kept() {
+fn other_metadata_and_creation_times_are_preserved() {
     let mut metadata: JsonObject = serde_json::from_value(json!({ "study": "a" })).unwrap();
     new().with_tag("first").write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
     new().with_note("second").write(&mut metadata, at("2026-03-02T12:00:00Z")).unwrap();
     assert_eq!(metadata["study"], "a");
-    let sdk = &metadata[KEY];
+    let sdk = &metadata[SDK_KEY];
     assert_eq!(
         (&sdk["created_at"], &sdk["submission"]["date"]),
         (&"2026-03-01T12:00:00Z".into(), &"2026-03-01T12:00:00Z".into())
@@ -78,12 +78,12 @@ fn other_metadata_and_creation_times_are_kept() {
     let described = ItemSdkMetadata::new().with_tags(["x"]).with_bucket("b", "o", &signed.clone().into());
     assert!(!format!("{described:?}").contains("canary"));
     described.write(&mut item, at("2026-02-28T12:00:00Z")).unwrap();
-    assert_eq!(item[KEY]["platform_bucket"]["signed_download_url"], signed.as_str());
+    assert_eq!(item[SDK_KEY]["platform_bucket"]["signed_download_url"], signed.as_str());
     item.clear();
     ItemSdkMetadata::new().with_tags(["x"]).write(&mut item, at("2026-03-01T12:00:00Z")).unwrap();
     ItemSdkMetadata::new().write(&mut item, at("2026-03-02T12:00:00Z")).unwrap();
     let expected = json!({ "schema_version": "0.0.3", "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-02T12:00:00Z" });
-    assert_eq!(item[KEY], expected);
+    assert_eq!(item[SDK_KEY], expected);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn all_problems_are_reported_and_nothing_is_written() {
         assert_eq!(error.problems().len(), places.len(), "{error}");
         for place in places {
             assert!(
-                error.problems().iter().any(|problem| problem.starts_with(&format!("{KEY}{place}"))),
+                error.problems().iter().any(|problem| problem.starts_with(&format!("{SDK_KEY}{place}"))),
                 "{place}: {error}"
             );
         }
@@ -116,7 +116,7 @@ fn all_problems_are_reported_and_nothing_is_written() {
 }
 
 #[test]
-fn the_schemas_are_schemas_and_allow_nothing_that_is_not_known() {
+fn schemas_are_valid_and_reject_unknown_fields() {
     for schema in [RunSdkMetadata::schema(), ItemSdkMetadata::schema()] {
         assert!(jsonschema::meta::is_valid(schema));
         assert_eq!(schema["additionalProperties"], false);
@@ -127,14 +127,14 @@ fn the_schemas_are_schemas_and_allow_nothing_that_is_not_known() {
 }
 
 #[test]
-fn sdk_metadata_are_updated_beside_user_metadata() {
+fn update_preserves_other_sdk_fields() {
     let mut metadata = Map::new();
     let sdk = json!({ "tags": ["x"], "note": "n", "created_at": "2026-01-01T00:00:00Z",
         "scheduling": { "due_date": "2026-01-02T00:00:00Z" } });
-    metadata.insert(KEY.to_owned(), sdk);
+    metadata.insert(SDK_KEY.to_owned(), sdk);
     let now = at("2026-03-01T12:00:00Z");
-    RunSdkMetadata::new("test/1").renew(&mut metadata, now).unwrap();
-    let sdk = &metadata[KEY];
+    RunSdkMetadata::new("test/1").update(&mut metadata, now).unwrap();
+    let sdk = &metadata[SDK_KEY];
     assert_eq!((&sdk["tags"], &sdk["note"], &sdk["user_agent"]), (&json!(["x"]), &json!("n"), &json!("test/1")));
     assert_eq!(
         (&sdk["created_at"], &sdk["updated_at"]),
@@ -142,13 +142,16 @@ fn sdk_metadata_are_updated_beside_user_metadata() {
     );
 
     let mut metadata = Map::new();
-    metadata.insert(KEY.to_owned(), json!({ "tags": ["y"] }));
-    ItemSdkMetadata::new().renew(&mut metadata, now).unwrap();
-    assert_eq!((&metadata[KEY]["tags"], &metadata[KEY]["created_at"]), (&json!(["y"]), &json!("2026-03-01T12:00:00Z")));
+    metadata.insert(SDK_KEY.to_owned(), json!({ "tags": ["y"] }));
+    ItemSdkMetadata::new().update(&mut metadata, now).unwrap();
+    assert_eq!(
+        (&metadata[SDK_KEY]["tags"], &metadata[SDK_KEY]["created_at"]),
+        (&json!(["y"]), &json!("2026-03-01T12:00:00Z"))
+    );
     for bad in [json!(7), json!({ "tags": 1 }), json!({ "colour": "red" })] {
-        let mut metadata = Map::from_iter([(KEY.to_owned(), bad.clone())]);
-        assert!(RunSdkMetadata::new("test/1").renew(&mut metadata, now).is_err());
-        assert!(ItemSdkMetadata::new().renew(&mut metadata, now).is_err());
-        assert_eq!(metadata[KEY], bad, "nothing is written");
+        let mut metadata = Map::from_iter([(SDK_KEY.to_owned(), bad.clone())]);
+        assert!(RunSdkMetadata::new("test/1").update(&mut metadata, now).is_err());
+        assert!(ItemSdkMetadata::new().update(&mut metadata, now).is_err());
+        assert_eq!(metadata[SDK_KEY], bad, "nothing is written");
     }
 }

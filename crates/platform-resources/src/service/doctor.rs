@@ -1,4 +1,4 @@
-//! Diagnosis of login problems, with remedies.
+//! Diagnosis of login problems.
 
 use std::error::Error as _;
 use std::fmt::Display;
@@ -8,6 +8,8 @@ use auth_core::{Clock, LeaseOutcome, RefreshLease, SystemClock, error_chain};
 use auth_http::{HttpError, Request};
 use auth_oauth::{BrowserLogin, CredentialError, StoreError};
 use platform_api::ApiError;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 use url::Url;
 
 use super::Service;
@@ -15,14 +17,14 @@ use super::external::External;
 use super::keys::token_key;
 use crate::error::Error;
 
-/// The timeout of a server check.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of a request that checks a server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum wait for the lock of a process that refreshes the login.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// The clock skew tolerated for tokens.
-const SKEW: Duration = Duration::from_secs(60);
+/// The maximum clock skew that is tolerated for tokens.
+const MAX_SKEW: Duration = Duration::from_secs(60);
 
-/// A finding of the diagnosis. It contains no secrets.
+/// The result of one check of [`Service::diagnose`]. It contains no secrets.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finding {
@@ -30,8 +32,16 @@ pub struct Finding {
     pub name: &'static str,
     /// The result of the check.
     pub detail: String,
-    /// The remedy; `None` without a problem.
+    /// The remedy for a problem; `None` if the check succeeded.
     pub remedy: Option<String>,
+}
+
+/// The name, the verdict, the detail and the remedy.
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { name, detail, remedy } = self;
+        json!({ "name": name, "is_ok": self.is_ok(), "detail": detail, "remedy": remedy }).serialize(serializer)
+    }
 }
 
 impl Finding {
@@ -43,26 +53,26 @@ impl Finding {
         Self { name, detail: detail.to_string(), remedy: Some(remedy.into()) }
     }
 
-    /// Returns true without a problem.
+    /// Returns true if the check succeeded.
     pub fn is_ok(&self) -> bool {
         self.remedy.is_none()
     }
 }
 
 impl Service {
-    /// Checks everything that a login depends on: settings, connections to each server, clocks, the login folder and
-    /// its locks, the port for the browser, and the login itself. It never prompts for a login.
+    /// Checks everything that a login depends on: the settings, the connection to each server, the clock, the folder of
+    /// logins and its locks, the port for the browser, and the login itself. It never prompts for a login.
     pub async fn diagnose(&self) -> Vec<Finding> {
         let settings = self.settings();
         let mut findings = vec![self.diagnose_settings()];
-        let (issuer, moment) = self.reach("identity provider", settings.jwks_url.clone()).await;
+        let (issuer, moment) = self.check_server("identity provider", settings.jwks_url.clone()).await;
         findings.push(issuer);
         findings.extend(moment.map(clock));
         for (name, url) in [
             ("platform", settings.api_root.join("/health").unwrap_or_else(|_| settings.api_root.clone())),
             ("storage", settings.bucket.endpoint.clone()),
         ] {
-            findings.push(self.reach(name, url).await.0);
+            findings.push(self.check_server(name, url).await.0);
         }
         findings.push(self.diagnose_store().await);
         findings.push(Finding::ok("credential", &settings.credential));
@@ -124,14 +134,18 @@ impl Service {
         )
     }
 
-    /// Checks that a server responds, with any status, and returns its clock.
-    async fn reach(&self, name: &'static str, url: Url) -> (Finding, Option<SystemTime>) {
+    /// Checks that a server responds without a server error (5xx). Also returns the time of the server.
+    async fn check_server(&self, name: &'static str, url: Url) -> (Finding, Option<SystemTime>) {
         let host = url.host_str().unwrap_or_default().to_owned();
-        match self.http.send(Request::get(url).with_timeout(TIMEOUT)).await {
+        match self.http.send(Request::get(url).with_timeout(SERVER_TIMEOUT)).await {
             Ok(response) if response.status() >= 500 => {
                 let detail = format!("{host} responds {}", response.status());
                 (
-                    Finding::problem(name, detail, "it has an internal problem: try later, or check its status page"),
+                    Finding::problem(
+                        name,
+                        detail,
+                        "the server has an internal problem: retry later, or check its status page",
+                    ),
                     response.date(),
                 )
             }
@@ -152,7 +166,7 @@ impl Service {
         {
             Ok(outcome) => {
                 if let LeaseOutcome::Acquired(lease) = outcome {
-                    lease.give_up().await;
+                    lease.release().await;
                 }
                 Finding::ok(name, folder.display())
             }
@@ -211,14 +225,14 @@ impl Service {
     }
 }
 
-/// Calls the provider of tokens, and measures the call.
+/// Checks that a token provider returns a token, and measures the time of the call.
 async fn diagnose_provider(external: &External, name: &'static str) -> Finding {
     let start = tokio::time::Instant::now();
     let called = external.call().await;
     let seconds = start.elapsed().as_secs_f64();
     match called {
         Ok(token) => {
-            let left = token.stated_expiry().and_then(|end| end.duration_since(SystemClock.now()).ok());
+            let left = token.specified_expiry().and_then(|end| end.duration_since(SystemClock.now()).ok());
             let left = left.map_or_else(
                 || "of unknown expiry".to_owned(),
                 |left| format!("with {} min left", left.as_secs() / 60),
@@ -253,7 +267,7 @@ fn clock(provider_time: SystemTime) -> Finding {
     let local_time = SystemClock.now();
     let skew = local_time.duration_since(provider_time).unwrap_or_else(|ahead| ahead.duration());
     let detail = format!("{} s from that of the identity provider", skew.as_secs());
-    if skew <= SKEW {
+    if skew <= MAX_SKEW {
         Finding::ok("clock", detail)
     } else {
         Finding::problem("clock", detail, "set the clock of this machine; tokens are refused until then")
@@ -265,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_may_differ_by_a_minute() {
+    fn clock_skew_of_up_to_a_minute_is_tolerated() {
         let shifted = |seconds: i64| {
             let now = SystemClock.now();
             let by = Duration::from_secs(seconds.unsigned_abs());

@@ -1,4 +1,4 @@
-//! Credentials other than a login of a user.
+//! Token providers for credentials other than user logins.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use auth_oauth::{
     FileToken, FileTokenStore, KnownExpiryStore, OAuthClient, TokenType, WorkloadIdentity, command_line,
 };
 
-use super::keys::bound;
+use super::keys::for_platform;
 use crate::error::BuildError;
 use crate::settings::Settings;
 use crate::settings::{
@@ -22,12 +22,13 @@ use crate::settings::{
 };
 use url::Url;
 
-/// The variable by which a program learns that a token command started it.
+/// The environment variable that is set for a token command and the programs that it starts.
 const IN_TOKEN_COMMAND: &str = "AIGNOSTICS_IN_TOKEN_COMMAND";
-/// Variables that a token command does not inherit, because it would start itself again.
-const COMMAND: &str = "AIGNOSTICS_TOKEN_COMMAND";
+/// The environment variable with the token command. A token command does not inherit it, because it would otherwise
+/// start itself again.
+const TOKEN_COMMAND: &str = "AIGNOSTICS_TOKEN_COMMAND";
 
-/// A provider of tokens other than a login, and the key of its tokens.
+/// A token provider for a credential other than a user login.
 #[derive(Clone, Debug)]
 pub(super) struct External {
     provider: Arc<dyn AsyncTokenProvider>,
@@ -35,40 +36,40 @@ pub(super) struct External {
     sharing: Sharing,
 }
 
-/// The processes that use a token.
+/// The processes that share a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
-    /// This process: another one reads the same variable or file.
+    /// Only this process. Other processes read the same variable or file.
     None,
     /// All processes of the user.
     All,
-    /// All processes of the user, if the expiry of the token is known.
+    /// All processes of the user, but only tokens whose expiry is known.
     KnownExpiry,
 }
 
-/// The connections and the client of the platform's identity provider.
+/// The HTTP client builder, and the OAuth client of the platform's identity provider.
 pub(super) struct Connections<'a> {
-    pub(super) prepared: &'a HttpClientBuilder,
-    /// The client without an id, an authentication and scopes.
+    pub(super) http_builder: &'a HttpClientBuilder,
+    /// The OAuth client without a client id, authentication and scopes.
     pub(super) client: OAuthClient,
 }
 
 impl External {
-    /// Returns the provider that the settings name; `None` for logins.
+    /// Returns the token provider for the credential in the settings, or `None` if the settings select a user login.
     pub(super) fn of(settings: &Settings, connections: &Connections<'_>) -> Result<Option<Self>, BuildError> {
         let credential = &settings.credential;
         let audience = &settings.audience;
-        let key = bound(settings, connections.client.clone().token_key());
+        let key = for_platform(settings, connections.client.clone().token_key());
         if credential.is_in_token_command
             && matches!(credential.source, CredentialSource::StoredLogin | CredentialSource::TokenCommand(_))
         {
-            return Ok(Some(Self { provider: Arc::new(Recursion), key, sharing: Sharing::None }));
+            return Ok(Some(Self { provider: Arc::new(RecursiveCommand), key, sharing: Sharing::None }));
         }
         let name = credential.name.as_deref().unwrap_or_default();
         let (provider, sharing): (Arc<dyn AsyncTokenProvider>, _) = match &credential.source {
             CredentialSource::StoredLogin | CredentialSource::RefreshToken(_) => return Ok(None),
             CredentialSource::AccessToken(secret) => {
-                let token = EnvToken::of_value(name, Some(secret.clone()));
+                let token = EnvToken::from_value(name, Some(secret.clone()));
                 (Arc::new(token.with_audience(audience)), Sharing::None)
             }
             CredentialSource::TokenFile(path) => {
@@ -84,14 +85,14 @@ impl External {
             }
             CredentialSource::Workload(workload) => (exchange(connections, workload)?, Sharing::All),
         };
-        let provider = Arc::new(Named { provider, kind: credential.source.kind(), name: name.to_owned() });
+        let provider = Arc::new(NamedProvider { provider, kind: credential.source.kind(), name: name.to_owned() });
         Ok(Some(Self { provider, key, sharing }))
     }
 
-    /// Returns a source of its tokens that are valid for `least` from now. Shared tokens are in `store`.
-    pub(super) fn source(&self, store: &FileTokenStore, least: Duration) -> TokenSource {
+    /// Returns a source of tokens that are valid for at least `min_remaining`. Shared tokens are stored in `store`.
+    pub(super) fn source(&self, store: &FileTokenStore, min_remaining: Duration) -> TokenSource {
         let Self { provider, key, .. } = self.clone();
-        // Without an identity, a shared token could be that of another principal.
+        // Without an identity, a token of another principal could be returned from the store.
         let sharing = if provider.identity().is_some() { self.sharing } else { Sharing::None };
         let source = match sharing {
             Sharing::None => TokenSource::builder(key, provider),
@@ -102,16 +103,19 @@ impl External {
             }
         };
         #[expect(clippy::expect_used, reason = "the provider names an identity, and the store is cache and lease")]
-        source.with_expiry(ExpiryPolicy::default().with_min_remaining(least)).build().expect("the parts fit together")
+        source
+            .with_expiry(ExpiryPolicy::default().with_min_remaining(min_remaining))
+            .build()
+            .expect("the parts fit together")
     }
 
-    /// Calls the provider.
+    /// Calls the token provider, without a cache.
     pub(super) async fn call(&self) -> Result<AccessToken, TokenError> {
         self.provider.fetch(&TokenRequest::default()).await
     }
 }
 
-/// Returns the scopes of a machine: those of the settings, except those of user logins.
+/// Returns the scopes for client credentials: those of the settings, without those that only user logins can request.
 fn scopes(settings: &Settings) -> impl Iterator<Item = &String> {
     settings.scopes.iter().filter(|scope| !["offline_access", "openid"].contains(&scope.as_str()))
 }
@@ -121,11 +125,11 @@ fn command(settings: &Settings, line: &str) -> Result<CommandProvider, BuildErro
     let program = words.next().unwrap_or_default();
     let command = CommandProvider::new(program).with_arguments(words);
     let command = command.with_cache_variables(&settings.credential.cache_variables);
-    let command = command.without_variables(&settings.credential.secret_variables).without_variables([COMMAND]);
+    let command = command.without_variables(&settings.credential.secret_variables).without_variables([TOKEN_COMMAND]);
     Ok(command.with_variable(IN_TOKEN_COMMAND, "1"))
 }
 
-/// Returns the files with which a client authenticates.
+/// Returns the files by which an OAuth client authenticates.
 fn files(client: &ClientCredential) -> ClientFiles {
     let files = match &client.authentication {
         ClientAuthentication::Secret(path) => ClientFiles::secret(path),
@@ -138,13 +142,13 @@ fn files(client: &ClientCredential) -> ClientFiles {
 }
 
 fn file_client(connections: &Connections<'_>, client: OAuthClient, credential: &ClientCredential) -> FileClient {
-    let client = client.for_client(&credential.id);
+    let client = client.as_public_client(&credential.id);
     let client = if credential.asserts_to_token_endpoint {
         client.with_assertion_audience(AssertionAudience::TokenEndpoint)
     } else {
         client
     };
-    FileClient::new(client, connections.prepared.clone(), files(credential))
+    FileClient::new(client, connections.http_builder.clone(), files(credential))
 }
 
 fn machine(
@@ -160,22 +164,22 @@ fn exchange(
     connections: &Connections<'_>,
     workload: &WorkloadCredential,
 ) -> Result<Arc<dyn AsyncTokenProvider>, BuildError> {
-    // Plain http is for a server on this machine only. Its connections use no proxy.
+    // Unencrypted http is permitted only for servers on this machine. Such connections use no proxy.
     let local = |url: &Url| {
         if url.scheme() == "http" {
-            connections.prepared.clone().with_plain_loopback()
+            connections.http_builder.clone().with_plain_loopback()
         } else {
-            connections.prepared.clone()
+            connections.http_builder.clone()
         }
     };
     let identity = match &workload.source {
         WorkloadSource::File(path) => WorkloadIdentity::file(path),
         WorkloadSource::GitHub(url, token) => {
             let parsed = url.as_deref().and_then(|url| url.parse().ok());
-            let http = parsed.as_ref().map_or_else(|| connections.prepared.clone(), local).build()?;
+            let http = parsed.as_ref().map_or_else(|| connections.http_builder.clone(), local).build()?;
             WorkloadIdentity::github_with(http, url.as_deref(), token.clone())
         }
-        WorkloadSource::Variable(name, value) => WorkloadIdentity::of_variable(name, value.clone()),
+        WorkloadSource::Variable(name, value) => WorkloadIdentity::from_variable_value(name, value.clone()),
         WorkloadSource::Url(url) => WorkloadIdentity::url(local(url).build()?, url.clone()),
     };
     let identity = workload.audience.iter().fold(identity, WorkloadIdentity::with_audience);
@@ -186,32 +190,32 @@ fn exchange(
         _ => TokenType::Jwt,
     };
     let client = connections.client.clone().with_scopes(&workload.scopes);
-    let client = client.for_client(workload.client_id.as_deref().unwrap_or_default());
+    let client = client.as_public_client(workload.client_id.as_deref().unwrap_or_default());
     let client = workload.token_url.iter().cloned().fold(client, OAuthClient::with_token_url);
     Ok(match (&workload.client, workload.grant) {
-        (None, WorkloadGrant::TokenExchange) => Arc::new(identity.exchanged(client, kind)),
-        (None, WorkloadGrant::JwtBearer) => Arc::new(identity.asserted(client)),
+        (None, WorkloadGrant::TokenExchange) => Arc::new(identity.into_token_exchange(client, kind)),
+        (None, WorkloadGrant::JwtBearer) => Arc::new(identity.into_jwt_bearer(client)),
         (Some(credential), WorkloadGrant::TokenExchange) => {
-            let exchanged = move |client| identity.clone().exchanged(client, kind);
+            let exchanged = move |client| identity.clone().into_token_exchange(client, kind);
             Arc::new(file_client(connections, client, credential).provider(exchanged))
         }
         (Some(credential), WorkloadGrant::JwtBearer) => {
-            let asserted = move |client| identity.clone().asserted(client);
+            let asserted = move |client| identity.clone().into_jwt_bearer(client);
             Arc::new(file_client(connections, client, credential).provider(asserted))
         }
     })
 }
 
-/// A provider whose errors name the credential.
+/// A token provider that adds the credential and a remedy to errors.
 #[derive(Debug)]
-struct Named {
+struct NamedProvider {
     provider: Arc<dyn AsyncTokenProvider>,
     kind: &'static str,
-    /// The setting that names the credential.
+    /// The name of the setting that selects the credential.
     name: String,
 }
 
-impl Named {
+impl NamedProvider {
     fn named(&self, error: TokenError) -> TokenError {
         if CredentialError::of(&error).is_some() {
             return error;
@@ -223,16 +227,16 @@ impl Named {
                 CredentialError::refused(kind, name, &reason, "replace the credential, or correct its registration")
             }
             _ if error.is_transient() => {
-                CredentialError::unreachable(kind, name, &reason, "check the network, or retry later")
+                CredentialError::unavailable(kind, name, &reason, "check the network, or retry later")
             }
             _ => CredentialError::unusable(kind, name, &reason, "check the settings of the credential"),
         };
-        retry_after.into_iter().fold(named.because(error).into(), TokenError::with_retry_after)
+        retry_after.into_iter().fold(named.with_source(error).into(), TokenError::with_retry_after)
     }
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Named {
+impl AsyncTokenProvider for NamedProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.provider.fetch(request).await.map_err(|error| self.named(error))
     }
@@ -246,16 +250,17 @@ impl AsyncTokenProvider for Named {
     }
 }
 
-/// The provider of a program that a token command started, and that has no credential of its own. The stored login or
+/// The token provider of a program that a token command started without another credential. It always fails, because
 /// the settings would otherwise start the same command again.
 #[derive(Debug)]
-struct Recursion;
+struct RecursiveCommand;
 
 #[async_trait]
-impl AsyncTokenProvider for Recursion {
+impl AsyncTokenProvider for RecursiveCommand {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let reason = "this program was started by a token command and has no credential of its own";
-        let remedy = "name one with --token-file, or let the token command obtain the token without this program";
+        let reason = "this program was started by a token command, and no other credential is set";
+        let remedy =
+            "set a credential with --token-file, or let the token command obtain the token without this program";
         Err(CredentialError::unusable("environment variable", IN_TOKEN_COMMAND, reason, remedy).into())
     }
 }

@@ -1,4 +1,4 @@
-//! The folder and the keys of a service's tokens.
+//! The folder and the cache keys of a service's tokens.
 
 use std::path::PathBuf;
 
@@ -13,27 +13,28 @@ pub(super) fn login_folder(settings: &Settings) -> PathBuf {
     settings.cache_folder.join("logins")
 }
 
-/// Returns the key of the user's tokens.
+/// Returns the cache key of the user's tokens.
 pub(super) fn token_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
     match settings.refresh_token() {
-        // A refresh token from the settings is a separate login. The digest of its value is part of the key, so that
-        // the rotated token is found by it, and another value is another login.
+        // A refresh token in the settings is separate from the stored login. The digest of its value is part of the
+        // key: the rotated token is found under it, and another value has another key.
         Some(secret) => {
             let fingerprint =
                 Sha256::digest(secret.expose()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-            bound(settings, client.token_key().with_identity(format!("refresh_token {fingerprint}")))
+            for_platform(settings, client.token_key().with_identity(format!("refresh_token {fingerprint}")))
         }
         None => login_key(settings, client),
     }
 }
 
-/// Returns the key of a stored login: one for each platform, provider and client, in a folder of one user.
+/// Returns the cache key of a stored login. There is one for each platform, identity provider and OAuth client; the
+/// folder belongs to one user.
 pub(super) fn login_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
-    bound(settings, client.token_key().with_identity("user_login"))
+    for_platform(settings, client.token_key().with_identity("user_login"))
 }
 
-/// Binds a key of a client, which names its token endpoint, to the origin of the platform: no other platform or provider
-/// receives the tokens.
-pub(super) fn bound(settings: &Settings, key: TokenKeyBuilder) -> TokenKey {
+/// Adds the origin of the platform to the cache key of an OAuth client, which already contains the token endpoint.
+/// Tokens are therefore never sent to another platform or identity provider.
+pub(super) fn for_platform(settings: &Settings, key: TokenKeyBuilder) -> TokenKey {
     key.with_origin(settings.api_root.origin().ascii_serialization()).build()
 }

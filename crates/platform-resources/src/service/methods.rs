@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use auth_oauth::{Browser, Prompt};
 
-/// The methods by which a user may be prompted to log in. The browser is tried first.
+/// The methods by which a user can log in interactively. If both are enabled, the browser is tried first.
 #[derive(Clone, Debug, Default)]
 pub struct LoginMethods {
     pub(super) browser: Option<Arc<dyn Browser>>,
@@ -10,23 +10,23 @@ pub struct LoginMethods {
 }
 
 impl LoginMethods {
-    /// Creates login ways without prompts. Only an existing login is used.
+    /// Creates an empty set of methods. The user is then never prompted.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Returns true if the user can be prompted.
-    pub(super) fn ask(&self) -> bool {
+    /// Returns true if at least one method is enabled.
+    pub(super) fn can_prompt(&self) -> bool {
         self.browser.is_some() || self.device.is_some()
     }
 
-    /// Enables the browser of this machine.
+    /// Enables logins in a browser on this machine.
     pub fn with_browser(mut self, browser: Arc<dyn Browser>) -> Self {
         self.browser = Some(browser);
         self
     }
 
-    /// Enables the device flow.
+    /// Enables the device flow (RFC 8628). `prompt` shows the code to the user.
     pub fn with_device(mut self, prompt: Arc<dyn Prompt>) -> Self {
         self.device = Some(prompt);
         self

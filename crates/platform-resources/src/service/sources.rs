@@ -1,4 +1,4 @@
-//! The token sources of all services of the process: a login or logout by one takes effect in all.
+//! The token sources of all services in this process, so that a login or logout by one service takes effect in all.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use auth_core::{TokenKey, TokenSource};
 
-/// The sources of all live services.
+/// The token sources of all services that exist.
 static ALL: Mutex<Vec<Weak<Sources>>> = Mutex::new(Vec::new());
 
-/// The token sources of a service and its clones: one for each minimum remaining lifetime. They live as long as the
-/// service, so that its last clone waits for a refresh, and a client that is dropped earlier does not.
+/// The token sources of a service and its clones, one for each minimum remaining lifetime. They exist as long as the
+/// service. A refresh is therefore completed when the last clone of the service is dropped, and not when a client is.
 #[derive(Debug)]
 pub(super) struct Sources {
-    /// The folder of the store.
+    /// The folder of the token store.
     folder: PathBuf,
     key: TokenKey,
     by_lifetime: Mutex<HashMap<Duration, TokenSource>>,
@@ -30,12 +30,12 @@ impl Sources {
         sources
     }
 
-    /// Returns the source for this minimum lifetime, created with `create` if necessary.
-    pub(super) fn lasting(&self, least: Duration, create: impl FnOnce() -> TokenSource) -> TokenSource {
-        lock(&self.by_lifetime).entry(least).or_insert_with(create).clone()
+    /// Returns the token source for this minimum remaining lifetime. `create` is called if there is none.
+    pub(super) fn get_or_create(&self, min_remaining: Duration, create: impl FnOnce() -> TokenSource) -> TokenSource {
+        lock(&self.by_lifetime).entry(min_remaining).or_insert_with(create).clone()
     }
 
-    /// Makes all services of the process read the token in `folder` under `key` with their next request.
+    /// Makes all services in this process read the token in `folder` under `key` again with their next request.
     pub(super) fn invalidate(folder: &Path, key: &TokenKey) {
         let folder = canonical(folder);
         let all: Vec<_> = lock(&ALL).iter().filter_map(Weak::upgrade).collect();
@@ -45,7 +45,7 @@ impl Sources {
     }
 }
 
-/// Resolves the path, because two services may use different paths for one folder.
+/// Returns the canonical path, because two services may use different paths of the same folder.
 fn canonical(folder: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }

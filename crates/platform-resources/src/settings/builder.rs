@@ -6,39 +6,40 @@ use super::names;
 use super::reader::Reader;
 use super::{Profile, ProfileError, Profiles, SettingSource, Settings, SettingsError, read};
 
-/// A builder for [`Settings`]. `Debug` shows no values of variables.
+/// A builder for [`Settings`]. The `Debug` output contains no values of variables.
 #[derive(Clone, Default)]
 pub struct SettingsBuilder {
-    /// Variables that flags of a command set.
+    /// The variables that flags of a command set.
     flags: BTreeMap<String, String>,
     profile: Option<String>,
     variables: BTreeMap<String, String>,
     working_folder: Option<PathBuf>,
     home: Option<PathBuf>,
     trusts_working_folder: bool,
-    /// Variables with values that are not valid text, without their prefix.
-    garbled: Vec<String>,
+    /// The variables whose values are not UTF-8, without their prefix.
+    not_utf8: Vec<String>,
     /// The file of [`with_token_file`](Self::with_token_file), if its path is not UTF-8.
-    garbled_token_file: Option<PathBuf>,
+    token_file_not_utf8: Option<PathBuf>,
 }
 
 impl SettingsBuilder {
-    /// Returns a builder with the environment and the folders of this process.
-    pub(super) fn of_this_process() -> Self {
+    /// Creates a builder with the environment and the folders of this process.
+    pub(super) fn for_current_process() -> Self {
         let named =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
-        let (texts, garbled): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
-        let garbled = garbled.iter().filter_map(|(name, _)| Some(name.strip_prefix(names::PREFIX)?.to_owned()));
+        let (texts, not_utf8): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
+        let not_utf8 = not_utf8.iter().filter_map(|(name, _)| Some(name.strip_prefix(names::PREFIX)?.to_owned()));
         Self {
             variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
-            garbled: garbled.collect(),
+            not_utf8: not_utf8.collect(),
             working_folder: std::env::current_dir().ok(),
             home: etcetera::home_dir().ok(),
             ..Self::default()
         }
     }
 
-    /// Adds variables by their full names, such as `AIGNOSTICS_API_ROOT`. They take precedence over the `.env` files.
+    /// Adds environment variables by their full names, such as `AIGNOSTICS_API_ROOT`. They take precedence over the
+    /// profile and the `.env` files.
     pub fn with_variables<N: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -53,52 +54,51 @@ impl SettingsBuilder {
         self
     }
 
-    /// Sets the user's home folder, in which `.aignostics/.env` is read and logins are stored.
+    /// Sets the user's home folder. `.aignostics/.env` in it is read, and logins are stored in it.
     pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
         self.home = Some(home.into());
         self
     }
 
-    /// Sets the platform to one of [`Settings::environments`], like the flag of a command: it takes precedence over all
-    /// other sources. The variables of an identity provider apply only if their source names the same platform.
+    /// Sets the platform to one of [`Settings::environments`]. It takes precedence over all other sources. Settings
+    /// that describe an identity provider are used only if their source names the same platform.
     pub fn with_environment(mut self, name: &str) -> Self {
         let root = Settings::environments().find(|(known, _)| *known == name).map_or(name, |(_, root)| root);
         self.flags.insert("AIGNOSTICS_API_ROOT".to_owned(), root.to_owned());
         self
     }
 
-    /// Sets the file with the access token, like the flag of a command: it takes precedence over all other sources.
+    /// Sets the file with the access token. It takes precedence over all other sources.
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         if path.to_str().is_none() {
-            self.garbled_token_file = Some(path.clone());
+            self.token_file_not_utf8 = Some(path.clone());
         }
         self.flags.insert("AIGNOSTICS_ACCESS_TOKEN_FILE".to_owned(), path.to_string_lossy().into_owned());
         self
     }
 
-    /// Sets the command that prints the access token, like the flag of a command: it takes precedence over all other
-    /// sources.
+    /// Sets the command that prints the access token. It takes precedence over all other sources.
     pub fn with_token_command(mut self, command: impl Into<String>) -> Self {
         self.flags.insert("AIGNOSTICS_TOKEN_COMMAND".to_owned(), command.into());
         self
     }
 
-    /// Shares the tokens of a command with other processes.
+    /// Shares the tokens of a token command with the other processes of the user.
     pub fn with_token_cache(mut self) -> Self {
         self.flags.insert("AIGNOSTICS_TOKEN_CACHE".to_owned(), "1".to_owned());
         self
     }
 
-    /// Sets the name of the profile, which replaces that in the environment.
+    /// Sets the name of the profile. It takes precedence over `AIGNOSTICS_PROFILE`.
     pub fn with_profile(mut self, name: impl Into<String>) -> Self {
         self.profile = Some(name.into());
         self
     }
 
-    /// Accepts all variables from the `.env` in the working folder, including those that select the platform and the
-    /// login.
-    pub fn trusting_working_folder(mut self) -> Self {
+    /// Accepts all variables in the `.env` of the working folder, including those that select the platform and the
+    /// credential.
+    pub fn with_trusted_working_folder(mut self) -> Self {
         self.trusts_working_folder = true;
         self
     }
@@ -107,19 +107,20 @@ impl SettingsBuilder {
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with all problems: values, files, and an unknown platform without a complete description.
+    /// [`SettingsError`] contains all problems: invalid values, unusable files, and missing settings of an unknown
+    /// platform.
     pub fn build(self) -> Result<Settings, SettingsError> {
         let (home, working_folder) = (self.home.clone(), self.working_folder);
-        let states = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let states = states.or_else(|| Some(home.as_ref()?.join(".local/state")));
+        let state_home = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let state_home = state_home.or_else(|| Some(home.as_ref()?.join(".local/state")));
         let named = self.profile.map(|name| (SettingSource::Flag, name)).or_else(|| {
             let name = self.variables.get("AIGNOSTICS_PROFILE").filter(|name| !name.is_empty());
             Some((SettingSource::Environment, name?.clone()))
         });
         let (flags, variables) = (self.flags, self.variables);
         let mut reader =
-            Reader::new(flags, variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
-        if let Some(path) = self.garbled_token_file {
+            Reader::new(flags, variables, working_folder, self.home, self.trusts_working_folder, self.not_utf8);
+        if let Some(path) = self.token_file_not_utf8 {
             let message = format!("names '{}', which is not UTF-8", path.display());
             reader.problem("ACCESS_TOKEN_FILE", SettingSource::Flag, message);
         }
@@ -133,8 +134,8 @@ impl SettingsBuilder {
         if let Some(profile) = &profile {
             reader.add_profile(profile);
         }
-        reader.keep_one_platform();
-        let settings = read(&mut reader, home, states, profile);
+        reader.remove_other_platforms();
+        let settings = read(&mut reader, home, state_home, profile);
         reader.finish(settings)
     }
 }

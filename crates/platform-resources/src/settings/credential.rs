@@ -1,11 +1,12 @@
 //! The source of access tokens.
 //!
-//! - Every level of settings may name one source. The highest level with a source decides: the flags of a command, the
-//!   environment, the profile, and then the `.env` files. Without a source, the stored login of the user is used.
-//! - Two sources on one level are an error, because it would be a guess which one is meant.
-//! - All settings of the source are read from this level, so that it is never a mixture of two credentials.
-//! - No other level is used if the chosen source fails: it might act as another principal.
-//! - A platform that provides tokens to its workloads is used only if `AIGNOSTICS_WORKLOAD_IDENTITY` names it.
+//! - Each level of settings may name one source. The levels are, in order of precedence, the flags of a command, the
+//!   environment, the profile, and the `.env` files. The first level with a source is used. Without a source, the
+//!   stored login of the user is used.
+//! - Two sources on the same level are an error, because neither takes precedence.
+//! - All settings of the source are read from the level that names it, so that two credentials are never mixed.
+//! - If the source fails, no other level is used, because its credential could belong to another principal.
+//! - The identity of a workload is used only if `AIGNOSTICS_WORKLOAD_IDENTITY` names it.
 
 mod client;
 mod workload;
@@ -24,33 +25,34 @@ use super::sources::SettingSource;
 pub use client::{ClientAuthentication, ClientCredential};
 pub use workload::{WorkloadCredential, WorkloadGrant, WorkloadSource};
 
-/// The source of access tokens, and the setting that names it.
+/// The source of access tokens, and the setting that selects it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CredentialSettings {
     /// The source.
     pub source: CredentialSource,
-    /// The setting that names the source, such as `AIGNOSTICS_ACCESS_TOKEN` or `--token-file`; `None` for a stored
+    /// The setting that selects the source, such as `AIGNOSTICS_ACCESS_TOKEN` or `--token-file`. `None` for a stored
     /// login.
     pub name: Option<String>,
     /// The level of this setting.
     pub level: SettingSource,
-    /// Shares the tokens of a command with other processes (`TOKEN_CACHE`). Tokens that are exchanged or obtained by
-    /// client credentials are always shared.
+    /// True if processes share the tokens of a command (`TOKEN_CACHE`). Tokens from a token exchange or client
+    /// credentials are always shared.
     pub token_cache: bool,
-    /// The variables whose values select the principal of a command (`TOKEN_COMMAND_CACHE_ENV`, separated by commas).
+    /// The environment variables whose values select the principal of a token command (`TOKEN_COMMAND_CACHE_ENV`,
+    /// separated by commas).
     pub cache_variables: Vec<String>,
-    /// The names of variables with secrets, which a command does not inherit.
+    /// The names of the environment variables with secrets. A token command does not inherit them.
     pub secret_variables: Vec<String>,
-    /// This process was started by a token command.
+    /// True if a token command started this process.
     pub is_in_token_command: bool,
 }
 
-/// A source of access tokens. `Debug` shows no arguments of a command.
+/// A source of access tokens. The `Debug` output contains neither secrets nor arguments of a command.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum CredentialSource {
-    /// The login of the user in the cache folder.
+    /// The stored login of the user.
     StoredLogin,
     /// A refresh token (`REFRESH_TOKEN`).
     RefreshToken(Secret),
@@ -63,7 +65,7 @@ pub enum CredentialSource {
     /// The credential of an OAuth client (`CLIENT_ID` with `CLIENT_SECRET_FILE`, `CLIENT_KEY_FILE` or
     /// `CLIENT_CERTIFICATE_FILE`).
     Client(ClientCredential),
-    /// A token of the platform on which the workload runs (`WORKLOAD_IDENTITY`).
+    /// A token from the environment in which the workload runs, such as Kubernetes (`WORKLOAD_IDENTITY`).
     Workload(Box<WorkloadCredential>),
 }
 
@@ -114,22 +116,22 @@ impl fmt::Display for CredentialSettings {
     }
 }
 
-/// The settings that name a source. Each list is one source.
-const TRIGGERS: [&[&str]; 6] = [
+/// The settings that select a source. Each list belongs to one source.
+const SOURCE_SETTINGS: [&[&str]; 6] = [
     &["REFRESH_TOKEN"],
     &["ACCESS_TOKEN"],
     &["ACCESS_TOKEN_FILE"],
     &["TOKEN_COMMAND"],
     &["WORKLOAD_IDENTITY"],
-    // With a workload identity, they are the client that exchanges its token.
+    // With a workload identity, these settings are those of the OAuth client that exchanges the token.
     &["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_ID"],
 ];
-const WORKLOAD: usize = 4;
-const CLIENT: usize = 5;
-/// The number of characters of a refresh token. Anything else is a mistake, such as a pasted message.
+const WORKLOAD_INDEX: usize = 4;
+const CLIENT_INDEX: usize = 5;
+/// The permitted number of characters of a refresh token. Another length indicates a mistake, such as a pasted message.
 const REFRESH_TOKEN_LENGTHS: RangeInclusive<usize> = 10..=1000;
 
-/// Reads the source. The reader records problems.
+/// Reads the source of access tokens. The reader records problems.
 pub(super) fn read(reader: &mut Reader) -> CredentialSettings {
     let chosen = choose(reader);
     let name = chosen.as_ref().map(|(trigger, level)| named(trigger, level));
@@ -139,7 +141,7 @@ pub(super) fn read(reader: &mut Reader) -> CredentialSettings {
         source: source.unwrap_or(CredentialSource::StoredLogin),
         name,
         token_cache: is_shared(reader, &level),
-        cache_variables: of_command(reader, &level, "TOKEN_COMMAND_CACHE_ENV")
+        cache_variables: command_option(reader, &level, "TOKEN_COMMAND_CACHE_ENV")
             .map(|(_, text)| split(&text))
             .unwrap_or_default(),
         level,
@@ -148,14 +150,14 @@ pub(super) fn read(reader: &mut Reader) -> CredentialSettings {
     }
 }
 
-/// Reads the source that a setting names, with other settings of its level only.
+/// Reads the source that the setting `trigger` selects. All its settings are read from this level.
 fn source(level: &mut Level<'_>, trigger: &str) -> Option<CredentialSource> {
     match trigger {
         "REFRESH_TOKEN" => {
             let text = level.text(trigger)?;
             if !REFRESH_TOKEN_LENGTHS.contains(&text.chars().count()) {
                 let (least, most) = (REFRESH_TOKEN_LENGTHS.start(), REFRESH_TOKEN_LENGTHS.end());
-                level.wrong(trigger, &format!("must have {least} to {most} characters"));
+                level.invalid(trigger, &format!("must have {least} to {most} characters"));
             }
             Some(CredentialSource::RefreshToken(Secret::new(text)))
         }
@@ -167,9 +169,9 @@ fn source(level: &mut Level<'_>, trigger: &str) -> Option<CredentialSource> {
     }
 }
 
-/// Returns true if the tokens of a command are shared.
+/// Returns true if processes share the tokens of a command.
 fn is_shared(reader: &mut Reader, level: &SettingSource) -> bool {
-    match of_command(reader, level, "TOKEN_CACHE") {
+    match command_option(reader, level, "TOKEN_CACHE") {
         None => false,
         Some((source, text)) => match text.as_str() {
             "0" | "false" | "no" | "off" => false,
@@ -182,25 +184,26 @@ fn is_shared(reader: &mut Reader, level: &SettingSource) -> bool {
     }
 }
 
-/// Returns an option of the command that `level` names: a lower level was written for another command. The environment
-/// may add to the flags, because it is where the flag `--token-cache` has its default.
-fn of_command(reader: &Reader, level: &SettingSource, name: &str) -> Option<(SettingSource, String)> {
+/// Returns an option of the token command that `level` sets. Lower levels are not used, because they belong to another
+/// command. Options of a command from the flags may be set in the environment, because the flag `--token-cache` has its
+/// default there.
+fn command_option(reader: &Reader, level: &SettingSource, name: &str) -> Option<(SettingSource, String)> {
     let levels = reader.levels();
     let is_last = |found: &SettingSource| found == level && *found != SettingSource::Flag;
     let last = levels.iter().position(is_last).unwrap_or(1);
     levels.into_iter().take(last + 1).find_map(|level| Some((level.clone(), reader.text_at(&level, name)?)))
 }
 
-/// Returns the setting that names the source, and its level.
+/// Returns the setting that selects the source, and its level.
 fn choose(reader: &mut Reader) -> Option<(&'static str, SettingSource)> {
     for level in reader.levels() {
         let has = |name: &&&str| reader.text_at(&level, name).is_some();
         let mut found: Vec<(usize, &'static str)> = Vec::new();
-        for (index, names) in TRIGGERS.iter().enumerate() {
+        for (index, names) in SOURCE_SETTINGS.iter().enumerate() {
             found.extend(names.iter().find(|name| has(name)).map(|name| (index, *name)));
         }
-        if found.iter().any(|(index, _)| *index == WORKLOAD) {
-            found.retain(|(index, _)| *index != CLIENT);
+        if found.iter().any(|(index, _)| *index == WORKLOAD_INDEX) {
+            found.retain(|(index, _)| *index != CLIENT_INDEX);
         }
         if let [(_, first), (_, second), ..] = found[..] {
             let (one, other) = (named(first, &level), named(second, &level));

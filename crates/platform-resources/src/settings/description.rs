@@ -72,7 +72,7 @@ impl Settings {
     }
 }
 
-/// Shows what [`Settings::describe`] returns.
+/// Writes the JSON of [`Settings::describe`].
 impl fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Settings({})", self.describe())

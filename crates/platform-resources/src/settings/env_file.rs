@@ -1,11 +1,16 @@
-//! The format of settings files: `NAME=VALUE` in each line, as `dotenvy` reads it. In addition, a byte order mark at the
+//! The format of settings files: lines `NAME=VALUE` as `dotenvy` reads them. In addition, a byte order mark at the
 //! start is ignored, and a value without quotation marks may contain apostrophes and spaces.
 
 use std::borrow::Cow;
 
-/// The position of a line that is not `NAME=VALUE`. It does not show the line, which may be secret.
+/// A line that is not `NAME=VALUE`. It replaces an invalid line, because quotation marks in that line would affect the
+/// following lines.
+const INVALID: &str = "?";
+
+/// The error of a line that is not `NAME=VALUE`. It contains only the number of the line, because the line may be
+/// secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {0} of it is not NAME=VALUE")]
+#[error("line {0} is not NAME=VALUE, or its quotation mark is not closed")]
 pub(super) struct LineError(usize);
 
 /// Returns the text without a byte order mark.
@@ -13,20 +18,19 @@ pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Returns the variables of a file, in the order of its lines. An error takes the place of a line that is not
-/// `NAME=VALUE`.
+/// Returns the variables of a file, in the order of its lines, with an error for each line that is not `NAME=VALUE`.
 pub(super) fn entries(text: &str) -> Vec<Result<(String, String), LineError>> {
     let (mut normalized, mut numbers) = (String::new(), Vec::new());
     let mut lines = without_mark(text).lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        let value = value(line);
-        if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+        let is_ignored = line.trim().is_empty() || line.trim_start().starts_with('#');
+        if !is_ignored {
             numbers.push(number + 1);
+            normalized += &value(line).map_or(INVALID.into(), |value| assignment(line, value));
         }
-        normalized += &value.map_or(Cow::Borrowed(line), |value| with_quotes(line, value));
         normalized.push('\n');
         // A quoted value may have several lines.
-        let mut open = value.and_then(unclosed);
+        let mut open = value(line).filter(|_| !is_ignored).and_then(unclosed);
         while let Some(quote) = open
             && let Some((_, line)) = lines.next()
         {
@@ -40,28 +44,29 @@ pub(super) fn entries(text: &str) -> Vec<Result<(String, String), LineError>> {
     entries.map(|(index, entry)| entry.map_err(|_| number(index))).collect()
 }
 
-/// Returns the variables of a file, in the order of its lines.
+/// Returns the variables of a file, in the order of its lines, or the first error.
 pub(super) fn parse<C: FromIterator<(String, String)>>(text: &str) -> Result<C, LineError> {
     entries(text).into_iter().collect()
 }
 
-/// Returns the part of an assignment after `=` and spaces.
+/// Returns the part of a line after `=` and white space, or `None` if the line is not an assignment.
 fn value(line: &str) -> Option<&str> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim();
-    let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+    let exported = name.strip_prefix("export").filter(|name| name.starts_with([' ', '\t']));
+    let name = exported.map_or(name, str::trim_start);
     let is_name =
         !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || "_.".contains(character));
     is_name.then(|| value.trim_start())
 }
 
-/// Returns the quotation mark of a value that does not end in its line.
+/// Returns the opening quotation mark of a value, if it is not closed in the same line.
 fn unclosed(value: &str) -> Option<char> {
     let quote = value.chars().next().filter(|first| matches!(first, '\'' | '"'))?;
     end(&value[1..], quote).is_none().then_some(quote)
 }
 
-/// Returns the position of the quotation mark that ends a value.
+/// Returns the position of the closing quotation mark of a value.
 fn end(text: &str, quote: char) -> Option<usize> {
     let mut is_escaped = false;
     text.char_indices().find_map(|(at, character)| {
@@ -71,15 +76,24 @@ fn end(text: &str, quote: char) -> Option<usize> {
     })
 }
 
-/// Adds quotation marks to a value with apostrophes or spaces, and removes its comment.
-fn with_quotes<'a>(line: &'a str, value: &str) -> Cow<'a, str> {
-    let plain = value.find(" #").map_or(value, |comment| &value[..comment]).trim_end();
-    let needs_quotes = plain.contains(['\'', ' ', '\t']) && !plain.starts_with(['\'', '"', '#']);
-    if !needs_quotes {
+/// Returns an assignment without its comment. A value without quotation marks is quoted if it contains apostrophes or
+/// white space.
+fn assignment<'a>(line: &'a str, value: &'a str) -> Cow<'a, str> {
+    let assigned = &line[..line.len() - value.len()];
+    if let Some(quote) = value.chars().next().filter(|first| matches!(first, '\'' | '"')) {
+        let closed = end(&value[1..], quote).map_or(value.len(), |end| end + 2);
+        let is_comment = value[closed..].trim_start().starts_with('#');
+        return line[..assigned.len() + if is_comment { closed } else { value.len() }].into();
+    }
+    let comment = [" #", "\t#"].iter().filter_map(|start| value.find(start)).min().unwrap_or(value.len());
+    let plain = if value.starts_with('#') { "" } else { value[..comment].trim_end() };
+    let line = &line[..assigned.len() + plain.len()];
+    let is_read = || dotenvy::Iter::new(line.as_bytes()).all(|entry| entry.is_ok());
+    if !plain.contains(['\'', ' ', '\t']) || plain.contains(['\\', '"']) && is_read() {
         return line.into();
     }
-    let assigned = &line[..line.len() - value.len()];
-    format!("{assigned}\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\"")).into()
+    let escaped = plain.replace('\\', "\\\\").replace("\\\\$", "\\$").replace('"', "\\\"");
+    format!("{assigned}\"{escaped}\"").into()
 }
 
 #[cfg(test)]
@@ -87,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_of_editors_and_other_tools_are_read() {
+    fn files_of_editors_and_other_tools_are_parsed() {
         for (text, expected) in [
             ("\u{feff}A=1\nB = 2\n", &[("A", "1"), ("B", "2")][..]),
             ("A=it's here # a comment\r\nexport B=2\r\n", &[("A", "it's here"), ("B", "2")]),
@@ -96,6 +110,12 @@ mod tests {
                 &[("A", "a b"), ("B", "x # y"), ("C", "1\n2'"), ("D", "don't")],
             ),
             ("# it's a comment\n\nA=\nB=\"it's \\\"quoted\\\"\" # x\n", &[("A", ""), ("B", "it's \"quoted\"")]),
+            (
+                "A=7\t# seconds\nB=x  # it's old\nC=\"x\"  # don't\nD=  # it's\n",
+                &[("A", "7"), ("B", "x"), ("C", "x"), ("D", "")],
+            ),
+            ("A=a\\ b\nB=x\"b c\"\nexport\tC=it's\n", &[("A", "a b"), ("B", "xb c"), ("C", "it's")]),
+            ("A=cost is \\$5\n", &[("A", "cost is $5")]),
             ("A=x\nB=$A y\nC=d:\\it's\n", &[("A", "x"), ("B", "x y"), ("C", "d:\\it's")]),
         ] {
             let entries: Vec<(String, String)> = parse(text).unwrap();
@@ -105,12 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn line_that_cannot_be_read_is_numbered() {
+    fn error_contains_the_number_of_the_invalid_line() {
         for (text, number) in [
             ("A=1\n\n# x\nnot a variable\nB=2\n", 4),
             ("A='1\n2'\nB C=2\n", 3),
             ("A=1\nB='open\nC=2\n", 2),
             ("=x\n", 1),
+            ("A=1\ndon't\nB=it's\n", 2),
         ] {
             assert_eq!(parse::<Vec<_>>(text), Err(LineError(number)), "{text:?}");
         }

@@ -36,11 +36,11 @@ const DEV: Environment = Environment {
 };
 const TEST: Environment = Environment { name: "test", api_root: "https://platform-test.aignostics.ai", ..DEV };
 
-/// The first one is the default.
+/// The known platforms. The first one is the default.
 pub(super) const ENVIRONMENTS: [Environment; 4] = [PRODUCTION, STAGING, DEV, TEST];
 
 impl Environment {
-    /// Returns the platform with this root, with or without a trailing slash.
+    /// Returns the platform with this API root, with or without a trailing slash.
     pub(super) fn find(api_root: &str) -> Option<&'static Self> {
         ENVIRONMENTS.iter().find(|environment| environment.api_root == api_root.trim_end_matches('/'))
     }

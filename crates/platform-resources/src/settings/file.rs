@@ -1,4 +1,4 @@
-//! Changes of the file with the user's settings.
+//! The file with the user's settings, and changes of it.
 
 use std::error::Error;
 use std::fs;
@@ -16,26 +16,26 @@ use super::sources::ENV_FILE;
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// The maximum size of the file, in bytes.
 const MAX_SIZE: usize = 1024 * 1024;
-/// The maximum number of links to the file that are followed.
+/// The maximum number of symbolic links that are followed.
 const MAX_LINKS: usize = 16;
 
-/// The file with the settings of a user: that named by `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
+/// The file with the settings of a user: the one in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
 ///
-/// A change keeps comments and the order of the lines. The file is replaced atomically, under the lock `<file>.lock`, and
-/// readable by its owner only. A link is followed.
+/// A change preserves comments and the order of the lines. The file is replaced atomically, while `<file>.lock` is
+/// locked, and only its owner can read it. Symbolic links are followed.
 #[derive(Clone, Debug)]
 pub struct SettingsFile {
     path: PathBuf,
 }
 
-/// An error of reading or changing the settings file. It does not show values.
+/// An error of reading or changing a [`SettingsFile`]. It contains no values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsFileError {
-    /// The name is not that of a setting.
+    /// No setting has this name.
     #[error("'{0}' is not the name of a setting: `aignostics system config` and docs/cli.md list them")]
     Unknown(String),
-    /// The setting is secret.
+    /// The value of the setting is secret.
     #[error(
         "{0} is a secret and is not stored in the settings file: store the path of a file or a command that supplies it, or set it in the environment"
     )]
@@ -56,8 +56,8 @@ impl SettingsFile {
     ///
     /// # Errors
     ///
-    /// [`SettingsFileError::NoHome`].
-    pub fn of_this_user() -> Result<Self, SettingsFileError> {
+    /// [`SettingsFileError::NoHome`]: the user has no home folder.
+    pub fn for_current_user() -> Result<Self, SettingsFileError> {
         if let Some(path) = std::env::var_os(ENV_FILE).filter(|path| !path.is_empty()) {
             return Ok(Self::at(path));
         }
@@ -83,7 +83,7 @@ impl SettingsFile {
     /// The name is unknown or secret, or the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsFileError> {
         let variable = variable(name)?;
-        // The last of several lines wins, as when `Settings` reads the file.
+        // If several lines set the variable, the last one is used, like by `Settings`.
         let found = self.entries(&self.text()?)?.into_iter().rev().find(|(name, _)| *name == variable);
         Ok(found.map(|(_, value)| value))
     }
@@ -107,7 +107,7 @@ impl SettingsFile {
     ///
     /// The name is unknown, or the file cannot be written.
     pub fn unset(&self, name: &str) -> Result<bool, SettingsFileError> {
-        // A secret that is in the file may be removed.
+        // A secret cannot be stored in the file, but it can be removed.
         let variable = match variable(name) {
             Err(SettingsFileError::Secret(variable)) => variable,
             named => named?,
@@ -129,8 +129,8 @@ impl SettingsFile {
         env_file::parse(text).map_err(|error| self.invalid_file(&error.to_string()))
     }
 
-    /// Replaces the first line that sets `variable` and removes its later duplicates; appends a line if there is none.
-    /// `None` removes all lines. Returns false if there was none to remove.
+    /// Replaces the first line that sets `variable`, and removes its duplicates. If there is no such line, appends one.
+    /// If `value` is `None`, removes all lines. Returns false if there was none to remove.
     fn change(&self, variable: &str, value: Option<&str>) -> Result<bool, SettingsFileError> {
         let target = self.target();
         let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -153,7 +153,7 @@ impl SettingsFile {
         Ok(true)
     }
 
-    /// Checks that a change affects no other setting. It could, for example, break a value of several lines.
+    /// Checks that a change affects no other setting. It could, for example, break a value that spans several lines.
     fn check(&self, before: &str, after: &str, variable: &str, value: Option<&str>) -> Result<(), SettingsFileError> {
         let others = |text: &str| -> Result<Vec<_>, _> {
             Ok(self.entries(text)?.into_iter().filter(|(name, _)| name != variable).collect())
@@ -168,8 +168,8 @@ impl SettingsFile {
         ))
     }
 
-    /// Returns the path of the file to replace. Follows links, so that a change replaces the target and not the link.
-    /// The target may not exist.
+    /// Returns the path of the file to replace. Symbolic links are followed, so that the target is replaced and not the
+    /// link. The target need not exist.
     fn target(&self) -> PathBuf {
         let mut path = self.path.clone();
         for _ in 0..MAX_LINKS {
@@ -188,7 +188,7 @@ impl SettingsFile {
     }
 }
 
-/// Returns the full name of a setting.
+/// Returns the full name of a setting. Fails if the setting is unknown or secret.
 fn variable(name: &str) -> Result<String, SettingsFileError> {
     let name = name.to_ascii_uppercase();
     let name = name.strip_prefix(PREFIX).unwrap_or(&name);
@@ -200,15 +200,14 @@ fn variable(name: &str) -> Result<String, SettingsFileError> {
     }
 }
 
-/// Returns true for a line that sets a variable.
 fn sets_variable(line: &str, variable: &str) -> bool {
     let line = line.trim_start();
     let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
     line.strip_prefix(variable).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
-/// Replaces the first line that sets `variable` and removes its later duplicates; appends a line if there is none.
-/// `None` removes all lines.
+/// Replaces the first line that sets `variable` by `line`, and removes its duplicates. If there is no such line,
+/// appends `line`. If `line` is `None`, removes all lines.
 fn changed(text: &str, variable: &str, mut line: Option<&str>) -> String {
     let mut lines = Vec::new();
     for found in text.lines() {
@@ -222,14 +221,14 @@ fn changed(text: &str, variable: &str, mut line: Option<&str>) -> String {
     lines.iter().fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// Returns a value as it is written to the file.
+/// Returns a value with quotation marks if necessary.
 fn quoted(value: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@,+%".contains(character);
-    if !value.is_empty() && value.chars().all(is_plain) {
+    let needs_no_quotes = |character: char| character.is_ascii_alphanumeric() || "-_./:@,+%".contains(character);
+    if !value.is_empty() && value.chars().all(needs_no_quotes) {
         return value.to_owned();
     }
-    // Some readers treat a backslash before the closing quote as an escape, so values with a backslash are never put in
-    // single quotes.
+    // Values with a backslash are never in single quotes, because some readers treat a backslash before the closing
+    // quote as an escape.
     if !value.contains(['\'', '\\']) {
         return format!("'{value}'");
     }
@@ -245,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn change_keeps_comments_and_order() {
+    fn change_preserves_comments_and_order() {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile::at(folder.path().join("new/.env"));
         file.set("run_timeout", "7").unwrap();
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_unknown_names_and_lines_are_refused() {
+    fn secret_unknown_and_multiline_settings_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile::at(folder.path().join(".env"));
         for name in ["refresh_token", "ACCESS_TOKEN", "id_token", "client_id_device", "share_token"] {
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn change_that_would_affect_other_values_is_refused() {
+    fn change_that_would_affect_other_settings_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile::at(folder.path().join(".env"));
         for text in [
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn concurrent_changes_are_all_kept() {
+    fn concurrent_changes_are_not_lost() {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile::at(folder.path().join(".env"));
         let names = ["me_timeout", "run_timeout", "auth_timeout", "application_timeout"];

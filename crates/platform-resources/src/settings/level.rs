@@ -1,5 +1,5 @@
-//! The values of one level. A credential consists of settings of the level that names it: a mixture with those of
-//! another level could be the credential of another principal.
+//! The settings of one level. All settings of a credential are read from the level that selects it, because a mixture
+//! of levels could be the credential of another principal.
 
 use std::path::PathBuf;
 
@@ -27,31 +27,31 @@ impl<'a> Level<'a> {
         self.text(name).map(PathBuf::from)
     }
 
-    /// Returns the values between commas or spaces.
+    /// Returns a list of values that are separated by commas or spaces.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         self.text(name).map(|text| split(&text)).unwrap_or_default()
     }
 
-    /// Returns a URL that may receive secrets.
+    /// Returns a URL to which secrets may be sent: https, or http on a loopback address.
     pub(super) fn url(&mut self, name: &str) -> Option<Url> {
         let url = Reader::checked_url(&self.text(name)?);
         if url.is_none() {
-            self.wrong(name, INVALID_URL);
+            self.invalid(name, INVALID_URL);
         }
         url
     }
 
-    /// Returns a variable of the environment by its full name.
+    /// Returns an environment variable by its full name.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.reader.variable(name)
     }
 
     /// Records a problem with the value of a setting.
-    pub(super) fn wrong(&mut self, name: &str, message: &str) {
+    pub(super) fn invalid(&mut self, name: &str, message: &str) {
         self.reader.problem(name, self.source.clone(), message);
     }
 
-    /// Records that a setting is missing. `reason` follows "must be set in LEVEL".
+    /// Records that a setting is missing. `reason` is the end of the message after "must be set in LEVEL".
     pub(super) fn missing(&mut self, name: &str, reason: &str) {
         let message = format!("must be set in {}{reason}", self.source);
         self.reader.problem(name, SettingSource::Default, message);

@@ -1,12 +1,12 @@
-//! The names of the settings, without their prefix.
+//! The names of all settings, without their prefix.
 
-/// The prefix of the variables of all settings.
+/// The prefix of all variables.
 pub(super) const PREFIX: &str = "AIGNOSTICS_";
 
-/// Settings that contain a secret. They are never in a profile, and token commands do not inherit them.
+/// The settings with a secret value. They must not be in a profile, and token commands do not inherit them.
 const SECRETS: [&str; 4] = ["ACCESS_TOKEN", "CLIENT_ID_DEVICE", "ID_TOKEN", "REFRESH_TOKEN"];
 
-/// Settings that select the credential, or that it consists of.
+/// The settings that select the credential, or are part of it.
 const CREDENTIALS: [&str; 21] = [
     "ACCESS_TOKEN",
     "ACCESS_TOKEN_FILE",
@@ -31,8 +31,8 @@ const CREDENTIALS: [&str; 21] = [
     "WORKLOAD_IDENTITY_TOKEN_URL",
 ];
 
-/// Other settings.
-const OTHERS: [&str; 34] = [
+/// All other settings, except those of groups of operations.
+const OTHER_SETTINGS: [&str; 34] = [
     "API_ROOT",
     "AUDIENCE",
     "AUTHORIZATION_BACKOFF_SECONDS",
@@ -69,8 +69,8 @@ const OTHERS: [&str; 34] = [
     "UPLOAD_READ_TIMEOUT",
 ];
 
-/// Settings that describe a platform and its identity provider.
-const OF_PLATFORM: [&str; 11] = [
+/// The settings that describe a platform and its identity provider.
+const PLATFORM_SETTINGS: [&str; 11] = [
     "API_ROOT",
     "AUDIENCE",
     "AUTHORIZATION_BASE_URL",
@@ -84,42 +84,42 @@ const OF_PLATFORM: [&str; 11] = [
     "TOKEN_URL",
 ];
 
-/// Settings of each group of operations.
+/// The groups of operations. Each of them has all [`GROUP_SETTINGS`].
 const GROUPS: [&str; 5] = ["AUTH", "ME", "APPLICATION", "APPLICATION_VERSION", "RUN"];
-const OF_GROUPS: [&str; 5] = ["TIMEOUT", "RETRY_ATTEMPTS", "RETRY_WAIT_MIN", "RETRY_WAIT_MAX", "CACHE_TTL"];
+const GROUP_SETTINGS: [&str; 5] = ["TIMEOUT", "RETRY_ATTEMPTS", "RETRY_WAIT_MIN", "RETRY_WAIT_MAX", "CACHE_TTL"];
 
-/// The variable with the name of the profile.
+/// The setting that selects the profile.
 pub(super) const PROFILE: &str = "PROFILE";
-/// The variable that a token command finds in its environment.
+/// The variable that is set in the environment of a token command.
 pub(super) const IN_TOKEN_COMMAND: &str = "IN_TOKEN_COMMAND";
 
-/// Returns true for a setting with this name without its prefix.
+/// Returns true if there is a setting with this name.
 pub(super) fn is_known(name: &str) -> bool {
     let of_group = GROUPS.iter().any(|group| {
         let rest = name.strip_prefix(group).and_then(|rest| rest.strip_prefix('_'));
-        rest.is_some_and(|rest| OF_GROUPS.contains(&rest))
+        rest.is_some_and(|rest| GROUP_SETTINGS.contains(&rest))
     });
-    of_group || CREDENTIALS.contains(&name) || OTHERS.contains(&name)
+    of_group || CREDENTIALS.contains(&name) || OTHER_SETTINGS.contains(&name)
 }
 
-/// Returns true for a setting with a secret value, by its name without its prefix. Unknown names that end like those of
-/// secrets count, because other programs of this user may set them.
+/// Returns true if the value of the setting `name` is secret. Unknown names with an ending such as `_TOKEN` are also
+/// secret, because other programs of the user may set them.
 pub(super) fn is_secret(name: &str) -> bool {
     let ends = ["_TOKEN", "_SECRET", "_PASSWORD", "_PRIVATE_KEY", "_DSN"];
     SECRETS.contains(&name) || ends.iter().any(|end| name.ends_with(end)) && !is_known(name)
 }
 
-/// Returns true for a setting that selects the credential, or that it consists of.
+/// Returns true for a setting that selects the credential, is part of it, or selects the profile.
 pub(super) fn is_credential(name: &str) -> bool {
     CREDENTIALS.contains(&name) || name == PROFILE
 }
 
 /// Returns true for a setting that describes a platform and its identity provider.
-pub(super) fn is_of_platform(name: &str) -> bool {
-    OF_PLATFORM.contains(&name)
+pub(super) fn describes_platform(name: &str) -> bool {
+    PLATFORM_SETTINGS.contains(&name)
 }
 
-/// Returns the names of all variables that select or contain a credential, and that of the profile.
+/// Returns the names of all variables that select or contain a credential or a profile.
 pub(super) fn credentials() -> impl Iterator<Item = String> {
     CREDENTIALS.iter().chain([&PROFILE, &IN_TOKEN_COMMAND]).map(|name| format!("{PREFIX}{name}"))
 }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_groups_and_secrets_are_known() {
+    fn known_and_secret_names_are_recognized() {
         for name in ["RUN_TIMEOUT", "APPLICATION_VERSION_CACHE_TTL", "TOKEN_URL", "ACCESS_TOKEN"] {
             assert!(is_known(name), "{name}");
         }
@@ -145,5 +145,21 @@ mod tests {
         ] {
             assert_eq!(is_secret(name), expected, "{name}");
         }
+    }
+
+    /// Variables that are read only from the environment, and are therefore not settings.
+    const ONLY_IN_ENVIRONMENT: [&str; 3] = [PROFILE, "ENV_FILE", "SHARE_TOKEN"];
+
+    #[test]
+    fn document_lists_each_setting_once() {
+        let document = include_str!("../../../../docs/settings.md");
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `AIGNOSTICS_")?.split('`').next());
+        let mut documented: Vec<_> = rows.map(|name| name.replace("GROUP_", "RUN_")).collect();
+        documented.sort();
+        let of_groups = GROUP_SETTINGS.iter().map(|name| format!("RUN_{name}"));
+        let single = CREDENTIALS.iter().chain(&OTHER_SETTINGS).chain(&ONLY_IN_ENVIRONMENT).map(ToString::to_string);
+        let mut known: Vec<_> = of_groups.chain(single).collect();
+        known.sort();
+        assert_eq!(documented, known);
     }
 }

@@ -1,6 +1,7 @@
 //! Profiles: named groups of settings in `~/.aignostics/profiles.toml`.
 //!
-//! A profile decides where tokens are sent. The file is therefore refused if other users can change it, or its folder.
+//! A profile determines where tokens are sent. The file is therefore rejected if other users can change it or its
+//! folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +17,10 @@ use super::environment::ENVIRONMENTS;
 use super::names::{self, PREFIX};
 use super::trusted;
 
-/// The file with the profiles, in the home folder.
+/// The path of the file with the profiles, relative to the home folder.
 const FILE: &str = ".aignostics/profiles.toml";
 
-/// The file with the profiles of a user. `Debug` shows only their names.
+/// The profiles in the file of a user. The `Debug` output contains only their names.
 ///
 /// ```toml
 /// [staging]
@@ -31,11 +32,12 @@ const FILE: &str = ".aignostics/profiles.toml";
 /// bucket_region_name = "EUROPE-WEST3"
 /// ```
 ///
-/// Every setting can be given by its name in lower case without `AIGNOSTICS_`, except those with a secret.
+/// A profile can contain each setting by its name in lower case without `AIGNOSTICS_`, except those with a secret
+/// value.
 #[derive(Clone)]
 pub struct Profiles {
     path: PathBuf,
-    /// The settings of each profile, with their lines.
+    /// The settings of each profile by its name.
     profiles: BTreeMap<String, Vec<Entry>>,
 }
 
@@ -47,7 +49,6 @@ struct Entry {
     line: usize,
 }
 
-/// A value in the file.
 #[derive(Clone)]
 enum Value {
     Text(String),
@@ -55,21 +56,22 @@ enum Value {
     Other,
 }
 
-/// A profile. `Debug` shows the names of its settings, not their values.
+/// A profile. The `Debug` output contains the names of its settings, but not their values.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// The name.
+    /// The name of the profile.
     pub name: String,
-    /// The proxy for https requests, unless the command or the environment (`HTTPS_PROXY`, `ALL_PROXY`) names another.
+    /// The proxy for https requests. A proxy of the caller or of the environment (`HTTPS_PROXY`, `ALL_PROXY`) takes
+    /// precedence.
     pub proxy: Option<String>,
-    /// Files with additional trusted certificates in PEM.
+    /// The PEM files with additional trusted certificates.
     pub ca_certs: Vec<PathBuf>,
-    /// The settings by the names of their variables.
+    /// The values of the settings by the full names of their variables.
     pub variables: BTreeMap<String, String>,
 }
 
-/// The error of a file with profiles. It does not show values.
+/// The error of a file with profiles that cannot be used. It contains no values.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the profiles in '{}': {reason}", path.display())]
 pub struct ProfileError {
@@ -84,7 +86,7 @@ impl ProfileError {
 }
 
 impl Profiles {
-    /// Returns the path of the file for a home folder.
+    /// Returns the path of the file with the profiles in a home folder.
     pub fn path_in(home: &Path) -> PathBuf {
         home.join(FILE)
     }
@@ -94,8 +96,8 @@ impl Profiles {
     /// # Errors
     ///
     /// The user has no home folder, or the errors of [`read`](Self::read).
-    pub fn of_this_user() -> Result<Self, ProfileError> {
-        Self::read(&Self::path_of_this_user()?)
+    pub fn for_current_user() -> Result<Self, ProfileError> {
+        Self::read(&Self::path_for_current_user()?)
     }
 
     /// Returns the path of the file of the current user.
@@ -103,19 +105,19 @@ impl Profiles {
     /// # Errors
     ///
     /// The user has no home folder.
-    pub fn path_of_this_user() -> Result<PathBuf, ProfileError> {
+    pub fn path_for_current_user() -> Result<PathBuf, ProfileError> {
         Ok(Self::path_in(&etcetera::home_dir().map_err(|_| ProfileError::no_home())?))
     }
 
-    /// Reads a file. A file that does not exist has no profiles.
+    /// Reads a file with profiles. A missing file is treated like an empty one.
     ///
     /// # Errors
     ///
-    /// Other users can change the file or its folder; or it is not TOML.
+    /// Other users can change the file or its folder, the file cannot be read, or it is not valid TOML.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
         let failed = |reason: String| ProfileError { path: path.to_owned(), reason };
         let text = trusted::text(path).map_err(failed)?.unwrap_or_default();
-        // The message of the parser shows the line, which may contain a secret.
+        // The message of the parser is not used, because it shows the line, which may contain a secret.
         let invalid = |error: &toml::de::Error| {
             failed(format!("line {} is not valid TOML", error.span().map_or(1, |span| line_of(&text, &span))))
         };
@@ -124,7 +126,7 @@ impl Profiles {
         for (name, value) in table.get_ref() {
             let DeValue::Table(profile) = value.get_ref() else {
                 let (line, name) = (line_of(&text, &name.span()), name.get_ref());
-                let reason = format!("'{name}' in line {line} is not in a profile; write it below a line [my-profile]");
+                let reason = format!("'{name}' in line {line} is not in a profile: write it below a line [my-profile]");
                 return Err(failed(reason));
             };
             let entries = profile.iter().map(|(key, value)| Entry::of(&text, key, value)).collect();
@@ -148,7 +150,7 @@ impl Profiles {
     ///
     /// # Errors
     ///
-    /// It does not exist, or has an unknown or secret setting or an unusable value.
+    /// The profile does not exist, or contains an unknown or secret setting or an invalid value.
     pub fn get(&self, name: &str) -> Result<Profile, ProfileError> {
         let failed = |reason: String| ProfileError { path: self.path.clone(), reason };
         let Some(entries) = self.profiles.get(name) else {
@@ -204,7 +206,7 @@ impl Value {
 }
 
 impl Profile {
-    /// Returns the settings without what is recognizably secret in them, such as the query of a URL.
+    /// Returns the settings with recognizable secrets redacted, such as the query of a URL.
     pub fn redacted_variables(&self) -> BTreeMap<&str, String> {
         self.variables.iter().map(|(name, value)| (name.as_str(), redacted_text(value))).collect()
     }
@@ -241,7 +243,7 @@ impl Profile {
         if !names::is_known(&name) {
             return Err("is not a known setting".to_owned());
         }
-        // A text is taken as a command line or a JSON array; an array is unambiguous.
+        // An array is converted to a JSON array, because a token command is a command line or a JSON array.
         let value = match value {
             Value::Texts(words) if name == "TOKEN_COMMAND" => serde_json::json!(words).to_string(),
             value => value.text()?,
@@ -260,7 +262,7 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// Returns the URL of a proxy, if it contains no secret.
+/// Returns the URL of a proxy. Fails if it is not valid or may contain a secret.
 fn checked_proxy(text: String) -> Result<String, String> {
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or("must be a URL, such as http://proxy.example:3128")?;

@@ -13,15 +13,16 @@ use super::names::{self, PREFIX};
 use super::sources::{ENV_FILE, Layer, SettingSource, Unusable};
 use super::{OperationSettings, Profile, Settings};
 
-/// The required variables of an unknown platform.
-const DESCRIPTION: [&str; 6] =
+/// The settings that are required for an unknown platform.
+const REQUIRED_FOR_UNKNOWN_PLATFORM: [&str; 6] =
     ["AUDIENCE", "AUTHORIZATION_BASE_URL", "CLIENT_ID_INTERACTIVE", "DEVICE_URL", "JWS_JSON_URL", "TOKEN_URL"];
 
-/// The message of a URL that must not receive secrets.
+/// The message for a URL to which secrets must not be sent.
 pub(super) const INVALID_URL: &str =
     "must be an https URL, or an http URL of this machine, without a user and a fragment";
 
-/// The problems of invalid settings, with their sources. Values are not shown, because they may be secret.
+/// The error of invalid settings. It contains all problems with their sources, but no values, because these may be
+/// secret.
 #[derive(Debug)]
 pub struct SettingsError(Vec<SettingProblem>);
 
@@ -29,11 +30,11 @@ pub struct SettingsError(Vec<SettingProblem>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingProblem {
-    /// The name of the variable or the file.
+    /// The name of the variable, or the path of the file.
     pub name: String,
-    /// Its source.
+    /// The source of the value.
     pub source: SettingSource,
-    /// The problem, and the expected value.
+    /// The description of the problem or of the expected value.
     pub message: String,
 }
 
@@ -63,10 +64,10 @@ impl fmt::Display for SettingProblem {
     }
 }
 
-/// The sources in order of precedence, and the problems so far.
+/// The layers of settings in order of precedence, and the problems that were found.
 pub(super) struct Reader {
     layers: Vec<Layer>,
-    /// All variables of the environment, also those of other programs.
+    /// All variables of the environment, including those of other programs.
     environment: BTreeMap<String, String>,
     ignored: Vec<String>,
     problems: Vec<SettingProblem>,
@@ -79,12 +80,12 @@ impl Reader {
         working_folder: Option<PathBuf>,
         home: Option<PathBuf>,
         trusts_working_folder: bool,
-        garbled: Vec<String>,
+        not_utf8: Vec<String>,
     ) -> Self {
         let environment = variables.clone();
         let layers = vec![Layer::new(SettingSource::Flag, flags), Layer::new(SettingSource::Environment, variables)];
         let mut reader = Self { layers, environment, ignored: Vec::new(), problems: Vec::new() };
-        for name in garbled {
+        for name in not_utf8 {
             reader.problem(&name, SettingSource::Environment, "is not UTF-8");
         }
         if let Some(path) = working_folder.map(|folder| folder.join(".env"))
@@ -92,7 +93,7 @@ impl Reader {
         {
             let untrusted = if trusts_working_folder { Vec::new() } else { layer.distrust(&path) };
             for unusable in untrusted {
-                reader.note(unusable);
+                reader.record_unusable(unusable);
             }
             reader.layers.push(layer);
         }
@@ -104,23 +105,24 @@ impl Reader {
         };
         match file {
             Ok(layer) => reader.layers.extend(layer),
-            Err(unusable) => reader.note(unusable),
+            Err(unusable) => reader.record_unusable(unusable),
         }
         let misplaced: Vec<_> = reader.layers.iter_mut().filter_map(Layer::take_profile).collect();
         for unusable in misplaced {
-            reader.note(unusable);
+            reader.record_unusable(unusable);
         }
         reader
     }
 
-    /// Adds the settings of a profile, which the environment and flags override.
+    /// Adds the settings of a profile. Flags and the environment take precedence over them.
     pub(super) fn add_profile(&mut self, profile: &Profile) {
         self.layers.insert(2, Layer::new(SettingSource::Profile(profile.name.clone()), profile.variables.clone()));
     }
 
-    /// Removes the description of a platform from each level below the one that names the platform, unless the level
-    /// names the same one: tokens are never sent to the identity provider of another platform.
-    pub(super) fn keep_one_platform(&mut self) {
+    /// Removes the settings that describe other platforms, so that the servers of two platforms are never mixed. These
+    /// are such settings on levels below the first one with an API root, unless the level has the same API root.
+    /// Credentials remain.
+    pub(super) fn remove_other_platforms(&mut self) {
         let named = |layer: &Layer| layer.get(&format!("{PREFIX}API_ROOT")).map(normalized);
         let Some(at) = self.layers.iter().position(|layer| named(layer).is_some()) else { return };
         let platform = named(&self.layers[at]);
@@ -136,30 +138,29 @@ impl Reader {
         self.problem(names::PROFILE, source, format!("names a profile that cannot be used: {reason}"));
     }
 
-    /// Returns the levels with their own values, the highest first.
+    /// Returns all levels in order of precedence.
     pub(super) fn levels(&self) -> Vec<SettingSource> {
         self.layers.iter().map(|layer| layer.source.clone()).collect()
     }
 
-    /// Returns the value of a setting on one level.
     pub(super) fn text_at(&self, level: &SettingSource, name: &str) -> Option<String> {
         let variable = format!("{PREFIX}{name}");
         let mut layers = self.layers.iter().filter(|layer| layer.source == *level);
         layers.find_map(|layer| layer.get(&variable)).map(str::to_owned)
     }
 
-    /// Returns a variable of the environment by its full name. An empty one counts as absent.
+    /// Returns an environment variable by its full name, unless it is empty.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
-    /// Returns the names of the variables of the environment with secrets of this project.
+    /// Returns the names of the `AIGNOSTICS_…` environment variables with secrets.
     pub(super) fn secret_variables(&self) -> Vec<String> {
         let is_secret = |name: &&String| name.strip_prefix(PREFIX).is_some_and(names::is_secret);
         self.environment.keys().filter(is_secret).cloned().collect()
     }
 
-    fn note(&mut self, unusable: Unusable) {
+    fn record_unusable(&mut self, unusable: Unusable) {
         match unusable {
             Unusable::File(path, reason) => {
                 let message = format!("cannot be read: {reason}");
@@ -182,7 +183,7 @@ impl Reader {
         std::mem::take(&mut self.ignored)
     }
 
-    /// Returns the variables with a value, and the source with precedence for each.
+    /// Returns the variables with a value, and the source whose value is used for each.
     pub(super) fn sources(&self) -> BTreeMap<String, SettingSource> {
         let mut sources = BTreeMap::new();
         for layer in self.layers.iter().rev() {
@@ -205,9 +206,9 @@ impl Reader {
         self.problems.push(SettingProblem { name, source, message: message.into() });
     }
 
-    /// Records the missing variables of an unknown platform.
+    /// Records the missing settings of an unknown platform.
     pub(super) fn require_description(&mut self, api_root: &Url) {
-        let missing = DESCRIPTION.iter().filter(|name| self.find(name).is_none());
+        let missing = REQUIRED_FOR_UNKNOWN_PLATFORM.iter().filter(|name| self.find(name).is_none());
         let missing: Vec<_> = missing.map(|name| format!("{PREFIX}{name}")).collect();
         if !missing.is_empty() {
             let source = self.find("API_ROOT").map_or(SettingSource::Default, |(source, _)| source);
@@ -221,21 +222,22 @@ impl Reader {
         Some(self.find(name)?.1)
     }
 
-    /// Returns a text. [`require_description`](Self::require_description) reports missing ones.
+    /// Returns a text, or an empty one if it is missing. [`require_description`](Self::require_description) reports
+    /// missing ones.
     pub(super) fn text(&self, name: &str, default: Option<&str>) -> String {
         self.optional(name).or_else(|| default.map(str::to_owned)).unwrap_or_default()
     }
 
-    /// Returns the values between commas or spaces.
+    /// Returns a list of values that are separated by commas or spaces.
     pub(super) fn list(&self, name: &str, default: &str) -> Vec<String> {
         split(&self.text(name, Some(default)))
     }
 
     pub(super) fn url(&mut self, name: &str, default: Option<&str>) -> Url {
-        self.optional_url(name, default).unwrap_or_else(nowhere)
+        self.optional_url(name, default).unwrap_or_else(placeholder_url)
     }
 
-    /// Returns a URL that may receive secrets: https, or http on a loopback address.
+    /// Returns a URL to which secrets may be sent: https, or http on a loopback address.
     pub(super) fn optional_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
         let (source, text) = self.find(name).or_else(|| Some((SettingSource::Default, default?.to_owned())))?;
         let url = Self::checked_url(&text);
@@ -245,7 +247,7 @@ impl Reader {
         url
     }
 
-    /// Returns a URL that may receive secrets; `None` for others.
+    /// Parses a URL. Returns `None` if it is not valid, or if secrets must not be sent to it.
     pub(super) fn checked_url(text: &str) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| Authority::of(url).is_confidential(true))?;
         (url.username().is_empty() && url.password().is_none() && url.fragment().is_none()).then_some(url)
@@ -270,7 +272,7 @@ impl Reader {
         self.number(name, range, "seconds").map(Duration::from_secs_f64)
     }
 
-    /// Returns a value that `parse` understands. `message` states what it must be.
+    /// Returns a value converted by `parse`. If `parse` returns `None`, records `message` as a problem.
     pub(super) fn parsed<T>(&mut self, name: &str, message: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (source, text) = self.find(name)?;
         let value = parse(text.trim());
@@ -289,7 +291,8 @@ impl Reader {
         number
     }
 
-    /// Returns the settings of a group of operations; `timeout` and `wait_min` are the defaults of all groups.
+    /// Returns the settings of a group of operations. `timeout`, `wait_min` and `cache` (the lifetime of cached
+    /// responses in seconds) are the defaults.
     pub(super) fn operation(
         &mut self,
         group: &str,
@@ -299,7 +302,7 @@ impl Reader {
     ) -> OperationSettings {
         let name = |setting: &str| format!("{group}_{setting}");
         let attempts = self.number(&name("RETRY_ATTEMPTS"), 0.0..=10.0, "attempts");
-        // 0 counts as 1. The range is 0 to 10; fractions are cut off.
+        // A fraction is truncated, and 0 counts as 1.
         let whole = |attempts| (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1);
         let settings = OperationSettings {
             timeout: self.seconds(&name("TIMEOUT"), timeout.as_secs_f64(), 0.1..=300.0),
@@ -320,18 +323,19 @@ impl Reader {
     }
 }
 
-/// Returns the root of an API in the form in which it is compared with others.
+/// Returns an API root in a form in which equal ones can be compared.
 fn normalized(api_root: &str) -> String {
-    Url::parse(api_root).map_or_else(|_| api_root.to_owned(), String::from)
+    let root = Url::parse(api_root).map_or_else(|_| api_root.to_owned(), String::from);
+    root.trim_end_matches('/').to_owned()
 }
 
-/// Returns the values between commas or spaces.
+/// Returns the values in a text that are separated by commas or spaces.
 pub(super) fn split(text: &str) -> Vec<String> {
     text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// Returns a placeholder for a missing URL. Settings with problems are never returned.
-#[expect(clippy::expect_used, reason = "a constant that is a URL")]
-fn nowhere() -> Url {
-    Url::parse("https://nowhere.invalid/").expect("it is a URL")
+/// Returns a placeholder for a missing URL. It is never used, because settings with problems are not returned.
+#[expect(clippy::expect_used, reason = "the constant is a valid URL")]
+fn placeholder_url() -> Url {
+    Url::parse("https://placeholder.invalid/").expect("the constant is a valid URL")
 }

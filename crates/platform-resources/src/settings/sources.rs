@@ -1,23 +1,26 @@
-//! The sources of settings, and their permissions.
+//! The sources of settings, and the settings that each may contain.
 //!
-//! - The flags of a command have precedence, followed by the environment, the profile that one of them names, the `.env` in the
-//!   working folder, and the file named in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
-//! - A `.env` in the working folder may come from a cloned repository or an unpacked archive. It must not redirect
-//!   tokens or change the login, so that variables with such an effect are ignored, unless the caller permits them.
+//! - The flags of a command have precedence, followed by the environment, the profile that one of them names, the
+//!   `.env` in the working folder, and the file named in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
+//! - The `.env` in the working folder may come from a cloned repository or an unpacked archive. It must not redirect
+//!   tokens or change the credential. Variables with such an effect are therefore ignored, unless the caller permits
+//!   them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
 use super::names::{self, PREFIX};
 use super::{env_file, trusted};
 
-/// The variable with the path of the settings file.
+/// The environment variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
-/// Variables that are not accepted from the working folder, without their prefix, in addition to those of credentials
-/// and of the platform.
+/// The settings that are not accepted from the working folder, in addition to those of credentials and of the platform.
 const NOT_FROM_THE_WORKING_FOLDER: [&str; 7] =
     ["AUTH_TIMEOUT", "CACHE_DIR", "ENV_FILE", "ORGANIZATION_ID", "REQUEST_TIMEOUT_SECONDS", "SCOPE", "STATE_DIR"];
 
@@ -37,6 +40,20 @@ pub enum SettingSource {
     Default,
 }
 
+/// The kind of source, and its file.
+impl Serialize for SettingSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, file) = match self {
+            Self::Flag => ("flag", None),
+            Self::Environment => ("environment", None),
+            Self::Profile(_) => ("profile", None),
+            Self::File(path) => ("file", Some(path.display().to_string())),
+            Self::Default => ("default", None),
+        };
+        json!({ "source": kind, "file": file }).serialize(serializer)
+    }
+}
+
 impl fmt::Display for SettingSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,19 +66,19 @@ impl fmt::Display for SettingSource {
     }
 }
 
-/// The values of one source. They may be secret, and are never displayed.
+/// The values of one source. They may be secret, and are never shown.
 pub(super) struct Layer {
     pub(super) source: SettingSource,
     values: BTreeMap<String, String>,
 }
 
-/// An unreadable file, or an ignored variable.
+/// A file that cannot be read, or a variable that is ignored.
 pub(super) enum Unusable {
     /// A file that cannot be read, and the reason.
     File(PathBuf, String),
-    /// A variable that the working folder may not set.
+    /// A variable that the working folder must not set, and the path of its `.env`.
     Untrusted(String, PathBuf),
-    /// A profile that a file names.
+    /// A profile that a file selects, and the path of the file.
     Profile(PathBuf),
 }
 
@@ -70,20 +87,21 @@ impl Layer {
         Self { source, values }
     }
 
-    /// Returns the value of a variable. An empty one counts as absent.
+    /// Returns the value of a variable, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Returns the names of this project's non-empty variables.
+    /// Returns the names of the `AIGNOSTICS_…` variables with a value.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let named = self.values.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty());
         named.map(|(name, _)| name.as_str())
     }
 
-    /// Returns the variables in the `.env` of the working folder that can be parsed: the file may have another purpose.
+    /// Returns the variables in the `.env` of the working folder. Lines that cannot be parsed are ignored, because the
+    /// file may have another purpose.
     pub(super) fn working_folder(path: &Path) -> Option<Self> {
-        // A folder of this name is a Python environment; reading a special file could block.
+        // A folder with this name is a Python environment, and reading a special file could block.
         if !path.is_file() {
             return None;
         }
@@ -96,14 +114,14 @@ impl Layer {
         Some(Self { source: SettingSource::File(path.to_owned()), values: values.into_iter().flatten().collect() })
     }
 
-    /// Returns the variables in the file that the environment names.
+    /// Returns the variables in the file in `AIGNOSTICS_ENV_FILE`.
     pub(super) fn file(path: &Path) -> Result<Self, Unusable> {
         let text = fs::read_to_string(path).map_err(|error| Unusable::File(path.to_owned(), error.to_string()))?;
         Self::of(path, &text)
     }
 
-    /// Returns the variables in the user's own file; `None` if it does not exist. It is refused if other users can
-    /// change it.
+    /// Returns the variables in the user's file, or `None` if it does not exist. The file is rejected if other users
+    /// can change it.
     pub(super) fn trusted_file(path: &Path) -> Result<Option<Self>, Unusable> {
         let text = trusted::text(path).map_err(|reason| Unusable::File(path.to_owned(), reason))?;
         text.map(|text| Self::of(path, &text)).transpose()
@@ -116,23 +134,25 @@ impl Layer {
 
     /// Removes the settings that describe a platform and its identity provider.
     pub(super) fn remove_platform(&mut self) {
-        self.values.retain(|name, _| !name.strip_prefix(PREFIX).is_some_and(names::is_of_platform));
+        self.values.retain(|name, _| !name.strip_prefix(PREFIX).is_some_and(names::describes_platform));
     }
 
-    /// Removes the name of the profile from a file, and returns its path. A stored selection would make commands act on a
-    /// platform that their caller does not name.
+    /// Removes the selected profile from the layer of a file, and returns it with the path. A file must not select a
+    /// profile, because commands would then act on a platform that their caller has not named.
     pub(super) fn take_profile(&mut self) -> Option<Unusable> {
         let SettingSource::File(path) = &self.source else { return None };
         let name = self.values.remove(&format!("{PREFIX}{}", names::PROFILE))?;
         (!name.is_empty()).then(|| Unusable::Profile(path.clone()))
     }
 
-    /// Removes variables that a file in the working folder may not set, and returns them.
+    /// Removes and returns the variables that a file in the working folder must not set.
     pub(super) fn distrust(&mut self, path: &Path) -> Vec<Unusable> {
         let is_untrusted = |name: &str| {
             let name = name.strip_prefix(PREFIX);
             name.is_some_and(|name| {
-                NOT_FROM_THE_WORKING_FOLDER.contains(&name) || names::is_of_platform(name) || names::is_credential(name)
+                NOT_FROM_THE_WORKING_FOLDER.contains(&name)
+                    || names::describes_platform(name)
+                    || names::is_credential(name)
             })
         };
         let all = std::mem::take(&mut self.values);

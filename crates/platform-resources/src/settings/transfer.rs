@@ -8,34 +8,35 @@ use std::time::Duration;
 use super::reader::Reader;
 
 /// The permitted number of concurrent requests.
-const JOBS: RangeInclusive<usize> = 1..=256;
-/// The permitted size of parts: 64 KiB to 1 GiB.
-const CHUNKS: RangeInclusive<u64> = 64 << 10..=1 << 30;
+const JOB_RANGE: RangeInclusive<usize> = 1..=256;
+/// The permitted size of parts, in bytes: 64 KiB to 1 GiB.
+const CHUNK_RANGE: RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// The settings of uploads and downloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransferSettings {
-    /// The number of concurrent requests (`TRANSFER_JOBS`): 1 to 256. If not set, 16 for downloads, and 4 files and 12 parts
-    /// for uploads.
+    /// The maximum number of concurrent requests (`TRANSFER_JOBS`): 1 to 256. The default is 16 for downloads, and 4
+    /// files and 12 parts for uploads.
     pub jobs: Option<usize>,
-    /// The maximum number of bytes per second of all requests together (`TRANSFER_LIMIT_RATE`).
+    /// The limit for the total rate of all requests, in bytes per second (`TRANSFER_LIMIT_RATE`).
     pub limit_rate: Option<NonZeroU64>,
-    /// The size of the parts of large files (`TRANSFER_CHUNK_SIZE`): 64 KiB to 1 GiB, 8 MiB if not set. Parts of uploads have
-    /// at least 8 MiB.
+    /// The size of the parts of large files, in bytes (`TRANSFER_CHUNK_SIZE`): 64 KiB to 1 GiB. The default is 8 MiB.
+    /// Parts of uploads have at least 8 MiB.
     pub chunk_size: Option<u64>,
-    /// False if downloads compute no SHA-256 (`TRANSFER_SHA256`: `yes` or `no`).
+    /// True if downloads compute a SHA-256 (`TRANSFER_SHA256`: `yes` or `no`). The default is true.
     pub sha256: bool,
-    /// The maximum time without progress of an upload (`UPLOAD_READ_TIMEOUT`): 1 s to a day. If not set, that of all requests.
+    /// The maximum time in which an upload neither sends bytes nor receives a response (`UPLOAD_READ_TIMEOUT`): 1 s to
+    /// a day. The default is that of other requests.
     pub upload_read_timeout: Option<Duration>,
 }
 
 pub(super) fn read(reader: &mut Reader) -> TransferSettings {
     let size = |text: &str| text.parse().ok().map(ByteSize::get);
-    let chunk = |text: &str| size(text).filter(|size| CHUNKS.contains(size));
+    let chunk = |text: &str| size(text).filter(|size| CHUNK_RANGE.contains(size));
     TransferSettings {
         jobs: reader.parsed("TRANSFER_JOBS", "must be a number from 1 to 256", |text| {
-            text.parse().ok().filter(|jobs| JOBS.contains(jobs))
+            text.parse().ok().filter(|jobs| JOB_RANGE.contains(jobs))
         }),
         limit_rate: reader.parsed("TRANSFER_LIMIT_RATE", ByteSizeError::TEXT, |text| NonZeroU64::new(size(text)?)),
         chunk_size: reader.parsed("TRANSFER_CHUNK_SIZE", "must be 64K to 1G", chunk),
@@ -53,26 +54,26 @@ fn yes_or_no(text: &str) -> Option<bool> {
 }
 
 impl TransferSettings {
-    /// Returns true if parts may have this size in bytes.
+    /// Returns true if `bytes` is a permitted size of parts.
     pub fn accepts_chunk_size(bytes: u64) -> bool {
-        CHUNKS.contains(&bytes)
+        CHUNK_RANGE.contains(&bytes)
     }
 
-    /// Returns the number of concurrent requests within its limits.
+    /// Returns the maximum number of concurrent requests, clamped to the permitted range.
     #[cfg(feature = "download")]
     pub(crate) fn jobs(&self) -> Option<usize> {
-        self.jobs.map(|jobs| jobs.clamp(*JOBS.start(), *JOBS.end()))
+        self.jobs.map(|jobs| jobs.clamp(*JOB_RANGE.start(), *JOB_RANGE.end()))
     }
 
-    /// Returns the size of parts within its limits.
+    /// Returns the size of parts in bytes, clamped to the permitted range.
     #[cfg(feature = "download")]
     pub(crate) fn chunk_size(&self) -> Option<u64> {
-        self.chunk_size.map(|bytes| bytes.clamp(*CHUNKS.start(), *CHUNKS.end()))
+        self.chunk_size.map(|bytes| bytes.clamp(*CHUNK_RANGE.start(), *CHUNK_RANGE.end()))
     }
 }
 
-/// A number of bytes, at least 1. Its text form is that of sizes for curl: a whole number with an optional suffix. 1K is 1024
-/// bytes, and M, G and T are 1024 times as much each.
+/// A number of bytes, at least 1. The text form is a whole number with an optional suffix, like the sizes of curl. 1K
+/// is 1024 bytes, 1M is 1024K, 1G is 1024M, and 1T is 1024G.
 ///
 /// ```
 /// use platform_resources::ByteSize;
@@ -83,7 +84,7 @@ impl TransferSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(NonZeroU64);
 
-/// The error of a text that is not a number of bytes.
+/// The error of parsing a text that is not a [`ByteSize`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Self::TEXT)]
 pub struct ByteSizeError;
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_like_those_of_curl() {
+    fn sizes_are_parsed_like_by_curl() {
         for (text, bytes) in
             [("1", 1), ("500K", 512_000), ("500k", 512_000), ("10M", 10 << 20), ("2G", 2 << 30), ("1t", 1 << 40)]
         {

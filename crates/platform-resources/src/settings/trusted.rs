@@ -1,16 +1,18 @@
-//! Files that decide where tokens are sent. They are refused if other users can change them, or their folder.
+//! Files that determine where tokens are sent. They are rejected if other users can change them or their folder.
 
 use std::path::Path;
 
 use durable_fs::trusted;
 
 /// The maximum size of a file, in bytes.
-const LARGEST: usize = 1024 * 1024;
+const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// Returns the text of a file; `None` if it does not exist. The error is a clause that does not show the content.
+/// Returns the text of a file, or `None` if it does not exist. The error message does not contain the content.
 pub(super) fn text(path: &Path) -> Result<Option<String>, String> {
-    let Some(bytes) = trusted::read(path, LARGEST + 1).map_err(|error| unreadable(&error))? else { return Ok(None) };
-    if bytes.len() > LARGEST {
+    let Some(bytes) = trusted::read(path, MAX_FILE_BYTES + 1).map_err(|error| unreadable(&error))? else {
+        return Ok(None);
+    };
+    if bytes.len() > MAX_FILE_BYTES {
         return Err("it is larger than 1 MiB".to_owned());
     }
     String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8".to_owned())

@@ -24,7 +24,7 @@ async fn run(lab: &Lab) -> RunHandle {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn urls_of_the_next_files_are_resolved_once_and_early() {
+async fn urls_of_upcoming_files_are_resolved_early_and_only_once() {
     let lab = Lab::open().await;
     let (run, control) = (run(&lab).await, lab.emulator.control().unwrap());
     let resolved = async || {
@@ -32,7 +32,7 @@ async fn urls_of_the_next_files_are_resolved_once_and_early() {
         journal.iter().filter(|entry| entry.path.ends_with("/file")).count()
     };
     let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
-    let retries = RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(5));
+    let retries = RetryPolicy::default().with_backoff(Duration::from_millis(1), Duration::from_millis(5));
     let downloader = Downloader::builder(http).with_workers(1).with_retries(retries).build().unwrap();
     let download = async || {
         let folder = ResultFolder::open(lab.folder.path().join("results")).await.unwrap();

@@ -38,7 +38,7 @@ fn blocking_client_supports_the_whole_workflow() {
 }
 
 #[test]
-fn inside_a_runtime_every_call_is_an_error_and_nothing_panics() {
+fn blocking_call_inside_a_runtime_is_an_error() {
     let runtime = Runtime::new().unwrap();
     let lab = runtime.block_on(Lab::open());
     let client = blocking::Client::new(lab.client.clone()).unwrap();
@@ -47,11 +47,11 @@ fn inside_a_runtime_every_call_is_an_error_and_nothing_panics() {
         assert!(client.runs().submit(RunSubmission::new("tissue", vec![])).unwrap_err().is_inside_runtime());
         let mut list = client.runs().list();
         assert!(list.next().unwrap().unwrap_err().is_inside_runtime());
-        assert!(list.next().is_none(), "it has ended");
+        assert!(list.next().is_none(), "the list has ended");
         let mut events = client.run("r").watch();
         assert!(events.next().unwrap().unwrap_err().is_inside_runtime() && events.next().is_none());
-        // Dropping it inside the runtime does not panic.
+        // Dropping the client inside the runtime does not panic.
         drop(client);
     });
-    assert_eq!(runtime.block_on(lab.asked("/api/v1/me")), 0, "nothing was begun");
+    assert_eq!(runtime.block_on(lab.request_count("/api/v1/me")), 0, "a request was sent");
 }

@@ -15,7 +15,7 @@ fn lifetime(url: &SignedUrl) -> u64 {
 }
 
 #[tokio::test]
-async fn bucket_settings_are_the_defaults() {
+async fn bucket_uses_the_lifetimes_and_protocol_of_the_settings() {
     let lab = Lab::open().await;
     let bucket = lab.client.bucket().await.unwrap();
     assert_eq!(lifetime(&bucket.put_url("slide", None).unwrap()), 7200);
@@ -47,15 +47,15 @@ async fn uploaded_object_is_found_and_deleted() {
 }
 
 #[tokio::test]
-async fn storage_is_spoken_to_by_http1_alone() {
+async fn storage_requests_use_http1() {
     use tokio::io::AsyncWriteExt;
 
     let authority = crate::authority::Authority::new();
-    let (told, mut negotiated) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut negotiated) = tokio::sync::mpsc::unbounded_channel();
     let url = authority.serve_offering_h2(move |mut stream| {
-        let told = told.clone();
+        let sender = sender.clone();
         async move {
-            told.send(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)).unwrap();
+            sender.send(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)).unwrap();
             let _ = stream.shutdown().await;
         }
     });

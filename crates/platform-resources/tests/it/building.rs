@@ -1,4 +1,4 @@
-//! Token sources whose parts do not fit together are a build error of the client, and the message names the fix.
+//! Contradictory token options of a client are a build error whose message names the method to call.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl AsyncTokenProvider for SingleUse {
 }
 
 #[track_caller]
-fn fails(client: Result<Client, BuildError>, fix: &str) {
+fn assert_build_error(client: Result<Client, BuildError>, fix: &str) {
     let message = client.unwrap_err().to_string();
     assert!(message.contains(fix), "{message}");
 }
@@ -50,15 +50,15 @@ fn store() -> (TempDir, Arc<FileTokenStore>) {
 #[test]
 fn client_needs_a_provider() {
     let settings = Settings::at(&"https://platform.example".parse().unwrap()).unwrap();
-    fails(Client::builder(settings).build(), "`with_token_provider`");
+    assert_build_error(Client::builder(settings).build(), "`with_token_provider`");
 }
 
 #[test]
-fn client_over_a_persistent_cache_needs_an_identity() {
+fn client_with_a_persistent_cache_needs_an_identity() {
     let (_folder, store) = store();
-    fails(client(unnamed()).with_token_cache(store.clone()).build(), "`.with_identity(");
+    assert_build_error(client(unnamed()).with_token_cache(store.clone()).build(), "`.with_identity(");
     let with_lease = client(unnamed()).with_token_cache(store.clone()).with_token_lease(store.clone());
-    fails(with_lease.build(), "`.with_identity(");
+    assert_build_error(with_lease.build(), "`.with_identity(");
     client(unnamed()).with_token_cache(store.clone()).with_identity("somebody").build().unwrap();
     let named = static_token(Secret::new("a-token")).unwrap();
     client(named).with_token_cache(store).build().unwrap();
@@ -69,7 +69,7 @@ fn client_over_a_persistent_cache_needs_an_identity() {
 #[test]
 fn client_with_a_single_use_credential_needs_a_lease() {
     let (_folder, store) = store();
-    fails(client(SingleUse).with_token_cache(store.clone()).build(), "`.with_token_lease(");
+    assert_build_error(client(SingleUse).with_token_cache(store.clone()).build(), "`.with_token_lease(");
     client(SingleUse).with_token_cache(store.clone()).with_token_lease(store).build().unwrap();
     client(SingleUse).build().unwrap();
 }
@@ -77,5 +77,5 @@ fn client_with_a_single_use_credential_needs_a_lease() {
 #[test]
 fn client_with_a_lease_needs_a_cache() {
     let (_folder, store) = store();
-    fails(client(SingleUse).with_token_lease(store).build(), "`.with_token_cache(");
+    assert_build_error(client(SingleUse).with_token_lease(store).build(), "`.with_token_cache(");
 }

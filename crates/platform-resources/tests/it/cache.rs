@@ -1,4 +1,4 @@
-//! The response cache: its principals and lifetimes.
+//! The response cache: separation of principals, lifetimes and invalidation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +16,13 @@ use crate::lab::{Lab, settings};
 
 impl Lab {
     /// Returns the number of requests for a path of the API.
-    pub(crate) async fn asked(&self, path: &str) -> usize {
+    pub(crate) async fn request_count(&self, path: &str) -> usize {
         let journal = self.emulator.control().unwrap().journal(Server::Api).await.unwrap();
         journal.iter().filter(|entry| entry.path == path).count()
     }
 }
 
-/// Returns access tokens of Ada and Ben, who belong to one organization.
+/// Returns access tokens of Ada and Ben, who belong to the same organization.
 async fn tokens(emulator: &Emulator) -> [String; 2] {
     let of = async |user: &str| crate::login::access_token(emulator, user).await;
     [of("auth0|emulator-1").await, of("auth0|emulator-2").await]
@@ -34,22 +34,22 @@ async fn response_is_cached_and_fetched_once_for_all_callers() {
     let lab = Lab::open().await;
     let client = Client::builder(settings(&lab.emulator)).with_tokens(lab.tokens.clone());
     let client = client.with_clock(clock.clone()).build().unwrap();
-    let answers = join_all((0..16).map(|_| client.me())).await;
-    assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(lab.asked("/api/v1/me").await, 1);
+    let responses = join_all((0..16).map(|_| client.me())).await;
+    assert!(responses.iter().all(Result::is_ok));
+    assert_eq!(lab.request_count("/api/v1/me").await, 1);
     clock.advance(Duration::from_secs(299));
     client.me().await.unwrap();
-    assert_eq!(lab.asked("/api/v1/me").await, 1);
+    assert_eq!(lab.request_count("/api/v1/me").await, 1);
     clock.advance(Duration::from_secs(2));
     client.me().await.unwrap();
-    assert_eq!(lab.asked("/api/v1/me").await, 2);
+    assert_eq!(lab.request_count("/api/v1/me").await, 2);
     // A caller that bypasses the cache refreshes it for the others.
     clock.advance(Duration::from_secs(200));
     client.clone().no_cache().me().await.unwrap();
-    assert_eq!(lab.asked("/api/v1/me").await, 3);
+    assert_eq!(lab.request_count("/api/v1/me").await, 3);
     clock.advance(Duration::from_secs(200));
     client.me().await.unwrap();
-    assert_eq!(lab.asked("/api/v1/me").await, 3);
+    assert_eq!(lab.request_count("/api/v1/me").await, 3);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn dropped_caller_keeps_the_response_for_others() {
     tokio::task::yield_now().await;
     leaving.abort();
     staying.await.unwrap().unwrap();
-    assert!(lab.asked("/api/v1/me").await <= 2);
+    assert!(lab.request_count("/api/v1/me").await <= 2);
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn alternating_users_never_share_a_response() {
         assert_eq!(client.me().await.unwrap().user.id, "auth0|emulator-1");
         assert_eq!(client.me().await.unwrap().user.id, "auth0|emulator-2");
     }
-    assert_eq!(lab.asked("/api/v1/me").await, 2, "each is kept under a token of its own");
+    assert_eq!(lab.request_count("/api/v1/me").await, 2, "the response to each token is cached");
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn forged_token_gets_no_cached_response() {
 }
 
 #[tokio::test]
-async fn a_write_forgets_what_it_can_have_changed_and_nothing_else() {
+async fn write_invalidates_only_affected_responses() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
@@ -127,16 +127,16 @@ async fn a_write_forgets_what_it_can_have_changed_and_nothing_else() {
     let path = format!("/api/v1/runs/{}", run.id());
     run.get().await.unwrap();
     lab.client.me().await.unwrap();
-    let (runs, me) = (lab.asked(&path).await, lab.asked("/api/v1/me").await);
+    let (runs, me) = (lab.request_count(&path).await, lab.request_count("/api/v1/me").await);
     run.get().await.unwrap();
-    assert_eq!(lab.asked(&path).await, runs, "it is kept");
+    assert_eq!(lab.request_count(&path).await, runs, "the response is cached");
     let metadata = json!({ "study": "b" }).as_object().unwrap().clone();
     run.update_metadata(metadata.clone(), None).await.unwrap();
     let changed = run.get().await.unwrap();
     assert_eq!(changed.custom_metadata, Some(metadata));
     assert_ne!(changed.custom_metadata_checksum, ended.custom_metadata_checksum);
     lab.client.me().await.unwrap();
-    assert_eq!((lab.asked(&path).await, lab.asked("/api/v1/me").await), (runs + 1, me));
+    assert_eq!((lab.request_count(&path).await, lab.request_count("/api/v1/me").await), (runs + 1, me));
     run.update_metadata(Patch::Null, None).await.unwrap();
     assert!(run.get().await.unwrap().custom_metadata.is_none_or(|metadata| metadata.is_empty()));
 }
@@ -160,14 +160,14 @@ async fn share_token_responses_are_cached_separately() {
     assert!(theirs.get().await.is_err());
     let shared = theirs.clone().with_share_token(created.share_token.clone());
     assert_eq!(shared.get().await.unwrap().run_id, *run.id());
-    assert!(theirs.get().await.is_err(), "the answer to the one is not that to the other");
+    assert!(theirs.get().await.is_err(), "the response with the share token is not returned without it");
     let wrong = theirs.with_share_token(Secret::new("canary-wrong"));
     let error = wrong.get().await.unwrap_err();
     assert!(!format!("{error:?} {wrong:?}").contains("canary"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_submission_shows_in_the_list_at_once() {
+async fn submission_invalidates_the_list_of_runs() {
     use futures_util::TryStreamExt;
 
     let lab =
@@ -181,7 +181,7 @@ async fn a_submission_shows_in_the_list_at_once() {
 }
 
 #[tokio::test]
-async fn every_handle_works_with_any_provider_and_cache() {
+async fn all_resources_work_with_any_token_cache() {
     use auth_oauth::FileTokenStore;
     use futures_util::TryStreamExt;
 
@@ -220,6 +220,6 @@ async fn every_handle_works_with_any_provider_and_cache() {
         assert!(client.grants().list().try_collect::<Vec<_>>().await.unwrap().is_empty());
         assert!(client.share_tokens().list().try_collect::<Vec<_>>().await.unwrap().is_empty());
     }
-    let nobody = Client::builder(settings(&lab.emulator)).build().unwrap_err();
-    assert!(nobody.to_string().contains("with_token_provider"), "{nobody}");
+    let error = Client::builder(settings(&lab.emulator)).build().unwrap_err();
+    assert!(error.to_string().contains("with_token_provider"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The settings of credentials: their levels, and what they show of themselves.
+//! The settings of credentials: the precedence of levels, and redaction.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use platform_resources::{
 };
 use tempfile::TempDir;
 
-/// Returns a home folder with profiles.
+/// Returns a home folder with this content of `profiles.toml`.
 fn home(profiles: &str) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let path = Profiles::path_in(home.path());
@@ -33,16 +33,16 @@ fn problem(builder: SettingsBuilder) -> String {
 }
 
 #[test]
-fn client_is_never_a_mixture_of_two_levels() {
+fn client_settings_of_two_levels_are_not_mixed() {
     let profile = "[lab]\nclient_id = \"of-profile\"\nclient_secret_file = \"/profile/secret\"\nclient_auth = \"secret\"\n\
                    client_key_id = \"of-profile\"\nclient_assertion_audience = \"token-endpoint\"\n";
     let home = home(profile);
     let lab = |variables: &[(&str, &str)]| with(&home, variables).with_profile("lab");
-    // Only part of a client is in the environment.
-    let said = problem(lab(&[("CLIENT_ID", "of-environment")]));
-    assert!(said.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set in the environment"), "{said}");
-    let said = problem(lab(&[("CLIENT_SECRET_FILE", "/environment/secret")]));
-    assert!(said.contains("AIGNOSTICS_CLIENT_ID must be set in the environment"), "{said}");
+    // The environment contains only some of the settings of a client.
+    let message = problem(lab(&[("CLIENT_ID", "of-environment")]));
+    assert!(message.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set in the environment"), "{message}");
+    let message = problem(lab(&[("CLIENT_SECRET_FILE", "/environment/secret")]));
+    assert!(message.contains("AIGNOSTICS_CLIENT_ID must be set in the environment"), "{message}");
     let settings = lab(&[("CLIENT_ID", "e"), ("CLIENT_KEY_FILE", "/environment/key")]).build().unwrap();
     assert_eq!(settings.credential.level, SettingSource::Environment);
     let CredentialSource::Client(client) = settings.credential.source else { panic!("{settings:?}") };
@@ -56,7 +56,7 @@ fn client_is_never_a_mixture_of_two_levels() {
 }
 
 #[test]
-fn workload_is_never_a_mixture_of_two_levels() {
+fn workload_settings_of_two_levels_are_not_mixed() {
     let profile = "[lab]\nworkload_identity_audience = \"of-profile\"\nworkload_identity_token_url = \"https://p.test/\"\n\
                    workload_identity_scope = \"of-profile\"\nworkload_identity_grant = \"jwt-bearer\"\n\
                    workload_identity_file = \"/profile/token\"\nclient_id = \"of-profile\"\n\
@@ -68,12 +68,12 @@ fn workload_is_never_a_mixture_of_two_levels() {
     assert!(matches!(workload.source, WorkloadSource::Variable(..)));
     assert_eq!((workload.audience, workload.token_url, workload.client_id), (None, None, None));
     assert!(workload.client.is_none() && workload.scopes.is_empty());
-    let said = problem(lab(&[("WORKLOAD_IDENTITY", "kubernetes")]));
-    assert!(said.contains("AIGNOSTICS_WORKLOAD_IDENTITY_FILE must be set in the environment"), "{said}");
+    let message = problem(lab(&[("WORKLOAD_IDENTITY", "kubernetes")]));
+    assert!(message.contains("AIGNOSTICS_WORKLOAD_IDENTITY_FILE must be set in the environment"), "{message}");
 }
 
 #[test]
-fn options_of_a_command_come_from_its_level_or_a_higher_one() {
+fn command_options_are_not_read_from_lower_levels() {
     let options = "token_cache = true\ntoken_command_cache_env = \"WHO\"\n";
     let home = home(&format!(
         "[options]\n{options}[command]\ntoken_command = \"x\"\n{options}[plain]\ntoken_command = \"x\"\n"
@@ -123,7 +123,7 @@ fn debug_shows_no_secrets() {
 }
 
 #[test]
-fn environment_of_a_flag_replaces_the_platform_of_the_profile() {
+fn platform_of_a_flag_replaces_that_of_the_profile() {
     let described = "api_root = \"https://p.test\"\ntoken_url = \"https://p.test/t\"\naudience = \"a\"\n\
         authorization_base_url = \"https://p.test/a\"\ndevice_url = \"https://p.test/d\"\njws_json_url = \"https://p.test/j\"\n\
         client_id_interactive = \"c\"\n";
@@ -137,12 +137,12 @@ fn environment_of_a_flag_replaces_the_platform_of_the_profile() {
         assert_eq!(settings.sources["AIGNOSTICS_API_ROOT"], SettingSource::Flag);
     }
     assert_eq!(with(&home, &[]).with_profile("lab").build().unwrap().audience, "a");
-    let said = problem(with(&home, &[]).with_environment("moon"));
-    assert!(said.contains("AIGNOSTICS_API_ROOT (from the command line)"), "{said}");
+    let message = problem(with(&home, &[]).with_environment("moon"));
+    assert!(message.contains("AIGNOSTICS_API_ROOT (from the command line)"), "{message}");
 }
 
 #[test]
-fn level_that_names_a_platform_resets_the_description_on_lower_levels() {
+fn platform_description_on_lower_levels_is_ignored() {
     let profile = "[lab]\nenvironment = \"staging\"\nclient_id_interactive = \"of-profile\"\nrun_timeout = 7\n";
     let home = home(profile);
     let file = "AIGNOSTICS_TOKEN_URL=https://file.test/t\nAIGNOSTICS_ME_TIMEOUT=8\n";
@@ -169,7 +169,7 @@ fn level_that_names_a_platform_resets_the_description_on_lower_levels() {
 
 #[cfg(unix)]
 #[test]
-fn settings_of_a_user_that_others_can_change_are_refused() {
+fn settings_file_that_others_can_change_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
 
     let home = home("");
@@ -179,8 +179,8 @@ fn settings_of_a_user_that_others_can_change_are_refused() {
     for path in [&file, &folder] {
         let mode = fs::metadata(path).unwrap().permissions().mode();
         set_mode(path, mode | 0o020);
-        let said = problem(with(&home, &[]));
-        assert!(said.contains("other users can change") && said.contains(path.to_str().unwrap()), "{said}");
+        let message = problem(with(&home, &[]));
+        assert!(message.contains("other users can change") && message.contains(path.to_str().unwrap()), "{message}");
         set_mode(path, mode & !0o022);
         assert_eq!(with(&home, &[]).build().unwrap().run.timeout.as_secs(), 7);
     }
@@ -190,23 +190,26 @@ fn settings_of_a_user_that_others_can_change_are_refused() {
 fn profile_is_read_from_the_home_of_the_builder_only() {
     let home = home("[lab]\n");
     assert_eq!(with(&home, &[]).with_profile("lab").build().unwrap().profile.unwrap().name, "lab");
-    let said = problem(Settings::builder().with_variables([("AIGNOSTICS_CACHE_DIR", "/c")]).with_profile("lab"));
-    assert!(said.contains("no home folder"), "{said}");
+    let message = problem(Settings::builder().with_variables([("AIGNOSTICS_CACHE_DIR", "/c")]).with_profile("lab"));
+    assert!(message.contains("no home folder"), "{message}");
 }
 
 #[cfg(unix)]
 #[test]
-fn token_file_whose_path_is_not_utf8_is_named() {
+fn token_file_path_that_is_not_utf8_is_an_error() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     let path = PathBuf::from(OsStr::from_bytes(b"/run/to\xffken"));
-    let said = problem(with(&home(""), &[]).with_token_file(path));
-    assert!(said.contains("AIGNOSTICS_ACCESS_TOKEN_FILE (from the command line) names '/run/to\u{fffd}ken'"), "{said}");
+    let message = problem(with(&home(""), &[]).with_token_file(path));
+    assert!(
+        message.contains("AIGNOSTICS_ACCESS_TOKEN_FILE (from the command line) names '/run/to\u{fffd}ken'"),
+        "{message}"
+    );
 }
 
 #[test]
-fn secrets_are_sent_over_plain_http_to_this_machine_only() {
+fn unencrypted_urls_are_permitted_only_on_this_machine() {
     let home = home("");
     for (name, prefix) in [("WORKLOAD_IDENTITY", "url:"), ("WORKLOAD_IDENTITY_TOKEN_URL", "")] {
         let read =
@@ -221,8 +224,8 @@ fn secrets_are_sent_over_plain_http_to_this_machine_only() {
             "https://u:p@h.test/",
             "ftp://h/",
         ] {
-            let said = read(url).unwrap_err().to_string();
-            assert!(said.contains(name), "{said}");
+            let message = read(url).unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
         }
     }
 }

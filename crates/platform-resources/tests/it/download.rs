@@ -61,11 +61,11 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
             _ => 0,
         })
         .sum();
-    let Some(Event::Progress(totals)) = events.last() else { panic!("the end is reported: {events:?}") };
+    let Some(Event::Progress(totals)) = events.last() else { panic!("the last event is not the total: {events:?}") };
     let bytes = report.items.iter().map(platform_resources::ItemReport::bytes).sum::<u64>();
     assert_eq!([totals.bytes, totals.received, totals.durable, totals.verified, planned], [bytes; 5]);
     assert_eq!((totals.files, totals.files_done), (9, 9));
-    let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::InPlace(Verification::Declared));
+    let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::Published(Verification::Declared));
     assert_eq!(events.iter().filter(ended).count(), 9);
     assert_eq!(
         events.iter().rev().find_map(|event| match event {
@@ -94,11 +94,11 @@ async fn existing_results_are_not_fetched_again() {
     fetched.sort_unstable();
     assert_eq!(fetched, [("biopsy.tiff", "tissue:areas"), ("smear.svs", "tissue:heatmap")]);
     let manifest = fs::read_to_string(report.manifest.as_ref().unwrap()).unwrap();
-    assert_eq!(manifest.matches(report.run.as_str()).count(), 9, "all entries are those of the new run: {manifest}");
+    assert_eq!(manifest.matches(report.run.as_str()).count(), 9, "all entries belong to the new run: {manifest}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failing_file_comes_after_the_others() {
+async fn failing_file_is_postponed_after_the_others() {
     let lab = Lab::open().await;
     let (control, files) = (lab.emulator.control().unwrap(), 5);
     let slide =
@@ -106,10 +106,10 @@ async fn failing_file_comes_after_the_others() {
     let submission = RunSubmission::new("many-files", vec![ItemSubmission::new("slide", vec![slide])]);
     let run = lab.client.runs().submit(submission).await.unwrap();
     run.wait(None).await.unwrap();
-    // With one worker, a file that holds the worker blocks all others.
+    // With one worker, a file that occupies the worker would block all others.
     let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
     let waits = (Duration::from_millis(1), Duration::from_millis(5));
-    let retries = RetryPolicy::default().with_waits(waits.0, waits.1).with_single_limit(Duration::from_millis(50));
+    let retries = RetryPolicy::default().with_backoff(waits.0, waits.1).with_request_limit(Duration::from_millis(50));
     let downloader = Downloader::builder(http).with_workers(1).with_retries(retries).build().unwrap();
     let folder = |name: &str| ResultFolder::open(lab.folder.path().join(name));
     let download = run.download(folder("first").await.unwrap()).with_downloader(downloader.clone());
@@ -123,7 +123,7 @@ async fn failing_file_comes_after_the_others() {
     let seen = others.clone();
     let download =
         run.download(folder("second").await.unwrap()).with_downloader(downloader).with_observer(move |event| {
-            let is_there = matches!(event, Event::File(file) if matches!(file.progress.step, FileStep::InPlace(_)));
+            let is_there = matches!(event, Event::File(file) if matches!(file.progress.step, FileStep::Published(_)));
             if is_there && done.fetch_add(1, Ordering::SeqCst) + 2 == files {
                 seen.notify_one();
             }
@@ -158,7 +158,7 @@ async fn failed_item_has_a_reason_and_does_not_stop_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn existing_folder_keeps_the_names_in_its_manifest() {
+async fn recorded_file_names_are_used_for_any_layout() {
     let lab = Lab::open().await;
     let run = lab.client.runs().submit(lab.submission(&lab.slides()).await).await.unwrap();
     run.wait(None).await.unwrap();
@@ -174,7 +174,7 @@ async fn existing_folder_keeps_the_names_in_its_manifest() {
     }
     assert!(found[0].contains("smear.svs/tissue%3Aareas.csv"), "{found:?}");
     assert!(found.iter().all(|names| *names == found[0]), "{found:?}");
-    // What is not listed gets its new name, and what is listed keeps its own.
+    // A forgotten file gets the name of the new layout, and recorded files keep theirs.
     let kept = "smear.svs/tissue%3Aareas.csv";
     platform_download::forget(lab.output(), vec![kept.to_owned()], Locking::default()).await.unwrap();
     let report = run.download(lab.results().await).fetch().await.unwrap();

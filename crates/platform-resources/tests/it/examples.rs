@@ -1,4 +1,4 @@
-//! The examples, run against an emulator.
+//! Runs the examples with an emulator.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -19,7 +19,7 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
-/// Returns the variables of a process of the first user.
+/// Returns the environment variables for a process of the first user.
 async fn variables(emulator: &Emulator) -> Vec<(&'static str, String)> {
     let user = emulator.config().users[0].id.clone();
     let at = |path: &str| format!("{}{path}", emulator.issuer());
@@ -37,7 +37,7 @@ async fn variables(emulator: &Emulator) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Runs an example in the folder of a lab, and returns its output without surrounding white space.
+/// Runs an example in the folder of a lab, and returns its standard output without surrounding white space.
 async fn run(lab: &Lab, name: &str, arguments: &[&str], more: &[(&str, &str)]) -> String {
     let mut command = Command::new(path(name));
     command.args(arguments).current_dir(lab.folder.path());
@@ -50,7 +50,7 @@ async fn run(lab: &Lab, name: &str, arguments: &[&str], more: &[(&str, &str)]) -
     String::from_utf8(stdout).unwrap().trim().to_owned()
 }
 
-/// Returns a lab whose lists are current, and the id of a run in it.
+/// Returns a lab without replica lag, and the id of a run in it.
 async fn with_run() -> (Lab, String) {
     let config = toml::from_str("replica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_control().with_config(config)).await;
@@ -61,32 +61,32 @@ async fn with_run() -> (Lab, String) {
 }
 
 #[tokio::test]
-async fn programs_with_own_tokens_run() {
+async fn examples_with_custom_tokens_run() {
     let lab = Lab::open().await;
     let user = lab.emulator.config().users[0].id.clone();
     let token = lab.tokens.token().await.unwrap();
     let token = ("MY_PLATFORM_TOKEN", token.secret().expose());
-    let shown = run(&lab, "service_account", &[lab.emulator.api_root().as_str()], &[token]).await;
-    assert!(shown.starts_with(&format!("{user} of ")), "{shown}");
+    let output = run(&lab, "service_account", &[lab.emulator.api_root().as_str()], &[token]).await;
+    assert!(output.starts_with(&format!("{user} of ")), "{output}");
     let file = lab.folder.path().join("secret");
     std::fs::write(&file, MACHINE_CLIENT_SECRET).unwrap();
     #[cfg(unix)]
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let shown = run(&lab, "client_credentials", &[MACHINE_CLIENT_ID, file.to_str().unwrap()], &[]).await;
-    assert_eq!(shown, format!("{MACHINE_CLIENT_ID}@clients"));
+    let output = run(&lab, "client_credentials", &[MACHINE_CLIENT_ID, file.to_str().unwrap()], &[]).await;
+    assert_eq!(output, format!("{MACHINE_CLIENT_ID}@clients"));
 }
 
 #[tokio::test]
-async fn programs_for_runs_run() {
+async fn examples_for_runs_run() {
     let (lab, id) = with_run().await;
-    let shown = run(&lab, "watch_run", &[&id], &[]).await;
-    assert!(shown.lines().last().unwrap().starts_with(&format!("{id}: ")), "{shown}");
-    assert_eq!(shown.lines().count(), 2, "an item and the run: {shown}");
-    let shown = run(&lab, "blocking_script", &[], &[]).await;
-    assert!(shown.starts_with("Up\n") && shown.contains(&id), "{shown}");
+    let output = run(&lab, "watch_run", &[&id], &[]).await;
+    assert!(output.lines().last().unwrap().starts_with(&format!("{id}: ")), "{output}");
+    assert_eq!(output.lines().count(), 2, "an item and the run: {output}");
+    let output = run(&lab, "blocking_script", &[], &[]).await;
+    assert!(output.starts_with("Up\n") && output.contains(&id), "{output}");
     let other = lab.emulator.config().users[1].email.clone();
-    let shown = run(&lab, "share_run", &[&id, &other], &[]).await;
-    assert_eq!(shown.lines().count(), 3, "a share token and two grants: {shown}");
+    let output = run(&lab, "share_run", &[&id, &other], &[]).await;
+    assert_eq!(output.lines().count(), 3, "a share token and two grants: {output}");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn batch_is_submitted_once() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn programs_that_share_tokens_in_redis_run() {
+async fn examples_with_tokens_in_redis_run() {
     let Some(redis) = crate::redis_server::Redis::start() else { return };
     let (lab, id) = with_run().await;
     let (root, user) = (lab.emulator.api_root().to_string(), lab.emulator.config().users[0].id.clone());
@@ -109,8 +109,8 @@ async fn programs_that_share_tokens_in_redis_run() {
     let key = ("SEALING_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
     let tokens = [("MY_PLATFORM_TOKEN", token), ("IMPORTER_TOKEN", token), ("REPORTER_TOKEN", token)];
     let more = [&tokens[..], &[("REDIS_URL", &redis), key]].concat();
-    let shown = run(&lab, "worker_fleet", &[&root], &more).await;
-    assert!(shown.starts_with(&id), "{shown}");
-    let shown = run(&lab, "two_identities", &[&root], &more).await;
-    assert_eq!(shown, format!("importer: {user}\nreporter: {user}"));
+    let output = run(&lab, "worker_fleet", &[&root], &more).await;
+    assert!(output.starts_with(&id), "{output}");
+    let output = run(&lab, "two_identities", &[&root], &more).await;
+    assert_eq!(output, format!("importer: {user}\nreporter: {user}"));
 }

@@ -1,4 +1,4 @@
-//! Network faults lead to a response or an error in time, and never to a repeated run.
+//! After network faults, calls end in time with a response or an error, and a run is submitted at most once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::lab::{Lab, settings};
 
 /// The deadline of all attempts of a call.
 const DEADLINE: Duration = Duration::from_millis(800);
-/// The time after which a call counts as hung.
+/// The time after which a call is considered to hang.
 const HANGS: Duration = Duration::from_secs(120);
 
 fn effects() -> Vec<Effect> {
@@ -58,12 +58,12 @@ async fn disturb(lab: &Lab, effect: &Effect, method: &str, path: &str) {
 }
 
 #[tokio::test]
-async fn every_read_fault_ends_in_a_response_or_an_error() {
+async fn read_with_a_fault_ends_with_a_response_or_an_error() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
     run.wait(None).await.unwrap();
-    let (mut answers, mut errors) = (0, 0);
+    let (mut responses, mut errors) = (0, 0);
     for effect in effects() {
         let client = client(&lab);
         disturb(&lab, &effect, "GET", "*").await;
@@ -78,7 +78,7 @@ async fn every_read_fault_ends_in_a_response_or_an_error() {
         let outcomes = tokio::time::timeout(HANGS, reads).await;
         for outcome in outcomes.unwrap_or_else(|_| panic!("{effect:?} hangs")) {
             match outcome {
-                Ok(()) => answers += 1,
+                Ok(()) => responses += 1,
                 Err(error) => {
                     errors += 1;
                     assert!(!error.to_string().is_empty());
@@ -87,8 +87,8 @@ async fn every_read_fault_ends_in_a_response_or_an_error() {
         }
         lab.emulator.control().unwrap().clear_faults().await.unwrap();
     }
-    // On a busy machine, more calls end with errors.
-    assert!(answers > 0 && errors > 50, "{answers} answers, {errors} errors");
+    // On a busy machine, more calls end with an error.
+    assert!(responses > 0 && errors > 50, "{responses} answers, {errors} errors");
 }
 
 #[tokio::test]

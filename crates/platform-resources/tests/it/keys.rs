@@ -1,4 +1,4 @@
-//! Configurations that differ in one part never share a token, whatever the cache; equal ones do.
+//! Configurations that differ in one part never share a token, with any cache. Equal configurations do.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ enum Grant {
     JwtBearer,
     TokenExchange,
     Refresh,
-    /// A closure. Its principal is the identity set on the builder.
+    /// A closure. Its principal is the identity that is set on the builder.
     Closure,
 }
 
@@ -49,12 +49,12 @@ const CLIENT: [&str; 11] = [
 impl Grant {
     /// Returns the parts that affect the tokens of this grant.
     fn parts(self) -> Vec<&'static str> {
-        let own: &[_] = match self {
+        let specific: &[_] = match self {
             Self::ClientCredentials => &[],
             Self::JwtBearer | Self::Refresh | Self::Closure => &["principal"],
             Self::TokenExchange => &["principal", "subject type", "requested type"],
         };
-        [&CLIENT, own].concat()
+        [&CLIENT, specific].concat()
     }
 }
 
@@ -66,17 +66,17 @@ struct Config {
 }
 
 impl Config {
-    fn usual(grant: Grant) -> Self {
+    fn unchanged(grant: Grant) -> Self {
         Self { grant, changed: BTreeSet::new() }
     }
 
-    /// Returns the configurations with no change and with each single one.
+    /// Returns the configuration without a change, and those with exactly one changed part.
     fn neighbors(grant: Grant) -> Vec<Self> {
         let changed = grant.parts().into_iter().map(|part| Self { grant, changed: [part].into() });
-        std::iter::once(Self::usual(grant)).chain(changed).collect()
+        std::iter::once(Self::unchanged(grant)).chain(changed).collect()
     }
 
-    /// Returns all combinations of changes.
+    /// Returns the configurations with all combinations of changed parts.
     fn all(grant: Grant) -> impl Iterator<Item = Self> {
         let parts = grant.parts();
         (0..1_usize << parts.len()).map(move |bits| {
@@ -85,8 +85,8 @@ impl Config {
         })
     }
 
-    fn pick<T>(&self, part: &str, usual: T, other: T) -> T {
-        if self.changed.contains(part) { other } else { usual }
+    fn pick<T>(&self, part: &str, unchanged: T, changed: T) -> T {
+        if self.changed.contains(part) { changed } else { unchanged }
     }
 
     fn client(&self, https: &Https) -> OAuthClient {
@@ -103,7 +103,7 @@ impl Config {
             .with_organization(self.pick("organization", "org-1", "org-2"))
     }
 
-    /// Returns the grant; for a closure, its identity as the error.
+    /// Returns the grant as a token provider, or the identity of a closure as `Err`.
     fn provider(&self, client: OAuthClient) -> Result<Arc<dyn AsyncTokenProvider>, &'static str> {
         let principal = self.pick("principal", "ada", "cleo");
         let assertions = || static_token(Secret::new(principal)).unwrap();
@@ -120,8 +120,8 @@ impl Config {
         })
     }
 
-    /// Returns a source of tokens that start with `name`. The key of a grant contains no parts that the grant itself
-    /// knows.
+    /// Returns a source of tokens that start with `name`. For a grant, the key is always the same, because the grant
+    /// adds its parts to the key.
     fn source(&self, https: &Https, shared: &Shared, name: &str) -> (TokenSource, Arc<Scripted>) {
         let client = self.client(https);
         let provider = self.provider(client.clone());
@@ -147,7 +147,7 @@ impl Https {
     }
 }
 
-/// A stand-in for a grant at a token endpoint: it has the identity of the grant, and numbers its tokens.
+/// A token provider with the identity of a grant, which returns numbered tokens without a request.
 #[derive(Debug)]
 struct Scripted {
     name: String,
@@ -246,7 +246,7 @@ async fn requests_share_a_token_only_if_they_are_equal() {
         for grant in GRANTS {
             // Two configurations, so that requests of different clients are also compared.
             let other = Config { grant, changed: ["audience"].into() };
-            for (name, config) in [("usual", Config::usual(grant)), ("other", other)] {
+            for (name, config) in [("unchanged", Config::unchanged(grant)), ("other", other)] {
                 let (source, provider) = config.source(&https, &shared, name);
                 let (twin, unused) = config.source(&https, &shared, "unused");
                 let mut tokens = HashSet::new();
@@ -266,12 +266,13 @@ async fn requests_share_a_token_only_if_they_are_equal() {
     }
 }
 
-/// Returns true if the audience or the resources of the request replace those of the client, which then have no effect.
+/// Returns true if the request has an audience or resources. They replace those of the client, which then have no
+/// effect.
 fn names_a_service(request: &TokenRequest) -> bool {
     request.audience().is_some() || request.resources().next().is_some()
 }
 
-/// The parts of a platform client that affect tokens, and the identity of its provider.
+/// The parts of a platform client that affect tokens, including the identity of its token provider.
 const PLATFORM: [&str; 5] = ["issuer", "audience", "organization", "origin", "identity"];
 
 /// Platforms at two origins, which reject every request.

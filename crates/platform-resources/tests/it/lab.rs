@@ -24,12 +24,12 @@ pub(crate) struct Lab {
     pub(crate) folder: TempDir,
 }
 
-/// A prompt that approves every login immediately.
+/// A device prompt that approves each login immediately.
 #[derive(Debug)]
-pub(crate) struct Yes(pub(crate) HttpClient);
+pub(crate) struct ApproveAll(pub(crate) HttpClient);
 
 #[async_trait]
-impl Prompt for Yes {
+impl Prompt for ApproveAll {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         let form = format!("user_code={}&decision=approve", device.user_code);
         let page = Request::new(Method::Post, device.verification_url.parse()?);
@@ -49,7 +49,7 @@ impl Lab {
         let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
         let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
         let key = client.token_key().with_identity("user").build();
-        let login = DeviceLogin::new(client, Arc::new(Yes(http)));
+        let login = DeviceLogin::new(client, Arc::new(ApproveAll(http)));
         let tokens = crate::redis::build_token_source(TokenSource::builder(key, login)).await;
         let client = Client::builder(settings(&emulator)).with_tokens(tokens.clone()).build().unwrap();
         Self { emulator, client, tokens, folder: TempDir::new().unwrap() }
@@ -67,7 +67,7 @@ impl Lab {
         self.folder.path().join("results")
     }
 
-    /// Uploads a slide and returns its item, with correct metadata.
+    /// Uploads a slide, and returns an item with correct metadata for it.
     pub(crate) async fn item(&self, slide: &Path) -> ItemSubmission {
         let name = slide.file_name().unwrap().to_str().unwrap();
         let bucket = self.client.bucket().await.unwrap();
@@ -100,7 +100,7 @@ pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::M
 /// Returns a client for a mock platform.
 pub(crate) fn scripted(root: &str) -> Client {
     let mut settings = Settings::at(&root.parse().unwrap()).unwrap();
-    hurry(&mut settings);
+    shorten_retries(&mut settings);
     Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()
 }
 
@@ -108,12 +108,12 @@ pub(crate) fn scripted(root: &str) -> Client {
 pub(crate) fn settings(emulator: &Emulator) -> Settings {
     let mut settings = Settings::at(emulator.api_root()).unwrap();
     settings.bucket.endpoint = emulator.storage().clone();
-    hurry(&mut settings);
+    shorten_retries(&mut settings);
     settings
 }
 
-/// Limits retries to short times.
-fn hurry(settings: &mut Settings) {
+/// Shortens the pauses and limits of retries.
+fn shorten_retries(settings: &mut Settings) {
     for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
         group.wait_min = Some(Duration::from_millis(1));
         group.wait_max = Some(Duration::from_millis(100));

@@ -11,15 +11,15 @@ fn page(names: impl Iterator<Item = usize>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(names.map(application).collect::<Value>())
 }
 
-/// Starts a platform with these pages.
+/// Starts a platform whose list of applications has these pages.
 async fn mounted(pages: Vec<ResponseTemplate>) -> MockServer {
     let server = MockServer::start().await;
-    for (answer, number) in pages.into_iter().zip(1..) {
+    for (response, number) in pages.into_iter().zip(1..) {
         let number: i32 = number;
         Mock::given(path("/api/v1/applications"))
             .and(query_param("page", number.to_string()))
             .and(query_param("page-size", "100"))
-            .respond_with(answer)
+            .respond_with(response)
             .mount(&server)
             .await;
     }
@@ -37,36 +37,36 @@ async fn list_of(pages: Vec<ResponseTemplate>) -> Result<Vec<ApplicationSummary>
     Ok(applications)
 }
 
-/// Lists the applications of a platform with these pages.
+/// Lists the applications of a platform with these pages, and returns their number.
 async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources::Error> {
     Ok(list_of(pages).await?.len())
 }
 
 #[tokio::test]
-async fn a_list_ends_with_a_page_that_is_not_full() {
+async fn list_ends_with_a_page_that_is_not_full() {
     assert_eq!(list(vec![page(0..3)]).await.unwrap(), 3);
     assert_eq!(list(vec![page(0..100), page(100..200), page(200..201)]).await.unwrap(), 201);
     assert_eq!(list(vec![page(0..0)]).await.unwrap(), 0);
 }
 
 #[tokio::test]
-async fn a_page_beyond_the_end_may_not_be_found() {
+async fn list_ends_with_404_for_a_page_beyond_the_end() {
     assert_eq!(list(vec![page(0..100), ResponseTemplate::new(404)]).await.unwrap(), 100);
     assert_eq!(list(vec![page(0..100), page(0..0)]).await.unwrap(), 100);
 }
 
 #[tokio::test]
-async fn an_error_never_shortens_a_list() {
+async fn list_with_a_failed_page_is_an_error() {
     let error = list(vec![ResponseTemplate::new(404)]).await.unwrap_err();
-    assert!(error.api().unwrap().is_not_found(), "on page 1 it is an error");
+    assert!(error.api().unwrap().is_not_found(), "404 for the first page is an error");
     let error = list(vec![page(0..100), ResponseTemplate::new(500)]).await.unwrap_err();
     assert_eq!(error.api().unwrap().status(), Some(500));
 }
 
-/// Starts a platform with this number of full pages and a partial one, with a latency of `delay`.
+/// Starts a platform with `full` full pages and a partial one, and with a latency of `delay`.
 async fn long(full: usize, delay: std::time::Duration) -> MockServer {
     let server = MockServer::start().await;
-    let answer = move |request: &wiremock::Request| {
+    let response = move |request: &wiremock::Request| {
         let asked = request.url.query_pairs().find(|(name, _)| name == "page").unwrap().1.parse::<usize>().unwrap();
         match asked {
             beyond if beyond > full + 1 => ResponseTemplate::new(404),
@@ -75,11 +75,11 @@ async fn long(full: usize, delay: std::time::Duration) -> MockServer {
         }
         .set_delay(delay)
     };
-    Mock::given(path("/api/v1/applications")).respond_with(answer).mount(&server).await;
+    Mock::given(path("/api/v1/applications")).respond_with(response).mount(&server).await;
     server
 }
 
-async fn pages_asked(server: &MockServer) -> Vec<usize> {
+async fn requested_pages(server: &MockServer) -> Vec<usize> {
     let requests = server.received_requests().await.unwrap();
     let page = |request: &wiremock::Request| {
         request.url.query_pairs().find(|(name, _)| name == "page").unwrap().1.into_owned()
@@ -90,16 +90,16 @@ async fn pages_asked(server: &MockServer) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_long_list_is_fetched_ahead_and_comes_in_order() {
+async fn long_list_is_prefetched_and_returned_in_order() {
     let server = long(30, std::time::Duration::ZERO).await;
     let all: Vec<_> = scripted(&server.uri()).applications().list().try_collect().await.unwrap();
     assert_eq!(all.len(), 3007);
     let in_order = all.iter().enumerate().all(|(index, entry)| entry.application_id.as_str() == format!("app-{index}"));
     assert!(in_order);
-    let pages = pages_asked(&server).await;
+    let pages = requested_pages(&server).await;
     assert!(
         pages.len() <= 31 + 7 && pages[..31] == (1..=31).collect::<Vec<_>>(),
-        "each once, and few beyond: {pages:?}"
+        "each page is requested once, and few beyond the end: {pages:?}"
     );
 }
 
@@ -109,26 +109,26 @@ async fn unneeded_pages_are_not_requested() {
         let server = long(30, std::time::Duration::ZERO).await;
         let some: Vec<_> = scripted(&server.uri()).applications().list().limit(limit).try_collect().await.unwrap();
         assert_eq!(some.len(), limit);
-        assert_eq!(pages_asked(&server).await, (1..=wanted).collect::<Vec<_>>(), "{limit}");
+        assert_eq!(requested_pages(&server).await, (1..=wanted).collect::<Vec<_>>(), "{limit}");
     }
     let server = long(30, std::time::Duration::ZERO).await;
     let none: Vec<_> = scripted(&server.uri()).applications().list().limit(0).try_collect().await.unwrap();
-    assert!(none.is_empty() && pages_asked(&server).await.is_empty());
+    assert!(none.is_empty() && requested_pages(&server).await.is_empty());
     let mut first = scripted(&server.uri()).applications().list();
     first.try_next().await.unwrap().unwrap();
     drop(first);
-    assert_eq!(pages_asked(&server).await, [1], "who reads one entry asks for one page");
+    assert_eq!(requested_pages(&server).await, [1], "reading one entry requests one page");
 }
 
 #[tokio::test]
-async fn rows_that_move_between_pages_come_once() {
-    // An entry was inserted at the front in the meantime: the last one of the first page appears again.
+async fn entry_that_moves_to_the_next_page_is_returned_once() {
+    // An entry was inserted at the front between the requests, so that the last one of a page is also on the next page.
     let all = list_of(vec![page(0..100), page(99..199), page(198..200)]).await.unwrap();
     assert_eq!(all.len(), 200);
 }
 
 #[tokio::test]
-async fn an_error_comes_in_its_place_whatever_was_fetched_ahead() {
+async fn error_is_returned_after_the_entries_before_it() {
     let pages = (0..4).map(|number| page(number * 100..(number + 1) * 100));
     let pages = pages.chain([ResponseTemplate::new(403), page(500..600), page(600..601)]).collect();
     let server = mounted(pages).await;
@@ -137,11 +137,11 @@ async fn an_error_comes_in_its_place_whatever_was_fetched_ahead() {
         list.try_next().await.unwrap().unwrap();
     }
     assert_eq!(list.try_next().await.unwrap_err().api().unwrap().status(), Some(403));
-    assert!(list.try_next().await.unwrap().is_none(), "it is the end");
+    assert!(list.try_next().await.unwrap().is_none(), "the list ends after an error");
 }
 
 #[tokio::test]
-async fn a_page_may_have_another_size_and_order() {
+async fn page_size_and_order_of_the_query_are_used() {
     let server = MockServer::start().await;
     Mock::given(path("/api/v1/applications"))
         .and(query_param("page-size", "5"))
@@ -167,13 +167,13 @@ async fn slow_reader_does_not_time_out_pages() {
     while list.try_next().await.unwrap().is_some() {
         count += 1;
         if count == 250 {
-            // The next entry is not requested in the meantime.
+            // The list is not polled during this time.
             let busy = tokio::time::timeout(std::time::Duration::from_secs(6), std::future::pending::<()>());
             busy.await.unwrap_err();
         }
     }
     assert_eq!(count, 1207);
-    let pages = pages_asked(&server).await;
+    let pages = requested_pages(&server).await;
     let once: std::collections::BTreeSet<_> = pages.iter().collect();
     assert_eq!(once.len(), pages.len(), "no page is requested twice: {pages:?}");
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Returns a service with a login through a refresh token in the settings.
+/// Returns a service with a refresh token in the settings.
 async fn service(emulator: &Emulator, home: &TempDir) -> Service {
     let refresh_token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
     service_with(emulator, home, [("AIGNOSTICS_REFRESH_TOKEN", refresh_token)])
@@ -46,9 +46,9 @@ async fn login_and_logout_apply_to_all_clients_at_once() {
     let service = service_with(&emulator, &home, []);
     let other = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let by_device = || LoginMethods::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let by_device = || LoginMethods::none().with_device(Arc::new(crate::lab::ApproveAll(http.clone())));
     service.log_in(by_device()).await.unwrap();
-    let (client, tokens) = (service.client().unwrap().no_cache(), service.clone().tokens_lasting(MINUTE));
+    let (client, tokens) = (service.client().unwrap().no_cache(), service.clone().tokens_with_min_remaining(MINUTE));
     let (other_client, other_tokens) = (other.client().unwrap().no_cache(), other.tokens());
     client.me().await.unwrap();
     other_client.me().await.unwrap();
@@ -56,8 +56,8 @@ async fn login_and_logout_apply_to_all_clients_at_once() {
     assert!(other_tokens.token().await.unwrap().is_same(&first));
     service.log_in(by_device()).await.unwrap();
     let second = tokens.token().await.unwrap();
-    assert!(!second.is_same(&first), "the former login is used no more");
-    assert!(other_tokens.token().await.unwrap().is_same(&second), "nor by another service");
+    assert!(!second.is_same(&first), "the previous login is still used");
+    assert!(other_tokens.token().await.unwrap().is_same(&second), "another service still uses the previous login");
     client.me().await.unwrap();
     service.log_out().await.unwrap();
     assert!(tokens.token().await.is_err());
@@ -66,7 +66,7 @@ async fn login_and_logout_apply_to_all_clients_at_once() {
     other.log_in(by_device()).await.unwrap();
     client.me().await.unwrap();
     other_client.me().await.unwrap();
-    assert!(!tokens.token().await.unwrap().is_same(&second), "the error is forgotten, too");
+    assert!(!tokens.token().await.unwrap().is_same(&second), "the new login is used after the error");
 }
 
 /// Makes the identity provider respond with this status at `path`, `times` times.
@@ -81,15 +81,15 @@ async fn login_waits_for_an_identity_provider_that_is_unavailable() {
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let ways = || LoginMethods::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let methods = || LoginMethods::none().with_device(Arc::new(crate::lab::ApproveAll(http.clone())));
     fail(&emulator, "/.well-known/jwks.json", 503, 1).await;
     fail(&emulator, "/oauth/device/code", 429, 2).await;
-    service.ensure_login(ways()).await.unwrap();
-    assert_eq!(asked(&emulator, Server::Identity, "/oauth/device/code").await, [429, 429, 200]);
+    service.ensure_login(methods()).await.unwrap();
+    assert_eq!(token_statuses(&emulator, Server::Identity, "/oauth/device/code").await, [429, 429, 200]);
 
     let without_retries = service_with(&emulator, &home, [("AIGNOSTICS_RETRY_FOR", "0".to_owned())]);
     fail(&emulator, "/oauth/device/code", 503, 1).await;
-    let error = without_retries.log_in(ways()).await.unwrap_err();
+    let error = without_retries.log_in(methods()).await.unwrap_err();
     assert!(error.is_transient() && !error.is_login_required(), "{error}");
 }
 
@@ -102,13 +102,12 @@ async fn token_waits_for_an_identity_provider_that_is_unavailable() {
         service_with(&emulator, &home, [("AIGNOSTICS_REFRESH_TOKEN", refresh_token.clone()), limit])
     };
     fail(&emulator, "/oauth/token", 503, 3).await;
-    let error = service("0").token_lasting(Duration::ZERO).await.unwrap_err();
+    let error = service("0").token_with_min_remaining(Duration::ZERO).await.unwrap_err();
     assert!(error.is_transient() && !error.is_login_required(), "{error}");
-    service("60").token_lasting(Duration::ZERO).await.unwrap();
-    assert_eq!(asked(&emulator, Server::Identity, "/oauth/token").await, [503, 503, 503, 200]);
+    service("60").token_with_min_remaining(Duration::ZERO).await.unwrap();
+    assert_eq!(token_statuses(&emulator, Server::Identity, "/oauth/token").await, [503, 503, 503, 200]);
 }
 
-/// Returns an access token of a user.
 pub(crate) async fn access_token(emulator: &Emulator, user: &str) -> String {
     let refresh_token = Secret::new(emulator.refresh_token(user).await.unwrap());
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
@@ -119,7 +118,7 @@ pub(crate) async fn access_token(emulator: &Emulator, user: &str) -> String {
     token.secret().expose().to_owned()
 }
 
-async fn asked(emulator: &Emulator, server: Server, path: &str) -> Vec<u16> {
+async fn token_statuses(emulator: &Emulator, server: Server, path: &str) -> Vec<u16> {
     let journal = emulator.control().unwrap().journal(server).await.unwrap();
     journal.iter().filter(|entry| entry.path == path).map(|entry| entry.status).collect()
 }
@@ -132,27 +131,31 @@ async fn revoked_token_is_replaced_once_for_all_requests() {
     let client = service.client().unwrap().no_cache();
     client.me().await.unwrap();
     emulator.control().unwrap().revoke_tokens("auth0|emulator-1").await.unwrap();
-    let answers = futures_util::future::join_all((0..16).map(|_| client.me())).await;
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(asked(&emulator, Server::Identity, "/oauth/token").await, [200, 200], "one for the login, one for all");
-    let statuses = asked(&emulator, Server::Api, "/api/v1/me").await;
+    let responses = futures_util::future::join_all((0..16).map(|_| client.me())).await;
+    assert!(responses.iter().all(Result::is_ok), "{responses:?}");
+    assert_eq!(
+        token_statuses(&emulator, Server::Identity, "/oauth/token").await,
+        [200, 200],
+        "one for the login, one for all"
+    );
+    let statuses = token_statuses(&emulator, Server::Api, "/api/v1/me").await;
     assert_eq!(statuses.iter().filter(|&&status| status == 200).count(), 17, "{statuses:?}");
     assert!(statuses.iter().filter(|&&status| status == 401).count() <= 16, "{statuses:?}");
 }
 
 #[tokio::test]
-async fn unusable_first_login_is_stored_but_replaces_no_usable_one() {
+async fn login_with_an_unusable_access_token_does_not_replace_a_usable_one() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let ways = || LoginMethods::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let methods = || LoginMethods::none().with_device(Arc::new(crate::lab::ApproveAll(http.clone())));
     let log_in_unusably = async || {
         let body = r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-1"}"#;
         let unusable = Fault::new(Effect::Status { status: 200, body: Some(body.to_owned()) });
         let unusable = unusable.on(Server::Identity).with_path("/oauth/token").times(1);
         emulator.control().unwrap().inject(&unusable).await.unwrap();
-        let error = service.log_in(ways()).await.unwrap_err();
+        let error = service.log_in(methods()).await.unwrap_err();
         assert!(!error.is_login_required() && !error.is_transient(), "{error:?}");
         auth_core::error_chain(&error)
     };
@@ -162,9 +165,9 @@ async fn unusable_first_login_is_stored_but_replaces_no_usable_one() {
     let error = service.ensure_login(LoginMethods::none()).await.unwrap_err();
     assert!(!error.is_login_required(), "{error:?}");
 
-    service.ensure_login(ways()).await.unwrap();
-    let usable = service.token_lasting(Duration::ZERO).await.unwrap();
+    service.ensure_login(methods()).await.unwrap();
+    let usable = service.token_with_min_remaining(Duration::ZERO).await.unwrap();
     let text = log_in_unusably().await;
     assert!(!text.contains("the login is stored"), "{text}");
-    assert!(service.token_lasting(Duration::ZERO).await.unwrap().is_same(&usable));
+    assert!(service.token_with_min_remaining(Duration::ZERO).await.unwrap().is_same(&usable));
 }

@@ -1,4 +1,4 @@
-//! A submission that is made once, even if its response is lost or its process is killed.
+//! Submissions that are made only once, even if the response is lost or the process is killed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,7 +43,6 @@ impl SubmissionJournal for Journal {
     }
 }
 
-/// Returns a client with a manual clock, and the clock.
 fn client(lab: &Lab) -> (Client, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let mut settings = settings(&lab.emulator);
@@ -62,8 +61,8 @@ async fn runs(lab: &Lab) -> usize {
     lab.client.clone().no_cache().runs().list().try_collect::<Vec<_>>().await.unwrap().len()
 }
 
-/// Loses the next response to a submission after part of it, or the submission itself.
-async fn lose_answer(lab: &Lab, effect: Effect) {
+/// Injects a fault into the next submission, which loses the response or the request.
+async fn lose_response(lab: &Lab, effect: Effect) {
     let fault = Fault::new(effect).on(Server::Api).with_method("POST").with_path("/api/v1/runs").times(1);
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();
 }
@@ -84,16 +83,16 @@ async fn key_is_submitted_once() {
 }
 
 #[tokio::test]
-async fn a_run_whose_answer_got_lost_is_found_and_not_submitted_again() {
+async fn run_is_found_after_a_lost_response() {
     for effect in
         [Effect::Truncate { after_bytes: 2 }, Effect::Stall { after_bytes: 0 }, Effect::Reset { after_bytes: 1 }]
     {
         let (lab, journal) = (Lab::open().await, Journal::default());
         let (client, _) = client(&lab);
-        lose_answer(&lab, effect.clone()).await;
+        lose_response(&lab, effect.clone()).await;
         let submission = submission(&lab).await;
         let run = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap().run;
-        assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1), "{effect:?}");
+        assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 1), "{effect:?}");
         let again = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
         assert_eq!(again.id(), run.id());
     }
@@ -105,7 +104,7 @@ async fn run_of_a_killed_process_is_found_by_the_next() {
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
     let first = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap().run;
-    // It was killed before it recorded the run.
+    // The process was killed before it wrote the run to the journal.
     journal.intents.lock().unwrap().get_mut("k").unwrap().run = None;
     let found = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
     assert_eq!((found.id(), runs(&lab).await), (first.id(), 1));
@@ -116,8 +115,8 @@ async fn missing_run_is_uncertain_only_after_the_lag() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
     let submission = submission(&lab).await;
-    // It never arrives.
-    lose_answer(&lab, Effect::Status { status: 503, body: None }).await;
+    // The submission never arrives.
+    lose_response(&lab, Effect::Status { status: 503, body: None }).await;
     let waiting = {
         let (client, submission) = (client.clone(), submission.clone());
         async move { client.runs().submit_once("k", submission, &journal).submit().await }
@@ -125,15 +124,15 @@ async fn missing_run_is_uncertain_only_after_the_lag() {
     let mut waiting = std::pin::pin!(waiting);
     clock.advance(Duration::from_secs(1));
     let early = tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await;
-    assert!(early.is_err(), "30 s have not passed: {early:?}");
+    assert!(early.is_err(), "the maximum lag has not passed: {early:?}");
     clock.advance(Duration::from_secs(60));
     let error = waiting.await.unwrap_err();
     assert!(error.is_submission_uncertain(), "{error:?}");
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (0, 1));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (0, 1));
 }
 
-/// Makes look-ups fail that follow the one before the submission.
-async fn lose_platform(lab: &Lab, status: u16, times: Option<u32>) {
+/// Makes all look-ups fail, except the one before the submission.
+async fn fail_look_ups(lab: &Lab, status: u16, times: Option<u32>) {
     let fault = Fault::new(Effect::Status { status, body: None }).on(Server::Api).with_method("GET");
     let fault = fault.with_path("/api/v1/runs").after(1);
     let fault = times.into_iter().fold(fault, Fault::times);
@@ -141,14 +140,14 @@ async fn lose_platform(lab: &Lab, status: u16, times: Option<u32>) {
 }
 
 #[tokio::test]
-async fn run_is_searched_for_until_it_is_found() {
+async fn failed_look_ups_are_repeated_until_the_run_is_found() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
-    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    lose_response(&lab, Effect::Truncate { after_bytes: 2 }).await;
     // Each look-up has four attempts.
-    lose_platform(&lab, 503, Some(6)).await;
+    fail_look_ups(&lab, 503, Some(6)).await;
     let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap().run;
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 1));
     assert_eq!(journal.intents.lock().unwrap()["k"].run.as_ref(), Some(run.id()));
 }
 
@@ -157,12 +156,12 @@ async fn uncertain_submission_is_found_after_the_outage() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
     let submission = submission(&lab).await;
-    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
-    lose_platform(&lab, 503, None).await;
+    lose_response(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    fail_look_ups(&lab, 503, None).await;
     let submit = client.runs().submit_once("k", submission.clone(), &journal).submit();
     let late = async {
-        // After the first look-up, the time of the submission is recorded.
-        while lab.looked_up().await < 2 {
+        // After the second look-up, the time of the submission is in the journal.
+        while lab.look_up_count().await < 2 {
             tokio::task::yield_now().await;
         }
         clock.advance(Duration::from_secs(60));
@@ -177,11 +176,11 @@ async fn uncertain_submission_is_found_after_the_outage() {
         tokio::task::yield_now().await;
     }
     client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 1));
 }
 
 #[tokio::test]
-async fn token_that_cannot_be_renewed_does_not_end_the_look_up() {
+async fn failed_refresh_does_not_end_the_look_ups() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let submission = submission(&lab).await;
     let (calls, tokens) = (Arc::new(AtomicUsize::new(0)), lab.tokens.clone());
@@ -204,10 +203,10 @@ async fn token_that_cannot_be_renewed_does_not_end_the_look_up() {
     // Fewer attempts than failures: the look-up itself fails.
     settings.auth.attempts = Some(2);
     let client = Client::builder(settings).with_token_provider(provider).build().unwrap();
-    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
-    lose_platform(&lab, 401, Some(1)).await;
+    lose_response(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    fail_look_ups(&lab, 401, Some(1)).await;
     client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 1));
 }
 
 #[tokio::test]
@@ -215,8 +214,9 @@ async fn forced_resubmission_uses_the_same_token() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
     let submission = submission(&lab).await;
-    lose_answer(&lab, Effect::Status { status: 503, body: None }).await;
-    let waiting = client.runs().submit_once("k", submission, &journal).resend_after(Duration::from_secs(60)).submit();
+    lose_response(&lab, Effect::Status { status: 503, body: None }).await;
+    let waiting =
+        client.runs().submit_once("k", submission, &journal).with_resend_after(Duration::from_secs(60)).submit();
     let mut waiting = std::pin::pin!(waiting);
     assert!(tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await.is_err());
     let token = journal.intents.lock().unwrap()["k"].token.clone();
@@ -224,51 +224,51 @@ async fn forced_resubmission_uses_the_same_token() {
     let run = waiting.await.unwrap().run;
     let metadata = run.get().await.unwrap().custom_metadata.unwrap();
     assert_eq!(metadata["submission_token"], token.as_str());
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 2));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 2));
 }
 
 #[tokio::test]
-async fn submission_that_is_throttled_is_sent_again() {
+async fn throttled_submission_is_sent_again() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
-    lose_answer(&lab, Effect::Status { status: 429, body: None }).await;
+    lose_response(&lab, Effect::Status { status: 429, body: None }).await;
     let once = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
     assert!(once.is_new);
     once.run.wait(None).await.unwrap();
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 2));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 2));
     assert_eq!(journal.intents.lock().unwrap()["k"].run.as_ref(), Some(once.run.id()));
 }
 
 #[tokio::test]
-async fn throttled_submission_without_retries_leaves_no_record() {
+async fn throttled_submission_without_retries_leaves_no_intent() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let mut settings = settings(&lab.emulator);
     settings.retry.limit = Duration::ZERO;
     let client = Client::builder(settings).with_tokens(lab.tokens.clone()).build().unwrap();
-    lose_answer(&lab, Effect::Status { status: 429, body: None }).await;
+    lose_response(&lab, Effect::Status { status: 429, body: None }).await;
     let error = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap_err();
     assert!(error.api().unwrap().is_throttled() && !error.is_submission_uncertain(), "{error:?}");
     assert!(journal.intents.lock().unwrap().is_empty());
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (0, 1));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (0, 1));
 }
 
 #[tokio::test]
-async fn submission_with_the_answer_408_is_looked_up() {
+async fn submission_with_status_408_is_looked_up() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
-    lose_answer(&lab, Effect::Status { status: 408, body: None }).await;
+    lose_response(&lab, Effect::Status { status: 408, body: None }).await;
     let waiting = client.runs().submit_once("k", submission(&lab).await, &journal).submit();
     let mut waiting = std::pin::pin!(waiting);
     assert!(tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await.is_err());
     clock.advance(Duration::from_secs(61));
     let error = waiting.await.unwrap_err();
     assert!(error.is_submission_uncertain(), "{error:?}");
-    assert_eq!(lab.asked_to_submit().await, 1);
+    assert_eq!(lab.submission_count().await, 1);
 }
 
 #[tokio::test]
-async fn refused_or_unrecorded_submission_is_not_sent() {
+async fn submission_without_a_working_journal_is_not_sent() {
     let lab = Lab::open().await;
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -276,10 +276,10 @@ async fn refused_or_unrecorded_submission_is_not_sent() {
     let error = client.runs().submit_once("k", submission.clone(), &broken).submit().await.unwrap_err();
     assert!(error.is_journal() && !error.is_submission_uncertain(), "{error:?}");
     let journal = Journal::default();
-    lose_answer(&lab, Effect::Status { status: 402, body: None }).await;
+    lose_response(&lab, Effect::Status { status: 402, body: None }).await;
     let error = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap_err();
     assert!(error.api().unwrap().is_quota_exceeded(), "{error:?}");
-    assert!(journal.intents.lock().unwrap().is_empty(), "it may be tried again");
+    assert!(journal.intents.lock().unwrap().is_empty(), "a refused submission leaves no intent");
     let empty = RunSubmission::new("tissue", vec![]);
     assert_eq!(client.runs().submit_once("k", empty, &journal).submit().await.unwrap_err().problems().len(), 1);
     let run = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
@@ -288,7 +288,7 @@ async fn refused_or_unrecorded_submission_is_not_sent() {
 }
 
 #[tokio::test]
-async fn failed_look_up_prevents_a_submission() {
+async fn failed_look_up_before_the_submission_prevents_it() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -306,17 +306,17 @@ async fn failed_look_up_prevents_a_submission() {
 }
 
 #[tokio::test]
-async fn a_journal_that_breaks_after_the_submission_does_not_hide_it() {
+async fn journal_error_after_the_submission_does_not_hide_the_run() {
     let (lab, journal) = (Lab::open().await, Breaking(Journal::default(), AtomicUsize::new(1)));
     let (client, _) = client(&lab);
-    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    lose_response(&lab, Effect::Truncate { after_bytes: 2 }).await;
     let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap().run;
     assert_eq!(runs(&lab).await, 1);
     assert!(run.get().await.is_ok());
 }
 
 #[tokio::test]
-async fn partial_journal_entry_is_removed_if_nothing_is_sent() {
+async fn intent_of_a_failed_write_is_removed() {
     let (lab, journal) = (Lab::open().await, HalfWritten(Journal::default()));
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -324,10 +324,10 @@ async fn partial_journal_entry_is_removed_if_nothing_is_sent() {
     assert!(error.is_journal(), "{error:?}");
     let run = client.runs().submit_once("k", submission, &journal.0).submit().await.unwrap().run;
     run.wait(None).await.unwrap();
-    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+    assert_eq!((runs(&lab).await, lab.submission_count().await), (1, 1));
 }
 
-/// A journal whose writes fail although they are visible to readers, like a folder that cannot be synced.
+/// A journal whose writes fail although readers see them, like a folder that cannot be synced.
 #[derive(Debug)]
 struct HalfWritten(Journal);
 
@@ -339,7 +339,7 @@ impl SubmissionJournal for HalfWritten {
 
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         self.0.write(key, intent).await?;
-        Err(io::Error::other("the folder cannot be synchronized"))
+        Err(io::Error::other("the folder cannot be synced"))
     }
 }
 
@@ -361,11 +361,11 @@ impl SubmissionJournal for Breaking {
 }
 
 impl Lab {
-    async fn asked_to_submit(&self) -> usize {
+    async fn submission_count(&self) -> usize {
         self.requests("POST").await
     }
 
-    async fn looked_up(&self) -> usize {
+    async fn look_up_count(&self) -> usize {
         self.requests("GET").await
     }
 

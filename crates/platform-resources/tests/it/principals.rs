@@ -1,4 +1,4 @@
-//! Clients of different users, organizations and machines with a shared cache: each gets its own tokens.
+//! Clients of different principals that share a token cache. Each receives only its own tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::lab::settings;
 use crate::login::access_token;
 use crate::stores::Shared;
 
-/// The users of two organizations, and the machine, which belongs to the first.
+/// The users of two organizations: the id of each user and of the organization.
 const USERS: [(&str, &str); 3] =
     [("auth0|emulator-1", "org_emulator"), ("auth0|emulator-2", "org_emulator"), ("auth0|second-1", "org_second")];
 const MACHINE: (&str, &str) = ("emulator-machine-client@clients", "org_emulator");
@@ -24,7 +24,7 @@ async fn emulator() -> Emulator {
     Emulator::builder().with_control().start().await.unwrap()
 }
 
-/// Returns a grant for each principal: the login of each user, and the machine with its own credential.
+/// Returns a grant for each principal: refresh grants for the users, and client credentials for the machine.
 async fn grants(emulator: &Emulator) -> Vec<(Principal, Arc<dyn AsyncTokenProvider>)> {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = |id: &str| {
@@ -48,27 +48,27 @@ async fn assert_is(client: ClientBuilder, (user, organization): Principal, cache
 }
 
 #[tokio::test]
-async fn clients_with_different_grants_share_a_cache_and_no_token() {
+async fn clients_with_different_grants_share_a_cache_but_no_token() {
     let emulator = emulator().await;
     for shared in Shared::all().await {
         let grants = grants(&emulator).await;
-        let asked_before = asked(&emulator).await;
-        // In the second round, each client finds its own token of the first.
+        let asked_before = token_request_count(&emulator).await;
+        // In the second round, each client finds its token of the first round.
         for (principal, grant) in grants.iter().chain(grants.iter().rev()) {
             let client = Client::builder(settings(&emulator)).with_token_provider(grant.clone());
             assert_is(shared.of_client(client), *principal, shared.name).await;
         }
-        assert_eq!(asked(&emulator).await - asked_before, grants.len(), "over {}", shared.name);
+        assert_eq!(token_request_count(&emulator).await - asked_before, grants.len(), "over {}", shared.name);
     }
 }
 
-async fn asked(emulator: &Emulator) -> usize {
+async fn token_request_count(emulator: &Emulator) -> usize {
     let journal = emulator.control().unwrap().journal(Server::Identity).await.unwrap();
     journal.iter().filter(|entry| entry.path == "/oauth/token").count()
 }
 
 #[tokio::test]
-async fn clients_with_named_closures_share_a_cache_and_no_token() {
+async fn closures_with_different_identities_share_a_cache_but_no_token() {
     let emulator = emulator().await;
     for shared in Shared::all().await {
         let calls = Arc::new(AtomicUsize::new(0));
@@ -81,7 +81,7 @@ async fn clients_with_named_closures_share_a_cache_and_no_token() {
 }
 
 #[tokio::test]
-async fn unnamed_closures_share_a_memory_cache_but_no_token() {
+async fn closures_without_an_identity_share_a_memory_cache_but_no_token() {
     let emulator = emulator().await;
     let shared = Shared::memory();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -89,10 +89,10 @@ async fn unnamed_closures_share_a_memory_cache_but_no_token() {
         let client = Client::builder(settings(&emulator)).with_token_provider(vault(&emulator, user, &calls).await);
         assert_is(shared.of_client(client), user, shared.name).await;
     }
-    assert_eq!(calls.load(Ordering::SeqCst), 2 * USERS.len(), "a closure without a name shares with no other");
+    assert_eq!(calls.load(Ordering::SeqCst), 2 * USERS.len(), "closures without an identity share a token");
 }
 
-/// Returns a closure that returns an access token of `user`.
+/// Returns a token provider whose tokens belong to `user`. It counts its calls in `calls`.
 async fn vault(emulator: &Emulator, user: Principal, calls: &Arc<AtomicUsize>) -> impl AsyncTokenProvider + use<> {
     let (token, calls) = (access_token(emulator, user.0).await, calls.clone());
     async_provider_fn(move |_| {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::lab::Lab;
 
-/// Submits a run of items with these outcomes.
+/// Submits a run whose items have these outcomes.
 async fn outcomes(lab: &Lab, outcomes: &[&str]) -> RunHandle {
     let slides = lab.slides();
     let mut items = Vec::new();
@@ -35,14 +35,14 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
     serde_json::from_value(value).unwrap()
 }
 
-/// Starts a platform with slow runs.
+/// Starts an emulator with slow runs and without replica lag.
 async fn slow() -> Lab {
     let config = toml::from_str("speed = 1.0\nreplica_lag_ms = 0").unwrap();
     Lab::at(Emulator::builder().with_control().with_config(config)).await
 }
 
 #[tokio::test]
-async fn applications_their_versions_and_their_documents_are_found() {
+async fn applications_versions_and_documents_are_found() {
     let lab = Lab::open().await;
     let applications = lab.client.applications();
     let all: Vec<_> = applications.list().try_collect().await.unwrap();
@@ -60,16 +60,16 @@ async fn applications_their_versions_and_their_documents_are_found() {
     let bytes = documents.read(&document.name).await.unwrap();
     assert!(!bytes.is_empty());
     let target = lab.folder.path().join("document");
-    std::fs::write(&target, "what was there").unwrap();
+    std::fs::write(&target, "old content").unwrap();
     let outcome = documents.download(&document.name, &target).await.unwrap();
     assert_eq!((outcome.bytes, outcome.verification), (bytes.len() as u64, Verification::Storage));
     assert_eq!(std::fs::read(&target).unwrap(), bytes);
     assert!(documents.download("none", &target).await.unwrap_err().download().is_some());
-    std::fs::write(&target, "an older one").unwrap();
+    std::fs::write(&target, "an older document").unwrap();
     let gone = Fault::new(Effect::Status { status: 410, body: None }).on(Server::Storage).times(1);
     lab.emulator.control().unwrap().inject(&gone).await.unwrap();
     assert!(documents.download(&document.name, &target).await.is_err());
-    assert_eq!(std::fs::read(&target).unwrap(), b"an older one", "the file that was there stays");
+    assert_eq!(std::fs::read(&target).unwrap(), b"an older document", "the existing file was changed");
     let cut = Fault::new(Effect::Truncate { after_bytes: 3 }).on(Server::Storage).times(1);
     lab.emulator.control().unwrap().inject(&cut).await.unwrap();
     documents.download(&document.name, &target).await.unwrap();
@@ -83,7 +83,7 @@ async fn applications_their_versions_and_their_documents_are_found() {
 }
 
 #[tokio::test]
-async fn versions_are_sorted_by_precedence_and_not_as_text() {
+async fn versions_are_sorted_by_semantic_precedence() {
     use wiremock::matchers::path;
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -91,18 +91,18 @@ async fn versions_are_sorted_by_precedence_and_not_as_text() {
     let version = |number: &&str| json!({ "number": number, "released_at": "2026-01-01T00:00:00Z" });
     let versions: Vec<_> =
         ["1.9.0", "odd", "1.10.0", "1.10.0-rc.2", "1.10.0-rc.10", "0.1.0"].iter().map(version).collect();
-    let answer = json!({
+    let response = json!({
         "application_id": "a", "name": "", "regulatory_classes": [], "description": "", "versions": versions,
     });
-    let answer = ResponseTemplate::new(200).set_body_json(answer);
-    Mock::given(path("/api/v1/applications/a")).respond_with(answer).mount(&server).await;
+    let response = ResponseTemplate::new(200).set_body_json(response);
+    Mock::given(path("/api/v1/applications/a")).respond_with(response).mount(&server).await;
     let sorted = crate::lab::scripted(&server.uri()).applications().versions(&"a".into()).await.unwrap();
     let sorted: Vec<_> = sorted.iter().map(|version| version.number.as_str()).collect();
     assert_eq!(sorted, ["1.10.0", "1.10.0-rc.10", "1.10.0-rc.2", "1.9.0", "0.1.0", "odd"]);
 }
 
 #[tokio::test]
-async fn run_is_watched_to_its_end() {
+async fn watch_reports_all_items_and_the_end_of_the_run() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded", "user_error", "system_error"]).await;
     let events: Vec<_> = run.watch().try_collect().await.unwrap();
@@ -129,14 +129,14 @@ async fn run_is_watched_to_its_end() {
 }
 
 #[tokio::test]
-async fn cache_is_never_older_than_a_reported_event() {
+async fn cached_responses_are_not_older_than_reported_events() {
     // Half a second per item.
     let config = toml::from_str("speed = 1200.0\nreplica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_config(config)).await;
     let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
     let mut events = std::pin::pin!(run.watch());
     loop {
-        // The response is cached in any case.
+        // Caches the current response.
         run.item_states().await.unwrap();
         match events.next().await.unwrap().unwrap() {
             RunEvent::ItemEnded(item) => {
@@ -150,7 +150,7 @@ async fn cache_is_never_older_than_a_reported_event() {
 }
 
 #[tokio::test]
-async fn failed_run_states_the_cause() {
+async fn outcome_of_a_failed_run_contains_the_actor() {
     let lab = Lab::open().await;
     for (items, expected) in [
         (&["succeeded", "succeeded"][..], RunOutcome::Completed),
@@ -180,7 +180,7 @@ async fn cancel_is_idempotent() {
 }
 
 #[tokio::test]
-async fn results_that_are_deleted_are_gone() {
+async fn deleted_results_cannot_be_fetched() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
@@ -203,7 +203,7 @@ async fn metadata_update_detects_concurrent_changes() {
     run.update_metadata(object(json!({ "n": 1 })), Some(&stale)).await.unwrap();
     let conflict = run.update_metadata(object(json!({ "n": 2 })), Some(&stale)).await.unwrap_err();
     assert!(conflict.is_conflict() && conflict.api().unwrap().is_conflict(), "{conflict:?}");
-    // Eight concurrent edits, each of which adds one.
+    // Four concurrent edits, each of which adds 1.
     let add = |metadata: &mut serde_json::Map<String, Value>| {
         let count = metadata.get("n").and_then(Value::as_i64).unwrap_or_default();
         metadata.insert("n".to_owned(), (count + 1).into());
@@ -223,7 +223,7 @@ async fn metadata_update_detects_concurrent_changes() {
 }
 
 #[tokio::test]
-async fn edit_with_constant_concurrent_changes_is_a_conflict() {
+async fn edit_fails_if_each_attempt_has_a_conflict() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
@@ -235,7 +235,7 @@ async fn edit_with_constant_concurrent_changes_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_run_is_shown_to_others_and_hidden_again() {
+async fn run_is_shared_and_grants_are_revoked() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded"]).await;
     let grants = [
@@ -257,7 +257,7 @@ async fn a_run_is_shown_to_others_and_hidden_again() {
 }
 
 #[tokio::test]
-async fn share_tokens_are_made_found_and_ended() {
+async fn share_tokens_are_created_listed_and_revoked() {
     let lab = Lab::open().await;
     let tokens = lab.client.share_tokens();
     let created = tokens.create(ShareTokenCreation::new()).await.unwrap();
@@ -275,20 +275,23 @@ async fn health_is_reported_with_its_reason() {
     let lab = Lab::open().await;
     assert_eq!(lab.client.health().await.unwrap(), Health::Up);
     assert_eq!(lab.client.authenticated_health().await.unwrap(), Health::Up);
-    let says = async |status: u16, body: &str| {
+    let health_with = async |status: u16, body: &str| {
         let effect = Effect::Status { status, body: Some(body.to_owned()) };
         let fault = Fault::new(effect).on(Server::Api).with_path("/health").times(1);
         lab.emulator.control().unwrap().inject(&fault).await.unwrap();
         lab.client.health().await.unwrap()
     };
-    assert_eq!(says(200, r#"{"status":"DEGRADED","reason":"slow"}"#).await, Health::Degraded(Some("slow".to_owned())));
-    assert_eq!(says(503, r#"{"status":"DOWN"}"#).await, Health::Down(None));
-    assert!(matches!(says(502, "bad gateway").await, Health::Down(Some(reason)) if reason.contains("502")));
-    assert_eq!(says(200, r#"{"status":"NEWER"}"#).await, Health::Unknown("NEWER".to_owned()));
+    assert_eq!(
+        health_with(200, r#"{"status":"DEGRADED","reason":"slow"}"#).await,
+        Health::Degraded(Some("slow".to_owned()))
+    );
+    assert_eq!(health_with(503, r#"{"status":"DOWN"}"#).await, Health::Down(None));
+    assert!(matches!(health_with(502, "bad gateway").await, Health::Down(Some(reason)) if reason.contains("502")));
+    assert_eq!(health_with(200, r#"{"status":"NEWER"}"#).await, Health::Unknown("NEWER".to_owned()));
 }
 
 #[tokio::test]
-async fn health_is_retried_on_request_unless_it_is_stated() {
+async fn health_with_retries_retries_only_responses_without_health() {
     let lab = Lab::open().await;
     let once = async |effect: Effect| {
         let fault = Fault::new(effect).on(Server::Api).with_path("/health").times(1);
@@ -309,11 +312,11 @@ async fn health_is_retried_on_request_unless_it_is_stated() {
     assert_eq!(lab.client.health_with_retries().await.unwrap(), Health::Down(None));
     once(status(200, Some("<html>"))).await;
     let error = lab.client.health_with_retries().await.unwrap_err();
-    assert!(error.to_string().contains("is not understood") && !error.is_transient(), "{error:?}");
+    assert!(error.to_string().contains("cannot parse the response") && !error.is_transient(), "{error:?}");
 }
 
 #[tokio::test]
-async fn all_problems_of_a_run_are_reported_before_it_is_billed() {
+async fn all_problems_are_reported_before_the_submission() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let good = lab.item(&slides[0]).await;
@@ -354,7 +357,7 @@ async fn all_problems_of_a_run_are_reported_before_it_is_billed() {
         assert!(!lab.client.runs().submit(submission).await.unwrap_err().problems().is_empty());
     }
     let checked = lab.client.runs().dry_run(run(vec![good.clone(), url("gs://bucket/slide")])).await;
-    // Only the two equal names are a problem.
+    // Only the repeated external id is a problem.
     assert_eq!(checked.unwrap_err().problems().len(), 1);
     assert!(lab.client.runs().list().try_next().await.unwrap().is_none(), "nothing was submitted");
 }

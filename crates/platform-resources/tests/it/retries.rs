@@ -1,4 +1,4 @@
-//! The requests that are retried, and those that are not.
+//! Retries of calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::lab::Lab;
 
-/// Returns a client of a scripted platform, with a delay of a millisecond between attempts.
+/// Returns a client of a mock platform, with short pauses between attempts.
 fn client(server: &MockServer, change: impl FnOnce(&mut Settings)) -> Client {
     let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     for group in [&mut settings.me, &mut settings.run, &mut settings.application, &mut settings.application_version] {
@@ -61,7 +61,7 @@ async fn transient_read_failures_are_retried_as_configured() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_answer() {
+async fn permanent_failure_is_not_retried() {
     for status in [400, 402, 403, 409, 410, 412, 422, 501, 505] {
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
@@ -71,7 +71,7 @@ async fn a_refusal_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_twice_is_the_end() {
+async fn second_rejection_of_a_token_is_an_error() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
     let error = client(&server, |_| {}).me().await.unwrap_err();
@@ -80,7 +80,7 @@ async fn a_token_that_is_refused_twice_is_the_end() {
 }
 
 #[tokio::test]
-async fn deadline_holds_while_another_process_locks_the_login() {
+async fn deadline_limits_the_wait_for_the_lock_of_another_process() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
     let folder = tempfile::TempDir::new().unwrap();
@@ -97,11 +97,11 @@ async fn deadline_holds_while_another_process_locks_the_login() {
     let error = tokio::time::timeout(Duration::from_secs(30), client.me()).await.unwrap().unwrap_err();
     assert!(error.api().is_none_or(platform_api::ApiError::is_unauthorized), "{error:?}");
     assert!(requests(&server).await >= 1);
-    lock.give_up().await;
+    lock.release().await;
 }
 
 #[tokio::test]
-async fn a_deadline_bounds_all_attempts_together() {
+async fn deadline_limits_all_attempts_together() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
     let patient = |settings: &mut Settings| {
@@ -139,7 +139,7 @@ async fn calls_of_a_client_share_one_probe_while_the_platform_fails() {
 }
 
 #[tokio::test]
-async fn platform_retry_after_within_the_limit_is_obeyed() {
+async fn retry_after_of_the_platform_is_obeyed_within_the_limit() {
     for (pause, date) in [("3600", None), ("Thu, 01 Jan 2026 01:00:00 GMT", Some("Thu, 01 Jan 2026 00:00:00 GMT"))] {
         let server = MockServer::start().await;
         let busy = ResponseTemplate::new(429).insert_header("retry-after", pause);
@@ -158,8 +158,8 @@ async fn platform_retry_after_within_the_limit_is_obeyed() {
     assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
-/// Returns a platform that rejects the first token, and a provider that then fails this number of times.
-async fn renewal(failures: u32) -> (MockServer, Client) {
+/// Returns a platform that rejects the first token, and a client whose token provider then fails `failures` times.
+async fn with_failing_refresh(failures: u32) -> (MockServer, Client) {
     let server = MockServer::start().await;
     let first = wiremock::matchers::header("authorization", "Bearer token-0");
     Mock::given(first).respond_with(ResponseTemplate::new(401)).mount(&server).await;
@@ -168,8 +168,8 @@ async fn renewal(failures: u32) -> (MockServer, Client) {
     let provider = async_provider_fn(move |_| {
         let call = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         async move {
-            let is_away = (1..=failures).contains(&call);
-            if is_away {
+            let is_unavailable = (1..=failures).contains(&call);
+            if is_unavailable {
                 Err(auth_core::TokenError::provider("503").into_transient())
             } else {
                 Ok(format!("token-{call}"))
@@ -181,17 +181,17 @@ async fn renewal(failures: u32) -> (MockServer, Client) {
 }
 
 #[tokio::test]
-async fn token_that_cannot_be_renewed_for_a_while_costs_no_call() {
-    let (_server, client) = renewal(3).await;
+async fn call_succeeds_after_temporary_failures_of_the_refresh() {
+    let (_server, client) = with_failing_refresh(3).await;
     client.run("r").get().await.unwrap();
 }
 
 #[tokio::test]
 async fn failed_refresh_does_not_require_a_login() {
-    let (_server, client) = renewal(u32::MAX).await;
+    let (_server, client) = with_failing_refresh(u32::MAX).await;
     let error = client.with_deadline(Duration::from_secs(2)).run("r").get().await.unwrap_err();
     assert!(error.is_transient() && !error.is_login_required(), "{error:?}");
-    let (server, _) = renewal(u32::MAX).await;
+    let (server, _) = with_failing_refresh(u32::MAX).await;
     let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     settings.retry.limit = Duration::from_millis(300);
     let away =
@@ -203,7 +203,7 @@ async fn failed_refresh_does_not_require_a_login() {
 }
 
 #[tokio::test]
-async fn pause_that_the_identity_provider_asks_for_is_respected() {
+async fn retry_after_of_the_identity_provider_is_obeyed() {
     let asks = |seconds| {
         auth_core::TokenError::provider("503").into_transient().with_retry_after(Duration::from_secs(seconds))
     };
@@ -225,7 +225,7 @@ async fn pause_that_the_identity_provider_asks_for_is_respected() {
 }
 
 #[tokio::test]
-async fn creating_request_is_repeated_only_if_it_was_not_sent() {
+async fn creating_request_is_retried_only_if_it_was_not_sent() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
     settings.retry.unanswered_limit = Duration::from_secs(60);
@@ -263,7 +263,7 @@ async fn new_run_is_looked_up_again_if_not_found() {
 }
 
 #[tokio::test]
-async fn a_submission_is_sent_once_whatever_becomes_of_it() {
+async fn submission_is_sent_once_with_any_fault() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let submission = lab.submission(&slides[..1]).await;
@@ -282,28 +282,28 @@ async fn a_submission_is_sent_once_whatever_becomes_of_it() {
         };
         let fault = Fault::new(effect).on(Server::Api).with_path("/api/v1/runs").with_method("POST").times(1);
         control.inject(&fault).await.unwrap();
-        let before = lab.asked("/api/v1/runs").await;
+        let before = lab.request_count("/api/v1/runs").await;
         let error = client.runs().submit(submission.clone()).await.unwrap_err();
         assert_eq!(error.is_submission_uncertain(), is_uncertain, "{error:?}");
         let names = error.uncertain_submission().map(|submission| submission.external_ids.clone());
         assert_eq!(names, is_uncertain.then(|| vec![submission.items[0].external_id.clone()]));
-        assert_eq!(lab.asked("/api/v1/runs").await, before + 1, "{error:?}");
+        assert_eq!(lab.request_count("/api/v1/runs").await, before + 1, "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn a_submission_is_sent_once_more_after_a_401_alone() {
+async fn submission_is_sent_again_after_a_401() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let submission: RunSubmission = lab.submission(&slides[..1]).await;
     lab.client.runs().dry_run(submission.clone()).await.unwrap();
     lab.emulator.control().unwrap().revoke_tokens("auth0|emulator-1").await.unwrap();
     lab.client.runs().submit(submission).await.unwrap();
-    assert_eq!(lab.asked("/api/v1/runs").await, 2);
+    assert_eq!(lab.request_count("/api/v1/runs").await, 2);
 }
 
 #[tokio::test]
-async fn error_has_its_causes_and_states_if_login_is_required() {
+async fn error_contains_its_causes_and_whether_login_is_required() {
     use std::error::Error;
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -312,8 +312,8 @@ async fn error_has_its_causes_and_states_if_login_is_required() {
     let builder = Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") }));
     let error = builder.build().unwrap().me().await.unwrap_err();
     let chain = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
-    let said: Vec<_> = chain.map(ToString::to_string).collect();
-    assert!(said.len() > 2 && said.iter().any(|cause| cause.contains(&free.to_string())), "{said:?}");
+    let causes: Vec<_> = chain.map(ToString::to_string).collect();
+    assert!(causes.len() > 2 && causes.iter().any(|cause| cause.contains(&free.to_string())), "{causes:?}");
     assert!(!error.is_login_required());
 
     let server = MockServer::start().await;
@@ -326,7 +326,7 @@ async fn error_has_its_causes_and_states_if_login_is_required() {
 }
 
 #[tokio::test]
-async fn a_deadline_bounds_the_wait_for_a_token_and_a_submission_too() {
+async fn deadline_limits_the_wait_for_a_token_and_creating_requests() {
     let server = MockServer::start().await;
     let never = async_provider_fn(|_| std::future::pending::<Result<String, auth_core::TokenError>>());
     let settings = || Settings::at(&server.uri().parse().unwrap()).unwrap();
@@ -357,18 +357,18 @@ async fn short_deadline_does_not_affect_other_callers() {
 
 #[test]
 fn client_futures_are_send() {
-    fn travels<T: Send>(_: T) {}
+    fn assert_send<T: Send>(_: T) {}
     let settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
     let client =
         Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("t") })).build().unwrap();
     let submission = RunSubmission::new("a", vec![]);
     let (runs, handle) = (client.runs(), client.run("r"));
-    travels(client.me());
-    travels(runs.submit(submission));
-    travels(runs.list());
-    travels(handle.wait(None));
-    travels(handle.watch());
-    travels(handle.cancel());
-    travels(handle.edit_metadata(|_| {}));
-    travels(handle.update_metadata(platform_resources::Patch::Null, None));
+    assert_send(client.me());
+    assert_send(runs.submit(submission));
+    assert_send(runs.list());
+    assert_send(handle.wait(None));
+    assert_send(handle.watch());
+    assert_send(handle.cancel());
+    assert_send(handle.edit_metadata(|_| {}));
+    assert_send(handle.update_metadata(platform_resources::Patch::Null, None));
 }

@@ -12,7 +12,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::lab::scripted;
 
-/// Returns the platform's response for a run of one item.
+/// Returns the platform's response for a run with one ended item. If the run has not ended, another item is processed.
 fn run(state: &str, reason: &str) -> ResponseTemplate {
     let open = i64::from(state != "TERMINATED");
     ResponseTemplate::new(200).set_body_json(json!({
@@ -23,7 +23,7 @@ fn run(state: &str, reason: &str) -> ResponseTemplate {
     }))
 }
 
-/// Starts a platform with one run, whose single item has ended and has these artifacts, and a storage.
+/// Starts a platform with a run and a storage. The item of the run has ended and has these artifacts.
 async fn platform(run: impl Respond + 'static, artifacts: Value, file: impl Respond + 'static) -> MockServer {
     let server = MockServer::start().await;
     let item = json!({
@@ -57,7 +57,7 @@ async fn download(artifacts: Value, file: ResponseTemplate) -> (MockServer, Temp
 }
 
 #[tokio::test]
-async fn a_hostile_name_stays_in_the_folder() {
+async fn hostile_name_does_not_lead_out_of_the_folder() {
     let checksum = Crc32c::of(b"content").to_string();
     let artifacts =
         json!([artifact("1", "../../escape:", &json!({ "checksum_crc32c": checksum, "mime_type": "text/csv" }))]);
@@ -68,7 +68,7 @@ async fn a_hostile_name_stays_in_the_folder() {
 }
 
 #[tokio::test]
-async fn missing_checksum_is_unverified_and_an_invalid_one_an_error() {
+async fn artifact_without_a_checksum_is_unverified_and_an_invalid_checksum_is_an_error() {
     let artifacts = json!([
         artifact("1", "no checksum", &json!({})),
         artifact("2", "no CRC32C", &json!({ "checksum_crc32c": "d41d8cd98f00b204e9800998ecf8427e" })),
@@ -98,7 +98,7 @@ async fn unknown_media_type_gets_the_extension_bin() {
 }
 
 #[tokio::test]
-async fn artifacts_of_like_names_are_kept_apart() {
+async fn artifacts_with_similar_names_have_distinct_files() {
     let checksum = json!({ "checksum_crc32c": Crc32c::of(b"content").to_string(), "media_type": "text/csv" });
     let artifacts = json!([artifact("1", "Twice", &checksum), artifact("2", "tWICE", &checksum)]);
     let (_server, folder, report) = download(artifacts, ResponseTemplate::new(200).set_body_string("content")).await;
@@ -115,7 +115,7 @@ async fn artifacts_of_like_names_are_kept_apart() {
 }
 
 #[tokio::test]
-async fn the_bearer_token_does_not_reach_the_storage() {
+async fn bearer_token_is_not_sent_to_the_storage() {
     let checksum = json!({ "checksum_crc32c": Crc32c::of(b"content").to_string() });
     let (server, _folder, report) =
         download(json!([artifact("1", "a", &checksum)]), ResponseTemplate::new(200).set_body_string("content")).await;
@@ -127,7 +127,7 @@ async fn the_bearer_token_does_not_reach_the_storage() {
     assert!(api.iter().all(|request| request.headers.contains_key("authorization")));
 }
 
-/// A script that returns the responses in order, and repeats the last one.
+/// A responder that returns the responses in order, and repeats the last one.
 struct Script(Vec<ResponseTemplate>, AtomicUsize);
 
 impl Script {
@@ -171,11 +171,11 @@ async fn results_are_downloaded_while_the_run_is_active() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
+async fn slow_poll_does_not_delay_downloads() {
     let released = Arc::new(tokio::sync::Notify::new());
     let (slow, answered) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let done = answered.clone();
-    // The second response takes half a minute; the file must arrive long before.
+    // The second response takes 20 s. The file must be downloaded before.
     let progress = move |_: &Request| match slow.fetch_add(1, Ordering::SeqCst) {
         0 => run("PROCESSING", ""),
         _ => run("TERMINATED", "ALL_ITEMS_PROCESSED").set_delay(Duration::from_secs(20)),
@@ -191,7 +191,7 @@ async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
         }
     });
     tokio::select! {
-        _ = download.follow() => panic!("the second answer takes longer"),
+        _ = download.follow() => panic!("the download ended before the file was reported"),
         () = released.notified() => assert_eq!(answered.load(Ordering::SeqCst), 1),
     }
 }
@@ -211,7 +211,7 @@ async fn missing_run_and_platform_errors_are_retried() {
 }
 
 #[tokio::test]
-async fn a_run_that_disappears_or_is_forbidden_is_an_error() {
+async fn run_that_disappears_or_is_forbidden_is_an_error() {
     for answers in [vec![run("PROCESSING", ""), ResponseTemplate::new(404)], vec![ResponseTemplate::new(403)]] {
         let status = answers.last().unwrap().clone();
         let server = platform(Script::new(answers), one_artifact(), ResponseTemplate::new(200)).await;
@@ -221,7 +221,7 @@ async fn a_run_that_disappears_or_is_forbidden_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_canceled_run_is_complete_with_all_of_its_items() {
+async fn canceled_run_is_complete_only_with_all_items() {
     let content = ResponseTemplate::new(200).set_body_string("content");
     let server = platform(run("TERMINATED", "CANCELED_BY_SYSTEM"), one_artifact(), content).await;
     let report = follow_scripted(&server).await.unwrap();

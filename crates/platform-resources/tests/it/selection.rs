@@ -1,4 +1,4 @@
-//! Parts of a run: shards, selections and layouts.
+//! Downloads of parts of a run: shards, selections and layouts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use platform_resources::{ItemOutcome, Layout, ResultFolder, RunHandle, RunReport
 
 use crate::lab::Lab;
 
-/// Returns a run of three slides that has ended.
+/// Returns an ended run of three slides.
 async fn run(lab: &Lab) -> RunHandle {
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides).await).await.unwrap();
@@ -18,7 +18,7 @@ async fn run(lab: &Lab) -> RunHandle {
     run
 }
 
-/// Returns all visible files in a folder except manifests.
+/// Returns the relative paths of all visible files in a folder, except manifests.
 fn files(folder: &Path) -> BTreeSet<String> {
     fn walk(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -41,7 +41,7 @@ async fn shard(run: &RunHandle, folder: &Path, index: u32, count: u32) -> RunRep
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shares_of_a_run_make_the_whole_in_one_folder() {
+async fn shards_of_a_run_complete_one_folder() {
     let lab = Lab::open().await;
     let run = run(&lab).await;
     let whole = lab.folder.path().join("whole");
@@ -57,7 +57,7 @@ async fn shares_of_a_run_make_the_whole_in_one_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_selected_is_fetched() {
+async fn only_selected_results_are_fetched() {
     let lab = Lab::open().await;
     let run = run(&lab).await;
     let fetch = async |name: &str, selection| {
@@ -88,7 +88,7 @@ async fn only_what_is_selected_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_lie_where_the_layout_says() {
+async fn layout_determines_the_paths_of_files() {
     let lab = Lab::open().await;
     let run = run(&lab).await;
     let layout = Layout::default().with_folder_per_run(true).with_folder_per_item(false);

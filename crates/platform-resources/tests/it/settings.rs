@@ -17,7 +17,7 @@ fn problems(error: &SettingsError) -> Vec<&str> {
 }
 
 #[test]
-fn nothing_said_means_production() {
+fn production_is_the_default_platform() {
     let settings = with(&[]).build().unwrap();
     assert_eq!(settings.environment, Some("production"));
     assert_eq!(settings.api_root.as_str(), "https://platform.aignostics.com/");
@@ -39,10 +39,10 @@ fn nothing_said_means_production() {
 }
 
 #[test]
-fn state_folder_follows_xdg_and_can_be_named() {
+fn state_folder_is_that_of_xdg_unless_it_is_set() {
     let xdg = |value: &'static str| with(&[]).with_variables([("XDG_STATE_HOME", value)]).build().unwrap().state_folder;
     assert_eq!(xdg("/state"), Path::new("/state/aignostics"));
-    assert_eq!(xdg("relative"), Path::new("/home/user/.local/state/aignostics"), "the specification ignores it");
+    assert_eq!(xdg("relative"), Path::new("/home/user/.local/state/aignostics"), "relative paths are ignored");
     assert_eq!(with(&[("STATE_DIR", "/mine")]).build().unwrap().state_folder, Path::new("/mine"));
 }
 
@@ -62,10 +62,10 @@ fn api_root_selects_the_platform_defaults() {
 }
 
 #[test]
-fn a_platform_that_is_not_known_is_described_in_full_or_refused() {
+fn unknown_platform_needs_a_complete_description() {
     let error = with(&[("API_ROOT", "https://platform.example")]).build().unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains("platform.example") && said.contains("AIGNOSTICS_TOKEN_URL"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("platform.example") && message.contains("AIGNOSTICS_TOKEN_URL"), "{message}");
     let emulator = with(&[
         ("API_ROOT", "http://127.0.0.1:8000"),
         ("AUTHORIZATION_BASE_URL", "http://127.0.0.1:8001/authorize?x=1"),
@@ -112,13 +112,13 @@ fn invalid_settings_are_all_reported_without_their_values() {
             "BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS",
         ]
     );
-    let said = format!("{error} {error:?}");
-    assert!(said.contains("(from the environment)") && said.contains("0.1 to 300 seconds"), "{said}");
-    assert!(!said.contains("canary"), "{said}");
+    let message = format!("{error} {error:?}");
+    assert!(message.contains("(from the environment)") && message.contains("0.1 to 300 seconds"), "{message}");
+    assert!(!message.contains("canary"), "{message}");
 }
 
 #[test]
-fn new_setting_names_override_old_ones() {
+fn settings_of_a_group_override_general_ones() {
     let settings = with(&[
         ("RUN_RETRY_ATTEMPTS", "0"),
         ("ME_RETRY_ATTEMPTS", "10"),
@@ -140,7 +140,7 @@ fn new_setting_names_override_old_ones() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn debug_output_and_description_contain_no_secret() {
     let settings = with(&[("REFRESH_TOKEN", "canary-canary"), ("CLIENT_ID_DEVICE", "canary-device")]).build().unwrap();
     assert_eq!(settings.refresh_token().unwrap().expose(), "canary-canary");
     assert!(!format!("{settings:?} {}", settings.describe()).contains("canary"));
@@ -150,7 +150,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn settings_at_a_root_ignore_the_environment() {
+fn settings_at_a_root_ignore_environment_and_files() {
     let production = Settings::at(&"https://platform.aignostics.com".parse().unwrap()).unwrap();
     assert_eq!((production.environment, production.refresh_token()), (Some("production"), None));
     let other = Settings::at(&"http://127.0.0.1:9000".parse().unwrap()).unwrap();
@@ -174,14 +174,18 @@ fn environment_overrides_working_folder_and_user_file() {
     let named = working.path().join("other.env");
     fs::write(&named, "AIGNOSTICS_AUTH_TIMEOUT=4").unwrap();
     let settings = builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", named.to_str().unwrap())]).build().unwrap();
-    assert_eq!((settings.auth.timeout.as_secs(), settings.organization_id), (4, None), "in the place of the other");
+    assert_eq!(
+        (settings.auth.timeout.as_secs(), settings.organization_id),
+        (4, None),
+        "the file replaces the default one"
+    );
 
     let missing = builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", "/nowhere/env")]).build().unwrap_err();
     assert!(missing.to_string().contains("/nowhere/env cannot be read"), "{missing}");
     fs::write(&named, "AIGNOSTICS_REFRESH_TOKEN='canary").unwrap();
     let malformed = builder.with_variables([("AIGNOSTICS_ENV_FILE", named.to_str().unwrap())]).build().unwrap_err();
-    let said = format!("{malformed} {malformed:?}");
-    assert!(said.contains("other.env") && !said.contains("canary"), "{said}");
+    let message = format!("{malformed} {malformed:?}");
+    assert!(message.contains("other.env") && !message.contains("canary"), "{message}");
 }
 
 #[test]
@@ -214,14 +218,14 @@ fn working_folder_file_cannot_redirect_tokens_or_logins() {
     let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
     assert!(!format!("{settings:?}").contains("evil.example"), "{settings:?}");
     assert_eq!(settings.refresh_token(), None);
-    assert_eq!(settings.run.timeout.as_secs(), 9, "the rest is taken");
+    assert_eq!(settings.run.timeout.as_secs(), 9, "other settings are accepted");
     assert_eq!(settings.ignored.len(), names.len());
     let trusted = format!("{lines}AIGNOSTICS_ENV_FILE=/nowhere");
     fs::write(working.path().join(".env"), trusted).unwrap();
-    let error = with(&[]).with_working_folder(working.path()).trusting_working_folder().build().unwrap_err();
+    let error = with(&[]).with_working_folder(working.path()).with_trusted_working_folder().build().unwrap_err();
     assert!(error.to_string().contains("/nowhere"), "{error}");
     fs::write(working.path().join(".env"), "AIGNOSTICS_TOKEN_URL=https://issuer.example/").unwrap();
-    let settings = with(&[]).with_working_folder(working.path()).trusting_working_folder().build().unwrap();
+    let settings = with(&[]).with_working_folder(working.path()).with_trusted_working_folder().build().unwrap();
     assert_eq!(settings.token_url.as_str(), "https://issuer.example/");
 }
 
@@ -232,19 +236,19 @@ fn source_of_each_setting_is_known() {
     let text =
         "AIGNOSTICS_RUN_TIMEOUT=9\nAIGNOSTICS_ME_TIMEOUT=9\nAIGNOSTICS_TOKEN_URL=https://evil.example/\nOTHER=1\n";
     fs::write(&file, text).unwrap();
-    let said = [("RUN_TIMEOUT", "7"), ("AUDIENCE", ""), ("UNHEARD_OF", "1")];
-    let settings = with(&said).with_working_folder(working.path()).build().unwrap();
+    let variables = [("RUN_TIMEOUT", "7"), ("AUDIENCE", ""), ("UNHEARD_OF", "1")];
+    let settings = with(&variables).with_working_folder(working.path()).build().unwrap();
     let sources: Vec<_> = settings.sources.into_iter().collect();
     let expected = [
         ("AIGNOSTICS_ME_TIMEOUT", SettingSource::File(file)),
         ("AIGNOSTICS_RUN_TIMEOUT", SettingSource::Environment),
         ("AIGNOSTICS_UNHEARD_OF", SettingSource::Environment),
     ];
-    assert_eq!(sources, expected.map(|(name, source)| (name.to_owned(), source)), "what is not taken has none");
+    assert_eq!(sources, expected.map(|(name, source)| (name.to_owned(), source)), "ignored settings have no source");
 }
 
 #[test]
-fn the_source_of_what_is_wrong_is_named() {
+fn problem_contains_the_source_of_the_setting() {
     let working = TempDir::new().unwrap();
     let file = working.path().join(".env");
     fs::write(&file, "AIGNOSTICS_RUN_TIMEOUT=0").unwrap();
@@ -286,13 +290,13 @@ fn highest_level_with_a_credential_decides() {
     assert_eq!(named(with(&both).with_token_file("x")), ("token file", "--token-file".to_owned()));
     assert_eq!(named(Settings::builder().with_home("/none")), ("stored login", String::new()));
     let error = with(&[("AIGNOSTICS_ACCESS_TOKEN", "canary"), ("AIGNOSTICS_TOKEN_COMMAND", "b")]).build().unwrap_err();
-    let said = format!("{error} {error:?}");
-    assert!(said.contains("remove one of AIGNOSTICS_ACCESS_TOKEN and AIGNOSTICS_TOKEN_COMMAND"), "{said}");
-    assert!(!said.contains("canary"), "{said}");
+    let message = format!("{error} {error:?}");
+    assert!(message.contains("remove one of AIGNOSTICS_ACCESS_TOKEN and AIGNOSTICS_TOKEN_COMMAND"), "{message}");
+    assert!(!message.contains("canary"), "{message}");
 }
 
 #[test]
-fn client_authentication_follows_its_files() {
+fn client_authentication_is_inferred_from_its_files() {
     use platform_resources::{ClientAuthentication, CredentialSource};
 
     let id = ("CLIENT_ID", "machine");
@@ -320,8 +324,8 @@ fn client_authentication_follows_its_files() {
 }
 
 #[test]
-fn workload_identity_is_checked() {
-    for (value, said) in [
+fn invalid_workload_identity_is_an_error() {
+    for (value, message) in [
         ("azure", "must be kubernetes, github, gitlab, env:NAME, file:PATH or url:URL"),
         (
             "kubernetes",
@@ -332,7 +336,7 @@ fn workload_identity_is_checked() {
         ("env:", "must be kubernetes"),
     ] {
         let error = with(&[("WORKLOAD_IDENTITY", value)]).build().unwrap_err().to_string();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(message), "{error}");
     }
     for value in ["github", "gitlab", "env:X", "file:/x", "url:http://127.0.0.1:1/", "url:https://platform.example/"] {
         let settings = with(&[("WORKLOAD_IDENTITY", value), ("CLIENT_ID", "exchange")]).build().unwrap();

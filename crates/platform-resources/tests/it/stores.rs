@@ -1,4 +1,4 @@
-//! Caches shared by several clients.
+//! Token caches that several clients share.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use auth_oauth::FileTokenStore;
 use platform_resources::ClientBuilder;
 use tempfile::TempDir;
 
-/// A cache of one kind, with its lease if other processes can use it.
+/// A token cache, and its lease if several processes can share it.
 pub(crate) struct Shared {
     pub(crate) name: &'static str,
     pub(crate) cache: Arc<dyn AsyncTokenCache>,
     lease: Option<Arc<dyn RefreshLease>>,
-    /// Dropped after the cache.
+    /// The folder of the file store. It is dropped after the cache.
     _folder: Option<TempDir>,
     #[cfg(unix)]
     _redis: Option<crate::redis_server::Redis>,
@@ -22,7 +22,9 @@ impl Shared {
     pub(crate) fn memory() -> Self {
         Self {
             name: "memory",
-            cache: Arc::new(MemoryTokenCache::builder().with_system_tokens(10_000).with_user_tokens(10_000).build()),
+            cache: Arc::new(
+                MemoryTokenCache::builder().with_max_client_tokens(10_000).with_max_user_tokens(10_000).build(),
+            ),
             lease: None,
             _folder: None,
             #[cfg(unix)]
@@ -45,7 +47,7 @@ impl Shared {
         Some(Self { name: "Redis", cache, lease, _redis: Some(redis), ..Self::memory() })
     }
 
-    /// Returns a cache of each kind that this machine supports.
+    /// Returns one cache of each kind that this machine supports.
     pub(crate) async fn all() -> Vec<Self> {
         let all = vec![Self::memory(), Self::file()];
         #[cfg(unix)]

@@ -45,19 +45,19 @@ async fn all_problems_are_reported_and_nothing_is_submitted() {
 }
 
 #[tokio::test]
-async fn the_latest_version_is_resolved_and_recorded_in_what_is_sent() {
+async fn submission_without_a_version_is_sent_with_the_latest() {
     let server = MockServer::start().await;
     let version = |number: &str| json!({ "number": number, "released_at": "2026-01-01T00:00:00Z" });
     let application = json!({
         "application_id": "tissue", "name": "", "regulatory_classes": [], "description": "", "latest_version": version("2.1.0"),
     });
     let details = |number: &str| json!({ "version_number": number, "changelog": "", "input_artifacts": [], "output_artifacts": [], "released_at": "2026-01-01T00:00:00Z" });
-    for (route, answer) in [
+    for (route, response) in [
         ("/api/v1/applications", json!([application])),
         ("/api/v1/applications/tissue/versions/2.1.0", details("2.1.0")),
         ("/api/v1/applications/tissue/versions/1.0.0", details("1.0.0")),
     ] {
-        Mock::given(path(route)).respond_with(ResponseTemplate::new(200).set_body_json(answer)).mount(&server).await;
+        Mock::given(path(route)).respond_with(ResponseTemplate::new(200).set_body_json(response)).mount(&server).await;
     }
     for number in ["2.1.0", "1.0.0"] {
         let body = body_partial_json(json!({ "version_number": number }));
@@ -73,7 +73,7 @@ async fn the_latest_version_is_resolved_and_recorded_in_what_is_sent() {
 }
 
 #[tokio::test]
-async fn missing_application_or_version_is_named() {
+async fn unknown_application_or_version_is_an_error() {
     let lab = Lab::open().await;
     let error = lab.client.runs().submit(RunSubmission::new("unheard-of", vec![])).await.unwrap_err();
     assert!(error.to_string().contains("unheard-of"), "{error}");

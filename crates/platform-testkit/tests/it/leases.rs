@@ -1,4 +1,4 @@
-//! Defective leases, and the rule that the suite reports for each.
+//! Tests that the suite reports the violated rule for each defective lease.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use auth_core::{AccessToken, AsyncTokenCache, LeaseGuard, LeaseOutcome, RefreshL
 use platform_testkit::{LeaseSuite, RemoteStore};
 use tokio::task::yield_now;
 
-use super::complaint;
+use super::panic_message;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Defect {
@@ -26,9 +26,9 @@ enum Defect {
     RestoresDeletedLogins,
 }
 
-/// A remote store with a defect, and its own record of refusals.
+/// A lease with a defect.
 #[derive(Clone, Debug)]
-struct Defective {
+struct DefectiveLease {
     defect: Defect,
     store: RemoteStore,
     leaders: Arc<Mutex<HashMap<TokenKey, usize>>>,
@@ -37,8 +37,8 @@ struct Defective {
 }
 
 #[derive(Debug)]
-struct DefectiveGuard {
-    lease: Defective,
+struct DefectiveLeaseGuard {
+    lease: DefectiveLease,
     key: TokenKey,
     number: usize,
     refused: Option<Secret>,
@@ -46,7 +46,7 @@ struct DefectiveGuard {
 }
 
 #[async_trait]
-impl RefreshLease for Defective {
+impl RefreshLease for DefectiveLease {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         let LeaseOutcome::Acquired(inner) = self.store.acquire(key, previous).await? else {
             return self.store.acquire(key, previous).await;
@@ -59,12 +59,12 @@ impl RefreshLease for Defective {
         };
         let refused = self.refused.lock().unwrap().get(key).cloned();
         let (lease, key, inner) = (self.clone(), key.clone(), Some(inner));
-        Ok(LeaseOutcome::Acquired(Box::new(DefectiveGuard { lease, key, number, refused, inner })))
+        Ok(LeaseOutcome::Acquired(Box::new(DefectiveLeaseGuard { lease, key, number, refused, inner })))
     }
 }
 
 #[async_trait]
-impl AsyncTokenCache for Defective {
+impl AsyncTokenCache for DefectiveLease {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         self.store.get(key).await
     }
@@ -87,7 +87,7 @@ impl AsyncTokenCache for Defective {
     }
 }
 
-impl DefectiveGuard {
+impl DefectiveLeaseGuard {
     fn is_last(&self) -> bool {
         self.lease.leaders.lock().unwrap()[&self.key] == self.number
     }
@@ -101,7 +101,7 @@ impl DefectiveGuard {
 }
 
 #[async_trait]
-impl LeaseGuard for DefectiveGuard {
+impl LeaseGuard for DefectiveLeaseGuard {
     fn current(&self) -> Option<&AccessToken> {
         self.inner.as_ref().and_then(|inner| inner.current())
     }
@@ -134,14 +134,14 @@ impl LeaseGuard for DefectiveGuard {
             Ok(()) => drop(self.lease.refused.lock().unwrap().remove(&key)),
             Err(_) if defect == Defect::ReleasesAfterFailure => self.inner = None,
             Err(_) if defect == Defect::ForgetsFailedPublications => {
-                self.inner = Some(Box::new(Forgetful(self.inner.take(), store)));
+                self.inner = Some(Box::new(NonStoringGuard(self.inner.take(), store)));
             }
             Err(_) => {}
         }
         published
     }
 
-    async fn give_up(self: Box<Self>) {
+    async fn release(self: Box<Self>) {
         if self.lease.defect == Defect::ReleasesLeasesOfOthers {
             self.lease.store.expire_lease(&self.key);
         }
@@ -154,13 +154,13 @@ impl LeaseGuard for DefectiveGuard {
         match self.lease.defect {
             Defect::RecordsNoRefusal if is_stored => {
                 store.delete(key).await?;
-                inner.give_up().await;
+                inner.release().await;
             }
             Defect::FencesSuccessors | Defect::KeepsRefusalsAfterDeletion if is_stored => {
                 let refresh_token = refused.refresh_token().cloned();
                 refresh_token.map(|token| self.lease.refused.lock().unwrap().insert(key.clone(), token));
                 store.delete_if(key, refused).await?;
-                inner.give_up().await;
+                inner.release().await;
             }
             Defect::DiscardsInTwoSteps if is_stored => {
                 yield_now().await;
@@ -174,25 +174,25 @@ impl LeaseGuard for DefectiveGuard {
     }
 }
 
-/// A guard that holds its lease and stores nothing.
+/// A guard whose publications succeed without storing the token.
 #[derive(Debug)]
-struct Forgetful(Option<Box<dyn LeaseGuard>>, RemoteStore);
+struct NonStoringGuard(Option<Box<dyn LeaseGuard>>, RemoteStore);
 
 #[async_trait]
-impl LeaseGuard for Forgetful {
+impl LeaseGuard for NonStoringGuard {
     async fn publish(&mut self, _token: &AccessToken) -> Result<(), TokenError> {
         self.1.get(&TokenKey::new("any")).await?;
         self.0 = None;
         Ok(())
     }
 
-    async fn give_up(self: Box<Self>) {}
+    async fn release(self: Box<Self>) {}
 }
 
 fn run(defect: Defect) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = RemoteStore::atomic();
-    let lease = Defective {
+    let lease = DefectiveLease {
         defect,
         store: store.clone(),
         leaders: Arc::default(),
@@ -201,20 +201,20 @@ fn run(defect: Defect) {
     };
     runtime.block_on(
         LeaseSuite::new(&lease, &lease.clone(), &lease)
-            .with_outage(async |is_away| store.set_away(is_away))
+            .with_outage(async |is_unavailable| store.set_unavailable(is_unavailable))
             .with_expiry(async |key| store.expire_lease(&key))
             .run(),
     );
 }
 
 #[test]
-fn defects_of_a_lease_are_named() {
+fn suite_reports_the_violated_rule_of_each_defective_lease() {
     run(Defect::None);
     for (defect, expected) in [
         (Defect::ReleasesAfterFailure, "the lease is still held after a failed publication"),
-        (Defect::ForgetsFailedPublications, "adopts what was published at last"),
+        (Defect::ForgetsFailedPublications, "adopts the token of the repeated publication"),
         (Defect::OverwritesWhenLate, "a late publication does not overwrite a newer token"),
-        (Defect::ReleasesLeasesOfOthers, "does not release that of another"),
+        (Defect::ReleasesLeasesOfOthers, "does not release the lease of another process"),
         (Defect::RefusesEverything, "a refresh token that is stored is not refused"),
         (Defect::RecordsNoRefusal, "other processes know that a refresh token was refused"),
         (Defect::KeepsRefusalsAfterDeletion, "delete and clear remove the record of a refusal"),
@@ -223,8 +223,8 @@ fn defects_of_a_lease_are_named() {
         (Defect::FencesUntilRefused, "a refusal does not replace the successor"),
         (Defect::RestoresDeletedLogins, "does not let a late publication restore the login"),
     ] {
-        let said = complaint(|| run(defect));
-        assert!(said.contains(expected), "{defect:?}: {said}");
+        let message = panic_message(|| run(defect));
+        assert!(message.contains(expected), "{defect:?}: {message}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The suites detect defects.
+//! Tests that the suites accept correct implementations and detect defects.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod contention;
@@ -16,14 +16,14 @@ use auth_core::{
 use platform_testkit::{LeaseSuite, RemoteStore, async_token_cache, refresh_lease, token_cache};
 
 #[tokio::test]
-async fn the_caches_and_leases_at_hand_pass() {
+async fn correct_caches_and_leases_pass() {
     token_cache(&MemoryTokenCache::new());
     async_token_cache(&MemoryTokenCache::new()).await;
     let store = RemoteStore::new();
     async_token_cache(&store).await;
     async_token_cache(&RemoteStore::atomic()).await;
     LeaseSuite::new(&store, &store.clone(), &store)
-        .with_outage(async |is_away| store.set_away(is_away))
+        .with_outage(async |is_unavailable| store.set_unavailable(is_unavailable))
         .with_expiry(async |key| store.expire_lease(&key))
         .run()
         .await;
@@ -31,22 +31,22 @@ async fn the_caches_and_leases_at_hand_pass() {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
-    ForgetsNothing,
+    DeletesNothing,
     MixesKeys,
     KeepsTheFirst,
     LosesTheRefreshToken,
-    DeletesWhateverIsThere,
+    DeletesAnyToken,
     ComparesEverything,
     ClearsNothing,
-    ShowsTokens,
+    DebugContainsTokens,
 }
 
-struct Faulty(Fault, Mutex<HashMap<String, AccessToken>>);
+struct FaultyCache(Fault, Mutex<HashMap<String, AccessToken>>);
 
-impl std::fmt::Debug for Faulty {
+impl std::fmt::Debug for FaultyCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{:?}", self.0)?;
-        if self.0 == Fault::ShowsTokens {
+        if self.0 == Fault::DebugContainsTokens {
             for token in self.1.lock().unwrap().values() {
                 write!(formatter, " {}", token.secret().expose())?;
             }
@@ -55,13 +55,13 @@ impl std::fmt::Debug for Faulty {
     }
 }
 
-impl Faulty {
+impl FaultyCache {
     fn name(&self, key: &TokenKey) -> String {
         if self.0 == Fault::MixesKeys { key.issuer().to_owned() } else { key.digest_hex() }
     }
 }
 
-impl TokenCache for Faulty {
+impl TokenCache for FaultyCache {
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         Ok(self.1.lock().unwrap().get(&self.name(key)).cloned())
     }
@@ -80,7 +80,7 @@ impl TokenCache for Faulty {
     }
 
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        if self.0 != Fault::ForgetsNothing {
+        if self.0 != Fault::DeletesNothing {
             self.1.lock().unwrap().remove(&self.name(key));
         }
         Ok(())
@@ -95,7 +95,7 @@ impl TokenCache for Faulty {
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
         let found = match self.0 {
-            Fault::DeletesWhateverIsThere => self.get(key)?.is_some(),
+            Fault::DeletesAnyToken => self.get(key)?.is_some(),
             Fault::ComparesEverything => self.get(key)?.is_some_and(|kept| kept == *rejected),
             _ => self.get(key)?.is_some_and(|kept| kept.is_same(rejected)),
         };
@@ -106,35 +106,34 @@ impl TokenCache for Faulty {
     }
 }
 
-/// Returns the panic message of a suite.
-fn complaint(suite: impl FnOnce()) -> String {
+fn panic_message(suite: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(suite)).unwrap_err();
     panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap()
 }
 
 #[test]
-fn each_fault_of_a_cache_is_named() {
+fn suite_reports_the_violated_rule_of_each_faulty_cache() {
     for (fault, expected) in [
-        (Fault::ForgetsNothing, "what was deleted is gone"),
+        (Fault::DeletesNothing, "get does not return a deleted token"),
         (Fault::MixesKeys, "each key has its own token"),
-        (Fault::KeepsTheFirst, "what comes back is what was set"),
-        (Fault::LosesTheRefreshToken, "what comes back is what was set"),
-        (Fault::DeletesWhateverIsThere, "delete_if leaves a newer token"),
-        (Fault::ComparesEverything, "delete_if forgets the rejected token"),
-        (Fault::ClearsNothing, "nothing is left when all is cleared"),
-        (Fault::ShowsTokens, "its Debug shows no token"),
+        (Fault::KeepsTheFirst, "get returns the token that was set"),
+        (Fault::LosesTheRefreshToken, "get returns the token that was set"),
+        (Fault::DeletesAnyToken, "delete_if does not delete a newer token"),
+        (Fault::ComparesEverything, "delete_if deletes the rejected token"),
+        (Fault::ClearsNothing, "clear deletes all tokens"),
+        (Fault::DebugContainsTokens, "the Debug output of a cache contains no token"),
     ] {
-        let said = complaint(|| token_cache(&Faulty(fault, Mutex::default())));
-        assert!(said.contains(expected), "{fault:?}: {said}");
+        let message = panic_message(|| token_cache(&FaultyCache(fault, Mutex::default())));
+        assert!(message.contains(expected), "{fault:?}: {message}");
     }
 }
 
-/// A lease that lets every process lead.
+/// A lease that every process can acquire at the same time.
 #[derive(Debug)]
-struct Generous(RemoteStore);
+struct NonExclusiveLease(RemoteStore);
 
 #[async_trait]
-impl RefreshLease for Generous {
+impl RefreshLease for NonExclusiveLease {
     async fn acquire(&self, key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         let fresh = RemoteStore::new();
         let acquired = fresh.acquire(key, None).await?;
@@ -144,35 +143,35 @@ impl RefreshLease for Generous {
 }
 
 #[test]
-fn a_lease_that_lets_two_lead_is_found() {
+fn suite_detects_a_lease_that_is_acquired_twice() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = RemoteStore::new();
-    let lease = Generous(store.clone());
-    let said = complaint(|| runtime.block_on(refresh_lease(&lease, &lease, &store)));
-    assert!(said.contains("a process that waited adopts what was published"), "{said}");
+    let lease = NonExclusiveLease(store.clone());
+    let message = panic_message(|| runtime.block_on(refresh_lease(&lease, &lease, &store)));
+    assert!(message.contains("a process that waited adopts the published token"), "{message}");
 }
 
 /// A lease whose guards report a wrong token and discard any entry.
 #[derive(Clone, Debug)]
-struct Careless {
+struct WrongCurrentLease {
     store: RemoteStore,
     /// The token that guards report as stored.
     current: Option<AccessToken>,
 }
 
 #[derive(Debug)]
-struct CarelessGuard {
-    lease: Careless,
+struct WrongCurrentGuard {
+    lease: WrongCurrentLease,
     key: TokenKey,
     inner: Box<dyn LeaseGuard>,
 }
 
 #[async_trait]
-impl RefreshLease for Careless {
+impl RefreshLease for WrongCurrentLease {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(match self.store.acquire(key, previous).await? {
             LeaseOutcome::Acquired(inner) => {
-                LeaseOutcome::Acquired(Box::new(CarelessGuard { lease: self.clone(), key: key.clone(), inner }))
+                LeaseOutcome::Acquired(Box::new(WrongCurrentGuard { lease: self.clone(), key: key.clone(), inner }))
             }
             other => other,
         })
@@ -180,7 +179,7 @@ impl RefreshLease for Careless {
 }
 
 #[async_trait]
-impl LeaseGuard for CarelessGuard {
+impl LeaseGuard for WrongCurrentGuard {
     fn current(&self) -> Option<&AccessToken> {
         self.lease.current.as_ref()
     }
@@ -189,28 +188,28 @@ impl LeaseGuard for CarelessGuard {
         self.inner.publish(token).await
     }
 
-    async fn give_up(self: Box<Self>) {
-        self.inner.give_up().await;
+    async fn release(self: Box<Self>) {
+        self.inner.release().await;
     }
 
     async fn discard(self: Box<Self>, _refused: &AccessToken) -> Result<(), TokenError> {
         self.lease.store.delete(&self.key).await?;
-        self.inner.give_up().await;
+        self.inner.release().await;
         Ok(())
     }
 }
 
 #[test]
-fn a_guard_that_says_or_discards_what_it_should_not_is_found() {
+fn suite_detects_a_guard_with_a_wrong_current_token_or_discard() {
     let lie = AccessToken::try_from("a-lie").unwrap();
     for (current, expected) in [
-        (Some(lie), "current is what is stored, whole"),
-        (None, "discard leaves what is not exactly the refused token"),
+        (Some(lie), "current returns the stored token with all its fields"),
+        (None, "discard deletes only the refused token"),
     ] {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let store = RemoteStore::new();
-        let lease = Careless { store: store.clone(), current };
-        let said = complaint(|| runtime.block_on(refresh_lease(&lease, &lease, &store)));
-        assert!(said.contains(expected), "{said}");
+        let lease = WrongCurrentLease { store: store.clone(), current };
+        let message = panic_message(|| runtime.block_on(refresh_lease(&lease, &lease, &store)));
+        assert!(message.contains(expected), "{message}");
     }
 }

@@ -21,13 +21,14 @@ fn parse(line: &str) -> Option<Tag> {
     Some(Tag(u16::from_str_radix(group, 16).ok()?, u16::from_str_radix(element, 16).ok()?))
 }
 
-/// Returns true if the table lists an attribute. Curves and overlays have 256 groups each.
+/// Returns true if the table lists an attribute. It lists curves and overlays as `50xx` and `60xx`, 256 groups each.
 fn is_listed(tag: Tag) -> bool {
     let is_overlay = tag.0 & 0xFF00 == 0x6000 && [0x3000, 0x4000].contains(&tag.1);
     ATTRIBUTES.contains(&tag) || tag.0 & 0xFF00 == 0x5000 || is_overlay
 }
 
-/// Returns the identifier of an attribute with a value, if it may identify a patient.
+/// Returns the identifier for an attribute that has a value, or `None` if it cannot identify a patient. `is_root` is false
+/// for an attribute in a sequence.
 pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> {
     if tag.0 % 2 == 1 {
         return Some(Identifier::new(IdentifierKind::Attribute, format!("private attributes of group {:04X}", tag.0)));
@@ -48,7 +49,7 @@ pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> 
     Some(Identifier::new(kind, place))
 }
 
-/// Returns an attribute with its keyword: `(0010,0010) PatientName`.
+/// Returns the tag of an attribute and its keyword, such as `(0010,0010) PatientName`.
 pub(crate) fn tag_with_keyword(tag: Tag) -> String {
     match StandardDataDictionary.by_tag(tag) {
         Some(entry) => format!("{tag} {}", entry.alias()),
@@ -61,9 +62,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_read_as_a_whole() {
+    fn all_lines_of_the_table_are_parsed() {
         let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
-        assert_eq!((ATTRIBUTES.len(), ATTRIBUTES.len()), (lines, 652));
+        assert_eq!((ATTRIBUTES.len(), lines), (652, 652));
         let kind = |tag: Tag, vr| identifier(tag, vr, true).map(|found| found.kind);
         assert_eq!(kind(tags::PATIENT_NAME, VR::PN), Some(IdentifierKind::Name));
         assert_eq!(kind(tags::PATIENT_BIRTH_DATE, VR::UN), Some(IdentifierKind::Date));

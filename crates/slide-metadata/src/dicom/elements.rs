@@ -8,8 +8,9 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use super::input::Input;
 use crate::error::{Kind, malformed};
 
-/// The maximum nesting depth of sequences and items. Slides need only a few levels.
+/// The maximum nesting depth of sequences and items. Real slides have only a few levels.
 const MAX_DEPTH: usize = 64;
+/// The length of a sequence, an item or a value that ends with a delimiter (PS3.5, 7.1.1).
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
 const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
@@ -32,7 +33,7 @@ pub(crate) enum Token {
     Value { tag: Tag, vr: VR, length: u32 },
     /// A sequence, which may be empty.
     Sequence(Tag),
-    /// Encapsulated pixels: items follow, up to the end of the sequence (PS3.5, A.4).
+    /// Encapsulated pixels: fragments follow as items, up to a sequence delimiter (PS3.5, A.4).
     Fragments(Tag),
     /// The end of the data set.
     End,
@@ -43,7 +44,7 @@ pub(crate) enum Token {
 struct Open {
     /// The tag of the sequence; `None` for an item.
     sequence: Option<Tag>,
-    /// The end, if it is stated.
+    /// The position after the last byte; `None` if the length is undefined.
     end: Option<u64>,
     encoding: Encoding,
 }
@@ -84,18 +85,20 @@ impl<I: Input> Elements<I> {
                     self.number(4)?;
                     self.open.pop();
                 }
-                _ if tag.0 == 0xFFFE => return Err(malformed("a delimiter delimits nothing")),
+                _ if tag.0 == 0xFFFE => return Err(malformed("a delimiter outside of a sequence")),
                 _ => return self.element(tag),
             }
         }
     }
 
-    /// Closes sequences and items whose stated length ends here.
+    /// Closes the sequences and items of defined length that end at the current position.
     fn close(&mut self) -> Result<(), Kind> {
         while let Some(end) = self.open.last().and_then(|open| open.end) {
             match self.input.position() {
                 position if position < end => break,
-                position if position > end => return Err(malformed("an element is longer than what it is in")),
+                position if position > end => {
+                    return Err(malformed("an element is longer than the sequence or item that contains it"));
+                }
                 _ => self.open.pop(),
             };
         }
@@ -111,20 +114,21 @@ impl<I: Input> Elements<I> {
                 self.open.pop();
                 Ok(())
             }
-            _ => Err(malformed(format!("{tag} among the items of a sequence"))),
+            _ => Err(malformed(format!("{tag} in a sequence, where an item is expected"))),
         }
     }
 
-    /// Returns the root token for a tag that was read in explicit encoding.
+    /// Returns the token for the first tag of the data set. `tag` was read as little endian with the file meta
+    /// information.
     pub(super) fn first(&mut self, tag: Tag) -> Result<Token, Kind> {
         let tag = if self.encoding.is_big_endian { Tag(tag.0.swap_bytes(), tag.1.swap_bytes()) } else { tag };
         match tag.0 {
-            0xFFFE => Err(malformed("a delimiter delimits nothing")),
+            0xFFFE => Err(malformed("a delimiter outside of a sequence")),
             _ => self.element(tag),
         }
     }
 
-    /// Returns the token for a tag that was read.
+    /// Returns the token for `tag`, which has already been read.
     pub(super) fn element(&mut self, tag: Tag) -> Result<Token, Kind> {
         let encoding = self.open.last().map_or(self.encoding, |open| open.encoding);
         let (vr, length) = if encoding.is_explicit { self.explicit()? } else { (implicit_vr(tag), self.length()?) };
@@ -135,7 +139,8 @@ impl<I: Input> Elements<I> {
             (VR::SQ, _) => self.push(Some(tag), length, encoding)?,
             // CP-246: an unknown element of undefined length contains a sequence with implicit VR.
             (VR::UN, UNDEFINED) => self.push(Some(tag), length, IMPLICIT)?,
-            // An archive without a dictionary keeps the length of a sequence, whose items have implicit VR (PS3.5, 6.2.2).
+            // A system that does not know the attribute writes a sequence of defined length as UN. Its items have
+            // implicit VR (PS3.5, 6.2.2).
             (VR::UN, _) if implicit_vr(tag) == VR::SQ => self.push(Some(tag), length, IMPLICIT)?,
             (_, UNDEFINED) if !encoding.is_explicit => self.push(Some(tag), length, encoding)?,
             (_, UNDEFINED) => return Err(malformed(format!("{tag} does not state its length"))),
@@ -198,7 +203,7 @@ impl<I: Input> Elements<I> {
         self.encoding
     }
 
-    /// Skips the value of an element.
+    /// Skips the value of the element `tag`.
     pub(crate) fn pass(&mut self, tag: Tag, length: u32) -> Result<(), Kind> {
         let end = self.input.position() + u64::from(length);
         if end > self.input.length() {
@@ -209,7 +214,7 @@ impl<I: Input> Elements<I> {
     }
 }
 
-/// Returns the value representation of an element, for files that do not state it.
+/// Returns the value representation of an element from the data dictionary, for files with implicit VR.
 pub(crate) fn implicit_vr(tag: Tag) -> VR {
     match StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr) {
         Some(VirtualVr::Exact(vr)) => vr,

@@ -15,7 +15,7 @@ use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, is_length, parse_scaled_length};
 use crate::stated::StatedResolution;
 
-const SPACING: &str = "Pixel Spacing among the functional groups";
+const SPACING: &str = "Pixel Spacing in the functional groups";
 
 /// The attributes of a file.
 #[derive(Debug, Default)]
@@ -31,30 +31,30 @@ pub(crate) struct Header {
     spacing: Option<String>,
     frame_spacings: FrameSpacings,
     is_concatenated: bool,
-    /// The number of parts of the concatenation.
+    /// The number of files in the concatenation.
     parts: u32,
     /// The name of the transfer syntax.
     pub(crate) syntax: &'static str,
     pub(crate) identifiers: BTreeSet<Identifier>,
 }
 
-/// The position up to which a file is read.
+/// The part of a file after which reading stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// The end of the attributes that all frames share.
+pub(crate) enum StopAt {
+    /// The attributes that all frames share.
     Header,
-    /// The end of the pixels.
+    /// The pixels.
     End,
 }
 
 impl Header {
-    /// Reads a file from its start. Its magic bytes have been recognized.
-    pub(crate) fn read(input: impl Input, until: Until) -> Result<Self, Kind> {
+    /// Reads a file from its start. The caller has checked the magic bytes.
+    pub(crate) fn read(input: impl Input, until: StopAt) -> Result<Self, Kind> {
         Ok(Self::read_from(input, until)?.0)
     }
 
     /// Reads a file, and also returns the input, positioned after the pixels.
-    pub(crate) fn read_from<I: Input>(input: I, until: Until) -> Result<(Self, I), Kind> {
+    pub(crate) fn read_from<I: Input>(input: I, until: StopAt) -> Result<(Self, I), Kind> {
         let Opened { elements, syntax, class, first } = open(input)?;
         let mut header = Self { syntax: syntax.name(), class, ..Self::default() };
         header.pixels.is_video = is_video(syntax);
@@ -62,13 +62,13 @@ impl Header {
         let mut token = elements.first(first)?;
         loop {
             match token {
-                // Annotations, reports and directories have no pixels.
+                // Other DICOM documents, such as annotations and reports, may have no pixels.
                 Token::End if !(header.class.is_empty() || header.is_slide_class()) => {
                     return Ok((header, elements.input));
                 }
                 Token::End => return Err(malformed("it ends before its pixels")),
                 Token::Sequence(tag) | Token::Fragments(tag) | Token::Value { tag, .. }
-                    if until == Until::Header && elements.is_header_end(tag) =>
+                    if until == StopAt::Header && elements.is_header_end(tag) =>
                 {
                     return Ok((header, elements.input));
                 }
@@ -146,7 +146,7 @@ impl Header {
         Ok(())
     }
 
-    /// Returns the reason why the file is not a slide at high resolution, if any.
+    /// Returns the reason why the file is not a whole-slide image at full resolution, or `None` if it is one.
     pub(crate) fn other(&self) -> Option<Other> {
         if self.class != uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE {
             return Some(Other::Class(self.class.clone()));
@@ -169,7 +169,7 @@ impl Header {
         }
     }
 
-    /// Returns an identifier that all levels of one slide share. Without a Pyramid UID, it is that of the series.
+    /// Returns the identifier that all levels of a slide share: the Pyramid UID, or the Series Instance UID without one.
     pub(crate) fn pyramid(&self) -> Option<&str> {
         self.pyramid.as_deref().or(self.series.as_deref())
     }
@@ -178,7 +178,7 @@ impl Header {
         u64::from(self.columns) * u64::from(self.rows)
     }
 
-    /// Checks that the file is a complete whole-slide image of a stated size.
+    /// Checks that the file is a whole-slide image, has a size, and is not a part of a concatenation.
     pub(crate) fn check(&self) -> Result<(), Kind> {
         if !self.is_slide_class() {
             return Err(Kind::NoSlide(Other::Class(self.class.clone())));
@@ -192,15 +192,17 @@ impl Header {
         Ok(())
     }
 
-    /// Returns its resolution: that of all frames, which is stated once or by each of them.
+    /// Returns the resolution that all frames have. The file contains it once for all frames, or once per frame.
     pub(crate) fn resolution(&self) -> StatedResolution {
         let looked_for = SPACING.to_owned();
-        let (frames, stated) = (&self.frame_spacings, self.pixels.frames());
+        let (frames, frame_count) = (&self.frame_spacings, self.pixels.frames());
         let first = frames.first.as_ref();
         let found = match (&self.spacing, first) {
             (None, None) => "nothing".to_owned(),
             (None, Some(_)) if frames.differ => "different values in its frames".to_owned(),
-            (None, Some(_)) if frames.count < stated => format!("values in {} of {stated} frames", frames.count),
+            (None, Some(_)) if frames.count < frame_count => {
+                format!("values in {} of {frame_count} frames", frames.count)
+            }
             (Some(shared), Some(first)) if frames.differ || sides(shared) != sides(first) => {
                 format!("{} and another value in its frames", quoted(shared))
             }
@@ -216,12 +218,12 @@ impl Header {
     }
 }
 
-/// Parses a spacing in millimeters to micrometers.
+/// Parses a Pixel Spacing, in millimeters, and returns its values in micrometers.
 fn sides(spacing: &str) -> Vec<Option<f64>> {
     spacing.split('\\').map(|side| parse_scaled_length(side, MILLIMETER)).collect()
 }
 
-/// The spacings that frames state themselves.
+/// The Pixel Spacing values of individual frames.
 #[derive(Debug, Default)]
 struct FrameSpacings {
     first: Option<String>,
@@ -239,15 +241,16 @@ impl FrameSpacings {
     }
 }
 
-/// The path of the pixel spacing of all frames.
+/// The path of the Pixel Spacing that all frames share.
 const MEASURES: [Tag; 2] = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
-/// The path of the pixel spacing of one frame.
+/// The path of the Pixel Spacing of one frame.
 const FRAME_MEASURES: [Tag; 2] = [tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
 
 impl<I: Input> Elements<I> {
-    /// Returns true if a root element follows the attributes that all frames share.
+    /// Returns true if `tag` is the tag of a root element that comes after the attributes that all frames share. Elements
+    /// are sorted by tag.
     fn is_header_end(&self, tag: Tag) -> bool {
-        // The sequence is already open.
+        // If `tag` is a sequence, the reader has already entered it.
         let depth = self.path().filter(|open| *open != tag).count();
         depth == 0 && tag >= tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
     }

@@ -8,7 +8,7 @@ use crate::error::{Kind, malformed};
 pub(crate) trait Input {
     /// Fills a buffer.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Kind>;
-    /// Skips bytes, which must all exist.
+    /// Skips bytes. It is an error if the input ends before.
     fn pass(&mut self, bytes: u64) -> Result<(), Kind>;
     /// Returns the number of bytes read or skipped.
     fn position(&self) -> u64;
@@ -16,7 +16,6 @@ pub(crate) trait Input {
     fn length(&self) -> u64;
 }
 
-/// A seekable file.
 #[derive(Debug)]
 pub(crate) struct Seekable<R> {
     reader: BufReader<R>,
@@ -39,7 +38,7 @@ impl<R: Read + Seek> Input for Seekable<R> {
     }
 
     fn pass(&mut self, bytes: u64) -> Result<(), Kind> {
-        let step = i64::try_from(bytes).map_err(|_| malformed("a length is beyond all files"))?;
+        let step = i64::try_from(bytes).map_err(|_| malformed("a length is larger than any file"))?;
         self.reader.seek_relative(step)?;
         self.position += bytes;
         Ok(())
@@ -54,7 +53,7 @@ impl<R: Read + Seek> Input for Seekable<R> {
     }
 }
 
-/// A stream of a stated length.
+/// A stream that should have `length` bytes.
 #[derive(Debug)]
 pub(crate) struct Streamed<R> {
     reader: R,
@@ -67,12 +66,12 @@ impl<R: Read> Streamed<R> {
         Self { reader, position: 0, length }
     }
 
-    /// Reads to the end, so that the archive verifies the member's checksum.
+    /// Reads to the end, so that the zip reader verifies the checksum of the member.
     pub(crate) fn finish(mut self) -> Result<(), Kind> {
-        let rest = self.length.saturating_sub(self.position);
-        self.pass(rest)?;
-        let mut more = [0];
-        match self.reader.read(&mut more)? {
+        let remaining = self.length.saturating_sub(self.position);
+        self.pass(remaining)?;
+        let mut excess = [0];
+        match self.reader.read(&mut excess)? {
             0 => Ok(()),
             _ => Err(malformed("it is longer than stated")),
         }

@@ -1,4 +1,4 @@
-//! Completeness of the pixels: the file contains all frames that it states.
+//! Checks that a file contains as many frames as its attributes specify.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -19,21 +19,21 @@ pub(crate) struct Pixels {
     pub(crate) columns: u32,
     samples: u32,
     bits: u32,
-    /// Color samples are shared between pixels, so that fewer are stored.
+    /// True with chroma subsampling: fewer samples are stored, because pixels share color samples.
     is_subsampled: bool,
-    /// Dimension Organization Type.
+    /// The value of Dimension Organization Type (PS3.3, C.7.6.17).
     organization: Option<String>,
-    /// The frames state their positions themselves.
+    /// True if the file has attributes per frame, such as the position of the frame.
     pub(super) has_frame_groups: bool,
     optical_paths: Option<u32>,
     focal_planes: Option<u32>,
     pub(crate) is_video: bool,
-    /// The start of the last frame, from the Extended Offset Table.
+    /// The largest offset in the Extended Offset Table: the start of the last frame, in bytes.
     last_frame: u64,
 }
 
 impl Pixels {
-    /// Reads a root element; returns false if it does not describe pixels.
+    /// Reads the value of a root element, or returns false without reading it if it does not describe pixels.
     pub(super) fn take<I: Input>(&mut self, tag: Tag, length: u32, elements: &mut Elements<I>) -> Result<bool, Kind> {
         match tag {
             tags::NUMBER_OF_FRAMES => {
@@ -62,7 +62,7 @@ impl Pixels {
         self.frames.unwrap_or(1)
     }
 
-    /// Checks the length of uncompressed pixels.
+    /// Checks that `length` bytes of uncompressed pixels are enough for all frames.
     pub(super) fn native(&self, length: u32) -> Result<(), Kind> {
         let samples = u64::from(self.rows) * u64::from(self.columns) * u64::from(self.samples);
         let bytes = samples.saturating_mul(self.bits.into()).saturating_mul(self.frames()) / 8;
@@ -73,7 +73,8 @@ impl Pixels {
         Ok(())
     }
 
-    /// Reads fragments to their end (PS3.5, A.4), and checks those of the image.
+    /// Reads fragments to their end (PS3.5, A.4). Checks that those of the image are complete; fragments in sequences,
+    /// such as those of an icon, are only skipped.
     pub(super) fn fragments<I: Input>(&self, elements: &mut Elements<I>, tag: Tag, is_image: bool) -> Result<(), Kind> {
         let (mut count, mut bytes, mut last_frame) = (0_u64, 0_u64, self.last_frame);
         let mut is_table = true;
@@ -100,8 +101,8 @@ impl Pixels {
         Ok(())
     }
 
-    /// Checks that a file has a frame for each tile of each optical path and focal plane, unless its frames state
-    /// their positions (PS3.3, C.7.6.17.3).
+    /// Checks that a file has a frame for each tile of each optical path and focal plane, unless each frame has its own
+    /// position, which allows gaps (PS3.3, C.7.6.17.3).
     pub(super) fn check_tiles(&self, columns: u32, rows: u32) -> Result<(), Kind> {
         let tiles = |total: u32, tile: u32| u64::from(total.div_ceil(tile.max(1)));
         let planes = [self.optical_paths, self.focal_planes].map(|planes| u64::from(planes.unwrap_or(1).max(1)));
@@ -120,18 +121,18 @@ impl Pixels {
 
 /// Returns the largest offset in a table of little-endian offsets of `size` bytes.
 fn table(elements: &mut Elements<impl Input>, length: u32, size: usize) -> Result<u64, Kind> {
-    let mut left = usize::try_from(length).unwrap_or_default();
-    if length == u32::MAX || left % size != 0 {
-        return Err(malformed("its table of offsets has no valid length"));
+    let mut remaining = usize::try_from(length).unwrap_or_default();
+    if length == u32::MAX || remaining % size != 0 {
+        return Err(malformed("its offset table has an invalid length"));
     }
     let (mut largest, mut buffer) = (0, [0; STEP_BYTES]);
-    while left > 0 {
-        let step = left.min(STEP_BYTES);
+    while remaining > 0 {
+        let step = remaining.min(STEP_BYTES);
         elements.input.fill(&mut buffer[..step])?;
         for offset in buffer[..step].chunks_exact(size) {
             largest = largest.max(offset.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)));
         }
-        left -= step;
+        remaining -= step;
     }
     Ok(largest)
 }

@@ -12,7 +12,8 @@ use crate::error::{Kind, malformed};
 pub(crate) enum Place {
     /// The number in the main chain, from 0.
     Main(usize),
-    /// A `SubIFD` of the directory with this number among all directories.
+    /// A `SubIFD`. `parent` is the index of its directory in the list of all directories, and `index` its position among
+    /// the `SubIFDs` of that directory.
     Sub { parent: usize, index: usize },
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct Directory {
     pub(crate) samples: u16,
     pub(crate) is_planar: bool,
     pub(crate) description: String,
-    /// The reason why it cannot be read.
+    /// The error if the directory cannot be read.
     pub(crate) problem: Option<Kind>,
 }
 
@@ -87,10 +88,11 @@ impl fmt::Display for Place {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads the properties and the description of a directory. If one cannot be read, the problem is recorded.
+    /// Reads the properties and the description of a directory. An error is stored in [`Directory::problem`], because it
+    /// may not matter, depending on the role of the directory.
     pub(super) fn describe(&mut self, number: usize) {
         let description = self.text(number, tags::IMAGE_DESCRIPTION);
-        let outcome = self.measure(number);
+        let outcome = self.read_properties(number);
         let directory = &mut self.directories[number];
         directory.problem = outcome.err();
         match description {
@@ -99,7 +101,7 @@ impl<R: Read + Seek> Tiff<R> {
         }
     }
 
-    fn measure(&mut self, number: usize) -> Result<(), Kind> {
+    fn read_properties(&mut self, number: usize) -> Result<(), Kind> {
         let subfile = self.unsigned(number, tags::NEW_SUBFILE_TYPE)?;
         let subfile = match (subfile, self.unsigned(number, tags::SUBFILE_TYPE)?) {
             (Some(bits), _) => bits,

@@ -31,7 +31,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Parses an entry; `high` are the upper bits of its last field in NDPI.
+    /// Parses an entry. `high` contains the upper 32 bits of its last field in NDPI.
     pub(super) fn parse<R: Read + Seek>(reader: &Reader<R>, bytes: &[u8], high: &[u8]) -> Self {
         let number = |range: std::ops::Range<usize>| reader.number(&bytes[range]);
         let short = |range| u16::try_from(number(range)).unwrap_or_default();
@@ -47,7 +47,7 @@ impl Entry {
         Self { tag: short(0..2), kind: short(2..4), count, field }
     }
 
-    /// Returns the size of one value in bytes; 0 for an unknown type.
+    /// Returns the size of one value in bytes, or 0 if the field type is unknown.
     pub(crate) fn unit(&self) -> u64 {
         match self.kind {
             BYTE | ASCII | 6 | UNDEFINED => 1,
@@ -62,7 +62,7 @@ impl Entry {
         self.count.saturating_mul(self.unit())
     }
 
-    /// Returns true for a 64-bit value: a single `LONG` of NDPI with upper bits set.
+    /// Returns true if the entry contains a 64-bit value: a single `LONG` of NDPI whose upper bits are not zero.
     fn is_widened<R>(&self, reader: &Reader<R>) -> bool {
         let is_number = self.count == 1 && [LONG, SIGNED_LONG, IFD].contains(&self.kind);
         reader.width == Width::Ndpi && is_number && self.field[4..] != [0; 4]
@@ -83,7 +83,7 @@ impl Entry {
         }
     }
 
-    /// Returns the bytes of `count` values starting at number `first`, and the size of each.
+    /// Returns the bytes of `count` values starting at index `first`, and the size of one value in bytes.
     pub(super) fn slice<R: Read + Seek>(
         &self,
         reader: &mut Reader<R>,
@@ -100,7 +100,7 @@ impl Entry {
             None => {
                 let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(bytes)).ok());
                 let value = range.and_then(|(start, end)| self.field.get(start..end));
-                Ok((value.ok_or_else(|| malformed("a value leaves its entry"))?.to_vec(), size))
+                Ok((value.ok_or_else(|| malformed("a value is longer than its entry"))?.to_vec(), size))
             }
             Some(offset) => {
                 let what = format!("the value of tag {}", self.tag);
@@ -125,7 +125,7 @@ impl Entry {
         [BYTE, SHORT, LONG, IFD, LONG8, IFD8].contains(&self.kind)
     }
 
-    /// Returns the first value as a decimal number; `None` if it is not a number.
+    /// Returns the first value as a floating-point number, or `None` if it is not a number.
     pub(super) fn decimal<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Option<f64>, Kind> {
         if self.count == 0 || self.unit() == 0 {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Completeness: every byte range of a directory is within the file.
+//! Checks that a file is complete: every byte range that its directories refer to is within the file.
 
 use std::io::{Read, Seek};
 
@@ -10,13 +10,14 @@ use crate::error::{Kind, malformed};
 const STEP: u64 = 4096;
 /// The maximum number of strips and tiles of all directories of a file.
 const MAX_CHUNKS: u64 = 1 << 25;
-/// The length of the header of classic TIFF, before which no pixels are.
+/// The length of the header of classic TIFF. Pixels can only follow it.
 const HEADER: u64 = 8;
-/// The `PhotometricInterpretation` of images whose colors may be subsampled.
+/// The `PhotometricInterpretation` of images with chroma subsampling.
 const YCBCR: u16 = 6;
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Checks the values and the pixels of a directory. `budget` counts down from [`MAX_CHUNKS`].
+    /// Checks the values and the pixels of a directory. `budget` is the number of strips and tiles that may still be
+    /// checked in this file.
     pub(crate) fn check(&mut self, number: usize, budget: &mut Budget) -> Result<(), Kind> {
         for entry in &self.directories[number].entries {
             entry.check(&self.reader)?;
@@ -69,18 +70,18 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(chunks.saturating_mul(planes))
     }
 
-    /// Returns the bytes of each uncompressed strip or tile.
-    fn least(&mut self, number: usize) -> Result<Least, Kind> {
+    /// Returns the minimum number of bytes of each strip or tile.
+    fn least(&mut self, number: usize) -> Result<MinimumBytes, Kind> {
         let rows = self.unsigned(number, tags::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
         let directory = &self.directories[number];
         let samples = if directory.is_planar { 1 } else { directory.samples };
         let row = |width: u32| (u64::from(width) * u64::from(samples) * u64::from(directory.bits)).div_ceil(8);
-        // Other kinds of pixels are not those of slides, and those of YCbCr may be subsampled.
+        // Slides have no other pixel formats, and YCbCr may have fewer samples because of subsampling.
         let is_plain = directory.compression == 1 && directory.photometric <= 2 && [8, 16].contains(&directory.bits);
         Ok(match directory.tile {
-            _ if !is_plain => Least::Unknown,
-            Some((width, height)) => Least::Tile(row(width).saturating_mul(height.into())),
-            None => Least::Strip { row: row(directory.width), rows, height: directory.height.into() },
+            _ if !is_plain => MinimumBytes::Unknown,
+            Some((width, height)) => MinimumBytes::Tile(row(width).saturating_mul(height.into())),
+            None => MinimumBytes::Strip { row: row(directory.width), rows, height: directory.height.into() },
         })
     }
 
@@ -93,7 +94,7 @@ impl<R: Read + Seek> Tiff<R> {
             let pairs = starts.chunks_exact(start_size).zip(lengths.chunks_exact(length_size));
             for (number, (start, length)) in (first..).zip(pairs) {
                 let (start, length) = (self.reader.number(start), self.reader.number(length));
-                // A tile without bytes is omitted on purpose, regardless of its offset.
+                // A byte count of zero means that the writer omitted an empty tile. Its offset is irrelevant.
                 if length == 0 {
                     continue;
                 }
@@ -125,7 +126,7 @@ impl<R: Read + Seek> Tiff<R> {
         let (width, height) = (u64::from(directory.width), u64::from(directory.height));
         let (samples, bits) = (u64::from(directory.samples), u64::from(directory.bits));
         let bytes = if directory.photometric == YCBCR && samples == 3 {
-            // A block of pixels shares its two samples of color (TIFF 6.0, section 21).
+            // With chroma subsampling, a block of pixels shares two color samples (TIFF 6.0, section 21).
             let side = |axis: usize| subsampling.get(axis).copied().unwrap_or(2).clamp(1, 4);
             let blocks = width.div_ceil(side(0)).saturating_mul(height.div_ceil(side(1)));
             blocks.saturating_mul((side(0) * side(1) + 2) * bits).div_ceil(8)
@@ -142,12 +143,12 @@ impl<R: Read + Seek> Tiff<R> {
 struct Chunks {
     place: Place,
     count: u64,
-    least: Least,
+    least: MinimumBytes,
 }
 
-/// The least number of bytes of a strip or tile with pixels.
-enum Least {
-    /// The pixels are compressed, or of another kind.
+/// The minimum number of bytes of a strip or tile that is not empty.
+enum MinimumBytes {
+    /// Unknown, because the pixels are compressed or have another format.
     Unknown,
     Tile(u64),
     Strip {
@@ -157,7 +158,7 @@ enum Least {
     },
 }
 
-impl Least {
+impl MinimumBytes {
     fn of(&self, number: u64) -> u64 {
         match *self {
             Self::Unknown => 1,

@@ -14,7 +14,7 @@ pub(crate) enum Width {
     Classic,
     /// 64-bit offsets.
     Big,
-    /// Classic entries whose upper 32 bits follow the directory, as written by Hamamatsu.
+    /// 64-bit offsets whose upper 32 bits follow the directory. The entries are those of classic TIFF (Hamamatsu NDPI).
     Ndpi,
 }
 
@@ -38,7 +38,7 @@ impl<R: Read + Seek> Reader<R> {
         self.length
     }
 
-    /// Checks that an extent is within the file.
+    /// Checks that a byte range is within the file. `what` describes the range in the error.
     pub(crate) fn check(&self, what: &str, offset: u64, bytes: u64) -> Result<(), Kind> {
         let end = offset.saturating_add(bytes);
         if end > self.length {

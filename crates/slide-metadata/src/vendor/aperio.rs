@@ -51,7 +51,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, image_index: usize) -> Re
     let place = format!("the ImageDescription of {}", directory.place);
     let mut values: Vec<_> =
         fields(&directory.description).filter(|(name, _)| *name == "MPP").map(|(_, value)| value).collect();
-    // `0.25` and `0.250` are equal.
+    // Values are compared as numbers, because `0.25` and `0.250` are equal.
     values.dedup_by_key(|value| parse_length(value).map(f64::to_bits));
     findings.resolution = match values[..] {
         [] => StatedResolution::Fallback,
@@ -87,8 +87,8 @@ fn check_size(directory: &Directory) -> Result<(), Kind> {
     }
 }
 
-/// Returns the image size stated before the first `|` or `;` (the processing history follows): the size after an arrow
-/// (`-> 240x128`), or else the size of the scanned area (`[0,0 240x128]`, `[0,0,240x128]`).
+/// Returns the image size in a description: the size after an arrow (`-> 240x128`), or else the size of the scanned area
+/// (`[0,0 240x128]`, `[0,0,240x128]`). Text after the first `|` or `;` is ignored, because it is the processing history.
 fn stated_size(description: &str) -> Option<(u32, u32)> {
     let text = description.split(['|', ';']).next()?;
     let reduced = text.split_once("->").and_then(|(_, size)| size_of(size.split_whitespace().next()?));
@@ -100,7 +100,7 @@ fn stated_size(description: &str) -> Option<(u32, u32)> {
     reduced.or_else(|| text.split('[').skip(1).find_map(scanned_area_size))
 }
 
-/// Returns the role stated on the second line of a description: `label 387x463`.
+/// Returns the role on the second line of a description, such as `label 387x463`.
 fn stated_role(directory: &Directory) -> Option<Role> {
     let line = directory.description.lines().nth(1)?.trim_start().to_ascii_lowercase();
     [("label", Role::Label), ("macro", Role::Macro)]

@@ -1,4 +1,4 @@
-//! Data in vendors' metadata that may identify a patient, identified by the names of tags, fields and elements.
+//! Data in vendor metadata that may identify a patient. They are found by the names of tags, fields and XML elements.
 
 use std::io::{Read, Seek};
 
@@ -17,7 +17,8 @@ const TAGS: [(u16, &str, IdentifierKind); 5] = [
     (tags::PAGE_NAME, "PageName", IdentifierKind::Name),
 ];
 
-/// Parts of field names. The first match counts; names without a kind do not identify a person.
+/// Parts of field names and the kind of such a field. The first match applies. A field with the kind `None` does not
+/// identify a patient.
 const WORDS: [(&str, Option<IdentifierKind>); 29] = [
     ("exposure", None),
     ("timezone", None),
@@ -50,13 +51,12 @@ const WORDS: [(&str, Option<IdentifierKind>); 29] = [
     ("comment", Some(IdentifierKind::Text)),
 ];
 
-/// Returns the kind of a field by its name.
 pub(super) fn kind(name: &str) -> Option<IdentifierKind> {
     let name = name.to_lowercase();
     WORDS.iter().find(|(word, _)| name.contains(word)).and_then(|(_, kind)| *kind)
 }
 
-/// Returns identifiers in non-empty fields. `place` completes "field … ".
+/// Returns identifiers in non-empty fields. `place` is the location of the fields, such as "in the property map".
 pub(super) fn in_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, place: &str) -> Vec<Identifier> {
     let fields = fields.filter(|(_, value)| !value.trim().is_empty());
     let found = fields.filter_map(|(name, _)| Some(Identifier::new(kind(name)?, format!("{} {place}", escaped(name)))));
@@ -89,7 +89,7 @@ pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -
             _ => {}
         }
         for (tag, name, kind) in TAGS {
-            // Text that this crate cannot read may still identify a patient.
+            // A text that cannot be decoded may still identify a patient.
             let is_there = tiff.directories[number].entry(tag).is_some();
             if is_there && !matches!(tiff.text(number, tag), Ok(Some(text)) if text.trim().is_empty()) {
                 found.push(Identifier::new(kind, format!("{name} of {place}")));

@@ -10,7 +10,7 @@ use crate::resolution::{CENTIMETER, INCH, Resolution, ResolutionSource, is_lengt
 use crate::stated::StatedResolution;
 use crate::tiff::{Directory, MASK, REDUCED, Tiff, tags};
 
-/// Returns the role of a directory by its own tags.
+/// Returns the role of a directory according to its tags.
 pub(super) fn role(directory: &Directory) -> Role {
     if let Some(role) = associated(&directory.description) {
         return role;
@@ -33,7 +33,7 @@ const NAMES: [(&str, Role); 5] = [
 ];
 
 /// Returns the role of an associated image by its whole name: `Label`, `label image`, `Label_Image`, `macro 40x48`, or
-/// `Macro -offset=…` of Philips. A name that only begins with such a word is that of a slide.
+/// `Macro -offset=…` of Philips. Any other name that begins with such a word may be the name of a slide.
 pub(super) fn associated(name: &str) -> Option<Role> {
     let name = name.trim().to_lowercase();
     let is_rest = |rest: &str| {
@@ -47,7 +47,7 @@ pub(super) fn associated(name: &str) -> Option<Role> {
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Findings {
     let mut findings = Findings::new(None, tiff);
     for directory in &tiff.directories {
-        // JSON written by tifffile describes the shape of the array.
+        // The Python package tifffile writes the shape of the array as JSON, which contains no personal data.
         let text = directory.description.trim();
         if !(text.is_empty() || text.starts_with("{\"shape\"")) {
             let place = format!("ImageDescription of {}", directory.place);
@@ -62,7 +62,7 @@ pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<
     let looked_for = format!("XResolution, YResolution and ResolutionUnit in {}", tiff.directories[number].place);
     let missing = |found: String| Ok(StatedResolution::Missing { looked_for: looked_for.clone(), found });
     let (x, y) = (tiff.decimal(number, tags::X_RESOLUTION)?, tiff.decimal(number, tags::Y_RESOLUTION)?);
-    // A unit of another type is not that of TIFF 6.0.
+    // TIFF 6.0 requires an unsigned number. A unit of another type is ignored.
     if tiff.directories[number].entry(tags::RESOLUTION_UNIT).is_some_and(|entry| !entry.is_unsigned()) {
         return missing("a unit of the wrong type".to_owned());
     }

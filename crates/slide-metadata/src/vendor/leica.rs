@@ -3,7 +3,7 @@
 //! | fact | source |
 //! |---|---|
 //! | marker | `ImageDescription` is XML with the namespace `http://www.leica-microsystems.com/scn/…` |
-//! | macro | images whose view is the collection_size collection |
+//! | macro | images whose view is the whole collection |
 //! | image | the dimension with the most pixels on focal plane 0 of the other images; `ifd` is its directory |
 //! | size | the collection at the horizontal resolution of the image, since several regions share it (openslide) |
 //! | resolution | the view (`sizeX`, `sizeY`; in nanometers) and the pixels of the dimension |
@@ -20,7 +20,7 @@ const MARKER: &str = "www.leica-microsystems.com/scn/";
 const NANOMETERS: f64 = 1_000.0;
 
 pub(super) fn find_marker<R>(tiff: &Tiff<R>) -> Option<usize> {
-    // Other XML may quote that of Leica.
+    // The namespace alone is not enough, because other XML may quote Leica's.
     first(tiff, |directory| directory.description.contains(MARKER) && has_tag(&directory.description, "scn"))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marker_directory: usize) -> Result<Finding
         read_image(image, collection_size, tiff, &mut dimensions)?;
     }
     let pixels = |dimension: &&Dimension| u64::from(dimension.pixels.0) * u64::from(dimension.pixels.1);
-    // Reversed, so that the first of equal ones is chosen.
+    // Reversed, because `max_by_key` returns the last of equal elements.
     let regions = dimensions.iter().rev().filter(|dimension| dimension.role == Role::Level);
     let image = regions.max_by_key(pixels).ok_or_else(|| nothing("an image other than the macro image"))?;
     for dimension in &dimensions {
@@ -115,11 +115,11 @@ fn nanometers(view: u64, pixels: u32) -> f64 {
     view as f64 / f64::from(pixels)
 }
 
-/// Returns the number of pixels of a length at a scale.
-fn side(collection_size: u64, scale: f64) -> Result<u32, Kind> {
-    let pixels = nanometers(collection_size, 1) / scale;
+/// Returns the number of pixels of a `length` in nanometers, at `scale` nanometers per pixel.
+fn side(length: u64, scale: f64) -> Result<u32, Kind> {
+    let pixels = nanometers(length, 1) / scale;
     if !(pixels.is_finite() && (0.0..f64::from(u32::MAX)).contains(&pixels)) || pixels <= 0.0 {
-        return Err(unreadable(Vendor::Leica, "the size of the collection", quoted(&collection_size.to_string())));
+        return Err(unreadable(Vendor::Leica, "the size of the collection", quoted(&length.to_string())));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
     Ok(pixels.ceil() as u32)

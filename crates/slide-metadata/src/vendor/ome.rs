@@ -46,7 +46,7 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marker_directory: usize) -> Result<Finding
     for image in images.iter().filter(|image| image.role.is_associated()) {
         findings.roles[image.directory] = image.role;
     }
-    // SubIFDs of a label are label images.
+    // A SubIFD of a label is also a label.
     for number in 0..tiff.directories.len() {
         if let crate::tiff::Place::Sub { parent, .. } = tiff.directories[number].place
             && findings.roles[parent].is_associated()
@@ -82,7 +82,7 @@ fn check_planes<R>(image: &Image<'_>, tiff: &Tiff<R>) -> Result<(), Kind> {
     Ok(())
 }
 
-/// Rejects images with planes in several files, and metadata in another file.
+/// Rejects slides that consist of several files: planes or metadata in another file.
 fn refuse_several_files(root: &Element) -> Result<(), Kind> {
     let mut names = std::collections::BTreeSet::new();
     root.walk(&mut |element| {
@@ -139,7 +139,7 @@ fn micrometers(text: &str, unit: &str) -> Option<f64> {
         "mm" => MILLIMETER,
         "cm" => 4,
         "m" => 6,
-        // 72 points are an inch.
+        // An inch has 72 points.
         "pt" => return parse_length(text).map(|points| points * INCH / 72.0),
         "in" => return parse_length(text).map(|inches| inches * INCH),
         _ => return None,

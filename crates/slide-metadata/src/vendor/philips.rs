@@ -30,7 +30,7 @@ pub(super) fn find_marker<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<u
     Ok(is_named.then_some(0))
 }
 
-/// Returns true for XML of Philips, and false for other XML that quotes it.
+/// Returns true if a description is Philips XML, and false if it is other XML that quotes Philips XML.
 fn is_marked(description: &str) -> bool {
     description.contains("DPUfsImport") && has_tag(description, "DataObject")
 }

@@ -17,7 +17,7 @@ use crate::description::{Role, Vendor};
 use crate::error::{Kind, quoted};
 use crate::resolution::{Resolution, ResolutionSource, agree, parse_length};
 use crate::stated::StatedResolution;
-use crate::tiff::{Tiff, tags};
+use crate::tiff::{Place, Tiff, tags};
 use crate::xml::Element;
 
 /// Returns the directory with the marker.
@@ -57,8 +57,8 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marker_directory: usize) 
     findings.assign_image(tiff, image_directory);
     if tiff.directories[image_directory].entry(tags::XML_PACKET).is_some() {
         let root = packet(tiff, image_directory)?;
-        check_resolution(&root, &findings.resolution)?;
         let directory = &tiff.directories[image_directory];
+        check_resolution(&root, &findings.resolution, (&place, directory.place))?;
         if let (Some(tile), Some(info)) = (directory.tile, root.find("EncodeInfo")) {
             findings.size = areas::size(info, directory, tile)?;
         }
@@ -66,12 +66,16 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marker_directory: usize) 
     Ok(findings)
 }
 
-/// Rejects an image that states another resolution than the file.
-fn check_resolution(root: &Element, stated: &StatedResolution) -> Result<(), Kind> {
+/// Rejects a slide whose image directory has another resolution in its metadata than the directory with the marker.
+fn check_resolution(root: &Element, stated: &StatedResolution, places: (&str, Place)) -> Result<(), Kind> {
     let other = root.find("iScan").and_then(|scan| parse_length(scan.attribute("ScanRes")?));
     match (stated, other) {
         (StatedResolution::Found(resolution), Some(other)) if !agree(resolution.x, other) => {
-            Err(Kind::Inconsistent(format!("tag 700 states more than one ScanRes: {} and {other}", resolution.x)))
+            let (place, image) = places;
+            Err(Kind::Inconsistent(format!(
+                "{place} states the ScanRes {}, and that of {image} states {other}",
+                resolution.x
+            )))
         }
         _ => Ok(()),
     }
@@ -83,7 +87,7 @@ fn packet<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Element, 
     Element::parse(&text).map_err(|reason| unreadable(Vendor::Ventana, format!("XML in tag 700 of {place}"), reason))
 }
 
-/// Returns the number of a level: `level=1 mag=20 quality=90`.
+/// Returns the level number in a description such as `level=1 mag=20 quality=90`.
 fn level(description: &str) -> Option<u32> {
     description.split_whitespace().find_map(|field| field.strip_prefix("level=")?.parse().ok())
 }

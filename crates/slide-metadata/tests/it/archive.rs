@@ -26,7 +26,7 @@ pub(crate) fn level(syntax: &'static str) -> Vec<u8> {
 }
 
 #[test]
-fn slide_of_several_members_is_read() {
+fn archive_of_one_slide_with_several_files_is_read() {
     let label = Dicom { flavor: "LABEL", columns: 40, rows: 40, ..Dicom::default() }.bytes();
     let drawn = Dicom { class: ANNOTATION, ..Dicom::default() }.bytes();
     let content = zipped(&[
@@ -54,26 +54,29 @@ fn slide_of_several_members_is_read() {
 }
 
 #[test]
-fn archives_of_something_else_are_refused() {
+fn archives_without_exactly_one_slide_are_rejected() {
     let slide = Dicom::default().bytes();
     let other = Dicom { pyramid: Some("2.25.9"), ..Dicom::default() }.bytes();
     let cut = &slide[..slide.len() - 1];
     let nested = zipped(&[("a.dcm", &slide)]);
     for (content, reason) in [
-        (zipped(&[]), "no DICOM file"),
-        (zipped(&[("a.txt", b"text")]), "no DICOM file"),
-        (zipped(&[("a.dcm", &slide), ("b.dcm", &other)]), "it holds 2 slides"),
+        (zipped(&[]), "no DICOM whole-slide image"),
+        (zipped(&[("a.txt", b"text")]), "no DICOM whole-slide image"),
+        (zipped(&[("a.dcm", &slide), ("b.dcm", &other)]), "it contains 2 slides"),
         (zipped(&[("a.zip", &nested)]), "member 'a.zip' is an archive itself"),
         (zipped(&[("a.dcm", cut)]), "member 'a.dcm': cut off"),
-        (zipped(&[("a.dcm", &Dicom { parts: Some(2), ..Dicom::default() }.bytes())]), "member 'a.dcm': one of several"),
+        (
+            zipped(&[("a.dcm", &Dicom { parts: Some(2), ..Dicom::default() }.bytes())]),
+            "member 'a.dcm': a part of a DICOM concatenation",
+        ),
     ] {
-        let shown = refusal("slide.zip", &content);
+        let shown = error_text("slide.zip", &content);
         assert!(shown.contains(reason), "{shown}");
     }
 }
 
 #[test]
-fn archive_that_is_cut_off_or_changed_is_refused() {
+fn truncated_or_corrupt_archive_is_rejected() {
     let whole =
         zipped(&[("0.dcm", &level(PLAIN)), ("1.dcm", &Dicom { columns: 20, rows: 10, ..Dicom::default() }.bytes())]);
     for length in (4..whole.len()).step_by(101).chain([whole.len() - 1]) {
@@ -82,21 +85,21 @@ fn archive_that_is_cut_off_or_changed_is_refused() {
     // A changed pixel of the first member, which is stored: only its checksum reveals it.
     let mut changed = whole.clone();
     changed[3000] ^= 1;
-    assert!(refusal("slide.zip", &changed).contains("member '0.dcm'"));
+    assert!(error_text("slide.zip", &changed).contains("member '0.dcm'"));
 }
 
 #[test]
-fn archive_of_too_many_members_is_refused() {
+fn archive_with_too_many_members_is_rejected() {
     let names: Vec<_> = (0..10_001).map(|number| number.to_string()).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    let shown = refusal("slide.zip", &zipped(&members));
-    assert!(shown.contains("it has 10001 members; at most 10000 are read"), "{shown}");
+    let shown = error_text("slide.zip", &zipped(&members));
+    assert!(shown.contains("it has 10001 members; the limit is 10000"), "{shown}");
 }
 
 #[test]
-fn archives_with_dicom_are_distinguished() {
+fn is_dicom_archive_is_true_only_for_archives_with_dicom() {
     let is_dicom = |content: &[u8]| {
-        let (_folder, path) = written("slide.zip", content);
+        let (_folder, path) = write_file("slide.zip", content);
         is_dicom_archive(&path)
     };
     assert!(is_dicom(&zipped(&[("a.txt", b"text"), ("b", &Dicom::default().bytes())])).unwrap());
@@ -106,16 +109,16 @@ fn archives_with_dicom_are_distinguished() {
 }
 
 #[test]
-fn archive_that_unpacks_to_far_more_is_refused() {
-    let shown = refusal("slide.zip", &zipped(&[("0.dcm", &[]), ("1.dcm", &vec![0; 64 * 1024 * 1024])]));
-    assert!(shown.contains("its members have more than"), "{shown}");
+fn zip_bomb_is_rejected() {
+    let shown = error_text("slide.zip", &zipped(&[("0.dcm", &[]), ("1.dcm", &vec![0; 64 * 1024 * 1024])]));
+    assert!(shown.contains("its unpacked members total more than"), "{shown}");
 }
 
 #[test]
-fn directory_of_an_archive_is_bounded() {
+fn archive_with_too_large_directory_is_rejected() {
     let name = "n".repeat(60_000);
     let names: Vec<_> = (0..300).map(|number| format!("{name}{number}")).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    let shown = refusal("slide.zip", &zipped(&members));
-    assert!(shown.contains("its directory has more than"), "{shown}");
+    let shown = error_text("slide.zip", &zipped(&members));
+    assert!(shown.contains("its central directory is larger than"), "{shown}");
 }

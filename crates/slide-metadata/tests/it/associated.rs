@@ -47,7 +47,7 @@ fn ome(names: [&str; 2]) -> [Image; 2] {
 }
 
 #[test]
-fn associated_images_are_known_by_their_whole_name() {
+fn associated_images_are_recognized_by_their_full_name() {
     for (name, role) in NAMES {
         assert_eq!(roles([image(128, 96).described(name), image(64, 48)]), (64, vec![role, Role::Image]), "{name}");
         assert_eq!(roles(ome([name, "region"])), (64, vec![role, Role::Image]), "{name}");
@@ -55,7 +55,7 @@ fn associated_images_are_known_by_their_whole_name() {
 }
 
 #[test]
-fn names_that_begin_with_such_a_word_are_names_of_slides() {
+fn name_that_only_begins_with_label_or_macro_is_a_slide() {
     for name in SLIDES {
         let expected = (128, vec![Role::Image, Role::Level]);
         assert_eq!(roles([image(128, 96).described(name), image(64, 48)]), expected, "{name}");

@@ -2,11 +2,11 @@ use super::corpus::vendors;
 use super::*;
 
 #[test]
-fn slide_that_is_cut_at_any_boundary_is_refused() {
+fn slide_truncated_at_any_boundary_is_rejected() {
     for case in vendors::all() {
         let whole = case.tiff.bytes();
         let around = case.tiff.boundaries().into_iter().flat_map(|boundary| [boundary, boundary.saturating_sub(1)]);
-        let (folder, path) = written(case.name, &whole);
+        let (folder, path) = write_file(case.name, &whole);
         let mut cuts: Vec<_> = around.filter(|cut| *cut < whole.len() as u64).collect();
         cuts.dedup();
         assert!(cuts.len() > 20, "{}", case.name);
@@ -22,7 +22,7 @@ fn slide_that_is_cut_at_any_boundary_is_refused() {
 }
 
 #[test]
-fn slide_that_is_cut_in_the_pixels_of_any_image_is_refused() {
+fn slide_truncated_in_the_pixels_of_any_image_is_rejected() {
     use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
     for layout in [Layout::Classic, Layout::Big, Layout::Ndpi] {
         let mut tiff = Tiff::new(layout);
@@ -43,38 +43,38 @@ fn slide_that_is_cut_in_the_pixels_of_any_image_is_refused() {
         let late: Vec<_> = tiff.boundaries().into_iter().filter(|boundary| *boundary >= 4096).collect();
         assert_eq!(late.len(), 6);
         for cut in late.into_iter().map(|boundary| usize::try_from(boundary).unwrap() - 1) {
-            let shown = refusal("slide.tif", &whole[..cut]);
+            let shown = error_text("slide.tif", &whole[..cut]);
             assert!(shown.contains("cut off: the pixels of"), "{layout:?} at {cut}: {shown}");
         }
     }
 }
 
 #[test]
-fn pixels_beyond_the_end_are_counted() {
+fn error_contains_the_expected_and_actual_end_of_the_pixels() {
     let tiff = vendors::generic(corpus::tiff::Layout::Classic, corpus::tiff::Pixels::Strip);
     let mut bytes = tiff.bytes();
     let claimed = (256 * 192 * 3_u32).to_le_bytes();
     let place = bytes.windows(4).position(|window| window == claimed).unwrap();
     bytes[place..place + 4].copy_from_slice(&1_000_000_u32.to_le_bytes());
-    let shown = refusal("slide.tif", &bytes);
+    let shown = error_text("slide.tif", &bytes);
     assert!(shown.contains("the pixels of directory 0 should end at byte 1000008"), "{shown}");
     assert!(shown.contains(&format!("ends at byte {}", bytes.len())), "{shown}");
 }
 
 #[test]
-fn fewer_tiles_than_the_image_has_are_refused() {
+fn image_with_missing_tiles_is_rejected() {
     use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
     for tag in [324, 325] {
         let image = Image::new(256, 192, Pixels::Tiles(64)).resolution(40_000, 3);
         let image =
             image.with(tag, if tag == 324 { Value::Offsets(vec![8; 11]) } else { Value::Long(vec![12_288; 11]) });
-        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         assert!(shown.contains("directory 0 states 11 strips or tiles of 12"), "{shown}");
     }
 }
 
 #[test]
-fn tiles_without_bytes_are_left_out_on_purpose() {
+fn tiles_with_a_byte_count_of_zero_are_accepted() {
     use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
     let image = Image::new(128, 64, Pixels::Tiles(64)).resolution(40_000, 3);
     let image = image.with(324, Value::Offsets(vec![8, 4_000_000_000])).with(325, Value::Long(vec![12_288, 0]));
@@ -83,7 +83,7 @@ fn tiles_without_bytes_are_left_out_on_purpose() {
 }
 
 #[test]
-fn image_without_any_pixels_is_refused() {
+fn image_with_only_empty_tiles_is_rejected() {
     use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
     let image = || Image::new(128, 64, Pixels::Tiles(64)).resolution(40_000, 3);
     for (image, reason) in [
@@ -96,7 +96,7 @@ fn image_without_any_pixels_is_refused() {
             "directory 0 has 24575 of 24576 bytes of uncompressed pixels",
         ),
     ] {
-        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         assert!(shown.contains(reason), "{shown}");
     }
     // A label without pixels is ignored.
@@ -113,7 +113,7 @@ fn last_strip_may_be_shorter() {
         Tiff::of(Layout::Classic, [image]).bytes()
     };
     assert_eq!(read_bytes("slide.tif", &image(6_144)).unwrap().height, 64);
-    assert!(refusal("slide.tif", &image(6_143)).contains("6143 of 6144"));
+    assert!(error_text("slide.tif", &image(6_143)).contains("6143 of 6144"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn size_resolution_and_checksum_come_from_the_file() {
     for syntax in [PLAIN, IMPLICIT, JPEG] {
         // The pixels are slightly higher than wide: the resolution is the column spacing.
         let content = Dicom { syntax, spacing: Some("0.0002503\\0.00025 "), ..Dicom::default() }.bytes();
-        let (_folder, path) = written("slide.dcm", &content);
+        let (_folder, path) = write_file("slide.dcm", &content);
         let slide = read(&path).unwrap();
         assert_eq!((slide.width, slide.height, slide.resolution.to_bits()), (200, 100, 0.25_f64.to_bits()), "{syntax}");
         assert_eq!((slide.media_type, slide.bytes), ("application/dicom", content.len() as u64));
@@ -22,7 +22,7 @@ fn size_resolution_and_checksum_come_from_the_file() {
 fn file_that_is_dicom_and_tiff_is_read_as_dicom() {
     let mut content = Dicom::default().bytes();
     content[..4].copy_from_slice(b"II*\0");
-    let (_folder, path) = written("slide.dcm", &content);
+    let (_folder, path) = write_file("slide.dcm", &content);
     assert_eq!(read(&path).unwrap().width, 200);
 }
 
@@ -31,10 +31,10 @@ fn file_that_is_not_a_slide_is_described() {
     for (file, reason) in [
         (Dicom { flavor: "LABEL", ..Dicom::default() }, "the label of a slide"),
         (Dicom { class: ANNOTATION, ..Dicom::default() }, "its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
-        (Dicom { parts: Some(2), ..Dicom::default() }, "one of several parts"),
+        (Dicom { parts: Some(2), ..Dicom::default() }, "a part of a DICOM concatenation"),
         (
             Dicom { spacing: None, ..Dicom::default() },
-            "looked for Pixel Spacing among the functional groups, found nothing",
+            "looked for Pixel Spacing in the functional groups, found nothing",
         ),
         (Dicom { spacing: Some("0.0005"), ..Dicom::default() }, "found '0.0005'"),
         (Dicom { spacing: Some("0.0005\\0.0010"), ..Dicom::default() }, "not square"),
@@ -50,41 +50,41 @@ fn file_that_is_not_a_slide_is_described() {
         (Dicom { syntax: JPEG, offsets: &[0, 60_100], ..Dicom::default() }, "a frame begins at byte 60100 of"),
         (Dicom { frames: "many", ..Dicom::default() }, "its number of frames is not a number"),
     ] {
-        let shown = refusal("slide.dcm", &file.bytes());
+        let shown = error_text("slide.dcm", &file.bytes());
         assert!(shown.contains(reason), "{shown}");
     }
 }
 
 #[test]
-fn a_slide_that_is_cut_off_anywhere_is_refused() {
+fn dicom_file_truncated_anywhere_is_rejected() {
     for syntax in [PLAIN, JPEG] {
         let whole = Dicom { syntax, columns: 20, rows: 10, ..Dicom::default() }.bytes();
         for length in 132..whole.len() {
-            let shown = refusal("slide.dcm", &whole[..length]);
+            let shown = error_text("slide.dcm", &whole[..length]);
             assert!(shown.contains("cut off"), "{length} of {} bytes: {shown}", whole.len());
         }
-        let shown = refusal("slide.dcm", &whole[..whole.len() - if syntax == PLAIN { 1 } else { 9 }]);
+        let shown = error_text("slide.dcm", &whole[..whole.len() - if syntax == PLAIN { 1 } else { 9 }]);
         assert!(shown.contains("its pixels should end at byte") || syntax == JPEG, "{shown}");
     }
 }
 
 #[test]
-fn delimiters_that_delimit_nothing_are_refused() {
+fn delimiter_outside_of_a_sequence_is_rejected() {
     let whole = Dicom::default().bytes();
     let shared = [0x00, 0x52, 0x29, 0x92];
     let place = whole.windows(4).position(|window| window == shared).unwrap();
     // A sequence of undefined length, in which an item ends before it starts.
     let delimiters = [&[0xff; 4][..], &[0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0], &[0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]];
-    let shown = refusal("slide.dcm", &[&whole[..place + 8], &delimiters.concat(), &whole[place + 12..]].concat());
+    let shown = error_text("slide.dcm", &[&whole[..place + 8], &delimiters.concat(), &whole[place + 12..]].concat());
     assert!(shown.contains("damaged"), "{shown}");
 }
 
 #[test]
-fn sequences_that_lie_too_deep_in_each_other_are_refused() {
+fn too_deeply_nested_sequences_are_rejected() {
     let whole = Dicom::default().bytes();
     let place = whole.windows(4).position(|window| window == [0x00, 0x52, 0x29, 0x92]).unwrap();
     let start = [&whole[place..place + 8], &[0xff; 4], &[0xfe, 0xff, 0x00, 0xe0], &[0xff; 4]].concat();
-    let shown = refusal("slide.dcm", &[&whole[..place], &start.repeat(1000)].concat());
+    let shown = error_text("slide.dcm", &[&whole[..place], &start.repeat(1000)].concat());
     assert!(shown.contains("nested too deep"), "{shown}");
 }
 
@@ -93,14 +93,14 @@ fn data_after_the_pixels_is_ignored() {
     for syntax in [PLAIN, JPEG] {
         for padding in [1, 5, 512] {
             let content = [Dicom { syntax, ..Dicom::default() }.bytes(), vec![0; padding]].concat();
-            let (_folder, path) = written("slide.dcm", &content);
+            let (_folder, path) = write_file("slide.dcm", &content);
             assert_eq!(read(&path).unwrap().bytes, content.len() as u64, "{padding} bytes behind {syntax}");
         }
     }
 }
 
 #[test]
-fn private_sequence_of_undefined_length_is_passed() {
+fn private_sequence_of_undefined_length_is_skipped() {
     for syntax in [PLAIN, IMPLICIT, JPEG] {
         let slide = read_bytes("slide.dcm", &Dicom { syntax, private: true, ..Dicom::default() }.bytes()).unwrap();
         assert_eq!((slide.width, slide.height, slide.resolution.to_bits()), (200, 100, 0.5_f64.to_bits()), "{syntax}");
@@ -108,7 +108,7 @@ fn private_sequence_of_undefined_length_is_passed() {
 }
 
 #[test]
-fn group_length_of_the_meta_information_is_not_relied_on() {
+fn wrong_group_length_of_the_meta_information_is_ignored() {
     for group_length in
         [|_| None, |_| Some(0), |length| Some(length - 8), |length| Some(length + 8), |_| Some(u32::MAX)]
     {
@@ -132,7 +132,7 @@ fn label_is_described_with_a_warning() {
 }
 
 #[test]
-fn one_file_of_each_slide_is_read_and_the_others_are_named() {
+fn dicom_files_are_divided_into_slides_and_others() {
     let folder = TempDir::new().unwrap();
     let level = |columns, rows| Dicom { columns, rows, ..Dicom::default() };
     let by_series = |series, columns| Dicom { pyramid: None, series, columns, ..Dicom::default() };
@@ -157,7 +157,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
         ("j-drawn.dcm", without_pixels(ANNOTATION)),
     ]
     .map(write);
-    let files = DicomFiles::among(paths);
+    let files = DicomFiles::group(paths);
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let slides: Vec<_> = files.slides.iter().map(name).collect();
     assert_eq!(slides, ["b-high.dcm", "e-series.dcm", "f-alone.dcm", "f-nobody.dcm", "f-nothing.dcm", "i-bad.dcm"]);
@@ -180,7 +180,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
 fn dicom_file_is_read_once_with_its_checksum() {
     // Data after the pixels are part of the checksum.
     let content = [Dicom::default().bytes(), vec![0xFC, 0xFF, 0xFC, 0xFF, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 0]].concat();
-    let (_folder, path) = written("slide.dcm", &content);
+    let (_folder, path) = write_file("slide.dcm", &content);
     let slide = read(&path).unwrap();
     assert_eq!((slide.crc32c, slide.bytes), (slide_metadata::checksum(&path).unwrap(), content.len() as u64));
     assert_eq!(slide.description, inspect(&path).unwrap());
@@ -193,7 +193,7 @@ pub(crate) fn without_pixels(class: &'static str) -> Vec<u8> {
     content
 }
 
-/// Returns a DICOMDIR: its data set states no SOP class.
+/// Returns a DICOMDIR file, whose data set has no SOP class.
 pub(crate) fn directory() -> Vec<u8> {
     let class = "1.2.840.10008.1.3.10";
     let content = without_pixels(class);
@@ -202,13 +202,13 @@ pub(crate) fn directory() -> Vec<u8> {
 }
 
 #[test]
-fn document_without_pixels_is_named() {
+fn error_names_the_class_of_a_document_without_pixels() {
     for (content, reason) in [
         (without_pixels(ANNOTATION), "not a whole-slide image: its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
         (directory(), "not a whole-slide image: its SOP class is 1.2.840.10008.1.3.10"),
         (without_pixels(files::SLIDE), "cut off or damaged"),
     ] {
-        let shown = refusal("slide.dcm", &content);
+        let shown = error_text("slide.dcm", &content);
         assert!(shown.contains(reason), "{shown}");
     }
 }
@@ -239,7 +239,7 @@ fn spacing_of_all_frames_is_used_if_it_is_the_same() {
 }
 
 #[test]
-fn groups_of_unknown_representation_are_read() {
+fn functional_groups_with_unknown_vr_are_read() {
     let file = Dicom { unknown_groups: true, ..Dicom::default() };
     assert_eq!(read_bytes("slide.dcm", &file.bytes()).unwrap().resolution.to_bits(), 0.5_f64.to_bits());
 }

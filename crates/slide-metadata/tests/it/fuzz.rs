@@ -1,4 +1,4 @@
-//! Damaged headers lead to a result or an error, in bounded memory.
+//! Damaged headers lead to a result or an error, and need little memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::*;
 /// The number of damaged headers per structure.
 const ROUNDS: usize = 20_000;
 /// The maximum memory allocated at a time, in bytes, for files of about 10 KiB.
-const MEMORY: u64 = 128 * 1024 * 1024;
+const MAX_MEMORY: u64 = 128 * 1024 * 1024;
 
 /// A linear congruential generator with the same sequence in every run.
 struct Random(u64);
@@ -43,7 +43,7 @@ fn damage(content: &mut [u8], ranges: &[Range<usize>], random: &mut Random) {
 }
 
 /// Reads all damaged variants of a file, and returns the number of errors.
-fn survive(path: &Path, content: &[u8], ranges: &[Range<usize>]) -> usize {
+fn assert_no_panic(path: &Path, content: &[u8], ranges: &[Range<usize>]) -> usize {
     let (mut random, mut refused) = (Random(1), 0);
     for _ in 0..ROUNDS {
         let mut damaged = content.to_vec();
@@ -51,16 +51,16 @@ fn survive(path: &Path, content: &[u8], ranges: &[Range<usize>]) -> usize {
         fs::write(path, &damaged).unwrap();
         let mut outcome = None;
         let memory = allocation_counter::measure(|| outcome = Some(inspect(path)));
-        assert!(memory.bytes_max < MEMORY, "{} bytes", memory.bytes_max);
+        assert!(memory.bytes_max < MAX_MEMORY, "{} bytes", memory.bytes_max);
         refused += usize::from(outcome.unwrap().is_err());
     }
     refused
 }
 
-fn survive_vendor(name: &str) {
+fn assert_vendor_does_not_panic(name: &str) {
     let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
-    let (_folder, path) = written(name, &[]);
-    let refused = survive(&path, &case.tiff.bytes(), &case.tiff.headers());
+    let (_folder, path) = write_file(name, &[]);
+    let refused = assert_no_panic(&path, &case.tiff.bytes(), &case.tiff.headers());
     assert!((1_000..ROUNDS - 1_000).contains(&refused), "{name}: {refused} are refused");
 }
 
@@ -68,41 +68,41 @@ macro_rules! vendors {
     ($($test:ident: $name:literal,)*) => {
         $(#[test]
         fn $test() {
-            survive_vendor($name);
+            assert_vendor_does_not_panic($name);
         })*
     };
 }
 
 vendors! {
-    damaged_headers_of_classic_tiff_are_survived: "tiled.tif",
-    damaged_headers_of_big_tiff_are_survived: "tiled-big.tif",
-    damaged_headers_of_aperio_are_survived: "aperio.svs",
-    damaged_headers_of_ome_are_survived: "ome.ome.tif",
-    damaged_headers_of_philips_are_survived: "philips.tiff",
-    damaged_headers_of_ventana_are_survived: "ventana.bif",
-    damaged_headers_of_leica_are_survived: "leica.scn",
-    damaged_headers_of_hamamatsu_are_survived: "hamamatsu.ndpi",
-    damaged_headers_of_trestle_are_survived: "trestle.tif",
+    corrupt_headers_of_classic_tiff_do_not_panic: "tiled.tif",
+    corrupt_headers_of_big_tiff_do_not_panic: "tiled-big.tif",
+    corrupt_headers_of_aperio_do_not_panic: "aperio.svs",
+    corrupt_headers_of_ome_do_not_panic: "ome.ome.tif",
+    corrupt_headers_of_philips_do_not_panic: "philips.tiff",
+    corrupt_headers_of_ventana_do_not_panic: "ventana.bif",
+    corrupt_headers_of_leica_do_not_panic: "leica.scn",
+    corrupt_headers_of_hamamatsu_do_not_panic: "hamamatsu.ndpi",
+    corrupt_headers_of_trestle_do_not_panic: "trestle.tif",
 }
 
 #[test]
-fn damaged_dicom_is_survived() {
+fn corrupt_dicom_does_not_panic() {
     for syntax in [PLAIN, JPEG] {
         let content = Dicom { syntax, columns: 8, rows: 8, private: true, ..Dicom::default() }.bytes();
-        let (_folder, path) = written("slide.dcm", &[]);
+        let (_folder, path) = write_file("slide.dcm", &[]);
         let ranges = std::slice::from_ref(&(132..content.len())).to_vec();
-        let refused = survive(&path, &content, &ranges);
+        let refused = assert_no_panic(&path, &content, &ranges);
         assert!((1_000..ROUNDS - 1_000).contains(&refused), "{refused} are refused");
-        let _ = DicomFiles::among([path]);
+        let _ = DicomFiles::group([path]);
     }
 }
 
 #[test]
-fn damaged_archives_are_survived() {
+fn corrupt_archives_do_not_panic() {
     let content = archive::zipped(&[("0.dcm", &archive::level(PLAIN)), ("1.dcm", &archive::level(JPEG))]);
-    let (_folder, path) = written("slide.zip", &[]);
+    let (_folder, path) = write_file("slide.zip", &[]);
     let length = content.len();
-    let refused = survive(&path, &content, &[4..400, length - 400..length]);
+    let refused = assert_no_panic(&path, &content, &[4..400, length - 400..length]);
     assert!(refused > 1_000, "{refused} are refused");
 }
 
@@ -113,10 +113,10 @@ fn long_texts_need_little_memory() {
     let xml = format!("<OME><Image Name='{}'/></OME>", "n".repeat(60 << 20)).into_bytes();
     for text in [latin, xml] {
         let image = Image::new(128, 96, Pixels::Tiles(32)).described(text).resolution(40_000, 3);
-        let (_folder, path) = written("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        let (_folder, path) = write_file("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         let mut outcome = None;
         let memory = allocation_counter::measure(|| outcome = Some(inspect(&path)));
-        assert!(memory.bytes_max < MEMORY, "{} bytes", memory.bytes_max);
+        assert!(memory.bytes_max < MAX_MEMORY, "{} bytes", memory.bytes_max);
         assert!(outcome.unwrap().is_err());
     }
 }

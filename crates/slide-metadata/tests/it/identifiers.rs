@@ -7,21 +7,21 @@ use super::corpus::vendors;
 use super::files::Dicom;
 use super::*;
 
-fn found(name: &str, content: &[u8]) -> Vec<(IdentifierKind, String)> {
+fn identifiers(name: &str, content: &[u8]) -> Vec<(IdentifierKind, String)> {
     let found = inspect_bytes(name, content).unwrap().identifiers;
     found.into_iter().map(|Identifier { kind, place, .. }| (kind, place)).collect()
 }
 
-fn of_vendor(name: &str) -> Vec<(IdentifierKind, String)> {
+fn identifiers_of_vendor(name: &str) -> Vec<(IdentifierKind, String)> {
     let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
-    found(name, &case.tiff.bytes())
+    identifiers(name, &case.tiff.bytes())
 }
 
 #[test]
 fn labels_barcodes_dates_and_names_are_reported() {
     use IdentifierKind::{Barcode, Date, Label, Macro, Name};
     let has = |name: &str, kind: IdentifierKind, place: &str| {
-        let found = of_vendor(name);
+        let found = identifiers_of_vendor(name);
         assert!(found.contains(&(kind, place.to_owned())), "{name}: {kind} {place}: {found:#?}");
     };
     has("aperio.svs", Label, "directory 3");
@@ -46,10 +46,13 @@ fn labels_barcodes_dates_and_names_are_reported() {
 }
 
 #[test]
-fn slide_without_identifying_data_has_no_report() {
-    assert_eq!(of_vendor("tiled.tif"), []);
-    assert_eq!(of_vendor("trestle.tif"), []);
-    assert_eq!(found("slide.svs", &Tiff::of(Layout::Classic, [plain("Aperio\n64x64|MPP = 0.25|Date = ")]).bytes()), []);
+fn slide_without_identifying_data_has_no_identifiers() {
+    assert_eq!(identifiers_of_vendor("tiled.tif"), []);
+    assert_eq!(identifiers_of_vendor("trestle.tif"), []);
+    assert_eq!(
+        identifiers("slide.svs", &Tiff::of(Layout::Classic, [plain("Aperio\n64x64|MPP = 0.25|Date = ")]).bytes()),
+        []
+    );
 }
 
 fn plain(description: &str) -> Image {
@@ -59,7 +62,7 @@ fn plain(description: &str) -> Image {
 #[test]
 fn free_text_and_tags_with_names_are_reported() {
     let image = plain("Case 12, Jane Doe").with(315, text("Jane Doe")).with(306, text(""));
-    let found = found("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+    let found = identifiers("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
     let expected = [
         (IdentifierKind::Name, "Artist of directory 0".to_owned()),
         (IdentifierKind::Text, "ImageDescription of directory 0".to_owned()),
@@ -68,7 +71,7 @@ fn free_text_and_tags_with_names_are_reported() {
 }
 
 #[test]
-fn values_are_not_part_of_a_report() {
+fn identifiers_do_not_contain_values() {
     let image = plain("Aperio\n64x64|MPP = 0.25|Patient = Jane Doe|User = Jane Doe").with(315, text("Jane Doe"));
     let slide = inspect_bytes("slide.svs", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
     assert_eq!(slide.identifiers.len(), 3);
@@ -78,7 +81,7 @@ fn values_are_not_part_of_a_report() {
 #[test]
 fn confidential_attributes_of_dicom_are_reported() {
     let content = Dicom { patient: Some("Doe^Jane"), private: true, ..Dicom::default() }.bytes();
-    let found = found("slide.dcm", &content);
+    let found = identifiers("slide.dcm", &content);
     for (kind, place) in [
         (IdentifierKind::Name, "(0010,0010) PatientName"),
         (IdentifierKind::Uid, "(0008,0018) SOPInstanceUID"),
@@ -87,5 +90,5 @@ fn confidential_attributes_of_dicom_are_reported() {
         assert!(found.contains(&(kind, place.to_owned())), "{place}: {found:#?}");
     }
     let label = Dicom { flavor: "LABEL", ..Dicom::default() }.bytes();
-    assert!(self::found("label.dcm", &label).contains(&(IdentifierKind::Label, "the image".to_owned())));
+    assert!(self::identifiers("label.dcm", &label).contains(&(IdentifierKind::Label, "the image".to_owned())));
 }

@@ -3,12 +3,12 @@
 
 mod archive;
 mod associated;
-mod choice;
 mod completeness;
 mod dicom;
 mod fuzz;
 mod identifiers;
-mod judges;
+mod image_selection;
+mod reference_readers;
 #[cfg(feature = "thumbnail")]
 mod thumbnail;
 mod tiff;
@@ -20,7 +20,7 @@ mod corpus;
 #[path = "../../../../tests/support/dicom.rs"]
 mod files;
 #[path = "../../../../tests/support/needs.rs"]
-#[expect(dead_code, reason = "no test asks for a program")]
+#[expect(dead_code, reason = "no test needs another program")]
 mod needs;
 
 use std::error::Error;
@@ -30,8 +30,7 @@ use std::path::PathBuf;
 use slide_metadata::{DicomFiles, SlideDescription, SlideError, SlideMetadata, inspect, read};
 use tempfile::TempDir;
 
-/// Writes a file of this name and content.
-fn written(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
+fn write_file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, content).unwrap();
@@ -39,17 +38,17 @@ fn written(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
 }
 
 fn read_bytes(name: &str, content: &[u8]) -> Result<SlideMetadata, SlideError> {
-    let (_folder, path) = written(name, content);
+    let (_folder, path) = write_file(name, content);
     read(&path)
 }
 
 fn inspect_bytes(name: &str, content: &[u8]) -> Result<SlideDescription, SlideError> {
-    let (_folder, path) = written(name, content);
+    let (_folder, path) = write_file(name, content);
     inspect(&path)
 }
 
 /// Returns the error with its causes. Asserts that it names the file.
-fn refusal(name: &str, content: &[u8]) -> String {
+fn error_text(name: &str, content: &[u8]) -> String {
     let error = read_bytes(name, content).unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains(name), "{error}");
     let causes = std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string);
@@ -57,9 +56,9 @@ fn refusal(name: &str, content: &[u8]) -> String {
 }
 
 #[test]
-fn other_files_are_refused_with_what_is_accepted() {
+fn error_of_another_file_lists_the_accepted_formats() {
     for content in [&b""[..], b"II", b"\x89PNG\r\n\x1a\n", b"Aperio|MPP = 0.5", b"II*", &[0; 200]] {
-        let shown = refusal("slide.tiff", content);
+        let shown = error_text("slide.tiff", content);
         assert!(shown.contains("BigTIFF") && shown.contains("DICOM"), "{shown}");
     }
     let missing = read(&TempDir::new().unwrap().path().join("absent")).unwrap_err();
@@ -67,7 +66,7 @@ fn other_files_are_refused_with_what_is_accepted() {
 }
 
 #[test]
-fn formats_of_several_files_are_named() {
+fn error_names_an_unsupported_format_of_several_files() {
     for (name, content, shown) in [
         ("slide.mrxs", &b"\xff\xd8\xff\xe0"[..], "MRXS (3DHISTECH), a slide of several files, is not supported"),
         ("slide.vms", b"[Virtual Microscope Specimen]\nNoLayers=1\n", "VMS (Hamamatsu)"),
@@ -77,7 +76,7 @@ fn formats_of_several_files_are_named() {
         ("slide.czi", b"ZISRAWFILE\0\0", "CZI (Zeiss)"),
         ("slide.isyntax", b"<DataObject ObjectType=\"DPUfsImport\">", "iSyntax (Philips)"),
     ] {
-        let refusal = refusal(name, content);
+        let refusal = error_text(name, content);
         assert!(refusal.contains(shown) && refusal.contains("export"), "{refusal}");
     }
 }

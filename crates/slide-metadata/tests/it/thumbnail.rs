@@ -7,7 +7,7 @@ use super::files::Dicom;
 use super::*;
 
 #[test]
-fn picture_is_made_of_the_smallest_level_that_suffices() {
+fn thumbnail_is_created_from_the_smallest_sufficient_level() {
     for (name, side, place, size) in [
         ("tiled.tif", 64, "directory 2", (64, 48)),
         ("tiled.tif", 100, "directory 1", (64, 48)),
@@ -17,7 +17,7 @@ fn picture_is_made_of_the_smallest_level_that_suffices() {
         ("ventana.bif", 64, "directory 2", (64, 64)),
     ] {
         let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
-        let (_folder, path) = written(name, &case.tiff.bytes());
+        let (_folder, path) = write_file(name, &case.tiff.bytes());
         let picture = thumbnail(&path, side).unwrap();
         assert_eq!((picture.place.as_str(), (picture.width, picture.height)), (place, size), "{name}");
         let gray = if name == "strips.tif" || name == "aperio.svs" { 200 } else { 128 };
@@ -29,8 +29,8 @@ fn picture_is_made_of_the_smallest_level_that_suffices() {
 }
 
 #[test]
-fn slides_that_cannot_be_decoded_are_named() {
-    let (folder, dicom) = written("slide.dcm", &Dicom::default().bytes());
+fn error_contains_the_reason_why_a_slide_cannot_be_decoded() {
+    let (folder, dicom) = write_file("slide.dcm", &Dicom::default().bytes());
     let ndpi = folder.path().join("slide.ndpi");
     vendors::hamamatsu(0x1_8000_1000).save(&ndpi);
     for path in [dicom, ndpi] {

@@ -44,7 +44,7 @@ fn resolution_is_read_in_all_units_and_types() {
 }
 
 #[test]
-fn unit_of_imagej_is_in_its_description() {
+fn unit_of_imagej_is_read_from_the_description() {
     let read = |unit: &str, per_unit, tag| {
         let description = format!("ImageJ=1.53t\nimages=1\nunit={unit}\nloop=false\n");
         let image = Image::new(128, 96, Pixels::Tiles(32)).described(description).resolution(per_unit, tag);
@@ -68,12 +68,12 @@ fn unit_of_imagej_is_in_its_description() {
 }
 
 #[test]
-fn kind_of_image_that_is_not_supported_is_not_called_damaged() {
+fn unsupported_image_is_not_reported_as_damaged() {
     for (image, reason) in [
         (image().with(262, Value::Short(vec![32_803])), "PhotometricInterpretation 32803 in directory 0"),
         (image().with(258, Value::Short(vec![32])), "32 bits per sample in directory 0"),
     ] {
-        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         assert!(shown.contains("not supported") && shown.contains(reason), "{shown}");
     }
     // Unsupported colors of a label are ignored.
@@ -82,11 +82,11 @@ fn kind_of_image_that_is_not_supported_is_not_called_damaged() {
 }
 
 #[test]
-fn directories_in_a_loop_are_refused() {
+fn loop_of_directories_is_rejected() {
     let mut bytes = Tiff::of(Layout::Classic, [image()]).bytes();
     let (length, first) = (bytes.len(), bytes[4..8].to_vec());
     bytes[length - 4..].copy_from_slice(&first);
-    let shown = refusal("slide.tif", &bytes);
+    let shown = error_text("slide.tif", &bytes);
     assert!(shown.contains("a loop"), "{shown}");
 }
 

@@ -1,4 +1,4 @@
-//! Facts from vendors' structures, and unreadable markers.
+//! Metadata from the structures of vendors, and unreadable markers.
 
 use slide_metadata::{ReadOptions, ResolutionSource, Role, Vendor, Warning, read_with};
 
@@ -52,12 +52,12 @@ fn focal_planes_and_maps_of_hamamatsu_are_not_the_image() {
     let roles: Vec<_> =
         inspect_bytes("slide.ndpi", &tiff.bytes()).unwrap().images.iter().map(|image| image.role).collect();
     assert_eq!(roles, [Role::Plane, Role::Image, Role::Plane, Role::Mask]);
-    let shown = refusal("slide.ndpi", &Tiff::of(Layout::Ndpi, [image(-1.0, 0)]).bytes());
+    let shown = error_text("slide.ndpi", &Tiff::of(Layout::Ndpi, [image(-1.0, 0)]).bytes());
     assert!(shown.contains("a directory with a positive SourceLens"), "{shown}");
 }
 
 #[test]
-fn unusable_resolution_of_a_vendor_can_be_stated() {
+fn caller_can_specify_the_resolution_if_that_of_the_vendor_is_unusable() {
     for (tiff, looked_for, found) in [
         (vendors::aperio(b"AppMag = 40|MPP = unknown"), "MPP in the ImageDescription of directory 0", "'unknown'"),
         (vendors::aperio(b"MPP = 0"), "MPP in the ImageDescription", "'0'"),
@@ -74,7 +74,7 @@ fn unusable_resolution_of_a_vendor_can_be_stated() {
         ),
         (vendors::trestle_with(0.0), "XResolution and YResolution", "0 × 0"),
     ] {
-        let (_folder, path) = written("slide.tif", &tiff.bytes());
+        let (_folder, path) = write_file("slide.tif", &tiff.bytes());
         let error = read(&path).unwrap_err();
         let shown = error.to_string();
         assert!(error.is_resolution() && shown.contains("--resolution-mpp"), "{shown}");
@@ -88,7 +88,7 @@ fn unusable_resolution_of_a_vendor_can_be_stated() {
 
 #[test]
 fn resolutions_that_contradict_each_other_are_an_error() {
-    let shown = refusal("slide.svs", &vendors::aperio(b"MPP = 0.25|MPP = 0.5").bytes());
+    let shown = error_text("slide.svs", &vendors::aperio(b"MPP = 0.25|MPP = 0.5").bytes());
     assert!(
         shown.contains("the ImageDescription of directory 0 states more than one MPP: '0.25' and '0.5'"),
         "{shown}"
@@ -98,7 +98,7 @@ fn resolutions_that_contradict_each_other_are_an_error() {
 }
 
 #[test]
-fn quotations_of_another_vendor_are_not_its_marker() {
+fn quoted_marker_of_another_vendor_is_not_a_marker() {
     for quoted in [
         "&lt;DataObject ObjectType=&quot;DPUfsImport&quot;&gt;&lt;/DataObject&gt;",
         "&lt;scn xmlns=&quot;http://www.leica-microsystems.com/scn/2010/10/01&quot;&gt;",
@@ -113,7 +113,7 @@ fn quotations_of_another_vendor_are_not_its_marker() {
 }
 
 #[test]
-fn structure_of_a_vendor_that_is_damaged_is_an_error() {
+fn corrupt_vendor_metadata_is_an_error() {
     let image = |description: &str| Image::new(128, 96, Pixels::Tiles(32)).described(description).resolution(40_000, 3);
     for (image, vendor) in [
         (image("<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'><Image>"), "OME"),
@@ -127,7 +127,7 @@ fn structure_of_a_vendor_that_is_damaged_is_an_error() {
         ),
         (image("").with(65420, corpus::tiff::Value::Long(vec![1])), "Hamamatsu"),
     ] {
-        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         assert!(shown.contains(&format!("marks it as a file of {vendor}")), "{shown}");
     }
 }
@@ -164,7 +164,7 @@ fn physical_sizes_are_read_in_all_units() {
 }
 
 #[test]
-fn tags_count_only_where_the_vendor_states_nothing() {
+fn resolution_tags_are_used_only_without_a_vendor_resolution() {
     let tags = |tiff: Tiff, tags: &str| {
         let error = read_bytes("slide.tif", &tiff.bytes()).unwrap_err();
         assert!(error.is_resolution() && error.to_string().contains(tags), "{error}");
@@ -185,20 +185,20 @@ fn tags_count_only_where_the_vendor_states_nothing() {
 }
 
 #[test]
-fn images_of_several_files_are_refused() {
+fn slides_of_several_files_are_rejected() {
     let tiff = vendors::ome(
         r#"PhysicalSizeX="1" PhysicalSizeY="1"><TiffData><UUID FileName="a.tif">a</UUID></TiffData><TiffData><UUID FileName="b.tif">b</UUID></TiffData></Pixels><Pixels a="b""#,
     );
-    let shown = refusal("slide.ome.tif", &tiff.bytes());
+    let shown = error_text("slide.ome.tif", &tiff.bytes());
     assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
     let binary = r#"<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:1"/></OME>"#;
     let image = Image::new(128, 96, Pixels::Tiles(32)).described(binary);
-    let shown = refusal("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+    let shown = error_text("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes());
     assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
 }
 
 #[test]
-fn size_that_aperio_states_must_be_that_of_its_directory() {
+fn aperio_size_that_differs_from_its_directory_is_an_error() {
     let tiff = |line: &str| {
         let description = format!("Aperio Image Library v12.0.15 \r\n{line}|AppMag = 40|MPP = 0.2522");
         Tiff::of(Layout::Classic, [Image::new(240, 128, Pixels::JpegTiles(64)).described(description)]).bytes()
@@ -214,13 +214,13 @@ fn size_that_aperio_states_must_be_that_of_its_directory() {
         assert_eq!(read_bytes("slide.svs", &tiff(line)).unwrap().width, 240, "{line}");
     }
     for line in ["480x256 [0,0 480x256] (64x64) JPEG/RGB Q=70", "480x256 [0,0,480x256] (64x64)", "960x512 -> 480x256"] {
-        let shown = refusal("slide.svs", &tiff(line));
+        let shown = error_text("slide.svs", &tiff(line));
         assert!(shown.contains("directory 0 is 240 × 128, but its ImageDescription states 480 × 256"), "{shown}");
     }
 }
 
 #[test]
-fn ome_is_known_with_any_prefix_and_white_space() {
+fn ome_is_recognized_with_any_prefix_and_white_space() {
     for (start, end) in [("<ome:OME\n  xmlns:ome='a'>", "</ome:OME>"), ("<o:OME>", "</o:OME>"), ("<OME\t>", "</OME>")] {
         let xml = format!(
             "{start}<Image><Pixels SizeX='128' SizeY='96' PhysicalSizeX='0.25' PhysicalSizeY='0.25'><TiffData IFD='0'/></Pixels></Image>{end}"
@@ -232,7 +232,7 @@ fn ome_is_known_with_any_prefix_and_white_space() {
 }
 
 #[test]
-fn planes_that_are_missing_from_ome_are_an_error() {
+fn missing_ome_planes_are_an_error() {
     let tiff = |sizes: &str, channels: usize, samples: u16, copies: usize| {
         let channel = "<Channel/>".repeat(channels);
         let xml = format!(
@@ -256,13 +256,13 @@ fn planes_that_are_missing_from_ome_are_an_error() {
         ("SizeC='4'", 4, 1, 2, "3 of 4"),
         ("SizeT='18446744073709551615' SizeZ='3'", 1, 1, 0, "1 of 18446744073709551615"),
     ] {
-        let shown = refusal("slide.tif", &tiff(sizes, channels, samples, copies));
+        let shown = error_text("slide.tif", &tiff(sizes, channels, samples, copies));
         assert!(shown.contains("128 × 96") && shown.contains(&format!("found {found}")), "{shown}");
     }
 }
 
 #[test]
-fn descriptions_of_aperio_in_other_encodings_are_named() {
+fn error_names_an_unsupported_encoding_of_an_aperio_description() {
     let thumbnail =
         Image::new(60, 32, Pixels::Strip).described("Aperio Image Library\r\n240x128 -> 60x32 - |AppMag = 40");
     let read = |description: &[u8]| {
@@ -275,7 +275,7 @@ fn descriptions_of_aperio_in_other_encodings_are_named() {
     let words =
         |order: fn(u16) -> [u8; 2]| format!("\u{feff}{text}").encode_utf16().flat_map(order).collect::<Vec<_>>();
     for description in [words(u16::to_le_bytes), words(u16::to_be_bytes)] {
-        let shown = refusal("slide.svs", &read(&description));
+        let shown = error_text("slide.svs", &read(&description));
         assert!(
             shown.contains("cannot read the ImageDescription of directory 0") && shown.contains("UTF-16"),
             "{shown}"

@@ -14,7 +14,7 @@ fn replaced(content: &[u8], from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn size_follows_the_positions_of_the_areas() {
+fn size_is_computed_from_the_positions_of_the_areas() {
     // All sizes are those of openslide 4.0.1.
     for (areas, size) in [
         (vec![area((0, 0), ("0", "0"))], (120, 124)),
@@ -40,7 +40,7 @@ fn overlaps_may_have_decimals() {
 }
 
 #[test]
-fn areas_that_cannot_be_placed_are_refused() {
+fn areas_with_invalid_positions_are_rejected() {
     let bytes = |area| ventana_areas("0.25", (256, 256), &[area]).bytes();
     let valid = bytes(area((64, 0), ("0", "0")));
     for (content, looked_for, found) in [
@@ -62,9 +62,9 @@ fn areas_that_cannot_be_placed_are_refused() {
         (replaced(&valid, "Pos-X", "Pas-X"), "Pos-X of ImageInfo", "nothing"),
         (replaced(&valid, "Confidence=\"100\"", "Confidence=\"-10\""), "Confidence of TileJointInfo", "'-10'"),
     ] {
-        let shown = refusal("slide.bif", &content);
+        let shown = error_text("slide.bif", &content);
         assert!(shown.contains(looked_for) && shown.contains(&format!("found {found}")), "{shown}");
     }
-    let shown = refusal("slide.bif", &replaced(&valid, "ScanRes=\"0.25\"", "ScanRes=\"0.50\""));
-    assert!(shown.contains("tag 700 states more than one ScanRes: 0.5 and 0.25"), "{shown}");
+    let shown = error_text("slide.bif", &replaced(&valid, "ScanRes=\"0.25\"", "ScanRes=\"0.50\""));
+    assert!(shown.contains("states the ScanRes 0.5, and that of ") && shown.contains("states 0.25"), "{shown}");
 }

@@ -27,7 +27,7 @@ fn one(ty: &Type) -> TokenStream {
             pub struct #name(String);
             text!(#name);
         },
-        Shape::Choice(values) => {
+        Shape::Enum(values) => {
             let variants: Vec<_> = values.iter().map(|value| pascal(value)).collect();
             let meanings = values.iter().map(|value| doc(&format!("`{value}`")));
             quote! {
@@ -42,14 +42,14 @@ fn one(ty: &Type) -> TokenStream {
                 open_enum!(#name { #(#variants = #values),* });
             }
         }
-        Shape::Record { role, fields } => record(&ty.name, &ty.doc, *role, fields),
+        Shape::Struct { role, fields } => record(&ty.name, &ty.doc, *role, fields),
     }
 }
 
 fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
     let name = type_name(name);
     let text = doc(text);
-    let sent = role != Role::Answer;
+    let sent = role != Role::Response;
     let default = if sent { default(fields) } else { None };
     // Requests are strict; responses may come from a newer platform.
     let tolerant = role != Role::Request;

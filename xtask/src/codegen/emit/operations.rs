@@ -8,7 +8,7 @@ pub(crate) fn operations(model: &Model) -> TokenStream {
     let operations = model.operations.iter().map(one);
     quote! {
         use crate::{Secret, SignedUrl, models::*};
-        use crate::runtime::{Answer, BodyError, DecodeError, Method, Operation, Query, Segment, json_body};
+        use crate::runtime::{SuccessResponse, BodyError, DecodeError, Method, Operation, Query, Segment, json_body};
 
         #(#operations)*
     }
@@ -29,9 +29,9 @@ fn one(operation: &Operation) -> TokenStream {
     let constructors =
         constructors(&fields, "Creates a value with the required fields. The `with_` methods set the others.", false);
     let (output, argument, decode) = match &operation.output {
-        Output::Json(ty) => (rust_type(ty), quote! { answer }, quote! { answer.json() }),
-        Output::Redirect => (quote! { SignedUrl }, quote! { answer }, quote! { answer.redirect() }),
-        Output::Nothing => (quote! { () }, quote! { _ }, quote! { Ok(()) }),
+        Output::Json(ty) => (rust_type(ty), quote! { response }, quote! { response.json() }),
+        Output::Redirect => (quote! { SignedUrl }, quote! { response }, quote! { response.redirect() }),
+        Output::Empty => (quote! { () }, quote! { _ }, quote! { Ok(()) }),
     };
     let is_shareable = operation.query.iter().any(|field| field.name == "share_token" && field.ty == Ty::Secret);
     let shareable = is_shareable.then(|| quote! { const SHAREABLE: bool = true; });
@@ -59,19 +59,19 @@ fn one(operation: &Operation) -> TokenStream {
             #path
             #query
             #body
-            fn decode(#argument: &Answer) -> Result<Self::Output, DecodeError> { #decode }
+            fn decode(#argument: &SuccessResponse) -> Result<Self::Output, DecodeError> { #decode }
         }
     }
 }
 
 fn documentation(operation: &Operation) -> String {
-    let Operation { summary, description, refusals, .. } = operation;
+    let Operation { summary, description, errors, .. } = operation;
     let route = format!("`{} {}`", operation.method.to_uppercase(), operation.template);
     let mut text = format!("{summary}\n\n{description}\n\n{route}");
-    if !refusals.is_empty() {
+    if !errors.is_empty() {
         text += "\n\nError responses:";
     }
-    for (status, meaning) in refusals {
+    for (status, meaning) in errors {
         text += &format!("\n- {status}: {meaning}");
     }
     text

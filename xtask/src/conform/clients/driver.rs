@@ -14,13 +14,13 @@ use super::report::Operation;
 const READY: &str = "AIGNOSTICS_EMULATOR_READY";
 /// The document of the platform, which `tests/clients/document.py` reads.
 const REFERENCE: &str = "../shared/openapi/1.8.0.changes.json";
-/// The lists of the pinned packages, of which each peer has one.
+/// The lists of pinned packages. Each peer has one of them.
 const LOCKS: [&str; 2] = ["requirements.txt", "package-lock.json"];
-/// The variables of the machine that programs inherit. Others could direct clients elsewhere, or contain credentials.
+/// The variables that programs inherit. Others could configure other servers, or contain credentials.
 const INHERITED: [&str; 4] = ["HOME", "LANG", "PATH", "USER"];
 
 /// The folders of a conformance run.
-pub(super) struct Setting<'a> {
+pub(super) struct Environment<'a> {
     pub(super) root: &'a Path,
     pub(super) tools: PathBuf,
     pub(super) logs: PathBuf,
@@ -35,12 +35,12 @@ pub(super) enum Missing {
 }
 
 /// A running emulator, which is stopped when dropped.
-struct Running {
+struct RunningEmulator {
     process: Child,
     ready: Value,
 }
 
-impl Drop for Running {
+impl Drop for RunningEmulator {
     fn drop(&mut self) {
         // The process may have ended.
         let _ = self.process.kill();
@@ -48,7 +48,7 @@ impl Drop for Running {
     }
 }
 
-impl Setting<'_> {
+impl Environment<'_> {
     /// Returns a requirement of a client that this machine does not meet.
     pub(super) fn missing(&self, client: &Client) -> Option<Missing> {
         if !self.tools.join(client.peer).join(client.program).exists() || self.is_outdated(client.peer) {
@@ -70,7 +70,6 @@ impl Setting<'_> {
         LOCKS.iter().any(|lock| read(&peers, lock).is_some_and(|locked| read(&self.tools, lock) != Some(locked)))
     }
 
-    /// Runs all operations of a client.
     pub(super) fn operations(&self, client: &Client) -> Result<Vec<Operation>> {
         let folder = self.logs.join(client.name.replace([' ', ':'], "-"));
         let temporary = folder.join("temporary");
@@ -83,7 +82,7 @@ impl Setting<'_> {
         let emulator = match client.emulator {
             Emulator::Exec => None,
             Emulator::Controlled => Some(self.start(&config, None)?),
-            Emulator::Tls => Some(self.start(&config, Some(&folder.join("authority.pem")))?),
+            Emulator::Tls => Some(self.start(&config, Some(&folder.join("ca_certificate.pem")))?),
         };
         let mut command = self.driver(client, &config);
         if let Some(running) = &emulator {
@@ -107,7 +106,6 @@ impl Setting<'_> {
         self.root.join("target/debug/aignostics")
     }
 
-    /// Returns the command that runs the driver.
     fn driver(&self, client: &Client, config: &Path) -> Command {
         let program = self.tools.join(client.peer).join(client.program);
         let mut command = if client.emulator == Emulator::Exec {
@@ -117,24 +115,27 @@ impl Setting<'_> {
         } else {
             Command::new(program)
         };
-        let known = [("{command}", self.command()), ("{tools}", self.tools.clone())];
-        let filled = |argument: &&str| {
-            known.iter().fold((*argument).to_owned(), |text, (name, path)| text.replace(name, &path.to_string_lossy()))
+        let placeholders = [("{command}", self.command()), ("{tools}", self.tools.clone())];
+        let expand = |argument: &&str| {
+            placeholders
+                .iter()
+                .fold((*argument).to_owned(), |text, (name, path)| text.replace(name, &path.to_string_lossy()))
         };
-        command.arg(self.root.join("tests/clients").join(client.driver)).args(client.arguments.iter().map(filled));
-        without_variables(&mut command).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.arg(self.root.join("tests/clients").join(client.driver)).args(client.arguments.iter().map(expand));
+        with_clean_environment(&mut command).env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
     /// Starts an emulator, and waits for its ready line.
-    fn start(&self, config: &Path, authority: Option<&Path>) -> Result<Running> {
+    fn start(&self, config: &Path, ca_certificate: Option<&Path>) -> Result<RunningEmulator> {
         let mut command = Command::new(self.command());
         command.args(["emulator", "--control", "--seed", "1", "--config"]).arg(config);
-        if let Some(file) = authority {
+        if let Some(file) = ca_certificate {
             command.arg("--tls").arg(file);
         }
-        let process = without_variables(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut running = Running { process: process.context("the emulator cannot be started")?, ready: Value::Null };
+        let process = with_clean_environment(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut running =
+            RunningEmulator { process: process.context("the emulator cannot be started")?, ready: Value::Null };
         let mut line = String::new();
         let output = running.process.stdout.take().context("the emulator has no output")?;
         BufReader::new(output).read_line(&mut line)?;
@@ -144,7 +145,7 @@ impl Setting<'_> {
 }
 
 /// Removes all variables but the inherited ones.
-fn without_variables(command: &mut Command) -> &mut Command {
+fn with_clean_environment(command: &mut Command) -> &mut Command {
     let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(inherited)
 }

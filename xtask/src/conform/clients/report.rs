@@ -30,7 +30,7 @@ impl Operation {
     }
 }
 
-/// The document: text of the authors, and a table between two marks for each client.
+/// The document: hand-written text, and a generated table for each client between two comments.
 pub(super) struct Document(String);
 
 impl Document {
@@ -43,23 +43,23 @@ impl Document {
     }
 
     /// Returns the start and the end of the table of a client.
-    fn place(&self, client: &str) -> Option<(usize, usize)> {
+    fn table_range(&self, client: &str) -> Option<(usize, usize)> {
         let start = format!("<!-- {client} -->\n");
         let start = self.0.find(&start)? + start.len();
         let end = self.0[start..].find("<!-- end -->")?;
         Some((start, start + end))
     }
 
-    /// Replaces the table of a client. Returns a problem if the document has no place for it.
+    /// Replaces the table of a client. Returns a problem if the document has no section for it.
     pub(super) fn replace(&mut self, client: &str, operations: &[Operation]) -> Vec<String> {
-        let Some((start, end)) = self.place(client) else { return vec![Self::no_place(client)] };
+        let Some((start, end)) = self.table_range(client) else { return vec![Self::missing_section(client)] };
         self.0.replace_range(start..end, &table(operations));
         Vec::new()
     }
 
     /// Returns the differences of the results from the table of a client.
     pub(super) fn differences(&self, client: &str, operations: &[Operation]) -> Vec<String> {
-        let Some((start, end)) = self.place(client) else { return vec![Self::no_place(client)] };
+        let Some((start, end)) = self.table_range(client) else { return vec![Self::missing_section(client)] };
         let rows = self.0[start..end].lines().skip(2).filter_map(|row| {
             let name = row.strip_prefix("| ")?.split(" | ").next()?;
             Some((name.to_owned(), row.to_owned()))
@@ -77,7 +77,7 @@ impl Document {
         differences
     }
 
-    fn no_place(client: &str) -> String {
+    fn missing_section(client: &str) -> String {
         format!("the document has no line `<!-- {client} -->` with a line `<!-- end -->` after it")
     }
 }

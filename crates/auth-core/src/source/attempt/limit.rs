@@ -1,4 +1,4 @@
-//! The time limit of a provider call.
+//! The timeout of a provider call.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -7,12 +7,14 @@ use super::{Attempt, Outcome};
 use crate::TokenError;
 use crate::source::redemption::Section;
 
-/// The additional time for a redemption in progress at the attempt timeout.
+/// The additional time for a redemption that is in progress when the attempt timeout ends.
 pub(super) const REDEMPTION_GRACE: Duration = Duration::from_secs(60);
 
 impl Attempt {
-    /// Limits a provider call. A redemption in progress gets more time.
-    pub(super) async fn in_time(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
+    /// Runs a provider call with the attempt timeout. A call that is redeeming a credential when the timeout ends gets
+    /// [`REDEMPTION_GRACE`] more. A call that cannot be canceled and holds a single-use credential continues; only its
+    /// callers are informed of the timeout.
+    pub(super) async fn with_timeout(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
         let Some(limit) = self.inner.attempt_timeout else { return call.await };
         let provider = &self.inner.provider;
         let is_cancelable = provider.is_cancelable() || !provider.needs_lease();
@@ -24,11 +26,11 @@ impl Attempt {
             if is_cancelable {
                 break;
             }
-            // The call continues and holds the credential that another attempt would redeem.
+            // The call continues, and no other attempt starts, because it would redeem the same credential.
             tracing::warn!(issuer = self.key.issuer(), "the access token provider does not respond");
-            self.announce.send_modify(|progress| progress.overdue += 1);
+            self.progress.send_modify(|progress| progress.timeouts += 1);
         }
-        let more = if section.is_critical() { REDEMPTION_GRACE } else { Duration::ZERO };
-        self.inner.within(more, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
+        let extension = if section.is_critical() { REDEMPTION_GRACE } else { Duration::ZERO };
+        self.inner.within(extension, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
     }
 }

@@ -1,59 +1,65 @@
-//! Single-use credentials: one attempt at a time holds a credential, and no other presents it after it is used up.
+//! Single-use credentials. Only one attempt at a time may present a credential, and none after it was redeemed.
 
 use tokio::sync::OwnedMutexGuard;
 
 use super::limit::REDEMPTION_GRACE;
-use super::{Attempt, Obtained};
-use crate::source::configured::Turn;
+use super::{Attempt, AttemptOutput};
+use crate::source::configured::Reservation;
 use crate::source::redemption::Section;
 use crate::{AccessToken, TokenError};
 
 impl Attempt {
-    /// Obtains a token. After a clear, waits for an earlier attempt that may still be redeeming.
-    pub(super) async fn obtain_in_turn(&self, section: &Section) -> Obtained {
-        match self.turn().await {
-            Ok(_turn) => self.obtain(section).await,
+    /// Obtains a token. Waits first for an earlier attempt that may still redeem a single-use credential of the key. There
+    /// can be such an attempt after the source was cleared.
+    pub(super) async fn obtain_exclusively(&self, section: &Section) -> AttemptOutput {
+        match self.lock_redemption().await {
+            Ok(_guard) => self.obtain(section).await,
             Err(error) => Err(error).into(),
         }
     }
 
-    /// Waits for an earlier attempt that may hold the single-use credential of the key, if the provider has one.
-    async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, TokenError> {
+    /// Acquires the redemption lock of the key, or returns `None` if the provider has no single-use credential.
+    async fn lock_redemption(&self) -> Result<Option<OwnedMutexGuard<()>>, TokenError> {
         if !self.inner.provider.needs_lease() {
             return Ok(None);
         }
-        let redeeming = self.inner.flights.with(&self.key, |slot, _| slot.redeeming.clone());
-        self.bounded(redeeming.lock_owned()).await.map(Some)
+        let redemption_lock = self.inner.flights.with(&self.key, |slot, _| slot.redemption_lock.clone());
+        self.wait_for_attempt(redemption_lock.lock_owned()).await.map(Some)
     }
 
-    /// Reserves the provider's own credential for this attempt, among all sources of the process.
+    /// Reserves the provider's own credential for this attempt, so that no other source of the process presents it.
     ///
     /// # Errors
     ///
-    /// It is used up, or another attempt does not end.
-    pub(super) async fn first_use(&self, initial: &AccessToken) -> Result<Turn, TokenError> {
-        let turn = Turn::new(self.key.issuer(), initial.refresh_token());
-        self.bounded(turn.reserve()).await?
+    /// The credential was redeemed and replaced, or another attempt that has reserved it does not end in time.
+    pub(super) async fn reserve_initial(&self, initial: &AccessToken) -> Result<Reservation, TokenError> {
+        let reservation = Reservation::new(self.key.issuer(), initial.refresh_token());
+        self.wait_for_attempt(reservation.reserve()).await?
     }
 
-    /// Records that `presented` was redeemed, and was replaced if `token` has another refresh token.
-    pub(super) fn record_use(&self, turn: Option<Turn>, presented: Option<&AccessToken>, token: &AccessToken) {
+    /// Records that the refresh token of `presented` can no longer be redeemed, if `token` has a different one.
+    pub(super) fn record_redemption(
+        &self,
+        reservation: Option<Reservation>,
+        presented: Option<&AccessToken>,
+        token: &AccessToken,
+    ) {
         let Some(presented) = presented.filter(|presented| {
             presented.refresh_token().is_some() && presented.refresh_token() != token.refresh_token()
         }) else {
             return;
         };
-        if let Some(turn) = turn {
-            turn.use_up();
+        if let Some(reservation) = reservation {
+            reservation.mark_redeemed();
         }
         if self.is_cleared() {
-            // The cache may still have it, if it could not be cleared.
+            // If clearing the cache failed, the cache may still contain the redeemed refresh token.
             self.inner.flights.with(&self.key, |slot, _| slot.flight.refuse(presented));
         }
     }
 
-    /// Waits for another attempt, for the longest time that it may take.
-    async fn bounded<T>(&self, wait: impl Future<Output = T>) -> Result<T, TokenError> {
+    /// Waits for another attempt, for at most the maximum duration of an attempt.
+    async fn wait_for_attempt<T>(&self, wait: impl Future<Output = T>) -> Result<T, TokenError> {
         match self.inner.attempt_timeout {
             None => Ok(wait.await),
             Some(limit) => {

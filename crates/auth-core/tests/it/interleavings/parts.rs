@@ -1,13 +1,13 @@
-//! The clock, the provider and the cache of the scripted world.
+//! The clock, the provider and the cache of the schedules.
 
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, TokenError, TokenKey, TokenRequest};
 
-use super::{Distance, World, text};
+use super::{CacheKind, World, text};
 
-/// A provider call. Dropping it ends the call without a result: its time limit was exceeded.
+/// A running provider call. It is dropped if the attempt timeout ends before the call.
 pub(super) struct Call<'a> {
     pub(super) world: &'a World,
     pub(super) key: &'a TokenKey,
@@ -17,13 +17,13 @@ pub(super) struct Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let (now, mut book) = (self.world.now(), self.world.book());
-        book.seen.timed_out += 1;
+        let (now, mut state) = (self.world.now(), self.world.state());
+        state.seen.timed_out += 1;
         if self.undisturbed {
-            if book.running.get(self.key) == Some(&self.clears) {
-                book.running.remove(self.key);
+            if state.running.get(self.key) == Some(&self.clears) {
+                state.running.remove(self.key);
             }
-            book.failures.insert(self.key.clone(), (TokenError::provider("timeout"), now, None, self.clears));
+            state.failures.insert(self.key.clone(), (TokenError::provider("timeout"), now, None, self.clears));
         }
     }
 }
@@ -45,7 +45,7 @@ impl AsyncTokenProvider for World {
     }
 
     fn credential_version(&self) -> u64 {
-        self.book().credential
+        self.state().credential
     }
 
     fn needs_caller_runtime(&self) -> bool {
@@ -56,46 +56,46 @@ impl AsyncTokenProvider for World {
 #[async_trait]
 impl AsyncTokenCache for World {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        self.reach().await?;
-        let kept = self.book().kept.get(key).cloned();
-        self.reach().await?;
-        Ok(kept)
+        self.access_cache().await?;
+        let cached = self.state().cached.get(key).cloned();
+        self.access_cache().await?;
+        Ok(cached)
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        self.reach().await?;
+        self.access_cache().await?;
         {
-            let mut book = self.book();
-            book.stored.insert(text(token));
-            book.kept.insert(key.clone(), token.clone());
+            let mut state = self.state();
+            state.stored.insert(text(token));
+            state.cached.insert(key.clone(), token.clone());
         }
-        self.reach().await
+        self.access_cache().await
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        self.reach().await?;
+        self.access_cache().await?;
         {
-            let mut book = self.book();
-            if let Some(deleted) = book.kept.remove(key)
-                && !book.rejected.contains(&text(&deleted))
-                && book
+            let mut state = self.state();
+            if let Some(deleted) = state.cached.remove(key)
+                && !state.rejected.contains(&text(&deleted))
+                && state
                     .obtained
                     .iter()
-                    .any(|(_, token, clears)| token.is_same(&deleted) && *clears == Some(book.clears))
+                    .any(|(_, token, clears)| token.is_same(&deleted) && *clears == Some(state.clears))
             {
-                book.violations.push(format!("{} was deleted, but was not rejected", text(&deleted)));
+                state.violations.push(format!("{} was deleted, but was not rejected", text(&deleted)));
             }
         }
-        self.reach().await
+        self.access_cache().await
     }
 
     async fn clear(&self) -> Result<(), TokenError> {
-        self.reach().await?;
-        self.book().kept.clear();
-        self.reach().await
+        self.access_cache().await?;
+        self.state().cached.clear();
+        self.access_cache().await
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        (self.distance == Distance::Near).then(|| self.book().kept.get(key).cloned())
+        (self.cache == CacheKind::Memory).then(|| self.state().cached.get(key).cloned())
     }
 }

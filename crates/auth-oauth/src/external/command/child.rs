@@ -12,8 +12,9 @@ use crate::external::error::CredentialError;
 
 /// The maximum size of the output, in bytes.
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
-/// The time for reading the rest of the output after the program has ended, if one of its children still holds it open.
-const REST_TIMEOUT: Duration = Duration::from_secs(1);
+/// The timeout for reading the rest of the output after the program has ended. A child of the program may keep the output
+/// open.
+const REMAINING_OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The outcome of a program that has ended.
 pub(super) struct Output {
@@ -23,13 +24,13 @@ pub(super) struct Output {
     pub(super) stderr: Vec<u8>,
 }
 
-/// A running program. Dropping it kills the program and its children.
-struct Group {
+/// The process group of a running program. Dropping it kills the program and its children.
+struct ProcessGroup {
     #[cfg(unix)]
     id: Option<rustix::process::Pid>,
 }
 
-impl Group {
+impl ProcessGroup {
     fn of(child: &Child) -> Self {
         #[cfg(unix)]
         {
@@ -43,9 +44,8 @@ impl Group {
         }
     }
 
-    /// Keeps the children that the program has left running. Its id may belong to another process from now on.
-    #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "a group exists on Unix only"))]
-    fn release(mut self) {
+    /// Does not kill the group, because the program has ended and the system may use its id for another process.
+    fn disarm(mut self) {
         #[cfg(unix)]
         {
             self.id = None;
@@ -55,33 +55,33 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         #[cfg(unix)]
         if let Some(id) = self.id {
-            // It may have ended.
+            // An error means that all processes of the group have ended.
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
         }
     }
 }
 
-/// Runs the program within its time limit.
+/// Runs the program with its timeout.
 pub(super) async fn run(provider: &CommandProvider) -> Result<Output, CredentialError> {
-    let mut command = provider.prepared();
+    let mut command = provider.command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => provider.not_found(),
-        _ => provider.origin.unusable("it cannot be started", "check that it is executable").because(error),
+        _ => provider.origin.unusable("it cannot be started", "check that it is executable").with_source(error),
     })?;
-    let group = Group::of(&child);
-    let work = tokio::time::timeout(provider.timeout, finished(&mut child)).await;
+    let group = ProcessGroup::of(&child);
+    let outcome = tokio::time::timeout(provider.timeout, wait_with_output(&mut child)).await;
     let seconds = provider.timeout.as_secs_f64();
-    let output = match work {
+    let output = match outcome {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => {
-            return Err(provider.origin.unusable("its output cannot be read", "run it again").because(error));
+            return Err(provider.origin.unusable("its output cannot be read", "run it again").with_source(error));
         }
         Err(_) => {
             let reason = format!("it printed no token within {seconds} s and was killed");
@@ -92,17 +92,18 @@ pub(super) async fn run(provider: &CommandProvider) -> Result<Output, Credential
         let reason = format!("its output is larger than {MAX_OUTPUT_BYTES} bytes");
         return Err(provider.origin.unusable(reason, "it must print only a token, or JSON with a token"));
     }
-    group.release();
+    group.disarm();
     Ok(output)
 }
 
-/// Waits for the program, and reads its output up to the limit. A program with more output is not waited for.
-async fn finished(child: &mut Child) -> io::Result<Output> {
+/// Waits for the end of the program, and reads its output. If the output exceeds the limit, returns without waiting for the
+/// end.
+async fn wait_with_output(child: &mut Child) -> io::Result<Output> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let status = {
         let mut reading = std::pin::pin!(async {
-            let err = drained(err, &mut stderr);
+            let err = read_tail(err, &mut stderr);
             let out = async {
                 if let Some(out) = out {
                     out.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut stdout).await?;
@@ -120,7 +121,7 @@ async fn finished(child: &mut Child) -> io::Result<Output> {
                 }
             },
             status = child.wait() => {
-                match tokio::time::timeout(REST_TIMEOUT, reading).await {
+                match tokio::time::timeout(REMAINING_OUTPUT_TIMEOUT, reading).await {
                     Ok(Err(error)) if error.kind() != io::ErrorKind::FileTooLarge => return Err(error),
                     _ => Some(status?),
                 }
@@ -130,8 +131,8 @@ async fn finished(child: &mut Child) -> io::Result<Output> {
     Ok(Output { code: status.and_then(|status| status.code()), stdout, stderr })
 }
 
-/// Reads a stream to its end, and keeps its last part.
-async fn drained(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::Result<()> {
+/// Reads a stream to its end, and stores its last 4096 bytes in `tail`.
+async fn read_tail(stream: Option<impl AsyncRead + Unpin>, tail: &mut Vec<u8>) -> io::Result<()> {
     let Some(mut stream) = stream else { return Ok(()) };
     let mut block = [0; 4096];
     loop {
@@ -139,8 +140,8 @@ async fn drained(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> 
         if length == 0 {
             return Ok(());
         }
-        kept.extend_from_slice(&block[..length]);
-        let surplus = kept.len().saturating_sub(block.len());
-        kept.drain(..surplus);
+        tail.extend_from_slice(&block[..length]);
+        let surplus = tail.len().saturating_sub(block.len());
+        tail.drain(..surplus);
     }
 }

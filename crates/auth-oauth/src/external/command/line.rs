@@ -1,7 +1,7 @@
 use crate::external::error::{CredentialError, Origin};
 
-/// Splits a command line into a program and its arguments: like a POSIX shell without expansion of variables, globs or
-/// tildes, or a JSON array of strings.
+/// Splits a command line into a program and its arguments. The line is a JSON array of strings, or is split like by a POSIX
+/// shell, but without expanding variables, globs and tildes.
 ///
 /// ```
 /// let words = auth_oauth::command_line(r#"vault "the token" '$HOME'"#)?;
@@ -13,7 +13,8 @@ use crate::external::error::{CredentialError, Origin};
 ///
 /// # Errors
 ///
-/// A quotation mark is not closed, the JSON is not an array of strings, or the program is missing.
+/// A quotation mark is not closed, the JSON is not an array of strings, the program is missing, or a word contains a NUL
+/// character.
 pub fn command_line(text: &str) -> Result<Vec<String>, CredentialError> {
     let origin = Origin::new("token command", "setting");
     let words: Vec<String> = if text.trim_start().starts_with('[') {
@@ -26,7 +27,7 @@ pub fn command_line(text: &str) -> Result<Vec<String>, CredentialError> {
     };
     match words.first() {
         Some(program) if !program.is_empty() && !words.iter().any(|word| word.contains('\0')) => Ok(words),
-        _ => Err(origin.unusable("it names no program", "name a program and its arguments")),
+        _ => Err(origin.unusable("it contains no program", "enter a program and its arguments")),
     }
 }
 
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_split_like_a_shell_without_expansion() {
+    fn words_are_split_like_in_a_shell_without_expansion() {
         for (text, expected) in [
             (r"a b\ c", &["a", "b c"][..]),
             (r#"a "b \" $X `c` *" '~' "#, &["a", "b \" $X `c` *", "~"]),

@@ -16,7 +16,7 @@ async fn fetched(provider: &CommandProvider) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn program_prints_a_token_without_input() {
+async fn printed_token_is_returned_and_variables_are_set() {
     assert_eq!(fetched(&shell("cat; echo t; echo noise >&2")).await.unwrap(), "t");
     let provider = shell("echo ${CANARY-none} ${PATH:+path} $ADDED | tr -d ' '").without_variables(["PATH"]);
     assert_eq!(
@@ -33,11 +33,11 @@ async fn exit_code_and_sanitized_stderr_are_reported() {
     assert!(error.contains("ended by a signal"), "{error}");
     let error = fetched(&CommandProvider::new("/does/not/exist")).await.unwrap_err();
     assert!(error.contains("the program does not exist"), "{error}");
-    assert!(CommandProvider::new("/does/not/exist").applies().unwrap_err().is_absent());
+    assert!(CommandProvider::new("/does/not/exist").check_configured().unwrap_err().is_not_configured());
 }
 
 #[tokio::test]
-async fn program_that_hangs_is_killed_with_its_children() {
+async fn program_is_killed_with_its_children_after_the_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");
     let script = format!("sleep 1000 & echo $! > '{0}.part' && mv '{0}.part' '{0}'; wait", pid.display());
@@ -66,12 +66,12 @@ async fn large_output_is_an_error() {
 }
 
 #[tokio::test]
-async fn child_that_keeps_the_output_open_is_not_waited_for() {
+async fn token_is_returned_although_a_child_keeps_the_output_open() {
     assert_eq!(fetched(&shell("sleep 5 & echo t")).await.unwrap(), "t");
 }
 
 #[test]
-fn identity_has_everything_that_selects_the_principal() {
+fn identity_depends_on_program_arguments_and_cache_variables() {
     let identity = |provider: CommandProvider| provider.identity().unwrap();
     let one = || CommandProvider::new("sh").with_arguments(["-c", "x"]);
     assert_eq!(identity(one()), identity(one()));
@@ -91,7 +91,7 @@ async fn until(mut done: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
 }
 
-/// Waits until a process has ended. A zombie has.
+/// Waits until a process has ended. A zombie process has ended, too.
 async fn assert_ends(id: i32) {
     let is_running = move || {
         let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();

@@ -36,7 +36,7 @@ async fn fetched(provider: &FileToken) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn replaced_file_is_read_again_with_another_version() {
+async fn replaced_file_changes_the_token_and_the_version() {
     let lab = Lab::new();
     let path = lab.write("token", "first\n", 0o600);
     let provider = FileToken::new(&path);
@@ -49,7 +49,7 @@ async fn replaced_file_is_read_again_with_another_version() {
 }
 
 #[tokio::test]
-async fn file_of_other_users_is_refused_unless_projected() {
+async fn file_open_to_other_users_is_an_error_unless_projected() {
     let lab = Lab::new();
     let path = lab.write("token", "canary", 0o644);
     let error = fetched(&FileToken::new(&path)).await.unwrap_err();
@@ -84,11 +84,11 @@ async fn empty_read_is_retried_three_times() {
 }
 
 #[tokio::test]
-async fn missing_special_and_oversized_files_are_named() {
+async fn missing_special_and_oversized_files_are_errors() {
     let lab = Lab::new();
     let missing = FileToken::new(lab.path("missing"));
     assert!(fetched(&missing).await.unwrap_err().contains("does not exist"));
-    assert!(missing.applies().is_err() && missing.identity().is_none());
+    assert!(missing.check_configured().is_err() && missing.identity().is_none());
     assert!(fetched(&FileToken::new(lab.folder.path())).await.unwrap_err().contains("not a regular file"));
     let fifo = lab.path("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());

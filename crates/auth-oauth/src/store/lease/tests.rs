@@ -16,13 +16,13 @@ fn login() -> AccessToken {
 
 async fn guard(store: &FileTokenStore) -> Box<Guard> {
     match store.lead(&key(), Some(&login())).await.unwrap() {
-        Lead::Taken(guard) => guard,
-        Lead::Adopted(token) => panic!("adopted {token:?}"),
+        Role::Leader(guard) => guard,
+        Role::Follower(token) => panic!("another process has stored {token:?}"),
     }
 }
 
 #[tokio::test]
-async fn refused_digest_is_known_until_the_next_login() {
+async fn refused_digest_is_stored_until_the_next_login() {
     let home = TempDir::new().unwrap();
     let store = FileTokenStore::new(home.path().join("tokens"));
     store.set(&key(), &login()).await.unwrap();
@@ -32,7 +32,7 @@ async fn refused_digest_is_known_until_the_next_login() {
     for _ in 0..2 {
         let next = guard(&store).await;
         assert_eq!((next.current(), next.refused.as_deref()), (None, Some(DIGEST)));
-        next.give_up().await;
+        next.release().await;
     }
     guard(&store).await.publish(&login()).await.unwrap();
     let last = guard(&store).await;

@@ -10,9 +10,9 @@ use platform_testkit::ManualClock;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
-use super::forge::{EC, assert_problem, good_claims, signed, signed_with};
+use super::handcrafted::{EC, assert_problem, signed, signed_with, valid_claims};
 use super::verify_with;
-use crate::issuer::{Issuer, KEY, NOW, STRANGER, jwk};
+use crate::issuer::{Issuer, KEY, NOW, UNPUBLISHED_KEY, jwk};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const JUST_23_HOURS: Duration = Duration::from_secs(23 * 60 * 60 - 1);
 
 /// Starts an issuer, and returns it with a verifier of its tokens and the clock of the verifier.
-async fn begin() -> (Issuer, JwtVerifier, Arc<ManualClock>) {
+async fn issuer_and_verifier() -> (Issuer, JwtVerifier, Arc<ManualClock>) {
     let issuer = Issuer::start().await;
     let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)));
     let verifier = issuer.verifier().with_clock(clock.clone());
@@ -28,12 +28,12 @@ async fn begin() -> (Issuer, JwtVerifier, Arc<ManualClock>) {
 }
 
 /// Returns a token that is valid for a week.
-fn lasting(issuer: &Issuer) -> String {
+fn week_token(issuer: &Issuer) -> String {
     issuer.token(json!({ "exp": NOW + 7 * 86_400 }))
 }
 
 /// Returns a valid token that names an unpublished key.
-fn unknown(issuer: &Issuer) -> String {
+fn token_with_unknown_key(issuer: &Issuer) -> String {
     signed(r#"{"alg":"RS256","kid":"unknown"}"#, issuer.claims(&json!({ "exp": NOW + 7 * 86_400 })).to_string())
 }
 
@@ -41,13 +41,13 @@ fn unknown(issuer: &Issuer) -> String {
 /// joins.
 async fn refresh(issuer: &Issuer, verifier: &JwtVerifier, token: &str) -> JwtError {
     verify_with(verifier, token).await.unwrap();
-    verify_with(verifier, &unknown(issuer)).await.unwrap_err()
+    verify_with(verifier, &token_with_unknown_key(issuer)).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn keys_are_fetched_once_and_kept_for_a_day_by_all_clones() {
-    let (issuer, verifier, clock) = begin().await;
-    let token = lasting(&issuer);
+async fn clones_share_keys_for_a_day() {
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
+    let token = week_token(&issuer);
     for time in [Duration::ZERO, HOUR, JUST_23_HOURS] {
         clock.advance(time);
         verify_with(&verifier.clone(), &token).await.unwrap();
@@ -60,10 +60,10 @@ async fn keys_are_fetched_once_and_kept_for_a_day_by_all_clones() {
 }
 
 #[tokio::test]
-async fn the_lifetime_of_keys_is_what_it_was_set_to() {
-    let (issuer, verifier, clock) = begin().await;
+async fn configured_key_lifetime_is_applied() {
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
     let verifier = verifier.with_key_lifetime(HOUR);
-    let token = lasting(&issuer);
+    let token = week_token(&issuer);
     for time in [Duration::ZERO, Duration::from_secs(3599)] {
         clock.advance(time);
         verify_with(&verifier, &token).await.unwrap();
@@ -77,12 +77,12 @@ async fn the_lifetime_of_keys_is_what_it_was_set_to() {
 }
 
 #[tokio::test]
-async fn new_key_is_fetched_once_and_a_withdrawn_one_dropped() {
-    let (issuer, verifier, _clock) = begin().await;
-    let (old, claims) = (lasting(&issuer), good_claims(&issuer));
+async fn new_key_is_fetched_once_and_removed_key_is_rejected() {
+    let (issuer, verifier, _clock) = issuer_and_verifier().await;
+    let (old, claims) = (week_token(&issuer), valid_claims(&issuer));
     verify_with(&verifier, &old).await.unwrap();
-    issuer.publish(json!([jwk("key-2", &STRANGER, Algorithm::RS256)]));
-    let new = signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &STRANGER, Algorithm::RS256);
+    issuer.publish(json!([jwk("key-2", &UNPUBLISHED_KEY, Algorithm::RS256)]));
+    let new = signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &UNPUBLISHED_KEY, Algorithm::RS256);
     for _ in 0..3 {
         verify_with(&verifier, &new).await.unwrap();
         assert_eq!(issuer.fetches().await, 2);
@@ -93,8 +93,8 @@ async fn new_key_is_fetched_once_and_a_withdrawn_one_dropped() {
 
 #[tokio::test]
 async fn unknown_keys_cause_at_most_one_fetch_in_five_minutes() {
-    let (issuer, verifier, clock) = begin().await;
-    let (good, unknown) = (lasting(&issuer), unknown(&issuer));
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
+    let (good, unknown) = (week_token(&issuer), token_with_unknown_key(&issuer));
     verify_with(&verifier, &good).await.unwrap();
     for (time, fetches) in [(0, 2), (0, 2), (299, 2), (1, 3), (299, 3), (1, 4)] {
         clock.advance(Duration::from_secs(time));
@@ -105,17 +105,17 @@ async fn unknown_keys_cause_at_most_one_fetch_in_five_minutes() {
 
 #[tokio::test]
 async fn keys_are_fetched_once_for_a_token() {
-    let (issuer, verifier, _clock) = begin().await;
-    assert_problem(&verify_with(&verifier, &unknown(&issuer)).await.unwrap_err(), UnknownKey, "unknown");
+    let (issuer, verifier, _clock) = issuer_and_verifier().await;
+    assert_problem(&verify_with(&verifier, &token_with_unknown_key(&issuer)).await.unwrap_err(), UnknownKey, "unknown");
     assert_eq!(issuer.fetches().await, 1);
 }
 
 #[tokio::test]
 async fn expired_keys_are_used_for_a_day_while_the_issuer_fails() {
-    let (issuer, verifier, clock) = begin().await;
-    let token = lasting(&issuer);
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
+    let token = week_token(&issuer);
     verify_with(&verifier, &token).await.unwrap();
-    issuer.answer(ResponseTemplate::new(503));
+    issuer.respond_with(ResponseTemplate::new(503));
     for time in [24 * HOUR, HOUR, JUST_23_HOURS] {
         clock.advance(time);
         let error = refresh(&issuer, &verifier, &token).await;
@@ -137,9 +137,9 @@ async fn expired_keys_are_used_for_a_day_while_the_issuer_fails() {
 
 #[tokio::test]
 async fn failed_fetch_is_not_repeated_for_ten_seconds() {
-    let (issuer, verifier, clock) = begin().await;
-    let token = lasting(&issuer);
-    issuer.answer(ResponseTemplate::new(500));
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
+    let token = week_token(&issuer);
+    issuer.respond_with(ResponseTemplate::new(500));
     for (time, fetches) in [(0, 1), (9, 1), (1, 2)] {
         clock.advance(Duration::from_secs(time));
         let error = verify_with(&verifier, &token).await.unwrap_err();
@@ -149,7 +149,7 @@ async fn failed_fetch_is_not_repeated_for_ten_seconds() {
     issuer.publish(json!([jwk("key-1", &KEY, Algorithm::RS256)]));
     clock.advance(10 * SECOND);
     verify_with(&verifier, &token).await.unwrap();
-    issuer.answer(ResponseTemplate::new(500));
+    issuer.respond_with(ResponseTemplate::new(500));
     clock.advance(24 * HOUR);
     refresh(&issuer, &verifier, &token).await;
     for _ in 0..3 {
@@ -160,19 +160,23 @@ async fn failed_fetch_is_not_repeated_for_ten_seconds() {
 
 #[tokio::test]
 async fn unknown_key_is_not_rejected_while_the_issuer_is_down() {
-    let (issuer, verifier, clock) = begin().await;
-    verify_with(&verifier, &lasting(&issuer)).await.unwrap();
-    issuer.answer(ResponseTemplate::new(503));
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
+    verify_with(&verifier, &week_token(&issuer)).await.unwrap();
+    issuer.respond_with(ResponseTemplate::new(503));
     for (time, fetches) in [(0, 2), (60, 2), (240, 3), (86_400, 4)] {
         clock.advance(Duration::from_secs(time));
-        let error = verify_with(&verifier, &unknown(&issuer)).await.unwrap_err();
+        let error = verify_with(&verifier, &token_with_unknown_key(&issuer)).await.unwrap_err();
         assert!(error.is_transient() && !error.is_invalid(), "{error}");
         assert_eq!(issuer.fetches().await, fetches);
     }
     issuer.publish(json!([jwk("key-1", &KEY, Algorithm::RS256)]));
     clock.advance(10 * SECOND);
     for _ in 0..3 {
-        assert_problem(&verify_with(&verifier, &unknown(&issuer)).await.unwrap_err(), UnknownKey, "asked again");
+        assert_problem(
+            &verify_with(&verifier, &token_with_unknown_key(&issuer)).await.unwrap_err(),
+            UnknownKey,
+            "asked again",
+        );
     }
 }
 
@@ -180,7 +184,7 @@ async fn unknown_key_is_not_rejected_while_the_issuer_is_down() {
 async fn unreachable_issuer_differs_from_a_forbidden_one() {
     let issuer = Issuer::start().await;
     let at = |jwks: &str| JwtVerifier::new(issuer.http.clone(), issuer.name(), "", jwks.parse().unwrap());
-    let token = lasting(&issuer);
+    let token = week_token(&issuer);
     let unreachable = verify_with(&at("http://127.0.0.1:1/jwks.json"), &token).await.unwrap_err();
     assert!(unreachable.is_transient() && !unreachable.is_unusable_key_set(), "{unreachable}");
     let insecure = verify_with(&at("http://issuer.test/jwks.json"), &token).await.unwrap_err();
@@ -188,13 +192,13 @@ async fn unreachable_issuer_differs_from_a_forbidden_one() {
 }
 
 #[tokio::test]
-async fn a_set_that_cannot_be_used_is_an_error_and_displaces_nothing() {
+async fn invalid_key_set_is_an_error_and_keeps_the_previous_keys() {
     let key = jwk("key-1", &KEY, Algorithm::RS256);
     let text = |body: String| ResponseTemplate::new(200).set_body_string(body);
     let set = |keys: Value| text(json!({ "keys": keys }).to_string());
     let mut encryption = key.clone();
     encryption["use"] = json!("enc");
-    for (name, answer, reason) in [
+    for (name, response, reason) in [
         ("nothing", text(String::new()), "not a JSON object"),
         ("HTML", text("<html>maintenance</html>".to_owned()), "not a JSON object"),
         ("cut off", text(json!({ "keys": [key] }).to_string()[..100].to_owned()), "not a JSON object"),
@@ -217,11 +221,11 @@ async fn a_set_that_cannot_be_used_is_an_error_and_displaces_nothing() {
             "larger than 1 MiB",
         ),
     ] {
-        let (issuer, verifier, clock) = begin().await;
-        let token = lasting(&issuer);
+        let (issuer, verifier, clock) = issuer_and_verifier().await;
+        let token = week_token(&issuer);
         verify_with(&verifier, &token).await.unwrap();
-        issuer.answer(answer);
-        let error = verify_with(&verifier, &unknown(&issuer)).await.unwrap_err();
+        issuer.respond_with(response);
+        let error = verify_with(&verifier, &token_with_unknown_key(&issuer)).await.unwrap_err();
         assert!(error.is_unusable_key_set() && !error.is_invalid() && !error.is_transient(), "{name}: {error}");
         assert!(error.to_string().contains(reason), "{name}: {error}");
         clock.advance(24 * HOUR);
@@ -235,16 +239,16 @@ async fn a_set_that_cannot_be_used_is_an_error_and_displaces_nothing() {
 }
 
 #[tokio::test]
-async fn a_set_of_100_keys_is_used() {
+async fn key_set_with_100_keys_is_accepted() {
     let mut keys = vec![jwk("ec", &EC, Algorithm::ES256); 99];
     keys.push(jwk("key-1", &KEY, Algorithm::RS256));
     let issuer = Issuer::publishing(json!(keys)).await;
-    verify_with(&issuer.verifier(), &lasting(&issuer)).await.unwrap();
+    verify_with(&issuer.verifier(), &week_token(&issuer)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_costs_one_fetch() {
-    let (issuer, verifier, clock) = begin().await;
+async fn clock_set_back_causes_one_fetch() {
+    let (issuer, verifier, clock) = issuer_and_verifier().await;
     let token = issuer.token(json!({ "iat": 0, "exp": NOW + 600 }));
     verify_with(&verifier, &token).await.unwrap();
     clock.set(UNIX_EPOCH + Duration::from_secs(NOW - 60));

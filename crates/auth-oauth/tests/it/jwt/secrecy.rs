@@ -6,9 +6,9 @@ use jsonwebtoken::Algorithm;
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
-use super::forge::{GOOD_HEADER, encoded, good_claims, header_with, signed, signed_with};
+use super::handcrafted::{VALID_HEADER, encoded, header_with, signed, signed_with, valid_claims};
 use super::verify_with;
-use crate::issuer::{Issuer, STRANGER};
+use crate::issuer::{Issuer, UNPUBLISHED_KEY};
 use crate::log::Log;
 
 const CANARY: &str = "canary-in-a-token";
@@ -27,22 +27,22 @@ fn tokens(issuer: &Issuer) -> Vec<String> {
     let kid = format!(r#"{{"alg":"RS256","kid":"{CANARY}"}}"#);
     let alg = format!(r#"{{"alg":"{CANARY}","kid":"key-1"}}"#);
     tokens.extend([signed(kid, &claims), signed(alg, &claims), signed(&header, format!("{claims}{CANARY}"))]);
-    tokens.push(signed(GOOD_HEADER, claims.replace(r#""sub":"#, &format!(r#""{CANARY}":1,"{CANARY}":2,"sub":"#))));
-    tokens.push(signed_with(&header, &claims, &STRANGER, Algorithm::RS256));
+    tokens.push(signed(VALID_HEADER, claims.replace(r#""sub":"#, &format!(r#""{CANARY}":1,"{CANARY}":2,"sub":"#))));
+    tokens.push(signed_with(&header, &claims, &UNPUBLISHED_KEY, Algorithm::RS256));
     tokens.extend([CANARY.to_owned(), format!("{CANARY}.{CANARY}.{CANARY}"), format!("{CANARY}.").repeat(2000)]);
-    tokens.push(format!("{}.{}.{CANARY}", encoded(GOOD_HEADER), encoded(good_claims(issuer))));
+    tokens.push(format!("{}.{}.{CANARY}", encoded(VALID_HEADER), encoded(valid_claims(issuer))));
     tokens
 }
 
 /// Returns an error, its causes, and their `Debug` output.
-fn shown(error: &(dyn Error + 'static)) -> String {
+fn error_text(error: &(dyn Error + 'static)) -> String {
     let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     format!("{causes:?} {error:?} {error:#?}")
 }
 
 #[tokio::test]
 async fn errors_debug_output_and_logs_show_no_token() {
-    let log = Log::of_this_process();
+    let log = Log::of_process();
     let issuer = Issuer::start().await;
     let verifier = issuer.verifier();
     let mut all = format!("{verifier:?} {verifier:#?}");
@@ -56,17 +56,17 @@ async fn errors_debug_output_and_logs_show_no_token() {
             }
             Err(error) => {
                 refused += 1;
-                all += &shown(&error);
+                all += &error_text(&error);
             }
         }
     }
     assert_eq!((accepted, refused), (3, 20));
-    issuer.answer(ResponseTemplate::new(503));
+    issuer.respond_with(ResponseTemplate::new(503));
     let fresh = issuer.verifier();
-    all += &shown(&verify_with(&fresh, &tokens(&issuer)[0]).await.unwrap_err());
+    all += &error_text(&verify_with(&fresh, &tokens(&issuer)[0]).await.unwrap_err());
 
     all += &log.text();
-    for line in ["fetched the keys of the issuer", "no newer keys of the issuer"] {
+    for line in ["fetched the keys of the issuer", "cannot refresh the keys of the issuer"] {
         assert!(all.contains(line), "there is something to look through: {all}");
     }
     for secret in [CANARY.to_owned(), encoded(CANARY), tokens(&issuer)[0].clone()] {

@@ -16,12 +16,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use wiremock::{Request, ResponseTemplate};
 
-use super::forge::{assert_problem, good_claims, signed};
+use super::handcrafted::{assert_problem, signed, valid_claims};
 use super::verify_with;
 use crate::issuer::{Issuer, KEY, jwk};
 
 /// Verifies a hundred tokens at once, and counts those that were refused because of an unknown key.
-async fn storm(verifier: &JwtVerifier, token: impl Fn(usize) -> String) -> usize {
+async fn verify_concurrently(verifier: &JwtVerifier, token: impl Fn(usize) -> String) -> usize {
     let mut callers = JoinSet::new();
     for number in 0..100 {
         let (verifier, token) = (verifier.clone(), token(number));
@@ -36,26 +36,26 @@ async fn storm(verifier: &JwtVerifier, token: impl Fn(usize) -> String) -> usize
 }
 
 /// Returns a valid token that names an unpublished key.
-fn unknown(number: usize, claims: &str) -> String {
+fn token_with_unknown_key(number: usize, claims: &str) -> String {
     signed(format!(r#"{{"alg":"RS256","kid":"unknown-{number}"}}"#), claims)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hundred_who_need_keys_share_one_fetch() {
+async fn hundred_concurrent_callers_share_one_fetch() {
     let issuer = Issuer::start().await;
     let good = issuer.token(json!({}));
-    assert_eq!(storm(&issuer.verifier(), |_| good.clone()).await, 0);
+    assert_eq!(verify_concurrently(&issuer.verifier(), |_| good.clone()).await, 0);
     assert_eq!(issuer.fetches().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hundred_unknown_keys_at_once_cause_one_fetch() {
+async fn hundred_concurrent_unknown_keys_cause_one_fetch() {
     let issuer = Issuer::start().await;
-    let claims = good_claims(&issuer);
+    let claims = valid_claims(&issuer);
     let verifier = issuer.verifier();
     verify_with(&verifier, &issuer.token(json!({}))).await.unwrap();
     for fetches in [2, 2] {
-        assert_eq!(storm(&verifier, |number| unknown(number, &claims)).await, 100);
+        assert_eq!(verify_concurrently(&verifier, |number| token_with_unknown_key(number, &claims)).await, 100);
         assert_eq!(issuer.fetches().await, fetches);
     }
 }
@@ -66,23 +66,23 @@ async fn hundred_tokens_with_a_new_key_share_one_fetch() {
     let verifier = issuer.verifier();
     verify_with(&verifier, &issuer.token(json!({}))).await.unwrap();
     issuer.publish(json!([jwk("key-2", &KEY, Algorithm::RS256)]));
-    let new = signed(r#"{"alg":"RS256","kid":"key-2"}"#, good_claims(&issuer));
-    assert_eq!(storm(&verifier, |_| new.clone()).await, 0);
+    let new = signed(r#"{"alg":"RS256","kid":"key-2"}"#, valid_claims(&issuer));
+    assert_eq!(verify_concurrently(&verifier, |_| new.clone()).await, 0);
     assert_eq!(issuer.fetches().await, 2);
 }
 
 #[tokio::test]
 async fn hundred_unknown_keys_are_searched_in_one_fetch() {
     let issuer = Issuer::start().await;
-    let claims = good_claims(&issuer);
-    assert_eq!(storm(&issuer.verifier(), |number| unknown(number, &claims)).await, 100);
+    let claims = valid_claims(&issuer);
+    assert_eq!(verify_concurrently(&issuer.verifier(), |number| token_with_unknown_key(number, &claims)).await, 100);
     assert_eq!(issuer.fetches().await, 1);
 }
 
 #[tokio::test]
-async fn a_hundred_who_wait_share_one_failure() {
+async fn hundred_concurrent_callers_share_one_failed_fetch() {
     let issuer = Issuer::start().await;
-    issuer.answer(ResponseTemplate::new(503));
+    issuer.respond_with(ResponseTemplate::new(503));
     let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
     let mut callers = JoinSet::new();
     for _ in 0..100 {
@@ -94,18 +94,18 @@ async fn a_hundred_who_wait_share_one_failure() {
 }
 
 /// An issuer that reports each request for its keys, and responds when the test allows it.
-struct Hesitant {
+struct GatedIssuer {
     issuer: Issuer,
-    asked: Arc<Notify>,
+    requested: Arc<Notify>,
     /// Dropping this sender makes the issuer respond at once.
     gate: Sender<()>,
 }
 
-impl Hesitant {
+impl GatedIssuer {
     async fn start() -> Self {
-        let asked = Arc::new(Notify::new());
+        let requested = Arc::new(Notify::new());
         let (gate, opened) = channel();
-        let (bell, opened): (_, Mutex<Receiver<()>>) = (asked.clone(), Mutex::new(opened));
+        let (bell, opened): (_, Mutex<Receiver<()>>) = (requested.clone(), Mutex::new(opened));
         let keys = json!({ "keys": [jwk("key-1", &KEY, Algorithm::RS256)] });
         let respond = move |_: &Request| {
             bell.notify_one();
@@ -113,23 +113,23 @@ impl Hesitant {
             ResponseTemplate::new(200).set_body_json(&keys)
         };
         let unused = Arc::new(Mutex::new(ResponseTemplate::new(500)));
-        Self { issuer: Issuer::answering(unused, respond).await, asked, gate }
+        Self { issuer: Issuer::with_key_responder(unused, respond).await, requested, gate }
     }
 
     /// Starts to verify `token`, and cancels when the issuer has received a request for keys.
-    async fn give_up(&self, verifier: &JwtVerifier, token: &str) {
+    async fn cancel_verification(&self, verifier: &JwtVerifier, token: &str) {
         tokio::select! {
             outcome = verify_with(verifier, token) => panic!("the issuer has not responded yet: {outcome:?}"),
-            () = self.asked.notified() => {}
+            () = self.requested.notified() => {}
         }
     }
 }
 
 #[tokio::test]
-async fn a_dropped_caller_does_not_break_the_fetch_for_the_others() {
-    let hesitant = Hesitant::start().await;
+async fn fetch_continues_if_the_caller_that_started_it_is_dropped() {
+    let hesitant = GatedIssuer::start().await;
     let (verifier, good) = (hesitant.issuer.verifier(), hesitant.issuer.token(json!({})));
-    hesitant.give_up(&verifier, &good).await;
+    hesitant.cancel_verification(&verifier, &good).await;
     let (others, late) = (verifier.clone(), good.clone());
     let other = tokio::spawn(async move { verify_with(&others, &good).await });
     tokio::task::yield_now().await;
@@ -143,9 +143,9 @@ async fn a_dropped_caller_does_not_break_the_fetch_for_the_others() {
 fn fetch_is_repeated_by_a_waiter_if_its_runtime_ends() {
     let runtime = || -> Runtime { Builder::new_current_thread().enable_all().build().unwrap() };
     let (first, second) = (runtime(), runtime());
-    let hesitant = second.block_on(Hesitant::start());
+    let hesitant = second.block_on(GatedIssuer::start());
     let (verifier, good) = (hesitant.issuer.verifier(), hesitant.issuer.token(json!({})));
-    first.block_on(hesitant.give_up(&verifier, &good));
+    first.block_on(hesitant.cancel_verification(&verifier, &good));
     let mut waiting = pin!(verify_with(&verifier, &good));
     {
         let _inside = second.enter();
@@ -158,12 +158,12 @@ fn fetch_is_repeated_by_a_waiter_if_its_runtime_ends() {
 }
 
 #[test]
-fn fetch_on_an_idle_runtime_is_started_anew_by_its_joiners() {
+fn fetch_on_an_idle_runtime_is_restarted_by_its_waiters() {
     let runtime = || -> Runtime { Builder::new_current_thread().enable_all().build().unwrap() };
     let (idle, other) = (runtime(), runtime());
-    let hesitant = other.block_on(Hesitant::start());
+    let hesitant = other.block_on(GatedIssuer::start());
     let (verifier, good) = (hesitant.issuer.verifier(), hesitant.issuer.token(json!({})));
-    idle.block_on(hesitant.give_up(&verifier, &good));
+    idle.block_on(hesitant.cancel_verification(&verifier, &good));
     other.block_on(async {
         let mut joining = pin!(verify_with(&verifier, &good));
         tokio::time::pause();
@@ -183,7 +183,7 @@ fn missing_runtime_is_an_error_of_the_fetch() {
     let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
     let mut verifying = pin!(verify_with(&verifier, &good));
     let std::task::Poll::Ready(outcome) = verifying.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-        panic!("no event would wake it");
+        panic!("no event could wake the future");
     };
     let error = outcome.unwrap_err();
     assert!(!error.is_invalid() && error.to_string().contains("runtime"), "{error}");

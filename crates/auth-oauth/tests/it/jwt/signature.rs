@@ -1,18 +1,18 @@
 //! The signature of a token, and the keys that may sign it.
 
 use auth_oauth::JwtAlgorithm::{self, EdDsa, Es256, Es384, Ps256, Ps512, Rs256, Rs384};
-use auth_oauth::JwtProblem::{self, Algorithm as WrongAlgorithm, Signature, UnknownKey};
+use auth_oauth::JwtProblem::{self, InvalidSignature, UnacceptedAlgorithm, UnknownKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::forge::{
-    EC, ED, GOOD_HEADER, Table, assert_problem, assert_refused, encoded, good_claims, header_with, public_spellings,
-    seal, signed, signed_with,
+use super::handcrafted::{
+    Cases, EC, ED, VALID_HEADER, assert_problem, assert_refused, encoded, header_with, public_key_encodings,
+    sign_parts, signed, signed_with, valid_claims,
 };
 use super::verify_with;
-use crate::issuer::{Issuer, KEY, STRANGER, jwk};
+use crate::issuer::{Issuer, KEY, UNPUBLISHED_KEY, jwk};
 
 /// Returns the public part of [`KEY`] with `changes`. A change to `null` removes a member.
 fn changed(kid: &str, changes: &Value) -> Value {
@@ -26,10 +26,10 @@ fn changed(kid: &str, changes: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_signature_that_does_not_fit_is_refused() {
+async fn signature_of_another_token_is_rejected() {
     let issuer = Issuer::start().await;
-    let claims = good_claims(&issuer);
-    let good = signed(GOOD_HEADER, &claims);
+    let claims = valid_claims(&issuer);
+    let good = signed(VALID_HEADER, &claims);
     let (message, signature) = good.rsplit_once('.').unwrap();
     let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let with = |signature: &[u8]| format!("{message}.{}", encoded(signature));
@@ -37,10 +37,10 @@ async fn a_signature_that_does_not_fit_is_refused() {
     flipped[100] ^= 1;
     let other = signed(header_with(r#""typ":"JWT""#), &claims);
     let moved = format!("{message}.{}", other.rsplit_once('.').unwrap().1);
-    let changed = format!("{}.{}.{signature}", encoded(GOOD_HEADER), encoded(claims.replace("user-1", "user-2")));
-    let spaced = format!("{}.{}.{signature}", encoded(GOOD_HEADER), encoded(format!("{claims} ")));
-    let disguised = seal(message.to_owned(), &EC, Algorithm::ES256);
-    let table: Table<_> = [
+    let changed = format!("{}.{}.{signature}", encoded(VALID_HEADER), encoded(claims.replace("user-1", "user-2")));
+    let spaced = format!("{}.{}.{signature}", encoded(VALID_HEADER), encoded(format!("{claims} ")));
+    let disguised = sign_parts(message.to_owned(), &EC, Algorithm::ES256);
+    let cases: Cases<_> = [
         ("an empty one", format!("{message}.")),
         ("one byte", with(&[0])),
         ("all zeros", with(&[0; 256])),
@@ -51,22 +51,22 @@ async fn a_signature_that_does_not_fit_is_refused() {
         ("of another token", moved),
         ("over other claims", changed),
         ("over other whitespace", spaced),
-        ("of a stranger", signed_with(GOOD_HEADER, &claims, &STRANGER, Algorithm::RS256)),
-        ("with another hash", signed_with(GOOD_HEADER, &claims, &KEY, Algorithm::RS512)),
-        ("with another padding", signed_with(GOOD_HEADER, &claims, &KEY, Algorithm::PS256)),
+        ("of a stranger", signed_with(VALID_HEADER, &claims, &UNPUBLISHED_KEY, Algorithm::RS256)),
+        ("with another hash", signed_with(VALID_HEADER, &claims, &KEY, Algorithm::RS512)),
+        ("with another padding", signed_with(VALID_HEADER, &claims, &KEY, Algorithm::PS256)),
         ("ECDSA, disguised as RS256", disguised),
         ("HMAC, disguised as RS256", {
-            let secret = EncodingKey::from_secret(&public_spellings()[0]);
-            signed_with(GOOD_HEADER, &claims, &secret, Algorithm::HS256)
+            let secret = EncodingKey::from_secret(&public_key_encodings()[0]);
+            signed_with(VALID_HEADER, &claims, &secret, Algorithm::HS256)
         }),
     ]
-    .map(|(name, token)| (name.to_owned(), token, Signature))
+    .map(|(name, token)| (name.to_owned(), token, InvalidSignature))
     .into();
-    assert_refused(&issuer, table).await;
+    assert_refused(&issuer, cases).await;
 }
 
 #[tokio::test]
-async fn a_token_with_any_character_changed_or_cut_off_is_refused() {
+async fn changed_or_truncated_token_is_rejected() {
     let issuer = Issuer::start().await;
     let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
     verify_with(&verifier, &good).await.unwrap();
@@ -74,8 +74,8 @@ async fn a_token_with_any_character_changed_or_cut_off_is_refused() {
         let (start, rest) = (&good[..position], &good[position + 1..]);
         let other = if character == 'A' { 'B' } else { 'A' };
         for token in [start.to_owned(), format!("{start}{rest}"), format!("{start}{other}{rest}")] {
-            let verdict = verify_with(&verifier, &token).await;
-            assert!(verdict.is_err_and(|error| error.is_invalid()), "accepted: {token}");
+            let error_classes = verify_with(&verifier, &token).await;
+            assert!(error_classes.is_err_and(|error| error.is_invalid()), "accepted: {token}");
         }
     }
 }
@@ -83,7 +83,7 @@ async fn a_token_with_any_character_changed_or_cut_off_is_refused() {
 #[tokio::test]
 async fn key_with_an_unpublished_id_is_not_used() {
     let issuer = Issuer::start().await;
-    let claims = good_claims(&issuer);
+    let claims = valid_claims(&issuer);
     let long = "k".repeat(8000);
     let names =
         ["key-2", "KEY-1", "key-1 ", " key-1", "", "key-1\0", "../../../dev/null", "' OR 1=1 --", "null", &long];
@@ -95,7 +95,7 @@ async fn key_with_an_unpublished_id_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_for_something_else_never_verifies() {
+async fn key_for_another_use_or_algorithm_is_not_used() {
     let unfit = [
         json!({ "use": "enc" }),
         json!({ "use": "SIG" }),
@@ -124,7 +124,7 @@ async fn a_key_that_is_for_something_else_never_verifies() {
     keys.extend([jwk("key-1", &KEY, Algorithm::RS256), json!(null), json!("key"), json!([])]);
     for single in unfit.iter().map(|changes| changed("unfit", changes)) {
         let issuer = Issuer::publishing(json!([single, jwk("key-1", &KEY, Algorithm::RS256)])).await;
-        let token = signed(r#"{"alg":"RS256","kid":"unfit"}"#, good_claims(&issuer));
+        let token = signed(r#"{"alg":"RS256","kid":"unfit"}"#, valid_claims(&issuer));
         assert_refused(&issuer, vec![(single.to_string(), token, UnknownKey)]).await;
     }
     // None of these keys prevents the use of the valid one.
@@ -133,7 +133,7 @@ async fn a_key_that_is_for_something_else_never_verifies() {
 }
 
 #[tokio::test]
-async fn a_key_that_says_what_it_is_for_verifies() {
+async fn key_with_matching_use_and_algorithm_is_used() {
     for changes in [
         json!({}),
         json!({ "alg": null }),
@@ -174,18 +174,18 @@ async fn only_configured_algorithms_are_accepted() {
     ];
     for (name, kid, key, algorithm, accepted) in tokens {
         let header = json!({ "alg": name, "kid": kid }).to_string();
-        let token = signed_with(header, good_claims(&issuer), key, algorithm);
+        let token = signed_with(header, valid_claims(&issuer), key, algorithm);
         let both = issuer.verifier().with_algorithms([Rs256, accepted]);
         verify_with(&both, &token).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let error = verify_with(&issuer.verifier(), &token).await.unwrap_err();
-        assert_problem(&error, WrongAlgorithm, name);
+        assert_problem(&error, UnacceptedAlgorithm, name);
         assert!(error.to_string().ends_with("it is not signed with RS256"), "{error}");
         assert_eq!(accepted.to_string(), name);
     }
 }
 
 #[tokio::test]
-async fn a_key_of_one_kind_does_not_verify_for_another() {
+async fn key_of_another_type_is_not_used() {
     let keys = json!([changed("rsa", &json!({ "alg": null })), jwk("ec", &EC, Algorithm::ES256)]);
     let issuer = Issuer::publishing(keys).await;
     let verifier = issuer.verifier().with_algorithms([Rs256, Es256, Es384, EdDsa]);
@@ -194,11 +194,11 @@ async fn a_key_of_one_kind_does_not_verify_for_another() {
         ("RS256", "ec", &KEY, Algorithm::RS256, UnknownKey),
         ("ES384", "ec", &EC, Algorithm::ES256, UnknownKey),
         ("EdDSA", "ec", &ED, Algorithm::EdDSA, UnknownKey),
-        ("ES256", "ec", &KEY, Algorithm::RS256, Signature),
+        ("ES256", "ec", &KEY, Algorithm::RS256, InvalidSignature),
     ];
     for (name, kid, key, algorithm, problem) in cases {
         let header = json!({ "alg": name, "kid": kid }).to_string();
-        let token = signed_with(header, good_claims(&issuer), key, algorithm);
+        let token = signed_with(header, valid_claims(&issuer), key, algorithm);
         assert_problem(&verify_with(&verifier, &token).await.unwrap_err(), problem, &format!("{name} with {kid}"));
     }
 }

@@ -16,16 +16,16 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use wiremock::{Request, ResponseTemplate};
 
-use super::forge::{assert_problem, signed_with};
+use super::handcrafted::{assert_problem, signed_with};
 use super::verify_with;
-use crate::issuer::{Issuer, KEY, NOW, STRANGER, jwk};
+use crate::issuer::{Issuer, KEY, NOW, UNPUBLISHED_KEY, jwk};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const SECOND: Duration = Duration::from_secs(1);
 const ALMOST_A_DAY: Duration = Duration::from_secs(86_400 - 2);
 
 /// A verifier with expired keys, and their issuer.
-struct Expired {
+struct ExpiredKeys {
     issuer: Issuer,
     verifier: JwtVerifier,
     clock: Arc<ManualClock>,
@@ -34,19 +34,19 @@ struct Expired {
     gate: Arc<Mutex<Option<Receiver<()>>>>,
 }
 
-impl Expired {
+impl ExpiredKeys {
     async fn start() -> Self {
         let (count, requests) = watch::channel(0);
         let gate = Arc::<Mutex<Option<Receiver<()>>>>::default();
-        let answer = Arc::new(Mutex::new(keys(&json!([jwk("key-1", &KEY, Algorithm::RS256)]))));
-        let (passage, current) = (gate.clone(), answer.clone());
+        let response = Arc::new(Mutex::new(keys(&json!([jwk("key-1", &KEY, Algorithm::RS256)]))));
+        let (gate_of_responder, current) = (gate.clone(), response.clone());
         let respond = move |_: &Request| {
             count.send_modify(|count| *count += 1);
-            let closed = passage.lock().unwrap().take();
+            let closed = gate_of_responder.lock().unwrap().take();
             let _opened = closed.map(|gate| gate.recv());
             current.lock().unwrap().clone()
         };
-        let issuer = Issuer::answering(answer, respond).await;
+        let issuer = Issuer::with_key_responder(response, respond).await;
         let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)));
         let verifier = issuer.verifier().with_clock(clock.clone());
         let expired = Self { issuer, verifier, clock, requests, gate };
@@ -78,11 +78,11 @@ impl Expired {
     /// Returns a token for a week with a key that the issuer publishes only after `rotate`.
     fn rotated(&self) -> String {
         let claims = self.issuer.claims(&json!({ "exp": NOW + 7 * 86_400 })).to_string();
-        signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &STRANGER, Algorithm::RS256)
+        signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &UNPUBLISHED_KEY, Algorithm::RS256)
     }
 
     fn rotate(&self) {
-        self.issuer.publish(json!([jwk("key-2", &STRANGER, Algorithm::RS256)]));
+        self.issuer.publish(json!([jwk("key-2", &UNPUBLISHED_KEY, Algorithm::RS256)]));
     }
 
     fn poll(&self, token: &str) -> Poll<Result<Claims, JwtError>> {
@@ -107,7 +107,7 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 
 #[tokio::test]
 async fn known_key_never_waits_for_a_hanging_issuer() {
-    let expired = Expired::start().await;
+    let expired = ExpiredKeys::start().await;
     let _gate = expired.hang();
     for time in [Duration::ZERO, SECOND, ALMOST_A_DAY] {
         expired.clock.advance(time);
@@ -119,7 +119,7 @@ async fn known_key_never_waits_for_a_hanging_issuer() {
 
 #[tokio::test]
 async fn callers_with_expired_keys_share_one_refresh() {
-    let expired = Expired::start().await;
+    let expired = ExpiredKeys::start().await;
     let gate = expired.hang();
     for _ in 0..100 {
         expired.verify_at_once();
@@ -138,7 +138,7 @@ async fn callers_with_expired_keys_share_one_refresh() {
 
 #[tokio::test]
 async fn refresh_outlives_the_caller_that_started_it() {
-    let expired = Expired::start().await;
+    let expired = ExpiredKeys::start().await;
     let gate = expired.hang();
     let (verifier, known, new) = (expired.verifier.clone(), expired.known(), expired.rotated());
     let caller = tokio::spawn(async move {
@@ -162,7 +162,7 @@ fn refresh_starts_again_after_its_runtime_shuts_down() {
     let first = Builder::new_current_thread().enable_all().build().unwrap();
     // This runtime drives the connections of the client even while `first` runs.
     let second = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let expired = second.block_on(Expired::start());
+    let expired = second.block_on(ExpiredKeys::start());
     let gate = expired.hang();
     first.block_on(async {
         expired.verify_at_once();
@@ -179,16 +179,18 @@ fn refresh_starts_again_after_its_runtime_shuts_down() {
 #[test]
 fn expired_keys_are_used_without_a_runtime() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let expired = runtime.block_on(Expired::start());
+    let expired = runtime.block_on(ExpiredKeys::start());
     expired.verify_at_once();
-    let Poll::Ready(Err(error)) = expired.poll(&expired.rotated()) else { panic!("no runtime would wake it") };
+    let Poll::Ready(Err(error)) = expired.poll(&expired.rotated()) else {
+        panic!("without a runtime, no event could wake the future")
+    };
     assert!(error.is_unavailable() && error.to_string().contains("runtime"), "{error}");
     assert_eq!(expired.requests(), 1);
 }
 
 #[tokio::test]
 async fn unknown_key_is_found_by_the_refresh_in_flight() {
-    let expired = Expired::start().await;
+    let expired = ExpiredKeys::start().await;
     expired.rotate();
     expired.verify_at_once();
     verify_with(&expired.verifier, &expired.rotated()).await.unwrap();
@@ -196,8 +198,8 @@ async fn unknown_key_is_found_by_the_refresh_in_flight() {
 }
 
 #[tokio::test]
-async fn unknown_key_is_refused_only_after_a_refresh() {
-    let expired = Expired::start().await;
+async fn unknown_key_is_rejected_only_after_a_refresh() {
+    let expired = ExpiredKeys::start().await;
     assert!(expired.poll(&expired.rotated()).is_pending());
     assert_problem(&verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err(), UnknownKey, "refreshed");
     assert_eq!(expired.requests(), 2);
@@ -205,8 +207,8 @@ async fn unknown_key_is_refused_only_after_a_refresh() {
 
 #[tokio::test]
 async fn unknown_key_is_unavailable_after_a_failed_refresh() {
-    let expired = Expired::start().await;
-    expired.issuer.answer(ResponseTemplate::new(503));
+    let expired = ExpiredKeys::start().await;
+    expired.issuer.respond_with(ResponseTemplate::new(503));
     // The first request is the refresh, and the second is the one search of five minutes.
     for requests in [2, 3, 3] {
         let error = verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err();
@@ -218,7 +220,7 @@ async fn unknown_key_is_unavailable_after_a_failed_refresh() {
 
 #[tokio::test]
 async fn unknown_key_is_unavailable_after_the_deadline_of_the_fetch() {
-    let expired = Expired::start().await;
+    let expired = ExpiredKeys::start().await;
     let _gate = expired.hang();
     // Paused time jumps to the timeout when nothing else can run.
     tokio::time::pause();
@@ -230,14 +232,14 @@ async fn unknown_key_is_unavailable_after_the_deadline_of_the_fetch() {
 
 #[tokio::test]
 async fn keys_a_day_past_expiry_are_not_used() {
-    let expired = Expired::start().await;
+    let expired = ExpiredKeys::start().await;
     expired.clock.advance(DAY);
     assert!(expired.poll(&expired.known()).is_pending());
     verify_with(&expired.verifier, &expired.known()).await.unwrap();
     assert_eq!(expired.requests(), 2);
 
     expired.clock.advance(2 * DAY);
-    expired.issuer.answer(ResponseTemplate::new(503));
+    expired.issuer.respond_with(ResponseTemplate::new(503));
     let error = verify_with(&expired.verifier, &expired.known()).await.unwrap_err();
     assert!(error.is_unavailable() && error.is_outdated(), "{error}");
     assert_eq!(expired.requests(), 3);

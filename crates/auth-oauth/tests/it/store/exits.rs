@@ -1,4 +1,4 @@
-//! A program that drops its source and exits while a login is being renewed.
+//! A program that drops its source and exits while a login is being refreshed.
 //!
 //! The test binary runs itself again. The child reports its progress on a socket, so that the test needs no timing to
 //! know what the exit of the program waits for.
@@ -23,13 +23,13 @@ const CHILD: &str = "AUTH_OAUTH_TEST_EXIT";
 
 /// A provider that redeems at once, and returns the response after a signal.
 #[derive(Debug)]
-struct Redeeming {
+struct BlockingProvider {
     begun: Arc<Semaphore>,
     answer: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Redeeming {
+impl AsyncTokenProvider for BlockingProvider {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         Err(TokenError::refused("the login is stored"))
     }
@@ -56,7 +56,7 @@ fn program(words: &str) {
     let (address, folder) = words.split_once(' ').unwrap();
     let stream = TcpStream::connect(address).unwrap();
     let (begun, (answer, answered)) = (Arc::new(Semaphore::new(0)), oneshot::channel());
-    let provider = Redeeming { begun: begun.clone(), answer: Some(answered).into() };
+    let provider = BlockingProvider { begun: begun.clone(), answer: Some(answered).into() };
     let store = Arc::new(FileTokenStore::new(folder));
     let source = TokenSource::builder(key(), provider).with_cache(store.clone()).with_lease(store).build().unwrap();
     source.prefetch(&TokenRequest::new());
@@ -88,7 +88,7 @@ fn program_ends_after_a_pending_refresh_is_stored() {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).unwrap();
     assert_eq!(line, "returning\n");
-    assert_eq!(child.try_wait().unwrap(), None, "the program waits for the answer");
+    assert_eq!(child.try_wait().unwrap(), None, "the program waits for the response");
     writeln!(&stream, "answer").unwrap();
     assert!(child.wait().unwrap().success());
     let kept = get(&FileTokenStore::new(&folder), &key()).unwrap();

@@ -1,4 +1,4 @@
-//! Renewals whose process is killed before each system call that touches its files.
+//! Refreshes whose process is killed before each system call that touches its files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,15 +6,14 @@ use std::process::{Command, Stdio};
 
 use tempfile::NamedTempFile;
 
-use super::processes::{GONE, Stage};
+use super::processes::{ENDED, Stage};
 use super::{get, key};
 use crate::traced::can_trace;
 
-/// The end of a process.
 #[derive(Debug, PartialEq)]
 enum End {
     Killed,
-    /// The process exited by itself. The text tells if it has a token.
+    /// The process exited by itself. The text states if it has a token.
     Itself(String),
 }
 
@@ -27,11 +26,11 @@ fn run(stage: &mut Stage, options: &[&str]) -> End {
         strace.arg("-P").arg(path.with_extension(extension));
     }
     strace.arg(std::env::current_exe().unwrap());
-    stage.announce_end_of(stage.spawn(strace, ""));
+    stage.report_end_of(stage.spawn(strace, ""));
     finish(stage)
 }
 
-/// Returns every system call of a renewal on the files of the login: its name, and its number among calls of that name.
+/// Returns every system call of a refresh on the files of the login: its name, and its number among calls of that name.
 fn steps() -> Vec<(String, usize)> {
     let calls = NamedTempFile::new().unwrap();
     let end = run(&mut Stage::open(false), &["-o", calls.path().to_str().unwrap()]);
@@ -48,26 +47,26 @@ fn steps() -> Vec<(String, usize)> {
 fn finish(stage: &mut Stage) -> End {
     let mut end = End::Killed;
     loop {
-        let said = stage.next();
-        match said.line.split_once(' ').unwrap_or((&said.line, "")) {
-            ("ready", _) => said.answer("go"),
+        let message = stage.next();
+        match message.line.split_once(' ').unwrap_or((&message.line, "")) {
+            ("ready", _) => message.reply("go"),
             ("redeem", refresh) => {
-                let answer = stage.provider.redeem(refresh);
-                said.answer(&answer);
+                let reply = stage.provider.redeem(refresh);
+                message.reply(&reply);
             }
-            ("login", _) => said.answer("nobody"),
+            ("login", _) => message.reply("no user"),
             ("end", how) => {
                 end = End::Itself(how.to_owned());
-                said.answer("bye");
+                message.reply("bye");
             }
-            (GONE, _) => return end,
-            _ => panic!("unexpected line {:?}", said.line),
+            (ENDED, _) => return end,
+            _ => panic!("unexpected line {:?}", message.line),
         }
     }
 }
 
 fn next_process(stage: &mut Stage) -> End {
-    stage.announce_end_of(stage.spawn(Command::new(std::env::current_exe().unwrap()), ""));
+    stage.report_end_of(stage.spawn(Command::new(std::env::current_exe().unwrap()), ""));
     finish(stage)
 }
 
@@ -116,8 +115,8 @@ fn login_ends_only_if_killed_between_redeem_and_publish() {
         // The token had been redeemed, and its successor was not stored yet.
         assert_eq!((kept, stage.provider.redeemed, stage.provider.replayed), ("refresh-1", 1, 1));
         assert_eq!(next, End::Itself("refused".to_owned()));
-        assert_eq!(get(&stage.store(), &key()), None, "what was refused is forgotten");
+        assert_eq!(get(&stage.store(), &key()), None, "the refused refresh token is deleted");
         assert_eq!(next_process(stage), End::Itself("refused".to_owned()));
-        assert_eq!(stage.provider.replayed, 1, "and no process redeems it again");
+        assert_eq!(stage.provider.replayed, 1, "no process redeems it again");
     });
 }

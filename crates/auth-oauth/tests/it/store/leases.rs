@@ -11,7 +11,7 @@ use auth_oauth::StoreError;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, interval};
 
-use super::{Bench, HOUR, get, key, login, set};
+use super::{Fixture, HOUR, get, key, login, set};
 
 pub(super) fn expect_acquired(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.unwrap() {
@@ -29,16 +29,16 @@ fn expect_already_refreshed(acquired: Result<LeaseOutcome, TokenError>) -> Acces
 
 #[tokio::test]
 async fn leader_redeems_the_rotated_refresh_token() {
-    let bench = Bench::new();
-    let (original, rotated) = (bench.login(1), bench.login(2));
-    set(&bench.store_of_other_process(), &key(), &rotated);
+    let fixture = Fixture::new();
+    let (original, rotated) = (fixture.login(1), fixture.login(2));
+    set(&fixture.store_of_other_process(), &key(), &rotated);
     assert!(
-        expect_already_refreshed(bench.store.acquire(&key(), Some(&original)).await) == rotated,
+        expect_already_refreshed(fixture.store.acquire(&key(), Some(&original)).await) == rotated,
         "a token that has not expired is adopted"
     );
-    bench.clock.advance(HOUR);
+    fixture.clock.advance(HOUR);
     for previous in [None, Some(&original), Some(&rotated)] {
-        let guard = expect_acquired(bench.store.acquire(&key(), previous).await);
+        let guard = expect_acquired(fixture.store.acquire(&key(), previous).await);
         assert!(
             guard.current() == Some(&rotated),
             "{previous:?}: the guard has the complete token, with its refresh token"
@@ -50,71 +50,73 @@ async fn leader_redeems_the_rotated_refresh_token() {
 
 #[tokio::test]
 async fn rejected_token_is_not_served_but_its_login_is_kept() {
-    let bench = Bench::new();
-    let kept = bench.login(2);
-    set(&bench.store, &key(), &kept);
-    assert!(AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap());
-    assert_eq!(get(&bench.store_of_other_process(), &key()), None);
+    let fixture = Fixture::new();
+    let kept = fixture.login(2);
+    set(&fixture.store, &key(), &kept);
+    assert!(AsyncTokenCache::delete_if(&fixture.store, &key(), &kept).await.unwrap());
+    assert_eq!(get(&fixture.store_of_other_process(), &key()), None);
     assert!(
-        !AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap(),
+        !AsyncTokenCache::delete_if(&fixture.store, &key(), &kept).await.unwrap(),
         "a second deletion finds no token"
     );
     // The process that rejected the token may have ended or failed. The next one refreshes the login.
     for previous in [None, Some(&kept)] {
-        let guard = expect_acquired(bench.store_of_other_process().acquire(&key(), previous).await);
+        let guard = expect_acquired(fixture.store_of_other_process().acquire(&key(), previous).await);
         assert!(guard.current() == Some(&kept), "{previous:?}");
-        guard.give_up().await;
+        guard.release().await;
     }
-    let mut guard = expect_acquired(bench.store_of_other_process().acquire(&key(), None).await);
-    guard.publish(&bench.login(3)).await.unwrap();
-    assert_eq!(get(&bench.store, &key()).as_ref(), Some(&bench.login(3)));
+    let mut guard = expect_acquired(fixture.store_of_other_process().acquire(&key(), None).await);
+    guard.publish(&fixture.login(3)).await.unwrap();
+    assert_eq!(get(&fixture.store, &key()).as_ref(), Some(&fixture.login(3)));
 
     let without_refresh_token = AccessToken::new(kept.secret().clone()).unwrap();
-    set(&bench.store, &key(), &without_refresh_token);
-    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &without_refresh_token).unwrap());
-    let guard = expect_acquired(bench.store.acquire(&key(), None).await);
+    set(&fixture.store, &key(), &without_refresh_token);
+    assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &without_refresh_token).unwrap());
+    let guard = expect_acquired(fixture.store.acquire(&key(), None).await);
     assert_eq!(guard.current(), None, "a rejected token without a refresh token is not kept");
     drop(guard);
-    set(&bench.store, &key(), &kept);
-    assert!(TokenCache::delete_if(&bench.store.blocking(), &key(), &kept).unwrap());
-    TokenCache::delete(&bench.store.blocking(), &key()).unwrap();
-    let guard = expect_acquired(bench.store.acquire(&key(), None).await);
+    set(&fixture.store, &key(), &kept);
+    assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &kept).unwrap());
+    TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
+    let guard = expect_acquired(fixture.store.acquire(&key(), None).await);
     assert_eq!(guard.current(), None, "a logout also deletes the kept login");
 }
 
 #[tokio::test]
 async fn token_that_is_due_for_refresh_is_not_adopted() {
-    let bench = Bench::new();
-    let stale = bench.login(2).with_refresh_at(Some(bench.clock.now() + HOUR / 2));
-    set(&bench.store, &key(), &stale);
-    expect_already_refreshed(bench.store.acquire(&key(), Some(&login(1))).await);
-    bench.clock.advance(HOUR / 2);
-    let guard = expect_acquired(bench.store.acquire(&key(), Some(&login(1))).await);
+    let fixture = Fixture::new();
+    let stale = fixture.login(2).with_refresh_at(Some(fixture.clock.now() + HOUR / 2));
+    set(&fixture.store, &key(), &stale);
+    expect_already_refreshed(fixture.store.acquire(&key(), Some(&login(1))).await);
+    fixture.clock.advance(HOUR / 2);
+    let guard = expect_acquired(fixture.store.acquire(&key(), Some(&login(1))).await);
     assert!(guard.current() == Some(&stale));
 }
 
 #[tokio::test]
 async fn refused_login_is_deleted_only_if_it_is_the_stored_one() {
-    let bench = Bench::new();
-    let kept = bench.login(2);
-    set(&bench.store, &key(), &kept);
+    let fixture = Fixture::new();
+    let kept = fixture.login(2);
+    set(&fixture.store, &key(), &kept);
     let same_access = kept.clone().with_refresh_token(auth_core::Secret::new("refresh-3"));
     let without_refresh_token = AccessToken::new(kept.secret().clone()).unwrap();
     let same_refresh = login(3).with_refresh_token(kept.refresh_token().unwrap().clone());
     for refused in [login(1), same_access, without_refresh_token, same_refresh] {
-        expect_acquired(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
-        assert_eq!(get(&bench.store, &key()).as_ref(), Some(&kept), "{refused:?}");
+        expect_acquired(fixture.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
+        assert_eq!(get(&fixture.store, &key()).as_ref(), Some(&kept), "{refused:?}");
     }
     // The comparison ignores the expiry: `login(2)` has none.
-    expect_acquired(bench.store.acquire(&key(), Some(&kept)).await).discard(&login(2)).await.unwrap();
-    assert_eq!(get(&bench.store, &key()), None);
-    drop(expect_acquired(bench.store_of_other_process().with_lock_timeout(Duration::ZERO).acquire(&key(), None).await));
+    expect_acquired(fixture.store.acquire(&key(), Some(&kept)).await).discard(&login(2)).await.unwrap();
+    assert_eq!(get(&fixture.store, &key()), None);
+    drop(expect_acquired(
+        fixture.store_of_other_process().with_lock_timeout(Duration::ZERO).acquire(&key(), None).await,
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn lock_timeout_is_an_error_and_blocks_no_worker() {
-    let bench = Bench::new();
-    let guard = expect_acquired(bench.store_of_other_process().acquire(&key(), None).await);
+    let fixture = Fixture::new();
+    let guard = expect_acquired(fixture.store_of_other_process().acquire(&key(), None).await);
     let ticking = tokio::spawn(async {
         let mut ticks = interval(Duration::from_secs(1));
         for _ in 0..=29 {
@@ -123,14 +125,14 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
         Instant::now()
     });
     let start = Instant::now();
-    let error = bench.store.acquire(&key(), None).await.unwrap_err();
+    let error = fixture.store.acquire(&key(), None).await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(60));
     let store_error = StoreError::of(&error).unwrap();
     assert!(error.is_cache() && store_error.is_timeout() && store_error.to_string().contains("60s"), "{error:?}");
     assert!(ticking.is_finished(), "other tasks of the same worker have run");
     assert_eq!(ticking.await.unwrap() - start, Duration::from_secs(29));
 
-    let store_without_wait = bench.store_of_other_process().with_lock_timeout(Duration::ZERO);
+    let store_without_wait = fixture.store_of_other_process().with_lock_timeout(Duration::ZERO);
     let store: &dyn AsyncTokenCache = &store_without_wait;
     for error in [
         store.set(&key(), &login(1)).await.unwrap_err(),
@@ -143,19 +145,19 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
         assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
     }
     assert_eq!(store.get(&key()).await.unwrap(), None, "a reader does not wait");
-    guard.give_up().await;
+    guard.release().await;
     store.set(&key(), &login(1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn clear_deletes_unlocked_entries_and_fails_for_a_locked_one() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let other = auth_core::TokenKey::new("https://other.example/");
-    let store_without_wait = bench.store_of_other_process().with_lock_timeout(Duration::ZERO);
+    let store_without_wait = fixture.store_of_other_process().with_lock_timeout(Duration::ZERO);
     for asynchronous in [false, true] {
-        set(&bench.store, &key(), &login(1));
-        set(&bench.store, &other, &login(2));
-        let guard = expect_acquired(bench.store.acquire(&other, Some(&login(2))).await);
+        set(&fixture.store, &key(), &login(1));
+        set(&fixture.store, &other, &login(2));
+        let guard = expect_acquired(fixture.store.acquire(&other, Some(&login(2))).await);
         let cleared = if asynchronous {
             AsyncTokenCache::clear(&store_without_wait).await
         } else {
@@ -169,49 +171,49 @@ async fn clear_deletes_unlocked_entries_and_fails_for_a_locked_one() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_does_not_wait_for_a_refresh_by_its_own_process() {
-    let bench = Bench::new();
-    let stale = bench.login(1).with_refresh_at(Some(bench.clock.now()));
-    set(&bench.store, &key(), &stale);
-    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let fixture = Fixture::new();
+    let stale = fixture.login(1).with_refresh_at(Some(fixture.clock.now()));
+    set(&fixture.store, &key(), &stale);
+    let (requested, response) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let provider = async_provider_fn({
-        let (asked, answer) = (asked.clone(), answer.clone());
+        let (requested, response) = (requested.clone(), response.clone());
         move |_request| {
-            let (asked, answer) = (asked.clone(), answer.clone());
+            let (requested, response) = (requested.clone(), response.clone());
             async move {
-                asked.notify_one();
-                drop(answer.acquire().await);
+                requested.notify_one();
+                drop(response.acquire().await);
                 Ok::<_, TokenError>("access-2")
             }
         }
     });
-    let store = Arc::new(bench.store.clone());
+    let store = Arc::new(fixture.store.clone());
     let source = TokenSource::builder(key(), provider)
         .with_cache(store.clone())
         .with_lease(store)
-        .with_clock(bench.clock.clone())
+        .with_clock(fixture.clock.clone())
         .build()
         .unwrap();
     let start = Instant::now();
     assert!(source.token().await.unwrap().is_same(&stale));
-    asked.notified().await;
+    requested.notified().await;
     source.reject(&TokenRequest::new(), &stale);
     // The token is deleted while the refresh continues.
-    while get(&bench.store, &key()).is_some() {
+    while get(&fixture.store, &key()).is_some() {
         tokio::task::yield_now().await;
     }
-    answer.add_permits(1);
+    response.add_permits(1);
     assert_eq!(source.token().await.unwrap().secret().expose(), "access-2");
     assert_eq!((start.elapsed(), source.cache_failures()), (Duration::ZERO, 0));
-    assert_eq!(get(&bench.store_of_other_process(), &key()).unwrap().secret().expose(), "access-2");
+    assert_eq!(get(&fixture.store_of_other_process(), &key()).unwrap().secret().expose(), "access-2");
     assert!(
-        TokenCache::delete_if(&bench.store.blocking(), &key(), &AccessToken::try_from("access-2").unwrap()).unwrap()
+        TokenCache::delete_if(&fixture.store.blocking(), &key(), &AccessToken::try_from("access-2").unwrap()).unwrap()
     );
 }
 
 #[tokio::test]
 async fn ended_login_does_not_come_back_from_memory() {
-    let bench = Bench::new();
-    let store = Arc::new(bench.store_of_other_process());
+    let fixture = Fixture::new();
+    let store = Arc::new(fixture.store_of_other_process());
     set(&store, &key(), &login(1));
     let provider = Arc::new(platform_testkit::ScriptedProvider::new(Arc::new(auth_core::SystemClock)));
     let source = TokenSource::builder(key(), provider.clone())
@@ -221,42 +223,42 @@ async fn ended_login_does_not_come_back_from_memory() {
         .unwrap();
     let first = source.token().await.unwrap();
     source.reject(&auth_core::TokenRequest::new(), &first);
-    AsyncTokenCache::delete(&bench.store, &key()).await.unwrap();
+    AsyncTokenCache::delete(&fixture.store, &key()).await.unwrap();
     source.token().await.unwrap();
     let previous = provider.calls().into_iter().map(|call| call.previous).collect::<Vec<_>>();
     assert_eq!(previous, [None], "the refresh token of the ended login is not redeemed");
 }
 
 /// Returns a leader whose folder is deleted while it waits for the provider.
-async fn leader_without_a_folder() -> (Bench, Box<dyn LeaseGuard>) {
-    let bench = Bench::new();
-    set(&bench.store, &key(), &bench.login(1));
-    bench.clock.advance(HOUR);
-    let guard = expect_acquired(bench.store.acquire(&key(), Some(&bench.login(1))).await);
-    std::fs::remove_dir_all(bench.folder()).unwrap();
-    (bench, guard)
+async fn leader_without_a_folder() -> (Fixture, Box<dyn LeaseGuard>) {
+    let fixture = Fixture::new();
+    set(&fixture.store, &key(), &fixture.login(1));
+    fixture.clock.advance(HOUR);
+    let guard = expect_acquired(fixture.store.acquire(&key(), Some(&fixture.login(1))).await);
+    std::fs::remove_dir_all(fixture.folder()).unwrap();
+    (fixture, guard)
 }
 
 /// Another user logs in after the folder was deleted.
 #[tokio::test]
 async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
-    let (bench, mut guard) = leader_without_a_folder().await;
-    let other = bench.login(7);
-    set(&bench.store_of_other_process(), &key(), &other);
+    let (fixture, mut guard) = leader_without_a_folder().await;
+    let other = fixture.login(7);
+    set(&fixture.store_of_other_process(), &key(), &other);
     for _ in 0..2 {
-        let error = guard.publish(&bench.login(2)).await.unwrap_err();
-        assert!(auth_core::error_chain(&error).contains("the newer login is kept"), "{error:?}");
-        assert_eq!(get(&bench.store_of_other_process(), &key()).as_ref(), Some(&other));
+        let error = guard.publish(&fixture.login(2)).await.unwrap_err();
+        assert!(auth_core::error_chain(&error).contains("the refreshed token is not stored"), "{error:?}");
+        assert_eq!(get(&fixture.store_of_other_process(), &key()).as_ref(), Some(&other));
     }
 }
 
 #[tokio::test]
 async fn refreshed_login_is_stored_although_the_folder_was_deleted() {
-    let (bench, mut guard) = leader_without_a_folder().await;
+    let (fixture, mut guard) = leader_without_a_folder().await;
     guard
-        .publish(&bench.login(2))
+        .publish(&fixture.login(2))
         .await
         .expect_err("the space reserved for the token was deleted with the folder, so the first call fails");
-    guard.publish(&bench.login(2)).await.unwrap();
-    assert_eq!(get(&bench.store_of_other_process(), &key()).as_ref(), Some(&bench.login(2)));
+    guard.publish(&fixture.login(2)).await.unwrap();
+    assert_eq!(get(&fixture.store_of_other_process(), &key()).as_ref(), Some(&fixture.login(2)));
 }

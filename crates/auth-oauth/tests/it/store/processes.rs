@@ -1,4 +1,4 @@
-//! One renewal at a time among real processes, some of which are killed at a critical step. `kills` kills them at each.
+//! One refresh at a time among real processes, some of which are killed at a critical step. `kills` kills them at each.
 //!
 //! The test binary runs itself again. A child reports its next step on a socket, and continues after a response. A test
 //! therefore knows the state of a child when it kills the child, without timing.
@@ -22,13 +22,13 @@ use super::{HOUR, get, key, login, set};
 
 /// The test that acts as a child if these variables are set: the address of the stage, the folder, and the step to stop
 /// at.
-const CHILD: &str = "store::processes::sixteen_processes_renew_one_login_once";
+const CHILD: &str = "store::processes::sixteen_processes_refresh_one_login_once";
 const STAGE: &str = "AUTH_OAUTH_TEST_STAGE";
 const FOLDER: &str = "AUTH_OAUTH_TEST_FOLDER";
 const STOP: &str = "AUTH_OAUTH_TEST_STOP";
 
 /// The message that a child has ended.
-pub(super) const GONE: &str = "gone";
+pub(super) const ENDED: &str = "ended";
 
 /// The timeout for a message. The tests need less than a hundredth of it.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,18 +37,18 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(super) struct Stage {
     home: TempDir,
     address: SocketAddr,
-    said: mpsc::Receiver<Said>,
-    pub(super) provider: Rotating,
+    message: mpsc::Receiver<Message>,
+    pub(super) provider: RotatingProvider,
 }
 
-pub(super) struct Said {
+pub(super) struct Message {
     pub(super) line: String,
     stream: TcpStream,
 }
 
 /// A provider that accepts each refresh token once, and within its grace period also the previous one.
 #[derive(Default)]
-pub(super) struct Rotating {
+pub(super) struct RotatingProvider {
     /// The number of the refresh token that is not redeemed yet.
     live: u32,
     has_grace: bool,
@@ -63,20 +63,20 @@ impl Stage {
     pub(super) fn open(has_grace: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (send, said) = mpsc::channel();
+        let (send, message) = mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let send = send.clone();
                 std::thread::spawn(move || {
                     let mut line = String::new();
                     if BufReader::new(&stream).read_line(&mut line).is_ok_and(|length| length > 0) {
-                        let _ = send.send(Said { line: line.trim_end().to_owned(), stream });
+                        let _ = send.send(Message { line: line.trim_end().to_owned(), stream });
                     }
                 });
             }
         });
-        let provider = Rotating { live: 1, has_grace, ..Rotating::default() };
-        let stage = Self { home: TempDir::new().unwrap(), address, said, provider };
+        let provider = RotatingProvider { live: 1, has_grace, ..RotatingProvider::default() };
+        let stage = Self { home: TempDir::new().unwrap(), address, message, provider };
         let ended = login(1).with_expires_at(SystemClock.now() - HOUR);
         set(&stage.store(), &key(), &ended);
         stage
@@ -91,9 +91,9 @@ impl Stage {
     }
 
     /// Starts a child that stops at `stop`, and waits until it is about to ask for a token.
-    fn start(&self, stop: &str) -> (Child, Said) {
+    fn start(&self, stop: &str) -> (Child, Message) {
         let child = self.spawn(Command::new(std::env::current_exe().unwrap()), stop);
-        (child, self.hear("ready"))
+        (child, self.expect_message("ready"))
     }
 
     /// Starts a child by `command`, which runs its arguments as a program.
@@ -104,52 +104,52 @@ impl Stage {
     }
 
     /// Sends a message here when `child` has ended.
-    pub(super) fn announce_end_of(&self, mut child: Child) {
+    pub(super) fn report_end_of(&self, mut child: Child) {
         let address = self.address;
         std::thread::spawn(move || {
             child.0.wait().unwrap();
-            writeln!(TcpStream::connect(address).unwrap(), "{GONE}").unwrap();
+            writeln!(TcpStream::connect(address).unwrap(), "{ENDED}").unwrap();
         });
     }
 
-    pub(super) fn next(&self) -> Said {
-        self.said.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no child said anything in time"))
+    pub(super) fn next(&self) -> Message {
+        self.message.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no child sent a message in time"))
     }
 
-    fn hear(&self, expected: &str) -> Said {
-        let said = self.next();
-        assert_eq!(said.line, expected);
-        said
+    fn expect_message(&self, expected: &str) -> Message {
+        let message = self.next();
+        assert_eq!(message.line, expected);
+        message
     }
 
     /// Responds to redemptions until `children` have ended. Returns how they ended.
-    fn play(&mut self, children: usize) -> Vec<String> {
+    fn run_children(&mut self, children: usize) -> Vec<String> {
         let mut ends = Vec::new();
         while ends.len() < children {
-            let said = self.next();
-            match said.line.split_once(' ') {
+            let message = self.next();
+            match message.line.split_once(' ') {
                 Some(("redeem", refresh)) => {
-                    let answer = self.provider.redeem(refresh);
-                    said.answer(&answer);
+                    let reply = self.provider.redeem(refresh);
+                    message.reply(&reply);
                 }
                 Some(("end", end)) => {
                     ends.push(end.to_owned());
-                    said.answer("bye");
+                    message.reply("bye");
                 }
-                _ => panic!("unexpected line {:?}", said.line),
+                _ => panic!("unexpected line {:?}", message.line),
             }
         }
         ends
     }
 }
 
-impl Said {
-    pub(super) fn answer(mut self, line: &str) {
+impl Message {
+    pub(super) fn reply(mut self, line: &str) {
         writeln!(self.stream, "{line}").unwrap();
     }
 }
 
-impl Rotating {
+impl RotatingProvider {
     pub(super) fn redeem(&mut self, refresh: &str) -> String {
         if refresh == format!("refresh-{}", self.live) {
             self.redeemed += 1;
@@ -180,39 +180,39 @@ impl Drop for Child {
 
 /// The provider of a child, which sends its requests to the stage.
 #[derive(Clone, Debug)]
-struct OnStage {
+struct StageProvider {
     stage: SocketAddr,
     stop: String,
 }
 
-impl OnStage {
-    /// Sends a line and waits for the response. A child does nothing else.
-    fn say(&self, line: &str) -> String {
+impl StageProvider {
+    /// Sends a line to the child process and waits for its response.
+    fn send(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(self.stage).unwrap();
         writeln!(stream, "{line}").unwrap();
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        answer.trim_end().to_owned()
+        let mut reply = String::new();
+        BufReader::new(stream).read_line(&mut reply).unwrap();
+        reply.trim_end().to_owned()
     }
 
     fn stop_at(&self, place: &str) {
         if self.stop == place {
-            self.say(place);
+            self.send(place);
         }
     }
 }
 
 #[async_trait]
-impl AsyncTokenProvider for OnStage {
+impl AsyncTokenProvider for StageProvider {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.say("login");
+        self.send("login");
         Err(TokenError::refused("no user can log in"))
     }
 
     async fn refresh(&self, _request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         self.stop_at("before");
-        let answer = self.say(&format!("redeem {}", previous.refresh_token().unwrap().expose()));
-        let granted = answer.strip_prefix("granted ").map(|number| number.parse().unwrap());
+        let reply = self.send(&format!("redeem {}", previous.refresh_token().unwrap().expose()));
+        let granted = reply.strip_prefix("granted ").map(|number| number.parse().unwrap());
         self.stop_at("after");
         let granted = granted.ok_or_else(|| TokenError::grant_refused("the refresh token was used before"))?;
         Ok(login(granted).with_expires_at(SystemClock.now() + HOUR))
@@ -227,68 +227,68 @@ impl AsyncTokenProvider for OnStage {
 /// Runs the child. Returns false if this process is not a child.
 fn is_child() -> bool {
     let Ok(stage) = std::env::var(STAGE) else { return false };
-    let provider = OnStage { stage: stage.parse().unwrap(), stop: std::env::var(STOP).unwrap() };
+    let provider = StageProvider { stage: stage.parse().unwrap(), stop: std::env::var(STOP).unwrap() };
     let store = Arc::new(FileTokenStore::new(PathBuf::from(std::env::var_os(FOLDER).unwrap())));
     let source =
         TokenSource::builder(key(), provider.clone()).with_cache(store.clone()).with_lease(store).build().unwrap();
-    provider.say("ready");
+    provider.send("ready");
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_time().build().unwrap();
     let end = match runtime.block_on(source.token()) {
         Ok(token) => token.secret().expose().to_owned(),
         Err(error) if error.is_refused() => "refused".to_owned(),
         Err(error) => format!("{error:?}"),
     };
-    provider.say(&format!("end {end}"));
+    provider.send(&format!("end {end}"));
     true
 }
 
 #[test]
-fn sixteen_processes_renew_one_login_once() {
+fn sixteen_processes_refresh_one_login_once() {
     if is_child() {
         return;
     }
     let mut stage = Stage::open(false);
     let (_children, ready): (Vec<_>, Vec<_>) = (0..16).map(|_| stage.start("")).unzip();
-    for said in ready {
-        said.answer("go");
+    for message in ready {
+        message.reply("go");
     }
-    assert_eq!(stage.play(16), vec!["access-2"; 16]);
+    assert_eq!(stage.run_children(16), vec!["access-2"; 16]);
     assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 0));
     assert_eq!(get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose(), "refresh-2");
 }
 
 #[tokio::test]
-async fn a_process_that_is_killed_frees_its_lock() {
+async fn lock_of_a_killed_process_is_released() {
     let stage = Stage::open(false);
     let store = stage.store().with_lock_timeout(Duration::ZERO);
     let (child, ready) = stage.start("before");
-    ready.answer("go");
-    let _said = stage.hear("before");
+    ready.reply("go");
+    let _message = stage.expect_message("before");
     let error = store.acquire(&key(), None).await.unwrap_err();
     assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
     child.kill();
-    expect_acquired(store.acquire(&key(), None).await).give_up().await;
+    expect_acquired(store.acquire(&key(), None).await).release().await;
 }
 
 #[test]
 fn next_process_redeems_if_the_leader_is_killed_before() {
     let mut stage = Stage::open(false);
     let (leader, ready) = stage.start("before");
-    ready.answer("go");
-    let _said = stage.hear("before");
+    ready.reply("go");
+    let _message = stage.expect_message("before");
     let (_next, ready) = stage.start("");
-    ready.answer("go");
+    ready.reply("go");
     leader.kill();
-    assert_eq!(stage.play(1), ["access-2"]);
+    assert_eq!(stage.run_children(1), ["access-2"]);
     assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 0));
 }
 
 /// Kills a leader that has redeemed but not published.
 fn kill_after_redemption(stage: &mut Stage) {
     let (leader, ready) = stage.start("after");
-    ready.answer("go");
-    stage.hear("redeem refresh-1").answer(&stage.provider.redeem("refresh-1"));
-    let _said = stage.hear("after");
+    ready.reply("go");
+    stage.expect_message("redeem refresh-1").reply(&stage.provider.redeem("refresh-1"));
+    let _message = stage.expect_message("after");
     leader.kill();
     assert_eq!(stage.provider.redeemed, 1);
     let kept = get(&stage.store(), &key()).unwrap();
@@ -300,25 +300,25 @@ fn login_survives_a_killed_leader_with_a_grace_period() {
     let mut stage = Stage::open(true);
     kill_after_redemption(&mut stage);
     let (_next, ready) = stage.start("");
-    ready.answer("go");
-    assert_eq!(stage.play(1), ["access-2"]);
+    ready.reply("go");
+    assert_eq!(stage.run_children(1), ["access-2"]);
     assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 1));
     assert_eq!(get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose(), "refresh-2");
 }
 
 #[test]
-fn killed_leader_costs_one_login_without_a_grace_period() {
+fn killed_leader_ends_the_login_without_a_grace_period() {
     let mut stage = Stage::open(false);
     kill_after_redemption(&mut stage);
     let (_next, ready) = stage.start("");
-    ready.answer("go");
-    assert_eq!(stage.play(1), ["refused"]);
-    assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 1), "it is tried once");
-    assert_eq!(get(&stage.store(), &key()), None, "what was refused is forgotten");
+    ready.reply("go");
+    assert_eq!(stage.run_children(1), ["refused"]);
+    assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 1), "the refresh token is redeemed once");
+    assert_eq!(get(&stage.store(), &key()), None, "the refused refresh token is deleted");
 
     let (_third, ready) = stage.start("");
-    ready.answer("go");
-    stage.hear("login").answer("nobody");
-    assert_eq!(stage.play(1), ["refused"]);
-    assert_eq!(stage.provider.replayed, 1, "and no process redeems it again");
+    ready.reply("go");
+    stage.expect_message("login").reply("no user");
+    assert_eq!(stage.run_children(1), ["refused"]);
+    assert_eq!(stage.provider.replayed, 1, "no process redeems it again");
 }

@@ -1,4 +1,4 @@
-//! A worker process of a fleet. It executes orders from standard input, line by line.
+//! A worker process of a fleet. It executes instructions from standard input, line by line.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
 
-use super::Setting;
-use crate::lab::{HOUR, key, sealing_key, text};
+use super::FleetConfig;
+use crate::fixtures::{HOUR, key, sealing_key, text};
 
 /// The test that becomes a worker, and the variable with its addresses (control, provider, Redis) and times.
 const WORKER: &str = "AUTH_REDIS_TEST_WORKER";
@@ -28,8 +28,8 @@ const CHILD: &str = "fleet::rejections::ten_thousand_rejections_of_one_token_lea
 const LOAD: usize = 10;
 const PACE: Duration = Duration::from_millis(10);
 
-pub(super) fn command(stage: SocketAddr, provider: SocketAddr, redis: &Url, setting: Setting) -> Command {
-    let times = [setting.delay, setting.lease, setting.local_copy].map(|time| time.as_millis().to_string());
+pub(super) fn command(stage: SocketAddr, provider: SocketAddr, redis: &Url, config: FleetConfig) -> Command {
+    let times = [config.delay, config.lease, config.local_copy].map(|time| time.as_millis().to_string());
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
     command.env(WORKER, format!("{stage} {provider} {redis} {}", times.join(" ")));
@@ -38,9 +38,9 @@ pub(super) fn command(stage: SocketAddr, provider: SocketAddr, redis: &Url, sett
 
 /// The system clock plus an adjustable offset.
 #[derive(Debug, Default)]
-struct Shifted(AtomicU64);
+struct ShiftedClock(AtomicU64);
 
-impl Clock for Shifted {
+impl Clock for ShiftedClock {
     fn now(&self) -> SystemTime {
         SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
@@ -49,7 +49,7 @@ impl Clock for Shifted {
 struct Worker {
     source: TokenSource,
     cache: Arc<RedisTokenCache>,
-    clock: Arc<Shifted>,
+    clock: Arc<ShiftedClock>,
     tally: Arc<Tally>,
     tasks: JoinSet<()>,
     is_loaded: Arc<AtomicBool>,
@@ -79,17 +79,17 @@ async fn work(words: &[&str]) {
     let mut worker = Worker::start(provider, redis, time(delay), time(lease), time(local_copy)).await;
     let mut stream = BufReader::new(TcpStream::connect(stage).await.unwrap());
     stream.write_all(format!("{}\n", std::process::id()).as_bytes()).await.unwrap();
-    let mut order = String::new();
-    while stream.read_line(&mut order).await.unwrap() > 0 {
-        let answer = worker.obey(order.trim_end()).await;
-        stream.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
-        order.clear();
+    let mut instruction = String::new();
+    while stream.read_line(&mut instruction).await.unwrap() > 0 {
+        let response = worker.execute(instruction.trim_end()).await;
+        stream.write_all(format!("{response}\n").as_bytes()).await.unwrap();
+        instruction.clear();
     }
 }
 
 impl Worker {
     async fn start(provider: &str, redis: &str, delay: Duration, lease: Duration, local_copy: Duration) -> Self {
-        let clock = Arc::new(Shifted::default());
+        let clock = Arc::new(ShiftedClock::default());
         let cache = RedisTokenCache::builder(&redis.parse().unwrap())
             .with_sealing_key(sealing_key('a'))
             .with_total_timeout(delay)
@@ -112,10 +112,10 @@ impl Worker {
         Self { source, cache, clock, tally, tasks, is_loaded }
     }
 
-    async fn obey(&mut self, order: &str) -> String {
-        let (order, number) = order.split_once(' ').unwrap_or((order, "0"));
+    async fn execute(&mut self, instruction: &str) -> String {
+        let (instruction, number) = instruction.split_once(' ').unwrap_or((instruction, "0"));
         let number: u64 = number.parse().unwrap();
-        match order {
+        match instruction {
             "ask" => {
                 (0..number).for_each(|_| self.spawn(None));
                 self.report().await
@@ -143,7 +143,7 @@ impl Worker {
                 Ok(_) => "there".to_owned(),
                 Err(_) => "away".to_owned(),
             },
-            _ => panic!("what is {order}?"),
+            _ => panic!("unknown instruction {instruction}"),
         }
     }
 
@@ -153,7 +153,7 @@ impl Worker {
             if let Some(rejected) = rejected {
                 source.reject(&TokenRequest::new(), &rejected);
             }
-            tally.ask(&source).await;
+            tally.request_tokens(&source).await;
         });
     }
 
@@ -165,7 +165,7 @@ impl Worker {
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while is_loaded.load(Ordering::SeqCst) {
                 pace.tick().await;
-                tally.ask(&source).await;
+                tally.request_tokens(&source).await;
             }
         });
     }
@@ -184,20 +184,20 @@ impl Worker {
 }
 
 impl Tally {
-    async fn ask(&self, source: &TokenSource) {
+    async fn request_tokens(&self, source: &TokenSource) {
         let start = Instant::now();
         let outcome = source.token().await;
         let took = u64::try_from(start.elapsed().as_millis()).unwrap();
         self.requests.fetch_add(1, Ordering::SeqCst);
         self.longest.fetch_max(took, Ordering::SeqCst);
-        let said = match outcome {
+        let line = match outcome {
             Ok(token) => text(&token),
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::SeqCst);
                 format!("{error:?}").replace([' ', ','], "_")
             }
         };
-        self.tokens.lock().unwrap().insert(said);
+        self.tokens.lock().unwrap().insert(line);
     }
 }
 

@@ -1,21 +1,18 @@
 use clap::{Args, Subcommand};
 use platform_resources::models::{Grant, SubjectType};
 use platform_resources::{Client, Viewer};
-use serde_json::{Value, json};
+use serde_json::json;
+use terminal::{Column, Output, sanitize};
 
-use super::{Shared, grants};
+use super::RunIdArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::format::Format;
-use crate::json;
-use crate::output::{self, Output};
 use crate::run::parse_run_id;
-use crate::sanitize::sanitize;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// List the organizations that can read a run
-    List(Shared),
+    List(RunIdArgs),
     /// Share a run with all users of an organization
     Grant(Arguments),
     /// Stop sharing a run with an organization
@@ -33,46 +30,41 @@ pub(crate) struct Arguments {
 
 pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
     match action {
-        Action::List(Shared { run }) => list(&run, context).await,
+        Action::List(RunIdArgs { run }) => list(&run, context).await,
         Action::Grant(arguments) => grant(arguments, context).await,
         Action::Revoke(arguments) => revoke(arguments, context).await,
     }
 }
 
 async fn list(run: &str, context: &Context) -> Result<(), CliError> {
-    let grants = grants(&context.client()?, run, Some(SubjectType::OrganizationUser)).await?;
+    let grants = context.write_client()?.run(run).valid_grants(Some(SubjectType::OrganizationUser)).await?;
     print(&grants, &context.output)
 }
 
 fn print(grants: &[Grant], output: &Output) -> Result<(), CliError> {
-    if grants.is_empty() && output.format() == Format::Table {
-        output.note("not shared with any organization");
-        return Ok(());
-    }
-    let shapes = grants.iter().map(shape).collect::<Result<Vec<_>, _>>()?;
-    output.several(&shapes, || {
-        let mut table = output.table(["organization", "since", "granted by", "grant"]);
-        for grant in grants {
-            let since = output.moment(grant.created_at);
-            table.add_row([sanitize(&grant.subject_id), since, sanitize(&grant.created_by), sanitize(&grant.grant_id)]);
-        }
-        output::text(&table)
-    })
+    let columns: [Column<'_, Grant>; 4] = [
+        ("organization", &|grant| grant.subject_id.clone()),
+        ("since", &|grant| output.time(grant.created_at)),
+        ("granted by", &|grant| grant.created_by.clone()),
+        ("grant", &|grant| grant.grant_id.to_string()),
+    ];
+    Ok(output.print_array_or("not shared with any organization", grants, || output.table(grants, &columns))?)
 }
 
 async fn grant(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let client = context.client()?;
-    let organization = named(arguments.organization, &client).await?;
+    let client = context.write_client()?;
+    let organization = organization_or_own(arguments.organization, &client).await?;
     let run = client.run(arguments.run.as_str());
     let grant = run.share_with(Viewer::Organization(organization)).await?;
-    context.output.one(&shape(&grant)?, || {
+    let text = || {
         let (run, organization) = (sanitize(&arguments.run), sanitize(&grant.subject_id));
         format!("{run}: shared with all users of {organization} (grant {})", sanitize(&grant.grant_id))
-    })
+    };
+    Ok(context.output.print_object(&grant, text)?)
 }
 
 /// Returns the named organization, or that of the logged-in user.
-async fn named(organization: Option<String>, client: &Client) -> Result<String, CliError> {
+async fn organization_or_own(organization: Option<String>, client: &Client) -> Result<String, CliError> {
     match organization {
         Some(organization) => Ok(organization),
         None => Ok(client.me().await?.organization.id),
@@ -80,23 +72,14 @@ async fn named(organization: Option<String>, client: &Client) -> Result<String, 
 }
 
 async fn revoke(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let client = context.client()?;
-    let organization = named(arguments.organization, &client).await?;
-    let mut revoked = Vec::new();
-    for grant in grants(&client, &arguments.run, Some(SubjectType::OrganizationUser)).await? {
-        if grant.subject_id == organization {
-            client.grants().revoke(&grant.grant_id).await?;
-            revoked.push(grant.grant_id);
-        }
-    }
-    let shape = json!({ "run_id": arguments.run, "subject_id": organization, "revoked_grants": revoked });
-    context.output.one(&shape, || {
+    let client = context.write_client()?;
+    let organization = organization_or_own(arguments.organization, &client).await?;
+    let run = client.run(arguments.run.as_str());
+    let revoked = run.stop_sharing_with(SubjectType::OrganizationUser, &organization).await?;
+    let value = json!({ "run_id": arguments.run, "subject_id": organization, "revoked_grants": revoked });
+    let text = || {
         let what = if revoked.is_empty() { "was not shared with" } else { "is no longer shared with" };
         format!("{}: {what} {}", sanitize(&arguments.run), sanitize(&organization))
-    })
-}
-
-/// Returns a grant as JSON.
-pub(super) fn shape(grant: &Grant) -> Result<Value, CliError> {
-    json::plain(grant)
+    };
+    Ok(context.output.print_object(&value, text)?)
 }

@@ -2,26 +2,26 @@ use std::error::Error;
 use std::time::Duration;
 
 use auth_http::HttpError;
-use auth_http::retry::GaveUp;
+use auth_http::retry::RetriesExhausted;
 
 use super::ErrorResponse;
 use crate::SignError;
-use crate::retry::{Retryability, Retryable, in_full, suffix};
+use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
 
 /// An error of a bucket operation.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {kind}{}", suffix(gave_up.as_ref()))]
+#[error("{what}: {kind}{}", suffix(exhausted.as_ref()))]
 pub struct BucketError {
     what: String,
     kind: Kind,
-    gave_up: Option<GaveUp>,
+    exhausted: Option<RetriesExhausted>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("no URL can be signed for it")]
+    #[error("cannot sign its URL")]
     Sign,
     #[error("the storage did not respond, or the response was incomplete")]
     Http { is_transient: bool },
@@ -30,14 +30,14 @@ enum Kind {
     #[error("unexpected response")]
     Document,
     #[error(
-        "`*` stands for anything in a name, `**/` for any folders, `[…]` and `{{…}}` for alternatives, and `\\` before one for itself"
+        "`*` matches any text in a name, `**/` any folders, `[…]` and `{{…}}` alternatives; `\\` escapes the next character"
     )]
     Pattern,
 }
 
 impl BucketError {
     fn new(kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: String::new(), kind, gave_up: None, source }
+        Self { what: String::new(), kind, exhausted: None, source }
     }
 
     pub(super) fn sign(source: SignError) -> Self {
@@ -67,7 +67,7 @@ impl BucketError {
         self
     }
 
-    /// Returns the error status of the storage's response, if any (RFC 9110, section 15).
+    /// Returns the HTTP status of the storage's error response (RFC 9110, section 15), or `None` without a response.
     pub fn status(&self) -> Option<u16> {
         match &self.kind {
             Kind::Refused(refusal) => Some(refusal.status),
@@ -75,7 +75,7 @@ impl BucketError {
         }
     }
 
-    /// Returns true if the operation may succeed later. Retries have been exhausted.
+    /// Returns true if the operation may succeed later. The operation was already retried.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http { is_transient } => *is_transient,
@@ -86,7 +86,7 @@ impl BucketError {
 
     /// Returns true if the storage rejects the signing key or the signature.
     pub fn is_denied(&self) -> bool {
-        matches!(&self.kind, Kind::Refused(refusal) if refusal.is_about_url())
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.rejects_url())
     }
 
     /// Returns true if the storage responded with this error code, such as `NoSuchUpload`.
@@ -101,15 +101,15 @@ impl BucketError {
 }
 
 impl Retryable for BucketError {
-    fn unavailable(gave_up: GaveUp) -> Self {
-        Self::new(Kind::Http { is_transient: true }, Some(gave_up.into()))
+    fn unavailable(exhausted: RetriesExhausted) -> Self {
+        Self::new(Kind::Http { is_transient: true }, Some(exhausted.into()))
     }
 
     fn host_failure(&self) -> String {
-        in_full(&self.kind, self.source())
+        message_with_sources(&self.kind, self.source())
     }
 
-    fn is_answer(&self) -> bool {
+    fn has_response(&self) -> bool {
         matches!(self.kind, Kind::Refused(_) | Kind::Document)
     }
 
@@ -117,8 +117,8 @@ impl Retryable for BucketError {
         if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
     }
 
-    fn given_up(self, gave_up: GaveUp) -> Self {
-        Self { gave_up: Some(gave_up), ..self }
+    fn retries_exhausted(self, exhausted: RetriesExhausted) -> Self {
+        Self { exhausted: Some(exhausted), ..self }
     }
 
     fn retryability(&self) -> Retryability {

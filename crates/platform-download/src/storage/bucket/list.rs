@@ -1,37 +1,48 @@
-//! Listing objects (`ListObjectsV2`).
+//! Listing of objects (`ListObjectsV2`).
+
+use std::time::SystemTime;
 
 use auth_http::Method;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt, future};
 use globset::GlobBuilder;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 use super::xml::{Document, Object, decode};
 use super::{Bucket, BucketError};
 
 /// An object in a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ObjectEntry {
-    /// The key in the bucket.
+    /// The key of the object.
     pub key: String,
     /// The size in bytes.
     pub bytes: u64,
     /// The time of the last modification, if the storage states it.
-    pub modified_at: Option<std::time::SystemTime>,
+    #[serde(serialize_with = "moment")]
+    pub modified_at: Option<SystemTime>,
 }
 
-/// An error of a malformed listing.
+/// Serializes a time (RFC 3339).
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+pub(super) fn moment<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    let at = at.and_then(|at| Timestamp::try_from(at).ok());
+    at.map(|at| at.to_string()).serialize(serializer)
+}
+
+/// The reason why a listing is malformed.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
     #[error("the storage repeats the same continuation token")]
-    Circle,
-    #[error("the storage states that there are more objects, without a continuation token")]
-    Cut,
+    RepeatedToken,
+    #[error("the listing is truncated, but has no continuation token")]
+    MissingToken,
     #[error("an object has no size")]
-    Size,
-    #[error("it is not a listing")]
-    Other,
+    MissingSize,
+    #[error("the response is not a listing")]
+    UnexpectedDocument,
 }
 
 /// A listing in progress.
@@ -40,16 +51,16 @@ struct Listing {
     prefix: String,
     /// The continuation token of the next page; `None` for the first.
     token: Option<String>,
-    is_over: bool,
+    is_at_end: bool,
 }
 
 impl Bucket {
-    /// Lists the objects with this key prefix, in key order. An empty prefix lists all objects. Pages are fetched while
-    /// the stream is read; it ends after its first error.
+    /// Lists the objects with this key prefix, in key order. An empty prefix lists all objects. Pages are fetched as
+    /// the stream is read. The stream ends after its first error.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectEntry, BucketError>> {
-        let listing = Listing { bucket: self.clone(), prefix: prefix.to_owned(), token: None, is_over: false };
+        let listing = Listing { bucket: self.clone(), prefix: prefix.to_owned(), token: None, is_at_end: false };
         stream::try_unfold(listing, async |mut listing: Listing| {
-            if listing.is_over {
+            if listing.is_at_end {
                 return Ok(None);
             }
             let entries = listing.next_page().await?;
@@ -59,8 +70,8 @@ impl Bucket {
         .boxed()
     }
 
-    /// Finds objects by a glob pattern: `slides/*.svs`, `run-1/**/*.{csv,json}`. `*` and `?` match within a segment,
-    /// `**` across segments; `\` escapes the next character.
+    /// Lists the objects whose key matches a glob pattern, such as `slides/*.svs` or `run-1/**/*.{csv,json}`. `*` and
+    /// `?` do not match `/`, `**` does; `\` escapes the next character.
     ///
     /// # Errors
     ///
@@ -75,34 +86,33 @@ impl Bucket {
 }
 
 impl Listing {
-    /// Returns the objects of the next page.
     async fn next_page(&mut self) -> Result<Vec<ObjectEntry>, BucketError> {
-        // Sorted by name, as required for signing.
+        // The parameters must be sorted by name, because the URL is signed.
         let mut query = vec![("encoding-type", "url"), ("list-type", "2"), ("prefix", self.prefix.as_str())];
         if let Some(token) = &self.token {
             query.insert(0, ("continuation-token", token));
         }
-        let answer = self.bucket.ask(|| self.bucket.signed(Method::Get, None, &query, &[])).await;
+        let response = self.bucket.request_document(|| self.bucket.signed(Method::Get, None, &query, &[])).await;
         let (bucket, prefix) = (&self.bucket, &self.prefix);
-        let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(prefix)));
-        let (Document::ListBucketResult(page), _) = answer.map_err(what)? else {
-            return Err(what(BucketError::document(Malformed::Other)));
+        let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.display_address(prefix)));
+        let (Document::ListBucketResult(page), _) = response.map_err(what)? else {
+            return Err(what(BucketError::document(Malformed::UnexpectedDocument)));
         };
         let next = page.next_continuation_token;
         if next.is_none() && page.is_truncated {
-            return Err(what(BucketError::document(Malformed::Cut)));
+            return Err(what(BucketError::document(Malformed::MissingToken)));
         }
         if next.is_some() && next == self.token {
-            return Err(what(BucketError::document(Malformed::Circle)));
+            return Err(what(BucketError::document(Malformed::RepeatedToken)));
         }
-        (self.is_over, self.token) = (next.is_none(), next);
+        (self.is_at_end, self.token) = (next.is_none(), next);
         page.contents.iter().map(|found| entry(found, page.encoding_type.as_deref()).map_err(what)).collect()
     }
 }
 
 fn entry(found: &Object, encoding: Option<&str>) -> Result<ObjectEntry, BucketError> {
     let key = decode(&found.key, encoding).map_err(BucketError::document)?;
-    let bytes = found.size.ok_or_else(|| BucketError::document(Malformed::Size))?;
+    let bytes = found.size.ok_or_else(|| BucketError::document(Malformed::MissingSize))?;
     let modified_at = found.last_modified.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     Ok(ObjectEntry { key, bytes, modified_at: modified_at.map(Into::into) })
 }

@@ -1,4 +1,4 @@
-//! Multipart uploads: start, join, abort, list. [`Uploader`](crate::Uploader) sends the parts.
+//! Multipart uploads: start, complete, abort and list. [`Uploader`](crate::Uploader) sends the parts.
 
 use std::ops::ControlFlow::Break;
 use std::time::SystemTime;
@@ -9,11 +9,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::xml::{Document, Uploads, decode};
-use super::{Bucket, BucketError, ErrorResponse, Stated};
+use super::{Bucket, BucketError, ErrorResponse, ObjectHeaders};
 use crate::retry::Retryable;
 
 /// A multipart upload that was neither completed nor aborted. The storage charges for its parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct UnfinishedUpload {
     /// The key of the object.
@@ -21,15 +21,16 @@ pub struct UnfinishedUpload {
     /// The id of the upload.
     pub upload_id: String,
     /// The time of its start, if the storage states it.
+    #[serde(serialize_with = "super::list::moment")]
     pub started_at: Option<SystemTime>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
-    #[error("it is not the expected document")]
-    Other,
-    #[error("the storage repeats the same markers")]
-    Circle,
+    #[error("the response is not the expected document")]
+    UnexpectedDocument,
+    #[error("the storage repeats the same page markers")]
+    RepeatedToken,
 }
 
 /// The key and the upload id after which the next page starts.
@@ -37,7 +38,7 @@ type Marker = (String, String);
 
 impl Bucket {
     /// Lists the multipart uploads with this key prefix that were neither completed nor aborted, in key order. Pages
-    /// are fetched while the stream is read; it ends after its first error.
+    /// are fetched as the stream is read. The stream ends after its first error.
     pub fn unfinished_uploads(&self, prefix: &str) -> BoxStream<'static, Result<UnfinishedUpload, BucketError>> {
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
         stream::try_unfold(Some(None), move |state: Option<Option<Marker>>| {
@@ -45,7 +46,8 @@ impl Bucket {
             async move {
                 let Some(marker) = state else { return Ok(None) };
                 let outcome = bucket.uploads_after(&prefix, marker.as_ref()).await;
-                let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(&prefix)));
+                let what =
+                    |error: BucketError| error.about(format!("{}* was not listed", bucket.display_address(&prefix)));
                 let (found, next) = outcome.map_err(what)?;
                 Ok(Some((stream::iter(found.into_iter().map(Ok)), next.map(Some))))
             }
@@ -54,36 +56,38 @@ impl Bucket {
         .boxed()
     }
 
-    /// Aborts a multipart upload, and deletes its parts. An upload that does not exist is not an error.
+    /// Aborts a multipart upload, and deletes its parts. Succeeds if the upload does not exist.
     ///
     /// # Errors
     ///
-    /// The storage refuses the request ([`BucketError::is_denied`]), or is unavailable ([`BucketError::is_transient`]).
+    /// The storage rejects the signature ([`BucketError::is_denied`]), is unavailable ([`BucketError::is_transient`]),
+    /// or refuses the request for another reason.
     pub async fn abort_upload(&self, key: &str, upload_id: &str) -> Result<(), BucketError> {
         let outcome = self.remove(|| self.signed(Method::Delete, Some(key), &[("uploadId", upload_id)], &[])).await;
-        outcome.map_err(|error| error.about(format!("the upload to {} was not aborted", self.shown(key))))
+        outcome.map_err(|error| error.about(format!("the upload to {} was not aborted", self.display_address(key))))
     }
 
-    /// Starts a multipart upload, and returns its id. A repeated request may leave an unused upload.
+    /// Starts a multipart upload, and returns its id. If the request is retried, an unused upload may remain.
     pub(crate) async fn start_upload(&self, key: &str, content_type: &str) -> Result<String, BucketError> {
         let request = || {
             let request = self.signed(Method::Post, Some(key), &[("uploads", "")], &[])?;
             Ok(request.with_body(content_type, Vec::new()))
         };
-        let id = self.ask(request).await.and_then(|(document, _)| match document {
+        let id = self.request_document(request).await.and_then(|(document, _)| match document {
             Document::InitiateMultipartUploadResult(started) => Ok(started.upload_id),
-            _ => Err(BucketError::document(Malformed::Other)),
+            _ => Err(BucketError::document(Malformed::UnexpectedDocument)),
         });
-        id.map_err(|error| error.about(format!("the upload to {} was not started", self.shown(key))))
+        id.map_err(|error| error.about(format!("the upload to {} was not started", self.display_address(key))))
     }
 
-    /// Joins parts, given by number and `ETag`, to the object. The storage may need minutes.
-    pub(crate) async fn join_parts(
+    /// Completes a multipart upload: the storage joins the `parts`, pairs of number and `ETag`, to an object. This may
+    /// take minutes.
+    pub(crate) async fn complete_upload(
         &self,
         key: &str,
         upload_id: &str,
         parts: &[(u32, String)],
-    ) -> Result<Stated, BucketError> {
+    ) -> Result<ObjectHeaders, BucketError> {
         let part = |(number, etag): &(u32, String)| {
             let etag = quick_xml::escape::escape(etag.as_str());
             format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
@@ -94,11 +98,11 @@ impl Bucket {
             let request = self.signed(Method::Post, Some(key), &[("uploadId", upload_id)], &[])?;
             Ok(request.with_body("application/xml", list.clone()))
         };
-        let joined = self.ask(request).await.and_then(|(document, joined)| match document {
+        let joined = self.request_document(request).await.and_then(|(document, joined)| match document {
             Document::CompleteMultipartUploadResult {} => Ok(joined),
-            _ => Err(BucketError::document(Malformed::Other)),
+            _ => Err(BucketError::document(Malformed::UnexpectedDocument)),
         });
-        joined.map_err(|error| error.about(format!("the parts of {} were not joined", self.shown(key))))
+        joined.map_err(|error| error.about(format!("the upload to {} was not completed", self.display_address(key))))
     }
 
     /// Deletes an object if it still has this generation.
@@ -106,10 +110,10 @@ impl Bucket {
         let (name, value) = ("x-goog-if-generation-match", generation);
         let request = || Ok(self.signed(Method::Delete, Some(key), &[], &[(name, value)])?.with_header(name, value));
         let outcome = self.remove(request).await;
-        outcome.map_err(|error| error.about(format!("{} was not deleted", self.shown(key))))
+        outcome.map_err(|error| error.about(format!("{} was not deleted", self.display_address(key))))
     }
 
-    /// Sends a request that deletes, with retries.
+    /// Sends a DELETE request, with retries. Succeeds if nothing exists to be deleted.
     async fn remove(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(), BucketError> {
         let mut attempts = self.attempts();
         loop {
@@ -120,7 +124,7 @@ impl Bucket {
                 Ok(response) => Err(BucketError::refused(ErrorResponse::read(response).await)),
                 Err(error) => Err(error),
             };
-            if let Break(outcome) = attempts.judge(outcome) {
+            if let Break(outcome) = attempts.evaluate(outcome) {
                 return outcome;
             }
         }
@@ -132,19 +136,19 @@ impl Bucket {
         prefix: &str,
         marker: Option<&Marker>,
     ) -> Result<(Vec<UnfinishedUpload>, Option<Marker>), BucketError> {
-        // Sorted by name, as required for signing.
+        // The parameters must be sorted by name, because the URL is signed.
         let mut query = vec![("encoding-type", "url"), ("prefix", prefix), ("uploads", "")];
         if let Some((key, id)) = marker {
             query.insert(1, ("key-marker", key));
             query.insert(3, ("upload-id-marker", id));
         }
         let request = || self.signed(Method::Get, None, &query, &[]);
-        let (Document::ListMultipartUploadsResult(page), _) = self.ask(request).await? else {
-            return Err(BucketError::document(Malformed::Other));
+        let (Document::ListMultipartUploadsResult(page), _) = self.request_document(request).await? else {
+            return Err(BucketError::document(Malformed::UnexpectedDocument));
         };
         let next = next_marker(&page)?;
         if next.is_some() && next.as_ref() == marker {
-            return Err(BucketError::document(Malformed::Circle));
+            return Err(BucketError::document(Malformed::RepeatedToken));
         }
         let encoding = page.encoding_type.as_deref();
         let unfinished = page.unfinished.into_iter().map(|upload| {
@@ -163,7 +167,7 @@ fn next_marker(page: &Uploads) -> Result<Option<Marker>, BucketError> {
     if !page.is_truncated {
         return Ok(None);
     }
-    let key = page.next_key_marker.as_ref().ok_or_else(|| BucketError::document(Malformed::Other))?;
+    let key = page.next_key_marker.as_ref().ok_or_else(|| BucketError::document(Malformed::UnexpectedDocument))?;
     let key = decode(key, page.encoding_type.as_deref()).map_err(BucketError::document)?;
     Ok(Some((key, page.next_upload_id_marker.clone().unwrap_or_default())))
 }

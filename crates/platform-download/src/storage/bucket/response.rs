@@ -1,4 +1,4 @@
-//! Error responses and headers of a storage.
+//! Error responses and checksum headers of the storage.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,22 +11,21 @@ use crate::Crc32c;
 use crate::retry::Retryability;
 
 /// The maximum size of an error response, in bytes.
-const LIMIT: usize = 64 * 1024;
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// An error response of the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorResponse {
     pub(crate) status: u16,
     /// The error code, such as `AccessDenied`.
     code: Option<String>,
-    /// The pause that the storage requests.
+    /// The pause that the storage requested before a retry.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl ErrorResponse {
     pub(crate) async fn read(response: Response) -> Self {
         let (status, retry_after) = (response.status(), response.retry_after(SystemClock.now()));
-        let body = response.bytes(LIMIT).await.unwrap_or_default();
+        let body = response.bytes(MAX_ERROR_BYTES).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
         let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
         let is_word =
@@ -34,9 +33,9 @@ impl ErrorResponse {
         Self { status, code: code.map(|(code, _)| code).filter(is_word).map(str::to_owned), retry_after }
     }
 
-    /// Returns an error that the storage sent with status 200, when it had begun to respond. It counts as a server
-    /// error.
-    pub(crate) fn late(code: &str) -> Self {
+    /// Creates the error for an error document in a response with status 200. The storage sends it if it fails after
+    /// it has started to respond. It counts as a server error.
+    pub(crate) fn with_status_200(code: &str) -> Self {
         Self { status: 500, code: Some(code.to_owned()), retry_after: None }
     }
 
@@ -49,9 +48,9 @@ impl ErrorResponse {
         is_transient_status(self.status)
     }
 
-    /// Returns true if the URL is invalid or has expired. Google returns 400 where S3 returns 403. Its response to HEAD
-    /// has no error code.
-    pub(crate) fn is_about_url(&self) -> bool {
+    /// Returns true if the storage rejects the URL, because it is invalid or has expired. For an expired URL, Google
+    /// Cloud Storage returns 400 and S3 returns 403. A response to HEAD has no error code.
+    pub(crate) fn rejects_url(&self) -> bool {
         matches!(self.status, 401 | 403)
             || self.status == 400 && self.code.as_ref().is_none_or(|code| code == "ExpiredToken")
     }
@@ -59,7 +58,7 @@ impl ErrorResponse {
     pub(crate) fn retryability(&self) -> Retryability {
         match self {
             _ if self.is_transient() => Retryability::Always,
-            _ if self.is_about_url() => Retryability::Once,
+            _ if self.rejects_url() => Retryability::Once,
             _ => Retryability::Never,
         }
     }
@@ -72,7 +71,7 @@ impl fmt::Display for ErrorResponse {
     }
 }
 
-/// Returns the CRC32C of an object stated by the storage, from `x-goog-hash`.
+/// Returns the CRC32C of an object in the header `x-goog-hash`.
 pub(crate) fn stated_checksum(response: &Response) -> Option<Crc32c> {
     let mut hashes = response.headers("x-goog-hash").flat_map(|value| value.split(','));
     hashes.find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())

@@ -1,18 +1,18 @@
-//! The documents of the storage.
+//! The XML documents of the storage.
 //!
-//! Namespaces are ignored: Google uses another one than S3 for listings.
+//! XML namespaces are ignored, because Google Cloud Storage and S3 use different ones for listings.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-/// A document, by the name of its root.
+/// A document. The variants are named after the root elements.
 #[derive(Debug, Deserialize)]
 pub(crate) enum Document {
     ListBucketResult(Objects),
     ListMultipartUploadsResult(Uploads),
     InitiateMultipartUploadResult(Started),
     CompleteMultipartUploadResult {},
-    /// An error. The storage sends it with status 200 if it occurs while parts are joined.
+    /// An error. The storage sends it with status 200 if joining the parts of an upload fails.
     Error(Refusal),
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Object {
     pub(crate) last_modified: Option<String>,
 }
 
-/// A page of multipart uploads that have not ended.
+/// A page of multipart uploads that were neither completed nor aborted.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Uploads {
@@ -57,7 +57,7 @@ pub(crate) struct Unfinished {
     pub(crate) initiated: Option<String>,
 }
 
-/// The answer to the start of a multipart upload.
+/// The response to the start of a multipart upload.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Started {
@@ -70,23 +70,23 @@ pub(crate) struct Refusal {
     pub(crate) code: String,
 }
 
-/// An error of a malformed document.
+/// The error of a document that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DocumentError {
     #[error("the response is not UTF-8")]
     Encoding(#[from] std::str::Utf8Error),
-    #[error("the response is not a document of a storage: {0}")]
+    #[error("the response is not a valid document: {0}")]
     Xml(#[from] quick_xml::DeError),
 }
 
 impl Document {
-    /// Reads a document.
+    /// Parses a document.
     pub(crate) fn read(body: &[u8]) -> Result<Self, DocumentError> {
         Ok(quick_xml::de::from_str(std::str::from_utf8(body)?)?)
     }
 }
 
-/// Returns a key of a document with this encoding. In URL encoding, `+` is a space.
+/// Decodes a key in a document whose keys have this `encoding`. In the encoding `url`, `+` is a space.
 pub(crate) fn decode(key: &str, encoding: Option<&str>) -> Result<String, DocumentError> {
     if encoding != Some("url") {
         return Ok(key.to_owned());

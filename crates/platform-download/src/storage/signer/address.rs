@@ -23,7 +23,7 @@ pub struct ObjectAddress {
 }
 
 impl ObjectAddress {
-    /// Creates the address of the object `key` in a bucket. `protocol` is the prefix, such as `gs`.
+    /// Creates the address of the object `key` in `bucket`. `protocol` is the part before `://`, such as `gs`.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl ObjectAddress {
         Ok(Self { protocol: protocol.to_owned(), bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
-    /// Returns the bucket.
+    /// Returns the name of the bucket.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
@@ -47,15 +47,15 @@ impl ObjectAddress {
 
 /// Checks that a bucket name is a single path segment that needs no encoding.
 pub(super) fn check_bucket(bucket: &str) -> Result<(), SignError> {
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let astray = matches!(bucket, "" | "." | "..") || !bucket.bytes().all(usual);
-    if astray { Err(Kind::Bucket(bucket.to_owned()).into()) } else { Ok(()) }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_invalid = matches!(bucket, "" | "." | "..") || !bucket.bytes().all(is_allowed);
+    if is_invalid { Err(Kind::Bucket(bucket.to_owned()).into()) } else { Ok(()) }
 }
 
-/// Rejects `.` and `..`, which URLs resolve, and an empty key, which names the bucket.
+/// Rejects segments `.` and `..`, because URL parsers resolve them, and an empty key, because its URL names the bucket.
 pub(super) fn check_key(key: &str) -> Result<(), SignError> {
-    let astray = key.is_empty() || key.split('/').any(|segment| matches!(segment, "." | ".."));
-    if astray { Err(Kind::Key(key.to_owned()).into()) } else { Ok(()) }
+    let is_invalid = key.is_empty() || key.split('/').any(|segment| matches!(segment, "." | ".."));
+    if is_invalid { Err(Kind::Key(key.to_owned()).into()) } else { Ok(()) }
 }
 
 impl FromStr for ObjectAddress {

@@ -15,11 +15,11 @@ pub(super) enum Kind {
     Address(String),
     #[error("invalid bucket name `{0}`: expected letters, digits, `-`, `_` and `.`")]
     Bucket(String),
-    #[error("the object key `{0}` is empty or has a segment `.` or `..`, so its URL would name another object")]
+    #[error("the object key `{0}` is empty or has a segment `.` or `..`: its URL would name another object")]
     Key(String),
-    #[error("the time of the clock is out of range for signed URLs")]
+    #[error("the current time is out of range for signed URLs")]
     Clock,
-    #[error("the key of the service account does not sign")]
+    #[error("the service account key cannot create a signature")]
     Signature,
 }
 

@@ -29,14 +29,14 @@ pub(super) fn sign(
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let credential = format!("{}/{scope}", key.client_email());
     let lifetime = lifetime.as_secs().to_string();
-    let own = [
+    let parameters = [
         ("X-Goog-Algorithm", ALGORITHM),
         ("X-Goog-Credential", &credential),
         ("X-Goog-Date", &date),
         ("X-Goog-Expires", &lifetime),
         ("X-Goog-SignedHeaders", &names),
     ];
-    let query = query(own.into_iter().chain(request.query.iter().copied()));
+    let query = query(parameters.into_iter().chain(request.query.iter().copied()));
     let mut canonical = format!("{}\n{}\n{query}\n", request.method, url.path());
     for (name, value) in &headers {
         canonical += &format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "));

@@ -14,15 +14,15 @@ use serde_json::{Map, Value};
 use super::error::Kind;
 use crate::SignError;
 
-/// The key of a Google service account, which signs URLs for the buckets it can access. Its `Debug` shows only the
-/// account.
+/// The key of a Google service account. It signs URLs for the buckets that the account can access. Its `Debug` output
+/// shows only the account.
 #[derive(Clone)]
 pub struct ServiceAccountKey {
     client_email: String,
     key: Arc<KeyPair>,
 }
 
-/// An error of a service account key. It shows the reason, but nothing of the key.
+/// An error of reading a service account key. Its message and its `Debug` output never contain parts of the key.
 #[derive(Debug, thiserror::Error)]
 #[error("the service account key{} {problem}", file.as_ref().map(|file| format!(" in {}", file.display())).unwrap_or_default())]
 pub struct ServiceAccountError {
@@ -49,7 +49,7 @@ enum Problem {
 }
 
 impl ServiceAccountError {
-    /// Returns the field of the key file that is missing or invalid, if that is the reason.
+    /// Returns the name of the missing or invalid field of the key file, if a field caused the error.
     pub fn field(&self) -> Option<&'static str> {
         match self.problem {
             Problem::Unreadable | Problem::Json { .. } => None,
@@ -61,7 +61,7 @@ impl ServiceAccountError {
 }
 
 impl ServiceAccountKey {
-    /// Reads a key from a JSON key file of Google. Blocks the calling thread.
+    /// Reads a key from a JSON key file as created by Google Cloud. Blocks the calling thread.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl ServiceAccountKey {
     }
 
     fn read(json: &[u8]) -> Result<Self, Problem> {
-        // The error itself may quote the content.
+        // The error of the parser is not used as a source, because it may quote the content.
         let malformed = |error: serde_json::Error| Problem::Json { line: error.line(), column: error.column() };
         let fields: Map<String, Value> = serde_json::from_slice(json).map_err(malformed)?;
         let text = |name| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -97,7 +97,7 @@ impl ServiceAccountKey {
         Ok(Self { client_email: client_email.to_owned(), key: Arc::new(key) })
     }
 
-    /// Returns the name of the account, which is visible in signed URLs.
+    /// Returns the email address that identifies the account. It is visible in signed URLs.
     pub fn client_email(&self) -> &str {
         &self.client_email
     }

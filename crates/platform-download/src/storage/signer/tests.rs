@@ -1,4 +1,4 @@
-//! Test vectors signed by the official libraries. `tests/vectors/make.py` documents their creation.
+//! Comparison with URLs that the official libraries signed. `tests/vectors/make.py` creates these vectors.
 
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ fn method(name: &str) -> Method {
         .unwrap()
 }
 
-/// Returns the URL without its parameters, and the sorted parameters, because their order is not significant.
+/// Returns the URL without its parameters, and the sorted parameters, because their order has no meaning.
 fn parts(url: &Url) -> (String, Vec<String>) {
     let mut query: Vec<_> = url.query().unwrap().split('&').map(str::to_owned).collect();
     query.sort();
@@ -76,13 +76,13 @@ fn signatures_equal_those_of_the_official_libraries() {
 }
 
 #[test]
-fn a_period_that_the_storage_would_refuse_is_refused_here() {
+fn lifetime_out_of_range_is_rejected() {
     let object = "gs://slides/slide".parse().unwrap();
     for kind in ["rsa", "hmac"] {
         let signer = signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 1_800_000_000);
-        for (seconds, good) in [(59, false), (60, true), (604_800, true), (604_801, false)] {
+        for (seconds, is_valid) in [(59, false), (60, true), (604_800, true), (604_801, false)] {
             let url = signer.get_url(&object, Duration::from_secs(seconds));
-            assert_eq!(url.is_ok(), good, "{kind} {seconds} s");
+            assert_eq!(url.is_ok(), is_valid, "{kind} {seconds} s");
             assert!(url.is_ok() || url.unwrap_err().is_lifetime());
         }
     }
@@ -104,7 +104,7 @@ fn default_lifetime_applies_without_an_explicit_one() {
 }
 
 #[test]
-fn an_address_names_one_object_of_one_bucket_or_is_none() {
+fn ambiguous_object_address_is_rejected() {
     let unusual = ["gs://slides/folder/", "gs://slides//a", "gs://slides/a//b"];
     for text in ["gs://slides/a", "gs://slides/a b/ü+%2F..~", "s3://s.l-i_des/..a/b.."].into_iter().chain(unusual) {
         assert_eq!(text.parse::<ObjectAddress>().unwrap().to_string(), text);
@@ -131,7 +131,7 @@ fn an_address_names_one_object_of_one_bucket_or_is_none() {
 }
 
 #[test]
-fn invalid_key_file_is_explained_without_its_content() {
+fn error_of_an_invalid_key_file_does_not_show_its_content() {
     let account: Map = serde_json::from_str(ACCOUNT).unwrap();
     let pem = account["private_key"].as_str().unwrap();
     let body = pem.lines().nth(3).unwrap();
@@ -153,7 +153,7 @@ fn invalid_key_file_is_explained_without_its_content() {
         };
         let read = ServiceAccountKey::from_json(&serde_json::to_vec(&changed).unwrap());
         let Some(named) = named else {
-            assert_eq!(format!("{:?}", read.unwrap()), SHOWN);
+            assert_eq!(format!("{:?}", read.unwrap()), DEBUG_OUTPUT);
             continue;
         };
         let error = read.unwrap_err();
@@ -169,17 +169,17 @@ fn invalid_key_file_is_explained_without_its_content() {
 }
 
 type Map = serde_json::Map<String, serde_json::Value>;
-const SHOWN: &str = "ServiceAccountKey { client_email: \"nobody@vectors.iam.gserviceaccount.com\", .. }";
+const DEBUG_OUTPUT: &str = "ServiceAccountKey { client_email: \"nobody@vectors.iam.gserviceaccount.com\", .. }";
 
 #[test]
-fn missing_key_file_is_named() {
+fn error_of_a_missing_key_file_names_the_file() {
     let error = ServiceAccountKey::from_file("/nowhere/key.json").unwrap_err();
     assert!(error.to_string().contains("/nowhere/key.json"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
 
 #[test]
-fn no_key_is_shown() {
+fn debug_output_of_a_signer_contains_no_key() {
     for kind in ["rsa", "hmac"] {
         let shown = format!("{:?}", signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 0));
         assert!(!shown.contains("opens nothing") && !shown.contains("PRIVATE") && shown.contains("storage"), "{shown}");

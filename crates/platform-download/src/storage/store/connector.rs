@@ -1,4 +1,4 @@
-//! A connector for `object_store` that uses the bucket's client and signs its URLs.
+//! An HTTP connector for `object_store` that uses the HTTP client of a bucket and signs all URLs.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::retry::for_object_store;
 use crate::storage::signer::Unsigned;
 use crate::{Bucket, Crc32c};
 
-/// The maximum size of a response, in bytes.
-const LIMIT: usize = 1024 * 1024;
+/// The maximum size of a response, in bytes: the manifest of a run with very many results.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
 /// The response headers that `object_store` uses.
 const HEADERS: [&str; 6] =
     ["content-length", "content-type", "etag", "last-modified", "retry-after", "x-goog-generation"];
@@ -29,7 +29,7 @@ pub(super) fn connect(bucket: &Bucket) -> object_store::Result<GoogleCloudStorag
     GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket.name())
         .with_base_url(bucket.signer().endpoint().as_str().trim_end_matches('/'))
-        // Otherwise the library searches this machine for credentials.
+        // Without explicit credentials, the library would search this machine for some.
         .with_credentials(Arc::new(no_token))
         .with_skip_signature(true)
         .with_retry(for_object_store(bucket.retry()))
@@ -43,8 +43,8 @@ struct Signing(Bucket);
 
 /// The error of a request with an unsupported method, or for something other than an object of the bucket.
 #[derive(Debug, thiserror::Error)]
-#[error("a request of the object store is not understood")]
-struct Unknown;
+#[error("unsupported request of the object store")]
+struct Unsupported;
 
 impl HttpConnector for Signing {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -61,12 +61,12 @@ impl HttpService for Signing {
         let body = body.collect().await?.to_bytes();
         let request = self.sign(&head, body).map_err(unknown)?;
         let response = self.0.http().send(request).await.map_err(failed)?;
-        let mut answer = http::Response::builder().status(response.status());
+        let mut converted = http::Response::builder().status(response.status());
         for name in HEADERS {
-            answer = response.header(name).into_iter().fold(answer, |answer, value| answer.header(name, value));
+            converted = response.header(name).into_iter().fold(converted, |builder, value| builder.header(name, value));
         }
-        let body = response.bytes(LIMIT).await.map_err(failed)?;
-        answer.body(HttpResponseBody::from(body)).map_err(|error| unknown(error.into()))
+        let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(failed)?;
+        converted.body(HttpResponseBody::from(body)).map_err(|error| unknown(error.into()))
     }
 }
 
@@ -79,13 +79,13 @@ impl Signing {
     ) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
         let bucket = &self.0;
         let method = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete];
-        let method = method.into_iter().find(|method| method.to_string() == head.method.as_str()).ok_or(Unknown)?;
+        let method = method.into_iter().find(|method| method.to_string() == head.method.as_str()).ok_or(Unsupported)?;
         let url: url::Url = head.uri.to_string().parse()?;
         let root = bucket.signer().endpoint().path().trim_end_matches('/');
-        let path = url.path().strip_prefix(root).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
-        // The path is decoded, because the signer encodes it in its own way.
+        let path = url.path().strip_prefix(root).and_then(|path| path.strip_prefix('/')).ok_or(Unsupported)?;
+        // The path is decoded, because the signer encodes the key again.
         let path = percent_decode_str(path).decode_utf8()?;
-        let key = path.strip_prefix(bucket.name()).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
+        let key = path.strip_prefix(bucket.name()).and_then(|path| path.strip_prefix('/')).ok_or(Unsupported)?;
         let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         let mut query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         query.sort_unstable();
@@ -114,12 +114,12 @@ impl Signing {
     }
 }
 
-fn failed(error: auth_http::HttpError) -> HttpError {
+pub(super) fn failed(error: auth_http::HttpError) -> HttpError {
     let kind = if error.is_connect() {
         HttpErrorKind::Connect
     } else if error.is_timeout() {
         HttpErrorKind::Timeout
-    } else if error.is_broken() {
+    } else if error.is_transport_error() {
         HttpErrorKind::Interrupted
     } else {
         HttpErrorKind::Unknown

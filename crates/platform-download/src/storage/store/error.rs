@@ -1,52 +1,68 @@
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use auth_http::HttpError;
-use auth_http::retry::GaveUp;
+use auth_http::retry::{RetriesExhausted, is_transient_status};
+use object_store::client::{HttpError as RequestError, HttpErrorKind};
 
 use crate::Crc32c;
-use crate::error::is_unavailable;
-use crate::retry::{Retryability, Retryable, in_full, suffix};
+use crate::error::{FolderError, is_unavailable};
+use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
 use crate::storage::bucket::ErrorResponse;
 
-/// An error of storing an object. An existing object under its key is unchanged.
+/// The error of an object that could not be stored. An existing object under its key is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("{key} was not stored: {kind}{}", suffix(gave_up.as_ref()))]
+#[error("{key} was not stored: {kind}{}", suffix(exhausted.as_ref()))]
 pub struct StoreError {
     key: String,
     kind: Kind,
-    gave_up: Option<GaveUp>,
+    exhausted: Option<RetriesExhausted>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Kind {
-    #[error("it is not an object key")]
+    #[error("the key is not valid")]
     Key,
+    #[error("this program does not support such a store")]
+    Unsupported,
     #[error("cannot obtain the URL of the file")]
-    Resolve { passes: bool },
+    Resolve { is_transient: bool },
     #[error("the source did not respond, or the response was incomplete")]
-    Http { passes: bool },
-    #[error("unusable response of the source: {0}")]
+    Http { is_transient: bool },
+    #[error("the source returned an error: {0}")]
     Refused(ErrorResponse),
     #[error("the file was replaced during the download")]
     Replaced,
-    #[error("it comes with the content encoding '{0}', although none was requested, and without a stated checksum")]
+    #[error(
+        "the source used the content encoding '{0}', which was not requested, and the content cannot be verified without a checksum"
+    )]
     Encoded(String),
     #[error("received {actual} bytes instead of {expected}")]
     Size { expected: u64, actual: u64 },
     #[error("the received bytes have the CRC32C {actual} instead of {expected}")]
     Checksum { expected: Crc32c, actual: Crc32c },
-    #[error("the object was replaced after it was stored")]
-    Other,
-    #[error("the store rejected it")]
-    Store { passes: bool },
+    #[error("the object was replaced or deleted after it was stored")]
+    Overwritten,
+    #[error("other processes have changed the object during each attempt")]
+    Conflict,
+    #[error("{0}: keys with an empty segment, '.' or '..' are not supported")]
+    Listed(object_store::path::Error),
+    #[error("it was not tried, because the store has failed for several files in succession")]
+    Skipped,
+    #[error(
+        "the store ignores the conditions of requests, and cannot exclude other processes: --no-lock does not need them"
+    )]
+    Unconditional,
+    #[error("the store cannot be read or written")]
+    Store { is_transient: bool },
 }
 
 impl From<Kind> for StoreError {
     fn from(kind: Kind) -> Self {
-        Self { key: String::new(), kind, gave_up: None, source: None }
+        Self { key: String::new(), kind, exhausted: None, source: None }
     }
 }
 
@@ -57,18 +73,23 @@ impl Kind {
 }
 
 impl StoreError {
-    /// Creates the error of a store, which has already retried transient failures.
+    /// Creates the error of a failed store operation. `object_store` has already retried transient failures.
     pub(super) fn store(source: object_store::Error) -> Self {
-        Kind::Store { passes: false }.with(source.into())
+        Kind::Store { is_transient: is_outage(&source) }.with(source.into())
     }
 
     pub(super) fn http(source: HttpError) -> Self {
-        Kind::Http { passes: source.is_transient() }.with(source.into())
+        Kind::Http { is_transient: source.is_transient() }.with(source.into())
     }
 
-    /// Creates the error of a source that returned no URL: it is unavailable, or has none.
+    /// Creates the error of a source that returned no URL.
     pub(super) fn resolve(source: Box<dyn Error + Send + Sync>) -> Self {
-        Kind::Resolve { passes: is_unavailable(&*source) }.with(source)
+        Kind::Resolve { is_transient: is_unavailable(&*source) }.with(source)
+    }
+
+    /// Creates the error of an object that was not tried, because the store has failed for others.
+    pub fn skipped(key: &str) -> Self {
+        Self::from(Kind::Skipped).about(key)
     }
 
     /// Sets the key of the object.
@@ -81,42 +102,86 @@ impl StoreError {
         &self.key
     }
 
-    /// Returns true if the object was replaced during the download.
-    pub(super) fn is_replaced(&self) -> bool {
+    /// Returns true if the source was replaced during the download.
+    pub(crate) fn is_replaced(&self) -> bool {
         matches!(self.kind, Kind::Replaced)
     }
 
-    /// Returns true if the content does not match the stated length or checksum.
+    /// Returns true if the content does not have the expected length or checksum.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
     }
 
-    /// Returns true if the cause is the store: it cannot be read or written.
+    /// Returns true if the store caused the error: it cannot be read or written, or the key is not valid.
     pub fn is_store(&self) -> bool {
-        matches!(self.kind, Kind::Store { .. } | Kind::Key)
+        matches!(
+            self.kind,
+            Kind::Store { .. } | Kind::Skipped | Kind::Unconditional | Kind::Listed(_) | Kind::Key | Kind::Unsupported
+        )
     }
 
-    /// Returns true if the operation may succeed later. Retries have been exhausted.
+    /// Returns true if the credentials do not permit the operation. Without the permission to list, some stores return this
+    /// for an object that does not exist.
+    pub fn is_denied(&self) -> bool {
+        let cause = self.source.as_deref().and_then(|source| source.downcast_ref::<object_store::Error>());
+        cause.is_some_and(|cause| matches!(cause, object_store::Error::PermissionDenied { .. }))
+    }
+
+    /// Returns the error of a folder whose place is in a store, such as a manifest at this address.
+    pub fn into_folder_error(self, address: &str) -> FolderError {
+        FolderError::store(Path::new(address), self.is_transient(), self)
+    }
+
+    /// Returns true if the retries of this file reached their time limit while the host serves other files. The caller can
+    /// fetch other files first and this one later.
+    pub fn is_request_limit(&self) -> bool {
+        self.is_transient() && self.exhausted.as_ref().is_some_and(RetriesExhausted::is_request_limit)
+    }
+
+    /// Returns true if the transfer may succeed later. The transfer was already retried.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http { passes } | Kind::Store { passes } | Kind::Resolve { passes } => *passes,
+            Kind::Http { is_transient } | Kind::Store { is_transient } | Kind::Resolve { is_transient } => {
+                *is_transient
+            }
             Kind::Refused(refusal) => refusal.is_transient(),
-            Kind::Replaced | Kind::Other => true,
+            Kind::Replaced | Kind::Overwritten | Kind::Conflict | Kind::Skipped => true,
             _ => false,
         }
     }
 }
 
+/// Returns the failed request of an error, if the store did not respond.
+pub(super) fn transport(error: &object_store::Error) -> Option<HttpErrorKind> {
+    let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    causes.into_iter().find_map(|cause| cause.downcast_ref::<RequestError>()).map(RequestError::kind)
+}
+
+/// Returns true if the store did not respond, or responded that it is unavailable.
+fn is_outage(error: &object_store::Error) -> bool {
+    use HttpErrorKind::{Connect, Decode, Interrupted, Request, Timeout};
+    // The type of the library with the status is private, so that only its text has it.
+    let status = |error: &(dyn Error + 'static)| -> Option<u16> {
+        let text = error.to_string();
+        text.split_once("non-2xx status code: ")?.1.get(..3)?.parse().ok()
+    };
+    match (transport(error), error) {
+        (Some(kind), _) => matches!(kind, Connect | Request | Timeout | Interrupted | Decode),
+        (None, object_store::Error::Generic { source, .. }) => status(&**source).is_some_and(is_transient_status),
+        _ => false,
+    }
+}
+
 impl Retryable for StoreError {
-    fn unavailable(gave_up: GaveUp) -> Self {
-        Kind::Http { passes: true }.with(gave_up.into())
+    fn unavailable(exhausted: RetriesExhausted) -> Self {
+        Kind::Http { is_transient: true }.with(exhausted.into())
     }
 
     fn host_failure(&self) -> String {
-        in_full(&self.kind, self.source())
+        message_with_sources(&self.kind, self.source())
     }
 
-    fn is_answer(&self) -> bool {
+    fn has_response(&self) -> bool {
         !matches!(self.kind, Kind::Key | Kind::Resolve { .. } | Kind::Http { .. } | Kind::Store { .. })
     }
 
@@ -124,17 +189,18 @@ impl Retryable for StoreError {
         if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
     }
 
-    fn given_up(self, gave_up: GaveUp) -> Self {
-        Self { gave_up: Some(gave_up), ..self }
+    fn retries_exhausted(self, exhausted: RetriesExhausted) -> Self {
+        Self { exhausted: Some(exhausted), ..self }
     }
 
     fn retryability(&self) -> Retryability {
         match &self.kind {
+            // The requests for the file were retried until the limit.
+            _ if self.exhausted.is_some() => Retryability::Never,
             Kind::Refused(refusal) => refusal.retryability(),
             Kind::Size { .. } | Kind::Checksum { .. } => Retryability::Once,
-            // Both are retried at their origin.
-            Kind::Resolve { .. } | Kind::Store { .. } => Retryability::Never,
-            _ if self.gave_up.is_some() => Retryability::Never,
+            // The source and the store retry their own requests.
+            Kind::Resolve { .. } | Kind::Store { .. } | Kind::Skipped => Retryability::Never,
             _ if self.is_transient() => Retryability::Always,
             _ => Retryability::Never,
         }

@@ -1,4 +1,4 @@
-//! A file being downloaded, part by part.
+//! A file that is downloaded part by part.
 
 use auth_http::{HttpClient, Request, Response};
 use bytes::{Bytes, BytesMut};
@@ -7,21 +7,21 @@ use super::error::{Kind, StoreError};
 use crate::retry::{Attempts, RetryPolicy, Retryable};
 use crate::storage::bucket::ErrorResponse;
 use crate::transfer::response::{TransferResponse, Validator, encoding};
-use crate::{Crc32c, Expected, Source};
+use crate::{Crc32c, Expected, RateLimit, Source};
 
-/// The minimum length of a part in bytes. All parts except the last must have at least 5 MiB.
-const PART: usize = 8 << 20;
+/// The minimum length of a part, in bytes. The storage requires at least 5 MiB for all parts except the last.
+const MIN_PART_BYTES: usize = 8 << 20;
 /// The maximum number of parts of an object (S3, Google Cloud Storage).
-const PARTS: u64 = 10_000;
-/// The lengths of parts are multiples of this, in bytes.
-const STEP: u64 = 1 << 20;
+const MAX_PARTS: u64 = 10_000;
+/// Part lengths are multiples of this number of bytes.
+const PART_BYTES_STEP: u64 = 1 << 20;
 
-/// Returns the length of the next part of an object, after `parts` others. If the length of the object is unknown,
-/// parts grow.
+/// Returns the length in bytes of the next part of an object of `bytes` bytes, after `parts` parts. If the length of
+/// the object is unknown, later parts are longer, so that an object of 5 TiB has at most [`MAX_PARTS`] parts.
 fn part_size(bytes: Option<u64>, parts: u64) -> usize {
-    let Some(bytes) = bytes else { return PART << (parts / (PARTS / 10)).min(10) };
-    let needed = bytes.div_ceil(PARTS).next_multiple_of(STEP);
-    usize::try_from(needed).unwrap_or(usize::MAX).max(PART)
+    let Some(bytes) = bytes else { return MIN_PART_BYTES << (parts / (MAX_PARTS / 10)).min(10) };
+    let needed = bytes.div_ceil(MAX_PARTS).next_multiple_of(PART_BYTES_STEP);
+    usize::try_from(needed).unwrap_or(usize::MAX).max(MIN_PART_BYTES)
 }
 
 pub(super) struct Incoming<'a> {
@@ -29,19 +29,20 @@ pub(super) struct Incoming<'a> {
     source: &'a dyn Source,
     expected: Expected,
     observer: &'a (dyn Fn(u64) + Sync),
-    /// The current response, unless none was requested or it failed.
+    /// The response that is being read; `None` before the first request and after a failure.
     response: Option<Response>,
-    /// The validators of the first response.
-    version: Option<Validator>,
-    /// The length of the object, stated in advance or by the first response.
+    /// The validators of the first response; `None` before it.
+    validator: Option<Validator>,
+    /// The length of the object, if it is expected or the first response contains it.
     length: Option<u64>,
-    /// The number of complete parts.
+    /// The number of parts that were returned.
     parts: u64,
     bytes: u64,
     crc32c: Crc32c,
-    /// The attempts since the last byte was received; `None` during a request.
+    /// The attempts since the last byte was received; `None` while a request is sent.
     attempts: Option<Attempts>,
-    is_over: bool,
+    is_at_end: bool,
+    pub(super) rate_limit: Option<RateLimit>,
 }
 
 impl<'a> Incoming<'a> {
@@ -58,19 +59,20 @@ impl<'a> Incoming<'a> {
             expected,
             observer,
             response: None,
-            version: None,
+            validator: None,
             length: expected.bytes(),
             parts: 0,
             bytes: 0,
             crc32c: Crc32c::default(),
             attempts: Some(Attempts::begin(http, &retry)),
-            is_over: false,
+            is_at_end: false,
+            rate_limit: None,
         }
     }
 
     /// Returns true at the end of the file.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
+    pub(super) fn is_at_end(&self) -> bool {
+        self.is_at_end
     }
 
     /// Returns the number of received bytes.
@@ -78,18 +80,28 @@ impl<'a> Incoming<'a> {
         self.bytes
     }
 
+    /// Returns the stated checksum.
+    pub(super) fn expected_crc32c(&self) -> Option<Crc32c> {
+        self.expected.crc32c()
+    }
+
     /// Returns the checksum of the received bytes.
     pub(super) fn crc32c(&self) -> Crc32c {
         self.crc32c
     }
 
-    /// Returns the next part. Only the last part is shorter.
+    /// Returns the next part. Only the last part can be shorter than its planned length.
     pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
         let mut part = BytesMut::new();
-        while part.len() < part_size(self.length, self.parts) && !self.is_over {
-            match self.piece().await {
-                Ok(Some(piece)) => self.take(&piece, &mut part)?,
-                Ok(None) => self.is_over = true,
+        while part.len() < part_size(self.length, self.parts) && !self.is_at_end {
+            match self.next_chunk().await {
+                Ok(Some(chunk)) => {
+                    self.append(&chunk, &mut part)?;
+                    if let Some(limit) = &self.rate_limit {
+                        limit.wait(chunk.len() as u64).await;
+                    }
+                }
+                Ok(None) => self.is_at_end = true,
                 Err(error) => self.resume(error)?,
             }
         }
@@ -97,48 +109,49 @@ impl<'a> Incoming<'a> {
         Ok(part.freeze())
     }
 
-    fn take(&mut self, piece: &[u8], part: &mut BytesMut) -> Result<(), StoreError> {
-        self.bytes += piece.len() as u64;
+    fn append(&mut self, chunk: &[u8], part: &mut BytesMut) -> Result<(), StoreError> {
+        self.bytes += chunk.len() as u64;
         if let Some(attempts) = &mut self.attempts {
             attempts.answered();
             attempts.progressed();
         }
-        // Bytes beyond the stated length are never stored.
+        // Bytes beyond the expected length are never stored.
         if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes > expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
         }
-        self.crc32c = self.crc32c.append(piece);
-        part.extend_from_slice(piece);
-        (self.observer)(piece.len() as u64);
+        self.crc32c = self.crc32c.append(chunk);
+        part.extend_from_slice(chunk);
+        (self.observer)(chunk.len() as u64);
         Ok(())
     }
 
-    /// Prepares a request for the rest, or fails if it cannot be attributed to the same object.
+    /// Prepares a request for the rest of the file after `failure`. Returns the failure if the rest might belong to
+    /// another object, or if no other attempt is permitted.
     fn resume(&mut self, failure: StoreError) -> Result<(), StoreError> {
-        // Without validators, the object may have changed.
-        let is_known = self.version.as_ref().is_some_and(|version| !version.is_empty());
-        if !is_known || failure.is_replaced() {
+        // Without validators, a changed object would not be detected.
+        let is_resumable = self.validator.as_ref().is_some_and(|validator| !validator.is_empty());
+        if !is_resumable || failure.is_replaced() {
             return Err(failure);
         }
         self.response = None;
         self.attempts.as_mut().map_or(Ok(()), |attempts| attempts.failed(failure))
     }
 
-    async fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
         let mut response = match self.response.take() {
             Some(response) => response,
-            None => self.ask().await?,
+            None => self.request().await?,
         };
-        let piece = response.chunk().await.map_err(StoreError::http)?;
+        let chunk = response.chunk().await.map_err(StoreError::http)?;
         self.response = Some(response);
-        Ok(piece)
+        Ok(chunk)
     }
 
-    /// Requests the file, or the rest of it.
-    async fn ask(&mut self) -> Result<Response, StoreError> {
+    /// Requests the rest of the file, or the whole file if no byte was received.
+    async fn request(&mut self) -> Result<Response, StoreError> {
         let url = self.source.resolve().await.map_err(StoreError::resolve)?.url;
         if let Some(attempts) = self.attempts.take() {
-            let attempts = self.attempts.insert(attempts.toward(url.expose()));
+            let attempts = self.attempts.insert(attempts.with_host_of(url.expose()));
             attempts.ready().await.map_err(StoreError::unavailable)?;
         }
         let mut request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
@@ -147,22 +160,22 @@ impl<'a> Incoming<'a> {
         }
         let response = self.http.send(request).await.map_err(StoreError::http)?;
         let start = (self.bytes > 0).then_some(self.bytes);
-        // Without a stated checksum, compressed content would not be detected.
+        // Without an expected checksum, compressed content would not be detected.
         let encoding = encoding(&response).filter(|_| self.expected.crc32c().is_none()).map(str::to_owned);
         match TransferResponse::of(&response, start) {
-            TransferResponse::Whole { .. } | TransferResponse::PartialFile { .. } if encoding.is_some() => {
+            TransferResponse::Whole { .. } | TransferResponse::Partial { .. } if encoding.is_some() => {
                 return Err(Kind::Encoded(encoding.unwrap_or_default()).into());
             }
-            TransferResponse::Whole { validator, bytes, .. } if self.version.is_none() => {
-                self.version = Some(validator);
+            TransferResponse::Whole { validator, bytes, .. } if self.validator.is_none() => {
+                self.validator = Some(validator);
                 self.length = self.length.or(bytes);
             }
-            // No bytes were received before.
+            // The response ended before a byte of its body was received.
             TransferResponse::Whole { validator, .. }
-                if start.is_none() && self.version.as_ref() == Some(&validator) => {}
-            TransferResponse::PartialFile { validator, .. } if self.version.as_ref() == Some(&validator) => {}
+                if start.is_none() && self.validator.as_ref() == Some(&validator) => {}
+            TransferResponse::Partial { validator, .. } if self.validator.as_ref() == Some(&validator) => {}
             TransferResponse::Whole { .. }
-            | TransferResponse::PartialFile { .. }
+            | TransferResponse::Partial { .. }
             | TransferResponse::Beyond { .. }
             | TransferResponse::Malformed(_) => {
                 return Err(Kind::Replaced.into());
@@ -192,14 +205,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_thousand_parts_hold_an_object_of_any_length() {
+    fn objects_of_any_length_have_at_most_ten_thousand_parts() {
         const TIB: u64 = 1 << 40;
         for bytes in [0, 1, 78 << 30, 79 << 30, TIB, 5 * TIB, 5 * TIB + 1] {
             let size = part_size(Some(bytes), 0) as u64;
-            assert!(bytes.div_ceil(size) <= PARTS && size >= PART as u64, "{bytes}: {size}");
+            assert!(bytes.div_ceil(size) <= MAX_PARTS && size >= MIN_PART_BYTES as u64, "{bytes}: {size}");
         }
-        assert_eq!(part_size(Some(78 << 30), 9_999), PART, "no more memory than needed");
-        let unknown: u64 = (0..PARTS).map(|parts| part_size(None, parts) as u64).sum();
-        assert!(part_size(None, 0) == PART && unknown > 5 * TIB, "{unknown}");
+        assert_eq!(part_size(Some(78 << 30), 9_999), MIN_PART_BYTES, "no more memory than needed");
+        let unknown: u64 = (0..MAX_PARTS).map(|parts| part_size(None, parts) as u64).sum();
+        assert!(part_size(None, 0) == MIN_PART_BYTES && unknown > 5 * TIB, "{unknown}");
     }
 }

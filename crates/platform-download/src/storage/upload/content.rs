@@ -1,4 +1,4 @@
-//! The bytes of a file, or of a part of it, as they are sent.
+//! The body of an upload request: a range of a file.
 
 use std::io;
 use std::ops::Range;
@@ -8,51 +8,51 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use super::error::Kind;
-use super::local::{BLOCK, OpenFile, blocking};
+use super::local::{OpenFile, READ_BUFFER_BYTES, blocking};
 use super::progress::Sent;
 use crate::{Crc32c, RateLimit, UploadError};
 
-/// A range of a file to send once. The last block is sent only if the file is unchanged, so that changed content is
-/// never complete.
+/// A range of a file that is sent once. The last block is sent only if the file is unchanged, so that the storage never
+/// receives all of a changed file.
 pub(super) struct Content {
     file: OpenFile,
     range: Range<u64>,
-    /// The required checksum of the range, if known.
+    /// The checksum that the range must have, if it is known.
     expected: Option<Crc32c>,
     crc32c: Crc32c,
     sent: Arc<Sent>,
-    outcome: Outcome,
+    outcome: ContentOutcome,
     limit: Option<RateLimit>,
 }
 
-/// The checksum of the content after it was sent, or the local error that ended it.
+/// The checksum of the content after all of it was read, or the local error that stopped it.
 #[derive(Clone, Default)]
-pub(super) struct Outcome(Arc<Mutex<Option<Result<Crc32c, UploadError>>>>);
+pub(super) struct ContentOutcome(Arc<Mutex<Option<Result<Crc32c, UploadError>>>>);
 
-impl Outcome {
+impl ContentOutcome {
     pub(super) fn take(&self) -> Option<Result<Crc32c, UploadError>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn set(&self, outcome: Result<Crc32c, UploadError>) {
+    pub(super) fn set(&self, outcome: Result<Crc32c, UploadError>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
     }
 }
 
 impl Content {
-    /// Returns the content of a range, which is counted in `sent`.
+    /// Creates the content of a range. `sent` counts its bytes.
     ///
     /// # Errors
     ///
-    /// The range is empty, and the required checksum is that of other content.
+    /// The range is empty, and `expected` is not the checksum of empty content.
     pub(super) fn of(
         file: OpenFile,
         range: Range<u64>,
         expected: Option<Crc32c>,
         sent: Arc<Sent>,
     ) -> Result<Self, UploadError> {
-        let (crc32c, outcome) = (Crc32c::default(), Outcome::default());
-        // Without a block, the checksum would not be compared.
+        let (crc32c, outcome) = (Crc32c::default(), ContentOutcome::default());
+        // The checksum is normally compared after the last block, which an empty range does not have.
         if range.is_empty() {
             if expected.is_some_and(|expected| expected != crc32c) {
                 return Err(Kind::Changed.into());
@@ -62,7 +62,6 @@ impl Content {
         Ok(Self { file, range, expected, crc32c, sent, outcome, limit: None })
     }
 
-    /// Sets a limit for the rate.
     pub(super) fn with_rate_limit(mut self, limit: Option<RateLimit>) -> Self {
         self.limit = limit;
         self
@@ -73,7 +72,7 @@ impl Content {
         self.range.end - self.range.start
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> ContentOutcome {
         self.outcome.clone()
     }
 
@@ -83,7 +82,7 @@ impl Content {
                 return Ok(None);
             }
             let outcome = content.outcome();
-            // The client gets a generic error; the cause is stored.
+            // The HTTP client gets a generic error. The cause is stored for the caller.
             let stopped = |error| {
                 outcome.set(Err(error));
                 io::Error::other("the file cannot be sent")
@@ -96,11 +95,11 @@ impl Content {
         })
     }
 
-    /// Returns the next block. Blocks the thread.
+    /// Returns the next block. Blocks the calling thread.
     fn next(mut self) -> Result<(Bytes, Self), UploadError> {
-        // A silent connection is given up, so that a limited one sends small blocks.
-        let most = self.limit.as_ref().map_or(u64::MAX, RateLimit::step);
-        let length = usize::try_from(self.bytes().min(most)).unwrap_or(usize::MAX).min(BLOCK);
+        // With a rate limit, blocks are small. Otherwise the pauses between them could exceed the read timeout.
+        let max_chunk = self.limit.as_ref().map_or(u64::MAX, RateLimit::max_chunk);
+        let length = usize::try_from(self.bytes().min(max_chunk)).unwrap_or(usize::MAX).min(READ_BUFFER_BYTES);
         let mut block = vec![0; length];
         self.file.read(&mut block, self.range.start)?;
         self.crc32c = self.crc32c.append(&block);

@@ -1,22 +1,24 @@
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use auth_http::retry::GaveUp;
+use auth_http::retry::RetriesExhausted;
 
 use crate::Crc32c;
-use crate::retry::{Retryability, Retryable, in_full, suffix};
+use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
 use crate::storage::bucket::ErrorResponse;
 
-/// An error of an upload. The storage has no partial object; parts that it confirmed are kept for the next upload.
+/// The error of a file that could not be uploaded. A failed upload never leaves an incomplete object in the bucket. With
+/// an upload journal, the parts that the storage has confirmed are not sent again by the next upload.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
+#[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), suffix(exhausted.as_ref()))]
 pub struct UploadError {
-    file: PathBuf,
+    // Smaller than a `PathBuf`, so that results are small.
+    file: Box<Path>,
     key: String,
     kind: Kind,
-    gave_up: Option<GaveUp>,
+    exhausted: Option<RetriesExhausted>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -25,34 +27,37 @@ pub struct UploadError {
 pub(super) enum Kind {
     #[error("it cannot be read")]
     Read,
+    #[cfg(feature = "object-store")]
+    #[error("its store cannot be read")]
+    Source,
     #[error("it is {0}")]
     NotAFile(&'static str),
-    #[error("it changed while it was read, or is not the file whose checksum was given")]
+    #[error("it changed during the upload, or does not have the expected checksum")]
     Changed,
     #[error("another file of the same upload has this key")]
     Duplicate,
-    #[error("no URL can be signed for it")]
+    #[error("cannot sign its URL")]
     Sign,
     #[error("cannot determine whether it already exists")]
-    Look(bool),
+    Query(bool),
     #[error("the storage did not respond, or the response was incomplete")]
     Http(bool),
     #[error("{0}")]
     Refused(ErrorResponse),
-    #[error("the storage has the CRC32C {actual} instead of {expected}")]
+    #[error("the stored object has the CRC32C {actual} instead of {expected}")]
     Corrupt { expected: Crc32c, actual: Crc32c },
-    #[error("the storage states no CRC32C")]
+    #[error("the storage did not confirm the content: its response has no CRC32C or no ETag")]
     Unconfirmed,
-    /// A step of an upload in parts.
+    /// A failed step of a multipart upload, and true if the failure is transient.
     #[error("{0}")]
     Parts(&'static str, bool),
-    #[error("the storage ended the upload in parts repeatedly")]
+    #[error("the storage repeatedly discarded the multipart upload")]
     Ended,
 }
 
 impl From<Kind> for UploadError {
     fn from(kind: Kind) -> Self {
-        Self { file: PathBuf::new(), key: String::new(), kind, gave_up: None, source: None }
+        Self { file: Path::new("").into(), key: String::new(), kind, exhausted: None, source: None }
     }
 }
 
@@ -67,9 +72,8 @@ impl UploadError {
         Kind::Read.with(source)
     }
 
-    /// Sets the file and the key.
     pub(super) fn about(self, file: &Path, key: &str) -> Self {
-        Self { file: file.to_owned(), key: key.to_owned(), ..self }
+        Self { file: file.into(), key: key.to_owned(), ..self }
     }
 
     /// Returns the path of the file.
@@ -82,48 +86,49 @@ impl UploadError {
         &self.key
     }
 
-    /// Returns true if the file changed after its checksum was computed.
+    /// Returns true if the file changed during the upload, or does not have the expected checksum.
     pub fn is_changed(&self) -> bool {
         matches!(self.kind, Kind::Changed)
     }
 
-    /// Returns true if the cause is local: the file cannot be read, is not a regular file, or changes.
+    /// Returns true if the cause is local: the file cannot be read, is not a regular file, has changed, or has the same
+    /// key as another file.
     pub fn is_local(&self) -> bool {
         matches!(self.kind, Kind::Read | Kind::NotAFile(_) | Kind::Changed | Kind::Duplicate)
     }
 
-    /// Returns true if the upload may succeed later. Retries have been exhausted.
+    /// Returns true if the upload may succeed later. It was already retried.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http(passes) | Kind::Look(passes) | Kind::Parts(_, passes) => *passes,
-            // The sent bytes were correct, but corrupted in transit.
+            Kind::Http(is_transient) | Kind::Query(is_transient) | Kind::Parts(_, is_transient) => *is_transient,
+            // A wrong checksum means corruption in transit, because the file was read correctly.
             Kind::Refused(refusal) => refusal.is_transient() || refusal.is("BadDigest"),
             Kind::Corrupt { .. } => true,
             _ => false,
         }
     }
 
-    /// Returns true if the upload in parts does not exist at the storage.
+    /// Returns true if the storage does not know the multipart upload.
     pub(super) fn is_no_such_upload(&self) -> bool {
         matches!(&self.kind, Kind::Refused(refusal) if refusal.is("NoSuchUpload"))
     }
 
     /// Returns true if the storage rejects the signing key or the signature.
     pub fn is_denied(&self) -> bool {
-        matches!(&self.kind, Kind::Refused(refusal) if refusal.is_about_url())
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.rejects_url())
     }
 }
 
 impl Retryable for UploadError {
-    fn unavailable(gave_up: GaveUp) -> Self {
-        Kind::Http(true).with(gave_up)
+    fn unavailable(exhausted: RetriesExhausted) -> Self {
+        Kind::Http(true).with(exhausted)
     }
 
     fn host_failure(&self) -> String {
-        in_full(&self.kind, self.source())
+        message_with_sources(&self.kind, self.source())
     }
 
-    fn is_answer(&self) -> bool {
+    fn has_response(&self) -> bool {
         matches!(self.kind, Kind::Refused(_) | Kind::Corrupt { .. } | Kind::Unconfirmed)
     }
 
@@ -131,8 +136,8 @@ impl Retryable for UploadError {
         if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
     }
 
-    fn given_up(self, gave_up: GaveUp) -> Self {
-        Self { gave_up: Some(gave_up), ..self }
+    fn retries_exhausted(self, exhausted: RetriesExhausted) -> Self {
+        Self { exhausted: Some(exhausted), ..self }
     }
 
     fn retryability(&self) -> Retryability {

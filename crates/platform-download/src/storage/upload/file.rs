@@ -18,13 +18,14 @@ impl UploadFile {
         Self { path: path.into(), key: key.into(), content_type, crc32c: None }
     }
 
-    /// Sets the media type (RFC 6838), `application/octet-stream` by default.
+    /// Sets the media type (RFC 6838). The default is `application/octet-stream`.
     pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
         self.content_type = content_type.into();
         self
     }
 
-    /// Sets the required checksum, so that the file is not read to compute it.
+    /// Sets the checksum that the file must have. Without it, the file is read before the upload to compute its
+    /// checksum.
     pub fn with_crc32c(mut self, crc32c: Crc32c) -> Self {
         self.crc32c = Some(crc32c);
         self
@@ -45,7 +46,7 @@ impl UploadFile {
         &self.content_type
     }
 
-    /// Returns the required checksum, if set.
+    /// Returns the checksum that the file must have, if it is set.
     pub fn crc32c(&self) -> Option<Crc32c> {
         self.crc32c
     }

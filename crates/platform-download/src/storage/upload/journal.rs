@@ -1,31 +1,32 @@
-//! The journal of a multipart upload: its id and the parts that the storage has confirmed, in one file per source,
-//! bucket and key. Another process continues with the missing parts.
+//! The journal of a multipart upload: the upload id, and the parts that the storage has confirmed. There is one file
+//! per source file, bucket and key. With it, another process can send the missing parts.
 //!
-//! A journal that cannot be written costs repeated parts after a crash, and nothing else: failures are logged.
+//! A journal that cannot be written is not an error, but is logged: after a crash, all parts are sent again.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use auth_core::{Clock, SystemClock};
 use durable_fs::{LockFile, Locking, folder, regular};
 use serde::{Deserialize, Serialize};
 
-use super::local::LocalFile;
+use super::part_source::PartSource;
 use crate::{Crc32c, Sha256};
 
 const VERSION: u32 = 1;
-/// The maximum length of a journal: 10,000 lines.
-const LIMIT: usize = 4 * 1024 * 1024;
-/// The age at which a journal is removed.
-const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The maximum length of a journal that is read, in bytes. A journal has at most 10,001 lines.
+const MAX_JOURNAL_BYTES: usize = 4 * 1024 * 1024;
+/// The age above which a journal is removed.
+const MAX_JOURNAL_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A part that the storage has confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct ConfirmedPart {
-    /// The number of the part, from 1.
+    /// The number of the part; the first is 1.
     pub(super) part: u32,
     pub(super) etag: String,
     pub(super) crc32c: Crc32c,
@@ -37,133 +38,167 @@ struct Header {
     version: u32,
     upload_id: String,
     part_bytes: u64,
-    /// For human readers.
+    /// The path of the source file or the address of the source object, for human readers.
     source: String,
     object: String,
+}
+
+/// The only line of the journal of a complete upload, for a source that states no checksum.
+#[cfg(feature = "object-store")]
+#[derive(Deserialize, Serialize)]
+struct Finished {
+    version: u32,
+    uploaded: Crc32c,
 }
 
 /// The journal of one upload.
 #[derive(Debug)]
 pub(super) struct PartJournal {
-    place: Option<Place>,
-    /// Open after the first line was written.
+    locked: Option<LockedJournal>,
+    /// The open file; `None` until the first write.
     file: Option<File>,
 }
 
-/// The file of a journal, which no other process uses.
+/// The path of a journal that this process has locked.
 #[derive(Debug)]
-struct Place {
+struct LockedJournal {
     path: PathBuf,
     _lock: LockFile,
 }
 
 impl PartJournal {
-    /// Opens the journal of a file and an object, given by the URL of its storage and its address. Without a folder, or
-    /// while another process uploads the same file to the same object, nothing is recorded. Blocks the thread.
-    pub(super) fn open(folder: Option<&Path>, local: &LocalFile, storage: &str, object: &str) -> Self {
-        let place = folder.and_then(|folder| Place::take(folder, local, storage, object).unwrap_or_else(report));
-        Self { place, file: None }
+    /// Opens the journal of the upload of a source to an object. `storage` is the URL of the storage, and `object` the
+    /// address of the object. Nothing is recorded if `folder` is `None`, or while another process uploads the same source to
+    /// the same object. Blocks the calling thread.
+    pub(super) fn open(folder: Option<&Path>, source: &impl PartSource, storage: &str, object: &str) -> Self {
+        let lock = |folder: &Path| LockedJournal::lock(folder, &source.identity(), storage, object);
+        let locked = folder.and_then(|folder| lock(folder).unwrap_or_else(report_once));
+        Self { locked, file: None }
     }
 
-    /// Returns true if another process can continue the upload.
+    /// Returns true if the upload is recorded, so that another process can resume it.
     pub(super) fn is_recorded(&self) -> bool {
-        self.place.is_some()
+        self.locked.is_some()
     }
 
-    /// Returns the recorded upload id and parts, if parts of this size were recorded. Blocks the thread.
+    /// Returns the recorded upload id and confirmed parts, if the journal has an upload with parts of `part_bytes`
+    /// bytes. Blocks the calling thread.
     pub(super) fn recorded(&self, part_bytes: u64) -> Option<(String, Vec<ConfirmedPart>)> {
-        let contents = regular::read(&self.place.as_ref()?.path, LIMIT).ok()??;
+        let contents = regular::read(&self.locked.as_ref()?.path, MAX_JOURNAL_BYTES).ok()??;
         let text = String::from_utf8_lossy(contents.bytes());
-        // A line that a crash has cut off is not complete.
+        // A crash may have truncated the last line, which then has no newline.
         let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let header: Header = serde_json::from_str(lines.next()?).ok()?;
-        let fits = header.version == VERSION && header.part_bytes == part_bytes;
+        let is_compatible = header.version == VERSION && header.part_bytes == part_bytes;
         let mut parts: Vec<ConfirmedPart> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
         parts.sort_unstable_by_key(|part| part.part);
         parts.dedup_by_key(|part| part.part);
-        fits.then_some((header.upload_id, parts))
+        is_compatible.then_some((header.upload_id, parts))
     }
 
-    /// Records the start of an upload. Blocks the thread.
-    pub(super) fn start(&mut self, upload_id: &str, part_bytes: u64, local: &LocalFile, object: &str) {
+    /// Records the start of an upload. Blocks the calling thread.
+    pub(super) fn start(&mut self, upload_id: &str, part_bytes: u64, source: &impl PartSource, object: &str) {
         let header = Header {
             version: VERSION,
             upload_id: upload_id.to_owned(),
             part_bytes,
-            source: local.path().display().to_string(),
+            source: source.place(),
             object: object.to_owned(),
         };
         self.write(true, &header);
     }
 
-    /// Records a confirmed part. Blocks the thread.
+    /// Records a confirmed part. Blocks the calling thread.
     pub(super) fn record(&mut self, part: &ConfirmedPart) {
         self.write(false, part);
     }
 
-    /// Removes the journal, because the upload has ended. Blocks the thread.
+    /// Returns the checksum of the content that was uploaded completely, if it is [recorded](Self::finish). Blocks the calling
+    /// thread.
+    #[cfg(feature = "object-store")]
+    pub(super) fn finished(&self) -> Option<Crc32c> {
+        let contents = regular::read(&self.locked.as_ref()?.path, MAX_JOURNAL_BYTES).ok()??;
+        let finished: Finished = serde_json::from_slice(contents.bytes().split(|byte| *byte == b'\n').next()?).ok()?;
+        (finished.version == VERSION).then_some(finished.uploaded)
+    }
+
+    /// Replaces the journal by the checksum of the content, which was uploaded completely. Blocks the calling thread.
+    #[cfg(feature = "object-store")]
+    pub(super) fn finish(&mut self, uploaded: Crc32c) {
+        self.write(true, &Finished { version: VERSION, uploaded });
+    }
+
+    /// Removes the journal after the end of the upload. Blocks the calling thread.
     pub(super) fn remove(&mut self) {
         self.file = None;
-        if let Some(place) = &self.place
-            && let Err(error) = regular::remove(&place.path)
+        if let Some(locked) = &self.locked
+            && let Err(error) = regular::remove(&locked.path)
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the record of an upload cannot be removed");
+            tracing::warn!(error = &error as &dyn std::error::Error, "the journal of an upload cannot be removed");
         }
     }
 
     fn write(&mut self, is_first: bool, line: &impl Serialize) {
-        let Some(place) = &self.place else { return };
+        let Some(locked) = &self.locked else { return };
         let written = (|| {
             let mut line = serde_json::to_string(line)? + "\n";
             if self.file.is_none() || is_first {
                 if !is_first {
-                    // The last line may be incomplete.
+                    // Ends a last line that a crash may have truncated.
                     line.insert(0, '\n');
                 }
                 let mut options = OpenOptions::new();
                 options.create(true).append(!is_first).write(true).truncate(is_first);
-                let file = regular::create(&mut options, &place.path, 0o600, "write");
+                let file = regular::create(&mut options, &locked.path, 0o600, "write");
                 self.file = Some(file.map_err(|error| io::Error::new(error.kind(), error))?);
             }
-            // One write, so that a crash cuts off the last line only.
+            // A single write, so that a crash can only truncate the last line.
             self.file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
         })();
         if let Err(error) = written {
-            self.place = report(error);
+            self.locked = report_once(error);
         }
     }
 }
 
-/// Reports the first failure of the process to record an upload. The others have the same cause.
-fn report(error: impl std::error::Error + 'static) -> Option<Place> {
+/// Logs the first failure of this process to record an upload. Later failures have the same cause.
+fn report_once(error: impl std::error::Error + 'static) -> Option<LockedJournal> {
     static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "uploads are not recorded, and cannot be resumed");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "uploads cannot be resumed: no journal can be written"
+        );
     });
     None
 }
 
-impl Place {
-    /// Returns `None` while another process uses the file.
-    fn take(path: &Path, local: &LocalFile, storage: &str, object: &str) -> Result<Option<Self>, durable_fs::Error> {
-        folder::ensure(path, 0o700)?;
-        remove_old(path);
-        let source = local.path().canonicalize().unwrap_or_else(|_| local.path().to_owned());
-        let modified = local.stamp().modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let identity = (source.to_string_lossy(), local.bytes(), modified.map(|time| time.as_nanos()), storage, object);
-        let name = Sha256::of(format!("{identity:?}").as_bytes());
-        let lock = LockFile::try_acquire_with(path.join(format!("{name}.lock")), Locking::KernelOrLease)?;
-        Ok(lock.map(|lock| Self { path: path.join(format!("{name}.jsonl")), _lock: lock }))
+impl LockedJournal {
+    /// Locks the journal of an upload in `folder`. Returns `None` while another process has locked it.
+    fn lock(folder: &Path, source: &str, storage: &str, object: &str) -> Result<Option<Self>, durable_fs::Error> {
+        folder::ensure(folder, 0o700)?;
+        remove_old_once(folder);
+        let name = Sha256::of(format!("{:?}", (source, storage, object)).as_bytes());
+        let lock = LockFile::try_acquire_with(folder.join(format!("{name}.lock")), Locking::KernelOrLease)?;
+        Ok(lock.map(|lock| Self { path: folder.join(format!("{name}.jsonl")), _lock: lock }))
     }
 }
 
-/// Removes journals that are too old to be continued. Failures are ignored: the next upload tries again.
+/// Removes old journals of a folder once in this process: the folder can have a journal for each of very many objects.
+fn remove_old_once(folder: &Path) {
+    static CLEANED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if CLEANED.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
+        remove_old(folder);
+    }
+}
+
+/// Removes journals that are older than [`MAX_JOURNAL_AGE`]. Failures are ignored, because the next upload tries again.
 fn remove_old(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|about| about.modified());
         let age = modified.ok().and_then(|time| SystemClock.now().duration_since(time).ok());
-        if age.is_some_and(|age| age > LIFETIME) {
+        if age.is_some_and(|age| age > MAX_JOURNAL_AGE) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -12,19 +12,19 @@ use tokio::task::spawn_blocking;
 use super::error::Kind;
 use crate::{Crc32c, UploadError};
 
-/// The read buffer size, small enough for the processor caches.
-pub(super) const BLOCK: usize = 256 * 1024;
+/// The size of read buffers, in bytes. It is small enough for the processor caches.
+pub(super) const READ_BUFFER_BYTES: usize = 256 * 1024;
 
-/// The properties that identify an unchanged file.
+/// The properties of a file that show a change of its content.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     pub(super) bytes: u64,
     pub(super) modified: Option<SystemTime>,
     /// Device and inode number, where supported.
     identity: Option<(u64, u64)>,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         let identity =
@@ -35,21 +35,22 @@ impl Stamp {
     }
 }
 
-/// A regular file with the properties found when it was first examined.
+/// A regular file, with its properties at the start of the upload.
 #[derive(Clone)]
 pub(super) struct LocalFile {
     path: PathBuf,
-    stamp: Stamp,
+    stamp: FileStamp,
 }
 
 impl LocalFile {
-    /// Examines a file. Irregular files are not opened: reading a pipe could block forever.
+    /// Reads the properties of a file. Fails if it is not a regular file. It is not opened, because opening a pipe
+    /// could block forever.
     pub(super) async fn examine(path: &Path) -> Result<Self, UploadError> {
         let path = path.to_owned();
         blocking(move || {
             let metadata = fs::symlink_metadata(&path).map_err(UploadError::read)?;
             check_kind(metadata.file_type())?;
-            Ok(Self { path, stamp: Stamp::of(&metadata) })
+            Ok(Self { path, stamp: FileStamp::of(&metadata) })
         })
         .await
     }
@@ -58,7 +59,7 @@ impl LocalFile {
         &self.path
     }
 
-    pub(super) fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> FileStamp {
         self.stamp
     }
 
@@ -66,7 +67,7 @@ impl LocalFile {
         self.stamp.bytes
     }
 
-    /// Opens the examined file, and rejects a replacement.
+    /// Opens the file. Fails if it was changed or replaced after [`examine`](Self::examine).
     pub(super) async fn open(&self) -> Result<OpenFile, UploadError> {
         let local = self.clone();
         blocking(move || {
@@ -80,7 +81,7 @@ impl LocalFile {
     }
 }
 
-/// An examined file that is open. Clones share it.
+/// An open [`LocalFile`]. Clones share the file handle.
 #[derive(Clone)]
 pub(super) struct OpenFile {
     file: Arc<File>,
@@ -88,11 +89,16 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
+    /// Returns the file with its properties at the start of the upload.
+    pub(super) fn local(&self) -> &LocalFile {
+        &self.local
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.local.bytes()
     }
 
-    /// Fills a block from an offset. Blocks the thread.
+    /// Fills `block` with the bytes at offset `at`. Fails if the file is shorter. Blocks the calling thread.
     pub(super) fn read(&self, block: &mut [u8], at: u64) -> Result<(), UploadError> {
         let mut filled = 0;
         while filled < block.len() {
@@ -105,9 +111,9 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Returns an error if the file is not as it was examined. Blocks the thread.
+    /// Returns an error if the file has changed since the start of the upload. Blocks the calling thread.
     pub(super) fn check_unchanged(&self) -> Result<(), UploadError> {
-        let now = Stamp::of(&self.file.metadata().map_err(UploadError::read)?);
+        let now = FileStamp::of(&self.file.metadata().map_err(UploadError::read)?);
         if now == self.local.stamp { Ok(()) } else { Err(Kind::Changed.into()) }
     }
 
@@ -115,9 +121,9 @@ impl OpenFile {
     pub(super) async fn checksum(&self) -> Result<Crc32c, UploadError> {
         let open = self.clone();
         blocking(move || {
-            let (mut block, mut crc, mut at) = (vec![0; BLOCK], Crc32c::default(), 0);
+            let (mut block, mut crc, mut at) = (vec![0; READ_BUFFER_BYTES], Crc32c::default(), 0);
             while at < open.bytes() {
-                let length = usize::try_from(open.bytes() - at).unwrap_or(usize::MAX).min(BLOCK);
+                let length = usize::try_from(open.bytes() - at).unwrap_or(usize::MAX).min(READ_BUFFER_BYTES);
                 open.read(&mut block[..length], at)?;
                 crc = crc.append(&block[..length]);
                 at += length as u64;
@@ -142,7 +148,7 @@ fn check_kind(kind: FileType) -> Result<(), UploadError> {
     Err(Kind::NotAFile(what).into())
 }
 
-/// Runs blocking `work` on a blocking thread.
+/// Runs `work` on a thread for blocking calls.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, UploadError> {

@@ -11,34 +11,34 @@ pub(super) type Observer = dyn Fn(&UploadEvent<'_>) + Send + Sync;
 pub struct UploadEvent<'a> {
     /// The file.
     pub file: &'a UploadFile,
-    /// The step.
+    /// The step that the file has reached.
     pub step: UploadStep,
-    /// The number of bytes of the file that were handed to the connection, or existed already. Each attempt starts at
-    /// 0, and the bytes of a failed request are subtracted.
+    /// The number of bytes of the file that were written to the connection, or existed already. It is reset to 0 for
+    /// each attempt, and the bytes of a failed request are subtracted.
     pub done: u64,
     /// The length of the file, in bytes.
     pub bytes: u64,
-    /// The number of bytes of all files that were handed to a connection, or existed already.
+    /// The number of bytes of all files that were written to a connection, or existed already.
     pub total_done: u64,
-    /// The length of all readable files together, in bytes, determined before the first upload.
+    /// The total length of all readable files in bytes, determined before the first upload.
     pub total_bytes: u64,
 }
 
-/// A step of an upload.
+/// The step of an upload that an [`UploadEvent`] reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadStep {
-    /// Its bytes are being sent; the storage may still reject them.
+    /// The file is being sent. The storage may still reject it.
     Sending,
     /// The storage has confirmed the whole file.
     Sent,
     /// The object existed already.
-    WasThere,
+    AlreadyPresent,
     /// The upload failed.
     Failed,
 }
 
-/// The totals of an upload.
+/// The total length of all files, and the total number of sent bytes.
 pub(super) struct Total {
     bytes: u64,
     done: AtomicU64,
@@ -48,25 +48,31 @@ impl Total {
     pub(super) async fn of(files: &[Arc<UploadFile>]) -> Self {
         let mut bytes = 0;
         for file in files {
-            // An unreadable file is reported later.
+            // An unreadable file counts as empty. It is reported when it is uploaded.
             bytes += tokio::fs::symlink_metadata(file.path())
                 .await
                 .map_or(0, |found| found.len() * u64::from(found.is_file()));
         }
         Self { bytes, done: AtomicU64::new(0) }
     }
+
+    /// Creates the total of sources of this length.
+    #[cfg(feature = "object-store")]
+    pub(super) fn new(bytes: u64) -> Self {
+        Self { bytes, done: AtomicU64::new(0) }
+    }
 }
 
-/// The number of bytes sent by one request.
+/// The number of bytes that one request has sent.
 pub(super) struct Sent {
     progress: Arc<FileProgress>,
     attempt: u64,
-    /// `None` after the request has failed: a block that is still being read does not count.
+    /// `None` after the request failed, so that a block that is still being read is not counted.
     bytes: Mutex<Option<u64>>,
 }
 
 impl Sent {
-    /// Starts to count for an attempt of the file.
+    /// Creates a counter for a request of this attempt.
     pub(super) fn of(progress: &Arc<FileProgress>, attempt: u64) -> Arc<Self> {
         Arc::new(Self { progress: progress.clone(), attempt, bytes: Mutex::new(Some(0)) })
     }
@@ -88,12 +94,11 @@ impl Sent {
     }
 }
 
-/// The progress of one file.
 pub(super) struct FileProgress {
     file: Arc<UploadFile>,
     bytes: AtomicU64,
     done: AtomicU64,
-    /// The number of the attempt, so that chunks of earlier attempts do not count.
+    /// The number of the current attempt. Bytes of earlier attempts are not counted.
     attempt: AtomicU64,
     total: Arc<Total>,
     observer: Option<Arc<Observer>>,
@@ -118,15 +123,15 @@ impl FileProgress {
             let change = bytes.cast_unsigned();
             self.done.fetch_add(change, Ordering::SeqCst);
             self.total.done.fetch_add(change, Ordering::SeqCst);
-            self.tell(UploadStep::Sending);
+            self.notify(UploadStep::Sending);
         }
     }
 
     /// Records the end. `already_present` is `None` after an error.
     pub(super) fn ended(&self, already_present: Option<bool>) {
         self.set(if already_present.is_some() { self.bytes.load(Ordering::SeqCst) } else { 0 });
-        self.tell(match already_present {
-            Some(true) => UploadStep::WasThere,
+        self.notify(match already_present {
+            Some(true) => UploadStep::AlreadyPresent,
             Some(false) => UploadStep::Sent,
             None => UploadStep::Failed,
         });
@@ -134,11 +139,11 @@ impl FileProgress {
 
     fn set(&self, done: u64) {
         let before = self.done.swap(done, Ordering::SeqCst);
-        // A decrease is added as a wrapped number, and the sum is correct.
+        // A decrease wraps around, and the wrapping addition subtracts it.
         self.total.done.fetch_add(done.wrapping_sub(before), Ordering::SeqCst);
     }
 
-    fn tell(&self, step: UploadStep) {
+    fn notify(&self, step: UploadStep) {
         if let Some(observer) = &self.observer {
             observer(&UploadEvent {
                 file: &self.file,

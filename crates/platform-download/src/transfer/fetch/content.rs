@@ -1,49 +1,49 @@
-//! The content of a response.
+//! Receives the body of a response, and writes it to the partial file.
 
 use bytes::Bytes;
 
-use super::{FetchError, Job, Open};
+use super::{FetchError, Job, OpenResponse};
 use crate::error::DownloadError;
-use crate::retry::{Attempts, Stall, Stalled};
+use crate::retry::{Attempts, StallDetector, Stalled};
 use crate::transfer::progress::Progress;
 use crate::transfer::writer::Writer;
 
 /// The reason why a response body ended early.
 pub(super) enum StreamError {
-    /// The failure is transient.
+    /// The failure is transient: the request can be sent again.
     Transient(DownloadError),
     Final(FetchError),
 }
 
 impl Job<'_> {
-    /// Writes a response body up to `end`. The content received before a failure is kept.
+    /// Writes a response body up to the offset `end` of the file. The content received before a failure is written.
     pub(super) async fn receive(
         &self,
-        open: &mut Open,
+        open: &mut OpenResponse,
         writer: &mut Writer,
         end: Option<u64>,
     ) -> Result<(), StreamError> {
-        let Open { response, attempts, .. } = open;
-        let mut is_answered = false;
+        let OpenResponse { response, attempts, .. } = open;
+        let mut has_content = false;
         let file = self.target.path();
         let failed = |error| StreamError::Final(DownloadError::io(&file, error).into());
-        let mut stall = Stall::new(self.downloader.options.rate);
+        let mut stall = StallDetector::new(self.downloader.options.rate);
         let (mut block, mut length) = (Vec::new(), 0);
         let outcome = loop {
             let at = writer.at() + length;
             if end.is_some_and(|end| at >= end) {
                 break Ok(());
             }
-            let came =
-                stall.watch(response.chunk(), |came| came.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
-            let mut piece = match came {
+            let outcome =
+                stall.watch(response.chunk(), |outcome| outcome.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
+            let mut piece = match outcome {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) if end.is_none() => break Ok(()),
                 Ok(Ok(None)) => break Err(DownloadError::malformed(&file, "it ends early")),
                 Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
                 Err(Stalled) => break Err(DownloadError::stalled(&file)),
             };
-            // Bytes beyond the stated length are never written.
+            // Bytes beyond the expected length are never written.
             let reached = at + piece.len() as u64;
             if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
                 return Err(StreamError::Final(FetchError::Corrupt(DownloadError::size(&file, stated, reached))));
@@ -51,7 +51,7 @@ impl Job<'_> {
             if let Some(left) = end.map(|end| end - at) {
                 piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             }
-            if !std::mem::replace(&mut is_answered, true) {
+            if !std::mem::replace(&mut has_content, true) {
                 attempts.answered();
             }
             (self.observer)(Progress::Received(piece.len() as u64));
@@ -75,8 +75,8 @@ impl Job<'_> {
     }
 }
 
-/// Decides if another attempt is needed.
-pub(super) fn go_on(outcome: Result<(), StreamError>, attempts: &mut Attempts) -> Result<(), FetchError> {
+/// Records the outcome of an attempt. Returns an error if the request is not retried.
+pub(super) fn check_retry(outcome: Result<(), StreamError>, attempts: &mut Attempts) -> Result<(), FetchError> {
     match outcome {
         Ok(()) => Ok(()),
         Err(StreamError::Transient(error)) => Ok(attempts.failed(error)?),

@@ -1,22 +1,22 @@
-//! Small files. They are received into memory, and written and published by one blocking task.
+//! Small files, which are received into memory, and written and published by one blocking task.
 
-use super::{FetchError, FetchedFile, Job, Open, Unwritten, Worker};
+use super::{FetchError, FetchedFile, Job, OpenResponse, Unwritten, Worker};
 use crate::checksum::Crc32c;
 use crate::error::DownloadError;
 use crate::transfer::partial_file::Object;
 use crate::transfer::writer::Writer;
 
 impl Job<'_> {
-    /// Returns true if a file fits into the memory of a worker, which is that of two blocks.
+    /// Returns true if a file fits into the memory of a worker: two blocks.
     pub(super) fn is_small(&self, bytes: u64) -> bool {
         bytes <= 2 * self.downloader.options.block
     }
 
-    /// Receives a file of which nothing exists.
+    /// Receives a file of which no part exists. `begun` is the open response for the whole file.
     pub(super) async fn small(
         &self,
         object: Object,
-        begun: (Open, Worker),
+        begun: (OpenResponse, Worker),
         stated: Option<Crc32c>,
     ) -> Result<FetchedFile, FetchError> {
         let mut writer = Writer::in_memory(self.part.clone());
@@ -24,9 +24,9 @@ impl Job<'_> {
         Ok(FetchedFile::unwritten(object, writer, worker, stated))
     }
 
-    /// Returns a writer into memory, and discards what exists.
+    /// Discards all existing content, and returns a writer into memory.
     pub(super) async fn begin_small(&self) -> Result<Writer, DownloadError> {
-        if !self.part.known().1.is_empty() {
+        if !self.part.object_and_pieces().1.is_empty() {
             self.forget().await?;
         }
         Ok(Writer::in_memory(self.part.clone()))
@@ -34,7 +34,7 @@ impl Job<'_> {
 }
 
 impl FetchedFile {
-    /// Returns a file that stays in memory until it is published.
+    /// Creates a fetched file whose content stays in memory until it is published.
     pub(super) fn unwritten(object: Object, writer: Writer, worker: Worker, stated: Option<Crc32c>) -> Self {
         let content = writer.into_collected().unwrap_or_default();
         let fetched = Self::of(&object, content.crc32c(), None, stated);

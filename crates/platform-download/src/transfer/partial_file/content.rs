@@ -1,4 +1,4 @@
-//! Reserving, writing and recording the content of a part.
+//! Reserving space for the content of a partial file, writing it, and recording its pieces.
 
 use std::io;
 use std::sync::PoisonError;
@@ -6,21 +6,21 @@ use std::sync::PoisonError;
 use durable_fs::folder;
 use durable_fs::positioned::{reserve, write_at};
 
-use super::{Epoch, Object, PartialFile, plain, state};
+use super::{Epoch, Object, PartialFile, into_io_error, state};
 use crate::error::DownloadError;
 use crate::names::target::allocated;
 use crate::transfer::collected::Collected;
 use crate::transfer::plan::CompletedRange;
 
 impl PartialFile {
-    /// Sets the object of the part. The disk must have space for all of it.
+    /// Sets the object that is downloaded, and reserves space for it. Fails if the disk has too little free space.
     pub(crate) fn begin(&self, object: &Object) -> Result<(), DownloadError> {
         let failed = |error| DownloadError::io(&self.paths.target, error);
-        // The space of the missing parts may be reserved already.
-        let there: u64 = self.state().all().iter().map(|piece| piece.bytes).sum();
-        let there = there.max(allocated(&self.file.metadata().map_err(failed)?));
-        let needed = object.bytes.saturating_sub(there);
-        match folder::free_space(&self.paths.folder).map_err(plain).map_err(failed)? {
+        // An earlier call may have reserved the space of the missing parts.
+        let complete: u64 = self.state().all().iter().map(|piece| piece.bytes).sum();
+        let present = complete.max(allocated(&self.file.metadata().map_err(failed)?));
+        let needed = object.bytes.saturating_sub(present);
+        match folder::free_space(&self.paths.folder).map_err(into_io_error).map_err(failed)? {
             Some(free) if free < needed => return Err(DownloadError::no_space(&self.paths.target, needed, free)),
             _ => {}
         }
@@ -31,13 +31,15 @@ impl PartialFile {
     }
 
     pub(crate) fn write(&self, epoch: Epoch, block: &[u8], at: u64) -> io::Result<()> {
-        let _era = self.during(epoch)?;
+        let _era = self.check_epoch(epoch)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         write_at(&self.file, &self.paths.part, block, at)
     }
 
-    /// Writes a whole file, and records it. Nothing of it may exist.
+    /// Replaces all existing content by the whole file, and records it.
     pub(crate) fn store(&self, object: &Object, content: &Collected) -> io::Result<()> {
+        // An earlier response with another length may have written blocks, or may still be writing one.
+        self.reset()?;
         let epoch = self.epoch();
         let mut at = 0;
         for piece in content.pieces() {
@@ -50,14 +52,14 @@ impl PartialFile {
 
     /// Records a complete piece.
     pub(crate) fn record(&self, epoch: Epoch, piece: CompletedRange) -> io::Result<()> {
-        let _era = self.during(epoch)?;
+        let _era = self.check_epoch(epoch)?;
         self.ensure_held()?;
         let mut state = self.state();
         let state = &mut *state;
         state.add(piece);
         let Some(object) = state.object.as_ref() else { return Ok(()) };
         if piece.bytes == object.bytes {
-            // It is the whole file, which is renamed next.
+            // The piece is the whole file, which is published next.
             return Ok(());
         }
         if let Some(log) = &mut state.log {

@@ -2,27 +2,27 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use durable_fs::{Identity, LockFile, Locking, regular};
+use durable_fs::{Identity, LockFile, Locking};
 
-use super::state::plain;
+use super::state::into_io_error;
 
-/// The maximum number of attempts to open a part that other processes rename or remove.
+/// The maximum number of attempts to lock a partial file that other processes rename or remove.
 const ATTEMPTS: u32 = 100;
 
-/// Opens and locks the part file; `None` if another process has locked it.
+/// Opens and locks a partial file. Returns `None` if another process has locked it.
 pub(super) fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
     for attempt in 1.. {
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).read(true).write(true);
-        let file = regular::create(&mut options, path, 0o666, "open").map_err(plain)?;
-        let Some(lock) = LockFile::try_lock(file.try_clone()?, path, locking).map_err(plain)? else { return Ok(None) };
+        options.create(true).truncate(false);
+        let opened = LockFile::try_open(&mut options, path, 0o666, locking).map_err(into_io_error)?;
+        let Some((file, lock)) = opened else { return Ok(None) };
         let own = Identity::of_file(&file)?;
-        // If identities always differ on this file system, they prove nothing: the content is checked before the file
-        // is renamed.
+        // On a file system without stable file identities the last attempt is accepted. The content is verified before
+        // the file is published.
         if attempt == ATTEMPTS || Identity::of_path(path)?.is_some_and(|named| own.is_same_file(&named)) {
             return Ok(Some((file, lock)));
         }
-        // The process that held the lock has renamed or removed the file since it was opened.
+        // The process that held the lock renamed or removed the file after it was opened here.
     }
     Ok(None)
 }

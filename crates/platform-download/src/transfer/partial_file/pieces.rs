@@ -1,4 +1,4 @@
-//! The pieces of a part, in memory.
+//! The pieces of a partial file, in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,26 +9,26 @@ use crate::transfer::plan::CompletedRange;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) object: Option<Object>,
-    /// Pieces that were received or read, by their start.
+    /// The pieces that were received or read, by their start.
     pub(super) pieces: BTreeMap<u64, CompletedRange>,
-    /// Unread pieces of an earlier download, by their start.
+    /// The pieces of an earlier download that were not read yet, by their start.
     pub(super) unread: BTreeMap<u64, CompletedRange>,
-    /// The end of the contiguous pieces from the start. It is updated incrementally, because recomputing it for each
+    /// The end of the contiguous pieces from offset 0. It is updated incrementally, because computing it anew for each
     /// piece would take quadratic time.
     pub(super) reached: u64,
-    /// Opened for the first line.
+    /// The state file; `None` until its first line is written.
     pub(super) log: Option<File>,
     pub(super) phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Not examined yet; it may contain usable content.
+    /// The file was not examined yet. It may contain usable content.
     #[default]
     Unknown,
-    /// Its pieces are known.
+    /// The pieces of the file are known.
     Known,
-    /// It was renamed or removed.
+    /// The file was renamed or removed.
     Gone,
 }
 
@@ -43,7 +43,7 @@ impl State {
     pub(super) fn add(&mut self, piece: CompletedRange) {
         self.unread.remove(&piece.start);
         self.pieces.insert(piece.start, piece);
-        // The piece of an empty file is empty.
+        // An empty file has an empty piece, which would cause an endless loop.
         while let Some(next) = self.pieces.get(&self.reached).filter(|piece| piece.bytes > 0) {
             self.reached = next.end();
         }
@@ -60,7 +60,7 @@ mod tests {
     use crate::transfer::plan::{combined, first_missing, missing};
 
     #[test]
-    fn reached_follows_the_pieces_in_any_order() {
+    fn contiguous_end_does_not_depend_on_the_order_of_pieces() {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..50 {
             let mut starts: Vec<u64> = (0..40).collect();
@@ -75,9 +75,9 @@ mod tests {
         }
     }
 
-    /// Quadratic bookkeeping would take minutes.
+    /// With a quadratic algorithm, this test would take minutes.
     #[test]
-    fn hundred_thousand_pieces_are_no_burden() {
+    fn hundred_thousand_pieces_are_recorded_quickly() {
         let folder = TempDir::new().unwrap();
         let (path, bytes) = (folder.path().join(".file.state"), 100_000);
         let object = Object { bytes, stated: None, etag: None, generation: None };

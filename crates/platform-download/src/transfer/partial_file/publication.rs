@@ -1,4 +1,5 @@
-//! Publication of a verified part: the renamed file is the verified one.
+//! Publication of a verified partial file under its final name. The published file is the one that was verified, even
+//! if another process replaces files.
 
 use std::fs;
 use std::io;
@@ -6,22 +7,23 @@ use std::path::Path;
 
 use durable_fs::{Identity, folder, regular};
 
-use super::{PartialFile, Phase, Reader, plain};
+use super::{PartialFile, Phase, Reader, into_io_error};
 use crate::digest::{Digest, digest};
 use crate::error::DownloadError;
 use crate::names::target::{FilePaths, remove};
 use crate::transfer::durability::Durability;
 
 impl PartialFile {
-    /// Returns the identity of the file, to detect later changes. For a file downloaded as one stream, an earlier
-    /// change is detected only if it changed the length.
+    /// Returns the identity of the file, which shows later changes. A change before this call is detected when the
+    /// content is read, or, for a file downloaded as one stream, only if the length differs.
     pub(crate) fn identity(&self) -> io::Result<Identity> {
         Identity::of_file(&self.file)
     }
 
-    /// Renames the verified file to its final name. If its content is on the disk, not even a power failure leaves a part of it
-    /// under this name. Returns false if another file was there instead, which is removed; a former file is then restored, where
-    /// the file system supports hard links.
+    /// Renames the verified file to its final name. If its content was synced, the final name never refers to
+    /// incomplete content, even after a power failure. Returns false if another process had replaced the partial file.
+    /// The replacement is then removed and, on file systems with hard links, the previous file at the target is
+    /// restored.
     pub(crate) fn publish(
         &self,
         verified: &Identity,
@@ -31,7 +33,7 @@ impl PartialFile {
         self.publish_and(verified, content, durability, || {})
     }
 
-    /// Calls `renamed` before the file is verified under its name.
+    /// Publishes the file, and calls `renamed` between the rename and the verification of the renamed file, for tests.
     fn publish_and(
         &self,
         verified: &Identity,
@@ -46,44 +48,45 @@ impl PartialFile {
         let verify =
             |path| is_verified(path, verified, content).map_err(|error| DownloadError::read(target, path, error));
         let replaced =
-            || tracing::warn!(path = %target.display(), "was replaced during the download: it is downloaded again");
+            || tracing::warn!(path = %target.display(), "another process replaced the file: it is downloaded again");
         if !verify(part)? {
             replaced();
             self.state().phase = Phase::Gone;
             remove(part).and_then(|()| remove(state)).map_err(failed)?;
             return Ok(false);
         }
-        let has_former = keep_former(target, former).map_err(failed)?;
-        regular::rename(part, target).map_err(plain).map_err(failed)?;
+        let is_former_linked = link_previous(target, former).map_err(failed)?;
+        regular::rename(part, target).map_err(into_io_error).map_err(failed)?;
         self.state().phase = Phase::Gone;
         renamed();
         let is_right = verify(target);
         if !matches!(is_right, Ok(true)) {
             if is_right.is_err() {
-                // What cannot be read now is read again by the next download.
+                // The content may be correct: the next download reads it again.
                 fs::rename(target, part).map_err(failed)?;
                 self.state().phase = Phase::Known;
             } else {
                 replaced();
                 remove(target).map_err(failed)?;
             }
-            if has_former {
+            if is_former_linked {
                 fs::rename(former, target).map_err(failed)?;
             }
-        } else if has_former {
+        } else if is_former_linked {
             remove(former).map_err(failed)?;
         }
         let is_right = is_right?;
         if durability == Durability::File {
-            folder::sync(folder).map_err(plain).map_err(failed)?;
+            folder::sync(folder).map_err(into_io_error).map_err(failed)?;
         }
         remove(state).and_then(|()| remove(corrupt)).map_err(failed)?;
         Ok(is_right)
     }
 }
 
-/// Gives a file that is about to be replaced another name. Returns false if there is none, or it can have one name only.
-fn keep_former(target: &Path, former: &Path) -> io::Result<bool> {
+/// Creates a hard link to the file that is about to be replaced. Returns false if there is no such file, or the file
+/// system does not support hard links.
+fn link_previous(target: &Path, former: &Path) -> io::Result<bool> {
     match fs::hard_link(target, former) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             remove(former)?;
@@ -93,14 +96,14 @@ fn keep_former(target: &Path, former: &Path) -> io::Result<bool> {
     }
 }
 
-/// Returns true if a path names the verified file, with one name and unchanged. On file systems that change inode
-/// numbers, the content decides.
+/// Returns true if the file at `path` is the verified file, is unchanged and has no other hard link. If the identity
+/// differs, the content is compared, because some file systems change inode numbers.
 fn is_verified(path: &Path, verified: &Identity, content: &Digest) -> io::Result<bool> {
     let (file, named) = match Identity::open(path) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(false),
         Err(error) if error.is_not_regular() => return Ok(false),
-        Err(error) => return Err(plain(error)),
+        Err(error) => return Err(into_io_error(error)),
     };
     if named == *verified && named.has_one_name() && file.metadata()?.len() == content.bytes {
         return Ok(true);
@@ -125,12 +128,12 @@ mod tests {
     const RIGHT: &[u8] = b"right";
     const WRONG: &[u8] = b"wrong";
 
-    /// Returns a verified part, and the old file that it replaces.
+    /// Returns a verified partial file whose target has an old file.
     fn verified(folder: &TempDir) -> (Box<PartialFile>, Identity, Digest) {
         let target = Target::within(folder.path(), ["file"]);
         fs::write(target.path(), "old").unwrap();
         let opened = PartialFile::open(&target, &Expected::unknown(), Locking::default(), true);
-        let Ok(Opened::PartialFile(part)) = opened else { panic!() };
+        let Ok(Opened::Partial(part)) = opened else { panic!() };
         let epoch = part.epoch();
         part.write(epoch, RIGHT, 0).unwrap();
         part.record(epoch, CompletedRange { start: 0, bytes: 5, crc32c: Crc32c::of(RIGHT) }).unwrap();
@@ -139,7 +142,7 @@ mod tests {
         (part, identity, content)
     }
 
-    /// Different ways to replace the file at a path.
+    /// The methods to replace the file at the first path. Some move it to the second path.
     const SWAPS: [fn(&Path, &Path); 4] = [
         |path, aside| {
             fs::rename(path, aside).unwrap();
@@ -157,7 +160,7 @@ mod tests {
     ];
 
     #[test]
-    fn part_that_was_replaced_does_not_get_the_name() {
+    fn replaced_partial_file_is_not_published() {
         for swap in SWAPS {
             let folder = TempDir::new().unwrap();
             let (part, identity, content) = verified(&folder);
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_was_replaced_during_the_rename_is_removed_and_the_former_one_is_back() {
+    fn previous_file_is_restored_if_the_new_one_was_replaced() {
         for swap in SWAPS {
             let folder = TempDir::new().unwrap();
             let (part, identity, content) = verified(&folder);
@@ -182,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn file_that_cannot_be_read_after_the_rename_is_a_read_error() {
+    fn read_error_after_the_rename_keeps_the_partial_file() {
         let folder = TempDir::new().unwrap();
         let (part, identity, content) = verified(&folder);
-        // Otherwise nothing is read.
+        // A copy has another identity, so that its content must be read.
         let (target, aside) = (part.paths.target.clone(), folder.path().join("aside"));
         let fault = Fault::inject(Operation::Read, &target, rustix::io::Errno::IO.raw_os_error());
         let swap = || {
@@ -196,11 +199,11 @@ mod tests {
         assert!(error.is_unreadable(), "{error}");
         drop(fault);
         assert_eq!(fs::read(&target).unwrap(), b"old");
-        assert_eq!(fs::read(&part.paths.part).unwrap(), RIGHT, "progress stays");
+        assert_eq!(fs::read(&part.paths.part).unwrap(), RIGHT, "the downloaded content remains");
     }
 
     #[test]
-    fn changed_inode_number_proves_nothing() {
+    fn changed_inode_number_with_equal_content_is_accepted() {
         let folder = TempDir::new().unwrap();
         let (part, identity, content) = verified(&folder);
         let path = &part.paths.part;

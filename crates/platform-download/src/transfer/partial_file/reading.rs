@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use durable_fs::positioned::read_at;
 
-/// The pauses before a failed read is retried.
-const READ_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
+/// The pauses before the first and the second retry of a failed read.
+const READ_RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
 
-/// A reader that starts at a position.
+/// A reader that starts at an offset and retries failed reads.
 pub(crate) struct Reader<'a> {
     file: &'a File,
     path: &'a Path,
@@ -18,12 +18,12 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates a reader from the start.
+    /// Creates a reader that starts at offset 0.
     pub(crate) fn new(file: &'a File, path: &'a Path) -> Self {
         Self::from(file, path, 0)
     }
 
-    /// Creates a reader from a position.
+    /// Creates a reader that starts at the offset `at`.
     pub(crate) fn from(file: &'a File, path: &'a Path, at: u64) -> Self {
         Self { file, path, at }
     }
@@ -31,20 +31,20 @@ impl<'a> Reader<'a> {
 
 impl io::Read for Reader<'_> {
     fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
-        let length = read_again(self.file, self.path, block, self.at)?;
+        let length = read_with_retries(self.file, self.path, block, self.at)?;
         self.at += length as u64;
         Ok(length)
     }
 }
 
-/// Reads, and retries a failed read: a device or a file server may recover.
-pub(super) fn read_again(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Result<usize> {
-    for pause in READ_AGAIN {
+/// Reads at the offset `at`. A failed read is retried, because a device or a file server may recover.
+pub(super) fn read_with_retries(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Result<usize> {
+    for pause in READ_RETRY_PAUSES {
         match read_at(file, path, block, at) {
             Ok(length) => return Ok(length),
             Err(error) => tracing::debug!(path = %path.display(), %error, "a read failed"),
         }
-        #[expect(clippy::disallowed_methods, reason = "a device does not announce its recovery")]
+        #[expect(clippy::disallowed_methods, reason = "the recovery of a device can only be polled")]
         std::thread::sleep(pause);
     }
     read_at(file, path, block, at)

@@ -1,4 +1,4 @@
-//! The state of a part: the object of its pieces, and a line for each complete piece.
+//! The state file of a partial file: a line for the object, and a line for each complete piece.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,10 +11,10 @@ use super::Object;
 use crate::Crc32c;
 use crate::transfer::plan::CompletedRange;
 
-/// A length that no state exceeds.
-const LIMIT: usize = 1 << 30;
+/// The maximum length of a state file that is read, in bytes.
+const MAX_STATE_BYTES: usize = 1 << 30;
 
-/// A line of the state for a complete piece.
+/// The line for a complete piece.
 #[derive(Deserialize, Serialize)]
 struct Line {
     start: u64,
@@ -22,15 +22,15 @@ struct Line {
     crc32c: Crc32c,
 }
 
-/// Reads a state. Returns `None` if it does not exist, or its first line is invalid. Lines after a damaged one are
-/// ignored.
+/// Reads a state file. Returns `None` if it does not exist or its first line is invalid. The first invalid line of a
+/// piece and all lines after it are ignored.
 pub(super) fn read(path: &Path) -> io::Result<Option<(Object, Vec<CompletedRange>)>> {
-    let found = match regular::read(path, LIMIT) {
+    let found = match regular::read(path, MAX_STATE_BYTES) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(None),
-        // A symbolic link is not followed. Downloads create none.
+        // Symbolic links are not followed, because downloads do not create them.
         Err(error) if error.is_symbolic_link() => return Ok(None),
-        Err(error) => return Err(plain(error)),
+        Err(error) => return Err(into_io_error(error)),
     };
     let mut lines = found.bytes().split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let object = lines.next().and_then(|line| serde_json::from_slice::<Object>(line).ok());
@@ -39,17 +39,17 @@ pub(super) fn read(path: &Path) -> io::Result<Option<(Object, Vec<CompletedRange
     Ok(object.map(|object| (object, pieces)))
 }
 
-/// Replaces a state atomically. Returns it, open for more lines.
+/// Replaces a state file atomically, and returns it open for appending.
 pub(super) fn replace(path: &Path, object: &Object, pieces: &[CompletedRange]) -> io::Result<File> {
     let mut text = json(object)?;
     for piece in pieces {
         text += &line(piece)?;
     }
-    AtomicFile::new(path, temporary(path)).with_mode(0o666).replace(text.as_bytes()).map_err(plain)?;
+    AtomicFile::new(path, temporary(path)).with_mode(0o666).replace(text.as_bytes()).map_err(into_io_error)?;
     append_to(path)
 }
 
-/// Starts a state with its first piece.
+/// Starts a state file with its first piece, and returns it open for appending.
 pub(super) fn begin(path: &Path, object: &Object, piece: &CompletedRange) -> io::Result<File> {
     let mut log = append_to(path)?;
     log.set_len(0)?;
@@ -57,12 +57,12 @@ pub(super) fn begin(path: &Path, object: &Object, piece: &CompletedRange) -> io:
     Ok(log)
 }
 
-/// Adds a line for a complete piece.
+/// Appends the line for a complete piece.
 pub(super) fn add(log: &mut File, piece: &CompletedRange) -> io::Result<()> {
     log.write_all(line(piece)?.as_bytes())
 }
 
-/// Returns the path of the temporary file of [`replace`].
+/// Returns the path of the temporary file for an atomic replacement of `path`.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".tmp");
@@ -70,7 +70,7 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    regular::create(OpenOptions::new().create(true).append(true), path, 0o666, "write").map_err(plain)
+    regular::create(OpenOptions::new().create(true).append(true), path, 0o666, "write").map_err(into_io_error)
 }
 
 fn json(value: &impl Serialize) -> io::Result<String> {
@@ -81,7 +81,7 @@ fn line(piece: &CompletedRange) -> io::Result<String> {
     json(&Line { start: piece.start, bytes: piece.bytes, crc32c: piece.crc32c })
 }
 
-/// Converts an error to an I/O error of the same kind and text.
-pub(crate) fn plain(error: durable_fs::Error) -> io::Error {
+/// Converts an error to an I/O error with the same kind and message.
+pub(crate) fn into_io_error(error: durable_fs::Error) -> io::Error {
     io::Error::new(error.kind(), error)
 }

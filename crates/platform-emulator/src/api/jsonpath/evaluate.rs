@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::{Comparison, Index, JsonPath, Node, Step};
 
-/// The values of a node, in order.
+/// The values that a node yields, in order.
 type Sequence<'a> = Vec<Cow<'a, Value>>;
 
-/// The maximum number of values of a step. `$.**.**.**` would grow without limit.
-const MOST: usize = 100_000;
+/// The maximum number of values that a step may yield. Without a limit, `$.**.**.**` could exhaust the memory.
+const MAX_VALUES: usize = 100_000;
 
-/// An error: a missing value in strict mode, too many values, or an exhausted budget.
+/// The error of an evaluation: a missing value in strict mode, too many values, or an exhausted budget.
 struct Missing;
 
 struct Evaluation<'a> {
@@ -29,7 +29,7 @@ pub(super) fn exists(path: &JsonPath, document: &Value) -> bool {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Spends work from the budget. Evaluation fails once it is exhausted.
+    /// Reduces the budget. Returns an error if it is exhausted.
     fn spend(&self, work: usize) -> Result<(), Missing> {
         let left = self.budget.load(Ordering::Relaxed).saturating_sub(work);
         self.budget.store(left, Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl<'a> Evaluation<'a> {
                 let start = self.sequence(start, current)?;
                 steps.iter().try_fold(start, |sequence, step| self.step(step, sequence))
             }
-            // Unknown becomes null.
+            // An unknown truth value becomes null.
             condition => Ok(vec![Cow::Owned(self.holds(condition, current).into())]),
         }
     }
@@ -65,7 +65,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         self.spend(found.len())?;
-        if found.len() > MOST { Err(Missing) } else { Ok(found) }
+        if found.len() > MAX_VALUES { Err(Missing) } else { Ok(found) }
     }
 
     fn follow(&self, step: &'a Step, value: &'a Value, found: &mut Sequence<'a>) -> Result<(), Missing> {
@@ -126,7 +126,7 @@ impl<'a> Evaluation<'a> {
         Evaluation { strict: self.strict, root: self.root, budget: self.budget }.holds(condition, value) == Some(true)
     }
 
-    /// Evaluates a condition: true, false, or unknown.
+    /// Evaluates a condition. `None` means unknown.
     fn holds(&self, condition: &'a Node, current: &'a Value) -> Option<bool> {
         match condition {
             Node::Not(inner) => self.holds(inner, current).map(|holds| !holds),
@@ -164,7 +164,8 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Returns `decisive` if any part has that value. Otherwise returns the opposite, or unknown if any part is unknown.
+/// Combines truth values in three-valued logic, where `None` means unknown. Returns `decisive` if any part is
+/// `decisive`. Otherwise returns unknown if any part is unknown, and the opposite of `decisive` if none is.
 fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
     let mut outcome = Some(!decisive);
     for part in parts {
@@ -177,7 +178,7 @@ fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool
     outcome
 }
 
-/// Returns true if any pair matches, or unknown if none does and some pairs are not comparable.
+/// Returns true if any pair matches. Otherwise returns unknown if some pairs are not comparable, and false if all are.
 fn any(pairs: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all(pairs, true)
 }

@@ -1,4 +1,4 @@
-//! A parser without backtracking.
+//! A recursive-descent parser without backtracking.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use serde_json::{Number, Value};
 use super::{BUDGET, Comparison, Index, JsonPath, Node, PathError, Step};
 
 /// The maximum nesting depth of parentheses, filters and negations.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 const OPERATORS: [(&str, Comparison); 7] = [
     ("==", Comparison::Equal),
@@ -22,7 +22,7 @@ const OPERATORS: [(&str, Comparison); 7] = [
 
 struct Parser<'a> {
     text: &'a str,
-    /// The position of the next byte.
+    /// The index of the next byte.
     at: usize,
     depth: usize,
     /// The number of enclosing filters. `@` is valid only within one.
@@ -139,7 +139,7 @@ impl<'a> Parser<'a> {
 
     /// Runs `read` one nesting level deeper.
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        if self.depth == DEEPEST {
+        if self.depth == MAX_DEPTH {
             return self.fail("less nesting");
         }
         self.depth += 1;
@@ -248,7 +248,8 @@ impl<'a> Parser<'a> {
         self.steps(start, Vec::new())
     }
 
-    /// Parses the steps that follow `start` and `steps`, which were parsed before.
+    /// Parses the steps of a path. `start` is the start of the path, and `steps` are the steps that were already
+    /// parsed.
     fn steps(&mut self, start: Node, mut steps: Vec<Step>) -> Parsed<Node> {
         loop {
             if self.token(".**") {

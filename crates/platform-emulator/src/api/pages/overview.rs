@@ -12,14 +12,14 @@ use crate::page::format::{ago, count, escaped};
 use crate::platform::Platform;
 use crate::state::run::Run;
 
-/// The number of runs of a page.
-const RUNS: usize = 50;
+/// The number of runs per page.
+const RUNS_PER_PAGE: usize = 50;
 
 pub(super) async fn show(State(platform): State<Arc<Platform>>, view: View) -> Page {
     let now = platform.timestamp();
     let content = platform.state.read(|records| {
         let runs = &records.runs;
-        let range = view.range(runs.len(), RUNS);
+        let range = view.range(runs.len(), RUNS_PER_PAGE);
         let rows: String =
             runs.values().rev().skip(range.start).take(range.len()).map(|run| row(&platform, run, now)).collect();
         let active = runs.values().filter(|run| run.end.is_none()).count();
@@ -28,7 +28,7 @@ pub(super) async fn show(State(platform): State<Arc<Platform>>, view: View) -> P
             r#"<h1>Runs</h1><p class="muted">{}, {active} active. {}</p>{list}{}"#,
             count(runs.len(), "run"),
             view.status(now),
-            view.pager(runs.len(), RUNS),
+            view.pager(runs.len(), RUNS_PER_PAGE),
         )
     });
     Page::new(super::HOME, "Runs", content).wide().with_refresh(view.refresh())

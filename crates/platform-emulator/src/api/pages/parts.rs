@@ -4,10 +4,10 @@ use crate::page::format::{count, escaped};
 use crate::platform::Platform;
 use crate::state::run::{Failure, Item, Progress, Run, RunEndReason};
 
-/// The number of digits of an id that pages show.
-const SHORT_ID: usize = 8;
+/// The number of characters of an abbreviated id.
+const SHORT_ID_LENGTH: usize = 8;
 
-/// The numbers of items of a run by state.
+/// The number of items of a run in each state.
 pub(super) struct Counts {
     all: usize,
     succeeded: usize,
@@ -27,7 +27,7 @@ impl Counts {
         }
     }
 
-    /// Returns a bar with the parts of the items, and a text with their numbers.
+    /// Returns a progress bar with a section for each state, and a text with the numbers.
     pub(super) fn bar(&self) -> String {
         let text = self.text();
         let (mut x, mut parts) = (0, String::new());
@@ -56,7 +56,7 @@ impl Counts {
         text
     }
 
-    /// Returns the outcome of a run with these items.
+    /// Returns the outcome of the run as a badge.
     pub(super) fn outcome(&self, run: &Run) -> String {
         let (class, text) = match run.end.map(|end| end.reason) {
             None if self.succeeded + self.failed + self.skipped + self.processing == 0 => ("idle", "Waiting"),
@@ -71,7 +71,7 @@ impl Counts {
     }
 }
 
-/// Returns the state of an item, or its outcome.
+/// Returns the state or the outcome of an item as a badge.
 pub(super) fn item_outcome(item: &Item) -> String {
     let (class, text) = match item.progress {
         Progress::Pending => ("idle", "Waiting"),
@@ -88,10 +88,10 @@ fn badge(class: &str, text: &str) -> String {
     format!(r#"<span class="badge {class}">{text}</span>"#)
 }
 
-/// Returns the start of an id. Its title is the whole id.
+/// Returns an abbreviated id, whose tooltip is the whole id.
 pub(super) fn short_id(id: uuid::Uuid) -> String {
     let id = id.to_string();
-    format!(r#"<code title="{id}">{}</code>"#, &id[..SHORT_ID])
+    format!(r#"<code title="{id}">{}</code>"#, &id[..SHORT_ID_LENGTH])
 }
 
 /// Returns the display name of an application, or its id if the configuration no longer has it.

@@ -1,4 +1,4 @@
-//! A run with its items, and links to its results.
+//! The page of a run, with its items and links to its results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::platform::Platform;
 use crate::state::run::{Deleted, Failure, Item, OutputArtifact, Progress, Run};
 use crate::storage::presign;
 
-/// The number of items of a page.
-const ITEMS: usize = 100;
+/// The number of items per page.
+const ITEMS_PER_PAGE: usize = 100;
 /// The maximum number of links to results per item.
-const FILES: usize = 12;
-/// The lifetime of the signed URL of a result, which is created when its link is followed.
+const MAX_LINKS: usize = 12;
+/// The lifetime of the signed URL of a result. The URL is created when the user opens the link.
 const URL_LIFETIME: Duration = Duration::from_secs(60);
 
 pub(super) async fn show(State(platform): State<Arc<Platform>>, Path(id): Path<String>, view: View) -> Page {
@@ -75,7 +75,8 @@ fn content(platform: &Platform, run: &Run, view: &View, now: Timestamp) -> Strin
         let (code, message) = (escaped(&error.error_code), escaped(&error.error_message));
         format!(r#"<p class="alert">{message} <code>{code}</code></p>"#)
     });
-    let items: String = run.items[view.range(run.items.len(), ITEMS)].iter().map(|item| row(run, item, now)).collect();
+    let items: String =
+        run.items[view.range(run.items.len(), ITEMS_PER_PAGE)].iter().map(|item| row(run, item, now)).collect();
     format!(
         r#"<a class="back" href="{HOME}">← All runs</a>
 <div class="heading"><h1>{} {}</h1>{}</div>{status}{error}
@@ -86,7 +87,7 @@ fn content(platform: &Platform, run: &Run, view: &View, now: Timestamp) -> Strin
         counts.outcome(run),
         counts.bar(),
         facts(platform, run, now),
-        view.pager(run.items.len(), ITEMS),
+        view.pager(run.items.len(), ITEMS_PER_PAGE),
         metadata(run),
     )
 }
@@ -147,15 +148,15 @@ fn links(run: &Run, files: &[OutputArtifact]) -> String {
             size(file.metadata["size_bytes"].as_u64().unwrap_or_default()),
         )
     };
-    let links: String = files.iter().take(FILES).map(link).collect();
-    let more = match files.len().saturating_sub(FILES) {
+    let links: String = files.iter().take(MAX_LINKS).map(link).collect();
+    let more = match files.len().saturating_sub(MAX_LINKS) {
         0 => String::new(),
         more => format!(r#"<li class="muted">and {more} more</li>"#),
     };
     format!(r#"<ul class="files">{links}{more}</ul>"#)
 }
 
-/// Returns a name of the item and the artifact that every file system accepts.
+/// Returns a file name from the names of the item and the artifact, with only characters that all file systems accept.
 fn file_name(item: &Item, artifact: &OutputArtifact) -> String {
     let extension = match artifact.metadata["media_type"].as_str() {
         Some("application/geo+json") => ".geojson",

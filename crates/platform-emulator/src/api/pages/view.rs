@@ -1,4 +1,4 @@
-//! The part of a list that a page shows, and its updates.
+//! Pagination and automatic refresh of pages.
 
 use std::convert::Infallible;
 
@@ -7,12 +7,12 @@ use axum::http::request::Parts;
 use jiff::Timestamp;
 use url::form_urlencoded;
 
-/// The time in seconds after which a page reloads itself.
-const REFRESH: u32 = 5;
+/// The interval of the automatic refresh, in seconds.
+const REFRESH_SECONDS: u32 = 5;
 
-/// The part of a list that a page shows. Invalid parameters are ignored.
+/// The query parameters of a page: `page` and `refresh`. Invalid values are ignored.
 pub(super) struct View {
-    /// The number of the page, from 1.
+    /// The number of the page, starting at 1.
     number: usize,
     paused: bool,
 }
@@ -34,7 +34,8 @@ impl<S: Sync> FromRequestParts<S> for View {
 }
 
 impl View {
-    /// Returns the range of a list of this length. A page after the end of the list shows its last entries.
+    /// Returns the range of entries on the page, for a list with `length` entries and pages with `size` entries. If the
+    /// page number is too high, returns the range of the last page.
     pub(super) fn range(&self, length: usize, size: usize) -> std::ops::Range<usize> {
         let start = (self.number(length, size) - 1) * size;
         start..length.min(start + size)
@@ -44,7 +45,7 @@ impl View {
         self.number.min(length.div_ceil(size).max(1))
     }
 
-    /// Returns links to the previous and to the next page of a list, if there are several.
+    /// Returns links to the previous and the next page. Returns an empty text for a list with one page.
     pub(super) fn pager(&self, length: usize, size: usize) -> String {
         let (number, last) = (self.number(length, size), length.div_ceil(size));
         if last < 2 {
@@ -62,18 +63,18 @@ impl View {
         )
     }
 
-    /// Returns the time in seconds after which the page reloads itself.
+    /// Returns the interval of the automatic refresh in seconds, or `None` if the refresh is paused.
     pub(super) fn refresh(&self) -> Option<u32> {
-        (!self.paused).then_some(REFRESH)
+        (!self.paused).then_some(REFRESH_SECONDS)
     }
 
-    /// Returns a line with the time of the page, and a link that stops or resumes its updates.
+    /// Returns a line with the time of the page, and a link that pauses or resumes the automatic refresh.
     pub(super) fn status(&self, now: Timestamp) -> String {
         let (now, number) = (now.strftime("%H:%M:%S UTC"), self.number);
         if self.paused {
             return format!(r#"Paused at {now}. <a href="{}">Resume updates</a>"#, query(number, false));
         }
-        format!(r#"Updated at {now}, every {REFRESH} seconds. <a href="{}">Pause</a>"#, query(number, true))
+        format!(r#"Updated at {now}, every {REFRESH_SECONDS} seconds. <a href="{}">Pause</a>"#, query(number, true))
     }
 }
 

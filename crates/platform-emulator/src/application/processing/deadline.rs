@@ -9,15 +9,15 @@ use uuid::Uuid;
 
 use super::terminate;
 use crate::platform::Platform;
-use crate::state::NotWritten;
+use crate::state::StoreWriteError;
 use crate::state::run::{Run, RunError};
 
-/// Does the work of a run, but at most until its deadline.
+/// Awaits the work of a run. If the deadline of the run passes first, cancels the run.
 pub(super) async fn within(
     platform: &Platform,
     id: Uuid,
-    work: impl Future<Output = Result<(), NotWritten>>,
-) -> Result<(), NotWritten> {
+    work: impl Future<Output = Result<(), StoreWriteError>>,
+) -> Result<(), StoreWriteError> {
     let Some(deadline) = platform.state.read(|records| records.runs.get(&id).and_then(of)) else {
         return work.await;
     };
@@ -27,15 +27,15 @@ pub(super) async fn within(
         if left.is_zero() {
             return terminate(platform, id, RunError::deadline(deadline)).await.map(|_| ());
         }
-        // The clock may have been set back in the meantime.
+        // The loop checks the deadline again, because the clock may have been set back.
         if let Ok(done) = timeout(left, work.as_mut()).await {
             return done;
         }
     }
 }
 
-/// Cancels all runs whose deadline has passed, after the clock was shifted.
-pub(crate) async fn end_overdue(platform: &Platform) -> Result<(), NotWritten> {
+/// Cancels all runs whose deadline has passed. Called after the clock was shifted.
+pub(crate) async fn end_overdue(platform: &Platform) -> Result<(), StoreWriteError> {
     let now = platform.timestamp();
     let overdue: Vec<_> = platform.state.read(|records| {
         let open = records.runs.values().filter(|run| run.end.is_none());

@@ -7,24 +7,24 @@ use jiff::{SignedDuration, Timestamp};
 use crate::fault::Effect;
 use crate::storage;
 
-/// Returns the response that an effect substitutes for the server's, if any.
+/// Returns the response with which an effect replaces the response of the server, if any.
 pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
     match effect {
-        Effect::Status { status, body } => Some(stated(*status, body.clone())),
+        Effect::Status { status, body } => Some(status_response(*status, body.clone())),
         Effect::Throttle { status, retry_after_seconds, as_date } => {
             Some(throttled(*status, *retry_after_seconds, as_date.then_some(now)))
         }
-        Effect::ExpiredSignature => Some(storage::Refusal::expired().into_response()),
+        Effect::ExpiredSignature => Some(storage::StorageError::expired().into_response()),
         // The connection ends before this response is sent.
         Effect::ResetRequest { after_bytes: 0 } => Some(StatusCode::SERVICE_UNAVAILABLE.into_response()),
         _ => None,
     }
 }
 
-fn stated(status: u16, body: Option<String>) -> Response {
+fn status_response(status: u16, body: Option<String>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match body {
-        // A JSON body gets its content type.
+        // A JSON body has the content type of JSON.
         Some(body) if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok() => {
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
@@ -39,7 +39,7 @@ fn throttled(status: u16, seconds: u64, from: Option<Timestamp>) -> Response {
         Some(now) => storage::http_date(now.saturating_add(wait).unwrap_or(now)),
         None => seconds.to_string(),
     };
-    let mut response = stated(status, None);
+    let mut response = status_response(status, None);
     if let Ok(value) = HeaderValue::from_str(&value) {
         response.headers_mut().insert(header::RETRY_AFTER, value);
     }

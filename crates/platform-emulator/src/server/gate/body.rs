@@ -1,4 +1,4 @@
-//! A response body that is counted and can be corrupted, limited or interrupted.
+//! A response body whose bytes are counted, and that faults can corrupt, limit or interrupt.
 
 use std::io;
 use std::pin::Pin;
@@ -16,74 +16,74 @@ use crate::fault::Effect;
 use crate::journal::Recorded;
 use crate::server::connection::Reset;
 
-/// A bandwidth limit is applied in this number of chunks per second.
-const PIECES: u64 = 20;
+/// The number of chunks per second in which a body with limited bandwidth is sent.
+const CHUNKS_PER_SECOND: u64 = 20;
 
-/// Changes to the bytes of a body.
+/// The changes that faults make to a response body.
 #[derive(Default)]
-pub(super) struct Tampering {
-    end: Option<(u64, End)>,
+pub(super) struct BodyChanges {
+    end: Option<(u64, Interruption)>,
     corrupt: Option<u64>,
     bytes_per_second: Option<u64>,
 }
 
-/// The way in which a body is interrupted.
+/// The kind of interruption of a body.
 #[derive(Clone, Copy)]
-enum End {
+enum Interruption {
     Close,
     Reset,
     Never,
 }
 
-impl Tampering {
+impl BodyChanges {
     pub(super) fn of(effects: &[Effect]) -> Self {
-        let mut tampering = Self::default();
+        let mut changes = Self::default();
         for effect in effects {
             match effect {
-                Effect::Reset { after_bytes } => tampering.end = Some((*after_bytes, End::Reset)),
-                Effect::Truncate { after_bytes } => tampering.end = Some((*after_bytes, End::Close)),
-                Effect::Stall { after_bytes } => tampering.end = Some((*after_bytes, End::Never)),
-                Effect::Corrupt { at_byte } => tampering.corrupt = Some(*at_byte),
-                Effect::Bandwidth { bytes_per_second } => tampering.bytes_per_second = Some(*bytes_per_second),
+                Effect::Reset { after_bytes } => changes.end = Some((*after_bytes, Interruption::Reset)),
+                Effect::Truncate { after_bytes } => changes.end = Some((*after_bytes, Interruption::Close)),
+                Effect::Stall { after_bytes } => changes.end = Some((*after_bytes, Interruption::Never)),
+                Effect::Corrupt { at_byte } => changes.corrupt = Some(*at_byte),
+                Effect::Bandwidth { bytes_per_second } => changes.bytes_per_second = Some(*bytes_per_second),
                 _ => {}
             }
         }
-        tampering
+        changes
     }
 }
 
-pub(super) struct Observed {
+pub(super) struct ObservedBody {
     body: Body,
     recorded: Arc<Recorded>,
-    tampering: Tampering,
+    changes: BodyChanges,
     reset: Reset,
     sent: u64,
     /// Bytes received from the body and not sent yet.
     rest: Bytes,
     /// The end of the current pause in sending.
     pause: Option<Pin<Box<Sleep>>>,
-    /// The connection had a chance to send the preceding bytes.
+    /// True if the connection was able to send the bytes before the interruption.
     flushed: bool,
 }
 
-impl Observed {
-    pub(super) fn new(body: Body, recorded: Arc<Recorded>, tampering: Tampering, reset: Reset) -> Self {
-        Self { body, recorded, tampering, reset, sent: 0, rest: Bytes::new(), pause: None, flushed: false }
+impl ObservedBody {
+    pub(super) fn new(body: Body, recorded: Arc<Recorded>, changes: BodyChanges, reset: Reset) -> Self {
+        Self { body, recorded, changes, reset, sent: 0, rest: Bytes::new(), pause: None, flushed: false }
     }
 
     /// Interrupts the body.
-    fn end(&mut self, end: End, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn end(&mut self, end: Interruption, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match end {
             // Without a wake-up, the body stalls.
-            End::Never => return Poll::Pending,
+            Interruption::Never => return Poll::Pending,
             // The connection sends its buffer while it waits.
             _ if !self.flushed => {
                 self.flushed = true;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            End::Reset => self.reset.ask(),
-            End::Close => {}
+            Interruption::Reset => self.reset.request(),
+            Interruption::Close => {}
         }
         Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the response")))))
     }
@@ -91,11 +91,11 @@ impl Observed {
     /// Returns the next chunk of the available bytes, up to its maximum size.
     fn piece(&mut self) -> Bytes {
         let mut most = self.rest.len() as u64;
-        if let Some((after, _)) = self.tampering.end {
+        if let Some((after, _)) = self.changes.end {
             most = most.min(after - self.sent);
         }
-        if let Some(rate) = self.tampering.bytes_per_second {
-            most = most.min((rate / PIECES).max(1));
+        if let Some(rate) = self.changes.bytes_per_second {
+            most = most.min((rate / CHUNKS_PER_SECOND).max(1));
             let milliseconds = most.saturating_mul(1000) / rate;
             self.pause = Some(Box::pin(pause(Duration::from_millis(milliseconds))));
         }
@@ -103,7 +103,7 @@ impl Observed {
         let first = self.sent;
         self.sent += most;
         self.recorded.sent(most);
-        match self.tampering.corrupt {
+        match self.changes.corrupt {
             Some(at) if (first..self.sent).contains(&at) => {
                 let mut changed = piece.to_vec();
                 if let Some(byte) = usize::try_from(at - first).ok().and_then(|at| changed.get_mut(at)) {
@@ -116,7 +116,7 @@ impl Observed {
     }
 }
 
-impl HttpBody for Observed {
+impl HttpBody for ObservedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -128,7 +128,7 @@ impl HttpBody for Observed {
             std::task::ready!(pause.as_mut().poll(context));
             self.pause = None;
         }
-        if let Some((after, end)) = self.tampering.end
+        if let Some((after, end)) = self.changes.end
             && self.sent >= after
         {
             return self.end(end, context);
@@ -146,7 +146,7 @@ impl HttpBody for Observed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.tampering.end.is_none() && self.rest.is_empty() && self.body.is_end_stream()
+        self.changes.end.is_none() && self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

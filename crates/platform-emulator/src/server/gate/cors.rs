@@ -8,7 +8,6 @@ use crate::config::Config;
 /// The time for which a browser may cache the response to a preflight request, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "3600";
 
-/// The allowed origin of a request.
 pub(super) struct AllowedOrigin(HeaderValue);
 
 impl AllowedOrigin {
@@ -36,7 +35,7 @@ impl AllowedOrigin {
         Some(response)
     }
 
-    /// Lets pages of the origin read a response.
+    /// Adds the headers that permit pages of the origin to read the response.
     pub(super) fn permit(self, headers: &mut HeaderMap) {
         let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {

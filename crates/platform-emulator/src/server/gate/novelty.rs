@@ -1,16 +1,16 @@
-//! Responses of a platform version newer than all clients.
+//! Responses of an emulated newer platform version, with fields and values that clients do not know.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-/// The maximum size of an API response.
-const LIMIT: usize = 256 * 1024 * 1024;
-/// Content that belongs to users and applications, and is not changed.
-const FOREIGN: [&str; 3] = ["custom_metadata", "metadata", "metadata_schema"];
-/// Enumerations whose values clients do not need for their control flow.
-const ENUMERATIONS: [&str; 5] = ["termination_reason", "output", "visibility", "scope", "relation"];
+/// The maximum size of an API response, in bytes.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
+/// The fields whose content belongs to users and applications. They are not changed.
+const UNCHANGED_FIELDS: [&str; 3] = ["custom_metadata", "metadata", "metadata_schema"];
+/// The enumeration fields that get unknown values. Clients do not need them for their control flow.
+const CHANGED_ENUMERATIONS: [&str; 5] = ["termination_reason", "output", "visibility", "scope", "relation"];
 
 /// Adds a field to every object of a JSON response, and a suffix to enumeration values.
 pub(super) async fn add(response: Response) -> Response {
@@ -19,7 +19,7 @@ pub(super) async fn add(response: Response) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let bytes = to_bytes(body, LIMIT).await.unwrap_or_default();
+    let bytes = to_bytes(body, MAX_RESPONSE_BYTES).await.unwrap_or_default();
     let Ok(mut value) = serde_json::from_slice(&bytes) else { return Response::from_parts(parts, Body::from(bytes)) };
     change(&mut value);
     parts.headers.remove(header::CONTENT_LENGTH);
@@ -32,8 +32,10 @@ fn change(value: &mut Value) {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match field {
-                    Value::String(text) if ENUMERATIONS.contains(&name.as_str()) => text.push_str("_OF_TOMORROW"),
-                    field if !FOREIGN.contains(&name.as_str()) => change(field),
+                    Value::String(text) if CHANGED_ENUMERATIONS.contains(&name.as_str()) => {
+                        text.push_str("_OF_TOMORROW");
+                    }
+                    field if !UNCHANGED_FIELDS.contains(&name.as_str()) => change(field),
                     _ => {}
                 }
             }

@@ -16,11 +16,11 @@ pub(super) struct Interrupted {
     body: Body,
     /// The number of bytes that can still be read.
     left: u64,
-    /// The connection to reset. Without it, reading stalls.
+    /// The handle that resets the connection; `None` if reading stalls instead.
     reset: Option<Reset>,
 }
 
-/// Interrupts the body of a request if one of the effects does.
+/// Returns a request body that is interrupted if the effects contain an interruption of the request.
 pub(super) fn interrupt(body: Body, effects: &[Effect], reset: &Reset) -> Body {
     let interrupted = effects.iter().find_map(|effect| match effect {
         Effect::ResetRequest { after_bytes } => Some((*after_bytes, Some(reset.clone()))),
@@ -44,7 +44,7 @@ impl HttpBody for Interrupted {
         if self.left == 0 {
             // Without a wake-up, the read stalls.
             let Some(reset) = &self.reset else { return Poll::Pending };
-            reset.ask();
+            reset.request();
             return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the request")))));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));

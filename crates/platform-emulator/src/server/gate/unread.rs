@@ -1,7 +1,7 @@
-//! Request bodies that a refusal leaves unread.
+//! Request bodies that a server does not read because it rejects the request.
 //!
-//! A server that closes a connection with unread bytes resets it, and the client may see the reset instead of the
-//! refusal. So the rest of the body is read before a refusal is sent.
+//! If a server closes a connection with unread bytes, the connection is reset, and the client may get the reset instead
+//! of the response. Therefore the rest of the body is read before an error response is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-/// A client that sends nothing for this time waits for the response.
-const IDLE: Duration = Duration::from_secs(2);
+/// The time without new bytes after which the client is assumed to wait for the response.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request body that is shared with the server that reads it.
 pub(super) struct Unread(Option<Shared>);
@@ -27,7 +27,7 @@ pub(super) struct Unread(Option<Shared>);
 struct Shared(Arc<Mutex<Body>>);
 
 impl Unread {
-    /// Returns a request for the server, and the handle to its body.
+    /// Replaces the body of a request, and returns the request and a handle that can read the rest of the body.
     pub(super) fn of(request: Request) -> (Request, Self) {
         // A client that waits for `100 Continue` sends nothing until the body is read (RFC 9110, section 10.1.1).
         if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
@@ -38,12 +38,12 @@ impl Unread {
         (Request::from_parts(parts, Body::new(shared.clone())), Self(Some(shared)))
     }
 
-    /// Reads and discards what the server has not read.
+    /// Reads and discards the bytes that the server did not read.
     pub(super) async fn drain(self) {
         let Some(shared) = self.0 else { return };
         let mut body = Body::new(shared).into_data_stream();
-        // The body has ended, is broken, or does not continue.
-        while let Ok(Ok(Some(_))) = timeout(IDLE, body.try_next()).await {}
+        // The loop ends at the end of the body, on an error, or on a timeout.
+        while let Ok(Ok(Some(_))) = timeout(IDLE_TIMEOUT, body.try_next()).await {}
     }
 }
 

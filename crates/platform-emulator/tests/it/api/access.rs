@@ -14,7 +14,7 @@ const TOKENS: &str = "/api/v1/access/share-tokens";
 const COLLEAGUE: &str = "auth0|emulator-2";
 const STRANGER: &str = "auth0|second-1";
 
-/// The ids of a run of two items, with everything in it.
+/// The id of a run with two items, and the items.
 struct Shared {
     run: String,
     items: Value,
@@ -34,8 +34,8 @@ impl Shared {
         self.items[item]["output_artifacts"][0]["output_artifact_id"].as_str().unwrap()
     }
 
-    /// Returns the statuses that a reader gets for the run, its items, each item, and each file; `query` is added to
-    /// each request.
+    /// Returns the statuses of requests for the run, its items, each item, and each file. `query` is added to each
+    /// request.
     async fn seen_by(&self, reader: &User, query: &str) -> [u16; 6] {
         let run = format!("/api/v1/runs/{}", self.run);
         let mut statuses = Vec::new();
@@ -230,7 +230,7 @@ async fn share_token_gives_access_until_it_expires_or_is_revoked() {
 }
 
 #[tokio::test]
-async fn the_secret_of_a_share_token_is_shown_once() {
+async fn secret_of_a_share_token_is_returned_only_on_creation() {
     let owner = User::new().await;
     let shared = Shared::of(&owner).await;
     let (_, token) = owner.call(Method::Post, TOKENS, &json!({})).await;

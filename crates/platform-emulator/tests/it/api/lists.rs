@@ -24,7 +24,7 @@ async fn submit(user: &User, external_id: &str, custom_metadata: &Value, outcome
 }
 
 #[tokio::test]
-async fn runs_are_filtered_by_everything_that_the_document_names() {
+async fn runs_are_filtered_by_all_documented_parameters() {
     let user = user().await;
     let high = submit(&user, "a", &json!({ "study": "high", "tags": ["x", "y"] }), "SUCCEEDED").await;
     let low = submit(&user, "b", &json!({ "study": "low" }), "USER_ERROR").await;
@@ -130,7 +130,7 @@ async fn items_are_filtered_and_sorted() {
 }
 
 #[tokio::test]
-async fn pages_have_the_size_that_was_asked_for_and_end() {
+async fn pages_have_the_requested_size_and_the_page_after_the_last_is_404() {
     let user = User::new().await;
     let items = (0..12).map(|number| item(&format!("slide-{number}"), &metadata())).collect();
     let (run, _) = user.run(items).await;
@@ -148,7 +148,7 @@ async fn pages_have_the_size_that_was_asked_for_and_end() {
 }
 
 #[tokio::test]
-async fn lists_lag_behind_with_the_replica() {
+async fn new_run_is_not_listed_during_the_replica_lag() {
     let config = toml::from_str("replica_lag_ms = 3600000").unwrap();
     let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
     let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({}))] });
@@ -157,7 +157,7 @@ async fn lists_lag_behind_with_the_replica() {
 }
 
 #[tokio::test]
-async fn waiting_items_know_their_queue_position() {
+async fn pending_items_have_a_queue_position() {
     let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001\ninterruptions = 0").unwrap();
     let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
     let stranger = user.other("auth0|second-1").await;
@@ -186,7 +186,7 @@ async fn waiting_items_know_their_queue_position() {
 }
 
 #[tokio::test]
-async fn a_filter_that_takes_too_much_work_is_refused() {
+async fn filter_that_exceeds_the_work_budget_is_rejected() {
     let user = user().await;
     let run = submit(&user, "a", &json!({ "l": (0..1000).collect::<Vec<_>>() }), "SUCCEEDED").await;
     for filter in ["$.l[*] ? ($.l[*] ? ($.l[*] > 5000) > 1)", "$.l ? ($.** ? ($.** > 5000) > 1)"] {

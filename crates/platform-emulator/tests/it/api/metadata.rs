@@ -28,11 +28,11 @@ async fn metadata_are_replaced_and_lost_updates_rejected() {
         let known = before["custom_metadata_checksum"].as_str().unwrap();
         assert_eq!(known.len(), 8, "{known}");
         let body = json!({ "custom_metadata": { "after": [1, 2] }, "custom_metadata_checksum": known });
-        let (status, answer) = update(body.clone()).await;
-        assert_eq!(status, 200, "{answer}");
+        let (status, response) = update(body.clone()).await;
+        assert_eq!(status, 200, "{response}");
         let (_, after) = user.get(&path).await;
         assert_eq!(after["custom_metadata"], json!({ "after": [1, 2] }), "replaced, not merged");
-        assert_eq!(after["custom_metadata_checksum"], answer["custom_metadata_checksum"]);
+        assert_eq!(after["custom_metadata_checksum"], response["custom_metadata_checksum"]);
 
         assert_eq!(update(body).await.0, 412, "somebody else was faster");
         assert_eq!(user.get(&path).await.1, after);

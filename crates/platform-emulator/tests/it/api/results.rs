@@ -23,7 +23,7 @@ fn file(run: &Value, item: &Value) -> String {
 }
 
 #[tokio::test]
-async fn results_that_were_deleted_are_gone() {
+async fn deleted_results_get_410() {
     let user = User::new().await;
     let (run, item) = run(&user, "outcomes", &json!({})).await;
     let redirect = user.send(user.authorized(Method::Get, &file(&run, &item))).await;
@@ -77,7 +77,7 @@ async fn results_are_deleted_by_the_platform_after_thirty_days() {
 }
 
 #[tokio::test]
-async fn an_item_ends_as_its_metadata_say() {
+async fn metadata_of_an_item_determine_its_outcome() {
     let user = User::new().await;
     for (outcome, code, files) in [
         ("SUCCEEDED", Value::Null, 1),
@@ -94,7 +94,7 @@ async fn an_item_ends_as_its_metadata_say() {
 }
 
 #[tokio::test]
-async fn thousands_of_small_files_are_all_there_and_all_different() {
+async fn many_files_application_creates_the_requested_number_of_distinct_files() {
     let user = User::new().await;
     let (run, item) = run(&user, "many-files", &json!({ "files": 1200 })).await;
     let artifacts = item["output_artifacts"].as_array().unwrap();

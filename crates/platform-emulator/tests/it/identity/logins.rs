@@ -8,16 +8,17 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::tokens::{
-    VERIFIER, accepted, automatic, claims, login, redeem, redirected, refresh, text, token, user_with,
+    VERIFIER, api_status, claims, code_grant_form, login, redirect_parameters, refresh, text, token, user_with,
+    user_with_automatic_login,
 };
 use crate::client::{User, clock, read};
 
 #[tokio::test]
 async fn code_with_verifier_yields_tokens_with_platform_claims() {
-    let user = automatic().await;
-    let back = redirected(&user, login(&user, &[("nonce", "n"), ("login_hint", "cleo@second.test")])).await;
+    let user = user_with_automatic_login().await;
+    let back = redirect_parameters(&user, login(&user, &[("nonce", "n"), ("login_hint", "cleo@second.test")])).await;
     assert_eq!(back["state"], "a&b=c");
-    let (status, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
+    let (status, granted) = token(&user, &code_grant_form(&back["code"], VERIFIER)).await;
     assert_eq!((status, text(&granted, "token_type")), (200, "Bearer"));
     let access = claims(text(&granted, "access_token"));
     assert_eq!(access["sub"], "auth0|second-1");
@@ -25,7 +26,7 @@ async fn code_with_verifier_yields_tokens_with_platform_claims() {
     assert_eq!((&access["org_id"], &access[format!("{AUDIENCE}/role")]), (&json!("org_second"), &json!("member")));
     let identity = claims(text(&granted, "id_token"));
     assert_eq!((&identity["aud"], &identity["nonce"]), (&json!(INTERACTIVE_CLIENT_ID), &json!("n")));
-    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 200);
+    assert_eq!(api_status(&user, text(&granted, "access_token")).await, 200);
     let url = user.emulator.issuer().join("/userinfo").unwrap();
     let bearer = format!("Bearer {}", text(&granted, "access_token"));
     let (_, profile) = read(user.send(Request::get(url).with_header("authorization", bearer)).await).await;
@@ -34,8 +35,8 @@ async fn code_with_verifier_yields_tokens_with_platform_claims() {
 
 #[tokio::test]
 async fn code_is_valid_once_for_its_client() {
-    let user = automatic().await;
-    let code = async || redirected(&user, login(&user, &[])).await["code"].clone();
+    let user = user_with_automatic_login().await;
+    let code = async || redirect_parameters(&user, login(&user, &[])).await["code"].clone();
     for (name, value) in [
         ("code_verifier", "another-verifier-that-is-long-enough-to-be-one"),
         ("redirect_uri", "http://localhost:8990/"),
@@ -43,33 +44,34 @@ async fn code_is_valid_once_for_its_client() {
         ("code", "guessed"),
     ] {
         let good = code().await;
-        let form = redeem(&good, VERIFIER).map(|(known, sent)| (known, if known == name { value } else { sent }));
+        let form =
+            code_grant_form(&good, VERIFIER).map(|(known, sent)| (known, if known == name { value } else { sent }));
         let (status, answer) = token(&user, &form).await;
         let expected = if name == "client_id" { "unauthorized_client" } else { "invalid_grant" };
         assert_eq!((status, text(&answer, "error")), (400, expected), "{name}");
     }
     let code = code().await;
-    let (_, first) = token(&user, &redeem(&code, VERIFIER)).await;
-    assert_eq!(accepted(&user, text(&first, "access_token")).await, 200);
-    assert_eq!(token(&user, &redeem(&code, VERIFIER)).await.1["error"], "invalid_grant");
-    assert_eq!(accepted(&user, text(&first, "access_token")).await, 401, "what came of it is revoked");
+    let (_, first) = token(&user, &code_grant_form(&code, VERIFIER)).await;
+    assert_eq!(api_status(&user, text(&first, "access_token")).await, 200);
+    assert_eq!(token(&user, &code_grant_form(&code, VERIFIER)).await.1["error"], "invalid_grant");
+    assert_eq!(api_status(&user, text(&first, "access_token")).await, 401, "what came of it is revoked");
     assert_eq!(refresh(&user, text(&first, "refresh_token")).await.1["error"], "invalid_grant");
 }
 
 #[tokio::test]
-async fn a_code_expires() {
+async fn authorization_code_expires() {
     let clock = clock();
     let config: Config = toml::from_str("automatic_login = true").unwrap();
     let emulator = Emulator::builder().with_config(config).with_clock(clock.clone()).start().await.unwrap();
     let user = User::anonymous_at(emulator);
-    let code = redirected(&user, login(&user, &[])).await["code"].clone();
+    let code = redirect_parameters(&user, login(&user, &[])).await["code"].clone();
     clock.advance(Duration::from_secs(60));
-    assert_eq!(token(&user, &redeem(&code, VERIFIER)).await.1["error"], "invalid_grant");
+    assert_eq!(token(&user, &code_grant_form(&code, VERIFIER)).await.1["error"], "invalid_grant");
 }
 
 #[tokio::test]
 async fn untrusted_login_request_is_not_redirected() {
-    let user = automatic().await;
+    let user = user_with_automatic_login().await;
     for change in [
         ("client_id", "other"),
         ("client_id", ""),
@@ -89,12 +91,12 @@ async fn untrusted_login_request_is_not_redirected() {
         (("client_id", MACHINE_CLIENT_ID), "unauthorized_client"),
         (("login_hint", "no-such-user"), "access_denied"),
     ] {
-        let back = redirected(&user, login(&user, &[change])).await;
+        let back = redirect_parameters(&user, login(&user, &[change])).await;
         assert_eq!((back["error"].as_str(), back["state"].as_str()), (error, "a&b=c"), "{change:?}");
         assert!(!back.contains_key("code"));
     }
     let by_hand = user_with("").await;
-    assert_eq!(redirected(&by_hand, login(&by_hand, &[("prompt", "none")])).await["error"], "login_required");
+    assert_eq!(redirect_parameters(&by_hand, login(&by_hand, &[("prompt", "none")])).await["error"], "login_required");
     let twice = format!("{}&state=other", login(&user, &[])).parse().unwrap();
     assert_eq!(user.send(Request::get(twice)).await.status(), 400);
 }
@@ -121,7 +123,7 @@ async fn login_page_lists_the_permitted_users() {
         back.query_pairs().into_owned().collect::<std::collections::HashMap<_, _>>()
     };
     let back = decide("auth0|emulator-2", "approve").await;
-    let (_, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
+    let (_, granted) = token(&user, &code_grant_form(&back["code"], VERIFIER)).await;
     assert_eq!(claims(text(&granted, "access_token"))["sub"], "auth0|emulator-2");
     assert_eq!(decide("auth0|emulator-2", "deny").await["error"], "access_denied");
     assert_eq!(decide("auth0|second-1", "approve").await["error"], "access_denied", "of another organization");

@@ -7,7 +7,8 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::tokens::{
-    CHALLENGE, REDIRECT, VERIFIER, automatic, claims, login, redeem, redirected, text, token, user_with,
+    CHALLENGE, REDIRECT, VERIFIER, claims, code_grant_form, login, redirect_parameters, text, token, user_with,
+    user_with_automatic_login,
 };
 use crate::client::{User, read};
 
@@ -23,10 +24,10 @@ async fn document(user: &User, path: &str) -> Value {
 /// The requests that `@aignostics/cli` 4.0.0 sends during a login, with its issuer `…/oauth`.
 #[tokio::test]
 async fn typescript_tools_log_in() {
-    let user = automatic().await;
+    let user = user_with_automatic_login().await;
     let found = document(&user, "/oauth/.well-known/openid-configuration").await;
     assert_eq!(found, document(&user, "/.well-known/openid-configuration").await);
-    // Its library rejects responses without an announced issuer, and the tools do not pass it on.
+    // The tools do not pass the issuer to their library, which rejects such responses if the issuer is announced.
     assert!(found.get("authorization_response_iss_parameter_supported").is_none(), "{found}");
     let mut url: Url = found["authorization_endpoint"].as_str().unwrap().parse().unwrap();
     url.query_pairs_mut().extend_pairs([
@@ -38,7 +39,7 @@ async fn typescript_tools_log_in() {
         ("code_challenge", CHALLENGE),
         ("code_challenge_method", "S256"),
     ]);
-    let back = redirected(&user, url).await;
+    let back = redirect_parameters(&user, url).await;
     assert_eq!(back.keys().collect::<Vec<_>>(), ["code"]);
     let form = Serializer::new(String::new())
         .extend_pairs([("grant_type", "authorization_code"), ("code", &back["code"]), ("redirect_uri", REDIRECT)])
@@ -60,35 +61,41 @@ async fn announced_issuer_is_sent() {
     let found = document(&user, "/.well-known/openid-configuration").await;
     assert_eq!(found["authorization_response_iss_parameter_supported"], true);
     for changes in [vec![], vec![("code_challenge_method", "plain")]] {
-        assert_eq!(redirected(&user, login(&user, &changes)).await["iss"], found["issuer"].as_str().unwrap());
+        assert_eq!(redirect_parameters(&user, login(&user, &changes)).await["iss"], found["issuer"].as_str().unwrap());
     }
 }
 
 #[tokio::test]
-async fn time_of_the_login_is_stated_if_its_age_is_limited() {
-    let user = automatic().await;
+async fn id_token_has_auth_time_if_max_age_is_requested() {
+    let user = user_with_automatic_login().await;
     for (max_age, stated) in [(Some("3600"), true), (Some("0"), true), (None, false)] {
         let changes: Vec<_> = max_age.iter().map(|seconds| ("max_age", *seconds)).collect();
-        let code = redirected(&user, login(&user, &changes)).await["code"].clone();
-        let (_, granted) = token(&user, &redeem(&code, VERIFIER)).await;
+        let code = redirect_parameters(&user, login(&user, &changes)).await["code"].clone();
+        let (_, granted) = token(&user, &code_grant_form(&code, VERIFIER)).await;
         let claims = claims(text(&granted, "id_token"));
         let moment = claims.get("auth_time").map(|moment| moment.as_u64().unwrap());
         assert_eq!(moment.is_some(), stated, "{claims}");
         assert!(moment.is_none_or(|moment| moment <= claims["iat"].as_u64().unwrap()), "{claims}");
     }
-    assert_eq!(redirected(&user, login(&user, &[("max_age", "-1")])).await["error"], "invalid_request");
+    assert_eq!(redirect_parameters(&user, login(&user, &[("max_age", "-1")])).await["error"], "invalid_request");
 }
 
 #[tokio::test]
-async fn response_modes_and_unknown_resources_are_refused() {
-    let user = automatic().await;
+async fn unsupported_response_modes_and_unknown_resources_are_rejected() {
+    let user = user_with_automatic_login().await;
     for mode in ["fragment", "form_post", "query.jwt"] {
-        assert_eq!(redirected(&user, login(&user, &[("response_mode", mode)])).await["error"], "invalid_request");
+        assert_eq!(
+            redirect_parameters(&user, login(&user, &[("response_mode", mode)])).await["error"],
+            "invalid_request"
+        );
     }
-    assert!(redirected(&user, login(&user, &[("response_mode", "query")])).await.contains_key("code"));
+    assert!(redirect_parameters(&user, login(&user, &[("response_mode", "query")])).await.contains_key("code"));
 
-    assert_eq!(redirected(&user, login(&user, &[("resource", "https://other.test")])).await["error"], "invalid_target");
-    let code = redirected(&user, login(&user, &[("resource", AUDIENCE)])).await["code"].clone();
+    assert_eq!(
+        redirect_parameters(&user, login(&user, &[("resource", "https://other.test")])).await["error"],
+        "invalid_target"
+    );
+    let code = redirect_parameters(&user, login(&user, &[("resource", AUDIENCE)])).await["code"].clone();
     let machine = [("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
     let exchange = ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
     for (form, error) in [
@@ -99,7 +106,7 @@ async fn response_modes_and_unknown_resources_are_refused() {
         let (status, refused) = token(&user, &form).await;
         assert_eq!((status, text(&refused, "error")), (400, error), "{form:?}");
     }
-    let resource = [&redeem(&code, VERIFIER)[..], &[("resource", AUDIENCE)]].concat();
+    let resource = [&code_grant_form(&code, VERIFIER)[..], &[("resource", AUDIENCE)]].concat();
     assert_eq!(token(&user, &resource).await.0, 200);
 }
 

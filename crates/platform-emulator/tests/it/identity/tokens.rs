@@ -26,7 +26,7 @@ pub(super) async fn user_with(config: &str) -> User {
     User::anonymous_at(Emulator::builder().with_config(config).start().await.unwrap())
 }
 
-pub(super) async fn automatic() -> User {
+pub(super) async fn user_with_automatic_login() -> User {
     user_with("automatic_login = true").await
 }
 
@@ -50,7 +50,7 @@ pub(super) fn login(user: &User, changes: &[(&str, &str)]) -> Url {
 }
 
 /// Returns the query parameters of the redirect.
-pub(super) async fn redirected(user: &User, url: Url) -> std::collections::HashMap<String, String> {
+pub(super) async fn redirect_parameters(user: &User, url: Url) -> std::collections::HashMap<String, String> {
     let response = user.send(Request::get(url)).await;
     assert_eq!(response.status(), 303);
     let back: Url = response.header("location").unwrap().parse().unwrap();
@@ -63,7 +63,7 @@ pub(super) async fn token(user: &User, form: &[(&str, &str)]) -> (u16, Value) {
     (status, serde_json::from_slice(&body).unwrap())
 }
 
-pub(super) fn redeem<'a>(code: &'a str, verifier: &'a str) -> [(&'a str, &'a str); 5] {
+pub(super) fn code_grant_form<'a>(code: &'a str, verifier: &'a str) -> [(&'a str, &'a str); 5] {
     [
         ("grant_type", "authorization_code"),
         ("client_id", INTERACTIVE_CLIENT_ID),
@@ -75,8 +75,8 @@ pub(super) fn redeem<'a>(code: &'a str, verifier: &'a str) -> [(&'a str, &'a str
 
 /// Logs in with a code, and returns the response of the token endpoint.
 async fn granted(user: &User) -> Value {
-    let code = redirected(user, login(user, &[])).await["code"].clone();
-    let (status, granted) = token(user, &redeem(&code, VERIFIER)).await;
+    let code = redirect_parameters(user, login(user, &[])).await["code"].clone();
+    let (status, granted) = token(user, &code_grant_form(&code, VERIFIER)).await;
     assert_eq!(status, 200, "{granted}");
     granted
 }
@@ -86,8 +86,7 @@ pub(super) async fn refresh(user: &User, refresh_token: &str) -> (u16, Value) {
     token(user, &[("grant_type", "refresh_token"), client, ("refresh_token", refresh_token)]).await
 }
 
-/// Returns the API response status for a token.
-pub(super) async fn accepted(user: &User, access_token: &str) -> u16 {
+pub(super) async fn api_status(user: &User, access_token: &str) -> u16 {
     let url = user.emulator.api_root().join("/api/v1/me").unwrap();
     user.send(Request::get(url).with_header("authorization", format!("Bearer {access_token}"))).await.status()
 }
@@ -101,21 +100,21 @@ pub(super) fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_login() {
-    let user = automatic().await;
+async fn reuse_of_a_refresh_token_revokes_the_login() {
+    let user = user_with_automatic_login().await;
     let first = granted(&user).await;
     let (status, second) = refresh(&user, text(&first, "refresh_token")).await;
     assert_eq!(status, 200, "{second}");
     assert_ne!(second["refresh_token"], first["refresh_token"]);
-    assert_eq!(accepted(&user, text(&second, "access_token")).await, 200);
+    assert_eq!(api_status(&user, text(&second, "access_token")).await, 200);
     let reused = refresh(&user, text(&first, "refresh_token")).await;
     assert_eq!((reused.0, text(&reused.1, "error")), (400, "invalid_grant"));
     assert_eq!(refresh(&user, text(&second, "refresh_token")).await.1["error"], "invalid_grant", "all of them");
 }
 
 #[tokio::test]
-async fn a_refresh_that_is_refused_uses_nothing_up() {
-    let user = automatic().await;
+async fn rejected_refresh_does_not_consume_the_refresh_token() {
+    let user = user_with_automatic_login().await;
     let login = granted(&user).await;
     let refresh_token = text(&login, "refresh_token");
     let scoped = async |scope: &str| {
@@ -157,15 +156,15 @@ async fn refresh_token_can_be_reused_within_the_grace_period() {
 }
 
 #[tokio::test]
-async fn a_machine_logs_in_with_its_secret_in_either_way() {
-    let user = automatic().await;
+async fn machine_authenticates_with_its_secret_in_the_header_or_in_the_form() {
+    let user = user_with_automatic_login().await;
     let grant = ("grant_type", "client_credentials");
     let post = [grant, ("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
     let (status, answer) = token(&user, &post).await;
     assert_eq!((status, answer.get("refresh_token")), (200, None));
     let access = claims(text(&answer, "access_token"));
     assert_eq!(access["sub"], format!("{MACHINE_CLIENT_ID}@clients"));
-    assert_eq!(accepted(&user, text(&answer, "access_token")).await, 200);
+    assert_eq!(api_status(&user, text(&answer, "access_token")).await, 200);
 
     let at = user.emulator.issuer().join("/oauth/token").unwrap();
     let basic_with = async |secret: &str, more: &str| {
@@ -198,8 +197,8 @@ async fn a_machine_logs_in_with_its_secret_in_either_way() {
 }
 
 #[tokio::test]
-async fn a_machine_acts_for_a_user_whose_token_it_has() {
-    let user = automatic().await;
+async fn machine_exchanges_the_token_of_a_user() {
+    let user = user_with_automatic_login().await;
     let of_user = granted(&user).await;
     let subject = text(&of_user, "access_token");
     let machine = [("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
@@ -231,7 +230,7 @@ async fn a_machine_acts_for_a_user_whose_token_it_has() {
 
 #[tokio::test]
 async fn revoked_token_is_invalid() {
-    let user = automatic().await;
+    let user = user_with_automatic_login().await;
     let revoke = async |token: &str| {
         let form = [("client_id", INTERACTIVE_CLIENT_ID), ("token", token)];
         user.post("/oauth/revoke", &form).await.0
@@ -240,15 +239,15 @@ async fn revoked_token_is_invalid() {
     assert_eq!(revoke("unknown").await, 200);
     let other = [("client_id", DEVICE_CLIENT_ID), ("token", text(&granted, "access_token"))];
     assert_eq!(user.post("/oauth/revoke", &other).await.0, 200);
-    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 200, "another client may not");
+    assert_eq!(api_status(&user, text(&granted, "access_token")).await, 200, "another client may not");
     assert_eq!(revoke(text(&granted, "access_token")).await, 200);
-    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 401);
+    assert_eq!(api_status(&user, text(&granted, "access_token")).await, 401);
     assert_eq!(revoke(text(&granted, "refresh_token")).await, 200);
     assert_eq!(refresh(&user, text(&granted, "refresh_token")).await.1["error"], "invalid_grant");
 }
 
 #[tokio::test]
-async fn a_device_that_asks_too_soon_is_slowed_down() {
+async fn device_that_polls_too_often_gets_slow_down() {
     let clock = clock();
     let emulator = Emulator::builder().with_clock(clock.clone()).start().await.unwrap();
     let user = User::anonymous_at(emulator);
@@ -277,10 +276,10 @@ fn free_ports() -> u16 {
 }
 
 #[test]
-fn a_restart_keeps_logins_and_revocations() {
+fn logins_and_revocations_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let config: Config = toml::from_str("automatic_login = true").unwrap();
-    // The issuer is part of a token, and contains the port: it must be the same both times.
+    // Both starts use the same port, because the issuer in the tokens contains it.
     let port = free_ports();
     let session = |work: &dyn Fn(User) -> std::pin::Pin<Box<dyn Future<Output = Value>>>| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -299,8 +298,8 @@ fn a_restart_keeps_logins_and_revocations() {
     let after = session(&move |user| {
         let before = before.clone();
         Box::pin(async move {
-            assert_eq!(accepted(&user, text(&before[0], "access_token")).await, 200);
-            assert_eq!(accepted(&user, text(&before[1], "access_token")).await, 401);
+            assert_eq!(api_status(&user, text(&before[0], "access_token")).await, 200);
+            assert_eq!(api_status(&user, text(&before[1], "access_token")).await, 401);
             refresh(&user, text(&before[0], "refresh_token")).await.1
         })
     });
@@ -309,7 +308,7 @@ fn a_restart_keeps_logins_and_revocations() {
 
 #[tokio::test]
 async fn tokens_of_a_trusted_provider_are_valid_for_mapped_subjects() {
-    let provider = automatic().await;
+    let provider = user_with_automatic_login().await;
     let issuer = provider.emulator.issuer().as_str();
     let config = |audience: &str, issuer: &str| {
         format!(
@@ -327,14 +326,14 @@ async fn tokens_of_a_trusted_provider_are_valid_for_mapped_subjects() {
 
     let machine = [("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
     let (_, machine) = token(&provider, &[&machine[..], &[("grant_type", "client_credentials")]].concat()).await;
-    assert_eq!(accepted(&user, text(&machine, "access_token")).await, 403, "the subject is not mapped");
-    assert_eq!(accepted(&user, &format!("{known}x")).await, 401);
-    assert_eq!(accepted(&user_with(&config("https://other", issuer)).await, known).await, 401);
+    assert_eq!(api_status(&user, text(&machine, "access_token")).await, 403, "the subject is not mapped");
+    assert_eq!(api_status(&user, &format!("{known}x")).await, 401);
+    assert_eq!(api_status(&user_with(&config("https://other", issuer)).await, known).await, 401);
     assert_eq!(
-        accepted(&user_with(&config(AUDIENCE, &issuer.replace("127.0.0.1", "localhost"))).await, known).await,
+        api_status(&user_with(&config(AUDIENCE, &issuer.replace("127.0.0.1", "localhost"))).await, known).await,
         401
     );
-    assert_eq!(accepted(&user_with("").await, known).await, 401);
+    assert_eq!(api_status(&user_with("").await, known).await, 401);
     let wrong: Config =
         toml::from_str("[external_issuer]\nissuer = \"x\"\naudience = \"y\"\nsubjects = { a = \"b\" }").unwrap();
     let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();

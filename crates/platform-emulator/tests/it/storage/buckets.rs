@@ -26,7 +26,7 @@ async fn list(user: &User, bucket: &SignedBucket, set: impl FnOnce(&mut ListObje
     body
 }
 
-/// Parses a listing with a library that knows the namespace of S3 only. Google's storage has its own.
+/// Parses a listing. The namespace is replaced, because the library expects that of S3.
 fn parse(listing: &str) -> ListObjectsV2Response {
     let (of_google, of_s3) = ("http://doc.s3.amazonaws.com/2006-03-01", "http://s3.amazonaws.com/doc/2006-03-01/");
     assert!(listing.contains(of_google), "{listing}");
@@ -38,7 +38,7 @@ fn keys(listing: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_bucket_is_listed_page_by_page_in_the_order_of_the_names() {
+async fn bucket_is_listed_in_pages_ordered_by_name() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let mut names: Vec<_> = (0..25).map(|number| format!("slides/a & <b>/{number:02}.tiff")).collect();
@@ -126,7 +126,7 @@ async fn complete(user: &User, bucket: &SignedBucket, key: &str, id: &str, etags
 }
 
 #[tokio::test]
-async fn parts_become_one_object_with_one_checksum() {
+async fn completed_multipart_upload_is_one_object_with_the_checksum_of_all_parts() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let id = start(&user, &bucket, "large").await;

@@ -20,7 +20,7 @@ async fn put(user: &User, bucket: &SignedBucket, key: &str, content: &'static st
 }
 
 #[tokio::test]
-async fn key_lists_the_bucket_of_its_organization() {
+async fn list_of_buckets_contains_only_the_bucket_of_the_organization() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let signed = |method, path, query: &[(&str, &str)]| bucket.sign(method, path, query);
@@ -49,7 +49,7 @@ async fn key_lists_the_bucket_of_its_organization() {
 }
 
 #[tokio::test]
-async fn object_is_copied_with_its_metadata_or_others() {
+async fn object_is_copied_with_original_or_replaced_metadata() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     put(&user, &bucket, "a b", "content").await;
@@ -59,8 +59,8 @@ async fn object_is_copied_with_its_metadata_or_others() {
         text(&user, request).await
     };
     let get = async || user.send(Request::get(bucket.get("copy", HOUR))).await;
-    let (status, answer) = copy("copy", &[("x-amz-copy-source", "emulator-bucket/a%20b")]).await;
-    assert!(status == 200 && answer.contains("<ETag>") && answer.contains("<LastModified>"), "{answer}");
+    let (status, response) = copy("copy", &[("x-amz-copy-source", "emulator-bucket/a%20b")]).await;
+    assert!(status == 200 && response.contains("<ETag>") && response.contains("<LastModified>"), "{response}");
     let copied = get().await;
     assert_eq!((copied.header("x-amz-meta-study"), copied.header("content-type")), (Some("s1"), Some("text/plain")));
     assert_eq!(read(copied).await, (200, b"content".to_vec()));
@@ -102,13 +102,13 @@ async fn several_objects_are_deleted_at_once() {
     let list = "<Delete><Object><Key>a</Key></Object><Object><Key>b &amp; c</Key></Object>\
                 <Object><Key>missing</Key></Object></Delete>";
     assert_eq!(delete(list, false).await.0, 400, "a checksum is required");
-    let (status, answer) = delete(list, true).await;
-    assert_eq!((status, answer.matches("<Deleted>").count()), (200, 3), "{answer}");
+    let (status, response) = delete(list, true).await;
+    assert_eq!((status, response.matches("<Deleted>").count()), (200, 3), "{response}");
     for (key, status) in [("a", 404), ("b & c", 404), ("d", 200)] {
         assert_eq!(user.send(Request::get(bucket.get(key, HOUR))).await.status(), status, "{key}");
     }
-    let (status, answer) = delete("<Delete><Quiet>true</Quiet><Object><Key>d</Key></Object></Delete>", true).await;
-    assert!(status == 200 && answer.ends_with("></DeleteResult>"), "{answer}");
+    let (status, response) = delete("<Delete><Quiet>true</Quiet><Object><Key>d</Key></Object></Delete>", true).await;
+    assert!(status == 200 && response.ends_with("></DeleteResult>"), "{response}");
     for (list, status) in [
         ("<Delete></Delete>", 400),
         ("no list", 400),

@@ -81,12 +81,12 @@ async fn file_is_uploaded_with_a_signed_form() {
     let found = user.send(Request::get(user.bucket().await.get("forms/a.txt", HOUR))).await;
     assert_eq!(found.header("content-type"), Some("text/plain"));
     assert_eq!(read(found).await, (200, b"content".to_vec()));
-    let (status, answer) = form.with("success_action_status", "201").send(&user, "emulator-bucket/").await;
-    assert!(status == 201 && answer.contains("<Key>forms/a.txt</Key>"), "{answer}");
+    let (status, response) = form.with("success_action_status", "201").send(&user, "emulator-bucket/").await;
+    assert!(status == 201 && response.contains("<Key>forms/a.txt</Key>"), "{response}");
 }
 
 #[tokio::test]
-async fn form_must_fit_its_policy() {
+async fn form_that_violates_its_policy_is_rejected() {
     let user = User::new().await;
     let form = async || Form::new(&user, 60).await;
     let of_size = async |file| Form { file, ..form().await };

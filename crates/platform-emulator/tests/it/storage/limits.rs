@@ -42,7 +42,7 @@ async fn put(user: &User, bucket: &SignedBucket, id: &str, number: &str, content
 }
 
 #[tokio::test]
-async fn parts_of_incomplete_uploads_have_a_total_size() {
+async fn total_size_of_incomplete_uploads_is_limited() {
     let user = user("incomplete_upload_bytes = 10").await;
     let bucket = user.bucket().await;
     let (first, second) = (start(&user, &bucket).await, start(&user, &bucket).await);

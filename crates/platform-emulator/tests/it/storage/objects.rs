@@ -24,7 +24,7 @@ async fn get(user: &User, url: Url, headers: &[(&str, &str)]) -> Response {
 }
 
 #[tokio::test]
-async fn a_range_brings_its_bytes_and_says_which() {
+async fn range_request_returns_the_bytes_and_content_range() {
     let (user, bucket) = user().await;
     for (range, status, content, described) in [
         ("bytes=0-3", 206, "0123", Some("bytes 0-3/10")),
@@ -48,7 +48,7 @@ async fn a_range_brings_its_bytes_and_says_which() {
 }
 
 #[tokio::test]
-async fn a_range_of_another_version_is_not_mixed_with_this_one() {
+async fn if_range_with_another_version_returns_the_whole_object() {
     let (user, bucket) = user().await;
     let first = get(&user, bucket.get("digits", HOUR), &[]).await;
     let etag = first.header("etag").unwrap().to_owned();
@@ -75,7 +75,7 @@ async fn a_range_of_another_version_is_not_mixed_with_this_one() {
 }
 
 #[tokio::test]
-async fn the_head_of_an_object_says_what_its_body_would_be() {
+async fn head_returns_the_headers_of_the_object() {
     let (user, bucket) = user().await;
     let url = bucket.bucket.head_object(Some(&bucket.credentials), "digits").sign(HOUR);
     let head = user.send(Request::new(Method::Head, url)).await;
@@ -118,7 +118,7 @@ async fn compressed_object_is_served_as_requested() {
 }
 
 #[tokio::test]
-async fn odd_requests_are_refused_in_the_form_of_the_storage() {
+async fn invalid_requests_get_an_xml_error() {
     let (user, bucket) = user().await;
     let long = "k".repeat(1025);
     for (method, url, status, code) in [
@@ -140,7 +140,7 @@ async fn odd_requests_are_refused_in_the_form_of_the_storage() {
 }
 
 #[tokio::test]
-async fn a_file_larger_than_the_disk_can_be_read_anywhere() {
+async fn any_range_of_a_huge_generated_file_can_be_read() {
     let user = User::new().await;
     let size = 1_u64 << 40;
     let item = super::super::api::item("a", &json!({ "size_bytes": size }));
@@ -166,7 +166,7 @@ async fn a_file_larger_than_the_disk_can_be_read_anywhere() {
 }
 
 #[tokio::test]
-async fn a_generated_file_has_the_checksum_that_its_metadata_state() {
+async fn generated_file_has_the_checksum_in_its_metadata() {
     let user = User::new().await;
     let item = super::super::api::item("a", &json!({ "size_bytes": 5_000_000 }));
     let (_, submitted) = user.submit(&json!({ "application_id": "huge-file", "items": [item] })).await;

@@ -53,7 +53,7 @@ async fn unsupported_requests_are_rejected_without_changes() {
 }
 
 #[tokio::test]
-async fn a_writer_can_want_an_object_to_be_there_or_not() {
+async fn writes_can_be_conditional_on_the_existence_of_the_object() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     assert_eq!(put(&user, &bucket, &[("if-match", "*")]).await, 412, "it is not there");
@@ -67,7 +67,7 @@ async fn a_writer_can_want_an_object_to_be_there_or_not() {
 }
 
 #[tokio::test]
-async fn a_reader_can_make_the_answer_depend_on_the_object() {
+async fn reads_can_be_conditional_on_the_entity_tag_and_the_time() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     assert_eq!(put(&user, &bucket, &[]).await, 200);
@@ -95,15 +95,15 @@ async fn a_reader_can_make_the_answer_depend_on_the_object() {
 async fn object_metadata_is_stored_with_it() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let said = [
+    let printed = [
         ("x-amz-meta-study", "s1"),
         ("x-goog-meta-site", "b"),
         ("cache-control", "no-transform"),
         ("content-disposition", "attachment; filename=\"a  b.tif\""),
     ];
-    assert_eq!(put(&user, &bucket, &said).await, 200);
+    assert_eq!(put(&user, &bucket, &printed).await, 200);
     let answer = get(&user, &bucket, &[]).await;
-    for (name, value) in said {
+    for (name, value) in printed {
         assert_eq!(answer.header(name), Some(value));
     }
     assert_eq!(put(&user, &bucket, &[]).await, 200);
@@ -174,7 +174,7 @@ async fn one_of_concurrent_writers_and_deleters_wins() {
 }
 
 #[tokio::test]
-async fn upload_has_a_permitted_length() {
+async fn upload_outside_its_length_range_is_rejected() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     for (range, status) in
@@ -217,8 +217,8 @@ async fn no_transform_keeps_the_stored_encoding() {
     assert_eq!(read(stored).await, (200, b"0123456789".to_vec()));
 }
 
-/// Sends a large body in full, and only then reads the response, like a client that does not expect a refusal.
-async fn upload_stubbornly(url: &Url, body: &[u8]) -> String {
+/// Sends a large body completely before it reads the response, like a client that does not expect an error.
+async fn upload_without_reading_the_response(url: &Url, body: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let target = &url[url::Position::BeforePath..];
@@ -235,17 +235,17 @@ async fn upload_stubbornly(url: &Url, body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn client_reads_the_refusal_of_a_large_upload() {
+async fn client_receives_the_error_response_of_a_rejected_large_upload() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let user = User::at(emulator).await;
     let bucket = user.bucket().await;
     let body = vec![7; 32 << 20];
     let mut forged = bucket.put("object", HOUR);
     forged.query_pairs_mut().append_pair("x", "1");
-    let refused = upload_stubbornly(&forged, &body).await;
+    let refused = upload_without_reading_the_response(&forged, &body).await;
     assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("SignatureDoesNotMatch"), "{refused}");
     let control = user.emulator.control().unwrap();
     control.inject(&Fault::new(Effect::Status { status: 503, body: None }).on(Server::Storage).times(1)).await.unwrap();
-    let refused = upload_stubbornly(&bucket.put("object", HOUR), &body).await;
+    let refused = upload_without_reading_the_response(&bucket.put("object", HOUR), &body).await;
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
 }

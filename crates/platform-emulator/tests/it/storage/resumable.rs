@@ -62,8 +62,8 @@ async fn upload_is_sent_in_parts_and_resumed() {
     assert_eq!(read(found).await, (200, content));
 }
 
-/// Sends the first part up to some byte, and closes the connection.
-async fn break_off(session: &Url, part: &[u8]) {
+/// Sends the start of the first part, and closes the connection.
+async fn send_and_disconnect(session: &Url, part: &[u8]) {
     use tokio::io::AsyncWriteExt;
     let authority = &session[Position::BeforeHost..Position::AfterPort];
     let target = &session[Position::BeforePath..];
@@ -78,7 +78,7 @@ async fn break_off(session: &Url, part: &[u8]) {
 
 /// Sends the rest of an upload until it is complete.
 async fn resume(user: &User, session: &Url, content: &[u8]) {
-    // The emulator may still read the first request between the question and the answer.
+    // The emulator may still receive the first request after it returned the received range.
     loop {
         let (status, range) = put(user, session, Some("bytes */*"), b"").await;
         assert_eq!(status, 308);
@@ -103,14 +103,14 @@ async fn upload_is_resumed_after_a_broken_connection() {
     let bucket = user.bucket().await;
     let content: Vec<u8> = (0..UNIT).map(|number| u8::try_from(number % 251).unwrap()).collect();
     let session = session(&user, &bucket, &[]).await;
-    break_off(&session, &content[..100_000]).await;
+    send_and_disconnect(&session, &content[..100_000]).await;
     let resumed = tokio::time::timeout(Duration::from_secs(60), resume(&user, &session, &content)).await;
     resumed.unwrap();
     assert_eq!(read(user.send(Request::get(bucket.get("large", HOUR))).await).await, (200, content));
 }
 
 #[tokio::test]
-async fn upload_in_one_piece_keeps_the_conditions_of_its_start() {
+async fn conditions_of_the_start_request_apply_to_a_single_request_upload() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let checked = session(&user, &bucket, &[("x-goog-hash", "crc32c=AAAAAA==")]).await;

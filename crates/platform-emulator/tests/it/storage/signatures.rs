@@ -1,4 +1,4 @@
-//! Signatures other than that of the usual signed URL, computed manually.
+//! Signatures that the S3 library does not support, computed manually.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use url::{Position, Url};
 
 use crate::client::{User, read};
 
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
@@ -55,7 +55,7 @@ fn signed_url(
 }
 
 #[tokio::test]
-async fn a_service_account_signs_urls_to_its_bucket() {
+async fn service_account_can_sign_urls_to_its_bucket() {
     let user = User::new().await;
     let account = user.emulator.service_account("org_emulator").await.unwrap();
     assert!(!format!("{account:?}").contains("PRIVATE"));
@@ -85,11 +85,11 @@ async fn control_api_returns_the_service_account_key() {
     let given = emulator.control().unwrap().service_account("org_emulator").await.unwrap();
     assert_eq!((given.client_email, given.private_key), (known.client_email, known.private_key));
     let absent = emulator.control().unwrap().service_account("org_nowhere").await;
-    assert!(matches!(absent, Err(ControlError::Refused { status: 404, .. })));
+    assert!(matches!(absent, Err(ControlError::Rejected { status: 404, .. })));
 }
 
 #[tokio::test]
-async fn the_key_of_a_bucket_signs_in_the_way_of_either_vendor() {
+async fn hmac_key_can_sign_with_both_signature_schemes() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let secret = bucket.credentials.secret().to_owned();
@@ -108,7 +108,7 @@ async fn the_key_of_a_bucket_signs_in_the_way_of_either_vendor() {
 
 /// The official Python SDK signs URLs for Google's host, whatever its settings are.
 #[tokio::test(flavor = "multi_thread")]
-async fn storage_has_other_names_with_and_without_a_port() {
+async fn storage_accepts_configured_host_names_with_and_without_a_port() {
     let config: Config = toml::from_str("hosts = [\"storage.googleapis.com\"]").unwrap();
     let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
     let ours = user.bucket().await;
@@ -145,7 +145,7 @@ async fn signed_request(user: &User, method: Method, body: &'static str, digest:
     signed_request_with(user, method, body, digest, &[]).await
 }
 
-/// The same, with headers that are not signed.
+/// Sends a request that is signed in its header, with additional unsigned headers.
 async fn signed_request_with(
     user: &User,
     method: Method,
@@ -185,7 +185,7 @@ async fn signed_request_with(
 
 /// The request that boto3 sends over https by default.
 #[tokio::test]
-async fn body_can_be_in_chunks_with_a_checksum_after_them() {
+async fn chunked_body_with_a_trailing_checksum_is_accepted() {
     const CHUNKS: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
     let user = User::new().await;
     let headers = |trailer| {
@@ -196,7 +196,7 @@ async fn body_can_be_in_chunks_with_a_checksum_after_them() {
         async |body, headers: &[(&str, &str)]| signed_request_with(&user, Method::Put, body, CHUNKS, headers).await;
     let good = "b\r\nhello world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
     assert_eq!(put(good, &crc32).await.0, 200);
-    assert_eq!(signed_request(&user, Method::Get, "", EMPTY).await, (200, "hello world".to_owned()));
+    assert_eq!(signed_request(&user, Method::Get, "", EMPTY_SHA256).await, (200, "hello world".to_owned()));
     for (body, headers, status, code) in [
         ("b\r\nhello World\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n", crc32, 400, "BadDigest"),
         ("b\r\nhello world\r\n0\r\n\r\n", crc32, 400, "BadDigest"),
@@ -207,7 +207,7 @@ async fn body_can_be_in_chunks_with_a_checksum_after_them() {
         let (found, text) = put(body, &headers).await;
         assert!(found == status && text.contains(code), "{body:?}: {found} {text}");
     }
-    assert_eq!(signed_request(&user, Method::Get, "", EMPTY).await.1, "hello world", "nothing else was kept");
+    assert_eq!(signed_request(&user, Method::Get, "", EMPTY_SHA256).await.1, "hello world", "nothing else was kept");
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn request_can_be_signed_in_its_header() {
     let user = User::new().await;
     let digest = sha256("in the header");
     assert_eq!(signed_request(&user, Method::Put, "in the header", &digest).await.0, 200);
-    assert_eq!(signed_request(&user, Method::Get, "", EMPTY).await, (200, "in the header".to_owned()));
+    assert_eq!(signed_request(&user, Method::Get, "", EMPTY_SHA256).await, (200, "in the header".to_owned()));
     let (status, body) = signed_request(&user, Method::Put, "something else", &digest).await;
     assert!(status == 400 && body.contains("XAmzContentSHA256Mismatch"), "{body}");
     assert_eq!(signed_request(&user, Method::Put, "anything", "UNSIGNED-PAYLOAD").await.0, 200);

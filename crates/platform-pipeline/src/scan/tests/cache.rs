@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ahead, Lab, slide};
+use super::{ClockAhead, TestFolder, slide};
 use crate::scan::cache::SlideCache;
 use crate::table::{CHECKSUM, RESOLUTION};
 use crate::{Event, Prepare, Prepared};
 
-fn cache(lab: &Lab) -> PathBuf {
+fn cache(lab: &TestFolder) -> PathBuf {
     lab.folder.path().join(".aignostics/slides.jsonl")
 }
 
-/// Replaces all checksums in the cache with an invalid one. A slide has it only if it is not read again.
-fn forge(lab: &Lab) {
+/// Replaces all checksums in the cache with a wrong one. A slide gets the wrong checksum only if it is not read again.
+fn forge(lab: &TestFolder) {
     let text = fs::read_to_string(cache(lab)).unwrap();
     let forged = text.lines().filter(|line| !line.is_empty()).map(|line| {
         let mut entry: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -32,11 +32,11 @@ fn checksums(prepared: &Prepared) -> Vec<&str> {
 
 #[tokio::test]
 async fn unchanged_slide_is_not_read_again() {
-    let lab = Lab::new(&["a.tif", "b.tif"]);
+    let lab = TestFolder::new(&["a.tif", "b.tif"]);
     let first = lab.prepared(Prepare::new()).await;
     forge(&lab);
     assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED, FORGED]);
-    // Another length means another file, and so does another time of change with the same length.
+    // A file is read again if its length differs, or if its modification time differs.
     lab.write("a.tif", &[slide(1), vec![0]].concat());
     lab.write("b.tif", &slide(9));
     let changed = lab.prepared(Prepare::new()).await;
@@ -49,9 +49,9 @@ async fn unchanged_slide_is_not_read_again() {
 }
 
 #[tokio::test]
-async fn description_is_the_same_from_the_cache() {
-    let lab = Lab::new(&["a.tif"]);
-    // A resolution of 1/3 µm, which has no short decimal form, in an SVS that names its user.
+async fn cached_description_equals_the_description_that_was_read() {
+    let lab = TestFolder::new(&["a.tif"]);
+    // The resolution is 1/3 µm per pixel, which has no short decimal form.
     let text = lab.path("a.svs");
     let mut svs = slide(1);
     svs.splice(136..140, 29_999_u32.to_le_bytes());
@@ -68,12 +68,12 @@ async fn description_is_the_same_from_the_cache() {
 
 #[tokio::test]
 async fn slide_that_has_just_changed_is_not_recorded() {
-    let lab = Lab::new(&["a.tif"]);
+    let lab = TestFolder::new(&["a.tif"]);
     let observer: crate::Observer = Arc::new(|_| {});
     for (ahead, is_recorded) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
-        // Just written, according to the test clock.
+        // Without `ahead`, the file was changed just now.
         lab.write("a.tif", &slide(1));
-        let prepare = Prepare::new().with_clock(Arc::new(Ahead(ahead)));
+        let prepare = Prepare::new().with_clock(Arc::new(ClockAhead(ahead)));
         prepare.run(&lab.csv(), &lab.path(""), &observer).await.unwrap();
         assert_eq!(fs::read_to_string(cache(&lab)).is_ok(), is_recorded, "{ahead:?}");
     }
@@ -81,22 +81,22 @@ async fn slide_that_has_just_changed_is_not_recorded() {
 
 #[test]
 fn slide_that_changes_while_it_is_read_is_not_recorded() {
-    let lab = Lab::new(&["a.tif"]);
-    let cache = SlideCache::open(&lab.csv(), false, Arc::new(Ahead(Duration::from_secs(60))));
-    let subject = cache.subject(&lab.path("a.tif")).unwrap();
+    let lab = TestFolder::new(&["a.tif"]);
+    let cache = SlideCache::open(&lab.csv(), false, Arc::new(ClockAhead(Duration::from_secs(60))));
+    let snapshot = cache.snapshot(&lab.path("a.tif")).unwrap();
     let read = slide_metadata::read(&lab.path("a.tif")).unwrap();
     lab.write("a.tif", &[slide(1), vec![0]].concat());
-    assert!(!cache.put(subject, &read));
+    assert!(!cache.put(snapshot, &read));
     assert!(cache.finish().is_none());
-    let cache = SlideCache::open(&lab.csv(), false, Arc::new(Ahead(Duration::from_secs(60))));
-    assert!(cache.get(&cache.subject(&lab.path("a.tif")).unwrap()).is_none());
+    let cache = SlideCache::open(&lab.csv(), false, Arc::new(ClockAhead(Duration::from_secs(60))));
+    assert!(cache.get(&cache.snapshot(&lab.path("a.tif")).unwrap()).is_none());
 }
 
 #[tokio::test]
-async fn damaged_and_unwritable_cache_costs_reads_and_no_slide() {
-    let lab = Lab::new(&["a.tif", "b.tif"]);
+async fn damaged_or_unwritable_cache_only_causes_slides_to_be_read_again() {
+    let lab = TestFolder::new(&["a.tif", "b.tif"]);
     lab.prepared(Prepare::new()).await;
-    // A crash truncated the last line: the other slide is known, and the next line is not corrupted.
+    // A truncated last line invalidates neither the other entry nor the entry that is appended next.
     forge(&lab);
     let text = fs::read_to_string(cache(&lab)).unwrap();
     fs::write(cache(&lab), &text[..text.len() - 20]).unwrap();
@@ -104,12 +104,12 @@ async fn damaged_and_unwritable_cache_costs_reads_and_no_slide() {
     assert_eq!(checksums(&partly).iter().filter(|checksum| **checksum == FORGED).count(), 1);
     forge_again(&lab);
     assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED; 2]);
-    // Other versions read slides differently.
+    // Entries of another version are ignored.
     let other = fs::read_to_string(cache(&lab)).unwrap().replace(env!("CARGO_PKG_VERSION"), "999.0.0");
     fs::write(cache(&lab), other).unwrap();
     let first = lab.prepared(Prepare::new()).await;
     assert!(!checksums(&first).contains(&FORGED));
-    // A folder at the path of the cache is a warning.
+    // A folder at the path of the cache file causes a warning.
     fs::remove_file(cache(&lab)).unwrap();
     fs::create_dir(cache(&lab)).unwrap();
     let (prepared, events) = lab.prepare(Prepare::new()).await.unwrap();
@@ -118,8 +118,8 @@ async fn damaged_and_unwritable_cache_costs_reads_and_no_slide() {
     assert!(events.iter().any(warned), "{events:?}");
 }
 
-/// Forges the entries of a file whose first lines are damaged.
-fn forge_again(lab: &Lab) {
+/// Removes damaged lines from the cache file, and forges the other entries.
+fn forge_again(lab: &TestFolder) {
     let text = fs::read_to_string(cache(lab)).unwrap();
     let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
     let whole: String = whole.flat_map(|line| [line, "\n"]).collect();

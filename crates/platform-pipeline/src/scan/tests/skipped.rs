@@ -1,16 +1,16 @@
 use std::fs;
 
-use super::{Lab, ids, name, slide};
+use super::{TestFolder, ids, name, slide};
 use crate::{Event, Prepare, Prepared, ScanOptions, SkipKind};
 
-/// Returns the names of skipped files, with the kind of the reason.
+/// Returns the names of skipped files, each with the kind of reason.
 fn skipped(prepared: &Prepared) -> Vec<(&str, &str)> {
     prepared.skipped.iter().map(|skipped| (name(&skipped.path), skipped.kind.name())).collect()
 }
 
 #[tokio::test]
-async fn everything_that_is_not_a_slide_is_listed_with_its_reason() {
-    let lab = Lab::new(&["a.tif", "sub/b.svs"]);
+async fn skipped_files_are_listed_with_their_kind() {
+    let lab = TestFolder::new(&["a.tif", "sub/b.svs"]);
     for (name, content) in [
         ("._a.tif", &b"\0\x05\x16\x07"[..]),
         (".DS_Store", b"x"),
@@ -57,10 +57,10 @@ async fn everything_that_is_not_a_slide_is_listed_with_its_reason() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn links_are_followed_or_listed() {
+async fn links_to_files_are_followed_and_links_to_folders_only_on_request() {
     use std::os::unix::fs::symlink;
 
-    let lab = Lab::new(&["a.tif"]);
+    let lab = TestFolder::new(&["a.tif"]);
     let outside = lab.folder.path().join("outside");
     for (shade, file) in [(5, "case/b.tif"), (10, "c.tif")] {
         fs::create_dir_all(outside.join(file).parent().unwrap()).unwrap();
@@ -79,7 +79,7 @@ async fn links_are_followed_or_listed() {
     let followed = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
     assert_eq!(ids(&followed), ["a.tif", "c.tif", "again/b.tif"]);
     assert_eq!(skipped(&followed), [("case", "link"), ("gone", "link"), ("loop", "link")]);
-    // The table has the path of the slide without the link.
+    // A second scan adds no rows, because paths are compared after links in them are resolved.
     let again = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
     assert_eq!(ids(&again), ["a.tif", "c.tif", "again/b.tif"]);
     // A broken link to a slide is an error.
@@ -89,7 +89,7 @@ async fn links_are_followed_or_listed() {
 
 #[tokio::test]
 async fn files_that_a_manifest_lists_are_not_slides() {
-    let lab = Lab::new(&["a.tif", "results/a/heatmap.tiff", "results/mine.tiff", "1-of-2/map.tif"]);
+    let lab = TestFolder::new(&["a.tif", "results/a/heatmap.tiff", "results/mine.tiff", "1-of-2/map.tif"]);
     let line = |file: &str| format!("{{\"run\":\"r\",\"file\":{file:?}}}\n");
     lab.write("results/manifest.jsonl", (line("a/heatmap.tiff") + "{\"run\":").as_bytes());
     lab.write("1-of-2/manifest.0-of-2.jsonl", line("map.tif").as_bytes());
@@ -97,7 +97,7 @@ async fn files_that_a_manifest_lists_are_not_slides() {
     assert_eq!(ids(&prepared), ["a.tif", "results/mine.tiff"]);
     let results = prepared.skipped.iter().filter(|skipped| skipped.kind == SkipKind::Result);
     assert_eq!(results.map(|skipped| name(&skipped.path)).collect::<Vec<_>>(), ["map.tif", "heatmap.tiff"]);
-    // The folder may be a results folder, or be inside one.
+    // The scanned folder may be inside a results folder.
     fs::write(lab.folder.path().join("manifest.jsonl"), line("slides/a.tif")).unwrap();
     let prepared = lab.prepared(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["results/mine.tiff"], "its row is removed");
@@ -105,7 +105,7 @@ async fn files_that_a_manifest_lists_are_not_slides() {
 
 #[tokio::test]
 async fn duplicate_slides_are_reported_and_excluded_on_request() {
-    let lab = Lab::new(&["b.tif"]);
+    let lab = TestFolder::new(&["b.tif"]);
     lab.prepared(Prepare::new()).await;
     lab.write("a.tif", &slide(1));
     lab.write("c.tif", &slide(1));
@@ -113,7 +113,7 @@ async fn duplicate_slides_are_reported_and_excluded_on_request() {
     let (prepared, events) = lab.prepare(Prepare::new()).await.unwrap();
     assert_eq!(ids(&prepared), ["b.tif", "a.tif", "c.tif", "other.tif"]);
     let pairs: Vec<_> = prepared.duplicates.iter().map(|(file, same)| (name(file), name(same))).collect();
-    // The one that was first in the table counts: another one would be billed again.
+    // The slide that is already in the table is the original, because any other would be billed again.
     assert_eq!(pairs, [("a.tif", "b.tif"), ("c.tif", "b.tif")]);
     assert_eq!(events.iter().filter(|event| matches!(event, Event::DuplicateSlide { .. })).count(), 2);
     fs::remove_file(lab.csv()).unwrap();
@@ -123,13 +123,13 @@ async fn duplicate_slides_are_reported_and_excluded_on_request() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_if_no_slide_can_be_used() {
-    let lab = Lab::new(&[]);
+async fn table_is_not_written_if_no_slide_is_usable() {
+    let lab = TestFolder::new(&[]);
     lab.write("a.tif", b"not a slide");
     let error = lab.prepare(Prepare::new()).await.unwrap_err();
     assert!(error.is_stopped() && error.details()[0].contains("a.tif: neither TIFF"), "{error:?}");
     assert_eq!((error.slides().len(), lab.csv().exists()), (1, false));
-    // The table is kept.
+    // An existing table is not changed.
     lab.write("a.tif", &slide(1));
     lab.prepared(Prepare::new()).await;
     let table = fs::read(lab.csv()).unwrap();
@@ -140,9 +140,9 @@ async fn nothing_is_written_if_no_slide_can_be_used() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn folder_that_cannot_be_read_does_not_stop_the_others() {
-    let lab = Lab::new(&["a.tif", "z/c.tif"]);
-    // Its path is longer than the system permits, so that the administrator cannot read it, either.
+async fn unreadable_folder_does_not_prevent_the_scan_of_other_folders() {
+    let lab = TestFolder::new(&["a.tif", "z/c.tif"]);
+    // The path is longer than the system permits, so that the folder is unreadable even for root.
     let deep = |levels: usize| "d".repeat(200) + &format!("/{}", "d".repeat(200)).repeat(levels - 1);
     let aside = lab.folder.path().join("aside");
     fs::create_dir_all(aside.join(deep(12))).unwrap();

@@ -14,7 +14,7 @@ fn number(request: &Request, name: &str) -> Option<usize> {
     found.first().map(|(_, value)| value.parse().unwrap())
 }
 
-/// Serves a list with this number of entries, whose parameter for the page size is `size`.
+/// Starts a server with a list of `entries` entries at the path `at`, whose page size parameter is `size`.
 async fn serving(at: &str, entries: usize, size: &'static str) -> MockServer {
     let server = MockServer::start().await;
     let respond = move |request: &Request| {
@@ -36,7 +36,7 @@ async fn served(server: &MockServer) -> usize {
 }
 
 #[tokio::test]
-async fn page_size_has_the_name_of_the_list() {
+async fn known_list_is_fetched_with_its_page_size_parameter() {
     for (list, size) in [("applications", "page-size"), ("runs", "page_size"), ("runs/1/items", "page_size")] {
         let server = serving(&format!("/api/v1/{list}"), 150, size).await;
         assert_eq!(all(&server, &format!("/v1/{list}?page=7&page-size=3&page_size=2&x=1")).await.len(), 150, "{list}");
@@ -55,7 +55,7 @@ async fn unknown_list_is_fetched_to_its_end() {
 }
 
 #[tokio::test]
-async fn list_without_pages_is_not_repeated() {
+async fn list_that_ignores_pages_is_returned_once() {
     let server = MockServer::start().await;
     Mock::given(path("/api/v1/x"))
         .respond_with(ResponseTemplate::new(200).set_body_json(vec![1; 100]))
@@ -75,16 +75,18 @@ async fn list_without_an_end_is_an_error() {
 }
 
 #[test]
-fn lists_of_the_document_are_known() {
+fn all_lists_of_the_openapi_document_are_known() {
     let document: Value = serde_json::from_str(include_str!("../../../../../openapi/platform.json")).unwrap();
     let mut found = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let parameters = operations["get"]["parameters"].as_array().into_iter().flatten();
-        let size = parameters.filter_map(|parameter| parameter["name"].as_str()).find(|name| SIZES.contains(name));
+        let size = parameters
+            .filter_map(|parameter| parameter["name"].as_str())
+            .find(|name| PAGE_SIZE_PARAMETERS.contains(name));
         found.extend(size.map(|size| (path.as_str(), size)));
     }
     found.sort_unstable();
     assert_eq!(found, LISTS);
-    assert_eq!(size_of(&"https://h.test/api/v1/runs/1".parse().unwrap()), None);
-    assert_eq!(json!(size_of(&"https://h.test/lab/api/v1/runs".parse().unwrap())), json!("page_size"));
+    assert_eq!(page_size_parameter(&"https://h.test/api/v1/runs/1".parse().unwrap()), None);
+    assert_eq!(json!(page_size_parameter(&"https://h.test/lab/api/v1/runs".parse().unwrap())), json!("page_size"));
 }

@@ -2,17 +2,18 @@ use std::path::PathBuf;
 
 use crate::settings::level::Level;
 
-/// The credential of an OAuth client. Its files are read again after a change.
+/// The credential of an OAuth client. Its files are read again after they were changed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientCredential {
     /// The id of the client (`CLIENT_ID`).
     pub id: String,
-    /// The method by which it authenticates (`CLIENT_AUTH`).
+    /// The method by which the client authenticates (`CLIENT_AUTH`).
     pub authentication: ClientAuthentication,
-    /// The id of its private key (`CLIENT_KEY_ID`).
+    /// The id of the private key (`CLIENT_KEY_ID`).
     pub key_id: Option<String>,
-    /// Its assertions are for the token endpoint instead of the issuer (`CLIENT_ASSERTION_AUDIENCE=token-endpoint`).
+    /// True if the audience of assertions is the token endpoint instead of the issuer
+    /// (`CLIENT_ASSERTION_AUDIENCE=token-endpoint`).
     pub asserts_to_token_endpoint: bool,
 }
 
@@ -26,7 +27,7 @@ pub enum ClientAuthentication {
     PrivateKeyJwt {
         /// The file with the private key (`CLIENT_KEY_FILE`).
         key: PathBuf,
-        /// The file with its certificate (`CLIENT_CERTIFICATE_FILE`).
+        /// The file with the certificate of the key (`CLIENT_CERTIFICATE_FILE`).
         certificate: Option<PathBuf>,
     },
     /// Mutual TLS (`tls`).
@@ -38,10 +39,10 @@ pub enum ClientAuthentication {
     },
 }
 
-/// Reads the credential of a client; `None` after a problem.
+/// Reads the credential of an OAuth client. Returns `None` after a problem.
 pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
     let Some(id) = level.text("CLIENT_ID") else {
-        level.missing("CLIENT_ID", ", because a file with the client's credential is");
+        level.missing("CLIENT_ID", ", because a file with the client's credential is set");
         return None;
     };
     let secret = level.path("CLIENT_SECRET_FILE");
@@ -62,7 +63,7 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
             (certificate.map(|certificate| ClientAuthentication::Tls { certificate, key }), "CLIENT_CERTIFICATE_FILE")
         }
         _ => {
-            level.wrong("CLIENT_AUTH", "must be secret, private_key_jwt or tls");
+            level.invalid("CLIENT_AUTH", "must be secret, private_key_jwt or tls");
             return None;
         }
     };
@@ -70,7 +71,7 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
         None | Some("issuer") => false,
         Some("token-endpoint") => true,
         Some(_) => {
-            level.wrong("CLIENT_ASSERTION_AUDIENCE", "must be issuer or token-endpoint");
+            level.invalid("CLIENT_ASSERTION_AUDIENCE", "must be issuer or token-endpoint");
             false
         }
     };
@@ -78,7 +79,7 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
         let reason = if named.is_some() {
             format!(", because AIGNOSTICS_CLIENT_AUTH is {method}")
         } else {
-            ", or AIGNOSTICS_CLIENT_SECRET_FILE or AIGNOSTICS_CLIENT_CERTIFICATE_FILE, because AIGNOSTICS_CLIENT_ID is"
+            ", or AIGNOSTICS_CLIENT_SECRET_FILE or AIGNOSTICS_CLIENT_CERTIFICATE_FILE, because AIGNOSTICS_CLIENT_ID is set"
                 .to_owned()
         };
         level.missing(missing, &reason);

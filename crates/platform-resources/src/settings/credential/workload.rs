@@ -8,21 +8,22 @@ use super::client::{self, ClientCredential};
 use crate::settings::level::Level;
 use crate::settings::reader::Reader;
 
-/// A token that the platform of a workload provides, and its exchange for an access token. `Debug` shows no query of a
-/// URL.
+/// A token from the environment in which the workload runs, and its exchange for an access token. The `Debug` output
+/// contains no query of a URL.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct WorkloadCredential {
     /// The source of the token.
     pub source: WorkloadSource,
-    /// The audience of the token (`WORKLOAD_IDENTITY_AUDIENCE`): requested from GitHub, and checked before the exchange.
+    /// The audience of the token (`WORKLOAD_IDENTITY_AUDIENCE`): requested from GitHub, and checked before the
+    /// exchange.
     pub audience: Option<String>,
     /// The grant of the exchange (`WORKLOAD_IDENTITY_GRANT`).
     pub grant: WorkloadGrant,
-    /// The token endpoint (`WORKLOAD_IDENTITY_TOKEN_URL`), if it is not that of the platform.
+    /// The token endpoint of the exchange (`WORKLOAD_IDENTITY_TOKEN_URL`). The default is that of the platform.
     pub token_url: Option<Url>,
-    /// The type of the token (`WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE`), `jwt` by default: `jwt`, `id_token`,
-    /// `access_token`, or the URN of one of them (RFC 8693, section 3).
+    /// The type of the token (`WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE`): `jwt`, `id_token`, `access_token`, or the URN of
+    /// one of them (RFC 8693, section 3). The default is `jwt`.
     pub subject_token_type: String,
     /// The scopes of the access token (`WORKLOAD_IDENTITY_SCOPE`, separated by commas or spaces).
     pub scopes: Vec<String>,
@@ -32,7 +33,7 @@ pub struct WorkloadCredential {
     pub client: Option<ClientCredential>,
 }
 
-/// A source of tokens of a workload. `Debug` shows no query of a URL.
+/// A source of tokens of a workload. The `Debug` output contains no query of a URL.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum WorkloadSource {
@@ -42,7 +43,8 @@ pub enum WorkloadSource {
     /// A job of GitHub Actions (`github`): the values of `ACTIONS_ID_TOKEN_REQUEST_URL` and
     /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
     GitHub(Option<String>, Option<Secret>),
-    /// A variable and its value: `AIGNOSTICS_ID_TOKEN` in a job of GitLab CI (`gitlab`), or another one (`env:NAME`).
+    /// An environment variable and its value: `AIGNOSTICS_ID_TOKEN` in a job of GitLab CI (`gitlab`), or another
+    /// variable (`env:NAME`).
     Variable(String, Option<Secret>),
     /// The response of a server (`url:URL`).
     Url(Url),
@@ -86,14 +88,14 @@ const URN: &str = "urn:ietf:params:oauth:token-type:";
 const TYPES: [&str; 4] = ["jwt", "id_token", "access_token", "refresh_token"];
 const FILES: [&str; 3] = ["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE"];
 
-/// Reads the identity of a workload; `None` after a problem.
+/// Reads the identity of a workload. Returns `None` after a problem.
 pub(super) fn read(level: &mut Level<'_>) -> Option<WorkloadCredential> {
     let source = source(level);
     let grant = match level.text("WORKLOAD_IDENTITY_GRANT").as_deref() {
         None | Some("token-exchange") => WorkloadGrant::TokenExchange,
         Some("jwt-bearer") => WorkloadGrant::JwtBearer,
         Some(_) => {
-            level.wrong("WORKLOAD_IDENTITY_GRANT", "must be token-exchange or jwt-bearer");
+            level.invalid("WORKLOAD_IDENTITY_GRANT", "must be token-exchange or jwt-bearer");
             WorkloadGrant::TokenExchange
         }
     };
@@ -101,7 +103,7 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<WorkloadCredential> {
     let kind = kind.strip_prefix(URN).unwrap_or(&kind).to_owned();
     if !TYPES.contains(&kind.as_str()) {
         let message = "must be jwt, id_token or access_token, or the URN of one of them";
-        level.wrong("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", message);
+        level.invalid("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", message);
     }
     let has_file = FILES.iter().any(|name| level.text(name).is_some());
     let client = if has_file { client::read(level) } else { None };
@@ -142,13 +144,13 @@ fn source(level: &mut Level<'_>) -> Option<WorkloadSource> {
         ("url", url) => {
             let url = Reader::checked_url(url);
             if url.is_none() {
-                level.wrong("WORKLOAD_IDENTITY", "must have an https URL after url:, or an http URL of this machine");
+                level.invalid("WORKLOAD_IDENTITY", "must have an https URL after url:, or an http URL of this machine");
             }
             url.map(WorkloadSource::Url)
         }
         _ => {
             let message = "must be kubernetes, github, gitlab, env:NAME, file:PATH or url:URL";
-            level.wrong("WORKLOAD_IDENTITY", message);
+            level.invalid("WORKLOAD_IDENTITY", message);
             None
         }
     }

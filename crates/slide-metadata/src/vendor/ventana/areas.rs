@@ -17,7 +17,7 @@ struct Area {
     columns: f64,
     rows: f64,
     left: f64,
-    /// The distance of its lower edge from below.
+    /// The distance in pixels of the lower edge of the area from the lower edge of the slide.
     bottom: f64,
 }
 
@@ -112,7 +112,7 @@ fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(),
     Ok(())
 }
 
-/// Returns a side in pixels, rounded up.
+/// Returns the length of a side in whole pixels, rounded up.
 fn pixels(side: f64) -> Result<u32, Kind> {
     if !(1.0..f64::from(u32::MAX)).contains(&side) {
         return Err(unreadable(Vendor::Ventana, "the tiles of EncodeInfo", format!("{side} pixels")));
@@ -126,7 +126,7 @@ fn integer(element: &Element, name: &str) -> Result<i64, Kind> {
     text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| wrong(element, name, text))
 }
 
-/// Parses a number of at most 32 bits, so that sums stay exact.
+/// Parses a number of at most 32 bits, so that sums of such numbers are exact.
 fn decimal(element: &Element, name: &str) -> Result<f64, Kind> {
     let text = element.attribute(name);
     let number = text.and_then(|text| text.trim().parse::<f64>().ok());

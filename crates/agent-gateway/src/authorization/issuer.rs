@@ -1,0 +1,154 @@
+//! The metadata of an authorization server (RFC 8414; `OpenID` Connect Discovery 1.0).
+
+use auth_core::Authority;
+use auth_oauth::Endpoints;
+use url::Url;
+
+use super::document::Documents;
+use super::error::AuthorizationError;
+use super::members::Members;
+
+/// The maximum length of the identifier of an authorization server, in bytes.
+const MAX_ISSUER_BYTES: usize = 2048;
+const WHAT: &str = "the authorization server";
+
+/// The metadata of an authorization server.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    pub(super) endpoints: Endpoints,
+    /// The endpoint for the registration of clients (RFC 7591).
+    pub(super) registration: Option<Url>,
+    /// True if the id of a client may be the URL of its metadata.
+    pub(super) accepts_client_metadata: bool,
+    /// True if there are refresh tokens for the scope `offline_access`.
+    pub(super) offers_offline_access: bool,
+    /// The methods by which clients authenticate themselves, if they are named.
+    authentication: Option<Vec<String>>,
+}
+
+/// Fetches the metadata of `issuer`, which must be that of exactly this issuer (RFC 8414, section 3.3).
+///
+/// The locations are tried in the order of MCP (2025-11-25, authorization server metadata discovery).
+pub(super) async fn discover(documents: &Documents, issuer: &str) -> Result<Issuer, AuthorizationError> {
+    let mut unusable = None;
+    for url in locations(documents, issuer)? {
+        match documents.get(WHAT, &url).await {
+            Ok(document) => return read(documents, &document, issuer),
+            Err(error) if error.is_absent() => {}
+            Err(error) if error.is_missing() => unusable = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(unusable.unwrap_or_else(|| AuthorizationError::no_issuer_metadata(issuer)))
+}
+
+/// Returns the locations of the metadata.
+fn locations(documents: &Documents, issuer: &str) -> Result<Vec<Url>, AuthorizationError> {
+    // It is part of keys and of messages.
+    if issuer.len() > MAX_ISSUER_BYTES || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(AuthorizationError::no_issuer_metadata(issuer));
+    }
+    let url: Url = issuer.parse().map_err(|_| AuthorizationError::no_issuer_metadata(issuer))?;
+    documents.admit(WHAT, &url)?;
+    // RFC 8414, section 2.
+    if url.query().is_some() || url.fragment().is_some() || url.cannot_be_a_base() {
+        return Err(AuthorizationError::no_issuer_metadata(issuer));
+    }
+    let at = |path: &str| {
+        let mut location = url.clone();
+        location.set_path(path);
+        location
+    };
+    let path = url.path().trim_end_matches('/');
+    let inserted = ["oauth-authorization-server", "openid-configuration"];
+    let mut locations: Vec<_> = inserted.map(|name| at(&format!("/.well-known/{name}{path}"))).into();
+    if !path.is_empty() {
+        locations.push(at(&format!("{path}/.well-known/openid-configuration")));
+    }
+    Ok(locations)
+}
+
+fn read(documents: &Documents, document: &Members, issuer: &str) -> Result<Issuer, AuthorizationError> {
+    let found = document.text("issuer")?.unwrap_or_default();
+    if found != issuer {
+        return Err(AuthorizationError::issuer(&document.url, found, issuer));
+    }
+    if !document.texts("code_challenge_methods_supported")?.is_some_and(|methods| methods.contains(&"S256")) {
+        return Err(AuthorizationError::pkce(issuer));
+    }
+    let (authorization, token) =
+        (document.required_url("authorization_endpoint")?, document.required_url("token_endpoint")?);
+    documents.admit("the authorization endpoint", &authorization)?;
+    documents.admit("the token endpoint", &token)?;
+    let sends_issuer = document.flag("authorization_response_iss_parameter_supported");
+    // Otherwise, the code of the server with the authorization endpoint would be sent to the other one. That an authorization
+    // server redirects the user to another one is prevented by a redirect URL for each issuer: see `client`.
+    if !sends_issuer && Authority::of(&authorization) != Authority::of(&token) {
+        return Err(AuthorizationError::mix_up(issuer));
+    }
+    let mut endpoints = Endpoints::new(issuer, token);
+    (endpoints.authorization, endpoints.sends_issuer) = (Some(authorization), sends_issuer);
+    let scopes = document.texts("scopes_supported")?.unwrap_or_default();
+    let authentication = document.texts("token_endpoint_auth_methods_supported")?;
+    Ok(Issuer {
+        endpoints,
+        registration: document.url("registration_endpoint")?,
+        accepts_client_metadata: document.flag("client_id_metadata_document_supported"),
+        offers_offline_access: scopes.contains(&"offline_access"),
+        authentication: authentication.map(|methods| methods.into_iter().map(str::to_owned).collect()),
+    })
+}
+
+impl Issuer {
+    /// Returns the identifier.
+    pub(super) fn id(&self) -> &str {
+        &self.endpoints.issuer
+    }
+
+    /// Returns true if clients may authenticate themselves by `method`. The default is `client_secret_basic` (RFC 8414,
+    /// section 2).
+    pub(super) fn accepts(&self, method: &str) -> bool {
+        let methods = self.authentication.as_deref();
+        methods.map_or(method == "client_secret_basic", |methods| methods.iter().any(|known| known == method))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth_http::HttpClient;
+
+    use super::*;
+
+    #[test]
+    fn locations_insert_the_path_and_append_it_last() {
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        let documents = Documents::new(http, false, &"https://mcp.test".parse().unwrap());
+        let locations = |issuer: &str| -> Vec<String> {
+            locations(&documents, issuer).into_iter().flatten().map(String::from).collect()
+        };
+        let known = "https://a.test/.well-known";
+        let root = [format!("{known}/oauth-authorization-server"), format!("{known}/openid-configuration")];
+        assert_eq!(locations("https://a.test"), root);
+        assert_eq!(locations("https://a.test/"), root);
+        let appended = "https://a.test/t/1/.well-known/openid-configuration".to_owned();
+        let [oauth, openid] = root.map(|url| url + "/t/1");
+        assert_eq!(locations("https://a.test/t/1"), [oauth, openid, appended]);
+        let long = format!("https://a.test/{}", "x".repeat(2034));
+        assert_eq!(locations(&long[..2048]).len(), 3);
+        for issuer in [
+            &long,
+            "https://a.test/ä",
+            "https://a.test/\t",
+            " https://a.test",
+            "",
+            "a.test",
+            "http://a.test",
+            "https://a.test?x",
+            "https://a.test#x",
+            "https://10.0.0.1",
+            "urn:a",
+        ] {
+            assert!(locations(issuer).is_empty(), "{issuer}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use std::fmt;
+
+use auth_core::{AccessToken, TokenRequest, TokenSource};
+use url::Url;
+
+use super::Gateway;
+use crate::credentials::CredentialError;
+use crate::error::GatewayError;
+use crate::principal::{Principal, User};
+
+/// The maximum number of identities that are tried for a token, if the credentials change at the same time.
+const MAX_IDENTITIES: usize = 3;
+
+/// A token of a principal, and the base URL of the gateway that accepts it, for requests that this crate does not send.
+///
+/// `Debug` does not show the token.
+#[derive(Clone)]
+pub struct GatewayToken {
+    token: AccessToken,
+    url: Option<Url>,
+}
+
+impl GatewayToken {
+    /// Returns the token. [`secret`](AccessToken::secret) exposes its text, which must not be logged.
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// Returns the base URL of the gateway, or `None` if the credentials name none. Send the token only to this origin.
+    pub fn gateway_url(&self) -> Option<&Url> {
+        self.url.as_ref()
+    }
+}
+
+impl fmt::Debug for GatewayToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_ref().map(|url| auth_http::redacted(url).to_string());
+        formatter.debug_struct("GatewayToken").field("url", &url).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Returns the token of the agent itself, from the cache or from the token service.
+    ///
+    /// For one tenant, use [`token_for`](Self::token_for) with a [`Principal::SystemOf`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`token_for`](Self::token_for).
+    pub async fn system_token(&self) -> Result<GatewayToken, GatewayError> {
+        self.token_for(&Principal::System).await
+    }
+
+    /// Returns a token of a user, from the cache or in exchange for the assertion. It expires no later than the assertion.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`token_for`](Self::token_for).
+    pub async fn user_token(&self, user: &User) -> Result<GatewayToken, GatewayError> {
+        self.token_for(&Principal::User(user.clone())).await
+    }
+
+    /// Returns the token with which requests of `principal` are sent, and the URL of the gateway for the same credentials.
+    ///
+    /// # Errors
+    ///
+    /// - [`is_credentials`](GatewayError::is_credentials): the credentials cannot be read, are not valid, change too
+    ///   often, or have no token service.
+    /// - [`is_token_error`](GatewayError::is_token_error): the token service refused the request, or did not respond.
+    pub async fn token_for(&self, principal: &Principal) -> Result<GatewayToken, GatewayError> {
+        let identities = &self.0.identities;
+        let mut identity = identities.current().await.map_err(GatewayError::setup)?;
+        let request = principal.token_request();
+        let mut failure = None;
+        for _ in 0..MAX_IDENTITIES {
+            let token = match obtain(identity.tokens.as_ref(), &request).await {
+                Err(error) if error.is_token_error() => match identities.instead_of(&identity).await {
+                    Some(other) => {
+                        (identity, failure) = (other, Some(error));
+                        continue;
+                    }
+                    None => return Err(error),
+                },
+                token => token?,
+            };
+            if let Some(url) = &identity.credentials.gateway_url {
+                return Ok(GatewayToken { token, url: Some(url.clone()) });
+            }
+            let url = identities.source().gateway_url(principal).await;
+            let url = url.map_err(|error: CredentialError| GatewayError::setup(error.into()))?;
+            // The source has returned the URL for its current credentials, which may be newer than the token.
+            match identities.instead_of(&identity).await {
+                Some(other) => identity = other,
+                None => return Ok(GatewayToken { token, url }),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let problem = "other ones were read after each of three tokens";
+            GatewayError::setup(CredentialError::other("the credentials change too often", problem).into())
+        }))
+    }
+}
+
+/// Obtains a token.
+async fn obtain(tokens: Option<&TokenSource>, request: &TokenRequest) -> Result<AccessToken, GatewayError> {
+    match tokens {
+        Some(tokens) => tokens.token_for(request).await.map_err(GatewayError::token),
+        None => Err(GatewayError::setup(CredentialError::no_tokens().into())),
+    }
+}

@@ -1,0 +1,256 @@
+//! Requests to the Destination service, for one binding.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, MemoryTokenCache, TokenError,
+    TokenKey, TokenRequest, TokenSource,
+};
+use auth_http::{HttpClient, Request};
+use auth_oauth::{ClientCredentials, Endpoints, OAuthClient};
+use bytes::Bytes;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use url::Url;
+
+use super::answer::{Found, NoToken};
+use super::binding::DestinationBinding;
+use super::error::ServiceError;
+use super::fragment::Fragment;
+use super::{IAS, IAS_USER, LABEL};
+use crate::integration::segment;
+use crate::tenant::Tenant;
+
+/// The path of the service below its URL.
+const ROOT: &str = "destination-configuration";
+/// The level of the destination: the subaccount of the provider of the agent.
+const DESTINATION_LEVEL: &str = "provider_subaccount";
+/// The level of fragments: the instance of the tenant.
+const FRAGMENT_LEVEL: &str = "instance";
+/// The maximum size of a response, in bytes.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
+/// The time limit of a request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The maximum number of tenants whose tokens and lists are cached. The least recently used one is removed first.
+const MAX_TENANTS: u64 = 1024;
+/// The maximum number of labels of a tenant.
+const MAX_LABELS: u64 = 4;
+
+/// A service with the connections and tokens of one binding. Every cache key contains the tenant.
+pub(super) struct Service {
+    binding: DestinationBinding,
+    destination: String,
+    http: HttpClient,
+    tokens: TokenSource,
+    policy: BearerPolicy,
+    clock: Arc<dyn Clock>,
+    lifetime: Duration,
+    fragments: Timed<Arc<Vec<Fragment>>>,
+    urls: Timed<Option<Url>>,
+}
+
+/// Cached values with the ends of their lifetimes, by tenant and label.
+type Timed<V> = Cache<(Tenant, &'static str), (V, SystemTime)>;
+
+/// The configuration of a service.
+pub(super) struct Setup {
+    pub(super) binding: DestinationBinding,
+    pub(super) destination: String,
+    pub(super) http: HttpClient,
+    pub(super) plain_loopback: bool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lifetime: Duration,
+}
+
+/// The tokens of the client of the service, from the token endpoint of the tenant.
+#[derive(Debug)]
+struct ServiceTokens {
+    binding: DestinationBinding,
+    http: HttpClient,
+    clock: Arc<dyn Clock>,
+}
+
+impl Service {
+    pub(super) fn new(setup: Setup) -> Self {
+        let Setup { binding, destination, http, plain_loopback, clock, lifetime } = setup;
+        let permitted = Destination::new(Authority::of(binding.service_url()));
+        let permitted = if plain_loopback { permitted.with_plain_loopback() } else { permitted };
+        let provider = ServiceTokens { binding: binding.clone(), http: http.clone(), clock: clock.clone() };
+        let cache = MemoryTokenCache::builder().with_max_client_tokens(MAX_TENANTS).with_clock(clock.clone()).build();
+        let key = TokenKey::new(binding.service_url().as_str());
+        let source = TokenSource::builder(key, provider).with_cache(Arc::new(cache)).with_clock(clock.clone());
+        #[expect(clippy::expect_used, reason = "the cache is not persistent, and the provider needs no lease")]
+        let tokens = source.build().expect("the parts fit together");
+        Self {
+            binding,
+            destination,
+            http,
+            tokens,
+            policy: BearerPolicy::new(permitted),
+            clock,
+            lifetime,
+            fragments: timed(),
+            urls: timed(),
+        }
+    }
+
+    pub(super) fn binding(&self) -> &DestinationBinding {
+        &self.binding
+    }
+
+    /// Returns the identity of the tokens that this service obtains.
+    pub(super) fn identity(&self) -> String {
+        format!("destination {} {}", self.destination, self.binding.identity())
+    }
+
+    pub(super) fn evict(&self) {
+        self.fragments.invalidate_all();
+        self.urls.invalidate_all();
+    }
+
+    /// Returns the fragments of a tenant with a label.
+    pub(super) async fn fragments(
+        &self,
+        tenant: &Tenant,
+        label: &'static str,
+    ) -> Result<Arc<Vec<Fragment>>, ServiceError> {
+        if let Some(fragments) = self.cached(&self.fragments, tenant, label) {
+            return Ok(fragments);
+        }
+        let mut url = self.url("v1/instanceDestinationFragments");
+        url.query_pairs_mut().append_pair("$filter", &format!("Label['{LABEL}'] HAS ('{label}')"));
+        let what = || format!("the fragments of the tenant {tenant} with the label `{label}`");
+        let body = self.get(tenant, Request::get(url), what).await?;
+        let fragments = Fragment::list(&body).map_err(|problem| ServiceError::Invalid { what: what(), problem })?;
+        let fragments = Arc::new(fragments);
+        self.keep(&self.fragments, tenant, label, fragments.clone());
+        Ok(fragments)
+    }
+
+    /// Returns the URL of the gateway for a tenant: that of the destination, which a fragment of the tenant may override.
+    pub(super) async fn gateway_url(&self, tenant: &Tenant, is_user: bool) -> Result<Option<Url>, ServiceError> {
+        let label = if is_user { IAS_USER } else { IAS };
+        if let Some(url) = self.cached(&self.urls, tenant, label) {
+            return Ok(url);
+        }
+        let url = self.find(tenant, label, None, true).await?.url();
+        self.keep(&self.urls, tenant, label, url.clone());
+        Ok(url)
+    }
+
+    /// Returns a token of a tenant, or of a user of the tenant in exchange for the assertion.
+    pub(super) async fn token(
+        &self,
+        tenant: &Tenant,
+        assertion: Option<&AccessToken>,
+    ) -> Result<AccessToken, ServiceError> {
+        let label = if assertion.is_some() { IAS_USER } else { IAS };
+        let found = self.find(tenant, label, assertion, false).await?;
+        self.keep(&self.urls, tenant, label, found.url());
+        let what = || format!("the tenant {tenant}");
+        found.token(self.clock.now(), assertion).map_err(|problem| match problem {
+            NoToken::Reason(reason) => ServiceError::NoToken { what: what(), reason },
+            NoToken::Malformed(source) => ServiceError::Token { what: what(), source },
+        })
+    }
+
+    /// Returns the destination, extended by the only fragment of the tenant with a label.
+    async fn find(
+        &self,
+        tenant: &Tenant,
+        label: &'static str,
+        assertion: Option<&AccessToken>,
+        is_without_token: bool,
+    ) -> Result<Found, ServiceError> {
+        let fragment = self.only_fragment(tenant, label).await?;
+        let mut url = self.url(&format!("v2/destinations/{}@{DESTINATION_LEVEL}", segment(&self.destination)));
+        if is_without_token {
+            url.query_pairs_mut().append_pair("$skipTokenRetrieval", "true");
+        }
+        let request = Request::get(url).with_header("x-fragment-name", format!("{fragment}@{FRAGMENT_LEVEL}"));
+        let request = assertion
+            .into_iter()
+            .fold(request, |request, assertion| request.with_header("x-user-token", assertion.secret().expose()));
+        let what = || format!("the destination `{}` of the tenant {tenant}", self.destination);
+        let body = self.get(tenant, request, what).await?;
+        // The decoder's error message may show the response.
+        let invalid = |_| ServiceError::Invalid { what: what(), problem: "it does not have the form of a destination" };
+        serde_json::from_slice(&body).map_err(invalid)
+    }
+
+    /// Returns the name of the only fragment with a label. Several are an error, because the token could belong to another client.
+    async fn only_fragment(&self, tenant: &Tenant, label: &'static str) -> Result<String, ServiceError> {
+        let tenant = tenant.clone();
+        match &self.fragments(&tenant, label).await?[..] {
+            [] => Err(ServiceError::NoFragment { tenant, label }),
+            [only] => Ok(only.name.clone()),
+            [first, second, ..] => {
+                let (first, second) = (first.name.clone(), second.name.clone());
+                Err(ServiceError::SeveralFragments { tenant, label, first, second })
+            }
+        }
+    }
+
+    /// Sends a request with the token of a tenant, and returns the body of the response.
+    async fn get(&self, tenant: &Tenant, request: Request, what: impl Fn() -> String) -> Result<Bytes, ServiceError> {
+        let failed = |source| ServiceError::Http { what: what(), source };
+        let client = self.http.authorized(self.policy.clone(), self.tokens.clone());
+        let client = client.with_token_request(TokenRequest::new().with_tenant(tenant.as_str()));
+        let request = request.with_header("accept", "application/json").with_timeout(TIMEOUT);
+        let response = client.send(request).await.map_err(failed)?;
+        match response.status() {
+            200 => response.bytes(MAX_RESPONSE_BYTES).await.map_err(failed),
+            status => Err(ServiceError::Status { what: what(), status }),
+        }
+    }
+
+    /// Returns a URL of the service.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.binding.service_url().clone();
+        let root = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{root}/{ROOT}/{path}"));
+        url
+    }
+
+    fn cached<V: Clone + Send + Sync + 'static>(
+        &self,
+        cache: &Timed<V>,
+        tenant: &Tenant,
+        label: &'static str,
+    ) -> Option<V> {
+        let cached = cache.get(&(tenant.clone(), label));
+        cached.filter(|(_, until)| self.clock.now() < *until).map(|(value, _)| value)
+    }
+
+    fn keep<V: Clone + Send + Sync + 'static>(&self, cache: &Timed<V>, tenant: &Tenant, label: &'static str, value: V) {
+        if let Some(until) = self.clock.now().checked_add(self.lifetime) {
+            cache.insert((tenant.clone(), label), (value, until));
+        }
+    }
+}
+
+fn timed<V: Clone + Send + Sync + 'static>() -> Timed<V> {
+    Cache::builder().max_capacity(MAX_TENANTS * MAX_LABELS).eviction_policy(EvictionPolicy::lru()).build()
+}
+
+#[async_trait]
+impl AsyncTokenProvider for ServiceTokens {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let tenant = request.tenant().and_then(|tenant| Tenant::new(tenant).ok());
+        let tenant = tenant.ok_or_else(|| TokenError::refused(ServiceError::NoTenant))?;
+        let url = self.binding.token_url(&tenant);
+        let url = url.ok_or_else(|| TokenError::refused(ServiceError::NoTokenUrl(tenant)))?;
+        let client =
+            OAuthClient::new(self.http.clone(), Endpoints::new(url.as_str(), url.clone()), self.binding.client_id())
+                .with_secret_post(self.binding.secret().clone())
+                .with_clock(self.clock.clone());
+        // The host identifies the tenant, so that the request has no parameter for it.
+        ClientCredentials::new(client).fetch(&TokenRequest::new()).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(format!("destination service {}", self.binding.identity()))
+    }
+}

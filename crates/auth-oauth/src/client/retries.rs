@@ -1,0 +1,57 @@
+//! Retries of the requests of an interactive login while the provider is unavailable.
+
+use auth_http::retry::RetryPolicy;
+use url::Url;
+
+use super::OAuthClient;
+use crate::OAuthError;
+
+impl OAuthClient {
+    /// Sets the policy for retries during an interactive login, if the provider is unavailable. By default, there are no
+    /// retries.
+    ///
+    /// The policy applies to fetching the keys, to the device authorization request, and to the request with the
+    /// authorization code. That request is repeated only if the code was certainly not sent. Other requests are not
+    /// retried by the client; for a refresh, the caller that needs the token retries.
+    pub fn with_retry_policy(self, policy: RetryPolicy) -> Self {
+        self.with(|inner| inner.retry = Some(policy))
+    }
+
+    /// Fetches the keys of the verifier like [`prepare`](Self::prepare), but with retries.
+    pub(crate) async fn prepare_login(&self) -> Result<(), OAuthError> {
+        let jwks = self.endpoints().jwks.clone().unwrap_or_else(|| self.token_endpoint());
+        self.with_retries(&jwks, || self.prepare()).await
+    }
+
+    /// Calls `request` until it succeeds, fails permanently, or reaches the limit of the retry policy. `url` is the URL to
+    /// which it sends requests.
+    pub(crate) async fn with_retries<T, F: Future<Output = Result<T, OAuthError>>>(
+        &self,
+        url: &Url,
+        request: impl Fn() -> F,
+    ) -> Result<T, OAuthError> {
+        let Some(policy) = &self.0.retry else { return request().await };
+        let mut attempts = self.0.http.attempts(url, policy);
+        let mut last = None;
+        loop {
+            if let Err(exhausted) = attempts.ready().await {
+                return Err(OAuthError::unavailable(exhausted, last));
+            }
+            let error = match request().await {
+                Err(error) if error.is_transient() => error,
+                outcome => {
+                    attempts.answered();
+                    return outcome;
+                }
+            };
+            let may_retry = attempts.failed(&error, error.retry_after());
+            if error.is_uncertain() {
+                return Err(error);
+            }
+            if let Err(exhausted) = may_retry {
+                return Err(OAuthError::unavailable(exhausted, Some(error)));
+            }
+            last = Some(error);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use std::path::{self, Path, PathBuf};
+use std::{env, io};
+
+use anyhow::anyhow;
+use auth_core::Secret;
+use clap::Args;
+use platform_mcp::{HttpServer, Limits, PlatformServer, PlatformServerBuilder};
+use platform_pipeline::system_user;
+use serde_json::json;
+use terminal::print_json;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// The variable with the token of the HTTP server.
+const TOKEN_VARIABLE: &str = "AIGNOSTICS_MCP_TOKEN";
+/// The minimum length of a token, in bytes.
+const MIN_TOKEN_BYTES: usize = 16;
+
+pub(super) const HELP: &str = "\
+Without --allow-submit, all tools only read. No tool deletes or shares anything, or returns a signed URL or a credential.
+With it, submissions are limited by a budget, which is recorded in a file and applies to all servers of the user together.
+
+With --http, clients need the token in AIGNOSTICS_MCP_TOKEN. Without the variable, a token is created and printed.";
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Listen on this port of 127.0.0.1 instead of stdin; 0 is a free port
+    #[arg(long, value_name = "PORT")]
+    http: Option<u16>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The options that a program also passes to the server that it starts.
+#[derive(Args)]
+pub(crate) struct ServerArgs {
+    /// Folder whose files the tools may read [default: the working folder]. Can be repeated
+    #[arg(long = "folder", value_name = "DIR")]
+    folders: Vec<PathBuf>,
+    /// Offer the submission of runs, within a budget
+    #[arg(long, requires_all = ["max_slides", "max_runs", "applications"])]
+    allow_submit: bool,
+    /// Maximum number of slides to submit in total
+    #[arg(long, value_name = "N", requires = "allow_submit")]
+    max_slides: Option<u64>,
+    /// Maximum number of runs to submit in total
+    #[arg(long, value_name = "N", requires = "allow_submit")]
+    max_runs: Option<u64>,
+    /// Applications that may be used, separated by commas
+    #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "allow_submit")]
+    applications: Vec<String>,
+    /// File that records what was used of the budget [default: in the state folder of the user]
+    #[arg(long, value_name = "FILE", requires = "allow_submit")]
+    budget_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// Returns the limits of the budget, if submission is allowed.
+    pub(super) fn limits(&self) -> Result<Option<Limits>, CliError> {
+        let (true, Some(max_slides), Some(max_runs)) = (self.allow_submit, self.max_slides, self.max_runs) else {
+            return Ok(None);
+        };
+        let applications = self.applications.iter().map(|id| id.trim().to_owned()).collect::<Vec<_>>();
+        if applications.iter().any(String::is_empty) {
+            return Err(CliError::bad_input(anyhow!("--applications contains an empty id")));
+        }
+        Ok(Some(Limits { max_slides, max_runs, applications }))
+    }
+
+    /// Returns the options as command-line arguments. Paths are absolute, because the program that starts the server may
+    /// have another working folder.
+    pub(super) fn to_arguments(&self) -> io::Result<Vec<String>> {
+        let mut words = Vec::new();
+        let absolute = |path: &Path| Ok::<_, io::Error>(path::absolute(path)?.display().to_string());
+        let folders = if self.folders.is_empty() { vec![env::current_dir()?] } else { self.folders.clone() };
+        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        for folder in &folders {
+            option("--folder", absolute(folder)?);
+        }
+        if let (true, Some(slides), Some(runs)) = (self.allow_submit, self.max_slides, self.max_runs) {
+            option("--max-slides", slides.to_string());
+            option("--max-runs", runs.to_string());
+            option("--applications", self.applications.join(","));
+            if let Some(file) = &self.budget_file {
+                option("--budget-file", absolute(file)?);
+            }
+            words.push("--allow-submit".to_owned());
+        }
+        Ok(words)
+    }
+}
+
+pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    let Arguments { http, server } = arguments;
+    let builder = PlatformServer::builder(context.write_client()?).with_bucket_user(system_user());
+    let builder = server.limits()?.into_iter().fold(builder, PlatformServerBuilder::with_limits);
+    let builder = server.folders.iter().fold(builder, PlatformServerBuilder::with_folder);
+    let builder = server.budget_file.iter().fold(builder, PlatformServerBuilder::with_ledger);
+    let server = builder.build().map_err(CliError::bad_input)?;
+    let Some(port) = http else { return server.serve_stdio().await.map_err(|error| CliError::from(anyhow!(error))) };
+    let (token, is_new) = token()?;
+    let server = HttpServer::bind(server, port, token.clone()).await.map_err(CliError::bad_input)?;
+    let shown = is_new.then(|| token.expose().to_owned());
+    print_json(&json!({ "url": server.url().map_err(CliError::bad_input)?, "token": shown }), false)?;
+    server.serve().await.map_err(|error| CliError::from(anyhow!(error)))
+}
+
+/// Returns the token of the HTTP server, and true if it is new.
+fn token() -> Result<(Secret, bool), CliError> {
+    match std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
+        Some(token) if token.trim().len() < MIN_TOKEN_BYTES => {
+            Err(CliError::bad_input(anyhow!("{TOKEN_VARIABLE} is shorter than {MIN_TOKEN_BYTES} bytes")))
+        }
+        Some(token) => Ok((Secret::new(token.trim()), false)),
+        None => Ok((Secret::new(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())), true)),
+    }
+}

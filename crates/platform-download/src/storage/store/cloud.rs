@@ -1,0 +1,129 @@
+//! Stores by their address, with the credentials of the environment.
+
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+use std::env;
+use std::sync::Arc;
+
+use auth_http::HttpClientBuilder;
+use object_store::ObjectStore;
+
+use super::address::{Scheme, StoreAddress};
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+use super::connection::Connection;
+use super::error::{Kind, StoreError};
+use super::{Place, Store};
+use crate::retry::RetryPolicy;
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+use crate::retry::for_object_store;
+
+impl Store {
+    /// Opens the store of an address, without its prefix. `http` determines the connections: root certificates and
+    /// proxies.
+    ///
+    /// Each kind of store needs a feature of this crate, and takes its credentials from the environment of the process,
+    /// like the tools of its provider:
+    ///
+    /// - `s3://` (`store-s3`): `AWS_ACCESS_KEY_ID`, or else the profile `AWS_PROFILE` with keys or a
+    ///   `credential_process`, a web identity, the container or the instance. Profiles with SSO or a role are obtained
+    ///   from the AWS command line.
+    ///   `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` names another server.
+    /// - `gs://` (`store-gcs`): `GOOGLE_APPLICATION_CREDENTIALS`, or else the login of `gcloud`, or the instance.
+    /// - `az://` (`store-azure`): `AZURE_STORAGE_ACCOUNT_NAME` with a key, a client secret, a workload identity or the
+    ///   instance. `AZURE_STORAGE_ENDPOINT` names another server.
+    ///
+    /// Plain http is used only for the fixed addresses of metadata servers, and on loopback.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::is_store`]: the feature is not enabled, or the credentials are invalid. No request is sent.
+    pub fn open(address: &StoreAddress, http: &HttpClientBuilder, retry: RetryPolicy) -> Result<Self, StoreError> {
+        if address.scheme() == Scheme::File {
+            return Ok(Self::local(address.folder())?.with_retry(retry));
+        }
+        Ok(Self { inner: open(address, http, &retry)?, place: Place::Cloud, retry, rate_limit: None })
+    }
+}
+
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+fn open(
+    address: &StoreAddress,
+    http: &HttpClientBuilder,
+    retry: &RetryPolicy,
+) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    #[cfg(any(feature = "store-gcs", feature = "store-azure"))]
+    let failed = |error: object_store::Error| StoreError::store(error).about(&address.to_string());
+    match address.scheme() {
+        #[cfg(feature = "store-s3")]
+        Scheme::S3 => {
+            let variables = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+            super::s3::open(address, |profile| connection(http, &variables, profile), for_object_store(retry))
+        }
+        #[cfg(feature = "store-gcs")]
+        Scheme::Google => {
+            let connection = connection(http, &["STORAGE_EMULATOR_HOST", "GOOGLE_BASE_URL"], None)?;
+            google(address, Connection { has_goog_hash: true, ..connection }, retry).map_err(failed)
+        }
+        #[cfg(feature = "store-azure")]
+        Scheme::Azure => {
+            let connection = connection(http, &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"], None)?;
+            azure(address, connection, retry).map_err(failed)
+        }
+        _ => Err(unsupported(address)),
+    }
+}
+
+#[cfg(not(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure")))]
+fn open(address: &StoreAddress, _: &HttpClientBuilder, _: &RetryPolicy) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    Err(unsupported(address))
+}
+
+fn unsupported(address: &StoreAddress) -> StoreError {
+    StoreError::from(Kind::Unsupported).about(&address.to_string())
+}
+
+/// Returns the clients for a store. One of the variables, or else `endpoint`, can name a server on loopback.
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+fn connection(http: &HttpClientBuilder, variables: &[&str], endpoint: Option<&str>) -> Result<Connection, StoreError> {
+    let failed = |error: auth_http::BuildError| Kind::Store { is_transient: false }.with(error.into());
+    let endpoint = variables.iter().find_map(|name| env::var(name).ok()).or_else(|| endpoint.map(str::to_owned));
+    let is_plain = endpoint.is_some_and(|url| url.starts_with("http://"));
+    let storage = http.clone().without_decompression().with_http1();
+    let storage = if is_plain { storage.with_plain_loopback() } else { storage };
+    let metadata = http.clone().with_plain_metadata().with_plain_loopback();
+    Ok(Connection {
+        storage: storage.build().map_err(failed)?,
+        metadata: metadata.build().map_err(failed)?,
+        has_goog_hash: false,
+    })
+}
+
+#[cfg(feature = "store-gcs")]
+fn google(
+    address: &StoreAddress,
+    connection: Connection,
+    retry: &RetryPolicy,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let store = object_store::gcp::GoogleCloudStorageBuilder::from_env()
+        .with_client_options(object_store::ClientOptions::new())
+        .with_bucket_name(address.bucket().unwrap_or_default())
+        .with_retry(for_object_store(retry))
+        .with_http_connector(connection);
+    // The variable of Google's libraries.
+    let endpoint = env::var("STORAGE_EMULATOR_HOST").ok();
+    let store = endpoint.iter().fold(store, |store, url| store.with_base_url(url.trim_end_matches('/')));
+    Ok(Arc::new(store.build()?))
+}
+
+#[cfg(feature = "store-azure")]
+fn azure(
+    address: &StoreAddress,
+    connection: Connection,
+    retry: &RetryPolicy,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let store = object_store::azure::MicrosoftAzureBuilder::from_env()
+        .with_client_options(object_store::ClientOptions::new())
+        .with_container_name(address.bucket().unwrap_or_default())
+        .with_retry(for_object_store(retry))
+        .with_http_connector(connection);
+    Ok(Arc::new(store.build()?))
+}

@@ -1,0 +1,266 @@
+//! Verified copies of objects from another store into a bucket.
+//!
+//! Difficult cases:
+//! - **The object exists.** It is skipped if it has the checksum that the source states. If the source states none, the
+//!   journal has the checksum of a large object that was copied before. Otherwise the source is read, and not sent.
+//! - **The source changes during the copy.** Each range is requested with the `ETag` of the list.
+//! - **The process ends.** Large objects continue after their confirmed parts, like uploads of files.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::ControlFlow::Break;
+use std::sync::Arc;
+
+use auth_http::{Method, Request};
+use futures_util::{StreamExt, stream};
+use serde::{Serialize, Serializer};
+use tokio::sync::Semaphore;
+
+use super::error::Kind;
+use super::local::blocking;
+use super::part_source::PartSource;
+use super::parts::{self, PartUpload};
+use super::progress::{FileProgress, Observer, Total};
+use super::remote::RemoteObject;
+use super::{Upload, UploadError, UploadEvent, UploadFile, Uploaded, confirm, similar};
+use crate::retry::Retryable;
+use crate::storage::signer::Unsigned;
+use crate::storage::store::{StatedProperties, Store, StoreAddress, StoreError, StoredObject};
+use crate::{Bucket, Crc32c, ObjectAddress};
+
+/// The default number of objects, and of parts of large ones, that are copied at the same time.
+const JOBS: usize = 8;
+/// The maximum length of an object that is sent by one request, in bytes.
+const WHOLE: u64 = 8 << 20;
+
+/// A copy of objects from another store into a bucket. At most one part for each job is in memory.
+#[derive(Clone)]
+pub struct BucketCopy {
+    bucket: Bucket,
+    store: Store,
+    address: StoreAddress,
+    jobs: usize,
+    in_flight: Arc<Semaphore>,
+    observer: Option<Arc<Observer>>,
+}
+
+/// An object to copy.
+#[derive(Clone, Debug)]
+pub struct CopyObject {
+    file: UploadFile,
+    object: StoredObject,
+}
+
+impl CopyObject {
+    /// Returns the address of the object in its store.
+    pub fn source(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
+    /// Returns the key in the bucket.
+    pub fn key(&self) -> &str {
+        self.file.key()
+    }
+
+    /// Returns the length, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.object.bytes()
+    }
+}
+
+/// Serialized as `docs/schemas/bucket-copy-plan.json`.
+impl Serialize for CopyObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            source: String,
+            key: &'a str,
+            bytes: u64,
+        }
+        Members { source: self.source(), key: self.key(), bytes: self.bytes() }.serialize(serializer)
+    }
+}
+
+impl BucketCopy {
+    /// Creates a copy from `address`, whose `store` is open, to `bucket`, with its retry policy, limits and journal.
+    pub fn new(bucket: Bucket, store: Store, address: StoreAddress) -> Self {
+        let jobs = bucket.uploads().jobs.unwrap_or(JOBS);
+        Self { bucket, store, address, jobs, in_flight: Arc::new(Semaphore::new(jobs)), observer: None }
+    }
+
+    /// Sets a function that is called for each sent part and each copied object. It must not block.
+    pub fn with_observer(mut self, observer: impl Fn(&UploadEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Lists the objects below the address, or the only object at it. Their keys in the bucket begin with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be listed.
+    pub async fn find(&self, prefix: &str) -> Result<Vec<CopyObject>, StoreError> {
+        let objects = self.store.objects(self.address.prefix()).await?;
+        let root = self.address.prefix();
+        Ok(objects
+            .into_iter()
+            .map(|object| {
+                let key = object.key();
+                let below = key.strip_prefix(root).map(|below| below.trim_start_matches('/'));
+                let name = below.filter(|below| !below.is_empty()).or(key.rsplit('/').next()).unwrap_or(key);
+                let target = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+                CopyObject { file: UploadFile::new(self.address.object(key), target), object }
+            })
+            .collect())
+    }
+
+    /// Copies objects, and returns the results in their order. After an error, the other objects are still copied. If the
+    /// future is dropped, a later call continues.
+    pub async fn copy(&self, objects: impl IntoIterator<Item = CopyObject>) -> Vec<Upload> {
+        let objects: Vec<_> = objects.into_iter().collect();
+        let total = Arc::new(Total::new(objects.iter().map(CopyObject::bytes).sum()));
+        let mut keys = HashSet::new();
+        let objects: Vec<_> =
+            objects.into_iter().map(|object| (keys.insert(object.key().to_owned()), object)).collect();
+        let copies =
+            objects.into_iter().enumerate().map(async |(position, (is_first, CopyObject { file, object }))| {
+                let progress =
+                    Arc::new(FileProgress::new(Arc::new(file.clone()), total.clone(), self.observer.clone()));
+                let source =
+                    RemoteObject { store: self.store.clone(), object, address: file.path().display().to_string() };
+                let outcome = if is_first {
+                    Box::pin(self.copy_one(&file, &source, &progress)).await
+                } else {
+                    Err(Kind::Duplicate.into())
+                };
+                progress.ended(outcome.as_ref().ok().map(|copied| copied.already_present));
+                let result = outcome.map_err(|error| error.about(file.path(), file.key()));
+                (position, Upload { file, result })
+            });
+        let mut copies: Vec<_> = stream::iter(copies).buffer_unordered(self.jobs).collect().await;
+        copies.sort_unstable_by_key(|(position, _)| *position);
+        copies.into_iter().map(|(_, copy)| copy).collect()
+    }
+
+    async fn copy_one(
+        &self,
+        file: &UploadFile,
+        source: &RemoteObject,
+        progress: &Arc<FileProgress>,
+    ) -> Result<Uploaded, UploadError> {
+        let target = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
+        let bytes = source.bytes();
+        progress.begin(bytes);
+        let StatedProperties { crc32c: stated, content_type } = source.stated().await?;
+        if let Some(existing) = similar(&self.bucket, file.key(), bytes).await?
+            && self.is_same(source, &target, (stated, existing)).await?
+        {
+            return Ok(Uploaded { bytes, crc32c: existing, already_present: true });
+        }
+        let file = content_type.into_iter().fold(file.clone(), UploadFile::with_content_type);
+        let file = stated.into_iter().fold(file, UploadFile::with_crc32c);
+        let crc32c = if bytes <= WHOLE {
+            self.copy_whole(&file, source, &target).await?
+        } else {
+            let (bucket, in_flight) = (&self.bucket, &*self.in_flight);
+            let upload = PartUpload { bucket, file: &file, object: &target, source, progress, in_flight };
+            let Some(crc32c) = Box::pin(upload.run()).await? else {
+                return Err(Kind::Parts("the storage refuses multipart uploads", false).into());
+            };
+            if stated.is_none() {
+                self.record(source, &target, crc32c).await?;
+            }
+            crc32c
+        };
+        Ok(Uploaded { bytes, crc32c, already_present: false })
+    }
+
+    /// Returns true if the source has the checksum of the `existing` object.
+    async fn is_same(
+        &self,
+        source: &RemoteObject,
+        target: &ObjectAddress,
+        (stated, existing): (Option<Crc32c>, Crc32c),
+    ) -> Result<bool, UploadError> {
+        if let Some(stated) = stated {
+            if stated == existing && source.bytes() > WHOLE {
+                parts::forget(&self.bucket, source, target).await?;
+            }
+            return Ok(stated == existing);
+        }
+        let is_large = source.bytes() > WHOLE;
+        if is_large {
+            let journal = parts::journal(&self.bucket, source, target).await?;
+            if blocking(move || Ok(journal.finished())).await? == Some(existing) {
+                return Ok(true);
+            }
+        }
+        // The semaphore is never closed.
+        let _permit = self.in_flight.acquire().await;
+        let is_same = source.checksum().await? == existing;
+        if is_same && is_large {
+            self.record(source, target, existing).await?;
+        }
+        Ok(is_same)
+    }
+
+    /// Records the checksum of a copied object, so that its source need not be read again.
+    async fn record(&self, source: &RemoteObject, target: &ObjectAddress, crc32c: Crc32c) -> Result<(), UploadError> {
+        let mut journal = parts::journal(&self.bucket, source, target).await?;
+        blocking(move || {
+            journal.finish(crc32c);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Copies an object with one request.
+    async fn copy_whole(
+        &self,
+        file: &UploadFile,
+        source: &RemoteObject,
+        target: &ObjectAddress,
+    ) -> Result<Crc32c, UploadError> {
+        // The semaphore is never closed.
+        let _permit = self.in_flight.acquire().await;
+        let content = source.read(0..source.bytes()).await?;
+        let crc32c = Crc32c::of(&content);
+        if file.crc32c().is_some_and(|expected| expected != crc32c) {
+            return Err(Kind::Changed.into());
+        }
+        if let Some(limit) = &self.bucket.uploads().rate_limit {
+            limit.wait(content.len() as u64).await;
+        }
+        let hash = format!("crc32c={crc32c}");
+        let mut attempts = self.bucket.attempts();
+        loop {
+            attempts.ready().await.map_err(UploadError::unavailable)?;
+            let outcome = async {
+                let headers = [("x-goog-hash", hash.as_str())];
+                let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, target) };
+                let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
+                let request = Request::new(Method::Put, url.expose().clone());
+                let request = request.with_body(file.content_type(), content.clone()).with_header("x-goog-hash", &hash);
+                let response = self.bucket.http().send(request).await;
+                let response = response.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
+                confirm(&self.bucket, response, file.key(), crc32c).await
+            };
+            if let Break(outcome) = attempts.evaluate(outcome.await) {
+                return outcome.map(|()| crc32c);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for BucketCopy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bucket, address, .. } = self;
+        formatter.debug_struct("BucketCopy").field("bucket", bucket).field("from", address).finish_non_exhaustive()
+    }
+}
+
+// Asserts that the future of a copy is `Send`.
+const _: fn(&BucketCopy) = |copy| {
+    fn is_send(_: impl Send) {}
+    is_send(copy.copy(Vec::new()));
+};

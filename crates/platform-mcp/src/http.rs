@@ -1,0 +1,79 @@
+//! The server over HTTP, on loopback only.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use auth_core::Secret;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+
+use crate::server::PlatformServer;
+
+/// The path of the endpoint.
+const PATH: &str = "/mcp";
+
+/// A server that listens on loopback. Every request needs the token.
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: TcpListener,
+    server: PlatformServer,
+    token: Secret,
+}
+
+impl HttpServer {
+    /// Listens on a port of 127.0.0.1; 0 is a free port.
+    ///
+    /// # Errors
+    ///
+    /// The port cannot be used.
+    pub async fn bind(server: PlatformServer, port: u16, token: Secret) -> io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+        Ok(Self { listener, server, token })
+    }
+
+    /// Returns the URL of the endpoint.
+    ///
+    /// # Errors
+    ///
+    /// The address of the socket cannot be determined.
+    pub fn url(&self) -> io::Result<String> {
+        Ok(format!("http://{}{PATH}", self.listener.local_addr()?))
+    }
+
+    /// Serves until the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The socket fails.
+    pub async fn serve(self) -> io::Result<()> {
+        let Self { listener, server, token } = self;
+        // Browsers send `Origin`; none may use the server. Other hosts are refused, against DNS rebinding.
+        let config = StreamableHttpServerConfig::default().enforce_origin_validation();
+        let factory = move || Ok(server.clone());
+        let service = StreamableHttpService::new(factory, Arc::new(LocalSessionManager::default()), config);
+        let guard = middleware::from_fn_with_state(Arc::new(token), authorized);
+        let router = Router::new().route_service(PATH, service).layer(guard);
+        axum::serve(listener, router).await
+    }
+}
+
+/// Refuses requests without the token.
+async fn authorized(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
+    let stated = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let stated = stated.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    let is_right = stated.is_some_and(|(_, stated)| stated.trim().as_bytes().ct_eq(token.expose().as_bytes()).into());
+    if is_right {
+        return next.run(request).await;
+    }
+    let mut response = StatusCode::UNAUTHORIZED.into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}

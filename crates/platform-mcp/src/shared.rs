@@ -1,0 +1,24 @@
+//! The state of the server.
+
+use platform_resources::Client;
+use rmcp::RoleServer;
+use rmcp::service::RequestContext;
+
+use crate::budget::Budget;
+use crate::folders::Folders;
+
+/// The state that all requests share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) folders: Folders,
+    pub(crate) budget: Option<Budget>,
+    pub(crate) bucket_user: String,
+}
+
+impl Shared {
+    /// Returns the name of the client, which it chose.
+    pub(crate) fn client_name(context: &RequestContext<RoleServer>) -> String {
+        let info = context.client_info();
+        info.map_or_else(|| "unnamed".to_owned(), |info| info.name)
+    }
+}

@@ -1,0 +1,47 @@
+use std::time::{Duration, SystemTime};
+
+/// The time between two lines.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Decides when a line is written.
+#[derive(Debug)]
+pub(super) struct LineTimer {
+    last: SystemTime,
+}
+
+impl LineTimer {
+    pub(super) fn new(now: SystemTime) -> Self {
+        Self { last: now }
+    }
+
+    /// Returns true at most once per period. A clock that is set back starts a new period.
+    pub(super) fn is_due(&mut self, now: SystemTime) -> bool {
+        match now.duration_since(self.last) {
+            Ok(passed) if passed < PERIOD => false,
+            Ok(_) => {
+                self.last = now;
+                true
+            }
+            Err(_) => {
+                self.last = now;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_is_due_once_per_period() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let mut lines = LineTimer::new(start);
+        let due: Vec<_> = [0, 59, 60, 61, 119, 120, 30, 89, 90, 500]
+            .into_iter()
+            .filter(|seconds| lines.is_due(start + Duration::from_secs(*seconds)))
+            .collect();
+        assert_eq!(due, [60, 120, 90, 500]);
+    }
+}

@@ -1,0 +1,143 @@
+//! Downloads into a bucket by processes that are killed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use auth_http::{HttpClient, Request};
+use fastrand::Rng;
+use futures_util::TryStreamExt;
+use platform_download::{Bucket, Crc32c};
+use platform_emulator::Server;
+use serde_json::json;
+
+use crate::faulty_processes::output_text;
+use crate::platform::Platform;
+use crate::program::{self, STORE_JOBS};
+
+/// The number of files. One has half of the bytes.
+const FILES: usize = 24;
+const PREFIX: &str = "study";
+/// The deadline of a process.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Sandbox {
+    platform: Platform,
+    bucket: Bucket,
+    token: String,
+    /// The stated length and checksum of each file, by the external id of its item.
+    stated: HashMap<String, (u64, Crc32c)>,
+    run: String,
+}
+
+/// Downloads a run into a bucket, in processes that are killed, or synchronizes the bucket.
+pub(crate) async fn soak(bytes: u64, kills: usize, seed: u64, is_sync: bool) {
+    let lab = Sandbox::start(bytes).await;
+    let mut random = Rng::with_seed(seed);
+    for kill in 0..kills {
+        if lab.stored().await.len() == FILES {
+            // The next ones need something to do.
+            lab.remove_some(&mut random, is_sync).await;
+        }
+        let missing = FILES - lab.stored().await.len();
+        lab.platform.emulator.control().unwrap().clear_journal().await.unwrap();
+        let mut process = lab.command(is_sync).spawn().unwrap();
+        let moment = random.usize(1..missing * 2 + 2);
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while process.try_wait().unwrap().is_none() && lab.requests().await < moment {
+            assert!(tokio::time::Instant::now() < end, "the process does not end");
+        }
+        // It may have ended.
+        let _ = process.start_kill();
+        process.wait().await.unwrap();
+        let fetched = lab.fetched().await;
+        assert!(fetched <= missing, "kill {kill}: {fetched} files were fetched, and {missing} were missing");
+        lab.check().await;
+    }
+    let missing = FILES - lab.stored().await.len();
+    lab.platform.emulator.control().unwrap().clear_journal().await.unwrap();
+    let last = lab.command(is_sync).output().await.unwrap();
+    assert!(last.status.success(), "{}", output_text(&last));
+    assert_eq!(lab.fetched().await, missing, "only the missing files are fetched");
+    lab.check().await;
+    assert_eq!(lab.stored().await.len(), FILES);
+    let manifest = lab.content(&format!("{PREFIX}/{}/manifest.jsonl", lab.run)).await;
+    let listed = manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    assert_eq!(listed, FILES, "the manifest lists each file once");
+    let how = if is_sync { "synchronized" } else { "downloaded" };
+    println!("{kills} kills, {FILES} objects of {} MiB {how}, {STORE_JOBS} at a time: no wrong object", bytes >> 20);
+}
+
+impl Sandbox {
+    async fn start(bytes: u64) -> Self {
+        let platform = Platform::start().await;
+        let mut sizes = vec![bytes / 2];
+        sizes.extend([bytes / 2 / (FILES as u64 - 1); FILES - 1]);
+        let metadata = sizes.into_iter().map(|bytes| json!({ "size_bytes": bytes }).as_object().unwrap().clone());
+        let run = platform.run("huge-file", metadata, 0).await;
+        let items: Vec<_> = run.items().try_collect().await.unwrap();
+        let stated = items.iter().map(|item| {
+            let metadata = item.output_artifacts[0].metadata.as_ref().unwrap();
+            let crc32c = metadata["checksum_base64_crc32c"].as_str().unwrap().parse().unwrap();
+            (
+                crate::faulty_processes::file_number(&item.external_id),
+                (metadata["size_bytes"].as_u64().unwrap(), crc32c),
+            )
+        });
+        let token = platform.tokens.token().await.unwrap().secret().expose().to_owned();
+        let (stated, run) = (stated.collect(), run.id().to_string());
+        let bucket = platform.bucket().await;
+        Self { platform, bucket, token, stated, run }
+    }
+
+    fn command(&self, is_sync: bool) -> tokio::process::Command {
+        let run = (!is_sync).then_some(self.run.as_str());
+        let target = format!("gs://{}/{PREFIX}", self.bucket.name());
+        let command = program::command(self.platform.emulator.api_root().as_str(), &self.token, run, target.as_ref());
+        program::with_storage(command, self.platform.emulator.storage().as_str())
+    }
+
+    /// Returns the keys of the stored results.
+    async fn stored(&self) -> Vec<String> {
+        let keys: Vec<_> = self.bucket.list(PREFIX).map_ok(|entry| entry.key).try_collect().await.unwrap();
+        keys.into_iter().filter(|key| key.contains("slide-")).collect()
+    }
+
+    async fn content(&self, key: &str) -> Vec<u8> {
+        let url = self.bucket.get_url(key, None).unwrap();
+        let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
+        let response = http.send(Request::get(url.expose().clone())).await.unwrap();
+        assert_eq!(response.status(), 200, "{key}");
+        response.bytes(usize::MAX).await.unwrap().to_vec()
+    }
+
+    /// Fails if an object is wrong.
+    async fn check(&self) {
+        for key in self.stored().await {
+            let content = self.content(&key).await;
+            let found = (content.len() as u64, Crc32c::of(&content));
+            assert_eq!(found, self.stated[&crate::faulty_processes::file_number(&key)], "{key}");
+        }
+    }
+
+    /// Removes about half of the objects, or all with the state if the bucket is synchronized.
+    async fn remove_some(&self, random: &mut Rng, all: bool) {
+        let keys: Vec<_> = if all {
+            self.bucket.list(PREFIX).map_ok(|entry| entry.key).try_collect().await.unwrap()
+        } else {
+            self.stored().await.into_iter().filter(|_| random.bool()).collect()
+        };
+        self.bucket.delete(keys).await;
+    }
+
+    /// Returns the number of finished requests that stored something.
+    async fn requests(&self) -> usize {
+        let journal = self.platform.emulator.control().unwrap().journal(Server::Storage).await.unwrap();
+        journal.iter().filter(|entry| entry.method == "PUT").count()
+    }
+
+    /// Returns the number of results that were requested from the platform.
+    async fn fetched(&self) -> usize {
+        let journal = self.platform.emulator.control().unwrap().journal(Server::Storage).await.unwrap();
+        journal.iter().filter(|entry| entry.method == "GET" && entry.path.contains("/results/")).count()
+    }
+}

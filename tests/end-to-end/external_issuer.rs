@@ -1,0 +1,109 @@
+//! Logins and machines at a provider that is not the platform's own, and the platform that trusts it.
+
+use serde_json::Value;
+use url::Url;
+
+#[cfg(target_os = "linux")]
+use crate::authority::Authority;
+use crate::command::Sandbox;
+use crate::emulator::RunningEmulator;
+use crate::login::UserHome;
+#[cfg(target_os = "linux")]
+use crate::machine::Machine;
+use crate::provider::{AUDIENCE, Provider};
+#[cfg(target_os = "linux")]
+use crate::shell::Shell;
+use crate::user::{NAME, User};
+
+#[test]
+fn user_of_a_trusted_provider_is_accepted() {
+    let Some(provider) = Provider::start() else { return };
+    let Some(user) = User::start() else { return };
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("config.toml");
+    let trust = format!(
+        "[external_issuer]\naudience = \"{AUDIENCE}\"\n[external_issuer.subjects]\n{NAME} = \"auth0|emulator-2\""
+    );
+    std::fs::write(&config, trust).unwrap();
+    let running =
+        RunningEmulator::start(&sandbox, &["--issuer", &provider.issuer, "--config", config.to_str().unwrap()]);
+
+    let endpoints = provider.endpoints();
+    let home = UserHome::new(&sandbox, &running).with_variables([
+        ("AIGNOSTICS_AUTHORIZATION_BASE_URL", endpoints.authorization.unwrap().to_string()),
+        ("AIGNOSTICS_TOKEN_URL", endpoints.token.to_string()),
+        ("AIGNOSTICS_JWS_JSON_URL", endpoints.jwks.unwrap().to_string()),
+        ("AIGNOSTICS_AUDIENCE", AUDIENCE.to_owned()),
+        ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", "native".to_owned()),
+        ("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/callback".to_owned()),
+        ("AIGNOSTICS_SCOPE", "openid,runs:read".to_owned()),
+    ]);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    let url: Url = login.line.trim().strip_prefix("to log in, open ").unwrap().parse().unwrap();
+    user.browser.open(&url);
+    user.browser.sign_in();
+    user.browser.allow();
+    assert_eq!(login.succeeded(), "logged in as Ben Emulator of org_emulator\n");
+    let who = home.run(&["user", "whoami"]);
+    who.assert_code(0);
+    let who: Value = serde_json::from_str(&who.stdout).unwrap();
+    assert_eq!(who["token"]["issuer"].as_str(), Some(provider.issuer.as_str()));
+    assert_eq!((&who["user"]["id"], &who["role"]), (&"auth0|emulator-2".into(), &"member".into()));
+}
+
+/// A machine whose platform trusts the provider, with the variables that describe the provider.
+#[cfg(target_os = "linux")]
+fn machine_of(provider: &Provider, sandbox: &Sandbox, clients: &[&str]) -> (Machine, Vec<(&'static str, String)>) {
+    let subjects: Vec<_> = clients.iter().map(|id| format!("{id:?} = \"auth0|emulator-2\"\n")).collect();
+    let subjects = subjects.concat();
+    let config = sandbox.path("config.toml");
+    let trust = format!("[external_issuer]\naudience = \"{AUDIENCE}\"\n[external_issuer.subjects]\n{subjects}");
+    std::fs::write(&config, trust).unwrap();
+    let shell = Shell::with_arguments(&["--issuer", &provider.issuer, "--config", config.to_str().unwrap()]);
+    let endpoints = provider.endpoints();
+    let variables = vec![
+        ("AIGNOSTICS_AUTHORIZATION_BASE_URL", endpoints.authorization.unwrap().to_string()),
+        ("AIGNOSTICS_TOKEN_URL", endpoints.token.to_string()),
+        ("AIGNOSTICS_JWS_JSON_URL", endpoints.jwks.unwrap().to_string()),
+        ("AIGNOSTICS_AUDIENCE", AUDIENCE.to_owned()),
+    ];
+    (Machine { shell }, variables)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn machines_authenticate_with_secret_key_and_certificate() {
+    const BASIC: &str = "machine: basic/1";
+    let Some(provider) = Provider::start() else { return };
+    let (sandbox, servers, clients) = (Sandbox::new(), Authority::new(), Authority::new());
+    provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
+    let (machine, variables) = machine_of(&provider, &sandbox, &[BASIC, "machine-key", "machine-certificate"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let endpoints = runtime.block_on(auth_oauth::Endpoints::discover(&provider.http, &provider.issuer)).unwrap();
+    let mutual = endpoints.mtls.unwrap().token.unwrap().to_string();
+
+    let secret = machine.write("secret", "odd: +/%&=~\"<\\ ?#", 0o600);
+    let key = machine.write("key.pem", provider.machine_key.expose(), 0o600);
+    let (chain, certified) = clients.sign("machine.test");
+    let both = machine.write("both.pem", &format!("{chain}{certified}"), 0o600);
+    let roots = servers.file().display().to_string();
+    let cases: [(&str, Vec<(&str, &str)>); 3] = [
+        (BASIC, vec![("AIGNOSTICS_CLIENT_SECRET_FILE", &secret)]),
+        ("machine-key", vec![("AIGNOSTICS_CLIENT_KEY_FILE", &key), ("AIGNOSTICS_CLIENT_KEY_ID", "machine-1")]),
+        (
+            "machine-certificate",
+            vec![
+                ("AIGNOSTICS_CLIENT_CERTIFICATE_FILE", &both),
+                ("AIGNOSTICS_TOKEN_URL", &mutual),
+                ("SSL_CERT_FILE", &roots),
+            ],
+        ),
+    ];
+    for (id, credential) in cases {
+        let mut variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        variables.push(("AIGNOSTICS_CLIENT_ID", id));
+        variables.extend(credential);
+        assert_eq!(machine.user_id(&variables, &[]), "auth0|emulator-2", "{id}");
+    }
+    assert_eq!(provider.grants("client_credentials"), 3);
+}

@@ -1,0 +1,83 @@
+//! `aignostics run sync` with partial results and a closed pipe.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::CommandResult;
+use crate::shell::Shell;
+use crate::sync::{RUNS, WatchProcess, finished_run, ids, inject_status, outcome, statuses};
+
+#[test]
+fn items_that_are_still_processed_are_fetched_by_a_later_call() {
+    let shell = Shell::start();
+    let run = finished_run(&shell, &["a", "b"]);
+    let path = format!("{RUNS}/{run}/items");
+    let (_, mut items) = shell.api(Method::Get, &path, None);
+    // A replica that lags behind: the run has ended, and an item has not.
+    let late = items.as_array_mut().unwrap().iter_mut().find(|item| item["external_id"] == "b").unwrap();
+    late["state"] = json!("PROCESSING");
+    late["output"] = json!("NONE");
+    late["termination_reason"] = Value::Null;
+    late["terminated_at"] = Value::Null;
+    late["output_artifacts"] = json!([]);
+    let effect = json!({ "kind": "status", "status": 200, "body": items.to_string() });
+    shell.control(
+        Method::Post,
+        "/faults",
+        &json!({ "server": "api", "method": "GET", "path": path, "effect": effect }),
+    );
+    let (code, synced) = outcome(&shell, &["run", "sync", "results"]);
+    assert_eq!((code, statuses(&synced)), (6, vec!["pending"]), "{synced:#}");
+    assert!(synced[0]["failures"].to_string().contains("b: its results are not final"), "{synced:#}");
+    assert!(shell.folder().join("results").join(&run).join("a").is_dir(), "partial results");
+    shell.control(Method::Delete, "/faults", &Value::Null);
+    let synced = shell.json("synced", &["run", "sync", "results"]);
+    assert_eq!((ids(&synced), statuses(&synced)), (vec![&*run], vec!["fetched"]));
+    assert!(shell.folder().join("results").join(&run).join("b").is_dir());
+    let (files, fetched) = (synced[0]["files"].as_u64().unwrap(), synced[0]["fetched"].as_u64().unwrap());
+    assert!(fetched > 0 && fetched < files, "the first files are not fetched again: {synced:#}");
+    assert_eq!(shell.json("synced", &["run", "sync", "results"]), json!([]));
+}
+
+#[test]
+fn closed_pipe_does_not_hide_missing_results() {
+    let shell = Shell::start();
+    let runs = [finished_run(&shell, &["a"]), finished_run(&shell, &["b"])];
+    for format in ["table", "json", "jsonl"] {
+        let run = |code: i32| {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = shell.command(&["run", "sync", format, "--format", format, "--jobs", "1"]);
+            let ended = CommandResult::of(&command.stdout(Stdio::from(writer)).output().unwrap());
+            assert_eq!(ended.code, Some(code), "{format}: {}", ended.stderr);
+        };
+        inject_status(&shell, "storage", "*", 403, Some(2));
+        run(6);
+        shell.control(Method::Delete, "/faults", &Value::Null);
+        // All results are there, although the pipe is closed.
+        run(0);
+        assert!(runs.iter().all(|run| shell.folder().join(format).join(run).is_dir()), "{format}");
+        assert_eq!(shell.json("synced", &["run", "sync", format]), json!([]));
+    }
+}
+
+#[test]
+fn line_of_a_run_is_printed_when_it_ends() {
+    let shell = Shell::start();
+    let (first, second) = (finished_run(&shell, &["a"]), finished_run(&shell, &["b"]));
+    let effect = json!({ "kind": "latency", "milliseconds": 600_000 });
+    let path = format!("{RUNS}/{second}/artifacts/*");
+    shell.control(
+        Method::Post,
+        "/faults",
+        &json!({ "server": "api", "method": "GET", "path": path, "effect": effect }),
+    );
+    let mut command = shell.command(&["run", "sync", "results", "--format", "jsonl"]);
+    let mut sync = WatchProcess(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let line = BufReader::new(sync.0.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let run: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&run["run_id"], &run["status"]), (&json!(first), &json!("fetched")));
+}
