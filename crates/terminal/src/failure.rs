@@ -193,9 +193,16 @@ fn render<C: Classify>(error: &anyhow::Error, kind: Kind, hint: Option<&str>, fo
     let own = error.downcast_ref::<DetailedError>().map(|detailed| detailed.details.as_slice()).unwrap_or_default();
     let details: Vec<_> = own.iter().cloned().chain(C::details(error)).collect();
     let complete_cause = C::complete_cause(error);
-    let mut chain = error.chain().skip(complete_cause.map_or(0, |cause| cause.position)).map(ToString::to_string);
-    let message = chain.next().unwrap_or_default();
-    let causes: Vec<_> = chain.collect();
+    let chain = error.chain().skip(complete_cause.map_or(0, |cause| cause.position)).map(ToString::to_string);
+    let mut messages: Vec<String> = Vec::new();
+    for message in chain {
+        // Some libraries repeat the message of the cause in their own.
+        if messages.last().is_none_or(|previous| !previous.contains(&message)) {
+            messages.push(message);
+        }
+    }
+    let message = if messages.is_empty() { String::new() } else { messages.remove(0) };
+    let causes = messages;
     if format == Format::Table {
         let hint = hint.filter(|_| complete_cause.is_none());
         let mut lines = vec![format!("error: {}", sanitize(&message))];
@@ -266,6 +273,13 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["error"]["remedy"], "do this");
         assert_eq!(json["error"]["exit_code"], 2);
+    }
+
+    #[test]
+    fn cause_that_the_message_contains_is_not_repeated() {
+        let error = anyhow::anyhow!("no route").context("connect: no route").context("cannot list");
+        let text = render::<TestErrors>(&error, Kind::FAILED, None, Format::Table);
+        assert_eq!(text, "error: cannot list\n  cause: connect: no route");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::storage::bucket::ErrorResponse;
 
 /// The error of an object that could not be stored. An existing object under its key is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("{key} was not stored: {kind}{}", suffix(exhausted.as_ref()))]
+#[error("{key}: {kind}{}", suffix(exhausted.as_ref()))]
 pub struct StoreError {
     key: String,
     kind: Kind,

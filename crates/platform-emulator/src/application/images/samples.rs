@@ -22,12 +22,13 @@ const LEVELS: u32 = 3;
 ///
 /// The folder or a file cannot be written, or another file has the name of a sample.
 pub fn write(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    fs::create_dir_all(folder)?;
+    let named = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("'{}': {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
     let mut paths = Vec::new();
     for (seed, (name, width, height, resolution)) in (0..).zip(SLIDES) {
         let path = folder.join(name);
         let slide = encode(&Picture::paint(seed, width, height), resolution).map_err(io::Error::other)?;
-        store(&path, &slide).map_err(|error| io::Error::new(error.kind(), format!("'{}': {error}", path.display())))?;
+        store(&path, &slide).map_err(|error| named(&path, error))?;
         paths.push(path);
     }
     Ok(paths)
