@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const ROUNDS: usize = 41;
 const CALLS: u32 = 100_000;
-const KEYS: u32 = 10_000;
+const KEY_COUNT: u32 = 10_000;
 
 fn main() {
     println!("{ROUNDS} rounds of {CALLS} calls each");
@@ -37,17 +37,17 @@ fn one_key() {
     compare(
         "one key",
         &[
-            ("moka get", &|| each(|_| moka.get(&key[0]))),
-            ("TokenSource::token", &|| each_async(&source)),
-            ("blocking::TokenSource::token", &|| each(|_| blocking.token().unwrap())),
-            ("TokenSource::token, another key failed", &|| each_async(&source_with_failed_key)),
+            ("moka get", &|| call_repeatedly(|_| moka.get(&key[0]))),
+            ("TokenSource::token", &|| get_token_repeatedly(&source)),
+            ("blocking::TokenSource::token", &|| call_repeatedly(|_| blocking.token().unwrap())),
+            ("TokenSource::token, another key failed", &|| get_token_repeatedly(&source_with_failed_key)),
         ],
     );
 }
 
 fn two_threads() {
     let ((moka, key), source) = (moka_cache(1), source());
-    let both = |work: &(dyn Fn() + Sync)| {
+    let on_two_threads = |work: &(dyn Fn() + Sync)| {
         thread::scope(|scope| {
             scope.spawn(work);
             work();
@@ -56,22 +56,22 @@ fn two_threads() {
     compare(
         "two threads with all calls each, against one",
         &[
-            ("moka get, one thread", &|| each(|_| moka.get(&key[0]))),
-            ("moka get, two threads", &|| both(&|| each(|_| moka.get(&key[0])))),
+            ("moka get, one thread", &|| call_repeatedly(|_| moka.get(&key[0]))),
+            ("moka get, two threads", &|| on_two_threads(&|| call_repeatedly(|_| moka.get(&key[0])))),
         ],
     );
     compare(
         "two threads against one, for tokens",
         &[
-            ("TokenSource::token, one thread", &|| each_async(&source)),
-            ("TokenSource::token, two threads", &|| both(&|| each_async(&source))),
+            ("TokenSource::token, one thread", &|| get_token_repeatedly(&source)),
+            ("TokenSource::token, two threads", &|| on_two_threads(&|| get_token_repeatedly(&source))),
         ],
     );
 }
 
 fn many_keys() {
-    let ((moka, keys), source) = (moka_cache(KEYS), source());
-    let requests: Vec<_> = (0..KEYS).map(user).collect();
+    let ((moka, keys), source) = (moka_cache(KEY_COUNT), source());
+    let requests: Vec<_> = (0..KEY_COUNT).map(user_request).collect();
     runtime().block_on(async {
         for request in &requests {
             source.token_for(request).await.unwrap();
@@ -80,14 +80,14 @@ fn many_keys() {
     compare(
         "10,000 keys, one after the other",
         &[
-            ("moka get, keys built in advance", &|| each(|index| moka.get(&keys[index]))),
+            ("moka get, keys built in advance", &|| call_repeatedly(|index| moka.get(&keys[index]))),
             ("moka get, keys derived from requests", &|| {
-                each(|index| moka.get(&keys[0].for_request(&requests[index])));
+                call_repeatedly(|index| moka.get(&keys[0].for_request(&requests[index])));
             }),
             ("TokenSource::token_for", &|| {
                 runtime().block_on(async {
                     for call in 0..CALLS {
-                        black_box(source.token_for(&requests[(call % KEYS) as usize]).await.unwrap());
+                        black_box(source.token_for(&requests[(call % KEY_COUNT) as usize]).await.unwrap());
                     }
                 });
             }),
@@ -97,17 +97,19 @@ fn many_keys() {
 
 fn allocations() {
     println!("\nallocations per call");
-    let (source, request) = (source(), user(0));
+    let (source, request) = (source(), user_request(0));
     let runtime = runtime();
     runtime.block_on(source.token_for(&request)).unwrap();
-    let count = |name: &str, work: &dyn Fn()| {
-        let counted = allocation_counter::measure(|| (0..1000).for_each(|_| work()));
-        println!("  {name:42} {:5}.{:03}", counted.count_total / 1000, counted.count_total % 1000);
+    let print_allocations = |name: &str, work: &dyn Fn()| {
+        let allocations = allocation_counter::measure(|| (0..1000).for_each(|_| work()));
+        println!("  {name:42} {:5}.{:03}", allocations.count_total / 1000, allocations.count_total % 1000);
     };
     runtime.block_on(async {
         use futures_util::FutureExt;
-        count("TokenSource::token", &|| drop(source.token().now_or_never().unwrap().unwrap()));
-        count("TokenSource::token_for a user", &|| drop(source.token_for(&request).now_or_never().unwrap().unwrap()));
+        print_allocations("TokenSource::token", &|| drop(source.token().now_or_never().unwrap().unwrap()));
+        print_allocations("TokenSource::token_for a user", &|| {
+            drop(source.token_for(&request).now_or_never().unwrap().unwrap())
+        });
     });
 }
 
@@ -117,7 +119,7 @@ fn compare(title: &str, candidates: &[(&str, &dyn Fn())]) {
     println!("\n{title}{:>width$} per call   to the first", "", width = 44_usize.saturating_sub(title.len()));
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for round in 0..=ROUNDS {
-        let times = candidates.iter().map(|(_, work)| timed(work)).collect();
+        let times = candidates.iter().map(|(_, work)| measure_seconds(work)).collect();
         // The first round is a warm-up.
         if round > 0 {
             rounds.push(times);
@@ -131,7 +133,7 @@ fn compare(title: &str, candidates: &[(&str, &dyn Fn())]) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn timed(work: &dyn Fn()) -> f64 {
+fn measure_seconds(work: &dyn Fn()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
@@ -143,13 +145,13 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn each<T>(mut call: impl FnMut(usize) -> T) {
+fn call_repeatedly<T>(mut call: impl FnMut(usize) -> T) {
     for number in 0..CALLS {
-        black_box(call((number % KEYS) as usize));
+        black_box(call((number % KEY_COUNT) as usize));
     }
 }
 
-fn each_async(source: &TokenSource) {
+fn get_token_repeatedly(source: &TokenSource) {
     runtime().block_on(async {
         for _ in 0..CALLS {
             black_box(source.token().await.unwrap());
@@ -167,7 +169,7 @@ fn token() -> AccessToken {
     AccessToken::try_from("x".repeat(1200)).unwrap().with_expires_at(expires_at)
 }
 
-fn user(number: u32) -> TokenRequest {
+fn user_request(number: u32) -> TokenRequest {
     TokenRequest::new().with_subject(format!("user-{number}"))
 }
 
@@ -176,8 +178,8 @@ fn key() -> TokenKey {
 }
 
 fn moka_cache(count: u32) -> (Cache<TokenKey, AccessToken>, Vec<TokenKey>) {
-    let cache = Cache::new(u64::from(KEYS) * 2);
-    let keys: Vec<_> = (0..count).map(|number| key().for_request(&user(number))).collect();
+    let cache = Cache::new(u64::from(KEY_COUNT) * 2);
+    let keys: Vec<_> = (0..count).map(|number| key().for_request(&user_request(number))).collect();
     for key in &keys {
         cache.insert(key.clone(), token());
     }
@@ -189,7 +191,7 @@ fn source() -> TokenSource {
     let provider = async_provider_fn(|request: TokenRequest| async move {
         if request.audience().is_some() { Err(TokenError::refused("invalid_grant")) } else { Ok(token()) }
     });
-    let cache = MemoryTokenCache::builder().with_max_user_tokens(u64::from(KEYS) * 2).build();
+    let cache = MemoryTokenCache::builder().with_max_user_tokens(u64::from(KEY_COUNT) * 2).build();
     let source = TokenSource::builder(key(), provider).with_cache(Arc::new(cache)).build().unwrap();
     runtime().block_on(source.token()).unwrap();
     source

@@ -18,8 +18,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    first: Duration,
-    longest: Duration,
+    first_bound: Duration,
+    max_bound: Duration,
 }
 
 impl Default for Backoff {
@@ -30,27 +30,27 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Creates a backoff whose bound is `first` after one failure, doubles with each further failure, and never exceeds
-    /// `longest`.
-    pub const fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest }
+    /// Creates a backoff whose bound is `first_bound` after one failure, doubles with each further failure, and never
+    /// exceeds `max_bound`.
+    pub const fn new(first_bound: Duration, max_bound: Duration) -> Self {
+        Self { first_bound, max_bound }
     }
 
     /// Returns the bound after one failure.
     pub const fn first(&self) -> Duration {
-        self.first
+        self.first_bound
     }
 
     /// Returns the maximum bound.
     pub const fn longest(&self) -> Duration {
-        self.longest
+        self.max_bound
     }
 
     /// Returns the maximum pause after this number of consecutive failures, counted from 1. Unlike the result of
     /// [`pause`](Self::pause), the bound is not random: use it for a pause whose length is announced in advance.
     pub fn bound(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.first.saturating_mul(factor).min(self.longest)
+        self.first_bound.saturating_mul(factor).min(self.max_bound)
     }
 
     /// Returns the pause after this number of consecutive failures, counted from 1. `random` is a random number from 0
@@ -74,8 +74,8 @@ mod tests {
         let bounds: Vec<_> = (0..=6).map(|failures| backoff.bound(failures).as_secs()).collect();
         assert_eq!(bounds, [1, 1, 2, 4, 8, 10, 10]);
         assert_eq!(backoff.bound(u32::MAX), Duration::from_secs(10));
-        let longest_possible = Backoff::new(Duration::MAX, Duration::MAX);
-        assert_eq!(longest_possible.bound(40), Duration::MAX);
+        let max_backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        assert_eq!(max_backoff.bound(40), Duration::MAX);
     }
 
     #[test]

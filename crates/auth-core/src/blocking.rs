@@ -69,16 +69,16 @@ impl TokenSource {
         self.0.prefetch(request);
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected, from the cache. A newer cached token is not
+    /// Deletes `used_token`, a token for `request` that a server rejected, from the cache. A newer cached token is not
     /// deleted. See [`TokenSource::reject`](crate::TokenSource::reject).
-    pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
-        self.0.reject(request, used);
+    pub fn reject(&self, request: &TokenRequest, used_token: &AccessToken) {
+        self.0.reject(request, used_token);
     }
 
-    /// Records that a server accepted `used`, a token for `request`. See
+    /// Records that a server accepted `used_token`, a token for `request`. See
     /// [`TokenSource::accept`](crate::TokenSource::accept).
-    pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
-        self.0.accept(request, used);
+    pub fn accept(&self, request: &TokenRequest, used_token: &AccessToken) {
+        self.0.accept(request, used_token);
     }
 
     /// Deletes all cached tokens, and forgets all failures. See [`TokenSource::clear`](crate::TokenSource::clear).

@@ -75,11 +75,12 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the backend failed.
     fn clear(&self) -> Result<(), TokenError>;
 
-    /// Deletes the token under `key` if it is the same as `rejected`, so that a newer token is not deleted. Returns true
-    /// if the token was deleted.
+    /// Deletes the token under `key` if it is the same as `rejected`, so that a newer token is not deleted. Returns
+    /// true if the token was deleted.
     ///
     /// Override this method if the backend can compare and delete atomically. The default implementation calls
-    /// [`get`](Self::get) and then [`delete`](Self::delete), and deletes a token that another process stores in between.
+    /// [`get`](Self::get) and then [`delete`](Self::delete), and deletes a token that another process stores in
+    /// between.
     ///
     /// # Errors
     ///
@@ -145,11 +146,12 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the backend failed.
     async fn clear(&self) -> Result<(), TokenError>;
 
-    /// Deletes the token under `key` if it is the same as `rejected`, so that a newer token is not deleted. Returns true
-    /// if the token was deleted.
+    /// Deletes the token under `key` if it is the same as `rejected`, so that a newer token is not deleted. Returns
+    /// true if the token was deleted.
     ///
     /// Override this method if the backend can compare and delete atomically. The default implementation calls
-    /// [`get`](Self::get) and then [`delete`](Self::delete), and deletes a token that another process stores in between.
+    /// [`get`](Self::get) and then [`delete`](Self::delete), and deletes a token that another process stores in
+    /// between.
     ///
     /// # Errors
     ///

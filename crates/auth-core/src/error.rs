@@ -77,8 +77,8 @@ impl TokenError {
         Kind::Uncertain(source.into().into()).into()
     }
 
-    /// Creates the error of a provider whose own credential was refused because of `source`, such as `invalid_client` or
-    /// a revoked key.
+    /// Creates the error of a provider whose own credential was refused because of `source`, such as `invalid_client`
+    /// or a revoked key.
     ///
     /// A source does not present the same credential again for 30 s, and for up to 5 minutes after further refusals.
     pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -142,7 +142,7 @@ impl TokenError {
         Kind::RejectedAgain.into()
     }
 
-    /// Turns a refusal of a refresh token into one whose message states that the response to an earlier refresh was lost.
+    /// Adds to the refusal of a refresh token that the response to an earlier refresh was lost.
     pub(crate) fn after_lost_response(self) -> Self {
         match self.kind {
             Kind::GrantRefused(source) => Kind::GrantRefusedAfterLostResponse(source).into(),
@@ -158,8 +158,9 @@ impl TokenError {
     /// put a token into it.
     pub(crate) fn unsupported_type<'a>(token_type: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
-        let sanitized = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
-        Kind::UnsupportedType(sanitized.chars().filter(char::is_ascii_graphic).take(MAX_TYPE_CHARS).collect()).into()
+        let sanitized_type = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
+        let visible_type = sanitized_type.chars().filter(char::is_ascii_graphic).take(MAX_TYPE_CHARS).collect();
+        Kind::UnsupportedType(visible_type).into()
     }
 
     pub(crate) fn wrong_authority(expected: &impl ToString, requested: &impl ToString) -> Self {
@@ -177,8 +178,8 @@ impl TokenError {
 
     /// Returns true if the same call may succeed later, without a new login or another configuration.
     ///
-    /// This is the case if the error was [marked as transient](Self::into_transient), if the provider did not respond in
-    /// time, or if the keys to verify the token are unavailable.
+    /// This is the case if the error was [marked as transient](Self::into_transient), if the provider did not respond
+    /// in time, or if the keys to verify the token are unavailable.
     pub fn is_transient(&self) -> bool {
         self.is_transient || matches!(self.kind, Kind::TimedOut(_) | Kind::Unverified { is_final: false, .. })
     }
@@ -218,7 +219,7 @@ impl TokenError {
         matches!(self.kind, Kind::Unverified { .. })
     }
 
-    pub(crate) fn is_final_verification(&self) -> bool {
+    pub(crate) fn is_verification_failure(&self) -> bool {
         matches!(self.kind, Kind::Unverified { is_final: true, .. })
     }
 

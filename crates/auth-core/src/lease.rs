@@ -13,13 +13,13 @@ use crate::{AccessToken, TokenError, TokenKey};
 #[async_trait]
 pub trait RefreshLease: fmt::Debug + Send + Sync {
     /// Waits until this process may obtain a token for `key`, or until another process has stored a token other than
-    /// `previous`. In the second case the outcome is that token; a store that has a clock never returns an expired token.
-    /// The store sets the timeout of the wait.
+    /// `previous`, and then returns that token. A store that has a clock never returns an expired token. The store
+    /// determines the timeout of the wait.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the store is unavailable, or the wait timed out. The caller then obtains a token without
-    /// the lease, unless its provider [needs it](crate::AsyncTokenProvider::needs_lease).
+    /// [`TokenError::is_cache`]: the store is unavailable, or the wait timed out. The caller then obtains a token
+    /// without the lease, unless its provider [needs it](crate::AsyncTokenProvider::needs_lease).
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError>;
 }
 
@@ -38,15 +38,16 @@ pub enum LeaseOutcome {
 /// The exclusive right, among all processes that share a store, to obtain a token. Dropping the guard releases the
 /// lease. If the store is unavailable at that moment, the lease expires later.
 ///
-/// A guard renews its lease while it exists, because a refresh may take longer than the lease: it may fetch the issuer's
-/// signing keys, redeem the refresh token, fetch the keys again, and wait for an unavailable store.
+/// A guard renews its lease while it exists, because a refresh may take longer than the lease: it may fetch the
+/// issuer's signing keys, redeem the refresh token, fetch the keys again, and wait for an unavailable store.
 #[async_trait]
 pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// Returns the token that was stored when the lease was acquired. It replaces the caller's previous token.
     ///
-    /// Another process may have refreshed the token, and the new token may have expired since. Redeem the refresh token
-    /// of the stored token then, because the other process has redeemed the caller's. Returns `None` if no token was
-    /// stored, or if the store does not read it when it grants the lease.
+    /// Another process may have refreshed the token, and the new token may have expired since. In that case, redeem the
+    /// refresh token of the stored token, because the other process has already redeemed that of the caller's token.
+    ///
+    /// Returns `None` if no token was stored, or if the store does not read the token when it grants the lease.
     fn current(&self) -> Option<&AccessToken> {
         None
     }

@@ -63,8 +63,9 @@ pub enum Reaction {
 /// A handler for challenges in a 401 response that require a different token, such as a challenge that requires
 /// additional claims, or one of a custom scheme.
 pub trait ChallengeHandler: fmt::Debug + Send + Sync {
-    /// Returns the token request to use instead of `request`, or `None` if this handler does not support the challenges.
-    fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest>;
+    /// Returns the token request to use instead of `request`, or `None` if this handler does not support the
+    /// challenges.
+    fn handle(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest>;
 }
 
 const _: Option<&dyn ChallengeHandler> = None;
@@ -75,7 +76,7 @@ impl BearerPolicy {
         Self { destination, handlers: Vec::new() }
     }
 
-    /// Adds a handler for challenges. The first handler that returns a token request determines it.
+    /// Adds a handler for challenges. Handlers are called in this order, and the first returned token request is used.
     pub fn with_challenge_handler(mut self, handler: Arc<dyn ChallengeHandler>) -> Self {
         self.handlers.push(handler);
         self
@@ -95,8 +96,8 @@ impl BearerPolicy {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_unsupported_type`]: a token of another type must not be used as a bearer token (RFC 6749, section
-    /// 7.1).
+    /// [`TokenError::is_unsupported_type`]: a token of another type must not be used as a bearer token (RFC 6749,
+    /// section 7.1).
     pub fn header(&self, token: &AccessToken) -> Result<Secret, TokenError> {
         let secret = token.secret().expose();
         if !is_bearer(token.token_type()) {
@@ -106,7 +107,7 @@ impl BearerPolicy {
     }
 
     /// Returns the reaction to a response with this status and these `WWW-Authenticate` headers. `request` is the token
-    /// request of the token that was sent.
+    /// request for which the sent token was obtained.
     ///
     /// Only a 401 means that the token was rejected. A 403 means that its permissions are insufficient, and a 407 comes
     /// from a proxy.
@@ -115,8 +116,8 @@ impl BearerPolicy {
             (401, Stage::First { replayable: false }) => Reaction::Reject,
             (401, Stage::First { replayable: true }) => {
                 let challenges: Vec<_> = www_authenticate.iter().flat_map(|header| Challenge::parse(header)).collect();
-                let answer = self.handlers.iter().find_map(|handler| handler.answer(&challenges, request));
-                Reaction::Resend(answer.unwrap_or_else(|| request.clone()))
+                let new_request = self.handlers.iter().find_map(|handler| handler.handle(&challenges, request));
+                Reaction::Resend(new_request.unwrap_or_else(|| request.clone()))
             }
             _ => Reaction::Deliver,
         }
@@ -159,17 +160,17 @@ impl BasicPolicy {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`]: the user name contains a colon, or the user name or the password contains a control
-    /// character.
+    /// [`TokenError::is_malformed`]: the user name contains a colon, or the user name or the password contains a
+    /// control character.
     pub fn new(destination: Destination, user: &str, password: &Secret) -> Result<Self, TokenError> {
         if user.contains(':') {
             return Err(TokenError::malformed("the user name contains a colon"));
         }
-        let pair = format!("{user}:{}", password.expose());
-        if pair.contains(char::is_control) {
+        let credentials = format!("{user}:{}", password.expose());
+        if credentials.contains(char::is_control) {
             return Err(TokenError::malformed("the user name or the password contains a control character"));
         }
-        Ok(Self { destination, header: Secret::new(format!("Basic {}", STANDARD.encode(pair))) })
+        Ok(Self { destination, header: Secret::new(format!("Basic {}", STANDARD.encode(credentials))) })
     }
 
     /// Returns the value of the `Authorization` header for a request to `url`.

@@ -82,7 +82,7 @@ const _: Option<&dyn TokenProvider> = None;
 /// use auth_core::{AccessToken, TokenError, async_provider_fn};
 ///
 /// let vault = async_provider_fn(|_request| async {
-///     Ok::<_, TokenError>("a token from the vault's answer".replace(' ', "-"))
+///     Ok::<_, TokenError>("a token from the vault".replace(' ', "-"))
 /// });
 /// ```
 #[async_trait]
@@ -125,14 +125,14 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// secret.
     ///
     /// Two providers that may act as different principals must return different identities. A provider that does not
-    /// know its principal returns `None`. Its tokens are then used by one source only, unless
+    /// know its principal returns `None`. Sources then do not share its tokens, unless
     /// [`with_identity`](crate::TokenSourceBuilder::with_identity) sets an identity.
     fn identity(&self) -> Option<String> {
         None
     }
 
-    /// Returns a number that changes whenever the credential changes. A source that remembers a refused credential calls
-    /// the provider again as soon as this number changes.
+    /// Returns a number that changes whenever the credential changes. After a refusal, a source calls the provider
+    /// again as soon as this number changes.
     fn credential_version(&self) -> u64 {
         0
     }
@@ -145,8 +145,8 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     }
 
     /// Returns the single-use credential that [`fetch`](Self::fetch) presents, such as a refresh token from the
-    /// configuration. If the credential is [permanently refused](TokenError::grant_refused), the store records this, and
-    /// no process presents it again while the record exists.
+    /// configuration. If the credential is [permanently refused](TokenError::grant_refused), the store records this,
+    /// and no process presents it again while the record exists.
     fn initial_credential(&self) -> Option<Secret> {
         None
     }
@@ -166,16 +166,16 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
 
     /// Returns true if dropping the future of a call ends the call. Return false if a call continues on a separate
     /// thread, and may therefore present its credential even after the [attempt
-    /// timeout](crate::TokenSourceBuilder::with_attempt_timeout). If such a provider [needs a lease](Self::needs_lease),
-    /// the source makes no other call until this one ends: callers get a timeout error, the lease remains held, and the
-    /// token is stored when it arrives.
+    /// timeout](crate::TokenSourceBuilder::with_attempt_timeout). If such a provider [needs a
+    /// lease](Self::needs_lease), the source makes no other call until this one ends: callers get a timeout error, the
+    /// lease remains held, and the token is stored when it arrives.
     fn is_cancelable(&self) -> bool {
         true
     }
 
-    /// Returns true if calls must run on the caller's runtime, for example because the connections of a client belong to
-    /// that runtime. When the runtime is shut down, such a call is dropped, even during a redemption. The runtime must
-    /// have its timer enabled.
+    /// Returns true if calls must run on the caller's runtime, for example because the connections of a client belong
+    /// to that runtime. When the runtime is shut down, such a call is dropped, even during a redemption. The runtime
+    /// must have its timer enabled.
     fn needs_caller_runtime(&self) -> bool {
         false
     }
@@ -196,7 +196,7 @@ where
     T: TryInto<AccessToken>,
     T::Error: Into<TokenError>,
 {
-    Closure(closure)
+    ClosureProvider(closure)
 }
 
 /// Returns an [`AsyncTokenProvider`] that calls a closure. The future that the closure returns yields an
@@ -208,7 +208,7 @@ where
     T: TryInto<AccessToken> + Send,
     T::Error: Into<TokenError>,
 {
-    Closure(closure)
+    ClosureProvider(closure)
 }
 
 /// Returns a provider that always returns the same token, which does not expire. Use [`StaticToken::blocking`] for
@@ -321,15 +321,15 @@ impl<P: AsyncTokenProvider + ?Sized> AsyncTokenProvider for Arc<P> {
     }
 }
 
-struct Closure<F>(F);
+struct ClosureProvider<F>(F);
 
-impl<F> fmt::Debug for Closure<F> {
+impl<F> fmt::Debug for ClosureProvider<F> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(std::any::type_name::<F>())
     }
 }
 
-impl<F, T> TokenProvider for Closure<F>
+impl<F, T> TokenProvider for ClosureProvider<F>
 where
     F: Fn(&TokenRequest) -> Result<T, TokenError> + Send + Sync,
     T: TryInto<AccessToken>,
@@ -341,7 +341,7 @@ where
 }
 
 #[async_trait]
-impl<F, A, T> AsyncTokenProvider for Closure<F>
+impl<F, A, T> AsyncTokenProvider for ClosureProvider<F>
 where
     F: Fn(TokenRequest) -> A + Send + Sync,
     A: Future<Output = Result<T, TokenError>> + Send,

@@ -23,8 +23,8 @@ const SECRET_NAME_ENDINGS: [&str; 12] = [
 ];
 /// The endings of names whose value is the rest of the line: a scheme and its parameters, or several cookies.
 const WHOLE_LINE_ENDINGS: [&str; 2] = ["authorization", "cookie"];
-/// Authentication schemes (RFC 9110, section 11.1) that are recognized without a header name. The word after one is its
-/// credential. Other schemes, such as `Basic`, are also common words.
+/// Authentication schemes (RFC 9110, section 11.1) that are recognized without a header name. The next word is the
+/// credential. Other schemes, such as `Basic`, are not in the list, because they are also common words.
 const SCHEMES: [&str; 2] = ["bearer", "dpop"];
 
 /// Formats a URL without its user, password, query and fragment. A query may contain a signature or a share token.
@@ -50,11 +50,11 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
-/// Returns a text in which recognizable secrets are removed or replaced by `***`: users, passwords, queries and fragments
-/// of URLs, JWTs, and the values of [secret names](is_secret_name). All other text is unchanged.
+/// Returns a text in which recognizable secrets are removed or replaced by `***`: users, passwords, queries and
+/// fragments of URLs, JWTs, and the values of [secret names](is_secret_name). All other text is unchanged.
 ///
-/// Use it before showing the output of another program. A secret that has neither a name nor a recognizable form is not
-/// found.
+/// Use it before displaying the output of another program. A secret that has neither a name nor a recognizable form is
+/// not redacted.
 ///
 /// ```
 /// let text = auth_core::redacted_text("GET <https://host.example/a?sig=abc> with token=def failed");
@@ -76,7 +76,7 @@ pub fn redacted_text(text: &str) -> String {
             &value[end..]
         } else {
             redacted.push_str(&redacted_word(word));
-            let (delimiters, next) = after.split_at(after.find(|found| !is_delimiter(found)).unwrap_or(after.len()));
+            let (delimiters, next) = after.split_at(after.find(|next| !is_delimiter(next)).unwrap_or(after.len()));
             redacted.push_str(delimiters);
             next
         };
@@ -88,8 +88,8 @@ fn is_delimiter(character: char) -> bool {
     character.is_whitespace() || character.is_control() || "\"`<>\\".contains(character)
 }
 
-/// Returns the secret name with which a word begins, and the offset after the separator between the name and its value.
-/// `after` is the text after the word; the offset counts from the start of the word and may be within `after`.
+/// Returns the secret name at the start of a word, and the offset of the text after the separator between the name and
+/// its value. `after` is the text after the word. The offset counts from the start of the word, and may be in `after`.
 fn secret_name<'a>(word: &'a str, after: &str) -> Option<(&'a str, usize)> {
     let name_end = word.find(['=', ':']).unwrap_or(word.len());
     let name = word[..name_end].trim_matches(|character| "'{[(,;)]}".contains(character));
@@ -100,9 +100,10 @@ fn secret_name<'a>(word: &'a str, after: &str) -> Option<(&'a str, usize)> {
         return Some((name, name_end + 1));
     }
     // The separator may follow quotes and blanks.
-    let gap = after.find(|character| !matches!(character, '"' | '\\' | '\'' | ' ' | '\t')).unwrap_or(after.len());
-    if after[gap..].starts_with(['=', ':']) {
-        return Some((name, word.len() + gap + 1));
+    let is_quote_or_blank = |character: char| matches!(character, '"' | '\\' | '\'' | ' ' | '\t');
+    let separator_start = after.find(|character| !is_quote_or_blank(character)).unwrap_or(after.len());
+    if after[separator_start..].starts_with(['=', ':']) {
+        return Some((name, word.len() + separator_start + 1));
     }
     // An option such as `--password`, or a scheme, needs no separator before its value.
     let needs_no_separator = name.starts_with('-') || SCHEMES.contains(&name.to_ascii_lowercase().as_str());
@@ -110,41 +111,41 @@ fn secret_name<'a>(word: &'a str, after: &str) -> Option<(&'a str, usize)> {
     needs_no_separator.then_some((name, word.len() + closing_quote))
 }
 
-/// Returns the offset of a value in the text after its separator. Blanks, brackets, further separators and one quote may
-/// precede the value.
+/// Returns the offset of a value in the text after its separator. Blanks, brackets, further separators and one quote
+/// may precede the value.
 fn start_of_value(text: &str) -> usize {
     let start = text.find(|character| !" \t\r\n\\=:>[{(,".contains(character)).unwrap_or(text.len());
     start + usize::from(text[start..].starts_with(['"', '\'']))
 }
 
 /// Returns the length of a value, which ends at its closing quote, or at the end of its word or line. `opening` is the
-/// text between the separator and the value. `is_quoted` is true if the name is inside a quoted text; the value then
-/// ends at the end of that text at the latest.
+/// text between the separator and the value. If `is_quoted` is true, the name is inside a quoted text, and the value
+/// does not extend beyond that text.
 fn end_of_value(name: &str, opening: &str, value: &str, is_quoted: bool) -> usize {
     if let Some(quote) = opening.chars().last().filter(|last| matches!(last, '"' | '\'')) {
-        // If the opening quote is escaped, the closing quote is escaped, too. Otherwise, an escaped quote belongs to the
-        // value.
+        // If the opening quote is escaped, the closing quote is escaped, too. Otherwise, an escaped quote belongs to
+        // the value.
         let is_escaped = opening.contains('\\');
         let mut quotes = value.match_indices(quote).map(|(index, _)| index);
         let end = quotes.find(|index| is_escaped || !value[..*index].ends_with('\\')).unwrap_or(value.len());
         return value[..end].trim_end_matches(|last| is_escaped && last == '\\').len();
     }
-    let takes_line =
-        normalized(name).is_some_and(|name| WHOLE_LINE_ENDINGS.iter().any(|ending| name.ends_with(ending)));
-    if takes_line {
+    let extends_to_line_end =
+        normalized_name(name).is_some_and(|name| WHOLE_LINE_ENDINGS.iter().any(|ending| name.ends_with(ending)));
+    if extends_to_line_end {
         let is_end = |character| matches!(character, '\n' | '\r') || is_quoted && character == '"';
         return value.find(is_end).unwrap_or(value.len());
     }
     let is_end = |character| character != '\\' && is_delimiter(character);
     let end = value.find(is_end).unwrap_or(value.len());
-    // Brackets and separators at the end do not belong to the value, unless it consists of them.
+    // Brackets and separators at the end do not belong to the value, unless it consists only of them.
     match value[..end].trim_end_matches([',', ';', ')', ']', '}', '\\']).len() {
         0 => end,
         trimmed => trimmed,
     }
 }
 
-/// Returns a word without the parts whose form shows that they are secret: the credentials and query of a URL, and JWTs.
+/// Returns a word without the parts that are recognizable as secrets: the credentials and query of a URL, and JWTs.
 fn redacted_word(word: &str) -> String {
     if let Some((before, after)) = word.split_once("://") {
         return redacted_url(before, after);
@@ -164,8 +165,8 @@ fn redacted_word(word: &str) -> String {
     word.to_owned()
 }
 
-/// Returns a URL without its credentials, query and fragment. `before` and `after` are the parts before and after `://`.
-/// The URL may be invalid.
+/// Returns a URL without its credentials, query and fragment. `before` and `after` are the parts before and after
+/// `://`. The URL may be invalid.
 fn redacted_url(before: &str, after: &str) -> String {
     // The last `@` before the query ends the password, because a password may contain a slash that is not encoded.
     let query_start = after.find(['?', '#']).unwrap_or(after.len());
@@ -188,12 +189,12 @@ fn redacted_url(before: &str, after: &str) -> String {
 /// assert!(auth_core::is_secret_name("refreshToken") && !auth_core::is_secret_name("token_url"));
 /// ```
 pub fn is_secret_name(text: &str) -> bool {
-    normalized(text).is_some_and(|name| SECRET_NAME_ENDINGS.iter().any(|ending| name.ends_with(ending)))
+    normalized_name(text).is_some_and(|name| SECRET_NAME_ENDINGS.iter().any(|ending| name.ends_with(ending)))
 }
 
 /// Returns the letters and digits of a name in lower case. Returns `None` if the text is empty or contains characters
 /// that names do not contain.
-fn normalized(text: &str) -> Option<String> {
+fn normalized_name(text: &str) -> Option<String> {
     let is_name = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let letters = || text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     (!text.is_empty() && text.chars().all(is_name)).then(letters)
@@ -266,8 +267,8 @@ mod tests {
         for text in
             ["ü?=", "://", "a://?", "=", ":", "'':", "token:", "token", "\u{1b}[31m?", "eyJ", "\"token\"", "ü://ü@ü?ü"]
         {
-            let shown = redacted_text(text);
-            assert_eq!(redacted_text(&shown), shown, "{text}");
+            let redacted = redacted_text(text);
+            assert_eq!(redacted_text(&redacted), redacted, "{text}");
         }
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! For each key, a [`Flight`](flight::Flight) decides what happens next, and this module carries it out. The difficult
 //! cases:
-//! - **A caller's future is dropped.** Attempts run as separate tasks on a thread that the process shares, so an attempt
-//!   continues without its callers.
+//! - **A caller's future is dropped.** Attempts run as separate tasks on a thread that the process shares, so an
+//!   attempt continues without its callers.
 //! - **The process ends, or the source is dropped.** An attempt can be canceled until its provider begins to redeem a
 //!   single-use credential. After that, the end of the process or source waits for the attempt (`redemption.rs`).
 //! - **The store fails after a redemption.** The new token is served from memory, the next attempt redeems its refresh
 //!   token, and it is stored as soon as the store is available (`source/publication.rs`).
-//! - **A caller read the cache before an attempt ended, and starts an attempt afterwards.** Each attempt reads the cache
-//!   again before it calls the provider, so that the second attempt returns the token that the first one stored.
+//! - **A caller read the cache before an attempt ended, and starts an attempt afterwards.** Each attempt reads the
+//!   cache again before it calls the provider, so that the second attempt returns the token that the first one stored.
 //! - **A provider panics, or a runtime is shut down.** The drop handler of the attempt announces an error, so that no
 //!   caller waits forever.
 //! - **A provider does not respond in time.** The future of its call is dropped. If that does not end the call, and its
@@ -20,8 +20,8 @@
 //!   token is not served even if the cache could not delete it.
 //! - **A cache is slow to delete a rejected token.** No caller waits for the deletion (`source/rejection.rs`).
 //! - **The source is cleared while an attempt runs.** The attempt's token is returned to the waiting callers and is not
-//!   stored; later callers start another attempt. If the credential is single-use, that attempt starts after the first
-//!   one, and does not redeem an older token (`source/attempt/single_use.rs`).
+//!   stored; later callers start a second attempt. If the credential is single-use, the second attempt waits for the
+//!   end of the first one, and does not redeem an older token (`source/attempt/single_use.rs`).
 
 mod attempt;
 pub(crate) mod background;
@@ -57,7 +57,7 @@ use attempt::Attempt;
 use flight::Step;
 use flights::Flights;
 use health::CacheHealth;
-use redemption::{Unfinished, finish_owner};
+use redemption::{Unfinished, close_owner};
 
 pub use builder::{SourceBuildError, TokenSourceBuilder};
 pub(crate) use waiting::Progress;
@@ -78,21 +78,22 @@ const MAX_DROP_WAIT: Duration = Duration::from_secs(30);
 /// # Dropping
 ///
 /// Dropping the last clone cancels attempts that have not begun to [redeem](crate::begin_redemption) a single-use
-/// credential. If an attempt has, dropping waits up to 30 s until the new token is stored, because a rotated refresh
-/// token would be lost otherwise. In asynchronous code call [`close`](Self::close) first, which waits without blocking
-/// the thread.
+/// credential. If an attempt has begun a redemption, dropping waits up to 30 s until the new token is stored.
+/// Otherwise, a rotated refresh token would be lost. In asynchronous code, call [`close`](Self::close) first: it waits
+/// without blocking the thread.
 ///
-/// A source is not dropped by [`std::process::exit`] or an abort, or if it is in a `static`. Call
-/// [`finish_redemptions`](crate::finish_redemptions) before the process ends in that way.
+/// [`std::process::exit`] and an abort do not drop a source, and a source in a `static` is never dropped. In these
+/// cases, call [`finish_redemptions`](crate::finish_redemptions) before the process ends.
 #[derive(Clone, Debug)]
-pub struct TokenSource(Arc<Handle>);
+pub struct TokenSource(Arc<CloseOnDrop>);
 
-/// The part of a source that is dropped with its last clone. Running attempts may hold the inner state for longer.
+/// Closes the source when its last clone is dropped. Running attempts hold only the inner state, so they do not keep
+/// the source open.
 #[derive(Debug)]
-struct Handle(Arc<Inner>);
+struct CloseOnDrop(Arc<Inner>);
 
 pub(crate) struct Inner {
-    owner: u64,
+    owner_id: u64,
     /// True once no new attempts may start.
     is_closed: AtomicBool,
     key: TokenKey,
@@ -102,7 +103,7 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     expiry: ExpiryPolicy,
     /// The time for which a copy of a token from a remote cache is used without reading the cache again.
-    local_copy: Duration,
+    local_copy_lifetime: Duration,
     /// The timeout of one provider call; `None` if the call may wait for a user.
     attempt_timeout: Option<Duration>,
     flights: Flights,
@@ -160,31 +161,32 @@ impl TokenSource {
         }
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected, from the cache. A newer cached token is not deleted.
+    /// Deletes `used_token`, a token for `request` that a server rejected, from the cache. A newer cached token is not
+    /// deleted.
     ///
     /// The source no longer serves the token, even if the cache still returns it. A remote cache deletes it in the
     /// background, so that the caller can repeat its request immediately; [`close`](Self::close) and dropping the last
     /// clone wait up to 250 ms for the deletion.
-    pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
-        self.inner().reject(request, used);
+    pub fn reject(&self, request: &TokenRequest, used_token: &AccessToken) {
+        self.inner().reject(request, used_token);
     }
 
-    /// Records that a server accepted `used`, a token for `request`.
+    /// Records that a server accepted `used_token`, a token for `request`.
     ///
     /// The source delays refreshes after consecutive rejections. An accepted token ends the sequence, so that the next
     /// rejection is followed by an immediate refresh.
-    pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
+    pub fn accept(&self, request: &TokenRequest, used_token: &AccessToken) {
         let inner = self.inner();
         let key = inner.key.for_request(request);
         if !inner.flights.has_no_slot(&key) {
-            inner.flights.with(&key, |slot, _| slot.flight.accept(used));
+            inner.flights.with_slot(&key, |slot, _| slot.flight.accept(used_token));
             inner.remove_if_idle(&key);
         }
     }
 
-    /// Deletes all cached tokens, and forgets all failures. A running attempt continues for its waiting callers, but its
-    /// token is not stored. If that attempt redeems a single-use credential, the next attempt waits for its end, and does
-    /// not redeem the same credential.
+    /// Deletes all cached tokens, and forgets all failures. A running attempt continues for its waiting callers, but
+    /// its token is not stored. If that attempt redeems a single-use credential, the next attempt waits for its end,
+    /// and does not redeem the same credential.
     ///
     /// # Errors
     ///
@@ -213,10 +215,10 @@ impl TokenSource {
     /// [`Unfinished`] if a redemption did not end in time, or its token could not be stored: the login may be lost.
     pub async fn close(self) -> Result<(), Unfinished> {
         let inner = self.inner().clone();
-        // `finish_owner` blocks its thread, so it runs on a separate one.
-        match background::call_blocking(move || finish_owner(inner.owner, &inner.is_closed, MAX_DROP_WAIT)).await {
+        // `close_owner` blocks its thread, so it runs on a separate one.
+        match background::call_blocking(move || close_owner(inner.owner_id, &inner.is_closed, MAX_DROP_WAIT)).await {
             Ok(outcome) => outcome,
-            Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, MAX_DROP_WAIT),
+            Err(_) => close_owner(self.inner().owner_id, &self.inner().is_closed, MAX_DROP_WAIT),
         }
     }
 
@@ -234,8 +236,8 @@ impl TokenSource {
         &self.0.0
     }
 
-    /// Returns a fresh token from memory without a decision of the state machine (fast path), or `None` if the slow path
-    /// must decide. Without a request, the key of the source is used.
+    /// Returns a fresh token from memory (fast path), or `None` if the state machine of the key must decide (slow
+    /// path). If `request` is `None`, the key of the source is used.
     pub(crate) fn local_token(&self, request: Option<&TokenRequest>) -> Option<AccessToken> {
         let inner = self.inner();
         match request {
@@ -245,9 +247,9 @@ impl TokenSource {
     }
 }
 
-impl Drop for Handle {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        if let Err(error) = finish_owner(self.0.owner, &self.0.is_closed, MAX_DROP_WAIT) {
+        if let Err(error) = close_owner(self.0.owner_id, &self.0.is_closed, MAX_DROP_WAIT) {
             tracing::error!(error = &error as &dyn std::error::Error, "a login may be lost");
         }
     }
@@ -257,47 +259,50 @@ impl Inner {
     /// Reads the cache, and serves its token, joins an attempt or starts one (slow path).
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
-            let (epoch, held) = self.flights.held_token(&key, self.clock.now());
-            let in_memory = held.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
-            // A reference to the write lock marks the slot as busy, so that it remembers rejections until the token
-            // that was read here has been compared with them.
-            let (cached, busy_while_reading) = if let Some(cached) = in_memory {
+            let (epoch, token_in_memory) = self.flights.token_in_memory(&key, self.clock.now());
+            let local_result = token_in_memory.map_or_else(|| self.cache.get_local(&key), |token| Some(Some(token)));
+            // A reference to the write lock marks the slot as busy. A busy slot remembers rejections, and the token
+            // that is read here must be compared with them.
+            let (cached, busy_while_reading) = if let Some(cached) = local_result {
                 (cached, None)
             } else {
-                let write_lock = self.flights.with(&key, |slot, _| slot.write_lock.clone());
-                (self.look_up(&key, epoch).await, Some(write_lock))
+                let write_lock = self.flights.with_slot(&key, |slot, _| slot.write_lock.clone());
+                (self.read_cache(&key, epoch).await, Some(write_lock))
             };
-            let credential = self.provider.credential_version();
-            let (step, joined, started, busy_while_waiting) = self.flights.with(&key, |slot, current| {
-                let cached = cached.filter(|_| current == epoch);
-                let mut step = slot.flight.step(cached.as_ref(), self.clock.now(), credential, &self.expiry);
-                let write_lock = slot.write_lock.clone();
-                let started = match &mut step {
-                    Step::Start { previous, .. } => {
-                        let (start, busy) = ((current, credential), write_lock.clone());
-                        let attempt = Attempt::new(self, &key, request, previous.take(), start, busy);
-                        slot.attempt = Some(attempt.progress());
-                        Some(attempt)
-                    }
-                    _ => None,
-                };
-                (step, slot.attempt.clone(), started, write_lock)
-            });
+            let credential_version = self.provider.credential_version();
+            let (step, progress, new_attempt, busy_while_waiting) =
+                self.flights.with_slot(&key, |slot, current_epoch| {
+                    let (now, cached) = (self.clock.now(), cached.filter(|_| current_epoch == epoch));
+                    let mut step = slot.flight.next_step(cached.as_ref(), now, credential_version, &self.expiry);
+                    let write_lock = slot.write_lock.clone();
+                    let new_attempt = match &mut step {
+                        Step::Start { previous, .. } => {
+                            let (start, busy_mark) = ((current_epoch, credential_version), write_lock.clone());
+                            let attempt = Attempt::new(self, &key, request, previous.take(), start, busy_mark);
+                            slot.attempt = Some(attempt.progress());
+                            Some(attempt)
+                        }
+                        _ => None,
+                    };
+                    (step, slot.attempt.clone(), new_attempt, write_lock)
+                });
             drop(busy_while_reading);
-            // Spawned without holding the lock of the slots: a runtime that is shutting down drops the attempt
-            // immediately, and dropping an attempt takes that lock.
-            let started_here = started.map(Attempt::spawn).is_some();
+            // The lock of the slots is not held here: a runtime that is shutting down drops the attempt immediately,
+            // and its drop handler takes that lock.
+            let started_here = new_attempt.map(Attempt::spawn).is_some();
             let outcome = match step {
-                Step::Serve(token) | Step::Start { serve: Some(token), .. } => Ok(token),
+                Step::Serve(token) | Step::Start { stale_token: Some(token), .. } => Ok(token),
                 Step::Fail(error) => return Err(error),
-                Step::Start { serve: None, .. } | Step::Join => match self.outcome_of(joined, &key, started_here).await
-                {
-                    // The attempt of another caller was canceled with that caller's runtime. This runtime still works.
-                    Err(error) if error.is_canceled() && !started_here => continue,
-                    // The token was rejected before this caller was polled again.
-                    Ok(token) if self.flights.is_rejected(&key, &token) => continue,
-                    outcome => outcome,
-                },
+                Step::Start { stale_token: None, .. } | Step::Join => {
+                    match self.join_attempt(progress, &key, started_here).await {
+                        // The attempt was canceled with the runtime of another caller. This caller's runtime still
+                        // runs.
+                        Err(error) if error.is_canceled() && !started_here => continue,
+                        // The token was rejected before this caller was polled again.
+                        Ok(token) if self.flights.is_rejected(&key, &token) => continue,
+                        outcome => outcome,
+                    }
+                }
             };
             drop(busy_while_waiting);
             self.remove_if_idle(&key);
@@ -306,12 +311,13 @@ impl Inner {
     }
 
     pub(crate) async fn clear(&self) -> Result<(), TokenError> {
-        // Waits for attempts that are storing a token. No other attempt stores one, because the epoch has changed.
+        // An attempt holds its write lock while it stores a token. Attempts that have not started to store their token
+        // do not store it, because the epoch has changed.
         for write_lock in self.flights.clear() {
             drop(write_lock.lock().await);
         }
         let outcome = self.cache.clear().await;
-        // A caller may have read a token before the cache was cleared, and stored a copy of it since.
+        // A caller may have read a token before the cache was cleared, and kept a copy of it in memory afterwards.
         self.flights.clear();
         outcome
     }
@@ -337,7 +343,7 @@ impl Inner {
     /// Sleeps with the timer of the runtime on which attempts run.
     async fn sleep(&self, time: Duration) {
         if self.provider.needs_caller_runtime() && tokio::runtime::Handle::try_current().is_ok() {
-            background::sleep_here(time).await;
+            background::sleep_on_caller_runtime(time).await;
         } else {
             background::sleep(time).await;
         }

@@ -86,25 +86,25 @@ impl AccessToken {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the token cannot be sent in a header, because it is empty or contains anything but
-    /// visible ASCII characters (RFC 6750, section 2.1).
+    /// [`TokenError::is_malformed`] if the token cannot be sent in a header, because it is empty or contains anything
+    /// but visible ASCII characters (RFC 6750, section 2.1).
     pub fn new(secret: Secret) -> Result<Self, TokenError> {
-        let text = secret.expose().trim_matches([' ', '\t']);
-        let bare = match text.split_at_checked(BEARER.len()) {
+        let trimmed_text = secret.expose().trim_matches([' ', '\t']);
+        let bare_token = match trimmed_text.split_at_checked(BEARER.len()) {
             Some((prefix, rest))
                 if prefix.eq_ignore_ascii_case(BEARER) && (rest.is_empty() || rest.starts_with([' ', '\t'])) =>
             {
                 rest.trim_start_matches([' ', '\t'])
             }
-            _ => text,
+            _ => trimmed_text,
         };
-        if bare.is_empty() {
+        if bare_token.is_empty() {
             return Err(TokenError::malformed("it is empty"));
         }
-        if !bare.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !bare_token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(TokenError::malformed("it contains spaces, control characters or non-ASCII characters"));
         }
-        let secret = if bare.len() == secret.expose().len() { secret } else { Secret::new(bare) };
+        let secret = if bare_token.len() == secret.expose().len() { secret } else { Secret::new(bare_token) };
         Ok(Self(Arc::new(Inner {
             secret,
             token_type: BEARER.to_owned(),
@@ -123,12 +123,12 @@ impl AccessToken {
 
     /// Sets the lifetime of the token.
     pub fn with_lifetime(self, lifetime: Lifetime) -> Self {
-        self.with(|inner| (inner.lifetime, inner.is_expiry_assumed) = (lifetime, false))
+        self.update(|inner| (inner.lifetime, inner.is_expiry_assumed) = (lifetime, false))
     }
 
     /// Marks the expiry as assumed by a policy, because neither the issuer nor the token specifies one.
     pub(crate) fn with_expiry_assumed(self, is_expiry_assumed: bool) -> Self {
-        self.with(|inner| inner.is_expiry_assumed = is_expiry_assumed)
+        self.update(|inner| inner.is_expiry_assumed = is_expiry_assumed)
     }
 
     pub(crate) fn is_expiry_assumed(&self) -> bool {
@@ -143,17 +143,17 @@ impl AccessToken {
     /// Sets the time at which the token was obtained. Before this time, the token counts as expired, because the clock
     /// has been set back and the other times of the token are unreliable.
     pub fn with_not_before(self, not_before: SystemTime) -> Self {
-        self.with(|inner| inner.not_before = Some(not_before))
+        self.update(|inner| inner.not_before = Some(not_before))
     }
 
     /// Sets an upper bound for the expiry, such as the expiry of the assertion that was exchanged for the token.
     pub fn with_not_after(self, not_after: SystemTime) -> Self {
-        self.with(|inner| inner.not_after = Some(not_after))
+        self.update(|inner| inner.not_after = Some(not_after))
     }
 
     /// Sets the time from which the token should be refreshed, although it is still valid.
     pub fn with_refresh_at(self, refresh_at: Option<SystemTime>) -> Self {
-        self.with(|inner| inner.refresh_at = refresh_at)
+        self.update(|inner| inner.refresh_at = refresh_at)
     }
 
     /// Sets the type of the token. The default is `Bearer`, which is normalized to the case of RFC 6750.
@@ -162,53 +162,53 @@ impl AccessToken {
     pub fn with_token_type(self, token_type: impl Into<String>) -> Self {
         let token_type = token_type.into();
         let token_type = if is_bearer(&token_type) { BEARER.to_owned() } else { token_type };
-        self.with(|inner| inner.token_type = token_type)
+        self.update(|inner| inner.token_type = token_type)
     }
 
     /// Sets the scopes of the token.
     pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
-        self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
+        self.update(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
     }
 
     /// Sets the ID token that was issued with the token (`OpenID` Connect Core, section 2).
     pub fn with_id_token(self, id_token: Secret) -> Self {
-        self.with(|inner| inner.id_token = Some(id_token))
+        self.update(|inner| inner.id_token = Some(id_token))
     }
 
     /// Sets the refresh token that was issued with the token (RFC 6749, section 1.5).
     pub fn with_refresh_token(self, refresh_token: Secret) -> Self {
-        self.with(|inner| inner.refresh_token = Some(refresh_token))
+        self.update(|inner| inner.refresh_token = Some(refresh_token))
     }
 
     /// Sets the client that the refresh token was issued to. No other client can redeem it (RFC 6749, section 6).
     pub fn with_client_id(self, client_id: impl Into<String>) -> Self {
         let client_id = client_id.into();
-        self.with(|inner| inner.client_id = Some(client_id))
+        self.update(|inner| inner.client_id = Some(client_id))
     }
 
-    /// Marks the token as unverified. `since` is the time at which it was obtained, and `reason` the reason why it is
-    /// unverified, which must not contain the token.
+    /// Marks the token as unverified. `reason` states why it is unverified, and must not contain the token. `since` is
+    /// the time at which the token was obtained. `is_final` is true if the token failed verification, and false if it
+    /// could not be verified.
     ///
     /// A source stores the token, because it may have a refresh token, but does not serve it until its provider has
-    /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` is true if the token failed verification, and false
-    /// if it could not be verified. A token that failed is not refreshed for 5 minutes, because the next one would
-    /// probably fail, too.
+    /// [verified](crate::AsyncTokenProvider::verify) it. A token that failed verification is not refreshed for 5
+    /// minutes, because the next token would probably fail, too.
     pub fn with_unverified(self, reason: impl Into<String>, since: SystemTime, is_final: bool) -> Self {
         let reason = reason.into();
-        self.with(|inner| inner.unverified = Some(Unverified { reason, since, is_final }))
+        self.update(|inner| inner.unverified = Some(Unverified { reason, since, is_final }))
     }
 
     /// Returns the token marked as verified, which reverts [`with_unverified`](Self::with_unverified).
     pub fn verified(self) -> Self {
-        self.with(|inner| inner.unverified = None)
+        self.update(|inner| inner.unverified = None)
     }
 
     /// Returns the token without its refresh token.
     pub fn without_refresh_token(self) -> Self {
-        self.with(|inner| inner.refresh_token = None)
+        self.update(|inner| inner.refresh_token = None)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn update(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
@@ -304,7 +304,7 @@ impl AccessToken {
     }
 
     pub(crate) fn with_unverified_record(self, unverified: Option<Unverified>) -> Self {
-        self.with(|inner| inner.unverified = unverified)
+        self.update(|inner| inner.unverified = unverified)
     }
 
     /// Returns true if the secrets of both tokens are equal. Other properties are not compared.

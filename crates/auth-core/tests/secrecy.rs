@@ -1,5 +1,5 @@
-//! No output contains a secret. All secrets here contain the word `canary`. The test has its own process, because it reads
-//! the log of the process.
+//! No output contains a secret. All secrets in this test contain the word `canary`. The test has its own process,
+//! because it reads the log of the process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../tests/support/log.rs"]
@@ -16,14 +16,14 @@ use platform_testkit::{ManualClock, RemoteStore, ScriptedProvider, ScriptedRespo
 
 use crate::log::Log;
 
-fn canary() -> AccessToken {
+fn canary_token() -> AccessToken {
     AccessToken::try_from("canary-access")
         .unwrap()
         .with_id_token(Secret::new("canary-id"))
         .with_refresh_token(Secret::new("canary-refresh"))
 }
 
-fn shown(value: &dyn Debug) -> String {
+fn debug_output(value: &dyn Debug) -> String {
     format!("{value:?} {value:#?}")
 }
 
@@ -47,7 +47,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         .with_clock(Arc::new(ManualClock::default()))
         .build()
         .unwrap();
-    provider.then([ScriptedResponse::Token(canary())]);
+    provider.then([ScriptedResponse::Token(canary_token())]);
     let token = source.token().await.unwrap();
     assert!(token.secret().expose().contains("canary"), "the token contains the canary");
     store.set_unavailable(true);
@@ -62,30 +62,30 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
     let secret = Secret::new("canary-key");
     let bearer = BearerPolicy::new(destination.clone());
     let outputs = [
-        shown(&token),
-        shown(token.secret()),
-        shown(&bearer.header(&token)),
-        shown(&TokenRecord::from_token(&token)),
-        shown(&source),
-        shown(&provider),
-        shown(&auth_core::MemoryTokenCache::new()),
-        shown(&static_token(secret.clone()).unwrap()),
-        shown(&provider_fn({
+        debug_output(&token),
+        debug_output(token.secret()),
+        debug_output(&bearer.header(&token)),
+        debug_output(&TokenRecord::from_token(&token)),
+        debug_output(&source),
+        debug_output(&provider),
+        debug_output(&auth_core::MemoryTokenCache::new()),
+        debug_output(&static_token(secret.clone()).unwrap()),
+        debug_output(&provider_fn({
             let secret = secret.clone();
             move |_| Ok::<_, TokenError>(secret.clone())
         })),
-        shown(&async_provider_fn({
+        debug_output(&async_provider_fn({
             let secret = secret.clone();
             move |_| {
                 let secret = secret.clone();
                 async { Ok::<_, TokenError>(secret) }
             }
         })),
-        shown(&bearer),
-        shown(&KeyPolicy::new(destination.clone(), "x-key", secret.clone())),
-        shown(&BasicPolicy::new(destination, "user", &secret).unwrap()),
-        shown(&key),
-        shown(&TokenRequest::new()),
+        debug_output(&bearer),
+        debug_output(&KeyPolicy::new(destination.clone(), "x-key", secret.clone())),
+        debug_output(&BasicPolicy::new(destination, "user", &secret).unwrap()),
+        debug_output(&key),
+        debug_output(&TokenRequest::new()),
         format!("{error} {error:?} {panic} {panic:?}"),
         format!("{:?}", AccessToken::try_from("canary bad").unwrap_err()),
         log.text(),

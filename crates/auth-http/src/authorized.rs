@@ -11,9 +11,9 @@ use crate::response::Response;
 /// meant for.
 ///
 /// After a 401 response, the token is deleted. If the body can be sent again, the request is sent once more with a new
-/// token. A second 401 is returned to the caller. The first one is also returned if no other token can be obtained,
-/// because the server has repeatedly rejected tokens. If a challenge of the server requires other claims, later requests
-/// use a token with these claims, too.
+/// token. A second 401 is returned to the caller. The first 401 is returned if the token source provides no new token,
+/// because the server has repeatedly rejected tokens. If a challenge of the server requires other claims, later
+/// requests use a token with these claims, too.
 #[derive(Clone, Debug)]
 pub struct AuthorizedClient {
     http: HttpClient,
@@ -49,7 +49,8 @@ impl AuthorizedClient {
         self.tokens.token_for(&self.current_request()).await
     }
 
-    /// Sends a request with the given token. After a 401 response, which is returned to the caller, the token is deleted.
+    /// Sends a request with the given token. After a 401 response, which is returned to the caller, the token is
+    /// deleted.
     ///
     /// # Errors
     ///
@@ -58,38 +59,40 @@ impl AuthorizedClient {
         let (method, url) = (request.method, request.url.clone());
         self.policy.admit(&url).map_err(|source| HttpError::token(method, &url, source))?;
         let response = self.http.send(self.with_authorization(request, token)?).await?;
-        self.observe(&response, &self.current_request(), token);
+        self.report_status(&response, &self.current_request(), token);
         Ok(response)
     }
 
-    /// Sends a request with a token, and returns the response head, whatever its status. See the type for the handling of
-    /// a 401.
+    /// Sends a request with a token, and returns the response head, whatever its status. The handling of a 401 is
+    /// described at [`AuthorizedClient`].
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_token_error`] if no token can be obtained, or tokens must not be sent to this URL. Other errors if
-    /// no response arrives.
+    /// [`HttpError::is_token_error`] if no token can be obtained, or tokens must not be sent to this URL. Other errors
+    /// if no response arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         let token_error = |source| HttpError::token(method, &url, source);
         self.policy.admit(&url).map_err(token_error)?;
         let token_request = self.current_request();
         let token = self.tokens.token_for(&token_request).await.map_err(token_error)?;
-        let copy = request.try_clone();
+        let request_copy = request.try_clone();
         let response = self.http.send(self.with_authorization(request, &token)?).await?;
-        self.observe(&response, &token_request, &token);
+        self.report_status(&response, &token_request, &token);
 
         let challenges: Vec<_> = response.headers("www-authenticate").collect();
-        let stage = Stage::First { replayable: copy.is_some() };
+        let stage = Stage::First { replayable: request_copy.is_some() };
         let reaction = self.policy.react(response.status(), &challenges, &token_request, stage);
-        let (Reaction::Resend(new_token_request), Some(copy)) = (reaction, copy) else { return Ok(response) };
+        let (Reaction::Resend(new_token_request), Some(request_copy)) = (reaction, request_copy) else {
+            return Ok(response);
+        };
         let token = match self.tokens.token_for(&new_token_request).await {
             // The server rejects every token. Its response contains the reason, so it is returned instead of the error.
             Err(error) if error.is_rejected() => return Ok(response),
             token => token.map_err(token_error)?,
         };
-        let response = self.http.send(self.with_authorization(copy, &token)?).await?;
-        self.observe(&response, &new_token_request, &token);
+        let response = self.http.send(self.with_authorization(request_copy, &token)?).await?;
+        self.report_status(&response, &new_token_request, &token);
         if response.status() != 401 && new_token_request != token_request {
             *self.challenged_request.lock().unwrap_or_else(PoisonError::into_inner) = Some(new_token_request);
         }
@@ -102,8 +105,8 @@ impl AuthorizedClient {
         challenged_request.as_ref().unwrap_or(&self.token_request).clone()
     }
 
-    /// Tells the token source whether the server accepted or rejected a token. A 5xx response shows neither.
-    fn observe(&self, response: &Response, token_request: &TokenRequest, token: &AccessToken) {
+    /// Reports to the token source that the server accepted or rejected a token. A 5xx response indicates neither.
+    fn report_status(&self, response: &Response, token_request: &TokenRequest, token: &AccessToken) {
         match response.status() {
             401 => self.tokens.reject(token_request, token),
             200..=499 => self.tokens.accept(token_request, token),

@@ -41,7 +41,7 @@ impl BlockingRuntime {
 }
 
 impl Drop for BlockingRuntime {
-    /// Does not wait for running tasks, because the value may be dropped inside a runtime, whose thread must not block.
+    /// Does not wait for running tasks: the value may be dropped on a thread of another runtime, which must not block.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

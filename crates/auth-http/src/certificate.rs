@@ -39,7 +39,7 @@ pub enum CertificateError {
     KeyMismatch,
 }
 
-fn certificates(chain: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+fn parse_certificates(chain: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
     certificates.map_err(|_| CertificateError::InvalidCertificate)
 }
@@ -56,26 +56,26 @@ const KEY_LABELS: [(&str, FromDer); 3] = [
 
 /// Decodes the first private key in a PEM text. Unlike the parser of the TLS library, it leaves no copies of the key in
 /// memory.
-fn private_key(pem: &str) -> Option<Zeroizing<PrivateKeyDer<'static>>> {
+fn parse_private_key(pem: &str) -> Option<Zeroizing<PrivateKeyDer<'static>>> {
     let mut lines = pem.lines().map(str::trim);
     let from_der = lines.find_map(|line| {
         let label = line.strip_prefix("-----BEGIN ")?.strip_suffix("-----")?;
-        KEY_LABELS.iter().find(|(other, _)| *other == label).map(|(_, from_der)| from_der)
+        KEY_LABELS.iter().find(|(known_label, _)| *known_label == label).map(|(_, from_der)| from_der)
     })?;
     let mut base64 = Zeroizing::new(String::with_capacity(pem.len()));
     lines.take_while(|line| !line.starts_with("-----END ")).for_each(|line| base64.push_str(line));
     let mut der = Zeroizing::new(vec![0; base64.len()]);
     let length = STANDARD.decode_slice(base64.as_bytes(), &mut der).ok()?;
     der.truncate(length);
-    // The buffer has exactly this size, because shrinking a buffer can leave a copy of its content.
-    let mut exact = Vec::with_capacity(length);
-    exact.extend_from_slice(&der);
-    Some(Zeroizing::new(from_der(exact)))
+    // The capacity of the buffer is exact, because shrinking a buffer can leave a copy of the key in memory.
+    let mut exact_der = Vec::with_capacity(length);
+    exact_der.extend_from_slice(&der);
+    Some(Zeroizing::new(from_der(exact_der)))
 }
 
 /// Returns the thumbprint of the first certificate in `chain` (`x5t#S256`; RFC 8705, section 3.1).
 pub(crate) fn thumbprint(chain: &str) -> Option<String> {
-    Some(URL_SAFE_NO_PAD.encode(Sha256::digest(certificates(chain).ok()?.first()?)))
+    Some(URL_SAFE_NO_PAD.encode(Sha256::digest(parse_certificates(chain).ok()?.first()?)))
 }
 
 impl ClientCertificate {
@@ -86,7 +86,7 @@ impl ClientCertificate {
     /// The chain or the key cannot be parsed, or they do not match.
     pub fn from_pem(chain: impl Into<String>, key: Secret) -> Result<Self, CertificateError> {
         let chain = chain.into();
-        let certificates = certificates(&chain)?;
+        let certificates = parse_certificates(&chain)?;
         let first = certificates.first().ok_or(CertificateError::InvalidCertificate)?;
         // The `Raw` profile is used, because the strict one rejects certificates that other implementations accept.
         let parsed = CertificateInner::<Raw>::from_der(first).map_err(|_| CertificateError::InvalidCertificate)?;
@@ -94,10 +94,10 @@ impl ClientCertificate {
         let validity = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(first));
 
-        let der = private_key(key.expose()).ok_or(CertificateError::InvalidKey)?;
+        let der = parse_private_key(key.expose()).ok_or(CertificateError::InvalidKey)?;
         let signer = any_supported_type(&der).map_err(|_| CertificateError::InvalidKey)?;
-        let matches = CertifiedKey::new(certificates, signer).keys_match();
-        matches.map_err(|_| CertificateError::KeyMismatch)?;
+        let match_result = CertifiedKey::new(certificates, signer).keys_match();
+        match_result.map_err(|_| CertificateError::KeyMismatch)?;
         Ok(Self { chain, key, thumbprint, validity })
     }
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn expiry_and_thumbprint_are_those_of_the_certificate() {
+    fn expiry_and_thumbprint_match_the_certificate() {
         let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let (chain, key) = self_signed(not_after);
         let certificate = ClientCertificate::from_pem(chain.clone(), key.clone()).unwrap();

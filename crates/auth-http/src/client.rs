@@ -11,22 +11,22 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::Notify;
 
 use crate::certificate::thumbprint;
-use crate::deadline::{self, Deadline, after, until};
+use crate::deadline::{self, Deadline, instant_after, run_until};
 use crate::metadata;
 use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
-use crate::resolver::{Adapter, Resolver};
+use crate::resolver::{ReqwestResolver, Resolver};
 use crate::retry::{Attempts, Hosts, RetryPolicy};
 use crate::roots::Roots;
 use crate::{BuildError, HttpError, Method, Request, Response};
 
-/// The connect timeout, and the default read timeout, which limits inactivity on a connection. The read timeout of
+/// The connect timeout, and the default read timeout, which limits the inactivity on a connection. The read timeout of
 /// `reqwest` is not used, because it counts the time to send a body as inactivity.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The size of the chunks into which larger bodies are split, in bytes. Each chunk counts as activity, and fits into the
-/// buffers of a connection.
+/// The size of the chunks into which larger bodies are split, in bytes. Each chunk counts as activity, and fits into
+/// the buffers of a connection.
 const CHUNK_SIZE: usize = 64 * 1024;
 
 /// The `User-Agent` header.
@@ -47,11 +47,11 @@ pub struct HttpClient {
 struct Settings {
     route: Route,
     /// Root certificate files in addition to the system's roots.
-    roots: Vec<PathBuf>,
+    root_files: Vec<PathBuf>,
     /// The maximum inactivity on a connection.
     read_timeout: Duration,
     /// The thumbprint of the client certificate.
-    certificate: Option<String>,
+    certificate_thumbprint: Option<String>,
 }
 
 impl HttpClient {
@@ -65,7 +65,7 @@ impl HttpClient {
             hosts: Hosts::new(),
             resolver: None,
             read_timeout: DEFAULT_TIMEOUT,
-            roots: Vec::new(),
+            root_files: Vec::new(),
             proxy: None,
             certificate: None,
         }
@@ -73,11 +73,11 @@ impl HttpClient {
 
     /// Returns the thumbprint of the client certificate (`x5t#S256`; RFC 8705, section 3.1).
     pub fn certificate_thumbprint(&self) -> Option<&str> {
-        self.settings.certificate.as_deref()
+        self.settings.certificate_thumbprint.as_deref()
     }
 
-    /// Returns the retry state of one request to the host of `url`. All requests to the host share a circuit breaker, if
-    /// they are sent by clones of this client or by clients that were built with the same [`Hosts`].
+    /// Returns the retry state of one request to the host of `url`. Clones of this client, and all clients that were
+    /// built with the same [`Hosts`], share one circuit breaker for the host.
     pub fn attempts(&self, url: &url::Url, policy: &RetryPolicy) -> Attempts {
         self.hosts.attempts(url, policy)
     }
@@ -95,13 +95,13 @@ impl HttpClient {
     /// arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let Request { method, url, headers, body, timeout, read_timeout } = request;
-        let is_metadata = self.plain_metadata && metadata::is_server(&url);
-        if !is_metadata && !Authority::of(&url).is_confidential(self.plain_loopback) {
+        let is_metadata_request = self.plain_metadata && metadata::is_server(&url);
+        if !is_metadata_request && !Authority::of(&url).is_confidential(self.plain_loopback) {
             return Err(HttpError::insecure(method, &url));
         }
-        let failed =
-            |source| HttpError::send(method, &url, self.settings.route.proxy(&url), &self.settings.roots, source);
-        let mut builder = self.pools.current().map_err(failed)?.request(method.into(), url.clone());
+        let send_error =
+            |source| HttpError::send(method, &url, self.settings.route.proxy(&url), &self.settings.root_files, source);
+        let mut builder = self.pools.current_client().map_err(send_error)?.request(method.into(), url.clone());
         for (name, value) in headers {
             // An invalid value is passed to `reqwest`, which reports it.
             match HeaderValue::try_from(&value) {
@@ -120,16 +120,18 @@ impl HttpClient {
             // A small body is not streamed, so that `reqwest` can send it again if the server requests that (HTTP/2).
             Body::Bytes(bytes) if bytes.len() <= CHUNK_SIZE => builder.body(bytes),
             Body::Bytes(bytes) => {
-                builder.header(CONTENT_LENGTH, bytes.len()).body(observed(stream::iter(chunks(bytes)), &activity))
+                builder.header(CONTENT_LENGTH, bytes.len()).body(notifying_body(stream::iter(chunks(bytes)), &activity))
             }
-            Body::Stream(stream) => builder.body(observed(stream, &activity)),
+            Body::Stream(stream) => builder.body(notifying_body(stream, &activity)),
         };
         let deadline = timeout.map(Deadline::after);
         let read_timeout = read_timeout.unwrap_or(self.settings.read_timeout);
         let response = tokio::select! {
-            response = builder.send() => response.map_err(failed)?,
-            () = inactivity(&activity, read_timeout) => return Err(HttpError::inactive(method, &url, read_timeout)),
-            limit = deadline::expiry(deadline) => return Err(HttpError::timed_out(method, &url, limit)),
+            response = builder.send() => response.map_err(send_error)?,
+            () = wait_for_inactivity(&activity, read_timeout) => {
+                return Err(HttpError::inactive(method, &url, read_timeout));
+            }
+            timeout = deadline::wait_for_deadline(deadline) => return Err(HttpError::timed_out(method, &url, timeout)),
         };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "response");
         Ok(Response::new(response, method, url, self.settings.read_timeout, deadline))
@@ -137,7 +139,10 @@ impl HttpClient {
 }
 
 /// Returns a body that notifies `activity` of each chunk that it yields.
-fn observed(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, activity: &Arc<Notify>) -> reqwest::Body {
+fn notifying_body(
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    activity: &Arc<Notify>,
+) -> reqwest::Body {
     let activity = activity.clone();
     reqwest::Body::wrap_stream(body.inspect(move |_| activity.notify_one()))
 }
@@ -151,8 +156,8 @@ fn chunks(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
 }
 
 /// Completes when there was no activity for `read_timeout`.
-async fn inactivity(activity: &Notify, read_timeout: Duration) {
-    while until(after(read_timeout), activity.notified()).await.is_some() {}
+async fn wait_for_inactivity(activity: &Notify, read_timeout: Duration) {
+    while run_until(instant_after(read_timeout), activity.notified()).await.is_some() {}
 }
 
 impl fmt::Debug for HttpClient {
@@ -187,22 +192,23 @@ pub struct HttpClientBuilder {
     hosts: Hosts,
     resolver: Option<Arc<dyn Resolver>>,
     read_timeout: Duration,
-    roots: Vec<PathBuf>,
+    root_files: Vec<PathBuf>,
     proxy: Option<Proxy>,
     /// A certificate chain in PEM, and its private key.
     certificate: Option<(String, Secret)>,
 }
 
 impl HttpClientBuilder {
-    /// Allows plain http to loopback addresses, for emulators and tests. Such requests use no proxy. Https requests then
-    /// ignore the proxies of the environment.
+    /// Allows plain http to loopback addresses, for emulators and tests. Such requests use no proxy. Https requests
+    /// then ignore the proxies of the environment.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
     }
 
-    /// Allows plain http to the fixed addresses of the metadata servers of cloud machines, without a proxy, and ignores
-    /// proxies of the environment for https. For clients that fetch credentials of a machine and nothing else.
+    /// Allows plain http to the fixed addresses of the metadata servers of cloud machines, without a proxy. Https
+    /// requests then ignore the proxies of the environment. Use it only for clients that fetch the credentials of a
+    /// machine.
     pub fn with_plain_metadata(mut self) -> Self {
         self.plain_metadata = true;
         self
@@ -210,7 +216,7 @@ impl HttpClientBuilder {
 
     /// Trusts the root certificates in a PEM file in addition to those of the system. May be called more than once.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
-        self.roots.push(file.into());
+        self.root_files.push(file.into());
         self
     }
 
@@ -238,15 +244,15 @@ impl HttpClientBuilder {
         self
     }
 
-    /// Uses HTTP/1.1 only, so that concurrent requests have separate connections. With HTTP/2, they share one connection
-    /// and its flow-control window, which slows down large transfers.
+    /// Uses HTTP/1.1 only, so that concurrent requests have separate connections. With HTTP/2, they share one
+    /// connection and its flow-control window, which slows down large transfers.
     pub fn with_http1(mut self) -> Self {
         self.http1 = true;
         self
     }
 
-    /// Sets the circuit breakers, to share them and their observer with other clients. Clients that are built from clones
-    /// of this builder share their circuit breakers in any case.
+    /// Sets the circuit breakers, to share them and their observer with other clients. Clients that are built
+    /// from clones of this builder always share their circuit breakers.
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
@@ -266,31 +272,35 @@ impl HttpClientBuilder {
     /// A root certificate file, the client certificate or the proxy is invalid, or the system has no root certificates.
     /// If plain http is allowed, missing root certificates are not an error until the first https request.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let Roots { certificates, files } = Roots::read(&self.roots, |name| std::env::var_os(name))?;
-        let (certificate, proxy) = (self.identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
+        let Roots { certificates, files } = Roots::read(&self.root_files, |name| std::env::var_os(name))?;
+        let (certificate, proxy) = (self.reqwest_identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
         let (builder, hosts) = (self.clone(), self.hosts.clone());
-        let prepare = move || builder.prepare(certificate.clone(), proxy.clone());
-        let build = move || match prepare().tls_certs_merge(certificates.clone()).build() {
-            Err(_) if self.plain_loopback => prepare().tls_certs_only(certificates.clone()).build(),
-            built => built,
+        let reqwest_builder = move || builder.reqwest_builder(certificate.clone(), proxy.clone());
+        let build = move || match reqwest_builder().tls_certs_merge(certificates.clone()).build() {
+            Err(_) if self.plain_loopback => reqwest_builder().tls_certs_only(certificates.clone()).build(),
+            build_result => build_result,
         };
         let pools = Pools::new(build).map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
-        let direct = (self.plain_loopback || self.plain_metadata) && self.proxy.is_none();
-        let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
-        let certificate = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
-        let settings = Arc::new(Settings { route, roots: files, read_timeout: self.read_timeout, certificate });
-        let Self { plain_loopback, plain_metadata, .. } = self;
+        let is_direct = (self.plain_loopback || self.plain_metadata) && self.proxy.is_none();
+        let route = if is_direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
+        let certificate_thumbprint = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
+        let Self { plain_loopback, plain_metadata, read_timeout, .. } = self;
+        let settings = Arc::new(Settings { route, root_files: files, read_timeout, certificate_thumbprint });
         Ok(HttpClient { pools, plain_loopback, plain_metadata, hosts, settings })
     }
 
     /// Returns the client certificate in the format of `reqwest`.
-    fn identity(&self) -> Result<Option<reqwest::Identity>, BuildError> {
+    fn reqwest_identity(&self) -> Result<Option<reqwest::Identity>, BuildError> {
         let Some((chain, key)) = &self.certificate else { return Ok(None) };
         let pem = Secret::new(format!("{}\n{}", chain, key.expose()));
         reqwest::Identity::from_pem(pem.expose().as_bytes()).map(Some).map_err(|_| BuildError::certificate())
     }
 
-    fn prepare(&self, certificate: Option<reqwest::Identity>, proxy: Option<reqwest::Proxy>) -> reqwest::ClientBuilder {
+    fn reqwest_builder(
+        &self,
+        certificate: Option<reqwest::Identity>,
+        proxy: Option<reqwest::Proxy>,
+    ) -> reqwest::ClientBuilder {
         let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
@@ -299,7 +309,7 @@ impl HttpClientBuilder {
             .gzip(self.decompression);
         let builder = certificate.into_iter().fold(builder, reqwest::ClientBuilder::identity);
         let builder = if self.http1 { builder.http1_only() } else { builder };
-        let resolver = self.resolver.iter().cloned().map(|resolver| Arc::new(Adapter(resolver)));
+        let resolver = self.resolver.iter().cloned().map(|resolver| Arc::new(ReqwestResolver(resolver)));
         let builder = resolver.fold(builder, reqwest::ClientBuilder::dns_resolver);
         match proxy {
             Some(proxy) => builder.proxy(proxy),

@@ -26,10 +26,13 @@ enum Kind {
     Token { request: String, source: TokenError },
     #[error("{0} was not sent: it would be unencrypted")]
     Insecure(String),
-    #[error("{request} failed{}", through(proxy.as_deref()))]
+    #[error("{request} failed{}", through_proxy(proxy.as_deref()))]
     Send { request: String, proxy: Option<String>, source: reqwest::Error },
-    #[error("{request} failed{}: the certificate of the server is not trusted by {trusted}", through(proxy.as_deref()))]
-    Untrusted { request: String, proxy: Option<String>, trusted: String, source: reqwest::Error },
+    #[error(
+        "{request} failed{}: the certificate of the server is not trusted by {trusted_roots}",
+        through_proxy(proxy.as_deref())
+    )]
+    Untrusted { request: String, proxy: Option<String>, trusted_roots: String, source: reqwest::Error },
     #[error("the response to {request} was incomplete")]
     Body { request: String, source: reqwest::Error },
     #[error("{request} failed: no data from the server for {} s", read_timeout.as_secs_f64())]
@@ -40,17 +43,17 @@ enum Kind {
     TooLarge { request: String, limit: usize },
 }
 
-fn describe(method: Method, url: &Url) -> String {
+fn describe_request(method: Method, url: &Url) -> String {
     format!("{method} {}", redacted(url))
 }
 
 /// Returns the part of a message that names the proxy of a request.
-fn through(proxy: Option<&str>) -> String {
+fn through_proxy(proxy: Option<&str>) -> String {
     proxy.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default()
 }
 
-/// Returns a description of the trusted root certificates: those of the system and of `files`.
-fn trusted(files: &[PathBuf]) -> String {
+/// Returns a description of the trusted root certificates, which are those of the system and those in `files`.
+fn describe_roots(files: &[PathBuf]) -> String {
     files.iter().fold("this system".to_owned(), |mut text, file| {
         // Writing to a string cannot fail.
         let _ = write!(text, " or by {}", file.display());
@@ -89,7 +92,7 @@ fn is_client_certificate_refusal(error: &rustls::Error) -> bool {
 }
 
 /// Messages of system resolvers for a host that does not exist (glibc, musl, macOS, Windows). Only the message
-/// distinguishes this error from temporary failures.
+/// distinguishes this error from a temporary failure.
 const NO_SUCH_HOST: [&str; 5] = [
     "Name or service not known",
     "Name does not resolve",
@@ -119,11 +122,11 @@ fn is_transient_alert(error: &rustls::Error) -> bool {
 
 impl HttpError {
     pub(crate) fn token(method: Method, url: &Url, source: TokenError) -> Self {
-        Kind::Token { request: describe(method, url), source }.into()
+        Kind::Token { request: describe_request(method, url), source }.into()
     }
 
     pub(crate) fn insecure(method: Method, url: &Url) -> Self {
-        Kind::Insecure(describe(method, url)).into()
+        Kind::Insecure(describe_request(method, url)).into()
     }
 
     pub(crate) fn send(
@@ -133,27 +136,27 @@ impl HttpError {
         roots: &[PathBuf],
         source: reqwest::Error,
     ) -> Self {
-        let (request, source) = (describe(method, url), source.without_url());
+        let (request, source) = (describe_request(method, url), source.without_url());
         if matches!(tls_error(&source), Some(rustls::Error::InvalidCertificate(_))) {
-            return Kind::Untrusted { request, proxy, trusted: trusted(roots), source }.into();
+            return Kind::Untrusted { request, proxy, trusted_roots: describe_roots(roots), source }.into();
         }
         Kind::Send { request, proxy, source }.into()
     }
 
     pub(crate) fn body(method: Method, url: &Url, source: reqwest::Error) -> Self {
-        Kind::Body { request: describe(method, url), source: source.without_url() }.into()
+        Kind::Body { request: describe_request(method, url), source: source.without_url() }.into()
     }
 
     pub(crate) fn inactive(method: Method, url: &Url, read_timeout: Duration) -> Self {
-        Kind::Inactive { request: describe(method, url), read_timeout }.into()
+        Kind::Inactive { request: describe_request(method, url), read_timeout }.into()
     }
 
     pub(crate) fn timed_out(method: Method, url: &Url, limit: Duration) -> Self {
-        Kind::TimedOut { request: describe(method, url), limit }.into()
+        Kind::TimedOut { request: describe_request(method, url), limit }.into()
     }
 
     pub(crate) fn too_large(method: Method, url: &Url, limit: usize) -> Self {
-        Kind::TooLarge { request: describe(method, url), limit }.into()
+        Kind::TooLarge { request: describe_request(method, url), limit }.into()
     }
 
     /// Returns true if no token could be obtained, or the token must not be sent to this URL.
@@ -161,8 +164,8 @@ impl HttpError {
         matches!(*self.0, Kind::Token { .. })
     }
 
-    /// Returns true if the request was not sent because the connection would be unencrypted: the URL is not
-    /// https, and is not an http URL of a loopback address that the client permits.
+    /// Returns true if the request was not sent because the connection would be unencrypted: the URL is not https, and
+    /// the client does not permit plain http to its host.
     pub fn is_insecure(&self) -> bool {
         matches!(*self.0, Kind::Insecure(_))
     }
@@ -172,8 +175,8 @@ impl HttpError {
         matches!(&*self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
     }
 
-    /// Returns true if the server cannot have processed the request: the request did not reach it, or it rejected the client
-    /// certificate.
+    /// Returns true if the server cannot have processed the request, because the request did not reach the server, or
+    /// the server rejected the client certificate.
     pub fn is_unsent(&self) -> bool {
         match &*self.0 {
             Kind::Token { .. } | Kind::Insecure(_) | Kind::Untrusted { .. } => true,
@@ -186,8 +189,8 @@ impl HttpError {
         }
     }
 
-    /// Returns true if TLS failed before a response arrived, for example because of an untrusted certificate, or because
-    /// the server does not use TLS. Retries usually fail until the configuration of one side changes.
+    /// Returns true if TLS failed before a response arrived, for example because of an untrusted certificate, or
+    /// because the server does not use TLS. Retries usually fail until the configuration of one side changes.
     pub fn is_tls(&self) -> bool {
         match &*self.0 {
             Kind::Send { source, .. } => tls_error(source).is_some(),
@@ -200,8 +203,8 @@ impl HttpError {
         matches!(*self.0, Kind::Untrusted { .. })
     }
 
-    /// Returns the URL of the proxy, without credentials, if sending the request through a proxy failed. The proxy may be the
-    /// cause of the failure.
+    /// Returns the URL of the proxy, without credentials, if sending the request through a proxy failed. The proxy may
+    /// be the cause of the failure.
     pub fn proxy(&self) -> Option<&str> {
         match &*self.0 {
             Kind::Send { proxy, .. } | Kind::Untrusted { proxy, .. } => proxy.as_deref(),
@@ -217,8 +220,8 @@ impl HttpError {
         }
     }
 
-    /// Returns true if sending the request or receiving the response failed: there was no connection, no response, or only
-    /// a part of the response.
+    /// Returns true if sending the request or receiving the response failed: there was no connection, no response, or
+    /// only a part of the response.
     pub fn is_transport_error(&self) -> bool {
         match &*self.0 {
             // A builder error, such as an invalid header, occurs before the client connects.
@@ -260,9 +263,16 @@ pub struct BuildError(#[from] BuildKind);
 
 #[derive(Debug, thiserror::Error)]
 enum BuildKind {
-    #[error("cannot create the HTTP client with the root certificates of {trusted}{}", if *has_client_certificate { ", and with the client certificate" } else { "" })]
-    Client { trusted: String, has_client_certificate: bool, source: reqwest::Error },
-    #[error("cannot read '{}'{}: expected a file with certificates in PEM format", file.display(), from_variable(*variable))]
+    #[error(
+        "cannot create the HTTP client with the root certificates of {trusted_roots}{}",
+        if *has_client_certificate { ", and with the client certificate" } else { "" }
+    )]
+    Client { trusted_roots: String, has_client_certificate: bool, source: reqwest::Error },
+    #[error(
+        "cannot read '{}'{}: expected a file with certificates in PEM format",
+        file.display(),
+        from_variable(*variable)
+    )]
     Unreadable { file: PathBuf, variable: Option<&'static str>, source: io::Error },
     #[error("'{}'{} contains no valid certificate in PEM format", file.display(), from_variable(*variable))]
     NoCertificates { file: PathBuf, variable: Option<&'static str> },
@@ -279,7 +289,7 @@ fn from_variable(variable: Option<&str>) -> String {
 
 impl BuildError {
     pub(crate) fn client(roots: &[PathBuf], has_client_certificate: bool, source: reqwest::Error) -> Self {
-        BuildKind::Client { trusted: trusted(roots), has_client_certificate, source }.into()
+        BuildKind::Client { trusted_roots: describe_roots(roots), has_client_certificate, source }.into()
     }
 
     pub(crate) fn unreadable(file: &Path, variable: Option<&'static str>, source: io::Error) -> Self {

@@ -3,9 +3,9 @@
 //! The clients do not follow redirects, and errors and logs contain no URL queries. They require https; plain http to
 //! loopback addresses can be enabled. They send a bearer token only to the authority that the token is meant for.
 //!
-//! All other crates of the workspace use this one for network access, so that root certificates, proxies and timeouts are
-//! configured in the same way for the identity provider, the API and the storage. Public signatures contain no types of
-//! the HTTP library `reqwest`.
+//! All other crates of the workspace use this one for network access, so that root certificates, proxies and timeouts
+//! are configured in the same way for the identity provider, the API and the storage. Public signatures contain no
+//! types of the HTTP library `reqwest`.
 //!
 //! ```no_run
 //! use auth_http::{HttpClient, Request};

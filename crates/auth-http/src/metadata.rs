@@ -4,8 +4,8 @@ use url::{Host, Url};
 
 /// The addresses: of AWS, Google and Azure machines, of ECS tasks, and of EKS pods.
 const ADDRESSES: [&str; 5] = ["169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"];
-/// The name of Google's server.
-const NAME: &str = "metadata.google.internal";
+/// The host name of Google's metadata server.
+const GOOGLE_HOST: &str = "metadata.google.internal";
 
 /// Returns true if the URL is plain http to the default port of a metadata server.
 pub(crate) fn is_server(url: &Url) -> bool {
@@ -13,7 +13,7 @@ pub(crate) fn is_server(url: &Url) -> bool {
     let is_known = match url.host() {
         Some(Host::Ipv4(address)) => is_address(address.to_string()),
         Some(Host::Ipv6(address)) => is_address(address.to_string()),
-        Some(Host::Domain(name)) => name == NAME,
+        Some(Host::Domain(name)) => name == GOOGLE_HOST,
         None => false,
     };
     is_known && url.scheme() == "http" && url.port().is_none()

@@ -1,5 +1,5 @@
-//! The proxy for https requests. Plain http is used only for loopback, and never through a proxy: the proxy could read it,
-//! and a 401 response from the proxy would be mistaken for one from the server, so that the token would be deleted.
+//! The proxy for https requests. Plain http requests are never sent through a proxy. The proxy could read them, and its
+//! 401 response would be mistaken for a 401 response of the server, so that the token would be deleted.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::error::BuildError;
 
-/// A proxy for all https requests. It replaces the settings of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// A proxy for all https requests. It replaces the settings of the environment (`HTTPS_PROXY`, `ALL_PROXY`,
+/// `NO_PROXY`).
 ///
 /// ```
 /// use auth_core::Secret;
@@ -26,14 +27,14 @@ use crate::error::BuildError;
 pub struct Proxy {
     url: Url,
     credentials: Option<(String, Secret)>,
-    exceptions: String,
+    no_proxy_hosts: String,
 }
 
 impl Proxy {
     /// Creates a proxy at `url`, which may contain a user and a password. Its scheme must be `http`, `https`, `socks4`,
     /// `socks4a`, `socks5` or `socks5h`. With `socks4a` and `socks5h`, the proxy resolves host names.
     pub fn new(url: Url) -> Self {
-        Self { url, credentials: None, exceptions: String::new() }
+        Self { url, credentials: None, no_proxy_hosts: String::new() }
     }
 
     /// Sets the user and the password for the proxy (RFC 7617, or RFC 1929 for SOCKS 5). SOCKS 4 has no passwords;
@@ -46,14 +47,14 @@ impl Proxy {
     /// Sets the hosts that are reached without the proxy, as a comma-separated list like `NO_PROXY`: domains including
     /// their subdomains (a leading dot is optional), addresses, networks (`10.0.0.0/8`), or `*` for all hosts.
     pub fn with_no_proxy(mut self, hosts: impl Into<String>) -> Self {
-        self.exceptions = hosts.into();
+        self.no_proxy_hosts = hosts.into();
         self
     }
 
     /// Takes the hosts to reach without the proxy from the environment variable `NO_PROXY`.
     pub fn with_no_proxy_from_env(self) -> Self {
-        let exceptions = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
-        self.with_no_proxy(exceptions.unwrap_or_default())
+        let no_proxy_hosts = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
+        self.with_no_proxy(no_proxy_hosts.unwrap_or_default())
     }
 
     pub(crate) fn build(&self) -> Result<reqwest::Proxy, BuildError> {
@@ -61,9 +62,9 @@ impl Proxy {
         let mut url = self.url.clone();
         if let (true, Some((user, password))) = (is_socks, &self.credentials) {
             // For SOCKS, `reqwest` takes the credentials only from the URL, and decodes percent escapes in them.
-            let encoded = |text: &str| text.replace('%', "%25");
-            url.set_username(&encoded(user))
-                .and_then(|()| url.set_password(Some(&encoded(password.expose()))))
+            let encode_percent = |text: &str| text.replace('%', "%25");
+            url.set_username(&encode_percent(user))
+                .and_then(|()| url.set_password(Some(&encode_percent(password.expose()))))
                 .map_err(|()| BuildError::proxy(redacted_proxy(&self.url)))?;
         }
         let is_supported = is_socks || matches!(url.scheme(), "http" | "https");
@@ -73,11 +74,11 @@ impl Proxy {
             Some((user, password)) => proxy.basic_auth(user, password.expose()),
             None => proxy,
         };
-        Ok(proxy.no_proxy(reqwest::NoProxy::from_string(&self.exceptions)))
+        Ok(proxy.no_proxy(reqwest::NoProxy::from_string(&self.no_proxy_hosts)))
     }
 
     fn matcher(&self) -> Matcher {
-        Matcher::builder().https(self.url.as_str()).no(self.exceptions.as_str()).build()
+        Matcher::builder().https(self.url.as_str()).no(self.no_proxy_hosts.as_str()).build()
     }
 }
 
@@ -93,7 +94,8 @@ pub(crate) fn redacted_proxy(url: &Url) -> String {
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{}://{host}:{port}", url.scheme()))
 }
 
-/// Determines which proxy `reqwest` uses for a request. It does not affect the request: error messages name the proxy.
+/// Determines which proxy `reqwest` uses for a request, so that error messages can name it. It does not affect
+/// requests.
 pub(crate) struct Route(Option<Matcher>);
 
 impl Route {

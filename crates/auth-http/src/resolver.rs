@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-/// A DNS resolver that replaces the one of the system, for example in tests of DNS failures.
+/// A DNS resolver that replaces the system's resolver, for example in tests of DNS failures.
 #[async_trait]
 pub trait Resolver: fmt::Debug + Send + Sync {
     /// Returns the addresses of `host`.
@@ -19,9 +19,9 @@ pub trait Resolver: fmt::Debug + Send + Sync {
 const _: Option<&dyn Resolver> = None;
 
 /// An adapter to the resolver trait of `reqwest`.
-pub(crate) struct Adapter(pub(crate) Arc<dyn Resolver>);
+pub(crate) struct ReqwestResolver(pub(crate) Arc<dyn Resolver>);
 
-impl reqwest::dns::Resolve for Adapter {
+impl reqwest::dns::Resolve for ReqwestResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let resolver = self.0.clone();
         Box::pin(async move {

@@ -5,7 +5,7 @@ use auth_core::is_transient_status;
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
-use crate::deadline::{Deadline, after, until};
+use crate::deadline::{Deadline, instant_after, run_until};
 use crate::{HttpError, Method, redacted};
 
 /// The maximum pause from `Retry-After`. Longer pauses are shortened to it.
@@ -32,7 +32,7 @@ impl Response {
         Self { inner, method, url, read_timeout, deadline }
     }
 
-    /// Returns the status code (RFC 9110, section 15). It may be that of a redirect, because redirects are not followed.
+    /// Returns the status code (RFC 9110, section 15). Redirects are not followed, so it may be a redirect status.
     pub fn status(&self) -> u16 {
         self.inner.status().as_u16()
     }
@@ -58,17 +58,17 @@ impl Response {
     /// Returns `None` if the header is missing or invalid, or if a header `Age` shows that the response comes from a
     /// cache.
     pub fn date(&self) -> Option<SystemTime> {
-        if !self.headers("age").all(is_zero) {
+        if !self.headers("age").all(is_zero_age) {
             return None;
         }
-        self.time("date")
+        self.time_header("date")
     }
 
-    /// Returns the pause that the server requests with `Retry-After` (RFC 9110, section 10.2.3), but at most one year. If
-    /// the header contains a date, the pause is counted from the `Date` of the response, or else from `now`.
+    /// Returns the pause that the server requests with `Retry-After` (RFC 9110, section 10.2.3), but at most one year.
+    /// If the header contains a date, the pause is counted from the `Date` of the response, or else from `now`.
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let seconds = self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs);
-        let until_date = || self.time("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
+        let until_date = || self.time_header("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
         seconds.or_else(until_date).map(|pause| pause.min(MAX_PAUSE))
     }
 
@@ -78,7 +78,7 @@ impl Response {
     }
 
     /// Returns the time in the header `name`.
-    fn time(&self, name: &str) -> Option<SystemTime> {
+    fn time_header(&self, name: &str) -> Option<SystemTime> {
         httpdate::parse_http_date(self.header(name)?).ok()
     }
 
@@ -89,12 +89,12 @@ impl Response {
     /// The connection failed, or was inactive for too long, or the timeout of the request ended
     /// ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        let inactive_at = after(self.read_timeout);
+        let inactive_at = instant_after(self.read_timeout);
         let deadline = self.deadline.filter(|deadline| deadline.end < inactive_at);
         let end = deadline.map_or(inactive_at, |deadline| deadline.end);
-        match (until(end, self.inner.chunk()).await, deadline) {
+        match (run_until(end, self.inner.chunk()).await, deadline) {
             (Some(chunk), _) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
-            (None, Some(Deadline { limit, .. })) => Err(HttpError::timed_out(self.method, &self.url, limit)),
+            (None, Some(Deadline { timeout, .. })) => Err(HttpError::timed_out(self.method, &self.url, timeout)),
             (None, None) => Err(HttpError::inactive(self.method, &self.url, self.read_timeout)),
         }
     }
@@ -117,7 +117,7 @@ impl Response {
 }
 
 /// Returns true for an `Age` of zero seconds (RFC 9111, section 5.1).
-fn is_zero(age: &str) -> bool {
+fn is_zero_age(age: &str) -> bool {
     age.trim().parse() == Ok(0_u64)
 }
 

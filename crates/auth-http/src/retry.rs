@@ -4,11 +4,11 @@
 //!   [`HttpError::is_transient`](crate::HttpError::is_transient): a connection that is refused, reset or inactive, a
 //!   temporary DNS failure, an interrupted TLS handshake. An untrusted certificate and a proxy that requires a password
 //!   are permanent failures.
-//! - **Limits.** A [`RetryPolicy`] limits the time of uninterrupted failure instead of the number of attempts. The limit
-//!   is shorter for a host that has not responded since the process started, because its name may be wrong.
+//! - **Limits.** A [`RetryPolicy`] limits the time of uninterrupted failure instead of the number of attempts. The
+//!   limit is shorter for a host that has not responded since the process started, because its name may be wrong.
 //! - **Many requests to one failing host.** The clones of a client share a circuit breaker for each host ([`Hosts`]).
-//!   While it is open, one request is sent as a probe, and all others wait for its result. The pause between probes is a
-//!   [`Backoff`](auth_core::Backoff).
+//!   While it is open, one request is sent as a probe, and all others wait for its result. The pause between probes is
+//!   a [`Backoff`](auth_core::Backoff).
 //! - **One request fails while others to the same host succeed.** The circuit breaker stays closed. The request has its
 //!   own backoff.
 //! - **`Retry-After`.** No request is sent to the host for the duration that the server requests. If that exceeds the

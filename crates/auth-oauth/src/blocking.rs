@@ -8,10 +8,10 @@ use auth_http::BlockingRuntime;
 
 use crate::OAuthError;
 
-/// A blocking adapter for any grant. The adapter has its own runtime, on which it runs the grant.
+/// A blocking adapter for any grant. It runs the grant on its own runtime.
 ///
-/// A call inside an asynchronous runtime is an error ([`OAuthError::is_inside_runtime`]), because it would block a thread
-/// of that runtime.
+/// A call inside an asynchronous runtime is an error ([`OAuthError::is_inside_runtime`]), because it would block a
+/// thread of that runtime.
 ///
 /// ```
 /// # fn example(client: auth_oauth::OAuthClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,13 +34,13 @@ impl<P: AsyncTokenProvider> BlockingProvider<P> {
     ///
     /// # Errors
     ///
-    /// The thread could not be started.
+    /// The thread of the runtime cannot be started.
     pub fn new(provider: P) -> io::Result<Self> {
         Ok(Self { provider, runtime: BlockingRuntime::new("auth-oauth")? })
     }
 
-    fn run<T>(&self, work: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
-        self.runtime.run(work).map_err(|_| TokenError::provider(OAuthError::inside_runtime()))?
+    fn run<T>(&self, call: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
+        self.runtime.run(call).map_err(|_| TokenError::provider(OAuthError::inside_runtime()))?
     }
 }
 

@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
-use callback::Callback;
+use callback::CallbackListener;
 
 pub use headless::headless_reason;
 
@@ -42,8 +42,8 @@ pub struct BrowserLogin {
 pub trait Browser: fmt::Debug + Send + Sync {
     /// Shows the URL to the user, and may open it in a browser.
     ///
-    /// The loopback listener is already bound. When this method returns, the login waits for the redirect. Return `Ok` if
-    /// no browser could be opened, but the user can open the URL.
+    /// The loopback listener is already bound. When this method returns, the login waits for the redirect. Return `Ok`
+    /// if no browser could be opened but the user can open the URL.
     ///
     /// # Errors
     ///
@@ -63,17 +63,17 @@ impl BrowserLogin {
     ///
     /// `redirect` does not meet these conditions.
     pub fn new(client: OAuthClient, redirect: Url, browser: Arc<dyn Browser>) -> Result<Self, OAuthError> {
-        Callback::addresses(&redirect)?;
+        CallbackListener::loopback_addresses(&redirect)?;
         Ok(Self { client, redirect, browser, timeout: LOGIN_TIMEOUT, prompt: None })
     }
 
-    /// Checks that a login could listen at the redirect URL now.
+    /// Checks that a login can listen at the redirect URL at this time.
     ///
     /// # Errors
     ///
     /// Another process uses the port ([`OAuthError::is_port_taken`]), or the URL is not valid for a login.
     pub fn check_redirect(redirect: &Url) -> Result<(), OAuthError> {
-        Callback::try_bind(redirect).map(drop)
+        CallbackListener::try_bind(redirect).map(drop)
     }
 
     /// Sets the time that the user has to log in. The default is five minutes.
@@ -96,56 +96,57 @@ impl BrowserLogin {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_port_taken`], before the user is prompted; [`OAuthError::is_denied`], [`OAuthError::is_expired`],
-    /// [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], a failed request or an invalid response. The error
-    /// may contain a login that was issued: see [`OAuthError::issued_login`].
+    /// [`OAuthError::is_port_taken`], before the user is prompted; [`OAuthError::is_denied`],
+    /// [`OAuthError::is_expired`], [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], a failed request or
+    /// an invalid response. The error may contain a login that was issued: see [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
-        let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
+        let authorization_endpoint =
+            client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
         // The listener is bound before the URL is shown, so that no other process can receive the code.
-        let callback = Callback::bind(&self.redirect).await?;
-        client.prepare_login().await?;
+        let callback = CallbackListener::bind(&self.redirect).await?;
+        client.ensure_keys_with_retries().await?;
         let state = Secret::new(CsrfToken::new_random().into_secret());
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let url = self.authorization_url(page, &callback, &state, &challenge, request);
+        let (code_challenge, code_verifier) = PkceCodeChallenge::new_random_sha256();
+        let url = self.authorization_url(authorization_endpoint, &callback, &state, &code_challenge, request);
         self.browser.open(&url).await.map_err(OAuthError::prompt)?;
-        tracing::debug!(redirect = %callback.redirect(), "waiting for the user to log in");
-        let redirect = callback.redirect().clone();
+        tracing::debug!(redirect = %callback.redirect_url(), "waiting for the user to log in");
+        let redirect = callback.redirect_url().clone();
         let code = callback.wait(&state, client.endpoints(), self.timeout).await?;
-        let verifier = Secret::new(verifier.secret());
-        let exchange = || {
-            let exchange = client.continued_grant("authorization_code", request)?.with_secret("code", &code);
-            Ok(exchange.with("redirect_uri", redirect.as_str()).with_secret("code_verifier", &verifier))
+        let code_verifier = Secret::new(code_verifier.secret());
+        let code_form = || {
+            let form = client.continued_grant_form("authorization_code", request)?.with_secret("code", &code);
+            Ok(form.with("redirect_uri", redirect.as_str()).with_secret("code_verifier", &code_verifier))
         };
-        client.redeem_code(exchange).await
+        client.redeem_code(code_form).await
     }
 
     /// Returns the URL at which the user logs in.
     fn authorization_url(
         &self,
         mut url: Url,
-        callback: &Callback,
+        callback: &CallbackListener,
         state: &Secret,
-        challenge: &PkceCodeChallenge,
+        code_challenge: &PkceCodeChallenge,
         request: &TokenRequest,
     ) -> Url {
         let mut query = url.query_pairs_mut();
         query
             .append_pair("response_type", "code")
             .append_pair("client_id", self.client.id())
-            .append_pair("redirect_uri", callback.redirect().as_str())
+            .append_pair("redirect_uri", callback.redirect_url().as_str())
             .append_pair("state", state.expose())
-            .append_pair("code_challenge", challenge.as_str())
-            .append_pair("code_challenge_method", challenge.method().as_str());
+            .append_pair("code_challenge", code_challenge.as_str())
+            .append_pair("code_challenge_method", code_challenge.method().as_str());
         query.extend_pairs(self.client.token_parameters(request));
         query.extend_pairs(request.subject().map(|subject| ("login_hint", subject)));
         query.extend_pairs(self.prompt.iter().map(|prompt| ("prompt", prompt)));
         drop(query);
-        // A parameter must not occur twice (RFC 6749, section 3.1), so additional parameters that were set above are left
-        // out.
-        let names: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
-        let additional = self.client.parameters().iter().filter(|(name, _)| !names.contains(name));
-        url.query_pairs_mut().extend_pairs(additional);
+        // A parameter must not occur twice (RFC 6749, section 3.1). A configured parameter is therefore left out if the
+        // query already contains its name.
+        let existing_names: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+        let additional_parameters = self.client.parameters().iter().filter(|(name, _)| !existing_names.contains(name));
+        url.query_pairs_mut().extend_pairs(additional_parameters);
         url
     }
 }

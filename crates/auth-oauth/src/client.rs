@@ -1,4 +1,4 @@
-//! The OAuth client, and what all of its requests have in common.
+//! The OAuth client: its configuration, and the parts that all its requests share.
 
 mod assertion;
 mod authentication;
@@ -21,12 +21,12 @@ use crate::{Endpoints, JwtVerifier, OAuthError};
 pub use assertion::{AssertionAudience, PrivateKey, PrivateKeyError};
 pub(crate) use authentication::Authentication;
 
-/// The tolerated difference between the local clock and the clock of the provider, which equals the default leeway of the
+/// The tolerated difference between the local clock and the clock of the provider. It equals the default leeway of the
 /// verifier. If the difference is larger, the times of a token are compared with the clock of the provider.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// An OAuth client: its id, its authentication method, the endpoints of the provider, and default parameters. All grants
-/// are created from a client. Clones are cheap.
+/// An OAuth client: its id, its authentication method, the endpoints of the provider, and default parameters. All
+/// grants are created from a client. Clones are cheap.
 ///
 /// ```
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,8 +104,8 @@ impl OAuthClient {
         self.with(|inner| inner.assertion_audience = audience)
     }
 
-    /// Authenticates the client by the certificate of the HTTP client (RFC 8705, section 2), which
-    /// `auth_http::HttpClientBuilder::with_client_certificate` sets.
+    /// Authenticates the client by the certificate of the HTTP client (RFC 8705, section 2). Set it with
+    /// `auth_http::HttpClientBuilder::with_client_certificate`.
     ///
     /// Requests are sent to the mutual TLS endpoints of the provider, if it has any.
     pub fn with_mutual_tls(self) -> Self {
@@ -192,8 +192,8 @@ impl OAuthClient {
 
     /// Returns a builder for the key under which the tokens of this client are stored.
     ///
-    /// The key contains all properties of the client on which its tokens depend. The token source adds the identity of the
-    /// grant.
+    /// The key contains all properties of the client on which its tokens depend. The token source adds the identity of
+    /// the grant.
     pub fn token_key(&self) -> TokenKeyBuilder {
         let Inner { http, endpoints, id, audience, organization, resources, scopes, parameters, .. } = &*self.0;
         let key = TokenKey::builder(&endpoints.issuer).with_client_id(id).with_scopes(scopes);
@@ -204,8 +204,9 @@ impl OAuthClient {
         organization.iter().fold(key, TokenKeyBuilder::with_tenant)
     }
 
-    /// Returns the identity of a grant of this client. It begins with the grant and the client id, and contains a digest of
-    /// all properties on which a token depends. `principal` is a further property of the grant, such as a subject.
+    /// Returns the identity of a grant of this client. It begins with the grant and the client id, and contains a
+    /// digest of all properties on which a token depends. `principal` is a further property of the grant, such as a
+    /// subject.
     pub(crate) fn identity(&self, grant: &str, principal: Option<&str>) -> String {
         let key = self.token_key().with_identity(grant);
         let key = principal.into_iter().fold(key, TokenKeyBuilder::with_subject).build();
@@ -217,13 +218,13 @@ impl OAuthClient {
     }
 
     /// Adds the client authentication to a request.
-    pub(crate) fn authenticated(&self, exchange: FormRequest) -> Result<FormRequest, OAuthError> {
+    pub(crate) fn with_authentication(&self, form: FormRequest) -> Result<FormRequest, OAuthError> {
         let Inner { authentication, assertion_audience, id, endpoints, clock, timeout, .. } = &*self.0;
         let audience = match assertion_audience {
             AssertionAudience::Issuer => endpoints.issuer.clone(),
             AssertionAudience::TokenEndpoint => self.token_endpoint().into(),
         };
-        authentication.authenticate(exchange.with_timeout(*timeout), id, &audience, clock.now())
+        authentication.authenticate(form.with_timeout(*timeout), id, &audience, clock.now())
     }
 
     pub(crate) fn token_endpoint(&self) -> Url {
@@ -232,8 +233,8 @@ impl OAuthClient {
             .clone()
     }
 
-    /// Returns an endpoint of the provider. If the client uses mutual TLS, returns the alias of the endpoint for mutual TLS,
-    /// if there is one.
+    /// Returns an endpoint of the provider. A client with mutual TLS gets the mutual TLS alias of the endpoint, if
+    /// there is one.
     pub(crate) fn endpoint<'a>(
         &'a self,
         regular: impl FnOnce(&'a Endpoints) -> Option<&'a Url>,
@@ -245,33 +246,33 @@ impl OAuthClient {
     }
 
     /// Sends a request.
-    pub(crate) async fn send(&self, exchange: FormRequest) -> Result<FormResponse, HttpError> {
-        exchange.send(&self.0.http, self.clock().now()).await
+    pub(crate) async fn send(&self, form: FormRequest) -> Result<FormResponse, HttpError> {
+        form.send(&self.0.http, self.clock().now()).await
     }
 
-    /// Fetches the keys of the verifier, if there is one and it has none cached. Call it before a credential is redeemed or
-    /// a login is started, so that the token can be verified.
-    pub(crate) async fn prepare(&self) -> Result<(), OAuthError> {
+    /// Fetches the keys of the verifier, unless they are cached or there is no verifier. Call it before a credential is
+    /// redeemed or a login is started, so that the new token can be verified.
+    pub(crate) async fn ensure_keys(&self) -> Result<(), OAuthError> {
         match &self.0.verifier {
-            Some(verifier) => verifier.prepare().await.map_err(OAuthError::jwt),
+            Some(verifier) => verifier.ensure_keys().await.map_err(OAuthError::jwt),
             None => Ok(()),
         }
     }
 
-    /// Verifies a token with the verifier of the client, if there is one. `date` is the time of the response, by the clock
-    /// of the provider. If the local clock is wrong, the times of the token are compared with `date`, and its expiry is
-    /// converted to the local clock.
-    pub(crate) async fn verified(
+    /// Verifies a token with the verifier of the client, if there is one. `date` is the time of the response by the
+    /// clock of the provider. If the local clock is wrong, the times of the token are compared with `date`, and its
+    /// expiry is converted to the local clock.
+    pub(crate) async fn verify_token(
         &self,
         token: AccessToken,
         date: Option<SystemTime>,
     ) -> Result<AccessToken, OAuthError> {
         let Some(verifier) = &self.0.verifier else { return Ok(token) };
         let now = self.clock().now();
-        if let Some(date) = date.filter(|date| difference(now, *date) > CLOCK_TOLERANCE) {
+        if let Some(date) = date.filter(|date| clock_difference(now, *date) > CLOCK_TOLERANCE) {
             match verifier.verify_as_of(token.secret(), date).await {
                 Ok(claims) => {
-                    warn_of_clock(now, date);
+                    warn_about_clock_difference(now, date);
                     let lifetime = claims.expires_at().and_then(|expires_at| expires_at.duration_since(date).ok());
                     let local_expiry = lifetime.map(|lifetime| now + lifetime);
                     // If the clock is set back to the correct time, the converted expiry is too late. The token then
@@ -292,20 +293,20 @@ impl OAuthClient {
 }
 
 /// Returns the absolute difference between two times.
-fn difference(first: SystemTime, second: SystemTime) -> Duration {
+fn clock_difference(first: SystemTime, second: SystemTime) -> Duration {
     first.duration_since(second).unwrap_or_else(|error| error.duration())
 }
 
 /// Logs the difference between the local clock and the clock of the provider.
-fn warn_of_clock(now: SystemTime, date: SystemTime) {
+fn warn_about_clock_difference(now: SystemTime, date: SystemTime) {
     let direction = if now < date { "behind" } else { "ahead of" };
     tracing::warn!(
         "the clock of this machine is {} s {direction} the clock of the identity provider: set it",
-        difference(now, date).as_secs()
+        clock_difference(now, date).as_secs()
     );
 }
 
-/// Converts the error of a grant to that of a token provider.
+/// Converts the error of a grant to the error of a token provider.
 pub(crate) fn token_error(error: OAuthError) -> TokenError {
     let (is_transient, retry_after) = (error.is_transient(), error.retry_after());
     let error = match error {
@@ -317,7 +318,7 @@ pub(crate) fn token_error(error: OAuthError) -> TokenError {
     if is_transient { error.into_transient() } else { error }
 }
 
-/// Converts the error of a grant that presented the refresh token of a stored login.
+/// Converts the error of a grant that presented the refresh token of a stored login to the error of a token provider.
 pub(crate) fn refresh_error(error: OAuthError) -> TokenError {
     if error.is_invalid_grant() { TokenError::grant_refused(error) } else { token_error(error) }
 }

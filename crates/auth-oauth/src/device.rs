@@ -15,14 +15,14 @@ use crate::client::token_error;
 use crate::exchange::{FormRequest, FormResponse};
 use crate::{OAuthClient, OAuthError};
 use pending::PendingLogin;
-use polling::{Next, Polling};
+use polling::{PollState, PollStep};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A login by the device authorization grant (RFC 8628).
 ///
-/// The user opens a page with a browser on any device and approves the login. Until then, the login polls for the token.
-/// Drop the future to cancel the login.
+/// The user opens a page with a browser on any device and approves the login. Until then, the login polls for the
+/// token. Drop the future to cancel the login.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {
     client: OAuthClient,
@@ -32,7 +32,7 @@ pub struct DeviceLogin {
 /// A means to ask the user to approve a device login, such as a terminal.
 #[async_trait]
 pub trait Prompt: fmt::Debug + Send + Sync {
-    /// Shows the page and the code to the user. When this method returns, the login polls for the approval.
+    /// Shows the page and the code to the user. When this method returns, the login starts to poll for the approval.
     ///
     /// # Errors
     ///
@@ -78,17 +78,19 @@ impl DeviceLogin {
         let endpoint =
             client.endpoint(|regular| regular.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
         let endpoint = endpoint.ok_or(OAuthError::unsupported("the device authorization"))?;
-        client.prepare_login().await?;
-        let start = || async {
-            let exchange = client.authorization(FormRequest::new(endpoint.clone()), request)?;
-            PendingLogin::read(&client.send(exchange).await.map_err(OAuthError::http)?, client.clock().now())
+        client.ensure_keys_with_retries().await?;
+        let request_codes = || async {
+            let form = client.with_authorization_parameters(FormRequest::new(endpoint.clone()), request)?;
+            PendingLogin::parse(&client.send(form).await.map_err(OAuthError::http)?, client.clock().now())
         };
-        let PendingLogin { device_code, interval, authorization } = client.with_retries(endpoint, start).await?;
+        let PendingLogin { device_code, interval, authorization } =
+            client.with_retries(endpoint, request_codes).await?;
         self.prompt.show(&authorization).await.map_err(OAuthError::prompt)?;
         tracing::debug!("waiting for the user to approve the login");
-        let polling = Polling::new(interval, authorization.expires_at);
-        // The redemption lasts until the login is verified, so that the end of the process waits for it.
-        let (response, _redemption) = self.poll(&device_code, request, polling).await?;
+        let poll_state = PollState::new(interval, authorization.expires_at);
+        // The redemption lasts until the login is verified, so that a process that is ending waits for the
+        // verification.
+        let (response, _redemption) = self.poll(&device_code, request, poll_state).await?;
         client.issued_token(&response, None).await
     }
 
@@ -96,17 +98,17 @@ impl DeviceLogin {
         &self,
         device_code: &Secret,
         request: &TokenRequest,
-        mut polling: Polling,
+        mut poll_state: PollState,
     ) -> Result<(FormResponse, Redemption), OAuthError> {
         let client = &self.client;
         loop {
-            let exchange = client.continued_grant(GRANT_TYPE, request)?.with_secret("device_code", device_code);
-            // The response to any of the requests may contain the login.
+            let form = client.continued_grant_form(GRANT_TYPE, request)?.with_secret("device_code", device_code);
+            // Any of the responses may contain the login.
             let redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
-            let response = client.send(exchange).await;
-            match polling.next(response, client.clock().now())? {
-                Next::Issued(response) => return Ok((response, redemption)),
-                Next::Wait(time) => {
+            let response = client.send(form).await;
+            match poll_state.next_step(response, client.clock().now())? {
+                PollStep::Issued(response) => return Ok((response, redemption)),
+                PollStep::Wait(time) => {
                     redemption.unused();
                     #[expect(
                         clippy::disallowed_methods,

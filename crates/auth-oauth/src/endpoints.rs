@@ -1,5 +1,5 @@
-//! The endpoints of an identity provider. They are set by the caller, derived from the issuer like those of Auth0, or
-//! discovered.
+//! The endpoints of an identity provider. The caller sets them, derives them from the issuer of an Auth0 tenant, or
+//! discovers them.
 
 use auth_core::{Clock, SystemClock};
 use auth_http::{HttpClient, Request};
@@ -9,7 +9,8 @@ use url::Url;
 use crate::OAuthError;
 use crate::limits::{BODY_LIMIT, TIMEOUT};
 
-/// The endpoints of an identity provider. A grant whose endpoint is `None` fails with an error that names it.
+/// The endpoints of an identity provider. A grant whose endpoint is `None` fails with an error that names the
+/// endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Endpoints {
@@ -33,13 +34,13 @@ pub struct Endpoints {
     /// The endpoints for clients that authenticate with a certificate (RFC 8705, section 5).
     #[serde(rename = "mtls_endpoint_aliases")]
     pub mtls: Option<MtlsEndpoints>,
-    /// True if the provider announces that the redirect of a login contains its issuer (RFC 9207, section 3). A redirect
-    /// without the issuer is then an error.
+    /// True if the provider announces that the redirect of a login contains its issuer (RFC 9207, section 3). A
+    /// redirect without the issuer is then an error.
     #[serde(rename = "authorization_response_iss_parameter_supported", default)]
     pub sends_issuer: bool,
 }
 
-/// The aliases of endpoints for mutual TLS (RFC 8705, section 5). For `None`, the regular endpoint is used.
+/// The aliases of endpoints for mutual TLS (RFC 8705, section 5). If an alias is `None`, the regular endpoint is used.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[non_exhaustive]
 pub struct MtlsEndpoints {
@@ -55,7 +56,7 @@ pub struct MtlsEndpoints {
 }
 
 impl Endpoints {
-    /// Creates endpoints that consist of the token endpoint only. The other fields can be set afterwards.
+    /// Creates endpoints with only a token endpoint. The other fields can be set afterwards.
     pub fn new(issuer: impl Into<String>, token: Url) -> Self {
         Self {
             issuer: issuer.into(),
@@ -69,19 +70,20 @@ impl Endpoints {
         }
     }
 
-    /// Returns the endpoints of an Auth0 tenant, which have fixed paths at the host of the issuer. The platform uses Auth0.
+    /// Returns the endpoints of an Auth0 tenant. They have fixed paths at the host of the issuer. The platform uses
+    /// Auth0.
     ///
     /// # Errors
     ///
     /// The issuer is a URL without a host, such as a `data:` URL.
     pub fn auth0(issuer: &Url) -> Result<Self, url::ParseError> {
-        let at = |path| issuer.join(path);
+        let endpoint = |path| issuer.join(path);
         Ok(Self {
-            authorization: Some(at("/authorize")?),
-            device_authorization: Some(at("/oauth/device/code")?),
-            revocation: Some(at("/oauth/revoke")?),
-            jwks: Some(at("/.well-known/jwks.json")?),
-            ..Self::new(issuer.as_str(), at("/oauth/token")?)
+            authorization: Some(endpoint("/authorize")?),
+            device_authorization: Some(endpoint("/oauth/device/code")?),
+            revocation: Some(endpoint("/oauth/revoke")?),
+            jwks: Some(endpoint("/.well-known/jwks.json")?),
+            ..Self::new(issuer.as_str(), endpoint("/oauth/token")?)
         })
     }
 
@@ -102,11 +104,11 @@ impl Endpoints {
             return Err(OAuthError::status(response.status(), response.retry_after(SystemClock.now())));
         }
         let body = response.bytes(BODY_LIMIT).await.map_err(OAuthError::http)?;
-        let found: Self = serde_json::from_slice(&body).map_err(|error| OAuthError::malformed(error.to_string()))?;
-        if found.issuer == issuer {
-            Ok(found)
+        let document: Self = serde_json::from_slice(&body).map_err(|error| OAuthError::malformed(error.to_string()))?;
+        if document.issuer == issuer {
+            Ok(document)
         } else {
-            Err(OAuthError::malformed(format!("it contains the issuer `{}` instead of `{issuer}`", found.issuer)))
+            Err(OAuthError::malformed(format!("it contains the issuer `{}` instead of `{issuer}`", document.issuer)))
         }
     }
 }

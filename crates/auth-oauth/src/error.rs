@@ -24,7 +24,7 @@ enum Kind {
     #[error("cannot send the request to the identity provider")]
     Http(#[source] HttpError),
     #[error("the response of the identity provider was lost")]
-    Lost(#[source] HttpError),
+    ResponseLost(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused { code: String, description: Option<String> },
     #[error("the identity provider is unavailable; {exhausted}")]
@@ -48,7 +48,7 @@ enum Kind {
     #[error("the identity provider has no known endpoint for {0}")]
     Unsupported(&'static str),
     #[error("the redirect URL `{0}` is not http on localhost, 127.0.0.1 or [::1], without a fragment")]
-    Redirect(String),
+    InvalidRedirect(String),
     #[error("port {0} of the redirect URL is in use: stop the process that listens on it, or use the device flow")]
     PortTaken(u16),
     #[error("cannot listen on port {port} of the redirect URL")]
@@ -60,7 +60,7 @@ enum Kind {
     #[error("a blocking provider was called inside an asynchronous runtime: use the asynchronous grant instead")]
     InsideRuntime,
     #[error("the private key of the client could not sign: {0:?}")]
-    Unsigned(ErrorKind),
+    SigningFailed(ErrorKind),
 }
 
 impl OAuthError {
@@ -68,13 +68,13 @@ impl OAuthError {
         Kind::Http(source).into()
     }
 
-    /// Creates the error of a request to the token endpoint that received no response.
-    pub(crate) fn exchange(source: HttpError) -> Self {
-        if source.is_unsent() { Self::http(source) } else { Self::from(Kind::Lost(source)).uncertain() }
+    /// Creates the error of a token request that received no response.
+    pub(crate) fn no_response(source: HttpError) -> Self {
+        if source.is_unsent() { Self::http(source) } else { Self::from(Kind::ResponseLost(source)).into_uncertain() }
     }
 
     /// Marks the error as uncertain, because the provider may have processed the request.
-    pub(crate) fn uncertain(self) -> Self {
+    pub(crate) fn into_uncertain(self) -> Self {
         Self { is_uncertain: true, ..self }
     }
 
@@ -83,18 +83,18 @@ impl OAuthError {
         Self { issued_login: Some(login), ..self }
     }
 
-    /// Returns the login that was issued despite the error. Without one, returns the error.
+    /// Returns the login that was issued despite the error, or the error itself if there is none.
     pub(crate) fn into_issued_login(mut self) -> Result<AccessToken, Self> {
         self.issued_login.take().ok_or(self)
     }
 
-    /// Creates the error of a response to a refresh whose token belongs to another subject.
+    /// Creates the error of a refresh whose response contains a token of another subject.
     pub(crate) fn another_subject() -> Self {
-        Self::from(Kind::AnotherSubject).uncertain()
+        Self::from(Kind::AnotherSubject).into_uncertain()
     }
 
     /// Creates the error of an issued token that cannot be used.
-    pub(crate) fn unusable(error: &TokenError) -> Self {
+    pub(crate) fn unusable_token(error: &TokenError) -> Self {
         let reason = error.to_string();
         if error.is_unsupported_type() { Kind::UnsupportedTokenType(reason).into() } else { Self::malformed(reason) }
     }
@@ -128,7 +128,7 @@ impl OAuthError {
         Kind::InsideRuntime.into()
     }
 
-    pub(crate) fn is_prompt(&self) -> bool {
+    pub(crate) fn is_prompt_failed(&self) -> bool {
         matches!(self.kind, Kind::Prompt(_))
     }
 
@@ -152,12 +152,12 @@ impl OAuthError {
         Kind::Jwt(source).into()
     }
 
-    pub(crate) fn unsigned(kind: &ErrorKind) -> Self {
-        Kind::Unsigned(kind.clone()).into()
+    pub(crate) fn signing_failed(kind: &ErrorKind) -> Self {
+        Kind::SigningFailed(kind.clone()).into()
     }
 
-    pub(crate) fn redirect(redirect: &Url) -> Self {
-        Kind::Redirect(redirect.to_string()).into()
+    pub(crate) fn invalid_redirect(redirect: &Url) -> Self {
+        Kind::InvalidRedirect(redirect.to_string()).into()
     }
 
     pub(crate) fn listen(port: u16, source: io::Error) -> Self {
@@ -167,7 +167,7 @@ impl OAuthError {
         }
     }
 
-    fn is_code(&self, codes: &[&str]) -> bool {
+    fn has_code(&self, codes: &[&str]) -> bool {
         matches!(&self.kind, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
     }
 
@@ -177,27 +177,27 @@ impl OAuthError {
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        self.is_code(&["authorization_pending"])
+        self.has_code(&["authorization_pending"])
     }
 
     pub(crate) fn is_slow_down(&self) -> bool {
-        self.is_code(&["slow_down"])
+        self.has_code(&["slow_down"])
     }
 
     /// Returns true if the provider refuses the client or its credential (`invalid_client`, `invalid_grant`,
     /// `unauthorized_client`), or if there is no stored login. A retry with the same credential cannot succeed.
     pub fn is_credential_refused(&self) -> bool {
-        self.is_login_required() || self.is_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
+        self.is_login_required() || self.has_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
     }
 
     /// Returns true if the provider does not know the client, or refuses its authentication (`invalid_client`).
     pub fn is_client_refused(&self) -> bool {
-        self.is_code(&["invalid_client"])
+        self.has_code(&["invalid_client"])
     }
 
     /// Returns true if the provider refused the presented credential, such as a refresh token (`invalid_grant`).
     pub(crate) fn is_invalid_grant(&self) -> bool {
-        self.is_code(&["invalid_grant"])
+        self.has_code(&["invalid_grant"])
     }
 
     /// Returns true if there is no stored login that could be refreshed.
@@ -228,7 +228,7 @@ impl OAuthError {
         matches!(&self.kind, Kind::Jwt(error) if error.is_unavailable())
     }
 
-    /// Returns true if the token is valid except for its times, so that the clock may be wrong ([`JwtError::is_clock`]).
+    /// Returns true if only a time of the token does not match the clock, which may be wrong ([`JwtError::is_clock`]).
     pub fn is_clock(&self) -> bool {
         matches!(&self.kind, Kind::Jwt(error) if error.is_clock())
     }
@@ -255,18 +255,19 @@ impl OAuthError {
 
     /// Returns true if the token endpoint may have processed the request, but sent no complete, valid response.
     ///
-    /// This is the case if the connection failed after the request was sent, if the response is not a token response, or
-    /// if its status is 5xx. A single-use credential may then have been redeemed. The error is not uncertain if the request
-    /// was not sent, or if the provider refused it (with status 4xx, or with an `error` and another status than 5xx).
+    /// This is the case if the connection failed after the request was sent, if the response is not a token response,
+    /// or if its status is 5xx. A single-use credential may then have been redeemed. The error is not uncertain if the
+    /// request was not sent, or if the provider refused it (with a 4xx status, or with an `error` and a status other
+    /// than 5xx).
     pub fn is_uncertain(&self) -> bool {
         self.is_uncertain
     }
 
-    /// Returns the login that the provider issued despite the error: its access token cannot be used or verified, but its
-    /// refresh token can be used.
+    /// Returns the login that the provider issued despite the error. Its access token cannot be used or verified, but
+    /// its refresh token can be used.
     ///
     /// Store this login, because the provider does not send the refresh token again. A
-    /// [`TokenSource`](auth_core::TokenSource) then refreshes it. The access token is marked as
+    /// [`TokenSource`](auth_core::TokenSource) can then refresh it. The access token is marked as
     /// [unverified](AccessToken::unverified_reason), and must not be sent.
     pub fn issued_login(&self) -> Option<&AccessToken> {
         self.issued_login.as_ref()
@@ -276,11 +277,11 @@ impl OAuthError {
     /// (5xx).
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http(error) | Kind::Lost(error) => error.is_transient(),
+            Kind::Http(error) | Kind::ResponseLost(error) => error.is_transient(),
             Kind::Jwt(error) => error.is_transient(),
             Kind::Status { status, .. } => is_transient_status(*status),
             Kind::Unavailable { .. } => true,
-            _ => self.is_code(&["temporarily_unavailable", "server_error"]),
+            _ => self.has_code(&["temporarily_unavailable", "server_error"]),
         }
     }
 

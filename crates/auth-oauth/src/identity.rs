@@ -55,28 +55,29 @@ pub(crate) fn identity_claims(token: &Secret) -> IdentityClaims {
     payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }
 
-/// Returns the id of the client that a login belongs to: the stored one, or else the one in the claims of the access token.
-/// The claims are not verified, so the id may only be used to select the client that refreshes the login.
-pub(crate) fn client_of(token: &AccessToken) -> Option<String> {
-    let in_claims = || {
+/// Returns the id of the client that a login belongs to. It is stored with the login, or else taken from the claims of
+/// the access token. The claims are not verified, so use the id only to select the client that refreshes the login.
+pub(crate) fn client_id_of(token: &AccessToken) -> Option<String> {
+    let id_in_claims = || {
         let IdentityClaims { azp, client_id, cid, appid, .. } = identity_claims(token.secret());
         azp.or(client_id).or(cid).or(appid)
     };
-    token.client_id().map(str::to_owned).or_else(in_claims)
+    token.client_id().map(str::to_owned).or_else(id_in_claims)
 }
 
-/// Returns true if the access tokens or the ID tokens of two logins have different subjects (`OpenID` Connect Core, section
-/// 12.2). An access token is not compared with an ID token, because their subjects may differ.
+/// Returns true if the access tokens or the ID tokens of two logins have different subjects (`OpenID` Connect Core,
+/// section 12.2). An access token is not compared with an ID token, because their subjects may differ.
 pub(crate) fn have_different_subjects(first: &AccessToken, second: &AccessToken) -> bool {
-    differ(first.secret(), second.secret()) || second.id_token().is_some_and(|id| has_other_subject(first, id))
+    subjects_differ(first.secret(), second.secret())
+        || second.id_token().is_some_and(|id_token| has_other_subject(first, id_token))
 }
 
 /// Returns true if `id_token` has another subject than the ID token of `previous`.
 pub(crate) fn has_other_subject(previous: &AccessToken, id_token: &Secret) -> bool {
-    previous.id_token().is_some_and(|previous| differ(previous, id_token))
+    previous.id_token().is_some_and(|previous| subjects_differ(previous, id_token))
 }
 
 /// Returns true if both tokens have a subject, and the subjects differ.
-fn differ(first: &Secret, second: &Secret) -> bool {
+fn subjects_differ(first: &Secret, second: &Secret) -> bool {
     identity_claims(first).sub.zip(identity_claims(second).sub).is_some_and(|(first, second)| first != second)
 }

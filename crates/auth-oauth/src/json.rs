@@ -1,8 +1,8 @@
 //! Parsing of JSON objects without duplicate member names.
 //!
-//! If a name occurs twice, some parsers use the first value and others the last, so that one program may check a value and
-//! another may use a different one (RFC 8725, section 2.4; RFC 8259, section 4). Duplicate names are an error at any depth.
-//! `serde_json` limits the depth to 128.
+//! If a name occurs twice, some parsers use the first value, and others use the last. One program could then check a
+//! value, and another program could use the other value (RFC 8725, section 2.4; RFC 8259, section 4). Duplicate names
+//! are therefore an error at any depth. `serde_json` limits the depth to 128.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,17 +22,18 @@ pub(crate) enum ObjectError {
 }
 
 /// Parses a JSON object.
-pub(crate) fn object(bytes: &[u8]) -> Result<Object, ObjectError> {
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, ObjectError> {
     let duplicate = RefCell::new(None);
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = RejectDuplicates(&duplicate).deserialize(&mut reader);
-    match value.and_then(|value| reader.end().map(|()| value)) {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = RejectDuplicates(&duplicate).deserialize(&mut deserializer);
+    match value.and_then(|value| deserializer.end().map(|()| value)) {
         Ok(Value::Object(object)) => Ok(object),
         _ => Err(duplicate.take().map_or(ObjectError::Malformed, ObjectError::Duplicate)),
     }
 }
 
-/// A deserializer of any value, which stores the name of a duplicate member. An error of `serde_json` cannot contain it.
+/// A deserializer of any JSON value. It stores the name of a duplicate member in the cell, because an error of
+/// `serde_json` cannot contain the name.
 #[derive(Clone, Copy)]
 struct RejectDuplicates<'a>(&'a RefCell<Option<String>>);
 
@@ -103,14 +104,14 @@ mod tests {
 
     #[test]
     fn duplicate_member_is_an_error() {
-        let read = object(br#" {"a": {"b": [1]}, "c": null} "#).unwrap();
-        assert_eq!(Value::Object(read), serde_json::json!({ "a": { "b": [1] }, "c": null }));
+        let parsed = parse_object(br#" {"a": {"b": [1]}, "c": null} "#).unwrap();
+        assert_eq!(Value::Object(parsed), serde_json::json!({ "a": { "b": [1] }, "c": null }));
         let duplicate = |name: &str| Err(ObjectError::Duplicate(name.to_owned()));
-        assert_eq!(object(br#"{"a": 1, "b": 2, "a": 1}"#), duplicate("a"));
-        assert_eq!(object(br#"{"a": 1, "\u0061": 2}"#), duplicate("a"), "an escaped name is the same name");
-        assert_eq!(object(br#"{"a": [{"b": 1, "b": 1}]}"#), duplicate("b"), "at any depth");
+        assert_eq!(parse_object(br#"{"a": 1, "b": 2, "a": 1}"#), duplicate("a"));
+        assert_eq!(parse_object(br#"{"a": 1, "\u0061": 2}"#), duplicate("a"), "an escaped name is the same name");
+        assert_eq!(parse_object(br#"{"a": [{"b": 1, "b": 1}]}"#), duplicate("b"), "at any depth");
         for text in ["", "[]", "7", "{\"a\": 1", "{} {}", "\"a\"", "<html>"] {
-            assert_eq!(object(text.as_bytes()), Err(ObjectError::Malformed), "{text}");
+            assert_eq!(parse_object(text.as_bytes()), Err(ObjectError::Malformed), "{text}");
         }
     }
 }

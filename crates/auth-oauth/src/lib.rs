@@ -21,7 +21,7 @@
 //! | [`CommandProvider`] | programs that print a token |
 //! | [`WorkloadIdentity`] | the OIDC token of a pod, a CI job or a virtual machine, which is exchanged for an access token |
 //! | [`FileClient`] | clients whose secret, key or certificate is in files that are rotated |
-//! | [`ProviderChain`] | the first of several providers that is configured |
+//! | [`ProviderChain`] | several providers, of which the first configured one is used |
 //!
 //! With a [`JwtVerifier`], a client returns only tokens of the expected issuer for the expected audience. A
 //! [`FileTokenStore`] stores tokens for all processes of a user.

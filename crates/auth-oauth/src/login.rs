@@ -9,14 +9,14 @@ use crate::client::{refresh_error, token_error};
 use crate::identity;
 use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 
-/// A login of a user.
+/// The login of a user, which is refreshed or started with the configured grants.
 ///
-/// A stored login is refreshed for as long as the provider allows. Otherwise, the user logs in with the browser, or else
-/// with the device flow. Each step logs its reason.
+/// A stored login is refreshed for as long as the provider allows. Otherwise, the user logs in with the browser, or
+/// else with the device flow. Each step logs its reason.
 ///
 /// If neither is configured, the user is never prompted, and a required login is an error
-/// ([`OAuthError::is_login_required`]). With a [`FileTokenStore`](crate::FileTokenStore) as the cache and the lease of a
-/// `TokenSource`, one process refreshes the login for all processes of the user.
+/// ([`OAuthError::is_login_required`]). With a [`FileTokenStore`](crate::FileTokenStore) as the cache and the lease of
+/// a `TokenSource`, one process refreshes the login for all processes of the user.
 ///
 /// ```
 /// # fn example(
@@ -64,8 +64,8 @@ impl UserLogin {
         self
     }
 
-    /// Sets the device login, which is used on machines without a browser, and after some failures of the browser login. Its
-    /// client is added like with [`with_client`](Self::with_client).
+    /// Sets the device login. It is used if no browser login is set, and after some failures of the browser login. The
+    /// client of the device login is also added, as by [`with_client`](Self::with_client).
     pub fn with_device(self, device: DeviceLogin) -> Self {
         let login = self.with_client(device.client().clone());
         Self { device: Some(device), ..login }
@@ -75,14 +75,14 @@ impl UserLogin {
     ///
     /// # Errors
     ///
-    /// The errors of [`BrowserLogin::log_in`] and [`DeviceLogin::log_in`], or [`OAuthError::is_login_required`] if neither
-    /// is configured. The error may contain a login that was issued: see [`OAuthError::issued_login`].
+    /// The errors of [`BrowserLogin::log_in`] and [`DeviceLogin::log_in`], or [`OAuthError::is_login_required`] if
+    /// neither is configured. The error may contain a login that was issued: see [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         if let Some(browser) = &self.browser {
             tracing::info!("logging in with the browser");
             match (browser.log_in(request).await, &self.device) {
                 // After these errors, the device login may succeed.
-                (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt() => {
+                (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt_failed() => {
                     let error = &error as &dyn Error;
                     tracing::info!(error, "the browser login failed; using the device flow");
                 }
@@ -98,8 +98,9 @@ impl UserLogin {
         }
     }
 
-    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to. If that client is unknown, all
-    /// clients are used, because a success of one client does not show that the login belonged to it (section 2.2).
+    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to. If that client is
+    /// unknown, all clients are used, because a success of one client does not show that the login belonged to it
+    /// (section 2.2).
     ///
     /// # Errors
     ///
@@ -107,9 +108,9 @@ impl UserLogin {
     pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
         let mut outcome = Err(OAuthError::login_required());
         for client in self.clients_of(token) {
-            let revoked = client.revoke(token).await;
+            let revocation = client.revoke(token).await;
             if outcome.is_err() {
-                outcome = revoked;
+                outcome = revocation;
             }
         }
         outcome
@@ -117,9 +118,9 @@ impl UserLogin {
 
     /// Refreshes a login with the client that it belongs to.
     ///
-    /// If that client is unknown, all clients are tried, because a refusal may mean that the login belongs to another one.
-    /// The refresh token is invalid only if all clients get `invalid_grant`. The client is unknown, for example, if an older
-    /// version stored the login, and its access token is not a JWT.
+    /// If that client is unknown, all clients are tried, because a refusal may mean that the login belongs to another
+    /// client. The refresh token is invalid only if all clients get `invalid_grant`. The client is unknown, for
+    /// example, if an older version stored the login and its access token is not a JWT.
     async fn refresh_login(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
         let mut refusal: Option<OAuthError> = None;
@@ -127,7 +128,7 @@ impl UserLogin {
             let grant = RefreshGrant::new(client);
             match grant.redeem_for(Some(previous), refresh_token, request).await {
                 Err(error) if error.is_credential_refused() => {
-                    refusal = Some(refusal.filter(|previous| !previous.is_invalid_grant()).unwrap_or(error));
+                    refusal = Some(refusal.filter(|earlier| !earlier.is_invalid_grant()).unwrap_or(error));
                 }
                 outcome => return outcome,
             }
@@ -137,19 +138,19 @@ impl UserLogin {
 
     /// Returns the client that a login belongs to, or all clients if it is unknown.
     fn clients_of(&self, token: &AccessToken) -> Vec<OAuthClient> {
-        match identity::client_of(token) {
+        match identity::client_id_of(token) {
             Some(_) => vec![self.client_of(token)],
             None => self.clients.clone(),
         }
     }
 
     fn client_of(&self, token: &AccessToken) -> OAuthClient {
-        let first = &self.clients[0];
-        let Some(id) = identity::client_of(token) else { return first.clone() };
-        let configured = self.clients.iter().find(|client| client.id() == id);
-        // If the client is no longer configured, its id is used anyway, because a refusal of another client would end the
-        // login.
-        configured.cloned().unwrap_or_else(|| first.clone().with_id(id))
+        let first_client = &self.clients[0];
+        let Some(id) = identity::client_id_of(token) else { return first_client.clone() };
+        let configured_client = self.clients.iter().find(|client| client.id() == id);
+        // The id of a client that is no longer configured is used anyway, because the refusal of another client would
+        // end the login.
+        configured_client.cloned().unwrap_or_else(|| first_client.clone().with_id(id))
     }
 }
 
@@ -167,9 +168,9 @@ impl AsyncTokenProvider for UserLogin {
             Err(error) => error,
         };
         tracing::info!(error = &error as &dyn Error, "the stored login cannot be refreshed");
-        let is_invalid = error.is_invalid_grant();
-        let failed = |error| if is_invalid { TokenError::grant_refused(error) } else { token_error(error) };
-        self.log_in(request).await.or_else(OAuthError::into_issued_login).map_err(failed)
+        let is_invalid_grant = error.is_invalid_grant();
+        let login_error = |error| if is_invalid_grant { TokenError::grant_refused(error) } else { token_error(error) };
+        self.log_in(request).await.or_else(OAuthError::into_issued_login).map_err(login_error)
     }
 
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {

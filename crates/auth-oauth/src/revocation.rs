@@ -6,8 +6,8 @@ use crate::{OAuthClient, OAuthError};
 impl OAuthClient {
     /// Revokes a login at the provider (RFC 7009).
     ///
-    /// The refresh token is revoked, and providers then revoke all tokens of the login (RFC 7009, section 2.1). If `token`
-    /// has no refresh token, the access token is revoked.
+    /// The refresh token is revoked, and providers then revoke all tokens of the login (RFC 7009, section 2.1). If
+    /// `token` has no refresh token, the access token is revoked.
     ///
     /// # Errors
     ///
@@ -20,8 +20,8 @@ impl OAuthClient {
             Some(refresh_token) => (refresh_token, "refresh_token"),
             None => (token.secret(), "access_token"),
         };
-        let exchange = FormRequest::new(endpoint.clone()).with_secret("token", secret).with("token_type_hint", hint);
-        let response = self.send(self.authenticated(exchange)?).await.map_err(OAuthError::http)?;
+        let form = FormRequest::new(endpoint.clone()).with_secret("token", secret).with("token_type_hint", hint);
+        let response = self.send(self.with_authentication(form)?).await.map_err(OAuthError::http)?;
         if response.is_success() { Ok(()) } else { Err(response.refusal()) }
     }
 }

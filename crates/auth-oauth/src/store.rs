@@ -1,22 +1,22 @@
 //! A token store in files, which the processes of one user share.
 //!
 //! Difficult cases:
-//! - **A process is killed while it writes.** Before a new file is renamed, it is complete, synced and readable by its owner
-//!   only. A reader therefore sees either the old file or the new one.
-//! - **A process is killed while it holds the lock.** The lock belongs to an open file, and ends with the process. The
-//!   lock file is never deleted, because two processes could then lock two different files.
-//! - **A broken file is replaced by a valid one at the same time.** A broken file is renamed only while holding the lock,
-//!   after it was read again.
+//! - **A process is killed while it writes.** Before a new file is renamed, it is complete, synced and readable by its
+//!   owner only. A reader therefore sees either the old file or the new file.
+//! - **A process is killed while it holds the lock.** The lock belongs to an open file, and the kernel releases it when
+//!   the process ends. The lock file is never deleted, because two processes could then lock two different files.
+//! - **Another process replaces a broken file at the same time.** A process renames a broken file only while it holds
+//!   the lock, after it has read the file again.
 //! - **A token is rejected while this process refreshes it.** The lease holds the lock of the key, and its owner may be
 //!   waiting for the rejection. `delete_if` therefore shares the lock of the lease.
-//! - **A token is rejected, and then the provider is unavailable or the process ends.** The refresh token remains stored for
-//!   the next lease. Only the access token is no longer returned.
-//! - **The disk is full.** Before a lease is granted, the space for the new token is allocated, so that a refresh token is
-//!   redeemed only if its successor can be stored.
+//! - **A token is rejected, and then the provider is unavailable or the process ends.** The refresh token remains
+//!   stored for the next lease. Only the access token is no longer returned.
+//! - **The disk is full.** Before a lease is granted, the space for the new token is allocated, so that a refresh token
+//!   is redeemed only if its successor can be stored.
 //! - **A refresh token was refused.** It is replaced by a tombstone, so that no other process sends it again.
 //! - **A newer version of the program wrote an entry.** The entry is a miss, and is neither renamed nor overwritten.
-//! - **Another process holds the lock.** Each attempt to acquire the lock returns immediately, and is repeated until the
-//!   timeout. No system call waits for another process, so every operation can be canceled.
+//! - **Another process holds the lock.** Each attempt to acquire the lock returns immediately, and is repeated until
+//!   the timeout. No system call waits for another process, so every operation can be canceled.
 
 mod blocking;
 mod entry;
@@ -40,8 +40,8 @@ use folder::Folder;
 use lease::Leases;
 use lock::{Lock, acquire_lock, run_blocking};
 
-/// The default timeout for acquiring a lock. It is twice the timeout of a token request, so that it does not end while
-/// another process refreshes the login.
+/// The default timeout for acquiring a lock. It is twice the timeout of a token request, so that a refresh by another
+/// process ends before the timeout.
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A token store in a folder of one user. Only one process at a time refreshes a token.
@@ -49,20 +49,22 @@ const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// It implements [`AsyncTokenCache`] and [`RefreshLease`]; [`blocking`](Self::blocking) returns it as a [`TokenCache`].
 /// Clones are cheap and share their leases.
 ///
-/// Each key has a token file, and a lock file, which is never deleted. On Unix, only the owner can access the files (mode
-/// 0600, in a folder with mode 0700). The tokens are not encrypted.
+/// Each key has a token file and a lock file. The lock file is never deleted. On Unix, only the owner can access the
+/// files (mode 0600, in a folder with mode 0700). The tokens are not encrypted.
 ///
-/// Symbolic links, special files, and a folder that other users can write to are errors. A token file that other users can
-/// read is made private. A broken token file is a miss; it is renamed to `….corrupt`, and this is logged. A token file that a
-/// newer version of the program wrote is a miss, too, and is not overwritten.
+/// Symbolic links, special files, and a folder that other users can write to are errors. A token file that other users
+/// can read is made private. A broken token file is a miss. It is renamed to `….corrupt`, and a warning is logged. A
+/// token file that a newer version of the program wrote is also a miss, and is not overwritten.
 ///
 /// # Limits
 ///
-/// In two cases, two processes may redeem the same refresh token, and the provider may then end the login: if a user deletes
-/// a lock file while a process holds it, and if the file system accepts locks without effect, such as NFS mounted with
-/// `local_lock`. If a process is stopped (SIGSTOP) while it holds a lock, the others fail after the timeout.
+/// In two cases, two processes may redeem the same refresh token, and the provider may then end the login:
+/// - A user deletes a lock file while a process holds the lock.
+/// - The file system accepts locks that have no effect, such as NFS mounted with `local_lock`.
 ///
-/// If another process stores another login under the same key, the processes that are running continue with that login.
+/// If a process is stopped (SIGSTOP) while it holds a lock, the other processes fail after the timeout.
+///
+/// If a process stores another login under the same key, the other running processes continue with that login.
 ///
 /// The asynchronous methods need a tokio runtime, and do not block its workers. If a lock times out, or the file system
 /// does not support locks, the error contains a [`StoreError`].
@@ -108,8 +110,8 @@ impl FileTokenStore {
         self
     }
 
-    /// Sets the maximum time to wait for another process that writes or refreshes the token. The default is 60 s. With zero,
-    /// a locked token is an error immediately.
+    /// Sets the maximum time to wait for another process that writes or refreshes the token. The default is 60 s. If
+    /// the timeout is zero, a locked token is an error immediately.
     pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
@@ -133,8 +135,8 @@ impl FileTokenStore {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] if the files cannot be read or deleted. Nothing is deleted if the token file cannot be read, or if a
-    /// newer version of the program wrote it ([`is_from_newer_version`](StoreError::is_from_newer_version)).
+    /// A [`StoreError`] if the files cannot be read or deleted. Nothing is deleted if the token file cannot be read, or
+    /// if a newer version of the program wrote it ([`is_from_newer_version`](StoreError::is_from_newer_version)).
     pub async fn take(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         if !self.has_folder().await? {
             return Ok(None);
@@ -145,8 +147,8 @@ impl FileTokenStore {
     }
 
     async fn lock(&self, entry: &Entry) -> Result<Lock, StoreError> {
-        let attempted = entry.clone();
-        acquire_lock(&entry.lock_path(), self.lock_timeout, move || attempted.try_lock()).await
+        let locked_entry = entry.clone();
+        acquire_lock(&entry.lock_path(), self.lock_timeout, move || locked_entry.try_lock()).await
     }
 
     async fn remove(&self, entry: Entry) -> Result<(), StoreError> {
@@ -194,7 +196,8 @@ impl AsyncTokenCache for FileTokenStore {
             return Ok(false);
         }
         let (entry, key, rejected) = (self.folder.entry(key), key.clone(), rejected.clone());
-        let lock = acquire_lock(&entry.lock_path(), self.lock_timeout, self.leases.join(&key, &entry)).await?;
+        let lock =
+            acquire_lock(&entry.lock_path(), self.lock_timeout, self.leases.shared_or_new_lock(&key, &entry)).await?;
         Ok(run_blocking(move || entry.reject(&key, &lock, &rejected)).await?)
     }
 }

@@ -28,11 +28,11 @@ pub struct RedisTokenCacheBuilder {
     root_certificates: Option<PathBuf>,
     allows_plain_connections: bool,
     namespace: String,
-    keys: Vec<SealingKey>,
+    sealing_keys: Vec<SealingKey>,
     is_unsealed: bool,
     total_timeout: Duration,
-    lease: Duration,
-    wait: Duration,
+    lease_time: Duration,
+    lock_timeout: Duration,
     tombstone_lifetime: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -69,31 +69,32 @@ impl RedisTokenCacheBuilder {
             root_certificates: None,
             allows_plain_connections: false,
             namespace: "auth-tokens".to_owned(),
-            keys: Vec::new(),
+            sealing_keys: Vec::new(),
             is_unsealed: false,
             total_timeout: Duration::from_secs(1),
-            lease: Duration::from_secs(10),
-            wait: Duration::from_secs(60),
+            lease_time: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(60),
             tombstone_lifetime: TOMBSTONE_LIFETIME,
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// Sets the Redis user (ACL) and the password. They replace those in the URL. The user needs access to the keys of
-    /// the [namespace](Self::with_namespace) (`~NAMESPACE:*`) and to the commands listed in the crate documentation.
+    /// Sets the Redis user (ACL) and the password, which replace the user and the password in the URL. The user needs
+    /// access to the keys of the [namespace](Self::with_namespace) (`~NAMESPACE:*`) and to the commands listed in the
+    /// crate documentation.
     pub fn with_user(mut self, user: impl Into<String>, password: Secret) -> Self {
         self.user = Some((user.into(), password));
         self
     }
 
-    /// Trusts only the certificates in this file (PEM), not those of the system.
+    /// Trusts only the certificates in this PEM file instead of the certificates of the system.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.root_certificates = Some(file.into());
         self
     }
 
-    /// Allows connections without TLS to other machines. An eavesdropper can read the password on such a connection, and
-    /// also the tokens if they are [not sealed](Self::without_sealing).
+    /// Allows connections without TLS to other machines. An eavesdropper can then read the password, and also the
+    /// tokens if they are [not sealed](Self::without_sealing).
     pub fn with_plain_connections(mut self) -> Self {
         self.allows_plain_connections = true;
         self
@@ -107,10 +108,10 @@ impl RedisTokenCacheBuilder {
 
     /// Adds a sealing key. The first key seals tokens; all keys can open them.
     ///
-    /// To rotate the key, first configure all workers with the old and the new key, in this order, then all with the new
-    /// and the old key. When all tokens sealed with the old key have expired, remove the old key.
+    /// To rotate the key, first add the new key after the old key on all workers. Then swap the two keys on all
+    /// workers. When all tokens sealed with the old key have expired, remove the old key.
     pub fn with_sealing_key(mut self, key: SealingKey) -> Self {
-        self.keys.push(key);
+        self.sealing_keys.push(key);
         self
     }
 
@@ -120,41 +121,41 @@ impl RedisTokenCacheBuilder {
         self
     }
 
-    /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The time that a provider
-    /// needs, in this process or another, is not included. Each command has a timeout of a fifth of this time. After the
-    /// timeout of a command, the server is treated as unavailable.
+    /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The limit does not
+    /// include the time that a provider needs, in this process or another. Each command has a timeout of a fifth of
+    /// this time. After the timeout of a command, the server is treated as unavailable.
     pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = timeout;
         self
     }
 
-    /// Sets the time after which a lease expires unless its process renews it [default: 10 s; at least 30 ms]. A process
-    /// renews its lease after every third of this time. If the process that obtains a token dies, the other processes
-    /// wait for up to this time.
-    pub fn with_lease_time(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_millis(30));
+    /// Sets the time after which a lease expires unless its process renews it [default: 10 s; at least 30 ms]. A
+    /// process renews its lease after every third of this time. If the process that obtains a token dies, the other
+    /// processes wait for up to this time.
+    pub fn with_lease_time(mut self, lease_time: Duration) -> Self {
+        self.lease_time = lease_time.max(Duration::from_millis(30));
         self
     }
 
     /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. Without this limit, the
-    /// wait could last for the [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of the other
-    /// process, because it renews its lease until then.
+    /// wait could last as long as the [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of the
+    /// other process, because it renews its lease until then.
     pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
-        self.wait = timeout;
+        self.lock_timeout = timeout;
         self
     }
 
-    /// Sets the lifetime of a tombstone, the record of a refused refresh token [default: 5 min]. A process that redeemed
-    /// the refresh token may publish its successor late, and only while the tombstone exists. Therefore, the lifetime
-    /// must be at least the longest [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources
-    /// (2 min by default) plus one minute for a redemption in progress.
+    /// Sets the lifetime of a tombstone, the record of a refused refresh token [default: 5 min]. A process that
+    /// redeemed the refresh token may publish the new token late, but only while the tombstone exists. Therefore, the
+    /// lifetime must be at least the maximum [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of
+    /// all sources (2 min by default) plus one minute for a redemption in progress.
     pub fn with_tombstone_time(mut self, time: Duration) -> Self {
         self.tombstone_lifetime = time;
         self
     }
 
-    /// Sets the clock that determines if a stored token is valid, and the lifetime of an entry [default: the system
-    /// clock].
+    /// Sets the clock [default: the system clock]. It determines if a stored token is valid, and the lifetime of its
+    /// entry.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -173,64 +174,64 @@ impl RedisTokenCacheBuilder {
     pub async fn connect(self) -> Result<RedisTokenCache, BuildError> {
         let namespace = Namespace::new(&self.namespace)?;
         let sealing = self.sealing()?;
-        let name = self.name()?;
+        let addresses = self.redacted_addresses()?;
         let server = self.server().map_err(|error| match error {
             ClientError::Settings(error) => error,
-            ClientError::Redis(error) => BuildError::client(&name, error),
+            ClientError::Redis(error) => BuildError::client_setup(&addresses, error),
         })?;
-        let link = Link::open(server, name.clone(), self.total_timeout / MAX_COMMANDS).await;
-        let link = link.map_err(|error| BuildError::refused(&name, error))?;
-        let Self { lease, wait, tombstone_lifetime, clock, .. } = self;
-        let settings = Settings { namespace, sealing, lease, wait, tombstone_lifetime, clock };
+        let link = Link::open(server, addresses.clone(), self.total_timeout / MAX_COMMANDS).await;
+        let link = link.map_err(|error| BuildError::refused(&addresses, error))?;
+        let Self { lease_time, lock_timeout, tombstone_lifetime, clock, .. } = self;
+        let settings = Settings { namespace, sealing, lease_time, lock_timeout, tombstone_lifetime, clock };
         Ok(RedisTokenCache::new(link, settings))
     }
 
     fn sealing(&self) -> Result<Sealing, BuildError> {
-        match (self.keys.split_first(), self.is_unsealed) {
+        match (self.sealing_keys.split_first(), self.is_unsealed) {
             (Some((first, others)), false) => Ok(Sealing::Keys(first.clone(), others.to_vec())),
             (None, true) => Ok(Sealing::Plain),
             (None, false) => Err(BuildError::no_sealing()),
-            (Some(_), true) => Err(BuildError::both_sealings()),
+            (Some(_), true) => Err(BuildError::contradictory_sealing()),
         }
     }
 
-    /// Returns the redacted address of the server.
-    fn name(&self) -> Result<String, BuildError> {
+    /// Returns the addresses of all nodes, without passwords.
+    fn redacted_addresses(&self) -> Result<String, BuildError> {
         let redacted: Vec<_> = self.nodes.iter().map(|node| auth_core::redacted(node).to_string()).collect();
         if redacted.is_empty() { Err(BuildError::no_nodes()) } else { Ok(redacted.join(", ")) }
     }
 
     fn server(&self) -> Result<Server, ClientError> {
-        let nodes = self.nodes.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
+        let nodes = self.nodes.iter().map(|url| self.connection_info(url)).collect::<Result<Vec<_>, _>>()?;
         let is_encrypted = self.nodes.iter().any(is_encrypted);
         if is_encrypted && CryptoProvider::get_default().is_none() {
-            // The Redis library uses the default provider of the process. Installing fails only if another thread has
-            // installed a provider in the meantime, which works as well.
+            // The Redis library uses the default provider of the process. The installation fails only if another thread
+            // has just installed a provider. That provider can be used as well.
             let _ = aws_lc_rs::default_provider().install_default();
         }
-        let certificates = self.root_certificates.as_deref().map(certificates).transpose()?;
+        let root_certificates = self.root_certificates.as_deref().map(read_root_certificates).transpose()?;
         if self.is_cluster {
-            let builder = ClusterClient::builder(nodes).retries(2).tcp_settings(tcp());
-            let builder = certificates.into_iter().fold(builder, ClusterClientBuilder::certs);
+            let builder = ClusterClient::builder(nodes).retries(2).tcp_settings(tcp_settings());
+            let builder = root_certificates.into_iter().fold(builder, ClusterClientBuilder::certs);
             return Ok(Server::Cluster(Box::new(builder.build()?)));
         }
         let node = nodes.into_iter().next().ok_or_else(BuildError::no_nodes)?;
-        let client = match certificates {
-            Some(certificates) if is_encrypted => Client::build_with_tls(node, certificates)?,
+        let client = match root_certificates {
+            Some(root_certificates) if is_encrypted => Client::build_with_tls(node, root_certificates)?,
             _ => Client::open(node)?,
         };
         Ok(Server::Single(Box::new(client)))
     }
 
-    fn node(&self, url: &Url) -> Result<ConnectionInfo, ClientError> {
-        let is_redis = matches!(url.scheme(), "redis" | "rediss") && url.has_host();
-        if !is_redis || url.query().is_some() || url.fragment().is_some() {
-            return Err(BuildError::address(&auth_core::redacted(url)).into());
+    fn connection_info(&self, url: &Url) -> Result<ConnectionInfo, ClientError> {
+        let is_redis_url = matches!(url.scheme(), "redis" | "rediss") && url.has_host();
+        if !is_redis_url || url.query().is_some() || url.fragment().is_some() {
+            return Err(BuildError::invalid_address(&auth_core::redacted(url)).into());
         }
         if !is_encrypted(url) && !self.allows_plain_connections && !is_loopback(url) {
-            return Err(BuildError::plain_connection(&auth_core::redacted(url)).into());
+            return Err(BuildError::unencrypted_connection(&auth_core::redacted(url)).into());
         }
-        let node = url.clone().into_connection_info()?.set_tcp_settings(tcp());
+        let node = url.clone().into_connection_info()?.set_tcp_settings(tcp_settings());
         Ok(match &self.user {
             Some((user, password)) => {
                 let settings = node.redis_settings().clone().set_username(user).set_password(password.expose());
@@ -259,18 +260,18 @@ impl From<redis::RedisError> for ClientError {
     }
 }
 
-/// Reads a PEM file, and checks that its first certificate is valid.
-fn certificates(file: &Path) -> Result<TlsCertificates, BuildError> {
-    let failed = |error| BuildError::roots(file, error);
-    let text = std::fs::read(file).map_err(failed)?;
-    let mut found = CertificateDer::pem_slice_iter(&text).peekable();
-    if !matches!(found.peek(), Some(Ok(_))) {
-        return Err(failed(io::ErrorKind::InvalidData.into()));
+/// Reads a PEM file and checks that it starts with a valid certificate.
+fn read_root_certificates(file: &Path) -> Result<TlsCertificates, BuildError> {
+    let read_error = |error| BuildError::unreadable_certificates(file, error);
+    let pem = std::fs::read(file).map_err(read_error)?;
+    let first_certificate = CertificateDer::pem_slice_iter(&pem).next();
+    if !matches!(first_certificate, Some(Ok(_))) {
+        return Err(read_error(io::ErrorKind::InvalidData.into()));
     }
-    Ok(TlsCertificates { client_tls: None, root_cert: Some(text) })
+    Ok(TlsCertificates { client_tls: None, root_cert: Some(pem) })
 }
 
-fn tcp() -> TcpSettings {
+fn tcp_settings() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(ACKNOWLEDGMENT_TIMEOUT);
@@ -298,9 +299,9 @@ impl std::fmt::Debug for RedisTokenCacheBuilder {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("RedisTokenCacheBuilder")
-            .field("server", &self.name().unwrap_or_default())
+            .field("server", &self.redacted_addresses().unwrap_or_default())
             .field("namespace", &self.namespace)
-            .field("keys", &self.keys)
+            .field("sealing_keys", &self.sealing_keys)
             .finish_non_exhaustive()
     }
 }

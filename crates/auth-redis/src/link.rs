@@ -20,15 +20,15 @@ const RECONNECT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Dura
 pub(crate) struct Link {
     server: Server,
     /// The redacted address of the server.
-    name: String,
-    /// The response timeout.
+    address: String,
+    /// The maximum time that the server may take to respond to a command.
     response_timeout: Duration,
     state: Mutex<State>,
 }
 
 struct State {
     channel: Channel,
-    /// The number of successful reconnections, so that an error of an old connection does not close a newer one.
+    /// The number of successful reconnections. An error of an earlier generation does not close the current connection.
     generation: u64,
     /// The reconnect task is running.
     is_reconnecting: bool,
@@ -40,7 +40,7 @@ enum Channel {
 }
 
 /// The reconnect task. When it is dropped, another task can be started.
-struct Reconnect(Weak<Link>);
+struct ReconnectTask(Weak<Link>);
 
 impl Link {
     /// Connects to the server. If it is unavailable, connects in the background.
@@ -50,21 +50,21 @@ impl Link {
     /// The server refuses the user or the password.
     pub(crate) async fn open(
         server: Server,
-        name: String,
+        address: String,
         response_timeout: Duration,
     ) -> Result<Arc<Self>, RedisError> {
-        let connected = match connect_and_ping(&server, response_timeout).await {
+        let connection = match connect_and_ping(&server, response_timeout).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == ErrorKind::AuthenticationFailed => return Err(error),
-            Ok(Err(error)) => Err(CacheError::unavailable(&name, error)),
-            Err(waited) => Err(CacheError::slow(&name, waited)),
+            Ok(Err(error)) => Err(CacheError::unavailable(&address, error)),
+            Err(waited) => Err(CacheError::slow(&address, waited)),
         };
         let state = State {
-            channel: connected.map_or_else(Channel::Closed, Channel::Open),
+            channel: connection.map_or_else(Channel::Closed, Channel::Open),
             generation: 0,
             is_reconnecting: false,
         };
-        let link = Arc::new(Self { server, name, response_timeout, state: Mutex::new(state) });
+        let link = Arc::new(Self { server, address, response_timeout, state: Mutex::new(state) });
         if !link.is_open() {
             link.start_reconnect();
         }
@@ -72,27 +72,27 @@ impl Link {
     }
 
     /// Returns the redacted address of the server.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state().channel, Channel::Open(_))
     }
 
-    /// Runs `work` with the response timeout. After a timeout or a connection error, the connection is closed.
-    pub(crate) async fn run<T, F>(self: &Arc<Self>, work: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
+    /// Runs `command` with the response timeout. A timeout or a connection error closes the connection.
+    pub(crate) async fn run<T, F>(self: &Arc<Self>, command: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let (connection, generation) = self.connection()?;
-        match timeout(self.response_timeout, work(connection)).await {
+        match timeout(self.response_timeout, command(connection)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if is_unavailable(&error) => {
-                Err(self.close(generation, CacheError::unavailable(&self.name, error)))
+                Err(self.close(generation, CacheError::unavailable(&self.address, error)))
             }
-            Ok(Err(error)) => Err(CacheError::refused(&self.name, error)),
-            Err(_) => Err(self.close(generation, CacheError::slow(&self.name, self.response_timeout))),
+            Ok(Err(error)) => Err(CacheError::refused(&self.address, error)),
+            Err(_) => Err(self.close(generation, CacheError::slow(&self.address, self.response_timeout))),
         }
     }
 
@@ -104,7 +104,7 @@ impl Link {
                 Channel::Closed(error) => error.clone(),
             }
         };
-        // The reconnect task may have been dropped with its runtime.
+        // The reconnect task may have been dropped together with its runtime. Then it must be started again.
         self.start_reconnect();
         Err(error)
     }
@@ -121,7 +121,7 @@ impl Link {
         };
         if is_current {
             tracing::debug!(
-                server = self.name,
+                server = self.address,
                 error = &error as &dyn std::error::Error,
                 "the connection to Redis is closed"
             );
@@ -134,9 +134,9 @@ impl Link {
     fn start_reconnect(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if !std::mem::replace(&mut self.state().is_reconnecting, true) {
-            let task = Reconnect(Arc::downgrade(self));
-            // The lock must not be held here: a runtime that is shutting down drops the task immediately, and its `Drop`
-            // locks the state.
+            let task = ReconnectTask(Arc::downgrade(self));
+            // The lock must not be held here: a runtime that is shutting down drops the task immediately, and its
+            // `Drop` locks the state.
             runtime.spawn(task.run());
         }
     }
@@ -146,7 +146,7 @@ impl Link {
     }
 }
 
-impl Reconnect {
+impl ReconnectTask {
     async fn run(mut self) {
         let mut attempts = 1_u32;
         loop {
@@ -156,7 +156,7 @@ impl Reconnect {
                 let mut state = link.state();
                 let generation = state.generation + 1;
                 *state = State { channel: Channel::Open(connection), generation, is_reconnecting: false };
-                // From here on another task can start. Dropping this task must not mark that task as ended.
+                // From now on, another reconnect task can start. Dropping this task must not mark that task as ended.
                 self.0 = Weak::new();
                 return;
             }
@@ -165,7 +165,7 @@ impl Reconnect {
     }
 }
 
-impl Drop for Reconnect {
+impl Drop for ReconnectTask {
     fn drop(&mut self) {
         if let Some(link) = self.0.upgrade() {
             link.state().is_reconnecting = false;
@@ -175,13 +175,13 @@ impl Drop for Reconnect {
 
 impl fmt::Debug for Link {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Link").field(&self.name).finish()
+        formatter.debug_tuple("Link").field(&self.address).finish()
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "Redis does not notify clients when it is available again or a lease has ended"
+    reason = "Redis does not notify clients when it becomes available or when a lease ends"
 )]
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;

@@ -1,21 +1,21 @@
-//! The Lua scripts, which Redis runs atomically. Every script works on the [`Names`] of one token key: `KEYS` are its
-//! entry, its lease and its fence.
+//! The Lua scripts, which Redis runs atomically. Every script works on the [`KeyNames`] of one token key: `KEYS` are
+//! its entry, its lease and its fence.
 //!
-//! The fence is a number. Acquiring the lease, a write without a lease, and a deletion assign the next number. A leader
-//! may write while its number is the latest. The entry also contains the number with which it was written: if the fence
-//! is lost but the entry is not, numbering continues from there. The client chooses a random increment, so that numbers
-//! do not repeat after a failover or a loss of data.
+//! The fence is a number. The next number is assigned when the lease is acquired, when an entry is written without a
+//! lease, and when an entry is deleted. A leader may write while its number is the latest. The entry also contains the
+//! number with which it was written. If the fence is lost but the entry is not, numbering continues from that number.
+//! The client chooses random increments, so that numbers do not repeat after a failover or a loss of data.
 //!
-//! A late leader, whose number is not the latest, may still replace the entry whose refresh token it has redeemed, or the
-//! tombstone of that refresh token. Otherwise the successor of the redeemed refresh token would be lost.
+//! A late leader, whose number is not the latest, may still replace the entry whose refresh token it has redeemed, or
+//! the tombstone of that refresh token. Otherwise the successor of the redeemed refresh token would be lost.
 
 use std::sync::LazyLock;
 
 use redis::{Script, ScriptInvocation};
 
-use crate::names::Names;
+use crate::names::KeyNames;
 
-const COMMON: &str = r"
+const SHARED_FUNCTIONS: &str = r"
 local entry, lease, fence = KEYS[1], KEYS[2], KEYS[3]
 
 -- The version of the entry: the number with which it was written; empty if there is none.
@@ -61,7 +61,8 @@ macro_rules! scripts {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal;)*) => {
         $(
             $(#[doc = $doc])*
-            pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{COMMON}{}", $code)));
+            pub(crate) static $name: LazyLock<Script> =
+                LazyLock::new(|| Script::new(&format!("{SHARED_FUNCTIONS}{}", $code)));
         )*
 
         pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
@@ -71,13 +72,13 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Writes an entry without a lease. `ARGV`: the increment, then as `write`.
+    /// Writes an entry without a lease. `ARGV`: the increment, then the arguments of `write`.
     STORE = "write(latest() + tonumber(ARGV[1]), 2)";
 
-    /// Writes an entry and ends the lease. The entry is written if the number of the leader is the latest, if the present
-    /// entry has the refresh token that the leader redeemed, or if it is the tombstone of that refresh token. `ARGV`: the
-    /// owner; the number; the version of the redeemed entry, or empty; the count of pairs of a field and a digest; these
-    /// pairs; then the arguments of `write`. Returns 1 if the entry was written.
+    /// Writes an entry and ends the lease. The entry is written if the number of the leader is the latest, if the
+    /// current entry has the refresh token that the leader redeemed, or if that entry is the tombstone of that refresh
+    /// token. `ARGV`: the owner; the number; the version of the redeemed entry, or empty; the count of pairs of a field
+    /// and a digest; these pairs; then the arguments of `write`. Returns 1 if the entry was written.
     PUBLISH = r"
         local number, last, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
         local may_write = last == 0 or last == number or (ARGV[3] ~= '' and version() == ARGV[3])
@@ -89,11 +90,11 @@ scripts! {
         return may_write and 1 or 0
     ";
 
-    /// Acquires the lease, if it is free and the entry has not changed since the caller read it. `ARGV`: the owner; the
-    /// lease time; the fence time; the increment; the version that the caller read; the fields of refused refresh tokens.
-    /// Returns the outcome (0: another process holds the lease; 1: the caller holds it; 2: the entry has changed); a
-    /// number (0: the remaining lease time; 1: the fence); and, if the entry has changed, its version, its value, its
-    /// rejected value, and the digests of refused refresh tokens.
+    /// Acquires the lease if it is free and the entry has not changed since the caller read it. `ARGV`: the owner; the
+    /// lease time; the fence time; the increment; the version that the caller read; the fields of refused refresh
+    /// tokens. Returns the outcome (0: another process holds the lease; 1: the caller holds it; 2: the entry has
+    /// changed); a number (0: the remaining lease time; 1: the fence); and, if the entry has changed, its version, its
+    /// value, its rejected value, and the digests of refused refresh tokens.
     ACQUIRE = r"
         local found = redis.pcall('HMGET', entry, 'fence', 'value', 'spent', unpack(ARGV, 6))
         if found.err then found = {false, false, false} end
@@ -105,8 +106,9 @@ scripts! {
         return {0, redis.call('PTTL', lease), '', false, false, {}}
     ";
 
-    /// Renews a lease. A lost lease is acquired again, if no number was assigned since and its leader has not written.
-    /// `ARGV`: the owner; the lease time; the number; the fence time. Returns 1 if the owner holds the lease.
+    /// Renews a lease. A lost lease is acquired again if no number has been assigned since and its leader has not
+    /// published. `ARGV`: the owner; the lease time; the number; the fence time. Returns 1 if the owner holds the
+    /// lease.
     RENEW = r"
         local owner = redis.call('GET', lease)
         if owner == ARGV[1] then return redis.call('PEXPIRE', lease, ARGV[2]) end
@@ -120,9 +122,9 @@ scripts! {
     /// Ends a lease. `ARGV`: the owner.
     RELEASE = "release(ARGV[1])";
 
-    /// Replaces or deletes the entry, if it has not changed since the owner read it, and ends the lease. If there was no
-    /// entry, it is created. `ARGV`: the owner; the version that the owner read; the number; then the arguments of
-    /// `write`, where no fields mean that the entry is deleted.
+    /// Replaces or deletes the entry if it has not changed since the owner read it, and ends the lease. If there was no
+    /// entry, the script creates one. `ARGV`: the owner; the version that the owner read; the number; then the
+    /// arguments of `write`. Without fields, the entry is deleted.
     DISCARD = r"
         if version() == ARGV[2] and (ARGV[2] ~= '' or (ARGV[6] and latest() == tonumber(ARGV[3]))) then
             if ARGV[6] then write(tonumber(ARGV[3]), 4) else redis.call('UNLINK', entry) end
@@ -130,9 +132,9 @@ scripts! {
         release(ARGV[1])
     ";
 
-    /// Deletes a token if it has one of the given fingerprints, and returns 1 if it was deleted. If it has a refresh
-    /// token, it is marked as rejected instead, so that the next leader can redeem the refresh token. `ARGV`: pairs of a
-    /// field and a fingerprint.
+    /// Deletes the stored token if it has one of the given fingerprints. A token with a refresh token is not deleted
+    /// but marked as rejected, so that the next leader can redeem the refresh token. Returns 1 if the token was deleted
+    /// or marked. `ARGV`: pairs of a field and a fingerprint.
     REJECT = r"
         local value = redis.pcall('HGET', entry, 'value')
         if type(value) ~= 'string' then return 0 end
@@ -150,16 +152,16 @@ scripts! {
         return 0
     ";
 
-    /// Deletes an entry, and assigns the next number, so that the publications of earlier leaders are discarded. `ARGV`:
+    /// Deletes an entry and assigns the next number, so that the publications of earlier leaders are discarded. `ARGV`:
     /// the increment; the fence time.
-    FORGET = r"
+    DELETE = r"
         if latest() > 0 then advance(ARGV[1], ARGV[2]) end
         redis.call('UNLINK', entry)
     ";
 }
 
-/// Returns an invocation of a script with its keys. The caller adds the arguments.
-pub(crate) fn invoke_on<'a>(script: &'a Script, names: &Names) -> ScriptInvocation<'a> {
+/// Creates an invocation of a script with the Redis keys of a token key. The caller adds the arguments.
+pub(crate) fn new_invocation<'a>(script: &'a Script, names: &KeyNames) -> ScriptInvocation<'a> {
     let mut invocation = script.key(&names.entry);
     invocation.key(&names.lease).key(&names.fence);
     invocation

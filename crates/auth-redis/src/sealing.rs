@@ -4,8 +4,8 @@
 //! encrypted with AES-256-GCM, with a tag (16 bytes). The version, the key id, the digest of the token key and the
 //! namespace are authenticated data: a value copied to another entry or namespace cannot be opened.
 //!
-//! The fingerprint of a token is its HMAC-SHA-256 with the same binding. Redis uses it to compare a rejected token with
-//! the stored one without decryption. A tombstone contains the HMAC-SHA-256 of the refused refresh token.
+//! The fingerprint of a token is its HMAC-SHA-256 with the same binding. With it, a script can compare a rejected token
+//! with the stored token without decrypting it. A tombstone contains the HMAC-SHA-256 of the refused refresh token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::error::{BuildError, CacheError};
-use crate::names::Names;
+use crate::names::KeyNames;
 
-/// Format versions: sealed, and unencrypted.
-const SEALED: u8 = 1;
-const PLAIN: u8 = 0;
+/// Format versions of encrypted and unencrypted values.
+const SEALED_VERSION: u8 = 1;
+const PLAIN_VERSION: u8 = 0;
 
 /// The length of a key id, in bytes. A short id is enough to select one of a few configured keys.
 const KEY_ID_BYTES: usize = 8;
 
-/// The prefix of the field names of a tombstone. The key id follows.
-const REFUSED: &str = "refused";
+/// The prefix of the field names of a tombstone, followed by the key id.
+const TOMBSTONE_FIELD_PREFIX: &str = "refused";
 
-/// The key id of unencrypted values.
-const UNKEYED: &str = "plain";
+/// The key id in the field names of unencrypted entries.
+const PLAIN_KEY_ID: &str = "plain";
 
-/// The buffer capacity for a token with its id token and refresh token. A larger buffer would be reallocated, which leaves
-/// copies of the token in memory.
+/// The initial buffer capacity, sufficient for a token with its id token and refresh token. A buffer that grows is
+/// reallocated and leaves copies of the token in memory.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A key that encrypts tokens. Clones are cheap. `Debug` shows only the key id, which is derived from the key and is not
-/// secret.
+/// A key that encrypts tokens. Clones are cheap. `Debug` shows only the key id, which is derived from the key and is
+/// not secret.
 #[derive(Clone)]
-pub struct SealingKey(Arc<Parts>);
+pub struct SealingKey(Arc<DerivedKeys>);
 
-struct Parts {
+struct DerivedKeys {
     id: [u8; KEY_ID_BYTES],
     cipher: RandomizedNonceKey,
     fingerprints: hmac::Key,
@@ -63,28 +63,28 @@ impl SealingKey {
     ///
     /// The text is not base64, or not 32 bytes long.
     pub fn from_base64(secret: &Secret) -> Result<Self, BuildError> {
-        let text = secret.expose().trim();
-        let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| BuildError::sealing_key())?);
+        let encoded = secret.expose().trim();
+        let bytes = Zeroizing::new(STANDARD.decode(encoded).map_err(|_| BuildError::invalid_sealing_key())?);
         if bytes.len() != 32 {
-            return Err(BuildError::sealing_key());
+            return Err(BuildError::invalid_sealing_key());
         }
         // RFC 5869: a separate key for each purpose is derived from one secret.
-        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"auth-redis").extract(&bytes);
+        let root_key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"auth-redis").extract(&bytes);
         let derive = |purpose: &'static [u8]| {
             let mut derived = Zeroizing::new([0; 32]);
-            let filled = root.expand(&[purpose], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut *derived));
-            filled.map(|()| derived).map_err(|_| BuildError::sealing_key())
+            let expansion = root_key.expand(&[purpose], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut *derived));
+            expansion.map(|()| derived).map_err(|_| BuildError::invalid_sealing_key())
         };
         let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(&derive(b"id")?[..KEY_ID_BYTES]);
         let cipher =
-            RandomizedNonceKey::new(&AES_256_GCM, &*derive(b"seal")?).map_err(|_| BuildError::sealing_key())?;
+            RandomizedNonceKey::new(&AES_256_GCM, &*derive(b"seal")?).map_err(|_| BuildError::invalid_sealing_key())?;
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, &*derive(b"fingerprint")?);
-        Ok(Self(Arc::new(Parts { id, cipher, fingerprints })))
+        Ok(Self(Arc::new(DerivedKeys { id, cipher, fingerprints })))
     }
 
-    fn associated_data(&self, names: &Names) -> Aad<Vec<u8>> {
-        Aad::from([&[SEALED][..], &self.0.id, &names.binding].concat())
+    fn associated_data(&self, names: &KeyNames) -> Aad<Vec<u8>> {
+        Aad::from([&[SEALED_VERSION][..], &self.0.id, &names.binding].concat())
     }
 
     fn id(&self) -> String {
@@ -101,56 +101,57 @@ impl fmt::Debug for SealingKey {
 /// The encryption of stored tokens.
 #[derive(Clone, Debug)]
 pub(crate) enum Sealing {
-    /// Encrypted with the first key. Values of the other keys can also be opened.
+    /// Encryption with the first key. Each of the keys can open values.
     Keys(SealingKey, Vec<SealingKey>),
-    /// Unencrypted.
+    /// No encryption.
     Plain,
 }
 
 impl Sealing {
-    pub(crate) fn seal(&self, names: &Names, token: &AccessToken) -> Result<Vec<u8>, CacheError> {
+    pub(crate) fn seal(&self, names: &KeyNames, token: &AccessToken) -> Result<Vec<u8>, CacheError> {
         let mut json = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
         serde_json::to_writer(&mut *json, &TokenRecord::from_token(token)).map_err(CacheError::unserializable)?;
-        let Self::Keys(key, _) = self else { return Ok([&[PLAIN][..], &names.binding, &json].concat()) };
+        let Self::Keys(key, _) = self else { return Ok([&[PLAIN_VERSION][..], &names.binding, &json].concat()) };
         let nonce = key.0.cipher.seal_in_place_append_tag(key.associated_data(names), &mut *json);
         let nonce = nonce.map_err(|_| CacheError::unsealable())?;
-        Ok([&[SEALED][..], &key.0.id, nonce.as_ref(), &json].concat())
+        Ok([&[SEALED_VERSION][..], &key.0.id, nonce.as_ref(), &json].concat())
     }
 
     /// Returns the token, or `None` if the value cannot be opened or does not contain a token.
-    pub(crate) fn open(&self, names: &Names, value: Vec<u8>) -> Option<AccessToken> {
+    pub(crate) fn open(&self, names: &KeyNames, value: Vec<u8>) -> Option<AccessToken> {
         let mut value = Zeroizing::new(value);
         let json = match self {
-            Self::Plain => value.strip_prefix(&[PLAIN])?.strip_prefix(&*names.binding)?,
+            Self::Plain => value.strip_prefix(&[PLAIN_VERSION])?.strip_prefix(&*names.binding)?,
             Self::Keys(first, others) => {
-                let (id, rest) = value.strip_prefix(&[SEALED])?.split_at_checked(KEY_ID_BYTES)?;
+                let (id, nonce_and_ciphertext) =
+                    value.strip_prefix(&[SEALED_VERSION])?.split_at_checked(KEY_ID_BYTES)?;
                 let key = [first].into_iter().chain(others).find(|key| key.0.id == *id)?;
-                let nonce = Nonce::try_assume_unique_for_key(rest.get(..NONCE_LEN)?).ok()?;
-                let text = &mut value[1 + KEY_ID_BYTES + NONCE_LEN..];
-                key.0.cipher.open_in_place(nonce, key.associated_data(names), text).ok()?
+                let nonce = Nonce::try_assume_unique_for_key(nonce_and_ciphertext.get(..NONCE_LEN)?).ok()?;
+                let ciphertext = &mut value[1 + KEY_ID_BYTES + NONCE_LEN..];
+                key.0.cipher.open_in_place(nonce, key.associated_data(names), ciphertext).ok()?
             }
         };
         serde_json::from_slice::<TokenRecord>(json).ok()?.into_token().ok()
     }
 
-    /// Returns the field names and fingerprints of a token, one per key, so that a process with any of the keys can compare
-    /// the token.
-    pub(crate) fn fingerprints(&self, names: &Names, token: &AccessToken) -> Vec<(String, Vec<u8>)> {
+    /// Returns the field names and fingerprints of a token, one per key. A process that has only one of the keys can
+    /// compare the token.
+    pub(crate) fn fingerprints(&self, names: &KeyNames, token: &AccessToken) -> Vec<(String, Vec<u8>)> {
         self.digests("print", &[&names.binding, b"\0"], token.secret())
     }
 
     /// Returns the field names and digests of a tombstone for a refused refresh token.
-    pub(crate) fn refusals(&self, names: &Names, refresh_token: &Secret) -> Vec<(String, Vec<u8>)> {
-        self.digests(REFUSED, &[&names.binding, b"\0refused\0"], refresh_token)
+    pub(crate) fn refusal_digests(&self, names: &KeyNames, refresh_token: &Secret) -> Vec<(String, Vec<u8>)> {
+        self.digests(TOMBSTONE_FIELD_PREFIX, &[&names.binding, b"\0refused\0"], refresh_token)
     }
 
     /// Returns the field names of the digests that this process can compare: one per configured key.
     pub(crate) fn refusal_fields(&self) -> Vec<String> {
         match self {
             Self::Keys(first, others) => {
-                [first].into_iter().chain(others).map(|key| format!("{REFUSED}:{}", key.id())).collect()
+                [first].into_iter().chain(others).map(|key| format!("{TOMBSTONE_FIELD_PREFIX}:{}", key.id())).collect()
             }
-            Self::Plain => vec![format!("{REFUSED}:{UNKEYED}")],
+            Self::Plain => vec![format!("{TOMBSTONE_FIELD_PREFIX}:{PLAIN_KEY_ID}")],
         }
     }
 
@@ -159,7 +160,7 @@ impl Sealing {
         let secret = secret.expose().as_bytes();
         match self {
             Self::Keys(first, others) => {
-                let keyed = |key: &SealingKey| {
+                let keyed_digest = |key: &SealingKey| {
                     let mut context = hmac::Context::with_key(&key.0.fingerprints);
                     for part in prefix {
                         context.update(part);
@@ -167,11 +168,11 @@ impl Sealing {
                     context.update(secret);
                     (format!("{field}:{}", key.id()), context.sign().as_ref().to_vec())
                 };
-                [first].into_iter().chain(others).map(keyed).collect()
+                [first].into_iter().chain(others).map(keyed_digest).collect()
             }
             Self::Plain => {
                 let digest = digest::digest(&digest::SHA256, secret);
-                vec![(format!("{field}:{UNKEYED}"), digest.as_ref().to_vec())]
+                vec![(format!("{field}:{PLAIN_KEY_ID}"), digest.as_ref().to_vec())]
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::scripts;
 /// The timeout of a connection attempt: DNS, TCP, TLS and authentication.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of keys examined in one step of a scan.
+/// The number of keys that the server examines in one step of a scan.
 const SCAN_COUNT: usize = 500;
 
 /// The server or cluster to connect to.
@@ -40,13 +40,13 @@ impl Server {
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
         Ok(match self {
             Self::Single(client) => {
-                // No response timeout, because `Link` has one.
+                // `Link` applies the response timeout.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(None);
                 let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-                // Scripts are loaded in advance, so that the first call of a script also takes one round trip. An error is
-                // ignored here, because it recurs when the script is used.
+                // Scripts are loaded in advance, so that the first call of a script takes only one round trip. An error
+                // is ignored here, because it recurs when the script is used.
                 for script in scripts::all() {
                     let _ = script.load_async(&mut connection).await;
                 }
@@ -70,21 +70,22 @@ impl Connection {
     /// Returns all servers that store keys.
     pub(crate) async fn primaries(&mut self) -> RedisResult<Vec<Primary>> {
         let Self::Cluster(cluster) = self else { return Ok(vec![Primary(None)]) };
-        let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let Value::Map(responses) = cluster.route_command(redis::cmd("PING"), all).await? else {
+        let all_primaries = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let Value::Map(responses) = cluster.route_command(redis::cmd("PING"), all_primaries).await? else {
             return Err(
                 (ErrorKind::UnexpectedReturnType, "the response does not list the primaries of the cluster").into()
             );
         };
-        let primary = |(address, response): (Value, Value)| {
+        let parse_primary = |(address, response): (Value, Value)| {
             response.extract_error()?;
             let address = String::from_redis_value(address)?;
-            let parsed = address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-            parsed.map(|parsed| Primary(Some(parsed))).ok_or_else(|| {
+            let host_and_port =
+                address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+            host_and_port.map(|host_and_port| Primary(Some(host_and_port))).ok_or_else(|| {
                 (ErrorKind::UnexpectedReturnType, "the address of a primary of the cluster is invalid").into()
             })
         };
-        responses.into_iter().map(primary).collect()
+        responses.into_iter().map(parse_primary).collect()
     }
 
     /// Runs one `SCAN` on a server. Returns the next cursor, which is 0 at the end, and the matching key names.

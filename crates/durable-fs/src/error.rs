@@ -6,11 +6,12 @@ use std::time::Duration;
 /// An error of a file operation. The message names the path.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct Error(#[from] Kind);
+pub struct Error(#[from] ErrorDetail);
 
 #[derive(Debug, thiserror::Error)]
-enum Kind {
-    // The message includes the cause. The cause is not also the source, because error reporters would print it twice.
+enum ErrorDetail {
+    // The message includes the cause. The field is not named `source`, because error reporters would print the cause
+    // twice.
     #[error("cannot {action} '{}': {}", path.display(), reason(cause))]
     Io { action: &'static str, path: PathBuf, cause: io::Error },
     #[error("'{}' is {found}, expected {expected}", path.display())]
@@ -24,12 +25,12 @@ enum Kind {
     #[error("'{}' was locked by another process for {waited:?}", path.display())]
     Busy { path: PathBuf, waited: Duration },
     #[error("the file system of '{}' does not support locks", path.display())]
-    NoLocks { path: PathBuf, source: io::Error },
+    LocksUnsupported { path: PathBuf, source: io::Error },
     #[error("'{}' was replaced by another process", path.display())]
-    Interfered { path: PathBuf },
+    Replaced { path: PathBuf },
 }
 
-/// Returns true if the process or the system has run out of file descriptors or memory. The file itself is not faulty, and
+/// Returns true if the process or the system has run out of file descriptors or memory. The cause is not the file, so
 /// the operation may succeed later.
 ///
 /// ```
@@ -43,8 +44,8 @@ pub fn lacks_resources(error: &io::Error) -> bool {
     {
         use rustix::io::Errno;
 
-        let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
-        error.raw_os_error().is_some_and(|number| exhausted.contains(&number))
+        let exhaustion_errors = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        error.raw_os_error().is_some_and(|errno| exhaustion_errors.contains(&errno))
     }
     #[cfg(not(unix))]
     {
@@ -58,120 +59,121 @@ const SYMBOLIC_LINK: &str = "a symbolic link";
 impl Error {
     /// Creates an I/O error. `action` is an infinitive: "read", "create".
     pub(crate) fn io(action: &'static str, path: &Path, cause: io::Error) -> Self {
-        Kind::Io { action, path: path.to_owned(), cause }.into()
+        ErrorDetail::Io { action, path: path.to_owned(), cause }.into()
     }
 
     pub(crate) fn not_regular(path: &Path, found: FileType) -> Self {
-        Kind::Unexpected { path: path.to_owned(), found: name(found), expected: "a regular file" }.into()
+        ErrorDetail::Unexpected { path: path.to_owned(), found: describe_file_type(found), expected: "a regular file" }
+            .into()
     }
 
     pub(crate) fn not_folder(path: &Path, found: FileType) -> Self {
-        Kind::Unexpected { path: path.to_owned(), found: name(found), expected: "a folder" }.into()
+        ErrorDetail::Unexpected { path: path.to_owned(), found: describe_file_type(found), expected: "a folder" }.into()
     }
 
     #[cfg(unix)]
     pub(crate) fn open_to_others(path: &Path) -> Self {
-        Kind::OpenToOthers { path: path.to_owned() }.into()
+        ErrorDetail::OpenToOthers { path: path.to_owned() }.into()
     }
 
     #[cfg(unix)]
     pub(crate) fn exposed(path: &Path) -> Self {
-        Kind::Exposed { path: path.to_owned() }.into()
+        ErrorDetail::Exposed { path: path.to_owned() }.into()
     }
 
-    /// Creates the error for a `path` that another process kept locked for the time `waited`. Callers that wait with
+    /// Creates the error for a file that another process kept locked for the time `waited`. Callers that wait with
     /// [`poll_pause`](crate::poll_pause) return it after their timeout.
     pub fn busy(path: impl Into<PathBuf>, waited: Duration) -> Self {
-        Kind::Busy { path: path.into(), waited }.into()
+        ErrorDetail::Busy { path: path.into(), waited }.into()
     }
 
     /// Creates the error for a lock file at `path` that cannot be locked because of `source`.
     pub(crate) fn lock(path: &Path, source: io::Error) -> Self {
-        if lacks_locks(&source) {
-            Kind::NoLocks { path: path.to_owned(), source }.into()
+        if is_lock_unsupported(&source) {
+            ErrorDetail::LocksUnsupported { path: path.to_owned(), source }.into()
         } else {
             Self::io("lock", path, source)
         }
     }
 
     pub(crate) fn concurrent_change(path: &Path) -> Self {
-        Kind::Interfered { path: path.to_owned() }.into()
+        ErrorDetail::Replaced { path: path.to_owned() }.into()
     }
 
     /// Returns the path of the file or folder.
     pub fn path(&self) -> &Path {
         match &self.0 {
-            Kind::Io { path, .. }
-            | Kind::Unexpected { path, .. }
-            | Kind::OpenToOthers { path }
-            | Kind::Exposed { path }
-            | Kind::Busy { path, .. }
-            | Kind::NoLocks { path, .. }
-            | Kind::Interfered { path } => path,
+            ErrorDetail::Io { path, .. }
+            | ErrorDetail::Unexpected { path, .. }
+            | ErrorDetail::OpenToOthers { path }
+            | ErrorDetail::Exposed { path }
+            | ErrorDetail::Busy { path, .. }
+            | ErrorDetail::LocksUnsupported { path, .. }
+            | ErrorDetail::Replaced { path } => path,
         }
     }
 
     /// Returns the kind of the underlying I/O error, or the closest match.
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Kind::Io { cause, .. } => cause.kind(),
-            Kind::Unexpected { .. } => ErrorKind::InvalidInput,
-            Kind::OpenToOthers { .. } | Kind::Exposed { .. } => ErrorKind::PermissionDenied,
-            Kind::Busy { .. } => ErrorKind::WouldBlock,
-            Kind::NoLocks { .. } => ErrorKind::Unsupported,
-            Kind::Interfered { .. } => ErrorKind::Other,
+            ErrorDetail::Io { cause, .. } => cause.kind(),
+            ErrorDetail::Unexpected { .. } => ErrorKind::InvalidInput,
+            ErrorDetail::OpenToOthers { .. } | ErrorDetail::Exposed { .. } => ErrorKind::PermissionDenied,
+            ErrorDetail::Busy { .. } => ErrorKind::WouldBlock,
+            ErrorDetail::LocksUnsupported { .. } => ErrorKind::Unsupported,
+            ErrorDetail::Replaced { .. } => ErrorKind::Other,
         }
     }
 
-    /// Returns true if no more can be written: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum file size
-    /// (`EFBIG`) is reached.
+    /// Returns true if the disk is full (`ENOSPC`), or if a quota (`EDQUOT`) or the maximum file size (`EFBIG`) is
+    /// reached.
     pub fn is_storage_full(&self) -> bool {
         matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
     }
 
-    /// Returns true if another handle prevents access to the file. Only on Windows.
+    /// Returns true if another handle prevents access to the file, which happens only on Windows.
     pub(crate) fn is_in_use(&self) -> bool {
-        /// The number of the error (`ERROR_SHARING_VIOLATION`).
+        /// The error number `ERROR_SHARING_VIOLATION`.
         const SHARING_VIOLATION: i32 = 32;
 
-        let number = if let Kind::Io { cause, .. } = &self.0 { cause.raw_os_error() } else { None };
-        cfg!(windows) && number == Some(SHARING_VIOLATION)
+        let errno = if let ErrorDetail::Io { cause, .. } = &self.0 { cause.raw_os_error() } else { None };
+        cfg!(windows) && errno == Some(SHARING_VIOLATION)
     }
 
-    /// Returns true if the path is not of the expected type: a regular file, or a folder. Symbolic links are not
-    /// followed, so a link is neither.
+    /// Returns true if the path is not a regular file, or not a folder where a folder is expected. Symbolic links are
+    /// not followed, so a link is neither.
     pub fn is_not_regular(&self) -> bool {
-        matches!(self.0, Kind::Unexpected { .. })
+        matches!(self.0, ErrorDetail::Unexpected { .. })
     }
 
     /// Returns true if the path is a symbolic link where a regular file or a folder is expected.
     pub fn is_symbolic_link(&self) -> bool {
-        matches!(self.0, Kind::Unexpected { found: SYMBOLIC_LINK, .. })
+        matches!(self.0, ErrorDetail::Unexpected { found: SYMBOLIC_LINK, .. })
     }
 
     /// Returns true if another user owns the file or folder, or can write to it.
     pub fn is_open_to_others(&self) -> bool {
-        matches!(self.0, Kind::OpenToOthers { .. })
+        matches!(self.0, ErrorDetail::OpenToOthers { .. })
     }
 
     /// Returns true if other users can read the file, because the file system ignores changes of its mode.
     pub fn is_exposed(&self) -> bool {
-        matches!(self.0, Kind::Exposed { .. })
+        matches!(self.0, ErrorDetail::Exposed { .. })
     }
 
     /// Returns true if the file system does not support kernel locks (`flock`).
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.0, Kind::NoLocks { .. })
+        matches!(self.0, ErrorDetail::LocksUnsupported { .. })
     }
 
     /// Returns true if another process held the lock until the timeout.
     pub fn is_busy(&self) -> bool {
-        matches!(self.0, Kind::Busy { .. })
+        matches!(self.0, ErrorDetail::Busy { .. })
     }
 }
 
 /// Returns the description of a file type in messages.
-fn name(file: FileType) -> &'static str {
+fn describe_file_type(file: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -196,20 +198,20 @@ fn name(file: FileType) -> &'static str {
 
 /// Returns the message of the operating system, in lower case and without its number.
 fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
+    let message = error.to_string();
+    let reason = message.split(" (os error").next().unwrap_or_default();
+    let mut letters = reason.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// Returns true if the file system does not support locks. NFS without its lock service returns `ENOLCK`, for example.
-fn lacks_locks(error: &io::Error) -> bool {
+/// Returns true if `error` means that the file system does not support locks, for example `ENOLCK` of NFS.
+fn is_lock_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;
 
-        let lacking = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].map(Errno::raw_os_error);
-        if error.raw_os_error().is_some_and(|number| lacking.contains(&number)) {
+        let unsupported_errors = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].map(Errno::raw_os_error);
+        if error.raw_os_error().is_some_and(|errno| unsupported_errors.contains(&errno)) {
             return true;
         }
     }
@@ -223,7 +225,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn messages_name_the_path_and_the_reason() {
-        let error = |number: rustix::io::Errno| Error::io("write", Path::new("/x"), number.into());
+        let error = |errno: rustix::io::Errno| Error::io("write", Path::new("/x"), errno.into());
         assert_eq!(error(rustix::io::Errno::NOSPC).to_string(), "cannot write '/x': no space left on device");
         assert!(std::error::Error::source(&error(rustix::io::Errno::NOSPC)).is_none(), "the reason is printed once");
         assert_eq!(Error::busy("/x", Duration::from_secs(5)).to_string(), "'/x' was locked by another process for 5s");
@@ -234,7 +236,7 @@ mod tests {
     fn full_disk_quota_and_file_size_limit_are_full_storage() {
         use rustix::io::Errno;
 
-        let is_full = |number: Errno| Error::io("write", Path::new("/x"), number.into()).is_storage_full();
+        let is_full = |errno: Errno| Error::io("write", Path::new("/x"), errno.into()).is_storage_full();
         assert!([Errno::NOSPC, Errno::DQUOT, Errno::FBIG].into_iter().all(is_full));
         assert!(!is_full(Errno::ACCESS) && !is_full(Errno::IO));
     }
@@ -243,8 +245,8 @@ mod tests {
     fn only_missing_lock_support_is_unsupported() {
         let error = |source| Error::lock(Path::new("/x.lock"), source);
         #[cfg(unix)]
-        for number in [rustix::io::Errno::NOLCK, rustix::io::Errno::OPNOTSUPP, rustix::io::Errno::NOSYS] {
-            assert!(error(number.into()).is_unsupported(), "{number}");
+        for errno in [rustix::io::Errno::NOLCK, rustix::io::Errno::OPNOTSUPP, rustix::io::Errno::NOSYS] {
+            assert!(error(errno.into()).is_unsupported(), "{errno}");
         }
         let unsupported = error(ErrorKind::Unsupported.into());
         assert!(unsupported.is_unsupported() && unsupported.kind() == ErrorKind::Unsupported);

@@ -40,7 +40,7 @@ mod injected {
 
     use super::{Operation, io};
 
-    struct Entry {
+    struct InjectedFault {
         id: u64,
         operation: Operation,
         folder: PathBuf,
@@ -48,12 +48,12 @@ mod injected {
         remaining: usize,
     }
 
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+    static ACTIVE_FAULTS: AtomicUsize = AtomicUsize::new(0);
+    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    static FAULTS: Mutex<Vec<InjectedFault>> = Mutex::new(Vec::new());
 
-    fn entries() -> MutexGuard<'static, Vec<Entry>> {
-        ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+    fn faults() -> MutexGuard<'static, Vec<InjectedFault>> {
+        FAULTS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An injected fault, active until dropped.
@@ -68,31 +68,31 @@ mod injected {
 
         /// Makes the next `times` calls of `operation` fail with `errno`. Later calls succeed.
         pub fn inject_times(operation: Operation, folder: impl Into<PathBuf>, errno: i32, times: usize) -> Self {
-            let id = NEXT.fetch_add(1, Ordering::SeqCst);
-            entries().push(Entry { id, operation, folder: folder.into(), errno, remaining: times });
-            COUNT.fetch_add(1, Ordering::SeqCst);
+            let id = NEXT_ID.fetch_add(1, Ordering::SeqCst);
+            faults().push(InjectedFault { id, operation, folder: folder.into(), errno, remaining: times });
+            ACTIVE_FAULTS.fetch_add(1, Ordering::SeqCst);
             Self(id)
         }
     }
 
     impl Drop for Fault {
         fn drop(&mut self) {
-            entries().retain(|entry| entry.id != self.0);
-            COUNT.fetch_sub(1, Ordering::SeqCst);
+            faults().retain(|fault| fault.id != self.0);
+            ACTIVE_FAULTS.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     pub(crate) fn check(operation: Operation, path: &Path) -> io::Result<()> {
-        if COUNT.load(Ordering::SeqCst) == 0 {
+        if ACTIVE_FAULTS.load(Ordering::SeqCst) == 0 {
             return Ok(());
         }
-        let mut entries = entries();
-        let matching = entries
+        let mut faults = faults();
+        let matching = faults
             .iter_mut()
-            .find(|entry| entry.operation == operation && entry.remaining > 0 && path.starts_with(&entry.folder));
-        matching.map_or(Ok(()), |entry| {
-            entry.remaining -= 1;
-            Err(io::Error::from_raw_os_error(entry.errno))
+            .find(|fault| fault.operation == operation && fault.remaining > 0 && path.starts_with(&fault.folder));
+        matching.map_or(Ok(()), |fault| {
+            fault.remaining -= 1;
+            Err(io::Error::from_raw_os_error(fault.errno))
         })
     }
 }

@@ -15,24 +15,25 @@ use crate::regular;
 /// # Errors
 ///
 /// [`Error::is_open_to_others`]: the folder belongs to another user, or the group or others can write to it.
-/// [`Error::is_not_regular`]: `path` is a symbolic link or not a folder. Any other error: the path cannot be examined.
+/// [`Error::is_not_regular`]: `path` is not a folder; a symbolic link to a folder is not accepted. Any other error: the
+/// path cannot be examined.
 pub fn exists(path: &Path) -> Result<bool, Error> {
-    let found = match fs::symlink_metadata(path) {
+    let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        found => found.map_err(|error| Error::io("read", path, error))?,
+        result => result.map_err(|error| Error::io("read", path, error))?,
     };
-    if !found.is_dir() {
-        return Err(Error::not_folder(path, found.file_type()));
+    if !metadata.is_dir() {
+        return Err(Error::not_folder(path, metadata.file_type()));
     }
     #[cfg(unix)]
-    if owner::is_open_to_others(&found, owner::Owners::User) {
+    if owner::is_open_to_others(&metadata, owner::Owners::User) {
         return Err(Error::open_to_others(path));
     }
     Ok(true)
 }
 
-/// Creates a folder and its missing parents with `mode` (Unix permission bits), unless the folder [exists]. Folders that
-/// root creates get the owner of the existing parent.
+/// Creates a folder and its missing parents with `mode` (Unix permission bits), unless the folder [exists]. If root
+/// creates them, the owner of the existing parent becomes their owner.
 ///
 /// # Errors
 ///
@@ -41,7 +42,7 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     if exists(path)? {
         return Ok(());
     }
-    let missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    let missing_folders: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -50,20 +51,20 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     let _ = mode;
     builder.create(path).map_err(|error| Error::io("create", path, error))?;
     #[cfg(unix)]
-    for folder in missing.iter().rev() {
+    for folder in missing_folders.iter().rev() {
         owner::give_to_owner_of(folder.parent().unwrap_or(folder), |user, group| {
             let _ = std::os::unix::fs::lchown(folder, Some(user), Some(group));
         });
     }
-    for parent in missing.into_iter().filter_map(Path::parent) {
-        // Best effort: a parent may be writable but not readable, so that it cannot be synced.
+    for parent in missing_folders.into_iter().filter_map(Path::parent) {
+        // Errors are ignored, because a parent that is writable but not readable cannot be synced.
         let _ = sync(parent);
     }
     Ok(())
 }
 
-/// Makes created, renamed and deleted names in a folder durable (`fsync`). Does nothing, successfully, if the file system
-/// does not support this, and on systems other than Unix.
+/// Makes the created, renamed and deleted names in a folder durable (`fsync`). Succeeds without effect if the file
+/// system does not support this, and on systems other than Unix.
 ///
 /// # Errors
 ///
@@ -74,18 +75,18 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     }
     // The parent of a relative name is an empty path.
     let folder = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let synced = File::open(folder).and_then(|file| {
+    let sync_result = File::open(folder).and_then(|file| {
         check(Operation::SyncFolder, folder)?;
         file.sync_all()
     });
-    match synced {
-        Err(error) if !cannot_sync(&error) => Err(Error::io("synchronize", path, error)),
+    match sync_result {
+        Err(error) if !is_folder_sync_unsupported(&error) => Err(Error::io("synchronize", path, error)),
         _ => Ok(()),
     }
 }
 
-/// Makes everything durable that was written to the file system of a folder so far (`syncfs`). Returns false if the system
-/// does not support `syncfs`.
+/// Makes all earlier writes to the file system of a folder durable (`syncfs`). Returns false if the system does not
+/// support `syncfs`.
 ///
 /// # Errors
 ///
@@ -95,13 +96,13 @@ pub fn sync_file_system(path: &Path) -> Result<bool, Error> {
     {
         use rustix::io::Errno;
 
-        let synced = File::open(path).and_then(|folder| {
+        let sync_result = File::open(path).and_then(|folder| {
             check(Operation::SyncFileSystem, path)?;
             Ok(rustix::fs::syncfs(&folder)?)
         });
-        match synced {
+        match sync_result {
             Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(false),
-            synced => synced.map(|()| true).map_err(|error| Error::io("synchronize the file system of", path, error)),
+            result => result.map(|()| true).map_err(|error| Error::io("synchronize the file system of", path, error)),
         }
     }
     #[cfg(not(target_os = "linux"))]
@@ -111,7 +112,8 @@ pub fn sync_file_system(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Returns the free space in bytes that the user can write to a folder, or `None` if the file system does not report it.
+/// Returns the free space in bytes that the user can write to a folder, or `None` if the file system does not report
+/// it.
 ///
 /// # Errors
 ///
@@ -119,10 +121,10 @@ pub fn sync_file_system(path: &Path) -> Result<bool, Error> {
 pub fn free_space(path: &Path) -> Result<Option<u64>, Error> {
     #[cfg(unix)]
     {
-        let failed = |error| Error::io("examine", path, error);
-        check(Operation::FreeSpace, path).map_err(failed)?;
-        let about = rustix::fs::statvfs(path).map_err(|error| failed(error.into()))?;
-        Ok(free(about.f_blocks, about.f_bavail, about.f_frsize))
+        let examine_error = |error| Error::io("examine", path, error);
+        check(Operation::FreeSpace, path).map_err(examine_error)?;
+        let file_system = rustix::fs::statvfs(path).map_err(|error| examine_error(error.into()))?;
+        Ok(free_bytes(file_system.f_blocks, file_system.f_bavail, file_system.f_frsize))
     }
     #[cfg(not(unix))]
     {
@@ -131,17 +133,17 @@ pub fn free_space(path: &Path) -> Result<Option<u64>, Error> {
     }
 }
 
-/// Returns the free space. A file system with zero blocks does not report its size.
+/// Returns the free space, or `None` for a file system with zero blocks, which does not report its size.
 #[cfg(unix)]
-fn free(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
+fn free_bytes(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
     (blocks > 0).then(|| available.saturating_mul(block_size))
 }
 
 /// The length of the file that [`probe`] writes, in bytes.
-const PROBE: usize = 4096;
+const PROBE_BYTES: usize = 4096;
 
-/// Checks that files can be written to a folder by writing one. `temporary` is the name of that file. No other writer may
-/// use the name; a file that a killed process left there is replaced.
+/// Checks that files can be written to a folder, by writing a file with the name `temporary` and removing it. No other
+/// writer may use this name. A file with this name that a killed process left is replaced.
 ///
 /// # Errors
 ///
@@ -152,21 +154,21 @@ pub fn probe(folder: &Path, temporary: &str) -> Result<(), Error> {
     let path = folder.join(temporary);
     regular::remove(&path)?;
     let mut file = regular::open(OpenOptions::new().write(true).create_new(true), &path, "create")?;
-    let written =
-        check(Operation::Write, &path).and_then(|()| file.write_all(&[0; PROBE])).and_then(|()| file.sync_all());
+    let write_result =
+        check(Operation::Write, &path).and_then(|()| file.write_all(&[0; PROBE_BYTES])).and_then(|()| file.sync_all());
     drop(file);
     regular::remove(&path)?;
-    written.map_err(|error| Error::io("write", &path, error))
+    write_result.map_err(|error| Error::io("write", &path, error))
 }
 
-/// Returns true if a file system does not support `fsync` on folders.
-fn cannot_sync(error: &io::Error) -> bool {
+/// Returns true if `error` means that the file system does not support `fsync` on folders.
+fn is_folder_sync_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;
 
-        let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
-        error.raw_os_error().is_some_and(|number| unsupported.map(Errno::raw_os_error).contains(&number))
+        let unsupported_errors = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
+        error.raw_os_error().is_some_and(|errno| unsupported_errors.map(Errno::raw_os_error).contains(&errno))
     }
     #[cfg(not(unix))]
     {
@@ -183,16 +185,19 @@ mod tests {
 
     #[test]
     fn free_space_is_unknown_if_the_file_system_has_zero_blocks() {
-        assert_eq!((free(0, 0, 4096), free(10, 0, 4096), free(10, 2, 4096)), (None, Some(0), Some(8192)));
+        assert_eq!(
+            (free_bytes(0, 0, 4096), free_bytes(10, 0, 4096), free_bytes(10, 2, 4096)),
+            (None, Some(0), Some(8192))
+        );
     }
 
     #[test]
     fn only_unsupported_folder_sync_is_ignored() {
-        for number in [Errno::INVAL, Errno::NOTSUP, Errno::BADF] {
-            assert!(cannot_sync(&number.into()), "{number}");
+        for errno in [Errno::INVAL, Errno::NOTSUP, Errno::BADF] {
+            assert!(is_folder_sync_unsupported(&errno.into()), "{errno}");
         }
-        for number in [Errno::IO, Errno::NOSPC, Errno::ACCESS] {
-            assert!(!cannot_sync(&number.into()), "{number}");
+        for errno in [Errno::IO, Errno::NOSPC, Errno::ACCESS] {
+            assert!(!is_folder_sync_unsupported(&errno.into()), "{errno}");
         }
     }
 }

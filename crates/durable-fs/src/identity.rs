@@ -11,8 +11,8 @@ use crate::{Error, regular};
 /// The identity of a file at a point in time: device, inode, number of links, length and modification time. On Windows,
 /// volume and file index replace device and inode.
 ///
-/// Equal identities show that two observations are of the same, unchanged file. Different identities do not prove that
-/// the file was changed or replaced, because some file systems change inode numbers.
+/// Equal identities show that a file was neither replaced nor changed between two observations. Different identities do
+/// not prove a replacement or a change, because some file systems change inode numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     device_and_inode: (u64, u64),
@@ -22,13 +22,13 @@ pub struct Identity {
 
 impl Identity {
     #[cfg(unix)]
-    fn of(about: &fs::Metadata) -> Self {
+    fn of(metadata: &fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
 
         Self {
-            device_and_inode: (about.dev(), about.ino()),
-            size_and_modified: (about.size(), about.mtime(), about.mtime_nsec()),
-            links: about.nlink(),
+            device_and_inode: (metadata.dev(), metadata.ino()),
+            size_and_modified: (metadata.size(), metadata.mtime(), metadata.mtime_nsec()),
+            links: metadata.nlink(),
         }
     }
 
@@ -40,16 +40,16 @@ impl Identity {
     pub fn of_file(file: &File) -> io::Result<Self> {
         #[cfg(unix)]
         {
-            file.metadata().map(|about| Self::of(&about))
+            file.metadata().map(|metadata| Self::of(&metadata))
         }
         #[cfg(windows)]
         {
-            let about = winapi_util::file::information(file)?;
-            let modified = about.last_write_time().unwrap_or_default().cast_signed();
+            let metadata = winapi_util::file::information(file)?;
+            let modified = metadata.last_write_time().unwrap_or_default().cast_signed();
             Ok(Self {
-                device_and_inode: (about.volume_serial_number(), about.file_index()),
-                size_and_modified: (about.file_size(), modified, 0),
-                links: about.number_of_links(),
+                device_and_inode: (metadata.volume_serial_number(), metadata.file_index()),
+                size_and_modified: (metadata.file_size(), modified, 0),
+                links: metadata.number_of_links(),
             })
         }
     }
@@ -62,14 +62,14 @@ impl Identity {
     pub fn of_path(path: &Path) -> io::Result<Option<Self>> {
         #[cfg(unix)]
         match fs::symlink_metadata(path) {
-            Ok(about) => Ok(about.is_file().then(|| Self::of(&about))),
+            Ok(metadata) => Ok(metadata.is_file().then(|| Self::of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
-        // Only an open file has an identity.
+        // On Windows, only an open file has an identity.
         #[cfg(windows)]
         match Self::open(path) {
-            Ok(found) => Ok(found.map(|(_, identity)| identity)),
+            Ok(opened) => Ok(opened.map(|(_, identity)| identity)),
             Err(error) if error.is_not_regular() => Ok(None),
             Err(error) => Err(io::Error::new(error.kind(), error)),
         }
@@ -89,7 +89,7 @@ impl Identity {
         Ok(Some((file, identity)))
     }
 
-    /// Returns true if both identities have the same device and inode, also if the content of the file changed.
+    /// Returns true if both identities have the same device and inode, even if the content of the file has changed.
     pub fn is_same_file(&self, other: &Self) -> bool {
         self.device_and_inode == other.device_and_inode
     }

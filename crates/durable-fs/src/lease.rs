@@ -11,28 +11,28 @@ use crate::{Error, regular};
 
 /// The interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
-/// The time without a renewal after which a lease has expired. Only modification times that the file server set are
-/// compared, because the clocks of the clients may differ.
+/// The time after its last renewal at which a lease expires. It is measured with modification times that the file
+/// server sets, because the clocks of the clients may differ.
 const LEASE_LIFETIME: Duration = Duration::from_secs(120);
-/// The maximum number of attempts to take over an expired lease, in case other processes take it over at the same time.
+/// The maximum number of attempts to acquire a lease while other processes take over the same expired lease.
 const MAX_ATTEMPTS: u32 = 4;
 /// The maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 256;
 
 /// A lease, held until dropped. If its process is killed, the lease file remains until it expires.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<Held>);
+pub(crate) struct Lease(Arc<HeldLease>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+struct HeldLease {
     path: PathBuf,
-    /// The content of the file: the process and a random number.
+    /// The content of the file: the process id and a random number.
     token: String,
 }
 
 /// The observed state of a lease.
 #[derive(PartialEq, Eq)]
-struct Seen {
+struct ObservedLease {
     token: String,
     renewed: SystemTime,
 }
@@ -41,31 +41,32 @@ impl Lease {
     /// Acquires a free or expired lease. Returns `None` if another process holds it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Error> {
         let random = RandomState::new().hash_one(path);
-        let held = Held { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
+        let held_lease = HeldLease { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
         for _ in 0..MAX_ATTEMPTS {
-            match held.create() {
+            match held_lease.create() {
                 Ok(()) => {
-                    let held = Arc::new(held);
-                    let lease = Self(held.clone());
-                    // On failure, the lease is removed.
-                    Renewals::add(held).map_err(|error| Error::io("renew", path, error))?;
+                    let held_lease = Arc::new(held_lease);
+                    let lease = Self(held_lease.clone());
+                    // If the renewal cannot start, dropping `lease` removes the lease file.
+                    Renewals::add(held_lease).map_err(|error| Error::io("renew", path, error))?;
                     return Ok(Some(lease));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            let failed = |error| Error::io("examine", path, error);
-            let Some(seen) = read_lease(path).map_err(failed)? else { continue };
-            let age = held.now().map_err(failed)?.duration_since(seen.renewed).unwrap_or_default();
+            let examine_error = |error| Error::io("examine", path, error);
+            let Some(observed_lease) = read_lease(path).map_err(examine_error)? else { continue };
+            let age =
+                held_lease.now().map_err(examine_error)?.duration_since(observed_lease.renewed).unwrap_or_default();
             if age <= LEASE_LIFETIME {
                 return Ok(None);
             }
-            held.take_over(&seen).map_err(failed)?;
+            held_lease.take_over(&observed_lease).map_err(examine_error)?;
         }
         Ok(None)
     }
 
-    /// Returns false if another process has taken the lease over.
+    /// Returns false if another process has taken over the lease.
     pub(crate) fn is_held(&self) -> io::Result<bool> {
         self.0.is_current()
     }
@@ -75,26 +76,27 @@ impl Drop for Lease {
     fn drop(&mut self) {
         Renewals::remove(&self.0);
         if self.0.is_current().is_ok_and(|current| current) {
-            // Otherwise the lease expires.
+            // If the file cannot be removed, the lease expires later.
             let _ = fs::remove_file(&self.0.path);
         }
     }
 }
 
-impl Held {
+impl HeldLease {
     fn create(&self) -> Result<(), Error> {
-        let failed = |error| Error::io("create", &self.path, error);
+        let create_error = |error| Error::io("create", &self.path, error);
         let mut file = regular::create(OpenOptions::new().write(true).create_new(true), &self.path, 0o666, "create")?;
-        file.write_all(self.token.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+        file.write_all(self.token.as_bytes()).and_then(|()| file.sync_all()).map_err(create_error)
     }
 
     fn is_current(&self) -> io::Result<bool> {
-        Ok(read_lease(&self.path)?.is_some_and(|seen| seen.token == self.token))
+        Ok(read_lease(&self.path)?.is_some_and(|observed_lease| observed_lease.token == self.token))
     }
 
     /// Writes the token again, so that the file server sets the modification time by its own clock.
     fn renew(&self) -> io::Result<()> {
-        // Checks and writes the same open file, so that the new lease of another process is not overwritten.
+        // The token is checked and written through one open file, so that a new lease of another process is not
+        // overwritten.
         let mut options = OpenOptions::new();
         let mut file = regular::open(options.read(true).write(true), &self.path, "renew").map_err(io::Error::other)?;
         let mut token = String::new();
@@ -119,21 +121,25 @@ impl Held {
         server_time(&self.auxiliary_path("clock"))
     }
 
-    /// Removes an expired lease. If several processes try, one succeeds. A process that finds that it has moved a lease
-    /// that was renewed since moves the lease back.
-    fn take_over(&self, expired: &Seen) -> io::Result<()> {
-        let aside = self.auxiliary_path("expired");
-        match fs::rename(&self.path, &aside) {
+    /// Removes an expired lease by moving its file. If several processes try, one succeeds. If the moved lease was
+    /// renewed after it was observed, it is moved back.
+    fn take_over(&self, expired: &ObservedLease) -> io::Result<()> {
+        let moved_path = self.auxiliary_path("expired");
+        match fs::rename(&self.path, &moved_path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed?,
         }
-        if read_lease(&aside)?.as_ref() == Some(expired) {
+        if read_lease(&moved_path)?.as_ref() == Some(expired) {
             tracing::warn!(path = %self.path.display(), holder = expired.token, "took over an expired lease");
-            return fs::remove_file(&aside);
+            return fs::remove_file(&moved_path);
         }
-        let linked = fs::hard_link(&aside, &self.path);
-        let exists = linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
-        if linked.is_ok() || exists { fs::remove_file(&aside) } else { fs::rename(&aside, &self.path) }
+        let link_result = fs::hard_link(&moved_path, &self.path);
+        let is_replaced = link_result.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
+        if link_result.is_ok() || is_replaced {
+            fs::remove_file(&moved_path)
+        } else {
+            fs::rename(&moved_path, &self.path)
+        }
     }
 }
 
@@ -151,8 +157,8 @@ fn server_time(path: &Path) -> io::Result<SystemTime> {
     modified
 }
 
-/// Returns true if `name` is the file name of a lease, or of an auxiliary file for reading the server's time or taking a
-/// lease over.
+/// Returns true if `name` is the file name of a lease, or of an auxiliary file that is used to read the time of the
+/// server or to take over a lease.
 pub fn is_lease(name: &str) -> bool {
     match name.rsplit_once('.') {
         Some((stem, "clock" | "expired")) => stem.contains(".lease."),
@@ -184,14 +190,14 @@ pub fn is_abandoned(path: &Path) -> io::Result<bool> {
 /// The same as [`is_abandoned`], or the file cannot be removed.
 pub fn remove_abandoned(path: &Path) -> Result<(), Error> {
     if path.extension().is_some_and(|extension| extension == "lease") {
-        // Acquiring and releasing removes an expired lease, but not one that was renewed in the meantime.
+        // Acquiring and releasing a lease removes it if it has expired, and leaves a renewed lease unchanged.
         return if path.exists() { Lease::try_acquire(path).map(drop) } else { Ok(()) };
     }
     if is_abandoned(path).map_err(|error| Error::io("examine", path, error))? { regular::remove(path) } else { Ok(()) }
 }
 
 /// Reads a lease file. Returns `None` if it does not exist.
-fn read_lease(path: &Path) -> io::Result<Option<Seen>> {
+fn read_lease(path: &Path) -> io::Result<Option<ObservedLease>> {
     let file = match regular::open(OpenOptions::new().read(true), path, "read") {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(io::Error::other)?,
@@ -199,47 +205,47 @@ fn read_lease(path: &Path) -> io::Result<Option<Seen>> {
     let renewed = file.metadata()?.modified()?;
     let mut token = String::new();
     file.take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
-    Ok(Some(Seen { token, renewed }))
+    Ok(Some(ObservedLease { token, renewed }))
 }
 
 /// The leases of this process, which one thread renews.
 #[derive(Default)]
 struct Renewals {
-    leases: Vec<Arc<Held>>,
+    leases: Vec<Arc<HeldLease>>,
     is_running: bool,
 }
 
 static RENEWALS: Mutex<Renewals> = Mutex::new(Renewals { leases: Vec::new(), is_running: false });
-static CHANGED: Condvar = Condvar::new();
+static LEASES_CHANGED: Condvar = Condvar::new();
 
 impl Renewals {
     fn lock() -> MutexGuard<'static, Self> {
         RENEWALS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(held: Arc<Held>) -> io::Result<()> {
+    fn add(held_lease: Arc<HeldLease>) -> io::Result<()> {
         let mut renewals = Self::lock();
         if !renewals.is_running {
             std::thread::Builder::new().name("leases".to_owned()).spawn(Self::run)?;
             renewals.is_running = true;
         }
-        renewals.leases.push(held);
+        renewals.leases.push(held_lease);
         Ok(())
     }
 
-    fn remove(held: &Arc<Held>) {
-        Self::lock().leases.retain(|other| !Arc::ptr_eq(other, held));
-        CHANGED.notify_all();
+    fn remove(held_lease: &Arc<HeldLease>) {
+        Self::lock().leases.retain(|other| !Arc::ptr_eq(other, held_lease));
+        LEASES_CHANGED.notify_all();
     }
 
     /// Renews all leases every [`RENEWAL_INTERVAL`]. Returns when no lease is left.
     fn run() {
         let mut renewals = Self::lock();
         while !renewals.leases.is_empty() {
-            let (unlocked, timeout) = CHANGED
+            let (guard, timeout) = LEASES_CHANGED
                 .wait_timeout_while(renewals, RENEWAL_INTERVAL, |renewals| !renewals.leases.is_empty())
                 .unwrap_or_else(PoisonError::into_inner);
-            renewals = unlocked;
+            renewals = guard;
             if !timeout.timed_out() {
                 continue;
             }
@@ -261,12 +267,12 @@ mod tests {
     use super::*;
 
     /// Sets the modification time of a file back by `age`.
-    fn age(path: &Path, age: Duration) {
+    fn age_file(path: &Path, age: Duration) {
         let file = OpenOptions::new().write(true).open(path).unwrap();
         file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
     }
 
-    fn names(folder: &Path) -> Vec<String> {
+    fn file_names(folder: &Path) -> Vec<String> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
@@ -277,7 +283,7 @@ mod tests {
         let lease = Lease::try_acquire(&path).unwrap().unwrap();
         assert!(lease.is_held().unwrap() && Lease::try_acquire(&path).unwrap().is_none());
         drop(lease);
-        assert!(names(folder.path()).is_empty());
+        assert!(file_names(folder.path()).is_empty());
         Lease::try_acquire(&path).unwrap().unwrap();
     }
 
@@ -286,17 +292,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         let first = Lease::try_acquire(&path).unwrap().unwrap();
-        age(&path, LEASE_LIFETIME.saturating_sub(RENEWAL_INTERVAL));
+        age_file(&path, LEASE_LIFETIME.saturating_sub(RENEWAL_INTERVAL));
         assert!(Lease::try_acquire(&path).unwrap().is_none(), "not expired yet");
         first.0.renew().unwrap();
-        age(&path, LEASE_LIFETIME.saturating_sub(RENEWAL_INTERVAL));
+        age_file(&path, LEASE_LIFETIME.saturating_sub(RENEWAL_INTERVAL));
         assert!(Lease::try_acquire(&path).unwrap().is_none(), "renewed");
-        age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
+        age_file(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
         let second = Lease::try_acquire(&path).unwrap().unwrap();
         assert!(!first.is_held().unwrap() && first.0.renew().is_err());
         drop(first);
         assert!(second.is_held().unwrap(), "the first holder does not remove the lease of the second");
-        assert_eq!(names(folder.path()), ["lock.lease"]);
+        assert_eq!(file_names(folder.path()), ["lock.lease"]);
     }
 
     #[test]
@@ -304,13 +310,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         let lease = Lease::try_acquire(&path).unwrap().unwrap();
-        age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
-        let seen = read_lease(&path).unwrap().unwrap();
+        age_file(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
+        let observed_lease = read_lease(&path).unwrap().unwrap();
         lease.0.renew().unwrap();
-        let other = Held { path: path.clone(), token: "7 other".to_owned() };
-        other.take_over(&seen).unwrap();
+        let other = HeldLease { path: path.clone(), token: "7 other".to_owned() };
+        other.take_over(&observed_lease).unwrap();
         assert!(lease.is_held().unwrap());
-        assert_eq!(names(folder.path()), ["lock.lease"]);
+        assert_eq!(file_names(folder.path()), ["lock.lease"]);
     }
 
     #[test]
@@ -322,14 +328,14 @@ mod tests {
         for is_abandoned in [false, true] {
             for path in [&path, &clock] {
                 if is_abandoned {
-                    age(path, LEASE_LIFETIME + RENEWAL_INTERVAL);
+                    age_file(path, LEASE_LIFETIME + RENEWAL_INTERVAL);
                 }
                 remove_abandoned(path).unwrap();
                 assert_ne!(path.exists(), is_abandoned);
             }
             assert_ne!(lease.is_held().unwrap(), is_abandoned);
         }
-        assert!(names(folder.path()).is_empty());
+        assert!(file_names(folder.path()).is_empty());
     }
 
     #[test]
@@ -337,11 +343,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         fs::write(&path, "1 dead").unwrap();
-        age(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
-        let taken: Vec<_> = std::thread::scope(|scope| {
+        age_file(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
+        let acquired_leases: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Lease::try_acquire(&path).unwrap())).collect();
             threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
         });
-        assert_eq!(taken.iter().filter(|lease| lease.is_held().unwrap()).count(), 1);
+        assert_eq!(acquired_leases.iter().filter(|lease| lease.is_held().unwrap()).count(), 1);
     }
 }

@@ -8,8 +8,8 @@ use crate::faults::{Operation, check};
 use crate::lease::Lease;
 use crate::{Error, Identity, regular};
 
-/// The minimum pause between two attempts to lock a file. The maximum is twice as long. It is short compared to a network
-/// round trip, and long compared to an attempt.
+/// The minimum pause between two attempts to lock a file. The maximum is twice as long. The pause is short compared to
+/// a request over the network, and long compared to an attempt to lock.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
 
 /// The kind of a lock.
@@ -43,8 +43,8 @@ impl LockFile {
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_regular`]: the lock file is not a regular file. [`Error::is_unsupported`]: the file system does not
-    /// support locks. Any other error: the lock file cannot be opened or locked.
+    /// [`Error::is_not_regular`]: the lock file is not a regular file. [`Error::is_unsupported`]: the file system does
+    /// not support locks. Any other error: the lock file cannot be opened or locked.
     pub fn try_acquire(path: impl Into<PathBuf>) -> Result<Option<Self>, Error> {
         Self::try_acquire_with(path, Locking::Kernel)
     }
@@ -60,20 +60,21 @@ impl LockFile {
         Self::try_lock(file, path, locking)
     }
 
-    /// Tries to lock an open file with the given kind of lock. `path` is the path of the file. Clones of `file` share the
-    /// lock, and lose it when the returned `LockFile` is dropped. Returns `None` if another process holds the lock.
+    /// Tries to lock an open file with the given kind of lock. `path` is the path of the file. Returns `None` if
+    /// another process holds the lock. Clones of `file` share the lock and lose it when the returned `LockFile` is
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::is_unsupported`]: `locking` is [`Locking::Kernel`], and the file system does not support locks. Any other
-    /// error: the file cannot be locked.
+    /// [`Error::is_unsupported`]: `locking` is [`Locking::Kernel`], and the file system does not support locks. Any
+    /// other error: the file cannot be locked.
     pub fn try_lock(file: File, path: impl Into<PathBuf>, locking: Locking) -> Result<Option<Self>, Error> {
         let path = path.into();
         if locking == Locking::Off {
             return Ok(Some(Self { file, path, lease: None }));
         }
-        let locked = check(Operation::Lock, &path).map_err(TryLockError::Error).and_then(|()| file.try_lock());
-        let error = match locked {
+        let lock_result = check(Operation::Lock, &path).map_err(TryLockError::Error).and_then(|()| file.try_lock());
+        let error = match lock_result {
             Ok(()) => return Ok(Some(Self { file, path, lease: None })),
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => Error::lock(&path, error),
@@ -86,10 +87,11 @@ impl LockFile {
         Ok(lease.map(|lease| Self { file, path, lease: Some(lease) }))
     }
 
-    /// Opens a file for reading and writing, and locks it, so that no other process writes it. `options` determine whether
-    /// it is created; `mode` are its Unix permission bits. Everyone can read the locked file. Windows would prevent this
-    /// with a kernel lock: there, all handles that can write are refused instead. Returns `None` if another process has
-    /// locked the file.
+    /// Opens a file for reading and writing, and locks it against other writers. Returns `None` if another process has
+    /// locked the file. `options` determine whether the file is created, and `mode` are its Unix permission bits.
+    ///
+    /// Other processes can read the locked file. On Windows, a kernel lock would prevent this. There, the open file
+    /// prevents all other handles that can write instead.
     ///
     /// # Errors
     ///
@@ -105,11 +107,11 @@ impl LockFile {
         let locking = {
             use std::os::windows::fs::OpenOptionsExt;
 
-            /// Others may read, rename and delete the file (`FILE_SHARE_READ`, `FILE_SHARE_DELETE`).
-            const READERS: u32 = 1 | 4;
+            /// Other processes may read, rename and delete the file (`FILE_SHARE_READ`, `FILE_SHARE_DELETE`).
+            const SHARE_EXCEPT_WRITE: u32 = 1 | 4;
 
             if locking != Locking::Off {
-                options.share_mode(READERS);
+                options.share_mode(SHARE_EXCEPT_WRITE);
             }
             Locking::Off
         };
@@ -117,15 +119,15 @@ impl LockFile {
             Err(error) if error.is_in_use() => return Ok(None),
             file => file?,
         };
-        let locked = file.try_clone().map_err(|error| Error::io("open", path, error))?;
-        Ok(Self::try_lock(locked, path, locking)?.map(|lock| (file, lock)))
+        let lock_handle = file.try_clone().map_err(|error| Error::io("open", path, error))?;
+        Ok(Self::try_lock(lock_handle, path, locking)?.map(|lock| (file, lock)))
     }
 
     /// Checks that another process has not taken over the lease. A kernel lock cannot be lost.
     ///
     /// # Errors
     ///
-    /// [`Error::kind`] is `Other`: the lease was lost. Any other error: the lease cannot be read.
+    /// The lease was lost ([`Error::kind`] is `Other`), or the lease cannot be read.
     pub fn ensure_held(&self) -> Result<(), Error> {
         let Some(lease) = &self.lease else { return Ok(()) };
         match lease.is_held() {
@@ -135,16 +137,16 @@ impl LockFile {
         }
     }
 
-    /// Returns true if the path still refers to the lock file. If the file was deleted, other processes can create and lock
-    /// a new one. False does not prove that it was deleted, because some file systems change inode numbers.
+    /// Returns true if the path still refers to the lock file. If the lock file was deleted, other processes can create
+    /// and lock a new file. False does not prove that it was deleted, because some file systems change inode numbers.
     ///
     /// # Errors
     ///
     /// The lock file cannot be examined.
     pub fn is_at_path(&self) -> Result<bool, Error> {
-        let both = Identity::of_file(&self.file).and_then(|held| Ok((held, Identity::of_path(&self.path)?)));
-        let (held, at_path) = both.map_err(|error| Error::io("read", &self.path, error))?;
-        Ok(at_path.is_some_and(|at_path| at_path.is_same_file(&held)))
+        let identities = Identity::of_file(&self.file).and_then(|locked| Ok((locked, Identity::of_path(&self.path)?)));
+        let (locked_file, file_at_path) = identities.map_err(|error| Error::io("read", &self.path, error))?;
+        Ok(file_at_path.is_some_and(|file_at_path| file_at_path.is_same_file(&locked_file)))
     }
 
     /// Acquires a kernel lock, waiting for up to `timeout`.
@@ -169,8 +171,8 @@ impl LockFile {
 }
 
 impl Drop for LockFile {
-    /// Unlocks explicitly, because closing the file is not enough: a child process that was just forked may have a copy of
-    /// the descriptor.
+    /// Unlocks explicitly. Closing the file is not enough, because a child process that was just forked may have a copy
+    /// of the descriptor.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
@@ -196,7 +198,7 @@ fn warn_about_leases(path: &Path) {
 
 /// Repeats `attempt` until it returns a value, or until `timeout`. Returns `None` after the timeout.
 ///
-/// The waiting time is the sum of the pauses, without a clock, so that a clock that stops or changes does not extend the
+/// The waiting time is the sum of the pauses. No clock is read, because a clock that stops or changes would extend the
 /// wait.
 ///
 /// # Errors
@@ -205,23 +207,23 @@ fn warn_about_leases(path: &Path) {
 pub fn poll<T, E>(timeout: Duration, attempt: impl Fn() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     let mut waited = Duration::ZERO;
     loop {
-        if let Some(taken) = attempt()? {
-            return Ok(Some(taken));
+        if let Some(value) = attempt()? {
+            return Ok(Some(value));
         }
         let Some(pause) = poll_pause(waited, timeout) else { return Ok(None) };
-        #[expect(clippy::disallowed_methods, reason = "a file lock does not notify: polling is the protocol")]
+        #[expect(clippy::disallowed_methods, reason = "a file lock does not notify waiting processes")]
         std::thread::sleep(pause);
         waited += pause;
     }
 }
 
-/// Returns the pause before the next attempt of a caller that has `waited` so far, or `None` if `timeout` is reached. For
-/// asynchronous callers, which cannot use [`poll`].
+/// Returns the pause before the next attempt of a caller that has waited for `waited`, or `None` if `timeout` is
+/// reached. Asynchronous callers use this function because they cannot use [`poll`].
 ///
-/// The pause is random, 25 to 50 ms, so that waiting processes do not poll in step.
+/// The pause is random, 25 to 50 ms, so that waiting processes do not poll at the same time.
 pub fn poll_pause(waited: Duration, timeout: Duration) -> Option<Duration> {
     let remaining = timeout.checked_sub(waited).filter(|remaining| !remaining.is_zero())?;
-    // The keys of the hasher are random, which is good enough for a pause.
+    // The keys of the hasher are random enough for a pause.
     let random = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     Some(remaining.min(MIN_PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
 }

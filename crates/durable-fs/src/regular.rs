@@ -1,4 +1,5 @@
-//! Regular files. All other files are rejected without opening them, so that nothing blocks or has side effects.
+//! Regular files. All other files are rejected before they are opened, because opening them may block or have side
+//! effects.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -20,7 +21,8 @@ impl Contents {
         &self.bytes
     }
 
-    /// Returns true if the group or others can read, write or execute the file. Always false on systems other than Unix.
+    /// Returns true if the group or others can read, write or execute the file. Always false on systems other than
+    /// Unix.
     pub fn is_open_to_others(&self) -> bool {
         self.is_open_to_others
     }
@@ -31,14 +33,15 @@ impl Contents {
 ///
 /// # Errors
 ///
-/// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Any other error: the file
-/// cannot be opened.
+/// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Any other error: the
+/// file cannot be opened.
 pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Result<File, Error> {
     create(options, path, 0o600, action)
 }
 
-/// Opens a regular file like [`open`]. A file created by `options` gets `mode` (Unix permission bits). If root creates the
-/// file, the owner of the folder becomes its owner, so that users can access their files after a command with `sudo`.
+/// Opens a regular file like [`open`]. A file created by `options` gets `mode` (Unix permission bits). If root creates
+/// the file, the owner of the folder becomes its owner. Users can therefore access their files after a command with
+/// `sudo`.
 ///
 /// # Errors
 ///
@@ -55,18 +58,19 @@ pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'stati
     Ok(file)
 }
 
-/// Gives a new file of root to another user. A file with other hard links is left alone, because it may be a file of
-/// root that the user linked here.
+/// Gives a new file of root to another user. A file with other hard links keeps its owner, because it may be a file of
+/// root that the user has linked here.
 #[cfg(unix)]
 fn change_owner(file: &File, user: u32, group: u32) {
     use std::os::unix::fs::{MetadataExt, fchown};
 
-    if file.metadata().is_ok_and(|about| about.uid() == 0 && about.nlink() == 1) {
+    if file.metadata().is_ok_and(|metadata| metadata.uid() == 0 && metadata.nlink() == 1) {
         let _ = fchown(file, Some(user), Some(group));
     }
 }
 
-/// Opens a path that may have changed after it was checked: links are not followed, and a FIFO does not block.
+/// Opens a path that may have been replaced after [`exists`]. Links are not followed, and opening a FIFO does not
+/// block.
 fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     #[cfg(unix)]
     {
@@ -81,16 +85,16 @@ fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'s
     {
         use std::os::windows::fs::OpenOptionsExt;
 
-        /// Opens a link itself (`FILE_FLAG_OPEN_REPARSE_POINT`), whose type is then refused.
+        /// Opens a link itself (`FILE_FLAG_OPEN_REPARSE_POINT`), so that its file type is rejected below.
         const OPEN_LINK: u32 = 0x0020_0000;
 
         options.custom_flags(OPEN_LINK);
         let _ = mode;
     }
-    let failed = |error| Error::io(action, path, error);
-    let file = options.open(path).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?.file_type();
-    if found.is_file() { Ok(file) } else { Err(Error::not_regular(path, found)) }
+    let io_error = |error| Error::io(action, path, error);
+    let file = options.open(path).map_err(io_error)?;
+    let file_type = file.metadata().map_err(io_error)?.file_type();
+    if file_type.is_file() { Ok(file) } else { Err(Error::not_regular(path, file_type)) }
 }
 
 /// Reads up to `limit` bytes from the start of a regular file. Returns `None` if it does not exist.
@@ -103,15 +107,15 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Contents>, Error> {
         return Ok(None);
     }
     let file = match open(OpenOptions::new().read(true), path, "read") {
-        // Deleted after the check.
+        // The file was deleted after `exists`.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let failed = |error| Error::io("read", path, error);
-    let is_open_to_others = is_open_to_others(&file.metadata().map_err(failed)?);
+    let io_error = |error| Error::io("read", path, error);
+    let is_open_to_others = is_open_to_others(&file.metadata().map_err(io_error)?);
     let mut bytes = Vec::new();
-    check(Operation::Read, path).map_err(failed)?;
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
+    check(Operation::Read, path).map_err(io_error)?;
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(io_error)?;
     Ok(Some(Contents { bytes, is_open_to_others }))
 }
 
@@ -119,18 +123,18 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Contents>, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::is_exposed`]: the file system ignored the change without an error. [`Error::is_not_regular`]: `path` is not a
-/// regular file. Any other error: the mode cannot be changed.
+/// [`Error::is_exposed`]: the file system ignored the change without an error. [`Error::is_not_regular`]: `path` is not
+/// a regular file. Any other error: the mode cannot be changed.
 pub fn make_private(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
 
-        let failed = |error| Error::io("restrict access to", path, error);
+        let io_error = |error| Error::io("restrict access to", path, error);
         let file = open(OpenOptions::new().read(true), path, "restrict access to")?;
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io_error)?;
         // FAT and some network mounts ignore the change.
-        if is_open_to_others(&file.metadata().map_err(failed)?) {
+        if is_open_to_others(&file.metadata().map_err(io_error)?) {
             return Err(Error::exposed(path));
         }
     }
@@ -138,8 +142,8 @@ pub fn make_private(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Changes the permissions of a file that is not secret. Succeeds without a change if the file system does not permit it
-/// (`EPERM` on some network mounts).
+/// Changes the permissions of a file that is not secret. Succeeds without a change if the file system does not permit
+/// it (`EPERM` on some network mounts).
 ///
 /// # Errors
 ///
@@ -160,8 +164,8 @@ pub fn set_permissions(path: &Path, permissions: fs::Permissions) -> Result<(), 
 /// [`Error::is_not_regular`], or the path cannot be examined.
 pub fn exists(path: &Path) -> Result<bool, Error> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => Ok(true),
-        Ok(found) => Err(Error::not_regular(path, found.file_type())),
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(metadata) => Err(Error::not_regular(path, metadata.file_type())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io("read", path, error)),
     }
@@ -188,14 +192,14 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     check(Operation::Rename, from).and_then(|()| fs::rename(from, to)).map_err(|error| Error::io("rename", from, error))
 }
 
-fn is_open_to_others(about: &fs::Metadata) -> bool {
+fn is_open_to_others(metadata: &fs::Metadata) -> bool {
     #[cfg(unix)]
     {
-        std::os::unix::fs::MetadataExt::mode(about) & 0o077 != 0
+        std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0
     }
     #[cfg(not(unix))]
     {
-        let _ = about;
+        let _ = metadata;
         false
     }
 }

@@ -7,8 +7,8 @@ use crate::{Error, Identity, folder, regular};
 
 /// A file that is replaced atomically, with a temporary file in the same folder.
 ///
-/// Only one writer at a time is permitted: hold a [`LockFile`](crate::LockFile), or choose a temporary name that no
-/// other writer uses. A temporary file left by a killed writer is replaced.
+/// Only one writer at a time may use a temporary file. Hold a [`LockFile`](crate::LockFile), or choose a temporary name
+/// that no other writer uses. A temporary file left by a killed writer is replaced.
 #[derive(Clone, Debug)]
 pub struct AtomicFile {
     path: PathBuf,
@@ -17,7 +17,7 @@ pub struct AtomicFile {
     copies_permissions: bool,
 }
 
-/// Allocated space for the next content of an [`AtomicFile`]. Dropping it releases the space.
+/// Allocated space for the next content of an [`AtomicFile`]. Dropping the reservation releases the space.
 #[derive(Debug)]
 pub struct Reservation {
     target: AtomicFile,
@@ -31,8 +31,8 @@ impl AtomicFile {
         Self { path: path.into(), temporary: temporary.into(), mode: 0o600, copies_permissions: false }
     }
 
-    /// Sets the mode (Unix permission bits) with which the file is created [default: 0600]. No effect on systems other than
-    /// Unix.
+    /// Sets the mode (Unix permission bits) with which the file is created [default: 0600]. No effect on systems other
+    /// than Unix.
     pub fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
@@ -48,43 +48,44 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// [`Error::is_storage_full`]: the disk is full. [`Error::is_not_regular`]: the path exists and is not a regular file.
-    /// Any other error: the file cannot be written.
+    /// [`Error::is_storage_full`]: the disk is full. [`Error::is_not_regular`]: the path exists and is not a regular
+    /// file. Any other error: the file cannot be written.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
-        self.begin()?.commit(bytes)
+        self.create_temporary()?.commit(bytes)
     }
 
-    /// Replaces the content with the output of `write`, which is buffered. After an error, the old content is unchanged.
+    /// Replaces the content with the output of `write`, which is buffered. After an error, the old content is
+    /// unchanged.
     ///
     /// # Errors
     ///
     /// The errors of [`replace`](Self::replace), and the error of `write`.
     pub fn replace_with(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
-        self.begin()?.commit_with(|file| {
-            let mut buffered = io::BufWriter::with_capacity(64 << 10, file);
-            write(&mut buffered)?;
-            buffered.flush()
+        self.create_temporary()?.commit_with(|file| {
+            let mut writer = io::BufWriter::with_capacity(64 << 10, file);
+            write(&mut writer)?;
+            writer.flush()
         })
     }
 
-    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of up to that size does not fail due
-    /// to a full disk. File systems that compress or copy on write do not guarantee this.
+    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] with up to `size` bytes does not
+    /// fail because of a full disk. File systems that compress or copy on write do not guarantee this.
     ///
     /// # Errors
     ///
     /// The same as [`replace`](Self::replace).
     pub fn reserve(&self, size: u64) -> Result<Reservation, Error> {
-        let mut reservation = self.begin()?;
-        let allocated = reservation.file().and_then(|file| {
+        let mut reservation = self.create_temporary()?;
+        let allocation = reservation.file().and_then(|file| {
             check_size_limit(size)?;
             allocate(file, size)
         });
-        allocated.map_err(|error| Error::io("reserve space in", &self.temporary, error))?;
+        allocation.map_err(|error| Error::io("reserve space in", &self.temporary, error))?;
         Ok(reservation)
     }
 
     /// Creates an empty temporary file.
-    fn begin(&self) -> Result<Reservation, Error> {
+    fn create_temporary(&self) -> Result<Reservation, Error> {
         regular::exists(&self.path)?;
         // A killed writer may have left a temporary file.
         regular::remove(&self.temporary)?;
@@ -92,9 +93,9 @@ impl AtomicFile {
             regular::create(OpenOptions::new().write(true).create_new(true), &self.temporary, self.mode, "create")?;
         let reservation = Reservation { target: self.clone(), file: Some(file) };
         if self.copies_permissions
-            && let Ok(former) = std::fs::metadata(&self.path)
+            && let Ok(previous) = std::fs::metadata(&self.path)
         {
-            regular::set_permissions(&self.temporary, former.permissions())?;
+            regular::set_permissions(&self.temporary, previous.permissions())?;
         }
         Ok(reservation)
     }
@@ -109,8 +110,8 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// The errors of [`AtomicFile::replace`], or the folder cannot be synced. Only if syncing the folder fails may the file
-    /// already have its new content.
+    /// The errors of [`AtomicFile::replace`], or the folder cannot be synced. If syncing the folder fails, the file may
+    /// already have its new content. After any other error, the file has its old content.
     pub fn commit(self, bytes: &[u8]) -> Result<(), Error> {
         self.commit_with(|file| {
             check_size_limit(bytes.len() as u64)?;
@@ -122,13 +123,13 @@ impl Reservation {
 
     fn commit_with(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
         let temporary = self.target.temporary.clone();
-        let written = self.file().and_then(|file| {
+        let write_result = self.file().and_then(|file| {
             check(Operation::Write, &temporary)?;
             write(file)?;
             check(Operation::SyncFile, &temporary)?;
             file.sync_all()
         });
-        written.map_err(|error| Error::io("write", &self.target.temporary, error))?;
+        write_result.map_err(|error| Error::io("write", &self.target.temporary, error))?;
         self.check_temporary()?;
         regular::exists(&self.target.path)?;
         regular::rename(&self.target.temporary, &self.target.path)?;
@@ -140,13 +141,14 @@ impl Reservation {
         self.file.as_mut().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Returns an error if another writer has replaced the temporary file: its content would be committed instead.
+    /// Returns an error if another writer has replaced the temporary file, whose content would then be committed
+    /// instead.
     fn check_temporary(&self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
-        let failed = |error| Error::io("read", &self.target.temporary, error);
-        let own = Identity::of_file(file).map_err(failed)?;
-        let named = Identity::of_path(&self.target.temporary).map_err(failed)?;
-        let is_own = named.is_some_and(|named| named.is_same_file(&own));
+        let read_error = |error| Error::io("read", &self.target.temporary, error);
+        let open_file = Identity::of_file(file).map_err(read_error)?;
+        let file_at_path = Identity::of_path(&self.target.temporary).map_err(read_error)?;
+        let is_own = file_at_path.is_some_and(|file_at_path| file_at_path.is_same_file(&open_file));
         if is_own { Ok(()) } else { Err(Error::concurrent_change(&self.target.temporary)) }
     }
 }
@@ -159,8 +161,8 @@ impl Drop for Reservation {
     }
 }
 
-/// Returns an error if the process may not create files of this size (`RLIMIT_FSIZE`): exceeding the limit would end
-/// the process with a signal.
+/// Returns an error if the process may not create files of this size (`RLIMIT_FSIZE`). Without this check, a signal
+/// would end the process when it exceeds the limit.
 #[cfg_attr(windows, expect(clippy::unnecessary_wraps, reason = "only Unix has this limit"))]
 fn check_size_limit(size: u64) -> io::Result<()> {
     #[cfg(unix)]
@@ -177,7 +179,7 @@ fn allocate(file: &mut File, size: u64) -> io::Result<()> {
 
     match rustix::fs::fallocate(&*file, rustix::fs::FallocateFlags::empty(), 0, size) {
         Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => write_zeros(file, size),
-        allocated => Ok(allocated?),
+        result => Ok(result?),
     }
 }
 
@@ -186,7 +188,7 @@ fn allocate(file: &mut File, size: u64) -> io::Result<()> {
     write_zeros(file, size)
 }
 
-/// Writes zeros and syncs them, because a file system may allocate blocks only then.
+/// Writes zeros and syncs them, because some file systems allocate blocks only when data are synced.
 fn write_zeros(file: &mut File, size: u64) -> io::Result<()> {
     io::copy(&mut io::Read::take(io::repeat(0), size), file)?;
     file.sync_all()
@@ -202,8 +204,8 @@ mod tests {
 
         let mut file = tempfile::tempfile().unwrap();
         write_zeros(&mut file, 64 * 1024).unwrap();
-        let about = file.metadata().unwrap();
-        assert_eq!(about.len(), 64 * 1024);
-        assert!(about.blocks() * 512 >= 64 * 1024, "{} blocks", about.blocks());
+        let metadata = file.metadata().unwrap();
+        assert_eq!(metadata.len(), 64 * 1024);
+        assert!(metadata.blocks() * 512 >= 64 * 1024, "{} blocks", metadata.blocks());
     }
 }

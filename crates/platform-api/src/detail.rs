@@ -4,10 +4,10 @@ use std::fmt::{self, Write};
 
 use crate::JsonValue;
 
-/// The maximum number of characters of a message.
+/// The maximum length of a message, in characters.
 const MAX_CHARS: usize = 300;
-/// The maximum length of a word, in characters. A longer word is masked, because it may be a secret, such as a token or a
-/// signature.
+/// The maximum length of a word, in characters. A longer word is masked, because it may be a secret, such as a token or
+/// a signature.
 const MAX_WORD_CHARS: usize = 40;
 
 /// A problem with a request, reported by the platform.
@@ -29,27 +29,27 @@ impl fmt::Display for ErrorDetail {
     }
 }
 
-/// Returns the problems in the field `detail` of an error response, which is a text or a list of objects with a location
-/// and a message. If there are none, also returns the start of the response.
-pub(crate) fn read(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
+/// Returns the problems in an error response. Its field `detail` is a text, or a list of objects with a location and a
+/// message. If there are no problems, also returns the start of the response.
+pub(crate) fn parse(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
     let detail =
         serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
     let details = match detail {
         Some(JsonValue::String(text)) => vec![ErrorDetail { path: None, message: sanitized(&text) }],
-        Some(JsonValue::Array(problems)) => problems.iter().filter_map(problem).collect(),
+        Some(JsonValue::Array(problems)) => problems.iter().filter_map(parse_problem).collect(),
         _ => Vec::new(),
     };
     let snippet = (details.is_empty() && !body.is_empty()).then(|| sanitized(&String::from_utf8_lossy(body)));
     (details, snippet)
 }
 
-fn problem(problem: &JsonValue) -> Option<ErrorDetail> {
+fn parse_problem(problem: &JsonValue) -> Option<ErrorDetail> {
     let message = sanitized(problem.get("msg")?.as_str()?);
-    let path = problem.get("loc").and_then(JsonValue::as_array).map(|steps| path(steps));
+    let path = problem.get("loc").and_then(JsonValue::as_array).map(|steps| format_path(steps));
     Some(ErrorDetail { path: path.filter(|path| !path.is_empty()), message })
 }
 
-fn path(steps: &[JsonValue]) -> String {
+fn format_path(steps: &[JsonValue]) -> String {
     steps.iter().fold(String::new(), |mut path, step| {
         // Writing to a string cannot fail.
         let _ = match step {
@@ -61,7 +61,7 @@ fn path(steps: &[JsonValue]) -> String {
     })
 }
 
-/// Returns text from a response on one line. Words that are long enough to be secrets and URL queries are masked.
+/// Returns text from a response on one line. URL queries, and words that are long enough to be secrets, are masked.
 fn sanitized(text: &str) -> String {
     let words = text.split_whitespace().map(|word| {
         let start = word.char_indices().nth(MAX_WORD_CHARS).map_or(word, |(end, _)| &word[..end]);
@@ -97,13 +97,13 @@ mod tests {
     fn problems_are_parsed_with_paths_or_shown_as_a_snippet() {
         let body =
             r#"{"detail":[{"loc":["body","items",0,"external_id"],"msg":"Field required"},{"msg":"no place"},7]}"#;
-        let (details, snippet) = read(body.as_bytes());
-        let texts: Vec<_> = details.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["body.items[0].external_id: Field required", "no place"]);
+        let (details, snippet) = parse(body.as_bytes());
+        let messages: Vec<_> = details.iter().map(ToString::to_string).collect();
+        assert_eq!(messages, ["body.items[0].external_id: Field required", "no place"]);
         assert_eq!(snippet, None);
-        assert_eq!(read(b"Jwt is missing"), (vec![], Some("Jwt is missing".to_owned())));
-        assert_eq!(read(b"{\"detail\":7}"), (vec![], Some("{\"detail\":7}".to_owned())));
-        assert_eq!(read(b""), (vec![], None));
-        assert_eq!(read(b"\xff\xfe").1.as_deref(), Some("\u{fffd}\u{fffd}"));
+        assert_eq!(parse(b"Jwt is missing"), (vec![], Some("Jwt is missing".to_owned())));
+        assert_eq!(parse(b"{\"detail\":7}"), (vec![], Some("{\"detail\":7}".to_owned())));
+        assert_eq!(parse(b""), (vec![], None));
+        assert_eq!(parse(b"\xff\xfe").1.as_deref(), Some("\u{fffd}\u{fffd}"));
     }
 }

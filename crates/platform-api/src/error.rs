@@ -12,24 +12,24 @@ use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 #[derive(Debug)]
 pub struct ApiError {
     operation: &'static str,
-    /// The method and the path; `None` if no request was created.
+    /// The method and the path, or `None` if no request was created.
     target: Option<Box<str>>,
-    kind: Box<Kind>,
-    /// The reason why the request was not retried, or not retried again.
+    kind: Box<ErrorKind>,
+    /// The reason why the request was not retried further.
     no_retry_reason: Option<Box<str>>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum ErrorKind {
     Transport(TransportError),
-    Segment(&'static str),
-    Header(String),
-    Body(BodyError),
-    Refused { status: u16, details: Vec<ErrorDetail>, snippet: Option<String>, retry_after: Option<Duration> },
+    InvalidSegment(&'static str),
+    ReservedHeader(String),
+    UnserializableBody(BodyError),
+    ErrorResponse { status: u16, details: Vec<ErrorDetail>, snippet: Option<String>, retry_after: Option<Duration> },
     Decode(DecodeError),
 }
 
-fn hint(status: u16) -> &'static str {
+fn status_hint(status: u16) -> &'static str {
     match status {
         400 => " (bad request)",
         401 => " (the token was refused: log in again)",
@@ -47,36 +47,36 @@ fn hint(status: u16) -> &'static str {
 }
 
 impl ApiError {
-    fn new(operation: &'static str, kind: Kind) -> Self {
+    fn new(operation: &'static str, kind: ErrorKind) -> Self {
         Self { operation, target: None, kind: Box::new(kind), no_retry_reason: None }
     }
 
     pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
-        Self::new(operation, Kind::Transport(source))
+        Self::new(operation, ErrorKind::Transport(source))
     }
 
-    pub(crate) fn segment(operation: &'static str, name: &'static str) -> Self {
-        Self::new(operation, Kind::Segment(name))
+    pub(crate) fn invalid_segment(operation: &'static str, name: &'static str) -> Self {
+        Self::new(operation, ErrorKind::InvalidSegment(name))
     }
 
-    pub(crate) fn header(operation: &'static str, name: &str) -> Self {
-        Self::new(operation, Kind::Header(name.to_owned()))
+    pub(crate) fn reserved_header(operation: &'static str, name: &str) -> Self {
+        Self::new(operation, ErrorKind::ReservedHeader(name.to_owned()))
     }
 
-    pub(crate) fn body(operation: &'static str, source: BodyError) -> Self {
-        Self::new(operation, Kind::Body(source))
+    pub(crate) fn unserializable_body(operation: &'static str, source: BodyError) -> Self {
+        Self::new(operation, ErrorKind::UnserializableBody(source))
     }
 
     pub(crate) fn decode(operation: &'static str, source: DecodeError) -> Self {
-        Self::new(operation, Kind::Decode(source))
+        Self::new(operation, ErrorKind::Decode(source))
     }
 
-    pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
-        let (details, snippet) = detail::read(response.body());
-        // `AuthorizedClient` converts a date to seconds before. Other transports may keep a date, which is ignored.
+    pub(crate) fn error_response(operation: &'static str, response: &ApiResponse) -> Self {
+        let (details, snippet) = detail::parse(response.body());
+        // `AuthorizedClient` has converted a date to seconds. Other transports may pass on a date, which is ignored.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-        Self::new(operation, Kind::Refused { status: response.status(), details, snippet, retry_after })
+        Self::new(operation, ErrorKind::ErrorResponse { status: response.status(), details, snippet, retry_after })
     }
 
     pub(crate) fn with_target(self, target: String) -> Self {
@@ -100,11 +100,10 @@ impl ApiError {
         self.operation
     }
 
-    /// Returns the status of the platform's response, or `None` if the operation failed for another reason than an
-    /// unexpected status.
+    /// Returns the status of the error response, or `None` if the operation failed for another reason.
     pub fn status(&self) -> Option<u16> {
         match *self.kind {
-            Kind::Refused { status, .. } => Some(status),
+            ErrorKind::ErrorResponse { status, .. } => Some(status),
             _ => None,
         }
     }
@@ -112,94 +111,99 @@ impl ApiError {
     /// Returns the problems in an error response. The list is empty if the response has another format.
     pub fn details(&self) -> &[ErrorDetail] {
         match &*self.kind {
-            Kind::Refused { details, .. } => details,
+            ErrorKind::ErrorResponse { details, .. } => details,
             _ => &[],
         }
     }
 
-    /// Returns the start of an error response in an unknown format, such as that of a proxy, without possible secrets.
+    /// Returns the start of an error response with an unknown format, such as a response of a proxy, without possible
+    /// secrets.
     pub fn snippet(&self) -> Option<&str> {
         match &*self.kind {
-            Kind::Refused { snippet, .. } => snippet.as_deref(),
+            ErrorKind::ErrorResponse { snippet, .. } => snippet.as_deref(),
             _ => None,
         }
     }
 
-    /// Returns the `Retry-After` of the response (RFC 9110, section 10.2.3), or `None` if it is missing or not a number of
-    /// seconds.
+    /// Returns the `Retry-After` of the response (RFC 9110, section 10.2.3), or `None` if it is missing or not a number
+    /// of seconds.
     pub fn retry_after(&self) -> Option<Duration> {
         match *self.kind {
-            Kind::Refused { retry_after, .. } => retry_after,
+            ErrorKind::ErrorResponse { retry_after, .. } => retry_after,
             _ => None,
         }
     }
 
-    fn is(&self, status: u16) -> bool {
+    fn has_status(&self, status: u16) -> bool {
         self.status() == Some(status)
     }
 
     /// Returns true if the payload violates a rule of the platform (400).
     pub fn is_bad_request(&self) -> bool {
-        self.is(400)
+        self.has_status(400)
     }
 
     /// Returns true if the token and its replacement were rejected (401).
     pub fn is_unauthorized(&self) -> bool {
-        self.is(401)
+        self.has_status(401)
     }
 
     /// Returns true if the slide quota of the organization is exhausted (402).
     pub fn is_quota_exceeded(&self) -> bool {
-        self.is(402)
+        self.has_status(402)
     }
 
     /// Returns true if the caller lacks the permission (403).
     pub fn is_forbidden(&self) -> bool {
-        self.is(403)
+        self.has_status(403)
     }
 
     /// Returns true if the resource does not exist or is not visible to the caller (404).
     pub fn is_not_found(&self) -> bool {
-        self.is(404)
+        self.has_status(404)
     }
 
-    /// Returns true if the state of the resource does not permit the change (409). For example, the run was canceled
-    /// before, or the results of a run cannot be deleted because it is not terminated.
+    /// Returns true if the state of the resource does not permit the change (409). For example, the run is already
+    /// canceled, or its results cannot be deleted because it is not terminated.
     pub fn is_already_done(&self) -> bool {
-        self.is(409)
+        self.has_status(409)
     }
 
     /// Returns true if the resource was deleted (410).
     pub fn is_gone(&self) -> bool {
-        self.is(410)
+        self.has_status(410)
     }
 
-    /// Returns true if the resource was changed since it was read (412).
+    /// Returns true if the resource has changed since it was read (412).
     pub fn is_conflict(&self) -> bool {
-        self.is(412)
+        self.has_status(412)
     }
 
     /// Returns true if the platform rejected the request because there were too many (429). The request had no effect.
     pub fn is_throttled(&self) -> bool {
-        self.is(429)
+        self.has_status(429)
     }
 
-    /// Returns true if the request is malformed (422). [`details`](Self::details) contains the locations in the request.
+    /// Returns true if the request is malformed (422). [`details`](Self::details) contains the locations in the
+    /// request.
     pub fn is_validation(&self) -> bool {
-        self.is(422)
+        self.has_status(422)
     }
 
     /// Returns true if an argument is invalid, such as an empty id. Nothing was sent.
     pub fn is_unsendable(&self) -> bool {
-        matches!(*self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
+        matches!(
+            *self.kind,
+            ErrorKind::InvalidSegment(_) | ErrorKind::ReservedHeader(_) | ErrorKind::UnserializableBody(_)
+        )
     }
 
-    /// Returns true if the same request may succeed later: the platform was not reached, or the status of the response is
-    /// transient ([`is_transient_status`]).
+    /// Returns true if the same request may succeed later: the platform was not reached, or the status of the response
+    /// is transient ([`is_transient_status`]).
     pub fn is_transient(&self) -> bool {
         match &*self.kind {
-            Kind::Refused { status, .. } => is_transient_status(*status),
-            Kind::Transport(error) => matches!(error.progress, Progress::Unreachable | Progress::Unknown),
+            ErrorKind::ErrorResponse { status, .. } => is_transient_status(*status),
+            ErrorKind::Transport(error) => matches!(error.progress, Progress::Unreachable | Progress::Unknown),
             _ => false,
         }
     }
@@ -207,28 +211,28 @@ impl ApiError {
     /// Returns true if the platform may have executed the request without confirming it.
     pub fn is_uncertain(&self) -> bool {
         match &*self.kind {
-            // A success status other than the declared one may mean that the request was executed. A proxy may respond with
-            // 408 after it has forwarded the request.
-            Kind::Refused { status, .. } => *status >= 500 || *status == 408 || (200..300).contains(status),
-            Kind::Transport(error) => matches!(error.progress, Progress::Unknown | Progress::Answered),
-            Kind::Decode(_) => true,
+            // After an undeclared success status, the request may have been executed. A proxy may respond with 408
+            // after it has forwarded the request.
+            ErrorKind::ErrorResponse { status, .. } => *status >= 500 || *status == 408 || (200..300).contains(status),
+            ErrorKind::Transport(error) => matches!(error.progress, Progress::Unknown | Progress::Responded),
+            ErrorKind::Decode(_) => true,
             _ => false,
         }
     }
 
-    /// Returns true if no byte of the request was sent, so that the platform cannot have executed it.
+    /// Returns true if no byte of the request was sent. The platform cannot have executed the request.
     pub fn is_unsent(&self) -> bool {
         match &*self.kind {
-            Kind::Transport(error) => matches!(error.progress, Progress::Unreachable | Progress::Unsent),
-            Kind::Segment(_) | Kind::Header(_) | Kind::Body(_) => true,
-            Kind::Refused { .. } | Kind::Decode(_) => false,
+            ErrorKind::Transport(error) => matches!(error.progress, Progress::Unreachable | Progress::Unsent),
+            ErrorKind::InvalidSegment(_) | ErrorKind::ReservedHeader(_) | ErrorKind::UnserializableBody(_) => true,
+            ErrorKind::ErrorResponse { .. } | ErrorKind::Decode(_) => false,
         }
     }
 
     /// Returns true if a blocking client was called inside an asynchronous runtime. Nothing was sent.
     #[cfg(feature = "http")]
     pub fn is_inside_runtime(&self) -> bool {
-        matches!(&*self.kind, Kind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
+        matches!(&*self.kind, ErrorKind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
     }
 }
 
@@ -236,12 +240,14 @@ impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} failed: ", self.target.as_deref().unwrap_or(self.operation))?;
         match &*self.kind {
-            Kind::Transport(_) => formatter.write_str("no response"),
-            Kind::Segment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),
-            Kind::Header(name) => write!(formatter, "the header `{name}` cannot be set for a call"),
-            Kind::Body(_) => formatter.write_str("cannot serialize the request"),
-            Kind::Refused { status, .. } => write!(formatter, "the platform responded with {status}{}", hint(*status)),
-            Kind::Decode(_) => formatter.write_str("invalid response"),
+            ErrorKind::Transport(_) => formatter.write_str("no response"),
+            ErrorKind::InvalidSegment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),
+            ErrorKind::ReservedHeader(name) => write!(formatter, "the header `{name}` cannot be set for a call"),
+            ErrorKind::UnserializableBody(_) => formatter.write_str("cannot serialize the request"),
+            ErrorKind::ErrorResponse { status, .. } => {
+                write!(formatter, "the platform responded with {status}{}", status_hint(*status))
+            }
+            ErrorKind::Decode(_) => formatter.write_str("invalid response"),
         }?;
         self.no_retry_reason.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
     }
@@ -250,10 +256,10 @@ impl fmt::Display for ApiError {
 impl Error for ApiError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &*self.kind {
-            Kind::Transport(error) => Some(&*error.source),
-            Kind::Body(error) => Some(error),
-            Kind::Decode(error) => Some(error),
-            Kind::Segment(_) | Kind::Header(_) | Kind::Refused { .. } => None,
+            ErrorKind::Transport(error) => Some(&*error.source),
+            ErrorKind::UnserializableBody(error) => Some(error),
+            ErrorKind::Decode(error) => Some(error),
+            ErrorKind::InvalidSegment(_) | ErrorKind::ReservedHeader(_) | ErrorKind::ErrorResponse { .. } => None,
         }
     }
 }

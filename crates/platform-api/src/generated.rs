@@ -1,4 +1,5 @@
-//! Code that `cargo xtask codegen` generates from the OpenAPI document. `rustfmt` skips it, because the generator formats it.
+//! Code that `cargo xtask codegen` generates from the OpenAPI document. The generator formats it, so `rustfmt` skips
+//! it.
 
 /// The types of requests and responses.
 #[rustfmt::skip]

@@ -7,7 +7,7 @@ use auth_http::{AuthorizedClient, HttpError, Request, Response};
 use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError};
 
 /// The response headers that are passed on.
-const HEADERS: [&str; 2] = ["location", "content-type"];
+const FORWARDED_HEADERS: [&str; 2] = ["location", "content-type"];
 /// The header with the pause before a retry (RFC 9110, section 10.2.3). It is passed on in seconds.
 const RETRY_AFTER: &str = "retry-after";
 
@@ -19,8 +19,8 @@ impl Transport for AuthorizedClient {
     }
 }
 
-/// A transport that uses the same token for all requests, so that a caller that caches responses knows whose they are. A
-/// rejected token is removed from the token cache but not replaced: the response has the status 401.
+/// A transport that uses the same token for all requests. A caller that caches responses therefore knows for which user
+/// they are valid. A rejected token is removed from the token cache and not replaced: the response has the status 401.
 #[derive(Clone, Debug)]
 pub struct Pinned {
     http: AuthorizedClient,
@@ -64,24 +64,25 @@ fn http_request(request: ApiRequest) -> (Limits, Request) {
 }
 
 async fn api_response(limits: Limits, response: Result<Response, HttpError>) -> Result<ApiResponse, TransportError> {
-    let response = response.map_err(failed)?;
+    let response = response.map_err(transport_error)?;
     let status = response.status();
-    let headers = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
-    // `Retry-After` is converted to seconds, because a date must be compared with the `Date` header, which is not passed
-    // on.
-    let pause = response.retry_after(SystemClock.now()).map(|pause| (RETRY_AFTER, pause.as_secs().to_string()));
-    let headers: Vec<_> = headers.chain(pause).collect();
+    let headers = FORWARDED_HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
+    // `Retry-After` is converted to seconds, because a date can only be interpreted with the `Date` header, which is
+    // not passed on.
+    let retry_pause =
+        response.retry_after(SystemClock.now()).map(|retry_pause| (RETRY_AFTER, retry_pause.as_secs().to_string()));
+    let headers: Vec<_> = headers.chain(retry_pause).collect();
     let body = if status == limits.success_status {
-        response.bytes(limits.success_bytes).await.map_err(failed)?
+        response.bytes(limits.success_bytes).await.map_err(transport_error)?
     } else {
-        // The status of an error response is useful without the body, which may be cut off.
+        // The status of an error response is useful even if its body cannot be read.
         response.bytes(limits.error_bytes).await.unwrap_or_default()
     };
     let response = ApiResponse::new(status, body);
     Ok(headers.into_iter().fold(response, |response, (name, value)| response.with_header(name, value)))
 }
 
-fn failed(error: HttpError) -> TransportError {
+fn transport_error(error: HttpError) -> TransportError {
     if error.is_transient() && error.is_connect() {
         TransportError::unreachable(error)
     } else if error.is_unsent() {

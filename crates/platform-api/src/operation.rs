@@ -8,8 +8,8 @@ use url::Url;
 
 use crate::{ApiResponse, JsonValue, Method, QueryValue};
 
-/// All characters except the unreserved ones of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The characters that are percent-encoded: all except the unreserved characters of RFC 3986, section 2.3.
+const ENCODED_CHARACTERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An operation of the platform API: its request, and the type of its response. Send it with
 /// [`Client::send`](crate::Client::send).
@@ -37,7 +37,7 @@ pub trait Operation: fmt::Debug + Send + Sync {
         Query::new()
     }
 
-    /// Returns the JSON body, if the operation has one.
+    /// Returns the JSON body, or `None` if the operation has no body.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ pub trait Operation: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// The response does not have the declared type; the error names the location.
+    /// The response does not have the declared type. The error names the location of the invalid value.
     fn decode(response: &SuccessResponse) -> Result<Self::Output, DecodeError>;
 }
 
@@ -68,25 +68,26 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Returns the path of an operation: its template with the percent-encoded segments. The error is the name of a segment
-/// that is empty, `.` or `..`, because the path would be that of another endpoint.
-pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &'static str> {
+/// Returns the path of an operation: its template with the percent-encoded segments. If a segment is empty, `.` or
+/// `..`, the path would lead to another endpoint. In this case the error is the name of the segment.
+pub(crate) fn expand_template(template: &str, segments: &[Segment<'_>]) -> Result<String, &'static str> {
     let mut path = template.to_owned();
     for Segment { name, value } in segments {
         if matches!(*value, "" | "." | "..") {
             return Err(name);
         }
-        path = path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, RESERVED).to_string());
+        path = path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, ENCODED_CHARACTERS).to_string());
     }
     Ok(path)
 }
 
-/// Returns the encoded path segments and query of an operation as text, such as the key of a cache. Two operations of the
-/// same type without a body are equal if these are equal. The text may contain a share token.
+/// Returns the encoded path segments and query of an operation as text, for example for the key of a cache entry. Two
+/// operations of the same type and without a body are equal if their parameters are equal. The text may contain a share
+/// token.
 pub fn parameters<O: Operation>(operation: &O) -> String {
     let mut text = String::new();
     for Segment { value, .. } in operation.segments() {
-        text.extend(utf8_percent_encode(value, RESERVED));
+        text.extend(utf8_percent_encode(value, ENCODED_CHARACTERS));
         text.push('/');
     }
     if let Some(query) = operation.query().into_text() {
@@ -112,9 +113,9 @@ impl Query {
             if !self.0.is_empty() {
                 self.0.push('&');
             }
-            self.0.extend(utf8_percent_encode(name, RESERVED));
+            self.0.extend(utf8_percent_encode(name, ENCODED_CHARACTERS));
             self.0.push('=');
-            self.0.extend(utf8_percent_encode(&value.text(), RESERVED));
+            self.0.extend(utf8_percent_encode(&value.text(), ENCODED_CHARACTERS));
         }
         self
     }
@@ -126,8 +127,8 @@ impl Query {
 
     /// Adds `name=value` unless `value` is `None` or the query already has a parameter with this name.
     pub(crate) fn one_if_missing<V: QueryValue>(self, name: &str, value: Option<&V>) -> Self {
-        let exists = self.0.split('&').any(|pair| pair.split('=').next() == Some(name));
-        if exists { self } else { self.one(name, value) }
+        let has_parameter = self.0.split('&').any(|pair| pair.split('=').next() == Some(name));
+        if has_parameter { self } else { self.one(name, value) }
     }
 
     pub(crate) fn into_text(self) -> Option<String> {
@@ -150,7 +151,8 @@ pub(crate) fn json_body<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, Body
     serde_json::to_vec(value).map(Some).map_err(BodyError)
 }
 
-/// A response with the success status of an operation. `Debug` does not show its content, because it may contain secrets.
+/// A response with the success status of an operation. `Debug` does not show its content, because it may contain
+/// secrets.
 pub struct SuccessResponse(ApiResponse);
 
 impl From<ApiResponse> for SuccessResponse {
@@ -169,7 +171,7 @@ impl SuccessResponse {
         let body = self.0.body();
         let mut reader = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| DecodeError::new(&error, body))?;
-        // Data after the value is invalid.
+        // The body must not contain data after the value.
         reader.end().map_err(|error| DecodeError::trailing_data(&error))?;
         Ok(value)
     }
@@ -180,12 +182,12 @@ impl SuccessResponse {
     ///
     /// The header is missing, or is not an absolute URL with the scheme `https`, or `http` on a loopback address.
     pub fn redirect(&self) -> Result<SignedUrl, DecodeError> {
-        let location = self.0.header("location").ok_or_else(|| DecodeError::of_location("is missing"))?;
-        let url: Url = location.parse().map_err(|_| DecodeError::of_location("is not an absolute URL"))?;
+        let location = self.0.header("location").ok_or_else(|| DecodeError::invalid_location("is missing"))?;
+        let url: Url = location.parse().map_err(|_| DecodeError::invalid_location("is not an absolute URL"))?;
         match url.scheme() {
             "https" => Ok(url.into()),
             "http" if auth_core::Authority::of(&url).is_confidential(true) => Ok(url.into()),
-            _ => Err(DecodeError::of_location("is not an https URL")),
+            _ => Err(DecodeError::invalid_location("is not an https URL")),
         }
     }
 }
@@ -199,41 +201,43 @@ impl fmt::Debug for SuccessResponse {
 /// The error for a response that does not have the declared type. It contains the location and the JSON type of the
 /// invalid value, never the value itself.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid response: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
+#[error("invalid response: {problem}{}", .position.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
 pub struct DecodeError {
     path: String,
     problem: String,
-    at: Option<(usize, usize)>,
+    position: Option<(usize, usize)>,
 }
 
 impl DecodeError {
     fn new(error: &serde_path_to_error::Error<serde_json::Error>, body: &[u8]) -> Self {
-        let (mut path, inner) = (error.path().to_string(), error.inner());
-        let message = inner.to_string();
+        let (mut path, source) = (error.path().to_string(), error.inner());
+        let message = source.to_string();
         let problem = match serde_json::from_slice::<JsonValue>(body) {
             Err(_) => {
-                // After a syntax error, the path is omitted, because it may contain a value instead of a name.
+                // The path of a syntax error is omitted, because it may contain a value of the response instead of a
+                // name.
                 ".".clone_into(&mut path);
-                "it is not JSON, or is nested too deeply".to_owned()
+                "not valid JSON, or nested too deeply".to_owned()
             }
-            // The name of a missing field is part of the schema and not secret. Other messages may quote the response.
+            // The name of a missing field comes from the schema and is not secret. Other messages may quote the
+            // response.
             Ok(_) if message.starts_with("missing field") => {
-                let missing = message.split('`').nth(1).unwrap_or_default();
-                format!("`{missing}` is missing at `{path}`")
+                let field = message.split('`').nth(1).unwrap_or_default();
+                format!("`{field}` is missing at `{path}`")
             }
-            Ok(value) => format!("at `{path}` there is {}", found(&value, error.path())),
+            Ok(value) => format!("unexpected {} at `{path}`", describe_json_type(&value, error.path())),
         };
-        Self { path, problem, at: Some((inner.line(), inner.column())) }
+        Self { path, problem, position: Some((source.line(), source.column())) }
     }
 
     fn trailing_data(error: &serde_json::Error) -> Self {
-        let problem = "there is data after its end".to_owned();
-        Self { path: ".".to_owned(), problem, at: Some((error.line(), error.column())) }
+        let problem = "unexpected data after the JSON value".to_owned();
+        Self { path: ".".to_owned(), problem, position: Some((error.line(), error.column())) }
     }
 
-    fn of_location(problem: &str) -> Self {
+    fn invalid_location(problem: &str) -> Self {
         let path = "the Location header".to_owned();
-        Self { problem: format!("{path} {problem}"), path, at: None }
+        Self { problem: format!("{path} {problem}"), path, position: None }
     }
 
     /// Returns the JSON path of the invalid value.
@@ -243,7 +247,7 @@ impl DecodeError {
 }
 
 /// Returns a description of the JSON type of the value at `path`.
-fn found(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
+fn describe_json_type(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
 
     let value = path.iter().try_fold(value, |value, segment| match segment {
@@ -253,10 +257,10 @@ fn found(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
     });
     match value {
         None | Some(JsonValue::Null) => "null".to_owned(),
-        Some(JsonValue::Bool(_)) => "a boolean".to_owned(),
-        Some(JsonValue::Number(_)) => "a number".to_owned(),
-        Some(JsonValue::String(text)) => format!("a string of {} bytes", text.len()),
-        Some(JsonValue::Array(values)) => format!("an array of {}", values.len()),
-        Some(JsonValue::Object(members)) => format!("an object of {} members", members.len()),
+        Some(JsonValue::Bool(_)) => "boolean".to_owned(),
+        Some(JsonValue::Number(_)) => "number".to_owned(),
+        Some(JsonValue::String(text)) => format!("string of {} bytes", text.len()),
+        Some(JsonValue::Array(values)) => format!("array of {} elements", values.len()),
+        Some(JsonValue::Object(members)) => format!("object of {} members", members.len()),
     }
 }

@@ -9,7 +9,7 @@ use auth_core::Secret;
 /// use std::time::Duration;
 /// use platform_api::CallOptions;
 ///
-/// let patient = CallOptions::new().with_timeout(Duration::from_secs(120)).with_header("x-request-id", "7");
+/// let options = CallOptions::new().with_timeout(Duration::from_secs(120)).with_header("x-request-id", "7");
 /// ```
 #[derive(Clone, Default)]
 pub struct CallOptions {
@@ -24,7 +24,7 @@ impl CallOptions {
         Self::default()
     }
 
-    /// Sets the time limit of the request with its response [default: 30 s]. It does not include the time to obtain a
+    /// Sets the timeout of the request and its response [default: 30 s]. It does not include the time to obtain a
     /// token.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

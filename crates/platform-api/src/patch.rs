@@ -1,15 +1,16 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An optional field of an update (JSON merge patch style): a missing field means "unchanged", and `null` means "clear".
+/// An optional field of an update (JSON merge patch style): a missing field means "unchanged", and `null` means
+/// "clear".
 ///
 /// ```
 /// use platform_api::Patch;
 /// use platform_api::models::MetadataUpdate;
 ///
-/// let leave = MetadataUpdate::new();
-/// assert_eq!(serde_json::to_string(&leave)?, "{}");
-/// let clear = MetadataUpdate::new().with_custom_metadata(Patch::Null);
-/// assert_eq!(serde_json::to_string(&clear)?, r#"{"custom_metadata":null}"#);
+/// let unchanged = MetadataUpdate::new();
+/// assert_eq!(serde_json::to_string(&unchanged)?, "{}");
+/// let cleared = MetadataUpdate::new().with_custom_metadata(Patch::Null);
+/// assert_eq!(serde_json::to_string(&cleared)?, r#"{"custom_metadata":null}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +41,7 @@ impl<T: Serialize> Serialize for Patch<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Value(value) => value.serialize(serializer),
-            // Struct fields that are absent are skipped and not serialized here.
+            // Serde skips absent struct fields, so `Absent` is not serialized here.
             Self::Null | Self::Absent => serializer.serialize_none(),
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value of an enumeration that this version of the library does not know.
 ///
-/// It can only be created by the library. A program therefore cannot match a value here that becomes a variant in a later
+/// Only the library can create such a value. A program therefore cannot match a value that becomes a variant in a later
 /// version.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UnknownValue(Box<str>);
@@ -66,7 +66,7 @@ pub(crate) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S:
 }
 
 /// Serializes an optional secret into a request body.
-#[expect(clippy::ref_option, reason = "the signature is that of `serialize_with`")]
+#[expect(clippy::ref_option, reason = "`serialize_with` requires this signature")]
 pub(crate) fn expose_optional<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
@@ -103,7 +103,7 @@ macro_rules! text {
             }
         }
 
-        $crate::text::written!($name);
+        $crate::text::impl_display_and_query_value!($name);
     };
 }
 
@@ -142,12 +142,12 @@ macro_rules! open_enum {
             }
         }
 
-        $crate::text::written!($name);
+        $crate::text::impl_display_and_query_value!($name);
     };
 }
 
 /// Implements `Display` and query encoding for a type with `as_str`.
-macro_rules! written {
+macro_rules! impl_display_and_query_value {
     ($name:ident) => {
         impl std::fmt::Display for $name {
             fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -163,4 +163,4 @@ macro_rules! written {
     };
 }
 
-pub(crate) use {open_enum, text, written};
+pub(crate) use {impl_display_and_query_value, open_enum, text};

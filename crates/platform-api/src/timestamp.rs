@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
-/// The error for a text that is not a valid date-time, or a time out of range.
+/// The error for a text that is not a valid date-time, or for a time that is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an RFC 3339 date-time, such as 2026-03-01T12:00:00Z")]
 pub struct TimestampError;
@@ -27,9 +27,9 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let naive =
+        let parse_as_utc =
             || text.parse::<jiff::civil::DateTime>()?.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp());
-        text.parse().or_else(|_| naive()).map(Self).map_err(|_| TimestampError)
+        text.parse().or_else(|_| parse_as_utc()).map(Self).map_err(|_| TimestampError)
     }
 }
 

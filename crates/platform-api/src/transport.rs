@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use auth_core::redacted;
 use url::Url;
 
-/// The maximum size of a successful response, in bytes. It is much larger than a page of a hundred items with many
-/// artifacts.
+/// The maximum size of a successful response, in bytes. The largest expected response, a page of a hundred items with
+/// many artifacts, is much smaller.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 /// The maximum size of an error response, in bytes.
 const ERROR_BODY_LIMIT: usize = 1024 * 1024;
@@ -91,7 +91,7 @@ impl ApiResponse {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// Adds a header. Of the headers of a response, a transport must pass on `location`, and should pass on `retry-after`.
+    /// Adds a header. A transport must pass on the header `location` of a response, and should pass on `retry-after`.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -104,8 +104,8 @@ impl ApiResponse {
 
     /// Returns the value of the first header with this name. Names are compared without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        let header = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        header.map(|(_, value)| value.as_str())
     }
 
     /// Returns the body.
@@ -160,7 +160,7 @@ impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
     }
 }
 
-/// The error of a request without a usable response. It records whether the request was sent, see the constructors.
+/// The error of a request without a usable response. The constructors distinguish how far the request progressed.
 #[derive(Debug)]
 pub struct TransportError {
     pub(crate) progress: Progress,
@@ -177,25 +177,25 @@ pub(crate) enum Progress {
     /// The request was not sent, and retrying cannot succeed.
     Unsent,
     /// The platform has responded.
-    Answered,
+    Responded,
 }
 
 impl TransportError {
-    /// Creates the error for a platform that cannot be reached. The platform has not received the request, and a retry may
-    /// succeed.
+    /// Creates the error for a platform that cannot be reached. The platform has not received the request, and a retry
+    /// may succeed.
     pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { progress: Progress::Unreachable, source: source.into() }
     }
 
-    /// Creates the error for a request that was sent at least in part, but has no complete response. The platform may have
-    /// executed the request.
+    /// Creates the error for a request that was sent at least in part, but has no complete response. The platform may
+    /// have executed the request.
     pub fn interrupted(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { progress: Progress::Unknown, source: source.into() }
     }
 
     /// Creates the error for a response that cannot be used. For example, it is too large.
     pub fn unusable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { progress: Progress::Answered, source: source.into() }
+        Self { progress: Progress::Responded, source: source.into() }
     }
 
     /// Creates the error for a request that was not sent and for which a retry cannot succeed. For example, there is no

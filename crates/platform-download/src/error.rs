@@ -58,7 +58,7 @@ enum Kind {
     #[error("'{}' cannot be read; it was not deleted", path.display())]
     Read { path: PathBuf },
     #[error("another process replaces it during the download")]
-    Interfered,
+    ChangedByAnotherProcess,
     #[error("the storage sent it with the unrequested content encoding '{0}', and no checksum is known")]
     Encoded(String),
 }
@@ -95,8 +95,8 @@ impl DownloadError {
         Self::new(file, Kind::Stalled, None)
     }
 
-    pub(crate) fn malformed(file: &Path, what: &'static str) -> Self {
-        Self::new(file, Kind::Malformed(what), None)
+    pub(crate) fn malformed(file: &Path, reason: &'static str) -> Self {
+        Self::new(file, Kind::Malformed(reason), None)
     }
 
     pub(crate) fn changed(file: &Path) -> Self {
@@ -132,8 +132,8 @@ impl DownloadError {
         Self::new(file, Kind::Read { path: path.to_owned() }, Some(source.into()))
     }
 
-    pub(crate) fn interfered(file: &Path) -> Self {
-        Self::new(file, Kind::Interfered, None)
+    pub(crate) fn changed_by_another_process(file: &Path) -> Self {
+        Self::new(file, Kind::ChangedByAnotherProcess, None)
     }
 
     pub(crate) fn encoded(file: &Path, encoding: &str) -> Self {
@@ -141,7 +141,7 @@ impl DownloadError {
     }
 
     /// Sets the file that was not downloaded.
-    pub(crate) fn about(self, file: &Path) -> Self {
+    pub(crate) fn with_file(self, file: &Path) -> Self {
         Self { file: file.to_owned(), ..self }
     }
 
@@ -155,10 +155,12 @@ impl DownloadError {
         matches!(self.kind, Kind::DiskFull | Kind::NoSpace { .. })
     }
 
-    /// Returns true if the cause is local: a file is locked, or cannot be read or written (for example on a full disk).
+    /// Returns true if the cause is local: a file is locked, or it cannot be read or written, for example on a full
+    /// disk.
     pub fn is_local(&self) -> bool {
-        let is_file = matches!(self.kind, Kind::Locked | Kind::Write | Kind::Read { .. } | Kind::Interfered);
-        is_file || self.is_disk_full()
+        let is_file_error =
+            matches!(self.kind, Kind::Locked | Kind::Write | Kind::Read { .. } | Kind::ChangedByAnotherProcess);
+        is_file_error || self.is_disk_full()
     }
 
     /// Returns true if a local file cannot be read. Content that was already downloaded is not deleted.
@@ -284,13 +286,13 @@ impl FolderError {
         Self { path: path.to_owned(), kind, source: Some(source.into()) }
     }
 
-    /// Creates the error of a place in a store.
+    /// Creates the error for a path in a store.
     #[cfg(feature = "object-store")]
     pub(crate) fn store(path: &Path, is_transient: bool, source: impl Error + Send + Sync + 'static) -> Self {
         Self { path: path.to_owned(), kind: FolderKind::Store { is_transient }, source: Some(Box::new(source)) }
     }
 
-    /// Creates the error of a folder, or of a place in a store, that another process writes to.
+    /// Creates the error for a folder, or a path in a store, that another process is writing to.
     pub fn locked(path: &Path) -> Self {
         Self { path: path.to_owned(), kind: FolderKind::Locked, source: None }
     }
@@ -331,7 +333,7 @@ impl FolderError {
         matches!(self.kind, FolderKind::Locked)
     }
 
-    /// Returns true if the folder is a place in a store that may be available later.
+    /// Returns true if the folder is in a store that may be available later.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, FolderKind::Store { is_transient: true })
     }
@@ -367,7 +369,7 @@ impl Error for SourceUnavailable {
     }
 }
 
-/// Returns true if the error marks its source as temporarily unavailable.
+/// Returns true for a [`SourceUnavailable`].
 #[cfg(feature = "object-store")]
 pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     error.is::<SourceUnavailable>()

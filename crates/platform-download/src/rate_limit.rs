@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The period for which unused capacity may be caught up later. It compensates for the inaccuracy of timers.
+/// The maximum period of unused capacity that can be used later. It compensates for the inaccuracy of timers.
 const MAX_BURST: Duration = Duration::from_millis(100);
 
 /// A limit for the total rate of all transfers that share it. Clones share the limit.
@@ -35,8 +35,8 @@ impl RateLimit {
         sleep_until(due).await;
     }
 
-    /// Returns the maximum number of bytes to request at a time: those of 1/16 second. Concurrent transfers then have
-    /// no long pauses.
+    /// Returns the maximum number of bytes to request at a time: the bytes of 1/16 second. With small requests,
+    /// concurrent transfers have no long pauses.
     pub(crate) fn max_chunk(&self) -> u64 {
         (self.0.bytes_per_second.get() / 16).max(1)
     }
@@ -63,9 +63,9 @@ mod tests {
             }
         });
         join_all(transfers).await;
-        let took = start.elapsed();
-        assert!((Duration::from_millis(9800)..Duration::from_millis(10_200)).contains(&took), "{took:?}");
-        // Unused capacity of idle time is limited to `MAX_BURST`.
+        let elapsed = start.elapsed();
+        assert!((Duration::from_millis(9800)..Duration::from_millis(10_200)).contains(&elapsed), "{elapsed:?}");
+        // Capacity that was not used while idle is limited to `MAX_BURST`.
         tokio::time::advance(Duration::from_secs(60)).await;
         let start = Instant::now();
         limit.wait(1000).await;

@@ -1,4 +1,5 @@
-//! The attempts of one storage request, and detection of slow transfers. [`auth_http::retry`] decides on retries.
+//! Retries of storage requests, and detection of slow transfers. [`auth_http::retry`] decides whether to retry, and
+//! when.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -23,13 +24,15 @@ pub(crate) fn for_transfers() -> RetryPolicy {
 /// Returns the equivalent of `policy` for the requests of the `object_store` crate.
 #[cfg(feature = "object-store")]
 pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfig {
-    let waits = policy.backoff();
-    let backoff = object_store::BackoffConfig { init_backoff: waits.first(), max_backoff: waits.longest(), base: 2.0 };
+    let pauses = policy.backoff();
+    let backoff =
+        object_store::BackoffConfig { init_backoff: pauses.first(), max_backoff: pauses.longest(), base: 2.0 };
     let retries = policy.attempts().map(|attempts| attempts.saturating_sub(1) as usize);
     let max_retries = if policy.is_disabled() { 0 } else { retries.unwrap_or(usize::MAX) };
     object_store::RetryConfig { backoff, max_retries, retry_timeout: policy.limit() }
 }
 
+/// The attempts of one storage request.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     http: HttpClient,
@@ -38,16 +41,17 @@ pub(crate) struct Attempts {
     inner: Option<retry::Attempts>,
     is_first: bool,
     /// True if the single retry of [`Retryability::Once`] was made.
-    is_retried_once: bool,
+    has_retried_once: bool,
 }
 
 impl Attempts {
     /// Starts the attempts of a request.
     pub(crate) fn begin(http: &HttpClient, policy: &RetryPolicy) -> Self {
-        Self { http: http.clone(), policy: *policy, inner: None, is_first: true, is_retried_once: false }
+        Self { http: http.clone(), policy: *policy, inner: None, is_first: true, has_retried_once: false }
     }
 
-    /// Sets the host of the request to that of `url`, unless it is set. Requests to the same host share their pauses.
+    /// Sets the host of the request to the host of `url`, unless it is set. Requests to the same host share their
+    /// pauses.
     pub(crate) fn with_host_of(mut self, url: &Url) -> Self {
         self.inner.get_or_insert_with(|| self.http.attempts(url, &self.policy));
         self
@@ -69,7 +73,7 @@ impl Attempts {
     /// Records that the transfer made progress, which resets the count and the time of failures.
     pub(crate) fn progressed(&mut self) {
         self.inner().progressed();
-        self.is_retried_once = false;
+        self.has_retried_once = false;
     }
 
     /// Records that the host responded, so that it does not count as unreachable.
@@ -77,13 +81,13 @@ impl Attempts {
         self.inner().answered();
     }
 
-    /// Records a failure. Returns `Ok` if the request is to be retried; otherwise the error.
+    /// Records a failure. Returns `Ok` if the request is to be retried, and otherwise the error.
     pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         self.is_first = false;
         match error.retryability() {
             Retryability::Always => {}
-            Retryability::Once if !self.is_retried_once => {
-                self.is_retried_once = true;
+            Retryability::Once if !self.has_retried_once => {
+                self.has_retried_once = true;
                 self.answered();
                 return Ok(());
             }
@@ -97,20 +101,20 @@ impl Attempts {
         let (retry_after, inner) = (error.retry_after(), self.inner());
         tracing::debug!(failures = inner.failures(), error = &error as &dyn Error, "a request failed");
         let cause = Cause(error.host_failure());
-        let again = if error.has_response() {
+        let retry = if error.has_response() {
             inner.failed_with_response(&cause, retry_after)
         } else {
             inner.failed(&cause, retry_after)
         };
-        again.map_err(|exhausted| error.retries_exhausted(exhausted))
+        retry.map_err(|exhausted| error.retries_exhausted(exhausted))
     }
 
     /// Returns `Break` if the outcome of an attempt is final, and `Continue` if the request is to be retried.
     pub(crate) fn evaluate<T, E: Retryable>(&mut self, outcome: Result<T, E>) -> ControlFlow<Result<T, E>> {
         match outcome {
-            Ok(done) => {
+            Ok(value) => {
                 self.answered();
-                ControlFlow::Break(Ok(done))
+                ControlFlow::Break(Ok(value))
             }
             Err(error) => match self.failed(error) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -125,7 +129,7 @@ pub(crate) fn suffix(exhausted: Option<&RetriesExhausted>) -> String {
     exhausted.map(|exhausted| format!(" ({exhausted})")).unwrap_or_default()
 }
 
-/// The cause of a failure, without the affected file. It is shown in messages about the host.
+/// The cause of a failure, without the affected file. It appears in messages about the host.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Cause(String);
@@ -148,7 +152,7 @@ pub(crate) enum Retryability {
 
 /// An error of a request that [`Attempts`] can retry.
 pub(crate) trait Retryable: Error + Sized + 'static {
-    /// Creates the error of a request that was not sent, because its host has been failing for too long.
+    /// Creates the error for a request that was not sent, because its host has been failing for too long.
     fn unavailable(exhausted: RetriesExhausted) -> Self;
 
     fn retryability(&self) -> Retryability;
@@ -184,17 +188,17 @@ impl Default for MinimumRate {
 #[derive(Debug)]
 pub(crate) struct StallDetector {
     rate: MinimumRate,
-    left: Duration,
+    remaining: Duration,
     received: u64,
 }
 
-/// The error of a transfer below the minimum rate.
+/// The error for a transfer below the minimum rate.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stalled;
 
 impl StallDetector {
     pub(crate) fn new(rate: MinimumRate) -> Self {
-        Self { rate, left: rate.window, received: 0 }
+        Self { rate, remaining: rate.window, received: 0 }
     }
 
     /// Waits for `next`, and fails if the transfer falls below the minimum rate. `length` returns the number of bytes
@@ -207,8 +211,8 @@ impl StallDetector {
         let mut next = std::pin::pin!(next);
         loop {
             let start = Instant::now();
-            let outcome = tokio::time::timeout(self.left, &mut next).await;
-            self.left = self.left.saturating_sub(start.elapsed());
+            let outcome = tokio::time::timeout(self.remaining, &mut next).await;
+            self.remaining = self.remaining.saturating_sub(start.elapsed());
             if let Ok(outcome) = outcome {
                 self.received = self.received.saturating_add(length(&outcome));
                 return Ok(outcome);
@@ -229,20 +233,20 @@ mod tests {
     async fn slow_transfer_is_stalled_but_slow_reader_is_not() {
         let rate = MinimumRate { bytes: 100, window: Duration::from_secs(10) };
         #[expect(clippy::disallowed_methods, reason = "under paused time")]
-        let after = |seconds, bytes: u64| async move {
+        let bytes_after = |seconds, bytes: u64| async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             bytes
         };
         let mut stall = StallDetector::new(rate);
         for _ in 0..10 {
-            assert_eq!(stall.watch(after(9, 200), |bytes| *bytes).await, Ok(200), "fast enough");
+            assert_eq!(stall.watch(bytes_after(9, 200), |bytes| *bytes).await, Ok(200), "fast enough");
             tokio::time::advance(Duration::from_secs(60)).await;
         }
         let mut stall = StallDetector::new(rate);
         for _ in 0..9 {
-            assert_eq!(stall.watch(after(1, 1), |bytes| *bytes).await, Ok(1));
+            assert_eq!(stall.watch(bytes_after(1, 1), |bytes| *bytes).await, Ok(1));
         }
-        assert_eq!(stall.watch(after(2, 1), |bytes| *bytes).await, Err(Stalled));
+        assert_eq!(stall.watch(bytes_after(2, 1), |bytes| *bytes).await, Err(Stalled));
     }
 
     #[cfg(feature = "object-store")]

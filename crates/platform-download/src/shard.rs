@@ -4,10 +4,10 @@ use std::str::FromStr;
 use crate::digest::Sha256;
 
 /// One of several equal shares of the work, with an index from 0 to the number of shards minus 1. All files of an item
-/// are in the same shard. It depends only on the name of the item, so that processes need no coordination, for example
-/// the tasks of a Slurm array or the pods of an indexed Kubernetes job.
+/// are in the same shard. The shard of an item depends only on its name, so that processes need no coordination,
+/// for example the tasks of a Slurm array or the pods of an indexed Kubernetes job.
 ///
-/// The text form is `INDEX/COUNT`. The default is `0/1`, the only shard of all work.
+/// The text form is `INDEX/COUNT`. The default is `0/1`, a single shard with all items.
 ///
 /// ```
 /// use platform_download::Shard;
@@ -36,15 +36,15 @@ impl Shard {
         if index < count { Ok(Self { index, count }) } else { Err(ShardError(format!("{index}/{count}"))) }
     }
 
-    /// Returns true if an item is in this shard. The index of its shard is the first eight bytes of the SHA-256 of its
-    /// name as a big-endian number, modulo the number of shards.
+    /// Returns true if an item is in this shard. The index of the shard is the first eight bytes of the SHA-256 of the
+    /// item's name, as a big-endian number, modulo the number of shards.
     pub fn contains(self, item: &str) -> bool {
         let digest = Sha256::of(item.as_bytes());
         let number = digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         number % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// Returns the part of file names that identifies this shard, such as `.0-of-4`. It is empty for the only shard.
+    /// Returns the part of file names that identifies this shard, such as `.0-of-4`. It is empty for a single shard.
     pub(crate) fn infix(self) -> String {
         if self == Self::default() { String::new() } else { format!(".{}-of-{}", self.index, self.count) }
     }
@@ -85,8 +85,8 @@ mod tests {
                 assert_eq!(containing.len(), 1, "{item}");
                 sizes[containing[0]] += 1;
             }
-            let fair = 2000 / sizes.len();
-            assert!(sizes.iter().all(|size| *size > fair / 3 && *size < fair * 3), "{sizes:?}");
+            let fair_size = 2000 / sizes.len();
+            assert!(sizes.iter().all(|size| *size > fair_size / 3 && *size < fair_size * 3), "{sizes:?}");
         }
         // The assignment never changes between versions, because the processes of a cluster may have different
         // versions.

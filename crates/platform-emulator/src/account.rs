@@ -18,15 +18,16 @@ pub const MACHINE_CLIENT_SECRET: &str = "emulator-machine-secret";
 /// The region in the signatures of storage requests.
 pub const BUCKET_REGION: &str = "EUROPE-WEST3";
 
-/// The name of the bucket with results and documents, and the id of its owner. The name cannot collide with the bucket
-/// of an organization, whose name ends in `-bucket`.
+/// The name of the bucket with results and documents, and the id of its owner. The bucket of an organization cannot
+/// have this name, because its name ends in `-bucket`.
 const FILES_BUCKET: &str = "platform-files";
 
 /// All organizations and users.
 pub(crate) struct Accounts {
     organizations: Vec<Organization>,
     users: Vec<User>,
-    files: Organization,
+    /// The owner of the bucket with results and documents.
+    files_owner: Organization,
 }
 
 /// A user who can log in, or a machine.
@@ -39,7 +40,7 @@ pub(crate) struct User {
     is_machine: bool,
 }
 
-/// An organization with its bucket and the key that signs requests to it.
+/// An organization with its bucket and the key that signs requests to the bucket.
 pub(crate) struct Organization {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -78,15 +79,16 @@ impl Organization {
 }
 
 impl Accounts {
-    /// Creates the accounts of a configuration. `key` returns the bucket key for the id of an organization.
-    pub(crate) fn new(config: &Config, mut key: impl FnMut(&str) -> BucketKey) -> Self {
+    /// Creates the accounts of a configuration. `bucket_key` returns the bucket key for the id of an
+    /// organization.
+    pub(crate) fn new(config: &Config, mut bucket_key: impl FnMut(&str) -> BucketKey) -> Self {
         let organizations = config.organizations.iter().map(|organization| Organization {
             id: organization.id.clone(),
             name: organization.name.clone(),
             display_name: organization.display_name.clone().unwrap_or_else(|| organization.name.clone()),
             bucket: format!("{}-bucket", organization.name),
             slide_quota: organization.slide_quota,
-            key: key(&organization.id),
+            key: bucket_key(&organization.id),
         });
         let users = config.users.iter().map(|user| User {
             id: user.id.clone(),
@@ -105,30 +107,30 @@ impl Accounts {
             is_machine: true,
         });
         let (organizations, users) = (organizations.collect(), users.chain(machine).collect());
-        let files = Organization {
+        let files_owner = Organization {
             id: FILES_BUCKET.to_owned(),
             name: FILES_BUCKET.to_owned(),
             display_name: FILES_BUCKET.to_owned(),
             bucket: FILES_BUCKET.to_owned(),
             slide_quota: None,
-            key: key(FILES_BUCKET),
+            key: bucket_key(FILES_BUCKET),
         };
-        Self { organizations, users, files }
+        Self { organizations, users, files_owner }
     }
 
     /// Returns the owner of the bucket with results and documents. Users cannot obtain the key of this bucket.
-    pub(crate) fn files(&self) -> &Organization {
-        &self.files
+    pub(crate) fn files_owner(&self) -> &Organization {
+        &self.files_owner
     }
 
     /// Returns the users who can log in.
-    pub(crate) fn people(&self) -> impl Iterator<Item = &User> {
+    pub(crate) fn human_users(&self) -> impl Iterator<Item = &User> {
         self.users.iter().filter(|user| !user.is_machine)
     }
 
     /// Returns the users who can log in, optionally of one organization.
     pub(crate) fn users_of(&self, organization: Option<&str>) -> impl Iterator<Item = &User> {
-        self.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
+        self.human_users().filter(move |user| organization.is_none_or(|id| user.organization == id))
     }
 
     pub(crate) fn user(&self, id: &str) -> Option<&User> {
@@ -144,7 +146,7 @@ impl Accounts {
     }
 
     pub(crate) fn has_bucket(&self, bucket: &str) -> bool {
-        self.files.bucket == bucket || self.organizations.iter().any(|organization| organization.bucket == bucket)
+        self.files_owner.bucket == bucket || self.organizations.iter().any(|organization| organization.bucket == bucket)
     }
 
     /// Returns the organization that owns the service account with this email address.
@@ -154,7 +156,7 @@ impl Accounts {
 
     /// Returns the organization whose key has this id.
     pub(crate) fn owner_of_key(&self, access_key_id: &str) -> Option<&Organization> {
-        let mut all = self.organizations.iter().chain([&self.files]);
-        all.find(|organization| organization.key.access_key_id == access_key_id)
+        let mut organizations = self.organizations.iter().chain([&self.files_owner]);
+        organizations.find(|organization| organization.key.access_key_id == access_key_id)
     }
 }

@@ -1,4 +1,4 @@
-//! The API below `/api`.
+//! The API below `/api`, and the web pages on the same port.
 
 mod catalog;
 mod contract;
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::account::{Organization, User};
 use crate::control;
-use crate::identity::{Bearer, scheme};
+use crate::identity::{TokenVerification, scheme_credentials};
 use crate::platform::Platform;
 use problem::Problem;
 
@@ -59,8 +59,8 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .route("/me", get(me))
         .route("/openapi.json", get(contract::document))
         .route("/docs", get(documentation::show));
-    let controlled = platform.controls.is_some();
-    let controls = if controlled { Router::new().nest(control::PREFIX, control::router()) } else { Router::new() };
+    let has_controls = platform.controls.is_some();
+    let controls = if has_controls { Router::new().nest(control::PREFIX, control::router()) } else { Router::new() };
     Router::new()
         .nest("/api/v1", v1)
         .merge(controls)
@@ -73,7 +73,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .with_state(platform)
 }
 
-/// Requires no authentication.
+/// Reports that the API is available. Requires no authentication.
 async fn health() -> Json<Value> {
     Json(json!({ "status": "UP" }))
 }
@@ -94,15 +94,16 @@ impl FromRequestParts<Arc<Platform>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, Problem> {
         let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token =
-            authorization.and_then(|value| scheme(value, "Bearer")).ok_or(Problem::Gateway("Jwt is missing"))?;
-        match platform.bearer(token).await {
-            Bearer::User(id) => {
+        let token = authorization
+            .and_then(|value| scheme_credentials(value, "Bearer"))
+            .ok_or(Problem::Unauthorized("Jwt is missing"))?;
+        match platform.verify_access_token(token).await {
+            TokenVerification::User(id) => {
                 let caller = Self(id);
                 caller.account(platform).map(|_| caller)
             }
-            Bearer::UnknownUser => Err(Problem::Forbidden),
-            Bearer::Invalid => Err(Problem::InvalidToken),
+            TokenVerification::UnknownUser => Err(Problem::Forbidden),
+            TokenVerification::Invalid => Err(Problem::InvalidToken),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The applications of the emulator. One processes real slides. The others produce difficult cases for clients: failed
-//! items, thousands of files, a file larger than most disks.
+//! The applications of the emulator. Those of the feature `images` process real slides. The others produce difficult
+//! cases for clients: failed items, thousands of files, a file larger than most disks.
 
 mod catalog;
 pub(crate) mod documents;
@@ -24,7 +24,7 @@ pub(crate) use catalog::Catalog;
 pub use images::samples;
 
 /// The name of the only input artifact of each application.
-pub(crate) const INPUT: &str = "whole_slide_image";
+pub(crate) const INPUT_ARTIFACT_NAME: &str = "whole_slide_image";
 
 pub(crate) struct Application {
     pub(crate) id: String,
@@ -37,7 +37,7 @@ pub(crate) struct Application {
     /// The names and media types of the output artifacts.
     outputs: Vec<(String, String)>,
     metadata_schema: Value,
-    work: Work,
+    behavior: Behavior,
 }
 
 /// An output file of a built-in application.
@@ -47,7 +47,8 @@ struct Output {
     media_type: &'static str,
 }
 
-enum Work {
+/// The way in which an application processes items.
+enum Behavior {
     #[cfg(feature = "images")]
     Images(images::Method),
     /// The outcome of items whose metadata do not specify one, and the results of successful items.
@@ -64,8 +65,8 @@ pub(crate) struct Job<'a> {
 }
 
 impl Application {
-    /// Returns an application of the emulator, whose metadata can be anything.
-    fn built_in(id: &str, name: &str, description: &str, outputs: &[Output], work: Work) -> Self {
+    /// Returns a built-in application that accepts any metadata.
+    fn built_in(id: &str, name: &str, description: &str, outputs: &[Output], behavior: Behavior) -> Self {
         Self {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -74,13 +75,13 @@ impl Application {
             versions: default_versions(),
             outputs: outputs.iter().map(|output| (output.name.to_owned(), output.media_type.to_owned())).collect(),
             metadata_schema: Value::Bool(true),
-            work,
+            behavior,
         }
     }
 
     /// Returns true if members of the organization can use the application.
     pub(crate) fn is_visible_to(&self, organization: &str) -> bool {
-        self.organizations.is_empty() || self.organizations.iter().any(|known| known == organization)
+        self.organizations.is_empty() || self.organizations.iter().any(|id| id == organization)
     }
 
     pub(crate) fn version(&self, number: &str) -> Option<&VersionConfig> {
@@ -100,26 +101,25 @@ impl Application {
         json!({
             "version_number": version.number,
             "changelog": version.changelog,
-            "input_artifacts": [{ "name": INPUT, "mime_type": "image/tiff", "metadata_schema": self.metadata_schema }],
+            "input_artifacts": [{ "name": INPUT_ARTIFACT_NAME, "mime_type": "image/tiff", "metadata_schema": self.metadata_schema }],
             "output_artifacts": outputs.collect::<Vec<_>>(),
             "released_at": version.released_at,
         })
     }
 
-    /// Validates the metadata of an input against the application's schema. The error is the reason why they are
-    /// invalid.
+    /// Validates the metadata of an input against the application's schema. The error describes the first violation.
     pub(crate) fn check_metadata(&self, metadata: &Value) -> Result<(), String> {
         jsonschema::validate(&self.metadata_schema, metadata)
             .map_err(|error| format!("metadata{}: {error}", error.instance_path()))
     }
 
     pub(crate) async fn process(&self, job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
-        match &self.work {
+        match &self.behavior {
             #[cfg(feature = "images")]
-            Work::Images(method) => method.process(job).await,
-            Work::Outcomes(outcome, files) => synthetic::outcome(job, *outcome, files).await,
-            Work::ManyFiles => synthetic::many_files(job).await,
-            Work::HugeFile => synthetic::huge_file(job).await,
+            Behavior::Images(method) => method.process(job).await,
+            Behavior::Outcomes(outcome, files) => synthetic::outcome(job, *outcome, files).await,
+            Behavior::ManyFiles => synthetic::many_files(job).await,
+            Behavior::HugeFile => synthetic::huge_file(job).await,
         }
     }
 }
@@ -140,18 +140,18 @@ fn version(number: &str, released_at: &str, changelog: &str) -> VersionConfig {
 impl Job<'_> {
     /// Stores a file and returns its artifact.
     async fn store(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<OutputArtifact, Failure> {
-        let key = self.key(name);
-        let stored = async {
+        let key = self.object_key(name);
+        let store = async {
             let mut upload = self.platform.objects.create().await?;
             upload.write(bytes).await?;
             let object = upload.finish(media_type).await?;
-            self.platform.put_object(&self.platform.accounts.files().bucket, &key, object).await
+            self.platform.put_object(&self.platform.accounts.files_owner().bucket, &key, object).await
         };
-        let object = stored.await.map_err(|error: io::Error| Failure::System(error.to_string()))?;
+        let object = store.await.map_err(|error: io::Error| Failure::System(error.to_string()))?;
         Ok(self.artifact(name, key, &object.properties))
     }
 
-    fn key(&self, name: &str) -> String {
+    fn object_key(&self, name: &str) -> String {
         format!("results/{}/{}/{}", self.run, self.item.id, name.replace(':', "/"))
     }
 

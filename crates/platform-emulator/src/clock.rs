@@ -1,3 +1,5 @@
+//! The clock of the platform, and real time.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -12,13 +14,14 @@ pub(crate) fn pause(duration: Duration) -> Sleep {
     sleep(duration)
 }
 
-/// Returns a time in the resolution of the platform, microseconds.
-pub(crate) fn in_microseconds(moment: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(moment.as_microsecond()).unwrap_or(moment)
+/// Returns a time, truncated to microseconds, which are the resolution of the platform.
+pub(crate) fn truncated_to_microseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
-/// Returns the real time (or tokio's paused time), for durations that clients wait for.
-pub(crate) fn monotonic() -> Instant {
+/// Returns the real time, or tokio's paused time. It measures durations for which clients wait, because clients do not
+/// know the clock of the platform.
+pub(crate) fn monotonic_now() -> Instant {
     Instant::now()
 }
 
@@ -34,13 +37,14 @@ impl ShiftedClock {
         Self { inner, shift: AtomicI64::new(0) }
     }
 
+    /// Adds a number of seconds to the offset.
     pub(crate) fn shift(&self, seconds: i64) {
-        let sum = |shift: i64| Some(shift.saturating_add(seconds));
+        let add = |shift: i64| Some(shift.saturating_add(seconds));
         // The closure always returns a value, so the update cannot fail.
-        let _ = self.shift.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        let _ = self.shift.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
-    /// Returns the shifted time, or the unshifted one if it cannot be represented.
+    /// Returns the shifted time, or the unshifted time if the shifted time cannot be represented.
     pub(crate) fn now(&self) -> SystemTime {
         let (now, shift) = (self.inner.now(), self.shift.load(Ordering::Relaxed));
         let distance = Duration::from_secs(shift.unsigned_abs());

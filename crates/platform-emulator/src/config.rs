@@ -10,7 +10,7 @@ use url::Url;
 use crate::fault::Fault;
 
 pub use application::{ApplicationConfig, FileConfig, Outcome, VersionConfig};
-pub(crate) use application::{is_semantic, released_at};
+pub(crate) use application::{is_semantic_version, released_at};
 
 /// Content and behavior of an emulated platform. Every field has a default, so that a TOML file can omit any field.
 ///
@@ -41,10 +41,10 @@ pub struct Config {
     pub users: Vec<UserConfig>,
     /// The time in milliseconds after a submission for which the run is not found.
     pub replica_lag_ms: u64,
-    /// On average, one in this number of items returns once from PROCESSING to PENDING. 0 disables this.
+    /// On average, one of this number of items returns once from PROCESSING to PENDING. 0 disables interruptions.
     pub interruptions: u32,
-    /// The number of items after which the platform cancels each run (`CANCELED_BY_SYSTEM`) and skips the others.
-    /// Disabled by default.
+    /// The number of items after which the platform cancels each run (`CANCELED_BY_SYSTEM`). The remaining items are
+    /// skipped. Disabled by default.
     pub cancel_runs_after_items: Option<usize>,
     /// The maximum number of items with errors in a run. When more items have errors, the platform cancels the run
     /// (`SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED`). Unlimited by default.
@@ -199,7 +199,7 @@ impl Default for Config {
     }
 }
 
-const YEAR: u64 = 365 * 24 * 60 * 60;
+const YEAR_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 impl Config {
     /// Returns the problems of the configuration, one sentence each.
@@ -208,18 +208,18 @@ impl Config {
         if self.organizations.is_empty() || self.users.is_empty() {
             problems.push("there must be at least one organization and one user".to_owned());
         }
-        for (what, ids) in [
-            ("organizations", self.organizations.iter().map(|organization| &organization.id).collect::<Vec<_>>()),
-            ("users", self.users.iter().map(|user| &user.id).collect()),
-            ("organizations by name", self.organizations.iter().map(|organization| &organization.name).collect()),
+        for (kind, ids) in [
+            ("organizations have the id", self.organizations.iter().map(|config| &config.id).collect::<Vec<_>>()),
+            ("users have the id", self.users.iter().map(|user| &user.id).collect()),
+            ("organizations have the name", self.organizations.iter().map(|organization| &organization.name).collect()),
         ] {
             let mut seen = HashSet::new();
-            problems.extend(ids.into_iter().filter(|id| !seen.insert(*id)).map(|id| format!("two {what} are `{id}`")));
+            problems.extend(ids.into_iter().filter(|id| !seen.insert(*id)).map(|id| format!("two {kind} `{id}`")));
         }
         for OrganizationConfig { name, .. } in &self.organizations {
-            let is_match =
+            let is_permitted =
                 |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
-            if name.is_empty() || name.len() > 40 || !name.chars().all(is_match) {
+            if name.is_empty() || name.len() > 40 || !name.chars().all(is_permitted) {
                 problems.push(format!("the name of an organization, `{name}`, must be 1 to 40 of a-z, 0-9 and `-`"));
             }
         }
@@ -228,28 +228,28 @@ impl Config {
                 problems.push("the external issuer has no `issuer`".to_owned());
             }
             for (subject, user) in
-                subjects.iter().filter(|(_, user)| !self.users.iter().any(|known| known.id == **user))
+                subjects.iter().filter(|(_, user)| !self.users.iter().any(|known_user| known_user.id == **user))
             {
                 problems.push(format!("the external subject `{subject}` is mapped to the unknown user `{user}`"));
             }
         }
-        for (name, url) in self.public.named() {
+        for (name, url) in self.public.named_urls() {
             if let Some(url) = url
-                && root(url).is_none()
+                && parse_root_url(url).is_none()
             {
                 problems.push(format!("the public {name}, `{url}`, must be an http or https URL without a path"));
             }
         }
-        for (name, value, most) in [
-            ("replica_lag_ms", self.replica_lag_ms, YEAR * 1000),
-            ("access_token_seconds", self.access_token_seconds, 10 * YEAR),
-            ("refresh_grace_seconds", self.refresh_grace_seconds, 10 * YEAR),
-            ("refresh_lifetime_seconds", self.refresh_lifetime_seconds, 10 * YEAR),
+        for (name, value, maximum) in [
+            ("replica_lag_ms", self.replica_lag_ms, YEAR_SECONDS * 1000),
+            ("access_token_seconds", self.access_token_seconds, 10 * YEAR_SECONDS),
+            ("refresh_grace_seconds", self.refresh_grace_seconds, 10 * YEAR_SECONDS),
+            ("refresh_lifetime_seconds", self.refresh_lifetime_seconds, 10 * YEAR_SECONDS),
             ("device_interval_seconds", self.device_interval_seconds, 3600),
-            ("upload_lifetime_seconds", self.upload_lifetime_seconds, 10 * YEAR),
+            ("upload_lifetime_seconds", self.upload_lifetime_seconds, 10 * YEAR_SECONDS),
         ] {
-            if value > most {
-                problems.push(format!("{name}, {value}, must be at most {most}"));
+            if value > maximum {
+                problems.push(format!("{name}, {value}, must be at most {maximum}"));
             }
         }
         problems.extend(self.applications.iter().flat_map(|application| application.problems(self)));
@@ -259,7 +259,7 @@ impl Config {
             problems.push(format!("the speed, {}, must be 0 or more", self.speed));
         }
         for UserConfig { id, organization, .. } in &self.users {
-            if !self.organizations.iter().any(|known| known.id == *organization) {
+            if !self.organizations.iter().any(|known_organization| known_organization.id == *organization) {
                 problems.push(format!("user `{id}` belongs to the unknown organization `{organization}`"));
             }
         }
@@ -268,27 +268,29 @@ impl Config {
 
     fn origin_problems(&self) -> impl Iterator<Item = String> {
         let is_origin = |text: &String| Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text);
-        let wrong = self.cors_origins.iter().filter(move |origin| *origin != "*" && !is_origin(origin));
-        wrong.map(|origin| format!("the origin `{origin}` must be `*`, or scheme and host like `https://app.example`"))
+        let invalid_origins = self.cors_origins.iter().filter(move |origin| *origin != "*" && !is_origin(origin));
+        invalid_origins
+            .map(|origin| format!("the origin `{origin}` must be `*`, or scheme and host like `https://app.example`"))
     }
 }
 
 impl PublicUrls {
-    fn named(&self) -> [(&'static str, Option<&str>); 3] {
+    fn named_urls(&self) -> [(&'static str, Option<&str>); 3] {
         [("api_root", &self.api_root), ("issuer", &self.issuer), ("storage", &self.storage)]
             .map(|(name, url)| (name, url.as_deref()))
     }
 
-    /// Returns the public roots of the API, the identity provider and the storage, given their listening addresses.
-    pub(crate) fn of(&self, listening: [Url; 3]) -> [Url; 3] {
-        let [api_root, issuer, storage] = self.named().map(|(_, url)| url.and_then(root));
-        let [api, identity, objects] = listening;
-        [api_root.unwrap_or(api), issuer.unwrap_or(identity), storage.unwrap_or(objects)]
+    /// Returns the roots of the API, the identity provider and the storage for clients. A server without a public URL
+    /// is reached at its listening URL.
+    pub(crate) fn or_listening_urls(&self, listening_urls: [Url; 3]) -> [Url; 3] {
+        let [api_root, issuer, storage] = self.named_urls().map(|(_, url)| url.and_then(parse_root_url));
+        let [api_default, issuer_default, storage_default] = listening_urls;
+        [api_root.unwrap_or(api_default), issuer.unwrap_or(issuer_default), storage.unwrap_or(storage_default)]
     }
 }
 
 /// Parses the root URL of a server. Returns `None` if the text is not an http or https URL without a path.
-fn root(text: &str) -> Option<Url> {
+fn parse_root_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let mut root = url.join("/").ok()?;
     let _ = (root.set_username(""), root.set_password(None));

@@ -1,5 +1,5 @@
-//! Test-only routes: inject faults, read the request journal, shift the clock, rotate the signing keys, revoke tokens.
-//! The routes are disabled by default, and require the control token.
+//! Routes for tests. They inject faults, return the request journal, shift the clock, rotate the signing keys and
+//! revoke tokens. The routes are disabled by default, and require the control token.
 
 mod client;
 pub(crate) mod fixture;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::application::processing::{self, Termination};
-use crate::clock::monotonic;
+use crate::clock::monotonic_now;
 use crate::control::fixture::Fixture;
 use crate::fault::Fault;
 use crate::journal::JournalEntry;
@@ -48,6 +48,7 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
 /// Proof that a request has the control token.
 struct ControlAuthorized;
 
+/// An error response: its status, and the text of `detail`.
 struct ControlRejection(StatusCode, String);
 
 impl IntoResponse for ControlRejection {
@@ -66,10 +67,10 @@ impl FromRequestParts<Arc<Platform>> for ControlAuthorized {
     type Rejection = ControlRejection;
 
     async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, ControlRejection> {
-        let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let presented = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let expected = platform.controls.as_ref().map_or("", |controls| &controls.token);
-        if !expected.is_empty() && bool::from(sent.as_bytes().ct_eq(expected.as_bytes())) {
+        if !expected.is_empty() && bool::from(presented.as_bytes().ct_eq(expected.as_bytes())) {
             Ok(Self)
         } else {
             Err(ControlRejection(StatusCode::UNAUTHORIZED, "the control token is required".to_owned()))
@@ -85,7 +86,7 @@ async fn faults(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
 ) -> Result<Json<Vec<Fault>>, ControlRejection> {
-    Ok(Json(platform.faults.list(monotonic())))
+    Ok(Json(platform.faults.list(monotonic_now())))
 }
 
 async fn inject(
@@ -108,17 +109,17 @@ async fn clear_faults(
 }
 
 #[derive(Deserialize)]
-struct Selection {
+struct JournalQuery {
     server: Option<Server>,
 }
 
 async fn journal(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
-    Query(selection): Query<Selection>,
+    Query(query): Query<JournalQuery>,
 ) -> Result<Json<Vec<JournalEntry>>, ControlRejection> {
     let mut entries = controls(&platform)?.journal.entries();
-    entries.retain(|entry| selection.server.is_none_or(|server| entry.server == server));
+    entries.retain(|entry| query.server.is_none_or(|server| entry.server == server));
     Ok(Json(entries))
 }
 
@@ -130,35 +131,35 @@ async fn clear_journal(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Returns the users, runs and results.
+/// Returns the users, runs and results as a fixture.
 async fn fixture(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
 ) -> Result<Json<Fixture>, ControlRejection> {
-    let fixture = Fixture::of(&platform);
+    let fixture = Fixture::from_platform(&platform);
     fixture.map(Json).map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Shift {
+struct ClockShift {
     seconds: i64,
 }
 
 async fn shift_clock(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
-    body: Result<Json<Shift>, JsonRejection>,
+    body: Result<Json<ClockShift>, JsonRejection>,
 ) -> Result<StatusCode, ControlRejection> {
     platform.clock.shift(body?.0.seconds);
-    let ended = processing::end_overdue(&platform).await;
-    ended.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let result = processing::cancel_overdue_runs(&platform).await;
+    result.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+struct KeyRotation {
     /// If true, tokens signed with the previous keys are rejected.
     retire: bool,
 }
@@ -171,14 +172,14 @@ async fn cancel_run(
     body: Result<Option<Json<RunError>>, JsonRejection>,
 ) -> Result<StatusCode, ControlRejection> {
     let error = body?.map(|Json(error)| error).unwrap_or_default();
-    let absent = || ControlRejection(StatusCode::NOT_FOUND, format!("unknown run `{id}`"));
-    let id = id.parse().map_err(|_| absent())?;
+    let unknown_run = || ControlRejection(StatusCode::NOT_FOUND, format!("unknown run `{id}`"));
+    let id = id.parse().map_err(|_| unknown_run())?;
     match processing::terminate(&platform, id, error).await {
-        Ok(Termination::Done) => Ok(StatusCode::NO_CONTENT),
+        Ok(Termination::Canceled) => Ok(StatusCode::NO_CONTENT),
         Ok(Termination::AlreadyEnded) => {
             Err(ControlRejection(StatusCode::CONFLICT, format!("the run `{id}` has already ended")))
         }
-        Ok(Termination::UnknownRun) => Err(absent()),
+        Ok(Termination::UnknownRun) => Err(unknown_run()),
         Err(error) => Err(ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
@@ -186,17 +187,17 @@ async fn cancel_run(
 async fn rotate_keys(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
-    body: Result<Json<Rotation>, JsonRejection>,
+    body: Result<Json<KeyRotation>, JsonRejection>,
 ) -> Result<StatusCode, ControlRejection> {
-    let Rotation { retire } = body?.0;
-    let rotated = platform.rotate_keys(retire).await;
-    rotated.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let KeyRotation { retire } = body?.0;
+    let result = platform.rotate_keys(retire).await;
+    result.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Revocation {
+struct TokenRevocation {
     /// The id of the user.
     user: String,
 }
@@ -204,14 +205,14 @@ struct Revocation {
 async fn revoke_tokens(
     _: ControlAuthorized,
     State(platform): State<Arc<Platform>>,
-    body: Result<Json<Revocation>, JsonRejection>,
+    body: Result<Json<TokenRevocation>, JsonRejection>,
 ) -> Result<StatusCode, ControlRejection> {
-    let Revocation { user } = body?.0;
+    let TokenRevocation { user } = body?.0;
     if platform.accounts.user(&user).is_none() {
         return Err(ControlRejection(StatusCode::NOT_FOUND, format!("unknown user `{user}`")));
     }
-    let revoked = platform.revoke_access(&user).await;
-    revoked.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let result = platform.revoke_access_tokens(&user).await;
+    result.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -221,15 +222,16 @@ async fn service_account(
     State(platform): State<Arc<Platform>>,
     Path(organization): Path<String>,
 ) -> Result<Json<Value>, ControlRejection> {
-    let absent = || ControlRejection(StatusCode::NOT_FOUND, format!("unknown organization `{organization}`"));
-    let owner = platform.accounts.organization(&organization).ok_or_else(absent)?;
-    let account = platform.service_accounts.of(owner, platform.state.store()).await;
+    let unknown_organization =
+        || ControlRejection(StatusCode::NOT_FOUND, format!("unknown organization `{organization}`"));
+    let owner = platform.accounts.organization(&organization).ok_or_else(unknown_organization)?;
+    let account = platform.service_accounts.find_or_create(owner, platform.state.store()).await;
     let account = account.map_err(|error| ControlRejection(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(Json(json!({
         "type": "service_account",
         "project_id": owner.name,
         "client_email": account.client_email,
-        // Libraries require an id, and the storage does not.
+        // Client libraries require an id, but the storage ignores it.
         "private_key_id": "0123456789abcdef0123456789abcdef01234567",
         "private_key": account.private_key,
         "token_uri": format!("{}oauth/token", platform.issuer),

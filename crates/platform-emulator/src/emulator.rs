@@ -23,10 +23,10 @@ pub use builder::EmulatorBuilder;
 #[derive(Debug)]
 pub struct Emulator {
     platform: Arc<Platform>,
-    /// The address of the API, independent of its public URL.
-    listening: Url,
+    /// The URL of the API at its listening address, which may differ from its public URL.
+    listening_url: Url,
     /// Dropping this stops the servers.
-    _running: watch::Sender<()>,
+    _shutdown: watch::Sender<()>,
 }
 
 impl Emulator {
@@ -72,7 +72,7 @@ impl Emulator {
     /// The user does not exist, or the token cannot be stored.
     pub async fn refresh_token(&self, user: &str) -> io::Result<String> {
         let user = self.platform.accounts.user(user).ok_or(io::ErrorKind::NotFound)?;
-        self.platform.start_reusable_family(user).await.map_err(io::Error::other)
+        self.platform.start_reusable_token_family(user).await.map_err(io::Error::other)
     }
 
     /// Returns the organizations, users, runs and results. The signed URLs of inputs are secrets.
@@ -81,13 +81,13 @@ impl Emulator {
     ///
     /// The file of a result cannot be read.
     pub fn export(&self) -> io::Result<Fixture> {
-        Fixture::of(&self.platform)
+        Fixture::from_platform(&self.platform)
     }
 
     /// Returns a client for the control routes, or `None` if they are disabled.
     pub fn control(&self) -> Option<Control> {
         let token = self.platform.controls.as_ref()?.token.clone();
-        Some(Control::new(self.platform.http.clone(), self.listening.clone(), token))
+        Some(Control::new(self.platform.http.clone(), self.listening_url.clone(), token))
     }
 
     /// Returns the service account of an organization. It signs URLs to the organization's bucket (GOOG4-RSA-SHA256).
@@ -97,7 +97,7 @@ impl Emulator {
     /// No organization has this id, or its key cannot be generated or stored.
     pub async fn service_account(&self, organization: &str) -> io::Result<ServiceAccount> {
         let organization = self.platform.accounts.organization(organization).ok_or(io::ErrorKind::NotFound)?;
-        self.platform.service_accounts.of(organization, self.platform.state.store()).await
+        self.platform.service_accounts.find_or_create(organization, self.platform.state.store()).await
     }
 
     /// Returns the root of the object storage.
@@ -108,6 +108,6 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.platform.work.lock().abort_all();
+        self.platform.run_tasks.lock().abort_all();
     }
 }

@@ -1,4 +1,4 @@
-//! Faults: effects on requests, with conditions for the requests, the frequency and the duration.
+//! Faults: effects on requests. A fault selects requests, and limits how often and how long they are affected.
 
 mod effect;
 mod faults;
@@ -19,7 +19,7 @@ pub(crate) use faults::Faults;
 /// use std::time::Duration;
 /// use platform_emulator::{Effect, Fault, Server};
 ///
-/// // The second and the third request for a file of a result get the first 1,000 bytes, and then nothing more.
+/// // The second and the third request for the file of a result receive only the first 1,000 bytes.
 /// let fault = Fault::new(Effect::Truncate { after_bytes: 1000 })
 ///     .on(Server::Storage)
 ///     .with_method("GET")
@@ -103,7 +103,7 @@ impl Fault {
         self
     }
 
-    /// Ends the fault this long after its first occurrence.
+    /// Ends the fault when this time has passed since its first occurrence.
     ///
     /// The time starts with the first affected request, so that a slow client cannot miss the fault. It is measured in
     /// real time (or tokio's paused time), because clients wait in real time: shifting the platform's clock does not
@@ -128,9 +128,9 @@ impl Fault {
     }
 
     fn is_match(&self, server: Server, method: &str, path: &str) -> bool {
-        self.server.is_none_or(|wanted| wanted == server)
-            && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-            && self.path.as_ref().is_none_or(|pattern| matches(pattern, path))
+        self.server.is_none_or(|affected| affected == server)
+            && self.method.as_ref().is_none_or(|affected| affected.eq_ignore_ascii_case(method))
+            && self.path.as_ref().is_none_or(|pattern| matches_pattern(pattern, path))
     }
 }
 
@@ -145,20 +145,20 @@ impl FromStr for Fault {
     }
 }
 
-/// The error of a text that does not describe a [`Fault`].
+/// The error for a text that does not describe a [`Fault`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("invalid fault: {0}")]
 pub struct InvalidFault(String);
 
 /// Returns true if `path` matches `pattern`, in which `*` matches any text.
-fn matches(pattern: &str, path: &str) -> bool {
+fn matches_pattern(pattern: &str, path: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = path.strip_prefix(first) else { return false };
     let Some(last) = parts.next_back() else { return rest.is_empty() };
     for part in parts {
         match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
+            Some(index) => rest = &rest[index + part.len()..],
             None => return false,
         }
     }
@@ -174,12 +174,12 @@ mod tests {
         for (pattern, path) in
             [("/a", "/a"), ("*", "/a/b"), ("/a/*", "/a/b/c"), ("/*/c", "/a/b/c"), ("/a*b*c", "/a-b-b-c")]
         {
-            assert!(matches(pattern, path), "{pattern} {path}");
+            assert!(matches_pattern(pattern, path), "{pattern} {path}");
         }
         for (pattern, path) in
             [("/a", "/a/b"), ("/a", "/"), ("/a/*", "/b/a/"), ("*/c", "/c/d"), ("/a*a", "/a"), ("", "/")]
         {
-            assert!(!matches(pattern, path), "{pattern} {path}");
+            assert!(!matches_pattern(pattern, path), "{pattern} {path}");
         }
     }
 }

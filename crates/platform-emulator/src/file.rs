@@ -11,7 +11,7 @@ use crate::control::fixture::Fixture;
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Unusable {
+struct UnusableFile {
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -25,7 +25,7 @@ impl Config {
     pub fn read(path: &Path) -> io::Result<Self> {
         let config = read(path).and_then(|text| Ok(toml::from_str(&String::from_utf8(text)?)?));
         config.map_err(|error| {
-            unusable(format!("'{}' is not a configuration of the emulator", path.display()), Some(error))
+            unusable_file(format!("'{}' is not a configuration of the emulator", path.display()), Some(error))
         })
     }
 }
@@ -41,19 +41,22 @@ impl Fixture {
         // The message of the parser can contain a signed URL.
         serde_json::from_slice(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            unusable(format!("'{}' is not a fixture: invalid at line {line}, column {column}", path.display()), None)
+            unusable_file(
+                format!("'{}' is not a fixture: invalid at line {line}, column {column}", path.display()),
+                None,
+            )
         })
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
     fs::read(path).map_err(|error| {
-        Unusable { message: format!("cannot read '{}'", path.display()), source: Some(error.into()) }.into()
+        UnusableFile { message: format!("cannot read '{}'", path.display()), source: Some(error.into()) }.into()
     })
 }
 
-fn unusable(message: String, source: Option<Box<dyn Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, Unusable { message, source })
+fn unusable_file(message: String, source: Option<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, UnusableFile { message, source })
 }
 
 #[cfg(test)]

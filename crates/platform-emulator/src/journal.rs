@@ -22,7 +22,7 @@ pub struct JournalEntry {
     pub at: i64,
     /// The server that received the request.
     pub server: Server,
-    /// The number of the connection, which is unique per server.
+    /// The number of the connection, which is unique for the server.
     pub connection: u64,
     /// The HTTP version: `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
@@ -45,16 +45,16 @@ pub struct JournalEntry {
 }
 
 /// An entry whose response may be in progress.
-pub(crate) struct Recorded {
+pub(crate) struct RecordedRequest {
     entry: JournalEntry,
     status: AtomicU16,
     bytes: AtomicU64,
 }
 
 #[derive(Default)]
-pub(crate) struct Journal(Mutex<VecDeque<Arc<Recorded>>>);
+pub(crate) struct Journal(Mutex<VecDeque<Arc<RecordedRequest>>>);
 
-impl Recorded {
+impl RecordedRequest {
     pub(crate) fn new(now: Timestamp, server: Server, connection: u64, request: &axum::extract::Request) -> Self {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let entry = JournalEntry {
@@ -64,8 +64,8 @@ impl Recorded {
             version: format!("{:?}", request.version()),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
-            parameters: parameters(request.uri().query().unwrap_or_default()),
-            storage_headers: storage_headers(request.headers()),
+            parameters: parameter_names(request.uri().query().unwrap_or_default()),
+            storage_headers: storage_header_names(request.headers()),
             range: header("range").map(str::to_owned),
             authorization: header("authorization").is_some(),
             status: 0,
@@ -74,27 +74,27 @@ impl Recorded {
         Self { entry, status: AtomicU16::new(0), bytes: AtomicU64::new(0) }
     }
 
-    pub(crate) fn answered(&self, status: u16) {
+    pub(crate) fn set_status(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }
 
-    pub(crate) fn sent(&self, bytes: u64) {
+    pub(crate) fn add_sent_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-fn parameters(query: &str) -> Vec<String> {
-    url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| redacted(&name)).collect()
+fn parameter_names(query: &str) -> Vec<String> {
+    url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| redact_name(&name)).collect()
 }
 
-/// Returns the name of a parameter, or `?` if the name is long or has unusual characters, because it may be a secret
-/// value.
-fn redacted(name: &str) -> String {
+/// Returns the name of a parameter, or `?` for a name that is long or has unusual characters. Such a name may be a
+/// secret value.
+fn redact_name(name: &str) -> String {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.len() <= 40 && name.bytes().all(is_usual) { name.to_owned() } else { "?".to_owned() }
 }
 
-fn storage_headers(headers: &HeaderMap) -> Vec<String> {
+fn storage_header_names(headers: &HeaderMap) -> Vec<String> {
     let names = headers.keys().map(HeaderName::as_str);
     let mut names: Vec<_> = names.filter(|name| name.starts_with("x-amz-") || name.starts_with("x-goog-")).collect();
     names.sort_unstable();
@@ -102,7 +102,7 @@ fn storage_headers(headers: &HeaderMap) -> Vec<String> {
 }
 
 impl Journal {
-    pub(crate) fn add(&self, recorded: Arc<Recorded>) {
+    pub(crate) fn add(&self, recorded: Arc<RecordedRequest>) {
         let mut entries = self.0.lock();
         if entries.len() == MAX_ENTRIES {
             entries.pop_front();
@@ -112,12 +112,12 @@ impl Journal {
 
     pub(crate) fn entries(&self) -> Vec<JournalEntry> {
         let entries = self.0.lock();
-        let now = |recorded: &Arc<Recorded>| JournalEntry {
+        let to_entry = |recorded: &Arc<RecordedRequest>| JournalEntry {
             status: recorded.status.load(Ordering::Relaxed),
             bytes: recorded.bytes.load(Ordering::Relaxed),
             ..recorded.entry.clone()
         };
-        entries.iter().map(now).collect()
+        entries.iter().map(to_entry).collect()
     }
 
     pub(crate) fn clear(&self) {
@@ -132,6 +132,6 @@ mod tests {
     #[test]
     fn name_that_may_be_a_value_is_not_recorded() {
         let query = "x-amz-signature=canary&partNumber=1&eyJhbGciOiJub25lIn0.canary&X-Amz-Signature%3Dcanary";
-        assert_eq!(parameters(query), ["x-amz-signature", "partNumber", "?", "?"]);
+        assert_eq!(parameter_names(query), ["x-amz-signature", "partNumber", "?", "?"]);
     }
 }

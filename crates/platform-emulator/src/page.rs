@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// Uses the full width of the window.
-    pub(crate) fn wide(mut self) -> Self {
+    pub(crate) fn with_full_width(mut self) -> Self {
         self.layout = "wide";
         self
     }
@@ -118,7 +118,7 @@ impl IntoResponse for Page {
 }
 
 /// Returns true if the request accepts HTML, so that it was sent by a browser.
-pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accepted.is_some_and(|types| types.contains("text/html"))
 }

@@ -1,3 +1,5 @@
+//! The state that the three servers share.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -10,7 +12,7 @@ use url::Url;
 
 use crate::account::Accounts;
 use crate::application::Catalog;
-use crate::clock::{ShiftedClock, in_microseconds};
+use crate::clock::{ShiftedClock, truncated_to_microseconds};
 use crate::config::Config;
 use crate::fault::Faults;
 use crate::identity::Identity;
@@ -18,7 +20,7 @@ use crate::journal::Journal;
 use crate::random::Random;
 use crate::state::State;
 use crate::state::run::Run;
-use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
+use crate::storage::{MultipartUploads, Objects, ResumableUploads, ServiceAccounts};
 
 /// The state of the control routes.
 pub(crate) struct Controls {
@@ -51,12 +53,12 @@ pub(crate) struct Platform {
     pub(crate) applications: Catalog,
     pub(crate) identity: Identity,
     pub(crate) objects: Objects,
-    pub(crate) multiparts: Multiparts,
-    pub(crate) resumables: Resumables,
+    pub(crate) multiparts: MultipartUploads,
+    pub(crate) resumables: ResumableUploads,
     pub(crate) service_accounts: ServiceAccounts,
     pub(crate) state: State,
     /// The tasks that process runs. They are aborted when the emulator is dropped.
-    pub(crate) work: Mutex<JoinSet<()>>,
+    pub(crate) run_tasks: Mutex<JoinSet<()>>,
 }
 
 impl Platform {
@@ -64,8 +66,9 @@ impl Platform {
         self.clock.now()
     }
 
+    /// Returns the time in the resolution of the platform.
     pub(crate) fn timestamp(&self) -> Timestamp {
-        in_microseconds(Timestamp::try_from(self.now()).unwrap_or_default())
+        truncated_to_microseconds(Timestamp::try_from(self.now()).unwrap_or_default())
     }
 
     /// Returns true if the run has reached the read replica.

@@ -1,3 +1,5 @@
+//! Random ids, codes and events, which a seed makes reproducible.
+
 use parking_lot::Mutex;
 use uuid::{Builder, Uuid};
 
@@ -6,16 +8,16 @@ use uuid::{Builder, Uuid};
 pub(crate) struct Random(Option<Mutex<fastrand::Rng>>);
 
 impl Random {
-    /// Creates a source. `start` is the number of earlier starts on the data folder. With a seed, each start has a
-    /// different sequence, because the data folder contains ids of earlier starts.
-    pub(crate) fn new(seed: Option<u64>, start: u64) -> Self {
-        let seeded = |seed| (0..start).fold(fastrand::Rng::with_seed(seed), |mut random, _| random.fork());
+    /// Creates a source. `earlier_starts` is the number of earlier starts on the data folder. With a seed, each start
+    /// has a different sequence, because the data folder contains ids of earlier starts.
+    pub(crate) fn new(seed: Option<u64>, earlier_starts: u64) -> Self {
+        let seeded = |seed| (0..earlier_starts).fold(fastrand::Rng::with_seed(seed), |mut random, _| random.fork());
         Self(seed.map(|seed| Mutex::new(seeded(seed))))
     }
 
     pub(crate) fn uuid(&self) -> Uuid {
         match &self.0 {
-            Some(seeded) => Builder::from_random_bytes(seeded.lock().u128(..).to_be_bytes()).into_uuid(),
+            Some(generator) => Builder::from_random_bytes(generator.lock().u128(..).to_be_bytes()).into_uuid(),
             None => Uuid::new_v4(),
         }
     }
@@ -28,7 +30,7 @@ impl Random {
     /// Returns a number in the range 0 to 1, excluding 1.
     pub(crate) fn fraction(&self) -> f64 {
         match &self.0 {
-            Some(seeded) => seeded.lock().f64(),
+            Some(generator) => generator.lock().f64(),
             None => fastrand::f64(),
         }
     }
@@ -36,7 +38,7 @@ impl Random {
     /// Returns true with a probability of 1 in `number`. Returns false if `number` is 0.
     pub(crate) fn one_in(&self, number: u32) -> bool {
         let roll = |number| match &self.0 {
-            Some(seeded) => seeded.lock().u32(0..number),
+            Some(generator) => generator.lock().u32(0..number),
             None => fastrand::u32(0..number),
         };
         number > 0 && roll(number) == 0

@@ -1,3 +1,5 @@
+//! The names of the servers.
+
 use serde::{Deserialize, Serialize};
 
 /// One of the three servers of a platform.

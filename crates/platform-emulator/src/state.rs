@@ -28,63 +28,63 @@ pub(crate) struct Records {
     pub(crate) share_tokens: IndexMap<Uuid, ShareToken>,
 }
 
-/// The numbers of pending items before a run: in its organization, and on the whole platform.
+/// The numbers of pending items that precede a run: in its organization, and on the whole platform.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct PrecedingItems {
     pub(crate) organization: usize,
     pub(crate) platform: usize,
 }
 
 impl Records {
     /// Returns the numbers of pending items in runs that were submitted before `run`.
-    pub(crate) fn waiting_before(&self, run: &Run) -> Waiting {
-        let open = self.runs.values().take_while(|other| other.id != run.id).filter(|other| other.end.is_none());
-        open.fold(Waiting::default(), |mut waiting, other| {
-            let pending = other.pending().count();
-            waiting.platform += pending;
-            waiting.organization += if other.organization == run.organization { pending } else { 0 };
-            waiting
+    pub(crate) fn preceding_items(&self, run: &Run) -> PrecedingItems {
+        let active_runs = self.runs.values().take_while(|other| other.id != run.id).filter(|other| other.end.is_none());
+        active_runs.fold(PrecedingItems::default(), |mut preceding, other| {
+            let pending_count = other.pending().count();
+            preceding.platform += pending_count;
+            preceding.organization += if other.organization == run.organization { pending_count } else { 0 };
+            preceding
         })
     }
 }
 
-/// The error of a change that cannot be stored.
+/// The error for a change that cannot be stored.
 #[derive(Debug, thiserror::Error)]
 #[error("the change could not be stored: {0}")]
 pub(crate) struct StoreWriteError(String);
 
 impl State {
-    pub(crate) fn new(store: Store, found: &mut StoredRecords) -> io::Result<Self> {
+    pub(crate) fn new(store: Store, stored: &mut StoredRecords) -> io::Result<Self> {
         let mut records = Records::default();
         let mut items: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-        for (key, mut item) in found.take::<Item>("item/")? {
-            // The processing of an interrupted item starts again.
+        for (key, mut item) in stored.take::<Item>("item/")? {
+            // The emulator ended while it processed the item, so that the processing starts again.
             if matches!(item.progress, Progress::Processing) {
                 item.progress = Progress::Pending;
             }
             items.entry(key.split('/').next().unwrap_or_default().to_owned()).or_default().push(item);
         }
-        let mut runs = found.take::<Run>("run/")?;
+        let mut runs = stored.take::<Run>("run/")?;
         runs.sort_by_key(|(_, run)| run.submitted_at);
         for (key, mut run) in runs {
             run.items = items.remove(&key).unwrap_or_default();
             records.runs.insert(run.id, run);
         }
-        let mut grants = found.take::<Grant>("grant/")?;
+        let mut grants = stored.take::<Grant>("grant/")?;
         grants.sort_by_key(|(_, grant)| grant.created_at);
         records.grants.extend(grants.into_iter().map(|(_, grant)| (grant.id, grant)));
-        let mut tokens = found.take::<ShareToken>("share-token/")?;
+        let mut tokens = stored.take::<ShareToken>("share-token/")?;
         tokens.sort_by_key(|(_, token)| token.created_at);
         records.share_tokens.extend(tokens.into_iter().map(|(_, token)| (token.id, token)));
         Ok(Self { records: RwLock::new(records), store })
     }
 
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
-        look(&self.records.read())
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Records) -> T) -> T {
+        read(&self.records.read())
     }
 
-    /// Changes records, and returns when the change is stored. If `change` returns an error, it must not have changed
-    /// the records.
+    /// Changes records with `change`. Returns when the changes are stored. If `change` returns an error, it must not
+    /// have changed the records.
     ///
     /// # Errors
     ///
@@ -97,33 +97,34 @@ impl State {
             let mut records = self.records.write();
             let mut changes = Changes::default();
             let outcome = change(&mut records, &mut changes)?;
-            // Queued while the lock is held, so that changes are stored in the order in which they are made.
+            // The changes are queued while the lock is held. Therefore they are stored in the order in which they are
+            // made.
             (outcome, self.store.write(changes))
         };
         written.await.map_err(StoreWriteError)?;
         Ok(outcome)
     }
 
-    /// Returns the store, for records of other modules.
+    /// Returns the store, in which other modules keep their records.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 }
 
 impl Changes {
-    pub(crate) fn run(&mut self, run: &Run) {
+    pub(crate) fn put_run(&mut self, run: &Run) {
         self.put(format!("run/{}", run.id), run);
     }
 
-    pub(crate) fn grant(&mut self, grant: &Grant) {
+    pub(crate) fn put_grant(&mut self, grant: &Grant) {
         self.put(format!("grant/{}", grant.id), grant);
     }
 
-    pub(crate) fn share_token(&mut self, token: &ShareToken) {
+    pub(crate) fn put_share_token(&mut self, token: &ShareToken) {
         self.put(format!("share-token/{}", token.id), token);
     }
 
-    pub(crate) fn item(&mut self, run: Uuid, at: usize, item: &Item) {
-        self.put(format!("item/{run}/{at:08}"), item);
+    pub(crate) fn put_item(&mut self, run: Uuid, index: usize, item: &Item) {
+        self.put(format!("item/{run}/{index:08}"), item);
     }
 }

@@ -43,15 +43,15 @@ use tokio_util::io::{ReaderStream, StreamReader};
 use crate::platform::Platform;
 use conditions::Selection;
 pub(crate) use conditions::http_date;
-use content::BLOCK;
-use signature::Verified;
+use content::BUFFER_BYTES;
+use signature::VerifiedRequest;
 
-pub(crate) use multiparts::Multiparts;
+pub(crate) use multiparts::MultipartUploads;
 pub(crate) use object::{Object, Objects, Properties, Upload, checksum_text};
-pub(crate) use resumable::Resumables;
+pub(crate) use resumable::ResumableUploads;
 pub use service_account::ServiceAccount;
 pub(crate) use service_account::ServiceAccounts;
-pub(crate) use signed_url::{end, presign};
+pub(crate) use signed_url::{presign, url_expiry};
 pub(crate) use storage_error::StorageError;
 
 /// The maximum length of an object name, in bytes.
@@ -61,7 +61,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(platform)
 }
 
-/// The target of a request: a bucket or an object in it, and the query.
+/// The target of a request: a bucket or an object in a bucket, and the query.
 struct Target {
     /// The path as received.
     path: String,
@@ -72,13 +72,13 @@ struct Target {
 }
 
 impl Target {
-    fn of(request: &Request) -> Result<Self, StorageError> {
+    fn from_request(request: &Request) -> Result<Self, StorageError> {
         let decode = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let (bucket, key) = path.split_once('/').map_or((path, None), |(bucket, key)| (bucket, Some(key)));
         let key = key.filter(|key| !key.is_empty()).map(decode).transpose();
-        let malformed = |_| StorageError::invalid("the path is not UTF-8");
-        let (bucket, key) = (decode(bucket).map_err(malformed)?, key.map_err(malformed)?);
+        let invalid_utf8 = |_| StorageError::invalid("the path is not UTF-8");
+        let (bucket, key) = (decode(bucket).map_err(invalid_utf8)?, key.map_err(invalid_utf8)?);
         key.as_deref().map(check_key).transpose()?;
         // Only the request for the list of all buckets has no bucket.
         if bucket.is_empty() && key.is_some() {
@@ -99,24 +99,25 @@ fn check_key(key: &str) -> Result<(), StorageError> {
     if key.len() > MAX_KEY_BYTES {
         return Err(StorageError::new(StatusCode::BAD_REQUEST, "KeyTooLongError", "the key has more than 1024 bytes"));
     }
-    // U+FFFE and U+FFFF are invalid in XML, so that a listing could not contain them.
-    let unusable = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
-    if key.is_empty() || key.chars().any(unusable) || matches!(key, "." | "..") {
+    // U+FFFE and U+FFFF are invalid in XML. A listing could not contain them.
+    let is_invalid = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
+    if key.is_empty() || key.chars().any(is_invalid) || matches!(key, "." | "..") {
         return Err(StorageError::invalid("the key is empty, contains control characters, or is `.` or `..`"));
     }
     Ok(())
 }
 
 async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Result<Response, StorageError> {
-    let target = Target::of(&request)?;
-    // These requests are not signed: the URL of a resumable upload is secret, and the policy of a form is signed.
+    let target = Target::from_request(&request)?;
+    // These two requests have no signature of the request. The URL of a resumable upload is a secret, and a form has a
+    // signed policy.
     if let Some(id) = target.parameter("upload_id") {
-        return resumable::proceed(&platform, &target, &id, request).await;
+        return resumable::handle(&platform, &target, &id, request).await;
     }
     if form::is_form(&target, &request) {
         return form::upload(&platform, &target, request).await;
     }
-    let verified = signature::verify(&platform, &target.bucket, &request)?;
+    let verified = signature::verify_request(&platform, &target.bucket, &request)?;
     unsupported::check(request.method(), &target, request.headers())?;
     match &target.key {
         Some(key) => serve_object(&platform, &target, key, request, &verified).await,
@@ -129,19 +130,19 @@ async fn serve_bucket(
     platform: &Platform,
     target: &Target,
     request: Request,
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<Response, StorageError> {
     let has = |name| target.parameter(name).is_some();
     match *request.method() {
         Method::GET if target.bucket.is_empty() => Ok(buckets::list(verified)),
-        _ if target.bucket.is_empty() => Err(no_such_method(request.method())),
+        _ if target.bucket.is_empty() => Err(method_not_allowed(request.method())),
         Method::GET if has("location") => Ok(buckets::location()),
         Method::GET if has("uploads") => uploads::list(platform, target),
         Method::GET => list::list(platform, target),
         Method::HEAD => Ok(StatusCode::OK.into_response()),
-        Method::PUT => Err(buckets::create()),
-        Method::POST if has("delete") => batch::remove(platform, target, request, verified).await,
-        _ => Err(no_such_method(request.method())),
+        Method::PUT => Err(buckets::already_exists()),
+        Method::POST if has("delete") => batch::delete_objects(platform, target, request, verified).await,
+        _ => Err(method_not_allowed(request.method())),
     }
 }
 
@@ -150,17 +151,17 @@ async fn serve_object(
     target: &Target,
     key: &str,
     request: Request,
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<Response, StorageError> {
     let headers = request.headers();
     match (request.method().clone(), target.parameter("uploadId")) {
         (Method::GET, Some(id)) => multipart::list_parts(platform, target, &id),
-        (Method::GET | Method::HEAD, None) => fetch(platform, target, key, headers).await,
+        (Method::GET | Method::HEAD, None) => get_object(platform, target, key, headers).await,
         (Method::PUT, Some(id)) => multipart::put_part(platform, target, &id, request, verified).await,
-        (Method::PUT, None) if copy::is_copy(headers) => copy::copy(platform, target, key, headers).await,
-        (Method::PUT, None) => write::store(platform, target, key, request, verified).await,
+        (Method::PUT, None) if copy::is_copy(headers) => copy::copy_object(platform, target, key, headers).await,
+        (Method::PUT, None) => write::put_object(platform, target, key, request, verified).await,
         (Method::DELETE, Some(id)) => multipart::abort(platform, target, &id),
-        (Method::DELETE, None) => write::remove(platform, target, key, headers).await,
+        (Method::DELETE, None) => write::delete_object(platform, target, key, headers).await,
         (Method::POST, None) if target.parameter("uploads").is_some() => {
             multipart::start(platform, target, key, headers)
         }
@@ -168,11 +169,11 @@ async fn serve_object(
             resumable::start(platform, target, key, headers).await
         }
         (Method::POST, Some(id)) => multipart::complete(platform, target, key, &id, request, verified).await,
-        (method, _) => Err(no_such_method(&method)),
+        (method, _) => Err(method_not_allowed(&method)),
     }
 }
 
-fn no_such_method(method: &Method) -> StorageError {
+fn method_not_allowed(method: &Method) -> StorageError {
     let message = format!("{method} is not supported here");
     StorageError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
 }
@@ -181,42 +182,48 @@ fn no_such_key() -> StorageError {
     StorageError::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object")
 }
 
-async fn fetch(platform: &Platform, target: &Target, key: &str, asked: &HeaderMap) -> Result<Response, StorageError> {
+async fn get_object(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    request_headers: &HeaderMap,
+) -> Result<Response, StorageError> {
     let object = platform.objects.get(&target.bucket, key).ok_or_else(no_such_key)?;
-    if target.parameter("generation").is_some_and(|wanted| wanted != object.properties.generation.to_string()) {
+    if target.parameter("generation").is_some_and(|generation| generation != object.properties.generation.to_string()) {
         return Err(no_such_key());
     }
-    conditions::check_generation(asked, Some(&object))?;
+    conditions::check_generation(request_headers, Some(&object))?;
     let mut headers = object_headers(&object);
-    set(&mut headers, header::CONTENT_TYPE, &object.properties.content_type);
+    set_header(&mut headers, header::CONTENT_TYPE, &object.properties.content_type);
     for (parameter, name) in [
         ("response-content-type", header::CONTENT_TYPE),
         ("response-content-disposition", header::CONTENT_DISPOSITION),
         ("response-cache-control", header::CACHE_CONTROL),
     ] {
         if let Some(value) = target.parameter(parameter) {
-            set(&mut headers, name, &value);
+            set_header(&mut headers, name, &value);
         }
     }
-    if !conditions::is_wanted(&object, asked)? {
+    if !conditions::is_modified(&object, request_headers)? {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     if let Some(encoding) = &object.properties.content_encoding {
-        let fixed = object.properties.metadata.get("cache-control").is_some_and(|value| value.contains("no-transform"));
-        if encoding == "gzip" && !fixed && !conditions::accepts_gzip(asked) {
-            return decompressed(&object, headers).await;
+        let is_transform_forbidden =
+            object.properties.metadata.get("cache-control").is_some_and(|value| value.contains("no-transform"));
+        if encoding == "gzip" && !is_transform_forbidden && !conditions::accepts_gzip(request_headers) {
+            return decompressed_response(&object, headers).await;
         }
-        set(&mut headers, header::CONTENT_ENCODING, encoding);
+        set_header(&mut headers, header::CONTENT_ENCODING, encoding);
     }
     let size = object.properties.bytes;
-    let (status, range) = match conditions::select(&object, asked)? {
+    let (status, range) = match conditions::select_range(&object, request_headers)? {
         Selection::Whole => (StatusCode::OK, 0..size),
         Selection::Part(range) => {
-            set(&mut headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+            set_header(&mut headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
             (StatusCode::PARTIAL_CONTENT, range)
         }
     };
-    set(&mut headers, header::ACCEPT_RANGES, "bytes");
+    set_header(&mut headers, header::ACCEPT_RANGES, "bytes");
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
     let body = object.read(range).await.map_err(StorageError::internal)?;
     Ok((status, headers, body).into_response())
@@ -224,25 +231,25 @@ async fn fetch(platform: &Platform, target: &Target, key: &str, asked: &HeaderMa
 
 /// Returns the decompressed content of a compressed object, for clients that do not accept the encoding. Ranges are not
 /// supported, and the response has no length.
-async fn decompressed(object: &Object, mut headers: HeaderMap) -> Result<Response, StorageError> {
-    let stored = object.read(0..object.properties.bytes).await.map_err(StorageError::internal)?;
-    let stored = StreamReader::new(stored.into_data_stream().map_err(std::io::Error::other));
-    let stream = ReaderStream::with_capacity(GzipDecoder::new(stored), BLOCK);
-    set(&mut headers, header::WARNING, "214 UploadServer gunzipped");
-    set(&mut headers, HeaderName::from_static("x-guploader-response-body-transformations"), "gunzipped");
+async fn decompressed_response(object: &Object, mut headers: HeaderMap) -> Result<Response, StorageError> {
+    let compressed = object.read(0..object.properties.bytes).await.map_err(StorageError::internal)?;
+    let compressed = StreamReader::new(compressed.into_data_stream().map_err(std::io::Error::other));
+    let stream = ReaderStream::with_capacity(GzipDecoder::new(compressed), BUFFER_BYTES);
+    set_header(&mut headers, header::WARNING, "214 UploadServer gunzipped");
+    set_header(&mut headers, HeaderName::from_static("x-guploader-response-body-transformations"), "gunzipped");
     Ok((StatusCode::OK, headers, Body::from_stream(stream)).into_response())
 }
 
 fn object_headers(object: &Object) -> HeaderMap {
     let properties = &object.properties;
     let mut headers = HeaderMap::new();
-    set(&mut headers, header::ETAG, &object.etag());
+    set_header(&mut headers, header::ETAG, &object.etag());
     for (name, value) in &properties.metadata {
         if let Ok(name) = HeaderName::try_from(name) {
-            set(&mut headers, name, value);
+            set_header(&mut headers, name, value);
         }
     }
-    set(&mut headers, header::LAST_MODIFIED, &conditions::http_date(properties.created_at));
+    set_header(&mut headers, header::LAST_MODIFIED, &conditions::http_date(properties.created_at));
     for (name, value) in [
         ("x-goog-hash", format!("crc32c={}", checksum_text(properties.crc32c))),
         ("x-goog-generation", properties.generation.to_string()),
@@ -253,19 +260,19 @@ fn object_headers(object: &Object) -> HeaderMap {
             properties.content_encoding.clone().unwrap_or_else(|| "identity".to_owned()),
         ),
     ] {
-        set(&mut headers, HeaderName::from_static(name), &value);
+        set_header(&mut headers, HeaderName::from_static(name), &value);
     }
     headers
 }
 
 /// Sets a header, unless the value is invalid.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+fn set_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-fn text(value: &HeaderValue) -> String {
+fn header_text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
@@ -276,7 +283,7 @@ fn header_or_default_type<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a 
 
 /// Returns the encoding of the stored bytes. `aws-chunked` is removed, because it describes only the transfer.
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
-    let encodings = text(headers.get(header::CONTENT_ENCODING)?);
+    let encodings = header_text(headers.get(header::CONTENT_ENCODING)?);
     let stored: Vec<_> = encodings.split(',').map(str::trim).filter(|encoding| *encoding != "aws-chunked").collect();
     (!stored.is_empty()).then(|| stored.join(","))
 }
@@ -286,17 +293,17 @@ fn content_encoding(headers: &HeaderMap) -> Option<String> {
 fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
     const STORED_HEADERS: [HeaderName; 3] =
         [header::CACHE_CONTROL, header::CONTENT_DISPOSITION, header::CONTENT_LANGUAGE];
-    let own =
+    let is_custom_metadata =
         |name: &HeaderName| ["x-amz-meta-", "x-goog-meta-"].iter().any(|prefix| name.as_str().starts_with(prefix));
-    let kept = headers.iter().filter(|(name, _)| own(name) || STORED_HEADERS.contains(name));
-    kept.map(|(name, value)| (name.to_string(), text(value))).collect()
+    let stored_headers = headers.iter().filter(|(name, _)| is_custom_metadata(name) || STORED_HEADERS.contains(name));
+    stored_headers.map(|(name, value)| (name.to_string(), header_text(value))).collect()
 }
 
 impl Platform {
     /// Stores an object with the current time as its creation time. Replaces an existing object.
     pub(crate) async fn put_object(&self, bucket: &str, key: &str, object: Object) -> std::io::Result<Arc<Object>> {
-        let kept = self.put_object_if(bucket, key, object, |_| Ok::<_, Infallible>(())).await?;
-        Ok(kept.unwrap_or_else(|never| match never {}))
+        let result = self.put_object_if(bucket, key, object, |_| Ok::<_, Infallible>(())).await?;
+        Ok(result.unwrap_or_else(|never| match never {}))
     }
 
     /// Stores an object like [`put_object`](Self::put_object), if `check` of the existing object succeeds.
@@ -312,8 +319,8 @@ impl Platform {
     }
 }
 
-/// Replaces the object at a path, if it exists, by another object of the same size.
-pub(crate) async fn replace(platform: &Platform, path: &str) {
+/// If an object exists at a path, replaces it by another object of the same size.
+pub(crate) async fn replace_object(platform: &Platform, path: &str) {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let Some((bucket, key)) = decoded.trim_start_matches('/').split_once('/') else { return };
     if let Some(object) = platform.objects.get(bucket, key)

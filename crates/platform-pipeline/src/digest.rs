@@ -1,8 +1,8 @@
 //! The identity of slides and of submissions.
 //!
 //! - A **study item** is an external id and, for each input artifact, its name and its metadata, which contain the
-//!   CRC32C of the file. URLs, signatures and custom metadata are excluded, so that an item returned by the platform
-//!   has the same digest as the submitted item.
+//!   CRC32C of the file. URLs, signatures and custom metadata are excluded, so that the digest of a submitted item
+//!   equals the digest of the item that the platform returns.
 //! - The **submission digest** covers the organization, the user, the application, the version that the user selected
 //!   (or `latest`), the sorted items and, for a submission with a key, the tags. Notes, dates, processors and local
 //!   paths are not part of it.
@@ -37,10 +37,10 @@ impl ItemDigest {
         let mut artifacts: Vec<_> = artifacts.collect();
         artifacts.sort_by_key(|(name, _)| *name);
         let mut hasher = PartHasher::default();
-        hasher.text(external_id);
+        hasher.add_text(external_id);
         for (name, metadata) in artifacts {
-            hasher.text(name);
-            hasher.object(metadata.unwrap_or(&JsonObject::new()));
+            hasher.add_text(name);
+            hasher.add_object(metadata.unwrap_or(&JsonObject::new()));
         }
         Self(hasher.0.finalize().into())
     }
@@ -57,7 +57,7 @@ pub(crate) fn submission_digest(
 ) -> String {
     let mut hasher = PartHasher::default();
     for text in [me.organization.id.as_str(), me.user.id.as_str(), application.as_str(), version.unwrap_or("latest")] {
-        hasher.text(text);
+        hasher.add_text(text);
     }
     let mut items = items.to_vec();
     items.sort_unstable();
@@ -68,9 +68,9 @@ pub(crate) fn submission_digest(
         let mut tags = tags.to_vec();
         tags.sort_unstable();
         tags.dedup();
-        hasher.text("tags");
+        hasher.add_text("tags");
         for tag in &tags {
-            hasher.text(tag);
+            hasher.add_text(tag);
         }
     }
     hex(hasher.0)
@@ -92,11 +92,11 @@ pub(crate) fn write(submission: &mut RunSubmission, digest: &str) {
     submission.custom_metadata.get_or_insert_default().insert(DIGEST_KEY.to_owned(), digest.into());
 }
 
-/// Returns the SHA-256 of a list of texts, in hexadecimal. Each text is hashed after its length, so that the input of
-/// the hash is different for different lists.
+/// Returns the SHA-256 of a list of texts, in hexadecimal. The length of each text is hashed, too, so that different
+/// lists have different inputs.
 pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hasher = PartHasher::default();
-    texts.into_iter().for_each(|text| hasher.text(text));
+    texts.into_iter().for_each(|text| hasher.add_text(text));
     hex(hasher.0)
 }
 
@@ -104,41 +104,42 @@ fn hex(digest: Sha256) -> String {
     format!("{:x}", digest.finalize())
 }
 
+/// A hasher for lists of values. It hashes the length of each value, so that different lists have different inputs.
 #[derive(Default)]
 struct PartHasher(Sha256);
 
 impl PartHasher {
-    fn text(&mut self, text: &str) {
+    fn add_text(&mut self, text: &str) {
         self.0.update((text.len() as u64).to_be_bytes());
         self.0.update(text);
     }
 
-    fn object(&mut self, object: &JsonObject) {
+    fn add_object(&mut self, object: &JsonObject) {
         let mut entries: Vec<_> = object.iter().filter(|(_, value)| !value.is_null()).collect();
         entries.sort_by_key(|(key, _)| *key);
         self.0.update((entries.len() as u64).to_be_bytes());
         for (key, value) in entries {
-            self.text(key);
-            self.value(value);
+            self.add_text(key);
+            self.add_value(value);
         }
     }
 
-    fn value(&mut self, value: &JsonValue) {
+    fn add_value(&mut self, value: &JsonValue) {
         match value {
-            JsonValue::Object(object) => self.object(object),
+            JsonValue::Object(object) => self.add_object(object),
             JsonValue::Array(values) => {
                 self.0.update((values.len() as u64).to_be_bytes());
                 for value in values {
-                    self.value(value);
+                    self.add_value(value);
                 }
             }
-            JsonValue::String(text) => self.text(text),
+            JsonValue::String(text) => self.add_text(text),
             // 640 and 640.0 have the same digest, because the database of the platform may return either form.
             JsonValue::Number(number) => match number.as_f64() {
-                Some(number) => self.text(&format!("{number:e}")),
-                None => self.text(&number.to_string()),
+                Some(number) => self.add_text(&format!("{number:e}")),
+                None => self.add_text(&number.to_string()),
             },
-            other => self.text(&other.to_string()),
+            other => self.add_text(&other.to_string()),
         }
     }
 }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_follow_from_the_digest_and_the_number_of_repetitions() {
+    fn token_depends_on_the_digest_and_the_repetition() {
         let token = submission_token("digest", 0);
         assert_eq!((token.len(), &token), (64, &submission_token("digest", 0)));
         assert_ne!(submission_token("digest", 1), token);

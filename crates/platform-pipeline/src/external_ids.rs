@@ -49,11 +49,11 @@ impl ExternalIds {
         }
     }
 
-    /// Returns the id of a slide in the folder `root`. The error is the reason why no valid id can be derived. For
+    /// Returns the id of a slide in the folder `root`, or the reason why no valid id can be derived. For
     /// [`Column`](Self::Column), the id is empty until it is set from the table.
     pub(crate) fn of(&self, root: &Path, path: &Path) -> Result<String, String> {
         let id = match self {
-            Self::Relative => slashed(path.strip_prefix(root).unwrap_or(path)),
+            Self::Relative => with_slashes(path.strip_prefix(root).unwrap_or(path)),
             Self::Stem => path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned),
             Self::Absolute => path.to_str().map(str::to_owned),
             Self::Column(_) => Some(String::new()),
@@ -80,7 +80,7 @@ pub(crate) fn too_long(length: usize) -> String {
 }
 
 /// Returns a path with `/` as the separator on every system. Returns `None` if the path is not UTF-8.
-pub(crate) fn slashed(path: &Path) -> Option<String> {
+pub(crate) fn with_slashes(path: &Path) -> Option<String> {
     let parts = path.components().map(|part| match part {
         Component::RootDir => Some(""),
         part => part.as_os_str().to_str(),
@@ -96,12 +96,12 @@ pub(crate) fn relative(path: &Path, folder: &Path) -> Option<String> {
     if path_parts.first() != folder_parts.first() {
         return path.to_str().map(str::to_owned);
     }
-    let common = path_parts.iter().zip(&folder_parts).take_while(|(one, other)| one == other).count();
-    let up = folder_parts[common..].iter().map(|_| Component::ParentDir);
-    slashed(&up.chain(path_parts[common..].iter().copied()).collect::<PathBuf>())
+    let common = path_parts.iter().zip(&folder_parts).take_while(|(left, right)| left == right).count();
+    let parents = folder_parts[common..].iter().map(|_| Component::ParentDir);
+    with_slashes(&parents.chain(path_parts[common..].iter().copied()).collect::<PathBuf>())
 }
 
-/// Replaces the folder of a path by its canonical path, so that paths to the same file can be compared. A symbolic link
+/// Replaces the folder of a path with its canonical path, so that paths of the same file are equal. A symbolic link
 /// at `path` itself is not resolved.
 pub(crate) fn location(path: &Path) -> PathBuf {
     let folder = dunce::canonicalize(files::folder_of(path));
@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn too_long_id_is_an_error_that_names_the_option() {
-        let long = Path::new("/s").join("ä".repeat(256));
-        let problem = ExternalIds::Relative.of(Path::new("/s"), &long).unwrap_err();
+        let long_path = Path::new("/s").join("ä".repeat(256));
+        let problem = ExternalIds::Relative.of(Path::new("/s"), &long_path).unwrap_err();
         assert!(problem.contains("256 characters") && problem.contains("--external-id"), "{problem}");
-        let fits = Path::new("/s").join("ä".repeat(255));
-        assert_eq!(ExternalIds::Relative.of(Path::new("/s"), &fits).unwrap().chars().count(), 255);
+        let longest_valid_path = Path::new("/s").join("ä".repeat(255));
+        assert_eq!(ExternalIds::Relative.of(Path::new("/s"), &longest_valid_path).unwrap().chars().count(), 255);
     }
 
     #[cfg(unix)]

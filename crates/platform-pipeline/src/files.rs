@@ -9,8 +9,8 @@ use durable_fs::{AtomicFile, folder};
 /// The name of the folder with the state of this project, in the folder of a table.
 pub(crate) const STATE_FOLDER: &str = ".aignostics";
 
-/// Replaces the content of `path` with `bytes`, atomically and durably. Symbolic links and the file mode are preserved.
-/// Concurrent writers of the same file must hold a lock; otherwise one of them may get an error.
+/// Replaces the content of `path` with `bytes`, atomically and durably. A symbolic link and the file mode are
+/// preserved. Concurrent writers of the same file must hold a lock; otherwise one of them may get an error.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = dunce::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     // The temporary name depends only on the file name, so that the next writer replaces the temporary file of a
@@ -78,10 +78,10 @@ mod tests {
     #[test]
     fn temporary_file_of_a_killed_writer_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let left = folder.path().join(".aignostics-file.part");
-        fs::write(&left, "half").unwrap();
+        let leftover = folder.path().join(".aignostics-file.part");
+        fs::write(&leftover, "half").unwrap();
         replace(&folder.path().join("file"), b"new").unwrap();
-        assert!(!left.exists());
+        assert!(!leftover.exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

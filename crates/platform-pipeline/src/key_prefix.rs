@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::system_user::system_user;
 
-/// Returns a prefix of object keys without slashes at its ends. `{username}` is replaced by the name of the operating system's
-/// user, and `{timestamp}` by the time.
+/// Returns a prefix of object keys without slashes at its ends. `{username}` is replaced with the [name of the system
+/// user](system_user()), and `{timestamp}` with the current time.
 ///
 /// # Errors
 ///

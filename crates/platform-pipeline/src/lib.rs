@@ -3,7 +3,7 @@
 //! - [`SlideTable`]: a table of slides (CSV), compatible with spreadsheets and the Python tool. [`Mapping`] sets values
 //!   in the table. [`ExternalIds`] determines the external ids of slides.
 //! - [`FoundSlides`], [`Prepare`]: finding slides in a folder, and writing the table that lists them.
-//! - [`ObjectKeys`], [`upload`](upload()): the locations of slides in the bucket, and their upload.
+//! - [`ObjectKeys`], [`upload()`]: the locations of slides in the bucket, and their upload.
 //! - [`SubmissionSource`], [`Draft`], [`UniqueSubmission`]: validation of a table or JSON, and a submission that is
 //!   made only once.
 //! - [`FileJournal`]: a durable [`SubmissionJournal`](platform_resources::SubmissionJournal).

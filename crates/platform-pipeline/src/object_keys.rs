@@ -12,7 +12,7 @@ use crate::digest;
 use crate::error::Error;
 use crate::table::{CHECKSUM, FILE, SlideRow, SlideTable, URL};
 
-/// Determines the keys of slides in the organization's bucket.
+/// The keys of slides in the organization's bucket.
 #[derive(Clone)]
 pub struct ObjectKeys {
     pub(crate) bucket: Bucket,
@@ -42,7 +42,7 @@ impl ObjectKeys {
         Ok(Self {
             bucket: client.bucket().await?,
             prefix: None,
-            user: escaped(user),
+            user: escape_key(user),
             application: format!("{}/{}", application.id, application.number()),
             portal: false,
         })
@@ -96,11 +96,11 @@ impl ObjectKeys {
     pub fn locate(&self, table: &SlideTable) -> Result<Vec<SlideLocation>, Error> {
         let mut name_counts: HashMap<String, usize> = HashMap::new();
         for row in table.rows() {
-            *name_counts.entry(name(table, row)).or_default() += 1;
+            *name_counts.entry(key_name(table, row)).or_default() += 1;
         }
         let locate = |row: &SlideRow| match row.get(URL) {
             "" => {
-                let name = name(table, row);
+                let name = key_name(table, row);
                 let key = self.new_key(row, &name, name_counts.get(&name).is_some_and(|count| *count > 1));
                 self.bucket.address(&key).map_err(|error| Error::input_because(row.label(), error))?;
                 Ok(SlideLocation::Object(key))
@@ -119,11 +119,13 @@ impl ObjectKeys {
     fn new_key(&self, row: &SlideRow, name: &str, is_ambiguous: bool) -> String {
         let slide_digest = &digest::of_texts([row.external_id(), row.get(CHECKSUM)])[..16];
         let (user, application) = (&self.user, &self.application);
-        let portal = if self.portal { "onboard/" } else { "" };
+        let portal_folder = if self.portal { "onboard/" } else { "" };
         match &self.prefix {
-            None => format!("{portal}{user}/{slide_digest}/{application}/{name}"),
-            Some(prefix) if is_ambiguous => format!("{portal}{user}/{prefix}/{application}/{slide_digest}-{name}"),
-            Some(prefix) => format!("{portal}{user}/{prefix}/{application}/{name}"),
+            None => format!("{portal_folder}{user}/{slide_digest}/{application}/{name}"),
+            Some(prefix) if is_ambiguous => {
+                format!("{portal_folder}{user}/{prefix}/{application}/{slide_digest}-{name}")
+            }
+            Some(prefix) => format!("{portal_folder}{user}/{prefix}/{application}/{name}"),
         }
     }
 }
@@ -134,12 +136,13 @@ impl fmt::Debug for ObjectKeys {
     }
 }
 
-fn name(table: &SlideTable, row: &SlideRow) -> String {
-    table.path_of(row).file_name().map_or_else(|| "slide".to_owned(), |name| escaped(&name.to_string_lossy()))
+/// Returns the file name of a slide as the last segment of a key.
+fn key_name(table: &SlideTable, row: &SlideRow) -> String {
+    table.path_of(row).file_name().map_or_else(|| "slide".to_owned(), |name| escape_key(&name.to_string_lossy()))
 }
 
 /// Escapes characters that are invalid in a key.
-fn escaped(text: &str) -> String {
+fn escape_key(text: &str) -> String {
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     utf8_percent_encode(text, ESCAPED).to_string()
 }
@@ -148,13 +151,13 @@ fn escaped(text: &str) -> String {
 /// if the row has one.
 pub(crate) fn upload_obstacle(table: &SlideTable, row: &SlideRow) -> Option<String> {
     let file = row.get(FILE);
-    let about = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };
-    Some(about + &unreadable(&table.path_of(row))?)
+    let prefix = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };
+    Some(prefix + &read_problem(&table.path_of(row))?)
 }
 
-fn unreadable(path: &Path) -> Option<String> {
+fn read_problem(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
-        Ok(found) if found.is_file() => None,
+        Ok(metadata) if metadata.is_file() => None,
         Ok(_) => Some("this is not a file".to_owned()),
         Err(error) => Some(error.to_string()),
     }

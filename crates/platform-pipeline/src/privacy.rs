@@ -36,7 +36,7 @@ pub(crate) fn warnings(warnings: &[Warning]) -> Vec<Value> {
 
 /// Returns identifying data as JSON.
 pub(crate) fn identifiers(identifiers: &[Identifier]) -> Vec<Value> {
-    identifiers.iter().map(|found| json!({ "kind": found.kind.name(), "place": found.place })).collect()
+    identifiers.iter().map(|identifier| json!({ "kind": identifier.kind.name(), "place": identifier.place })).collect()
 }
 
 /// The policy for slides that may identify a patient.
@@ -50,8 +50,9 @@ pub(crate) struct Privacy {
 impl Privacy {
     /// Returns the reason to reject a slide with these identifiers, or `None` if the slide is accepted.
     pub(crate) fn refusal(&self, identifiers: &[Identifier]) -> Option<String> {
-        let found = identifiers.iter().filter(|found| self.rejects_identifiers && !self.allowed.contains(&found.kind));
-        let kinds: BTreeSet<_> = found.map(|found| found.kind).collect();
+        let is_rejected =
+            |identifier: &&Identifier| self.rejects_identifiers && !self.allowed.contains(&identifier.kind);
+        let kinds: BTreeSet<_> = identifiers.iter().filter(is_rejected).map(|identifier| identifier.kind).collect();
         let kinds: Vec<_> = kinds.into_iter().map(IdentifierKind::name).collect();
         let text = "it may identify a patient; `aignostics slide inspect` shows where";
         (!kinds.is_empty()).then(|| format!("{text}, and --allow {} accepts it", kinds.join(",")))

@@ -29,7 +29,7 @@ use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, SlideRow, WIDTH};
 use find::Walk;
 
 /// The default maximum number of slides that are read concurrently.
-const PARALLEL_READS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+const DEFAULT_PARALLEL_READS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Options for finding slides in a folder.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct ScanOptions {
 
 impl ScanOptions {
     /// Excludes slides that match a pattern. A pattern that contains a `/` is compared with the path relative to the
-    /// scanned folder, another pattern with the file name.
+    /// scanned folder, any other pattern with the file name.
     pub fn with_excluded(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
         self.excluded.extend(patterns);
         self
@@ -75,13 +75,14 @@ pub struct FoundSlides {
     pub(crate) unreadable: Vec<(PathBuf, String)>,
 }
 
-/// A slide that was read, or the reason why it is unusable.
+/// A slide in a scanned folder, and its data or the reason why it is unusable.
 #[derive(Clone, Debug)]
 pub(crate) struct ScannedSlide {
     pub(crate) path: PathBuf,
     pub(crate) slide: Result<ReadSlide, String>,
 }
 
+/// A usable slide: its row, the remarks about it, and its size.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadSlide {
     pub(crate) row: SlideRow,
@@ -98,7 +99,7 @@ impl FoundSlides {
     /// [`Error::is_input`]: the folder cannot be read.
     pub async fn within(folder: &Path, options: &ScanOptions) -> Result<Self, Error> {
         let (folder, options) = (folder.to_owned(), options.clone());
-        on_thread(move || Walk::through(&folder, &options)).await?
+        on_thread(move || Walk::find_slides(&folder, &options)).await?
     }
 
     /// Returns the number of slides.
@@ -152,7 +153,7 @@ impl FoundSlides {
             let (path, root, reader) = (path.clone(), self.root.clone(), Arc::clone(reader));
             on_thread(move || {
                 let slide = match reader.ids.of(&root, &path).map(|id| reader.read(&path, &id)) {
-                    Ok(Err(ReadError::NoResources(reason))) => return Err(no_resources(reason)),
+                    Ok(Err(ReadError::NoResources(reason))) => return Err(resource_error(reason)),
                     Ok(Err(ReadError::Unusable(reason))) | Err(reason) => Err(reason),
                     Ok(Ok(slide)) => Ok(slide),
                 };
@@ -181,26 +182,26 @@ impl SlideReader {
         if let Some(reason) = self.privacy.refusal(&slide.description.identifiers) {
             return Err(ReadError::Unusable(reason));
         }
-        let (row, bytes) = (row(id, &slide), slide.bytes);
+        let (row, bytes) = (slide_row(id, &slide), slide.bytes);
         Ok(ReadSlide { row, remarks: SlideRemarks::of(path.to_owned(), slide.description), bytes })
     }
 }
 
 /// Runs blocking work on a separate thread. An interrupted program exits without waiting for the thread.
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let (done, outcome) = oneshot::channel();
-    let reader = thread::Builder::new().name("slide reader".to_owned()).spawn(move || done.send(work()));
-    reader.map_err(|error| Error::io("no thread can be started to read slides", error))?;
-    let failed = |error: RecvError| Error::io("a folder or slide could not be read", std::io::Error::other(error));
-    outcome.await.map_err(failed)
+    let (sender, receiver) = oneshot::channel();
+    let thread = thread::Builder::new().name("slide reader".to_owned()).spawn(move || sender.send(work()));
+    thread.map_err(|error| Error::io("no thread can be started to read slides", error))?;
+    let read_error = |error: RecvError| Error::io("a folder or slide could not be read", std::io::Error::other(error));
+    receiver.await.map_err(read_error)
 }
 
-fn no_resources(reason: String) -> Error {
+fn resource_error(reason: String) -> Error {
     let hint = "raise the limits of this process (`ulimit`), or use a smaller --parallel-reads";
     Error::io(format!("cannot read the slides: {hint}"), std::io::Error::other(reason))
 }
 
-fn row(id: &str, slide: &SlideMetadata) -> SlideRow {
+fn slide_row(id: &str, slide: &SlideMetadata) -> SlideRow {
     let mut row = SlideRow::default();
     row.set(EXTERNAL_ID, id);
     row.set(CHECKSUM, Crc32c::from(slide.crc32c).to_string());

@@ -28,7 +28,7 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaFiles {
     stem: String,
-    /// The names and contents.
+    /// The names and contents of the files.
     files: Vec<(String, String)>,
 }
 
@@ -62,18 +62,18 @@ impl SchemaFiles {
     ///
     /// The folder cannot be created, or a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-        let written = fs::create_dir_all(folder)
+        let outcome = fs::create_dir_all(folder)
             .and_then(|()| self.files.iter().map(|(name, text)| publish(folder, name, text.as_bytes())).collect());
-        written.map_err(|error| unwritable(folder, error))
+        outcome.map_err(|error| unwritable(folder, error))
     }
 
     /// Writes one zip archive of the files into a folder, and returns its path.
     ///
     /// # Errors
     ///
-    /// Those of [`write`](Self::write).
+    /// The errors of [`write`](Self::write).
     pub fn write_archive(&self, folder: &Path) -> Result<PathBuf, Error> {
-        let written = fs::create_dir_all(folder).and_then(|()| {
+        let outcome = fs::create_dir_all(folder).and_then(|()| {
             let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
             for (name, text) in &self.files {
                 zip.start_file(name.as_str(), SimpleFileOptions::default())?;
@@ -81,15 +81,16 @@ impl SchemaFiles {
             }
             publish(folder, &escape(&format!("{}_schemata.zip", self.stem)), zip.finish()?.get_ref())
         });
-        written.map_err(|error| unwritable(folder, error))
+        outcome.map_err(|error| unwritable(folder, error))
     }
 }
 
+/// Writes a file atomically.
 fn publish(folder: &Path, name: &str, content: &[u8]) -> io::Result<PathBuf> {
-    let mut new = NamedTempFile::new_in(folder)?;
-    File::write_all(new.as_file_mut(), content)?;
+    let mut file = NamedTempFile::new_in(folder)?;
+    File::write_all(file.as_file_mut(), content)?;
     let path = folder.join(name);
-    new.persist(&path)?;
+    file.persist(&path)?;
     Ok(path)
 }
 

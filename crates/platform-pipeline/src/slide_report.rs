@@ -7,7 +7,8 @@ use slide_metadata::{ImageDescription, Plausibility, SlideDescription, SlideErro
 
 use crate::privacy::{identifiers, warnings};
 
-/// A slide with its description and its checksum, read without the platform. Its JSON is that of `docs/schemas/slides.json`.
+/// The description and the checksum of a slide, read without the platform. `docs/schemas/slides.json` describes its
+/// JSON.
 ///
 /// ```no_run
 /// use platform_pipeline::SlideReport;
@@ -21,14 +22,14 @@ use crate::privacy::{identifiers, warnings};
 pub struct SlideReport {
     /// The file.
     pub path: PathBuf,
-    /// Its description.
+    /// The description of the slide.
     pub slide: SlideDescription,
-    /// Its checksum.
+    /// The checksum of the file.
     pub crc32c: Crc32c,
 }
 
 impl SlideReport {
-    /// Describes a slide and reads all of it for its checksum. Blocks.
+    /// Describes a slide, and reads the whole file for its checksum. Blocks the calling thread.
     ///
     /// # Errors
     ///

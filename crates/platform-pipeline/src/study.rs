@@ -101,16 +101,16 @@ impl Study {
         folder_of(csv)
     }
 
-    /// Checks that the results of a study are not mistaken for its slides: results in the folder of the slides are in a folder
-    /// for each run.
+    /// Checks that the results of a study cannot be mistaken for its slides. Results among the slides need a separate
+    /// folder for each run.
     ///
     /// # Errors
     ///
     /// [`Error::is_input`]: the results could be mistaken for slides, or the folder of the slides cannot be read.
     pub fn check_results_folder(slides: &Path, csv: &Path, has_folder_per_run: bool) -> Result<(), Error> {
         let root = slides.canonicalize().map_err(|error| Error::unreadable(slides, error))?;
-        let is_among = folder_of(csv).canonicalize().is_ok_and(|results| results.starts_with(&root));
-        if is_among && !has_folder_per_run {
+        let are_results_among_slides = folder_of(csv).canonicalize().is_ok_and(|results| results.starts_with(&root));
+        if are_results_among_slides && !has_folder_per_run {
             return Err(Error::input(
                 "the results would be stored among the slides and could be mistaken for slides: \
                  move the table, or omit --no-create-subdirectory-for-run",
@@ -131,9 +131,8 @@ impl Study {
         self
     }
 
-    /// Sets the location of uploaded slides: the folder named after the user, the
-    /// [prefix](crate::ObjectKeys::with_prefix), and whether the slides are uploaded
-    /// [for the portal](crate::ObjectKeys::with_portal).
+    /// Sets the location of uploaded slides: the folder of the user, and the [prefix](crate::ObjectKeys::with_prefix).
+    /// If `portal` is true, slides are uploaded [for the portal](crate::ObjectKeys::with_portal).
     pub fn with_object_keys(mut self, user: impl Into<String>, prefix: Option<String>, portal: bool) -> Self {
         (self.bucket_user, self.prefix, self.portal) = (user.into(), prefix, portal);
         self
@@ -189,7 +188,7 @@ impl Study {
 impl fmt::Debug for Study {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { application, csv, folder, .. } = self;
-        let mut shown = formatter.debug_struct("Study");
-        shown.field("application", application).field("csv", csv).field("folder", folder).finish_non_exhaustive()
+        let mut output = formatter.debug_struct("Study");
+        output.field("application", application).field("csv", csv).field("folder", folder).finish_non_exhaustive()
     }
 }

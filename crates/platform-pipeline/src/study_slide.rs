@@ -18,7 +18,7 @@ pub struct StudySlide {
     pub reason: Option<String>,
 }
 
-/// Its members; the status has its [name](SlideStatus::name).
+/// Serializes all fields. The status is serialized as its [name](SlideStatus::name).
 impl Serialize for StudySlide {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { external_id, file, status, run, reason } = self;

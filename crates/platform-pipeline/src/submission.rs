@@ -26,7 +26,7 @@ use items::{draft_from_json, draft_from_table};
 
 /// The maximum time after which a new run is visible on all replicas of the platform.
 const MAX_REPLICATION_LAG: Duration = Duration::from_secs(30);
-/// The time between two requests for a run that is not visible yet.
+/// The interval between two requests for a run that is not visible yet.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The source of a submission.
@@ -60,16 +60,16 @@ impl SubmissionSource {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
-            let read = io::stdin().lock().read_to_end(&mut bytes);
-            read.map(|_| bytes).map_err(|error| Error::input_because("cannot read stdin", error))
+            let outcome = io::stdin().lock().read_to_end(&mut bytes);
+            outcome.map(|_| bytes).map_err(|error| Error::input_because("cannot read stdin", error))
         } else {
             fs::read(path).map_err(|error| Error::unreadable(path, error))
         };
         Self::parse(bytes?, path)
     }
 
-    /// Parses a table or JSON, detected automatically. `path` is that of the file, for messages and for relative paths of
-    /// slides.
+    /// Parses a table or JSON, detected automatically. `path` is the path of the file. It appears in
+    /// messages, and relative paths of slides are resolved against its folder.
     ///
     /// # Errors
     ///
@@ -78,9 +78,9 @@ impl SubmissionSource {
         let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).map(<[u8]>::to_vec).unwrap_or(bytes);
         let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         if !is_json {
-            return Ok(Self::Table(SlideTable::parse(&bytes, &name(path), &files::folder_of(path))?));
+            return Ok(Self::Table(SlideTable::parse(&bytes, &display_name(path), &files::folder_of(path))?));
         }
-        let submission = serde_json::from_slice(&bytes).map_err(|error| unparsed(path, &error))?;
+        let submission = serde_json::from_slice(&bytes).map_err(|error| parse_error(path, &error))?;
         require_time_zones(path, &bytes)?;
         Ok(Self::Submission(Box::new(submission)))
     }
@@ -99,27 +99,28 @@ impl SubmissionSource {
         before_upload: bool,
     ) -> Result<Draft, Error> {
         match self {
-            Self::Table(table) => draft_from_table(&table, &name(path), application, keys, before_upload),
-            Self::Submission(submission) => draft_from_json(*submission, &name(path), application, keys),
+            Self::Table(table) => draft_from_table(&table, &display_name(path), application, keys, before_upload),
+            Self::Submission(submission) => draft_from_json(*submission, &display_name(path), application, keys),
         }
     }
 }
 
-fn name(path: &Path) -> String {
+/// Returns the name of a file in messages.
+fn display_name(path: &Path) -> String {
     if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
 }
 
 /// Returns the current state of a run. If the run is not found, it is requested again for [`MAX_REPLICATION_LAG`],
 /// because a new run may not be visible yet.
 pub(crate) async fn fetch_run(run: &RunHandle) -> Result<Run, Error> {
-    let mut waited = Duration::ZERO;
+    let mut waiting_time = Duration::ZERO;
     loop {
         match run.clone().no_cache().get().await {
-            Err(error) if error.is_not_found() && waited < MAX_REPLICATION_LAG => {
+            Err(error) if error.is_not_found() && waiting_time < MAX_REPLICATION_LAG => {
                 wait(POLL_INTERVAL).await;
-                waited += POLL_INTERVAL;
+                waiting_time += POLL_INTERVAL;
             }
-            found => return Ok(found?),
+            run => return Ok(run?),
         }
     }
 }
@@ -129,13 +130,13 @@ pub(crate) async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
-/// Rejects scheduling dates without a time zone: the platform would interpret them as UTC.
+/// Rejects scheduling dates without a time zone, because the platform would interpret them as UTC.
 fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
-    let submission: Value = serde_json::from_slice(json).map_err(|error| unparsed(path, &error))?;
+    let submission: Value = serde_json::from_slice(json).map_err(|error| parse_error(path, &error))?;
     for field in ["due_date", "deadline"] {
         let date = submission["scheduling"][field].as_str();
         if let Some(date) = date.filter(|date| date.parse::<jiff::Timestamp>().is_err()) {
-            let (name, example) = (name(path), "2027-12-31T23:59:59Z");
+            let (name, example) = (display_name(path), "2027-12-31T23:59:59Z");
             return Err(Error::input(format!(
                 "{name}: the time zone of the {field} '{date}' is missing, such as {example}"
             )));
@@ -145,15 +146,16 @@ fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
 }
 
 /// Returns the error for invalid JSON. The message does not contain values, because they may be signed URLs.
-fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
+fn parse_error(path: &Path, error: &serde_json::Error) -> Error {
     let text = error.to_string();
-    let known = ["missing field", "unknown field", "duplicate field", "expected", "EOF", "trailing"];
-    let what = if known.iter().any(|start| text.starts_with(start)) {
+    // Messages that start with these words contain no values.
+    let value_free_starts = ["missing field", "unknown field", "duplicate field", "expected", "EOF", "trailing"];
+    let problem = if value_free_starts.iter().any(|start| text.starts_with(start)) {
         text
     } else {
         format!("a value of another kind at line {} column {}", error.line(), error.column())
     };
-    Error::input(format!("{} is not a submission: {what}", name(path)))
+    Error::input(format!("{} is not a submission: {problem}", display_name(path)))
 }
 
 impl Draft {
@@ -174,8 +176,8 @@ impl Draft {
     /// table. [`Error::platform`]: a request failed.
     pub async fn check(self, client: &Client) -> Result<RunSubmission, Error> {
         let Self { submission, name, lines, mut problems, .. } = self;
-        let checked = match client.runs().dry_run(submission).await {
-            Ok(checked) => Some(checked.submission),
+        let valid_submission = match client.runs().dry_run(submission).await {
+            Ok(dry_run) => Some(dry_run.submission),
             Err(error) if !error.problems().is_empty() => {
                 problems.extend(error.problems().iter().map(|problem| {
                     let line = problem.item.as_ref().and_then(|item| lines.get(item)).copied();
@@ -192,7 +194,7 @@ impl Draft {
             Err(error) => return Err(error.into()),
         };
         problems.sort_by_key(|(line, _)| *line);
-        match checked {
+        match valid_submission {
             Some(submission) if problems.is_empty() => Ok(submission),
             _ => {
                 let texts = problems.into_iter().map(|(_, text)| text).collect();

@@ -1,5 +1,5 @@
-/// Returns the name of the user of this process as a folder in a bucket: the name of the system user, or else the user id, as
-/// in containers without `USER`.
+/// Returns the name of a bucket folder for the user of this process: the name of the system user or, if no environment
+/// variable contains it, as in many containers, the user id.
 pub fn system_user() -> String {
     let names = ["USER", "LOGNAME", "USERNAME"];
     let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));

@@ -56,7 +56,7 @@ struct Format {
     encoding: Encoding,
     delimiter: u8,
     /// True if the first line sets the delimiter, as in files written by Excel: `sep=;`.
-    names_delimiter: bool,
+    has_delimiter_line: bool,
 }
 
 impl SlideRow {
@@ -88,7 +88,7 @@ impl SlideRow {
 impl SlideTable {
     /// Creates an empty table to be written to `path`.
     pub fn new(path: &Path) -> Self {
-        let format = Format { encoding: Encoding::default(), delimiter: b';', names_delimiter: false };
+        let format = Format { encoding: Encoding::default(), delimiter: b';', has_delimiter_line: false };
         let (columns, folder) = (COLUMNS.map(str::to_owned).into(), files::folder_of(path));
         Self { columns, rows: Vec::new(), format, folder, notes: Vec::new() }
     }
@@ -112,29 +112,29 @@ impl SlideTable {
     pub fn parse(bytes: &[u8], name: &str, folder: &Path) -> Result<Self, Error> {
         let malformed = |problems| Error::inputs(format!("{name} is not a table of slides"), problems);
         let (text, encoding) = Encoding::decode(bytes).map_err(malformed)?;
-        let (format, text, skipped) = Format::of(&text, encoding);
+        let (format, text, skipped_lines) = Format::of(&text, encoding);
         // The reader is flexible, so that all rows with a wrong number of cells are reported, not only the first.
         let mut reader = ReaderBuilder::new().delimiter(format.delimiter).flexible(true).from_reader(text.as_bytes());
-        let head = reader.headers().map_err(|error| malformed(vec![error.to_string()]))?;
-        let columns: Vec<String> = head.iter().map(|head| head.trim().to_owned()).collect();
-        let mut problems = header_problems(&columns, 1 + skipped);
+        let headers = reader.headers().map_err(|error| malformed(vec![error.to_string()]))?;
+        let columns: Vec<String> = headers.iter().map(|header| header.trim().to_owned()).collect();
+        let mut problems = header_problems(&columns, 1 + skipped_lines);
         let mut rows: Vec<(SlideRow, usize)> = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| malformed(vec![error.to_string()]))?;
-            let line = record.position().map_or(0, csv::Position::line) + skipped;
+            let line = record.position().map_or(0, csv::Position::line) + skipped_lines;
             let cells = columns.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
             rows.push((SlideRow { line, cells }, record.len()));
         }
         // Spreadsheets may write empty rows at the end.
         while rows.pop_if(|(row, _)| row.is_empty()).is_some() {}
-        for (row, cells) in &rows {
-            if *cells != columns.len() {
-                problems.push(format!("line {}: {cells} cells, but {} columns", row.line, columns.len()));
+        for (row, cell_count) in &rows {
+            if *cell_count != columns.len() {
+                problems.push(format!("line {}: {cell_count} cells, but {} columns", row.line, columns.len()));
             } else if columns.iter().any(|column| column == EXTERNAL_ID) && row.get(EXTERNAL_ID).is_empty() {
                 problems.push(format!("line {}: {EXTERNAL_ID} is empty", row.line));
             }
         }
-        let quotes = quotes::check(text, char::from(format.delimiter), columns.len(), 1 + skipped);
+        let quotes = quotes::check(text, char::from(format.delimiter), columns.len(), 1 + skipped_lines);
         if !quotes.is_empty() {
             // Other problems are not reported, because the wrong quotes may have caused them.
             return Err(malformed(quotes));
@@ -171,14 +171,13 @@ impl SlideTable {
     ///
     /// # Errors
     ///
-    /// The errors of [`read`](Self::read) and of `change`. Any other error means that the table cannot be locked or
-    /// written.
+    /// The errors of [`read`](Self::read) and of `change`. Otherwise the table cannot be locked or written.
     pub fn update(path: &Path, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Self, Error> {
         let _lock = lock(path)?;
-        let before = if path.exists() { Some(Self::read(path)?) } else { None };
-        let mut table = before.clone().unwrap_or_else(|| Self::new(path));
+        let previous = if path.exists() { Some(Self::read(path)?) } else { None };
+        let mut table = previous.clone().unwrap_or_else(|| Self::new(path));
         change(&mut table)?;
-        if before.as_ref() != Some(&table) {
+        if previous.as_ref() != Some(&table) {
             table.write(path)?;
         }
         Ok(table)
@@ -195,7 +194,7 @@ impl SlideTable {
     }
 
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Error> {
-        let failed = |error: csv::Error| Error::io("the table cannot be formatted", error.into());
+        let format_error = |error: csv::Error| Error::io("the table cannot be formatted", error.into());
         let ending = self.format.encoding.line_ending;
         let terminator = match ending {
             LineEnding::Lf => Terminator::Any(b'\n'),
@@ -205,10 +204,10 @@ impl SlideTable {
         let mut builder = WriterBuilder::new();
         builder.delimiter(self.format.delimiter).terminator(terminator);
         let mut writer = builder.from_writer(self.format.first_line(ending).into_bytes());
-        writer.write_record(&self.columns).map_err(failed)?;
+        writer.write_record(&self.columns).map_err(format_error)?;
         for row in &self.rows {
             let cells = self.columns.iter().map(|column| row.cells.get(column).map_or("", String::as_str));
-            writer.write_record(cells).map_err(failed)?;
+            writer.write_record(cells).map_err(format_error)?;
         }
         let text =
             writer.into_inner().map_err(|error| Error::io("the table cannot be formatted", error.into_error()))?;
@@ -245,7 +244,7 @@ impl SlideTable {
     }
 
     pub(crate) fn has_column(&self, column: &str) -> bool {
-        self.columns.iter().any(|known| known == column)
+        self.columns.iter().any(|existing| existing == column)
     }
 
     /// Adds a column at the end, unless it exists.
@@ -265,30 +264,30 @@ impl SlideTable {
 impl Format {
     /// Returns the format of a table, the text without a `sep=` line, and the number of `sep=` lines (0 or 1).
     fn of(text: &str, encoding: Encoding) -> (Self, &str, u64) {
-        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-        let first = first.trim_end();
-        let label = first.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).map(|_| &first.as_bytes()[4..]);
-        match label {
-            Some(&[delimiter]) => (Self { encoding, delimiter, names_delimiter: true }, rest, 1),
-            _ => (Self { encoding, delimiter: b';', names_delimiter: false }, text, 0),
+        let (first_line, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let first_line = first_line.trim_end();
+        let prefix = first_line.get(..4).filter(|start| start.eq_ignore_ascii_case("sep="));
+        match prefix.map(|_| &first_line.as_bytes()[4..]) {
+            Some(&[delimiter]) => (Self { encoding, delimiter, has_delimiter_line: true }, rest, 1),
+            _ => (Self { encoding, delimiter: b';', has_delimiter_line: false }, text, 0),
         }
     }
 
     fn first_line(self, ending: LineEnding) -> String {
         let line = format!("sep={}{}", char::from(self.delimiter), ending.as_str());
-        if self.names_delimiter { line } else { String::new() }
+        if self.has_delimiter_line { line } else { String::new() }
     }
 }
 
 /// Locks a table against other writers.
 fn lock(path: &Path) -> Result<LockFile, Error> {
     let folder = files::folder_of(path).join(files::STATE_FOLDER);
-    let failed = |error| Error::io(format!("cannot lock '{}'", path.display()), error);
-    files::create_folder(&folder).map_err(failed)?;
+    let lock_error = |error| Error::io(format!("cannot lock '{}'", path.display()), error);
+    files::create_folder(&folder).map_err(lock_error)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
-    let locked = LockFile::acquire_with(folder.join(name), LOCK_TIMEOUT, Locking::KernelOrLease);
-    locked.map_err(|error| failed(std::io::Error::new(error.kind(), error)))
+    let lock = LockFile::acquire_with(folder.join(name), LOCK_TIMEOUT, Locking::KernelOrLease);
+    lock.map_err(|error| lock_error(std::io::Error::new(error.kind(), error)))
 }
 
 /// Returns the problems of the header row.

@@ -27,7 +27,7 @@ pub struct SlideUpload {
     pub result: Result<Uploaded, String>,
 }
 
-/// The id, the URL if the slide is in the bucket, and the properties of its object or the reason.
+/// Serializes the id, the URL of an uploaded slide, and the properties of its object or the reason of the failure.
 impl Serialize for SlideUpload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let uploaded = self.result.as_ref().ok();
@@ -43,7 +43,7 @@ impl Serialize for SlideUpload {
     }
 }
 
-/// The numbers of slides that were sent and that were already in the bucket.
+/// The numbers of slides that were sent, and of slides that were already in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadSummary {
@@ -60,14 +60,15 @@ impl UploadSummary {
     ///
     /// [`Error::is_incomplete`]: an upload failed; [`Error::details`] has a line for each failed upload.
     pub fn of(uploads: &[SlideUpload]) -> Result<Self, Error> {
-        let failed: Vec<_> = uploads.iter().filter_map(|upload| Some(upload.result.as_ref().err()?.clone())).collect();
-        if !failed.is_empty() {
-            let text = format!(
+        let failures: Vec<_> =
+            uploads.iter().filter_map(|upload| Some(upload.result.as_ref().err()?.clone())).collect();
+        if !failures.is_empty() {
+            let message = format!(
                 "{} of {} slides were not uploaded: repeat the command to upload the rest",
-                failed.len(),
+                failures.len(),
                 uploads.len()
             );
-            return Err(Error::incomplete(text, failed));
+            return Err(Error::incomplete(message, failures));
         }
         let already_present =
             uploads.iter().filter(|upload| upload.result.as_ref().is_ok_and(|object| object.already_present)).count();
@@ -80,8 +81,8 @@ impl UploadSummary {
 ///
 /// # Errors
 ///
-/// [`Error::is_input`]: the file of a slide cannot be read, and nothing was uploaded. Any other error means that the
-/// table cannot be written. A failed upload is not an error of this function: [`UploadSummary::of`] reports it.
+/// [`Error::is_input`]: the file of a slide cannot be read, and nothing was uploaded. Otherwise the table cannot be
+/// written. A failed upload is not an error of this function: [`UploadSummary::of`] reports it.
 pub async fn upload(
     csv: &Path,
     table: &SlideTable,
@@ -125,23 +126,23 @@ async fn send(
     observer: &Observer,
 ) -> Result<Vec<Upload>, Error> {
     let urls: Vec<_> = files.iter().map(|file| file.key().to_owned()).zip(slides.iter().cloned()).collect();
-    let (done, ready) = mpsc::unbounded_channel();
+    let (sender, uploaded_keys) = mpsc::unbounded_channel();
     let observer = observer.clone();
     let uploader = Uploader::new(keys.bucket.clone()).with_observer(move |event| {
         observer(Event::Uploading { done: event.total_done, total: event.total_bytes });
         if matches!(event.step, UploadStep::Sent | UploadStep::AlreadyPresent) {
-            // The receiver lives until all uploads have ended.
-            let _ = done.send(event.file.key().to_owned());
+            // Sending cannot fail, because the receiver exists until all uploads have ended.
+            let _ = sender.send(event.file.key().to_owned());
         }
     });
-    let uploading = async move {
+    let uploads = async move {
         let uploads = uploader.upload(files).await;
         // Closes the channel, so that `write_urls` ends.
         drop(uploader);
         uploads
     };
-    let (uploads, written) = tokio::join!(Box::pin(uploading), write_urls(csv, ready, urls));
-    written?;
+    let (uploads, outcome) = tokio::join!(Box::pin(uploads), write_urls(csv, uploaded_keys, urls));
+    outcome?;
     Ok(uploads)
 }
 
@@ -149,17 +150,17 @@ async fn send(
 /// because users and other processes may change it during the upload.
 async fn write_urls(
     csv: &Path,
-    mut ready: UnboundedReceiver<String>,
+    mut uploaded_keys: UnboundedReceiver<String>,
     urls: Vec<(String, (String, String))>,
 ) -> Result<(), Error> {
-    let mut done = Vec::new();
-    while ready.recv_many(&mut done, usize::MAX).await > 0 {
+    let mut keys = Vec::new();
+    while uploaded_keys.recv_many(&mut keys, usize::MAX).await > 0 {
         let uploaded_slides: Vec<_> =
-            urls.iter().filter(|(key, _)| done.contains(key)).map(|(_, slide)| slide.clone()).collect();
+            urls.iter().filter(|(key, _)| keys.contains(key)).map(|(_, slide)| slide.clone()).collect();
         let csv = csv.to_owned();
-        let failed = |error| Error::io("the table cannot be written", std::io::Error::other(error));
-        spawn_blocking(move || set_urls(&csv, &uploaded_slides)).await.map_err(failed)??;
-        done.clear();
+        let write_error = |error| Error::io("the table cannot be written", std::io::Error::other(error));
+        spawn_blocking(move || set_urls(&csv, &uploaded_slides)).await.map_err(write_error)??;
+        keys.clear();
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The events of a run, each of which is reported once, also by later calls and on other machines.
+//! The events of a run. Each event is reported once, even across calls and machines.
 
 mod cursor;
 mod seen;
@@ -27,17 +27,19 @@ use seen::SeenEvents;
 type Download = Pin<Box<dyn Future<Output = Result<RunReport, platform_resources::Error>> + Send>>;
 type Events = Pin<Box<dyn Stream<Item = Result<RunEvent, platform_resources::Error>> + Send>>;
 
-/// A watch of a run: the end of each item, of the run and, with a download, of each file.
+/// A watch of a run. It reports the end of each item and of the run and, with a download, each file.
 ///
-/// Each event has a cursor, from which a later call resumes on any machine. Items that ended up to 60 s before the last one
-/// are repeated, because they can end at the same time or be reported late. With a state file, no event is repeated.
+/// Each event has a cursor, from which a later call resumes on any machine. Items that ended up to 60 s before the last
+/// item are repeated, because they can end at the same time or be reported late. With a state file, no event is
+/// repeated.
 ///
 /// ```no_run
 /// use platform_pipeline::{RunWatch, WatchEventKind};
 /// use platform_resources::Client;
 ///
 /// # async fn example(client: Client, cursor: Option<String>) -> Result<(), Box<dyn std::error::Error>> {
-/// let mut events = RunWatch::new(&client.run("0c9a1e0e-6b0c-4c52-9a0e-2f5a7c1d0b11")).with_cursor(cursor).open().await?;
+/// let run = client.run("0c9a1e0e-6b0c-4c52-9a0e-2f5a7c1d0b11");
+/// let mut events = RunWatch::new(&run).with_cursor(cursor).open().await?;
 /// while let Some(event) = events.next().await.transpose()? {
 ///     if let WatchEventKind::ItemEnded(item) = &event.kind {
 ///         println!("{}: {}", item.external_id, event.cursor);
@@ -64,7 +66,7 @@ pub struct WatchEvent {
     pub cursor: String,
     /// The event itself.
     pub kind: WatchEventKind,
-    /// The id under which it is recorded; `None` for a failure, which a later call retries.
+    /// The id under which the event is recorded; `None` for a failure, which a later call retries.
     id: Option<String>,
 }
 
@@ -87,21 +89,22 @@ pub enum WatchEventKind {
         /// The reason.
         error: String,
     },
-    /// The run has ended, and all events of its items and files are reported. The last event.
+    /// The run has ended. This is the last event, after the events of all items and files.
     RunEnded(Box<Run>),
 }
 
-/// The name of the event, the run, the cursor, and the members of its kind. `docs/schemas/run-event.json` describes it.
+/// Serializes the name of the event, the run, the cursor, and the data of the kind. `docs/schemas/run-event.json`
+/// describes the JSON.
 impl Serialize for WatchEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (name, mut record) = match &self.kind {
             WatchEventKind::ItemEnded(item) => ("item_ended", json!({ "item": item_record(item) })),
             WatchEventKind::FileReady(file, verification) => {
-                let about = json!({
+                let record = json!({
                     "external_id": file.item, "artifact": file.artifact, "artifact_id": file.artifact_id,
                     "file": file.file, "bytes": file.bytes, "verification": verification,
                 });
-                (if self.kind.is_verified() { "artifact_verified" } else { "artifact_unverified" }, about)
+                (if self.kind.is_verified() { "artifact_verified" } else { "artifact_unverified" }, record)
             }
             WatchEventKind::FileFailed { item, artifact, file, error } => {
                 ("artifact_failed", json!({ "external_id": item, "artifact": artifact, "file": file, "error": error }))
@@ -131,9 +134,9 @@ pub struct WatchEvents {
     files: UnboundedReceiver<FileEvent>,
     download: Option<Download>,
     /// The reported items, by external id.
-    known: HashMap<String, Item>,
-    /// Files of items that are not reported yet.
-    early: HashMap<String, Vec<FileEvent>>,
+    reported_items: HashMap<String, Item>,
+    /// The published files of items that are not reported yet.
+    early_files: HashMap<String, Vec<FileEvent>>,
     ready: VecDeque<WatchEvent>,
     run: Option<Run>,
     report: Option<RunReport>,
@@ -161,7 +164,7 @@ impl RunWatch {
         Self { folder, ..self }
     }
 
-    /// Sets an observer of the end of the run, which comes before the last files and events.
+    /// Sets an observer that is called when the run ends, before the last files and events are reported.
     pub fn with_end_observer(self, on_end: impl Fn() + Send + Sync + 'static) -> Self {
         Self { on_end: Arc::new(on_end), ..self }
     }
@@ -170,22 +173,22 @@ impl RunWatch {
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`] if the cursor or the state file cannot be used, [`Error::folder`] if the folder cannot be used;
-    /// otherwise a request failed.
+    /// [`Error::is_input`] if the cursor or the state file cannot be used, [`Error::folder`] if the folder cannot be
+    /// used; otherwise a request failed.
     pub async fn open(self) -> Result<WatchEvents, Error> {
         let Self { run, cursor, state, folder, on_end } = self;
         let items: Vec<Item> = run.clone().no_cache().items().try_collect().await?;
         let seen = SeenEvents::new(run.id(), cursor.as_deref(), state.as_deref(), folder.is_some())?;
         let is_over = seen.has_end() && folder.is_none();
         let (sender, files) = mpsc::unbounded_channel();
-        let download: Option<Download> = match (folder, seen.wanted(&items)) {
-            (Some(folder), Some(wanted)) => {
-                let download = run.download(ResultFolder::open(folder).await?).with_selection(wanted);
+        let download: Option<Download> = match (folder, seen.items_to_download(&items)) {
+            (Some(folder), Some(selection)) => {
+                let download = run.download(ResultFolder::open(folder).await?).with_selection(selection);
                 Some(Box::pin(download.with_observer(move |event| forward_file(event, &sender)).follow()))
             }
             _ => None,
         };
-        let ended = if is_over { Some(run.clone().no_cache().get().await?) } else { None };
+        let ended_run = if is_over { Some(run.clone().no_cache().get().await?) } else { None };
         Ok(WatchEvents {
             id: run.id().clone(),
             seen,
@@ -193,17 +196,17 @@ impl RunWatch {
             events: Box::pin(run.watch()),
             files,
             download,
-            known: HashMap::new(),
-            early: HashMap::new(),
+            reported_items: HashMap::new(),
+            early_files: HashMap::new(),
             ready: VecDeque::new(),
-            run: ended,
+            run: ended_run,
             report: None,
             is_over,
         })
     }
 }
 
-/// Forwards published files.
+/// Forwards the events of published files.
 fn forward_file(event: Event, files: &mpsc::UnboundedSender<FileEvent>) {
     if let Event::File(file) = event
         && matches!(file.progress.step, FileStep::Published(_))
@@ -214,8 +217,8 @@ fn forward_file(event: Event, files: &mpsc::UnboundedSender<FileEvent>) {
 }
 
 impl WatchEvents {
-    /// Returns the next event, or `None` after the last one and after an error. The future can be dropped, and no event is
-    /// lost.
+    /// Returns the next event, or `None` after the last event and after an error. No event is lost if the future is
+    /// dropped.
     pub async fn next(&mut self) -> Option<Result<WatchEvent, Error>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -237,7 +240,7 @@ impl WatchEvents {
     ///
     /// The state file cannot be written.
     pub fn record(&mut self, event: &WatchEvent) -> Result<(), Error> {
-        event.id.as_deref().map_or(Ok(()), |id| self.seen.printed(id))
+        event.id.as_deref().map_or(Ok(()), |id| self.seen.record_printed(id))
     }
 
     /// Returns the run, if it has ended.
@@ -264,7 +267,7 @@ impl WatchEvents {
         tokio::select! {
             event = self.events.next(), if !has_ended => self.apply(event),
             Some(file) = self.files.recv() => {
-                self.file(file);
+                self.add_file(file);
                 Ok(())
             }
             report = download => {
@@ -277,7 +280,7 @@ impl WatchEvents {
 
     fn apply(&mut self, event: Option<Result<RunEvent, platform_resources::Error>>) -> Result<(), Error> {
         match event {
-            Some(Ok(RunEvent::ItemEnded(item))) => self.item(*item),
+            Some(Ok(RunEvent::ItemEnded(item))) => self.add_item(*item),
             Some(Ok(RunEvent::Ended(run))) => {
                 (self.on_end)();
                 self.run = Some(*run);
@@ -285,43 +288,43 @@ impl WatchEvents {
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error.into()),
             None => {
-                let end = io::Error::from(io::ErrorKind::UnexpectedEof);
-                return Err(Error::io("the event stream ended before the run", end));
+                let eof_error = io::Error::from(io::ErrorKind::UnexpectedEof);
+                return Err(Error::io("the event stream ended before the run", eof_error));
             }
         }
         Ok(())
     }
 
-    fn item(&mut self, item: Item) {
-        if self.seen.item(&item) {
+    fn add_item(&mut self, item: Item) {
+        if self.seen.record_item(&item) {
             let id = item.item_id.to_string();
             self.push(WatchEventKind::ItemEnded(Box::new(item.clone())), Some(id));
         }
-        let early = self.early.remove(&item.external_id);
-        self.known.insert(item.external_id.clone(), item);
-        early.into_iter().flatten().for_each(|file| self.file(file));
+        let early_files = self.early_files.remove(&item.external_id);
+        self.reported_items.insert(item.external_id.clone(), item);
+        early_files.into_iter().flatten().for_each(|file| self.add_file(file));
     }
 
-    fn file(&mut self, file: FileEvent) {
+    fn add_file(&mut self, file: FileEvent) {
         let FileStep::Published(verification) = file.progress.step else { return };
-        let Some(item) = self.known.get(&file.item) else {
-            self.early.entry(file.item.clone()).or_default().push(file);
+        let Some(item) = self.reported_items.get(&file.item) else {
+            self.early_files.entry(file.item.clone()).or_default().push(file);
             return;
         };
-        if self.seen.artifact(item, &file.artifact_id) {
+        if self.seen.record_artifact(item, &file.artifact_id) {
             let id = file.artifact_id.to_string();
             self.push(WatchEventKind::FileReady(file, verification), Some(id));
         }
     }
 
-    /// Adds the last events: of the remaining files, of failed files, and of the run.
+    /// Adds the last events: the remaining files, the failed files, and the end of the run.
     fn finish(&mut self) {
         while let Ok(file) = self.files.try_recv() {
-            self.file(file);
+            self.add_file(file);
         }
         let items = self.report.iter().flat_map(|report| &report.items);
-        let failed = items.flat_map(|item| item.artifacts.iter().map(move |artifact| (item, artifact)));
-        let failed = failed.filter_map(|(item, artifact)| {
+        let artifacts = items.flat_map(|item| item.artifacts.iter().map(move |artifact| (item, artifact)));
+        let failures = artifacts.filter_map(|(item, artifact)| {
             Some(WatchEventKind::FileFailed {
                 item: item.external_id.clone(),
                 artifact: artifact.name.clone(),
@@ -329,9 +332,9 @@ impl WatchEvents {
                 error: error_chain(&**artifact.outcome.as_ref().err()?),
             })
         });
-        failed.collect::<Vec<_>>().into_iter().for_each(|kind| self.push(kind, None));
+        failures.collect::<Vec<_>>().into_iter().for_each(|kind| self.push(kind, None));
         if let Some(run) = self.run.clone()
-            && self.seen.end()
+            && self.seen.record_end()
         {
             let id = self.id.to_string();
             self.push(WatchEventKind::RunEnded(Box::new(run)), Some(id));

@@ -1,6 +1,6 @@
 //! The cost of a cached response, and of a long list: `cargo xtask bench resources`.
 //!
-//! The compared variants alternate within a round, and the medians over all rounds are printed.
+//! The variants to compare alternate within a round. The medians of all rounds are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 
 use std::hint::black_box;
@@ -16,41 +16,52 @@ use tokio::runtime::{Builder, Runtime};
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
+/// The number of rounds of the benchmark of cached responses.
 const ROUNDS: usize = 21;
-const CALLS: u32 = 20_000;
-/// The length of the list, the page size, and the latency of a response.
+/// The number of calls in a round of the benchmark of cached responses.
+const CALLS_PER_ROUND: u32 = 20_000;
+/// The number of runs in the list.
 const RUNS: usize = 10_000;
-const PAGE: usize = 100;
+/// The number of runs in a page.
+const PAGE_SIZE: usize = 100;
+/// The latency of a response.
 const LATENCY: Duration = Duration::from_millis(20);
-const LISTS: usize = 5;
+/// The number of rounds of the benchmark of lists.
+const LIST_ROUNDS: usize = 5;
 
 fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let server = runtime.block_on(platform());
+    let server = runtime.block_on(start_platform());
     let client = client(&server);
-    kept(&runtime, &client);
-    listed(&runtime, &client);
+    bench_cached_response(&runtime, &client);
+    bench_list(&runtime, &client);
 }
 
-fn kept(runtime: &Runtime, client: &Client) {
+fn bench_cached_response(runtime: &Runtime, client: &Client) {
     let me = runtime.block_on(client.me()).unwrap();
     let call = || drop(black_box(client.me().now_or_never().unwrap().unwrap()));
     let copy = || drop(black_box(me.clone()));
-    println!("{ROUNDS} rounds of {CALLS} calls of `me()` with a cached response");
-    // The token source needs the context of a runtime.
-    let _inside = runtime.enter();
-    let each = |work: &dyn Fn()| timed(|| (0..CALLS).for_each(|_| work())) / f64::from(CALLS) * 1e9;
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| (each(&call), each(&copy))).collect();
+    println!("{ROUNDS} rounds of {CALLS_PER_ROUND} calls of `me()` with a cached response");
+    // The token source must run in the context of a runtime.
+    let _runtime_guard = runtime.enter();
+    let nanoseconds_per_call = |work: &dyn Fn()| {
+        measure_seconds(|| (0..CALLS_PER_ROUND).for_each(|_| work())) / f64::from(CALLS_PER_ROUND) * 1e9
+    };
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| (nanoseconds_per_call(&call), nanoseconds_per_call(&copy))).collect();
     println!("  a call         {:6.0} ns", median(rounds.iter().map(|round| round.0)));
     println!("  a copy of it   {:6.0} ns", median(rounds.iter().map(|round| round.1)));
-    let count = |work: &dyn Fn()| allocation_counter::measure(|| (0..1000).for_each(|_| work())).count_total / 1000;
-    println!("  allocations of a call {}, of a copy {}", count(&call), count(&copy));
+    let allocations_per_call =
+        |work: &dyn Fn()| allocation_counter::measure(|| (0..1000).for_each(|_| work())).count_total / 1000;
+    println!("  allocations of a call {}, of a copy {}", allocations_per_call(&call), allocations_per_call(&copy));
 }
 
-fn listed(runtime: &Runtime, client: &Client) {
-    println!("\n{RUNS} runs in pages of {PAGE}, with a latency of {} ms per page; {LISTS} rounds", LATENCY.as_millis());
-    let page_size = i64::try_from(PAGE).unwrap();
-    let ahead = || {
+fn bench_list(runtime: &Runtime, client: &Client) {
+    println!(
+        "\n{RUNS} runs in pages of {PAGE_SIZE}, with a latency of {} ms per page; {LIST_ROUNDS} rounds",
+        LATENCY.as_millis()
+    );
+    let page_size = i64::try_from(PAGE_SIZE).unwrap();
+    let prefetched = || {
         let runs = client.clone().no_cache().runs().list_with(ListRuns::new().with_page_size(page_size));
         let runs: Vec<Run> = runtime.block_on(runs.try_collect()).unwrap();
         assert_eq!(runs.len(), RUNS);
@@ -59,16 +70,16 @@ fn listed(runtime: &Runtime, client: &Client) {
         let mut runs = Vec::new();
         // Each page is requested after the previous one has arrived.
         for page in 1.. {
-            let found = runtime.block_on(page_of(client, page));
-            let last = found.len() < PAGE;
-            runs.extend(found);
-            if last {
+            let page_runs = runtime.block_on(page_of(client, page));
+            let is_last = page_runs.len() < PAGE_SIZE;
+            runs.extend(page_runs);
+            if is_last {
                 break;
             }
         }
         assert_eq!(runs.len(), RUNS);
     };
-    let rounds: Vec<_> = (0..LISTS).map(|_| (timed(one_by_one), timed(ahead))).collect();
+    let rounds: Vec<_> = (0..LIST_ROUNDS).map(|_| (measure_seconds(one_by_one), measure_seconds(prefetched))).collect();
     println!("  page by page    {:6.2} s", median(rounds.iter().map(|round| round.0)));
     println!("  prefetched      {:6.2} s", median(rounds.iter().map(|round| round.1)));
     println!("  ratio           {:6.2}", median(rounds.iter().map(|round| round.1 / round.0)));
@@ -76,12 +87,13 @@ fn listed(runtime: &Runtime, client: &Client) {
 
 /// Requests one page with the same HTTP client.
 async fn page_of(client: &Client, page: usize) -> Vec<Run> {
-    let query = ListRuns::new().with_page(i64::try_from(page).unwrap()).with_page_size(i64::try_from(PAGE).unwrap());
+    let query =
+        ListRuns::new().with_page(i64::try_from(page).unwrap()).with_page_size(i64::try_from(PAGE_SIZE).unwrap());
     client.api().send(&query).await.unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn timed(work: impl FnOnce()) -> f64 {
+fn measure_seconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
@@ -103,9 +115,9 @@ fn client(server: &MockServer) -> Client {
     Client::builder(settings).with_token_provider(provider).build().unwrap()
 }
 
-async fn platform() -> MockServer {
+async fn start_platform() -> MockServer {
     let server = MockServer::start().await;
-    let pages: Vec<String> = (0..=RUNS / PAGE).map(|page| runs(page).to_string()).collect();
+    let pages: Vec<String> = (0..=RUNS / PAGE_SIZE).map(|page| runs_page(page).to_string()).collect();
     let response = move |request: &Request| {
         let page =
             request.url.query_pairs().find(|(name, _)| name == "page").map_or(1, |(_, page)| page.parse().unwrap());
@@ -129,11 +141,11 @@ async fn platform() -> MockServer {
     server
 }
 
-fn runs(page: usize) -> Value {
-    let count = if page == RUNS / PAGE { 0 } else { PAGE };
+fn runs_page(page: usize) -> Value {
+    let count = if page == RUNS / PAGE_SIZE { 0 } else { PAGE_SIZE };
     let run = |number: usize| {
         json!({
-            "run_id": format!("{:032x}", page * PAGE + number), "application_id": "he-tme", "version_number": "1.0.0",
+            "run_id": format!("{:032x}", page * PAGE_SIZE + number), "application_id": "he-tme", "version_number": "1.0.0",
             "state": "TERMINATED", "output": "FULL", "termination_reason": "ALL_ITEMS_PROCESSED",
             "submitted_at": "2026-01-01T00:00:00Z", "submitted_by": "auth0|1", "custom_metadata": { "study": "a" },
             "statistics": {

@@ -15,10 +15,10 @@ use platform_resources::{Client, RunSdkMetadata, SubmissionIntent, SubmissionJou
 
 /// A journal with one file per intent in a folder. Intents are synced before a run is submitted.
 #[derive(Debug)]
-struct Folder(PathBuf);
+struct FolderJournal(PathBuf);
 
 #[async_trait]
-impl SubmissionJournal for Folder {
+impl SubmissionJournal for FolderJournal {
     async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
         match fs::read(self.0.join(key)) {
             Ok(intent) => Ok(Some(serde_json::from_slice(&intent)?)),
@@ -53,7 +53,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut metadata = serde_json::Map::new();
     RunSdkMetadata::new("batch/1.0").with_tag(&key).write(&mut metadata, SystemClock.now())?;
     let submission = RunSubmission::new(application, items).with_custom_metadata(metadata);
-    let journal = Folder(PathBuf::from("."));
+    let journal = FolderJournal(PathBuf::from("."));
     match client.runs().submit_once(key, submission, &journal).submit().await {
         Ok(submitted) => println!("{}", submitted.run.id()),
         Err(error) => {

@@ -1,7 +1,7 @@
 //! A service that authenticates with OAuth client credentials: `cargo run --example client_credentials -- ID
 //! SECRET_FILE`.
 //!
-//! The file is read again after it was replaced.
+//! The file with the secret is read again after it has been replaced.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! A service with a custom token provider: `cargo run --example service_account -- https://platform.example`.
 //!
-//! A provider has one method. Here it reads an environment variable; in production, a vault.
+//! A provider has one method. This example reads an environment variable. In production, the method reads from a vault.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use async_trait::async_trait;

@@ -1,6 +1,6 @@
 //! Two accounts that share one Redis: `cargo run --example two_identities -- https://platform.example`.
 //!
-//! The identity is part of the cache key, so that no account gets the token of the other account.
+//! The identity is part of the cache key, so that neither account gets the token of the other account.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! A worker of a fleet that shares tokens in Redis: `cargo run --example worker_fleet -- https://platform.example`.
 //!
-//! One worker requests a token from the token service, and all others find it in Redis.
+//! One worker requests a token from the token service, and all other workers read it from Redis.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use auth_core::error_chain;
@@ -14,7 +14,7 @@ use auth_redis::{RedisTokenCache, SealingKey};
 use futures_util::TryStreamExt;
 use platform_resources::{Client, RunOutcome, Settings};
 
-/// A client of a custom token service. Here it reads an environment variable; in production, it sends a request.
+/// A client of a custom token service. This example reads an environment variable. In production, it sends a request.
 #[derive(Debug)]
 struct TokenService;
 

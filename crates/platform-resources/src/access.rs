@@ -20,20 +20,20 @@ pub struct Grants {
     core: Core,
 }
 
-/// Share tokens: secrets that can be the subject of grants. A logged-in user who presents one can read the resources
-/// granted to it.
+/// Share tokens: secrets that can be the subject of grants. A logged-in user who presents a share token can read the
+/// resources that were granted to it.
 #[derive(Clone, Debug)]
 pub struct ShareTokens {
     core: Core,
 }
 
 impl Client {
-    /// Returns a handle of the grants that the caller can see.
+    /// Returns a handle for the grants that the caller can see.
     pub fn grants(&self) -> Grants {
         Grants { core: self.core.clone() }
     }
 
-    /// Returns a handle of the caller's share tokens.
+    /// Returns a handle for the caller's share tokens.
     pub fn share_tokens(&self) -> ShareTokens {
         ShareTokens { core: self.core.clone() }
     }
@@ -76,8 +76,8 @@ impl Grants {
     /// [`Error::is_not_found`]: the grant does not exist. Otherwise the request failed.
     pub async fn revoke(&self, id: &GrantId) -> Result<ChangeOutcome, Error> {
         let timeout = self.core.settings().run.timeout;
-        let revoked = self.core.change(RevokeGrant::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
-        ChangeOutcome::of(revoked)
+        let outcome = self.core.change(RevokeGrant::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
+        ChangeOutcome::of(outcome)
     }
 }
 
@@ -101,8 +101,8 @@ impl ShareTokens {
         self.core.read_cached(GetShareToken::new(id.as_str()), Group::Access).await
     }
 
-    /// Creates a share token. Only this call returns its secret. The token gives no access before grants name it. If
-    /// the response is lost, the request is not sent again.
+    /// Creates a share token. Only this call returns its secret. The token gives no access until it is the subject of a
+    /// grant. If the response is lost, the request is not sent again.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl ShareTokens {
     /// [`Error::is_not_found`]: the token does not exist. Otherwise the request failed.
     pub async fn revoke(&self, id: &ShareTokenId) -> Result<ChangeOutcome, Error> {
         let timeout = self.core.settings().run.timeout;
-        let revoked = self.core.change(RevokeShareToken::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
-        ChangeOutcome::of(revoked)
+        let outcome = self.core.change(RevokeShareToken::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
+        ChangeOutcome::of(outcome)
     }
 }

@@ -44,14 +44,14 @@ impl Applications {
     }
 
     /// Returns the versions of an application that are available to the caller, in descending order of precedence
-    /// (Semantic Versioning 2.0.0, section 11). Versions that are not valid come last.
+    /// (Semantic Versioning 2.0.0, section 11). Versions with an invalid number come last.
     ///
     /// # Errors
     ///
     /// The same as [`get`](Self::get).
     pub async fn versions(&self, id: &ApplicationId) -> Result<Vec<VersionSummary>, Error> {
         let mut versions = self.get(id).await?.versions;
-        // `None` is less than any version, so that it is last in descending order.
+        // A number that is not valid becomes `None`, which is last in descending order.
         versions.sort_by_cached_key(|version| std::cmp::Reverse(semver::Version::parse(version.number.as_str()).ok()));
         Ok(versions)
     }
@@ -65,17 +65,17 @@ impl Applications {
         self.client.core.read_cached(GetApplicationVersion::new(id.as_str(), version.as_str()), Group::Version).await
     }
 
-    /// Returns the latest version of an application, as listed by the platform.
+    /// Returns the latest version of an application according to the platform.
     ///
     /// # Errors
     ///
     /// The request failed, the application does not exist, or it has no version.
     pub async fn latest_version(&self, id: &ApplicationId) -> Result<VersionNumber, Error> {
         let applications = self.list();
-        let mut found = std::pin::pin!(
+        let mut matching_applications = std::pin::pin!(
             applications.try_filter(|application| std::future::ready(application.application_id == *id))
         );
-        let version = found.try_next().await?.and_then(|application| application.latest_version);
+        let version = matching_applications.try_next().await?.and_then(|application| application.latest_version);
         version.map(|version| version.number).ok_or_else(|| Error::no_version(id))
     }
 

@@ -1,6 +1,6 @@
-//! A client for blocking callers. Each method runs the asynchronous method of the same name on a runtime with one
-//! thread, which belongs to the client. Downloads of runs have no blocking variant. Inside another runtime, where a
-//! call would block a worker thread, methods return an error ([`Error::is_inside_runtime`]).
+//! A client for blocking callers. Each method runs the asynchronous method of the same name on a single-threaded
+//! runtime that belongs to the client. Downloads of runs have no blocking variant. Inside another asynchronous runtime,
+//! methods return an error ([`Error::is_inside_runtime`]), because a call would block a worker thread.
 //!
 //! ```no_run
 //! use auth_core::async_provider_fn;
@@ -49,17 +49,18 @@ pub struct List<T> {
     inner: crate::List<T>,
     runtime: Arc<BlockingRuntime>,
     /// True after the last entry or an error.
-    ended: bool,
+    has_ended: bool,
 }
 
 /// An iterator over the events of a run.
 pub struct Events {
     inner: std::pin::Pin<Box<dyn Stream<Item = Result<RunEvent, Error>> + Send>>,
     runtime: Arc<BlockingRuntime>,
-    ended: bool,
+    /// True after the last event or an error.
+    has_ended: bool,
 }
 
-fn run<T>(runtime: &BlockingRuntime, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+fn block_on<T>(runtime: &BlockingRuntime, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     runtime.run(work).map_err(Error::inside_runtime)?
 }
 
@@ -91,7 +92,7 @@ impl<T: Send + Unpin + 'static> Iterator for List<T> {
     type Item = Result<T, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        next(&self.runtime, &mut self.inner, &mut self.ended)
+        block_on_next(&self.runtime, &mut self.inner, &mut self.has_ended)
     }
 }
 
@@ -99,21 +100,21 @@ impl Iterator for Events {
     type Item = Result<RunEvent, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        next(&self.runtime, &mut self.inner, &mut self.ended)
+        block_on_next(&self.runtime, &mut self.inner, &mut self.has_ended)
     }
 }
 
-fn next<T>(
+fn block_on_next<T>(
     runtime: &BlockingRuntime,
     stream: &mut (impl Stream<Item = Result<T, Error>> + Unpin),
-    ended: &mut bool,
+    has_ended: &mut bool,
 ) -> Option<Result<T, Error>> {
-    if *ended {
+    if *has_ended {
         return None;
     }
-    let next = run(runtime, stream.try_next()).transpose();
-    *ended = !matches!(next, Some(Ok(_)));
-    next
+    let entry = block_on(runtime, stream.try_next()).transpose();
+    *has_ended = !matches!(entry, Some(Ok(_)));
+    entry
 }
 
 impl std::fmt::Debug for Events {
@@ -122,11 +123,11 @@ impl std::fmt::Debug for Events {
     }
 }
 
-/// Implements the methods of blocking handles. A `handle` method returns another handle, `with` a modified handle,
-/// `list` an iterator, and `call` the result of a blocking call.
-macro_rules! twins {
+/// Implements the methods of blocking handles. A `handle` method returns another handle, a `with` method a modified
+/// handle, a `list` method an iterator, and a `call` method the result of a blocking call.
+macro_rules! blocking_methods {
     ($($(#[$meta:meta])* $name:ident of $asynchronous:ty {
-        $(handle $handle:ident($($handle_argument:ident: $handle_type:ty),*) -> $made:ident;)*
+        $(handle $handle:ident($($handle_argument:ident: $handle_type:ty),*) -> $returned_handle:ident;)*
         $(with $with:ident($($with_argument:ident: $with_type:ty),*);)*
         $(list $list:ident($($list_argument:ident: $list_type:ty),*) -> $entry:ty;)*
         $(call $call:ident($($argument:ident: $type:ty),*) -> $output:ty;)*
@@ -135,8 +136,8 @@ macro_rules! twins {
         impl $name {
             $(
                 #[doc = concat!("See [`", stringify!($handle), "`](", stringify!($asynchronous), "::", stringify!($handle), ").")]
-                pub fn $handle(&self, $($handle_argument: $handle_type),*) -> $made {
-                    $made { inner: self.inner.$handle($($handle_argument),*), runtime: self.runtime.clone() }
+                pub fn $handle(&self, $($handle_argument: $handle_type),*) -> $returned_handle {
+                    $returned_handle { inner: self.inner.$handle($($handle_argument),*), runtime: self.runtime.clone() }
                 }
             )*
             $(
@@ -149,7 +150,7 @@ macro_rules! twins {
             $(
                 #[doc = concat!("See [`", stringify!($list), "`](", stringify!($asynchronous), "::", stringify!($list), ").")]
                 pub fn $list(&self, $($list_argument: $list_type),*) -> List<$entry> {
-                    List { inner: self.inner.$list($($list_argument),*), runtime: self.runtime.clone(), ended: false }
+                    List { inner: self.inner.$list($($list_argument),*), runtime: self.runtime.clone(), has_ended: false }
                 }
             )*
             $(
@@ -159,7 +160,7 @@ macro_rules! twins {
                 ///
                 /// The errors of the asynchronous method, or [`Error::is_inside_runtime`].
                 pub fn $call(&self, $($argument: $type),*) -> Result<$output, Error> {
-                    run(&self.runtime, self.inner.$call($($argument),*))
+                    block_on(&self.runtime, self.inner.$call($($argument),*))
                 }
             )*
         }
@@ -167,7 +168,7 @@ macro_rules! twins {
 }
 
 /// Declares blocking handles.
-macro_rules! handles {
+macro_rules! blocking_handles {
     ($($(#[$meta:meta])* $name:ident of $asynchronous:ty;)+) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug)]
@@ -178,7 +179,7 @@ macro_rules! handles {
     )+};
 }
 
-handles! {
+blocking_handles! {
     /// The applications available to the caller.
     Applications of crate::Applications;
     /// The documents of an application version.
@@ -193,14 +194,14 @@ handles! {
     ShareTokens of crate::ShareTokens;
 }
 
-twins! {
+blocking_methods! {
     Client of crate::Client {
         handle applications() -> Applications;
         handle runs() -> Runs;
         handle run(id: impl Into<RunId>) -> RunHandle;
         handle grants() -> Grants;
         handle share_tokens() -> ShareTokens;
-        with with_token_request(wanted: TokenRequest);
+        with with_token_request(request: TokenRequest);
         with with_deadline(deadline: Duration);
         with no_cache();
         call me() -> Me;
@@ -275,7 +276,7 @@ impl Documents {
     ///
     /// The errors of the asynchronous method, or [`Error::is_inside_runtime`].
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
-        run(&self.runtime, self.inner.read(name))
+        block_on(&self.runtime, self.inner.read(name))
     }
 
     /// See [`download`](crate::Documents::download).
@@ -284,7 +285,7 @@ impl Documents {
     ///
     /// The errors of the asynchronous method, or [`Error::is_inside_runtime`].
     pub fn download(&self, name: &str, target: &std::path::Path) -> Result<crate::Outcome, Error> {
-        run(&self.runtime, self.inner.download(name, target))
+        block_on(&self.runtime, self.inner.download(name, target))
     }
 }
 
@@ -296,7 +297,7 @@ impl Runs {
     /// The errors of the asynchronous method, or [`Error::is_inside_runtime`]. In the latter case, nothing was
     /// submitted.
     pub fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
-        let inner = run(&self.runtime, self.inner.submit(submission))?;
+        let inner = block_on(&self.runtime, self.inner.submit(submission))?;
         Ok(RunHandle { inner, runtime: self.runtime.clone() })
     }
 }
@@ -309,6 +310,6 @@ impl RunHandle {
 
     /// See [`watch`](crate::RunHandle::watch).
     pub fn watch(&self) -> Events {
-        Events { inner: Box::pin(self.inner.watch()), runtime: self.runtime.clone(), ended: false }
+        Events { inner: Box::pin(self.inner.watch()), runtime: self.runtime.clone(), has_ended: false }
     }
 }

@@ -19,8 +19,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The request for the organization failed, the storage endpoint is neither http nor https, or the errors of
-    /// [`storage_http`](Self::storage_http).
+    /// The request for the organization failed, the storage endpoint is neither http nor https, or
+    /// [`storage_http`](Self::storage_http) failed.
     pub async fn bucket(&self) -> Result<Bucket, Error> {
         let organization = self.me().await?.organization;
         let Storage { settings, retry, clock, transfer, rate_limit, .. } = &self.storage;
@@ -41,8 +41,9 @@ impl Client {
         Ok(bucket.with_upload_journal(self.storage.upload_journal.clone()))
     }
 
-    /// Prepares a copy of the objects at `source` into a [bucket](Self::bucket). The source is opened with the credentials of
-    /// the environment ([`Store::open`](platform_download::Store::open)), without the tokens of this client.
+    /// Prepares a copy of the objects at `source` to a [bucket](Self::bucket). The source is opened with the
+    /// credentials of the environment ([`Store::open`](platform_download::Store::open)), not with the tokens of this
+    /// client.
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl Client {
         Ok(BucketCopy::new(bucket, store, source.clone()))
     }
 
-    /// Returns the downloader that all downloads of this client share, with the retry policy of the
+    /// Returns the downloader that all downloads of this client share. It uses the retry policy of the
     /// [settings](crate::RetrySettings).
     ///
     /// # Errors
@@ -67,8 +68,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The HTTP client cannot be built. This happens only if a root certificate file was changed after this client was
-    /// built.
+    /// The HTTP client cannot be built. This happens only if a file with root certificates was changed after this
+    /// client was built.
     pub fn storage_http(&self) -> Result<&HttpClient, Error> {
         Ok(self.storage.downloader()?.http())
     }

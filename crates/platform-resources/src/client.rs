@@ -18,7 +18,7 @@ use crate::critical::CriticalSections;
 use crate::error::{BuildError, Error};
 use crate::settings::Settings;
 
-pub(crate) use connections::prepare;
+pub(crate) use connections::http_client_builder;
 
 /// A client for one platform, the entry point of this crate. Clones are cheap and share connections, tokens, cached
 /// responses and circuit breakers.
@@ -39,10 +39,10 @@ pub struct ClientBuilder {
     settings: Settings,
     identity: Option<String>,
     provider: Option<Arc<dyn AsyncTokenProvider>>,
-    cache: Cache,
+    cache: TokenCacheChoice,
     lease: Option<Arc<dyn RefreshLease>>,
     tokens: Option<TokenSource>,
-    roots: Vec<PathBuf>,
+    root_certificates: Vec<PathBuf>,
     proxy: Option<Proxy>,
     hosts: Hosts,
     resolver: Option<Arc<dyn Resolver>>,
@@ -51,12 +51,12 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
 }
 
-/// The token cache of a client.
+/// The choice of the token cache.
 #[derive(Clone, Debug)]
-enum Cache {
+enum TokenCacheChoice {
     Memory,
-    Given(Arc<dyn AsyncTokenCache>),
-    Nowhere,
+    Custom(Arc<dyn AsyncTokenCache>),
+    Disabled,
 }
 
 impl Client {
@@ -77,10 +77,10 @@ impl Client {
             settings,
             identity: None,
             provider: None,
-            cache: Cache::Memory,
+            cache: TokenCacheChoice::Memory,
             lease: None,
             tokens: None,
-            roots: Vec::new(),
+            root_certificates: Vec::new(),
             proxy: None,
             hosts: Hosts::new(),
             resolver: None,
@@ -90,8 +90,8 @@ impl Client {
     }
 
     /// Returns a client with another token request, for example for another subject or other scopes.
-    pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
-        self.core = self.core.with_token_request(wanted);
+    pub fn with_token_request(mut self, request: TokenRequest) -> Self {
+        self.core = self.core.with_token_request(request);
         self
     }
 
@@ -101,8 +101,8 @@ impl Client {
         self
     }
 
-    /// Returns a client for calls that follow a run or belong to a transfer. These calls are [retried for
-    /// longer](crate::RetrySettings::transfer_limit).
+    /// Returns a client for calls that follow a run or belong to a transfer. Their retries have a [longer time
+    /// limit](crate::RetrySettings::transfer_limit).
     pub(crate) fn for_transfer(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.is_transfer = true);
         self
@@ -135,8 +135,8 @@ impl Client {
         serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "settings": self.settings().describe() })
     }
 
-    /// Returns a client for the generated operations. It has no cache, and retries only after a 401, which means that
-    /// the request was not accepted.
+    /// Returns a client for the generated operations. It has no cache. It sends a request again only after a 401, which
+    /// means that the platform has not accepted the request.
     pub fn api(&self) -> platform_api::Client {
         self.core.api()
     }
@@ -163,11 +163,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the principal of the tokens, for a provider without an [identity](auth_core::AsyncTokenProvider::identity).
-    /// It is a name that differs for each user, client and tenant.
+    /// Sets a name for the principal of the tokens, if the provider has no
+    /// [identity](auth_core::AsyncTokenProvider::identity). The name must differ for each user, client and tenant.
     ///
-    /// The cache key of a token contains this identity (or else that of the provider), the issuer, the audience, the
-    /// organization and the origin of [`api_root`](Settings::api_root) from the settings, and the [token
+    /// The cache key of a token contains this identity (or the provider's identity, if none is set), the issuer, the
+    /// audience, the organization and the origin of [`api_root`](Settings::api_root) from the settings, and the [token
     /// request](Client::with_token_request). Clients that share a cache share a token only if all of these are equal.
     ///
     /// ```
@@ -193,13 +193,13 @@ impl ClientBuilder {
     /// Caches tokens in `cache`: files, Redis, or a custom cache. A persistent cache needs a provider with an identity,
     /// or [`with_identity`](Self::with_identity).
     pub fn with_token_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
-        self.cache = Cache::Given(cache);
+        self.cache = TokenCacheChoice::Custom(cache);
         self
     }
 
-    /// Disables the token cache: the provider is called for every call.
+    /// Disables the token cache. The provider then obtains a token for each call.
     pub fn without_token_cache(mut self) -> Self {
-        self.cache = Cache::Nowhere;
+        self.cache = TokenCacheChoice::Disabled;
         self
     }
 
@@ -221,9 +221,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts the certificates in a PEM file, in addition to those of the system.
+    /// Trusts the certificates in a PEM file, in addition to the certificates of the system.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
-        self.roots.push(file.into());
+        self.root_certificates.push(file.into());
         self
     }
 
@@ -266,12 +266,12 @@ impl ClientBuilder {
     /// The client has no token provider, its token options contradict each other (the message names the method to
     /// call), or the system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
-        let tokens = self.tokens()?;
-        let Self { settings, roots, proxy, hosts, resolver, http, clock, .. } = self;
+        let tokens = self.token_source()?;
+        let Self { settings, root_certificates, proxy, hosts, resolver, http, clock, .. } = self;
         let connections = if let Some(existing) = http {
             existing
         } else {
-            let http_builder = prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
+            let http_builder = http_client_builder(&settings, &root_certificates, proxy.as_ref())?.with_hosts(hosts);
             let http_builder = resolver.into_iter().fold(http_builder, HttpClientBuilder::with_resolver);
             (http_builder.clone(), http_builder.build()?)
         };
@@ -290,7 +290,7 @@ impl ClientBuilder {
         })
     }
 
-    fn tokens(&self) -> Result<TokenSource, BuildError> {
+    fn token_source(&self) -> Result<TokenSource, BuildError> {
         let Self { settings, identity, provider, cache, lease, tokens, clock, .. } = self;
         if let Some(tokens) = tokens {
             return Ok(tokens.clone());
@@ -302,11 +302,11 @@ impl ClientBuilder {
         let source = TokenSource::builder(key.build(), provider).with_clock(clock.clone());
         let source = identity.iter().fold(source, TokenSourceBuilder::with_identity);
         let source = match cache {
-            Cache::Memory => source,
-            Cache::Given(cache) => source.with_cache(cache.clone()),
-            Cache::Nowhere => source.without_cache(),
+            TokenCacheChoice::Memory => source,
+            TokenCacheChoice::Custom(cache) => source.with_cache(cache.clone()),
+            TokenCacheChoice::Disabled => source.without_cache(),
         };
         let source = lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease);
-        source.build().map_err(BuildError::tokens)
+        source.build().map_err(BuildError::token_source)
     }
 }

@@ -41,10 +41,11 @@ pub struct CriticalSections(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    open: usize,
+    open_sections: usize,
     is_closed: bool,
-    next: u64,
-    /// The objects whose requests have no known outcome, in the order of sending.
+    /// The id of the next creation.
+    next_id: u64,
+    /// The objects whose requests have no known outcome, in the order of the requests.
     creations: BTreeMap<u64, Creation>,
 }
 
@@ -66,34 +67,35 @@ pub enum Creation {
 #[must_use = "the section ends when this is dropped"]
 pub struct CriticalSection(CriticalSections);
 
-/// A request without a known outcome. If it is dropped before [`settle`](Self::settle), the outcome remains unknown.
+/// A request without a known outcome. If it is dropped before [`mark_resolved`](Self::mark_resolved), the
+/// outcome remains unknown.
 #[must_use = "the outcome of the request remains unknown"]
-pub(crate) struct Pending {
+pub(crate) struct PendingCreation {
     sections: CriticalSections,
     id: u64,
 }
 
 impl CriticalSections {
-    /// Opens a section. After [`close`](Self::close), sections can be opened only while another one is open.
+    /// Opens a section. After [`close`](Self::close), a section can be opened only while another section is open.
     ///
     /// # Errors
     ///
-    /// [`Error::is_canceled`]: the sections are closed, so that no request may be sent.
+    /// [`Error::is_canceled`]: the sections are closed, and no request may be sent.
     pub fn enter(&self) -> Result<CriticalSection, Error> {
         let mut state = self.state();
-        if state.is_closed && state.open == 0 {
+        if state.is_closed && state.open_sections == 0 {
             return Err(Error::canceled());
         }
-        state.open += 1;
+        state.open_sections += 1;
         Ok(CriticalSection(self.clone()))
     }
 
     /// Returns true while a section is open. The futures of its requests must not be dropped.
     pub fn is_open(&self) -> bool {
-        self.state().open > 0
+        self.state().open_sections > 0
     }
 
-    /// Prevents new sections, except within an open one. Call it when the process is about to end.
+    /// Prevents new sections, except while a section is open. Call it when the process is about to end.
     pub fn close(&self) {
         self.state().is_closed = true;
     }
@@ -105,12 +107,12 @@ impl CriticalSections {
     }
 
     /// Records that the request that creates `creation` is about to be sent.
-    pub(crate) fn begin(&self, creation: Creation) -> Pending {
+    pub(crate) fn record_creation(&self, creation: Creation) -> PendingCreation {
         let mut state = self.state();
-        let id = state.next;
-        state.next += 1;
+        let id = state.next_id;
+        state.next_id += 1;
         state.creations.insert(id, creation);
-        Pending { sections: self.clone(), id }
+        PendingCreation { sections: self.clone(), id }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,16 +120,16 @@ impl CriticalSections {
     }
 }
 
-impl Pending {
-    /// Removes the request from the unresolved ones, because its outcome is returned to the caller.
-    pub(crate) fn settle(self) {
+impl PendingCreation {
+    /// Removes the request from the unresolved requests, because its outcome is returned to the caller.
+    pub(crate) fn mark_resolved(self) {
         self.sections.state().creations.remove(&self.id);
     }
 }
 
 impl Drop for CriticalSection {
     fn drop(&mut self) {
-        self.0.state().open -= 1;
+        self.0.state().open_sections -= 1;
     }
 }
 

@@ -63,8 +63,8 @@ impl Documents {
         self.client.core.read_uncached(operation, Group::Version).await
     }
 
-    /// Downloads a document to the file `target`. An existing file is replaced only when the download is complete. The
-    /// platform has no checksums for documents; if the storage sends one, it is verified.
+    /// Downloads a document to the file `target`. An existing file is replaced only after the download is complete.
+    /// The platform has no checksums for documents. If the storage sends a checksum, it is verified.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use platform_download::{Downloader, Durability, ResultFolder};
 
 use crate::{Error, RunHandle};
-use transfer::{Transfer, for_one_file};
+use transfer::{Transfer, file_retry_policy};
 
 pub use layout::{Layout, NameBy};
 pub use report::{
@@ -96,8 +96,8 @@ impl RunDownload {
         self
     }
 
-    /// Sets whether to replace an existing file whose checksum differs and that belongs to another run according to the
-    /// manifest. It is enabled by default. If it is disabled, the artifact is reported as failed.
+    /// Enables or disables the replacement of files with a different checksum that are results of another run according
+    /// to the manifest. It is enabled by default. If it is disabled, the new artifact is reported as failed.
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.transfer.overwrite = overwrite;
         self
@@ -124,24 +124,24 @@ impl RunDownload {
 
     /// Downloads the results available now.
     ///
-    /// A failed file is named in the report, and does not stop the others. After a transient failure, a file is retried
-    /// after the others, within the limits of the [retry policy](Downloader::retry_policy). If the future is dropped,
-    /// no incomplete file has a final name, and a later call resumes. A new run that is not found yet is requested
-    /// again for up to 10 s.
+    /// The report names each failed file. Other files are still downloaded. After a transient failure, a file is
+    /// retried after the other files, within the limits of the [retry policy](Downloader::retry_policy). If the future
+    /// is dropped, no incomplete file has a final name, and a later call resumes the download. A new run that is not
+    /// found yet is requested again for up to 10 s.
     ///
     /// # Errors
     ///
     /// [`Error::unmatched_selection`]: the selection matches no item or artifact of the run. Otherwise a request for
     /// the run or its items failed, or the disk does not have enough space.
     pub async fn fetch(mut self) -> Result<RunReport, Error> {
-        let report = self.run(false).await?;
+        let report = self.transfer_results(false).await?;
         Ok(self.finish(report).await)
     }
 
     /// Downloads the results available now, like [`fetch`](Self::fetch). Also returns the locked folder, for the
     /// download of another run. Its manifest lists all files, but is not sorted before [`ResultFolder::finish`].
     pub async fn fetch_and_keep(mut self) -> (Result<RunReport, Error>, ResultFolder) {
-        let report = self.run(false).await;
+        let report = self.transfer_results(false).await;
         (report, self.folder)
     }
 
@@ -152,7 +152,7 @@ impl RunDownload {
     ///
     /// The same as [`fetch`](Self::fetch).
     pub async fn follow(mut self) -> Result<RunReport, Error> {
-        let report = self.run(true).await?;
+        let report = self.transfer_results(true).await?;
         Ok(self.finish(report).await)
     }
 
@@ -163,14 +163,14 @@ impl RunDownload {
         report
     }
 
-    async fn run(&mut self, follow: bool) -> Result<RunReport, Error> {
+    async fn transfer_results(&mut self, follow: bool) -> Result<RunReport, Error> {
         let downloader = match &self.downloader {
             Some(downloader) => downloader.clone(),
             None => self.transfer.run.client.downloader()?,
         };
         let policy = *downloader.retry_policy();
-        let downloader = downloader.with_retry_policy(for_one_file(policy));
+        let downloader = downloader.with_retry_policy(file_retry_policy(policy));
         let downloader = downloader.with_locking(self.folder.locking()).with_durability(self.durability);
-        self.transfer.run(&mut self.folder, &downloader, policy, follow).await
+        self.transfer.download(&mut self.folder, &downloader, policy, follow).await
     }
 }

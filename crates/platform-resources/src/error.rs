@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use auth_core::TokenError;
+use auth_http::retry::RetriesExhausted;
 use platform_api::models::ApplicationId;
 use platform_api::operations::DeleteRunResults;
 use platform_api::{ApiError, Operation};
-
-use auth_http::retry::RetriesExhausted;
 
 use crate::effect::Effect;
 
@@ -23,7 +22,7 @@ pub use build::BuildError;
 pub(crate) use call::CallError;
 use call::CallFailure;
 #[cfg(feature = "login")]
-use login::Login;
+use login::LoginError;
 pub use problem::Problem;
 pub use raw_request::RawRequestError;
 #[cfg(feature = "download")]
@@ -41,7 +40,7 @@ enum Kind {
     /// The failure is shared by all callers that waited for the same response.
     #[error(transparent)]
     Api(CallFailure),
-    #[error("{}", no_token(.0, .1.as_ref()))]
+    #[error("{}", no_token_message(.0, .1.as_ref()))]
     Token(#[source] TokenError, Option<RetriesExhausted>),
     #[error("the run was not submitted: its inputs are invalid for the application (problems: {})", .0.len())]
     Invalid(Vec<Problem>),
@@ -81,7 +80,7 @@ enum Kind {
     Build(BuildError),
     #[cfg(feature = "login")]
     #[error(transparent)]
-    Login(Login),
+    Login(LoginError),
     #[cfg(feature = "download")]
     #[error("cannot use the bucket of the organization")]
     Bucket(#[source] platform_download::SignError),
@@ -124,10 +123,10 @@ pub struct UncertainSubmission {
 }
 
 /// Returns the message for a missing token. It distinguishes an unavailable identity provider from a missing login.
-fn no_token(error: &TokenError, exhausted: Option<&RetriesExhausted>) -> String {
-    let text =
+fn no_token_message(error: &TokenError, exhausted: Option<&RetriesExhausted>) -> String {
+    let reason =
         if error.is_transient() { "the identity provider is unavailable" } else { "no access token is available" };
-    exhausted.map_or(text.to_owned(), |exhausted| format!("{text}; {exhausted}"))
+    exhausted.map_or(reason.to_owned(), |exhausted| format!("{reason}; {exhausted}"))
 }
 
 impl From<TokenError> for Error {
@@ -185,8 +184,7 @@ impl Error {
         Kind::Invalid(problems).into()
     }
 
-    /// Converts the error of a submission that the platform may have received to one with `submission`. Other errors
-    /// are returned unchanged.
+    /// Adds `submission` to the error if the platform may have received the submission.
     pub(crate) fn uncertain(self, submission: UncertainSubmission) -> Self {
         match self.0 {
             Kind::Api(CallFailure { error, .. }) if error.is_uncertain() => {
@@ -196,8 +194,7 @@ impl Error {
         }
     }
 
-    /// Creates the error of a submission whose run was not found. `cause` is the error of the last look-up, if it
-    /// failed.
+    /// Creates the error of a submission whose run was not found. `cause` is the error of a failed look-up, if any.
     pub(crate) fn lost(token: &str, cause: Option<Self>) -> Self {
         Kind::Lost(token.to_owned(), cause.map(Box::new)).into()
     }
@@ -299,8 +296,7 @@ impl Error {
     }
 
     /// Returns true if the same call can succeed later, because the platform, the storage or the identity provider was
-    /// unreachable or overloaded. This includes a login that cannot be refreshed temporarily; a new login is then not
-    /// [required](Self::is_login_required).
+    /// unreachable or overloaded. A temporary failure of a refresh does not [require a login](Self::is_login_required).
     pub fn is_transient(&self) -> bool {
         match &self.0 {
             Kind::Api(CallFailure { error, .. }) => error.is_transient(),
@@ -308,7 +304,7 @@ impl Error {
             Kind::TimedOut => true,
             Kind::Health(error) | Kind::Raw(error) | Kind::RawChange(error) => error.is_transient(),
             #[cfg(feature = "login")]
-            Kind::Login(Login::OAuth(error) | Login::Unusable(error)) => error.is_transient(),
+            Kind::Login(LoginError::OAuth(error) | LoginError::Unusable(error)) => error.is_transient(),
             #[cfg(feature = "download")]
             Kind::Download(error) => error.is_transient(),
             #[cfg(feature = "download")]
@@ -388,8 +384,7 @@ impl Error {
         matches!(self.0, Kind::Unfinished)
     }
 
-    /// Returns true if a blocking client was called inside an asynchronous runtime, where it would block a worker
-    /// thread. No request was sent.
+    /// Returns true if a blocking client was called inside an asynchronous runtime. No request was sent.
     pub fn is_inside_runtime(&self) -> bool {
         matches!(self.0, Kind::InsideRuntime(_))
     }

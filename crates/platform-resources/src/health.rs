@@ -32,13 +32,13 @@ struct HealthBody {
 
 struct HealthResponse {
     health: Health,
-    /// The status and the `Retry-After` of a transient error response whose body does not contain the health.
-    refused: Option<Refused>,
+    /// The properties of a transient error response, if its body does not contain the health.
+    transient_response: Option<TransientResponse>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the platform responded with {status} to the health check")]
-struct Refused {
+struct TransientResponse {
     status: u16,
     retry_after: Option<Duration>,
 }
@@ -62,46 +62,46 @@ impl Client {
     pub async fn health_with_retries(&self) -> Result<Health, Error> {
         let policy = self.settings().retry.for_requests();
         let mut attempts = self.core.unauthenticated().attempts(&self.settings().api_root, &policy);
-        let mut last = None;
+        let mut last_outcome = None;
         loop {
             if let Err(exhausted) = attempts.ready().await {
-                let unreachable = || Err(ApiError::unreachable("health", exhausted).into());
-                return last.unwrap_or_else(unreachable);
+                let unreachable_error = || Err(ApiError::unreachable("health", exhausted).into());
+                return last_outcome.unwrap_or_else(unreachable_error);
             }
-            let (outcome, again) = match self.request_health().await {
-                Ok(HealthResponse { health, refused: Some(refused) }) => {
-                    (Ok(health), attempts.failed_with_response(&refused, refused.retry_after))
+            let (outcome, retry_permission) = match self.request_health().await {
+                Ok(HealthResponse { health, transient_response: Some(transient_response) }) => {
+                    (Ok(health), attempts.failed_with_response(&transient_response, transient_response.retry_after))
                 }
                 Err(error) if error.is_transient() => {
-                    let again = attempts.failed(&error, None);
-                    (Err(error), again)
+                    let retry_permission = attempts.failed(&error, None);
+                    (Err(error), retry_permission)
                 }
                 outcome => {
                     attempts.answered();
                     return outcome.map(|response| response.health);
                 }
             };
-            if again.is_err() {
+            if retry_permission.is_err() {
                 return outcome;
             }
-            last = Some(outcome);
+            last_outcome = Some(outcome);
         }
     }
 
-    /// Returns the health of the platform like [`health`](Self::health), but with an authenticated request. It also
-    /// shows that such requests reach the platform.
+    /// Returns the health of the platform like [`health`](Self::health), but with an authenticated request. Success
+    /// also means that authenticated requests reach the platform.
     ///
     /// # Errors
     ///
     /// The platform was not reached, its response is not valid, or no token is available.
     pub async fn authenticated_health(&self) -> Result<Health, Error> {
         let response = self.core.authorized().send(self.health_request()).await.map_err(Error::health)?;
-        Ok(read(response, self.core.clock().now()).await?.health)
+        Ok(parse_response(response, self.core.clock().now()).await?.health)
     }
 
     async fn request_health(&self) -> Result<HealthResponse, Error> {
         let response = self.core.unauthenticated().send(self.health_request()).await.map_err(Error::health)?;
-        read(response, self.core.clock().now()).await
+        parse_response(response, self.core.clock().now()).await
     }
 
     fn health_request(&self) -> Request {
@@ -111,10 +111,10 @@ impl Client {
     }
 }
 
-async fn read(response: Response, now: SystemTime) -> Result<HealthResponse, Error> {
+async fn parse_response(response: Response, now: SystemTime) -> Result<HealthResponse, Error> {
     let (status, is_transient, retry_after) = (response.status(), response.is_transient(), response.retry_after(now));
     let body = response.bytes(MAX_BODY_BYTES).await.map_err(Error::health)?;
-    let (health, is_stated) = match serde_json::from_slice::<HealthBody>(&body) {
+    let (health, contains_health) = match serde_json::from_slice::<HealthBody>(&body) {
         Ok(HealthBody { status, reason }) => match status.as_str() {
             "UP" => (Health::Up, true),
             "DEGRADED" => (Health::Degraded(reason), true),
@@ -124,6 +124,6 @@ async fn read(response: Response, now: SystemTime) -> Result<HealthResponse, Err
         Err(_) if (200..300).contains(&status) => return Err(Error::health_response(status)),
         Err(_) => (Health::Down(Some(format!("the health check returned {status}"))), false),
     };
-    let refused = (is_transient && !is_stated).then_some(Refused { status, retry_after });
-    Ok(HealthResponse { health, refused })
+    let transient_response = (is_transient && !contains_health).then_some(TransientResponse { status, retry_after });
+    Ok(HealthResponse { health, transient_response })
 }

@@ -22,8 +22,8 @@
 //!
 //! - `login`: [`Service`], with user logins that all processes of the user share. It is off by default.
 //! - `download`: the organization's bucket, and [`RunHandle::download`]. It is off by default.
-//! - `object-store`: `RunHandle::download_to_store`, which stores results in a bucket. It is off by default. The kinds
-//!   of buckets are `store-s3`, `store-gcs` and `store-azure`.
+//! - `object-store`: `RunHandle::download_to_store`, which stores results in a bucket. It is off by default. Each of
+//!   `store-s3`, `store-gcs` and `store-azure` adds one kind of bucket.
 
 mod access;
 mod applications;
@@ -112,12 +112,12 @@ pub use validation::{MAX_CALLBACK_CONTEXT_BYTES, MetadataSchema, validate};
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]
 struct Readme;
 
-/// Compiles the examples of the bucket guide.
+/// Compiles the examples of the guide to the organization's bucket.
 #[cfg(all(doctest, feature = "download"))]
 #[doc = include_str!("../../../docs/bucket.md")]
 struct BucketGuide;
 
-/// Compiles the example of the guide for buckets of other providers.
+/// Compiles the example of the guide to object stores.
 #[cfg(all(doctest, feature = "object-store"))]
 #[doc = include_str!("../../../docs/stores.md")]
 struct StoreGuide;
@@ -127,7 +127,7 @@ struct StoreGuide;
 #[doc = include_str!("../../../docs/machine-credentials.md")]
 struct MachineGuide;
 
-/// Compiles the examples of the fleet guide.
+/// Compiles the examples of the guide to fleets.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/fleet.md")]
 struct FleetGuide;

@@ -23,8 +23,8 @@ pub enum Actor {
 pub enum ChangeOutcome {
     /// The change was made by this call.
     Applied,
-    /// The change had already been made by another caller, or by an earlier attempt of this call whose response was
-    /// lost. The platform responds with 409, or 410 for results.
+    /// The change was made before: by another caller, or by an earlier attempt of this call whose response was lost.
+    /// The platform responds with 409, or with 410 for results.
     AlreadyApplied,
 }
 
@@ -110,7 +110,7 @@ pub enum ItemOutcome {
     SystemError,
     /// The run was canceled before this item was processed.
     Skipped,
-    /// A reason introduced by a newer platform, or none.
+    /// The item has ended for a reason that this version does not know, or without a reason.
     Unknown(Option<String>),
 }
 

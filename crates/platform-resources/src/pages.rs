@@ -1,8 +1,8 @@
 //! Paginated lists.
 //!
 //! Pages are prefetched: one at first, then two, four, and at most eight at a time. Pages beyond the caller's limit are
-//! not requested. Entries are returned in order. A page that is not full is the last one. The platform may return 404
-//! for a page beyond the end, which is an error only for the first page. The stream ends without an error only at the
+//! not requested. Entries are returned in order. A page that is not full is the last page. The platform may return 404
+//! for a page beyond the end. This is an error only for the first page. The stream ends without an error only at the
 //! end of the list. An entry that moves to another page between two requests is returned only once.
 //!
 //! Each page is fetched by a separate task, so that it can arrive while the reader of the list is busy. Dropping the
@@ -35,7 +35,7 @@ pub(crate) trait Paged: Operation<Output = Vec<Self::Entry>> + Clone + 'static {
 
     /// Returns the page size.
     fn size(&self) -> i64;
-    /// Returns the operation for one page; the first page is 1.
+    /// Returns the operation for one page. The first page is 1.
     fn with_page_and_size(self, page: i64, size: i64) -> Self;
     /// Returns the id by which repeated entries are recognized.
     fn id(entry: &Self::Entry) -> &str;
@@ -86,48 +86,48 @@ impl<T> Drop for PageTask<T> {
 pub struct List<T> {
     fetch: Box<dyn Fn(i64) -> PageFuture<T> + Send>,
     id: fn(&T) -> &str,
-    size: usize,
+    page_size: usize,
     limit: Option<usize>,
     /// The maximum number of pages in flight.
     max_in_flight: usize,
     /// The pages in flight, in order.
-    pages: VecDeque<PageTask<T>>,
-    /// The number of the next page to request; the first page is 1.
+    page_tasks: VecDeque<PageTask<T>>,
+    /// The number of the next page to request. The first page is 1.
     next_page: i64,
     /// The number of pages that have arrived.
-    arrived: usize,
+    arrived_pages: usize,
     /// The entries that have arrived and were not returned yet.
-    ready: VecDeque<T>,
+    ready_entries: VecDeque<T>,
     /// The ids of all entries that have arrived.
-    seen: HashSet<String>,
+    seen_ids: HashSet<String>,
     /// The number of entries that were returned.
-    returned: usize,
+    returned_count: usize,
     /// True if no further page is requested.
-    ended: bool,
+    has_ended: bool,
 }
 
 impl<T: Clone + Send + Sync + 'static> List<T> {
     pub(crate) fn of<O: Paged<Entry = T>>(core: &Core, operation: O) -> Self {
         let size = operation.size();
-        let (first, others) = (core.clone(), core.clone().with_mode(|mode| mode.no_wait = true));
+        let (first_page_core, other_pages_core) = (core.clone(), core.clone().with_mode(|mode| mode.no_wait = true));
         let fetch = move |page| {
-            let core = if page == 1 { first.clone() } else { others.clone() };
+            let core = if page == 1 { first_page_core.clone() } else { other_pages_core.clone() };
             let request = operation.clone().with_page_and_size(page, size);
             async move { core.read_cached(request, O::GROUP).await }.boxed()
         };
         Self {
             fetch: Box::new(fetch),
             id: O::id,
-            size: usize::try_from(size).unwrap_or(1).max(1),
+            page_size: usize::try_from(size).unwrap_or(1).max(1),
             limit: None,
             max_in_flight: MAX_IN_FLIGHT,
-            pages: VecDeque::new(),
+            page_tasks: VecDeque::new(),
             next_page: 1,
-            arrived: 0,
-            ready: VecDeque::new(),
-            seen: HashSet::new(),
-            returned: 0,
-            ended: false,
+            arrived_pages: 0,
+            ready_entries: VecDeque::new(),
+            seen_ids: HashSet::new(),
+            returned_count: 0,
+            has_ended: false,
         }
     }
 }
@@ -140,8 +140,8 @@ impl<T: Send + 'static> List<T> {
         self
     }
 
-    /// Requests a page only when its first entry is needed. By default, pages are requested ahead, so that some requests are
-    /// for pages after the last one.
+    /// Requests a page only when its first entry is needed. By default, pages are prefetched, and some requests are for
+    /// pages after the last page.
     pub fn one_page_at_a_time(mut self) -> Self {
         self.max_in_flight = 1;
         self
@@ -149,16 +149,16 @@ impl<T: Send + 'static> List<T> {
 
     /// Requests pages until the maximum number of pages is in flight.
     fn prefetch(&mut self) {
-        // 1 page before the first has arrived, then 2, 4 and 8.
-        let ahead = 1_usize
-            .checked_shl(u32::try_from(self.arrived).unwrap_or(u32::MAX))
+        // One page until the first page has arrived, then 2, 4 and 8.
+        let max_tasks = 1_usize
+            .checked_shl(u32::try_from(self.arrived_pages).unwrap_or(u32::MAX))
             .unwrap_or(MAX_IN_FLIGHT)
             .min(self.max_in_flight);
-        let last = self.limit.map(|limit| limit.div_ceil(self.size).max(1));
-        while self.pages.len() < ahead
-            && last.is_none_or(|last| usize::try_from(self.next_page).is_ok_and(|page| page <= last))
+        let last_page = self.limit.map(|limit| limit.div_ceil(self.page_size).max(1));
+        while self.page_tasks.len() < max_tasks
+            && last_page.is_none_or(|last_page| usize::try_from(self.next_page).is_ok_and(|page| page <= last_page))
         {
-            self.pages.push_back(PageTask(tokio::spawn((self.fetch)(self.next_page))));
+            self.page_tasks.push_back(PageTask(tokio::spawn((self.fetch)(self.next_page))));
             self.next_page += 1;
         }
     }
@@ -166,17 +166,17 @@ impl<T: Send + 'static> List<T> {
     /// Adds the entries of the next page.
     fn add_page(&mut self, page: Result<Vec<T>, Error>) -> Result<(), Error> {
         let entries = match page {
-            Err(error) if error.is_not_found() && self.arrived > 0 => Vec::new(),
+            Err(error) if error.is_not_found() && self.arrived_pages > 0 => Vec::new(),
             page => page?,
         };
-        self.arrived += 1;
-        if entries.len() < self.size {
-            self.ended = true;
-            self.pages.clear();
+        self.arrived_pages += 1;
+        if entries.len() < self.page_size {
+            self.has_ended = true;
+            self.page_tasks.clear();
         }
         for entry in entries {
-            if self.seen.insert((self.id)(&entry).to_owned()) {
-                self.ready.push_back(entry);
+            if self.seen_ids.insert((self.id)(&entry).to_owned()) {
+                self.ready_entries.push_back(entry);
             }
         }
         Ok(())
@@ -189,26 +189,26 @@ impl<T: Send + Unpin + 'static> Stream for List<T> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let list = &mut *self;
         loop {
-            if list.limit.is_some_and(|limit| list.returned >= limit) {
-                list.pages.clear();
+            if list.limit.is_some_and(|limit| list.returned_count >= limit) {
+                list.page_tasks.clear();
                 return Poll::Ready(None);
             }
-            if let Some(entry) = list.ready.pop_front() {
-                list.returned += 1;
+            if let Some(entry) = list.ready_entries.pop_front() {
+                list.returned_count += 1;
                 return Poll::Ready(Some(Ok(entry)));
             }
-            if list.ended {
+            if list.has_ended {
                 return Poll::Ready(None);
             }
             list.prefetch();
-            let Some(first) = list.pages.front_mut() else { return Poll::Ready(None) };
-            let page = ready!(Pin::new(&mut first.0).poll(context));
-            list.pages.pop_front();
-            // Tasks in this queue are not aborted. They fail only if they panic or their runtime shuts down.
+            let Some(next_task) = list.page_tasks.front_mut() else { return Poll::Ready(None) };
+            let page = ready!(Pin::new(&mut next_task.0).poll(context));
+            list.page_tasks.pop_front();
+            // A task in this queue is not aborted. It fails only if it panics or its runtime shuts down.
             let page = page.unwrap_or_else(|_| Err(Error::cache_type_mismatch()));
             if let Err(error) = list.add_page(page) {
-                list.ended = true;
-                list.pages.clear();
+                list.has_ended = true;
+                list.page_tasks.clear();
                 return Poll::Ready(Some(Err(error)));
             }
         }
@@ -219,7 +219,7 @@ impl<T> fmt::Debug for List<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("List")
-            .field("returned", &self.returned)
+            .field("returned", &self.returned_count)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }

@@ -15,8 +15,8 @@ use crate::raw_response::{RawResponse, masked};
 
 /// The prefix of all paths of the API.
 const API_PREFIX: &str = "/api";
-/// The headers that a caller must not set, because the client sets them or they affect the connection. With them, a
-/// caller could send the token to another server, or send another credential.
+/// The headers that a caller must not set, because the client sets them, or because they affect the connection. They
+/// could send the token to another server, or replace the credential.
 const FORBIDDEN_HEADERS: [&str; 13] = [
     "authorization",
     "connection",
@@ -32,12 +32,12 @@ const FORBIDDEN_HEADERS: [&str; 13] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// The headers by which some servers replace the method of a request. A caller must not set them, because the effect of
-/// a request is determined from its method.
+/// The headers by which some servers replace the method of a request. A caller must not set them, because the client
+/// determines the effect of a request from its method.
 const METHOD_OVERRIDE_HEADERS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 
-/// A request to the platform's origin, which is sent with the client's token. Its `Debug` output contains neither query
-/// nor body.
+/// A request to the platform's origin. It is sent with the client's token. The `Debug` output contains neither the
+/// query nor the body.
 pub struct RawRequest {
     method: Method,
     path: String,
@@ -66,14 +66,17 @@ impl RawRequest {
     /// [`RawRequestError::InvalidHeader`]: the name or the value is not valid.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, RawRequestError> {
         let (name, value) = (name.into(), value.into());
-        let lower = name.to_ascii_lowercase();
-        if FORBIDDEN_HEADERS.contains(&lower.trim()) || METHOD_OVERRIDE_HEADERS.contains(&lower.trim()) {
+        let lowercase_name = name.to_ascii_lowercase();
+        if FORBIDDEN_HEADERS.contains(&lowercase_name.trim())
+            || METHOD_OVERRIDE_HEADERS.contains(&lowercase_name.trim())
+        {
             return Err(RawRequestError::Header(name));
         }
         // RFC 9110, sections 5.1 and 5.5.
-        let is_word = |character: char| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character);
+        let is_token_character =
+            |character: char| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character);
         let is_visible = |character: char| character == '\t' || (' '..='~').contains(&character);
-        if name.is_empty() || !name.chars().all(is_word) || !value.chars().all(is_visible) {
+        if name.is_empty() || !name.chars().all(is_token_character) || !value.chars().all(is_visible) {
             return Err(RawRequestError::InvalidHeader(name));
         }
         self.headers.push((name, value));
@@ -86,7 +89,8 @@ impl RawRequest {
         self
     }
 
-    /// Sets the body to a JSON object with these members, given as text. `true`, `false`, `null` and numbers are not texts.
+    /// Sets the body to a JSON object with these fields. Each value is sent as a JSON string, unless it is a number,
+    /// `true`, `false` or `null`.
     ///
     /// ```
     /// use auth_http::Method;
@@ -95,15 +99,16 @@ impl RawRequest {
     /// let request = RawRequest::new(Method::Put, "/v1/example").with_fields([("name", "a"), ("count", "2")]);
     /// ```
     pub fn with_fields<'a>(self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let literal = |text: &str| match serde_json::from_str(text) {
+        let json_value = |text: &str| match serde_json::from_str(text) {
             Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => value,
             _ => Value::String(text.to_owned()),
         };
-        let members = fields.into_iter().map(|(name, text)| (name.to_owned(), literal(text))).collect();
+        let members = fields.into_iter().map(|(name, text)| (name.to_owned(), json_value(text))).collect();
         self.with_body(Value::Object(members).to_string())
     }
 
-    /// Returns the URL of the request at a platform. A path of `api_root` is prepended, as for all operations.
+    /// Returns the URL of the request on the platform at `api_root`. If `api_root` has a path, it is prepended, as for
+    /// all operations.
     ///
     /// # Errors
     ///
@@ -113,14 +118,14 @@ impl RawRequest {
         let root = api_root.as_str().trim_end_matches('/');
         let prefix = api_root.path().trim_end_matches('/');
         let path = self.path.strip_prefix(root).unwrap_or(&self.path);
-        // A path without a leading slash could be a URL with a scheme, and one with two slashes could name another
-        // host.
+        // A path without a leading slash could be a URL with a scheme. A path with two leading slashes could name
+        // another host.
         if !path.starts_with('/') || path.starts_with("//") || path.starts_with("/\\") {
             return Err(other_origin());
         }
         let path = if path.starts_with("/v1/") { format!("{API_PREFIX}{path}") } else { path.to_owned() };
         let mut url = api_root.join(&format!("{prefix}{path}")).map_err(|_| other_origin())?;
-        // Segments `..` must not leave the path of the root.
+        // Segments `..` must not lead out of the path of the root.
         let is_below = url.path().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
         if url.origin() != api_root.origin() || !is_below {
             return Err(other_origin());
@@ -134,8 +139,8 @@ impl RawRequest {
 
     /// Returns true if the request submits a run. The run is billed, and a repeated request submits another run.
     pub fn is_submission(&self, api_root: &Url) -> bool {
-        let is_runs = |url: Url| normalized(url.path()).ends_with("/v1/runs");
-        self.method == Method::Post && self.url(api_root).is_ok_and(is_runs)
+        let is_runs_path = |url: Url| normalize_path(url.path()).ends_with("/v1/runs");
+        self.method == Method::Post && self.url(api_root).is_ok_and(is_runs_path)
     }
 
     fn effect(&self, api_root: &Url) -> Effect {
@@ -147,28 +152,28 @@ impl RawRequest {
     }
 
     fn to_request(&self, url: &Url) -> Request {
-        let found = |name: &str| self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+        let find_header = |name: &str| self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
         let mut request = Request::new(self.method, url.clone());
         if let Some(body) = &self.body {
-            // The content type is set by `with_body`, not as a header.
-            let kind = found("content-type").map_or("application/json", |(_, kind)| kind);
-            request = request.with_body(kind, body.clone());
+            // `Request::with_body` sets the content type, so it is not added as a header.
+            let content_type = find_header("content-type").map_or("application/json", |(_, content_type)| content_type);
+            request = request.with_body(content_type, body.clone());
         }
-        if found("accept").is_none() {
+        if find_header("accept").is_none() {
             request = request.with_header("accept", "application/json");
         }
-        let is_set = |name: &str| self.body.is_some() && name.eq_ignore_ascii_case("content-type");
-        let others = self.headers.iter().filter(|(name, _)| !is_set(name));
-        others.fold(request, |request, (name, value)| request.with_header(name, value))
+        let is_content_type = |name: &str| self.body.is_some() && name.eq_ignore_ascii_case("content-type");
+        let other_headers = self.headers.iter().filter(|(name, _)| !is_content_type(name));
+        other_headers.fold(request, |request, (name, value)| request.with_header(name, value))
     }
 }
 
-/// Returns a path as a server may interpret it: decoded, without empty segments, dot segments and parameters.
-fn normalized(path: &str) -> String {
+/// Returns a path as a server may interpret it: decoded, and without empty segments, dot segments and parameters.
+fn normalize_path(path: &str) -> String {
     let mut path = path.to_owned();
     // The path is decoded several times, because a proxy may decode it before the server.
     for _ in 0..3 {
-        path = decoded(&path);
+        path = percent_decode(&path);
     }
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split(['/', '\\']) {
@@ -181,8 +186,8 @@ fn normalized(path: &str) -> String {
     format!("/{}", segments.join("/"))
 }
 
-/// Returns the path with percent-encoded bytes decoded. Unlike other decoders, it accepts invalid sequences.
-fn decoded(path: &str) -> String {
+/// Returns the path with percent-encoded bytes decoded. Invalid sequences remain unchanged.
+fn percent_decode(path: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
     while let Some((&first, after)) = rest.split_first() {
         let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());

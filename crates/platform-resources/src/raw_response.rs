@@ -43,8 +43,8 @@ impl RawResponse {
         self.retry_after
     }
 
-    /// Returns true if the platform may have executed the request although it did not confirm it. This is the case for
-    /// server errors, because a proxy may have forwarded the request, and for 408.
+    /// Returns true if the platform may have executed the request without confirming it. This is the case for 408, and
+    /// for server errors, because a proxy may have forwarded the request.
     pub fn is_uncertain(&self) -> bool {
         self.status >= 500 || self.status == 408
     }

@@ -1,5 +1,5 @@
-//! The JSON of runs and items: the platform's own members and the derived outcome. URLs that grant access to an object are
-//! left out. `docs/schemas/run.json` and `docs/schemas/item.json` describe it.
+//! The JSON of runs and items: the members of the platform's API and the derived outcome, without URLs that grant
+//! access to an object. `docs/schemas/run.json` and `docs/schemas/item.json` describe it.
 
 use platform_api::JsonValue;
 use platform_api::models::{Item, Run};
@@ -30,7 +30,7 @@ pub fn item_record(item: &Item) -> JsonValue {
             artifact.remove("download_url");
         }
     }
-    // The tool that uploaded a slide may have stored its URL here.
+    // The tool that uploaded a slide may have stored the signed URL of the slide here.
     let bucket = record.pointer_mut("/custom_metadata/sdk/platform_bucket").and_then(JsonValue::as_object_mut);
     if let Some(bucket) = bucket {
         bucket.remove("signed_download_url");

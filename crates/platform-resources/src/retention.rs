@@ -2,8 +2,8 @@ use std::time::{Duration, SystemTime};
 
 use platform_api::models::{Run, RunOutput, RunState};
 
-/// The time for which the platform stores results. Its documentation is contradictory: the time starts when the run
-/// starts, or when it ends.
+/// The time for which the platform stores results. The documentation of the platform contradicts itself: the time
+/// starts at the start of the run, or at its end.
 pub const RESULTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Returns the earliest time at which the platform may delete the results of a run: 30 days after its submission.
@@ -15,11 +15,11 @@ pub fn results_safe_until(run: &Run) -> Option<SystemTime> {
 /// Returns the latest time at which the platform deletes the results of a run: 30 days after its end. Returns `None` if
 /// the run has not ended or has no results.
 pub fn results_end(run: &Run) -> Option<SystemTime> {
-    let ended = run.terminated_at.filter(|_| has_results(run))?;
-    Some(SystemTime::from(ended) + RESULTS_RETENTION)
+    let terminated_at = run.terminated_at.filter(|_| has_results(run))?;
+    Some(SystemTime::from(terminated_at) + RESULTS_RETENTION)
 }
 
-/// The retention of the results of a run at a time.
+/// The state of the results of a run at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retention {
@@ -34,20 +34,21 @@ pub enum Retention {
 }
 
 impl Retention {
-    /// Returns the retention of the results of a run at the time `now`.
+    /// Returns the state of the results of a run at the time `now`.
     pub fn of(run: &Run, now: SystemTime) -> Self {
         match (results_safe_until(run), results_end(run)) {
             (_, Some(end)) if end <= now => Self::Ended,
-            (Some(moment), _) if moment <= now => Self::AtRisk,
-            (Some(moment), _) => Self::SafeUntil(moment),
+            (Some(safe_until), _) if safe_until <= now => Self::AtRisk,
+            (Some(safe_until), _) => Self::SafeUntil(safe_until),
             (None, _) => Self::NoResults,
         }
     }
 
-    /// Returns true if the platform may delete the results of a run within `time` from `now`, and has not done so.
+    /// Returns true if the platform may delete the results of a run within `time` from `now`, and its latest deletion
+    /// time has not passed.
     pub fn ends_within(run: &Run, now: SystemTime, time: Duration) -> bool {
-        let at_risk = results_safe_until(run).is_some_and(|moment| moment <= now + time);
-        at_risk && results_end(run).is_some_and(|end| now <= end)
+        let is_at_risk_by_then = results_safe_until(run).is_some_and(|safe_until| safe_until <= now + time);
+        is_at_risk_by_then && results_end(run).is_some_and(|end| now <= end)
     }
 }
 
@@ -76,28 +77,28 @@ mod tests {
         serde_json::from_value(run).unwrap()
     }
 
-    fn moment(text: &str) -> SystemTime {
+    fn parse_time(text: &str) -> SystemTime {
         text.parse::<platform_api::Timestamp>().unwrap().into()
     }
 
     #[test]
     fn retention_is_measured_from_the_submission_and_from_the_end() {
         let run = run("TERMINATED", "PARTIAL");
-        assert_eq!(results_safe_until(&run), Some(moment("2027-01-31T00:00:00Z")));
-        assert_eq!(results_end(&run), Some(moment("2027-02-02T00:00:00Z")));
+        assert_eq!(results_safe_until(&run), Some(parse_time("2027-01-31T00:00:00Z")));
+        assert_eq!(results_end(&run), Some(parse_time("2027-02-02T00:00:00Z")));
     }
 
     #[test]
     fn retention_passes_from_safe_to_ended() {
         let run = run("TERMINATED", "PARTIAL");
-        let at = |text: &str| Retention::of(&run, moment(text));
-        assert_eq!(at("2027-01-30T00:00:00Z"), Retention::SafeUntil(moment("2027-01-31T00:00:00Z")));
-        assert_eq!(at("2027-01-31T00:00:00Z"), Retention::AtRisk);
-        assert_eq!(at("2027-02-02T00:00:00Z"), Retention::Ended);
-        let within = |days: u64| {
-            Retention::ends_within(&run, moment("2027-01-30T00:00:00Z"), Duration::from_secs(days * 24 * 60 * 60))
+        let retention_at = |text: &str| Retention::of(&run, parse_time(text));
+        assert_eq!(retention_at("2027-01-30T00:00:00Z"), Retention::SafeUntil(parse_time("2027-01-31T00:00:00Z")));
+        assert_eq!(retention_at("2027-01-31T00:00:00Z"), Retention::AtRisk);
+        assert_eq!(retention_at("2027-02-02T00:00:00Z"), Retention::Ended);
+        let ends_within_days = |days: u64| {
+            Retention::ends_within(&run, parse_time("2027-01-30T00:00:00Z"), Duration::from_secs(days * 24 * 60 * 60))
         };
-        assert!(!within(0) && within(1));
+        assert!(!ends_within_days(0) && ends_within_days(1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Handles of runs.
+//! Handles for runs.
 
 pub(crate) mod ended;
 mod metadata;
@@ -26,7 +26,7 @@ use crate::pages::List;
 pub use ended::OVERLAP;
 pub use wait::RunEvent;
 
-/// A handle of a run. Clones are cheap.
+/// A handle for a run. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct RunHandle {
     pub(crate) client: Client,
@@ -50,7 +50,7 @@ pub enum Viewer {
 }
 
 impl Client {
-    /// Returns a handle of a run, without sending a request.
+    /// Returns a handle for a run, without sending a request.
     pub fn run(&self, id: impl Into<RunId>) -> RunHandle {
         RunHandle::new(self.clone(), id.into())
     }
@@ -162,7 +162,7 @@ impl RunHandle {
         ChangeOutcome::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
     }
 
-    /// Deletes the results permanently. Returns [`ChangeOutcome::AlreadyApplied`] if a user or the platform has deleted
+    /// Deletes the results permanently. Returns [`ChangeOutcome::AlreadyApplied`] if a user or the platform deleted
     /// them before (410).
     ///
     /// # Errors
@@ -190,10 +190,10 @@ impl RunHandle {
         self.client.core.read_uncached(GetArtifactFile::new(self.id.as_str(), artifact.as_str()), Group::Run).await
     }
 
-    /// Returns a handle for a download, which can download other files while the retries of one are limited by
-    /// `request_limit`.
+    /// Returns a handle for the URL requests of a download. The retries of a request end after `request_limit`, so that
+    /// the download can fetch other files first.
     #[cfg(feature = "download")]
-    pub(crate) fn for_source(&self, request_limit: std::time::Duration) -> Self {
+    pub(crate) fn for_url_requests(&self, request_limit: std::time::Duration) -> Self {
         let mut run = self.clone();
         run.client = run.client.for_transfer();
         run.client.core = run.client.core.with_mode(|mode| mode.request_limit = Some(request_limit));
@@ -213,7 +213,7 @@ impl RunHandle {
     ///
     /// The request failed, or the caller may not share the run.
     pub async fn share_with(&self, viewer: Viewer) -> Result<Grant, Error> {
-        let grant = |kind| GrantCreation::new(ResourceType::Run, self.id.as_str(), kind, GrantRelation::Viewer);
+        let grant = |subject| GrantCreation::new(ResourceType::Run, self.id.as_str(), subject, GrantRelation::Viewer);
         self.client
             .grants()
             .create(match viewer {

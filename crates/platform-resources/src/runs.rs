@@ -21,7 +21,7 @@ pub use once::{SubmissionEvent, SubmitOnce, Submitted};
 const TOKEN_KEY: &str = "submission_token";
 
 /// Returns a random token for a submission. It is not secret.
-fn new_token() -> String {
+fn new_submission_token() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
@@ -65,21 +65,21 @@ impl Runs {
     /// [`Error::problems`]: the submission does not meet the application's requirements. Otherwise a request failed.
     pub async fn dry_run(&self, mut submission: RunSubmission) -> Result<ValidatedSubmission, Error> {
         let applications = self.client.applications();
-        let number = match &submission.version_number {
-            Some(number) => number.as_str().into(),
+        let version_number = match &submission.version_number {
+            Some(requested_number) => requested_number.as_str().into(),
             None => applications.latest_version(&submission.application_id).await?,
         };
-        let version = applications.version(&submission.application_id, &number).await?;
+        let version = applications.version(&submission.application_id, &version_number).await?;
         validation::validate(&version, &submission, self.client.core.clock().now())?;
-        submission.version_number = Some(number.to_string());
+        submission.version_number = Some(version_number.to_string());
         Ok(ValidatedSubmission { submission })
     }
 
     /// Submits a run. First, all items are validated ([`validate`](crate::validate)). If the submission contains no
     /// version, the latest version of the application is used.
     ///
-    /// The request is sent once. It is sent again only after a 401, which means that it was not accepted, or if no byte
-    /// was sent. The platform bills each accepted submission, and cannot recognize a repeated one;
+    /// The request is sent again only after a 401, which means that it was not accepted, or if no byte was sent. The
+    /// platform bills each accepted submission, and cannot recognize a repeated submission.
     /// [`submit_once`](Self::submit_once) prevents repetitions.
     ///
     /// # Errors
@@ -92,20 +92,20 @@ impl Runs {
         self.send(submission).await
     }
 
-    /// Sends a validated submission. A token that identifies the run is added to its metadata, if there is none.
+    /// Sends a validated submission. If its metadata contain no token that identifies the run, a token is added.
     async fn send(&self, mut submission: RunSubmission) -> Result<RunHandle, Error> {
         let timeout = self.client.settings().run_submit_timeout;
         let metadata = submission.custom_metadata.get_or_insert_default();
-        let token = metadata.entry(TOKEN_KEY).or_insert_with(|| new_token().into());
+        let token = metadata.entry(TOKEN_KEY).or_insert_with(|| new_submission_token().into());
         let token = token.as_str().map_or_else(|| token.to_string(), str::to_owned);
-        let uncertain = UncertainSubmission {
+        let uncertain_submission = UncertainSubmission {
             since: self.client.core.clock().now(),
             application: submission.application_id.clone(),
             external_ids: submission.items.iter().map(|item| item.external_id.clone()).collect(),
             token,
         };
-        let creation = Creation::Run(uncertain.clone());
-        let submitted = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run], creation).await;
-        Ok(self.client.run(submitted.map_err(|error| error.uncertain(uncertain))?.run_id))
+        let creation = Creation::Run(uncertain_submission.clone());
+        let outcome = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run], creation).await;
+        Ok(self.client.run(outcome.map_err(|error| error.uncertain(uncertain_submission))?.run_id))
     }
 }

@@ -16,8 +16,8 @@ pub use run::{Initiator, Interface, Provisioning, RunSdkMetadata};
 
 /// The key of SDK metadata in the custom metadata.
 const SDK_KEY: &str = "sdk";
-static RUN: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/run.schema.json")));
-static ITEM: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/item.schema.json")));
+static RUN_SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/run.schema.json")));
+static ITEM_SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/item.schema.json")));
 
 struct Schema {
     document: JsonValue,
@@ -33,8 +33,8 @@ impl Schema {
     }
 
     fn check(&self, metadata: &JsonValue) -> Vec<String> {
-        let problem = |error: jsonschema::ValidationError<'_>| format!("{SDK_KEY}{}: {error}", error.instance_path());
-        self.validator.iter_errors(metadata).map(problem).collect()
+        let describe = |error: jsonschema::ValidationError<'_>| format!("{SDK_KEY}{}: {error}", error.instance_path());
+        self.validator.iter_errors(metadata).map(describe).collect()
     }
 }
 
@@ -63,7 +63,8 @@ impl Schema {
     }
 }
 
-fn put(metadata: &mut JsonObject, sdk: JsonValue, problems: Vec<String>) -> Result<(), SdkMetadataError> {
+/// Replaces the SDK metadata. If there are problems, returns them as an error and changes nothing.
+fn replace_sdk(metadata: &mut JsonObject, sdk: JsonValue, problems: Vec<String>) -> Result<(), SdkMetadataError> {
     if problems.is_empty() {
         metadata.insert(SDK_KEY.to_owned(), sdk);
         Ok(())
@@ -72,37 +73,37 @@ fn put(metadata: &mut JsonObject, sdk: JsonValue, problems: Vec<String>) -> Resu
     }
 }
 
-/// Adds the fields of `sdk` to the existing SDK metadata, and replaces those with the same name.
-fn merge(
+/// Adds the fields of `sdk` to the existing SDK metadata. Replaces fields with the same name.
+fn merge_sdk(
     metadata: &mut JsonObject,
     sdk: JsonObject,
     check: impl Fn(&JsonValue) -> Vec<String>,
 ) -> Result<(), SdkMetadataError> {
-    let mut all = match metadata.get(SDK_KEY) {
+    let mut merged = match metadata.get(SDK_KEY) {
         None | Some(JsonValue::Null) => JsonObject::new(),
-        Some(JsonValue::Object(before)) => before.clone(),
+        Some(JsonValue::Object(existing)) => existing.clone(),
         Some(_) => return Err(SdkMetadataError(vec![format!("{SDK_KEY}: expected an object")])),
     };
-    all.extend(sdk);
-    let all = JsonValue::Object(all);
-    let problems = check(&all);
-    put(metadata, all, problems)
+    merged.extend(sdk);
+    let merged = JsonValue::Object(merged);
+    let problems = check(&merged);
+    replace_sdk(metadata, merged, problems)
 }
 
-fn moment(now: SystemTime) -> Result<JsonValue, SdkMetadataError> {
-    let moment = Timestamp::try_from(now).map_err(|error| SdkMetadataError(vec![error.to_string()]))?;
-    Ok(moment.to_string().into())
+fn timestamp_json(now: SystemTime) -> Result<JsonValue, SdkMetadataError> {
+    let timestamp = Timestamp::try_from(now).map_err(|error| SdkMetadataError(vec![error.to_string()]))?;
+    Ok(timestamp.to_string().into())
 }
 
-/// Adds SDK fields that are missing in new metadata from those before.
-fn keep(metadata: &mut JsonObject, before: Option<&JsonObject>, names: &[&str]) {
-    let Some(before) = before.and_then(|before| before.get(SDK_KEY)) else { return };
+/// Copies the SDK fields `names` from the previous metadata, unless the new metadata contain them.
+fn copy_missing_fields(metadata: &mut JsonObject, previous: Option<&JsonObject>, names: &[&str]) {
+    let Some(previous) = previous.and_then(|previous| previous.get(SDK_KEY)) else { return };
     let sdk = metadata.entry(SDK_KEY).or_insert_with(|| JsonObject::new().into());
     if let JsonValue::Object(sdk) = sdk {
-        let kept = names.iter().filter_map(|name| Some(((*name).to_owned(), before.get(*name)?.clone())));
-        let mut kept: JsonObject = kept.collect();
-        kept.append(sdk);
-        *sdk = kept;
+        let merged = names.iter().filter_map(|name| Some(((*name).to_owned(), previous.get(*name)?.clone())));
+        let mut merged: JsonObject = merged.collect();
+        merged.append(sdk);
+        *sdk = merged;
     }
 }
 

@@ -26,12 +26,12 @@ use crate::settings::{CredentialSettings, Settings};
 use crate::token_retry;
 
 pub use doctor::Finding;
-use external::{Connections, External};
+use external::{Connections, ExternalProvider};
 use keys::{login_folder, login_key, token_key};
 pub use methods::LoginMethods;
 use sources::Sources;
 
-/// A service that logs a user in to the platform of the [`Settings`] and out of it, and creates clients for the user.
+/// A service that logs a user in to and out of the platform of the [`Settings`], and creates clients for the user.
 /// The login is stored in the cache folder. All processes of the user share it, and one of them refreshes it for all.
 /// Clones are cheap.
 ///
@@ -56,8 +56,8 @@ pub struct Service {
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
     store: FileTokenStore,
-    /// The token provider, if the settings name a credential instead of a login.
-    external: Option<External>,
+    /// The token provider, if the settings name a credential other than a user login.
+    external: Option<ExternalProvider>,
     sources: Arc<Sources>,
 }
 
@@ -65,7 +65,7 @@ pub struct Service {
 #[derive(Clone, Debug)]
 pub struct ServiceBuilder {
     settings: Settings,
-    roots: Vec<PathBuf>,
+    root_certificates: Vec<PathBuf>,
     proxy: Option<Proxy>,
     hosts: Hosts,
 }
@@ -130,7 +130,7 @@ impl Client {
 impl Service {
     /// Returns a builder for a service.
     pub fn builder(settings: Settings) -> ServiceBuilder {
-        ServiceBuilder { settings, roots: Vec::new(), proxy: None, hosts: Hosts::new() }
+        ServiceBuilder { settings, root_certificates: Vec::new(), proxy: None, hosts: Hosts::new() }
     }
 
     /// Returns the settings.
@@ -148,7 +148,7 @@ impl Service {
     /// refreshed first. If the identity provider issues shorter-lived tokens, they are returned anyway. If the refresh
     /// fails, other token sources can still use the current token.
     pub fn tokens_with_min_remaining(&self, min_remaining: Duration) -> TokenSource {
-        self.sources.get_or_create(min_remaining, || self.source(min_remaining))
+        self.sources.get_or_create(min_remaining, || self.new_source(min_remaining))
     }
 
     /// Returns a token that is valid for at least `min_remaining`, like
@@ -161,13 +161,14 @@ impl Service {
     /// provider is unavailable. Otherwise the refresh failed for another reason.
     pub async fn token_with_min_remaining(&self, min_remaining: Duration) -> Result<AccessToken, Error> {
         let (tokens, settings) = (self.tokens_with_min_remaining(min_remaining), &self.settings);
-        let policy = settings.auth.limit(settings.retry.for_requests());
-        Ok(token_retry::token(|| tokens.token(), || self.http.attempts(&settings.token_url, &policy)).await?)
+        let policy = settings.auth.apply_to(settings.retry.for_requests());
+        Ok(token_retry::token_with_retries(|| tokens.token(), || self.http.attempts(&settings.token_url, &policy))
+            .await?)
     }
 
-    fn source(&self, min_remaining: Duration) -> TokenSource {
+    fn new_source(&self, min_remaining: Duration) -> TokenSource {
         if let Some(external) = &self.external {
-            return external.source(&self.store, min_remaining);
+            return external.new_source(&self.store, min_remaining);
         }
         let provider: Arc<dyn AsyncTokenProvider> = match self.settings.refresh_token() {
             Some(secret) => Arc::new(RefreshGrant::new(self.interactive.clone()).with_refresh_token(secret.clone())),
@@ -204,7 +205,8 @@ impl Service {
     pub async fn identity(&self) -> Result<Identity, Error> {
         let me = self.client()?.me().await?;
         let claims = match &self.external {
-            // The token need not be a JWT of the platform's identity provider: the platform has accepted it.
+            // The token need not be a JWT of the platform's identity provider. It is valid, because the platform has
+            // accepted it.
             Some(_) => self.verifier.verify(self.tokens().token().await?.secret()).await.ok(),
             None => self.current_claims().await?,
         };
@@ -231,23 +233,23 @@ impl Service {
     async fn current_claims(&self) -> Result<Option<Claims>, Error> {
         let tokens = self.tokens();
         let token = tokens.token().await?;
-        let verified = match self.verifier.verify(token.secret()).await {
+        let verification = match self.verifier.verify(token.secret()).await {
             Err(error) if error.problem() == Some(JwtProblem::Malformed) => return Ok(None),
-            // The platform has accepted the token, so that only the local clock is wrong.
+            // The platform has accepted the token, so only the local clock can be wrong.
             Err(error) if error.is_clock() => {
-                let (now, offset) =
+                let (now, correction) =
                     (SystemClock.now(), error.clock_difference().unwrap_or_default() + Duration::from_secs(1));
-                let corrected = if error.claim() == Some("exp") { now - offset } else { now + offset };
-                self.verifier.verify_as_of(token.secret(), corrected).await
+                let corrected_now = if error.claim() == Some("exp") { now - correction } else { now + correction };
+                self.verifier.verify_as_of(token.secret(), corrected_now).await
             }
             Err(error) if error.is_definitive() => {
                 tokens.reject(&TokenRequest::default(), &token);
                 let token = tokens.token().await?;
                 self.verifier.verify(token.secret()).await
             }
-            verified => verified,
+            verification => verification,
         };
-        verified.map(Some).map_err(Error::token_claims)
+        verification.map(Some).map_err(Error::token_claims)
     }
 
     /// Makes the clients of all services in this process read the stored login again with their next request.
@@ -267,9 +269,9 @@ impl Service {
 }
 
 impl ServiceBuilder {
-    /// Trusts the certificates in a PEM file, in addition to those of the system.
+    /// Trusts the certificates in a PEM file, in addition to the certificates of the system.
     pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
-        self.roots.push(file.into());
+        self.root_certificates.push(file.into());
         self
     }
 
@@ -291,8 +293,9 @@ impl ServiceBuilder {
     ///
     /// The HTTP client cannot be built.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { settings, roots, proxy, hosts } = self;
-        let http_builder = crate::client::prepare(&settings, &roots, proxy.as_ref())?.with_hosts(hosts);
+        let Self { settings, root_certificates, proxy, hosts } = self;
+        let http_builder =
+            crate::client::http_client_builder(&settings, &root_certificates, proxy.as_ref())?.with_hosts(hosts);
         let http = http_builder.clone().build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());
@@ -304,16 +307,17 @@ impl ServiceBuilder {
         let verifier = settings.organization_id.iter().fold(verifier, JwtVerifier::with_organization);
         let client = |id: &str| {
             let client = OAuthClient::new(http.clone(), endpoints.clone(), id).with_audience(&settings.audience);
-            let policy = settings.auth.limit(settings.retry.for_requests());
+            let policy = settings.auth.apply_to(settings.retry.for_requests());
             let client = client.with_timeout(settings.auth.timeout).with_retry_policy(policy);
             let client = client.with_scopes(&settings.scopes).with_verifier(verifier.clone());
             settings.organization_id.iter().fold(client, OAuthClient::with_organization)
         };
         let (interactive, folder) = (client(&settings.client_id_interactive), login_folder(&settings));
-        let machine = OAuthClient::new(http.clone(), endpoints.clone(), "").with_audience(&settings.audience);
-        let machine = settings.organization_id.iter().fold(machine, OAuthClient::with_organization);
-        let machine = machine.with_timeout(settings.auth.timeout);
-        let external = External::of(&settings, &Connections { http_builder: &http_builder, client: machine })?;
+        let machine_client = OAuthClient::new(http.clone(), endpoints.clone(), "").with_audience(&settings.audience);
+        let machine_client = settings.organization_id.iter().fold(machine_client, OAuthClient::with_organization);
+        let machine_client = machine_client.with_timeout(settings.auth.timeout);
+        let external =
+            ExternalProvider::of(&settings, &Connections { http_builder: &http_builder, client: machine_client })?;
         let key = external.as_ref().map_or_else(|| token_key(&settings, &interactive), |external| external.key.clone());
         Ok(Service {
             sources: Sources::register(&folder, key),

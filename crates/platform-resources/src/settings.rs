@@ -23,7 +23,7 @@ use auth_core::Secret;
 use auth_http::retry::RetryPolicy;
 use url::Url;
 
-use environment::{ENVIRONMENTS, Environment};
+use environment::{KNOWN_PLATFORMS, KnownPlatform};
 use reader::Reader;
 
 pub use activity::Activity;
@@ -174,14 +174,14 @@ impl RetrySettings {
 
 impl OperationSettings {
     /// Returns `policy` with the number of attempts and the pauses of these settings.
-    pub(crate) fn limit(&self, policy: RetryPolicy) -> RetryPolicy {
+    pub(crate) fn apply_to(&self, policy: RetryPolicy) -> RetryPolicy {
         let policy = self.attempts.into_iter().fold(policy, RetryPolicy::with_attempts);
         if self.wait_min.is_none() && self.wait_max.is_none() {
             return policy;
         }
-        let waits = policy.backoff();
-        let longest = self.wait_max.unwrap_or(waits.longest().max(self.wait_min.unwrap_or_default()));
-        policy.with_backoff(self.wait_min.unwrap_or(waits.first()), longest)
+        let backoff = policy.backoff();
+        let max_pause = self.wait_max.unwrap_or(backoff.longest().max(self.wait_min.unwrap_or_default()));
+        policy.with_backoff(self.wait_min.unwrap_or(backoff.first()), max_pause)
     }
 }
 
@@ -220,8 +220,8 @@ impl Settings {
     }
 
     /// Returns the settings of the platform with this API root, without reading the environment or files. For an
-    /// unknown platform, the endpoints of the identity provider are placeholders below the root, so that the caller
-    /// must provide the tokens.
+    /// unknown platform, the endpoints of the identity provider are placeholders below the root. The caller must then
+    /// provide the tokens.
     ///
     /// # Errors
     ///
@@ -230,25 +230,25 @@ impl Settings {
         let home = etcetera::home_dir().unwrap_or_else(|_| PathBuf::from("."));
         let cache = home.join(".aignostics/cache").display().to_string();
         let mut variables = vec![("AIGNOSTICS_API_ROOT", api_root.to_string()), ("AIGNOSTICS_CACHE_DIR", cache)];
-        if Environment::find(api_root.as_str()).is_none() {
-            let at = |path: &str| api_root.join(path).map(String::from).unwrap_or_default();
+        if KnownPlatform::find(api_root.as_str()).is_none() {
+            let endpoint = |path: &str| api_root.join(path).map(String::from).unwrap_or_default();
             variables.extend([
                 ("AIGNOSTICS_AUDIENCE", api_root.to_string()),
-                ("AIGNOSTICS_AUTHORIZATION_BASE_URL", at("/authorize")),
+                ("AIGNOSTICS_AUTHORIZATION_BASE_URL", endpoint("/authorize")),
                 ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", "none".to_owned()),
-                ("AIGNOSTICS_DEVICE_URL", at("/oauth/device/code")),
-                ("AIGNOSTICS_JWS_JSON_URL", at("/.well-known/jwks.json")),
+                ("AIGNOSTICS_DEVICE_URL", endpoint("/oauth/device/code")),
+                ("AIGNOSTICS_JWS_JSON_URL", endpoint("/.well-known/jwks.json")),
                 ("AIGNOSTICS_REDIRECT_URI", "http://localhost:8989/".to_owned()),
-                ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
+                ("AIGNOSTICS_TOKEN_URL", endpoint("/oauth/token")),
             ]);
         }
-        // The home folder is not set, because settings would be read from it.
+        // The builder has no home folder, because it would read settings from it.
         Self::builder().with_variables(variables).build()
     }
 
     /// Returns the names and the API roots of the known platforms.
     pub fn environments() -> impl Iterator<Item = (&'static str, &'static str)> {
-        ENVIRONMENTS.iter().map(|environment| (environment.name, environment.api_root))
+        KNOWN_PLATFORMS.iter().map(|platform| (platform.name, platform.api_root))
     }
 
     /// Returns the refresh token, if it is the source of access tokens.
@@ -259,17 +259,17 @@ impl Settings {
         }
     }
 
-    /// Returns a builder that reads neither the environment nor files unless they are added.
+    /// Returns a builder that reads only the variables and the files that are added to it.
     pub fn builder() -> SettingsBuilder {
         SettingsBuilder::default()
     }
 
     /// Removes the variables that select or contain a credential, a profile or another secret from the environment of a
-    /// command, such as one that uses another platform.
+    /// command, such as a command for another platform.
     pub fn remove_credentials(command: &mut std::process::Command) {
-        let secrets = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let names_in_environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let is_secret = |name: &String| name.strip_prefix(names::PREFIX).is_some_and(names::is_secret);
-        for name in secrets.filter(is_secret).chain(names::credentials()) {
+        for name in names_in_environment.filter(is_secret).chain(names::credential_variables()) {
             command.env_remove(name);
         }
     }
@@ -293,19 +293,19 @@ fn read_retry(reader: &mut Reader) -> RetrySettings {
 
 /// Reads all settings. The reader records problems, and returns placeholders for invalid values.
 fn read(reader: &mut Reader, home: Option<PathBuf>, state_home: Option<PathBuf>, profile: Option<Profile>) -> Settings {
-    let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
-    let environment = Environment::find(api_root.as_str());
+    let api_root = reader.url("API_ROOT", Some(KNOWN_PLATFORMS[0].api_root));
+    let environment = KnownPlatform::find(api_root.as_str());
     if environment.is_none() {
-        reader.require_description(&api_root);
+        reader.require_platform_settings(&api_root);
     }
-    let auth0 = |path: &str| environment.map(|known| format!("https://{}{path}", known.issuer_host));
-    let authorization_url = reader.url("AUTHORIZATION_BASE_URL", auth0("/authorize").as_deref());
+    let issuer_url = |path: &str| environment.map(|known| format!("https://{}{path}", known.issuer_host));
+    let authorization_url = reader.url("AUTHORIZATION_BASE_URL", issuer_url("/authorize").as_deref());
     let mut issuer = authorization_url.clone();
     issuer.set_path("/");
     issuer.set_query(None);
     let timeout = reader.seconds("REQUEST_TIMEOUT_SECONDS", 30.0, 0.1..=300.0);
     let wait = reader.optional_seconds("AUTHORIZATION_BACKOFF_SECONDS", 0.0..=600.0);
-    let mut group = |name: &str, cache| reader.operation(name, timeout, wait, cache);
+    let mut group = |name: &str, cache_seconds| reader.operation(name, timeout, wait, cache_seconds);
     let (auth, me) = (group("AUTH", 0.0), group("ME", 300.0));
     let (application, application_version) = (group("APPLICATION", 300.0), group("APPLICATION_VERSION", 300.0));
     let run = group("RUN", 15.0);
@@ -315,9 +315,9 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, state_home: Option<PathBuf>,
     Settings {
         environment: environment.map(|known| known.name),
         issuer: issuer.into(),
-        token_url: reader.url("TOKEN_URL", auth0("/oauth/token").as_deref()),
-        device_url: reader.url("DEVICE_URL", auth0("/oauth/device/code").as_deref()),
-        jwks_url: reader.url("JWS_JSON_URL", auth0("/.well-known/jwks.json").as_deref()),
+        token_url: reader.url("TOKEN_URL", issuer_url("/oauth/token").as_deref()),
+        device_url: reader.url("DEVICE_URL", issuer_url("/oauth/device/code").as_deref()),
+        jwks_url: reader.url("JWS_JSON_URL", issuer_url("/.well-known/jwks.json").as_deref()),
         redirect_url: reader.url("REDIRECT_URI", Some("http://localhost:8989/")),
         audience: reader.text("AUDIENCE", environment.map(|known| known.audience)),
         scopes: reader.list("SCOPE", "offline_access"),

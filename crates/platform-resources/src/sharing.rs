@@ -14,13 +14,14 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::run::{RunHandle, Viewer};
 
-/// A right to read a run: a grant, or a share token that is not used by one.
+/// A right to read a run: a grant, or a share token without a grant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRight {
     /// The grant, if there is one.
     pub grant: Option<Grant>,
-    /// The share token, if the grant is to one, or if it has no grant.
+    /// The share token: the subject of the grant, or a share token without a grant. `None` if another subject has the
+    /// grant.
     pub share_token: Option<ShareToken>,
 }
 
@@ -37,8 +38,8 @@ pub enum AccessState {
 }
 
 impl Client {
-    /// Returns the rights to read a run, or all runs: every grant, also a revoked one, in the order of runs and times; for
-    /// all runs also every share token without a grant. A missing run is an error.
+    /// Returns the rights to read `run`, or all runs with `None`: all grants, including revoked grants, sorted by run
+    /// and creation time. With `None`, also returns all share tokens without a grant.
     ///
     /// # Errors
     ///
@@ -53,15 +54,16 @@ impl Client {
         let mut grants: Vec<Grant> = client.grants().list_with(query).try_collect().await?;
         grants.sort_by_key(|grant| (grant.resource_id.clone(), SystemTime::from(grant.created_at)));
         let tokens: Vec<ShareToken> = client.share_tokens().list().try_collect().await?;
-        let granted = |token: &ShareToken| grants.iter().any(|grant| grant.subject_id == token.share_token_id.as_str());
-        let unused: Vec<_> = tokens.iter().filter(|token| run.is_none() && !granted(token)).cloned().collect();
+        let has_grant =
+            |token: &ShareToken| grants.iter().any(|grant| grant.subject_id == token.share_token_id.as_str());
+        let unused_tokens: Vec<_> = tokens.iter().filter(|token| run.is_none() && !has_grant(token)).cloned().collect();
         let token_of = |grant: &Grant| {
-            let is_token = grant.subject_type == SubjectType::ShareToken;
-            tokens.iter().find(|token| is_token && grant.subject_id == token.share_token_id.as_str()).cloned()
+            let is_for_token = grant.subject_type == SubjectType::ShareToken;
+            tokens.iter().find(|token| is_for_token && grant.subject_id == token.share_token_id.as_str()).cloned()
         };
         let rights = grants.into_iter().map(|grant| AccessRight { share_token: token_of(&grant), grant: Some(grant) });
         Ok(rights
-            .chain(unused.into_iter().map(|token| AccessRight { grant: None, share_token: Some(token) }))
+            .chain(unused_tokens.into_iter().map(|token| AccessRight { grant: None, share_token: Some(token) }))
             .collect())
     }
 }
@@ -90,7 +92,7 @@ impl AccessRight {
         self.grant.as_ref().map(|grant| grant.subject_id.as_str()).or(token).unwrap_or_default()
     }
 
-    /// Returns the time from which the subject has the right.
+    /// Returns the time at which the grant, or else the share token, was created.
     pub fn created_at(&self) -> Option<Timestamp> {
         let token = self.share_token.as_ref().map(|token| token.created_at);
         self.grant.as_ref().map(|grant| grant.created_at).or(token)
@@ -113,23 +115,23 @@ impl fmt::Display for AccessState {
 }
 
 impl RunHandle {
-    /// Returns the grants on the run that are not revoked, to one kind of subject if it is named. A missing run is an error,
-    /// although the platform would return an empty list.
+    /// Returns the grants on the run that are not revoked. With `subject_type`, returns only the grants to subjects of
+    /// this type. A missing run is an error, although the platform would return an empty list.
     ///
     /// # Errors
     ///
     /// [`Error::is_not_found`]: the run does not exist. Otherwise a request failed.
-    pub async fn valid_grants(&self, to: Option<SubjectType>) -> Result<Vec<Grant>, Error> {
+    pub async fn valid_grants(&self, subject_type: Option<SubjectType>) -> Result<Vec<Grant>, Error> {
         let run = self.clone().no_cache();
         run.get().await?;
         let query = ListGrants::new().with_resource_type(ResourceType::Run).with_resource_id(self.id().as_str());
         let mut query = query.with_revoked(false);
-        query.subject_type = to;
+        query.subject_type = subject_type;
         let grants: Vec<Grant> = run.client.grants().list_with(query).try_collect().await?;
         Ok(grants.into_iter().filter(|grant| !grant.revoked).collect())
     }
 
-    /// Returns the share tokens of these grants on the run.
+    /// Returns the share tokens that are subjects of these grants on the run.
     ///
     /// # Errors
     ///
@@ -138,20 +140,22 @@ impl RunHandle {
         let query = ListShareTokens::new().with_run_id(self.id().as_str());
         let tokens: Vec<ShareToken> =
             self.client.clone().no_cache().share_tokens().list_with(query).try_collect().await?;
-        let is_open = |token: &ShareToken| grants.iter().any(|grant| grant.subject_id == token.share_token_id.as_str());
-        Ok(tokens.into_iter().filter(is_open).collect())
+        let is_subject =
+            |token: &ShareToken| grants.iter().any(|grant| grant.subject_id == token.share_token_id.as_str());
+        Ok(tokens.into_iter().filter(is_subject).collect())
     }
 
-    /// Creates a share token for the run, which expires at a time if one is named. The token is revoked if its grant cannot be
-    /// created. Open a [critical section](crate::CriticalSections::enter) to prevent an interruption between both.
+    /// Creates a share token for the run, with an optional expiry time. The token is revoked if its grant cannot be
+    /// created. Open a [critical section](crate::CriticalSections::enter) to prevent an interruption between the two
+    /// requests.
     ///
     /// # Errors
     ///
     /// A request failed.
     pub async fn share_by_token(&self, expires_at: Option<Timestamp>) -> Result<ShareTokenCreated, Error> {
         let tokens = self.client.share_tokens();
-        let wanted = expires_at.into_iter().fold(ShareTokenCreation::new(), ShareTokenCreation::with_expires_at);
-        let token = tokens.create(wanted).await?;
+        let creation = expires_at.into_iter().fold(ShareTokenCreation::new(), ShareTokenCreation::with_expires_at);
+        let token = tokens.create(creation).await?;
         let id = token.share_token_id.clone();
         match self.share_with(Viewer::ShareToken(id.to_string())).await {
             Ok(_) => Ok(token),
@@ -164,18 +168,18 @@ impl RunHandle {
         }
     }
 
-    /// Revokes the valid grants on the run to a subject, and returns their ids.
+    /// Revokes the valid grants on the run to a subject, and returns the ids of these grants.
     ///
     /// # Errors
     ///
     /// The same as [`valid_grants`](Self::valid_grants), or a grant cannot be revoked.
     pub async fn stop_sharing_with(&self, kind: SubjectType, subject_id: &str) -> Result<Vec<GrantId>, Error> {
         let grants = self.valid_grants(Some(kind)).await?;
-        self.revoke_to(subject_id, grants).await
+        self.revoke_grants_to(subject_id, grants).await
     }
 
-    /// Revokes the valid grants on the run to a share token, and with `everywhere` the token itself. Returns the ids of the
-    /// grants: none if the token gives no access to the run.
+    /// Revokes the valid grants on the run to a share token. With `everywhere`, also revokes the token itself. Returns
+    /// the ids of the revoked grants, which are none if the token gives no access to the run.
     ///
     /// # Errors
     ///
@@ -185,15 +189,15 @@ impl RunHandle {
         if everywhere {
             self.client.share_tokens().revoke(token).await?;
         }
-        self.revoke_to(token.as_str(), grants).await
+        self.revoke_grants_to(token.as_str(), grants).await
     }
 
-    async fn revoke_to(&self, subject_id: &str, grants: Vec<Grant>) -> Result<Vec<GrantId>, Error> {
-        let mut revoked = Vec::new();
+    async fn revoke_grants_to(&self, subject_id: &str, grants: Vec<Grant>) -> Result<Vec<GrantId>, Error> {
+        let mut revoked_ids = Vec::new();
         for grant in grants.into_iter().filter(|grant| grant.subject_id == subject_id) {
             self.client.grants().revoke(&grant.grant_id).await?;
-            revoked.push(grant.grant_id);
+            revoked_ids.push(grant.grant_id);
         }
-        Ok(revoked)
+        Ok(revoked_ids)
     }
 }

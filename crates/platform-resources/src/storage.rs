@@ -9,8 +9,8 @@ use platform_download::{Downloader, DownloaderBuilder, RateLimit};
 use crate::error::{BuildError, Error};
 use crate::settings::{BucketSettings, Settings, TransferSettings};
 
-/// The HTTP client and the settings for the storage. The client sends no credentials, does not decompress, and uses
-/// HTTP/1.1, so that each worker has its own connection.
+/// The HTTP client and the settings for the storage. The client sends no credentials and does not decompress responses.
+/// It uses HTTP/1.1, so that each worker has its own connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     http_builder: HttpClientBuilder,
@@ -36,7 +36,7 @@ impl Storage {
         Self { http_builder, downloader: Arc::default(), settings, upload_journal, transfer, rate_limit, retry, clock }
     }
 
-    /// Returns a builder for clients of other storages.
+    /// Returns a builder for the HTTP clients of other stores.
     #[cfg(feature = "object-store")]
     pub(crate) fn http_builder(&self) -> &HttpClientBuilder {
         &self.http_builder

@@ -12,11 +12,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns a token from `obtain`. While the identity provider is unavailable, `obtain` is called again within the
 /// limits of `attempts`.
-pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
+pub(crate) async fn token_with_retries<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
     attempts: impl FnOnce() -> Attempts,
 ) -> Result<AccessToken, CallError> {
-    let mut outcome = after_first_pause(&obtain).await;
+    let mut outcome = obtain_after_first_pause(&obtain).await;
     if matches!(&outcome, Err(error) if error.is_transient()) {
         let mut attempts = attempts();
         while let Err(error) = outcome {
@@ -29,7 +29,7 @@ pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
             if let Err(exhausted) = attempts.ready().await {
                 return Err(CallError::token(error, Some(exhausted)));
             }
-            outcome = after_first_pause(&obtain).await;
+            outcome = obtain_after_first_pause(&obtain).await;
         }
         attempts.answered();
     }
@@ -37,12 +37,12 @@ pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
 }
 
 /// Calls `obtain`. If the token source requests a pause of at most [`FIRST_PAUSE`] because of repeated rejections,
-/// waits and calls it again.
-async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
+/// waits and calls `obtain` again.
+async fn obtain_after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
 ) -> Result<AccessToken, TokenError> {
     match obtain().await {
-        Err(error) if error.is_rejected() && error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
+        Err(error) if error.is_rejected() && error.retry_after().is_some_and(|pause| pause <= FIRST_PAUSE) => {
             wait(error.retry_after().unwrap_or_default()).await;
             obtain().await
         }

@@ -17,12 +17,11 @@ const MAX_ID_CHARS: usize = 255;
 const MAX_URL_CHARS: usize = 2083;
 /// The maximum size of `callback_context`, in bytes of JSON.
 pub const MAX_CALLBACK_CONTEXT_BYTES: usize = 1024;
-/// The minimum remaining lifetime of a signed URL, because the platform may fetch an input that late.
+/// The minimum remaining lifetime of a signed URL. The platform may fetch an input this long after the submission.
 const MIN_SIGNATURE_LIFETIME: Duration = Duration::from_secs(6 * 24 * 3600);
 /// The minimum time between the submission and its deadline. The platform refuses earlier deadlines.
 const MIN_DEADLINE: Duration = Duration::from_secs(24 * 3600);
-/// The tolerance for both minimums, because some time passes between the creation of a URL or deadline and its
-/// validation.
+/// The tolerance for both minimums, because time passes between the creation of a URL or deadline and its validation.
 const TOLERANCE: Duration = Duration::from_secs(600);
 
 /// Validates a submission at the time `now`. It checks that there is at least one item, that external ids are unique,
@@ -34,11 +33,11 @@ const TOLERANCE: Duration = Duration::from_secs(600);
 ///
 /// [`Error::problems`] returns all problems: first those of the run, then those of each item.
 pub fn validate(version: &ApplicationVersion, submission: &RunSubmission, now: SystemTime) -> Result<(), Error> {
-    let compiled = version.input_artifacts.iter().map(|spec| {
+    let schemas = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
         (spec.name.as_str(), MetadataSchema::new(&schema))
     });
-    let schemas: Schemas<'_> = compiled.collect();
+    let schemas: Schemas<'_> = schemas.collect();
     let mut problems = run_problems(submission, now);
     problems.extend(submission.items.iter().flat_map(|item| item_problems(item, &schemas, now)));
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
@@ -48,35 +47,35 @@ type Schemas<'a> = HashMap<&'a str, Result<MetadataSchema, String>>;
 
 fn run_problems(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut problem =
+    let mut add_problem =
         |path: &str, message: String| problems.push(Problem { item: None, path: path.to_owned(), message });
     if submission.items.is_empty() {
-        problem("items", "at least one item is required".to_owned());
+        add_problem("items", "at least one item is required".to_owned());
     }
     let size =
         submission.callback_context.as_ref().map_or(0, |context| Value::Object(context.clone()).to_string().len());
     if size > MAX_CALLBACK_CONTEXT_BYTES {
-        problem("callback_context", format!("{size} bytes as JSON are more than {MAX_CALLBACK_CONTEXT_BYTES}"));
+        add_problem("callback_context", format!("{size} bytes as JSON are more than {MAX_CALLBACK_CONTEXT_BYTES}"));
     }
     if let Some(Scheduling { due_date, deadline, .. }) = &submission.scheduling {
         for (path, date) in [("scheduling/due_date", due_date), ("scheduling/deadline", deadline)] {
             if let Some(date) = date.filter(|date| SystemTime::from(*date) <= now) {
-                problem(path, format!("{date} is not in the future"));
+                add_problem(path, format!("{date} is not in the future"));
             }
         }
-        let too_short = |date: &&Timestamp| (now..now + MIN_DEADLINE - TOLERANCE).contains(&SystemTime::from(**date));
-        if let Some(date) = deadline.as_ref().filter(too_short) {
-            problem("scheduling/deadline", format!("{date} is less than one day after the submission"));
+        let is_too_soon = |date: &&Timestamp| (now..now + MIN_DEADLINE - TOLERANCE).contains(&SystemTime::from(**date));
+        if let Some(date) = deadline.as_ref().filter(is_too_soon) {
+            add_problem("scheduling/deadline", format!("{date} is less than one day after the submission"));
         }
         if let (Some(due), Some(deadline)) = (due_date, deadline)
             && due > deadline
         {
-            problem("scheduling/due_date", format!("{due} is after the deadline, {deadline}"));
+            add_problem("scheduling/due_date", format!("{due} is after the deadline, {deadline}"));
         }
     }
-    let mut seen = HashSet::new();
-    let twice: Vec<_> = submission.items.iter().filter(|item| !seen.insert(&item.external_id)).collect();
-    problems.extend(twice.into_iter().map(|item| Problem {
+    let mut seen_ids = HashSet::new();
+    let duplicates: Vec<_> = submission.items.iter().filter(|item| !seen_ids.insert(&item.external_id)).collect();
+    problems.extend(duplicates.into_iter().map(|item| Problem {
         item: Some(item.external_id.clone()),
         path: "external_id".to_owned(),
         message: "it is not unique".to_owned(),
@@ -86,22 +85,24 @@ fn run_problems(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
 
 fn item_problems(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<Problem> {
     let problem = |path: String, message: String| Problem { item: Some(item.external_id.clone()), path, message };
-    let submitted = |name: &str| item.input_artifacts.iter().any(|artifact| artifact.name == name);
-    let missing = schemas.keys().filter(|name| !submitted(name));
-    let mut found: Vec<Problem> = missing
+    let is_submitted = |name: &str| item.input_artifacts.iter().any(|artifact| artifact.name == name);
+    let missing_names = schemas.keys().filter(|name| !is_submitted(name));
+    let mut problems: Vec<Problem> = missing_names
         .map(|name| problem("input_artifacts".to_owned(), format!("the artifact `{name}` is missing")))
         .collect();
     let length = item.external_id.chars().count();
     if !(1..=MAX_ID_CHARS).contains(&length) {
-        found.push(problem("external_id".to_owned(), format!("{length} characters, expected 1 to {MAX_ID_CHARS}")));
+        problems.push(problem("external_id".to_owned(), format!("{length} characters, expected 1 to {MAX_ID_CHARS}")));
     }
     for (index, artifact) in item.input_artifacts.iter().enumerate() {
-        let broken = artifact_problems(artifact, schemas, now);
-        found.extend(
-            broken.into_iter().map(|(path, message)| problem(format!("input_artifacts/{index}{path}"), message)),
+        let input_problems = artifact_problems(artifact, schemas, now);
+        problems.extend(
+            input_problems
+                .into_iter()
+                .map(|(path, message)| problem(format!("input_artifacts/{index}{path}"), message)),
         );
     }
-    found
+    problems
 }
 
 /// Returns a path in the artifact and a message for each problem.
@@ -143,16 +144,17 @@ impl MetadataSchema {
     /// Returns a JSON pointer into the metadata and a message for each problem. If the schema has alternatives, only
     /// the problems of the best match are returned.
     pub fn check(&self, metadata: &Value) -> Vec<(String, String)> {
-        self.0.iter_errors(metadata).flat_map(|error| explain(&error)).collect()
+        self.0.iter_errors(metadata).flat_map(|error| describe_error(&error)).collect()
     }
 }
 
-fn explain(error: &ValidationError<'_>) -> Vec<(String, String)> {
+fn describe_error(error: &ValidationError<'_>) -> Vec<(String, String)> {
     if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind()
-        && let Some(least) = context.iter().filter(|errors| !errors.is_empty()).map(|errors| rank(errors)).min()
+        && let Some(best_rank) = context.iter().filter(|errors| !errors.is_empty()).map(|errors| rank(errors)).min()
     {
-        let best: Vec<_> = context.iter().filter(|errors| rank(errors) == least).collect();
-        return accepted_values(&best).unwrap_or_else(|| best[0].iter().flat_map(explain).collect());
+        let best_alternatives: Vec<_> = context.iter().filter(|errors| rank(errors) == best_rank).collect();
+        return accepted_values(&best_alternatives)
+            .unwrap_or_else(|| best_alternatives[0].iter().flat_map(describe_error).collect());
     }
     vec![(error.instance_path().to_string(), error.to_string())]
 }
@@ -164,11 +166,11 @@ fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
     (errors.len(), constants.count())
 }
 
-/// Returns a problem that lists all accepted values, if each alternative has only one error, a wrong constant or
-/// enumeration, and all concern the same value.
+/// Returns one problem that lists all accepted values. Returns `None` unless each alternative has exactly one error,
+/// each error is a wrong constant or enumeration value, and all errors concern the same value.
 fn accepted_values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String, String)>> {
     let mut accepted = Vec::new();
-    let mut values = Vec::new();
+    let mut rejected_values = Vec::new();
     for errors in alternatives {
         let [error] = errors.as_slice() else { return None };
         match error.kind() {
@@ -176,14 +178,14 @@ fn accepted_values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Ve
             ValidationErrorKind::Enum { options } => accepted.extend(options.as_array()?.iter().cloned()),
             _ => return None,
         }
-        values.push((error.instance_path().to_string(), error.instance().to_string()));
+        rejected_values.push((error.instance_path().to_string(), error.instance().to_string()));
     }
-    let mut texts: Vec<_> = accepted.iter().map(ToString::to_string).collect();
-    texts.sort();
-    texts.dedup();
-    values.dedup();
-    let [(path, found)] = values.as_slice() else { return None };
-    Some(vec![(path.clone(), format!("{found} is not one of {}", texts.join(", ")))])
+    let mut accepted_texts: Vec<_> = accepted.iter().map(ToString::to_string).collect();
+    accepted_texts.sort();
+    accepted_texts.dedup();
+    rejected_values.dedup();
+    let [(path, value)] = rejected_values.as_slice() else { return None };
+    Some(vec![(path.clone(), format!("{value} is not one of {}", accepted_texts.join(", ")))])
 }
 
 /// Returns the problem of an input URL, or `None` if it is valid. The message does not contain the URL, which is
@@ -198,26 +200,26 @@ fn url_problem(url: &Secret, now: SystemTime) -> Option<String> {
     if !matches!(url.scheme(), "https" | "gs") && !Authority::of(&url).is_confidential(true) {
         return Some(format!("`{}` is neither https nor gs", url.scheme()));
     }
-    let left = signature_end(&url)?.duration_since(now).unwrap_or_default();
-    let days = left.as_secs_f64() / 86400.0;
-    (left + TOLERANCE < MIN_SIGNATURE_LIFETIME)
+    let remaining = signature_expiry(&url)?.duration_since(now).unwrap_or_default();
+    let days = remaining.as_secs_f64() / 86400.0;
+    (remaining + TOLERANCE < MIN_SIGNATURE_LIFETIME)
         .then(|| format!("the signed URL expires in {days:.1} days; at least 6 are required"))
 }
 
 /// Returns the expiry time of a signed URL of S3 or Google Cloud Storage, or `None` for another URL.
-fn signature_end(url: &Url) -> Option<SystemTime> {
+fn signature_expiry(url: &Url) -> Option<SystemTime> {
     let parameter = |name: &str| {
-        let found = url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.into_owned())
+        let parameter_value = url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        parameter_value.map(|(_, value)| value.into_owned())
     };
     let (date, seconds) = ["X-Amz", "X-Goog"]
         .iter()
         .find_map(|kind| Some((parameter(&format!("{kind}-Date"))?, parameter(&format!("{kind}-Expires"))?)))?;
     // The format of the date is 20260301T120000Z.
     let (day, time) = date.trim_end_matches('Z').split_once('T')?;
-    let part = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
-    let [year, month, day] = [part(day, 0, 4)?, part(day, 4, 6)?, part(day, 6, 8)?];
-    let [hour, minute, second] = [part(time, 0, 2)?, part(time, 2, 4)?, part(time, 4, 6)?];
+    let slice = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
+    let [year, month, day] = [slice(day, 0, 4)?, slice(day, 4, 6)?, slice(day, 6, 8)?];
+    let [hour, minute, second] = [slice(time, 0, 2)?, slice(time, 2, 4)?, slice(time, 4, 6)?];
     let start: Timestamp = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z").parse().ok()?;
     SystemTime::from(start).checked_add(Duration::from_secs(seconds.parse().ok()?))
 }

@@ -46,21 +46,21 @@ pub async fn async_token_cache(cache: &dyn AsyncTokenCache) {
 ///
 /// If the lease is defective. The message states the violated rule.
 pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, cache: &dyn AsyncTokenCache) {
-    let (key, other) = (key("lease"), key("another lease"));
+    let (key, other_key) = (key("lease"), key("another lease"));
     let (old, new) = (token("lease-1"), token("lease-2"));
 
     let mut guard = expect_acquired(first.acquire(&key, None).await);
     {
-        let mut waiting = second.acquire(&key, None);
-        assert!((&mut waiting).now_or_never().is_none(), "while one process holds the lease, the other waits");
-        let elsewhere = expect_acquired(second.acquire(&other, None).await);
-        elsewhere.release().await;
-        let (published, adopted) = join(guard.publish(&old), waiting).await;
-        published.expect("a token can be published");
-        expect_adopted(adopted, &old, "a process that waited adopts the published token");
+        let mut waiting_acquire = second.acquire(&key, None);
+        assert!((&mut waiting_acquire).now_or_never().is_none(), "while one process holds the lease, the other waits");
+        let other_guard = expect_acquired(second.acquire(&other_key, None).await);
+        other_guard.release().await;
+        let (publish_result, acquire_outcome) = join(guard.publish(&old), waiting_acquire).await;
+        publish_result.expect("a token can be published");
+        expect_adopted(acquire_outcome, &old, "a process that waited adopts the published token");
     }
-    let kept = cache.get(&key).await.expect("the cache responds");
-    assert!(kept.is_some_and(|kept| kept == old), "a published token is in the cache with all its fields");
+    let stored_token = cache.get(&key).await.expect("the cache responds");
+    assert!(stored_token.is_some_and(|token| token == old), "a published token is in the cache with all its fields");
 
     expect_adopted(second.acquire(&key, Some(&new)).await, &old, "a token other than the previous one is adopted");
     let guard = expect_acquired(second.acquire(&key, Some(&old)).await);
@@ -69,16 +69,16 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
         "current returns the stored token with all its fields"
     );
     guard.discard(&new).await.expect("what is not stored can be discarded");
-    let kept = cache.get(&key).await.expect("the cache responds");
-    assert!(kept.is_some_and(|kept| kept == old), "discard deletes only the refused token");
+    let stored_token = cache.get(&key).await.expect("the cache responds");
+    assert!(stored_token.is_some_and(|token| token == old), "discard deletes only the refused token");
     let guard = expect_acquired(second.acquire(&key, Some(&old)).await);
     let (guard, ()) = join(first.acquire(&key, Some(&old)), guard.release()).await;
     let mut guard = expect_acquired(guard);
     guard.publish(&new).await.expect("a token can be published");
     expect_adopted(second.acquire(&key, Some(&old)).await, &new, "a newer token is adopted");
 
-    let abandoned = expect_acquired(first.acquire(&key, Some(&new)).await);
-    drop(abandoned);
+    let dropped_guard = expect_acquired(first.acquire(&key, Some(&new)).await);
+    drop(dropped_guard);
     let guard = expect_acquired(second.acquire(&key, Some(&new)).await);
     guard.discard(&new).await.expect("what is not stored can be discarded");
     expect_acquired(first.acquire(&key, Some(&new)).await).publish(&new).await.expect("a token can be published");
@@ -115,8 +115,8 @@ async fn empty_cache_has_no_token(cache: &dyn AsyncTokenCache) {
 
 async fn tokens_are_stored_with_all_fields(cache: &dyn AsyncTokenCache) {
     let key = key("everything");
-    let (now, text) = (now(), |length: usize| "x".repeat(length));
-    let full = token("full")
+    let (now, long_text) = (now(), |length: usize| "x".repeat(length));
+    let token_with_all_fields = token("full")
         .with_token_type("DPoP")
         .with_not_after(now + Duration::from_secs(7200))
         .with_refresh_at(Some(now + Duration::from_secs(1800)))
@@ -124,14 +124,14 @@ async fn tokens_are_stored_with_all_fields(cache: &dyn AsyncTokenCache) {
         .with_id_token(Secret::new("an-id-token"))
         .with_refresh_token(Secret::new("a-refresh-token"));
     for token in [
-        full,
-        token("unstated").with_lifetime(Lifetime::Unspecified),
+        token_with_all_fields,
+        token("unspecified").with_lifetime(Lifetime::Unspecified),
         token("unlimited").with_lifetime(Lifetime::Unlimited),
-        token(&text(16 * 1024)).with_id_token(Secret::new(text(16 * 1024))),
+        token(&long_text(16 * 1024)).with_id_token(Secret::new(long_text(16 * 1024))),
     ] {
         set(cache, &key, &token).await;
-        let kept = get(cache, &key).await.expect("get returns a token that was just set");
-        assert!(kept == token, "get returns the token that was set: {kept:?} is not {token:?}");
+        let stored_token = get(cache, &key).await.expect("get returns a token that was just set");
+        assert!(stored_token == token, "get returns the token that was set: {stored_token:?} is not {token:?}");
     }
     cache.delete(&key).await.expect("a token can be deleted");
     assert!(get(cache, &key).await.is_none(), "get does not return a deleted token");
@@ -152,8 +152,8 @@ async fn keys_are_distinguished(cache: &dyn AsyncTokenCache) {
         set(cache, key, &token(&format!("apart-{number}"))).await;
     }
     for (number, key) in keys.iter().enumerate() {
-        let kept = get(cache, key).await.expect("a cache stores the tokens of several keys");
-        assert_eq!(kept.secret().expose(), format!("apart-{number}"), "each key has its own token");
+        let stored_token = get(cache, key).await.expect("a cache stores the tokens of several keys");
+        assert_eq!(stored_token.secret().expose(), format!("apart-{number}"), "each key has its own token");
     }
     let [first, others @ ..] = &keys;
     cache.delete(first).await.expect("a token can be deleted");
@@ -169,8 +169,8 @@ async fn last_token_replaces_previous(cache: &dyn AsyncTokenCache) {
     for text in ["last-1", "last-2"] {
         set(cache, &key, &token(text)).await;
     }
-    let kept = get(cache, &key).await.expect("get returns a token of a key that was set twice");
-    assert_eq!(kept.secret().expose(), "last-2", "a token replaces the previous token of the key");
+    let stored_token = get(cache, &key).await.expect("get returns a token of a key that was set twice");
+    assert_eq!(stored_token.secret().expose(), "last-2", "a token replaces the previous token of the key");
 }
 
 async fn delete_if_deletes_only_the_rejected_token(cache: &dyn AsyncTokenCache) {
@@ -179,27 +179,31 @@ async fn delete_if_deletes_only_the_rejected_token(cache: &dyn AsyncTokenCache) 
     set(cache, &key, &new).await;
     let deleted = cache.delete_if(&key, &old).await.expect("delete_if succeeds");
     assert!(!deleted && get(cache, &key).await.is_some(), "delete_if does not delete a newer token, and returns false");
-    // The rejected token may have fewer fields than the cached token.
-    let bare = AccessToken::new(new.secret().clone()).expect("a valid access token");
-    let deleted = cache.delete_if(&key, &bare).await.expect("delete_if succeeds");
+    // The rejected token may have fewer fields than the stored token.
+    let token_without_fields = AccessToken::new(new.secret().clone()).expect("a valid access token");
+    let deleted = cache.delete_if(&key, &token_without_fields).await.expect("delete_if succeeds");
     assert!(deleted && get(cache, &key).await.is_none(), "delete_if deletes the rejected token, and returns true");
     assert!(!cache.delete_if(&key, &new).await.expect("delete_if succeeds"), "delete_if returns false the second time");
 }
 
 async fn concurrent_readers_see_complete_tokens(cache: &dyn AsyncTokenCache) {
     let key = key("whole");
-    let both = |number: usize| {
+    let login_numbered = |number: usize| {
         let text = format!("whole-{number}-{}", "x".repeat(number * 100));
         token(&text).with_refresh_token(Secret::new(text))
     };
-    set(cache, &key, &both(0)).await;
+    set(cache, &key, &login_numbered(0)).await;
     let writers = join_all((1..5).map(|number| {
-        let (key, token) = (&key, both(number));
+        let (key, token) = (&key, login_numbered(number));
         async move { set(cache, key, &token).await }
     }));
     let readers = join_all((0..16).map(|_| async {
-        let kept = get(cache, &key).await.expect("get always returns a token, even while the token is being replaced");
-        assert!(kept.refresh_token() == Some(kept.secret()), "get does not mix the fields of two tokens");
+        let stored_token =
+            get(cache, &key).await.expect("get always returns a token, even while the token is being replaced");
+        assert!(
+            stored_token.refresh_token() == Some(stored_token.secret()),
+            "get does not mix the fields of two tokens"
+        );
     }));
     join(writers, readers).await;
 }
@@ -232,15 +236,15 @@ async fn clear_deletes_all_tokens(cache: &dyn AsyncTokenCache) {
     cache.clear().await.expect("the cache can be cleared twice");
 }
 
-pub(crate) fn expect_acquired(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
-    match acquired.expect("the lease responds") {
+pub(crate) fn expect_acquired(outcome: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
+    match outcome.expect("the lease responds") {
         LeaseOutcome::Acquired(guard) => guard,
         other => panic!("the lease is free and the cache has no newer token, so that it is acquired: {other:?}"),
     }
 }
 
-pub(crate) fn expect_adopted(acquired: Result<LeaseOutcome, TokenError>, expected: &AccessToken, rule: &str) {
-    match acquired.expect("the lease responds") {
+pub(crate) fn expect_adopted(outcome: Result<LeaseOutcome, TokenError>, expected: &AccessToken, rule: &str) {
+    match outcome.expect("the lease responds") {
         LeaseOutcome::AlreadyRefreshed(token) => assert!(token == *expected, "{rule}: {token:?} is another token"),
         other => panic!("{rule}: {other:?}"),
     }
@@ -271,7 +275,7 @@ pub(crate) fn login(number: usize) -> AccessToken {
     EXPIRY.iter().fold(login, |login, expiry| login.with_expires_at(*expiry))
 }
 
-/// Returns the current time in whole seconds, because some stores keep times only to the second.
+/// Returns the current time in whole seconds, because some stores keep times with this precision.
 fn now() -> SystemTime {
     let seconds = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

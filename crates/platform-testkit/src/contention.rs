@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use crate::conformance::{get, key, set, token};
 
-/// The number of schedules.
+/// The number of schedules of the concurrent operations.
 const ROUNDS: usize = 128;
 
 /// The number of threads that reject the same token.
@@ -43,8 +43,8 @@ pub fn atomic_delete_if(cache: &dyn TokenCache) {
             start.wait();
             cache.set(&key, &new).expect("a token can be set");
         });
-        let kept = cache.get(&key).expect("get succeeds");
-        assert!(kept.is_some_and(|kept| kept == new), "{RULE}");
+        let stored_token = cache.get(&key).expect("get succeeds");
+        assert!(stored_token.is_some_and(|token| token == new), "{RULE}");
     }
     cache.delete(&key).expect("a token can be deleted");
 }
@@ -70,7 +70,7 @@ pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn As
             second.delete_if(&key, &old).await.expect("delete_if succeeds")
         };
         join(storing, rejecting).await;
-        assert!(get(first, &key).await.is_some_and(|kept| kept == new), "{RULE}");
+        assert!(get(first, &key).await.is_some_and(|token| token == new), "{RULE}");
     }
     first.delete(&key).await.expect("a token can be deleted");
 }

@@ -19,8 +19,8 @@ const WAIT_CALLS: usize = 32;
 
 type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
 
-/// A suite for a [`RefreshLease`] and its guards: the checks of [`refresh_lease`], refused refresh tokens, and, with
-/// hooks into the store, failed publications and expired leases.
+/// A suite for a [`RefreshLease`] and its guards. It runs [`refresh_lease`] and checks refused refresh tokens. With
+/// hooks into the store, it also checks failed publications and expired leases.
 ///
 /// The store must record refused refresh tokens ([`LeaseGuard::discard`]).
 ///
@@ -38,31 +38,31 @@ type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
 /// # });
 /// ```
 pub struct LeaseSuite<'a> {
-    first: &'a dyn RefreshLease,
-    second: &'a dyn RefreshLease,
+    lease_1: &'a dyn RefreshLease,
+    lease_2: &'a dyn RefreshLease,
     cache: &'a dyn AsyncTokenCache,
     outage: Option<Hook<'a, bool>>,
     expiry: Option<Hook<'a, TokenKey>>,
 }
 
 impl<'a> LeaseSuite<'a> {
-    /// Creates a suite. `first` and `second` represent two processes. Published tokens must be visible in `cache`.
-    pub fn new(first: &'a dyn RefreshLease, second: &'a dyn RefreshLease, cache: &'a dyn AsyncTokenCache) -> Self {
-        Self { first, second, cache, outage: None, expiry: None }
+    /// Creates a suite. `lease_1` and `lease_2` represent two processes. Published tokens must be visible in `cache`.
+    pub fn new(lease_1: &'a dyn RefreshLease, lease_2: &'a dyn RefreshLease, cache: &'a dyn AsyncTokenCache) -> Self {
+        Self { lease_1, lease_2, cache, outage: None, expiry: None }
     }
 
     /// Adds checks of failed publications. The hook makes the store unavailable (`true`) or available (`false`). The
     /// hook must not change the content of the store or expire leases.
     #[must_use]
     pub fn with_outage<F: AsyncFn(bool) + 'a>(mut self, set_unavailable: F) -> Self {
-        self.outage = Some(hook(set_unavailable));
+        self.outage = Some(boxed_hook(set_unavailable));
         self
     }
 
     /// Adds checks of expired leases. The hook expires the lease of a key without notifying the process that holds it.
     #[must_use]
     pub fn with_expiry<F: AsyncFn(TokenKey) + 'a>(mut self, expire: F) -> Self {
-        self.expiry = Some(hook(expire));
+        self.expiry = Some(boxed_hook(expire));
         self
     }
 
@@ -72,7 +72,7 @@ impl<'a> LeaseSuite<'a> {
     ///
     /// If the lease is defective. The message states the violated rule.
     pub async fn run(&self) {
-        refresh_lease(self.first, self.second, self.cache).await;
+        refresh_lease(self.lease_1, self.lease_2, self.cache).await;
         self.refusal_is_recorded().await;
         self.refusal_of_an_initial_credential_is_recorded().await;
         self.discard_keeps_newer_tokens().await;
@@ -98,12 +98,12 @@ impl<'a> LeaseSuite<'a> {
         let key = key("refusal");
         let [first, second] = [login(1), login(2)];
         set(self.cache, &key, &first).await;
-        let guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
+        let guard = expect_acquired(self.lease_1.acquire(&key, Some(&first)).await);
         assert!(!guard.is_refused(&first), "a refresh token that is stored is not refused");
         discard(guard, &first).await;
         assert!(get(self.cache, &key).await.is_none(), "a refused token is a miss");
 
-        let mut guard = expect_acquired(self.second.acquire(&key, Some(&first)).await);
+        let mut guard = expect_acquired(self.lease_2.acquire(&key, Some(&first)).await);
         assert!(guard.current().is_none(), "a refused token is not current");
         assert!(guard.is_refused(&first), "other processes know that a refresh token was refused");
         assert!(!guard.is_refused(&second), "only the refused refresh token is refused");
@@ -112,7 +112,7 @@ impl<'a> LeaseSuite<'a> {
         assert_eq!(get(self.cache, &key).await, Some(second.clone()), "a publication replaces the record of a refusal");
 
         for clears in [false, true] {
-            let guard = expect_acquired(self.first.acquire(&key, Some(&second)).await);
+            let guard = expect_acquired(self.lease_1.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
             discard(guard, &second).await;
             if clears {
@@ -120,36 +120,36 @@ impl<'a> LeaseSuite<'a> {
             } else {
                 self.cache.delete(&key).await.expect("a token can be deleted");
             }
-            let guard = expect_acquired(self.second.acquire(&key, Some(&second)).await);
+            let guard = expect_acquired(self.lease_2.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&second), "delete and clear remove the record of a refusal");
             guard.release().await;
             set(self.cache, &key, &second).await;
         }
     }
 
-    /// A refresh token from the configuration is not stored before it is redeemed.
+    /// The initial credential is a refresh token from the configuration, which is not stored before it is redeemed.
     async fn refusal_of_an_initial_credential_is_recorded(&self) {
         let key = key("initial refusal");
-        let initial = login(1);
-        discard(expect_acquired(self.first.acquire(&key, Some(&initial)).await), &initial).await;
-        let guard = expect_acquired(self.second.acquire(&key, Some(&initial)).await);
-        assert!(guard.is_refused(&initial), "a refusal is recorded although nothing was stored");
+        let initial_login = login(1);
+        discard(expect_acquired(self.lease_1.acquire(&key, Some(&initial_login)).await), &initial_login).await;
+        let guard = expect_acquired(self.lease_2.acquire(&key, Some(&initial_login)).await);
+        assert!(guard.is_refused(&initial_login), "a refusal is recorded although nothing was stored");
         guard.release().await;
     }
 
     async fn late_publication_of_an_initial_credential(&self, expire: &Hook<'a, TokenKey>) {
         let key = key("late after an initial refusal");
-        let [initial, second] = [login(1), login(2)];
-        let (mut late, successor) = self.expired_and_next_guard(&key, &initial, expire).await;
-        discard(successor, &initial).await;
+        let [initial_login, second] = [login(1), login(2)];
+        let (mut late, next) = self.expired_and_next_guard(&key, &initial_login, expire).await;
+        discard(next, &initial_login).await;
         publish(&mut late, &second).await;
         let rule = "a late publication replaces the refusal of the initial credential that it redeemed";
         assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule}");
         self.cache.delete(&key).await.expect("a token can be deleted");
 
-        let (mut late, successor) = self.expired_and_next_guard(&key, &initial, expire).await;
+        let (mut late, next) = self.expired_and_next_guard(&key, &initial_login, expire).await;
         self.cache.clear().await.expect("the cache can be cleared");
-        discard(successor, &initial).await;
+        discard(next, &initial_login).await;
         publish(&mut late, &second).await;
         let rule = "a refusal after a clear does not let a late publication restore the login";
         assert_eq!(get(self.cache, &key).await, None, "{rule}");
@@ -159,8 +159,8 @@ impl<'a> LeaseSuite<'a> {
         let key = key("discard");
         let [first, second] = [login(1), login(2)];
         set(self.cache, &key, &first).await;
-        publish(&mut expect_acquired(self.first.acquire(&key, Some(&first)).await), &second).await;
-        discard(expect_acquired(self.second.acquire(&key, Some(&second)).await), &first).await;
+        publish(&mut expect_acquired(self.lease_1.acquire(&key, Some(&first)).await), &second).await;
+        discard(expect_acquired(self.lease_2.acquire(&key, Some(&second)).await), &first).await;
         assert_eq!(get(self.cache, &key).await, Some(second), "discard keeps a token that was published earlier");
     }
 
@@ -169,7 +169,7 @@ impl<'a> LeaseSuite<'a> {
         let [first, second, third] = [login(1), login(2), login(3)];
         for round in 0..ROUNDS {
             set(self.cache, &key, &first).await;
-            let guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
+            let guard = expect_acquired(self.lease_1.acquire(&key, Some(&first)).await);
             let discarding = async {
                 yield_by_round(round).await;
                 discard(guard, &first).await;
@@ -184,7 +184,7 @@ impl<'a> LeaseSuite<'a> {
             } else {
                 let publishing = async {
                     yield_by_round(round / 8).await;
-                    publish(&mut expect_acquired(self.second.acquire(&key, Some(&first)).await), &second).await;
+                    publish(&mut expect_acquired(self.lease_2.acquire(&key, Some(&first)).await), &second).await;
                 };
                 join(discarding, publishing).await;
                 assert_eq!(
@@ -200,7 +200,7 @@ impl<'a> LeaseSuite<'a> {
         let key = key("failed publication");
         let [first, second] = [login(1), login(2)];
         set(self.cache, &key, &first).await;
-        let mut guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
+        let mut guard = expect_acquired(self.lease_1.acquire(&key, Some(&first)).await);
         set_unavailable(true).await;
         for _ in 0..2 {
             let error = guard.publish(&second).await.expect_err("a publication fails while the store is unavailable");
@@ -208,34 +208,34 @@ impl<'a> LeaseSuite<'a> {
         }
         set_unavailable(false).await;
         assert_eq!(get(self.cache, &key).await, Some(first.clone()), "a failed publication stores nothing");
-        let mut waiting = pin!(self.second.acquire(&key, Some(&first)));
+        let mut waiting = pin!(self.lease_2.acquire(&key, Some(&first)));
         self.assert_waits(waiting.as_mut(), &key, "the lease is still held after a failed publication").await;
         guard.publish(&second).await.expect("a publication can be repeated after a failure");
         expect_adopted(waiting.await, &second, "a process that waited adopts the token of the repeated publication");
         assert_eq!(get(self.cache, &key).await, Some(second.clone()), "a repeated publication is stored");
-        expect_acquired(self.second.acquire(&key, Some(&second)).await).release().await;
+        expect_acquired(self.lease_2.acquire(&key, Some(&second)).await).release().await;
     }
 
     async fn expired_lease_is_free(&self, expire: &Hook<'a, TokenKey>) {
         let key = key("expiry");
         let rule = "the guard of an expired lease does not release the lease of another process";
-        for (number, drops) in [(1, false), (2, true)] {
+        for (number, drops_guard) in [(1, false), (2, true)] {
             let previous = login(number - 1);
             set(self.cache, &key, &previous).await;
-            let (late, mut successor) = self.expired_and_next_guard(&key, &previous, expire).await;
-            if drops {
+            let (late, mut next) = self.expired_and_next_guard(&key, &previous, expire).await;
+            if drops_guard {
                 drop(late);
             } else {
                 late.release().await;
             }
-            let mut waiting = pin!(self.first.acquire(&key, Some(&previous)));
+            let mut waiting = pin!(self.lease_1.acquire(&key, Some(&previous)));
             self.assert_waits(waiting.as_mut(), &key, rule).await;
-            let (published, adopted) = join(successor.publish(&login(number)), waiting).await;
-            published.expect("a token can be published");
+            let (publish_result, acquire_outcome) = join(next.publish(&login(number)), waiting).await;
+            publish_result.expect("a token can be published");
             expect_adopted(
-                adopted,
+                acquire_outcome,
                 &login(number),
-                "a process that waited adopts the token that the successor publishes",
+                "a process that waited adopts the token of the next leader",
             );
         }
     }
@@ -244,16 +244,16 @@ impl<'a> LeaseSuite<'a> {
         let key = key("late after a newer token");
         let [first, second, newer] = [login(1), login(2), login(3)];
         set(self.cache, &key, &first).await;
-        let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
-        publish(&mut successor, &newer).await;
+        let (mut late, mut next) = self.expired_and_next_guard(&key, &first, expire).await;
+        publish(&mut next, &newer).await;
         publish(&mut late, &second).await;
         let rule = "a late publication does not overwrite a newer token";
         assert_eq!(get(self.cache, &key).await, Some(newer.clone()), "{rule}");
 
-        // The refusal in the record is that of another refresh token.
-        let (mut late, mut successor) = self.expired_and_next_guard(&key, &newer, expire).await;
-        publish(&mut successor, &first).await;
-        discard(expect_acquired(self.second.acquire(&key, Some(&first)).await), &first).await;
+        // The recorded refusal belongs to another refresh token.
+        let (mut late, mut next) = self.expired_and_next_guard(&key, &newer, expire).await;
+        publish(&mut next, &first).await;
+        discard(expect_acquired(self.lease_2.acquire(&key, Some(&first)).await), &first).await;
         publish(&mut late, &second).await;
         let rule = "a late publication does not replace the refusal of another refresh token";
         assert_eq!(get(self.cache, &key).await, None, "{rule}");
@@ -266,17 +266,17 @@ impl<'a> LeaseSuite<'a> {
         let [first, second] = [login(1), login(2)];
         for keeps_access in [false, true] {
             set(self.cache, &key, &first).await;
-            let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
+            let (mut late, mut next) = self.expired_and_next_guard(&key, &first, expire).await;
             if keeps_access {
-                publish(&mut successor, &first.clone().without_refresh_token()).await;
+                publish(&mut next, &first.clone().without_refresh_token()).await;
             } else {
-                discard(successor, &first).await;
+                discard(next, &first).await;
             }
             publish(&mut late, &second).await;
             let rule = "a late publication replaces the refusal of the refresh token that it redeemed";
             assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
             // The record of the refusal is deleted.
-            let mut guard = expect_acquired(self.second.acquire(&key, Some(&second)).await);
+            let mut guard = expect_acquired(self.lease_2.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
             publish(&mut guard, &login(3)).await;
             assert_eq!(get(self.cache, &key).await, Some(login(3)), "the next leader publishes");
@@ -288,20 +288,20 @@ impl<'a> LeaseSuite<'a> {
         let [first, second, third] = [login(1), login(2), login(3)];
         for keeps_access in [false, true] {
             set(self.cache, &key, &first).await;
-            let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
+            let (mut late, mut next) = self.expired_and_next_guard(&key, &first, expire).await;
             publish(&mut late, &second).await;
             if keeps_access {
-                publish(&mut successor, &first.clone().without_refresh_token()).await;
+                publish(&mut next, &first.clone().without_refresh_token()).await;
             } else {
-                discard(successor, &first).await;
+                discard(next, &first).await;
             }
             let rule = "a refusal does not replace the successor of the refused refresh token";
             assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
         }
         set(self.cache, &key, &first).await;
-        let (mut late, mut successor) = self.expired_and_next_guard(&key, &first, expire).await;
+        let (mut late, mut next) = self.expired_and_next_guard(&key, &first, expire).await;
         publish(&mut late, &second).await;
-        publish(&mut successor, &third).await;
+        publish(&mut next, &third).await;
         assert_eq!(get(self.cache, &key).await, Some(third), "the token of the last leader is stored");
     }
 
@@ -310,8 +310,8 @@ impl<'a> LeaseSuite<'a> {
         let [first, second] = [login(1), login(2)];
         for clears in [false, true] {
             set(self.cache, &key, &first).await;
-            let (mut late, successor) = self.expired_and_next_guard(&key, &first, expire).await;
-            discard(successor, &first).await;
+            let (mut late, next) = self.expired_and_next_guard(&key, &first, expire).await;
+            discard(next, &first).await;
             if clears {
                 self.cache.clear().await.expect("the cache can be cleared");
             } else {
@@ -331,29 +331,29 @@ impl<'a> LeaseSuite<'a> {
         let key = key("repeated after a newer token");
         let [first, second, newer] = [login(1), login(2), login(3)];
         set(self.cache, &key, &first).await;
-        let mut guard = expect_acquired(self.first.acquire(&key, Some(&first)).await);
+        let mut guard = expect_acquired(self.lease_1.acquire(&key, Some(&first)).await);
         set_unavailable(true).await;
         guard.publish(&second).await.expect_err("a publication fails while the store is unavailable");
         set_unavailable(false).await;
         expire(key.clone()).await;
-        publish(&mut expect_acquired(self.second.acquire(&key, Some(&first)).await), &newer).await;
+        publish(&mut expect_acquired(self.lease_2.acquire(&key, Some(&first)).await), &newer).await;
         publish(&mut guard, &second).await;
         assert_eq!(get(self.cache, &key).await, Some(newer), "a repeated publication does not overwrite a newer token");
     }
 
-    /// Returns the guard of an expired lease and that of the next leader.
+    /// Returns the guard of an expired lease and the guard of the next leader.
     async fn expired_and_next_guard(
         &self,
         key: &TokenKey,
         stored: &AccessToken,
         expire: &Hook<'a, TokenKey>,
     ) -> (Box<dyn LeaseGuard>, Box<dyn LeaseGuard>) {
-        let late = expect_acquired(self.first.acquire(key, Some(stored)).await);
+        let late = expect_acquired(self.lease_1.acquire(key, Some(stored)).await);
         expire(key.clone()).await;
-        (late, expect_acquired(self.second.acquire(key, Some(stored)).await))
+        (late, expect_acquired(self.lease_2.acquire(key, Some(stored)).await))
     }
 
-    /// Asserts that a process waits for the lease during [`WAIT_CALLS`] cache calls.
+    /// Asserts that a process waits for the lease during [`WAIT_CALLS`] calls of the cache.
     async fn assert_waits(
         &self,
         mut waiting: Pin<&mut (impl Future<Output = Result<LeaseOutcome, TokenError>> + ?Sized)>,
@@ -361,8 +361,8 @@ impl<'a> LeaseSuite<'a> {
         rule: &str,
     ) {
         for _ in 0..WAIT_CALLS {
-            let once = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
-            let (is_waiting, _) = join(once, self.cache.get(key)).await;
+            let poll_once = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+            let (is_waiting, _) = join(poll_once, self.cache.get(key)).await;
             assert!(is_waiting, "{rule}");
         }
     }
@@ -378,11 +378,11 @@ impl fmt::Debug for LeaseSuite<'_> {
     }
 }
 
-fn hook<'a, T: 'a>(run: impl AsyncFn(T) + 'a) -> Hook<'a, T> {
-    let run = std::rc::Rc::new(run);
+fn boxed_hook<'a, T: 'a>(function: impl AsyncFn(T) + 'a) -> Hook<'a, T> {
+    let function = std::rc::Rc::new(function);
     Box::new(move |argument| {
-        let run = run.clone();
-        Box::pin(async move { run(argument).await })
+        let function = function.clone();
+        Box::pin(async move { function(argument).await })
     })
 }
 

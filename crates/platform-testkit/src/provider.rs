@@ -27,7 +27,7 @@ pub struct ScriptedProvider {
     script: Mutex<VecDeque<ScriptedResponse>>,
     calls: Mutex<Vec<Call>>,
     credential_version: AtomicU64,
-    open: watch::Sender<bool>,
+    is_released: watch::Sender<bool>,
 }
 
 /// The scripted result of one call.
@@ -59,7 +59,7 @@ impl ScriptedProvider {
             script: Mutex::default(),
             calls: Mutex::default(),
             credential_version: AtomicU64::new(0),
-            open: watch::Sender::new(true),
+            is_released: watch::Sender::new(true),
         }
     }
 
@@ -71,8 +71,8 @@ impl ScriptedProvider {
 
     /// Appends results to the script. Each call uses one result. Calls after the end of the script return numbered
     /// tokens.
-    pub fn then(&self, answers: impl IntoIterator<Item = ScriptedResponse>) {
-        lock(&self.script).extend(answers);
+    pub fn then(&self, responses: impl IntoIterator<Item = ScriptedResponse>) {
+        lock(&self.script).extend(responses);
     }
 
     /// Returns all calls so far, in order.
@@ -87,12 +87,12 @@ impl ScriptedProvider {
 
     /// Makes asynchronous calls wait, after they are recorded, until [`release`](Self::release).
     pub fn hold(&self) {
-        self.open.send_replace(false);
+        self.is_released.send_replace(false);
     }
 
     /// Releases the waiting calls.
     pub fn release(&self) {
-        self.open.send_replace(true);
+        self.is_released.send_replace(true);
     }
 
     fn record_call(&self, request: &TokenRequest, previous: Option<&AccessToken>) -> (usize, Option<ScriptedResponse>) {
@@ -101,8 +101,8 @@ impl ScriptedProvider {
         (calls.len(), lock(&self.script).pop_front())
     }
 
-    fn answer(&self, number: usize, scripted: Option<ScriptedResponse>) -> Result<AccessToken, TokenError> {
-        match scripted {
+    fn respond(&self, number: usize, scripted_response: Option<ScriptedResponse>) -> Result<AccessToken, TokenError> {
+        match scripted_response {
             Some(ScriptedResponse::Token(token)) => Ok(token),
             Some(ScriptedResponse::Failure(error)) => Err(error),
             #[expect(clippy::panic, reason = "the script requests it")]
@@ -114,28 +114,28 @@ impl ScriptedProvider {
         }
     }
 
-    async fn answer_when_released(
+    async fn respond_when_released(
         &self,
         request: &TokenRequest,
         previous: Option<&AccessToken>,
     ) -> Result<AccessToken, TokenError> {
-        let (number, scripted) = self.record_call(request, previous);
+        let (number, scripted_response) = self.record_call(request, previous);
         tokio::task::yield_now().await;
-        let mut open = self.open.subscribe();
-        open.wait_for(|open| *open).await.map_err(TokenError::provider)?;
-        self.answer(number, scripted)
+        let mut is_released = self.is_released.subscribe();
+        is_released.wait_for(|is_released| *is_released).await.map_err(TokenError::provider)?;
+        self.respond(number, scripted_response)
     }
 }
 
 impl TokenProvider for ScriptedProvider {
     fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let (number, scripted) = self.record_call(request, None);
-        self.answer(number, scripted)
+        let (number, scripted_response) = self.record_call(request, None);
+        self.respond(number, scripted_response)
     }
 
     fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        let (number, scripted) = self.record_call(request, Some(previous));
-        self.answer(number, scripted)
+        let (number, scripted_response) = self.record_call(request, Some(previous));
+        self.respond(number, scripted_response)
     }
 
     fn credential_version(&self) -> u64 {
@@ -156,11 +156,11 @@ impl AsyncTokenProvider for ScriptedProvider {
     }
 
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.answer_when_released(request, None).await
+        self.respond_when_released(request, None).await
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.answer_when_released(request, Some(previous)).await
+        self.respond_when_released(request, Some(previous)).await
     }
 
     fn credential_version(&self) -> u64 {

@@ -69,7 +69,7 @@ impl RemoteStore {
 
     /// Expires the lease of `key` without notifying its guard.
     pub fn expire_lease(&self, key: &TokenKey) {
-        self.with(key, |slot| slot.lease = None);
+        self.with_slot(key, |slot| slot.lease = None);
         self.0.lease_released.notify_waiters();
     }
 
@@ -83,7 +83,7 @@ impl RemoteStore {
         self.slots().get(key)?.token.clone()
     }
 
-    /// Counts a call and simulates its latency. Returns an error if the store is unavailable.
+    /// Counts a call and yields to simulate its latency. Returns an error if the store is unavailable.
     async fn simulate_call(&self) -> Result<(), TokenError> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         yield_now().await;
@@ -97,8 +97,8 @@ impl RemoteStore {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot) -> T) -> T {
-        work(self.slots().entry(key.clone()).or_default())
+    fn with_slot<T>(&self, key: &TokenKey, change: impl FnOnce(&mut Slot) -> T) -> T {
+        change(self.slots().entry(key.clone()).or_default())
     }
 }
 
@@ -125,14 +125,14 @@ impl AsyncTokenCache for RemoteStore {
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         self.simulate_call().await?;
-        self.with(key, |slot| slot.write(slot.fence + 1, Some(token.clone()), None));
+        self.with_slot(key, |slot| slot.write(slot.fence + 1, Some(token.clone()), None));
         yield_now().await;
         Ok(())
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
         self.simulate_call().await?;
-        self.with(key, |slot| {
+        self.with_slot(key, |slot| {
             slot.fence += 1;
             slot.delete_entry();
         });
@@ -151,26 +151,26 @@ impl AsyncTokenCache for RemoteStore {
     }
 
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        let is_rejected = |kept: &AccessToken| kept.is_same(rejected);
+        let is_rejected = |stored_token: &AccessToken| stored_token.is_same(rejected);
         if self.0.is_atomic {
             self.simulate_call().await?;
-            let deleted = self.with(key, |slot| {
-                let found = slot.token.as_ref().is_some_and(is_rejected);
-                if found {
+            let is_deleted = self.with_slot(key, |slot| {
+                let is_match = slot.token.as_ref().is_some_and(is_rejected);
+                if is_match {
                     slot.delete_entry();
                 }
-                found
+                is_match
             });
             yield_now().await;
-            return Ok(deleted);
+            return Ok(is_deleted);
         }
-        let found = self.get(key).await?.as_ref().is_some_and(is_rejected);
-        if found {
+        let is_match = self.get(key).await?.as_ref().is_some_and(is_rejected);
+        if is_match {
             self.simulate_call().await?;
-            self.with(key, Slot::delete_entry);
+            self.with_slot(key, Slot::delete_entry);
             yield_now().await;
         }
-        Ok(found)
+        Ok(is_match)
     }
 }
 
@@ -180,7 +180,7 @@ impl RefreshLease for RemoteStore {
         loop {
             self.simulate_call().await?;
             let lease_released = self.0.lease_released.notified();
-            let acquired = self.with(key, |slot| {
+            let outcome = self.with_slot(key, |slot| {
                 let is_newer = |token: &&AccessToken| previous.is_none_or(|previous| !previous.is_same(token));
                 if let Some(token) = slot.token.as_ref().filter(is_newer) {
                     return Some(LeaseOutcome::AlreadyRefreshed(token.clone()));
@@ -200,8 +200,8 @@ impl RefreshLease for RemoteStore {
                     refused: slot.refused.clone(),
                 })))
             });
-            if let Some(acquired) = acquired {
-                return Ok(acquired);
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
             }
             lease_released.await;
         }
@@ -220,7 +220,7 @@ impl LeaseGuard for Guard {
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         self.store.simulate_call().await?;
-        self.store.with(&self.key, |slot| self.write(slot, token));
+        self.store.with_slot(&self.key, |slot| self.write(slot, token));
         yield_now().await;
         self.free_lease();
         Ok(())
@@ -232,12 +232,13 @@ impl LeaseGuard for Guard {
 
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         yield_now().await;
-        self.store.with(&self.key, |slot| {
+        self.store.with_slot(&self.key, |slot| {
             let is_stored = slot.token.as_ref() == Some(refused);
-            // The refused credential may never have been stored, because it came from the configuration of the
-            // provider.
-            let is_unstored = self.predecessor.as_ref() == Some(refused) && slot.token.is_none() && slot.version == 0;
-            if is_stored || (is_unstored && self.acquired_version == 0 && slot.fence == self.fence_number) {
+            // The provider may have read the refused credential from its configuration. Such a credential is not
+            // stored.
+            let was_never_stored =
+                self.predecessor.as_ref() == Some(refused) && slot.token.is_none() && slot.version == 0;
+            if is_stored || (was_never_stored && self.acquired_version == 0 && slot.fence == self.fence_number) {
                 match refused.refresh_token() {
                     Some(refresh_token) => slot.write(self.fence_number, None, Some(refresh_token.clone())),
                     None => slot.delete_entry(),
@@ -249,30 +250,32 @@ impl LeaseGuard for Guard {
 }
 
 impl Guard {
-    /// Writes a publication, unless another process stored something later.
+    /// Writes a published token unless another process has changed the entry since. A late publication still replaces
+    /// the entry or the refusal of the refresh token that it has redeemed.
     fn write(&self, slot: &mut Slot, token: &AccessToken) {
-        let redeemed = self.predecessor.as_ref().and_then(AccessToken::refresh_token);
-        let is_unchanged = self.current.is_some() && slot.version == self.acquired_version;
-        let lost_refresh_token = token.refresh_token().is_none()
-            && redeemed.is_some()
+        let redeemed_refresh_token = self.predecessor.as_ref().and_then(AccessToken::refresh_token);
+        let entry_is_unchanged = self.current.is_some() && slot.version == self.acquired_version;
+        let drops_refresh_token = token.refresh_token().is_none()
+            && redeemed_refresh_token.is_some()
             && self.predecessor.as_ref().is_some_and(|predecessor| predecessor.is_same(token));
-        if lost_refresh_token && self.current.is_some() {
-            // The refresh token was refused, and the access token is still valid.
-            if is_unchanged {
-                slot.write(self.fence_number, Some(token.clone()), redeemed.cloned());
+        if drops_refresh_token && self.current.is_some() {
+            // The issuer has refused the refresh token, and the access token is still valid.
+            if entry_is_unchanged {
+                slot.write(self.fence_number, Some(token.clone()), redeemed_refresh_token.cloned());
             }
             return;
         }
-        let is_last = slot.fence == self.fence_number;
-        let replaces_its_own = redeemed.is_some() && (is_unchanged || slot.refused.as_ref() == redeemed);
-        if is_last || replaces_its_own {
+        let has_latest_fence = slot.fence == self.fence_number;
+        let replaces_its_predecessor =
+            redeemed_refresh_token.is_some() && (entry_is_unchanged || slot.refused.as_ref() == redeemed_refresh_token);
+        if has_latest_fence || replaces_its_predecessor {
             slot.write(self.fence_number, Some(token.clone()), None);
         }
     }
 
     fn free_lease(&mut self) {
         let is_released =
-            self.store.with(&self.key, |slot| slot.lease.take_if(|lease| *lease == self.fence_number).is_some());
+            self.store.with_slot(&self.key, |slot| slot.lease.take_if(|lease| *lease == self.fence_number).is_some());
         if is_released {
             self.store.0.lease_released.notify_waiters();
         }

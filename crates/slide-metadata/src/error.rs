@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 
 use crate::description::Vendor;
 
-/// The reason why the structure of a file cannot be read.
-pub(crate) type Damage = Box<dyn Error + Send + Sync>;
+/// The cause of [`ErrorKind::Malformed`], the error for a file whose structure cannot be read.
+pub(crate) type MalformedReason = Box<dyn Error + Send + Sync>;
 
-/// The error for a file that cannot be used as a slide. The message contains the path, the expected value and the actual
-/// value.
+/// The error for a file that cannot be used as a slide. The message contains the path, the expected value and the
+/// actual value.
 #[derive(Debug)]
 pub struct SlideError {
     path: PathBuf,
-    kind: Kind,
+    kind: ErrorKind,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     #[error("cannot be read")]
     Io(#[source] io::Error),
     #[error(
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     )]
     Truncated { what: String, expected: u64, actual: u64 },
     #[error("cut off or damaged: its structure cannot be read; copy it again from its source")]
-    Malformed(#[source] Damage),
+    Malformed(#[source] MalformedReason),
     #[error("a kind of TIFF that is not supported: {0}; accepted are images of 8 or 16 bits in gray, RGB or YCbCr")]
     Unsupported(String),
     #[cfg(feature = "thumbnail")]
@@ -40,15 +40,15 @@ pub(crate) enum Kind {
     #[error("a kind of DICOM that is not supported: its transfer syntax is {0}")]
     TransferSyntax(String),
     #[error("{0}; expected a whole-slide image of the flavor VOLUME")]
-    NoSlide(Other),
+    NotASlide(NotASlide),
     #[error("a part of a DICOM concatenation; join all parts into one file first")]
     Concatenated,
     #[error("cannot read {looked_for}, which marks it as a file of {vendor}: found {found}")]
-    Marker { vendor: Vendor, looked_for: String, found: String },
+    UnreadableVendorMetadata { vendor: Vendor, looked_for: String, found: String },
     #[error("{0}")]
     Inconsistent(String),
     #[error("cannot choose its full-resolution image: {0}")]
-    Choice(String),
+    AmbiguousImage(String),
     #[error("an archive that cannot be read: {0}")]
     Archive(String),
     #[error("no usable resolution: looked for {looked_for}, found {found}; state it with --resolution-mpp")]
@@ -57,14 +57,14 @@ pub(crate) enum Kind {
 
 /// The reason why a valid DICOM file is not a slide.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Other {
+pub(crate) enum NotASlide {
     /// Another kind of document, such as an annotation or a segmentation.
     Class(String),
-    /// An image of the slide other than the one at full resolution, such as a label, an overview or a thumbnail.
+    /// An image of the slide that is not at full resolution, such as a label, an overview or a thumbnail.
     Flavor(String),
 }
 
-impl fmt::Display for Other {
+impl fmt::Display for NotASlide {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Class(class) if class.is_empty() => formatter.write_str("does not state its SOP class"),
@@ -89,7 +89,7 @@ impl Error for SlideError {
     }
 }
 
-impl From<io::Error> for Kind {
+impl From<io::Error> for ErrorKind {
     fn from(source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => Self::Malformed(source.into()),
@@ -99,7 +99,7 @@ impl From<io::Error> for Kind {
 }
 
 impl SlideError {
-    pub(crate) fn new(path: &Path, kind: Kind) -> Self {
+    pub(crate) fn new(path: &Path, kind: ErrorKind) -> Self {
         Self { path: path.to_owned(), kind }
     }
 
@@ -110,22 +110,23 @@ impl SlideError {
 
     /// Returns true if the content of the file is not a valid slide, and false if reading the file failed.
     pub fn is_invalid(&self) -> bool {
-        !matches!(self.kind, Kind::Io(_))
+        !matches!(self.kind, ErrorKind::Io(_))
     }
 
     /// Returns true if the slide is valid, but its resolution is missing or implausible. Such a file can be read with
     /// [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution).
     pub fn is_resolution(&self) -> bool {
-        matches!(self.kind, Kind::Resolution { .. })
+        matches!(self.kind, ErrorKind::Resolution { .. })
     }
 }
 
 /// Creates the error for a file whose structure is invalid because of `reason`.
-pub(crate) fn malformed(reason: impl Into<Damage>) -> Kind {
-    Kind::Malformed(reason.into())
+pub(crate) fn malformed(reason: impl Into<MalformedReason>) -> ErrorKind {
+    ErrorKind::Malformed(reason.into())
 }
 
-/// Returns a value from a file for a message: at most 40 characters, quoted, and without control characters.
+/// Quotes a value from a file for a message. The result has at most 40 characters of the value and no control
+/// characters.
 pub(crate) fn quoted(value: &str) -> String {
     let short: String = value.trim().chars().take(40).flat_map(char::escape_debug).collect();
     format!("'{short}{}'", if value.trim().chars().count() > 40 { "…" } else { "" })

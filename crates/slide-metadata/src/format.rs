@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::{archive, dicom, tiff};
 
 /// A supported container format.
@@ -31,7 +31,7 @@ pub enum Recognized {
 }
 
 /// The first bytes of unsupported slide formats.
-const OTHERS: [(&[u8], &str); 6] = [
+const UNSUPPORTED_FORMATS: [(&[u8], &str); 6] = [
     (b"ZISRAWFILE", "CZI (Zeiss)"),
     (b"[Virtual Microscope Specimen]", "VMS (Hamamatsu), a slide of several files,"),
     (b"[Uncompressed Virtual Microscope Specimen]", "VMU (Hamamatsu), a slide of several files,"),
@@ -39,9 +39,9 @@ const OTHERS: [(&[u8], &str); 6] = [
     (b"SQLite format 3\0", "a database, such as that of Sakura SVSLIDE,"),
     (b"SIS\0", "ETS (Olympus), part of a slide of several files,"),
 ];
-/// File extensions of unsupported slide formats. Some of these formats cannot be recognized by their first bytes: an MRXS
-/// file starts like JPEG, and a VSI file like TIFF.
-const NAMES: [(&str, &str); 7] = [
+/// File extensions of unsupported slide formats. Some of these formats cannot be recognized by their first bytes: an
+/// MRXS file starts like JPEG, and a VSI file like TIFF.
+const UNSUPPORTED_EXTENSIONS: [(&str, &str); 7] = [
     ("mrxs", "MRXS (3DHISTECH), a slide of several files,"),
     ("vsi", "VSI (Olympus), a slide of several files,"),
     ("isyntax", "iSyntax (Philips)"),
@@ -53,7 +53,7 @@ const NAMES: [(&str, &str); 7] = [
 
 /// Returns the format of a file. A file that starts like TIFF and is also valid DICOM (a dual-personality file) is read
 /// as DICOM.
-pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<Container, Kind> {
+pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<Container, ErrorKind> {
     let mut head = Vec::new();
     reader.seek(SeekFrom::Start(0))?;
     reader.by_ref().take(dicom::PREAMBLE + 4).read_to_end(&mut head)?;
@@ -62,8 +62,8 @@ pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<
     if head.get(preamble..) == Some(dicom::MAGIC.as_slice()) {
         return Ok(Container::Dicom);
     }
-    if let Some(name) = by_name(path) {
-        return Err(Kind::OtherFormat(name));
+    if let Some(name) = unsupported_format_by_extension(path) {
+        return Err(ErrorKind::OtherFormat(name));
     }
     if tiff::MAGIC.iter().any(|magic| head.starts_with(*magic)) {
         return Ok(Container::Tiff);
@@ -71,12 +71,12 @@ pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<
     if archive::MAGIC.iter().any(|magic| head.starts_with(*magic)) {
         return Ok(Container::Archive);
     }
-    let other = OTHERS.iter().find(|(magic, _)| head.starts_with(magic));
-    Err(other.map_or(Kind::Unknown, |(_, name)| Kind::OtherFormat(name)))
+    let unsupported_format = UNSUPPORTED_FORMATS.iter().find(|(magic, _)| head.starts_with(magic));
+    Err(unsupported_format.map_or(ErrorKind::Unknown, |(_, name)| ErrorKind::OtherFormat(name)))
 }
 
-/// Returns the name of an unsupported slide format, by the file extension.
-fn by_name(path: &Path) -> Option<&'static str> {
+/// Returns the name of an unsupported slide format with this file extension.
+fn unsupported_format_by_extension(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?;
-    NAMES.iter().find(|(other, _)| extension.eq_ignore_ascii_case(other)).map(|(_, name)| *name)
+    UNSUPPORTED_EXTENSIONS.iter().find(|(other, _)| extension.eq_ignore_ascii_case(other)).map(|(_, name)| *name)
 }

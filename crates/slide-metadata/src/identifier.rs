@@ -19,8 +19,8 @@ pub enum IdentifierKind {
     Date,
     /// Free text.
     Text,
-    /// Another attribute that DICOM lists as confidential (PS3.15, table E.1-1), or a private attribute, whose content is
-    /// unknown.
+    /// Another attribute that DICOM lists as confidential (PS3.15, table E.1-1), or a private attribute, whose content
+    /// is unknown.
     Attribute,
     /// A unique identifier that DICOM lists as confidential.
     Uid,

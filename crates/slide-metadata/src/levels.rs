@@ -3,9 +3,9 @@ use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::dicom::input::Seekable;
+use crate::dicom::input::SeekableInput;
 use crate::dicom::{Header, StopAt};
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::format::{Container, recognize};
 
 /// DICOM files, divided into slides and other files. Many scanners write a slide as several files: one per resolution
@@ -26,7 +26,7 @@ use crate::format::{Container, recognize};
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct DicomFiles {
-    /// One file per slide: the first with the most pixels. Files that cannot be read are included, so that
+    /// One file per slide: the first of the files with the most pixels. Files that cannot be read are included, so that
     /// [`read`](crate::read()) reports the error.
     pub slides: Vec<PathBuf>,
     /// All other files, each with the reason why it is not a slide.
@@ -40,19 +40,19 @@ impl DicomFiles {
     /// file without both is a slide by itself.
     pub fn group(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut files = Self::default();
-        // The index in `slides` of each pyramid, and its number of pixels.
+        // For each pyramid, the index in `slides` and the number of pixels of its largest file.
         let mut pyramids: HashMap<String, (usize, u64)> = HashMap::new();
         let mut lower_levels = Vec::new();
         for path in paths {
-            let Ok(header) = header(&path) else {
+            let Ok(header) = read_header(&path) else {
                 files.slides.push(path);
                 continue;
             };
-            if let Some(other) = header.other() {
-                files.others.push((path, other.to_string()));
+            if let Some(reason) = header.not_a_slide_reason() {
+                files.others.push((path, reason.to_string()));
                 continue;
             }
-            let Some(pyramid) = header.pyramid() else {
+            let Some(pyramid) = header.pyramid_uid() else {
                 files.slides.push(path);
                 continue;
             };
@@ -74,18 +74,18 @@ impl DicomFiles {
             }
         }
         for (path, index) in lower_levels {
-            let text = format!("of the same slide as {}, at no higher resolution", files.slides[index].display());
-            files.others.push((path, text));
+            let reason = format!("of the same slide as {}, at no higher resolution", files.slides[index].display());
+            files.others.push((path, reason));
         }
         files
     }
 }
 
-fn header(path: &Path) -> Result<Header, Kind> {
+fn read_header(path: &Path) -> Result<Header, ErrorKind> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     match recognize(path, &mut file)? {
-        Container::Dicom => Header::read(Seekable::new(file, length), StopAt::Header),
-        Container::Tiff | Container::Archive => Err(Kind::Unknown),
+        Container::Dicom => Header::read(SeekableInput::new(file, length), StopAt::Header),
+        Container::Tiff | Container::Archive => Err(ErrorKind::Unknown),
     }
 }

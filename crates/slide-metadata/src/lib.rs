@@ -29,7 +29,7 @@ mod levels;
 mod read;
 mod resolution;
 mod slide;
-mod stated;
+mod stated_resolution;
 #[cfg(feature = "thumbnail")]
 mod thumbnail;
 mod tiff;

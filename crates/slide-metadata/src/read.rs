@@ -5,12 +5,12 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::description::{SlideDescription, Warning};
-use crate::error::{Kind, Other, SlideError};
+use crate::error::{ErrorKind, NotASlide, SlideError};
 use crate::format::{self, Container, Recognized};
 use crate::resolution::{Plausibility, Resolution, ResolutionSource};
 use crate::{archive, dicom, slide};
 
-/// The number of bytes that are read at once for a checksum. A block fits the processor caches.
+/// The number of bytes that are read at once for a checksum. A block fits into the caches of a processor.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 /// The metadata of a slide that the platform requires.
@@ -74,24 +74,25 @@ pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
 ///
 /// The errors of [`read`], or the resolution in `options` is used and not plausible.
 pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, SlideError> {
-    let read = || {
+    let read_slide = || {
         let mut file = File::open(path)?;
         if format::recognize(path, &mut file)? == Container::Dicom {
             let length = file.metadata()?.len();
-            let mut summed = Checksummed { file, crc32c: 0 };
-            let description = dicom::describe_stream(BufReader::with_capacity(BLOCK_BYTES, &mut summed), length)?;
-            return metadata(description, summed.crc32c, options);
+            let mut checksum_reader = ChecksumReader { file, crc32c: 0 };
+            let description =
+                dicom::describe_stream(BufReader::with_capacity(BLOCK_BYTES, &mut checksum_reader), length)?;
+            return metadata(description, checksum_reader.crc32c, options);
         }
         let description = describe(path, &file)?;
-        // Returns the error of a missing resolution before the whole file is read.
+        // Checks the resolution first, so that a missing resolution is reported before the whole file is read.
         resolution(&description, options)?;
         file.rewind()?;
         metadata(description, crc32c_of(file)?, options)
     };
-    read().map_err(|kind| SlideError::new(path, kind))
+    read_slide().map_err(|kind| SlideError::new(path, kind))
 }
 
-fn metadata(description: SlideDescription, crc32c: u32, options: &ReadOptions) -> Result<SlideMetadata, Kind> {
+fn metadata(description: SlideDescription, crc32c: u32, options: &ReadOptions) -> Result<SlideMetadata, ErrorKind> {
     let resolution = resolution(&description, options)?;
     let media_type = description.format.media_type();
     let (width, height, bytes) = (description.width, description.height, description.bytes);
@@ -99,8 +100,7 @@ fn metadata(description: SlideDescription, crc32c: u32, options: &ReadOptions) -
 }
 
 impl SlideMetadata {
-    /// Creates the metadata of the slide at `path` from a description and a checksum that the caller has already. The
-    /// file is not opened.
+    /// Creates the metadata of the slide at `path` from its description and its checksum. The file is not opened.
     ///
     /// # Errors
     ///
@@ -117,8 +117,8 @@ impl SlideMetadata {
 
 /// Describes the slide at `path` without reading its pixels. Blocks the calling thread.
 ///
-/// Unlike for [`read`], a missing or implausible resolution is only a warning, and so is a DICOM file of a label or an
-/// overview.
+/// A missing or implausible resolution is only a warning, unlike for [`read`]. The same applies to a DICOM file of a
+/// label or an overview.
 ///
 /// # Errors
 ///
@@ -139,8 +139,8 @@ pub fn inspect(path: &Path) -> Result<SlideDescription, SlideError> {
     describe().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Describes a slide of `length` bytes without a file, like [`inspect`]. `name` is its name, for the recognition of
-/// formats and for errors. Blocks.
+/// Describes a slide of `length` bytes that `reader` provides, like [`inspect`]. `name` is the file name for the
+/// recognition of formats and for errors. Blocks the calling thread.
 ///
 /// # Errors
 ///
@@ -158,12 +158,16 @@ pub fn checksum(path: &Path) -> Result<u32, SlideError> {
     File::open(path).and_then(crc32c_of).map_err(|error| SlideError::new(path, error.into()))
 }
 
-fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
+fn describe(path: &Path, file: &File) -> Result<SlideDescription, ErrorKind> {
     let length = file.metadata()?.len();
     describe_from(path, BufReader::new(file), length)
 }
 
-fn describe_from(path: &Path, mut reader: BufReader<impl Read + Seek>, length: u64) -> Result<SlideDescription, Kind> {
+fn describe_from(
+    path: &Path,
+    mut reader: BufReader<impl Read + Seek>,
+    length: u64,
+) -> Result<SlideDescription, ErrorKind> {
     match format::recognize(path, &mut reader)? {
         Container::Tiff => slide::describe(reader, length),
         Container::Dicom => dicom::describe(reader, length),
@@ -182,8 +186,8 @@ pub fn recognize(path: &Path) -> Result<Recognized, SlideError> {
         Ok(Container::Tiff) => Ok(Recognized::Tiff),
         Ok(Container::Dicom) => Ok(Recognized::Dicom),
         Ok(Container::Archive) => Ok(Recognized::Archive),
-        Err(Kind::OtherFormat(name)) => Ok(Recognized::Other(name)),
-        Err(Kind::Unknown) => Ok(Recognized::Unknown),
+        Err(ErrorKind::OtherFormat(name)) => Ok(Recognized::Other(name)),
+        Err(ErrorKind::Unknown) => Ok(Recognized::Unknown),
         Err(kind) => Err(kind),
     };
     look().map_err(|kind| SlideError::new(path, kind))
@@ -199,42 +203,44 @@ pub fn is_dicom_archive(path: &Path) -> Result<bool, SlideError> {
         let mut reader = BufReader::new(File::open(path)?);
         match format::recognize(path, &mut reader) {
             Ok(Container::Archive) => archive::has_dicom(reader),
-            Ok(_) | Err(Kind::Unknown | Kind::OtherFormat(_)) => Ok(false),
+            Ok(_) | Err(ErrorKind::Unknown | ErrorKind::OtherFormat(_)) => Ok(false),
             Err(kind) => Err(kind),
         }
     };
     look().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Returns the resolution in micrometers per pixel: that in the file if it is plausible, otherwise that in the options.
-fn resolution(description: &SlideDescription, options: &ReadOptions) -> Result<f64, Kind> {
+/// Returns the resolution in micrometers per pixel: the value in the file if it is plausible, otherwise the value in
+/// `options`.
+fn resolution(description: &SlideDescription, options: &ReadOptions) -> Result<f64, ErrorKind> {
     for warning in &description.warnings {
         if let Warning::NotTheImage(role) = warning {
-            return Err(Kind::NoSlide(Other::Flavor(role.name().to_owned())));
+            return Err(ErrorKind::NotASlide(NotASlide::Flavor(role.name().to_owned())));
         }
     }
-    let in_file = description.resolution.filter(|in_file| in_file.plausibility() == Plausibility::Plausible);
-    if let Some(in_file) = in_file {
-        return Ok(in_file.x);
+    let file_resolution =
+        description.resolution.filter(|file_resolution| file_resolution.plausibility() == Plausibility::Plausible);
+    if let Some(file_resolution) = file_resolution {
+        return Ok(file_resolution.x);
     }
-    let Some(specified) = options.resolution else { return Err(unusable(description)) };
+    let Some(specified) = options.resolution else { return Err(unusable_resolution(description)) };
     match Resolution::new(specified, specified, ResolutionSource::Stated).plausibility() {
         Plausibility::Plausible => Ok(specified),
-        _ => Err(Kind::Resolution {
+        _ => Err(ErrorKind::Resolution {
             looked_for: format!("a stated resolution of {}", Plausibility::range()),
             found: format!("{specified}"),
         }),
     }
 }
 
-fn unusable(description: &SlideDescription) -> Kind {
+fn unusable_resolution(description: &SlideDescription) -> ErrorKind {
     let missing = description.warnings.iter().find_map(|warning| match warning {
         Warning::ResolutionMissing { looked_for, found } => Some((looked_for.clone(), found.clone())),
         _ => None,
     });
     let Some(resolution) = description.resolution else {
         let (looked_for, found) = missing.unwrap_or_default();
-        return Kind::Resolution { looked_for, found };
+        return ErrorKind::Resolution { looked_for, found };
     };
     let (x, y) = (resolution.x, resolution.y);
     let found = match resolution.plausibility() {
@@ -242,23 +248,23 @@ fn unusable(description: &SlideDescription) -> Kind {
         _ if x.to_bits() == y.to_bits() => format!("{x} µm per pixel, which is outside {}", Plausibility::range()),
         _ => format!("{x} × {y} µm per pixel, which is outside {}", Plausibility::range()),
     };
-    Kind::Resolution { looked_for: resolution.source.to_string(), found }
+    ErrorKind::Resolution { looked_for: resolution.source.to_string(), found }
 }
 
 fn crc32c_of(file: File) -> io::Result<u32> {
-    let mut summed = Checksummed { file, crc32c: 0 };
+    let mut checksum_reader = ChecksumReader { file, crc32c: 0 };
     let mut block = vec![0; BLOCK_BYTES];
-    while summed.read(&mut block)? > 0 {}
-    Ok(summed.crc32c)
+    while checksum_reader.read(&mut block)? > 0 {}
+    Ok(checksum_reader.crc32c)
 }
 
 /// A reader that computes the CRC32C of the bytes that it has read.
-struct Checksummed {
+struct ChecksumReader {
     file: File,
     crc32c: u32,
 }
 
-impl Read for Checksummed {
+impl Read for ChecksumReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..length]);

@@ -124,7 +124,7 @@ impl Resolution {
     pub fn plausibility(&self) -> Plausibility {
         if !(PLAUSIBLE.contains(&self.x) && PLAUSIBLE.contains(&self.y)) {
             Plausibility::OutOfRange
-        } else if !agree(self.x, self.y) {
+        } else if !is_similar(self.x, self.y) {
             Plausibility::NotSquare
         } else {
             Plausibility::Plausible
@@ -134,7 +134,7 @@ impl Resolution {
 
 impl fmt::Display for Resolution {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if agree(self.x, self.y) {
+        if is_similar(self.x, self.y) {
             write!(formatter, "{} µm per pixel from {}", self.x, self.source)
         } else {
             write!(formatter, "{} × {} µm per pixel from {}", self.x, self.y, self.source)
@@ -143,7 +143,7 @@ impl fmt::Display for Resolution {
 }
 
 /// Returns true if two resolutions differ by at most 1 %.
-pub(crate) fn agree(a: f64, b: f64) -> bool {
+pub(crate) fn is_similar(a: f64, b: f64) -> bool {
     (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
 }
 

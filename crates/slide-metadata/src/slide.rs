@@ -7,51 +7,51 @@ use std::io::{Read, Seek};
 
 use crate::choice;
 use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
-use crate::error::Kind;
-use crate::resolution::{Plausibility, Resolution, agree};
-use crate::stated::StatedResolution;
+use crate::error::ErrorKind;
+use crate::resolution::{Plausibility, Resolution, is_similar};
+use crate::stated_resolution::StatedResolution;
 use crate::tiff::{Budget, Directory, Tiff};
-use crate::vendor::{self, Findings};
+use crate::vendor::{self, VendorMetadata};
 
 /// Describes a TIFF file of `length` bytes.
-pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
+pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, ErrorKind> {
     let mut tiff = Tiff::read(source, length)?;
-    let mut findings = vendor::read(&mut tiff)?;
-    check(&mut tiff, &mut findings)?;
-    let chosen = choice::choose(&tiff, &mut findings)?;
-    refuse_unsupported(&tiff.directories[chosen])?;
-    let resolution = resolution(&mut tiff, &mut findings, chosen)?;
-    let image = &tiff.directories[chosen];
-    let (width, height) = findings.size.unwrap_or((image.width, image.height));
+    let mut metadata = vendor::read(&mut tiff)?;
+    check_directories(&mut tiff, &mut metadata)?;
+    let image_index = choice::choose(&tiff, &mut metadata)?;
+    reject_unsupported(&tiff.directories[image_index])?;
+    let resolution = resolution(&mut tiff, &mut metadata, image_index)?;
+    let image = &tiff.directories[image_index];
+    let (width, height) = metadata.size.unwrap_or((image.width, image.height));
     Ok(SlideDescription {
         format: if tiff.is_big() { Format::BigTiff } else { Format::Tiff },
-        vendor: findings.vendor,
+        vendor: metadata.vendor,
         width,
         height,
         resolution,
-        images: images(&tiff, &findings.roles),
-        warnings: findings.warnings,
-        identifiers: findings.identifiers,
+        images: describe_images(&tiff, &metadata.roles),
+        warnings: metadata.warnings,
+        identifiers: metadata.identifiers,
         bytes: length,
     })
 }
 
 /// Checks that all directories can be read and that the file is complete. An unreadable label, macro image or thumbnail
 /// is only a warning, unless the file is truncated.
-fn check<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &mut Findings) -> Result<(), Kind> {
+fn check_directories<R: Read + Seek>(tiff: &mut Tiff<R>, metadata: &mut VendorMetadata) -> Result<(), ErrorKind> {
     let mut budget = Budget::default();
-    for number in 0..tiff.directories.len() {
-        let outcome = match tiff.directories[number].problem.take() {
+    for index in 0..tiff.directories.len() {
+        let outcome = match tiff.directories[index].problem.take() {
             Some(problem) => Err(problem),
-            None => tiff.check(number, &mut budget),
+            None => tiff.check(index, &mut budget),
         };
-        let role = findings.roles[number];
+        let role = metadata.roles[index];
         match outcome {
             Ok(()) => {}
-            Err(kind @ Kind::Malformed(_)) if matches!(role, Role::Label | Role::Macro | Role::Thumbnail) => {
+            Err(kind @ ErrorKind::Malformed(_)) if matches!(role, Role::Label | Role::Macro | Role::Thumbnail) => {
                 let reason = kind.source().map_or_else(|| kind.to_string(), ToString::to_string);
-                let place = tiff.directories[number].place.to_string();
-                findings.warnings.push(Warning::UnreadableImage { place, role, reason });
+                let location = tiff.directories[index].location.to_string();
+                metadata.warnings.push(Warning::UnreadableImage { place: location, role, reason });
             }
             Err(kind) => return Err(kind),
         }
@@ -60,81 +60,84 @@ fn check<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &mut Findings) -> Result<
 }
 
 /// Rejects an image that is not gray, RGB or YCbCr with 8 or 16 bits.
-fn refuse_unsupported(directory: &Directory) -> Result<(), Kind> {
+fn reject_unsupported(directory: &Directory) -> Result<(), ErrorKind> {
     match (directory.photometric, directory.bits) {
         (0..=2 | 6, 8 | 16) => Ok(()),
-        (0..=2 | 6, bits) => Err(Kind::Unsupported(format!("{bits} bits per sample in {}", directory.place))),
-        (other, _) => Err(Kind::Unsupported(format!("PhotometricInterpretation {other} in {}", directory.place))),
+        (0..=2 | 6, bits) => Err(ErrorKind::Unsupported(format!("{bits} bits per sample in {}", directory.location))),
+        (other, _) => {
+            Err(ErrorKind::Unsupported(format!("PhotometricInterpretation {other} in {}", directory.location)))
+        }
     }
 }
 
 fn resolution<R: Read + Seek>(
     tiff: &mut Tiff<R>,
-    findings: &mut Findings,
-    chosen: usize,
-) -> Result<Option<Resolution>, Kind> {
-    let tags = vendor::resolution_tags(tiff, chosen);
-    let stated = match std::mem::replace(&mut findings.resolution, StatedResolution::Tags) {
+    metadata: &mut VendorMetadata,
+    image_index: usize,
+) -> Result<Option<Resolution>, ErrorKind> {
+    let tags = vendor::resolution_tags(tiff, image_index);
+    let stated_resolution = match std::mem::replace(&mut metadata.resolution, StatedResolution::Tags) {
         StatedResolution::Tags => {
             let tags = tags?;
-            if let (StatedResolution::Found(resolution), None) = (&tags, findings.vendor) {
-                refuse_contradiction(tiff, &findings.roles, chosen, *resolution)?;
+            if let (StatedResolution::Found(resolution), None) = (&tags, metadata.vendor) {
+                reject_contradiction(tiff, &metadata.roles, image_index, *resolution)?;
             }
             tags
         }
         StatedResolution::Fallback => {
             let tags = tags?;
-            if let (StatedResolution::Found(_), Some(vendor)) = (&tags, findings.vendor) {
-                findings.warnings.push(Warning::ResolutionFromTags(vendor));
+            if let (StatedResolution::Found(_), Some(vendor)) = (&tags, metadata.vendor) {
+                metadata.warnings.push(Warning::ResolutionFromTags(vendor));
             }
             tags
         }
         StatedResolution::Found(resolution) => {
-            // For Trestle, the resolution itself comes from the tags, in another unit, so that they agree.
+            // Trestle writes its resolution into the same tags in another unit. In the standard units, the value of the
+            // tags is implausible, so it causes no warning.
             if let Ok(StatedResolution::Found(tags)) = tags
                 && tags.plausibility() == Plausibility::Plausible
-                && !agree(tags.x, resolution.x)
+                && !is_similar(tags.x, resolution.x)
             {
-                findings.warnings.push(Warning::TagsDiffer { tags: tags.x, vendor: resolution.x });
+                metadata.warnings.push(Warning::TagsDiffer { tags: tags.x, vendor: resolution.x });
             }
             StatedResolution::Found(resolution)
         }
         missing @ StatedResolution::Missing { .. } => missing,
     };
-    Ok(stated.resolve_with_warnings(&mut findings.warnings))
+    Ok(stated_resolution.resolve_with_warnings(&mut metadata.warnings))
 }
 
-/// Rejects images of the same size with different plausible resolutions, because it is unknown which of them is right.
-fn refuse_contradiction<R: Read + Seek>(
+/// Rejects images of the same size with different plausible resolutions, because it is unknown which value is right.
+fn reject_contradiction<R: Read + Seek>(
     tiff: &mut Tiff<R>,
     roles: &[Role],
-    chosen: usize,
+    image_index: usize,
     resolution: Resolution,
-) -> Result<(), Kind> {
+) -> Result<(), ErrorKind> {
     let is_plausible = |resolution: &Resolution| resolution.plausibility() == Plausibility::Plausible;
-    for number in (0..roles.len()).filter(|number| roles[*number] == Role::Plane) {
-        if let Ok(StatedResolution::Found(other)) = vendor::resolution_tags(tiff, number)
+    for index in (0..roles.len()).filter(|index| roles[*index] == Role::Plane) {
+        if let Ok(StatedResolution::Found(other)) = vendor::resolution_tags(tiff, index)
             && is_plausible(&other)
             && is_plausible(&resolution)
-            && !agree(other.x, resolution.x)
+            && !is_similar(other.x, resolution.x)
         {
-            let (first, second) = (tiff.directories[chosen].place, tiff.directories[number].place);
+            let (first, second) = (tiff.directories[image_index].location, tiff.directories[index].location);
             let text = format!(
                 "{first} and {second} have the same size, but state {} and {} µm per pixel",
                 resolution.x, other.x
             );
-            return Err(Kind::Choice(text));
+            return Err(ErrorKind::AmbiguousImage(text));
         }
     }
     Ok(())
 }
 
-fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
+fn describe_images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
     let levels = tiff.directories.iter().zip(roles).filter(|(_, role)| **role == Role::Level);
     let levels: BTreeSet<_> = levels.map(|(directory, _)| Reverse(directory.pixels())).collect();
     let levels: HashMap<_, _> = levels.into_iter().zip(1_u32..).collect();
     let describe = |(directory, role): (&Directory, &Role)| ImageDescription {
-        place: directory.place.to_string(),
+        place: directory.location.to_string(),
         role: *role,
         width: directory.width,
         height: directory.height,
@@ -143,14 +146,14 @@ fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
             Role::Level => levels.get(&Reverse(directory.pixels())).copied(),
             _ => None,
         },
-        compression: compression(directory.compression),
+        compression: compression_name(directory.compression),
         tile: directory.tile,
     };
     tiff.directories.iter().zip(roles).map(describe).collect()
 }
 
 /// Returns the name of a value of the TIFF tag `Compression`.
-fn compression(number: u16) -> String {
+fn compression_name(number: u16) -> String {
     let name = match number {
         1 => "none",
         5 => "LZW",

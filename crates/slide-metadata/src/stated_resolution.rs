@@ -1,23 +1,23 @@
-//! The resolution in a file.
+//! The resolution according to the metadata of a file.
 
 use crate::description::Warning;
 use crate::resolution::{Plausibility, Resolution};
 
-/// The resolution in a file, or where to find it.
+/// The resolution according to the metadata of a file, before it is resolved.
 #[derive(Debug)]
 pub(crate) enum StatedResolution {
     /// A value that can be used.
     Found(Resolution),
-    /// The resolution tags of the chosen directory.
+    /// The resolution is in the resolution tags of the image directory.
     Tags,
-    /// The vendor's own field is empty; the tags are used.
+    /// The vendor metadata contain no resolution. The resolution tags are used instead, with a warning.
     Fallback,
-    /// No usable value.
+    /// The file contains no usable value.
     Missing { looked_for: String, found: String },
 }
 
 impl StatedResolution {
-    /// Returns the resolution, if any, and adds warnings about it.
+    /// Returns the resolution, or `None` without a value, and adds warnings about it.
     pub(crate) fn resolve_with_warnings(self, warnings: &mut Vec<Warning>) -> Option<Resolution> {
         match self {
             Self::Found(resolution) => {

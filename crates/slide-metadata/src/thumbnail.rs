@@ -9,7 +9,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
 use crate::description::{Format, ImageDescription, Role, SlideDescription};
-use crate::error::{Kind, SlideError};
+use crate::error::{ErrorKind, SlideError};
 use crate::inspect;
 
 /// The maximum number of pixels to decode.
@@ -78,23 +78,23 @@ impl fmt::Debug for Thumbnail {
 /// ```
 pub fn thumbnail(path: &Path, side: u32) -> Result<Thumbnail, SlideError> {
     let description = inspect(path)?;
-    let make = || {
+    let create = || {
         if !matches!(description.format, Format::Tiff | Format::BigTiff) {
             return Err(unsupported(format!("pixels of a {} are not decoded", description.format)));
         }
-        let (number, image) = choose(&description, side)?;
-        let picture = decode(BufReader::new(File::open(path)?), number)?;
-        Ok(picture.reduced(side.max(1), image.place.clone()))
+        let (number, image) = choose_image(&description, side)?;
+        let decoded_image = decode(BufReader::new(File::open(path)?), number)?;
+        Ok(decoded_image.downscaled(side.max(1), image.place.clone()))
     };
-    make().map_err(|kind| SlideError::new(path, kind))
+    create().map_err(|kind| SlideError::new(path, kind))
 }
 
-fn unsupported(reason: String) -> Kind {
-    Kind::Undecodable(reason)
+fn unsupported(reason: String) -> ErrorKind {
+    ErrorKind::Undecodable(reason)
 }
 
 /// Returns the image to decode, and the number of its TIFF directory.
-fn choose(description: &SlideDescription, side: u32) -> Result<(usize, &ImageDescription), Kind> {
+fn choose_image(description: &SlideDescription, side: u32) -> Result<(usize, &ImageDescription), ErrorKind> {
     let number =
         |image: &ImageDescription| image.place.strip_prefix("directory ").and_then(|number| number.parse().ok());
     let pixels = |image: &ImageDescription| u64::from(image.width) * u64::from(image.height);
@@ -103,8 +103,8 @@ fn choose(description: &SlideDescription, side: u32) -> Result<(usize, &ImageDes
     let mut images: Vec<_> = images.filter(|(_, image)| pixels(image) <= MAX_PIXELS).collect();
     images.sort_by_key(|(_, image)| pixels(image));
     let large_enough = images.iter().find(|(_, image)| image.width.max(image.height) >= side);
-    let chosen = large_enough.or(images.last()).copied();
-    chosen.ok_or_else(|| unsupported(format!("no image has at most {MAX_PIXELS} pixels")))
+    let source = large_enough.or(images.last()).copied();
+    source.ok_or_else(|| unsupported(format!("no image has at most {MAX_PIXELS} pixels")))
 }
 
 struct DecodedImage {
@@ -113,13 +113,13 @@ struct DecodedImage {
     rgb: Vec<u8>,
 }
 
-fn decode(source: impl Read + Seek, number: usize) -> Result<DecodedImage, Kind> {
-    let error = |error: tiff::TiffError| unsupported(error.to_string());
-    let mut decoder = Decoder::new(source).map_err(error)?.with_limits(Limits::default());
-    decoder.seek_to_image(number).map_err(error)?;
-    let (width, height) = decoder.dimensions().map_err(error)?;
-    let color = decoder.colortype().map_err(error)?;
-    let DecodingResult::U8(samples) = decoder.read_image().map_err(error)? else {
+fn decode(source: impl Read + Seek, number: usize) -> Result<DecodedImage, ErrorKind> {
+    let decode_error = |error: tiff::TiffError| unsupported(error.to_string());
+    let mut decoder = Decoder::new(source).map_err(decode_error)?.with_limits(Limits::default());
+    decoder.seek_to_image(number).map_err(decode_error)?;
+    let (width, height) = decoder.dimensions().map_err(decode_error)?;
+    let color = decoder.colortype().map_err(decode_error)?;
+    let DecodingResult::U8(samples) = decoder.read_image().map_err(decode_error)? else {
         return Err(unsupported("its samples do not have 8 bits".to_owned()));
     };
     let rgb: Vec<u8> = match color {
@@ -144,8 +144,8 @@ fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
 }
 
 impl DecodedImage {
-    /// Averages squares of pixels, so that the longer side has at most `side` pixels.
-    fn reduced(self, side: u32, place: String) -> Thumbnail {
+    /// Replaces squares of pixels by their mean, so that the longer side has at most `side` pixels.
+    fn downscaled(self, side: u32, place: String) -> Thumbnail {
         let factor = self.width.max(self.height).div_ceil(side).max(1);
         let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
         let mut rgb = Vec::new();

@@ -14,27 +14,27 @@ mod ventana;
 use std::io::{Read, Seek};
 
 use crate::description::{Role, Vendor, Warning};
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::identifier::Identifier;
-use crate::stated::StatedResolution;
+use crate::stated_resolution::StatedResolution;
 use crate::tiff::{Directory, Tiff};
 
 /// Properties of a TIFF slide that were read from the vendor metadata.
 #[derive(Debug)]
-pub(crate) struct Findings {
+pub(crate) struct VendorMetadata {
     pub(crate) vendor: Option<Vendor>,
     /// The role of each directory.
     pub(crate) roles: Vec<Role>,
     /// The index of the directory that, according to the vendor metadata, contains the image at full resolution.
     pub(crate) image_directory: Option<usize>,
-    /// Width and height at full resolution, if they differ from those in the image directory.
+    /// Width and height at full resolution, or `None` if they are the width and height of the image directory.
     pub(crate) size: Option<(u32, u32)>,
     pub(crate) resolution: StatedResolution,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) identifiers: Vec<Identifier>,
 }
 
-impl Findings {
+impl VendorMetadata {
     fn new<R>(vendor: Option<Vendor>, tiff: &Tiff<R>) -> Self {
         Self {
             vendor,
@@ -47,8 +47,8 @@ impl Findings {
         }
     }
 
-    /// Makes the directory `image` the image at full resolution. Of the other directories, except associated images,
-    /// those of the same size become planes and the rest levels.
+    /// Makes the directory `image` the image at full resolution. Other directories of the same size become planes, and
+    /// the rest become levels. Associated images keep their role.
     fn assign_image<R>(&mut self, tiff: &Tiff<R>, image: usize) {
         self.image_directory = Some(image);
         let size = |number: usize| (tiff.directories[number].width, tiff.directories[number].height);
@@ -61,10 +61,10 @@ impl Findings {
     }
 }
 
-/// Detects the vendor by its marker and reads the file accordingly. Fails if a marker is present but its content cannot
-/// be read.
-pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
-    let mut findings = if hamamatsu::has_marker(tiff) {
+/// Detects the vendor by its marker and reads the metadata of this vendor. Fails if a marker is present but the
+/// metadata cannot be read.
+pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<VendorMetadata, ErrorKind> {
+    let mut metadata = if hamamatsu::has_marker(tiff) {
         hamamatsu::read(tiff)?
     } else if let Some(marker_directory) = philips::find_marker(tiff)? {
         philips::read(tiff, marker_directory)?
@@ -81,44 +81,46 @@ pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
     } else {
         generic::read(tiff)
     };
-    findings.identifiers.extend(confidential::in_tags(tiff, &findings));
-    findings.identifiers.sort();
-    findings.identifiers.dedup();
-    Ok(findings)
+    metadata.identifiers.extend(confidential::in_tags(tiff, &metadata));
+    metadata.identifiers.sort();
+    metadata.identifiers.dedup();
+    Ok(metadata)
 }
 
 pub(crate) use generic::tags as resolution_tags;
 
 /// Returns the first directory of the main chain that matches a condition.
-fn first<R>(tiff: &Tiff<R>, condition: impl Fn(&Directory) -> bool) -> Option<usize> {
+fn first_main_directory<R>(tiff: &Tiff<R>, condition: impl Fn(&Directory) -> bool) -> Option<usize> {
     tiff.directories.iter().position(|directory| !directory.is_sub() && condition(directory))
 }
 
-/// Returns true if a text contains an XML start tag with this name and any namespace prefix. An escaped tag (`&lt;`) is not
-/// a start tag.
-fn has_tag(text: &str, name: &str) -> bool {
-    let is_part = |letter: char| letter.is_alphanumeric() || [':', '_', '-', '.'].contains(&letter);
-    text.match_indices(name).any(|(place, _)| {
-        let (before, rest) = (&text[..place], &text[place + name.len()..]);
-        let has_prefix = || before.ends_with(':') && before.trim_end_matches(is_part).ends_with('<');
-        let ends = rest.starts_with(|next: char| next.is_whitespace() || ['>', '/'].contains(&next));
-        ends && (before.ends_with('<') || has_prefix())
+/// Returns true if a text contains an XML start tag with this name. The tag may have a namespace prefix. An escaped tag
+/// (`&lt;`) is not a start tag.
+fn has_start_tag(text: &str, name: &str) -> bool {
+    let is_name_character = |letter: char| letter.is_alphanumeric() || [':', '_', '-', '.'].contains(&letter);
+    text.match_indices(name).any(|(start, _)| {
+        let (before, rest) = (&text[..start], &text[start + name.len()..]);
+        let has_prefix = || before.ends_with(':') && before.trim_end_matches(is_name_character).ends_with('<');
+        let name_ends = rest.starts_with(|next: char| next.is_whitespace() || ['>', '/'].contains(&next));
+        name_ends && (before.ends_with('<') || has_prefix())
     })
 }
 
 /// Parses a size in pixels such as `240x128`.
-fn size_of(text: &str) -> Option<(u32, u32)> {
+fn parse_size(text: &str) -> Option<(u32, u32)> {
     let (width, height) = text.split_once('x')?;
     Some((width.parse().ok()?, height.parse().ok()?))
 }
 
 /// Creates the error for a directory whose size differs from the size in the vendor metadata.
-fn size_mismatch(directory: &Directory, source: &str, (width, height): (u32, u32)) -> Kind {
-    let Directory { place, width: actual_width, height: actual_height, .. } = directory;
-    Kind::Inconsistent(format!("{place} is {actual_width} × {actual_height}, but {source} states {width} × {height}"))
+fn size_mismatch(directory: &Directory, source: &str, (width, height): (u32, u32)) -> ErrorKind {
+    let Directory { location, width: actual_width, height: actual_height, .. } = directory;
+    ErrorKind::Inconsistent(format!(
+        "{location} is {actual_width} × {actual_height}, but {source} states {width} × {height}"
+    ))
 }
 
 /// Creates the error for vendor metadata that cannot be read.
-fn unreadable(vendor: Vendor, looked_for: impl Into<String>, found: impl Into<String>) -> Kind {
-    Kind::Marker { vendor, looked_for: looked_for.into(), found: found.into() }
+fn unreadable_metadata(vendor: Vendor, looked_for: impl Into<String>, found: impl Into<String>) -> ErrorKind {
+    ErrorKind::UnreadableVendorMetadata { vendor, looked_for: looked_for.into(), found: found.into() }
 }

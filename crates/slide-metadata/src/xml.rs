@@ -21,42 +21,52 @@ impl Element {
     /// Parses a document and returns its root. The error is the reason why the document cannot be parsed.
     pub(crate) fn parse(document: &str) -> Result<Self, String> {
         let mut reader = Reader::from_str(document.trim_start_matches('\u{feff}').trim());
-        let (mut open, mut nodes) = (vec![Self::default()], 0);
+        let (mut open_elements, mut node_count) = (vec![Self::default()], 0);
         loop {
             let event = reader.read_event().map_err(|error| error.to_string())?;
-            let last = open.len() - 1;
+            let last = open_elements.len() - 1;
             match event {
-                Event::Start(start) => open.push(Self::start(&start, &mut nodes)?),
-                Event::Empty(start) => open[last].children.push(Self::start(&start, &mut nodes)?),
-                Event::End(_) => match open.pop() {
-                    Some(element) if last > 0 => open[last - 1].children.push(element),
-                    _ => return Err("an end tag ends nothing".to_owned()),
+                Event::Start(start) => open_elements.push(Self::parse_start_tag(&start, &mut node_count)?),
+                Event::Empty(start) => {
+                    open_elements[last].children.push(Self::parse_start_tag(&start, &mut node_count)?)
+                }
+                Event::End(_) => match open_elements.pop() {
+                    Some(element) if last > 0 => open_elements[last - 1].children.push(element),
+                    _ => return Err("an end tag has no start tag".to_owned()),
                 },
-                Event::Text(text) => open[last].text.push_str(&text.decode().map_err(|error| error.to_string())?),
-                Event::CData(text) => open[last].text.push_str(&text.decode().map_err(|error| error.to_string())?),
-                Event::GeneralRef(reference) => open[last].text.push_str(&resolve(&reference)?),
+                Event::Text(text) => {
+                    open_elements[last].text.push_str(&text.decode().map_err(|error| error.to_string())?)
+                }
+                Event::CData(text) => {
+                    open_elements[last].text.push_str(&text.decode().map_err(|error| error.to_string())?)
+                }
+                Event::GeneralRef(reference) => open_elements[last].text.push_str(&resolve_reference(&reference)?),
                 Event::Eof => break,
                 Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
             }
-            if nodes > MAX_NODES || open.len() > MAX_DEPTH {
+            if node_count > MAX_NODES || open_elements.len() > MAX_DEPTH {
                 return Err("it has too many elements".to_owned());
             }
         }
-        let root = if open.len() == 1 { open.pop().and_then(|mut outside| outside.children.pop()) } else { None };
-        root.ok_or_else(|| "it ends before its root element does".to_owned())
+        let root = if open_elements.len() == 1 {
+            open_elements.pop().and_then(|mut document| document.children.pop())
+        } else {
+            None
+        };
+        root.ok_or_else(|| "its root element has no end tag".to_owned())
     }
 
-    fn start(start: &BytesStart<'_>, nodes: &mut usize) -> Result<Self, String> {
+    fn parse_start_tag(start: &BytesStart<'_>, node_count: &mut usize) -> Result<Self, String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut element = Self { name: text(start.local_name().as_ref()), ..Self::default() };
-        *nodes += 1;
+        *node_count += 1;
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
             let value = String::from_utf8_lossy(&attribute.value).into_owned();
             let value = unescape(&value).map_err(|error| error.to_string())?.into_owned();
             element.attributes.push((text(attribute.key.local_name().as_ref()), value));
-            *nodes += 1;
-            if *nodes > MAX_NODES {
+            *node_count += 1;
+            if *node_count > MAX_NODES {
                 return Err("it has too many attributes".to_owned());
             }
         }
@@ -91,13 +101,13 @@ impl Element {
     }
 
     /// Calls `visit` for this element and all its descendants.
-    pub(crate) fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
+    pub(crate) fn visit_all<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
         visit(self);
-        self.children.iter().for_each(|child| child.walk(visit));
+        self.children.iter().for_each(|child| child.visit_all(visit));
     }
 }
 
-fn resolve(reference: &BytesRef<'_>) -> Result<String, String> {
+fn resolve_reference(reference: &BytesRef<'_>) -> Result<String, String> {
     if let Some(character) = reference.resolve_char_ref().map_err(|error| error.to_string())? {
         return Ok(character.to_string());
     }

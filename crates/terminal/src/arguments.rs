@@ -1,5 +1,5 @@
-//! Durations and dates as arguments, and command lines in messages. A duration must have a unit and a date a time zone, so
-//! that they are unambiguous.
+//! Parsers for durations and dates in arguments, and quoting of command lines in messages. A duration needs a unit and
+//! a date needs a time zone; otherwise they would be ambiguous.
 
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::civil::DateTime;
 
-/// Returns a parser for values with these names, which the help lists.
+/// Returns a parser that converts each of these names to its value. The help lists the names.
 pub fn choice<T>(values: impl IntoIterator<Item = (&'static str, T)>) -> impl TypedValueParser<Value = T>
 where
     T: Clone + Send + Sync + 'static,
@@ -15,8 +15,8 @@ where
     let values: Vec<_> = values.into_iter().collect();
     let parser = PossibleValuesParser::new(values.iter().map(|(name, _)| *name));
     parser.try_map(move |name| {
-        let named = values.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
-        named.map(|(_, value)| value.clone()).ok_or("unknown value")
+        let choice = values.iter().find(|(known_name, _)| known_name.eq_ignore_ascii_case(&name));
+        choice.map(|(_, value)| value.clone()).ok_or("unknown value")
     })
 }
 
@@ -46,11 +46,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// The time zone is missing, or the text is not a date and time.
 pub fn parse_time(text: &str) -> Result<SystemTime, String> {
-    let moment: jiff::Timestamp = text.parse().map_err(|_| match text.parse::<DateTime>() {
+    let timestamp: jiff::Timestamp = text.parse().map_err(|_| match text.parse::<DateTime>() {
         Ok(_) => "the time zone is missing, such as 2027-12-31T23:59:59Z or 2027-12-31T23:59:59+01:00".to_owned(),
         Err(_) => "expected a date and time with a time zone, such as 2027-12-31T23:59:59Z".to_owned(),
     })?;
-    Ok(moment.into())
+    Ok(timestamp.into())
 }
 
 /// Splits an argument of the form `NAME=VALUE`, or with another separator.
@@ -63,21 +63,21 @@ pub fn parse_pair(text: &str, separator: char) -> Result<(String, String), Strin
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Returns a command line for a POSIX shell: `program` and the quoted arguments of a process, without its name and without those
-/// in `omitted`.
+/// Returns a command line for a POSIX shell: `program`, followed by the quoted `arguments` of a process. The first
+/// argument, the name of the process, and the arguments in `omitted` are left out.
 pub fn command_line(program: &str, arguments: impl Iterator<Item = OsString>, omitted: &[&str]) -> String {
     let arguments = arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned());
     let arguments = arguments.filter(|argument| !omitted.contains(&argument.as_str()));
-    std::iter::once(program.to_owned()).chain(arguments.map(|text| quoted(&text))).collect::<Vec<_>>().join(" ")
+    std::iter::once(program.to_owned()).chain(arguments.map(|argument| quoted(&argument))).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns an argument, quoted for a POSIX shell if necessary.
-pub fn quoted(text: &str) -> String {
+/// Returns `argument`, quoted for a POSIX shell if necessary.
+pub fn quoted(argument: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,+@%".contains(character);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument.to_owned();
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn dates_need_a_time_zone() {
-        for (text, moment) in [
+        for (text, expected) in [
             ("2027-06-01T18:00:00Z", "2027-06-01T18:00:00Z"),
             ("2027-06-01T18:00-07:00", "2027-06-02T01:00:00Z"),
             ("2027-06-01 18:00:00+02:00", "2027-06-01T16:00:00Z"),
         ] {
-            assert_eq!(crate::time::timestamp(parse_time(text).unwrap()), moment, "{text}");
+            assert_eq!(crate::time::timestamp(parse_time(text).unwrap()), expected, "{text}");
         }
         for text in ["2027-06-01T18:00", "2027-06-01 18:00:00", "2027-06-01"] {
             assert!(parse_time(text).unwrap_err().contains("time zone is missing"), "{text}");

@@ -16,25 +16,25 @@ use crate::signals::Signals;
 ///
 /// The exit code of the command, as in shells: 127 if it does not exist, 126 if it cannot be started.
 pub async fn run<C: Classify>(mut command: Command, signals: &mut Signals) -> Result<(), Failure<C>> {
-    let terminal = io::stdin().is_terminal();
+    let has_terminal = io::stdin().is_terminal();
     signals.hand_over();
     command.kill_on_drop(true);
     #[cfg(unix)]
-    if !terminal {
+    if !has_terminal {
         command.process_group(0);
     }
     let mut child = command.spawn().map_err(|error| start_error(error, &command))?;
     let id = child.id();
-    let mut guard = KillOnDrop { id, terminal, is_running: true };
+    let mut guard = KillOnDrop { id, has_terminal, is_running: true };
     let status = tokio::select! {
         status = child.wait() => status,
-        number = signals.next() => {
-            send_signal(id, number, terminal);
+        signal = signals.next() => {
+            send_signal(id, signal, has_terminal);
             tokio::select! {
                 status = child.wait() => status,
-                again = signals.next() => {
-                    send_signal(id, KILL, terminal);
-                    return Err(Failure::signal(again));
+                second_signal = signals.next() => {
+                    send_signal(id, KILL, has_terminal);
+                    return Err(Failure::signal(second_signal));
                 }
             }
         }
@@ -44,17 +44,18 @@ pub async fn run<C: Classify>(mut command: Command, signals: &mut Signals) -> Re
     if status.success() { Ok(()) } else { Err(Failure::child_exit(status)) }
 }
 
-/// Kills the command and its process group if it is dropped before the command has ended, for example after a timeout.
+/// A guard that kills the command and its process group if the guard is dropped while the command is running, for
+/// example after a timeout.
 struct KillOnDrop {
     id: Option<u32>,
-    terminal: bool,
+    has_terminal: bool,
     is_running: bool,
 }
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if self.is_running {
-            send_signal(self.id, KILL, self.terminal);
+            send_signal(self.id, KILL, self.has_terminal);
         }
     }
 }
@@ -67,20 +68,21 @@ fn start_error<C>(error: io::Error, command: &Command) -> Failure<C> {
 
 const KILL: u8 = 9;
 
-/// Forwards a signal to a command and its process group, if it has its own.
+/// Forwards a signal to a command. Without a terminal, the command has its own process group, and the group receives
+/// the signal.
 #[cfg(unix)]
-fn send_signal(child: Option<u32>, signal: u8, terminal: bool) {
+fn send_signal(child: Option<u32>, signal: u8, has_terminal: bool) {
     use rustix::process::{Pid, Signal, kill_process, kill_process_group};
     let child = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let (Some(child), Some(signal)) = (child, Signal::from_named_raw(signal.into())) else { return };
-    // If it has ended, the error can be ignored.
+    // Sending fails if the command has already ended.
     let _ = match signal {
-        Signal::INT | Signal::QUIT if terminal => Ok(()),
-        _ if terminal => kill_process(child, signal),
+        Signal::INT | Signal::QUIT if has_terminal => Ok(()),
+        _ if has_terminal => kill_process(child, signal),
         _ => kill_process_group(child, signal),
     };
 }
 
-/// Does nothing, because the console signals all of its processes.
+/// Does nothing, because the console itself sends the signal to all of its processes.
 #[cfg(not(unix))]
-fn send_signal(_child: Option<u32>, _signal: u8, _terminal: bool) {}
+fn send_signal(_child: Option<u32>, _signal: u8, _has_terminal: bool) {}

@@ -21,28 +21,29 @@ pub trait Classify {
     /// Returns the kind of an error.
     fn kind(error: &anyhow::Error) -> Kind;
 
-    /// Returns further lines about an error.
+    /// Returns lines with details about an error.
     fn details(_error: &anyhow::Error) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns the cause whose message is complete, if there is one. The errors above it are not shown.
+    /// Returns the cause whose message is sufficient without its context, if there is one. The errors above it in the
+    /// chain are not printed.
     fn complete_cause(_error: &anyhow::Error) -> Option<CompleteCause<'_>> {
         None
     }
 }
 
-/// A cause whose message contains everything about an error, including the remedy.
+/// A cause whose message describes an error completely, including the remedy.
 #[derive(Clone, Copy, Debug)]
 pub struct CompleteCause<'a> {
-    /// Its position in the chain of causes.
+    /// The position of the cause in the chain of causes.
     pub position: usize,
     /// The remedy.
     pub remedy: &'a str,
 }
 
-/// The error of a command, with its exit code. Like [`anyhow::Error`], `?` converts any error to it, and it does not
-/// implement [`Error`](std::error::Error).
+/// The error of a command, with its exit code. As with [`anyhow::Error`], `?` converts any error to a `Failure`;
+/// for that reason, `Failure` does not implement [`Error`](std::error::Error).
 pub struct Failure<C> {
     exit: Exit,
     has_hint: bool,
@@ -53,12 +54,12 @@ pub struct Failure<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Kind(Kind),
-    /// The exit code of a child command, or of a closed pipe.
+    /// The exit code of a child command, or 0 for a closed pipe.
     Code(u8),
     Signal(u8),
 }
 
-/// A message with further lines.
+/// A message with lines of details.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct DetailedError {
@@ -72,32 +73,32 @@ impl<C> Failure<C> {
         Self::with_exit(Exit::Kind(kind), Some(error.into()))
     }
 
-    /// Creates an error of this kind with further lines, such as possible actions or reasons.
+    /// Creates an error of this kind with lines of details, such as possible actions or reasons.
     pub fn with_details(kind: Kind, message: impl Into<String>, details: Vec<String>) -> Self {
         Self::new(kind, DetailedError { message: message.into(), details })
     }
 
-    /// Creates the error of invalid input.
+    /// Creates the error for invalid input.
     pub fn bad_input(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::BAD_INPUT, error)
     }
 
-    /// Creates the error of a name that does not exist.
+    /// Creates the error for a name that does not exist.
     pub fn not_found(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::NOT_FOUND, error)
     }
 
-    /// Creates the error of a name or a pattern without a match. It lists [similar](similar()) and existing names.
-    pub fn no_match(message: String, wanted: &str, existing: &[String]) -> Self {
-        Self::with_details(Kind::NOT_FOUND, message, similar(wanted, existing))
+    /// Creates the error for a name or a pattern without a match. It lists [similar](similar()) and existing names.
+    pub fn no_match(message: String, name: &str, existing: &[String]) -> Self {
+        Self::with_details(Kind::NOT_FOUND, message, similar(name, existing))
     }
 
-    /// Creates the error of work that succeeded only in part.
+    /// Creates the error for work that succeeded only in part.
     pub fn incomplete(message: impl fmt::Display) -> Self {
         Self::new(Kind::INCOMPLETE, anyhow::Error::msg(message.to_string()))
     }
 
-    /// Creates the error of a command that timed out.
+    /// Creates the error for a command that timed out.
     pub fn timed_out(message: impl fmt::Display) -> Self {
         Self::new(Kind::TIME_OUT, anyhow::Error::msg(message.to_string()))
     }
@@ -131,9 +132,9 @@ impl<C> Failure<C> {
         if let Exit::Kind(kind) = self.exit { kind } else { Kind::FAILED }
     }
 
-    /// Returns true if the error is of this kind, with any hint.
+    /// Returns true if the error is of this kind. Hints are not compared.
     pub fn is(&self, kind: Kind) -> bool {
-        matches!(self.exit, Exit::Kind(own) if own.name() == kind.name())
+        matches!(self.exit, Exit::Kind(actual) if actual.name() == kind.name())
     }
 
     /// Returns the error to report, if there is one.
@@ -152,11 +153,11 @@ impl<C> Failure<C> {
     }
 
     /// Adds context to the error.
-    pub fn context(self, about: impl fmt::Display + Send + Sync + 'static) -> Self {
-        self.map(|error| error.context(about))
+    pub fn context(self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
+        self.map(|error| error.context(context))
     }
 
-    /// Replaces the cause, and keeps the kind.
+    /// Changes the error, and keeps the kind.
     pub fn map(self, change: impl FnOnce(anyhow::Error) -> anyhow::Error) -> Self {
         Self { error: self.error.map(change), ..self }
     }
@@ -190,8 +191,9 @@ impl<C: Classify> Failure<C> {
 }
 
 fn render<C: Classify>(error: &anyhow::Error, kind: Kind, hint: Option<&str>, format: Format) -> String {
-    let own = error.downcast_ref::<DetailedError>().map(|detailed| detailed.details.as_slice()).unwrap_or_default();
-    let details: Vec<_> = own.iter().cloned().chain(C::details(error)).collect();
+    let own_details =
+        error.downcast_ref::<DetailedError>().map(|detailed| detailed.details.as_slice()).unwrap_or_default();
+    let details: Vec<_> = own_details.iter().cloned().chain(C::details(error)).collect();
     let complete_cause = C::complete_cause(error);
     let chain = error.chain().skip(complete_cause.map_or(0, |cause| cause.position)).map(ToString::to_string);
     let mut messages: Vec<String> = Vec::new();
@@ -243,7 +245,7 @@ impl<C: Classify, E: Into<anyhow::Error>> From<E> for Failure<C> {
         let error = error.into();
         match error.downcast_ref::<PrintError>() {
             // A closed pipe is not an error.
-            Some(print) if print.is_closed() => Self::with_exit(Exit::Code(0), None),
+            Some(print_error) if print_error.is_closed() => Self::with_exit(Exit::Code(0), None),
             Some(_) => Self::new(Kind::FAILED, error),
             None => Self::new(C::kind(&error), error),
         }
@@ -263,13 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn hint_follows_the_causes_unless_it_does_not_help() {
-        let hinted = Kind::BAD_INPUT.with_hint("do this");
+    fn hint_follows_the_causes() {
+        let kind = Kind::BAD_INPUT.with_hint("do this");
         let error = || anyhow::anyhow!("cause").context("message");
-        let text = |hint| render::<TestErrors>(&error(), hinted, hint, Format::Table);
-        assert_eq!(text(hinted.hint()), "error: message\n  cause: cause\n  hint: do this");
-        assert_eq!(text(None), "error: message\n  cause: cause");
-        let json = render::<TestErrors>(&error(), hinted, hinted.hint(), Format::Json);
+        let table_text = |hint| render::<TestErrors>(&error(), kind, hint, Format::Table);
+        assert_eq!(table_text(kind.hint()), "error: message\n  cause: cause\n  hint: do this");
+        assert_eq!(table_text(None), "error: message\n  cause: cause");
+        let json = render::<TestErrors>(&error(), kind, kind.hint(), Format::Json);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["error"]["remedy"], "do this");
         assert_eq!(json["error"]["exit_code"], 2);
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_pipe_is_a_success_and_another_failed_print_is_not() {
+    fn only_a_closed_pipe_is_not_a_failure() {
         let failure = |kind| Failure::<TestErrors>::from(PrintError::from(io::Error::from(kind)));
         assert_eq!(failure(io::ErrorKind::BrokenPipe).report(Format::Table), 0);
         assert_eq!(failure(io::ErrorKind::StorageFull).kind(), Kind::FAILED);

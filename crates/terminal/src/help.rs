@@ -20,7 +20,7 @@ pub struct Guide {
     pub variables: Descriptions,
     /// Examples by subcommand, without the name of the program.
     pub examples: &'static [(&'static str, &'static [&'static str])],
-    /// Alternative paths of subcommands, and the paths under which their examples are listed.
+    /// Alternative paths of subcommands, each with the path under which `examples` contains the subcommand.
     pub aliases: Descriptions,
     /// The subcommand whose own subcommands are listed in groups, and these groups.
     pub grouped: (&'static str, &'static [(&'static str, &'static [&'static str])]),
@@ -32,27 +32,28 @@ impl Guide {
         let codes: Vec<_> = self.exit_codes.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
         let command = command.after_help(format!("Exit codes: {}", codes.join(", ")));
         let command = self.with_examples(command, "");
-        // Only when needed, because rendering the help is the slowest part of the startup.
+        // The groups are added only for the command that has them, because rendering its help is the slowest part of
+        // the startup.
         if env::args_os().any(|argument| argument == self.grouped.0) { self.with_groups(command) } else { command }
     }
 
     /// Returns the examples of a command.
     pub fn examples(&self, name: &str) -> &'static [&'static str] {
-        let listed = self.aliases.iter().find_map(|(alias, listed)| Some((listed, name.strip_prefix(alias)?)));
-        let listed = listed.map_or_else(|| name.to_owned(), |(listed, rest)| format!("{listed}{rest}"));
-        self.examples.iter().find(|(command, _)| *command == listed).map_or(&[], |(_, examples)| examples)
+        let alias = self.aliases.iter().find_map(|(alias, path)| Some((path, name.strip_prefix(alias)?)));
+        let path = alias.map_or_else(|| name.to_owned(), |(path, rest)| format!("{path}{rest}"));
+        self.examples.iter().find(|(command, _)| *command == path).map_or(&[], |(_, examples)| examples)
     }
 
-    /// Returns the gaps in the guide of a command: a visible subcommand without an example, an example that the
-    /// command does not accept, and a subcommand of the grouped command in no group. `replace_placeholder` replaces
-    /// words such as `RUN` in examples. For tests.
+    /// Returns the gaps in the guide, for tests: visible subcommands without an example, examples that `command` does
+    /// not accept, and subcommands of the grouped command that are not in exactly one group. `replace_placeholder`
+    /// returns a valid value for words such as `RUN` in examples.
     pub fn problems(&self, command: &Command, replace_placeholder: fn(&str) -> &str) -> Vec<String> {
         let paths = paths(command, "");
         let without_example = paths.iter().filter(|name| self.examples(name).is_empty());
         let without_example = without_example.map(|name| format!("{name}: no example"));
-        let unknown = self.examples.iter().filter(|(name, _)| !paths.iter().any(|known| known == name));
-        let unknown = unknown.map(|(name, _)| format!("{name}: no such command"));
-        let rejected = self.examples.iter().flat_map(|(_, examples)| *examples).filter_map(|example| {
+        let unknown_commands = self.examples.iter().filter(|(name, _)| !paths.iter().any(|path| path == name));
+        let unknown_commands = unknown_commands.map(|(name, _)| format!("{name}: no such command"));
+        let rejected_examples = self.examples.iter().flat_map(|(_, examples)| *examples).filter_map(|example| {
             let words = shell_words(example);
             let words = [self.program].into_iter().chain(words.iter().map(|word| replace_placeholder(word)));
             let error = command.clone().try_get_matches_from(words.map(str::to_owned).collect::<Vec<_>>()).err()?;
@@ -60,10 +61,10 @@ impl Guide {
         });
         let (name, groups) = self.grouped;
         let subcommands = command.find_subcommand(name).into_iter().flat_map(Command::get_subcommands);
-        let grouped = |name: &str| groups.iter().filter(|(_, names)| names.contains(&name)).count();
-        let ungrouped = subcommands.map(Command::get_name).filter(|name| grouped(name) != 1);
+        let group_count = |name: &str| groups.iter().filter(|(_, names)| names.contains(&name)).count();
+        let ungrouped = subcommands.map(Command::get_name).filter(|name| group_count(name) != 1);
         let ungrouped = ungrouped.map(|name| format!("{name}: not in one group"));
-        without_example.chain(unknown).chain(rejected).chain(ungrouped).collect()
+        without_example.chain(unknown_commands).chain(rejected_examples).chain(ungrouped).collect()
     }
 
     /// Adds the examples to the help of a command and of its subcommands.
@@ -109,9 +110,10 @@ fn paths(command: &Command, name: &str) -> Vec<String> {
 /// Splits an example at spaces outside quotes, and removes redirections.
 fn shell_words(example: &str) -> Vec<String> {
     let example = example.split(['>', '<']).next().unwrap_or_default();
-    let split = |(number, part): (usize, &str)| match number % 2 {
-        0 => part.split_whitespace().map(str::to_owned).collect(),
-        _ => vec![part.to_owned()],
+    // The segments with odd numbers are quoted.
+    let split = |(number, segment): (usize, &str)| match number % 2 {
+        0 => segment.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![segment.to_owned()],
     };
     example.split('\'').enumerate().flat_map(split).collect()
 }
@@ -124,10 +126,13 @@ fn grouped_help(command: &Command, groups: &[(&str, &[&str])]) -> StyledStr {
     let heading = command.get_styles().get_header();
     for (group, names) in groups {
         let subcommands = names.iter().filter_map(|name| command.find_subcommand(name)).cloned();
-        let mut listed = Command::new("group").styles(command.get_styles().clone()).subcommands(subcommands);
-        listed = listed.disable_help_subcommand(true).help_template("{subcommands}");
-        let _ =
-            write!(help, "\n{heading}{group}:{heading:#}\n{}\n", listed.render_help().ansi().to_string().trim_end());
+        let mut group_command = Command::new("group").styles(command.get_styles().clone()).subcommands(subcommands);
+        group_command = group_command.disable_help_subcommand(true).help_template("{subcommands}");
+        let _ = write!(
+            help,
+            "\n{heading}{group}:{heading:#}\n{}\n",
+            group_command.render_help().ansi().to_string().trim_end()
+        );
     }
     let without_subcommands = command.clone().mut_subcommands(|subcommand| subcommand.hide(true));
     let _ = write!(help, "\n{}", without_subcommands.help_template("{all-args}").render_help().ansi());
@@ -170,10 +175,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn incomplete_guide_is_found() {
+    fn gaps_in_a_guide_are_found() {
         assert_eq!(GUIDE.problems(&command(), |word| word), Vec::<String>::new());
-        let other = command().subcommand(Command::new("more"));
-        assert_eq!(GUIDE.problems(&other, |word| word), ["more: no example"]);
+        let extended = command().subcommand(Command::new("more"));
+        assert_eq!(GUIDE.problems(&extended, |word| word), ["more: no example"]);
         let incomplete = Guide { grouped: ("run", &[]), examples: &[("show", &["show --x"])], ..GUIDE };
         let problems = incomplete.problems(&command(), |word| word).join("\n");
         for problem in ["run list: no example", "show --x: error", "list: not in one group"] {

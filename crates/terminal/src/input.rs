@@ -7,7 +7,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Runs `work` on a detached thread: when a signal drops the future, the command ends immediately.
+/// Runs `work` on a detached thread. When a signal drops the future, the command can end even while `work` is blocked.
 ///
 /// # Errors
 ///

@@ -1,12 +1,13 @@
 //! The parts of a command-line tool that do not depend on its purpose.
 //!
 //! - [`OutputArgs`] and [`Output`]: data on stdout as a table, as JSON or as JSON Lines; everything else on stderr.
-//! - [`sanitize()`] and [`EscapedJson`]: external text that cannot control the terminal.
-//! - [`Failure`] and [`Kind`]: errors with an exit code, a hint and a JSON form. [`Classify`] maps the errors of a command.
+//! - [`sanitize()`] and [`EscapedJson`]: escaping of external text, so that it cannot control the terminal.
+//! - [`Failure`] and [`Kind`]: errors with an exit code, a hint and a JSON form. [`Classify`] maps the errors of a
+//!   command.
 //! - [`ProgressBars`]: bars on a terminal, otherwise a line per minute.
 //! - [`run`] and [`Signals`]: work that ends at a signal, except for steps that cannot be repeated ([`Sections`],
 //!   [`SingleUse`]).
-//! - [`Confirm`], [`input`]: confirmation, and input from files or stdin that does not delay a signal.
+//! - [`Confirm`], [`input`]: confirmation prompts, and input from files or stdin that a signal can interrupt.
 //! - [`child`]: a command that runs inside this one.
 //! - [`Guide`]: examples and groups in the help, manual pages ([`man`]) and completions ([`completions`]).
 //! - [`arguments`]: durations, dates and quoted command lines. [`time`]: times as text.
@@ -33,8 +34,8 @@
 //!
 //! fn show(number: &str, output: &Output) -> Result<(), Failure<Errors>> {
 //!     let number: u32 = number.parse()?;
-//!     output.print_object(&serde_json::json!({ "number": number }), || output.fields([("number", number.to_string())]))
-//!         .map_err(Failure::from)
+//!     let record = serde_json::json!({ "number": number });
+//!     output.print_object(&record, || output.fields([("number", number.to_string())])).map_err(Failure::from)
 //! }
 //!
 //! let arguments = Arguments::parse_from(["example", "--format", "json"]);
@@ -48,7 +49,8 @@
 //! - This crate depends on no other crate of the workspace. It decides how a command behaves, not what it does.
 //! - `stdout` contains data only, so that it can be piped. A closed pipe is not an error.
 //! - A second thread receives signals, because the main thread may be blocked by a file system or by stdin.
-//! - The error type of a command is [`Failure`] with the classification as its parameter, so that `?` converts every error.
+//! - The error type of a command is [`Failure`]. Its type parameter classifies errors, so that `?` can convert every
+//!   error.
 
 pub mod arguments;
 pub mod child;

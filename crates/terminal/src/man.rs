@@ -31,8 +31,8 @@ pub fn run(arguments: &Arguments, command: Command, guide: &Guide, output: &Outp
     let Some(folder) = &arguments.output else {
         return Ok(print_bytes(&page(&command, guide, "")?)?);
     };
-    let written = fs::create_dir_all(folder).and_then(|()| write_all(&command, guide, "", folder));
-    written.with_context(|| format!("cannot write the manual pages to '{}'", folder.display()))?;
+    let outcome = fs::create_dir_all(folder).and_then(|()| write_all(&command, guide, "", folder));
+    outcome.with_context(|| format!("cannot write the manual pages to '{}'", folder.display()))?;
     output.note(format!("manual pages written to {}", folder.display()));
     Ok(())
 }
@@ -45,7 +45,7 @@ fn write_all(command: &Command, guide: &Guide, name: &str, folder: &Path) -> io:
     fs::write(folder.join(Man::new(command.clone()).get_filename()), page(command, guide, name)?)
 }
 
-/// Returns the page of a command, named without the name of the program.
+/// Returns the page of a command. `name` is the path of the command, without the name of the program.
 fn page(command: &Command, guide: &Guide, name: &str) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     let examples = guide.examples(name);

@@ -78,7 +78,7 @@ impl Output {
         self.format.unwrap_or(Format::Table)
     }
 
-    /// Returns true if the data are printed for readers, not as JSON.
+    /// Returns true if the data are printed as text for readers, not as JSON.
     pub fn is_table(&self) -> bool {
         self.format() == Format::Table
     }
@@ -98,8 +98,9 @@ impl Output {
         !self.no_color && io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
-    /// Writes log events to stderr: those of the filter `verbose` with `--verbose`, otherwise those of `default`, and none if
-    /// stderr is [silent](Self::is_silent). A filter lists modules and levels, such as `example=debug`.
+    /// Starts logging to stderr, with the filter `verbose` if `--verbose` is set, otherwise with the filter `default`.
+    /// Without `--verbose`, a [silent](Self::is_silent) stderr receives no log. A filter lists modules and levels, such
+    /// as `example=debug`.
     pub fn log(&self, default: &str, verbose: &str) {
         let filter = match self.verbose {
             true => verbose,
@@ -111,7 +112,7 @@ impl Output {
         log.with_ansi(self.has_colors()).log_internal_errors(false).init();
     }
 
-    /// Returns true if stderr contains only errors. With the JSON formats, that is at most one object.
+    /// Returns true if stderr contains only errors. In the JSON formats, it contains at most one object.
     pub fn is_silent(&self) -> bool {
         self.quiet || !self.is_table()
     }
@@ -128,7 +129,8 @@ impl Output {
         }
     }
 
-    /// Prints an event on stderr: as text in the table format, and with `--verbose` as a line of JSON in the other ones.
+    /// Prints an event on stderr: as text in the table format, and with `--verbose` as a line of JSON in the other
+    /// formats.
     pub fn print_progress(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
         match self.format() {
             _ if self.quiet => {}
@@ -145,7 +147,7 @@ impl Output {
         }
     }
 
-    /// Prints a value as JSON or as `text`, unless the text is empty.
+    /// Prints a value as JSON, or as `text` in the table format. An empty text is not printed.
     ///
     /// # Errors
     ///
@@ -161,7 +163,7 @@ impl Output {
         }
     }
 
-    /// Prints one of several events as a line of JSON or as `text`.
+    /// Prints one of several events as a line of JSON, or as `text` in the table format.
     ///
     /// # Errors
     ///
@@ -179,21 +181,21 @@ impl Output {
         self.print_array_or(EMPTY_LIST, values, text)
     }
 
-    /// Prints a complete list like [`print_array`](Self::print_array). In the table format, an empty list prints the note
-    /// `nothing`.
+    /// Prints a complete list like [`print_array`](Self::print_array). In the table format, an empty list prints the
+    /// note `empty_note`.
     ///
     /// # Errors
     ///
     /// stdout cannot be written.
     pub fn print_array_or<T: Serialize>(
         &self,
-        nothing: &str,
+        empty_note: &str,
         values: &[T],
         text: impl FnOnce() -> String,
     ) -> Result<(), PrintError> {
         match self.format() {
             Format::Table if values.is_empty() => {
-                self.note(nothing);
+                self.note(empty_note);
                 Ok(())
             }
             Format::Table => print(text()),
@@ -235,7 +237,7 @@ impl Output {
 
     /// Returns a table with a row for each of `items`, whose columns fit the terminal.
     pub fn table<'a, T: 'a>(&self, items: impl IntoIterator<Item = &'a T>, columns: &[Column<'_, T>]) -> String {
-        table::text(&table::table(items, columns))
+        table::render(&table::table(items, columns))
     }
 
     /// Returns a table like [`table`](Self::table), or an empty text without items.
@@ -243,10 +245,10 @@ impl Output {
         if items.is_empty() { String::new() } else { self.table(items, columns) }
     }
 
-    /// Returns a table like [`table`](Self::table), with the columns `right` aligned to the right. A long table is laid
-    /// out in parts, because its layout needs much more memory than its text.
-    pub fn long_table<T>(&self, items: &[T], columns: &[Column<'_, T>], right: &[usize]) -> String {
-        table::long_table(items, columns, right)
+    /// Returns a table like [`table`](Self::table), and aligns the columns `right_aligned` to the right. A long table
+    /// is laid out in parts, because its layout needs much more memory than its text.
+    pub fn long_table<T>(&self, items: &[T], columns: &[Column<'_, T>], right_aligned: &[usize]) -> String {
+        table::long_table(items, columns, right_aligned)
     }
 
     /// Returns a number of bytes in a binary unit, or with `--verbose` the exact number.
@@ -259,13 +261,13 @@ impl Output {
         table::fields(fields)
     }
 
-    /// Returns fields like [`fields`](Self::fields), without those whose value is empty.
+    /// Returns fields like [`fields`](Self::fields), and omits fields with an empty value.
     pub fn non_empty_fields<'a>(&self, fields: impl IntoIterator<Item = (&'a str, String)>) -> String {
         self.fields(fields.into_iter().filter(|(_, value)| !value.is_empty()))
     }
 
-    /// Returns the members of a JSON value as [fields](Self::fields). Nested members are named by their path, such as `a.b`, and
-    /// a list is one line.
+    /// Returns the members of a JSON value as [fields](Self::fields). Nested members are named by their path, such as
+    /// `a.b`. A list is printed on one line.
     pub fn json_fields(&self, value: &Value) -> String {
         let mut fields = Vec::new();
         table::flatten("", value, &mut fields);
@@ -277,7 +279,7 @@ impl Output {
         relative_time(at.into(), self.verbose)
     }
 
-    /// Returns a time like [`time`](Self::time), or nothing if it is unknown.
+    /// Returns a time like [`time`](Self::time), or an empty text if it is unknown.
     pub fn time_or_empty(&self, at: Option<impl Into<SystemTime>>) -> String {
         at.map(|at| self.time(at)).unwrap_or_default()
     }

@@ -11,10 +11,10 @@ use crate::sanitize::sanitize;
 use crate::time::now;
 use lines::LineTimer;
 
-/// The unit of the positions of a bar.
+/// The unit of the position and the length of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Things that are counted.
+    /// Items, as a count.
     Count,
     /// Bytes, with their rate.
     Bytes,
@@ -30,7 +30,7 @@ pub struct ProgressBars {
 }
 
 impl ProgressBars {
-    /// Creates bars, lines or neither, as the options and the terminal require.
+    /// Creates bars, lines or neither, depending on the options and the terminal.
     pub fn new(output: &Output) -> Self {
         let target = if output.has_bars() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let has_lines = !output.has_bars() && !output.is_silent();
@@ -45,22 +45,24 @@ impl ProgressBars {
         }
     }
 
-    /// Returns a bar for a task, such as "uploading". Each minute, it writes its position as a line if bars cannot be drawn.
+    /// Returns a bar for a task, such as "uploading". Each minute, it writes its position as a line if bars cannot be
+    /// drawn.
     pub fn bar(&self, task: &'static str, unit: Unit, length: u64) -> Bar {
         let template = match unit {
             Unit::Count => "{msg} {wide_bar} {pos}/{len}",
             Unit::Bytes => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
         };
-        Bar { drawn: self.add(template, length).with_message(task), task, unit, bars: Some(self.clone()) }
+        Bar { bar: self.add_bar(template, length).with_message(task), task, unit, bars: Some(self.clone()) }
     }
 
-    /// Returns a bar with a changing message after it. It writes no lines: call [`line_if_due`](Self::line_if_due) for them.
+    /// Returns a bar that is followed by a changing message. It writes no lines by itself: call
+    /// [`line_if_due`](Self::line_if_due).
     pub fn bar_with_message(&self, task: &'static str, unit: Unit) -> Bar {
         let template = match unit {
             Unit::Count => "{prefix} {wide_bar} {pos}/{len} {msg}",
             Unit::Bytes => "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg}",
         };
-        Bar { drawn: self.add(template, 0).with_prefix(task), task, unit, bars: None }
+        Bar { bar: self.add_bar(template, 0).with_prefix(task), task, unit, bars: None }
     }
 
     /// Writes a line on stderr if bars cannot be drawn and the last line was a minute ago.
@@ -71,7 +73,7 @@ impl ProgressBars {
         }
     }
 
-    fn add(&self, template: &str, length: u64) -> ProgressBar {
+    fn add_bar(&self, template: &str, length: u64) -> ProgressBar {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         self.bars.add(ProgressBar::new(length).with_style(style))
     }
@@ -80,58 +82,58 @@ impl ProgressBars {
 /// The progress of one task. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    drawn: ProgressBar,
+    bar: ProgressBar,
     task: &'static str,
     unit: Unit,
-    /// The bars that write its lines, if it writes any.
+    /// Writes the lines of this bar. `None` if it writes no lines.
     bars: Option<ProgressBars>,
 }
 
 impl Bar {
     /// Changes the length and the position.
     pub fn set(&self, position: u64, length: u64) {
-        self.drawn.set_length(length);
+        self.bar.set_length(length);
         self.set_position(position);
     }
 
     /// Changes the position.
     pub fn set_position(&self, position: u64) {
-        self.drawn.set_position(position);
+        self.bar.set_position(position);
         self.write_line();
     }
 
     /// Changes the message.
     pub fn set_message(&self, message: String) {
-        self.drawn.set_message(message);
+        self.bar.set_message(message);
     }
 
     /// Advances the position.
     pub fn inc(&self, count: u64) {
-        self.drawn.inc(count);
+        self.bar.inc(count);
         self.write_line();
     }
 
-    /// Sets the position back.
+    /// Moves the position back.
     pub fn dec(&self, count: u64) {
-        self.drawn.dec(count);
+        self.bar.dec(count);
     }
 
     /// Removes the bar.
     pub fn finish(&self) {
-        self.drawn.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 
     fn write_line(&self) {
         let Some(bars) = &self.bars else { return };
         bars.line_if_due(|| {
-            let (done, all) = (self.drawn.position(), self.drawn.length().unwrap_or_default());
-            format!("{}: {} of {}", self.task, self.unit.text(done), self.unit.text(all))
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            format!("{}: {} of {}", self.task, self.unit.format(done), self.unit.format(total))
         });
     }
 }
 
 impl Unit {
-    fn text(self, count: u64) -> String {
+    fn format(self, count: u64) -> String {
         match self {
             Self::Count => count.to_string(),
             Self::Bytes => HumanBytes(count).to_string(),
@@ -141,5 +143,5 @@ impl Unit {
 
 /// Returns a number of bytes in a binary unit.
 pub fn bytes(count: u64) -> String {
-    Unit::Bytes.text(count)
+    Unit::Bytes.format(count)
 }

@@ -6,8 +6,8 @@ use std::io;
 use icu_properties::props::{EnumeratedProperty, GeneralCategory};
 use serde_json::Value;
 
-/// Escapes the control and format characters of a text, so that it can neither move the cursor, nor reorder what is
-/// shown, nor imitate the command's own output.
+/// Escapes the control and format characters of a text, so that the text cannot move the cursor, reorder the output, or
+/// imitate the command's own output.
 pub fn sanitize(text: impl Display) -> String {
     let mut sanitized = Sanitized(String::new());
     // Writing to a `String` cannot fail.
@@ -15,8 +15,8 @@ pub fn sanitize(text: impl Display) -> String {
     sanitized.0
 }
 
-/// Returns true if a terminal may interpret the character instead of showing it. That includes the C1 control characters,
-/// and format characters such as U+202E, which reverses the text after it.
+/// Returns true if a terminal may interpret the character instead of showing it. That includes the C1 control
+/// characters, and format characters such as U+202E, which reverses the text after it.
 fn is_interpreted(character: char) -> bool {
     character.is_control() || !character.is_ascii() && GeneralCategory::for_char(character) == GeneralCategory::Format
 }
@@ -36,8 +36,8 @@ impl Write for Sanitized {
     }
 }
 
-/// A writer of JSON that escapes what a terminal may interpret. JSON contains such characters only in strings, except
-/// line breaks.
+/// A writer of JSON that escapes what a terminal may interpret. Apart from line breaks, JSON contains such
+/// characters only in strings.
 #[derive(Debug)]
 pub struct EscapedJson<W>(pub W);
 

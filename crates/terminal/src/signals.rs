@@ -23,21 +23,22 @@ use watchdog::Stage;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// The maximum time of a section after a signal or a timeout.
 pub const SECTION_LIMIT: Duration = SHUTDOWN_LIMIT;
-/// The maximum time for the report of a section, after [`SHUTDOWN_LIMIT`] or a second signal. It takes milliseconds unless
-/// the machine is busy.
+/// The maximum time for the report of a section, after [`SHUTDOWN_LIMIT`] or a second signal. The report takes
+/// milliseconds unless the machine is busy.
 const REPORT_LIMIT: Duration = Duration::from_secs(15);
 /// The maximum time of a single-use step after a signal.
 pub const SINGLE_USE_LIMIT: Duration = Duration::from_secs(8);
-/// The maximum time of single-use steps after the work of the command, without a signal.
+/// The maximum time for which single-use steps can continue after the work of the command, without a signal.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum time for the cleanup of dropped work, without a signal.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
-/// The interval of the checks whether protected work has ended.
+/// The interval between checks for the end of protected work.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The sections of the work that the first signal does not interrupt, because their outcome would be unknown.
+/// The critical sections of the work. The first signal does not interrupt them, because the outcome of an interrupted
+/// section is unknown.
 pub trait Sections {
-    /// Prevents new sections, because the process is about to end.
+    /// Prevents new sections. Called when the process is about to end.
     fn close(&self);
 
     /// Returns true while a section is open.
@@ -52,7 +53,7 @@ pub struct SingleUse<E> {
     pub is_in_work: fn() -> bool,
     /// Returns true while a step is in progress anywhere in the process.
     pub is_in_progress: fn() -> bool,
-    /// Blocks until all steps have ended, at most for this time, and prevents new ones.
+    /// Blocks until all steps have ended, at most for the given time, and prevents new steps.
     pub finish: fn(Duration) -> Result<(), E>,
 }
 
@@ -67,21 +68,21 @@ impl<E> Copy for SingleUse<E> {}
 /// The signals that end the command.
 #[derive(Debug)]
 pub struct Signals {
-    received: UnboundedReceiver<u8>,
+    receiver: UnboundedReceiver<u8>,
     stage: Stage,
     /// The time of the first signal.
-    first: Option<Instant>,
+    first_signal: Option<Instant>,
     is_in_work: fn() -> bool,
 }
 
 impl Signals {
-    /// Catches the signals that are not `ignored`, until the process ends. With `exits`, the process exits 10 s after the
-    /// first signal, or at a second one.
+    /// Catches the signals that are not `ignored`, until the process ends. With `exits`, the process exits 10 s after
+    /// the first signal, or at a second one.
     pub(crate) fn catch<E>(ignored: IgnoredSignals, exits: bool, single_use: SingleUse<E>) -> io::Result<Self> {
-        let (sender, received) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let stage = Stage::new(single_use.is_in_progress, exits);
         watchdog::start(ignored, stage.clone(), sender)?;
-        Ok(Self { received, stage, first: None, is_in_work: single_use.is_in_work })
+        Ok(Self { receiver, stage, first_signal: None, is_in_work: single_use.is_in_work })
     }
 
     /// Records that a child receives the signals from now on, so that they do not end this process.
@@ -91,17 +92,17 @@ impl Signals {
 
     /// Waits for the next signal, and returns its number.
     pub async fn next(&mut self) -> u8 {
-        match self.received.recv().await {
+        match self.receiver.recv().await {
             Some(number) => {
-                self.first.get_or_insert_with(Instant::now);
+                self.first_signal.get_or_insert_with(Instant::now);
                 number
             }
             None => std::future::pending().await,
         }
     }
 
-    /// Runs `work`, and drops it when a signal arrives. While one of its `sections` is open, it continues for up to 10 s or
-    /// until a second signal; in a single-use step, it continues for up to 8 s.
+    /// Runs `work`, and drops it when a signal arrives. While one of its `sections` is open, it continues for up to 10
+    /// s or until a second signal; in a single-use step, it continues for up to 8 s.
     ///
     /// # Errors
     ///
@@ -118,58 +119,60 @@ impl Signals {
             outcome = &mut work => return outcome,
         };
         sections.close();
-        let begin = self.first.unwrap_or_else(Instant::now);
-        let is_second = Cell::new(false);
-        let was_open = sections.is_open();
-        if was_open {
+        let first_signal = self.first_signal.unwrap_or_else(Instant::now);
+        let has_second_signal = Cell::new(false);
+        let had_open_section = sections.is_open();
+        if had_open_section {
             self.stage.expect_report();
         }
         let is_in_step = self.is_in_work;
         let must_continue = || {
-            let passed = begin.elapsed();
-            (sections.is_open() && !is_second.get() && passed < SECTION_LIMIT)
-                || (is_in_step() && passed < SINGLE_USE_LIMIT)
+            let elapsed = first_signal.elapsed();
+            (sections.is_open() && !has_second_signal.get() && elapsed < SECTION_LIMIT)
+                || (is_in_step() && elapsed < SINGLE_USE_LIMIT)
         };
         let mut work = std::pin::pin!(poll_while(work, must_continue));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut work => break outcome,
-                _ = self.next() => is_second.set(true),
+                _ = self.next() => has_second_signal.set(true),
             }
         };
         match outcome {
-            // Only the error of a section is reported.
-            Some(Err(failure)) if was_open => Err(failure),
+            // Without an open section, the outcome of the interrupted work is not reported.
+            Some(Err(failure)) if had_open_section => Err(failure),
             _ => Err(Failure::signal(number)),
         }
     }
 
-    /// Waits for the single-use steps of the process after its work, for up to 30 s or 8 s after a signal. No new step starts.
+    /// Waits for the single-use steps that continue after the work of the command: up to 30 s, or up to 8 s after a
+    /// signal. Prevents new steps.
     ///
     /// # Errors
     ///
-    /// Those of [`SingleUse::finish`].
+    /// The error of [`SingleUse::finish`].
     pub async fn finish<E: Send + 'static>(&mut self, single_use: SingleUse<E>) -> Result<(), E> {
-        self.stage.finish();
+        self.stage.set_finishing();
         let finish = single_use.finish;
         let limit = self.remaining(SINGLE_USE_LIMIT).unwrap_or(BACKGROUND_LIMIT);
         let outcome = tokio::select! {
             outcome = finish_on_thread(finish, limit) => outcome,
             _ = self.next() => finish_on_thread(finish, self.remaining(SINGLE_USE_LIMIT).unwrap_or_default()).await,
         };
-        self.stage.finished();
+        self.stage.set_working();
         outcome
     }
 
-    /// Waits for the cleanup of dropped work after the outcome was reported. A signal ends the process at once.
+    /// Waits for the cleanup of dropped work, after the outcome was reported. A further signal ends the process at
+    /// once.
     pub(crate) fn shut_down(self, runtime: Runtime, code: u8) {
-        self.stage.reported(code);
+        self.stage.set_reported(code);
         runtime.shutdown_timeout(self.remaining(SHUTDOWN_LIMIT).unwrap_or(CLEANUP_LIMIT));
     }
 
     /// Returns the remaining time of a `limit` that started with the first signal, or `None` without a signal.
     fn remaining(&self, limit: Duration) -> Option<Duration> {
-        Some(limit.saturating_sub(self.first?.elapsed()))
+        Some(limit.saturating_sub(self.first_signal?.elapsed()))
     }
 }
 
@@ -216,14 +219,14 @@ mod tests {
         }
     }
 
-    /// Returns signals sent by a test, without a handler.
+    /// Returns signals that a test sends, without a signal handler.
     fn signals() -> (tokio::sync::mpsc::UnboundedSender<u8>, Signals) {
-        let (sender, received) = tokio::sync::mpsc::unbounded_channel();
-        (sender, Signals { received, stage: Stage::new(|| false, true), first: None, is_in_work: || false })
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        (sender, Signals { receiver, stage: Stage::new(|| false, true), first_signal: None, is_in_work: || false })
     }
 
-    /// Opens a section, and completes after this time.
-    async fn section(sections: &TestSections, time: Duration) -> Result<(), Failure<()>> {
+    /// Runs work with a section that is open for this time.
+    async fn run_section(sections: &TestSections, time: Duration) -> Result<(), Failure<()>> {
         sections.0.set(true);
         let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
         sections.0.set(false);
@@ -234,25 +237,25 @@ mod tests {
     async fn section_has_ten_seconds_after_the_first_signal() {
         for (seconds, limit) in [(9, 9), (11, 10)] {
             let ((sender, mut signals), sections) = (signals(), TestSections::default());
-            let mut work = Box::pin(section(&sections, Duration::from_secs(seconds)));
+            let mut work = Box::pin(run_section(&sections, Duration::from_secs(seconds)));
             assert!(futures_util::poll!(&mut work).is_pending());
             sender.send(15).unwrap();
-            let begin = Instant::now();
+            let start = Instant::now();
             let outcome = signals.run_until_signal(work, &sections).await;
             assert!(outcome.is_err_and(|failure| failure.is_interrupted()));
-            assert_eq!(begin.elapsed().as_secs(), limit);
+            assert_eq!(start.elapsed().as_secs(), limit);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn second_signal_ends_a_section_at_once() {
         let ((sender, mut signals), sections) = (signals(), TestSections::default());
-        let mut work = Box::pin(section(&sections, Duration::from_secs(9)));
+        let mut work = Box::pin(run_section(&sections, Duration::from_secs(9)));
         assert!(futures_util::poll!(&mut work).is_pending());
         sender.send(15).unwrap();
         sender.send(15).unwrap();
-        let begin = Instant::now();
+        let start = Instant::now();
         assert!(signals.run_until_signal(work, &sections).await.is_err());
-        assert_eq!(begin.elapsed().as_secs(), 0);
+        assert_eq!(start.elapsed().as_secs(), 0);
     }
 }

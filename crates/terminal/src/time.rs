@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
 
-/// Returns the current time. Only the text of a command depends on it.
+/// Returns the current time. Use it only for printed text.
 #[expect(clippy::disallowed_methods, reason = "a time relative to now is shown, and this crate has no clock")]
 pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Returns a time relative to now; `exact` adds it in UTC (RFC 3339).
+/// Returns a time relative to now. If `exact` is true, the time in UTC (RFC 3339) precedes it.
 pub fn relative_time(at: SystemTime, exact: bool) -> String {
     let relative = relative_to(at, now());
     match jiff::Timestamp::try_from(at) {
@@ -35,12 +35,12 @@ fn format(at: SystemTime, pattern: &str) -> String {
 
 fn relative_to(at: SystemTime, now: SystemTime) -> String {
     match now.duration_since(at) {
-        Ok(passed) => format!("{} ago", rounded_duration(passed)),
+        Ok(elapsed) => format!("{} ago", rounded_duration(elapsed)),
         Err(error) => format!("in {}", rounded_duration(error.duration())),
     }
 }
 
-/// Returns a duration in its largest unit.
+/// Returns a duration in the largest unit that fits, rounded down.
 pub fn rounded_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let (length, unit) = UNITS.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "s"));

@@ -8,8 +8,8 @@ use crate::failure::{Classify, Failure};
 use crate::format::Format;
 use crate::output::print;
 
-/// Reports invalid arguments, or prints the requested help or version. With `--format json`, the report is JSON, too. With
-/// `--verbose`, the `details` of the build follow the version.
+/// Reports invalid arguments, or prints the requested help or version. With `--format json`, the report is JSON, too.
+/// With `--verbose`, the `details` of the build follow the version.
 pub fn report_usage<C: Classify>(error: &clap::Error, details: &str) -> ExitCode {
     if error.use_stderr() && wants_json() {
         let text = error.to_string();
@@ -30,9 +30,9 @@ fn is_verbose() -> bool {
     env::args_os().any(|argument| argument == "--verbose" || argument == "-v")
 }
 
-/// Returns true if errors are to be JSON, according to arguments that cannot be parsed.
+/// Returns true if the arguments request JSON. They are searched as text, because they cannot be parsed.
 fn wants_json() -> bool {
     let arguments: Vec<_> = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let together = arguments.iter().any(|argument| argument.starts_with("--format=json"));
-    together || arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1].starts_with("json"))
+    let has_joined_option = arguments.iter().any(|argument| argument.starts_with("--format=json"));
+    has_joined_option || arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1].starts_with("json"))
 }

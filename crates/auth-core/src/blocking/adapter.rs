@@ -70,8 +70,8 @@ impl AsyncTokenProvider for BlockingAdapter<dyn TokenProvider> {
     }
 }
 
-/// If `get_local` returns `Some`, the cache is in memory, and its `get`, `set` and `delete_if` run on the caller's thread
-/// because they do not block. All other calls run on a separate thread.
+/// If `get_local` returns `Some`, the cache is in memory, and its `get`, `set` and `delete_if` run on the caller's
+/// thread because they do not block. All other calls run on a separate thread.
 #[async_trait]
 impl AsyncTokenCache for BlockingAdapter<dyn TokenCache> {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {

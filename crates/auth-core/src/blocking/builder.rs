@@ -24,7 +24,7 @@ impl TokenSourceBuilder {
         Self(self.0.with_cache(Arc::new(BlockingAdapter::new(cache))))
     }
 
-    /// Disables caching: each call obtains a new token, except that concurrent calls share one attempt.
+    /// Disables caching, so that each call obtains a new token. Concurrent calls still share one attempt.
     pub fn without_cache(self) -> Self {
         Self(self.0.without_cache())
     }
@@ -45,8 +45,8 @@ impl TokenSourceBuilder {
     }
 
     /// Sets the lifetime of local copies: see [`with_local_copy`](crate::TokenSourceBuilder::with_local_copy).
-    pub fn with_local_copy(self, time: Duration) -> Self {
-        Self(self.0.with_local_copy(time))
+    pub fn with_local_copy(self, lifetime: Duration) -> Self {
+        Self(self.0.with_local_copy(lifetime))
     }
 
     /// Sets the timeout of one provider call: see

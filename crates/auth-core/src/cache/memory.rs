@@ -68,10 +68,11 @@ impl MemoryTokenCacheBuilder {
     /// Builds the cache.
     pub fn build(self) -> MemoryTokenCache {
         // With its default policy (TinyLFU), moka may refuse a new entry in favor of a frequently used old one.
-        let lru = |capacity| Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
+        let lru_cache =
+            |max_capacity| Cache::builder().max_capacity(max_capacity).eviction_policy(EvictionPolicy::lru()).build();
         MemoryTokenCache {
-            client_tokens: lru(self.max_client_tokens),
-            user_tokens: lru(self.max_user_tokens),
+            client_tokens: lru_cache(self.max_client_tokens),
+            user_tokens: lru_cache(self.max_user_tokens),
             clock: self.clock,
         }
     }

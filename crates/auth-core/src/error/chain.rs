@@ -1,6 +1,6 @@
 use std::error::Error;
 
-/// Returns the message of an error, followed by those of its sources, separated by colons.
+/// Returns the messages of an error and of its sources, separated by colons.
 ///
 /// ```
 /// let error = auth_core::TokenError::provider("the disk is full");
@@ -8,5 +8,5 @@ use std::error::Error;
 /// ```
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let sources = std::iter::successors(error.source(), |&error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+    sources.fold(error.to_string(), |chain, source| format!("{chain}: {source}"))
 }

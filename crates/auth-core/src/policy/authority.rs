@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use crate::TokenError;
 
-/// Scheme, host and port: the destination of a credential.
+/// An authority: the scheme, host and port of a URL.
 ///
 /// ```
 /// use auth_core::Authority;

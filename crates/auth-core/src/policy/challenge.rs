@@ -1,8 +1,8 @@
 //! `WWW-Authenticate` (RFC 9110, sections 11.2 to 11.6).
 //!
-//! A comma separates challenges, and also the parameters of one challenge. The text after the comma decides between the two: a name
-//! followed by `=` is another parameter, and anything else is the next challenge. Parsing ends at invalid text; the
-//! challenges before it are returned.
+//! A comma separates challenges, and also the parameters of one challenge. The text after the comma shows which one
+//! follows: a name with `=` is another parameter, and anything else is the next challenge. Parsing ends at invalid
+//! text; the challenges before it are returned.
 
 /// An authentication challenge of a server.
 ///
@@ -23,8 +23,8 @@ pub struct Challenge {
 impl Challenge {
     /// Parses all challenges of one header. Invalid text ends the list and is not an error.
     pub fn parse(header: &str) -> Vec<Self> {
-        let mut reader = Reader(header);
-        std::iter::from_fn(|| reader.challenge()).collect()
+        let mut parser = HeaderParser(header);
+        std::iter::from_fn(|| parser.parse_challenge()).collect()
     }
 
     /// Returns the scheme as sent by the server. Schemes are case-insensitive.
@@ -49,56 +49,56 @@ impl Challenge {
     }
 }
 
-/// The remaining text of a header.
+/// A parser of a header. It contains the text that is not parsed yet.
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a str);
+struct HeaderParser<'a>(&'a str);
 
-impl<'a> Reader<'a> {
-    fn challenge(&mut self) -> Option<Challenge> {
-        self.skip([' ', '\t', ',']);
-        let scheme = self.token()?.to_owned();
+impl<'a> HeaderParser<'a> {
+    fn parse_challenge(&mut self) -> Option<Challenge> {
+        self.skip_any([' ', '\t', ',']);
+        let scheme = self.parse_token()?.to_owned();
         let mut challenge = Challenge { scheme, token68: None, parameters: Vec::new() };
-        if self.skip([' ', '\t']) == 0 {
-            return self.at_end_of_element().then_some(challenge);
+        if self.skip_any([' ', '\t']) == 0 {
+            return self.is_at_end_of_element().then_some(challenge);
         }
-        if let Some(token68) = self.attempt(Self::token68) {
+        if let Some(token68) = self.try_parse(Self::parse_token68) {
             challenge.token68 = Some(token68.to_owned());
             return Some(challenge);
         }
-        while let Some(parameter) = self.attempt(Self::parameter) {
+        while let Some(parameter) = self.try_parse(Self::parse_parameter) {
             challenge.parameters.push(parameter);
-            let mut ahead = *self;
-            ahead.skip([' ', '\t', ',']);
-            if ahead.attempt(Self::parameter).is_none() {
+            let mut lookahead = *self;
+            lookahead.skip_any([' ', '\t', ',']);
+            if lookahead.try_parse(Self::parse_parameter).is_none() {
                 break;
             }
-            self.skip([' ', '\t', ',']);
+            self.skip_any([' ', '\t', ',']);
         }
         Some(challenge)
     }
 
     /// Parses a `token68`, which must be followed by a comma or the end of the header: `abc==`, but not `abc=def`.
-    fn token68(&mut self) -> Option<&'a str> {
-        let start = self.0;
-        let body = self.take(|character| character.is_ascii_alphanumeric() || "-._~+/".contains(character));
-        let padding = self.take(|character| character == '=');
-        self.skip([' ', '\t']);
-        let found = &start[..body.len() + padding.len()];
-        (!body.is_empty() && self.at_end_of_element()).then_some(found)
+    fn parse_token68(&mut self) -> Option<&'a str> {
+        let text = self.0;
+        let body = self.take_while(|character| character.is_ascii_alphanumeric() || "-._~+/".contains(character));
+        let padding = self.take_while(|character| character == '=');
+        self.skip_any([' ', '\t']);
+        let token68 = &text[..body.len() + padding.len()];
+        (!body.is_empty() && self.is_at_end_of_element()).then_some(token68)
     }
 
-    fn parameter(&mut self) -> Option<(String, String)> {
-        let name = self.token()?;
-        self.skip([' ', '\t']);
+    fn parse_parameter(&mut self) -> Option<(String, String)> {
+        let name = self.parse_token()?;
+        self.skip_any([' ', '\t']);
         self.0 = self.0.strip_prefix('=')?;
-        self.skip([' ', '\t']);
-        let value = if self.0.starts_with('"') { self.quoted()? } else { self.token()?.to_owned() };
-        self.skip([' ', '\t']);
-        self.at_end_of_element().then(|| (name.to_owned(), value))
+        self.skip_any([' ', '\t']);
+        let value = if self.0.starts_with('"') { self.parse_quoted_string()? } else { self.parse_token()?.to_owned() };
+        self.skip_any([' ', '\t']);
+        self.is_at_end_of_element().then(|| (name.to_owned(), value))
     }
 
     /// Parses a quoted string with backslash escapes.
-    fn quoted(&mut self) -> Option<String> {
+    fn parse_quoted_string(&mut self) -> Option<String> {
         let mut text = String::new();
         let mut characters = self.0.char_indices().skip(1);
         loop {
@@ -113,33 +113,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn token(&mut self) -> Option<&'a str> {
-        let token = self.take(|character| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character));
+    fn parse_token(&mut self) -> Option<&'a str> {
+        let is_token = |character: char| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character);
+        let token = self.take_while(is_token);
         (!token.is_empty()).then_some(token)
     }
 
-    fn take(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
+    fn take_while(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
         let (taken, rest) = self.0.split_at(self.0.find(|character| !matches(character)).unwrap_or(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    fn skip<const N: usize>(&mut self, characters: [char; N]) -> usize {
-        self.take(|character| characters.contains(&character)).len()
+    /// Skips all of these characters at the current position. Returns the number of skipped characters.
+    fn skip_any<const N: usize>(&mut self, characters: [char; N]) -> usize {
+        self.take_while(|character| characters.contains(&character)).len()
     }
 
-    fn at_end_of_element(&self) -> bool {
+    fn is_at_end_of_element(&self) -> bool {
         self.0.is_empty() || self.0.starts_with(',')
     }
 
-    /// Parses with `read`. If that returns `None`, the position is unchanged.
-    fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let mut ahead = *self;
-        let found = read(&mut ahead);
-        if found.is_some() {
-            *self = ahead;
+    /// Calls `parse`. If it returns `None`, the position is unchanged.
+    fn try_parse<T>(&mut self, parse: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let mut lookahead = *self;
+        let parsed = parse(&mut lookahead);
+        if parsed.is_some() {
+            *self = lookahead;
         }
-        found
+        parsed
     }
 }
 
@@ -150,8 +152,8 @@ mod tests {
     use super::*;
 
     /// Returns the challenges of a header in a canonical form.
-    fn parsed(header: &str) -> Vec<String> {
-        let write = |challenge: &Challenge| {
+    fn canonical_challenges(header: &str) -> Vec<String> {
+        let format_challenge = |challenge: &Challenge| {
             let parameters: Vec<_> =
                 challenge.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
             format!(
@@ -161,7 +163,7 @@ mod tests {
                 parameters.join(";")
             )
         };
-        Challenge::parse(header).iter().map(write).collect()
+        Challenge::parse(header).iter().map(format_challenge).collect()
     }
 
     #[test]
@@ -187,7 +189,7 @@ mod tests {
             ("=, Bearer", vec![]),
             ("", vec![]),
         ] {
-            assert_eq!(parsed(header), expected, "{header}");
+            assert_eq!(canonical_challenges(header), expected, "{header}");
         }
     }
 
@@ -207,10 +209,10 @@ mod tests {
         #[test]
         fn written_challenges_round_trip(values in prop::collection::vec(any::<String>(), 1..4)) {
             let quote = |value: &String| format!("\"{}\"", value.replace('\\', r"\\").replace('"', r#"\""#));
-            let written: Vec<_> = values.iter().map(|value| format!("Scheme a={0}, b={0}", quote(value))).collect();
-            let read = Challenge::parse(&written.join(", "));
-            prop_assert_eq!(read.len(), values.len());
-            for (challenge, value) in read.iter().zip(&values) {
+            let headers: Vec<_> = values.iter().map(|value| format!("Scheme a={0}, b={0}", quote(value))).collect();
+            let challenges = Challenge::parse(&headers.join(", "));
+            prop_assert_eq!(challenges.len(), values.len());
+            for (challenge, value) in challenges.iter().zip(&values) {
                 prop_assert_eq!(challenge.parameter("a"), Some(value.as_str()));
                 prop_assert_eq!(challenge.parameter("b"), Some(value.as_str()));
             }

@@ -1,5 +1,5 @@
-//! One attempt to obtain a token. It reads the cache again, acquires the lease, calls the provider, stores the token, and
-//! announces the outcome to all waiting callers.
+//! One attempt to obtain a token. It reads the cache again, acquires the lease, calls the provider, stores the token,
+//! and announces the outcome to all waiting callers.
 
 mod limit;
 mod refusal;
@@ -14,7 +14,7 @@ use super::{Inner, Outcome, Progress};
 use crate::source::flight::VERIFICATION_PAUSE;
 use crate::source::flights::{Epoch, WriteLock};
 use crate::source::redemption::Section;
-use crate::source::unpublished::{HeldLease, Unpublished};
+use crate::source::unpublished::{HeldLease, UnpublishedToken};
 use crate::{AccessToken, LeaseGuard, LeaseOutcome, TokenError, TokenKey, TokenRequest};
 
 /// The role of this process after it has tried to acquire the lease.
@@ -26,10 +26,10 @@ enum Role {
     Leader { guard: Option<Box<dyn LeaseGuard>>, previous: Option<AccessToken> },
 }
 
-/// The outcome of an attempt. If its token could not be stored, `unpublished` has the token and the error of the store.
+/// The outcome of an attempt. If its token could not be stored, `unpublished` contains the token and the store's error.
 struct AttemptOutput {
     outcome: Outcome,
-    unpublished: Option<(Arc<Unpublished>, TokenError)>,
+    unpublished: Option<(Arc<UnpublishedToken>, TokenError)>,
 }
 
 impl From<Outcome> for AttemptOutput {
@@ -50,12 +50,12 @@ pub(super) struct Attempt {
     /// The epoch at the start of the attempt. If the source was cleared since, the token is not stored.
     epoch: Epoch,
     /// The version of the provider's credential at the start of the attempt. A refusal applies only to this version.
-    credential: u64,
+    credential_version: u64,
     progress: Sender<Progress>,
     /// A reference that marks the slot of the key as busy until the attempt ends, so that the slot remembers rejections
     /// until then, even after a clear. The attempt may have read a token that is rejected later.
-    busy: Option<Arc<WriteLock>>,
-    ended: bool,
+    busy_mark: Option<Arc<WriteLock>>,
+    is_announced: bool,
 }
 
 impl Attempt {
@@ -64,8 +64,8 @@ impl Attempt {
         key: &TokenKey,
         request: &TokenRequest,
         previous: Option<AccessToken>,
-        (epoch, credential): (Epoch, u64),
-        busy: Arc<WriteLock>,
+        (epoch, credential_version): (Epoch, u64),
+        busy_mark: Arc<WriteLock>,
     ) -> Self {
         Self {
             inner: inner.clone(),
@@ -73,10 +73,10 @@ impl Attempt {
             request: request.clone(),
             previous,
             epoch,
-            credential,
+            credential_version,
             progress: watch::channel(Progress::default()).0,
-            busy: Some(busy),
-            ended: false,
+            busy_mark: Some(busy_mark),
+            is_announced: false,
         }
     }
 
@@ -89,16 +89,16 @@ impl Attempt {
     pub(super) fn spawn(self) {
         let inner = self.inner.clone();
         let attempt = self;
-        let owner = (inner.owner, &inner.is_closed);
+        let owner = (inner.owner_id, &inner.is_closed);
         // The section is opened before the task starts, so that a source that is dropped in between cancels the attempt
         // or waits for it.
         let section = Section::new((!inner.provider.needs_caller_runtime()).then_some(owner));
-        let work = async move {
-            let running = section.clone();
-            let _ = running.run(attempt.run(section)).await;
+        let task = async move {
+            let attempt_section = section.clone();
+            let _ = attempt_section.run(attempt.run(section)).await;
         };
         // If the task cannot be spawned, the attempt is dropped, and its drop handler announces an error.
-        let _ = inner.spawn(work.in_current_span());
+        let _ = inner.spawn(task.in_current_span());
     }
 
     async fn run(self, section: Section) {
@@ -109,27 +109,27 @@ impl Attempt {
         }
         self.end(outcome);
         if let Some((unpublished, error)) = unpublished {
-            section.set_unstored(Some(error));
+            section.set_store_error(Some(error));
             inner.store_with_retries(key, epoch, unpublished, section).await;
         }
     }
 
     async fn obtain(&self, section: &Section) -> AttemptOutput {
-        let unpublished = self.inner.flights.with(&self.key, |slot, _| slot.unpublished.clone());
+        let unpublished = self.inner.flights.with_slot(&self.key, |slot, _| slot.unpublished.clone());
         if let Some(unpublished) = unpublished {
             let mut held_lease = unpublished.lock().await;
             if !held_lease.is_done {
                 return self.replace_unpublished(section, &unpublished, &mut held_lease).await.into();
             }
         }
-        let cached = self.inner.look_up(&self.key, self.epoch).await;
+        let cached = self.inner.read_cache(&self.key, self.epoch).await;
         if let Some(token) = cached.as_ref().filter(|token| self.is_replacement(token)) {
             self.inner.mark_cached(&self.key, token, self.epoch);
             return Ok(token.clone()).into();
         }
-        // After a clear or an invalidation, the previous token is not used, because the user may have logged out, or its
-        // refresh token may have been redeemed.
-        let previous = cached.or_else(|| self.previous.clone().filter(|_| self.is_current()));
+        // After a clear or an invalidation, the previous token is not used, because the user may have logged out, or
+        // its refresh token may have been redeemed.
+        let previous = cached.or_else(|| self.previous.clone().filter(|_| self.is_current_epoch()));
         match self.acquire_lease(previous).await {
             Err(error) => Err(error).into(),
             Ok(Role::Follower(token)) => Ok(token).into(),
@@ -141,22 +141,23 @@ impl Attempt {
     async fn replace_unpublished(
         &self,
         section: &Section,
-        unpublished: &Unpublished,
+        unpublished: &UnpublishedToken,
         held_lease: &mut HeldLease,
     ) -> Outcome {
-        let previous = self.without_refused(&unpublished.token());
+        let previous = self.without_refused_refresh_token(&unpublished.token());
         match self.verify_or_obtain(section, Some(&previous)).await {
             Ok(token) => {
                 unpublished.replace(token.clone());
-                let stored = self.inner.store(&self.key, self.epoch, (&token, None), held_lease.guard.as_mut()).await;
-                held_lease.is_done = stored.is_ok();
-                self.usable(token)
+                let guard = held_lease.guard.as_mut();
+                let store_result = self.inner.store(&self.key, self.epoch, (&token, None), guard).await;
+                held_lease.is_done = store_result.is_ok();
+                self.require_usable(token)
             }
             Err(error) => {
                 let error = self.record_refusal(error, Some(&previous));
                 if error.is_grant_refused() {
                     held_lease.is_done = true;
-                    self.delete_refused(held_lease.guard.take(), &previous).await;
+                    self.delete_refused_token(held_lease.guard.take(), &previous).await;
                 }
                 Err(error)
             }
@@ -172,15 +173,15 @@ impl Attempt {
     ) -> AttemptOutput {
         let is_refused = |token: &AccessToken| guard.as_ref().is_some_and(|guard| guard.is_refused(token));
         let previous = previous.map(|token| if is_refused(&token) { token.without_refresh_token() } else { token });
-        let previous = previous.map(|token| self.without_refused(&token));
+        let previous = previous.map(|token| self.without_refused_refresh_token(&token));
         let has_no_refresh_token = previous.as_ref().is_none_or(|token| token.refresh_token().is_none());
-        let initial = self.initial_token().filter(|_| has_no_refresh_token);
-        if initial.as_ref().is_some_and(|initial| is_refused(initial) || self.is_refused(initial)) {
+        let initial_token = self.initial_token().filter(|_| has_no_refresh_token);
+        if initial_token.as_ref().is_some_and(|token| is_refused(token) || self.is_refused(token)) {
             release(guard).await;
             return Err(TokenError::refused("the identity provider has already refused the refresh token")).into();
         }
-        let reservation = match &initial {
-            Some(initial) => match self.reserve_initial(initial).await {
+        let reservation = match &initial_token {
+            Some(initial_token) => match self.reserve_initial_credential(initial_token).await {
                 Ok(reservation) => Some(reservation),
                 Err(error) => {
                     release(guard).await;
@@ -189,34 +190,34 @@ impl Attempt {
             },
             None => None,
         };
-        let presented = initial.or_else(|| previous.clone());
+        let presented_token = initial_token.or_else(|| previous.clone());
         let token = match self.verify_or_obtain(section, previous.as_ref()).await {
             Ok(token) => token,
             Err(error) => {
-                let error = self.record_refusal(error, presented.as_ref());
-                match presented.filter(|_| error.is_grant_refused()) {
-                    Some(refused) => self.delete_refused(guard, &refused).await,
+                let error = self.record_refusal(error, presented_token.as_ref());
+                match presented_token.filter(|_| error.is_grant_refused()) {
+                    Some(refused) => self.delete_refused_token(guard, &refused).await,
                     None => release(guard).await,
                 }
                 return Err(error).into();
             }
         };
-        self.record_redemption(reservation, presented.as_ref(), &token);
+        self.record_redemption(reservation, presented_token.as_ref(), &token);
         if self.is_abandoned() {
             // The token is not stored, because another attempt may have stored a later one.
             release(guard).await;
-            return self.usable(token).into();
+            return self.require_usable(token).into();
         }
-        let stored = self.inner.store(&self.key, self.epoch, (&token, previous.as_ref()), guard.as_mut()).await;
-        let unpublished = match stored {
+        let store_result = self.inner.store(&self.key, self.epoch, (&token, previous.as_ref()), guard.as_mut()).await;
+        let unpublished = match store_result {
             Ok(()) => {
                 // `publish` releases the lease. After a clear it was not called, so the lease is still held.
-                release(guard.filter(|_| self.is_cleared())).await;
+                release(guard.filter(|_| self.is_source_cleared())).await;
                 None
             }
             Err(error) => {
-                let unpublished = Arc::new(Unpublished::new(token.clone(), guard));
-                let must_be_stored = self.inner.flights.with(&self.key, |slot, epoch| {
+                let unpublished = Arc::new(UnpublishedToken::new(token.clone(), guard));
+                let must_be_stored = self.inner.flights.with_slot(&self.key, |slot, epoch| {
                     let must_be_stored = !epoch.is_cleared_since(self.epoch);
                     slot.unpublished = must_be_stored.then(|| unpublished.clone()).or(slot.unpublished.take());
                     must_be_stored
@@ -224,21 +225,21 @@ impl Attempt {
                 must_be_stored.then_some((unpublished, error))
             }
         };
-        AttemptOutput { outcome: self.usable(token), unpublished }
+        AttemptOutput { outcome: self.require_usable(token), unpublished }
     }
 
     /// Acquires the lease of the source, if it has one, or returns the token that another process has obtained.
     async fn acquire_lease(&self, mut previous: Option<AccessToken>) -> Result<Role, TokenError> {
         let Some(lease) = &self.inner.lease else { return Ok(Role::Leader { guard: None, previous }) };
-        let (needs_lease, initial) = (self.inner.provider.needs_lease(), self.initial_token());
+        let (needs_lease, initial_token) = (self.inner.provider.needs_lease(), self.initial_token());
         // Another process may have stored a token that cannot be used here. The second iteration passes that token as
         // the previous one, so that the lease does not return it again.
         for _ in 0..2 {
-            let acquired = lease.acquire(&self.key, previous.as_ref().or(initial.as_ref())).await;
-            if needs_lease && let Err(error) = acquired {
+            let lease_outcome = lease.acquire(&self.key, previous.as_ref().or(initial_token.as_ref())).await;
+            if needs_lease && let Err(error) = lease_outcome {
                 return Err(error);
             }
-            match self.inner.health.observe(acquired) {
+            match self.inner.health.observe(lease_outcome) {
                 Some(LeaseOutcome::AlreadyRefreshed(token)) if self.is_replacement(&token) => {
                     self.inner.mark_cached(&self.key, &token, self.epoch);
                     self.inner.keep_copy(&self.key, &token, self.epoch);
@@ -246,7 +247,7 @@ impl Attempt {
                 }
                 Some(LeaseOutcome::AlreadyRefreshed(token)) => previous = Some(token),
                 Some(LeaseOutcome::Acquired(guard)) => {
-                    // If another process has logged out, the copy in memory must not restore the login.
+                    // If the user has logged out in another process, the copy in memory must not restore the login.
                     let previous = previous.filter(|_| !guard.login_was_ended());
                     let previous = guard.current().cloned().or(previous);
                     return Ok(Role::Leader { guard: Some(guard), previous });
@@ -257,7 +258,7 @@ impl Attempt {
         if needs_lease {
             return Err(TokenError::provider("another process obtains tokens that cannot be used here"));
         }
-        // The store is unavailable or repeatedly returns unusable tokens, so this process obtains a token without it.
+        // The store is unavailable or returned unusable tokens, so this process obtains a token without the lease.
         Ok(Role::Leader { guard: None, previous })
     }
 
@@ -282,7 +283,7 @@ impl Attempt {
         };
         let provider = &self.inner.provider;
         if provider.needs_lease() && !provider.announces_redemption() {
-            section.begin()?;
+            section.begin_redemption()?;
         }
         let call = async {
             match previous {
@@ -293,13 +294,13 @@ impl Attempt {
         let token = self.with_timeout(section, call).await?;
         let (now, random) = (self.inner.clock.now(), fastrand::f64());
         let token = match self.inner.expiry.apply_with_random(token.clone(), now, random) {
-            // An unusable access token is stored as unverified if it came with a refresh token, which must not be lost.
+            // An unusable access token is stored as unverified if it has a refresh token, which must not be lost.
             Err(error) if token.refresh_token().is_some() => token.with_unverified(error.to_string(), now, true),
-            applied => applied?,
+            result => result?,
         };
-        let was_rejected = self.inner.flights.with(&self.key, |slot, _| slot.flight.reject_if_known(&token));
-        // A rejected access token is an error. If it came with a refresh token, that is stored before `usable` returns
-        // the error.
+        let was_rejected = self.inner.flights.with_slot(&self.key, |slot, _| slot.flight.reject_if_known(&token));
+        // A rejected access token is an error. If it has a refresh token, the refresh token is stored first, and
+        // `require_usable` returns the error afterwards.
         if was_rejected && token.refresh_token().is_none() { Err(TokenError::rejected_again()) } else { Ok(token) }
     }
 
@@ -315,9 +316,9 @@ impl Attempt {
         if token.expires_at().is_none_or(|expires_at| expires_at > now) || unverified.is_final {
             let verified = self.with_timeout(section, self.inner.provider.verify(token)).await?;
             if verified.unverified().is_none() {
-                let applied = self.inner.expiry.apply_with_random(verified, now, fastrand::f64());
-                if applied.is_ok() {
-                    return applied.map(Some);
+                let token_with_expiry = self.inner.expiry.apply_with_random(verified, now, fastrand::f64());
+                if token_with_expiry.is_ok() {
+                    return token_with_expiry.map(Some);
                 }
             }
         }
@@ -328,8 +329,9 @@ impl Attempt {
         Ok(None)
     }
 
-    /// Returns the token, or an error if it is unverified or rejected. Such a token is stored for its refresh token only.
-    fn usable(&self, token: AccessToken) -> Outcome {
+    /// Returns the token, or an error if it is unverified or rejected. Such a token is stored only for its refresh
+    /// token.
+    fn require_usable(&self, token: AccessToken) -> Outcome {
         match token.unverified() {
             Some(unverified) => Err(TokenError::unverified(&unverified.reason, unverified.is_final)),
             None if self.inner.flights.is_rejected(&self.key, &token) => Err(TokenError::rejected_again()),
@@ -338,20 +340,20 @@ impl Attempt {
     }
 
     /// Returns true if the source was neither cleared nor invalidated since the attempt started.
-    fn is_current(&self) -> bool {
+    fn is_current_epoch(&self) -> bool {
         self.inner.flights.epoch() == self.epoch
     }
 
     /// Returns true if the source was cleared since the attempt started.
-    fn is_cleared(&self) -> bool {
+    fn is_source_cleared(&self) -> bool {
         self.inner.flights.epoch().is_cleared_since(self.epoch)
     }
 
     /// Returns true if callers have stopped waiting for this attempt, and may have started another one.
     fn is_abandoned(&self) -> bool {
-        let own = self.progress.subscribe();
-        self.inner.flights.with(&self.key, |slot, epoch| {
-            epoch == self.epoch && !slot.attempt.as_ref().is_some_and(|attempt| attempt.same_channel(&own))
+        let own_progress = self.progress.subscribe();
+        self.inner.flights.with_slot(&self.key, |slot, epoch| {
+            epoch == self.epoch && !slot.attempt.as_ref().is_some_and(|attempt| attempt.same_channel(&own_progress))
         })
     }
 
@@ -360,19 +362,19 @@ impl Attempt {
     }
 
     fn announce(&mut self, outcome: Outcome) {
-        self.ended = true;
+        self.is_announced = true;
         if let Err(error) = &outcome {
             tracing::debug!(error = error as &dyn std::error::Error, "cannot obtain an access token");
         }
-        let own = self.progress.subscribe();
-        self.inner.flights.with(&self.key, |slot, _| {
+        let own_progress = self.progress.subscribe();
+        self.inner.flights.with_slot(&self.key, |slot, _| {
             // After a clear, or if callers have abandoned it, the attempt must not change the state of the key.
-            if slot.attempt.take_if(|attempt| attempt.same_channel(&own)).is_some() {
-                slot.flight.finish(&outcome, self.inner.clock.now(), self.credential, fastrand::f64());
+            if slot.attempt.take_if(|attempt| attempt.same_channel(&own_progress)).is_some() {
+                slot.flight.finish_attempt(&outcome, self.inner.clock.now(), self.credential_version, fastrand::f64());
             }
         });
         self.progress.send_modify(|progress| progress.outcome = Some(outcome));
-        self.busy = None;
+        self.busy_mark = None;
         self.inner.remove_if_idle(&self.key);
     }
 }
@@ -385,7 +387,7 @@ async fn release(guard: Option<Box<dyn LeaseGuard>>) {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.is_announced {
             self.announce(Err(if std::thread::panicking() { TokenError::panicked() } else { TokenError::canceled() }));
         }
     }

@@ -1,12 +1,12 @@
-//! The background thread that obtains tokens. It belongs to the process and not to a runtime, so that a refresh continues
-//! after its caller and the caller's runtime are gone.
+//! The background thread that obtains tokens. It belongs to the process and not to a runtime, so that a refresh
+//! continues after its caller and the caller's runtime are gone.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::TokenError;
 
-pub(crate) use imp::{is_background_thread, sleep, sleep_here, spawn};
+pub(crate) use imp::{is_background_thread, sleep, sleep_on_caller_runtime, spawn};
 
 /// Runs `work` on the background thread, and blocks the calling thread until it ends. If the calling thread belongs to
 /// a runtime, that runtime is blocked too.
@@ -59,15 +59,15 @@ mod imp {
     /// Returns the runtime of the background thread, which the first call starts.
     fn runtime() -> Result<&'static Handle, TokenError> {
         static RUNTIME: OnceLock<Result<Handle, TokenError>> = OnceLock::new();
-        RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
+        RUNTIME.get_or_init(start_thread).as_ref().map_err(Clone::clone)
     }
 
-    fn start() -> Result<Handle, TokenError> {
+    fn start_thread() -> Result<Handle, TokenError> {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
             IS_BACKGROUND.set(true);
-            // Built on this thread. If the caller built the runtime and the thread could not be started, the runtime
-            // would be dropped within the caller's runtime, which panics.
+            // The runtime is built on this thread. If the caller built it and the thread could not be started, the
+            // caller would drop it, which panics inside another runtime.
             match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => {
                     drop(sender.send(Ok(runtime.handle().clone())));
@@ -94,9 +94,9 @@ mod imp {
     pub(crate) async fn sleep(time: Duration) {
         let Ok(runtime) = runtime() else { return };
         // A tokio timer belongs to the runtime in whose context it is created.
-        let entered = runtime.enter();
-        let sleep = sleep_here(time);
-        drop(entered);
+        let runtime_context = runtime.enter();
+        let sleep = sleep_on_caller_runtime(time);
+        drop(runtime_context);
         sleep.await;
     }
 
@@ -105,7 +105,7 @@ mod imp {
         clippy::disallowed_methods,
         reason = "for the attempt timeout and the backoff between attempts to store a token"
     )]
-    pub(crate) fn sleep_here(time: Duration) -> tokio::time::Sleep {
+    pub(crate) fn sleep_on_caller_runtime(time: Duration) -> tokio::time::Sleep {
         tokio::time::sleep(time)
     }
 
@@ -145,7 +145,7 @@ mod imp {
         }
     }
 
-    pub(crate) use sleep as sleep_here;
+    pub(crate) use sleep as sleep_on_caller_runtime;
 
     #[expect(clippy::unnecessary_wraps, reason = "same signature as in production")]
     pub(super) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {

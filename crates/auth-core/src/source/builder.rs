@@ -2,17 +2,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{Handle, Inner, TokenSource};
+use super::{CloseOnDrop, Inner, TokenSource};
 use crate::cache::NoTokenCache;
 use crate::source::flights::Flights;
 use crate::source::health::CacheHealth;
-use crate::source::redemption::new_owner;
+use crate::source::redemption::new_owner_id;
 use crate::{
     AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock, TokenKey,
 };
 
 /// The default time for which a copy of a token from a remote cache is used without reading the cache again.
-const DEFAULT_LOCAL_COPY_TIME: Duration = Duration::from_secs(5);
+const DEFAULT_LOCAL_COPY_LIFETIME: Duration = Duration::from_secs(5);
 /// The default timeout of one provider call.
 const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -43,7 +43,7 @@ pub struct TokenSourceBuilder {
     lease: Option<Arc<dyn RefreshLease>>,
     clock: Arc<dyn Clock>,
     expiry: ExpiryPolicy,
-    local_copy: Duration,
+    local_copy_lifetime: Duration,
     attempt_timeout: Duration,
 }
 
@@ -53,14 +53,14 @@ pub struct TokenSourceBuilder {
 pub enum SourceBuildError {
     /// The cache is persistent, and tokens of different principals would be stored under one key.
     #[error(
-        "the token cache is persistent, and the provider does not name its principal: call `.with_identity(\"…\")` with \
-         a name that is different for every user, client and tenant"
+        "the token cache is persistent, and the provider does not name its principal: call `.with_identity(\"…\")` \
+         with a name that is different for every user, client and tenant"
     )]
     MissingIdentity,
     /// The cache is persistent, and two processes might redeem the same single-use credential.
     #[error(
-        "the provider redeems a single-use credential and the token cache is persistent: call `.with_lease(…)`, usually \
-         with the store that is also the cache"
+        "the provider redeems a single-use credential and the token cache is persistent: call `.with_lease(…)`, \
+         usually with the store that is also the cache"
     )]
     MissingLease,
     /// The source has a lease and no cache, so the tokens of one process would not be available to the others.
@@ -83,7 +83,7 @@ impl TokenSourceBuilder {
             lease: None,
             clock: Arc::new(SystemClock),
             expiry: ExpiryPolicy::default(),
-            local_copy: DEFAULT_LOCAL_COPY_TIME,
+            local_copy_lifetime: DEFAULT_LOCAL_COPY_LIFETIME,
             attempt_timeout: DEFAULT_ATTEMPT_TIMEOUT,
         }
     }
@@ -110,7 +110,7 @@ impl TokenSourceBuilder {
 
     /// Disables caching, so that each call obtains a new token. Concurrent calls still share one attempt.
     pub fn without_cache(mut self) -> Self {
-        self.local_copy = Duration::ZERO;
+        self.local_copy_lifetime = Duration::ZERO;
         self.with_cache(Arc::new(NoTokenCache))
     }
 
@@ -132,11 +132,11 @@ impl TokenSourceBuilder {
         self
     }
 
-    /// Sets the time for which a copy of a token from a remote cache is used without reading the cache again. If another
-    /// process reports a rejection in that time, this source still serves the rejected copy, which costs one 401. A copy
-    /// is not used after its token has expired. The default is 5 s; zero disables copies.
-    pub fn with_local_copy(mut self, time: Duration) -> Self {
-        self.local_copy = time;
+    /// Sets the time for which a copy of a token from a remote cache is used without reading the cache again. If
+    /// another process rejects the token during that time, this source still serves its copy, and one request gets a
+    /// 401. A copy is not used after its token has expired. The default is 5 s; zero disables copies.
+    pub fn with_local_copy(mut self, lifetime: Duration) -> Self {
+        self.local_copy_lifetime = lifetime;
         self
     }
 
@@ -170,23 +170,23 @@ impl TokenSourceBuilder {
         Ok(self.build_in_memory())
     }
 
-    /// Returns the configured identity, or else that of the key, or else that of the provider.
+    /// Returns the first identity that is set: that of this builder, of the key, or of the provider.
     fn resolved_identity(&self) -> Option<String> {
-        let configured = self.identity.clone().or_else(|| self.key.identity().map(str::to_owned));
-        configured.or_else(|| self.provider.identity())
+        let configured_identity = self.identity.clone().or_else(|| self.key.identity().map(str::to_owned));
+        configured_identity.or_else(|| self.provider.identity())
     }
 
     /// Builds the source without checking its configuration. Without an identity, the source gets a random one, so that
     /// it does not share its tokens with other sources.
     pub(super) fn build_in_memory(self) -> TokenSource {
-        let random = || format!("{UNNAMED_PREFIX}{:032x}", fastrand::u128(..));
-        let identity = self.resolved_identity().unwrap_or_else(random);
+        let random_identity = || format!("{UNNAMED_PREFIX}{:032x}", fastrand::u128(..));
+        let identity = self.resolved_identity().unwrap_or_else(random_identity);
         let clock = self.clock;
         let cache =
             self.cache.unwrap_or_else(|| Arc::new(MemoryTokenCache::builder().with_clock(clock.clone()).build()));
         let attempt_timeout = (!self.provider.is_interactive()).then_some(self.attempt_timeout);
-        TokenSource(Arc::new(Handle(Arc::new(Inner {
-            owner: new_owner(),
+        TokenSource(Arc::new(CloseOnDrop(Arc::new(Inner {
+            owner_id: new_owner_id(),
             is_closed: AtomicBool::new(false),
             key: self.key.for_identity(identity),
             provider: self.provider,
@@ -194,7 +194,7 @@ impl TokenSourceBuilder {
             lease: self.lease,
             clock,
             expiry: self.expiry,
-            local_copy: self.local_copy,
+            local_copy_lifetime: self.local_copy_lifetime,
             attempt_timeout,
             flights: Flights::default(),
             health: CacheHealth::default(),

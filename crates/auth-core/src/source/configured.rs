@@ -1,6 +1,6 @@
 //! Single-use credentials from the configuration, such as the first refresh token. Only one source of the process
-//! presents such a credential at a time, and none after the credential was redeemed and replaced. Leases cannot ensure
-//! this, because sources with different keys have different leases.
+//! presents such a credential at a time, and no source presents it after it was redeemed and replaced. Leases cannot
+//! ensure this, because sources with different keys have different leases.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{Secret, TokenError};
 
-/// The number of registered credentials from which adding one removes those that no source uses.
+/// When this number of credentials is registered, adding another one first removes those that no source uses.
 const CLEANUP_THRESHOLD: usize = 1024;
 
 /// The digest of an issuer and a credential.

@@ -11,8 +11,8 @@ use crate::token::key::TokenKey;
 const FAILED_CACHE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Inner {
-    /// Returns a fresh token from memory, or `None` if there is none, or if the slow path must decide because an attempt,
-    /// a failure or a rejection exists for the key.
+    /// Returns a fresh token from memory. Returns `None` if there is none, or if an attempt, a failure or a rejection
+    /// exists for the key, so that the state machine must decide.
     pub(super) fn local_token(&self, key: &TokenKey) -> Option<AccessToken> {
         if !self.flights.has_no_slot(key) {
             return None;
@@ -21,8 +21,9 @@ impl Inner {
         self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
     }
 
-    /// Reads the cache. If the cache fails, returns the token that this process read last, until its refresh time.
-    pub(super) async fn look_up(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
+    /// Reads the cache. If the cache fails, returns the token that this process read last, unless its refresh time has
+    /// passed.
+    pub(super) async fn read_cache(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
         if let Some(cached) = self.cache.get_local(key) {
             return cached;
         }
@@ -32,21 +33,18 @@ impl Inner {
                 Some(token)
             }
             Some(None) => {
-                self.flights.with(key, |slot, current| {
-                    if current == epoch {
+                self.flights.with_slot(key, |slot, current_epoch| {
+                    if current_epoch == epoch {
                         slot.flight.drop_copy();
                     }
                 });
                 None
             }
             None => {
-                let (now, duration) = (self.clock.now(), self.local_copy.max(FAILED_CACHE_PAUSE));
-                self.flights.with(
-                    key,
-                    |slot, current| {
-                        if current == epoch { slot.flight.extend_copy(now, duration) } else { None }
-                    },
-                )
+                let (now, duration) = (self.clock.now(), self.local_copy_lifetime.max(FAILED_CACHE_PAUSE));
+                self.flights.with_slot(key, |slot, current_epoch| {
+                    if current_epoch == epoch { slot.flight.extend_copy(now, duration) } else { None }
+                })
             }
         }
     }
@@ -55,9 +53,9 @@ impl Inner {
     pub(super) fn keep_copy(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         if self.cache.get_local(key).is_none() {
             let now = self.clock.now();
-            self.flights.with(key, |slot, current| {
-                if current == epoch {
-                    slot.flight.keep_copy(token, now, self.local_copy);
+            self.flights.with_slot(key, |slot, current_epoch| {
+                if current_epoch == epoch {
+                    slot.flight.keep_copy(token, now, self.local_copy_lifetime);
                 }
             });
         }
@@ -65,8 +63,8 @@ impl Inner {
 
     /// Records that the cache contains `token`, unless the source was cleared or invalidated since `epoch`.
     pub(super) fn mark_cached(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
-        self.flights.with(key, |slot, current| {
-            if current == epoch {
+        self.flights.with_slot(key, |slot, current_epoch| {
+            if current_epoch == epoch {
                 slot.flight.mark_cached(token);
             }
         });

@@ -8,8 +8,8 @@
 //!
 //! A failure is in effect, and prevents another attempt, for this time:
 //! - a transient failure: a random time between half of a bound and the bound, which doubles from 250 ms to 30 s;
-//! - a refused credential: until the credential changes, but at most 30 s, doubling to 5 minutes, because the server may
-//!   accept the credential again later;
+//! - a refused credential: until the credential changes, but at most 30 s, doubling to 5 minutes, because the server
+//!   may accept the credential again later;
 //! - a token that failed verification: 5 minutes;
 //! - rejections by the server: the first refresh is immediate; the next ones wait 1 s, doubling to 60 s, until a
 //!   request succeeds.
@@ -27,52 +27,52 @@ use crate::{AccessToken, Backoff, Secret, TokenError};
 const TRANSIENT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 /// The time for which a refusal is in effect. It is not random, because the error message states it.
 const REFUSAL_BACKOFF: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
-/// The time for which no token is obtained after the second consecutive rejection, and after later ones. It is not
-/// random, because the error message states it.
+/// The time for which no token is obtained after the second consecutive rejection and each later one. It is not random,
+/// because the error message states it.
 const REJECTION_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// The time for which a token that failed verification is not refreshed.
 pub(crate) const VERIFICATION_PAUSE: Duration = Duration::from_secs(300);
 
 /// The maximum number of rejected tokens that are remembered. More than one is remembered only while the cache is
 /// unavailable.
-const MAX_REJECTED: usize = 8;
+const MAX_REJECTED_TOKENS: usize = 8;
 /// The maximum number of refused refresh tokens that are remembered.
-const MAX_REFUSED: usize = 4;
+const MAX_REFUSED_TOKENS: usize = 4;
 
 /// The state of one key.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     /// True while an attempt is running.
-    running: bool,
+    is_running: bool,
     /// The number of consecutive failed attempts.
-    failures: u32,
+    failure_count: u32,
     /// The last failure, which may no longer be in effect.
-    failure: Option<Failure>,
+    last_failure: Option<Failure>,
     /// Tokens that a server has rejected, oldest first.
-    rejected: Vec<Rejected>,
+    rejected_tokens: Vec<RejectedToken>,
     /// Refresh tokens that the provider refused permanently, oldest first.
-    refused: Vec<Secret>,
+    refused_refresh_tokens: Vec<Secret>,
     /// The token that was rejected, and that the cache has deleted. The next attempt replaces it.
-    deleted: Option<AccessToken>,
+    deleted_token: Option<AccessToken>,
     /// The token that was rejected, and that the cache is deleting. The cache may still return it.
-    being_deleted: Option<AccessToken>,
+    token_being_deleted: Option<AccessToken>,
     /// A copy of the last token that a remote cache returned, and the time in which the copy is served without reading
     /// the cache.
-    local: Option<(AccessToken, Range<SystemTime>)>,
+    local_copy: Option<(AccessToken, Range<SystemTime>)>,
     /// The token of the last successful attempt.
-    latest: Option<AccessToken>,
+    latest_token: Option<AccessToken>,
     /// The token whose rejection was counted last. Many callers may report the same rejection, which counts once.
-    counted: Option<AccessToken>,
+    last_counted_token: Option<AccessToken>,
     /// The number of tokens that were rejected since the last successful request.
-    rejections: u32,
+    rejection_count: u32,
     /// The time in which no token is obtained, because several tokens were rejected.
     rejection_pause: Option<Range<SystemTime>>,
     /// True if an attempt sent a single-use credential and received no response.
-    lost_response: bool,
+    has_lost_response: bool,
 }
 
 #[derive(Debug)]
-struct Rejected {
+struct RejectedToken {
     token: AccessToken,
     /// True if the cache no longer contains the token. A reader may have read it before.
     is_uncached: bool,
@@ -83,19 +83,20 @@ struct Rejected {
 #[derive(Debug)]
 struct Failure {
     error: TokenError,
-    /// The time in which the failure is in effect. If the clock is set back to before the start, the failure ends.
-    in_effect: Range<SystemTime>,
+    /// The period in which the failure prevents another attempt. The failure also ends if the clock is set back to
+    /// before the start of the period.
+    effective_period: Range<SystemTime>,
     /// The version of the refused credential, or `None` for a failure of another kind.
-    credential: Option<u64>,
+    credential_version: Option<u64>,
 }
 
 /// The next step of a caller.
 #[derive(Debug)]
 pub(crate) enum Step {
     Serve(AccessToken),
-    /// Start an attempt that replaces `previous`. Return `serve` if it is a token; otherwise wait for the outcome.
+    /// Start an attempt that replaces `previous`. Serve `stale_token` if there is one; otherwise, wait for the outcome.
     Start {
-        serve: Option<AccessToken>,
+        stale_token: Option<AccessToken>,
         previous: Option<AccessToken>,
     },
     /// Wait for the outcome of the running attempt.
@@ -104,217 +105,219 @@ pub(crate) enum Step {
 }
 
 impl Flight {
-    /// Returns the next step of a caller that found `cached` in the cache. `credential` is the current version of the
-    /// provider's credential. After [`Step::Start`], the caller must start an attempt, and call [`finish`](Self::finish)
-    /// when the attempt ends.
-    pub(crate) fn step(
+    /// Returns the next step of a caller that found `cached` in the cache. `credential_version` is the current version
+    /// of the provider's credential. After [`Step::Start`], the caller must start an attempt, and call
+    /// [`finish_attempt`](Self::finish_attempt) when the attempt ends.
+    pub(crate) fn next_step(
         &mut self,
         cached: Option<&AccessToken>,
         now: SystemTime,
-        credential: u64,
+        credential_version: u64,
         policy: &ExpiryPolicy,
     ) -> Step {
-        let usable = cached.filter(|token| !self.is_rejected(token));
-        let serve = match usable.map(|token| (policy.freshness(token, now), token)) {
+        let usable_token = cached.filter(|token| !self.is_rejected(token));
+        let stale_token = match usable_token.map(|token| (policy.freshness(token, now), token)) {
             Some((Freshness::Fresh, token)) => return Step::Serve(token.clone()),
             Some((Freshness::Stale, token)) => Some(token.clone()),
             Some((Freshness::Expired, _)) | None => None,
         };
-        let failure = self.failure_in_effect(now, credential);
-        match (serve, failure) {
-            (Some(token), failure) if self.running || failure.is_some() => Step::Serve(token),
-            (None, _) if self.running => Step::Join,
+        let failure = self.failure_in_effect(now, credential_version);
+        match (stale_token, failure) {
+            (Some(token), failure) if self.is_running || failure.is_some() => Step::Serve(token),
+            (None, _) if self.is_running => Step::Join,
             (None, Some(error)) => Step::Fail(error),
-            (serve, _) => {
-                self.running = true;
-                let previous = cached.or(self.deleted.as_ref()).or(self.being_deleted.as_ref()).cloned();
-                Step::Start { serve, previous }
+            (stale_token, _) => {
+                self.is_running = true;
+                let previous = cached.or(self.deleted_token.as_ref()).or(self.token_being_deleted.as_ref()).cloned();
+                Step::Start { stale_token, previous }
             }
         }
     }
 
-    /// Records the outcome of an attempt. `credential` is the version of the provider's credential when the attempt
-    /// started. `random` is a random number from 0 to 1.
-    pub(crate) fn finish(
+    /// Records the outcome of an attempt. `credential_version` is the version of the provider's credential when the
+    /// attempt started. `random` is a random number from 0 to 1.
+    pub(crate) fn finish_attempt(
         &mut self,
         outcome: &Result<AccessToken, TokenError>,
         now: SystemTime,
-        credential: u64,
+        credential_version: u64,
         random: f64,
     ) {
-        self.running = false;
+        self.is_running = false;
         match outcome {
             Ok(token) => {
-                (self.failures, self.failure, self.lost_response) = (0, None, false);
-                (self.deleted, self.being_deleted) = (None, None);
-                self.latest = Some(token.clone());
+                (self.failure_count, self.last_failure, self.has_lost_response) = (0, None, false);
+                (self.deleted_token, self.token_being_deleted) = (None, None);
+                self.latest_token = Some(token.clone());
             }
             // A cancellation is not a failure of the provider.
             Err(error) if error.is_canceled() => {}
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                self.lost_response |= error.is_uncertain();
+                self.failure_count = self.failure_count.saturating_add(1);
+                self.has_lost_response |= error.is_uncertain();
                 let duration = match error {
-                    error if error.is_refused() => REFUSAL_BACKOFF.bound(self.failures),
-                    error if error.is_final_verification() => VERIFICATION_PAUSE,
+                    error if error.is_refused() => REFUSAL_BACKOFF.bound(self.failure_count),
+                    error if error.is_verification_failure() => VERIFICATION_PAUSE,
                     // At least half of the bound, so that callers that follow immediately do not start another attempt.
-                    _ => TRANSIENT_BACKOFF.pause(self.failures, f64::midpoint(1.0, random)),
+                    _ => TRANSIENT_BACKOFF.pause(self.failure_count, f64::midpoint(1.0, random)),
                 };
-                let credential = error.is_refused().then_some(credential);
-                self.failure = Some(Failure { error: error.clone(), in_effect: now..now + duration, credential });
+                let credential_version = error.is_refused().then_some(credential_version);
+                let effective_period = now..now + duration;
+                self.last_failure = Some(Failure { error: error.clone(), effective_period, credential_version });
             }
         }
     }
 
     /// Allows another attempt to start, because the running one may never end.
-    pub(crate) fn abandon(&mut self) {
-        self.running = false;
+    pub(crate) fn abandon_attempt(&mut self) {
+        self.is_running = false;
     }
 
     /// Returns true if the response to an earlier redemption was lost.
     pub(crate) fn has_lost_response(&self) -> bool {
-        self.lost_response
+        self.has_lost_response
     }
 
-    /// Records that a server rejected `used`. The token is not served again, even if the cache still returns it. Returns
-    /// true if the caller must delete the token from the cache, and then call [`end_deletion`](Self::end_deletion).
-    pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) -> bool {
+    /// Records that a server rejected `used_token`. The token is not served again, even if the cache still returns it.
+    /// Returns true if the caller must delete the token from the cache, and then call
+    /// [`end_deletion`](Self::end_deletion).
+    pub(crate) fn reject(&mut self, used_token: &AccessToken, now: SystemTime) -> bool {
         // A late rejection of an older token does not affect the newer one.
-        let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
-        let is_counted = self.counted.as_ref().is_some_and(|counted| counted.is_same(used));
-        if is_latest && !is_counted && !self.was_rejected(used) {
-            self.counted = Some(used.clone());
-            self.rejections = self.rejections.saturating_add(1);
-            self.rejection_pause = self.rejections.checked_sub(1).filter(|repeated| *repeated > 0).map(|repeated| {
-                let duration = REJECTION_BACKOFF.bound(repeated);
-                now..now + duration
-            });
+        let is_latest = self.latest_token.as_ref().is_none_or(|latest_token| latest_token.is_same(used_token));
+        let is_counted = self.last_counted_token.as_ref().is_some_and(|counted| counted.is_same(used_token));
+        if is_latest && !is_counted && !self.was_rejected(used_token) {
+            self.last_counted_token = Some(used_token.clone());
+            self.rejection_count = self.rejection_count.saturating_add(1);
+            let repetitions = self.rejection_count.saturating_sub(1);
+            self.rejection_pause = (repetitions > 0).then(|| now..now + REJECTION_BACKOFF.bound(repetitions));
         }
-        self.local.take_if(|(token, _)| token.is_same(used));
-        if is_latest && self.deleted.is_none() {
-            self.being_deleted = Some(used.clone());
+        self.local_copy.take_if(|(token, _)| token.is_same(used_token));
+        if is_latest && self.deleted_token.is_none() {
+            self.token_being_deleted = Some(used_token.clone());
         }
-        if self.rejected.iter().any(|rejected| rejected.is_being_deleted && rejected.token.is_same(used)) {
+        if self.rejected_tokens.iter().any(|rejected| rejected.is_being_deleted && rejected.token.is_same(used_token)) {
             return false;
         }
-        self.rejected.retain(|rejected| !rejected.token.is_same(used));
-        if self.rejected.len() == MAX_REJECTED {
-            self.rejected.remove(0);
+        self.rejected_tokens.retain(|rejected| !rejected.token.is_same(used_token));
+        if self.rejected_tokens.len() == MAX_REJECTED_TOKENS {
+            self.rejected_tokens.remove(0);
         }
-        self.rejected.push(Rejected { token: used.clone(), is_uncached: false, is_being_deleted: true });
+        let token = used_token.clone();
+        self.rejected_tokens.push(RejectedToken { token, is_uncached: false, is_being_deleted: true });
         true
     }
 
-    /// Records that the deletion of `used` has ended, successfully or not.
-    pub(crate) fn end_deletion(&mut self, used: &AccessToken) {
-        for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
+    /// Records that the deletion of `used_token` has ended, successfully or not.
+    pub(crate) fn end_deletion(&mut self, used_token: &AccessToken) {
+        for rejected in self.rejected_tokens.iter_mut().filter(|rejected| rejected.token.is_same(used_token)) {
             rejected.is_being_deleted = false;
         }
     }
 
-    /// Returns true if `token`, which the provider has just returned, was rejected before, and marks it as rejected
-    /// again. It must not be served.
+    /// Returns true if `token`, which the provider has just returned, was rejected before. Such a token must not be
+    /// served, and is marked as rejected again.
     pub(crate) fn reject_if_known(&mut self, token: &AccessToken) -> bool {
         let was_rejected = self.was_rejected(token);
         if was_rejected && !self.is_rejected(token) {
-            self.rejected.push(Rejected { token: token.clone(), is_uncached: false, is_being_deleted: false });
+            let token = token.clone();
+            self.rejected_tokens.push(RejectedToken { token, is_uncached: false, is_being_deleted: false });
         }
         was_rejected
     }
 
     /// Records that a request with a token succeeded.
-    pub(crate) fn accept(&mut self, used: &AccessToken) {
-        if !self.is_rejected(used) {
-            (self.rejections, self.rejection_pause) = (0, None);
+    pub(crate) fn accept(&mut self, used_token: &AccessToken) {
+        if !self.is_rejected(used_token) {
+            (self.rejection_count, self.rejection_pause) = (0, None);
         }
     }
 
-    /// Records that the cache does not contain `used`. `was_deleted` is true if the cache has just deleted it, and false
-    /// if the cache contained another token or none.
-    pub(crate) fn mark_uncached(&mut self, used: &AccessToken, was_deleted: bool) {
-        for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
+    /// Records that the cache does not contain `used_token`. `was_deleted` is true if the cache has just deleted it,
+    /// and false if the cache contained another token or none.
+    pub(crate) fn mark_uncached(&mut self, used_token: &AccessToken, was_deleted: bool) {
+        for rejected in self.rejected_tokens.iter_mut().filter(|rejected| rejected.token.is_same(used_token)) {
             rejected.is_uncached = true;
         }
-        let being_deleted = self.being_deleted.take_if(|token| token.is_same(used));
+        let token_being_deleted = self.token_being_deleted.take_if(|token| token.is_same(used_token));
         if was_deleted {
-            self.deleted = being_deleted.or_else(|| Some(used.clone()));
+            self.deleted_token = token_being_deleted.or_else(|| Some(used_token.clone()));
         }
     }
 
     /// Records that the cache may contain `token`, because it is about to be stored.
     pub(crate) fn mark_possibly_cached(&mut self, token: &AccessToken) {
-        for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(token)) {
+        for rejected in self.rejected_tokens.iter_mut().filter(|rejected| rejected.token.is_same(token)) {
             rejected.is_uncached = false;
         }
     }
 
     /// Records that the cache contains `token`, and therefore no other token under this key.
     pub(crate) fn mark_cached(&mut self, token: &AccessToken) {
-        for rejected in self.rejected.iter_mut().filter(|rejected| !rejected.token.is_same(token)) {
+        for rejected in self.rejected_tokens.iter_mut().filter(|rejected| !rejected.token.is_same(token)) {
             rejected.is_uncached = true;
         }
     }
 
     /// Returns true if `token` was rejected, and the cache or a reader may still return it.
     pub(crate) fn is_rejected(&self, token: &AccessToken) -> bool {
-        self.rejected.iter().any(|rejected| rejected.token.is_same(token))
+        self.rejected_tokens.iter().any(|rejected| rejected.token.is_same(token))
     }
 
     /// Returns true if `token` was rejected, even if the cache has deleted it.
     pub(crate) fn was_rejected(&self, token: &AccessToken) -> bool {
-        self.is_rejected(token) || self.deleted.as_ref().is_some_and(|deleted| deleted.is_same(token))
+        self.is_rejected(token) || self.deleted_token.as_ref().is_some_and(|deleted| deleted.is_same(token))
     }
 
     /// Records that the refresh token of `token` was permanently refused.
     pub(crate) fn refuse(&mut self, token: &AccessToken) {
         if let Some(refresh_token) = token.refresh_token().filter(|_| !self.is_refused(token)) {
-            if self.refused.len() == MAX_REFUSED {
-                self.refused.remove(0);
+            if self.refused_refresh_tokens.len() == MAX_REFUSED_TOKENS {
+                self.refused_refresh_tokens.remove(0);
             }
-            self.refused.push(refresh_token.clone());
+            self.refused_refresh_tokens.push(refresh_token.clone());
         }
     }
 
     /// Returns true if the refresh token of `token` was permanently refused.
     pub(crate) fn is_refused(&self, token: &AccessToken) -> bool {
-        token.refresh_token().is_some_and(|refresh_token| self.refused.contains(refresh_token))
+        token.refresh_token().is_some_and(|refresh_token| self.refused_refresh_tokens.contains(refresh_token))
     }
 
-    /// Forgets rejected tokens that the cache no longer contains. Call it only while nothing reads the cache, because a
+    /// Forgets rejected tokens that the cache no longer contains. Call it only while no task reads the cache, because a
     /// reader may have read such a token before it was deleted.
     pub(crate) fn forget_uncached(&mut self) {
-        self.rejected.retain(|rejected| !rejected.is_uncached);
+        self.rejected_tokens.retain(|rejected| !rejected.is_uncached);
     }
 
-    /// Removes all state except the rejected tokens and the refused refresh tokens. Returns true if there are any.
+    /// Removes all state except the rejected tokens and the refused refresh tokens. Returns true if any of them remain.
     pub(crate) fn clear(&mut self) -> bool {
         *self = Self {
-            rejected: std::mem::take(&mut self.rejected),
-            refused: std::mem::take(&mut self.refused),
+            rejected_tokens: std::mem::take(&mut self.rejected_tokens),
+            refused_refresh_tokens: std::mem::take(&mut self.refused_refresh_tokens),
             ..Self::default()
         };
-        !self.rejected.is_empty() || !self.refused.is_empty()
+        !self.rejected_tokens.is_empty() || !self.refused_refresh_tokens.is_empty()
     }
 
-    /// Stores a copy of `token`, which is served for `duration` without reading the remote cache, but not after its
+    /// Keeps a copy of `token`. The copy is served for `duration` without reading the remote cache, but not after its
     /// expiry.
     pub(crate) fn keep_copy(&mut self, token: &AccessToken, now: SystemTime, duration: Duration) {
-        let until = now.checked_add(duration).into_iter().chain(token.expires_at()).min();
-        if let Some(until) = until.filter(|_| !self.is_rejected(token)) {
-            self.local = Some((token.clone(), now..until));
+        let copy_end = now.checked_add(duration).into_iter().chain(token.expires_at()).min();
+        if let Some(copy_end) = copy_end.filter(|_| !self.is_rejected(token)) {
+            self.local_copy = Some((token.clone(), now..copy_end));
         }
     }
 
     /// Returns the copy, if it may be served now without reading the cache.
     pub(crate) fn local_copy(&self, now: SystemTime) -> Option<AccessToken> {
-        self.local.as_ref().filter(|(_, validity)| validity.contains(&now)).map(|(token, _)| token.clone())
+        self.local_copy.as_ref().filter(|(_, validity)| validity.contains(&now)).map(|(token, _)| token.clone())
     }
 
     /// Returns the copy after a failure of the cache, unless its refresh time has passed. The copy is then served for
     /// another `duration` before the cache is read again.
     pub(crate) fn extend_copy(&mut self, now: SystemTime, duration: Duration) -> Option<AccessToken> {
-        let (token, _) = self.local.clone()?;
-        if is_past_refresh(&token, now) {
+        let (token, _) = self.local_copy.clone()?;
+        if is_refresh_due(&token, now) {
             return None;
         }
         self.keep_copy(&token, now, duration);
@@ -323,28 +326,29 @@ impl Flight {
 
     /// Removes the copy, because the cache no longer contains a token.
     pub(crate) fn drop_copy(&mut self) {
-        self.local = None;
+        self.local_copy = None;
     }
 
     /// Returns true if this flight can be removed, because a new one would make the same decisions.
     pub(crate) fn is_idle(&mut self, now: SystemTime) -> bool {
-        self.local.take_if(|(token, validity)| is_past_refresh(token, now) && !validity.contains(&now));
-        !self.running
-            && self.failure.is_none()
-            && self.rejected.is_empty()
-            && self.refused.is_empty()
-            && self.deleted.is_none()
-            && self.being_deleted.is_none()
-            && self.local.is_none()
-            && self.rejections == 0
-            && !self.lost_response
+        self.local_copy.take_if(|(token, validity)| is_refresh_due(token, now) && !validity.contains(&now));
+        !self.is_running
+            && self.last_failure.is_none()
+            && self.rejected_tokens.is_empty()
+            && self.refused_refresh_tokens.is_empty()
+            && self.deleted_token.is_none()
+            && self.token_being_deleted.is_none()
+            && self.local_copy.is_none()
+            && self.rejection_count == 0
+            && !self.has_lost_response
     }
 
-    fn failure_in_effect(&self, now: SystemTime, credential: u64) -> Option<TokenError> {
+    fn failure_in_effect(&self, now: SystemTime, credential_version: u64) -> Option<TokenError> {
         let is_in_effect = |failure: &&Failure| {
-            failure.in_effect.contains(&now) && failure.credential.is_none_or(|version| version == credential)
+            failure.effective_period.contains(&now)
+                && failure.credential_version.is_none_or(|version| version == credential_version)
         };
-        let failure = self.failure.as_ref().filter(is_in_effect).map(|failure| failure.error.clone());
+        let failure = self.last_failure.as_ref().filter(is_in_effect).map(|failure| failure.error.clone());
         failure.or_else(|| {
             let pause = self.rejection_pause.as_ref().filter(|pause| pause.contains(&now))?;
             Some(TokenError::rejection_pause(pause.end.duration_since(now).unwrap_or_default()))
@@ -352,6 +356,6 @@ impl Flight {
     }
 }
 
-fn is_past_refresh(token: &AccessToken, now: SystemTime) -> bool {
+fn is_refresh_due(token: &AccessToken, now: SystemTime) -> bool {
     token.refresh_at().or(token.expires_at()).is_some_and(|refresh_at| refresh_at <= now)
 }

@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 use crate::source::flight::Flight;
 use crate::source::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
-use crate::source::unpublished::Unpublished;
+use crate::source::unpublished::UnpublishedToken;
 use crate::source::waiting::Progress;
 use crate::token::AccessToken;
 use crate::token::key::TokenKey;
 
-/// The number of slots from which adding one removes those that are not in use.
+/// When this number of slots exists, adding another one first removes those that are not busy.
 const CLEANUP_THRESHOLD: usize = 4096;
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct State {
 /// in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch {
-    /// The number of times that the cache and the memory were cleared. An operation that started before the last time
+    /// The number of times that the cache and the memory were cleared. An operation that started before the last clear
     /// must not write to the cache, either.
     clears: u64,
     /// The number of times that only the state in memory was removed.
@@ -56,11 +56,12 @@ pub(crate) struct Slot {
     pub(crate) flight: Flight,
     pub(crate) attempt: Option<watch::Receiver<Progress>>,
     /// A token that could not be stored yet.
-    pub(crate) unpublished: Option<Arc<Unpublished>>,
-    /// Tasks that change the cache under the key hold this lock. Tasks that read the cache only hold a reference to it,
-    /// which marks the slot as busy.
+    pub(crate) unpublished: Option<Arc<UnpublishedToken>>,
+    /// Tasks that change the cache under the key hold this lock. Tasks that only read the cache keep a reference to the
+    /// lock, which marks the slot as busy.
     pub(crate) write_lock: Arc<WriteLock>,
-    /// The attempt that may redeem a single-use credential holds this lock. After a clear, the next attempt waits for it.
+    /// The attempt that may redeem a single-use credential holds this lock. After a clear, the next attempt waits for
+    /// it.
     pub(crate) redemption_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -75,7 +76,7 @@ impl Flights {
     }
 
     /// Calls `work` with the slot of a key and the current epoch, while the slots are locked.
-    pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, Epoch) -> T) -> T {
+    pub(crate) fn with_slot<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, Epoch) -> T) -> T {
         let mut state = self.state();
         if state.slots.len() >= CLEANUP_THRESHOLD && !state.slots.contains_key(key) {
             state.slots.retain(|_, slot| slot.is_busy());
@@ -86,12 +87,12 @@ impl Flights {
         outcome
     }
 
-    /// Returns the epoch, and the token for the key that is in memory: one that could not be stored yet, or a copy.
-    pub(crate) fn held_token(&self, key: &TokenKey, now: SystemTime) -> (Epoch, Option<AccessToken>) {
+    /// Returns the epoch, and the token in memory for the key, if any: a token that could not be stored yet, or a copy.
+    pub(crate) fn token_in_memory(&self, key: &TokenKey, now: SystemTime) -> (Epoch, Option<AccessToken>) {
         let state = self.state();
         let slot = state.slots.get(key);
-        let held = slot.and_then(|slot| slot.unpublished_token().or_else(|| slot.flight.local_copy(now)));
-        (state.epoch, held)
+        let token = slot.and_then(|slot| slot.unpublished_token().or_else(|| slot.flight.local_copy(now)));
+        (state.epoch, token)
     }
 
     /// Returns true if `token` was rejected, and the cache or a reader may still return it.
@@ -109,8 +110,8 @@ impl Flights {
         state.slots.values().map(|slot| slot.write_lock.clone()).collect()
     }
 
-    /// Removes copies of tokens, and failures. Running attempts continue for the callers that already wait for them, and
-    /// store their tokens.
+    /// Removes copies of tokens, and failures. Running attempts continue for the callers that already wait for them,
+    /// and store their tokens.
     pub(crate) fn invalidate(&self) {
         let mut state = self.state();
         state.epoch.invalidations += 1;
@@ -148,11 +149,11 @@ impl Slot {
 
     /// If the slot is not busy, forgets rejected tokens that the cache no longer contains, and returns true.
     fn forget_uncached_unless_busy(&mut self) -> bool {
-        let is_unused = !self.is_busy();
-        if is_unused {
-            self.flight.forget_uncached();
+        if self.is_busy() {
+            return false;
         }
-        is_unused
+        self.flight.forget_uncached();
+        true
     }
 
     /// Returns true while an attempt is running, a token could not be stored yet, or the cache is read or changed.

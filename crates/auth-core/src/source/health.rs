@@ -15,17 +15,17 @@ impl CacheHealth {
     /// consecutive failures and the next success.
     pub(crate) fn observe<T>(&self, outcome: Result<T, TokenError>) -> Option<T> {
         let is_unavailable = outcome.is_err();
-        let changed = self.is_unavailable.swap(is_unavailable, Ordering::Relaxed) != is_unavailable;
+        let has_changed = self.is_unavailable.swap(is_unavailable, Ordering::Relaxed) != is_unavailable;
         match outcome {
             Ok(value) => {
-                if changed {
+                if has_changed {
                     tracing::warn!(failures = self.failures(), "the token cache is available again");
                 }
                 Some(value)
             }
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                if changed {
+                if has_changed {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the token cache is unavailable: fetching tokens from the provider"

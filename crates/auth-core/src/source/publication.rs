@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Inner;
 use crate::source::flights::Epoch;
 use crate::source::redemption::Section;
-use crate::source::unpublished::Unpublished;
+use crate::source::unpublished::UnpublishedToken;
 use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
 /// The backoff between attempts to store a token.
@@ -24,25 +24,25 @@ impl Inner {
         (token, previous): (&AccessToken, Option<&AccessToken>),
         guard: Option<&mut Box<dyn LeaseGuard>>,
     ) -> Result<(), TokenError> {
-        let write_lock = self.flights.with(key, |slot, _| slot.write_lock.clone());
+        let write_lock = self.flights.with_slot(key, |slot, _| slot.write_lock.clone());
         let _guard = write_lock.lock().await;
-        let is_rejected = self.flights.with(key, |slot, _| {
-            // Marked before storing, because a store that reports a failure may still have stored the token.
+        let is_rejected = self.flights.with_slot(key, |slot, _| {
+            // The token is marked before it is stored, because a store that reports a failure may still have stored it.
             slot.flight.mark_possibly_cached(token);
             slot.flight.is_rejected(token)
         });
-        let is_unchanged = guard.is_some() || self.flights.epoch() == epoch || self.cache_contains(key, previous).await;
+        let may_store = guard.is_some() || self.flights.epoch() == epoch || self.cache_contains(key, previous).await;
         let is_cleared = || self.flights.epoch().is_cleared_since(epoch);
-        if is_unchanged && !is_cleared() && !(is_rejected && token.refresh_token().is_none()) {
-            let stored = match guard {
+        if may_store && !is_cleared() && !(is_rejected && token.refresh_token().is_none()) {
+            let store_result = match guard {
                 Some(guard) => guard.publish(token).await,
                 None => self.cache.set(key, token).await,
             };
-            let failure = stored.as_ref().err().cloned();
-            if self.health.observe(stored).is_some() {
+            let store_error = store_result.as_ref().err().cloned();
+            if self.health.observe(store_result).is_some() {
                 self.mark_cached(key, token, epoch);
             }
-            if let Some(error) = failure {
+            if let Some(error) = store_error {
                 self.keep_copy(key, token, epoch);
                 return Err(error);
             }
@@ -53,7 +53,7 @@ impl Inner {
         } else if is_rejected {
             // The next attempt finds the refresh token in memory. The cache must not serve the rejected access token.
             if let Some(was_deleted) = self.health.observe(self.cache.delete_if(key, token).await) {
-                self.flights.with(key, |slot, _| slot.flight.mark_uncached(token, was_deleted));
+                self.flights.with_slot(key, |slot, _| slot.flight.mark_uncached(token, was_deleted));
             }
         }
         Ok(())
@@ -69,15 +69,15 @@ impl Inner {
         cached.is_some_and(|token| token.is_same(previous))
     }
 
-    /// Retries with backoff until the token is stored, or the source is cleared.
+    /// Tries with backoff to store the token, until it is stored or discarded, or the source is cleared.
     pub(super) async fn store_with_retries(
         self: Arc<Self>,
         key: TokenKey,
         epoch: Epoch,
-        unpublished: Arc<Unpublished>,
+        unpublished: Arc<UnpublishedToken>,
         section: Section,
     ) {
-        let publication = Publication { inner: self.clone(), key: key.clone(), unpublished };
+        let publication = PublicationGuard { inner: self.clone(), key: key.clone(), unpublished };
         let unpublished = &publication.unpublished;
         let mut failures = 1_u32;
         loop {
@@ -97,24 +97,24 @@ impl Inner {
                     }
                     break;
                 }
-                Err(error) => section.set_unstored(Some(error)),
+                Err(error) => section.set_store_error(Some(error)),
             }
         }
     }
 }
 
-/// A guard that removes an unpublished token from its slot and releases its lease when it is dropped. It is dropped when
-/// the token was stored or discarded, and when the source is closed.
-struct Publication {
+/// A guard that removes an unpublished token from its slot and releases its lease when it is dropped. It is dropped
+/// when the token was stored or discarded, and when the source is closed.
+struct PublicationGuard {
     inner: Arc<Inner>,
     key: TokenKey,
-    unpublished: Arc<Unpublished>,
+    unpublished: Arc<UnpublishedToken>,
 }
 
-impl Drop for Publication {
+impl Drop for PublicationGuard {
     fn drop(&mut self) {
         let Self { inner, key, unpublished } = self;
-        inner.flights.with(key, |slot, _| {
+        inner.flights.with_slot(key, |slot, _| {
             slot.unpublished.take_if(|current| Arc::ptr_eq(current, unpublished));
         });
         // If an attempt holds the lock, it is replacing the token, and releases the lease itself.

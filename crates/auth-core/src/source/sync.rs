@@ -1,5 +1,5 @@
-//! The locks and threads of a source. In unit tests, they are those of `shuttle`, whose scheduler explores interleavings.
-//! Integration tests use those of the standard library.
+//! The locks and threads of a source. In unit tests, they come from `shuttle`, whose scheduler explores interleavings.
+//! Otherwise, they come from the standard library.
 
 pub(crate) use std::sync::PoisonError;
 #[cfg(not(test))]

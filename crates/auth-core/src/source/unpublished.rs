@@ -6,10 +6,10 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{AccessToken, LeaseGuard};
 
-/// A token that could not be stored yet. Until it is stored, it is served from memory, the next attempt redeems its refresh token,
-/// and its lease is held, so that no other process redeems the refresh token that is still in the store.
+/// A token that could not be stored yet. Until it is stored, it is served from memory, and the next attempt redeems its
+/// refresh token. Its lease is held, so that no other process redeems the older refresh token in the store.
 #[derive(Debug)]
-pub(crate) struct Unpublished {
+pub(crate) struct UnpublishedToken {
     token: StdMutex<AccessToken>,
     /// The lock is held while the token is being stored, and while an attempt replaces it.
     lease: Mutex<HeldLease>,
@@ -22,7 +22,7 @@ pub(super) struct HeldLease {
     pub(super) is_done: bool,
 }
 
-impl Unpublished {
+impl UnpublishedToken {
     pub(super) fn new(token: AccessToken, guard: Option<Box<dyn LeaseGuard>>) -> Self {
         Self { token: StdMutex::new(token), lease: Mutex::new(HeldLease { guard, is_done: false }) }
     }

@@ -20,47 +20,47 @@ pub(crate) struct Progress {
 }
 
 impl Inner {
-    /// Waits for the outcome of an attempt, or until its timeout. `started_here` is true for the caller that started the
-    /// attempt.
-    pub(super) async fn outcome_of(
+    /// Waits for the outcome of an attempt, or until its timeout. `started_here` is true for the caller that started
+    /// the attempt.
+    pub(super) async fn join_attempt(
         &self,
         attempt: Option<Receiver<Progress>>,
         key: &TokenKey,
         started_here: bool,
     ) -> Outcome {
         let Some(attempt) = attempt else { return Err(TokenError::canceled()) };
-        let Some(limit) = self.attempt_timeout else { return wait_for_outcome(attempt, Duration::ZERO).await };
+        let Some(timeout) = self.attempt_timeout else { return wait_for_outcome(attempt, Duration::ZERO).await };
         if started_here || !self.provider.needs_caller_runtime() {
-            return wait_for_outcome(attempt, limit).await;
+            return wait_for_outcome(attempt, timeout).await;
         }
         // The attempt runs on the runtime of another caller. While that runtime is not being polled, the timers of the
         // attempt do not run, so this caller uses its own.
-        let join_limit = limit.saturating_mul(2).saturating_add(STORE_TIME);
-        if let Some(outcome) = self.within(join_limit, wait_for_outcome(attempt.clone(), limit)).await {
+        let join_timeout = timeout.saturating_mul(2).saturating_add(STORE_TIME);
+        if let Some(outcome) = self.within(join_timeout, wait_for_outcome(attempt.clone(), timeout)).await {
             return outcome;
         }
-        self.abandon(key, &attempt);
-        Err(TokenError::timed_out(join_limit))
+        self.abandon_attempt(key, &attempt);
+        Err(TokenError::timed_out(join_timeout))
     }
 
     /// Allows the next caller to start another attempt, unless both attempts would redeem the same credential.
-    fn abandon(&self, key: &TokenKey, attempt: &Receiver<Progress>) {
+    fn abandon_attempt(&self, key: &TokenKey, attempt: &Receiver<Progress>) {
         if !self.provider.needs_lease() {
-            self.flights.with(key, |slot, _| {
+            self.flights.with_slot(key, |slot, _| {
                 if slot.attempt.take_if(|current| current.same_channel(attempt)).is_some() {
-                    slot.flight.abandon();
+                    slot.flight.abandon_attempt();
                 }
             });
         }
     }
 }
 
-/// Waits until an attempt announces its outcome, or the end of its timeout, which is `limit`.
-async fn wait_for_outcome(mut attempt: Receiver<Progress>, limit: Duration) -> Outcome {
+/// Waits until an attempt announces its outcome, or the end of its timeout. The timeout error contains `timeout`.
+async fn wait_for_outcome(mut attempt: Receiver<Progress>, timeout: Duration) -> Outcome {
     let timeouts = attempt.borrow().timeouts;
-    let changed = attempt.wait_for(|progress| progress.outcome.is_some() || progress.timeouts > timeouts).await;
-    match changed {
-        Ok(progress) => progress.outcome.clone().unwrap_or_else(|| Err(TokenError::timed_out(limit))),
+    let wait_result = attempt.wait_for(|progress| progress.outcome.is_some() || progress.timeouts > timeouts).await;
+    match wait_result {
+        Ok(progress) => progress.outcome.clone().unwrap_or_else(|| Err(TokenError::timed_out(timeout))),
         Err(_) => Err(TokenError::canceled()),
     }
 }

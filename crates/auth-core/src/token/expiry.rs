@@ -49,7 +49,8 @@ pub struct ExpiryPolicyBuilder(ExpiryPolicy);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExpiryPolicyError {
-    /// The buffer is not shorter than the fallback, so a token without a specified expiry would be refreshed immediately.
+    /// The buffer is not shorter than the fallback, so a token without a specified expiry would be refreshed
+    /// immediately.
     #[error("the buffer ({buffer:?}) must be shorter than the fallback ({fallback:?})")]
     BufferNotBelowFallback {
         /// The configured buffer.
@@ -87,7 +88,7 @@ impl ExpiryPolicy {
     }
 
     /// Sets the minimum remaining lifetime of a served token. A cached token that expires earlier is replaced before it
-    /// is served. If the provider only returns tokens with a shorter lifetime, every call obtains one.
+    /// is served. If the provider only returns tokens with a shorter lifetime, every call obtains a new one.
     pub fn with_min_remaining(mut self, min_remaining: Duration) -> Self {
         self.min_remaining = min_remaining;
         self
@@ -109,9 +110,9 @@ impl ExpiryPolicy {
             Lifetime::Unlimited => None,
             Lifetime::Until(time) => Some(time),
             Lifetime::Unspecified => {
-                let in_token = jwt_expiry(token.secret()).or_else(|| token.id_token().and_then(jwt_expiry));
-                is_expiry_assumed = in_token.is_none();
-                Some(in_token.unwrap_or(now + self.fallback))
+                let expiry_in_token = jwt_expiry(token.secret()).or_else(|| token.id_token().and_then(jwt_expiry));
+                is_expiry_assumed = expiry_in_token.is_none();
+                Some(expiry_in_token.unwrap_or(now + self.fallback))
             }
         };
         let Some(expires_at) = [expiry, token.not_after()].into_iter().flatten().min() else {
@@ -123,9 +124,10 @@ impl ExpiryPolicy {
         ))?;
         let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
         // A refresh time of the provider is ignored if it is in the past, because every read would start a refresh.
-        let provided = token.refresh_at().filter(|refresh_at| *refresh_at > now && *refresh_at < expires_at);
-        // Not before half of the lifetime, so that a short-lived token is not refreshed as soon as it is obtained.
-        let refresh_at = provided.unwrap_or(expires_at - window).max(expires_at - lifetime / 2);
+        let provider_refresh_at = token.refresh_at().filter(|refresh_at| *refresh_at > now && *refresh_at < expires_at);
+        // A token is not refreshed in the first half of its lifetime. Otherwise, a short-lived token would be refreshed
+        // as soon as it is obtained.
+        let refresh_at = provider_refresh_at.unwrap_or(expires_at - window).max(expires_at - lifetime / 2);
         Ok(token.with_expires_at(expires_at).with_expiry_assumed(is_expiry_assumed).with_refresh_at(Some(refresh_at)))
     }
 
@@ -151,7 +153,7 @@ impl ExpiryPolicy {
         // The refresh time is missing if a custom cache did not store it.
         let default_refresh_at = || expires_at.checked_sub(self.buffer).unwrap_or(expires_at);
         let refresh_at = token.refresh_at().unwrap_or_else(default_refresh_at);
-        if now.checked_add(self.min_remaining).is_none_or(|required| expires_at <= required) {
+        if now.checked_add(self.min_remaining).is_none_or(|min_expiry| expires_at <= min_expiry) {
             Freshness::Expired
         } else if refresh_at <= now {
             Freshness::Stale

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::token::hex::hex;
 use crate::token::request::TokenRequest;
 
-/// The key of a token in a cache: all properties that distinguish the token from others. Two requests share a token only
-/// if their keys are equal, and keys are equal only if all of their parts are equal.
+/// The key of a token in a cache: all properties that distinguish the token from others. Two requests share a token
+/// only if their keys are equal, and keys are equal only if all of their parts are equal.
 ///
 /// The parts are the issuer, the [identity](TokenKeyBuilder::with_identity), the client id, the subject, the assertion,
 /// the audience, the resources, the scopes, the additional parameters, the claims, the tenant, the origin that tokens
@@ -49,7 +49,8 @@ pub struct TokenKeyBuilder {
     audience: Option<String>,
     resources: BTreeSet<String>,
     scopes: BTreeSet<String>,
-    /// Sorted by name. The values of a repeated name are not sorted, because a server may use the first or the last one.
+    /// Sorted by name. The values of a repeated name are not sorted, because a server may use the first or the last
+    /// one.
     parameters: Vec<(String, String)>,
     claims: Option<String>,
     tenant: Option<String>,
@@ -114,7 +115,7 @@ impl TokenKey {
         parts.build()
     }
 
-    /// Returns this key for the principal `identity`.
+    /// Returns a copy of this key with another identity.
     pub(crate) fn for_identity(&self, identity: String) -> Self {
         self.0.parts.clone().with_identity(identity).build()
     }
@@ -232,17 +233,17 @@ impl TokenKeyBuilder {
         TokenKey(Arc::new(Inner { parts: self, digest }))
     }
 
-    /// Hashes all parts. Each is preceded by its tag and its length, so that different keys never produce the same input:
-    /// the parts `ab` and `c` differ from `a` and `bc`, and a missing part differs from an empty one.
+    /// Hashes all parts. Each part is preceded by its tag and its length, so that the hashed bytes of different keys
+    /// differ: the parts `ab` and `c` differ from `a` and `bc`, and a missing part differs from an empty one.
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let mut add = |tag: u8, text: &str| {
+        let mut hash_part = |tag: u8, text: &str| {
             hash.update([tag]);
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text);
         };
-        add(0, &self.issuer);
-        let optional = [
+        hash_part(0, &self.issuer);
+        let optional_parts = [
             &self.client_id,
             &self.subject,
             &self.audience,
@@ -254,20 +255,20 @@ impl TokenKeyBuilder {
             &self.identity,
             &self.assertion,
         ];
-        for (tag, text) in (1..).zip(optional) {
+        for (tag, text) in (1..).zip(optional_parts) {
             if let Some(text) = text {
-                add(tag, text);
+                hash_part(tag, text);
             }
         }
         for resource in &self.resources {
-            add(u8::MAX - 3, resource);
+            hash_part(u8::MAX - 3, resource);
         }
         for (name, value) in &self.parameters {
-            add(u8::MAX - 2, name);
-            add(u8::MAX - 1, value);
+            hash_part(u8::MAX - 2, name);
+            hash_part(u8::MAX - 1, value);
         }
         for scope in &self.scopes {
-            add(u8::MAX, scope);
+            hash_part(u8::MAX, scope);
         }
         hash.finalize().into()
     }

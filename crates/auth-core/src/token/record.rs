@@ -16,9 +16,9 @@ use crate::{AccessToken, Lifetime, Secret, TokenError};
 /// use auth_core::{AccessToken, TokenRecord};
 ///
 /// let token = AccessToken::try_from("abc")?;
-/// let stored = serde_json::to_string(&TokenRecord::from_token(&token)).unwrap();
-/// let read: TokenRecord = serde_json::from_str(&stored).unwrap();
-/// assert_eq!(read.into_token()?, token);
+/// let json = serde_json::to_string(&TokenRecord::from_token(&token)).unwrap();
+/// let record: TokenRecord = serde_json::from_str(&json).unwrap();
+/// assert_eq!(record.into_token()?, token);
 /// # Ok::<(), auth_core::TokenError>(())
 /// ```
 #[derive(Deserialize, Serialize)]
@@ -49,9 +49,9 @@ pub struct TokenRecord {
 impl TokenRecord {
     /// Creates the record of a token.
     pub fn from_token(token: &AccessToken) -> Self {
-        let exposed = |secret: &Secret| secret.expose().to_owned();
+        let expose_text = |secret: &Secret| secret.expose().to_owned();
         Self {
-            access_token: exposed(token.secret()),
+            access_token: expose_text(token.secret()),
             token_type: token.token_type().to_owned(),
             lifetime: token.lifetime(),
             is_expiry_assumed: token.is_expiry_assumed(),
@@ -59,8 +59,8 @@ impl TokenRecord {
             not_after: token.not_after(),
             refresh_at: token.refresh_at(),
             scopes: token.scopes().map(str::to_owned).collect(),
-            id_token: token.id_token().map(exposed),
-            refresh_token: token.refresh_token().map(exposed),
+            id_token: token.id_token().map(expose_text),
+            refresh_token: token.refresh_token().map(expose_text),
             client_id: token.client_id().map(str::to_owned),
             unverified: token.unverified().cloned(),
         }

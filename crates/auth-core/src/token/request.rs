@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::token::AccessToken;
 use crate::token::hex::hex;
 
-/// The parameters of a token request, which override those of the [`TokenSource`](crate::TokenSource). All are optional.
-/// A request without parameters is for the default token of the source.
+/// The parameters of a token request, which override those of the [`TokenSource`](crate::TokenSource). All are
+/// optional. A request without parameters is for the default token of the source.
 ///
 /// Two requests that differ in any parameter never share a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

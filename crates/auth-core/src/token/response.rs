@@ -14,10 +14,10 @@ impl AccessToken {
     /// Reads the token from the response of a token endpoint (RFC 6749, section 5.1): `access_token` and the optional
     /// `token_type`, `scope`, `id_token`, `refresh_token` and expiry.
     ///
-    /// The expiry is taken from `expires_at`, or else from `expires_in`. `expires_at` is a number of seconds since 1970, as
-    /// a number or a string, or an ISO 8601 time, which is in UTC if it has no offset. `expires_in` is in seconds from
-    /// `now`; negative values count as 0. Without either, the [`ExpiryPolicy`](crate::ExpiryPolicy) of a source determines
-    /// the expiry.
+    /// The expiry is taken from `expires_at`, or else from `expires_in`. `expires_at` is a number of seconds since
+    /// 1970, as a number or a string, or an ISO 8601 time, which is in UTC if it has no offset. `expires_in` is in
+    /// seconds from `now`; negative values count as 0. Without either, the [`ExpiryPolicy`](crate::ExpiryPolicy) of a
+    /// source determines the expiry.
     ///
     /// # Errors
     ///
@@ -34,19 +34,19 @@ impl AccessToken {
     /// # Ok::<(), auth_core::TokenError>(())
     /// ```
     pub fn from_response(response: &Value, now: SystemTime) -> Result<Self, TokenError> {
-        let text = |name: &str| response.get(name).and_then(Value::as_str);
-        let secret = text("access_token").ok_or(TokenError::malformed("the response has no access_token"))?;
+        let text_field = |name: &str| response.get(name).and_then(Value::as_str);
+        let secret = text_field("access_token").ok_or(TokenError::malformed("the response has no access_token"))?;
         let mut token = Self::new(Secret::new(secret))?;
         check_type(response)?;
-        if let Some(scope) = text("scope") {
+        if let Some(scope) = text_field("scope") {
             token = token.with_scopes(scope.split_ascii_whitespace());
         }
         // Some providers return an empty refresh token instead of none. It must not replace the previous refresh token.
-        let non_empty = |name: &str| text(name).filter(|value| !value.trim().is_empty());
-        if let Some(id_token) = non_empty("id_token") {
+        let non_empty_field = |name: &str| text_field(name).filter(|value| !value.trim().is_empty());
+        if let Some(id_token) = non_empty_field("id_token") {
             token = token.with_id_token(Secret::new(id_token));
         }
-        if let Some(refresh_token) = non_empty("refresh_token") {
+        if let Some(refresh_token) = non_empty_field("refresh_token") {
             token = token.with_refresh_token(Secret::new(refresh_token));
         }
         let expiry = response.get("expires_at").and_then(parse_time).or_else(|| {
@@ -68,8 +68,8 @@ fn check_type(response: &Value) -> Result<(), TokenError> {
         Some(Value::String(token_type)) if is_bearer(token_type) => Ok(()),
         Some(Value::String(token_type)) => {
             let names = ["access_token", "refresh_token", "id_token"];
-            let to_redact = names.into_iter().filter_map(|name| response.get(name).and_then(Value::as_str));
-            Err(TokenError::unsupported_type(token_type, to_redact))
+            let secrets = names.into_iter().filter_map(|name| response.get(name).and_then(Value::as_str));
+            Err(TokenError::unsupported_type(token_type, secrets))
         }
         Some(_) => Err(TokenError::malformed("its token_type is not a string")),
     }

@@ -30,8 +30,8 @@ impl From<Url> for SignedUrl {
 }
 
 impl From<SignedUrl> for Secret {
-    fn from(signed: SignedUrl) -> Self {
-        Self::new(signed.0)
+    fn from(signed_url: SignedUrl) -> Self {
+        Self::new(signed_url.0)
     }
 }
 

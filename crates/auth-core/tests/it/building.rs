@@ -12,15 +12,15 @@ use platform_testkit::RemoteStore;
 
 /// A provider with the given properties.
 #[derive(Clone, Copy, Debug, Default)]
-struct Provider {
+struct TestProvider {
     identity: Option<&'static str>,
     needs_lease: bool,
 }
 
-const NAMED: Provider = Provider { identity: Some("somebody"), needs_lease: false };
-const SINGLE_USE: Provider = Provider { needs_lease: true, ..NAMED };
+const NAMED_PROVIDER: TestProvider = TestProvider { identity: Some("somebody"), needs_lease: false };
+const SINGLE_USE_PROVIDER: TestProvider = TestProvider { needs_lease: true, ..NAMED_PROVIDER };
 
-impl TokenProvider for Provider {
+impl TokenProvider for TestProvider {
     fn fetch(&self, _: &TokenRequest) -> Result<AccessToken, TokenError> {
         AccessToken::try_from("a-token")
     }
@@ -35,7 +35,7 @@ impl TokenProvider for Provider {
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Provider {
+impl AsyncTokenProvider for TestProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         TokenProvider::fetch(self, request)
     }
@@ -51,9 +51,9 @@ impl AsyncTokenProvider for Provider {
 
 /// A persistent, blocking cache.
 #[derive(Debug, Default)]
-struct Disk(MemoryTokenCache);
+struct DiskCache(MemoryTokenCache);
 
-impl TokenCache for Disk {
+impl TokenCache for DiskCache {
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         TokenCache::get(&self.0, key)
     }
@@ -73,46 +73,53 @@ impl TokenCache for Disk {
 
 /// The configuration of a source, for both builders.
 #[derive(Clone, Copy, Debug)]
-struct Parts {
-    provider: Provider,
-    key_identity: bool,
-    identity: bool,
-    cache: Kind,
-    lease: bool,
+struct SourceConfig {
+    provider: TestProvider,
+    has_key_identity: bool,
+    has_identity: bool,
+    cache: CacheKind,
+    has_lease: bool,
     attempt_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum CacheKind {
     Default,
     None,
     Memory,
     Persistent,
 }
 
-fn parts(provider: Provider, cache: Kind) -> Parts {
-    Parts { provider, key_identity: false, identity: false, cache, lease: false, attempt_timeout: None }
+fn config(provider: TestProvider, cache: CacheKind) -> SourceConfig {
+    SourceConfig {
+        provider,
+        has_key_identity: false,
+        has_identity: false,
+        cache,
+        has_lease: false,
+        attempt_timeout: None,
+    }
 }
 
-impl Parts {
+impl SourceConfig {
     fn key(self) -> TokenKey {
         let key = TokenKey::builder("issuer");
-        if self.key_identity { key.with_identity("of-the-key").build() } else { key.build() }
+        if self.has_key_identity { key.with_identity("of-the-key").build() } else { key.build() }
     }
 
     fn build_async(self) -> Result<TokenSource, SourceBuildError> {
         let store = RemoteStore::new();
         let mut builder: TokenSourceBuilder = TokenSource::builder(self.key(), self.provider);
         builder = match self.cache {
-            Kind::Default => builder,
-            Kind::None => builder.without_cache(),
-            Kind::Memory => builder.with_cache(Arc::new(MemoryTokenCache::new())),
-            Kind::Persistent => builder.with_cache(Arc::new(store.clone())),
+            CacheKind::Default => builder,
+            CacheKind::None => builder.without_cache(),
+            CacheKind::Memory => builder.with_cache(Arc::new(MemoryTokenCache::new())),
+            CacheKind::Persistent => builder.with_cache(Arc::new(store.clone())),
         };
-        if self.identity {
+        if self.has_identity {
             builder = builder.with_identity("of-the-builder");
         }
-        if self.lease {
+        if self.has_lease {
             builder = builder.with_lease(Arc::new(store));
         }
         if let Some(limit) = self.attempt_timeout {
@@ -124,15 +131,15 @@ impl Parts {
     fn build_blocking(self) -> Result<blocking::TokenSource, SourceBuildError> {
         let mut builder = blocking::TokenSource::builder(self.key(), self.provider);
         builder = match self.cache {
-            Kind::Default => builder,
-            Kind::None => builder.without_cache(),
-            Kind::Memory => builder.with_cache(Arc::new(MemoryTokenCache::new())),
-            Kind::Persistent => builder.with_cache(Arc::new(Disk::default())),
+            CacheKind::Default => builder,
+            CacheKind::None => builder.without_cache(),
+            CacheKind::Memory => builder.with_cache(Arc::new(MemoryTokenCache::new())),
+            CacheKind::Persistent => builder.with_cache(Arc::new(DiskCache::default())),
         };
-        if self.identity {
+        if self.has_identity {
             builder = builder.with_identity("of-the-builder");
         }
-        if self.lease {
+        if self.has_lease {
             builder = builder.with_lease(Arc::new(RemoteStore::new()));
         }
         if let Some(limit) = self.attempt_timeout {
@@ -159,53 +166,56 @@ impl Parts {
 
 #[test]
 fn persistent_cache_requires_an_identity() {
-    let unnamed = parts(Provider::default(), Kind::Persistent);
-    unnamed.assert_fails_with(&SourceBuildError::MissingIdentity, "`.with_identity(");
-    Parts { lease: true, ..unnamed }.assert_fails_with(&SourceBuildError::MissingIdentity, "`.with_identity(");
-    Parts { identity: true, ..unnamed }.assert_builds();
-    Parts { key_identity: true, ..unnamed }.assert_builds();
-    parts(NAMED, Kind::Persistent).assert_builds();
-    for cache in [Kind::Default, Kind::None, Kind::Memory] {
-        parts(Provider::default(), cache).assert_builds();
+    let unnamed_config = config(TestProvider::default(), CacheKind::Persistent);
+    unnamed_config.assert_fails_with(&SourceBuildError::MissingIdentity, "`.with_identity(");
+    let with_lease = SourceConfig { has_lease: true, ..unnamed_config };
+    with_lease.assert_fails_with(&SourceBuildError::MissingIdentity, "`.with_identity(");
+    SourceConfig { has_identity: true, ..unnamed_config }.assert_builds();
+    SourceConfig { has_key_identity: true, ..unnamed_config }.assert_builds();
+    config(NAMED_PROVIDER, CacheKind::Persistent).assert_builds();
+    for cache in [CacheKind::Default, CacheKind::None, CacheKind::Memory] {
+        config(TestProvider::default(), cache).assert_builds();
     }
 }
 
 #[test]
 fn single_use_credential_with_a_persistent_cache_requires_a_lease() {
-    let without_lease = parts(SINGLE_USE, Kind::Persistent);
+    let without_lease = config(SINGLE_USE_PROVIDER, CacheKind::Persistent);
     without_lease.assert_fails_with(&SourceBuildError::MissingLease, "`.with_lease(");
-    Parts { identity: true, ..without_lease }.assert_fails_with(&SourceBuildError::MissingLease, "`.with_lease(");
-    Parts { lease: true, ..without_lease }.assert_builds();
-    for cache in [Kind::Default, Kind::None, Kind::Memory] {
-        parts(SINGLE_USE, cache).assert_builds();
+    let with_identity = SourceConfig { has_identity: true, ..without_lease };
+    with_identity.assert_fails_with(&SourceBuildError::MissingLease, "`.with_lease(");
+    SourceConfig { has_lease: true, ..without_lease }.assert_builds();
+    for cache in [CacheKind::Default, CacheKind::None, CacheKind::Memory] {
+        config(SINGLE_USE_PROVIDER, cache).assert_builds();
     }
 }
 
 #[test]
 fn lease_requires_a_cache() {
-    for provider in [Provider::default(), NAMED, SINGLE_USE] {
-        let without_cache = Parts { lease: true, ..parts(provider, Kind::Default) };
+    for provider in [TestProvider::default(), NAMED_PROVIDER, SINGLE_USE_PROVIDER] {
+        let without_cache = SourceConfig { has_lease: true, ..config(provider, CacheKind::Default) };
         without_cache.assert_fails_with(&SourceBuildError::MissingCache, "`.with_cache(");
     }
-    Parts { lease: true, ..parts(NAMED, Kind::Persistent) }.assert_builds();
+    SourceConfig { has_lease: true, ..config(NAMED_PROVIDER, CacheKind::Persistent) }.assert_builds();
 }
 
 #[test]
 fn attempt_timeout_of_zero_is_a_build_error() {
-    let zero = Parts { attempt_timeout: Some(Duration::ZERO), ..parts(NAMED, Kind::Default) };
-    zero.assert_fails_with(&SourceBuildError::ZeroAttemptTimeout, "`.with_attempt_timeout(");
-    Parts { attempt_timeout: Some(Duration::from_nanos(1)), ..zero }.assert_builds();
+    let config = config(NAMED_PROVIDER, CacheKind::Default);
+    let zero_timeout = SourceConfig { attempt_timeout: Some(Duration::ZERO), ..config };
+    zero_timeout.assert_fails_with(&SourceBuildError::ZeroAttemptTimeout, "`.with_attempt_timeout(");
+    SourceConfig { attempt_timeout: Some(Duration::from_nanos(1)), ..zero_timeout }.assert_builds();
 }
 
 #[test]
-fn identity_of_the_builder_precedes_that_of_key_and_provider() {
-    let all = Parts { identity: true, key_identity: true, ..parts(NAMED, Kind::Default) };
-    assert_eq!(all.build_async().unwrap().key().identity(), Some("of-the-builder"));
-    let key = Parts { identity: false, ..all };
-    assert_eq!(key.build_async().unwrap().key().identity(), Some("of-the-key"));
-    let provider = Parts { key_identity: false, ..key };
-    assert_eq!(provider.build_async().unwrap().key().identity(), Some("somebody"));
-    let unnamed = parts(Provider::default(), Kind::Memory);
-    let keys = [unnamed.build_async().unwrap(), unnamed.build_async().unwrap()].map(|source| source.key().clone());
+fn builder_identity_takes_precedence_over_key_and_provider() {
+    let named_config = config(NAMED_PROVIDER, CacheKind::Default);
+    let all_identities = SourceConfig { has_identity: true, has_key_identity: true, ..named_config };
+    assert_eq!(all_identities.build_async().unwrap().key().identity(), Some("of-the-builder"));
+    let key_and_provider = SourceConfig { has_identity: false, ..all_identities };
+    assert_eq!(key_and_provider.build_async().unwrap().key().identity(), Some("of-the-key"));
+    assert_eq!(named_config.build_async().unwrap().key().identity(), Some("somebody"));
+    let unnamed_config = config(TestProvider::default(), CacheKind::Memory);
+    let keys = [(); 2].map(|()| unnamed_config.build_async().unwrap().key().clone());
     assert_ne!(keys[0], keys[1]);
 }

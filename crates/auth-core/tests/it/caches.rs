@@ -10,7 +10,7 @@ use platform_testkit::{
     LeaseSuite, ManualClock, RemoteStore, async_atomic_delete_if, async_token_cache, atomic_delete_if, token_cache,
 };
 
-use super::{MINUTE, text, token};
+use super::{MINUTE, text_of, token};
 
 /// A cache with only the required methods.
 #[derive(Debug, Default)]
@@ -61,16 +61,16 @@ async fn memory_cache_never_deletes_a_newer_token() {
     async_atomic_delete_if(&NonBlocking::new(cache.clone()), &Blocking::new(cache)).await;
 }
 
-fn client(number: usize) -> TokenKey {
+fn client_key(number: usize) -> TokenKey {
     TokenKey::builder("issuer").with_audience(format!("{number}")).build()
 }
 
-fn user(number: usize) -> TokenKey {
+fn user_key(number: usize) -> TokenKey {
     TokenKey::builder("issuer").with_subject(format!("{number}")).build()
 }
 
 /// Returns the indexes of the keys under which the cache still contains a token.
-fn cached(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> Vec<usize> {
+fn cached_indexes(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> Vec<usize> {
     let keys = keys.into_iter().enumerate();
     keys.filter(|(_, key)| TokenCache::get(cache, key).unwrap().is_some()).map(|(index, _)| index).collect()
 }
@@ -79,53 +79,54 @@ fn cached(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) ->
 fn least_recently_used_token_is_evicted_first() {
     for round in 0..50 {
         let cache = MemoryTokenCache::builder().with_max_client_tokens(3).build();
-        let set = |number| TokenCache::set(&cache, &client(number), &token("t")).unwrap();
-        let touch = |number| assert!(TokenCache::get(&cache, &client(number)).unwrap().is_some(), "{round}: {number}");
+        let set = |number| TokenCache::set(&cache, &client_key(number), &token("t")).unwrap();
+        let touch =
+            |number| assert!(TokenCache::get(&cache, &client_key(number)).unwrap().is_some(), "{round}: {number}");
         (0..3).for_each(set);
         // A token that was used often, but not recently, is evicted before one that was used once, but recently.
         (0..20).for_each(|_| touch(1));
         touch(0);
         touch(2);
         set(3);
-        assert_eq!(cached(&cache, (0..4).map(client)), [0, 2, 3], "{round}");
+        assert_eq!(cached_indexes(&cache, (0..4).map(client_key)), [0, 2, 3], "{round}");
         // Replacing a token counts as a use; a miss does not.
         set(0);
-        assert_eq!(TokenCache::get(&cache, &client(9)).unwrap(), None);
+        assert_eq!(TokenCache::get(&cache, &client_key(9)).unwrap(), None);
         touch(3);
         set(4);
-        assert_eq!(cached(&cache, (0..5).map(client)), [0, 3, 4], "{round}");
+        assert_eq!(cached_indexes(&cache, (0..5).map(client_key)), [0, 3, 4], "{round}");
     }
 }
 
 #[test]
 fn tokens_of_many_users_do_not_evict_tokens_of_clients() {
     let cache = MemoryTokenCache::new();
-    (0..32).for_each(|number| TokenCache::set(&cache, &client(number), &token("t")).unwrap());
-    (0..1000).for_each(|number| TokenCache::set(&cache, &user(number), &token("t")).unwrap());
-    assert_eq!(cached(&cache, (0..32).map(client)).len(), 32);
-    assert_eq!(cached(&cache, (0..1000).map(user)), (744..1000).collect::<Vec<_>>());
-    TokenCache::set(&cache, &client(32), &token("t")).unwrap();
-    assert_eq!(cached(&cache, (0..33).map(client)).len(), 32);
+    (0..32).for_each(|number| TokenCache::set(&cache, &client_key(number), &token("t")).unwrap());
+    (0..1000).for_each(|number| TokenCache::set(&cache, &user_key(number), &token("t")).unwrap());
+    assert_eq!(cached_indexes(&cache, (0..32).map(client_key)).len(), 32);
+    assert_eq!(cached_indexes(&cache, (0..1000).map(user_key)), (744..1000).collect::<Vec<_>>());
+    TokenCache::set(&cache, &client_key(32), &token("t")).unwrap();
+    assert_eq!(cached_indexes(&cache, (0..33).map(client_key)).len(), 32);
 }
 
 #[test]
 fn memory_cache_uses_its_clock_for_expiry() {
     let clock = Arc::new(ManualClock::default());
     let cache = MemoryTokenCache::builder().with_clock(clock.clone()).build();
-    let expiring = token("expiring").with_expires_at(clock.now() + MINUTE);
-    TokenCache::set(&cache, &client(0), &expiring).unwrap();
-    TokenCache::set(&cache, &client(1), &token("without-expiry")).unwrap();
+    let expiring_token = token("expiring").with_expires_at(clock.now() + MINUTE);
+    TokenCache::set(&cache, &client_key(0), &expiring_token).unwrap();
+    TokenCache::set(&cache, &client_key(1), &token("without-expiry")).unwrap();
     clock.advance(MINUTE - Duration::from_nanos(1));
-    assert_eq!(TokenCache::get(&cache, &client(0)).unwrap().as_ref().map(text), Some("expiring".to_owned()));
+    assert_eq!(TokenCache::get(&cache, &client_key(0)).unwrap().as_ref().map(text_of), Some("expiring".to_owned()));
     clock.advance(Duration::from_nanos(1));
-    assert_eq!(cached(&cache, (0..2).map(client)), [1]);
+    assert_eq!(cached_indexes(&cache, (0..2).map(client_key)), [1]);
 }
 
 #[tokio::test]
 async fn panic_of_a_blocking_cache_is_a_cache_error() {
     #[derive(Debug)]
-    struct Broken;
-    impl TokenCache for Broken {
+    struct PanickingCache;
+    impl TokenCache for PanickingCache {
         fn get(&self, _key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
             panic!("the disk was removed")
         }
@@ -139,5 +140,5 @@ async fn panic_of_a_blocking_cache_is_a_cache_error() {
             Ok(())
         }
     }
-    assert!(Blocking::new(Broken).get(&client(0)).await.unwrap_err().is_cache());
+    assert!(Blocking::new(PanickingCache).get(&client_key(0)).await.unwrap_err().is_cache());
 }

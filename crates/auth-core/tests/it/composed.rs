@@ -11,22 +11,23 @@ use tracing::Instrument;
 #[tokio::test]
 async fn source_provides_its_cached_token_to_another_source() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
+    let call_counter = calls.clone();
     let provider = async_provider_fn(move |_request| {
-        let number = counted.fetch_add(1, Ordering::SeqCst);
+        let number = call_counter.fetch_add(1, Ordering::SeqCst);
         async move { Ok::<_, TokenError>(format!("subject-{number}")) }
     });
-    let subjects = TokenSource::builder(TokenKey::new("https://issuer.test/"), provider).with_identity("ada").build();
-    let subjects = subjects.unwrap();
+    let builder = TokenSource::builder(TokenKey::new("https://issuer.test/"), provider);
+    let subject_source = builder.with_identity("ada").build().unwrap();
     for _ in 0..2 {
-        let token = subjects.fetch(&TokenRequest::new()).await.unwrap();
+        let token = subject_source.fetch(&TokenRequest::new()).await.unwrap();
         assert_eq!(token.secret().expose(), "subject-0");
     }
-    assert!(subjects.identity().unwrap().starts_with("token_source "));
-    let unnamed = async_provider_fn(|_request| async { Ok::<_, TokenError>("x") });
-    assert_eq!(TokenSource::new(TokenKey::new("https://issuer.test/"), unnamed).identity(), None);
-    let fixed = TokenSource::new(TokenKey::new("https://issuer.test/"), static_token(Secret::new("x")).unwrap());
-    assert!(fixed.identity().is_some());
+    assert!(subject_source.identity().unwrap().starts_with("token_source "));
+    let unnamed_provider = async_provider_fn(|_request| async { Ok::<_, TokenError>("x") });
+    assert_eq!(TokenSource::new(TokenKey::new("https://issuer.test/"), unnamed_provider).identity(), None);
+    let static_source =
+        TokenSource::new(TokenKey::new("https://issuer.test/"), static_token(Secret::new("x")).unwrap());
+    assert!(static_source.identity().is_some());
 }
 
 #[tokio::test]

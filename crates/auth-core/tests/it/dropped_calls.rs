@@ -1,4 +1,4 @@
-//! Calls that are dropped at each of their await polls.
+//! Calls that are dropped after each possible number of polls.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use platform_testkit::RemoteStore;
 
-use super::{Fixture, MINUTE, key, text};
+use super::{Fixture, MINUTE, key, text_of};
 
 /// Polls a future at most `polls` times, and then drops it. Returns true if it completed.
 async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
@@ -23,8 +23,8 @@ async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
     .await
 }
 
-/// Runs `test` with 0, 1, 2, … as the number of polls after which it drops a call, until `test` returns true because the
-/// call completed. Returns that number.
+/// Runs `test` with 0, 1, 2, … polls. `test` drops a call after this number of polls, and returns true if the call
+/// completed earlier. Returns the first number of polls with which the call completed.
 async fn for_each_poll_count<T: AsyncFn(usize) -> bool>(test: T) -> usize {
     for polls in 0..1000 {
         if test(polls).await {
@@ -48,12 +48,12 @@ async fn dropped_caller_does_not_cancel_the_fetch() {
     for store in stores() {
         let polls = for_each_poll_count(async |polls| {
             let fixture = fixture(store.as_ref());
-            let ended = drop_after(polls, fixture.source.token()).await;
-            fixture.settle().await;
-            let started = fixture.calls();
-            assert_eq!(fixture.text().await, "token-1", "{polls}");
-            assert_eq!(fixture.calls(), 1, "{polls}: the fetch ({started} before) is not repeated");
-            ended
+            let is_completed = drop_after(polls, fixture.source.token()).await;
+            fixture.run_until_idle().await;
+            let calls_before = fixture.calls();
+            assert_eq!(fixture.obtain_text().await, "token-1", "{polls}");
+            assert_eq!(fixture.calls(), 1, "{polls}: the fetch ({calls_before} before) is not repeated");
+            is_completed
         });
         assert!(polls.await >= 2, "a call that waits is polled several times");
     }
@@ -66,13 +66,13 @@ async fn dropped_caller_does_not_cancel_the_refresh() {
             let fixture = fixture(store.as_ref());
             fixture.source.token().await.unwrap();
             fixture.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
-            let ended = drop_after(polls, fixture.source.token()).await;
-            fixture.settle().await;
-            fixture.text().await;
-            fixture.settle().await;
-            assert_eq!(fixture.text().await, "token-2", "{polls}");
+            let is_completed = drop_after(polls, fixture.source.token()).await;
+            fixture.run_until_idle().await;
+            fixture.obtain_text().await;
+            fixture.run_until_idle().await;
+            assert_eq!(fixture.obtain_text().await, "token-2", "{polls}");
             assert_eq!(fixture.calls(), 2, "{polls}");
-            ended
+            is_completed
         });
         assert!(polls.await >= 1);
     }
@@ -84,13 +84,13 @@ async fn dropped_clear_leaves_one_token_for_all_callers() {
         for_each_poll_count(async |polls| {
             let fixture = fixture(store.as_ref());
             fixture.source.token().await.unwrap();
-            let ended = drop_after(polls, fixture.source.clear()).await;
-            fixture.settle().await;
-            let next = fixture.text().await;
-            assert!(next == "token-1" || next == "token-2", "{polls}: {next}");
-            assert_eq!(fixture.text().await, next, "{polls}: the next call returns the same token");
-            assert!(!ended || next == "token-2", "{polls}: a completed clear has deleted the token");
-            ended
+            let is_completed = drop_after(polls, fixture.source.clear()).await;
+            fixture.run_until_idle().await;
+            let next_text = fixture.obtain_text().await;
+            assert!(next_text == "token-1" || next_text == "token-2", "{polls}: {next_text}");
+            assert_eq!(fixture.obtain_text().await, next_text, "{polls}: the next call returns the same token");
+            assert!(!is_completed || next_text == "token-2", "{polls}: a completed clear has deleted the token");
+            is_completed
         })
         .await;
     }
@@ -100,17 +100,17 @@ async fn dropped_clear_leaves_one_token_for_all_callers() {
 async fn dropped_leader_publishes_its_token() {
     let process = |store: &RemoteStore| {
         let (cache, lease) = (std::sync::Arc::new(store.clone()), std::sync::Arc::new(store.clone()));
-        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
+        Fixture::with_builder(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
     };
     for_each_poll_count(async |polls| {
         let store = RemoteStore::new();
-        let (leaving, staying) = (process(&store), process(&store));
-        let ended = drop_after(polls, leaving.source.token()).await;
-        leaving.settle().await;
-        assert_eq!(staying.text().await, "token-1", "{polls}");
-        assert_eq!(leaving.calls() + staying.calls(), 1, "{polls}");
-        assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()));
-        ended
+        let (leader, follower) = (process(&store), process(&store));
+        let is_completed = drop_after(polls, leader.source.token()).await;
+        leader.run_until_idle().await;
+        assert_eq!(follower.obtain_text().await, "token-1", "{polls}");
+        assert_eq!(leader.calls() + follower.calls(), 1, "{polls}");
+        assert_eq!(store.peek(&key()).as_ref().map(text_of), Some("token-1".to_owned()));
+        is_completed
     })
     .await;
 }

@@ -8,20 +8,20 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-/// A pattern for short texts of few letters, so that many of them are equal or are part of others.
+/// A pattern for short texts with few letters, so that texts are often equal or contain each other.
 const TEXT: &str = "[ab ]{0,2}";
 
-/// The optional parts of a key, in the order of [`key`].
-type Texts = [Option<String>; 8];
+/// The optional text fields of a key, in the order of the setters in [`key`].
+type KeyFields = [Option<String>; 8];
 
 fn key(
     issuer: &str,
-    texts: &Texts,
+    fields: &KeyFields,
     resources: &[String],
     scopes: &[String],
     parameters: &[(String, String)],
 ) -> TokenKey {
-    let set: [fn(TokenKeyBuilder, String) -> TokenKeyBuilder; 8] = [
+    let setters: [fn(TokenKeyBuilder, String) -> TokenKeyBuilder; 8] = [
         TokenKeyBuilder::with_identity,
         TokenKeyBuilder::with_client_id,
         TokenKeyBuilder::with_subject,
@@ -33,12 +33,12 @@ fn key(
     ];
     let key = TokenKey::builder(issuer).with_resources(resources).with_scopes(scopes);
     let key = key.with_parameters(parameters.iter().cloned());
-    let texts = set.into_iter().zip(texts);
-    texts.fold(key, |key, (set, text)| text.iter().cloned().fold(key, set)).build()
+    let fields = setters.into_iter().zip(fields);
+    fields.fold(key, |key, (setter, text)| text.iter().cloned().fold(key, setter)).build()
 }
 
 #[derive(Clone, Debug)]
-struct Parts {
+struct RequestParts {
     scopes: BTreeSet<String>,
     resources: BTreeSet<String>,
     audience: Option<String>,
@@ -48,11 +48,11 @@ struct Parts {
     assertion: Option<String>,
 }
 
-impl Parts {
+impl RequestParts {
     fn any() -> impl Strategy<Value = Self> {
         let sets = (btree_set(TEXT, 0..3), btree_set(TEXT, 0..3));
-        let texts = (option::of(TEXT), option::of(TEXT), option::of(TEXT), option::of(TEXT), option::of("[ab]{1,2}"));
-        (sets, texts).prop_map(|((scopes, resources), (audience, subject, claims, tenant, assertion))| Self {
+        let fields = (option::of(TEXT), option::of(TEXT), option::of(TEXT), option::of(TEXT), option::of("[ab]{1,2}"));
+        (sets, fields).prop_map(|((scopes, resources), (audience, subject, claims, tenant, assertion))| Self {
             scopes,
             resources,
             audience,
@@ -63,7 +63,7 @@ impl Parts {
         })
     }
 
-    /// Returns these parts with the part `number` replaced by that of `other`. Returns `other` if there is no such part.
+    /// Returns a copy in which the part `number` is taken from `other`. Returns `other` if no part has this number.
     fn with_part_of(&self, other: Self, number: usize) -> Self {
         let mut parts = self.clone();
         match number {
@@ -79,7 +79,7 @@ impl Parts {
         parts
     }
 
-    /// Returns a request with these parts. A subject replaces the one that the assertion sets.
+    /// Returns a request with these parts. The subject is set last, because an assertion also sets the subject.
     fn request(self) -> TokenRequest {
         let request = self.resources.iter().fold(TokenRequest::new(), TokenRequest::with_resource);
         let request = request.with_scopes(self.scopes);
@@ -98,40 +98,40 @@ proptest! {
     #[test]
     fn keys_are_equal_exactly_if_their_parts_are(
         issuers in ("[ab]", "[ab]"),
-        texts in (uniform8(option::of(TEXT)), uniform8(option::of(TEXT))),
-        change in option::of(0..8_usize),
+        fields in (uniform8(option::of(TEXT)), uniform8(option::of(TEXT))),
+        changed_index in option::of(0..8_usize),
         sets in (vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3)),
         others in option::of((vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3))),
     ) {
-        // The texts of the keys differ in at most one place. Their issuers and sets may differ, too.
-        let mut second = texts.0.clone();
-        if let Some(change) = change {
-            second[change].clone_from(&texts.1[change]);
+        // At most one text field of the keys differs. Their issuers and sets may differ, too.
+        let mut second_fields = fields.0.clone();
+        if let Some(changed_index) = changed_index {
+            second_fields[changed_index].clone_from(&fields.1[changed_index]);
         }
         let (one, other) = (sets.clone(), others.unwrap_or(sets));
         let keys = [
-            key(&issuers.0, &texts.0, &one.0, &one.1, &one.2),
-            key(&issuers.1, &second, &other.0, &other.1, &other.2),
+            key(&issuers.0, &fields.0, &one.0, &one.1, &one.2),
+            key(&issuers.1, &second_fields, &other.0, &other.1, &other.2),
         ];
-        let unordered = |values: &[String]| values.iter().cloned().collect::<BTreeSet<_>>();
+        let as_set = |values: &[String]| values.iter().cloned().collect::<BTreeSet<_>>();
         // Parameters with the same name keep their order.
-        let by_name = |parameters: &[(String, String)]| {
+        let sorted_by_name = |parameters: &[(String, String)]| {
             let mut parameters = parameters.to_vec();
             parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
             parameters
         };
         let is_same = issuers.0 == issuers.1
-            && texts.0 == second
-            && unordered(&one.0) == unordered(&other.0)
-            && unordered(&one.1) == unordered(&other.1)
-            && by_name(&one.2) == by_name(&other.2);
+            && fields.0 == second_fields
+            && as_set(&one.0) == as_set(&other.0)
+            && as_set(&one.1) == as_set(&other.1)
+            && sorted_by_name(&one.2) == sorted_by_name(&other.2);
         prop_assert_eq!(keys[0] == keys[1], is_same);
         prop_assert_eq!(keys[0].digest() == keys[1].digest(), is_same);
     }
 
     #[test]
     fn keys_of_requests_are_equal_exactly_if_the_requests_are(
-        one in Parts::any(), other in Parts::any(), number in 0..8_usize,
+        one in RequestParts::any(), other in RequestParts::any(), number in 0..8_usize,
     ) {
         let (one, other) = (one.clone().request(), one.with_part_of(other, number).request());
         let key = TokenKey::builder("issuer").with_identity("somebody").build();
@@ -155,7 +155,7 @@ fn requests_with_different_assertions_never_share_a_key() {
 }
 
 #[test]
-fn audience_or_resource_of_a_request_replaces_both_of_the_client() {
+fn requested_audience_or_resource_replaces_both_parts_of_the_key() {
     let client = TokenKey::builder("issuer").with_audience("own").with_resources(["https://own.test/"]);
     let (client, bare) = (client.build(), TokenKey::builder("issuer"));
     let audience = client.for_request(&TokenRequest::new().with_audience("requested"));

@@ -10,38 +10,40 @@ use auth_core::{
 };
 use platform_testkit::{RemoteStore, ScriptedProvider, ScriptedResponse};
 
-use super::{Fixture, MINUTE, key, text, token};
+use super::{Fixture, MINUTE, key, text_of, token};
 
 /// Returns a source with a cache and a lease that may belong to different stores.
 fn fixture(cache: &RemoteStore, lease: impl RefreshLease + 'static) -> Fixture {
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(cache.clone());
-    Fixture::with(|builder, _| builder.with_cache(cache).with_lease(Arc::new(lease)).with_local_copy(Duration::ZERO))
+    Fixture::with_builder(|builder, _| {
+        builder.with_cache(cache).with_lease(Arc::new(lease)).with_local_copy(Duration::ZERO)
+    })
 }
 
 /// Returns an expired token with a refresh token.
-fn expired(fixture: &Fixture, number: u32) -> AccessToken {
+fn expired_token(fixture: &Fixture, number: u32) -> AccessToken {
     let refresh = Secret::new(format!("refresh-{number}"));
     token(&format!("expired-{number}")).with_refresh_token(refresh).with_expires_at(fixture.clock.now() - MINUTE)
 }
 
-/// Returns the token that each provider call had to replace.
-fn redeemed(fixture: &Fixture) -> Vec<Option<AccessToken>> {
+/// Returns the `previous` token of each provider call.
+fn previous_tokens(fixture: &Fixture) -> Vec<Option<AccessToken>> {
     fixture.provider.calls().into_iter().map(|call| call.previous).collect()
 }
 
-/// A lease that every caller acquires, and that reports this token as the stored one.
+/// A lease that every caller acquires. It reports this token as the stored token.
 #[derive(Clone, Debug)]
-struct AlwaysAcquired(Option<AccessToken>);
+struct AlwaysAcquiredLease(Option<AccessToken>);
 
 #[async_trait]
-impl RefreshLease for AlwaysAcquired {
+impl RefreshLease for AlwaysAcquiredLease {
     async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(LeaseOutcome::Acquired(Box::new(self.clone())))
     }
 }
 
 #[async_trait]
-impl LeaseGuard for AlwaysAcquired {
+impl LeaseGuard for AlwaysAcquiredLease {
     fn current(&self) -> Option<&AccessToken> {
         self.0.as_ref()
     }
@@ -56,13 +58,13 @@ impl LeaseGuard for AlwaysAcquired {
 #[tokio::test]
 async fn leader_redeems_the_stored_refresh_token() {
     let cache = RemoteStore::new();
-    let clock = Fixture::new();
-    let (known, rotated) = (expired(&clock, 1), expired(&clock, 2));
-    for (stored, expected) in [(Some(rotated.clone()), &rotated), (None, &known)] {
-        let fixture = fixture(&cache, AlwaysAcquired(stored));
-        cache.set(&key(), &known).await.unwrap();
-        assert_eq!(fixture.text().await, "token-1");
-        assert_eq!(redeemed(&fixture), [Some(expected.clone())]);
+    let clock_fixture = Fixture::new();
+    let (known_token, rotated_token) = (expired_token(&clock_fixture, 1), expired_token(&clock_fixture, 2));
+    for (stored, expected) in [(Some(rotated_token.clone()), &rotated_token), (None, &known_token)] {
+        let fixture = fixture(&cache, AlwaysAcquiredLease(stored));
+        cache.set(&key(), &known_token).await.unwrap();
+        assert_eq!(fixture.obtain_text().await, "token-1");
+        assert_eq!(previous_tokens(&fixture), [Some(expected.clone())]);
     }
 }
 
@@ -70,12 +72,12 @@ async fn leader_redeems_the_stored_refresh_token() {
 async fn expired_token_of_another_process_is_replaced_under_the_lease() {
     let (cache, store) = (RemoteStore::new(), RemoteStore::new());
     let fixture = fixture(&cache, store.clone());
-    let (known, rotated) = (expired(&fixture, 1), expired(&fixture, 2));
-    cache.set(&key(), &known).await.unwrap();
-    store.set(&key(), &rotated).await.unwrap();
-    assert_eq!(fixture.text().await, "token-1");
-    assert_eq!(redeemed(&fixture), [Some(rotated)]);
-    assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()), "the leader published its token");
+    let (known_token, rotated_token) = (expired_token(&fixture, 1), expired_token(&fixture, 2));
+    cache.set(&key(), &known_token).await.unwrap();
+    store.set(&key(), &rotated_token).await.unwrap();
+    assert_eq!(fixture.obtain_text().await, "token-1");
+    assert_eq!(previous_tokens(&fixture), [Some(rotated_token)]);
+    assert_eq!(store.peek(&key()).as_ref().map(text_of), Some("token-1".to_owned()), "the leader published its token");
 }
 
 #[tokio::test]
@@ -89,11 +91,11 @@ async fn only_a_permanent_refusal_deletes_the_stored_token() {
     for (failure, is_still_stored) in failures {
         let store = RemoteStore::new();
         let fixture = fixture(&store, store.clone());
-        let session = expired(&fixture, 1);
-        store.set(&key(), &session).await.unwrap();
+        let stored_token = expired_token(&fixture, 1);
+        store.set(&key(), &stored_token).await.unwrap();
         fixture.provider.then([ScriptedResponse::Failure(failure)]);
         fixture.source.token().await.unwrap_err();
-        assert_eq!(store.peek(&key()), is_still_stored.then_some(session));
+        assert_eq!(store.peek(&key()), is_still_stored.then_some(stored_token));
     }
 }
 
@@ -101,30 +103,30 @@ async fn only_a_permanent_refusal_deletes_the_stored_token() {
 async fn refusal_does_not_delete_a_token_that_was_stored_meanwhile() {
     let store = RemoteStore::new();
     let fixture = fixture(&store, store.clone());
-    let newer = expired(&fixture, 2);
-    store.set(&key(), &expired(&fixture, 1)).await.unwrap();
+    let newer_token = expired_token(&fixture, 2);
+    store.set(&key(), &expired_token(&fixture, 1)).await.unwrap();
     fixture.provider.then([ScriptedResponse::Failure(TokenError::grant_refused("invalid_grant"))]);
     fixture.provider.hold();
     let source = fixture.source.clone();
-    let waiting = tokio::spawn(async move { source.token().await });
-    fixture.settle().await;
-    store.set(&key(), &newer).await.unwrap();
+    let waiting_call = tokio::spawn(async move { source.token().await });
+    fixture.run_until_idle().await;
+    store.set(&key(), &newer_token).await.unwrap();
     fixture.provider.release();
-    assert!(waiting.await.unwrap().unwrap_err().is_refused());
-    assert_eq!(store.peek(&key()), Some(newer));
+    assert!(waiting_call.await.unwrap().unwrap_err().is_refused());
+    assert_eq!(store.peek(&key()), Some(newer_token));
 }
 
 #[tokio::test]
 async fn refusal_releases_the_lease() {
-    for session in [None, Some(token("rejected"))] {
+    for stored_token in [None, Some(token("rejected"))] {
         let store = RemoteStore::new();
         let [first, second] = [(); 2].map(|()| fixture(&store, store.clone()));
-        if let Some(session) = session {
-            store.set(&key(), &session.with_expires_at(first.clock.now() - MINUTE)).await.unwrap();
+        if let Some(stored_token) = stored_token {
+            store.set(&key(), &stored_token.with_expires_at(first.clock.now() - MINUTE)).await.unwrap();
         }
         first.provider.then([ScriptedResponse::Failure(TokenError::grant_refused("invalid_grant"))]);
         assert!(first.source.token().await.unwrap_err().is_refused());
-        assert_eq!(second.text().await, "token-1");
+        assert_eq!(second.obtain_text().await, "token-1");
     }
 }
 
@@ -153,10 +155,10 @@ async fn default_discard_releases_the_lease() {
 
 /// A provider with a single-use credential.
 #[derive(Clone, Debug)]
-struct Rotating(Arc<ScriptedProvider>);
+struct SingleUseProvider(Arc<ScriptedProvider>);
 
 #[async_trait]
-impl AsyncTokenProvider for Rotating {
+impl AsyncTokenProvider for SingleUseProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         AsyncTokenProvider::fetch(&*self.0, request).await
     }
@@ -169,29 +171,29 @@ impl AsyncTokenProvider for Rotating {
 #[tokio::test]
 async fn single_use_credential_is_not_redeemed_without_the_lease() {
     let (fixture, store) = (Fixture::new(), Arc::new(RemoteStore::new()));
-    let rotating = Rotating(fixture.provider.clone());
+    let single_use_provider = SingleUseProvider(fixture.provider.clone());
     let source = |provider: Arc<dyn AsyncTokenProvider>| {
         let builder = TokenSource::builder(key(), provider).with_clock(fixture.clock.clone());
         builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
     };
     store.set_unavailable(true);
     // The doubled `Arc` tests that the implementation for `Arc` forwards `needs_lease`.
-    let error = source(Arc::new(Arc::new(rotating.clone()))).token().await.unwrap_err();
+    let error = source(Arc::new(Arc::new(single_use_provider.clone()))).token().await.unwrap_err();
     assert!(error.is_cache() && !error.is_refused(), "{error:?}");
     assert_eq!(fixture.calls(), 0);
     source(fixture.provider.clone()).token().await.unwrap();
     assert_eq!(fixture.calls(), 1, "other providers are called without the lease");
     store.set_unavailable(false);
-    source(Arc::new(rotating.clone())).token().await.unwrap();
+    source(Arc::new(single_use_provider.clone())).token().await.unwrap();
     assert_eq!(fixture.calls(), 2);
 }
 
 /// A provider with a refresh token from the configuration.
 #[derive(Debug)]
-struct Configured(Arc<ScriptedProvider>);
+struct ConfiguredProvider(Arc<ScriptedProvider>);
 
 #[async_trait]
-impl AsyncTokenProvider for Configured {
+impl AsyncTokenProvider for ConfiguredProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         AsyncTokenProvider::fetch(&*self.0, request).await
     }
@@ -210,7 +212,7 @@ async fn refused_configured_token_is_not_sent_by_another_process() {
     let (fixture, store) = (Fixture::new(), Arc::new(RemoteStore::new()));
     let process = || {
         let builder =
-            TokenSource::builder(key(), Configured(fixture.provider.clone())).with_clock(fixture.clock.clone());
+            TokenSource::builder(key(), ConfiguredProvider(fixture.provider.clone())).with_clock(fixture.clock.clone());
         builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
     };
     fixture.provider.then([ScriptedResponse::Failure(TokenError::refused("invalid_client"))]);
@@ -228,10 +230,10 @@ async fn refused_configured_token_is_not_sent_by_another_process() {
 
 /// A lease that no caller acquires, because it always returns the same token.
 #[derive(Debug)]
-struct NeverAcquired(AccessToken);
+struct NeverAcquiredLease(AccessToken);
 
 #[async_trait]
-impl RefreshLease for NeverAcquired {
+impl RefreshLease for NeverAcquiredLease {
     async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(LeaseOutcome::AlreadyRefreshed(self.0.clone()))
     }
@@ -240,8 +242,9 @@ impl RefreshLease for NeverAcquired {
 #[tokio::test]
 async fn single_use_credential_is_not_redeemed_if_the_lease_returns_unusable_tokens() {
     let fixture = Fixture::new();
-    let lease = Arc::new(NeverAcquired(expired(&fixture, 1)));
-    let source = TokenSource::builder(key(), Rotating(fixture.provider.clone())).with_clock(fixture.clock.clone());
+    let lease = Arc::new(NeverAcquiredLease(expired_token(&fixture, 1)));
+    let source =
+        TokenSource::builder(key(), SingleUseProvider(fixture.provider.clone())).with_clock(fixture.clock.clone());
     let source = source.with_cache(Arc::new(RemoteStore::new()));
     let error = source.with_lease(lease).build().unwrap().token().await.unwrap_err();
     assert!(!error.is_refused(), "{error:?}");
@@ -249,27 +252,27 @@ async fn single_use_credential_is_not_redeemed_if_the_lease_returns_unusable_tok
 }
 
 #[tokio::test]
-async fn token_with_too_short_a_rest_is_replaced_but_not_deleted() {
+async fn token_that_expires_too_early_is_replaced_but_not_deleted() {
     let (fixture, store) = (Fixture::new(), Arc::new(RemoteStore::new()));
-    let with_min_remaining = |min_remaining| {
+    let source_with_min_remaining = |min_remaining| {
         let builder = TokenSource::builder(key(), fixture.provider.clone()).with_clock(fixture.clock.clone());
         let builder = builder.with_cache(store.clone()).with_lease(store.clone()).with_local_copy(Duration::ZERO);
         builder.with_expiry(ExpiryPolicy::default().with_min_remaining(min_remaining)).build().unwrap()
     };
-    let first = with_min_remaining(Duration::ZERO).token().await.unwrap();
+    let first = source_with_min_remaining(Duration::ZERO).token().await.unwrap();
     fixture.clock.advance(10 * MINUTE);
     assert_eq!(
-        with_min_remaining(50 * MINUTE - Duration::from_secs(1)).token().await.unwrap(),
+        source_with_min_remaining(50 * MINUTE - Duration::from_secs(1)).token().await.unwrap(),
         first,
-        "its rest is long enough"
+        "the token expires late enough"
     );
     fixture.provider.then([ScriptedResponse::Failure(TokenError::provider("unavailable"))]);
-    with_min_remaining(50 * MINUTE).token().await.unwrap_err();
-    assert_eq!(with_min_remaining(Duration::ZERO).token().await.unwrap(), first, "it is still stored for others");
-    let second = with_min_remaining(50 * MINUTE).token().await.unwrap();
+    source_with_min_remaining(50 * MINUTE).token().await.unwrap_err();
+    assert_eq!(source_with_min_remaining(Duration::ZERO).token().await.unwrap(), first, "the token is still stored");
+    let second = source_with_min_remaining(50 * MINUTE).token().await.unwrap();
     assert!(!second.is_same(&first));
-    assert_eq!(with_min_remaining(Duration::ZERO).token().await.unwrap(), second);
-    let short = with_min_remaining(2 * 60 * MINUTE).token().await.unwrap();
-    assert!(!short.is_same(&second), "a token with a shorter rest is returned if the provider has no other");
-    with_min_remaining(Duration::MAX).token().await.unwrap();
+    assert_eq!(source_with_min_remaining(Duration::ZERO).token().await.unwrap(), second);
+    let short_lived = source_with_min_remaining(2 * 60 * MINUTE).token().await.unwrap();
+    assert!(!short_lived.is_same(&second), "a token that expires earlier is returned if the provider has no other");
+    source_with_min_remaining(Duration::MAX).token().await.unwrap();
 }

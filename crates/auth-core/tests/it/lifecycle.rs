@@ -8,7 +8,7 @@ use auth_core::{ExpiryPolicy, Lifetime, TokenError, TokenRequest, TokenSource, a
 use futures_util::future::join_all;
 use platform_testkit::{RemoteStore, ScriptedProvider, ScriptedResponse};
 
-use super::{Fixture, MINUTE, key, text, token};
+use super::{Fixture, MINUTE, key, text_of, token};
 
 /// Runs `count` tasks concurrently, and returns their outputs.
 async fn run_all<T>(count: usize, task: impl Fn(usize) -> T) -> Vec<T::Output>
@@ -18,11 +18,11 @@ where
     join_all((0..count).map(|number| tokio::spawn(task(number)))).await.into_iter().map(Result::unwrap).collect()
 }
 
-fn refused() -> ScriptedResponse {
+fn refused_response() -> ScriptedResponse {
     ScriptedResponse::Failure(TokenError::refused("invalid_grant"))
 }
 
-fn transient() -> ScriptedResponse {
+fn transient_failure() -> ScriptedResponse {
     ScriptedResponse::Failure(TokenError::provider("503"))
 }
 
@@ -35,16 +35,16 @@ async fn concurrent_callers_without_a_token_share_one_fetch() {
             let source = source.clone();
             async move { source.token().await }
         });
-        assert!(outcomes.await.into_iter().all(|outcome| text(&outcome.unwrap()) == "token-1"));
+        assert!(outcomes.await.into_iter().all(|outcome| text_of(&outcome.unwrap()) == "token-1"));
         assert_eq!(fixture.calls(), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_callers_without_a_token_share_one_failure() {
-    for answer in [transient(), refused(), ScriptedResponse::Panic] {
+    for response in [transient_failure(), refused_response(), ScriptedResponse::Panic] {
         let fixture = Fixture::new();
-        fixture.provider.then([answer]);
+        fixture.provider.then([response]);
         let source = fixture.source.clone();
         let outcomes = run_all(1000, |_| {
             let source = source.clone();
@@ -60,16 +60,16 @@ async fn concurrent_callers_without_a_token_share_one_failure() {
 async fn many_rejections_of_one_token_lead_to_one_refresh() {
     for store in [None, Some(RemoteStore::new())] {
         let fixture = store.as_ref().map_or_else(Fixture::new, Fixture::remote);
-        let old = fixture.source.token().await.unwrap();
+        let rejected_token = fixture.source.token().await.unwrap();
         let source = fixture.source.clone();
         let tokens = run_all(1000, |_| {
-            let (source, old) = (source.clone(), old.clone());
+            let (source, rejected_token) = (source.clone(), rejected_token.clone());
             async move {
-                source.reject(&TokenRequest::new(), &old);
+                source.reject(&TokenRequest::new(), &rejected_token);
                 source.token().await.unwrap()
             }
         });
-        assert!(tokens.await.iter().all(|token| text(token) == "token-2"));
+        assert!(tokens.await.iter().all(|token| text_of(token) == "token-2"));
         assert_eq!(fixture.calls(), 2);
     }
 }
@@ -79,22 +79,22 @@ async fn callers_of_one_key_do_not_wait_for_another_key() {
     let fixture = Fixture::new();
     fixture.provider.hold();
     let (first, second) = (TokenRequest::new().with_subject("a"), TokenRequest::new().with_subject("b"));
-    let waiting = tokio::spawn({
+    let waiting_call = tokio::spawn({
         let (source, first) = (fixture.source.clone(), first.clone());
         async move { source.token_for(&first).await }
     });
-    fixture.settle().await;
+    fixture.run_until_idle().await;
     assert_eq!(fixture.calls(), 1);
     fixture.provider.then([ScriptedResponse::Token(token("for-b"))]);
-    let waiting_for_b = tokio::spawn({
+    let second_call = tokio::spawn({
         let (source, second) = (fixture.source.clone(), second.clone());
         async move { source.token_for(&second).await }
     });
-    fixture.settle().await;
+    fixture.run_until_idle().await;
     assert_eq!(fixture.calls(), 2, "the provider is called for the second key while the first call runs");
     fixture.provider.release();
-    assert_eq!(text(&waiting.await.unwrap().unwrap()), "token-1");
-    assert_eq!(text(&waiting_for_b.await.unwrap().unwrap()), "for-b");
+    assert_eq!(text_of(&waiting_call.await.unwrap().unwrap()), "token-1");
+    assert_eq!(text_of(&second_call.await.unwrap().unwrap()), "for-b");
 }
 
 #[tokio::test]
@@ -104,34 +104,34 @@ async fn stale_token_is_served_while_one_refresh_runs() {
     fixture.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
     fixture.provider.hold();
     for _ in 0..10 {
-        assert_eq!(fixture.text().await, "token-1");
-        fixture.settle().await;
+        assert_eq!(fixture.obtain_text().await, "token-1");
+        fixture.run_until_idle().await;
     }
     fixture.provider.release();
-    fixture.settle().await;
-    assert_eq!(fixture.text().await, "token-2");
+    fixture.run_until_idle().await;
+    assert_eq!(fixture.obtain_text().await, "token-2");
     let calls = fixture.provider.calls();
     assert_eq!(calls.len(), 2);
-    assert_eq!(calls[1].previous.as_ref().map(text), Some("token-1".to_owned()));
+    assert_eq!(calls[1].previous.as_ref().map(text_of), Some("token-1".to_owned()));
 }
 
 #[tokio::test]
 async fn stale_token_is_served_after_a_failed_refresh() {
-    for answer in [transient(), refused(), ScriptedResponse::Panic] {
+    for response in [transient_failure(), refused_response(), ScriptedResponse::Panic] {
         let fixture = Fixture::new();
         fixture.source.token().await.unwrap();
         fixture.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
-        fixture.provider.then([answer.clone(), answer.clone()]);
+        fixture.provider.then([response.clone(), response.clone()]);
         for _ in 0..10 {
-            assert_eq!(fixture.text().await, "token-1");
-            fixture.settle().await;
+            assert_eq!(fixture.obtain_text().await, "token-1");
+            fixture.run_until_idle().await;
         }
         assert_eq!(fixture.calls(), 2, "the provider is not called again during the backoff");
         fixture.clock.advance(MINUTE / 2);
         let outcome = fixture.source.token().await;
         assert_eq!(
             outcome.unwrap_err().is_refused(),
-            matches!(&answer, ScriptedResponse::Failure(error) if error.is_refused())
+            matches!(&response, ScriptedResponse::Failure(error) if error.is_refused())
         );
     }
 }
@@ -139,7 +139,7 @@ async fn stale_token_is_served_after_a_failed_refresh() {
 #[tokio::test]
 async fn transient_failures_are_retried_with_exponential_backoff() {
     let fixture = Fixture::new();
-    fixture.provider.then([transient(), transient(), transient(), transient()]);
+    fixture.provider.then([transient_failure(), transient_failure(), transient_failure(), transient_failure()]);
     let mut pauses = Vec::new();
     for _ in 0..4 {
         let (calls, mut pause) = (fixture.calls(), Duration::ZERO);
@@ -154,54 +154,54 @@ async fn transient_failures_are_retried_with_exponential_backoff() {
         assert!((bound / 2..=bound + 10).contains(pause), "{pauses:?}");
     }
     fixture.clock.advance(Duration::from_secs(2));
-    assert_eq!(fixture.text().await, "token-5");
+    assert_eq!(fixture.obtain_text().await, "token-5");
 }
 
 #[tokio::test]
 async fn clock_that_is_set_back_ends_the_backoff() {
     let fixture = Fixture::new();
-    fixture.provider.then([transient()]);
+    fixture.provider.then([transient_failure()]);
     fixture.source.token().await.unwrap_err();
     fixture.source.token().await.unwrap_err();
     assert_eq!(fixture.calls(), 1);
     fixture.clock.set(std::time::SystemTime::UNIX_EPOCH);
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn refused_credential_is_not_presented_again_until_it_changes() {
     let fixture = Fixture::new();
-    fixture.provider.then([refused()]);
+    fixture.provider.then([refused_response()]);
     for _ in 0..3 {
         assert!(fixture.source.token().await.unwrap_err().is_refused());
         fixture.clock.advance(Duration::from_millis(9_999));
     }
     assert_eq!(fixture.calls(), 1);
     fixture.provider.change_credential();
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn refusal_of_a_changed_credential_does_not_apply_to_the_new_one() {
     let fixture = Fixture::new();
-    fixture.provider.then([refused()]);
+    fixture.provider.then([refused_response()]);
     fixture.provider.hold();
     let source = fixture.source.clone();
-    let waiting = tokio::spawn(async move { source.token().await });
-    fixture.settle().await;
+    let waiting_call = tokio::spawn(async move { source.token().await });
+    fixture.run_until_idle().await;
     fixture.provider.change_credential();
     fixture.provider.release();
-    assert!(waiting.await.unwrap().unwrap_err().is_refused());
-    assert_eq!(fixture.text().await, "token-2");
+    assert!(waiting_call.await.unwrap().unwrap_err().is_refused());
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn refused_credential_is_presented_again_after_a_clear() {
     let fixture = Fixture::new();
-    fixture.provider.then([refused()]);
+    fixture.provider.then([refused_response()]);
     fixture.source.token().await.unwrap_err();
     fixture.source.clear().await.unwrap();
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
@@ -210,12 +210,12 @@ async fn late_rejection_does_not_delete_a_newer_token() {
         let fixture = store.as_ref().map_or_else(Fixture::new, Fixture::remote);
         let first = fixture.source.token().await.unwrap();
         fixture.reject(&first).await;
-        assert_eq!(fixture.text().await, "token-2");
+        assert_eq!(fixture.obtain_text().await, "token-2");
         fixture.reject(&first).await;
-        assert_eq!(fixture.text().await, "token-2");
+        assert_eq!(fixture.obtain_text().await, "token-2");
         assert_eq!(fixture.calls(), 2);
         let previous = fixture.provider.calls()[1].previous.clone();
-        assert_eq!(previous.as_ref().map(text), Some("token-1".to_owned()), "the refresh replaces the rejected token");
+        assert_eq!(previous.as_ref().map(text_of), Some("token-1".to_owned()), "the rejected token is replaced");
     }
 }
 
@@ -227,25 +227,25 @@ async fn rejected_token_is_not_served_from_a_failing_cache() {
     store.set_unavailable(true);
     fixture.reject(&first).await;
     store.set_unavailable(false);
-    assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()));
-    assert_eq!(fixture.text().await, "token-2");
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(store.peek(&key()).as_ref().map(text_of), Some("token-1".to_owned()));
+    assert_eq!(fixture.obtain_text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn token_with_a_lifetime_of_one_minute_is_not_refreshed_on_every_call() {
     let fixture = Fixture::new();
-    let short = token("short").with_expires_at(auth_core::Clock::now(&*fixture.clock) + MINUTE);
-    fixture.provider.then([ScriptedResponse::Token(short)]);
+    let short_lived = token("short").with_expires_at(auth_core::Clock::now(&*fixture.clock) + MINUTE);
+    fixture.provider.then([ScriptedResponse::Token(short_lived)]);
     for _ in 0..44 {
-        assert_eq!(fixture.text().await, "short");
+        assert_eq!(fixture.obtain_text().await, "short");
         fixture.clock.advance(Duration::from_secs(1));
     }
     assert_eq!(fixture.calls(), 1, "the token is fresh for three quarters of its lifetime");
     fixture.clock.advance(Duration::from_secs(4));
-    fixture.text().await;
-    fixture.settle().await;
-    assert_eq!(fixture.text().await, "token-2");
+    fixture.obtain_text().await;
+    fixture.run_until_idle().await;
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
@@ -264,11 +264,11 @@ async fn only_a_token_with_an_unlimited_lifetime_is_never_refreshed() {
 async fn token_expires_at_its_upper_bound() {
     let fixture = Fixture::new();
     let now = auth_core::Clock::now(&*fixture.clock);
-    let exchanged = token("exchanged").with_expires_at(now + MINUTE * 60).with_not_after(now + MINUTE * 5);
-    fixture.provider.then([ScriptedResponse::Token(exchanged)]);
+    let exchanged_token = token("exchanged").with_expires_at(now + MINUTE * 60).with_not_after(now + MINUTE * 5);
+    fixture.provider.then([ScriptedResponse::Token(exchanged_token)]);
     assert_eq!(fixture.source.token().await.unwrap().expires_at(), Some(now + MINUTE * 5));
     fixture.clock.advance(MINUTE * 5);
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
@@ -276,21 +276,21 @@ async fn token_of_an_attempt_that_started_before_a_clear_is_not_stored() {
     for store in [None, Some(RemoteStore::new())] {
         let fixture = store.as_ref().map_or_else(Fixture::new, Fixture::remote);
         fixture.provider.hold();
-        let waiting = tokio::spawn({
+        let waiting_call = tokio::spawn({
             let source = fixture.source.clone();
             async move { source.token().await }
         });
-        fixture.settle().await;
+        fixture.run_until_idle().await;
         fixture.source.clear().await.unwrap();
-        let afterwards = tokio::spawn({
+        let later_call = tokio::spawn({
             let source = fixture.source.clone();
             async move { source.token().await }
         });
-        fixture.settle().await;
+        fixture.run_until_idle().await;
         fixture.provider.release();
-        assert_eq!(text(&waiting.await.unwrap().unwrap()), "token-1", "a caller before the clear gets the token");
-        assert_eq!(text(&afterwards.await.unwrap().unwrap()), "token-2", "a caller after the clear gets another token");
-        assert_eq!(fixture.text().await, "token-2");
+        assert_eq!(text_of(&waiting_call.await.unwrap().unwrap()), "token-1", "the earlier caller gets the token");
+        assert_eq!(text_of(&later_call.await.unwrap().unwrap()), "token-2", "the later caller gets another token");
+        assert_eq!(fixture.obtain_text().await, "token-2");
         assert_eq!(fixture.calls(), 2);
     }
 }
@@ -299,10 +299,10 @@ async fn token_of_an_attempt_that_started_before_a_clear_is_not_stored() {
 async fn prefetched_token_is_served_without_waiting() {
     let fixture = Fixture::new();
     fixture.source.prefetch(&TokenRequest::new());
-    fixture.settle().await;
+    fixture.run_until_idle().await;
     assert_eq!(fixture.calls(), 1);
     fixture.provider.hold();
-    assert_eq!(fixture.text().await, "token-1");
+    assert_eq!(fixture.obtain_text().await, "token-1");
 }
 
 #[tokio::test]
@@ -311,35 +311,35 @@ async fn panic_of_a_provider_is_an_error_for_its_callers() {
     fixture.provider.then([ScriptedResponse::Panic]);
     assert!(fixture.source.token().await.unwrap_err().is_panic());
     fixture.clock.advance(MINUTE);
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[test]
 fn waiting_caller_repeats_the_attempt_if_its_runtime_is_dropped() {
     let fixture = Fixture::new();
     fixture.provider.hold();
-    let ending = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let dropped_runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let source = fixture.source.clone();
-    ending.block_on(async {
+    dropped_runtime.block_on(async {
         tokio::spawn(async move { source.token().await });
-        fixture.settle().await;
+        fixture.run_until_idle().await;
     });
     assert_eq!(fixture.calls(), 1);
-    let staying = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    staying.block_on(async {
+    let other_runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    other_runtime.block_on(async {
         let source = fixture.source.clone();
-        let waiting = tokio::spawn(async move { source.token().await });
-        fixture.settle().await;
-        tokio::task::spawn_blocking(move || drop(ending)).await.unwrap();
+        let waiting_call = tokio::spawn(async move { source.token().await });
+        fixture.run_until_idle().await;
+        tokio::task::spawn_blocking(move || drop(dropped_runtime)).await.unwrap();
         fixture.provider.release();
-        assert_eq!(text(&waiting.await.unwrap().unwrap()), "token-2");
+        assert_eq!(text_of(&waiting_call.await.unwrap().unwrap()), "token-2");
     });
 }
 
 #[test]
 fn source_needs_a_runtime_only_if_its_provider_does() {
     let source = TokenSource::new(key(), async_provider_fn(|_| async { Ok::<_, TokenError>("from-anywhere") }));
-    assert_eq!(text(&auth_core::blocking::TokenSource::from(source).token().unwrap()), "from-anywhere");
+    assert_eq!(text_of(&auth_core::blocking::TokenSource::from(source).token().unwrap()), "from-anywhere");
     let fixture = Fixture::new();
     let error = futures_util::FutureExt::now_or_never(fixture.source.token()).unwrap().unwrap_err();
     assert!(error.is_canceled(), "{error:?}");
@@ -351,10 +351,10 @@ fn blocking_source_gives_the_same_guarantees() {
     let provider = Arc::new(ScriptedProvider::new(clock.clone()));
     let source =
         auth_core::blocking::TokenSource::builder(key(), provider.clone()).with_clock(clock.clone()).build().unwrap();
-    let get = || source.token().map(|token| text(&token));
+    let get_text = || source.token().map(|token| text_of(&token));
 
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..50).map(|_| scope.spawn(get)).collect();
+        let threads: Vec<_> = (0..50).map(|_| scope.spawn(get_text)).collect();
         assert!(threads.into_iter().all(|thread| thread.join().unwrap().unwrap() == "token-1"));
     });
     assert_eq!(provider.calls().len(), 1);
@@ -362,33 +362,33 @@ fn blocking_source_gives_the_same_guarantees() {
     let first = source.token().unwrap();
     for _ in 0..2 {
         source.reject(&TokenRequest::new(), &first);
-        assert_eq!(get().unwrap(), "token-2");
+        assert_eq!(get_text().unwrap(), "token-2");
     }
     provider.then([ScriptedResponse::Panic]);
     source.clear().unwrap();
-    assert!(get().unwrap_err().is_panic());
+    assert!(get_text().unwrap_err().is_panic());
     clock.advance(MINUTE);
-    assert_eq!(get().unwrap(), "token-4");
-    provider.then([refused()]);
+    assert_eq!(get_text().unwrap(), "token-4");
+    provider.then([refused_response()]);
     source.clear().unwrap();
     for _ in 0..2 {
-        assert!(get().unwrap_err().is_refused());
+        assert!(get_text().unwrap_err().is_refused());
         clock.advance(MINUTE / 4);
     }
     provider.change_credential();
-    assert_eq!(get().unwrap(), "token-6");
+    assert_eq!(get_text().unwrap(), "token-6");
     assert_eq!(provider.calls().len(), 6);
 }
 
 #[tokio::test]
 async fn buffer_of_the_policy_sets_the_refresh_time() {
     let expiry = ExpiryPolicy::builder().with_buffer(MINUTE * 4).with_jitter(0.0).build().unwrap();
-    let fixture = Fixture::with(|builder, _| builder.with_expiry(expiry));
+    let fixture = Fixture::with_builder(|builder, _| builder.with_expiry(expiry));
     let expires_at = fixture.source.token().await.unwrap().expires_at().unwrap();
     assert_eq!(fixture.source.token().await.unwrap().refresh_at(), Some(expires_at - MINUTE * 4));
     let source = TokenSource::builder(key(), fixture.provider.clone());
     let source = source.with_clock(fixture.clock.clone()).without_cache().build().unwrap();
     for number in 2..5 {
-        assert_eq!(text(&source.token().await.unwrap()), format!("token-{number}"));
+        assert_eq!(text_of(&source.token().await.unwrap()), format!("token-{number}"));
     }
 }

@@ -4,7 +4,7 @@
 mod building;
 mod caches;
 mod composed;
-mod departures;
+mod dropped_calls;
 mod external;
 mod interleavings;
 mod keys;
@@ -27,7 +27,7 @@ use platform_testkit::{ManualClock, RemoteStore, ScriptedProvider};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A source whose provider returns `token-1`, `token-2`, …, each valid for an hour, with its clock and provider.
+/// A token source with its clock and its provider, which returns `token-1`, `token-2`, …, each valid for an hour.
 struct Fixture {
     clock: Arc<ManualClock>,
     provider: Arc<ScriptedProvider>,
@@ -37,16 +37,16 @@ struct Fixture {
 impl Fixture {
     /// Creates a source with a cache in memory.
     fn new() -> Self {
-        Self::with(|builder, _| builder)
+        Self::with_builder(|builder, _| builder)
     }
 
     /// Creates a source with a remote cache, without local copies.
     fn remote(store: &RemoteStore) -> Self {
         let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-        Self::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::ZERO))
+        Self::with_builder(|builder, _| builder.with_cache(cache).with_local_copy(Duration::ZERO))
     }
 
-    fn with(
+    fn with_builder(
         set_up: impl FnOnce(auth_core::TokenSourceBuilder, &Arc<ManualClock>) -> auth_core::TokenSourceBuilder,
     ) -> Self {
         let clock = Arc::new(ManualClock::default());
@@ -62,18 +62,18 @@ impl Fixture {
     }
 
     /// Obtains a token from the source, and returns its text.
-    async fn text(&self) -> String {
-        text(&self.source.token().await.unwrap())
+    async fn obtain_text(&self) -> String {
+        text_of(&self.source.token().await.unwrap())
     }
 
     /// Rejects a token, and waits until the cache has deleted it.
     async fn reject(&self, token: &AccessToken) {
         self.source.reject(&TokenRequest::new(), token);
-        self.settle().await;
+        self.run_until_idle().await;
     }
 
     /// Lets background tasks run until they wait for something else.
-    async fn settle(&self) {
+    async fn run_until_idle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -84,7 +84,7 @@ fn key() -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
-fn text(token: &AccessToken) -> String {
+fn text_of(token: &AccessToken) -> String {
     token.secret().expose().to_owned()
 }
 

@@ -29,12 +29,12 @@ fn credentials_are_not_sent_to_another_authority() {
         "https://api.example.:443/",
     ] {
         let other = url(other);
-        for refusal in [
+        for error in [
             bearer.admit(&other).unwrap_err(),
             key.authorize(&other).unwrap_err(),
             basic.authorize(&other).unwrap_err(),
         ] {
-            assert!(refusal.is_wrong_authority(), "{other}: {refusal}");
+            assert!(error.is_wrong_authority(), "{other}: {error}");
         }
     }
     for same in [api, "https://API.example:443/other?x=y", "https://user@api.example/"] {
@@ -56,10 +56,10 @@ fn plain_http_is_allowed_only_to_loopback_and_on_request() {
         ("http://10.0.0.1/", false),
         ("ftp://127.0.0.1/", false),
     ] {
-        let strict = BearerPolicy::new(destination(text));
-        assert!(strict.admit(&url(text)).unwrap_err().is_insecure(), "{text}");
-        let lenient = BearerPolicy::new(destination(text).with_plain_loopback());
-        assert_eq!(lenient.admit(&url(text)).is_ok(), allowed, "{text}");
+        let strict_policy = BearerPolicy::new(destination(text));
+        assert!(strict_policy.admit(&url(text)).unwrap_err().is_insecure(), "{text}");
+        let loopback_policy = BearerPolicy::new(destination(text).with_plain_loopback());
+        assert_eq!(loopback_policy.admit(&url(text)).is_ok(), allowed, "{text}");
     }
 }
 
@@ -86,10 +86,10 @@ fn authorization_scheme_is_always_bearer() {
     let policy = BearerPolicy::new(destination("https://api.example"));
     let token = AccessToken::try_from("bearer canary").unwrap();
     assert_eq!(policy.header(&token).unwrap().expose(), "Bearer canary");
-    for spelled in ["bearer", "BEARER", " Bearer\r\n"] {
-        assert_eq!(policy.header(&token.clone().with_token_type(spelled)).unwrap().expose(), "Bearer canary");
+    for token_type in ["bearer", "BEARER", " Bearer\r\n"] {
+        assert_eq!(policy.header(&token.clone().with_token_type(token_type)).unwrap().expose(), "Bearer canary");
     }
-    for (other, shown) in [
+    for (other, displayed_type) in [
         ("DPoP", "'DPoP'"),
         ("N_A", "'N_A'"),
         ("", "''"),
@@ -99,7 +99,10 @@ fn authorization_scheme_is_always_bearer() {
     ] {
         let error = policy.header(&token.clone().with_token_type(other)).unwrap_err();
         let text = format!("{error} {error:?}");
-        assert!(error.is_unsupported_type() && text.contains(shown) && !text.contains("canary"), "{other:?}: {text}");
+        assert!(
+            error.is_unsupported_type() && text.contains(displayed_type) && !text.contains("canary"),
+            "{other:?}: {text}"
+        );
     }
     let long = policy.header(&token.with_token_type("x".repeat(10_000))).unwrap_err();
     assert!(long.to_string().len() < 200, "{long}");

@@ -11,29 +11,29 @@ use futures_util::FutureExt;
 use platform_testkit::{RemoteStore, ScriptedResponse};
 use tokio::sync::watch;
 
-use super::{Fixture, key, text, token};
+use super::{Fixture, key, text_of, token};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store that delays deletions of rejected tokens until `open` is true, and can delay its second read.
+/// A store that delays deletions of rejected tokens until `deletions_allowed` is true, and can delay its second read.
 #[derive(Clone, Debug)]
 struct DelayedStore {
     store: RemoteStore,
-    open: watch::Sender<bool>,
-    deletions: watch::Sender<usize>,
-    reads: watch::Sender<usize>,
-    second_read: watch::Sender<Read>,
+    deletions_allowed: watch::Sender<bool>,
+    deletion_count: watch::Sender<usize>,
+    read_count: watch::Sender<usize>,
+    second_read_stage: watch::Sender<ReadStage>,
 }
 
-/// The stage of the second read. The test sets `Allowed` and `Returned`, and the store sets `Done`.
+/// The stage of the second read. The test sets `Allowed` and `Returned`, and the store sets `Accessed`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-enum Read {
+enum ReadStage {
     /// The read has not started.
     Waiting,
     /// The read may access the store.
     Allowed,
     /// The read has accessed the store, and has not returned.
-    Done,
+    Accessed,
     /// The read may return.
     Returned,
 }
@@ -42,40 +42,40 @@ impl DelayedStore {
     fn new() -> Self {
         Self {
             store: RemoteStore::new(),
-            open: watch::Sender::new(false),
-            deletions: watch::Sender::new(0),
-            reads: watch::Sender::new(0),
-            second_read: watch::Sender::new(Read::Returned),
+            deletions_allowed: watch::Sender::new(false),
+            deletion_count: watch::Sender::new(0),
+            read_count: watch::Sender::new(0),
+            second_read_stage: watch::Sender::new(ReadStage::Returned),
         }
     }
 
     /// Waits until the second read has reached `stage`.
-    async fn second_read_reached(&self, stage: Read) {
-        self.second_read.subscribe().wait_for(|reached| *reached >= stage).await.unwrap();
+    async fn wait_for_second_read(&self, stage: ReadStage) {
+        self.second_read_stage.subscribe().wait_for(|current_stage| *current_stage >= stage).await.unwrap();
     }
 
     fn fixture(&self) -> Fixture {
         let (cache, lease) = (Arc::new(self.clone()), Arc::new(self.clone()));
-        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
+        Fixture::with_builder(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
     }
 }
 
 #[async_trait]
 impl AsyncTokenCache for DelayedStore {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        self.reads.send_modify(|number| *number += 1);
-        if *self.reads.borrow() != 2 {
+        self.read_count.send_modify(|number| *number += 1);
+        if *self.read_count.borrow() != 2 {
             return self.store.get(key).await;
         }
-        self.second_read_reached(Read::Allowed).await;
-        let found = self.store.get(key).await;
-        self.second_read.send_if_modified(|stage| {
-            let advances = *stage == Read::Allowed;
-            *stage = if advances { Read::Done } else { *stage };
+        self.wait_for_second_read(ReadStage::Allowed).await;
+        let cached = self.store.get(key).await;
+        self.second_read_stage.send_if_modified(|stage| {
+            let advances = *stage == ReadStage::Allowed;
+            *stage = if advances { ReadStage::Accessed } else { *stage };
             advances
         });
-        self.second_read_reached(Read::Returned).await;
-        found
+        self.wait_for_second_read(ReadStage::Returned).await;
+        cached
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
@@ -91,9 +91,9 @@ impl AsyncTokenCache for DelayedStore {
     }
 
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        self.deletions.send_modify(|number| *number += 1);
-        let mut open = self.open.subscribe();
-        open.wait_for(|open| *open).await.map_err(TokenError::cache)?;
+        self.deletion_count.send_modify(|number| *number += 1);
+        let mut deletions_allowed = self.deletions_allowed.subscribe();
+        deletions_allowed.wait_for(|is_allowed| *is_allowed).await.map_err(TokenError::cache)?;
         self.store.delete_if(key, rejected).await
     }
 }
@@ -113,17 +113,17 @@ async fn rejected_token_is_replaced_before_the_store_deletes_it() {
     fixture.provider.then([ScriptedResponse::Token(login)]);
     let first = fixture.source.token().await.unwrap();
     fixture.source.reject(&TokenRequest::new(), &first);
-    let mut next = Box::pin(fixture.source.token());
+    let mut next_call = Box::pin(fixture.source.token());
     while fixture.calls() < 2 {
         // The call never returns the rejected token, which is still in the store.
-        assert!(next.as_mut().now_or_never().is_none());
+        assert!(next_call.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
     let previous = fixture.provider.calls().remove(1).previous.unwrap();
     assert_eq!(previous.refresh_token().unwrap().expose(), "refresh", "its refresh token is redeemed");
-    delayed.open.send_replace(true);
-    assert_eq!(text(&next.await.unwrap()), "token-2");
-    assert_eq!(delayed.store.peek(&key()).as_ref().map(text), Some("token-2".to_owned()));
+    delayed.deletions_allowed.send_replace(true);
+    assert_eq!(text_of(&next_call.await.unwrap()), "token-2");
+    assert_eq!(delayed.store.peek(&key()).as_ref().map(text_of), Some("token-2".to_owned()));
 }
 
 #[tokio::test]
@@ -134,55 +134,55 @@ async fn rejections_of_one_token_lead_to_one_deletion() {
     for _ in 0..1000 {
         fixture.source.reject(&TokenRequest::new(), &first);
     }
-    fixture.settle().await;
-    assert_eq!(*delayed.deletions.borrow(), 1);
-    delayed.open.send_replace(true);
-    fixture.settle().await;
+    fixture.run_until_idle().await;
+    assert_eq!(*delayed.deletion_count.borrow(), 1);
+    delayed.deletions_allowed.send_replace(true);
+    fixture.run_until_idle().await;
     assert_eq!(delayed.store.peek(&key()), None);
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn rejected_token_that_an_attempt_has_read_is_not_served_after_a_clear() {
     let delayed = DelayedStore::new();
-    delayed.open.send_replace(true);
-    delayed.second_read.send_replace(Read::Waiting);
+    delayed.deletions_allowed.send_replace(true);
+    delayed.second_read_stage.send_replace(ReadStage::Waiting);
     let fixture = delayed.fixture();
     // The first read finds no token, and the attempt reads again.
     let first = tokio::spawn({
         let source = fixture.source.clone();
         async move { source.token().await }
     });
-    delayed.reads.subscribe().wait_for(|number| *number == 2).await.unwrap();
-    let stored = token("rejected").with_expires_at(fixture.clock.now() + HOUR);
-    delayed.store.set(&key(), &stored).await.unwrap();
-    delayed.second_read.send_replace(Read::Allowed);
-    delayed.second_read_reached(Read::Done).await;
-    fixture.reject(&stored).await;
+    delayed.read_count.subscribe().wait_for(|number| *number == 2).await.unwrap();
+    let stored_token = token("rejected").with_expires_at(fixture.clock.now() + HOUR);
+    delayed.store.set(&key(), &stored_token).await.unwrap();
+    delayed.second_read_stage.send_replace(ReadStage::Allowed);
+    delayed.wait_for_second_read(ReadStage::Accessed).await;
+    fixture.reject(&stored_token).await;
     assert_eq!(delayed.store.peek(&key()), None);
-    let mut joined = Box::pin(fixture.source.token());
-    while *delayed.reads.borrow() < 3 {
-        assert!(joined.as_mut().now_or_never().is_none());
+    let mut joined_call = Box::pin(fixture.source.token());
+    while *delayed.read_count.borrow() < 3 {
+        assert!(joined_call.as_mut().now_or_never().is_none());
     }
     for _ in 0..3 {
-        fixture.settle().await;
-        assert!(joined.as_mut().now_or_never().is_none(), "the call waits for the attempt");
+        fixture.run_until_idle().await;
+        assert!(joined_call.as_mut().now_or_never().is_none(), "the call waits for the attempt");
     }
     fixture.source.clear().await.unwrap();
-    delayed.second_read.send_replace(Read::Returned);
-    assert_eq!(text(&joined.await.unwrap()), "token-1");
-    assert_eq!(text(&first.await.unwrap().unwrap()), "token-1");
+    delayed.second_read_stage.send_replace(ReadStage::Returned);
+    assert_eq!(text_of(&joined_call.await.unwrap()), "token-1");
+    assert_eq!(text_of(&first.await.unwrap().unwrap()), "token-1");
 }
 
 #[tokio::test]
 async fn caller_that_is_polled_after_the_rejection_gets_another_token() {
     let fixture = Fixture::new();
-    let mut late = Box::pin(fixture.source.token());
-    assert!(late.as_mut().now_or_never().is_none());
+    let mut late_call = Box::pin(fixture.source.token());
+    assert!(late_call.as_mut().now_or_never().is_none());
     let first = fixture.source.token().await.unwrap();
-    assert_eq!(text(&first), "token-1");
+    assert_eq!(text_of(&first), "token-1");
     fixture.reject(&first).await;
-    assert_eq!(text(&late.await.unwrap()), "token-2");
+    assert_eq!(text_of(&late_call.await.unwrap()), "token-2");
     assert_eq!(fixture.calls(), 2);
 }
 
@@ -196,15 +196,15 @@ fn token_is_deleted_on_the_background_thread_without_a_runtime() {
     let first = blocking.token().unwrap();
     blocking.reject(&TokenRequest::new(), &first);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(delayed.deletions.subscribe().wait_for(|number| *number == 1)).unwrap();
+    runtime.block_on(delayed.deletion_count.subscribe().wait_for(|number| *number == 1)).unwrap();
     assert!(delayed.store.peek(&key()).is_some(), "the deletion still waits");
-    delayed.open.send_replace(true);
+    delayed.deletions_allowed.send_replace(true);
     // The deletion can end now, and closing waits for it.
     runtime.block_on(source.close()).unwrap();
     drop(blocking);
 }
 
-/// No login is lost if a deletion is interrupted, so that closing waits only briefly.
+/// Interrupting a deletion loses no login, so closing the source waits only briefly for it.
 #[test]
 fn closing_does_not_wait_long_for_a_deletion() {
     let delayed = DelayedStore::new();

@@ -6,15 +6,15 @@ use std::time::Duration;
 use auth_core::{AccessToken, AsyncTokenCache, Blocking, TokenCache, TokenError, TokenKey};
 use platform_testkit::{RemoteStore, ScriptedResponse};
 
-use super::{Fixture, MINUTE, key, text, token};
+use super::{Fixture, MINUTE, key, text_of, token};
 
 #[tokio::test]
 async fn token_is_served_from_memory_while_the_cache_is_unavailable() {
     let store = RemoteStore::new();
     let fixture = Fixture::remote(&store);
     store.set_unavailable(true);
-    assert_eq!(fixture.text().await, "token-1");
-    assert_eq!(fixture.text().await, "token-1");
+    assert_eq!(fixture.obtain_text().await, "token-1");
+    assert_eq!(fixture.obtain_text().await, "token-1");
     let failures = fixture.source.cache_failures();
     assert!(failures >= 2, "{failures}");
     store.set_unavailable(true);
@@ -25,13 +25,13 @@ async fn token_is_served_from_memory_while_the_cache_is_unavailable() {
 async fn cache_outage_of_an_hour_causes_one_refresh() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-    let fixture = Fixture::with(|builder, _| builder.with_cache(cache));
-    assert_eq!(fixture.text().await, "token-1");
+    let fixture = Fixture::with_builder(|builder, _| builder.with_cache(cache));
+    assert_eq!(fixture.obtain_text().await, "token-1");
     store.set_unavailable(true);
     for _ in 0..3600 {
         fixture.clock.advance(Duration::from_secs(1));
         fixture.source.token().await.unwrap();
-        fixture.settle().await;
+        fixture.run_until_idle().await;
     }
     assert_eq!(fixture.calls(), 2, "the first fetch, and one refresh at the refresh time");
 }
@@ -40,30 +40,30 @@ async fn cache_outage_of_an_hour_causes_one_refresh() {
 async fn local_copy_is_used_for_five_seconds() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-    let fixture = Fixture::with(|builder, _| builder.with_cache(cache));
+    let fixture = Fixture::with_builder(|builder, _| builder.with_cache(cache));
     let first = fixture.source.token().await.unwrap();
     let calls = store.calls();
     fixture.clock.advance(Duration::from_secs(4));
-    assert_eq!(fixture.text().await, "token-1");
+    assert_eq!(fixture.obtain_text().await, "token-1");
     assert_eq!(store.calls(), calls, "the copy is used");
     store.set(&key(), &token("of-another-process").with_expires_at(first.expires_at().unwrap())).await.unwrap();
     fixture.clock.advance(Duration::from_secs(1));
-    assert_eq!(fixture.text().await, "of-another-process");
+    assert_eq!(fixture.obtain_text().await, "of-another-process");
 
     let second = fixture.source.token().await.unwrap();
     fixture.reject(&second).await;
     assert_eq!(store.peek(&key()), None);
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn local_copy_is_not_used_after_its_token_has_expired() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
-    let fixture = Fixture::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::MAX));
+    let fixture = Fixture::with_builder(|builder, _| builder.with_cache(cache).with_local_copy(Duration::MAX));
     fixture.source.token().await.unwrap();
     fixture.clock.advance(Duration::from_secs(3600));
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
@@ -71,18 +71,18 @@ async fn token_of_another_process_is_used() {
     let store = RemoteStore::new();
     let [first, second] = [(); 2].map(|()| {
         let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
-        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
+        Fixture::with_builder(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
     });
     let (one, other) = tokio::join!(first.source.token(), second.source.token());
-    assert_eq!((text(&one.unwrap()), text(&other.unwrap())), ("token-1".to_owned(), "token-1".to_owned()));
+    assert_eq!((text_of(&one.unwrap()), text_of(&other.unwrap())), ("token-1".to_owned(), "token-1".to_owned()));
     assert_eq!(first.calls() + second.calls(), 1);
 
     for fixture in [&first, &second] {
         fixture.clock.advance(Duration::from_secs(3600) - MINUTE / 2);
     }
     for _ in 0..5 {
-        let _ = tokio::join!(first.text(), second.text());
-        first.settle().await;
+        let _ = tokio::join!(first.obtain_text(), second.obtain_text());
+        first.run_until_idle().await;
     }
     assert_eq!(first.calls() + second.calls(), 2, "the two processes refresh the stale token once");
 }
@@ -92,7 +92,7 @@ async fn another_process_becomes_leader_after_a_failure() {
     let store = RemoteStore::new();
     let [first, second] = [(); 2].map(|()| {
         let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
-        Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease))
+        Fixture::with_builder(|builder, _| builder.with_cache(cache).with_lease(lease))
     });
     first.provider.then([ScriptedResponse::Panic]);
     first.provider.hold();
@@ -100,14 +100,14 @@ async fn another_process_becomes_leader_after_a_failure() {
         let source = fixture.source.clone();
         tokio::spawn(async move { source.token().await })
     };
-    let leading = spawn_call(&first);
-    first.settle().await;
-    let following = spawn_call(&second);
-    first.settle().await;
+    let leader_call = spawn_call(&first);
+    first.run_until_idle().await;
+    let follower_call = spawn_call(&second);
+    first.run_until_idle().await;
     assert_eq!((first.calls(), second.calls()), (1, 0));
     first.provider.release();
-    assert!(leading.await.unwrap().unwrap_err().is_panic());
-    assert_eq!(text(&following.await.unwrap().unwrap()), "token-1");
+    assert!(leader_call.await.unwrap().unwrap_err().is_panic());
+    assert_eq!(text_of(&follower_call.await.unwrap().unwrap()), "token-1");
     assert_eq!((first.calls(), second.calls()), (1, 1));
 }
 
@@ -115,26 +115,26 @@ async fn another_process_becomes_leader_after_a_failure() {
 async fn token_of_a_leader_is_not_published_after_a_clear() {
     let store = RemoteStore::new();
     let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
-    let fixture = Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease));
+    let fixture = Fixture::with_builder(|builder, _| builder.with_cache(cache).with_lease(lease));
     fixture.provider.hold();
     let source = fixture.source.clone();
-    let waiting = tokio::spawn(async move { source.token().await });
-    fixture.settle().await;
+    let waiting_call = tokio::spawn(async move { source.token().await });
+    fixture.run_until_idle().await;
     fixture.source.clear().await.unwrap();
     fixture.provider.release();
-    waiting.await.unwrap().unwrap();
+    waiting_call.await.unwrap().unwrap();
     assert_eq!(store.peek(&key()), None);
-    assert_eq!(fixture.text().await, "token-2");
+    assert_eq!(fixture.obtain_text().await, "token-2");
 }
 
 #[tokio::test]
 async fn token_is_obtained_while_the_lease_is_unavailable() {
-    let (store, unavailable) = (RemoteStore::new(), RemoteStore::new());
-    unavailable.set_unavailable(true);
-    let (cache, lease) = (Arc::new(store.clone()), Arc::new(unavailable));
-    let fixture = Fixture::with(|builder, _| builder.with_cache(cache).with_lease(lease));
-    assert_eq!(fixture.text().await, "token-1");
-    assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()));
+    let (store, unavailable_store) = (RemoteStore::new(), RemoteStore::new());
+    unavailable_store.set_unavailable(true);
+    let (cache, lease) = (Arc::new(store.clone()), Arc::new(unavailable_store));
+    let fixture = Fixture::with_builder(|builder, _| builder.with_cache(cache).with_lease(lease));
+    assert_eq!(fixture.obtain_text().await, "token-1");
+    assert_eq!(store.peek(&key()).as_ref().map(text_of), Some("token-1".to_owned()));
 }
 
 /// A cache on a disk, whose reads wait until the test releases the lock.
@@ -165,13 +165,13 @@ impl TokenCache for SlowDisk {
 async fn blocking_cache_does_not_block_the_runtime() {
     let disk = SlowDisk::default();
     let cache = Arc::new(Blocking::new(disk.clone()));
-    let fixture = Fixture::with(|builder, _| builder.with_cache(cache));
+    let fixture = Fixture::with_builder(|builder, _| builder.with_cache(cache));
     let disk_lock = disk.0.lock().unwrap();
     let source = fixture.source.clone();
-    let waiting = tokio::spawn(async move { source.token().await });
+    let waiting_call = tokio::spawn(async move { source.token().await });
     // This task continues on the only thread of the runtime before the disk responds.
-    fixture.settle().await;
-    assert!(!waiting.is_finished());
+    fixture.run_until_idle().await;
+    assert!(!waiting_call.is_finished());
     drop(disk_lock);
-    assert_eq!(text(&waiting.await.unwrap().unwrap()), "token-1");
+    assert_eq!(text_of(&waiting_call.await.unwrap().unwrap()), "token-1");
 }

@@ -16,36 +16,36 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A provider with single-use refresh tokens: the configured `NAME-0`, and then `NAME-1`, `NAME-2`, ….
 #[derive(Debug)]
-struct Rotating {
+struct RotatingProvider {
     name: &'static str,
     clock: Arc<ManualClock>,
     /// False if each response contains the presented refresh token again.
     rotates: bool,
-    presented: Mutex<Vec<String>>,
+    presented_credentials: Mutex<Vec<String>>,
     /// The number of presented credentials, for waiting tests.
     presented_count: tokio::sync::watch::Sender<usize>,
     /// A call can complete only while there are permits.
     permits: Semaphore,
 }
 
-impl Rotating {
+impl RotatingProvider {
     fn new(name: &'static str) -> Arc<Self> {
         let clock = Arc::new(ManualClock::default());
         Arc::new(Self {
             name,
             clock,
             rotates: true,
-            presented: Mutex::default(),
+            presented_credentials: Mutex::default(),
             presented_count: tokio::sync::watch::Sender::new(0),
             permits: Semaphore::new(1000),
         })
     }
 
     fn source(self: &Arc<Self>, set_up: impl FnOnce(TokenSourceBuilder) -> TokenSourceBuilder) -> TokenSource {
-        self.source_of(key(), set_up)
+        self.source_with_key(key(), set_up)
     }
 
-    fn source_of(
+    fn source_with_key(
         self: &Arc<Self>,
         key: TokenKey,
         set_up: impl FnOnce(TokenSourceBuilder) -> TokenSourceBuilder,
@@ -62,33 +62,34 @@ impl Rotating {
         self.permits.add_permits(1000);
     }
 
-    fn presented(&self) -> Vec<String> {
-        self.presented.lock().unwrap().clone()
+    fn presented_credentials(&self) -> Vec<String> {
+        self.presented_credentials.lock().unwrap().clone()
     }
 
     /// Waits until `count` credentials were presented.
-    async fn until_presented(&self, count: usize) {
+    async fn wait_until_presented(&self, count: usize) {
         let mut presented_count = self.presented_count.subscribe();
-        presented_count.wait_for(|presented| *presented >= count).await.unwrap();
+        presented_count.wait_for(|current_count| *current_count >= count).await.unwrap();
     }
 
     async fn redeem(&self, refresh_token: &Secret) -> Result<AccessToken, TokenError> {
         let number = {
-            let mut presented = self.presented.lock().unwrap();
-            presented.push(refresh_token.expose().to_owned());
-            self.presented_count.send_replace(presented.len());
-            presented.len()
+            let mut presented_credentials = self.presented_credentials.lock().unwrap();
+            presented_credentials.push(refresh_token.expose().to_owned());
+            self.presented_count.send_replace(presented_credentials.len());
+            presented_credentials.len()
         };
         self.permits.acquire().await.unwrap().forget();
         self.permits.add_permits(1);
-        let next = if self.rotates { format!("{}-{number}", self.name) } else { refresh_token.expose().to_owned() };
+        let rotated_token = format!("{}-{number}", self.name);
+        let next_refresh_token = if self.rotates { rotated_token } else { refresh_token.expose().to_owned() };
         let access = token(&format!("{}-access-{number}", self.name)).with_expires_at(self.clock.now() + HOUR);
-        Ok(access.with_refresh_token(Secret::new(next)))
+        Ok(access.with_refresh_token(Secret::new(next_refresh_token)))
     }
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Rotating {
+impl AsyncTokenProvider for RotatingProvider {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.redeem(&self.initial_credential().unwrap()).await
     }
@@ -114,23 +115,23 @@ impl AsyncTokenProvider for Rotating {
 }
 
 /// Starts a refresh that waits in the provider.
-async fn start_refresh(provider: &Arc<Rotating>, source: &TokenSource) -> tokio::task::JoinHandle<AccessToken> {
+async fn start_refresh(provider: &Arc<RotatingProvider>, source: &TokenSource) -> tokio::task::JoinHandle<AccessToken> {
     source.token().await.unwrap();
     provider.clock.advance(HOUR);
     provider.hold();
     let source = source.clone();
     let refresh = tokio::spawn(async move { source.token().await.unwrap() });
-    provider.until_presented(2).await;
+    provider.wait_until_presented(2).await;
     refresh
 }
 
 /// In the second case, the clear fails, so that the store still contains the redeemed refresh token.
 #[tokio::test]
 async fn clear_during_a_refresh_presents_no_credential_twice() {
-    for (name, is_stored) in [("clear-memory", false), ("clear-store", true)] {
-        let (provider, store) = (Rotating::new(name), RemoteStore::new());
+    for (name, has_store) in [("clear-memory", false), ("clear-store", true)] {
+        let (provider, store) = (RotatingProvider::new(name), RemoteStore::new());
         let source = provider.source(|builder| {
-            if !is_stored {
+            if !has_store {
                 return builder;
             }
             let store = Arc::new(store.clone());
@@ -138,51 +139,51 @@ async fn clear_during_a_refresh_presents_no_credential_twice() {
         });
         let refresh = start_refresh(&provider, &source).await;
         store.set_unavailable(true);
-        assert_eq!(source.clear().await.is_err(), is_stored);
+        assert_eq!(source.clear().await.is_err(), has_store);
         store.set_unavailable(false);
-        let next = tokio::spawn({
+        let next_call = tokio::spawn({
             let source = source.clone();
             async move { source.token().await }
         });
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        assert!(!next.is_finished(), "the next call waits for the refresh");
+        assert!(!next_call.is_finished(), "the next call waits for the refresh");
         provider.release();
         refresh.await.unwrap();
-        let error = next.await.unwrap().unwrap_err();
+        let error = next_call.await.unwrap().unwrap_err();
         assert!(error.is_refused(), "{error:?}");
-        assert_eq!(provider.presented(), [format!("{name}-0"), format!("{name}-1")]);
+        assert_eq!(provider.presented_credentials(), [format!("{name}-0"), format!("{name}-1")]);
     }
 }
 
 #[tokio::test]
 async fn invalidation_during_a_refresh_keeps_the_login() {
-    for (name, is_stored) in [("invalidate-memory", false), ("invalidate-store", true)] {
-        let (provider, store) = (Rotating::new(name), Arc::new(RemoteStore::new()));
+    for (name, has_store) in [("invalidate-memory", false), ("invalidate-store", true)] {
+        let (provider, store) = (RotatingProvider::new(name), Arc::new(RemoteStore::new()));
         let source = provider
-            .source(|builder| if is_stored { builder.with_cache(store.clone()).with_lease(store) } else { builder });
+            .source(|builder| if has_store { builder.with_cache(store.clone()).with_lease(store) } else { builder });
         let refresh = start_refresh(&provider, &source).await;
         source.invalidate();
-        let next = tokio::spawn({
+        let next_call = tokio::spawn({
             let source = source.clone();
             async move { source.token().await.unwrap() }
         });
         provider.release();
         let refreshed = refresh.await.unwrap();
-        assert!(next.await.unwrap().is_same(&refreshed), "{name}");
+        assert!(next_call.await.unwrap().is_same(&refreshed), "{name}");
         provider.clock.advance(HOUR);
         source.token().await.unwrap();
-        assert_eq!(provider.presented(), ["0", "1", "2"].map(|number| format!("{name}-{number}")));
+        assert_eq!(provider.presented_credentials(), ["0", "1", "2"].map(|number| format!("{name}-{number}")));
     }
 }
 
 #[tokio::test]
 async fn configured_single_use_credential_is_presented_by_one_source_of_the_process() {
-    let provider = Rotating::new("configured");
+    let provider = RotatingProvider::new("configured");
     let source = |scope: &str| {
         let key = TokenKey::builder("https://issuer.test/").with_scopes([scope]).build();
-        provider.source_of(key, |builder| builder)
+        provider.source_with_key(key, |builder| builder)
     };
     let (one, other) = (source("a"), source("b"));
     let (first, second) = tokio::join!(one.token(), other.token());
@@ -192,20 +193,20 @@ async fn configured_single_use_credential_is_presented_by_one_source_of_the_proc
     assert!(error.is_refused(), "{error:?}");
     let text = auth_core::error_chain(&error);
     assert!(text.contains("share one token source"), "{text}");
-    assert_eq!(provider.presented(), ["configured-0"]);
+    assert_eq!(provider.presented_credentials(), ["configured-0"]);
     // The source that succeeded can refresh its token.
     provider.clock.advance(HOUR);
     assert_eq!(usize::from(one.token().await.is_ok()) + usize::from(other.token().await.is_ok()), 1);
-    assert_eq!(provider.presented(), ["configured-0", "configured-1"]);
+    assert_eq!(provider.presented_credentials(), ["configured-0", "configured-1"]);
 }
 
 #[tokio::test]
 async fn configured_credential_that_does_not_rotate_is_presented_by_all_sources() {
-    let mut provider = Rotating::new("reusable");
+    let mut provider = RotatingProvider::new("reusable");
     Arc::get_mut(&mut provider).unwrap().rotates = false;
     for scope in ["a", "b"] {
         let key = TokenKey::builder("https://issuer.test/").with_scopes([scope]).build();
-        provider.source_of(key, |builder| builder).token().await.unwrap();
+        provider.source_with_key(key, |builder| builder).token().await.unwrap();
     }
-    assert_eq!(provider.presented(), ["reusable-0", "reusable-0"]);
+    assert_eq!(provider.presented_credentials(), ["reusable-0", "reusable-0"]);
 }

@@ -43,14 +43,14 @@ fn digest_of_a_key_is_stable() {
     // Processes with different versions of this crate share tokens under this digest.
     let key = TokenKey::builder("https://issuer.example/").with_client_id("cli").with_scopes(["openid", "email"]);
     let key = key.with_token_endpoint("https://login.example").build();
-    let mut written = Vec::new();
+    let mut hashed_bytes = Vec::new();
     let parts = [(0_u8, "https://issuer.example/"), (1, "cli"), (8, "https://login.example"), (255, "email")];
     for (tag, part) in parts.into_iter().chain([(255, "openid")]) {
-        written.push(tag);
-        written.extend((part.len() as u64).to_be_bytes());
-        written.extend(part.bytes());
+        hashed_bytes.push(tag);
+        hashed_bytes.extend((part.len() as u64).to_be_bytes());
+        hashed_bytes.extend(part.bytes());
     }
-    assert_eq!(key.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(written)[..]);
+    assert_eq!(key.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(hashed_bytes)[..]);
     assert_eq!(key.digest_hex(), key.digest().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat());
 }
 
@@ -122,12 +122,13 @@ fn token_type_other_than_bearer_is_an_error() {
     for bearer in [json!("Bearer"), json!("bearer"), json!("BEARER"), json!(" bearer "), json!(null)] {
         assert_eq!(read(bearer.clone()).unwrap().token_type(), "Bearer", "{bearer}");
     }
-    let long = "x".repeat(10_000);
-    for other in ["DPoP", "mac", "N_A", "", "Bearer canary-a", "canary-a\r\nx: canary-r", "Bearer\nx: y", &long] {
+    let long_type = "x".repeat(10_000);
+    for other in ["DPoP", "mac", "N_A", "", "Bearer canary-a", "canary-a\r\nx: canary-r", "Bearer\nx: y", &long_type] {
         let error = read(json!(other)).unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(error.is_unsupported_type() && !error.is_malformed(), "{other}: {shown}");
-        assert!(!shown.contains("canary") && !shown.contains('\r') && shown.len() < 400, "{shown}");
+        let displayed_error = format!("{error} {error:?}");
+        assert!(error.is_unsupported_type() && !error.is_malformed(), "{other}: {displayed_error}");
+        assert!(!displayed_error.contains("canary") && !displayed_error.contains('\r'), "{displayed_error}");
+        assert!(displayed_error.len() < 400, "{displayed_error}");
     }
     assert!(read(json!("DPoP")).unwrap_err().to_string().contains("'DPoP'"));
     assert!(read(json!(["Bearer"])).unwrap_err().is_malformed());
@@ -167,8 +168,8 @@ proptest! {
         if let Some(refresh) = refresh {
             token = token.with_refresh_token(Secret::new(refresh)).with_not_after(time);
         }
-        let written = serde_json::to_string(&TokenRecord::from_token(&token)).unwrap();
-        let read = serde_json::from_str::<TokenRecord>(&written).unwrap().into_token().unwrap();
-        prop_assert_eq!(read, token);
+        let json = serde_json::to_string(&TokenRecord::from_token(&token)).unwrap();
+        let read_token = serde_json::from_str::<TokenRecord>(&json).unwrap().into_token().unwrap();
+        prop_assert_eq!(read_token, token);
     }
 }

@@ -42,11 +42,11 @@ pub struct Attempts {
     /// The number of failures since the last progress.
     failures: u32,
     /// The time of the first failure since the last progress.
-    since: Option<Instant>,
+    first_failure_at: Option<Instant>,
     /// The message of the last failure.
     cause: String,
     /// The end of the backoff of this request, while the circuit breaker is closed.
-    not_before: Option<Instant>,
+    backoff_end: Option<Instant>,
     /// True if this request is the probe whose result the other requests to the host wait for.
     is_probe: bool,
 }
@@ -68,13 +68,14 @@ impl Hosts {
 
 impl Attempts {
     fn new(host: Arc<Host>, policy: RetryPolicy) -> Self {
-        Self { host, policy, failures: 0, since: None, cause: String::new(), not_before: None, is_probe: false }
+        let cause = String::new();
+        Self { host, policy, failures: 0, first_failure_at: None, cause, backoff_end: None, is_probe: false }
     }
 
     /// Returns a retry state with its own circuit breaker, for an operation that is not a request to one host.
     pub fn without_host(policy: &RetryPolicy) -> Self {
         let host = Host::default();
-        host.circuit().has_answered = true;
+        host.circuit().has_responded = true;
         Self::new(Arc::new(host), *policy)
     }
 
@@ -83,10 +84,10 @@ impl Attempts {
         self.failures
     }
 
-    /// Continues an earlier sequence of failures, whose first failure was `elapsed` ago.
+    /// Continues an earlier sequence of failures. `elapsed` is the time since its first failure.
     #[must_use]
-    pub fn since(mut self, elapsed: Option<Duration>) -> Self {
-        self.since = elapsed.and_then(|elapsed| Instant::now().checked_sub(elapsed));
+    pub fn with_failing_for(mut self, elapsed: Option<Duration>) -> Self {
+        self.first_failure_at = elapsed.and_then(|elapsed| Instant::now().checked_sub(elapsed));
         self
     }
 
@@ -103,7 +104,7 @@ impl Attempts {
         loop {
             let mut changed = std::pin::pin!(host.changed.notified());
             changed.as_mut().enable();
-            match self.step(Instant::now()) {
+            match self.next_step(Instant::now()) {
                 Step::Send => return Ok(()),
                 Step::Fail(exhausted) => return Err(exhausted),
                 Step::Wait(Some(until)) => tokio::select! {
@@ -118,23 +119,24 @@ impl Attempts {
     /// Records a response that is not a transient failure, which closes the circuit breaker.
     pub fn answered(&mut self) {
         self.is_probe = false;
-        let ended = self.host.circuit().succeeded();
-        if ended.was_failing {
+        let ended_failures = self.host.circuit().record_success();
+        if ended_failures.was_failing {
             self.host.changed.notify_waiters();
         }
-        if let Some(start) = ended.announced {
+        if let Some(start) = ended_failures.announced_outage_start {
             let (host, elapsed) = (self.host.name.clone(), start.elapsed());
             self.host.notify_observer(&RetryEvent::Resumed(Resumed { host, elapsed }));
         }
     }
 
-    /// Records that the operation has made progress, such as a part of a download. The next failure counts as the first.
+    /// Records that the operation has made progress, such as a part of a download. The next failure counts as the
+    /// first.
     pub fn progressed(&mut self) {
-        (self.failures, self.since, self.not_before) = (0, None, None);
+        (self.failures, self.first_failure_at, self.backoff_end) = (0, None, None);
     }
 
-    /// Records a transient failure that is not a response of the host, such as a failed connection. `retry_after` is the
-    /// pause before the next attempt that the error requires, if any.
+    /// Records a transient failure that is not a response of the host, such as a failed connection. `retry_after` is
+    /// the pause before the next attempt that the error requires, if any.
     ///
     /// # Errors
     ///
@@ -144,7 +146,7 @@ impl Attempts {
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,
     ) -> Result<(), RetriesExhausted> {
-        self.fail(error, retry_after, false)
+        self.record_failure(error, retry_after, false)
     }
 
     /// Records a response whose status is a transient failure. `retry_after` is the pause that the server requested
@@ -158,10 +160,10 @@ impl Attempts {
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,
     ) -> Result<(), RetriesExhausted> {
-        self.fail(error, retry_after, true)
+        self.record_failure(error, retry_after, true)
     }
 
-    fn fail(
+    fn record_failure(
         &mut self,
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,
@@ -169,7 +171,7 @@ impl Attempts {
     ) -> Result<(), RetriesExhausted> {
         let retry_after = retry_after.map(|retry_after| retry_after.min(MAX_PAUSE));
         let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
+        let first_failure_at = *self.first_failure_at.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
         if self.policy.is_disabled() {
             return Err(self.retries_exhausted(Reason::Disabled, now));
@@ -178,52 +180,55 @@ impl Attempts {
         self.cause = error_chain(error);
         let (backoff, failures, random) = (self.policy.backoff(), self.failures, fastrand::f64());
         let pause = |probes: u32| backoff.pause(probes.max(failures), random);
-        let (outage, deadline, has_answered) = {
+        let (outage, deadline, has_responded) = {
             let mut circuit = self.host.circuit();
-            circuit.has_answered |= is_response;
-            circuit.failed(now, was_probe, self.cause.clone(), retry_after, pause);
+            circuit.has_responded |= is_response;
+            circuit.record_failure(now, was_probe, self.cause.clone(), retry_after, pause);
             let outage = circuit.outage();
             let deadline = self.deadline(&circuit, outage.as_ref());
-            (outage, deadline, circuit.has_answered)
+            (outage, deadline, circuit.has_responded)
         };
         self.host.changed.notify_waiters();
         let deadline = deadline.unwrap_or(now);
-        let left = deadline.saturating_duration_since(now);
+        let remaining = deadline.saturating_duration_since(now);
         if self.policy.attempts().is_some_and(|attempts| failures >= attempts) {
-            return Err(self.retries_exhausted(Reason::Attempts, now));
+            return Err(self.retries_exhausted(Reason::AttemptLimit, now));
         }
-        if left.is_zero() {
-            return Err(self.retries_exhausted(if has_answered { Reason::Time } else { Reason::Unanswered }, now));
+        if remaining.is_zero() {
+            let reason = if has_responded { Reason::TimeLimit } else { Reason::NeverResponded };
+            return Err(self.retries_exhausted(reason, now));
         }
-        if let Some(retry_after) = retry_after.filter(|retry_after| *retry_after > left) {
-            return Err(self.retries_exhausted(Reason::RetryAfter { retry_after, left }, now));
+        if let Some(retry_after) = retry_after.filter(|retry_after| *retry_after > remaining) {
+            return Err(self.retries_exhausted(Reason::RetryAfter { retry_after, remaining }, now));
         }
-        // The limit of this request also applies while the circuit breaker is open. If this is the only request, it may be
-        // the reason for the failures, and only another request can show if the host responds.
-        if now - since >= self.policy.request_limit() {
+        // The limit of this request also applies while the circuit breaker is open. A host may fail only for this
+        // request, and without other requests, the circuit breaker would remain open.
+        if now - first_failure_at >= self.policy.request_limit() {
             return Err(self.retries_exhausted(Reason::RequestLimit, now));
         }
         // While the circuit breaker is open, it determines the time of the next attempt for all requests.
-        self.not_before = None;
+        self.backoff_end = None;
         if outage.is_none() {
-            self.not_before = Some((now + pause(failures)).min(deadline));
+            self.backoff_end = Some((now + pause(failures)).min(deadline));
         }
         Ok(())
     }
 
-    fn step(&mut self, now: Instant) -> Step {
+    fn next_step(&mut self, now: Instant) -> Step {
         if self.is_probe {
             return Step::Send;
         }
         let mut circuit = self.host.circuit();
         let outage = circuit.outage();
         let deadline = self.deadline(&circuit, outage.as_ref());
-        let (until, is_retry_after) = if let Some(not_before) = self.not_before.filter(|not_before| now < *not_before) {
-            (Some(not_before), false)
+        let backoff_end = self.backoff_end.filter(|backoff_end| now < *backoff_end);
+        let (until, is_retry_after) = if backoff_end.is_some() {
+            (backoff_end, false)
         } else {
-            // A final request is sent when the limit is reached, because the host may have recovered since the last probe.
-            let is_final_attempt =
-                deadline.is_some_and(|end| now >= end && outage.as_ref().is_some_and(|outage| outage.last < end));
+            // A final request is sent when the limit is reached, because the host may have recovered since the last
+            // probe.
+            let has_failed_before = |end: Instant| outage.as_ref().is_some_and(|outage| outage.last_failure_at < end);
+            let is_final_attempt = deadline.is_some_and(|deadline| now >= deadline && has_failed_before(deadline));
             match circuit.admit(now, is_final_attempt) {
                 Admission::Send => return Step::Send,
                 Admission::Probe => {
@@ -234,8 +239,8 @@ impl Attempts {
             }
         };
         let (Some(deadline), Some(until)) = (deadline, until) else { return Step::Wait(None) };
-        let left = deadline.saturating_duration_since(now);
-        if left.is_zero() {
+        let remaining = deadline.saturating_duration_since(now);
+        if remaining.is_zero() {
             let cause = outage.map(|outage| outage.cause).unwrap_or_default();
             drop(circuit);
             return Step::Fail(
@@ -245,10 +250,10 @@ impl Attempts {
         if is_retry_after && until > deadline {
             drop(circuit);
             let retry_after = until.saturating_duration_since(now);
-            return Step::Fail(self.retries_exhausted(Reason::RetryAfter { retry_after, left }, now));
+            return Step::Fail(self.retries_exhausted(Reason::RetryAfter { retry_after, remaining }, now));
         }
         let next = until.min(deadline);
-        let notice = self.notice(&mut circuit, outage, now, next, left);
+        let notice = self.decide_notice(&mut circuit, outage, now, next, remaining);
         drop(circuit);
         match notice {
             Notice::Later(time) => Step::Wait(Some(next.min(time))),
@@ -260,14 +265,14 @@ impl Attempts {
         }
     }
 
-    /// Decides whether to notify the observer of the wait until `next`. `left` is the time until the retry limit.
-    fn notice(
+    /// Decides if the observer is notified of the wait until `next`. `remaining` is the time until the retry limit.
+    fn decide_notice(
         &self,
         circuit: &mut Circuit,
         outage: Option<Outage>,
         now: Instant,
         next: Instant,
-        left: Duration,
+        remaining: Duration,
     ) -> Notice {
         let Some(observer) = &self.host.observer else { return Notice::None };
         let Some(since) = self.first_failure(outage.as_ref()).filter(|_| !circuit.is_announced()) else {
@@ -283,19 +288,19 @@ impl Attempts {
             cause: outage.map_or_else(|| self.cause.clone(), |outage| outage.cause),
             elapsed,
             next_attempt: next.saturating_duration_since(now),
-            left,
+            left: remaining,
         })
     }
 
     /// Returns the time of the first failure of this request or, if the circuit breaker is open, of any request to its
     /// host, since the last success.
     fn first_failure(&self, outage: Option<&Outage>) -> Option<Instant> {
-        self.since.into_iter().chain(outage.map(|outage| outage.since)).min()
+        self.first_failure_at.into_iter().chain(outage.map(|outage| outage.first_failure_at)).min()
     }
 
     /// Returns the time at which the retry limit is reached, or `None` if nothing has failed.
     fn deadline(&self, circuit: &Circuit, outage: Option<&Outage>) -> Option<Instant> {
-        Some(self.first_failure(outage)? + self.policy.limit_for(circuit.has_answered))
+        Some(self.first_failure(outage)? + self.policy.limit_for(circuit.has_responded))
     }
 
     fn retries_exhausted(&self, reason: Reason, now: Instant) -> RetriesExhausted {
@@ -308,15 +313,16 @@ impl Attempts {
 /// A decision about notifying the observer of a wait.
 enum Notice {
     None,
+    /// Decide again at this time, when the wait reaches the threshold of the observer.
     Later(Instant),
     Now(Waiting),
 }
 
 impl Drop for Attempts {
-    /// Lets another request be the probe if this one was, because a dropped request has no result.
+    /// If this request was the probe, lets another request be the probe, because a dropped request has no result.
     fn drop(&mut self) {
         if self.is_probe {
-            self.host.circuit().abandoned();
+            self.host.circuit().record_dropped_probe();
             self.host.changed.notify_waiters();
         }
     }

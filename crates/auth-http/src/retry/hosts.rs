@@ -12,7 +12,7 @@ use super::event::{Observer, RetryEvent};
 /// At this number of hosts, adding another one first removes those that no request is using.
 const CLEANUP_THRESHOLD: usize = 256;
 
-/// Circuit breakers, one for each host. Clones share the circuit breakers, as do all clients that are built with them.
+/// Circuit breakers, one for each host. Clones, and all clients that are built with them, share the circuit breakers.
 #[derive(Clone, Default)]
 pub struct Hosts(Arc<Inner>);
 
@@ -45,10 +45,10 @@ impl Hosts {
         Self(Arc::new(Inner { hosts: Mutex::default(), observer: Some(Arc::new(observer)) }))
     }
 
-    /// Records that the host of `url` has responded to a request that was not sent through [`Attempts`](super::Attempts). The
-    /// [shorter limit](super::RetryPolicy::with_unanswered_limit) then no longer applies to the host.
+    /// Records that the host of `url` has responded to a request that was sent without [`Attempts`](super::Attempts).
+    /// The [shorter limit](super::RetryPolicy::with_unanswered_limit) then no longer applies to the host.
     pub fn set_answered(&self, url: &Url) {
-        self.host(url).circuit().has_answered = true;
+        self.host(url).circuit().has_responded = true;
     }
 
     pub(super) fn host(&self, url: &Url) -> Arc<Host> {

@@ -20,19 +20,19 @@ pub struct RetryPolicy {
     limit: Duration,
     unanswered_limit: Duration,
     request_limit: Option<Duration>,
-    attempts: Option<u32>,
+    max_attempts: Option<u32>,
     backoff: Backoff,
 }
 
 impl Default for RetryPolicy {
-    /// Creates a policy with a limit of 5 minutes of uninterrupted failure, of 60 s for a host that has not responded
-    /// since the process started, and with pauses of up to 30 s.
+    /// Creates a policy with a limit of 5 minutes of uninterrupted failure, a limit of 60 s for a host that has not
+    /// responded since the process started, and pauses of up to 30 s.
     fn default() -> Self {
         Self {
             limit: Duration::from_secs(5 * 60),
             unanswered_limit: Duration::from_secs(60),
             request_limit: None,
-            attempts: None,
+            max_attempts: None,
             backoff: Backoff::default(),
         }
     }
@@ -47,8 +47,9 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the maximum time of failure of a host that has not responded since the process started. Its name may be wrong,
-    /// so this limit should be shorter. The default is 60 s. The [general limit](Self::with_limit) also applies.
+    /// Sets the maximum time of failure of a host that has not responded since the process started. The limit should be
+    /// shorter, because the host name may be wrong. The default is 60 s. The [general limit](Self::with_limit) also
+    /// applies.
     #[must_use]
     pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
         self.unanswered_limit = limit.min(MAX_LIMIT);
@@ -56,7 +57,7 @@ impl RetryPolicy {
     }
 
     /// Sets the maximum time of uninterrupted failure for one request. When it is reached, the caller can do other work
-    /// and send the request later, because other requests to the host may succeed. The default is the
+    /// and send the request later: other requests to the host may succeed in the meantime. The default is the
     /// [general limit](Self::with_limit).
     #[must_use]
     pub fn with_request_limit(mut self, limit: Duration) -> Self {
@@ -67,15 +68,15 @@ impl RetryPolicy {
     /// Sets the maximum number of attempts; 1 disables retries. Attempts are not limited by default.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
-        self.attempts = Some(attempts);
+        self.max_attempts = Some(attempts);
         self
     }
 
-    /// Sets the backoff: the maximum pause after the first failure, and the maximum pause after any failure. The defaults
-    /// are 250 ms and 30 s.
+    /// Sets the backoff: the maximum pause after the first failure, and the maximum pause after any failure. The
+    /// defaults are 250 ms and 30 s.
     #[must_use]
-    pub fn with_backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.backoff = Backoff::new(first, longest);
+    pub fn with_backoff(mut self, first_bound: Duration, max_bound: Duration) -> Self {
+        self.backoff = Backoff::new(first_bound, max_bound);
         self
     }
 
@@ -91,7 +92,7 @@ impl RetryPolicy {
 
     /// Returns the maximum number of attempts, if limited.
     pub fn attempts(&self) -> Option<u32> {
-        self.attempts
+        self.max_attempts
     }
 
     /// Returns the backoff between attempts.
@@ -101,12 +102,12 @@ impl RetryPolicy {
 
     /// Returns true if failures are not retried.
     pub fn is_disabled(&self) -> bool {
-        self.limit.is_zero() || self.attempts.is_some_and(|attempts| attempts <= 1)
+        self.limit.is_zero() || self.max_attempts.is_some_and(|attempts| attempts <= 1)
     }
 
     /// Returns the limit for a host, which depends on whether the host has responded since the process started.
-    pub(super) fn limit_for(&self, has_answered: bool) -> Duration {
-        if has_answered { self.limit } else { self.limit.min(self.unanswered_limit) }
+    pub(super) fn limit_for(&self, has_responded: bool) -> Duration {
+        if has_responded { self.limit } else { self.limit.min(self.unanswered_limit) }
     }
 
     /// Returns the maximum time of uninterrupted failure for one request. It defaults to the general limit.

@@ -18,15 +18,15 @@ pub(super) enum Reason {
     /// Retries are disabled.
     Disabled,
     /// The host failed for the maximum time without a success.
-    Time,
+    TimeLimit,
     /// The shorter limit for hosts that have never responded was reached.
-    Unanswered,
+    NeverResponded,
     /// The maximum number of attempts was reached.
-    Attempts,
-    /// The limit of this request was reached, but not that of its host.
+    AttemptLimit,
+    /// The limit of this request was reached, but not the limit of its host.
     RequestLimit,
     /// The pause that the server requested is longer than the remaining time.
-    RetryAfter { retry_after: Duration, left: Duration },
+    RetryAfter { retry_after: Duration, remaining: Duration },
     /// The request was not sent, because the host had been failing for too long. `cause` is the last failure.
     Unavailable { host: String, cause: String },
 }
@@ -63,19 +63,19 @@ impl fmt::Display for RetriesExhausted {
         let elapsed = Seconds(self.0.elapsed);
         match &self.0.reason {
             Reason::Disabled => formatter.write_str("not retried"),
-            Reason::RetryAfter { retry_after, left } => write!(
+            Reason::RetryAfter { retry_after, remaining } => write!(
                 formatter,
                 "not retried: the server asks to wait for {}, and only {} are left",
                 Seconds(*retry_after),
-                Seconds(*left)
+                Seconds(*remaining)
             ),
             Reason::Unavailable { host, cause } => write!(formatter, "{host} has been failing for {elapsed}: {cause}"),
-            Reason::Unanswered => write!(
+            Reason::NeverResponded => write!(
                 formatter,
                 "given up after {} attempts in {elapsed}, and the host has not responded before",
                 self.0.attempts
             ),
-            Reason::Time | Reason::Attempts | Reason::RequestLimit => {
+            Reason::TimeLimit | Reason::AttemptLimit | Reason::RequestLimit => {
                 write!(formatter, "given up after {} attempts in {elapsed}", self.0.attempts)
             }
         }

@@ -34,7 +34,7 @@ async fn date_in_another_format_is_ignored() {
 
 #[tokio::test]
 async fn date_of_a_cached_response_is_ignored() {
-    for (ages, is_used) in [
+    for (age_values, is_used) in [
         (&["0"][..], true),
         (&["1"], false),
         (&["86400"], false),
@@ -42,8 +42,8 @@ async fn date_of_a_cached_response_is_ignored() {
         (&["soon"], false),
         (&[""], false),
     ] {
-        let ages = ages.iter().map(|age| ("age", *age));
-        let headers: Vec<_> = ages.chain([("date", IMF_FIXDATE)]).collect();
+        let age_headers = age_values.iter().map(|age| ("age", *age));
+        let headers: Vec<_> = age_headers.chain([("date", IMF_FIXDATE)]).collect();
         assert_eq!(date_of(&headers).await.is_some(), is_used, "{headers:?}");
     }
 }

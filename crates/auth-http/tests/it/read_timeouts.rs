@@ -9,14 +9,14 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Sends five bytes, with `pause` between them, to a server that sends `response` after the last one and then sends
-/// nothing more.
-async fn send(pause: Duration, response: &'static str) -> Result<Response, HttpError> {
-    send_with(None, pause, response).await
+/// Uploads five bytes, with `pause` between them. After the last byte, the server sends `response`, and then nothing
+/// more.
+async fn upload(pause: Duration, response: &'static str) -> Result<Response, HttpError> {
+    upload_with_read_timeout(None, pause, response).await
 }
 
-/// Does the same as [`send`], with a read timeout of the request.
-async fn send_with(
+/// Does the same as [`upload`], with a read timeout of the request.
+async fn upload_with_read_timeout(
     read_timeout: Option<Duration>,
     pause: Duration,
     response: &'static str,
@@ -40,33 +40,34 @@ async fn send_with(
     http.send(read_timeout.into_iter().fold(request, Request::with_read_timeout)).await
 }
 
-const COMPLETE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const COMPLETE_RESPONSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
 async fn slow_upload_with_progress_is_not_aborted() {
-    assert_eq!(send(Duration::from_secs(20), COMPLETE).await.unwrap().status(), 200);
+    assert_eq!(upload(Duration::from_secs(20), COMPLETE_RESPONSE).await.unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stalled_upload_is_aborted() {
-    let error = send(Duration::from_secs(40), COMPLETE).await.unwrap_err();
+    let error = upload(Duration::from_secs(40), COMPLETE_RESPONSE).await.unwrap_err();
     assert!(error.is_timeout() && error.is_transport_error() && error.to_string().contains("30 s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn read_timeout_of_a_request_replaces_that_of_the_client() {
-    let send = |seconds| send_with(Some(Duration::from_secs(seconds)), Duration::from_secs(40), COMPLETE);
-    assert_eq!(send(60).await.unwrap().status(), 200);
-    let error = send(35).await.unwrap_err();
+async fn request_read_timeout_replaces_the_client_read_timeout() {
+    let upload =
+        |read_timeout| upload_with_read_timeout(Some(read_timeout), Duration::from_secs(40), COMPLETE_RESPONSE);
+    assert_eq!(upload(Duration::from_secs(60)).await.unwrap().status(), 200);
+    let error = upload(Duration::from_secs(35)).await.unwrap_err();
     assert!(error.is_timeout() && error.to_string().contains("35 s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn missing_response_and_stalled_response_time_out() {
-    let error = send(Duration::from_secs(1), "").await.unwrap_err();
+    let error = upload(Duration::from_secs(1), "").await.unwrap_err();
     assert!(error.is_timeout() && error.is_transport_error(), "{error}");
-    let half = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1";
-    let mut response = send(Duration::from_secs(1), half).await.unwrap();
+    let partial_response = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1";
+    let mut response = upload(Duration::from_secs(1), partial_response).await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "1");
     let error = response.chunk().await.unwrap_err();
     assert!(error.is_timeout() && error.is_transport_error(), "{error}");
@@ -89,7 +90,7 @@ async fn read_slowly(listener: TcpListener, length: usize) -> Vec<u8> {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
-    connection.write_all(COMPLETE.as_bytes()).await.unwrap();
+    connection.write_all(COMPLETE_RESPONSE.as_bytes()).await.unwrap();
     received
 }
 

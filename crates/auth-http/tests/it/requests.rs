@@ -16,30 +16,30 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// A provider that returns `token-1`, `token-2`, ….
 #[derive(Debug, Default)]
-struct Numbered(AtomicUsize);
+struct NumberedProvider(AtomicUsize);
 
 #[async_trait]
-impl AsyncTokenProvider for Numbered {
+impl AsyncTokenProvider for NumberedProvider {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         AccessToken::new(Secret::new(format!("token-{}", self.0.fetch_add(1, Ordering::SeqCst) + 1)))
     }
 }
 
-fn loopback() -> HttpClient {
+fn loopback_client() -> HttpClient {
     HttpClient::builder().with_plain_loopback().build().unwrap()
 }
 
-fn authorized(server: &MockServer) -> (Arc<Numbered>, AuthorizedClient) {
-    let provider = Arc::new(Numbered::default());
+fn authorized(server: &MockServer) -> (Arc<NumberedProvider>, AuthorizedClient) {
+    let provider = Arc::new(NumberedProvider::default());
     let source = TokenSource::new(TokenKey::new("issuer"), provider.clone());
-    (provider, loopback().authorized(policy(server), source))
+    (provider, loopback_client().authorized(policy(server), source))
 }
 
 fn policy(server: &MockServer) -> BearerPolicy {
-    BearerPolicy::new(Destination::new(Authority::of(&at(server, "/"))).with_plain_loopback())
+    BearerPolicy::new(Destination::new(Authority::of(&url_of(server, "/"))).with_plain_loopback())
 }
 
-fn at(server: &MockServer, path: &str) -> Url {
+fn url_of(server: &MockServer, path: &str) -> Url {
     Url::parse(&server.uri()).unwrap().join(path).unwrap()
 }
 
@@ -58,7 +58,7 @@ async fn request_is_sent_again_with_a_new_token_after_a_401() {
         .await;
     let (provider, client) = authorized(&server);
     for _ in 0..2 {
-        assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
+        assert_eq!(client.send(Request::get(url_of(&server, "/me"))).await.unwrap().status(), 200);
     }
     assert_eq!(provider.0.load(Ordering::SeqCst), 2);
 }
@@ -72,7 +72,7 @@ async fn second_401_is_returned_to_the_caller() {
         .mount(&server)
         .await;
     let (_, client) = authorized(&server);
-    let response = client.send(Request::get(at(&server, "/me"))).await.unwrap();
+    let response = client.send(Request::get(url_of(&server, "/me"))).await.unwrap();
     assert_eq!(response.status(), 401);
     assert_eq!(&response.bytes(100).await.unwrap()[..], b"Jwt is missing");
 }
@@ -80,28 +80,29 @@ async fn second_401_is_returned_to_the_caller() {
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let server = MockServer::start().await;
-    let elsewhere = MockServer::start().await;
+    let other_server = MockServer::start().await;
     Mock::given(path("/file"))
-        .respond_with(ResponseTemplate::new(307).insert_header("location", format!("{}/stolen", elsewhere.uri())))
+        .respond_with(ResponseTemplate::new(307).insert_header("location", format!("{}/stolen", other_server.uri())))
         .mount(&server)
         .await;
     let (_, client) = authorized(&server);
     for response in [
-        client.send(Request::get(at(&server, "/file"))).await.unwrap(),
-        loopback().send(Request::get(at(&server, "/file"))).await.unwrap(),
+        client.send(Request::get(url_of(&server, "/file"))).await.unwrap(),
+        loopback_client().send(Request::get(url_of(&server, "/file"))).await.unwrap(),
     ] {
         assert_eq!(response.status(), 307);
     }
-    assert!(elsewhere.received_requests().await.unwrap().is_empty());
+    assert!(other_server.received_requests().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn plain_http_is_an_error_before_anything_is_sent() {
     let server = MockServer::start().await;
-    let strict = HttpClient::builder().build().unwrap();
-    assert!(strict.send(Request::get(at(&server, "/"))).await.unwrap_err().is_insecure());
+    let strict_client = HttpClient::builder().build().unwrap();
+    assert!(strict_client.send(Request::get(url_of(&server, "/"))).await.unwrap_err().is_insecure());
     assert!(server.received_requests().await.unwrap().is_empty());
-    let not_loopback = loopback().send(Request::get("http://platform.example/".parse().unwrap())).await.unwrap_err();
+    let not_loopback =
+        loopback_client().send(Request::get("http://platform.example/".parse().unwrap())).await.unwrap_err();
     assert!(not_loopback.is_insecure());
 }
 
@@ -112,7 +113,7 @@ async fn body_larger_than_the_limit_is_an_error() {
         .respond_with(ResponseTemplate::new(200).set_body_bytes(vec![0; 1000]))
         .mount(&server)
         .await;
-    let get = || async { loopback().send(Request::get(at(&server, "/"))).await.unwrap() };
+    let get = || async { loopback_client().send(Request::get(url_of(&server, "/"))).await.unwrap() };
     assert_eq!(get().await.bytes(1000).await.unwrap().len(), 1000);
     assert!(get().await.bytes(999).await.unwrap_err().is_too_large());
 }
@@ -122,10 +123,13 @@ async fn errors_and_debug_output_show_no_credentials_of_a_url() {
     let url: Url = "http://user:canary@127.0.0.1:9/b?X-Amz-Signature=canary".parse().unwrap();
     let request = Request::get(url.clone()).with_header("authorization", "Bearer canary");
     assert!(!format!("{request:?}").contains("canary"));
-    let error = loopback().send(request).await.unwrap_err();
+    let error = loopback_client().send(request).await.unwrap_err();
     assert!(error.is_connect());
-    let shown = format!("{error} {error:?}");
-    assert!(!shown.contains("canary") && shown.contains("GET http://127.0.0.1:9/b?***"), "{shown}");
+    let error_details = format!("{error} {error:?}");
+    assert!(
+        !error_details.contains("canary") && error_details.contains("GET http://127.0.0.1:9/b?***"),
+        "{error_details}"
+    );
 }
 
 #[tokio::test]
@@ -142,7 +146,7 @@ async fn token_is_rejected_after_a_401_even_if_the_body_cannot_be_sent_again() {
     let (_, client) = authorized(&server);
     let upload = || {
         let chunks = futures_util::stream::iter([Ok(bytes::Bytes::from_static(b"abc"))]);
-        Request::new(auth_http::Method::Put, at(&server, "/object")).with_stream(3, chunks)
+        Request::new(auth_http::Method::Put, url_of(&server, "/object")).with_stream(3, chunks)
     };
     assert_eq!(client.send(upload()).await.unwrap().status(), 401);
     assert_eq!(client.send(upload()).await.unwrap().status(), 200);
@@ -150,10 +154,10 @@ async fn token_is_rejected_after_a_401_even_if_the_body_cannot_be_sent_again() {
 
 /// A challenge handler that requests a token with the claims of the challenge.
 #[derive(Debug)]
-struct Claims;
+struct ClaimsHandler;
 
-impl ChallengeHandler for Claims {
-    fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest> {
+impl ChallengeHandler for ClaimsHandler {
+    fn handle(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest> {
         let claims = challenges.iter().find(|challenge| challenge.is("Bearer"))?.parameter("claims")?;
         Some(request.clone().with_claims(claims))
     }
@@ -172,9 +176,9 @@ async fn request_is_sent_again_with_the_claims_of_a_challenge() {
     let provider = auth_core::async_provider_fn(|request: TokenRequest| async move {
         Ok::<_, TokenError>(request.claims().unwrap_or("plain").to_owned())
     });
-    let policy = policy(&server).with_challenge_handler(Arc::new(Claims));
-    let client = loopback().authorized(policy, TokenSource::new(TokenKey::new("issuer"), provider));
-    assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
+    let policy = policy(&server).with_challenge_handler(Arc::new(ClaimsHandler));
+    let client = loopback_client().authorized(policy, TokenSource::new(TokenKey::new("issuer"), provider));
+    assert_eq!(client.send(Request::get(url_of(&server, "/me"))).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -185,23 +189,24 @@ async fn plain_loopback_http_bypasses_the_proxy() {
         .mount(&server)
         .await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&proxy).await;
-    let proxied = HttpClient::builder().with_plain_loopback().with_proxy(Proxy::new(at(&proxy, "/"))).build().unwrap();
-    let provider = Arc::new(Numbered::default());
+    let client_with_proxy =
+        HttpClient::builder().with_plain_loopback().with_proxy(Proxy::new(url_of(&proxy, "/"))).build().unwrap();
+    let provider = Arc::new(NumberedProvider::default());
     let source = TokenSource::new(TokenKey::new("issuer"), provider.clone());
-    let client = proxied.authorized(policy(&server), source);
-    assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
+    let client = client_with_proxy.authorized(policy(&server), source);
+    assert_eq!(client.send(Request::get(url_of(&server, "/me"))).await.unwrap().status(), 200);
     assert!(proxy.received_requests().await.unwrap().is_empty());
     assert_eq!(provider.0.load(Ordering::SeqCst), 1);
-    let error = proxied.send(Request::get("http://127.0.0.1:9/".parse().unwrap())).await.unwrap_err();
+    let error = client_with_proxy.send(Request::get("http://127.0.0.1:9/".parse().unwrap())).await.unwrap_err();
     assert!(error.is_connect() && error.proxy().is_none(), "{error}");
 }
 
 /// A provider that advances the clock of the runtime by an hour.
 #[derive(Debug)]
-struct Slow;
+struct SlowProvider;
 
 #[async_trait]
-impl AsyncTokenProvider for Slow {
+impl AsyncTokenProvider for SlowProvider {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         tokio::time::pause();
         tokio::time::advance(std::time::Duration::from_secs(3600)).await;
@@ -214,19 +219,19 @@ impl AsyncTokenProvider for Slow {
 async fn timeout_of_a_request_does_not_include_obtaining_the_token() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
-    let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), Slow));
-    let request = Request::get(at(&server, "/me")).with_timeout(std::time::Duration::from_secs(60));
+    let client = loopback_client().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), SlowProvider));
+    let request = Request::get(url_of(&server, "/me")).with_timeout(std::time::Duration::from_secs(60));
     assert_eq!(client.send(request).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn read_timeout_of_the_client_applies_to_a_slow_server() {
     let server = MockServer::start().await;
-    let delayed = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
-    Mock::given(path("/slow")).respond_with(delayed).mount(&server).await;
+    let delayed_response = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
+    Mock::given(path("/slow")).respond_with(delayed_response).mount(&server).await;
     let send_with = |read_timeout| {
         let client = HttpClient::builder().with_plain_loopback().with_read_timeout(read_timeout).build().unwrap();
-        let request = Request::get(at(&server, "/slow"));
+        let request = Request::get(url_of(&server, "/slow"));
         async move { client.send(request).await }
     };
     assert!(send_with(Duration::from_millis(100)).await.unwrap_err().is_timeout());
@@ -239,8 +244,8 @@ async fn token_that_is_not_a_bearer_token_is_not_sent() {
     let provider = auth_core::async_provider_fn(|_: TokenRequest| async {
         Ok::<_, TokenError>(AccessToken::try_from("canary")?.with_token_type("DPoP"))
     });
-    let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), provider));
-    let error = client.send(Request::get(at(&server, "/me"))).await.unwrap_err();
+    let client = loopback_client().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), provider));
+    let error = client.send(Request::get(url_of(&server, "/me"))).await.unwrap_err();
     assert!(error.is_token_error() && error.is_unsent(), "{error:?}");
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     assert!(server.received_requests().await.unwrap().is_empty());
@@ -258,7 +263,7 @@ async fn large_body_is_sent_again_after_a_401() {
     }
     let (_, client) = authorized(&server);
     let body = vec![b'x'; 1 << 20];
-    let request = Request::new(auth_http::Method::Post, at(&server, "/runs")).with_body("text/plain", body.clone());
+    let request = Request::new(auth_http::Method::Post, url_of(&server, "/runs")).with_body("text/plain", body.clone());
     assert_eq!(client.send(request).await.unwrap().status(), 200);
     let received = server.received_requests().await.unwrap();
     assert_eq!(received.iter().filter(|request| request.body == body).count(), 2);
@@ -279,7 +284,7 @@ async fn retry_after_is_read_as_seconds_or_a_date() {
         // An invalid date is set, because the mock server adds the current one to a response without a date.
         let response = response.insert_header("date", date.unwrap_or("never"));
         Mock::given(path("/busy")).respond_with(response).mount(&server).await;
-        let response = loopback().send(Request::get(at(&server, "/busy"))).await.unwrap();
+        let response = loopback_client().send(Request::get(url_of(&server, "/busy"))).await.unwrap();
         assert_eq!(response.retry_after(start).map(|time| time.as_secs()), expected, "{retry_after} {date:?}");
     }
 }

@@ -16,7 +16,7 @@ fn url() -> Url {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the storage responded with 503")]
-struct Unavailable;
+struct UnavailableError;
 
 /// A host that fails until a certain time, and the number of failed requests.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Server {
                 return Ok(());
             }
             *self.failed.lock().unwrap() += 1;
-            attempts.failed_with_response(&Unavailable, None)?;
+            attempts.failed_with_response(&UnavailableError, None)?;
         }
     }
 }
@@ -58,7 +58,7 @@ impl Server {
 async fn huge_retry_after_is_an_error() {
     for retry_after in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(i64::MAX.unsigned_abs())] {
         let mut attempts = Hosts::new().attempts(&url(), &RetryPolicy::default());
-        let exhausted = attempts.failed_with_response(&Unavailable, Some(retry_after)).unwrap_err();
+        let exhausted = attempts.failed_with_response(&UnavailableError, Some(retry_after)).unwrap_err();
         assert!(exhausted.to_string().contains("the server asks to wait"), "{exhausted}");
     }
 }
@@ -122,8 +122,9 @@ async fn queued_requests_fail_when_the_limit_of_their_host_is_reached() {
     let outcomes = requests.join_all().await;
     assert!(outcomes.iter().all(Result::is_err));
     assert!(start.elapsed() < SECOND * 305, "queued requests do not start another limit: {:?}", start.elapsed());
-    let unsent = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|exhausted| exhausted.is_unsent());
-    let text = unsent.unwrap().to_string();
+    let unsent_error =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|exhausted| exhausted.is_unsent());
+    let text = unsent_error.unwrap().to_string();
     assert!(text.contains("https://storage.test") && text.ends_with("the storage responded with 503"), "{text}");
 }
 
@@ -134,7 +135,7 @@ async fn host_that_has_never_responded_has_a_shorter_limit() {
         let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &policy));
         loop {
             attempts.ready().await.unwrap();
-            if let Err(exhausted) = attempts.failed(&Unavailable, None) {
+            if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
                 return (start.elapsed(), exhausted.to_string());
             }
         }
@@ -144,19 +145,19 @@ async fn host_that_has_never_responded_has_a_shorter_limit() {
         (SECOND * 10..SECOND * 11).contains(&elapsed) && text.contains("not responded before"),
         "{elapsed:?} {text}"
     );
-    let after_response = Hosts::new();
-    after_response.attempts(&url(), &policy).answered();
-    assert_eq!(fail(&after_response).await.0.as_secs(), 300);
-    let marked = Hosts::new();
-    marked.set_answered(&url());
-    assert_eq!(fail(&marked).await.0.as_secs(), 300);
+    let responding_hosts = Hosts::new();
+    responding_hosts.attempts(&url(), &policy).answered();
+    assert_eq!(fail(&responding_hosts).await.0.as_secs(), 300);
+    let marked_hosts = Hosts::new();
+    marked_hosts.set_answered(&url());
+    assert_eq!(fail(&marked_hosts).await.0.as_secs(), 300);
 }
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_within_the_limit_delays_all_requests_to_the_host() {
     let hosts = Hosts::new();
     let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &RetryPolicy::default()));
-    attempts.failed_with_response(&Unavailable, Some(SECOND * 70)).unwrap();
+    attempts.failed_with_response(&UnavailableError, Some(SECOND * 70)).unwrap();
     let mut other = hosts.attempts(&url(), &RetryPolicy::default());
     tokio::join!(
         async {
@@ -172,7 +173,7 @@ async fn retry_after_within_the_limit_delays_all_requests_to_the_host() {
     );
     let exhausted = hosts
         .attempts(&url(), &RetryPolicy::default())
-        .failed_with_response(&Unavailable, Some(SECOND * 3600))
+        .failed_with_response(&UnavailableError, Some(SECOND * 3600))
         .unwrap_err();
     assert!(exhausted.to_string().contains("asks to wait for 3600 s, and only 300 s are left"), "{exhausted}");
     let exhausted = hosts.attempts(&url(), &RetryPolicy::default()).ready().await.unwrap_err();
@@ -188,7 +189,7 @@ async fn attempts_are_limited_by_number_and_by_a_limit_of_zero() {
         let mut attempts = Hosts::new().attempts(&url(), &policy);
         loop {
             attempts.ready().await.unwrap();
-            if let Err(exhausted) = attempts.failed(&Unavailable, None) {
+            if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
                 return exhausted.attempts();
             }
         }
@@ -206,7 +207,7 @@ async fn request_limit_applies_while_other_requests_succeed() {
     let exhausted = loop {
         attempts.ready().await.unwrap();
         hosts.attempts(&url(), &policy).answered();
-        if let Err(exhausted) = attempts.failed(&Unavailable, None) {
+        if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
             break exhausted;
         }
     };
@@ -214,9 +215,10 @@ async fn request_limit_applies_while_other_requests_succeed() {
         exhausted.is_request_limit() && start.elapsed() >= SECOND * 10 && start.elapsed() < SECOND * 41,
         "{exhausted:?}"
     );
-    let mut again = hosts.attempts(&url(), &policy.with_limit(SECOND * 20)).since(Some(SECOND * 30));
+    let mut later_attempts =
+        hosts.attempts(&url(), &policy.with_limit(SECOND * 20)).with_failing_for(Some(SECOND * 30));
     assert!(
-        !again.failed(&Unavailable, None).unwrap_err().is_request_limit(),
+        !later_attempts.failed(&UnavailableError, None).unwrap_err().is_request_limit(),
         "the earlier failures count for the general limit"
     );
 }
@@ -227,7 +229,7 @@ async fn request_limit_applies_to_the_only_request_of_a_host() {
     let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &policy));
     let exhausted = loop {
         attempts.ready().await.unwrap();
-        if let Err(exhausted) = attempts.failed(&Unavailable, None) {
+        if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
             break exhausted;
         }
     };
@@ -244,7 +246,7 @@ async fn request_limit_applies_to_the_only_request_of_a_host() {
 #[tokio::test(start_paused = true)]
 async fn another_request_becomes_the_probe_if_the_probe_is_dropped() {
     let hosts = Hosts::new();
-    hosts.attempts(&url(), &RetryPolicy::default()).failed_with_response(&Unavailable, Some(SECOND)).unwrap();
+    hosts.attempts(&url(), &RetryPolicy::default()).failed_with_response(&UnavailableError, Some(SECOND)).unwrap();
     let mut probe = hosts.attempts(&url(), &RetryPolicy::default());
     probe.ready().await.unwrap();
     let mut waiting = hosts.attempts(&url(), &RetryPolicy::default());

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use crate::authority::Authority;
-use crate::exchange::{client, get, shown};
+use crate::exchange::{client, error_details, get};
 use crate::server::{serve, serve_offering_h2};
 
 #[tokio::test]
@@ -34,79 +34,88 @@ async fn server_certificate_is_trusted_only_with_its_configured_root() {
 async fn client_certificate_is_sent_to_a_server_that_requires_one() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let url = serve(&authority, Some(&clients)).await;
-    let with = |(chain, key): (String, String)| {
+    let client_with_certificate = |(chain, key): (String, String)| {
         client().with_root_certificates(authority.file()).with_client_certificate(chain, Secret::new(key))
     };
-    assert_eq!(get(with(clients.sign("laboratory-1")), &url).await.unwrap(), 200);
-    assert!(get(with(authority.sign("laboratory-1")), &url).await.is_err(), "a certificate of another authority");
+    assert_eq!(get(client_with_certificate(clients.sign("laboratory-1")), &url).await.unwrap(), 200);
+    assert!(
+        get(client_with_certificate(authority.sign("laboratory-1")), &url).await.is_err(),
+        "a certificate of another authority"
+    );
     assert!(get(client().with_root_certificates(authority.file()), &url).await.is_err(), "no certificate");
 }
 
 #[tokio::test]
 async fn tls_failures_are_distinguished_from_connection_failures() {
     let authority = Authority::new();
-    let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
-    assert!(untrusted.is_tls() && untrusted.is_unsent(), "{untrusted}");
+    let untrusted_error = get(client(), &serve(&authority, None).await).await.unwrap_err();
+    assert!(untrusted_error.is_tls() && untrusted_error.is_unsent(), "{untrusted_error}");
 
-    let mut plain = raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
-    plain.set_scheme("https").unwrap();
-    let no_tls = get(client(), &plain).await.unwrap_err();
-    assert!(no_tls.is_tls() && no_tls.is_unsent() && !no_tls.is_untrusted(), "{}", shown(&no_tls));
+    let mut plain_url = serve_raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    plain_url.set_scheme("https").unwrap();
+    let no_tls_error = get(client(), &plain_url).await.unwrap_err();
+    assert!(
+        no_tls_error.is_tls() && no_tls_error.is_unsent() && !no_tls_error.is_untrusted(),
+        "{}",
+        error_details(&no_tls_error)
+    );
 
-    let refused = get(client(), &"https://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
-    assert!(!refused.is_tls() && refused.is_unsent() && refused.is_connect(), "{refused}");
+    let refused_error = get(client(), &"https://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
+    assert!(!refused_error.is_tls() && refused_error.is_unsent() && refused_error.is_connect(), "{refused_error}");
 
-    let reset = get(client(), &raw("").await).await.unwrap_err();
-    assert!(!reset.is_tls() && !reset.is_unsent() && reset.is_transport_error(), "{reset}");
+    let reset_error = get(client(), &serve_raw("").await).await.unwrap_err();
+    assert!(!reset_error.is_tls() && !reset_error.is_unsent() && reset_error.is_transport_error(), "{reset_error}");
 }
 
 #[tokio::test]
 async fn http1_client_does_not_negotiate_http2() {
     let authority = Authority::new();
-    let (url, mut negotiated) = serve_offering_h2(&authority).await;
-    let trusting = || client().with_root_certificates(authority.file());
-    assert_eq!(get(trusting().with_http1(), &url).await.unwrap(), 200);
-    assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));
-    let _ = get(trusting(), &url).await;
-    assert_eq!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]), "other clients do");
+    let (url, mut negotiated_protocols) = serve_offering_h2(&authority).await;
+    let trusting_client = || client().with_root_certificates(authority.file());
+    assert_eq!(get(trusting_client().with_http1(), &url).await.unwrap(), 200);
+    assert_ne!(negotiated_protocols.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));
+    let _ = get(trusting_client(), &url).await;
+    assert_eq!(negotiated_protocols.recv().await.unwrap().as_deref(), Some(&b"h2"[..]), "other clients do");
 }
 
 #[tokio::test]
 async fn transient_failures_are_distinguished_from_permanent_ones() {
     let authority = Authority::new();
-    let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
-    let mut plain = raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
-    plain.set_scheme("https").unwrap();
-    let no_tls = get(client(), &plain).await.unwrap_err();
-    for permanent in [untrusted, no_tls] {
-        assert!(!permanent.is_transient(), "{}", shown(&permanent));
+    let untrusted_error = get(client(), &serve(&authority, None).await).await.unwrap_err();
+    let mut plain_url = serve_raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    plain_url.set_scheme("https").unwrap();
+    let no_tls_error = get(client(), &plain_url).await.unwrap_err();
+    for permanent in [untrusted_error, no_tls_error] {
+        assert!(!permanent.is_transient(), "{}", error_details(&permanent));
     }
-    let refused = get(client(), &"http://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
-    let reset = get(client(), &raw("").await).await.unwrap_err();
-    let mut closes_connection = raw("").await;
-    closes_connection.set_scheme("https").unwrap();
-    let handshake = get(client(), &closes_connection).await.unwrap_err();
-    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nin";
-    let half = client().build().unwrap().send(Request::get(raw(half).await)).await.unwrap().bytes(9).await.unwrap_err();
-    for transient in [refused, reset, handshake, half] {
-        assert!(transient.is_transient(), "{}", shown(&transient));
+    let refused_error = get(client(), &"http://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
+    let reset_error = get(client(), &serve_raw("").await).await.unwrap_err();
+    let mut closing_url = serve_raw("").await;
+    closing_url.set_scheme("https").unwrap();
+    let handshake_error = get(client(), &closing_url).await.unwrap_err();
+    let partial_response = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nin";
+    let url = serve_raw(partial_response).await;
+    let response = client().build().unwrap().send(Request::get(url)).await.unwrap();
+    let partial_error = response.bytes(9).await.unwrap_err();
+    for transient in [refused_error, reset_error, handshake_error, partial_error] {
+        assert!(transient.is_transient(), "{}", error_details(&transient));
     }
-    let proxied = |refusal| async move {
-        let proxy = Proxy::new(proxy(refusal).await);
+    let proxy_error = |refusal| async move {
+        let proxy = Proxy::new(start_proxy(refusal).await);
         get(client().with_proxy(proxy), &"https://platform.test/".parse().unwrap()).await.unwrap_err()
     };
-    let password = proxied("407 Proxy Authentication Required").await;
-    assert!(!password.is_transient(), "{}", shown(&password));
-    let overloaded = proxied("503 Service Unavailable").await;
-    assert!(overloaded.is_transient(), "{}", shown(&overloaded));
+    let password_error = proxy_error("407 Proxy Authentication Required").await;
+    assert!(!password_error.is_transient(), "{}", error_details(&password_error));
+    let overloaded_error = proxy_error("503 Service Unavailable").await;
+    assert!(overloaded_error.is_transient(), "{}", error_details(&overloaded_error));
 }
 
 /// A resolver that fails with this error kind.
 #[derive(Debug)]
-struct Unresolved(std::io::ErrorKind);
+struct FailingResolver(std::io::ErrorKind);
 
 #[async_trait::async_trait]
-impl auth_http::Resolver for Unresolved {
+impl auth_http::Resolver for FailingResolver {
     async fn resolve(&self, host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
         Err(std::io::Error::new(self.0, format!("{host} is not found")))
     }
@@ -117,16 +126,16 @@ async fn temporary_dns_failures_are_transient() {
     use std::io::ErrorKind;
 
     for (kind, is_transient) in [(ErrorKind::TimedOut, true), (ErrorKind::Other, true), (ErrorKind::NotFound, false)] {
-        let client = client().with_resolver(std::sync::Arc::new(Unresolved(kind)));
+        let client = client().with_resolver(std::sync::Arc::new(FailingResolver(kind)));
         let error = get(client, &"https://platform.test/".parse().unwrap()).await.unwrap_err();
-        assert_eq!((error.is_connect(), error.is_transient()), (true, is_transient), "{}", shown(&error));
+        assert_eq!((error.is_connect(), error.is_transient()), (true, is_transient), "{}", error_details(&error));
     }
-    let unknown = get(client(), &"https://host.invalid/".parse().unwrap()).await.unwrap_err();
-    assert!(unknown.is_connect(), "{}", shown(&unknown));
+    let unknown_host_error = get(client(), &"https://host.invalid/".parse().unwrap()).await.unwrap_err();
+    assert!(unknown_host_error.is_connect(), "{}", error_details(&unknown_host_error));
 }
 
 /// Starts a server that reads once, sends `response` and closes the connection.
-async fn raw(response: &'static str) -> Url {
+async fn serve_raw(response: &'static str) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
@@ -157,15 +166,15 @@ fn build_error_names_the_invalid_setting_without_secrets() {
         (client().with_client_certificate(authority.issuer.pem(), key), "with the client certificate"),
         (client().with_proxy(proxy), "proxy.test"),
     ] {
-        let described = format!("{builder:?}");
+        let builder_debug = format!("{builder:?}");
         let error = builder.build().unwrap_err();
-        let shown = shown(&error) + &described;
-        assert!(shown.contains(reason) && !shown.contains("canary"), "{shown}");
+        let details = error_details(&error) + &builder_debug;
+        assert!(details.contains(reason) && !details.contains("canary"), "{details}");
     }
 }
 
 /// Starts a proxy that accepts the credentials `lab:pass/word`, and responds to others with the status line `refusal`.
-async fn proxy(refusal: &'static str) -> Url {
+async fn start_proxy(refusal: &'static str) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
     tokio::spawn(async move {
@@ -187,9 +196,9 @@ async fn tunnel(stream: TcpStream, refusal: &str) {
     if head.to_lowercase().contains("proxy-authorization: basic bgfiomnhc3mvd29yza==")
         || head.contains("Basic bGFiOnBhc3Mvd29yZA==")
     {
-        let mut there = TcpStream::connect(target).await.unwrap();
+        let mut upstream = TcpStream::connect(target).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
     } else {
         let _ = stream.write_all(format!("HTTP/1.1 {refusal}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
     }
@@ -200,23 +209,23 @@ async fn proxy_with_a_password_is_used_and_named_in_errors() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for refusal in ["407 Proxy Authentication Required", "401 Unauthorized", "502 Bad Gateway"] {
-        let at = proxy(refusal).await;
-        let through = |proxy| client().with_root_certificates(authority.file()).with_proxy(proxy);
-        let good = Proxy::new(at.clone()).with_credentials("lab", Secret::new("pass/word"));
-        assert_eq!(get(through(good), &url).await.unwrap(), 200);
-        let mut in_url = at.clone();
-        in_url.set_username("lab").unwrap();
-        in_url.set_password(Some("pass%2Fword")).unwrap();
-        assert_eq!(get(through(Proxy::new(in_url)), &url).await.unwrap(), 200);
+        let proxy_url = start_proxy(refusal).await;
+        let client_with_proxy = |proxy| client().with_root_certificates(authority.file()).with_proxy(proxy);
+        let correct_proxy = Proxy::new(proxy_url.clone()).with_credentials("lab", Secret::new("pass/word"));
+        assert_eq!(get(client_with_proxy(correct_proxy), &url).await.unwrap(), 200);
+        let mut url_with_password = proxy_url.clone();
+        url_with_password.set_username("lab").unwrap();
+        url_with_password.set_password(Some("pass%2Fword")).unwrap();
+        assert_eq!(get(client_with_proxy(Proxy::new(url_with_password)), &url).await.unwrap(), 200);
 
-        let wrong = Proxy::new(at.clone()).with_credentials("lab", Secret::new("canary"));
-        let error = get(through(wrong), &url).await.unwrap_err();
-        assert_eq!(error.proxy(), Some(at.as_str().trim_end_matches('/')), "{error}");
-        let shown = shown(&error);
-        assert!(error.is_connect() && error.to_string().contains("through the proxy"), "{shown}");
-        assert!(!shown.contains("canary"), "{shown}");
-        let without = Proxy::new(at).with_no_proxy("localhost");
-        assert_eq!(get(through(without), &url).await.unwrap(), 200, "without the proxy");
+        let wrong_proxy = Proxy::new(proxy_url.clone()).with_credentials("lab", Secret::new("canary"));
+        let error = get(client_with_proxy(wrong_proxy), &url).await.unwrap_err();
+        assert_eq!(error.proxy(), Some(proxy_url.as_str().trim_end_matches('/')), "{error}");
+        let details = error_details(&error);
+        assert!(error.is_connect() && error.to_string().contains("through the proxy"), "{details}");
+        assert!(!details.contains("canary"), "{details}");
+        let bypassed_proxy = Proxy::new(proxy_url).with_no_proxy("localhost");
+        assert_eq!(get(client_with_proxy(bypassed_proxy), &url).await.unwrap(), 200, "without the proxy");
     }
     let unreachable = Proxy::new("http://127.0.0.1:9".parse().unwrap());
     let error = get(client().with_root_certificates(authority.file()).with_proxy(unreachable), &url).await.unwrap_err();

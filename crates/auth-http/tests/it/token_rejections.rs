@@ -26,8 +26,8 @@ impl Clock for ManualClock {
     }
 }
 
-/// A provider that counts its calls and returns `token-1`, `token-2`, …, or always `token-1`. For a request with claims,
-/// the text of the token is that of the claims.
+/// A provider that counts its calls and returns `token-1`, `token-2`, …, or always `token-1`. For a request with
+/// claims, the text of the token is that of the claims.
 #[derive(Debug)]
 struct CountingProvider {
     calls: AtomicUsize,
@@ -87,10 +87,10 @@ async fn server_that_rejects_every_token_causes_few_provider_calls() {
         assert_ne!(fixture.get().await, Some(200));
     }
     assert_eq!(fixture.calls(), 2, "the first fetch, and one refresh");
-    let before = fixture.calls();
+    let calls_before = fixture.calls();
     *fixture.clock.0.lock().unwrap() += Duration::from_secs(61);
     fixture.get().await;
-    assert_eq!(fixture.calls(), before + 1, "one more token is obtained after the pause");
+    assert_eq!(fixture.calls(), calls_before + 1, "one more token is obtained after the pause");
 }
 
 #[tokio::test]
@@ -117,17 +117,17 @@ async fn rejected_token_that_the_provider_returns_again_is_not_sent() {
 
 /// A challenge handler that requests a token with the claims of the challenge.
 #[derive(Debug)]
-struct Claims;
+struct ClaimsHandler;
 
-impl ChallengeHandler for Claims {
-    fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest> {
+impl ChallengeHandler for ClaimsHandler {
+    fn handle(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest> {
         Some(request.clone().with_claims(challenges.first()?.parameter("claims")?))
     }
 }
 
 #[tokio::test]
 async fn later_requests_use_the_claims_of_a_challenge() {
-    let fixture = Fixture::new(false, Some(Arc::new(Claims))).await;
+    let fixture = Fixture::new(false, Some(Arc::new(ClaimsHandler))).await;
     Mock::given(any())
         .respond_with(|request: &wiremock::Request| {
             let headers: HashMap<_, _> = request.headers.iter().collect();

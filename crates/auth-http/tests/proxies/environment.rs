@@ -1,5 +1,5 @@
-//! Proxies from the environment. The test binary starts itself as a child process with other variables, because all tests
-//! of a process share its environment.
+//! Proxies from the environment. The test binary starts itself as a child process with other variables, because all
+//! tests of a process share its environment.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::authority::Authority;
-use crate::exchange::{get, shown};
+use crate::exchange::{error_details, get};
 use crate::password::CANARY;
 use crate::process::RunningProxy;
 use crate::program::{AUTHORITY, mitmproxy, with_password};
@@ -24,7 +24,7 @@ const OUTCOME: &str = "AUTH_HTTP_TEST_OUTCOME";
 
 /// Sends a request to `url` in a process with only these variables. Returns the status, or the proxy and the error, on
 /// separate lines.
-pub(crate) async fn in_environment(variables: &[(&str, &str)], url: &Url) -> String {
+pub(crate) async fn send_in_environment(variables: &[(&str, &str)], url: &Url) -> String {
     let folder = TempDir::new().unwrap();
     let outcome = folder.path().join("outcome");
     let mut command = Command::new(env::current_exe().unwrap());
@@ -40,12 +40,12 @@ pub(crate) async fn in_environment(variables: &[(&str, &str)], url: &Url) -> Str
 async fn run_child(target: &str) {
     let outcome = match get(HttpClient::builder(), &target.parse().unwrap()).await {
         Ok(status) => status.to_string(),
-        Err(error) => format!("{}\n{}", error.proxy().unwrap_or("no proxy"), shown(&error)),
+        Err(error) => format!("{}\n{}", error.proxy().unwrap_or("no proxy"), error_details(&error)),
     };
     fs::write(env::var_os(OUTCOME).unwrap(), outcome).unwrap();
 }
 
-fn text(path: &Path) -> &str {
+fn path_str(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -57,30 +57,30 @@ async fn environment_proxy_is_used_except_for_no_proxy_hosts() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     let file = authority.file();
-    let trusted = ("REQUESTS_CA_BUNDLE", text(&file));
+    let trusted_roots = ("REQUESTS_CA_BUNDLE", path_str(&file));
     for program in with_password() {
         let Some(running) = RunningProxy::start(program).await else { continue };
-        let shown = running.shown();
-        let good = running.url_with("pass%2Eword").to_string();
-        let wrong = running.url_with("canary").to_string();
-        let without_scheme = wrong.strip_prefix("http://").unwrap().trim_end_matches('/');
+        let proxy_url = running.shown();
+        let correct_url = running.url_with("pass%2Eword").to_string();
+        let wrong_url = running.url_with("canary").to_string();
+        let without_scheme = wrong_url.strip_prefix("http://").unwrap().trim_end_matches('/');
         for (variables, succeeds) in [
-            (vec![("HTTPS_PROXY", good.as_str())], true),
-            (vec![("https_proxy", &good)], true),
-            (vec![("ALL_PROXY", &good)], true),
-            (vec![("HTTPS_PROXY", &good), ("NO_PROXY", "example.org")], true),
-            (vec![("HTTPS_PROXY", &good), ("ALL_PROXY", &wrong)], true),
-            (vec![("HTTPS_PROXY", &wrong), ("NO_PROXY", "localhost")], true),
-            (vec![("HTTPS_PROXY", &wrong), ("no_proxy", ".example.org,localhost")], true),
+            (vec![("HTTPS_PROXY", correct_url.as_str())], true),
+            (vec![("https_proxy", &correct_url)], true),
+            (vec![("ALL_PROXY", &correct_url)], true),
+            (vec![("HTTPS_PROXY", &correct_url), ("NO_PROXY", "example.org")], true),
+            (vec![("HTTPS_PROXY", &correct_url), ("ALL_PROXY", &wrong_url)], true),
+            (vec![("HTTPS_PROXY", &wrong_url), ("NO_PROXY", "localhost")], true),
+            (vec![("HTTPS_PROXY", &wrong_url), ("no_proxy", ".example.org,localhost")], true),
             // `HTTP_PROXY` does not apply to https.
-            (vec![("HTTP_PROXY", &wrong)], true),
-            (vec![("HTTPS_PROXY", &wrong)], false),
+            (vec![("HTTP_PROXY", &wrong_url)], true),
+            (vec![("HTTPS_PROXY", &wrong_url)], false),
             (vec![("HTTPS_PROXY", without_scheme)], false),
-            (vec![("HTTPS_PROXY", &wrong), ("NO_PROXY", "example.org")], false),
+            (vec![("HTTPS_PROXY", &wrong_url), ("NO_PROXY", "example.org")], false),
         ] {
-            let outcome = in_environment(&[&variables[..], &[trusted]].concat(), &url).await;
-            let (first, error) = outcome.split_once('\n').unwrap_or((&outcome, ""));
-            assert_eq!(first, if succeeds { "200" } else { &shown }, "{variables:?} {error}");
+            let outcome = send_in_environment(&[&variables[..], &[trusted_roots]].concat(), &url).await;
+            let (first_line, error) = outcome.split_once('\n').unwrap_or((&outcome, ""));
+            assert_eq!(first_line, if succeeds { "200" } else { &proxy_url }, "{variables:?} {error}");
             assert!(!error.contains("canary") && !error.contains(CANARY), "{error}");
         }
     }
@@ -94,8 +94,12 @@ async fn environment_configures_an_intercepting_proxy() {
     let (proxy, file) = (running.url(), running.file(AUTHORITY));
     let proxy_variable = ("HTTPS_PROXY", proxy.as_str());
     for variable in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
-        assert_eq!(in_environment(&[proxy_variable, (variable, text(&file))], &url).await, "200", "{variable}");
+        assert_eq!(
+            send_in_environment(&[proxy_variable, (variable, path_str(&file))], &url).await,
+            "200",
+            "{variable}"
+        );
     }
-    let outcome = in_environment(&[proxy_variable], &url).await;
+    let outcome = send_in_environment(&[proxy_variable], &url).await;
     assert!(outcome.starts_with(&running.shown()) && outcome.contains("not trusted by this system"), "{outcome}");
 }

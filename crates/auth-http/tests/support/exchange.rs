@@ -10,7 +10,7 @@ pub(crate) async fn get(client: HttpClientBuilder, url: &Url) -> Result<u16, Htt
 }
 
 /// Returns the message of an error, those of its causes, and its `Debug` output.
-pub(crate) fn shown(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn error_details(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
     format!("{} {error:?}", chain.collect::<Vec<_>>().join(": "))
 }

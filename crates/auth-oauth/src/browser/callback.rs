@@ -1,15 +1,15 @@
-//! The loopback listener to which the provider redirects the browser (RFC 8252, section 7.3). It waits for one valid
-//! request.
+//! The loopback listener to which the provider redirects the browser (RFC 8252, section 7.3). It serves
+//! requests until the valid redirect arrives.
 //!
-//! - The listener is bound before the login page is shown, and for `localhost` on both loopback addresses. Otherwise
-//!   another process could bind one of them and receive the code.
-//! - If a registered port is in use, binding is tried ten times, once a second, because earlier connections may still be
-//!   closing.
+//! - The listener is bound before the login page is shown. For `localhost`, it is bound to both loopback addresses.
+//!   Otherwise, another process could bind one of them and receive the code.
+//! - If the port is in use, the listener tries to bind it ten times, once a second, because earlier connections may
+//!   still be closing.
 //! - Only a `GET` request for the exact path is accepted. Any other request, such as one for a favicon, gets a 404.
-//! - The state is random, compared in constant time, and valid once. A request with another state gets a 400, and the
-//!   listener keeps waiting, because a page of a third party must not be able to end the login.
-//! - A request with an `iss` that differs from the issuer gets a 400, too (RFC 9207). If the provider announces that it
-//!   sends `iss`, a request with the correct state but without `iss` ends the login with an error.
+//! - The state is random, compared in constant time, and valid once. A request with another state gets a 400. The
+//!   listener then keeps waiting, because a page of a third party must not be able to end the login.
+//! - A request with the `iss` of another issuer also gets a 400 (RFC 9207). If the provider announces that it sends
+//!   `iss`, a request with the correct state but without `iss` ends the login with an error.
 
 use std::convert::Infallible;
 use std::io;
@@ -41,28 +41,28 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 16;
 
-/// A bound listener, which waits for the redirect of a login.
-pub(super) struct Callback {
+/// A bound listener that waits for the redirect of a login.
+pub(super) struct CallbackListener {
     listeners: Vec<TcpListener>,
     redirect: Url,
 }
 
-/// The authorization code in the valid request, or the error that it reports.
-type Outcome = Result<Secret, OAuthError>;
+/// The authorization code in the redirect, or the error that the redirect reports.
+type RedirectOutcome = Result<Secret, OAuthError>;
 
-/// The expected properties of the valid request.
+/// The expected properties of the redirect.
 #[derive(Clone)]
-struct Expected {
+struct ExpectedRedirect {
     path: String,
     state: Secret,
     issuer: String,
     sends_issuer: bool,
 }
 
-impl Callback {
-    /// Returns the loopback addresses of a redirect URL. A URL with another host, another scheme than `http`, or a
-    /// fragment is an error.
-    pub(super) fn addresses(redirect: &Url) -> Result<Vec<IpAddr>, OAuthError> {
+impl CallbackListener {
+    /// Returns the loopback addresses of a redirect URL. It is an error if the host is not a loopback host, the scheme
+    /// is not `http`, or the URL has a fragment.
+    pub(super) fn loopback_addresses(redirect: &Url) -> Result<Vec<IpAddr>, OAuthError> {
         let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
         let addresses = match redirect.host() {
             Some(Host::Domain("localhost")) => vec![v4, v6],
@@ -71,19 +71,19 @@ impl Callback {
             _ => Vec::new(),
         };
         if addresses.is_empty() || redirect.scheme() != "http" || redirect.fragment().is_some() {
-            return Err(OAuthError::redirect(redirect));
+            return Err(OAuthError::invalid_redirect(redirect));
         }
         Ok(addresses)
     }
 
     /// Binds the listener for `redirect`, and retries while the port is in use.
     pub(super) async fn bind(redirect: &Url) -> Result<Self, OAuthError> {
-        let mut tries = 1;
+        let mut attempt = 1;
         loop {
             match Self::try_bind(redirect) {
-                Err(error) if error.is_port_taken() && tries < MAX_BIND_ATTEMPTS => {
-                    tracing::debug!(%redirect, tries, "the port of the redirect URL is in use");
-                    tries += 1;
+                Err(error) if error.is_port_taken() && attempt < MAX_BIND_ATTEMPTS => {
+                    tracing::debug!(%redirect, attempt, "the port of the redirect URL is in use");
+                    attempt += 1;
                     #[expect(clippy::disallowed_methods, reason = "there is no event when a port becomes free")]
                     tokio::time::sleep(BIND_INTERVAL).await;
                 }
@@ -94,9 +94,9 @@ impl Callback {
 
     /// Binds the listener, without retries.
     pub(super) fn try_bind(redirect: &Url) -> Result<Self, OAuthError> {
-        let addresses = Self::addresses(redirect)?;
+        let addresses = Self::loopback_addresses(redirect)?;
         let port = redirect.port_or_known_default().unwrap_or(0);
-        let (listeners, port) = listen(&addresses, port).map_err(|error| OAuthError::listen(port, error))?;
+        let (listeners, port) = bind_all(&addresses, port).map_err(|error| OAuthError::listen(port, error))?;
         let mut redirect = redirect.clone();
         // Setting the port of a URL with a host cannot fail.
         let _ = redirect.set_port(Some(port));
@@ -104,13 +104,13 @@ impl Callback {
     }
 
     /// Returns the redirect URL with the port that the listener is bound to.
-    pub(super) fn redirect(&self) -> &Url {
+    pub(super) fn redirect_url(&self) -> &Url {
         &self.redirect
     }
 
-    /// Serves requests until the valid one arrives, and returns its authorization code.
-    pub(super) async fn wait(self, state: &Secret, provider: &Endpoints, timeout: Duration) -> Outcome {
-        let expected = Expected {
+    /// Serves requests until the valid redirect arrives, and returns its authorization code.
+    pub(super) async fn wait(self, state: &Secret, provider: &Endpoints, timeout: Duration) -> RedirectOutcome {
+        let expected = ExpectedRedirect {
             path: self.redirect.path().to_owned(),
             state: state.clone(),
             issuer: provider.issuer.clone(),
@@ -119,7 +119,7 @@ impl Callback {
         let (sender, mut outcomes) = mpsc::channel(1);
         let mut accept_tasks = JoinSet::new();
         for listener in self.listeners {
-            accept_tasks.spawn(accept(listener, expected.clone(), sender.clone()));
+            accept_tasks.spawn(accept_connections(listener, expected.clone(), sender.clone()));
         }
         let outcome = tokio::time::timeout(timeout, outcomes.recv()).await;
         // Aborts the accept tasks and their connections, so that the port is free when this function returns.
@@ -129,11 +129,11 @@ impl Callback {
 }
 
 /// Binds a listener to each address, all with the same port. Returns the listeners and the port.
-fn listen(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;
     for address in addresses {
-        match listen_at(SocketAddr::new(*address, port)) {
+        match bind_one(SocketAddr::new(*address, port)) {
             Ok(listener) => {
                 port = listener.local_addr()?.port();
                 listeners.push(listener);
@@ -148,22 +148,26 @@ fn listen(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)
     Ok((listeners, port))
 }
 
-fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Not on Windows, where this option would allow other processes to listen at the same port.
+    // On Windows, this option would allow other processes to listen at the same port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-async fn accept(listener: TcpListener, expected: Expected, outcomes: mpsc::Sender<Outcome>) {
+async fn accept_connections(
+    listener: TcpListener,
+    expected: ExpectedRedirect,
+    outcomes: mpsc::Sender<RedirectOutcome>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    connections.spawn(serve(stream, expected.clone(), outcomes.clone()));
+                    connections.spawn(serve_connection(stream, expected.clone(), outcomes.clone()));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -171,8 +175,8 @@ async fn accept(listener: TcpListener, expected: Expected, outcomes: mpsc::Sende
     }
 }
 
-/// Serves one request. If it is the valid one, its outcome is sent to `outcomes` after the response was sent.
-async fn serve(stream: TcpStream, expected: Expected, outcomes: mpsc::Sender<Outcome>) {
+/// Serves one request. If it is the valid redirect, sends its outcome to `outcomes` after the response.
+async fn serve_connection(stream: TcpStream, expected: ExpectedRedirect, outcomes: mpsc::Sender<RedirectOutcome>) {
     let (outcome_sender, mut outcome_receiver) = mpsc::channel(1);
     let service = service_fn(|request: Request<Incoming>| {
         let (outcome, response) = respond(&expected, &request);
@@ -191,37 +195,38 @@ async fn serve(stream: TcpStream, expected: Expected, outcomes: mpsc::Sender<Out
     }
 }
 
-/// Returns the response to a request and, if it is the valid one, its outcome.
-fn respond(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>, Response<String>) {
+/// Returns the response to a request, and the outcome of the login if the request ends it.
+fn respond(expected: &ExpectedRedirect, request: &Request<Incoming>) -> (Option<RedirectOutcome>, Response<String>) {
     if request.method() != Method::GET || request.uri().path() != expected.path {
-        return (None, page::page(StatusCode::NOT_FOUND, "Not found."));
+        return (None, page::html_page(StatusCode::NOT_FOUND, "Not found."));
     }
     let query: Vec<(String, String)> =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let text = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let state_matches = text("state").is_some_and(|state| Secret::new(state) == expected.state);
-    let issuer_matches = text("iss").is_none_or(|issuer| issuer == expected.issuer);
+    let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let state_matches = parameter("state").is_some_and(|state| Secret::new(state) == expected.state);
+    let issuer_matches = parameter("iss").is_none_or(|issuer| issuer == expected.issuer);
     if !state_matches || !issuer_matches {
-        let text = "This page belongs to another login. Continue in the window of the current login.";
-        return (None, page::page(StatusCode::BAD_REQUEST, text));
+        let message = "This page belongs to another login. Continue in the window of the current login.";
+        return (None, page::html_page(StatusCode::BAD_REQUEST, message));
     }
-    if expected.sends_issuer && text("iss").is_none() {
-        let missing =
+    if expected.sends_issuer && parameter("iss").is_none() {
+        let error =
             OAuthError::malformed("the redirect has no `iss`, although the provider announces that it sends one");
-        return (Some(Err(missing)), page::page(StatusCode::BAD_REQUEST, "The provider did not identify itself."));
+        return (Some(Err(error)), page::html_page(StatusCode::BAD_REQUEST, "The provider did not identify itself."));
     }
-    match (text("code"), text("error")) {
-        (Some(code), None) => {
-            (Some(Ok(Secret::new(code))), page::page(StatusCode::OK, "You are logged in. You can close this page."))
-        }
+    match (parameter("code"), parameter("error")) {
+        (Some(code), None) => (
+            Some(Ok(Secret::new(code))),
+            page::html_page(StatusCode::OK, "You are logged in. You can close this page."),
+        ),
         (_, Some(error)) => {
-            let description = text("error_description").map(sanitized);
-            let text = format!("The login failed: {}", description.as_deref().unwrap_or(error));
-            (Some(Err(OAuthError::refused(sanitized(error), description))), page::page(StatusCode::OK, &text))
+            let description = parameter("error_description").map(sanitized);
+            let message = format!("The login failed: {}", description.as_deref().unwrap_or(error));
+            (Some(Err(OAuthError::refused(sanitized(error), description))), page::html_page(StatusCode::OK, &message))
         }
         (None, None) => {
-            let missing = OAuthError::malformed("the redirect has no code");
-            (Some(Err(missing)), page::page(StatusCode::BAD_REQUEST, "The provider sent no code."))
+            let error = OAuthError::malformed("the redirect has no code");
+            (Some(Err(error)), page::html_page(StatusCode::BAD_REQUEST, "The provider sent no code."))
         }
     }
 }

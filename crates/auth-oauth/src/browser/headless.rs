@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
-/// Returns the reason why the user could not see a browser that this process opens, or `None` if there is no such reason.
+/// Returns the reason why the user cannot see a browser that this process opens, or `None` if no such reason is known.
 pub fn headless_reason() -> Option<&'static str> {
-    reason(
+    find_reason(
         |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()),
         |path| Path::new(path).exists(),
         cfg!(all(unix, not(target_os = "macos"))),
     )
 }
 
-fn reason(is_set: impl Fn(&str) -> bool, exists: impl Fn(&str) -> bool, needs_display: bool) -> Option<&'static str> {
+fn find_reason(
+    is_set: impl Fn(&str) -> bool,
+    exists: impl Fn(&str) -> bool,
+    needs_display: bool,
+) -> Option<&'static str> {
     if is_set("SSH_CONNECTION") || is_set("SSH_TTY") {
         return Some("this is a session over SSH");
     }
@@ -33,7 +37,7 @@ mod tests {
 
     #[test]
     fn headless_machine_is_detected_by_variables_and_files() {
-        for (set, files, needs_display, expected) in [
+        for (set_variables, files, needs_display, expected) in [
             (&["DISPLAY"][..], &[][..], true, None),
             (&["WAYLAND_DISPLAY"], &[], true, None),
             (&[], &[], false, None),
@@ -45,9 +49,9 @@ mod tests {
             (&["DISPLAY"], &["/run/.containerenv"], true, Some("container")),
             (&["DISPLAY", "KUBERNETES_SERVICE_HOST"], &[], true, Some("container")),
         ] {
-            let found = reason(|name| set.contains(&name), |path| files.contains(&path), needs_display);
-            assert_eq!(found.is_some(), expected.is_some(), "{set:?} {files:?}: {found:?}");
-            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{found:?}");
+            let reason = find_reason(|name| set_variables.contains(&name), |path| files.contains(&path), needs_display);
+            assert_eq!(reason.is_some(), expected.is_some(), "{set_variables:?} {files:?}: {reason:?}");
+            assert!(reason.unwrap_or_default().contains(expected.unwrap_or_default()), "{reason:?}");
         }
     }
 }

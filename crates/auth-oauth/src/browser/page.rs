@@ -4,12 +4,12 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERR
 use hyper::{Response, StatusCode};
 
 /// Returns an HTML page that shows `text`, which is escaped.
-pub(super) fn page(status: StatusCode, text: &str) -> Response<String> {
+pub(super) fn html_page(status: StatusCode, text: &str) -> Response<String> {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Login</title></head>\n\
          <body><p>{}</p></body></html>\n",
-        escaped(text)
+        escape_html(text)
     );
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -27,7 +27,7 @@ pub(super) fn page(status: StatusCode, text: &str) -> Response<String> {
     response
 }
 
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut escaped, character| {
         match character {
             '&' => escaped += "&amp;",

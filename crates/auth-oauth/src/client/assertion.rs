@@ -55,8 +55,8 @@ pub enum AssertionAudience {
 }
 
 impl PrivateKey {
-    /// Creates a key from PEM: an RSA key, which signs with RS256, a P-256 key (ES256), a P-384 key (ES384) or an
-    /// Ed25519 key (`EdDSA`).
+    /// Parses a private key in PEM. RSA keys sign with RS256, P-256 keys with ES256, P-384 keys with ES384, and Ed25519
+    /// keys with `EdDSA`.
     ///
     /// # Errors
     ///
@@ -69,12 +69,12 @@ impl PrivateKey {
             (EncodingKey::from_ec_pem(pem), Algorithm::ES384),
             (EncodingKey::from_ed_pem(pem), Algorithm::EdDSA),
         ];
-        let found = keys.into_iter().find_map(|(key, algorithm)| {
+        let signing_key = keys.into_iter().find_map(|(key, algorithm)| {
             let key = Self { key: key.ok()?, algorithm, id: None, thumbprints: None };
             // `from_ec_pem` accepts a key of either curve. Signing shows if the curve matches the algorithm.
             key.can_sign().then_some(key)
         });
-        found.ok_or(PrivateKeyError(Kind::Key))
+        signing_key.ok_or(PrivateKeyError(Kind::Key))
     }
 
     /// Sets the algorithm, such as PS256 for an RSA key.
@@ -93,8 +93,8 @@ impl PrivateKey {
         self
     }
 
-    /// Sets the certificate of the key, which is the first one in `pem`. Assertions identify the key by the thumbprints of
-    /// the certificate (`x5t` and `x5t#S256`; RFC 7515, sections 4.1.7 and 4.1.8).
+    /// Sets the certificate of the key: the first certificate in `pem`. Assertions identify the key by the thumbprints
+    /// of the certificate (`x5t` and `x5t#S256`; RFC 7515, sections 4.1.7 and 4.1.8).
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl PrivateKey {
         jsonwebtoken::encode(&Header::new(self.algorithm), &json!({}), &self.key).is_ok()
     }
 
-    /// Returns an assertion of `issuer` about `subject` for `audience`, which is valid for one minute and has a unique id
+    /// Returns an assertion of `issuer` about `subject` for `audience`. It is valid for one minute, and has a unique id
     /// (`jti`).
     pub(crate) fn assertion(
         &self,
@@ -132,8 +132,8 @@ impl PrivateKey {
         });
         let (x5t, x5t_s256) = self.thumbprints.clone().unzip();
         let header = Header { kid: self.id.clone(), x5t, x5t_s256, ..Header::new(self.algorithm) };
-        let signed = jsonwebtoken::encode(&header, &claims, &self.key);
-        signed.map(Secret::new).map_err(|error| OAuthError::unsigned(error.kind()))
+        let jwt = jsonwebtoken::encode(&header, &claims, &self.key);
+        jwt.map(Secret::new).map_err(|error| OAuthError::signing_failed(error.kind()))
     }
 }
 

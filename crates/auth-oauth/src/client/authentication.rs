@@ -32,7 +32,7 @@ impl Authentication {
     /// Adds the credentials of the client `id` to a request. `audience` is the audience of a signed assertion.
     pub(crate) fn authenticate(
         &self,
-        exchange: FormRequest,
+        form: FormRequest,
         id: &str,
         audience: &str,
         now: SystemTime,
@@ -40,15 +40,15 @@ impl Authentication {
         Ok(match self {
             // The id and the secret are form-encoded (RFC 6749, section 2.3.1), so that they cannot contain a colon.
             Self::SecretBasic(secret) => {
-                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));
-                exchange.with_authorization(Secret::new(format!("Basic {pair}")), secret)
+                let form_encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                let credentials = STANDARD.encode(format!("{}:{}", form_encode(id), form_encode(secret.expose())));
+                form.with_authorization(Secret::new(format!("Basic {credentials}")), secret)
             }
             // A client without an id is identified by the subject token alone (RFC 8693, section 2.1).
-            Self::None if id.is_empty() => exchange,
-            Self::None | Self::MutualTls => exchange.with("client_id", id),
-            Self::SecretPost(secret) => exchange.with("client_id", id).with_secret("client_secret", secret),
-            Self::PrivateKeyJwt(key) => exchange
+            Self::None if id.is_empty() => form,
+            Self::None | Self::MutualTls => form.with("client_id", id),
+            Self::SecretPost(secret) => form.with("client_id", id).with_secret("client_secret", secret),
+            Self::PrivateKeyJwt(key) => form
                 .with("client_id", id)
                 .with("client_assertion_type", ASSERTION_TYPE)
                 .with_secret("client_assertion", &key.assertion(id, id, audience, now)?),

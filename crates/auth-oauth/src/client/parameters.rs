@@ -9,43 +9,48 @@ use crate::exchange::FormRequest;
 
 impl OAuthClient {
     /// Returns a request to the token endpoint for a new authorization, with client authentication.
-    pub(crate) fn new_grant(&self, grant_type: &str, request: &TokenRequest) -> Result<FormRequest, OAuthError> {
-        Ok(with_all(self.grant(grant_type)?, self.token_parameters(request)))
+    pub(crate) fn new_grant_form(&self, grant_type: &str, request: &TokenRequest) -> Result<FormRequest, OAuthError> {
+        Ok(with_fields(self.grant_form(grant_type)?, self.token_parameters(request)))
     }
 
     /// Returns a request to the token endpoint for an existing authorization, such as a code or a refresh token.
     ///
-    /// The scopes are those of the authorization, so there is no parameter for them (RFC 6749, section 4.1.3; RFC 8628,
-    /// section 3.4). The audience and the resources are sent, so that the token is limited to them (RFC 8707, section 2.2).
-    pub(crate) fn continued_grant(&self, grant_type: &str, request: &TokenRequest) -> Result<FormRequest, OAuthError> {
-        Ok(with_all(self.grant(grant_type)?, self.audience_parameters(request)))
-    }
-
-    /// Adds client authentication and the parameters of a token to a request that starts an authorization.
-    pub(crate) fn authorization(
+    /// The token has the scopes of the authorization, so this method adds no `scope` (RFC 6749, section 4.1.3; RFC
+    /// 8628, section 3.4). The audience and the resources are sent, so that the token is limited to them (RFC 8707,
+    /// section 2.2).
+    pub(crate) fn continued_grant_form(
         &self,
-        exchange: FormRequest,
+        grant_type: &str,
         request: &TokenRequest,
     ) -> Result<FormRequest, OAuthError> {
-        Ok(with_all(self.with_parameters(self.authenticated(exchange)?), self.token_parameters(request)))
+        Ok(with_fields(self.grant_form(grant_type)?, self.audience_parameters(request)))
     }
 
-    fn grant(&self, grant_type: &str) -> Result<FormRequest, OAuthError> {
-        let exchange = FormRequest::new(self.token_endpoint()).with("grant_type", grant_type);
-        Ok(self.with_parameters(self.authenticated(exchange)?))
+    /// Adds the client authentication and the token parameters to a request that starts an authorization.
+    pub(crate) fn with_authorization_parameters(
+        &self,
+        form: FormRequest,
+        request: &TokenRequest,
+    ) -> Result<FormRequest, OAuthError> {
+        Ok(with_fields(self.with_parameters(self.with_authentication(form)?), self.token_parameters(request)))
     }
 
-    fn with_parameters(&self, exchange: FormRequest) -> FormRequest {
-        self.parameters().iter().fold(exchange, |exchange, (name, value)| exchange.with(name, value))
+    fn grant_form(&self, grant_type: &str) -> Result<FormRequest, OAuthError> {
+        let form = FormRequest::new(self.token_endpoint()).with("grant_type", grant_type);
+        Ok(self.with_parameters(self.with_authentication(form)?))
     }
 
-    /// Returns the additional parameters of all requests.
+    fn with_parameters(&self, form: FormRequest) -> FormRequest {
+        self.parameters().iter().fold(form, |form, (name, value)| form.with(name, value))
+    }
+
+    /// Returns the additional parameters that all requests contain.
     pub(crate) fn parameters(&self) -> &[(String, String)] {
         &self.0.parameters
     }
 
-    /// Returns the parameters that determine the properties of a token. Each is taken from the request if that sets it, or
-    /// else from the client.
+    /// Returns the parameters that determine the properties of a token. Parameters of the request override those of the
+    /// client.
     pub(crate) fn token_parameters(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
         let Inner { organization, scopes, .. } = &*self.0;
         let mut parameters = Vec::new();
@@ -63,8 +68,8 @@ impl OAuthClient {
         parameters
     }
 
-    /// Returns the parameters for the audience and the resources of a token. If the request sets an audience or resources,
-    /// those of the client are not used.
+    /// Returns the parameters for the audience and the resources of a token. If the request sets an audience or
+    /// resources, those of the client are not used.
     fn audience_parameters(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
         let Inner { audience, resources, .. } = &*self.0;
         let pairs = |audience: Option<&str>, resources: Vec<&str>| {
@@ -78,6 +83,6 @@ impl OAuthClient {
     }
 }
 
-fn with_all(exchange: FormRequest, fields: Vec<(&'static str, String)>) -> FormRequest {
-    fields.into_iter().fold(exchange, |exchange, (name, value)| exchange.with(name, &value))
+fn with_fields(form: FormRequest, fields: Vec<(&'static str, String)>) -> FormRequest {
+    fields.into_iter().fold(form, |form, (name, value)| form.with(name, &value))
 }

@@ -7,24 +7,24 @@ use super::OAuthClient;
 use crate::OAuthError;
 
 impl OAuthClient {
-    /// Sets the policy for retries during an interactive login, if the provider is unavailable. By default, there are no
+    /// Sets the policy for retries of an interactive login while the provider is unavailable. By default, there are no
     /// retries.
     ///
     /// The policy applies to fetching the keys, to the device authorization request, and to the request with the
-    /// authorization code. That request is repeated only if the code was certainly not sent. Other requests are not
-    /// retried by the client; for a refresh, the caller that needs the token retries.
+    /// authorization code. The request with the code is repeated only if the code was certainly not sent. The client
+    /// does not retry other requests. If a refresh fails, the caller that needs the token retries.
     pub fn with_retry_policy(self, policy: RetryPolicy) -> Self {
         self.with(|inner| inner.retry = Some(policy))
     }
 
-    /// Fetches the keys of the verifier like [`prepare`](Self::prepare), but with retries.
-    pub(crate) async fn prepare_login(&self) -> Result<(), OAuthError> {
+    /// Fetches the keys of the verifier like [`ensure_keys`](Self::ensure_keys), but with retries.
+    pub(crate) async fn ensure_keys_with_retries(&self) -> Result<(), OAuthError> {
         let jwks = self.endpoints().jwks.clone().unwrap_or_else(|| self.token_endpoint());
-        self.with_retries(&jwks, || self.prepare()).await
+        self.with_retries(&jwks, || self.ensure_keys()).await
     }
 
-    /// Calls `request` until it succeeds, fails permanently, or reaches the limit of the retry policy. `url` is the URL to
-    /// which it sends requests.
+    /// Calls `request` until it succeeds, fails permanently, or reaches the limit of the retry policy. `url` is the URL
+    /// to which it sends requests.
     pub(crate) async fn with_retries<T, F: Future<Output = Result<T, OAuthError>>>(
         &self,
         url: &Url,
@@ -32,10 +32,10 @@ impl OAuthClient {
     ) -> Result<T, OAuthError> {
         let Some(policy) = &self.0.retry else { return request().await };
         let mut attempts = self.0.http.attempts(url, policy);
-        let mut last = None;
+        let mut last_error = None;
         loop {
             if let Err(exhausted) = attempts.ready().await {
-                return Err(OAuthError::unavailable(exhausted, last));
+                return Err(OAuthError::unavailable(exhausted, last_error));
             }
             let error = match request().await {
                 Err(error) if error.is_transient() => error,
@@ -51,7 +51,7 @@ impl OAuthClient {
             if let Err(exhausted) = may_retry {
                 return Err(OAuthError::unavailable(exhausted, Some(error)));
             }
-            last = Some(error);
+            last_error = Some(error);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::DeviceAuthorization;
 use crate::OAuthError;
 use crate::exchange::FormResponse;
 
-/// The maximum lifetime of a code, one year, which prevents an overflow of the expiry time.
+/// The maximum lifetime of a code: one year. It prevents an overflow of the expiry time.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A device login that awaits the approval of the user.
@@ -21,31 +21,33 @@ pub(super) struct PendingLogin {
 }
 
 #[derive(serde::Deserialize)]
-struct Fields {
+struct DeviceResponse {
     device_code: String,
     user_code: String,
     verification_uri: Option<String>,
-    /// The name of `verification_uri` in older drafts. Some providers send both.
+    /// The name of `verification_uri` in older drafts. Some providers send both members.
     verification_url: Option<String>,
     verification_uri_complete: Option<String>,
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "deserialize_seconds")]
     expires_in: f64,
     interval: Option<Value>,
 }
 
 impl PendingLogin {
-    pub(super) fn read(response: &FormResponse, now: SystemTime) -> Result<Self, OAuthError> {
-        let fields: Fields = response.read()?;
+    /// Parses the response. `now` is the time at which it was received.
+    pub(super) fn parse(response: &FormResponse, now: SystemTime) -> Result<Self, OAuthError> {
+        let fields: DeviceResponse = response.deserialize()?;
         if fields.expires_in <= 0.0 {
             return Err(OAuthError::expired());
         }
-        let page = fields.verification_uri.or(fields.verification_url);
+        let verification_url = fields.verification_uri.or(fields.verification_url);
         let lifetime =
             Duration::try_from_secs_f64(fields.expires_in).map_or(MAX_LIFETIME, |time| time.min(MAX_LIFETIME));
         // An invalid interval is treated as a missing one.
         let interval = fields.interval.as_ref().and_then(lenient_seconds).filter(|seconds| *seconds >= 0.0);
         let authorization = DeviceAuthorization {
-            verification_url: page.ok_or_else(|| OAuthError::malformed("it contains no `verification_uri`"))?,
+            verification_url: verification_url
+                .ok_or_else(|| OAuthError::malformed("it contains no `verification_uri`"))?,
             verification_url_complete: fields.verification_uri_complete,
             user_code: fields.user_code,
             expires_at: now.checked_add(lifetime).unwrap_or(now),
@@ -55,7 +57,7 @@ impl PendingLogin {
     }
 }
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+fn deserialize_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     lenient_seconds(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("it is not a number"))
 }
 
@@ -67,14 +69,14 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn read(changes: &Value) -> Result<PendingLogin, OAuthError> {
+    fn parse(changes: &Value) -> Result<PendingLogin, OAuthError> {
         let mut response = json!({
             "device_code": "canary", "user_code": "ABCD", "verification_uri": "https://login.test/", "expires_in": 600,
         });
         for (name, value) in changes.as_object().unwrap() {
             response[name] = value.clone();
         }
-        PendingLogin::read(&FormResponse::new(200, None, &response.to_string()), NOW)
+        PendingLogin::parse(&FormResponse::new(200, None, &response.to_string()), NOW)
     }
 
     #[test]
@@ -90,16 +92,16 @@ mod tests {
             (json!({ "interval": -1 }), seconds(600), None),
             (json!({ "expires_in": 1e300, "interval": 1e300 }), MAX_LIFETIME, Some(Duration::MAX)),
         ] {
-            let started = read(&changes).unwrap();
-            let expires_at = started.authorization.expires_at;
-            assert_eq!((expires_at, started.interval), (NOW + lifetime, interval), "{changes}");
+            let login = parse(&changes).unwrap();
+            let expires_at = login.authorization.expires_at;
+            assert_eq!((expires_at, login.interval), (NOW + lifetime, interval), "{changes}");
         }
     }
 
     #[test]
     fn lifetime_of_zero_or_less_is_an_expired_login() {
         for expires_in in [json!(0), json!(-1), json!("0"), json!("-5"), json!(-0.5)] {
-            let error = read(&json!({ "expires_in": expires_in })).err().unwrap();
+            let error = parse(&json!({ "expires_in": expires_in })).err().unwrap();
             assert!(error.is_expired(), "{expires_in}: {error:?}");
         }
     }
@@ -113,12 +115,13 @@ mod tests {
             (json!({ "verification_uri": null }), "`verification_uri`"),
             (json!({ "error": "unauthorized_client" }), "unauthorized_client"),
         ] {
-            let shown = read(&changes).err().map(|error| format!("{error} {error:?}")).unwrap();
-            assert!(shown.contains(expected) && !shown.contains("canary"), "{shown}");
+            let error_text = parse(&changes).err().map(|error| format!("{error} {error:?}")).unwrap();
+            assert!(error_text.contains(expected) && !error_text.contains("canary"), "{error_text}");
         }
-        let both = read(&json!({ "verification_url": "https://old.test/" })).unwrap();
-        assert_eq!(both.authorization.verification_url, "https://login.test/");
-        let old = read(&json!({ "verification_uri": null, "verification_url": "https://old.test/" })).unwrap();
-        assert_eq!(old.authorization.verification_url, "https://old.test/");
+        let with_both_names = parse(&json!({ "verification_url": "https://old.test/" })).unwrap();
+        assert_eq!(with_both_names.authorization.verification_url, "https://login.test/");
+        let with_old_name =
+            parse(&json!({ "verification_uri": null, "verification_url": "https://old.test/" })).unwrap();
+        assert_eq!(with_old_name.authorization.verification_url, "https://old.test/");
     }
 }

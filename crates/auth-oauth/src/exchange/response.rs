@@ -10,12 +10,12 @@ use serde_json::Value;
 use crate::OAuthError;
 use crate::json::{self, Object, ObjectError};
 
-/// The maximum length of a text of the provider in an error, in characters.
+/// The maximum length of a text from the provider in an error message, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 300;
-/// The maximum length of a member name in an error, in characters.
+/// The maximum length of a member name in an error message, in characters.
 const MAX_NAME_CHARS: usize = 40;
 /// The token type of tokens that are not access tokens (RFC 8693, section 2.2.1).
-const NON_ACCESS: &str = "N_A";
+const NON_ACCESS_TOKEN_TYPE: &str = "N_A";
 
 /// A response of the provider, with any status.
 pub(crate) struct FormResponse {
@@ -26,7 +26,7 @@ pub(crate) struct FormResponse {
     pub(super) body: Vec<u8>,
     /// The secrets in the request. They are removed from errors, because the provider may echo them.
     pub(super) secrets: Vec<Secret>,
-    pub(super) accepts_non_access: bool,
+    pub(super) accepts_non_access_token: bool,
 }
 
 /// An error response (RFC 6749, section 5.2).
@@ -47,7 +47,7 @@ impl FormResponse {
     #[cfg(test)]
     pub(crate) fn new(status: u16, retry_after: Option<Duration>, body: &str) -> Self {
         let body = body.as_bytes().to_vec();
-        Self { status, retry_after, date: None, body, secrets: Vec::new(), accepts_non_access: false }
+        Self { status, retry_after, date: None, body, secrets: Vec::new(), accepts_non_access_token: false }
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -77,12 +77,14 @@ impl FormResponse {
     /// Returns the token in the response of a token endpoint (RFC 6749, section 5.1).
     pub(crate) fn token(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {
         // A gateway may respond with 5xx although the provider has processed the request.
-        let may_be_processed = |error: &OAuthError| self.status >= 500 || (self.is_success() && !error.is_refusal());
-        self.parse_token(now).map_err(|error| if may_be_processed(&error) { error.uncertain() } else { error })
+        let may_have_issued_token =
+            |error: &OAuthError| self.status >= 500 || (self.is_success() && !error.is_refusal());
+        self.parse_token(now)
+            .map_err(|error| if may_have_issued_token(&error) { error.into_uncertain() } else { error })
     }
 
-    /// Returns the refresh token in a successful response whose access token cannot be used. It must be stored, because no
-    /// other response contains it.
+    /// Returns the refresh token in a successful response whose access token cannot be used. Store the refresh token,
+    /// because no other response contains it.
     pub(crate) fn refresh_token(&self) -> Option<Secret> {
         self.other_tokens().refresh_token.filter(|text| !text.trim().is_empty()).map(Secret::new)
     }
@@ -99,23 +101,24 @@ impl FormResponse {
     fn parse_token(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {
         let mut members = self.members()?;
         let token_type = members.get("token_type").and_then(Value::as_str).map(|text| self.without_secrets(text));
-        let is_non_access = token_type.as_ref().is_some_and(|text| text.eq_ignore_ascii_case(NON_ACCESS));
-        let is_accepted = is_non_access && self.accepts_non_access;
+        let is_non_access_token =
+            token_type.as_ref().is_some_and(|text| text.eq_ignore_ascii_case(NON_ACCESS_TOKEN_TYPE));
+        let is_accepted = is_non_access_token && self.accepts_non_access_token;
         if is_accepted {
             members.remove("token_type");
         } else if let Some(token_type) = token_type {
             members.insert("token_type".to_owned(), token_type.into());
         }
-        let token =
-            AccessToken::from_response(&Value::Object(members), now).map_err(|error| OAuthError::unusable(&error))?;
-        Ok(if is_accepted { token.with_token_type(NON_ACCESS) } else { token })
+        let token = AccessToken::from_response(&Value::Object(members), now)
+            .map_err(|error| OAuthError::unusable_token(&error))?;
+        Ok(if is_accepted { token.with_token_type(NON_ACCESS_TOKEN_TYPE) } else { token })
     }
 
     /// Deserializes a successful response.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, OAuthError> {
+    pub(crate) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, OAuthError> {
         // The error contains the path of the invalid value. It does not contain the value, which may be a token.
         serde_path_to_error::deserialize(Value::Object(self.members()?))
-            .map_err(|error| OAuthError::malformed(format!("at `{}`", error.path())))
+            .map_err(|error| OAuthError::malformed(format!("invalid value at `{}`", error.path())))
     }
 
     /// Returns the members of a successful response. A response with an `error` is a refusal regardless of its status,
@@ -124,7 +127,7 @@ impl FormResponse {
         if !self.is_success() {
             return Err(self.refusal());
         }
-        let members = json::object(&self.body).map_err(|error| self.malformed(&error))?;
+        let members = json::parse_object(&self.body).map_err(|error| self.malformed(&error))?;
         match members.get("error") {
             None | Some(Value::Null) => Ok(members),
             Some(Value::String(code)) if code.is_empty() => Ok(members),
@@ -132,7 +135,7 @@ impl FormResponse {
                 let description = members.get("error_description").and_then(Value::as_str);
                 Err(OAuthError::refused(self.sanitized(code), description.map(|text| self.sanitized(text))))
             }
-            Some(_) => Err(OAuthError::malformed("at `error`")),
+            Some(_) => Err(OAuthError::malformed("invalid value at `error`")),
         }
     }
 
@@ -159,7 +162,7 @@ impl FormResponse {
         }
     }
 
-    /// Returns a text of the provider for an error message, without the secrets in the request.
+    /// Prepares a text from the provider for an error message, and also removes the secrets of the request.
     fn sanitized(&self, text: &str) -> String {
         sanitized(&self.without_secrets(text))
     }
@@ -170,7 +173,7 @@ impl FormResponse {
     }
 }
 
-/// Returns a text of the provider for an error message, shortened and without control characters.
+/// Prepares a text from the provider for an error message: removes control characters, and truncates the text.
 pub(crate) fn sanitized(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_DESCRIPTION_CHARS).collect()
 }

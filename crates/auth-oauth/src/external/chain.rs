@@ -16,10 +16,10 @@ pub trait ConfiguredProvider {
     fn check_configured(&self) -> Result<(), CredentialError>;
 }
 
-/// A provider that uses the first of several providers that is configured in this environment.
+/// A chain of providers. It uses the first provider that is configured in this environment.
 ///
-/// The choice is made only once. If the chosen provider fails, the others are not used, because they might act as another
-/// principal.
+/// The chain chooses the provider only once. If that provider fails, the chain does not use another one, because it
+/// might act as another principal.
 ///
 /// ```
 /// use auth_oauth::{CommandProvider, EnvToken, FileToken, ProviderChain};
@@ -31,13 +31,13 @@ pub trait ConfiguredProvider {
 /// ```
 #[derive(Clone, Default)]
 pub struct ProviderChain {
-    links: Vec<Arc<dyn Link>>,
-    chosen: Arc<OnceLock<usize>>,
+    providers: Vec<Arc<dyn ChainedProvider>>,
+    chosen_index: Arc<OnceLock<usize>>,
 }
 
-trait Link: AsyncTokenProvider + ConfiguredProvider {}
+trait ChainedProvider: AsyncTokenProvider + ConfiguredProvider {}
 
-impl<P: AsyncTokenProvider + ConfiguredProvider> Link for P {}
+impl<P: AsyncTokenProvider + ConfiguredProvider> ChainedProvider for P {}
 
 impl ProviderChain {
     /// Creates a chain without providers.
@@ -45,30 +45,30 @@ impl ProviderChain {
         Self::default()
     }
 
-    /// Adds a provider, which is used if none of the providers that were added before is configured.
+    /// Adds a provider. It is used only if no provider that was added earlier is configured.
     pub fn with(mut self, provider: impl AsyncTokenProvider + ConfiguredProvider + 'static) -> Self {
-        self.links.push(Arc::new(provider));
-        self.chosen = Arc::default();
+        self.providers.push(Arc::new(provider));
+        self.chosen_index = Arc::default();
         self
     }
 
-    /// Returns the chosen provider. If none is configured, the error contains the reasons of all providers.
-    fn chosen(&self) -> Result<&dyn Link, CredentialError> {
-        if let Some(link) = self.chosen.get().and_then(|index| self.links.get(*index)) {
-            return Ok(&**link);
+    /// Returns the chosen provider. If none is configured, the error lists the reason of each provider.
+    fn chosen_provider(&self) -> Result<&dyn ChainedProvider, CredentialError> {
+        if let Some(provider) = self.chosen_index.get().and_then(|index| self.providers.get(*index)) {
+            return Ok(&**provider);
         }
         let mut reasons = Vec::new();
-        for (index, link) in self.links.iter().enumerate() {
-            match link.check_configured() {
+        for (index, provider) in self.providers.iter().enumerate() {
+            match provider.check_configured() {
                 Ok(()) => {
-                    let index = *self.chosen.get_or_init(|| index);
-                    return Ok(&*self.links[index]);
+                    let index = *self.chosen_index.get_or_init(|| index);
+                    return Ok(&*self.providers[index]);
                 }
                 Err(error) => reasons.push(error.to_string()),
             }
         }
         let reasons = reasons.join(" | ");
-        let names = format!("{} providers", self.links.len());
+        let names = format!("{} providers", self.providers.len());
         Err(Origin::new("provider chain", names)
             .not_configured(format!("none of them is configured ({reasons})"), "configure one of them"))
     }
@@ -76,62 +76,62 @@ impl ProviderChain {
 
 impl fmt::Debug for ProviderChain {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { links, chosen } = self;
-        formatter.debug_struct("ProviderChain").field("links", links).field("chosen", chosen).finish()
+        let Self { providers, chosen_index } = self;
+        formatter.debug_struct("ProviderChain").field("providers", providers).field("chosen", chosen_index).finish()
     }
 }
 
 #[async_trait]
 impl AsyncTokenProvider for ProviderChain {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.chosen()?.fetch(request).await
+        self.chosen_provider()?.fetch(request).await
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.chosen()?.refresh(request, previous).await
+        self.chosen_provider()?.refresh(request, previous).await
     }
 
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.chosen()?.verify(token).await
+        self.chosen_provider()?.verify(token).await
     }
 
     /// Returns the identity of the chosen provider.
     fn identity(&self) -> Option<String> {
-        self.chosen().ok()?.identity()
+        self.chosen_provider().ok()?.identity()
     }
 
     fn credential_version(&self) -> u64 {
-        self.chosen().map_or(0, AsyncTokenProvider::credential_version)
+        self.chosen_provider().map_or(0, AsyncTokenProvider::credential_version)
     }
 
     fn needs_lease(&self) -> bool {
-        self.chosen().is_ok_and(AsyncTokenProvider::needs_lease)
+        self.chosen_provider().is_ok_and(AsyncTokenProvider::needs_lease)
     }
 
     fn initial_credential(&self) -> Option<Secret> {
-        self.chosen().ok()?.initial_credential()
+        self.chosen_provider().ok()?.initial_credential()
     }
 
     fn is_interactive(&self) -> bool {
-        self.chosen().is_ok_and(AsyncTokenProvider::is_interactive)
+        self.chosen_provider().is_ok_and(AsyncTokenProvider::is_interactive)
     }
 
     fn announces_redemption(&self) -> bool {
-        self.chosen().is_ok_and(AsyncTokenProvider::announces_redemption)
+        self.chosen_provider().is_ok_and(AsyncTokenProvider::announces_redemption)
     }
 
     fn is_cancelable(&self) -> bool {
-        self.chosen().map_or(true, AsyncTokenProvider::is_cancelable)
+        self.chosen_provider().map_or(true, AsyncTokenProvider::is_cancelable)
     }
 
     fn needs_caller_runtime(&self) -> bool {
-        self.chosen().is_ok_and(AsyncTokenProvider::needs_caller_runtime)
+        self.chosen_provider().is_ok_and(AsyncTokenProvider::needs_caller_runtime)
     }
 }
 
 impl ConfiguredProvider for ProviderChain {
     fn check_configured(&self) -> Result<(), CredentialError> {
-        self.chosen().map(drop)
+        self.chosen_provider().map(drop)
     }
 }
 

@@ -12,51 +12,51 @@ use super::error::CredentialError;
 use super::file::SecretFile;
 use crate::{OAuthClient, PrivateKey};
 
-/// The number of times that the files are read again if the key does not match the certificate, because one of them may
-/// not have been replaced yet.
+/// The maximum number of retries if the key does not match the certificate. During a rotation, one of the files may not
+/// have been replaced yet.
 const MAX_RETRIES: u32 = 3;
 /// The pause before the files are read again.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The files that contain the credential of an OAuth client.
 #[derive(Clone, Debug)]
-pub struct ClientFiles(Kind);
+pub struct ClientFiles(Credential);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum Credential {
     Secret(SecretFile),
     Key { key: SecretFile, id: Option<String>, certificate: Option<SecretFile> },
     Certificate { chain: SecretFile, key: Option<SecretFile> },
 }
 
 impl ClientFiles {
-    /// Uses the client secret in the file at `path`, which is sent in the header (`client_secret_basic`; RFC 6749, section
-    /// 2.3.1).
+    /// Uses the client secret in the file at `path`, and sends it in the header (`client_secret_basic`; RFC 6749,
+    /// section 2.3.1).
     pub fn secret(path: impl Into<PathBuf>) -> Self {
-        Self(Kind::Secret(SecretFile::new("client secret file", path.into())))
+        Self(Credential::Secret(SecretFile::new("client secret file", path.into())))
     }
 
-    /// Uses the private key in the PEM file at `path`, which signs assertions (`private_key_jwt`; RFC 7523, section 2.2).
+    /// Uses the private key in the PEM file at `path` to sign assertions (`private_key_jwt`; RFC 7523, section 2.2).
     pub fn private_key(path: impl Into<PathBuf>) -> Self {
         let key = SecretFile::new("client key file", path.into());
-        Self(Kind::Key { key, id: None, certificate: None })
+        Self(Credential::Key { key, id: None, certificate: None })
     }
 
-    /// Uses the certificate chain in the PEM file `chain`, and its private key in the PEM file `key`, for mutual TLS (RFC
-    /// 8705, section 2). Without `key`, the first file must contain both.
+    /// Uses the certificate chain in the PEM file `chain`, and its private key in the PEM file `key`, for mutual TLS
+    /// (RFC 8705, section 2). Without `key`, the first file must contain both.
     pub fn certificate(chain: impl Into<PathBuf>, key: Option<PathBuf>) -> Self {
         let mut chain = SecretFile::new("client certificate file", chain.into());
         let key = key.map(|key| SecretFile::new("client key file", key));
         if key.is_some() {
-            chain = chain.shared();
+            chain = chain.allow_shared();
         }
-        Self(Kind::Certificate { chain, key })
+        Self(Credential::Certificate { chain, key })
     }
 
-    /// Sets the id under which the private key is registered with the provider (`kid`). Without a private key file, this
-    /// has no effect.
+    /// Sets the id under which the private key is registered with the provider (`kid`). Without a private key file,
+    /// this has no effect.
     pub fn with_key_id(mut self, key_id: impl Into<String>) -> Self {
-        if let Kind::Key { id, .. } = &mut self.0 {
+        if let Credential::Key { id, .. } = &mut self.0 {
             *id = Some(key_id.into());
         }
         self
@@ -65,17 +65,17 @@ impl ClientFiles {
     /// Sets the file with the certificate of the private key. Assertions identify the key by the thumbprints of the
     /// certificate (`x5t`, `x5t#S256`). Without a private key file, this has no effect.
     pub fn with_key_certificate(mut self, path: impl Into<PathBuf>) -> Self {
-        if let Kind::Key { certificate, .. } = &mut self.0 {
-            *certificate = Some(SecretFile::new("client certificate file", path.into()).shared());
+        if let Credential::Key { certificate, .. } = &mut self.0 {
+            *certificate = Some(SecretFile::new("client certificate file", path.into()).allow_shared());
         }
         self
     }
 
     fn files(&self) -> Vec<&SecretFile> {
         match &self.0 {
-            Kind::Secret(file) => vec![file],
-            Kind::Key { key, certificate, .. } => std::iter::once(key).chain(certificate).collect(),
-            Kind::Certificate { chain, key } => std::iter::once(chain).chain(key).collect(),
+            Credential::Secret(file) => vec![file],
+            Credential::Key { key, certificate, .. } => std::iter::once(key).chain(certificate).collect(),
+            Credential::Certificate { chain, key } => std::iter::once(chain).chain(key).collect(),
         }
     }
 
@@ -87,45 +87,46 @@ impl ClientFiles {
     }
 
     /// Reads the files, and returns `client` with the credential in them.
-    async fn apply(&self, client: OAuthClient, http: &HttpClientBuilder) -> Result<OAuthClient, CredentialError> {
+    async fn load_into(&self, client: OAuthClient, http: &HttpClientBuilder) -> Result<OAuthClient, CredentialError> {
         match &self.0 {
-            Kind::Secret(file) => Ok(client.with_secret_basic(file.read().await?)),
-            Kind::Key { key: file, id, certificate } => {
-                let unusable = |error| {
+            Credential::Secret(file) => Ok(client.with_secret_basic(file.read().await?)),
+            Credential::Key { key: file, id, certificate } => {
+                let unusable_key = |error| {
                     file.origin()
                         .unusable("it contains no usable key", "write a private key in PEM to it")
                         .with_source(error)
                 };
-                let key = PrivateKey::from_pem(&file.read().await?).map_err(|error| unusable(Box::new(error)))?;
+                let key = PrivateKey::from_pem(&file.read().await?).map_err(|error| unusable_key(Box::new(error)))?;
                 let key = id.iter().fold(key, PrivateKey::with_id);
                 let key = match certificate {
                     Some(certificate) => {
                         let pem = certificate.read().await?;
-                        let unusable = |error| {
+                        let unusable_certificate = |error| {
                             certificate
                                 .origin()
                                 .unusable("it contains no certificate", "write a certificate in PEM to it")
                                 .with_source(Box::new(error))
                         };
-                        key.with_certificate(pem.expose()).map_err(unusable)?
+                        key.with_certificate(pem.expose()).map_err(unusable_certificate)?
                     }
                     None => key,
                 };
                 Ok(client.with_private_key(key))
             }
-            Kind::Certificate { chain: file, key } => {
+            Credential::Certificate { chain: file, key } => {
                 let chain = file.read().await?;
                 let key = match key {
                     Some(key) => key.read().await?,
                     None => chain.clone(),
                 };
-                let unusable = |error: auth_http::CertificateError| match error {
+                let certificate_error = |error: auth_http::CertificateError| match error {
                     auth_http::CertificateError::KeyMismatch => {
                         file.origin().unavailable("the key does not match it", "replace both files")
                     }
                     error => file.origin().unusable(error.to_string(), "write a certificate chain and its key in PEM"),
                 };
-                let certificate = ClientCertificate::from_pem(certificates(chain.expose()), key).map_err(unusable)?;
+                let certificate = ClientCertificate::from_pem(extract_certificates(chain.expose()), key)
+                    .map_err(certificate_error)?;
                 let http = http.clone().with_client_certificate(certificate.chain(), certificate.key().clone()).build();
                 let http = http.map_err(|error| {
                     file.origin().unusable("it cannot be used for TLS connections", "replace it").with_source(error)
@@ -137,7 +138,7 @@ impl ClientFiles {
 }
 
 /// Returns the certificates of a PEM file that may also contain their private key.
-fn certificates(pem: &str) -> String {
+fn extract_certificates(pem: &str) -> String {
     let (mut certificates, mut is_certificate) = (String::new(), false);
     for line in pem.lines() {
         is_certificate |= line.trim() == "-----BEGIN CERTIFICATE-----";
@@ -172,18 +173,18 @@ pub struct FileClient {
     http: HttpClientBuilder,
     files: ClientFiles,
     /// The client with the credential in the files, and the version of the files.
-    loaded: Arc<Mutex<Option<(u64, OAuthClient)>>>,
+    loaded_client: Arc<Mutex<Option<(u64, OAuthClient)>>>,
 }
 
 impl FileClient {
-    /// Creates a client with the properties of `client`, which authenticates with the credential in `files`. If that is a
-    /// certificate, its HTTP client is built with `http`.
+    /// Creates a client with the properties of `client` and the credential in `files`. If the credential is a
+    /// certificate, the HTTP client is built with `http`.
     pub fn new(client: OAuthClient, http: HttpClientBuilder, files: ClientFiles) -> Self {
-        let client = if matches!(files.0, Kind::Certificate { .. }) { client.with_mutual_tls() } else { client };
-        Self { client, http, files, loaded: Arc::default() }
+        let client = if matches!(files.0, Credential::Certificate { .. }) { client.with_mutual_tls() } else { client };
+        Self { client, http, files, loaded_client: Arc::default() }
     }
 
-    /// Returns the client with the credential that the files contain now.
+    /// Returns the client with the current credential in the files.
     ///
     /// # Errors
     ///
@@ -192,24 +193,25 @@ impl FileClient {
         let mut retries = 0;
         loop {
             let version = self.files.version();
-            let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let loaded = self.loaded_client.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some((_, client)) = loaded.filter(|(loaded_version, _)| *loaded_version == version) {
                 return Ok(client);
             }
-            match self.files.apply(self.client.clone(), &self.http).await {
+            match self.files.load_into(self.client.clone(), &self.http).await {
                 Ok(client) => {
-                    *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, client.clone()));
+                    *self.loaded_client.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((version, client.clone()));
                     return Ok(client);
                 }
                 Err(error) if error.is_transient() && retries < MAX_RETRIES => retries += 1,
                 Err(error) => return Err(error),
             }
             #[expect(clippy::disallowed_methods, reason = "there is no event when both files are replaced")]
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
-    /// Returns a token provider that creates a grant with `grant`, from the client with its current credential.
+    /// Returns a token provider. For each token, it calls `grant` with the client that has the current credential.
     pub fn provider<P>(self, grant: impl Fn(OAuthClient) -> P + Send + Sync + 'static) -> FileClientProvider<P> {
         FileClientProvider { client: self, grant: Arc::new(grant) }
     }

@@ -5,10 +5,10 @@ use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, Tok
 
 use super::chain::ConfiguredProvider;
 use super::error::{CredentialError, Origin};
-use super::text::{digest, usable};
+use super::text::{digest, token_from_text};
 
-/// A provider of the token in an environment variable. The variable is read once, when the provider is created, because
-/// only the process itself could change it later.
+/// A provider of the token in an environment variable. The variable is read only when the provider is created, because
+/// no other process can change it later.
 ///
 /// If the token is an expired JWT, the error contains the expiry.
 ///
@@ -35,20 +35,20 @@ impl EnvToken {
         Self::from_value(name, value.map(Secret::new))
     }
 
-    /// Creates a provider of a token that the caller has read from the variable `name`. `value` is `None` if the variable
-    /// is not set; an empty value is treated in the same way.
+    /// Creates a provider of a token that the caller has read from the variable `name`. `value` is `None` if the
+    /// variable is not set; an empty value is treated in the same way.
     pub fn from_value(name: impl Into<String>, value: Option<Secret>) -> Self {
         let value = value.filter(|value| !value.expose().is_empty());
         Self { origin: Origin::new("environment variable", name), value, audience: None, clock: Arc::new(SystemClock) }
     }
 
-    /// Sets the audience that a JWT must be for.
+    /// Sets the required audience. A JWT with another audience is an error.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sets the clock that is used to check if a token has expired [default: the system clock].
+    /// Sets the clock that determines if a token has expired. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -57,7 +57,7 @@ impl EnvToken {
     fn token(&self) -> Result<AccessToken, CredentialError> {
         let not_set = || self.origin.not_configured("it is not set", "set it to an access token");
         let value = self.value.as_ref().ok_or_else(not_set)?;
-        usable(&self.origin, value.expose(), self.clock.now(), self.audience.as_deref())
+        token_from_text(&self.origin, value.expose(), self.clock.now(), self.audience.as_deref())
     }
 }
 
@@ -98,13 +98,15 @@ mod tests {
 
     #[tokio::test]
     async fn missing_variable_and_expired_token_are_different_errors() {
-        for not_set in [EnvToken::from_value("X", None), EnvToken::from_value("X", Some(Secret::new("")))] {
-            let error = not_set.fetch(&TokenRequest::new()).await.unwrap_err();
-            assert!(CredentialError::of(&error).unwrap().is_not_configured() && not_set.check_configured().is_err());
+        for unset_variable in [EnvToken::from_value("X", None), EnvToken::from_value("X", Some(Secret::new("")))] {
+            let error = unset_variable.fetch(&TokenRequest::new()).await.unwrap_err();
+            assert!(
+                CredentialError::of(&error).unwrap().is_not_configured() && unset_variable.check_configured().is_err()
+            );
         }
-        let expired = EnvToken::from_value("X", Some(Secret::new(jwt(&serde_json::json!({ "exp": 1 })))));
-        let error = expired.fetch(&TokenRequest::new()).await.unwrap_err();
-        assert!(error.is_refused() && expired.check_configured().is_ok());
+        let expired_token = EnvToken::from_value("X", Some(Secret::new(jwt(&serde_json::json!({ "exp": 1 })))));
+        let error = expired_token.fetch(&TokenRequest::new()).await.unwrap_err();
+        assert!(error.is_refused() && expired_token.check_configured().is_ok());
         let error = CredentialError::of(&error).unwrap();
         assert_eq!((error.provider(), error.origin()), ("environment variable", "X"));
         assert!(error.to_string().contains("1970-01-01T00:00:01Z"), "{error}");

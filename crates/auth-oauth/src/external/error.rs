@@ -6,7 +6,7 @@ use auth_core::TokenError;
 /// The error of a provider of external credentials. Its message names the provider, the source of the credential, the
 /// reason and a remedy. It never contains a token.
 ///
-/// It is the source of the provider's [`TokenError`]: see [`of`](Self::of).
+/// It is the source of the [`TokenError`] that the provider returns: see [`of`](Self::of).
 #[derive(Debug)]
 pub struct CredentialError {
     kind: Kind,
@@ -23,7 +23,7 @@ enum Kind {
     NotConfigured,
     /// A server refused the credential, or it has expired or has another audience.
     Refused,
-    /// The source of the credential is unavailable now. A later attempt may succeed.
+    /// The source of the credential is temporarily unavailable. A later attempt may succeed.
     Unavailable,
     /// The source provides no valid credential.
     Unusable,
@@ -69,13 +69,12 @@ impl CredentialError {
         Origin::new(provider, origin).not_configured(reason, remedy)
     }
 
-    /// Creates the error of a credential that was refused. The arguments must not be secret, because the message contains
-    /// them.
+    /// Creates the error of a refused credential. The arguments must not be secret, because the message contains them.
     pub fn refused(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
         Origin::new(provider, origin).refused(reason, remedy)
     }
 
-    /// Creates the error of a provider that is unavailable now, so that a later attempt may succeed.
+    /// Creates the error of a provider that is temporarily unavailable. A later attempt may succeed.
     pub fn unavailable(provider: &'static str, origin: &str, reason: &str, remedy: &str) -> Self {
         Origin::new(provider, origin).unavailable(reason, remedy)
     }
@@ -106,13 +105,13 @@ impl CredentialError {
         &self.origin
     }
 
-    /// Returns the remedy: what the user can do.
+    /// Returns the remedy: the action that the user can take.
     pub fn remedy(&self) -> &str {
         &self.remedy
     }
 
-    /// Returns true if the provider is not configured in this environment. A [`ProviderChain`](crate::ProviderChain) then
-    /// uses the next one.
+    /// Returns true if the provider is not configured in this environment. A [`ProviderChain`](crate::ProviderChain)
+    /// then tries the next provider.
     pub fn is_not_configured(&self) -> bool {
         self.kind == Kind::NotConfigured
     }
@@ -122,7 +121,7 @@ impl CredentialError {
         self.kind == Kind::Refused
     }
 
-    /// Returns true if the source of the credential is unavailable now, so that a later attempt may succeed.
+    /// Returns true if the source of the credential is temporarily unavailable. A later attempt may succeed.
     pub fn is_transient(&self) -> bool {
         self.kind == Kind::Unavailable
     }

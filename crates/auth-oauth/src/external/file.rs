@@ -10,20 +10,20 @@ use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, Tok
 
 use super::chain::ConfiguredProvider;
 use super::error::{CredentialError, Origin};
-use super::text::{MAX_TOKEN_BYTES, digest, principal, usable};
+use super::text::{MAX_TOKEN_BYTES, digest, principal, token_from_text};
 
-/// The number of times that a file is read again if it is empty or changes while it is read.
+/// The maximum number of retries if a file is empty or changes while it is read.
 const MAX_RETRIES: u32 = 3;
-/// The pause before a file is read again, which is longer than replacing a small file takes.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause before a file is read again. The replacement of a small file takes less time.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// The maximum number of symbolic links that are followed to check if a file is part of a projected volume.
 const MAX_LINKS: usize = 8;
 
-/// A provider of the token in a file, which another program updates. The file is read whenever a token is needed, so that a
-/// replaced file takes effect when the previous token expires or is rejected.
+/// A provider of the token in a file that another program updates. The file is read for each new token. A replaced file
+/// therefore takes effect when the previous token expires or is rejected.
 ///
-/// A file that the group or other users can access is an error, unless its path leads through a link `..data`, like in the
-/// projected volumes of Kubernetes. This is checked only on Unix.
+/// On Unix, a file that the group or other users can access is an error, unless its path leads through a link named
+/// `..data`. The projected volumes of Kubernetes contain such a link.
 ///
 /// ```
 /// use auth_core::{TokenKey, TokenSource};
@@ -57,24 +57,24 @@ impl FileToken {
 
     /// Accepts a file that other users can read. Use it if the platform of a workload manages the file.
     pub fn allow_shared(mut self) -> Self {
-        self.file = self.file.shared();
+        self.file = self.file.allow_shared();
         self
     }
 
-    /// Sets the audience that a JWT must be for.
+    /// Sets the required audience. A JWT with another audience is an error.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sets the clock that is used to check if a token has expired [default: the system clock].
+    /// Sets the clock that determines if a token has expired. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// Sets the name of the provider in error messages.
-    pub(super) fn named(mut self, provider: &'static str) -> Self {
+    pub(super) fn with_provider_name(mut self, provider: &'static str) -> Self {
         self.file.origin.provider = provider;
         self
     }
@@ -88,11 +88,11 @@ impl FileToken {
 impl AsyncTokenProvider for FileToken {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let text = self.file.read().await?;
-        Ok(usable(self.origin(), text.expose(), self.clock.now(), self.audience.as_deref())?)
+        Ok(token_from_text(self.origin(), text.expose(), self.clock.now(), self.audience.as_deref())?)
     }
 
-    /// Returns an identity derived from the path and from the first token: from its principal if it is a JWT, and otherwise
-    /// from its digest. Reads the file if the identity is not known yet, and returns `None` if it cannot be read.
+    /// Returns an identity derived from the path, and from the principal of the first token if it is a JWT, or else
+    /// from its digest. The first call reads the file. Returns `None` if the file cannot be read.
     fn identity(&self) -> Option<String> {
         if let Some(identity) = self.identity.get() {
             return Some(identity.clone());
@@ -111,7 +111,7 @@ impl AsyncTokenProvider for FileToken {
 
 impl ConfiguredProvider for FileToken {
     fn check_configured(&self) -> Result<(), CredentialError> {
-        if self.file.path.exists() { Ok(()) } else { Err(self.file.missing()) }
+        if self.file.path.exists() { Ok(()) } else { Err(self.file.missing_file_error()) }
     }
 }
 
@@ -127,32 +127,33 @@ impl SecretFile {
         hash.finish()
     }
 
-    /// Returns the content without surrounding white space. A file that is empty or changes is read again.
+    /// Returns the content without surrounding white space. A file that is empty, or changes during the read, is read
+    /// again.
     pub(super) async fn read(&self) -> Result<Secret, CredentialError> {
         let mut retries = 0;
         loop {
             let file = self.clone();
-            let read = tokio::task::spawn_blocking(move || file.read_once()).await;
-            let read =
-                read.unwrap_or_else(|error| Err(self.origin.unusable("reading it failed", "retry").with_source(error)));
-            match read {
+            let contents = tokio::task::spawn_blocking(move || file.read_once()).await;
+            let contents = contents
+                .unwrap_or_else(|error| Err(self.origin.unusable("reading it failed", "retry").with_source(error)));
+            match contents {
                 Err(error) if error.is_transient() && retries < MAX_RETRIES => retries += 1,
-                Err(error) if error.is_transient() => return Err(self.empty()),
-                read => return read,
+                Err(error) if error.is_transient() => return Err(self.empty_file_error()),
+                contents => return contents,
             }
             #[expect(clippy::disallowed_methods, reason = "there is no event when the file is complete")]
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
     /// Reads the file once. The error is transient if the file is empty, or changed during the read.
     pub(super) fn read_once(&self) -> Result<Secret, CredentialError> {
-        let unreadable = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => self.missing(),
+        let read_error = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing_file_error(),
             _ => self.origin.unusable("it cannot be read", "check its path and its permissions").with_source(error),
         };
-        let mut file = open(&self.path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
+        let mut file = open_without_blocking(&self.path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
         if !metadata.is_file() {
             return Err(self.origin.unusable("it is not a regular file", "name a file"));
         }
@@ -161,13 +162,13 @@ impl SecretFile {
             return Err(self.origin.unusable("other users can access it", remedy));
         }
         let mut bytes = Vec::new();
-        file.by_ref().take(MAX_TOKEN_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        file.by_ref().take(MAX_TOKEN_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(read_error)?;
         if bytes.len() > MAX_TOKEN_BYTES {
             return Err(self
                 .origin
                 .unusable(format!("it is larger than {MAX_TOKEN_BYTES} bytes"), "name a file with only a secret"));
         }
-        let is_unchanged = file_state(&file.metadata().map_err(unreadable)?) == file_state(&metadata);
+        let is_unchanged = file_state(&file.metadata().map_err(read_error)?) == file_state(&metadata);
         let text = String::from_utf8(bytes)
             .map_err(|_| self.origin.unusable("it is not text", "name a file with only a secret"))?;
         match text.trim() {
@@ -178,7 +179,7 @@ impl SecretFile {
     }
 
     /// Accepts a file that other users can read.
-    pub(super) fn shared(mut self) -> Self {
+    pub(super) fn allow_shared(mut self) -> Self {
         self.may_be_shared = true;
         self
     }
@@ -187,17 +188,17 @@ impl SecretFile {
         &self.origin
     }
 
-    fn missing(&self) -> CredentialError {
+    fn missing_file_error(&self) -> CredentialError {
         self.origin.not_configured("it does not exist", "check the path, and whether the secret is mounted")
     }
 
-    fn empty(&self) -> CredentialError {
+    fn empty_file_error(&self) -> CredentialError {
         self.origin.unusable("it is empty or is being replaced", "check the program that writes it")
     }
 }
 
 /// Opens a file without blocking, because opening a FIFO would otherwise wait for a writer.
-fn open(path: &Path) -> io::Result<File> {
+fn open_without_blocking(path: &Path) -> io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -209,7 +210,7 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Returns the metadata of a file that change when its content changes.
+/// Returns the part of the metadata that changes when the content of the file changes.
 fn file_state(metadata: &Metadata) -> impl Hash + PartialEq + use<> {
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(metadata);
@@ -230,8 +231,8 @@ fn is_open_to_others(metadata: &Metadata) -> bool {
     }
 }
 
-/// Returns true if the path, or the target of a link that it leads to, contains `..data`, a link that Kubernetes replaces
-/// atomically.
+/// Returns true if the path contains `..data`, a link that Kubernetes replaces atomically. If the path is a symbolic
+/// link, its target is also checked.
 fn is_projected(path: &Path) -> bool {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {

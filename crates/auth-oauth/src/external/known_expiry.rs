@@ -7,12 +7,12 @@ use auth_core::{
     RefreshLease, Secret, TokenCache, TokenError, TokenKey, TokenRequest,
 };
 
-/// The maximum number of tokens without a known expiry that are remembered, which exceeds the number of tokens that the
-/// cache in memory contains.
+/// The maximum number of remembered tokens. It exceeds the capacity of the memory cache, so that each cached token is
+/// remembered.
 const MAX_REMEMBERED: usize = 512;
 
-/// The last tokens without a known expiry that the provider has returned. They must be remembered, because the source sets
-/// the expiry of a token to its fallback before it stores the token.
+/// The latest tokens without a known expiry that the provider returned. They are remembered, because the token source
+/// replaces an unknown expiry by its fallback before it stores a token.
 #[derive(Debug, Default)]
 struct TokensWithoutExpiry(Mutex<VecDeque<AccessToken>>);
 
@@ -29,20 +29,20 @@ impl TokensWithoutExpiry {
     }
 }
 
-/// A wrapper of a provider that remembers which of its tokens have no known expiry, so that a [`KnownExpiryStore`] does not
-/// share them. [`KnownExpiryStore::new`] creates it.
+/// A wrapper of a provider that remembers the tokens without a known expiry. A [`KnownExpiryStore`] does not share
+/// these tokens. [`KnownExpiryStore::new`] creates the wrapper.
 #[derive(Debug)]
 pub struct KnownExpiryProvider<P> {
     provider: P,
-    unknown: Arc<TokensWithoutExpiry>,
+    tokens_without_expiry: Arc<TokensWithoutExpiry>,
 }
 
-/// A store that stores tokens with a known expiry in another store, and all other tokens in the memory of this process. An
-/// expiry is known if the provider specifies it, or if the token is a JWT that contains it.
+/// A store that stores tokens with a known expiry in another store, and all other tokens in the memory of this process.
+/// An expiry is known if the provider specifies it, or if the token is a JWT that contains it.
 ///
 /// A token without a known expiry may have expired or been revoked before another process reads it. It is therefore not
-/// shared, and is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) lifetime of the source (default:
-/// 5 min).
+/// shared, and is used for the [fallback](auth_core::ExpiryPolicyBuilder::with_fallback) lifetime of the source
+/// (default: 5 min).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -59,26 +59,26 @@ pub struct KnownExpiryProvider<P> {
 #[derive(Debug)]
 pub struct KnownExpiryStore<S> {
     store: S,
-    unknown: Arc<TokensWithoutExpiry>,
+    tokens_without_expiry: Arc<TokensWithoutExpiry>,
     memory: MemoryTokenCache,
 }
 
 impl<S> KnownExpiryStore<S> {
     /// Creates a store that wraps `store`, and a provider that wraps `provider`. Use both in the same source.
     pub fn new<P>(store: S, provider: P) -> (Self, KnownExpiryProvider<P>) {
-        let unknown = Arc::<TokensWithoutExpiry>::default();
-        let provider = KnownExpiryProvider { provider, unknown: unknown.clone() };
-        (Self { store, unknown, memory: MemoryTokenCache::new() }, provider)
+        let tokens_without_expiry = Arc::<TokensWithoutExpiry>::default();
+        let provider = KnownExpiryProvider { provider, tokens_without_expiry: tokens_without_expiry.clone() };
+        (Self { store, tokens_without_expiry, memory: MemoryTokenCache::new() }, provider)
     }
 }
 
 impl<P> KnownExpiryProvider<P> {
-    fn remember_if_unknown(&self, token: AccessToken) -> AccessToken {
+    fn remember_without_expiry(&self, token: AccessToken) -> AccessToken {
         let has_known_expiry = |token: &AccessToken| {
             token.lifetime() != Lifetime::Unspecified || token.expires_at().is_some() || token.jwt_expiry().is_some()
         };
         if !has_known_expiry(&token) {
-            self.unknown.add(token.clone());
+            self.tokens_without_expiry.add(token.clone());
         }
         token
     }
@@ -87,11 +87,11 @@ impl<P> KnownExpiryProvider<P> {
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for KnownExpiryProvider<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        Ok(self.remember_if_unknown(self.provider.fetch(request).await?))
+        Ok(self.remember_without_expiry(self.provider.fetch(request).await?))
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        Ok(self.remember_if_unknown(self.provider.refresh(request, previous).await?))
+        Ok(self.remember_without_expiry(self.provider.refresh(request, previous).await?))
     }
 
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
@@ -145,7 +145,7 @@ impl<S: AsyncTokenCache> AsyncTokenCache for KnownExpiryStore<S> {
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        if self.unknown.contains(token) {
+        if self.tokens_without_expiry.contains(token) {
             return TokenCache::set(&self.memory, key, token);
         }
         TokenCache::delete(&self.memory, key)?;
@@ -175,31 +175,36 @@ impl<S: RefreshLease> RefreshLease for KnownExpiryStore<S> {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
         Ok(match self.store.acquire(key, previous).await? {
             LeaseOutcome::Acquired(guard) => {
-                let (unknown, memory) = (self.unknown.clone(), self.memory.clone());
-                LeaseOutcome::Acquired(Box::new(Guard { inner: Some(guard), key: key.clone(), unknown, memory }))
+                let (tokens_without_expiry, memory) = (self.tokens_without_expiry.clone(), self.memory.clone());
+                LeaseOutcome::Acquired(Box::new(KnownExpiryGuard {
+                    inner: Some(guard),
+                    key: key.clone(),
+                    tokens_without_expiry,
+                    memory,
+                }))
             }
             other => other,
         })
     }
 }
 
-/// A lease that does not publish tokens without a known expiry.
+/// The guard of a lease that stores tokens without a known expiry only in memory.
 #[derive(Debug)]
-struct Guard {
+struct KnownExpiryGuard {
     /// `None` after the lease was released.
     inner: Option<Box<dyn LeaseGuard>>,
     key: TokenKey,
-    unknown: Arc<TokensWithoutExpiry>,
+    tokens_without_expiry: Arc<TokensWithoutExpiry>,
     memory: MemoryTokenCache,
 }
 
 #[async_trait]
-impl LeaseGuard for Guard {
+impl LeaseGuard for KnownExpiryGuard {
     fn current(&self) -> Option<&AccessToken> {
         self.inner.as_ref()?.current()
     }
 
-    // An empty store does not mean that the user has logged out, because the token may be only in memory.
+    // An empty store does not show that the user has logged out, because the token may be only in memory.
     fn login_was_ended(&self) -> bool {
         false
     }
@@ -209,7 +214,7 @@ impl LeaseGuard for Guard {
     }
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
-        if self.unknown.contains(token) {
+        if self.tokens_without_expiry.contains(token) {
             TokenCache::set(&self.memory, &self.key, token)?;
             if let Some(guard) = self.inner.take() {
                 guard.release().await;
@@ -252,9 +257,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         for _ in 0..2 {
-            let (counted, token) = (calls.clone(), token.clone());
+            let (call_count, token) = (calls.clone(), token.clone());
             let provider = async_provider_fn(move |_request| {
-                counted.fetch_add(1, Ordering::SeqCst);
+                call_count.fetch_add(1, Ordering::SeqCst);
                 let token = token.clone();
                 async move { Ok::<_, TokenError>(token) }
             });
@@ -273,21 +278,22 @@ mod tests {
     #[tokio::test]
     async fn token_without_expiry_stays_in_memory_when_another_key_is_stored() {
         let folder = tempfile::tempdir().unwrap();
-        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
+        let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
         let provider = async_provider_fn(move |request: TokenRequest| async move {
             let token = AccessToken::new(Secret::new(request.tenant().unwrap_or("none")))?;
-            Ok::<_, TokenError>(if request.tenant() == Some("known") { token.with_expires_at(end) } else { token })
+            Ok::<_, TokenError>(if request.tenant() == Some("known") { token.with_expires_at(expiry) } else { token })
         });
         let (store, provider) = KnownExpiryStore::new(FileTokenStore::new(folder.path()), provider);
-        let [unknown, known] = ["unknown", "known"].map(|tenant| TokenRequest::new().with_tenant(tenant));
-        let (token, other) = (provider.fetch(&unknown).await.unwrap(), provider.fetch(&known).await.unwrap());
+        let [unknown_expiry, known_expiry] = ["unknown", "known"].map(|tenant| TokenRequest::new().with_tenant(tenant));
+        let (without_expiry, with_expiry) =
+            (provider.fetch(&unknown_expiry).await.unwrap(), provider.fetch(&known_expiry).await.unwrap());
         let keys = ["unknown", "known"].map(|issuer| TokenKey::new(format!("https://{issuer}.test/")));
         // A source sets the expiry to the fallback before it stores the token.
-        AsyncTokenCache::set(&store, &keys[0], &token.with_expires_at(end)).await.unwrap();
-        AsyncTokenCache::set(&store, &keys[1], &other).await.unwrap();
+        AsyncTokenCache::set(&store, &keys[0], &without_expiry.with_expires_at(expiry)).await.unwrap();
+        AsyncTokenCache::set(&store, &keys[1], &with_expiry).await.unwrap();
         for (key, is_stored) in keys.iter().zip([false, true]) {
-            let stored = AsyncTokenCache::get(&FileTokenStore::new(folder.path()), key).await.unwrap();
-            assert_eq!(stored.is_some(), is_stored, "{key:?}");
+            let stored_token = AsyncTokenCache::get(&FileTokenStore::new(folder.path()), key).await.unwrap();
+            assert_eq!(stored_token.is_some(), is_stored, "{key:?}");
             assert!(AsyncTokenCache::get(&store, key).await.unwrap().is_some());
         }
     }
@@ -296,8 +302,8 @@ mod tests {
     async fn only_tokens_with_a_known_expiry_are_shared_with_another_process() {
         let opaque = AccessToken::new(Secret::new("opaque")).unwrap();
         assert_eq!(provider_calls_of_two_processes(&opaque).await, 2);
-        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
-        assert_eq!(provider_calls_of_two_processes(&opaque.with_expires_at(end)).await, 1);
+        let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999_999);
+        assert_eq!(provider_calls_of_two_processes(&opaque.with_expires_at(expiry)).await, 1);
         let jwt = crate::external::text::tests::jwt(&serde_json::json!({ "exp": 9_999_999_999_u64 }));
         assert_eq!(provider_calls_of_two_processes(&AccessToken::new(Secret::new(jwt)).unwrap()).await, 1);
     }

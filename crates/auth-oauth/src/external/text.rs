@@ -1,5 +1,5 @@
-//! Checks of a token from outside of the process. The signature is not verified, because the server that receives the token
-//! does that.
+//! Checks of tokens from outside of the process. The checks do not verify the signature, because the server that
+//! receives the token verifies it.
 
 use std::time::SystemTime;
 
@@ -13,13 +13,14 @@ use crate::identity::{hexadecimal, identity_claims};
 /// The maximum size of a token, in bytes. Most servers refuse a request with a longer header.
 pub(super) const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Returns the principal in the claims of a JWT, which is the same in all tokens of the principal, or else the digest of
-/// the token.
+/// Returns a text that identifies the principal of a token. For a JWT, it consists of claims that all tokens of the
+/// principal share. For another token, it is the digest of the token.
 pub(super) fn principal(token: &Secret) -> String {
     identity_claims(token).principal().unwrap_or_else(|| digest([token.expose()]))
 }
 
-/// Returns the SHA-256 of several texts in hexadecimal. Each text is preceded by its length.
+/// Returns the SHA-256 of several texts in hexadecimal. Each text is hashed after its length, so that different lists
+/// of texts have different digests.
 pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for text in texts {
@@ -29,9 +30,9 @@ pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     hexadecimal(&hash.finalize())
 }
 
-/// Returns a token with this text. A text that is not a token, an expired token, and a token for another audience than
-/// `audience` are errors.
-pub(super) fn usable(
+/// Parses a token. It is an error if the text is not a token, or if the token has expired or is for another audience
+/// than `audience`.
+pub(super) fn token_from_text(
     origin: &Origin,
     text: &str,
     now: SystemTime,
@@ -43,12 +44,12 @@ pub(super) fn usable(
     }
     let token = AccessToken::new(Secret::new(text))
         .map_err(|error| origin.unusable(error.to_string(), "it must contain only one token"))?;
-    check(origin, &token, now, audience)?;
+    check_expiry_and_audience(origin, &token, now, audience)?;
     Ok(token)
 }
 
 /// Checks the expiry and the audience of a token, if they are known.
-pub(super) fn check(
+pub(super) fn check_expiry_and_audience(
     origin: &Origin,
     token: &AccessToken,
     now: SystemTime,
@@ -74,7 +75,7 @@ pub(super) fn check(
 
 /// Formats a time (RFC 3339).
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since_epoch| since_epoch.as_secs());
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| format!("{seconds} s after 1970"), |timestamp| timestamp.to_string())
 }
@@ -101,8 +102,8 @@ pub(super) mod tests {
     #[test]
     fn error_of_an_expired_token_contains_its_expiry() {
         let (origin, token) = (Origin::new("variable", "X"), jwt(&serde_json::json!({ "exp": 1000 })));
-        usable(&origin, &token, at(999), None).unwrap();
-        let error = usable(&origin, &token, at(1000), None).unwrap_err();
+        token_from_text(&origin, &token, at(999), None).unwrap();
+        let error = token_from_text(&origin, &token, at(1000), None).unwrap_err();
         assert!(error.is_refused());
         assert_eq!(
             error.to_string(),
@@ -112,35 +113,36 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn audiences_of_a_jwt_must_include_the_expected_one() {
+    fn jwt_for_another_audience_is_an_error() {
         let origin = Origin::new("variable", "X");
         let token = |audience: serde_json::Value| jwt(&serde_json::json!({ "aud": audience }));
         for audience in [serde_json::json!("a"), serde_json::json!(["b", "a"])] {
-            usable(&origin, &token(audience), at(0), Some("a")).unwrap();
+            token_from_text(&origin, &token(audience), at(0), Some("a")).unwrap();
         }
-        let error = usable(&origin, &token(serde_json::json!(["b", "c\u{1b}"])), at(0), Some("a")).unwrap_err();
+        let error =
+            token_from_text(&origin, &token(serde_json::json!(["b", "c\u{1b}"])), at(0), Some("a")).unwrap_err();
         assert!(error.is_refused() && error.to_string().contains("audience 'b, c', not 'a'"), "{error}");
-        usable(&origin, "opaque", at(0), Some("a")).unwrap();
-        usable(&origin, &jwt(&serde_json::json!({})), at(0), Some("a")).unwrap();
+        token_from_text(&origin, "opaque", at(0), Some("a")).unwrap();
+        token_from_text(&origin, &jwt(&serde_json::json!({})), at(0), Some("a")).unwrap();
     }
 
     #[test]
     fn error_does_not_show_a_text_that_is_not_a_token() {
         let origin = Origin::new("variable", "X");
         for text in ["<html>canary</html>", "canary canary", "canary\ncanary", "", "ca\u{7}nary"] {
-            let error = usable(&origin, text, at(0), None).unwrap_err();
+            let error = token_from_text(&origin, text, at(0), None).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("nary") && !error.is_refused(), "{error:?}");
         }
-        assert_eq!(usable(&origin, " Bearer a \n", at(0), None).unwrap().secret().expose(), "a");
+        assert_eq!(token_from_text(&origin, " Bearer a \n", at(0), None).unwrap().secret().expose(), "a");
     }
 
     #[test]
     fn jwts_with_different_expiry_have_the_same_principal() {
-        let of = |claims: serde_json::Value| principal(&Secret::new(jwt(&claims)));
-        let first = of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 1 }));
-        assert_eq!(first, of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 2 })));
-        assert_ne!(first, of(serde_json::json!({ "iss": "i", "sub": "t", "exp": 1 })));
-        assert_ne!(first, of(serde_json::json!({ "iss": "i", "sub": "s", "azp": "c" })));
+        let principal_of = |claims: serde_json::Value| principal(&Secret::new(jwt(&claims)));
+        let first = principal_of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 1 }));
+        assert_eq!(first, principal_of(serde_json::json!({ "iss": "i", "sub": "s", "exp": 2 })));
+        assert_ne!(first, principal_of(serde_json::json!({ "iss": "i", "sub": "t", "exp": 1 })));
+        assert_ne!(first, principal_of(serde_json::json!({ "iss": "i", "sub": "s", "azp": "c" })));
         assert_ne!(principal(&Secret::new("one")), principal(&Secret::new("two")));
         assert!(!principal(&Secret::new("canary")).contains("canary"));
     }

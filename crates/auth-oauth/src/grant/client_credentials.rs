@@ -18,10 +18,10 @@ impl ClientCredentials {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`] if the provider refused the client or its credential; a failed request or an
-    /// invalid response.
+    /// [`OAuthError::is_credential_refused`] if the provider refused the client or its credential; a failed request or
+    /// an invalid response.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
-        self.0.redeem(self.0.new_grant("client_credentials", request)?).await
+        self.0.redeem(self.0.new_grant_form("client_credentials", request)?).await
     }
 }
 

@@ -1,22 +1,22 @@
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 
-use super::jwt_bearer::{bounded, fetch_token_to_exchange};
+use super::jwt_bearer::{fetch_token_to_exchange, limit_expiry};
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
 
 /// The token exchange grant, which exchanges one token for another (RFC 8693).
 ///
-/// The provider of subject tokens is called for each new token. The new token expires with the subject token at the latest,
-/// unless [`without_lifetime_bound`](Self::without_lifetime_bound) is called.
+/// The grant obtains a subject token for each new token. The new token expires no later than the subject token, unless
+/// [`without_lifetime_bound`](Self::without_lifetime_bound) is called.
 ///
-/// The scopes, the audience and the resources of a request apply to the new token. The provider of subject tokens receives
-/// only the subject, the assertion and the tenant of the request.
+/// The scopes, the audience and the resources of a request apply to the new token. The provider of subject tokens
+/// receives only the subject, the assertion and the tenant of the request.
 #[derive(Clone, Debug)]
 pub struct TokenExchange<P> {
     client: OAuthClient,
-    subjects: P,
-    is_bounded: bool,
+    subject_provider: P,
+    limits_expiry: bool,
     subject_type: TokenType,
     requested_type: Option<TokenType>,
 }
@@ -49,10 +49,10 @@ impl TokenType {
 }
 
 impl<P: AsyncTokenProvider> TokenExchange<P> {
-    /// Creates a grant for `client`, which exchanges tokens of the provider `subjects`. `subject_type` is the type of these
-    /// tokens.
-    pub fn new(client: OAuthClient, subjects: P, subject_type: TokenType) -> Self {
-        Self { client, subjects, is_bounded: true, subject_type, requested_type: None }
+    /// Creates a grant for `client` that exchanges subject tokens of `subject_provider`. `subject_type` is the type of
+    /// these tokens.
+    pub fn new(client: OAuthClient, subject_provider: P, subject_type: TokenType) -> Self {
+        Self { client, subject_provider, limits_expiry: true, subject_type, requested_type: None }
     }
 
     /// Sets the requested token type. By default, the provider chooses it.
@@ -63,7 +63,7 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
 
     /// Uses the new token until its own expiry, even if the subject token expires earlier.
     pub fn without_lifetime_bound(mut self) -> Self {
-        self.is_bounded = false;
+        self.limits_expiry = false;
         self
     }
 
@@ -72,35 +72,36 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
     /// # Errors
     ///
     /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
-    pub async fn redeem(&self, subject: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
-        let exchange = self.client.new_grant(GRANT_TYPE, request)?;
-        let exchange = exchange
-            .with_secret("subject_token", subject.secret())
+    pub async fn redeem(&self, subject_token: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        let form = self.client.new_grant_form(GRANT_TYPE, request)?;
+        let form = form
+            .with_secret("subject_token", subject_token.secret())
             .with("subject_token_type", self.subject_type.urn())
-            .with_some("requested_token_type", self.requested_type.map(TokenType::urn));
-        // A token of another type is an assertion for another grant, for example, and is not sent as a bearer token.
+            .with_optional("requested_token_type", self.requested_type.map(TokenType::urn));
+        // The response may contain a token that is not a bearer token, such as an assertion for another grant.
         let is_access_token = self.requested_type.is_none_or(|requested| requested == TokenType::AccessToken);
-        let exchange = if is_access_token { exchange } else { exchange.accepting_non_access() };
-        let token = self.client.redeem(exchange).await?;
-        Ok(if self.is_bounded { bounded(token, subject) } else { token })
+        let form = if is_access_token { form } else { form.accepting_non_access_token() };
+        let token = self.client.redeem(form).await?;
+        Ok(if self.limits_expiry { limit_expiry(token, subject_token) } else { token })
     }
 }
 
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let subject = fetch_token_to_exchange(&self.subjects, request).await?;
-        self.redeem(&subject, request).await.map_err(token_error)
+        let subject_token = fetch_token_to_exchange(&self.subject_provider, request).await?;
+        self.redeem(&subject_token, request).await.map_err(token_error)
     }
 
-    /// Returns an identity derived from that of the provider of subject tokens, or `None` if it has none.
+    /// Returns an identity derived from the identity of the provider of subject tokens, or `None` if that provider has
+    /// none.
     fn identity(&self) -> Option<String> {
         let types = (self.subject_type.urn(), self.requested_type.map_or("", TokenType::urn));
-        let subject = format!("{} {} {}", types.0, types.1, self.subjects.identity()?);
+        let subject = format!("{} {} {}", types.0, types.1, self.subject_provider.identity()?);
         Some(self.client.identity("token_exchange", Some(&subject)))
     }
 
     fn credential_version(&self) -> u64 {
-        self.subjects.credential_version()
+        self.subject_provider.credential_version()
     }
 }

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::problem::JwtProblem;
 
-/// The maximum length of a token, in bytes, because servers do not accept larger headers. The length is checked before the
+/// The maximum length of a token, in bytes. Servers do not accept larger headers. The length is checked before the
 /// token is decoded.
 const MAX_LENGTH: usize = 16 * 1024;
 
@@ -18,8 +18,8 @@ pub(super) struct CompactToken<'a> {
 }
 
 impl<'a> CompactToken<'a> {
-    /// Splits a token. Each token has exactly one valid encoding, because padding, whitespace and other encodings of the
-    /// same bytes are errors.
+    /// Splits a token. Each token has exactly one valid encoding, because padding, whitespace and other encodings of
+    /// the same bytes are errors.
     pub(super) fn split(token: &'a str) -> Result<Self, JwtProblem> {
         if token.len() > MAX_LENGTH {
             return Err(JwtProblem::TooLarge);

@@ -8,7 +8,7 @@ use super::algorithm::JwtAlgorithm;
 use super::problem::JwtProblem;
 use super::refusal::Refusal;
 
-/// The reason why a token is not valid. It never contains the token.
+/// The reason why a token was not accepted. It never contains the token.
 ///
 /// Exactly one of three predicates returns true:
 ///
@@ -34,13 +34,13 @@ enum Kind {
 }
 
 impl JwtError {
-    pub(super) fn algorithm(accepted: &[JwtAlgorithm]) -> Self {
+    pub(super) fn unaccepted_algorithm(accepted: &[JwtAlgorithm]) -> Self {
         let names: Vec<_> = accepted.iter().map(|algorithm| algorithm.name()).collect();
         Kind::Algorithm(names.join(" or ")).into()
     }
 
-    /// Returns true if the keys of the issuer cannot be fetched because of a network failure, an error status, an invalid
-    /// JWK set, or a timeout. The token was not verified.
+    /// Returns true if the keys of the issuer cannot be fetched because of a network failure, an error status, an
+    /// invalid JWK set, or a timeout. The token was not verified.
     ///
     /// [`is_transient`](Self::is_transient), [`is_outdated`](Self::is_outdated) and
     /// [`is_unusable_key_set`](Self::is_unusable_key_set) give details.
@@ -52,14 +52,14 @@ impl JwtError {
     /// and audience are valid.
     ///
     /// Either the token has expired or is not valid yet, or the clock is wrong. [`claim`](Self::claim) and
-    /// [`clock_difference`](Self::clock_difference) give details. [`JwtVerifier::verify_as_of`](crate::JwtVerifier::verify_as_of) verifies with
-    /// another clock.
+    /// [`clock_difference`](Self::clock_difference) give details.
+    /// [`JwtVerifier::verify_as_of`](crate::JwtVerifier::verify_as_of) verifies with another clock.
     pub fn is_clock(&self) -> bool {
         self.clock_difference().is_some()
     }
 
-    /// Returns true if the token can never be valid, because its signature, issuer, audience, algorithm or format is wrong,
-    /// or because the issuer does not publish its key.
+    /// Returns true if the token can never be valid, because its signature, issuer, audience, algorithm or format is
+    /// wrong, or because the issuer does not publish its key.
     pub fn is_definitive(&self) -> bool {
         !self.is_unavailable() && !self.is_clock()
     }
@@ -85,10 +85,10 @@ impl JwtError {
         self.refusal()?.claim
     }
 
-    /// Returns the difference between the clock and the time in the claim, from which the leeway is not subtracted. Returns
-    /// `None` unless [`is_clock`](Self::is_clock) returns true.
+    /// Returns the difference between the clock and the time in the claim, or `None` unless
+    /// [`is_clock`](Self::is_clock) returns true. The leeway is not subtracted.
     ///
-    /// `exp` is earlier than the clock by this duration; `nbf` and `iat` are later.
+    /// `exp` is earlier than the clock by this duration. `nbf` and `iat` are later.
     pub fn clock_difference(&self) -> Option<Duration> {
         self.refusal()?.clock_difference
     }
@@ -100,7 +100,7 @@ impl JwtError {
     /// Returns true if the keys are unavailable and a retry may succeed.
     pub fn is_transient(&self) -> bool {
         let Kind::Keys(error) = &self.0 else { return false };
-        match error.cause() {
+        match error.fetch_error() {
             KeyError::Http(source) => source.is_transient(),
             KeyError::Status { status, .. } => is_transient_status(*status),
             KeyError::Deadline(_) | KeyError::Aborted => true,
@@ -111,12 +111,12 @@ impl JwtError {
     /// Returns the delay that the issuer requested when its keys were fetched (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         let Kind::Keys(error) = &self.0 else { return None };
-        if let KeyError::Status { retry_after, .. } = error.cause() { *retry_after } else { None }
+        if let KeyError::Status { retry_after, .. } = error.fetch_error() { *retry_after } else { None }
     }
 
     /// Returns true if the keys are unavailable because the issuer publishes an invalid JWK set.
     pub fn is_unusable_key_set(&self) -> bool {
-        matches!(&self.0, Kind::Keys(error) if matches!(error.cause(), KeyError::Unusable(_)))
+        matches!(&self.0, Kind::Keys(error) if matches!(error.fetch_error(), KeyError::Unusable(_)))
     }
 
     /// Returns true if the keys are unavailable, and the cached keys expired more than a day ago.
@@ -161,8 +161,8 @@ pub(super) enum KeyError {
 }
 
 impl KeyError {
-    /// Returns the error of the fetch that failed.
-    fn cause(&self) -> &Self {
-        if let Self::Outdated(cause) = self { cause } else { self }
+    /// Returns the error of the failed fetch.
+    fn fetch_error(&self) -> &Self {
+        if let Self::Outdated(error) = self { error } else { self }
     }
 }

@@ -11,7 +11,7 @@ pub enum JwtProblem {
     #[error("it is not a well-formed JWT")]
     Malformed,
     /// The header is not a JSON object with a string `alg`, or its `kid` is not a string.
-    #[error("its header is not that of a signed JWT")]
+    #[error("its header is not valid for a signed JWT")]
     InvalidHeader,
     /// A member of the header or of the claims occurs twice.
     #[error("it has a duplicate member")]
@@ -22,8 +22,8 @@ pub enum JwtProblem {
     /// The header contains a key or a reference to one (`jwk`, `jku`, `x5u`, `x5c`).
     #[error("its header contains or references a key")]
     EmbeddedKey,
-    /// The `typ` is not that of an access token.
-    #[error("its type is not that of an access token")]
+    /// The `typ` is not the type of an access token.
+    #[error("its type is not the type of an access token")]
     WrongType,
     /// The token is unsigned, or signed with an algorithm that the verifier does not accept.
     #[error("its signature algorithm is not accepted")]
@@ -38,7 +38,7 @@ pub enum JwtProblem {
     #[error("its signature is invalid")]
     InvalidSignature,
     /// The claims are not a JSON object, or one of them has the wrong type.
-    #[error("its claims are not those of an access token")]
+    #[error("its claims are not valid for an access token")]
     InvalidClaims,
     /// The expiry, the issuer or the audience is missing.
     #[error("it lacks one of the claims exp, iss and aud")]
@@ -67,8 +67,8 @@ pub enum JwtProblem {
 }
 
 impl JwtProblem {
-    /// Converts a JSON error: to `DuplicateMember` if a member occurs twice, and to `otherwise` in other cases.
-    pub(super) fn in_json(error: &ObjectError, otherwise: Self) -> Self {
+    /// Converts a JSON error. Returns `DuplicateMember` if a member occurs twice, and `otherwise` in other cases.
+    pub(super) fn from_json_error(error: &ObjectError, otherwise: Self) -> Self {
         match error {
             ObjectError::Duplicate(_) => Self::DuplicateMember,
             ObjectError::Malformed => otherwise,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::problem::JwtProblem;
 
-/// The check that a token failed, and the claim that it concerns.
+/// The reason why a token was refused: the check that it failed, and the claim that the check concerns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal {
     pub(super) problem: JwtProblem,
@@ -13,14 +13,14 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn of(problem: JwtProblem, claim: &'static str) -> Self {
+    pub(super) fn for_claim(problem: JwtProblem, claim: &'static str) -> Self {
         Self { claim: Some(claim), ..problem.into() }
     }
 
     /// Creates a refusal because of a time that differs from the clock by `seconds`.
-    pub(super) fn of_time(problem: JwtProblem, claim: &'static str, seconds: f64) -> Self {
+    pub(super) fn for_time(problem: JwtProblem, claim: &'static str, seconds: f64) -> Self {
         let clock_difference = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        Self { clock_difference: Some(clock_difference), ..Self::of(problem, claim) }
+        Self { clock_difference: Some(clock_difference), ..Self::for_claim(problem, claim) }
     }
 }
 
@@ -33,11 +33,11 @@ impl From<JwtProblem> for Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.problem, self.claim, self.clock_difference) {
-            (problem @ JwtProblem::Expired, Some(claim), Some(by)) => {
-                write!(formatter, "{problem} (`{claim}` is {} s behind the clock)", by.as_secs())
+            (problem @ JwtProblem::Expired, Some(claim), Some(difference)) => {
+                write!(formatter, "{problem} (`{claim}` is {} s behind the clock)", difference.as_secs())
             }
-            (problem, Some(claim), Some(by)) => {
-                write!(formatter, "{problem} (`{claim}` is {} s ahead of the clock)", by.as_secs())
+            (problem, Some(claim), Some(difference)) => {
+                write!(formatter, "{problem} (`{claim}` is {} s ahead of the clock)", difference.as_secs())
             }
             (JwtProblem::MissingClaim, Some(claim), _) => write!(formatter, "it lacks the claim `{claim}`"),
             (JwtProblem::InvalidClaims, Some(claim), _) => write!(formatter, "its claim `{claim}` is invalid"),

@@ -2,12 +2,13 @@
 //!
 //! Difficult cases:
 //! - **A caller's future is dropped.** A fetch runs in a separate task, so it continues without the caller.
-//! - **Many callers need keys at the same time.** A caller decides and starts a fetch while it holds one lock, so that only
-//!   one fetch is started.
+//! - **Many callers need keys at the same time.** A caller looks for a fetch in flight and starts one under the same
+//!   lock, so only one fetch is started.
 //! - **The runtime of a fetch is shut down, or the fetch panics.** The channel is closed without an outcome. A waiting
-//!   caller then starts another fetch on its own runtime, and so does the next caller with stale keys.
-//! - **The runtime of a fetch is not polled**, because its only thread does other work. After [`MAX_FETCH_AGE`], the fetch
-//!   no longer counts as in flight, and a caller that waits for it starts another one.
+//!   caller then starts another fetch on its own runtime. If no caller waits, the next caller with stale keys starts
+//!   it.
+//! - **The runtime of a fetch is not polled**, because its only thread does other work. After [`MAX_FETCH_AGE`], the
+//!   fetch no longer counts as in flight, and a caller that waits for it starts another one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,15 +22,15 @@ use url::Url;
 
 use super::JwtAlgorithm;
 use super::error::KeyError;
-use super::freshness::{KeyCache, Outcome, Step};
+use super::freshness::{FetchOutcome, KeyCache, NextStep};
 use super::key::Key;
 use super::keys::KeySet;
 use crate::limits::BODY_LIMIT;
 
 /// The timeout of a fetch. It is short, because callers may wait for the fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// The age at which a fetch without an outcome counts as lost. On a runtime that is not polled, the timeout of the fetch
-/// does not apply.
+/// The age at which a fetch without an outcome counts as lost. On a runtime that is not polled, the timeout of the
+/// fetch does not apply.
 const MAX_FETCH_AGE: Duration = Duration::from_secs(20);
 
 /// The cached keys of an issuer, and the URL from which they are fetched.
@@ -47,15 +48,15 @@ struct State {
 
 /// The last fetch.
 struct Fetch {
-    outcome: Receiver<Option<Outcome>>,
-    began: Instant,
+    outcome: Receiver<Option<FetchOutcome>>,
+    started_at: Instant,
 }
 
 impl State {
-    /// Returns the receiver for the fetch in flight, if there is one. A completed fetch has an outcome, and the channel of a
-    /// lost fetch is closed.
-    fn in_flight(&self) -> Option<Receiver<Option<Outcome>>> {
-        let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < MAX_FETCH_AGE)?;
+    /// Returns the receiver for the fetch in flight, if there is one. A completed fetch has an outcome, and the channel
+    /// of a lost fetch is closed.
+    fn in_flight(&self) -> Option<Receiver<Option<FetchOutcome>>> {
+        let fetch = self.fetch.as_ref().filter(|fetch| fetch.started_at.elapsed() < MAX_FETCH_AGE)?;
         let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
         is_open.then(|| fetch.outcome.clone())
     }
@@ -68,10 +69,10 @@ pub(super) struct CachePolicy<'a> {
 }
 
 /// A fetch that a caller can wait for.
-struct Flight {
-    outcome: Receiver<Option<Outcome>>,
+struct JoinedFetch {
+    outcome: Receiver<Option<FetchOutcome>>,
     /// True if this caller started the fetch.
-    started_here: bool,
+    started_by_caller: bool,
 }
 
 impl KeySource {
@@ -80,8 +81,8 @@ impl KeySource {
     }
 
     /// Fetches the keys unless they are cached, so that a subsequent verification finds them.
-    pub(super) async fn prepare(self: &Arc<Self>, terms: &CachePolicy<'_>) -> Result<(), KeyError> {
-        self.keys(terms).await.map(drop)
+    pub(super) async fn ensure_keys(self: &Arc<Self>, policy: &CachePolicy<'_>) -> Result<(), KeyError> {
+        self.keys(policy).await.map(drop)
     }
 
     /// Returns the key with this id for this algorithm, if the issuer publishes it.
@@ -89,90 +90,104 @@ impl KeySource {
         self: &Arc<Self>,
         kid: &str,
         algorithm: JwtAlgorithm,
-        terms: &CachePolicy<'_>,
+        policy: &CachePolicy<'_>,
     ) -> Result<Option<Arc<Key>>, KeyError> {
-        let (keys, waited) = self.keys(terms).await?;
+        let (keys, has_waited) = self.keys(policy).await?;
         if let Some(key) = keys.find(kid, algorithm) {
             return Ok(Some(key));
         }
-        Ok(self.search(&keys, waited, terms).await?.find(kid, algorithm))
+        Ok(self.search_unknown_key(&keys, has_waited, policy).await?.find(kid, algorithm))
     }
 
-    /// Returns the keys of the issuer, and true if the caller waited for a fetch.
-    async fn keys(self: &Arc<Self>, terms: &CachePolicy<'_>) -> Result<(Arc<KeySet>, bool), KeyError> {
-        let flight = {
+    /// Returns the keys of the issuer, and true if the caller has waited for a fetch.
+    async fn keys(self: &Arc<Self>, policy: &CachePolicy<'_>) -> Result<(Arc<KeySet>, bool), KeyError> {
+        let joined_fetch = {
             let mut state = self.state();
-            match state.cache.step(terms.clock.now(), terms.lifetime) {
-                Step::Serve(keys) => return Ok((keys, false)),
-                Step::Refresh(keys) => {
-                    self.refresh(&mut state, terms);
+            match state.cache.next_step(policy.clock.now(), policy.lifetime) {
+                NextStep::Serve(keys) => return Ok((keys, false)),
+                NextStep::Refresh(keys) => {
+                    self.refresh_in_background(&mut state, policy);
                     return Ok((keys, false));
                 }
-                Step::Fail(error) => return Err(error),
-                Step::Fetch => self.join(&mut state, terms)?,
+                NextStep::Fail(error) => return Err(error),
+                NextStep::Fetch => self.join_or_start_fetch(&mut state, policy)?,
             }
         };
-        match self.outcome(flight, terms).await {
+        match self.wait_for_outcome(joined_fetch, policy).await {
             Ok(keys) => Ok((keys, true)),
-            Err(error) => Err(self.state().cache.without_keys(error)),
+            Err(error) => Err(self.state().cache.error_without_keys(error)),
         }
     }
 
-    /// Returns the keys in which a key that is not in `known` may be found. They may be `known` again.
-    async fn search(self: &Arc<Self>, known: &Arc<KeySet>, waited: bool, terms: &CachePolicy<'_>) -> Outcome {
-        let flight = {
+    /// Returns the keys to search for a key that `known_keys` does not contain. They may be `known_keys` again.
+    async fn search_unknown_key(
+        self: &Arc<Self>,
+        known_keys: &Arc<KeySet>,
+        has_waited: bool,
+        policy: &CachePolicy<'_>,
+    ) -> FetchOutcome {
+        let joined_fetch = {
             let mut state = self.state();
             let step = match state.in_flight() {
-                Some(_) if !waited => Step::Fetch,
-                _ => state.cache.search(known, waited, terms.clock.now(), terms.lifetime),
+                Some(_) if !has_waited => NextStep::Fetch,
+                _ => state.cache.next_step_for_unknown_key(known_keys, has_waited, policy.clock.now(), policy.lifetime),
             };
             match step {
-                Step::Serve(keys) | Step::Refresh(keys) => return Ok(keys),
-                Step::Fail(error) => return Err(error),
-                Step::Fetch => self.join(&mut state, terms)?,
+                NextStep::Serve(keys) | NextStep::Refresh(keys) => return Ok(keys),
+                NextStep::Fail(error) => return Err(error),
+                NextStep::Fetch => self.join_or_start_fetch(&mut state, policy)?,
             }
         };
-        self.outcome(flight, terms).await
+        self.wait_for_outcome(joined_fetch, policy).await
     }
 
-    async fn outcome(self: &Arc<Self>, mut flight: Flight, terms: &CachePolicy<'_>) -> Outcome {
+    async fn wait_for_outcome(
+        self: &Arc<Self>,
+        mut joined_fetch: JoinedFetch,
+        policy: &CachePolicy<'_>,
+    ) -> FetchOutcome {
         loop {
-            let ended = timeout(MAX_FETCH_AGE, flight.outcome.wait_for(Option::is_some)).await;
-            let outcome = ended.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
+            let wait_result = timeout(MAX_FETCH_AGE, joined_fetch.outcome.wait_for(Option::is_some)).await;
+            let outcome = wait_result.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
             match outcome {
                 Some(outcome) => return outcome,
-                None if flight.started_here => return Err(KeyError::Aborted),
-                None => flight = self.join(&mut self.state(), terms)?,
+                None if joined_fetch.started_by_caller => return Err(KeyError::Aborted),
+                None => joined_fetch = self.join_or_start_fetch(&mut self.state(), policy)?,
             }
         }
     }
 
     /// Starts a fetch in the background unless one is in flight.
-    fn refresh(self: &Arc<Self>, state: &mut State, terms: &CachePolicy<'_>) {
-        if let Err(error) = self.join(state, terms) {
+    fn refresh_in_background(self: &Arc<Self>, state: &mut State, policy: &CachePolicy<'_>) {
+        if let Err(error) = self.join_or_start_fetch(state, policy) {
             tracing::debug!(error = &error as &dyn std::error::Error, "cannot refresh the expired keys of the issuer");
         }
     }
 
-    /// Joins the fetch in flight, or starts one on the runtime of the caller.
-    fn join(self: &Arc<Self>, state: &mut State, terms: &CachePolicy<'_>) -> Result<Flight, KeyError> {
+    /// Joins the fetch in flight, or starts a fetch on the runtime of the caller.
+    fn join_or_start_fetch(
+        self: &Arc<Self>,
+        state: &mut State,
+        policy: &CachePolicy<'_>,
+    ) -> Result<JoinedFetch, KeyError> {
         if let Some(outcome) = state.in_flight() {
-            return Ok(Flight { outcome, started_here: false });
+            return Ok(JoinedFetch { outcome, started_by_caller: false });
         }
         let runtime = Handle::try_current().map_err(|_| KeyError::Aborted)?;
         let (sender, outcome) = watch::channel(None);
-        let (source, clock) = (self.clone(), terms.clock.clone());
-        let began = clock.now();
+        let (source, clock) = (self.clone(), policy.clock.clone());
+        let started_at = clock.now();
         runtime.spawn(async move {
-            let fetched =
-                timeout(FETCH_TIMEOUT, source.fetch(began)).await.unwrap_or(Err(KeyError::Deadline(FETCH_TIMEOUT)));
+            let fetched = timeout(FETCH_TIMEOUT, source.fetch(started_at))
+                .await
+                .unwrap_or(Err(KeyError::Deadline(FETCH_TIMEOUT)));
             // The lock is held until the outcome is sent, so that no caller joins a completed fetch.
             let mut state = source.state();
-            let outcome = state.cache.store(fetched, began, clock.now());
+            let outcome = state.cache.store(fetched, started_at, clock.now());
             sender.send_replace(Some(outcome));
         });
-        state.fetch = Some(Fetch { outcome: outcome.clone(), began: Instant::now() });
-        Ok(Flight { outcome, started_here: true })
+        state.fetch = Some(Fetch { outcome: outcome.clone(), started_at: Instant::now() });
+        Ok(JoinedFetch { outcome, started_by_caller: true })
     }
 
     async fn fetch(&self, now: SystemTime) -> Result<KeySet, KeyError> {
@@ -189,7 +204,7 @@ impl KeySource {
                 KeyError::Http(Arc::new(source))
             }
         })?;
-        KeySet::read(&body)
+        KeySet::parse(&body)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -63,7 +63,11 @@ impl TokenCache for BlockingFileTokenStore {
             return Ok(false);
         }
         let entry = self.0.folder.entry(key);
-        let lock = acquire_lock_blocking(&entry.lock_path(), self.0.lock_timeout, self.0.leases.join(key, &entry))?;
+        let lock = acquire_lock_blocking(
+            &entry.lock_path(),
+            self.0.lock_timeout,
+            self.0.leases.shared_or_new_lock(key, &entry),
+        )?;
         Ok(entry.reject(key, &lock, rejected)?)
     }
 }

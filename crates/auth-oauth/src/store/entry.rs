@@ -5,7 +5,7 @@ use std::sync::Arc;
 use auth_core::{AccessToken, TokenKey};
 use durable_fs::{AtomicFile, Reservation, regular};
 
-use super::envelope::{self, Login, Record, Tombstone, Unusable};
+use super::envelope::{self, Login, Record, Tombstone, UnusableFile};
 use super::error::StoreError;
 use super::folder::Folder;
 use super::lock::Lock;
@@ -24,7 +24,7 @@ pub(super) struct Entry {
     name: String,
 }
 
-/// The disk space for the next record of an entry, and the lock of the entry. Dropping it releases first the space and then
+/// The disk space for the next record of an entry, and the lock of the entry. A drop releases the space first, and then
 /// the lock.
 #[derive(Debug)]
 pub(super) struct ReservedSpace {
@@ -43,10 +43,10 @@ impl Folder {
         if !self.exists()? {
             return Ok(Vec::new());
         }
-        let failed = |error| StoreError::io(self.path(), "listed", error);
+        let list_error = |error| StoreError::io(self.path(), "listed", error);
         let mut names = Vec::new();
-        for file in fs::read_dir(self.path()).map_err(failed)? {
-            names.extend(entry_name(Path::new(&file.map_err(failed)?.file_name())));
+        for file in fs::read_dir(self.path()).map_err(list_error)? {
+            names.extend(entry_name(Path::new(&file.map_err(list_error)?.file_name())));
         }
         names.sort_unstable();
         names.dedup();
@@ -55,9 +55,9 @@ impl Folder {
 }
 
 impl Entry {
-    /// The extensions of the files that can contain a secret: a broken record, the temporary files of a lease (`reserved`)
-    /// and of other writers (`tmp`), and the record. A lease has a separate temporary file, because a rejection can be stored
-    /// while the lease is held.
+    /// The extensions of the files that can contain a secret: a broken record, the temporary files of a lease
+    /// (`reserved`) and of other writers (`tmp`), and the record. A lease has its own temporary file, because a
+    /// rejection can be stored while the lease is held.
     const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
 
     /// Returns the path of the lock file. It is never deleted, so that all processes lock the same file.
@@ -68,7 +68,7 @@ impl Entry {
     /// Tries once to acquire the lock. Returns `None` if another process holds it. Creates the folder if necessary.
     pub(super) fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
         self.folder.ensure()?;
-        Lock::attempt(self.lock_path())
+        Lock::try_acquire(self.lock_path())
     }
 
     /// Returns the token, unless a server has rejected it. Does not wait for the lock. A broken file is renamed, unless
@@ -76,8 +76,8 @@ impl Entry {
     pub(super) fn read(&self, key: &TokenKey) -> Result<Option<AccessToken>, StoreError> {
         let record = match self.peek(key)? {
             Ok(record) => record,
-            Err(Unusable::Newer) => None,
-            Err(Unusable::Broken(_)) => match self.try_lock()? {
+            Err(UnusableFile::Newer) => None,
+            Err(UnusableFile::Broken(_)) => match self.try_lock()? {
                 Some(lock) => self.load(key, &lock)?,
                 None => None,
             },
@@ -87,29 +87,30 @@ impl Entry {
 
     /// Returns the record. A broken file is renamed.
     pub(super) fn load(&self, key: &TokenKey, lock: &Lock) -> Result<Option<Record>, StoreError> {
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         self.load_locked(key)
     }
 
     pub(super) fn save(&self, key: &TokenKey, token: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
-        let _operation = lock.operation();
-        self.save_locked(key, &Record::of(token))
+        let _operation = lock.begin_operation();
+        self.save_locked(key, &Record::from_token(token))
     }
 
-    /// Checks that the record may be replaced. `known` is the token that was stored when the lock was acquired. If the lock
-    /// file was deleted since, another process may have acquired a lock and stored another login, which is an error.
+    /// Checks that the record may be replaced. `known_token` is the token that was stored when the lock was acquired.
+    /// If the lock file was deleted since then, another process may have acquired a lock and stored another login. This
+    /// is an error.
     pub(super) fn ensure_unchanged(
         &self,
         key: &TokenKey,
         lock: &Lock,
-        known: Option<&AccessToken>,
+        known_token: Option<&AccessToken>,
     ) -> Result<(), StoreError> {
         if lock.is_at_path()? {
             return Ok(());
         }
         self.folder.ensure()?;
-        let found = self.peek(key)?.ok().flatten().and_then(Record::into_login);
-        match found.filter(|login| known.is_none_or(|known| !known.is_same(&login.token))) {
+        let stored_login = self.peek(key)?.ok().flatten().and_then(Record::into_login);
+        match stored_login.filter(|login| known_token.is_none_or(|known_token| !known_token.is_same(&login.token))) {
             Some(_) => Err(StoreError::displaced(self.token_path())),
             None => Ok(()),
         }
@@ -117,7 +118,7 @@ impl Entry {
 
     /// Allocates the space for the next record: twice the size of the current record, but at least 64 KiB.
     pub(super) fn reserve(&self, key: &TokenKey, lock: &Arc<Lock>) -> Result<ReservedSpace, StoreError> {
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         let size = self.replaceable_size(key)?.saturating_mul(2).max(RESERVED_BYTES);
         let reservation = AtomicFile::new(self.token_path(), self.path("reserved")).reserve(size)?;
         Ok(ReservedSpace { reservation, lock: lock.clone() })
@@ -127,14 +128,15 @@ impl Entry {
     pub(super) fn commit(&self, key: &TokenKey, token: &AccessToken, space: ReservedSpace) -> Result<(), StoreError> {
         // Local variables are dropped in reverse order, and the lock must be dropped last.
         let ReservedSpace { lock, reservation } = space;
-        let _operation = lock.operation();
-        self.commit_locked(key, &Record::of(token), reservation)
+        let _operation = lock.begin_operation();
+        self.commit_locked(key, &Record::from_token(token), reservation)
     }
 
-    /// Marks the stored token as rejected, if it is `rejected`. Returns true if it is, and was not marked before. Its refresh
-    /// token remains stored, so that the login is not lost if the next refresh fails.
+    /// Marks the stored token as rejected if it is `rejected`. Returns false if another token is stored, or if the
+    /// token was marked before. The refresh token remains stored, so that the login is not lost if the next refresh
+    /// fails. A token without a refresh token is deleted.
     pub(super) fn reject(&self, key: &TokenKey, lock: &Lock, rejected: &AccessToken) -> Result<bool, StoreError> {
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         let login = self.load_locked(key)?.and_then(Record::into_login);
         let Some(login) = login.filter(|login| !login.rejected && login.token.is_same(rejected)) else {
             return Ok(false);
@@ -149,21 +151,21 @@ impl Entry {
 
     /// Deletes the record and all temporary files.
     pub(super) fn remove(&self, lock: &Lock) -> Result<(), StoreError> {
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         self.remove_locked(&Self::EXTENSIONS)
     }
 
     /// Deletes the record and all temporary files, and returns the token, even if a server has rejected it.
     pub(super) fn take(&self, key: &TokenKey, lock: &Lock) -> Result<Option<AccessToken>, StoreError> {
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         self.replaceable_size(key)?;
         let login = self.load_locked(key)?.and_then(Record::into_login);
         self.remove_locked(&Self::EXTENSIONS)?;
         Ok(login.map(|login| login.token))
     }
 
-    /// Replaces `refused` by `tombstone`, or deletes it if there is no tombstone. Deletes all temporary files. Does nothing if
-    /// another token or a tombstone is stored.
+    /// Replaces `refused` by `tombstone`, or deletes it if there is no tombstone. Deletes all temporary files. Does
+    /// nothing if another token or a tombstone is stored.
     pub(super) fn replace_by_tombstone(
         &self,
         key: &TokenKey,
@@ -172,7 +174,7 @@ impl Entry {
         space: ReservedSpace,
     ) -> Result<(), StoreError> {
         let ReservedSpace { lock, reservation } = space;
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         if !self.is_still_stored(key, refused)? {
             return Ok(());
         }
@@ -181,7 +183,8 @@ impl Entry {
             return self.remove_locked(&Self::EXTENSIONS);
         };
         if let Err(error) = self.commit_locked(key, &Record::Refused(tombstone), reservation) {
-            // The tombstone could not be stored, so the token is deleted. Otherwise other processes would send it again.
+            // The tombstone could not be stored, so the token is deleted. Otherwise other processes would send it
+            // again.
             self.remove_locked(&["json"])?;
             return Err(error);
         }
@@ -190,7 +193,7 @@ impl Entry {
 
     /// Deletes `refused` without storing a tombstone, because there is no space for one.
     pub(super) fn delete_refused(&self, key: &TokenKey, refused: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
-        let _operation = lock.operation();
+        let _operation = lock.begin_operation();
         if self.is_still_stored(key, refused)? { self.remove_locked(&["corrupt", "tmp", "json"]) } else { Ok(()) }
     }
 
@@ -205,14 +208,14 @@ impl Entry {
         })
     }
 
-    fn commit_locked(&self, key: &TokenKey, record: &Record, space: Reservation) -> Result<(), StoreError> {
-        let bytes = envelope::write(key, record)?;
+    fn commit_locked(&self, key: &TokenKey, record: &Record, reservation: Reservation) -> Result<(), StoreError> {
+        let bytes = envelope::serialize(key, record)?;
         self.replaceable_size(key)?;
-        Ok(space.commit(&bytes)?)
+        Ok(reservation.commit(&bytes)?)
     }
 
     fn save_locked(&self, key: &TokenKey, record: &Record) -> Result<(), StoreError> {
-        let bytes = envelope::write(key, record)?;
+        let bytes = envelope::serialize(key, record)?;
         self.replaceable_size(key)?;
         Ok(AtomicFile::new(self.token_path(), self.path("tmp")).replace(&bytes)?)
     }
@@ -221,8 +224,8 @@ impl Entry {
     fn replaceable_size(&self, key: &TokenKey) -> Result<u64, StoreError> {
         let path = self.token_path();
         let Some(contents) = regular::read(&path, envelope::MAX_BYTES + 1)? else { return Ok(0) };
-        match envelope::read(contents.bytes(), key) {
-            Err(Unusable::Newer) => Err(StoreError::newer(&path)),
+        match envelope::parse(contents.bytes(), key) {
+            Err(UnusableFile::Newer) => Err(StoreError::newer(&path)),
             _ => Ok(contents.bytes().len() as u64),
         }
     }
@@ -230,8 +233,8 @@ impl Entry {
     fn load_locked(&self, key: &TokenKey) -> Result<Option<Record>, StoreError> {
         match self.peek(key)? {
             Ok(record) => Ok(record),
-            Err(Unusable::Newer) => Ok(None),
-            Err(Unusable::Broken(reason)) => {
+            Err(UnusableFile::Newer) => Ok(None),
+            Err(UnusableFile::Broken(reason)) => {
                 let path = self.token_path();
                 regular::rename(&path, &self.path("corrupt"))?;
                 tracing::warn!(path = %path.display(), reason, "renamed a broken token file to .corrupt");
@@ -241,7 +244,7 @@ impl Entry {
     }
 
     /// Returns the record, or the reason why the file contains none, without changing the file.
-    fn peek(&self, key: &TokenKey) -> Result<Result<Option<Record>, Unusable>, StoreError> {
+    fn peek(&self, key: &TokenKey) -> Result<Result<Option<Record>, UnusableFile>, StoreError> {
         if !self.folder.exists()? {
             return Ok(Ok(None));
         }
@@ -251,11 +254,11 @@ impl Entry {
             regular::make_private(&path)?;
             tracing::warn!(path = %path.display(), "a token file was accessible to other users; it is private now");
         }
-        Ok(envelope::read(contents.bytes(), key).map(Some))
+        Ok(envelope::parse(contents.bytes(), key).map(Some))
     }
 
-    /// Deletes the files with these extensions, in this order, and stops at the first error. The record should be the last,
-    /// so that a repeated attempt finds the entry.
+    /// Deletes the files with these extensions, in this order, and stops at the first error. If the record is the last
+    /// one, a repeated attempt still finds the entry.
     fn remove_locked(&self, extensions: &[&str]) -> Result<(), StoreError> {
         for extension in extensions {
             regular::remove(&self.path(extension))?;
@@ -273,7 +276,7 @@ impl Entry {
 }
 
 impl Record {
-    fn of(token: &AccessToken) -> Self {
+    fn from_token(token: &AccessToken) -> Self {
         Self::Login(Login { token: token.clone(), rejected: false })
     }
 
@@ -288,6 +291,6 @@ impl Record {
 /// Returns the name of the entry that a file belongs to, or `None` for a lock file or another file.
 fn entry_name(file: &Path) -> Option<String> {
     let name = file.file_stem()?.to_str()?;
-    let is_name = name.len() == NAME_LENGTH && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (is_name && Entry::EXTENSIONS.contains(&file.extension()?.to_str()?)).then(|| name.to_owned())
+    let is_entry_name = name.len() == NAME_LENGTH && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_entry_name && Entry::EXTENSIONS.contains(&file.extension()?.to_str()?)).then(|| name.to_owned())
 }

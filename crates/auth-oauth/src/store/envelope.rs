@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use crate::identity::fingerprint;
 
-/// The maximum size of a token file, in bytes. It is a hundred times the size of a large JWT, and small enough to be read
-/// into memory.
+/// The maximum size of a token file, in bytes. It is a hundred times the size of a large JWT, but small enough to read
+/// the file into memory.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
 /// The version of the file format that is written, and the only one that can be read.
@@ -32,16 +32,16 @@ pub(super) struct Login {
 #[derive(Clone, Debug)]
 pub(super) struct Tombstone {
     /// The SHA-256 hash of the refresh token, in hexadecimal.
-    pub(super) refused: String,
+    pub(super) digest: String,
     /// The time of the refusal, in seconds since 1970.
-    at: u64,
+    refused_at: u64,
     /// A description of the process whose refresh was refused, for diagnosis.
-    by: String,
+    refused_by: String,
 }
 
 /// The reason why a token file contains no record. It never quotes the content.
 #[derive(Debug)]
-pub(super) enum Unusable {
+pub(super) enum UnusableFile {
     /// A newer version of the program wrote the file, which must not be changed.
     Newer,
     /// The file is broken. The text completes the sentence "the file …".
@@ -65,14 +65,14 @@ struct Envelope {
     refused_by: Option<String>,
 }
 
-/// The version, which is parsed first, because it determines the format of the other members.
+/// The version of the file format. It is parsed first, because it determines the format of the other members.
 #[derive(Deserialize)]
-struct Header {
+struct VersionHeader {
     version: u64,
 }
 
-/// The key of the token, in plain text. It prevents a file that was copied to another name from providing its token under
-/// another key.
+/// The key of the token, in plain text. If a file is copied to the name of another key, the binding prevents the use of
+/// its token under that key.
 #[derive(Deserialize, PartialEq, Serialize)]
 struct Binding {
     /// The digest of the whole key.
@@ -85,40 +85,43 @@ struct Binding {
 
 impl Tombstone {
     pub(super) fn new(refresh_token: &Secret, now: SystemTime) -> Self {
-        let refused = fingerprint(refresh_token);
-        let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        let by = format!("{} {}, process {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), std::process::id());
-        Self { refused, at, by }
+        let digest = fingerprint(refresh_token);
+        let refused_at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let refused_by =
+            format!("{} {}, process {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), std::process::id());
+        Self { digest, refused_at, refused_by }
     }
 }
 
-pub(super) fn write(key: &TokenKey, record: &Record) -> Result<Vec<u8>, StoreError> {
-    let bytes = serde_json::to_vec(&Envelope::seal(key, record)).map_err(StoreError::unwritable)?;
+pub(super) fn serialize(key: &TokenKey, record: &Record) -> Result<Vec<u8>, StoreError> {
+    let bytes = serde_json::to_vec(&Envelope::from_record(key, record)).map_err(StoreError::unwritable)?;
     if bytes.len() > MAX_BYTES {
         return Err(StoreError::too_large(bytes.len(), MAX_BYTES));
     }
     Ok(bytes)
 }
 
-/// Parses a token file. The reasons of errors are fixed texts, because messages of the parser quote the content.
-pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Record, Unusable> {
+/// Parses a token file. The reasons in errors are fixed texts, because the messages of the JSON parser quote the
+/// content.
+pub(super) fn parse(bytes: &[u8], key: &TokenKey) -> Result<Record, UnusableFile> {
     if bytes.len() > MAX_BYTES {
-        return Err(Unusable::Broken("is larger than a token"));
+        return Err(UnusableFile::Broken("is larger than a token"));
     }
-    let Header { version } =
-        serde_json::from_slice(bytes).map_err(|_| Unusable::Broken("is not the JSON of a token store"))?;
+    let VersionHeader { version } =
+        serde_json::from_slice(bytes).map_err(|_| UnusableFile::Broken("is not the JSON of a token store"))?;
     if version > VERSION {
-        return Err(Unusable::Newer);
+        return Err(UnusableFile::Newer);
     }
     if version < VERSION {
-        return Err(Unusable::Broken("has an unknown version"));
+        return Err(UnusableFile::Broken("has an unknown version"));
     }
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|_| Unusable::Broken("lacks parts of a token"))?;
-    envelope.open(key).map_err(Unusable::Broken)
+    let envelope: Envelope =
+        serde_json::from_slice(bytes).map_err(|_| UnusableFile::Broken("lacks parts of a token"))?;
+    envelope.into_record(key).map_err(UnusableFile::Broken)
 }
 
 impl Envelope {
-    fn seal(key: &TokenKey, record: &Record) -> Self {
+    fn from_record(key: &TokenKey, record: &Record) -> Self {
         let empty = Self {
             version: VERSION,
             binding: Binding::of(key),
@@ -132,13 +135,16 @@ impl Envelope {
             Record::Login(Login { token, rejected }) => {
                 Self { token: Some(TokenRecord::from_token(token)), rejected: *rejected, ..empty }
             }
-            Record::Refused(Tombstone { refused, at, by }) => {
-                Self { refused: Some(refused.clone()), refused_at: Some(*at), refused_by: Some(by.clone()), ..empty }
-            }
+            Record::Refused(Tombstone { digest, refused_at, refused_by }) => Self {
+                refused: Some(digest.clone()),
+                refused_at: Some(*refused_at),
+                refused_by: Some(refused_by.clone()),
+                ..empty
+            },
         }
     }
 
-    fn open(self, key: &TokenKey) -> Result<Record, &'static str> {
+    fn into_record(self, key: &TokenKey) -> Result<Record, &'static str> {
         if self.binding != Binding::of(key) {
             return Err("was written for another key");
         }
@@ -147,9 +153,10 @@ impl Envelope {
                 let token = token.into_token().map_err(|_| "does not hold a valid token")?;
                 Ok(Record::Login(Login { token, rejected: self.rejected }))
             }
-            (None, Some(refused)) => {
-                let (at, by) = (self.refused_at.unwrap_or_default(), self.refused_by.unwrap_or_default());
-                Ok(Record::Refused(Tombstone { refused, at, by }))
+            (None, Some(digest)) => {
+                let (refused_at, refused_by) =
+                    (self.refused_at.unwrap_or_default(), self.refused_by.unwrap_or_default());
+                Ok(Record::Refused(Tombstone { digest, refused_at, refused_by }))
             }
             _ => Err("lacks parts of a token"),
         }

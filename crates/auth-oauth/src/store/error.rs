@@ -7,7 +7,7 @@ use auth_core::TokenError;
 
 /// An error of a [`FileTokenStore`](crate::FileTokenStore). It never contains a token.
 ///
-/// It is the source of the store's [`TokenError`], whose [`is_cache`](TokenError::is_cache) returns true.
+/// It is the source of the [`TokenError`] that the store returns. [`TokenError::is_cache`] returns true for that error.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoreError(#[from] Kind);
@@ -70,7 +70,7 @@ impl StoreError {
     /// use auth_core::{TokenCache, TokenKey};
     /// use auth_oauth::{FileTokenStore, StoreError};
     ///
-    /// // The path is that of a file instead of a folder.
+    /// // The path names a file instead of a folder.
     /// let error = FileTokenStore::new("Cargo.toml").blocking().get(&TokenKey::new("issuer")).unwrap_err();
     /// assert!(StoreError::of(&error).unwrap().is_not_regular());
     /// ```
@@ -80,28 +80,28 @@ impl StoreError {
 
     /// Returns true if another process held the lock until the timeout.
     pub fn is_timeout(&self) -> bool {
-        self.file().is_some_and(durable_fs::Error::is_busy)
+        self.file_error().is_some_and(durable_fs::Error::is_busy)
     }
 
-    /// Returns true if the file system does not support locks, so that processes cannot synchronize in this folder.
+    /// Returns true if the file system does not support locks. Processes cannot synchronize in this folder.
     pub fn is_lock_unsupported(&self) -> bool {
-        self.file().is_some_and(durable_fs::Error::is_unsupported)
+        self.file_error().is_some_and(durable_fs::Error::is_unsupported)
     }
 
-    /// Returns true if other users can write to the folder, so that they could store a login of theirs in it.
+    /// Returns true if other users can write to the folder. They could store their own login in it.
     pub fn is_open_to_others(&self) -> bool {
-        self.file().is_some_and(durable_fs::Error::is_open_to_others)
+        self.file_error().is_some_and(durable_fs::Error::is_open_to_others)
     }
 
     /// Returns true if the folder or one of its files is a symbolic link.
     pub fn is_symbolic_link(&self) -> bool {
-        self.file().is_some_and(durable_fs::Error::is_symbolic_link)
+        self.file_error().is_some_and(durable_fs::Error::is_symbolic_link)
     }
 
     /// Returns true if a file is not a regular file, such as a FIFO or a symbolic link, or if the folder is not a
     /// directory.
     pub fn is_not_regular(&self) -> bool {
-        self.file().is_some_and(durable_fs::Error::is_not_regular)
+        self.file_error().is_some_and(durable_fs::Error::is_not_regular)
     }
 
     /// Returns true if the disk is full or a quota is reached.
@@ -120,7 +120,7 @@ impl StoreError {
         matches!(self.0, Kind::Newer(_))
     }
 
-    fn file(&self) -> Option<&durable_fs::Error> {
+    fn file_error(&self) -> Option<&durable_fs::Error> {
         match &self.0 {
             Kind::File { error } => Some(error),
             _ => None,

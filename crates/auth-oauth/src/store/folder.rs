@@ -11,7 +11,7 @@ pub(super) struct Folder(Arc<Path>);
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        // A trailing slash is removed, because the system would then follow a symbolic link.
+        // The trailing slash is removed. With it, the system would follow a symbolic link.
         Self(path.components().collect::<PathBuf>().into())
     }
 
@@ -19,7 +19,8 @@ impl Folder {
         &self.0
     }
 
-    /// Returns true if the folder exists. It is an error if the folder is a symbolic link, or if other users can write to it.
+    /// Returns true if the folder exists. It is an error if the folder is a symbolic link, or if other users can write
+    /// to it.
     pub(super) fn exists(&self) -> Result<bool, StoreError> {
         Ok(folder::exists(&self.0)?)
     }

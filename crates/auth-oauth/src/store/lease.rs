@@ -19,14 +19,14 @@ pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 
 /// The guard of a lease, which holds the lock of the entry.
 #[derive(Debug)]
-struct Guard {
+struct FileLeaseGuard {
     entry: Entry,
     key: TokenKey,
     clock: Arc<dyn Clock>,
     /// The token that was stored when the lease was acquired.
     current: Option<AccessToken>,
     /// The digest of the refused refresh token, if the store has a tombstone.
-    refused: Option<String>,
+    refused_digest: Option<String>,
     /// The lock, or `None` after a token was published.
     lock: Option<Arc<Lock>>,
     /// The reserved space, which also holds the lock, or `None` after an attempt to publish.
@@ -37,27 +37,28 @@ struct Guard {
 #[derive(Debug)]
 enum Role {
     /// This process must obtain a token.
-    Leader(Box<Guard>),
+    Leader(Box<FileLeaseGuard>),
     /// Another process has stored this token.
     Follower(AccessToken),
 }
 
 impl Leases {
-    /// Returns a closure that returns the lock of a lease of this process for `key`, or else tries to acquire the lock of
-    /// `entry`.
-    pub(super) fn join(
+    /// Returns a closure that obtains the lock of `entry`. If a lease of this process for `key` holds the lock, the
+    /// closure shares it. Otherwise, it tries to acquire the lock.
+    pub(super) fn shared_or_new_lock(
         self: &Arc<Self>,
         key: &TokenKey,
         entry: &Entry,
     ) -> impl Fn() -> Result<Option<Arc<Lock>>, StoreError> + Clone + Send + 'static {
         let (leases, key, entry) = (self.clone(), key.clone(), entry.clone());
-        move || match leases.of(&key) {
+        move || match leases.lock_of(&key) {
             Some(lock) => Ok(Some(lock)),
             None => Ok(entry.try_lock()?.map(Arc::new)),
         }
     }
 
-    fn of(&self, key: &TokenKey) -> Option<Arc<Lock>> {
+    /// Returns the lock that a lease of this process for `key` holds.
+    fn lock_of(&self, key: &TokenKey) -> Option<Arc<Lock>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()
     }
 
@@ -72,7 +73,7 @@ impl Leases {
 #[async_trait]
 impl RefreshLease for FileTokenStore {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
-        Ok(match self.lead(key, previous).await? {
+        Ok(match self.acquire_role(key, previous).await? {
             Role::Leader(guard) => LeaseOutcome::Acquired(guard),
             Role::Follower(token) => LeaseOutcome::AlreadyRefreshed(token),
         })
@@ -80,16 +81,17 @@ impl RefreshLease for FileTokenStore {
 }
 
 impl FileTokenStore {
-    async fn lead(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Role, StoreError> {
+    /// Acquires the lock, and determines the role of this process.
+    async fn acquire_role(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Role, StoreError> {
         let entry = self.folder.entry(key);
         let lock = Arc::new(self.lock(&entry).await?);
         let record = run_blocking({
             let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
             move || entry.load(&key, &lock)
         });
-        let (login, refused) = match record.await? {
+        let (login, refused_digest) = match record.await? {
             Some(Record::Login(login)) => (Some(login), None),
-            Some(Record::Refused(tombstone)) => (None, Some(tombstone.refused)),
+            Some(Record::Refused(tombstone)) => (None, Some(tombstone.digest)),
             None => (None, None),
         };
         let is_new =
@@ -104,12 +106,12 @@ impl FileTokenStore {
         let space = space.await?;
         self.leases.register(key, &lock);
         let (clock, current) = (self.clock.clone(), login.map(|login| login.token));
-        Ok(Role::Leader(Box::new(Guard {
+        Ok(Role::Leader(Box::new(FileLeaseGuard {
             entry,
             key: key.clone(),
             clock,
             current,
-            refused,
+            refused_digest,
             lock: Some(lock),
             space: Some(space),
         })))
@@ -124,7 +126,7 @@ fn is_usable(token: &AccessToken, clock: &dyn Clock) -> bool {
 }
 
 #[async_trait]
-impl LeaseGuard for Guard {
+impl LeaseGuard for FileLeaseGuard {
     fn current(&self) -> Option<&AccessToken> {
         self.current.as_ref()
     }
@@ -135,23 +137,24 @@ impl LeaseGuard for Guard {
 
     fn is_refused(&self, token: &AccessToken) -> bool {
         let digest = token.refresh_token().map(fingerprint);
-        digest.is_some() && digest == self.refused
+        digest.is_some() && digest == self.refused_digest
     }
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         let Some(lock) = self.lock.take() else { return Err(TokenError::cache("the lease has ended")) };
         let (entry, key, token, space) = (self.entry.clone(), self.key.clone(), token.clone(), self.space.take());
         let current = self.current.clone();
-        let store = move || {
-            let stored = entry.ensure_unchanged(&key, &lock, current.as_ref()).and_then(|()| match space {
+        let store_token = move || {
+            let outcome = entry.ensure_unchanged(&key, &lock, current.as_ref()).and_then(|()| match space {
                 Some(space) => entry.commit(&key, &token, space),
-                // An earlier call failed, which has released the reserved space.
+                // An earlier call failed and released the reserved space.
                 None => entry.save(&key, &token, &lock),
             });
-            // On success, the lock is dropped here. After a failure it is returned, so that the call can be repeated.
-            Ok(stored.err().map(|error| (error, lock)))
+            // On success, the lock is dropped here. After a failure, it is returned, so that the caller can publish
+            // again.
+            Ok(outcome.err().map(|error| (error, lock)))
         };
-        match run_blocking(store).await? {
+        match run_blocking(store_token).await? {
             None => Ok(()),
             Some((error, lock)) => {
                 self.lock = Some(lock);

@@ -12,15 +12,15 @@ use super::error::StoreError;
 #[derive(Debug)]
 pub(super) struct Lock {
     /// Serializes the file operations of the threads of this process that share the lock.
-    operation: Mutex<()>,
+    operations: Mutex<()>,
     file: LockFile,
 }
 
 impl Lock {
     /// Tries once to lock the file at `path`. Returns `None` if another process holds the lock.
-    pub(super) fn attempt(path: PathBuf) -> Result<Option<Self>, StoreError> {
+    pub(super) fn try_acquire(path: PathBuf) -> Result<Option<Self>, StoreError> {
         let file = LockFile::try_acquire(path)?;
-        Ok(file.map(|file| Self { operation: Mutex::default(), file }))
+        Ok(file.map(|file| Self { operations: Mutex::default(), file }))
     }
 
     /// Returns true if the lock file was not deleted since the lock was acquired.
@@ -28,13 +28,14 @@ impl Lock {
         Ok(self.file.is_at_path()?)
     }
 
-    /// Waits for file operations of other threads that share this lock. Hold the guard during a file operation only.
-    pub(super) fn operation(&self) -> MutexGuard<'_, ()> {
-        self.operation.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the file operations of other threads that share this lock. Hold the guard only during a file
+    /// operation.
+    pub(super) fn begin_operation(&self) -> MutexGuard<'_, ()> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Calls `attempt` until it returns the lock, or until `timeout`. `path` is the lock file, for the error.
+/// Calls `attempt` until it returns the lock, or until the timeout. `path` is the lock file that the error names.
 pub(super) async fn acquire_lock<T: Send + 'static>(
     path: &Path,
     timeout: Duration,

@@ -26,11 +26,11 @@ impl Prompt for RecordingPrompt {
 }
 
 /// Logs in at a provider whose token endpoint returns these responses, one after the other.
-async fn login(
+async fn log_in(
     issuer: &Issuer,
-    answers: impl IntoIterator<Item = (u16, Value)>,
+    responses: impl IntoIterator<Item = (u16, Value)>,
 ) -> (Arc<RecordingPrompt>, Result<auth_core::AccessToken, OAuthError>) {
-    let device = json!({
+    let device_response = json!({
         "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
         "verification_uri": "https://issuer.test/activate",
     });
@@ -38,10 +38,10 @@ async fn login(
         .and(body_string_contains("client_id=client-1"))
         .and(body_string_contains("audience=https%3A%2F%2Fplatform.test"))
         .and(body_string_contains("scope=offline_access"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(device))
+        .respond_with(ResponseTemplate::new(200).set_body_json(device_response))
         .mount(&issuer.server)
         .await;
-    for (status, body) in answers {
+    for (status, body) in responses {
         Mock::given(path("/oauth/token"))
             .and(body_string_contains("device_code=device-1"))
             .respond_with(ResponseTemplate::new(status).set_body_json(body))
@@ -50,10 +50,9 @@ async fn login(
             .await;
     }
     let prompt = Arc::new(RecordingPrompt::default());
-    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.url().parse().unwrap()).unwrap();
     let jwks = endpoints.jwks.clone().unwrap();
-    let verifier =
-        JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks).with_clock(Arc::new(FixedClock));
+    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.url(), AUDIENCE, jwks).with_clock(Arc::new(FixedClock));
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
         .with_clock(Arc::new(FixedClock))
         .with_audience(AUDIENCE)
@@ -63,26 +62,26 @@ async fn login(
     (prompt, outcome)
 }
 
-/// A signal during any of these requests must not end the process: its response may be the login.
+/// The response to any of these requests may be the login, so a signal during the request must not end the process.
 #[tokio::test]
 async fn each_poll_acquires_a_redemption() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({}));
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let answers = [refusal("authorization_pending"), (200, json!({ "access_token": token, "expires_in": 600 }))];
-    for (status, body) in answers {
-        let seen = seen.clone();
+    let redemptions = Arc::new(Mutex::new(Vec::new()));
+    let responses = [refusal("authorization_pending"), (200, json!({ "access_token": token, "expires_in": 600 }))];
+    for (status, body) in responses {
+        let redemptions = redemptions.clone();
         Mock::given(path("/oauth/token"))
             .respond_with(move |_: &wiremock::Request| {
-                seen.lock().unwrap().push(auth_core::has_redemption_without_source());
+                redemptions.lock().unwrap().push(auth_core::has_redemption_without_source());
                 ResponseTemplate::new(status).set_body_json(body.clone())
             })
             .up_to_n_times(1)
             .mount(&issuer.server)
             .await;
     }
-    login(&issuer, []).await.1.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [true, true]);
+    log_in(&issuer, []).await.1.unwrap();
+    assert_eq!(*redemptions.lock().unwrap(), [true, true]);
 }
 
 fn refusal(code: &str) -> (u16, Value) {
@@ -93,16 +92,16 @@ fn refusal(code: &str) -> (u16, Value) {
 async fn device_login_polls_until_the_user_approves() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({}));
-    let granted = (200, json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }));
+    let token_response = (200, json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }));
     let (prompt, outcome) =
-        login(&issuer, [refusal("authorization_pending"), refusal("authorization_pending"), granted]).await;
-    let access = outcome.unwrap();
-    assert_eq!(access.secret().expose(), token);
-    let end = access.expires_at().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
-    assert_eq!(end.as_secs(), NOW + 600);
-    let shown = prompt.0.lock().unwrap().clone().unwrap();
+        log_in(&issuer, [refusal("authorization_pending"), refusal("authorization_pending"), token_response]).await;
+    let access_token = outcome.unwrap();
+    assert_eq!(access_token.secret().expose(), token);
+    let expiry = access_token.expires_at().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(expiry.as_secs(), NOW + 600);
+    let authorization = prompt.0.lock().unwrap().clone().unwrap();
     assert_eq!(
-        (shown.user_code.as_str(), shown.verification_url.as_str()),
+        (authorization.user_code.as_str(), authorization.verification_url.as_str()),
         ("ABCD-EFGH", "https://issuer.test/activate")
     );
 }
@@ -110,11 +109,11 @@ async fn device_login_polls_until_the_user_approves() {
 #[tokio::test]
 async fn denied_and_expired_device_logins_have_different_errors() {
     let issuer = Issuer::start().await;
-    assert!(login(&issuer, [refusal("access_denied")]).await.1.unwrap_err().is_denied());
+    assert!(log_in(&issuer, [refusal("access_denied")]).await.1.unwrap_err().is_denied());
     let issuer = Issuer::start().await;
-    assert!(login(&issuer, [refusal("expired_token")]).await.1.unwrap_err().is_expired());
+    assert!(log_in(&issuer, [refusal("expired_token")]).await.1.unwrap_err().is_expired());
     let issuer = Issuer::start().await;
-    let error = login(&issuer, [refusal("invalid_grant")]).await.1.unwrap_err();
+    let error = log_in(&issuer, [refusal("invalid_grant")]).await.1.unwrap_err();
     assert!(error.to_string().contains("invalid_grant"), "{error}");
 }
 
@@ -122,70 +121,70 @@ async fn denied_and_expired_device_logins_have_different_errors() {
 async fn unverified_token_is_not_returned() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({ "aud": "https://other.test" }));
-    let granted = (200, json!({ "access_token": token, "token_type": "Bearer" }));
-    let error = login(&issuer, [granted]).await.1.unwrap_err();
+    let token_response = (200, json!({ "access_token": token, "token_type": "Bearer" }));
+    let error = log_in(&issuer, [token_response]).await.1.unwrap_err();
     assert!(error.is_unverified(), "{error}");
-    let shown = format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
-    assert!(shown.contains("another audience") && !shown.contains(&token), "{shown}");
+    let error_text = format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
+    assert!(error_text.contains("another audience") && !error_text.contains(&token), "{error_text}");
 }
 
 #[tokio::test]
 async fn invalid_token_response_is_an_error_without_its_content() {
     let issuer = Issuer::start().await;
     let error =
-        login(&issuer, [(200, json!({ "access_token": ["canary"], "token_type": "canary" }))]).await.1.unwrap_err();
-    let shown = format!("{error} {error:?}");
-    assert!(!shown.contains("canary") && shown.contains("access_token"), "{shown}");
+        log_in(&issuer, [(200, json!({ "access_token": ["canary"], "token_type": "canary" }))]).await.1.unwrap_err();
+    let error_text = format!("{error} {error:?}");
+    assert!(!error_text.contains("canary") && error_text.contains("access_token"), "{error_text}");
 }
 
 #[tokio::test]
 async fn error_with_status_200_and_expiry_as_a_string_are_accepted() {
     let issuer = Issuer::start().await;
-    let device = json!({
+    let device_response = json!({
         "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": "0", "expires_in": "300.0",
         "verification_uri": "https://issuer.test/activate", "verification_url": "https://issuer.test/activate",
     });
     Mock::given(path("/oauth/device/code"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(device))
+        .respond_with(ResponseTemplate::new(200).set_body_json(device_response))
         .mount(&issuer.server)
         .await;
     let pending = || (200, json!({ "error": "authorization_pending" }));
-    let granted = (200, json!({ "access_token": issuer.token(json!({})), "token_type": "bearer" }));
-    let (_, outcome) = login(&issuer, [pending(), pending(), granted]).await;
+    let token_response = (200, json!({ "access_token": issuer.token(json!({})), "token_type": "bearer" }));
+    let (_, outcome) = log_in(&issuer, [pending(), pending(), token_response]).await;
     assert_eq!(outcome.unwrap().token_type(), "Bearer");
 
     let issuer = Issuer::start().await;
-    let denied = (200, json!({ "error": "access_denied" }));
-    assert!(login(&issuer, [pending(), denied]).await.1.unwrap_err().is_denied());
+    let refusal_response = (200, json!({ "error": "access_denied" }));
+    assert!(log_in(&issuer, [pending(), refusal_response]).await.1.unwrap_err().is_denied());
 }
 
-/// Polls this token endpoint, with a clock that never reaches the expiry of the codes.
-async fn polling(token: Url) -> OAuthError {
+/// Polls a token endpoint until the login fails. The clock never reaches the expiry of the codes.
+async fn poll_until_error(token_endpoint: Url) -> OAuthError {
     let issuer = Issuer::start().await;
-    let device = json!({
+    let device_response = json!({
         "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
         "verification_uri": "https://issuer.test/activate",
     });
     Mock::given(path("/oauth/device/code"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(device))
+        .respond_with(ResponseTemplate::new(200).set_body_json(device_response))
         .mount(&issuer.server)
         .await;
-    let mut endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
-    endpoints.token = token;
+    let mut endpoints = Endpoints::auth0(&issuer.url().parse().unwrap()).unwrap();
+    endpoints.token = token_endpoint;
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_clock(Arc::new(FixedClock));
     DeviceLogin::new(client, Arc::new(RecordingPrompt::default())).log_in(&TokenRequest::default()).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn tls_failure_ends_the_device_login_without_retries() {
-    let (plain, connections) = plain_http_server().await;
-    let error = polling(plain).await;
+    let (plain_http_url, connections) = plain_http_server().await;
+    let error = poll_until_error(plain_http_url).await;
     assert!(!error.is_uncertain() && !error.is_expired(), "{error:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 
-    let laboratory = Authority::new();
-    let untrusted = laboratory.serve(None, |_| async {}).await;
-    let error = polling(untrusted).await;
+    let authority = Authority::new();
+    let untrusted_url = authority.serve(None, |_| async {}).await;
+    let error = poll_until_error(untrusted_url).await;
     let source = error.source().unwrap().to_string();
     assert!(!error.is_uncertain() && source.contains("not trusted"), "{error:?}");
 }

@@ -18,18 +18,19 @@ use platform_emulator::{
 };
 use serde_json::Value;
 
-pub(crate) struct Lab {
+/// The identity provider and the API of the emulator.
+pub(crate) struct EmulatorFixture {
     pub(crate) emulator: Emulator,
     pub(crate) http: HttpClient,
     pub(crate) endpoints: Endpoints,
 }
 
-impl Lab {
-    async fn open() -> Self {
-        Self::at(Emulator::builder().with_control()).await
+impl EmulatorFixture {
+    async fn start() -> Self {
+        Self::start_with(Emulator::builder().with_control()).await
     }
 
-    pub(crate) async fn at(builder: EmulatorBuilder) -> Self {
+    pub(crate) async fn start_with(builder: EmulatorBuilder) -> Self {
         let emulator = builder.start().await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let endpoints = Endpoints::discover(&http, emulator.issuer().as_str()).await.unwrap();
@@ -43,17 +44,17 @@ impl Lab {
         client.with_audience(AUDIENCE).with_verifier(verifier)
     }
 
-    pub(crate) fn machine(&self) -> OAuthClient {
+    pub(crate) fn machine_client(&self) -> OAuthClient {
         self.client(MACHINE_CLIENT_ID).with_secret_basic(Secret::new(MACHINE_CLIENT_SECRET))
     }
 
     async fn log_in(&self) -> AccessToken {
         let client = self.client(DEVICE_CLIENT_ID).with_scopes(["openid", "offline_access"]);
-        let login = DeviceLogin::new(client, Arc::new(AutoApprove(self.http.clone())));
+        let login = DeviceLogin::new(client, Arc::new(AutoApprovingUser(self.http.clone())));
         login.log_in(&TokenRequest::default()).await.unwrap()
     }
 
-    fn refresh(&self) -> RefreshGrant {
+    fn refresh_grant(&self) -> RefreshGrant {
         RefreshGrant::new(self.client(DEVICE_CLIENT_ID))
     }
 
@@ -69,26 +70,26 @@ impl Lab {
 
 /// A user who approves every login at once.
 #[derive(Debug)]
-pub(crate) struct AutoApprove(pub(crate) HttpClient);
+pub(crate) struct AutoApprovingUser(pub(crate) HttpClient);
 
 #[async_trait]
-impl Prompt for AutoApprove {
+impl Prompt for AutoApprovingUser {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         let form = format!("user_code={}&decision=approve", device.user_code);
-        let page = Request::new(Method::Post, device.verification_url.parse()?);
-        self.0.send(page.with_body("application/x-www-form-urlencoded", form)).await?;
+        let approval = Request::new(Method::Post, device.verification_url.parse()?);
+        self.0.send(approval.with_body("application/x-www-form-urlencoded", form)).await?;
         Ok(())
     }
 }
 
 #[tokio::test]
 async fn client_secret_is_sent_in_the_header_or_the_form() {
-    let lab = Lab::open().await;
+    let fixture = EmulatorFixture::start().await;
     let secret = || Secret::new(MACHINE_CLIENT_SECRET);
-    let client = || lab.client(MACHINE_CLIENT_ID);
+    let client = || fixture.client(MACHINE_CLIENT_ID);
     for client in [client().with_secret_basic(secret()), client().with_secret_post(secret())] {
         let token = ClientCredentials::new(client).fetch(&TokenRequest::default()).await.unwrap();
-        assert_eq!(lab.user_of(&token).await, Some(format!("{MACHINE_CLIENT_ID}@clients")));
+        assert_eq!(fixture.user_of(&token).await, Some(format!("{MACHINE_CLIENT_ID}@clients")));
         assert!(token.expires_at().is_some() && token.refresh_token().is_none());
     }
     let wrong = client().with_secret_basic(Secret::new("canary: another+secret"));
@@ -101,96 +102,106 @@ async fn client_secret_is_sent_in_the_header_or_the_form() {
 
 #[tokio::test]
 async fn refresh_token_is_redeemed_and_replaced_by_the_rotated_one() {
-    let lab = Lab::open().await;
-    let first = lab.log_in().await;
-    let second = lab.refresh().refresh(&TokenRequest::default(), &first).await.unwrap();
+    let fixture = EmulatorFixture::start().await;
+    let first = fixture.log_in().await;
+    let second = fixture.refresh_grant().refresh(&TokenRequest::default(), &first).await.unwrap();
     assert!(!second.is_same(&first) && second.refresh_token() != first.refresh_token());
-    assert_eq!(lab.user_of(&second).await.as_deref(), Some("auth0|emulator-1"));
+    assert_eq!(fixture.user_of(&second).await.as_deref(), Some("auth0|emulator-1"));
 
-    let third = lab.refresh().refresh(&TokenRequest::new().with_scopes(["openid"]), &second).await.unwrap();
+    let third = fixture.refresh_grant().refresh(&TokenRequest::new().with_scopes(["openid"]), &second).await.unwrap();
     assert_eq!(third.scopes().collect::<Vec<_>>(), ["openid"]);
-    let wider = lab.refresh().refresh(&TokenRequest::new().with_scopes(["everything"]), &third).await.unwrap_err();
-    assert!(!wider.is_refused(), "an unavailable scope does not affect the login");
-    let again = lab.refresh().refresh(&TokenRequest::default(), &first).await.unwrap_err();
-    assert!(again.is_refused(), "{again}");
+    let scope_error =
+        fixture.refresh_grant().refresh(&TokenRequest::new().with_scopes(["everything"]), &third).await.unwrap_err();
+    assert!(!scope_error.is_refused(), "an unavailable scope does not affect the login");
+    let reuse_error = fixture.refresh_grant().refresh(&TokenRequest::default(), &first).await.unwrap_err();
+    assert!(reuse_error.is_refused(), "{reuse_error}");
 }
 
 #[tokio::test]
 async fn configured_refresh_token_continues_a_login() {
-    let lab = Lab::open().await;
-    let refresh_token = Secret::new(lab.emulator.refresh_token("auth0|emulator-2").await.unwrap());
-    let client = lab.client(platform_emulator::INTERACTIVE_CLIENT_ID);
+    let fixture = EmulatorFixture::start().await;
+    let refresh_token = Secret::new(fixture.emulator.refresh_token("auth0|emulator-2").await.unwrap());
+    let client = fixture.client(platform_emulator::INTERACTIVE_CLIENT_ID);
     let grant = RefreshGrant::new(client.clone()).with_refresh_token(refresh_token);
     let token = grant.fetch(&TokenRequest::default()).await.unwrap();
-    assert_eq!(lab.user_of(&token).await.as_deref(), Some("auth0|emulator-2"));
+    assert_eq!(fixture.user_of(&token).await.as_deref(), Some("auth0|emulator-2"));
     assert!(token.refresh_token().is_some());
 
-    let nothing = RefreshGrant::new(client).fetch(&TokenRequest::default()).await.unwrap_err();
-    assert!(nothing.is_refused() && format!("{nothing:?}").contains("LoginRequired"), "{nothing:?}");
+    let error = RefreshGrant::new(client).fetch(&TokenRequest::default()).await.unwrap_err();
+    assert!(error.is_refused() && format!("{error:?}").contains("LoginRequired"), "{error:?}");
 }
 
 #[tokio::test]
 async fn exchanged_token_does_not_outlive_its_subject_token() {
-    let lab = Lab::open().await;
-    let user = lab.log_in().await;
-    // The stated expiry of the assertion is earlier than the expiry that the provider would issue.
-    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
-    let assertion = AccessToken::new(user.secret().clone()).unwrap().with_expires_at(end);
-    let source = |token: AccessToken| async_provider_fn(move |_| std::future::ready(Ok(token.clone())));
-    let bearer = JwtBearer::new(lab.machine(), source(assertion.clone()));
-    let exchange = TokenExchange::new(lab.machine(), source(assertion.clone()), TokenType::AccessToken)
-        .with_requested_type(TokenType::AccessToken);
-    let grants: [&dyn AsyncTokenProvider; 2] = [&bearer, &exchange];
+    let fixture = EmulatorFixture::start().await;
+    let user_token = fixture.log_in().await;
+    // The specified expiry of the assertion is earlier than the expiry of the token that the provider issues.
+    let assertion_expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let assertion = AccessToken::new(user_token.secret().clone()).unwrap().with_expires_at(assertion_expiry);
+    let provider_of = |token: AccessToken| async_provider_fn(move |_| std::future::ready(Ok(token.clone())));
+    let jwt_bearer = JwtBearer::new(fixture.machine_client(), provider_of(assertion.clone()));
+    let token_exchange =
+        TokenExchange::new(fixture.machine_client(), provider_of(assertion.clone()), TokenType::AccessToken)
+            .with_requested_type(TokenType::AccessToken);
+    let grants: [&dyn AsyncTokenProvider; 2] = [&jwt_bearer, &token_exchange];
     for grant in grants {
         let token = grant.fetch(&TokenRequest::default()).await.unwrap();
-        assert_eq!(lab.user_of(&token).await.as_deref(), Some("auth0|emulator-1"), "the token is that of the user");
-        assert!(!token.is_same(&user));
-        assert!(token.expires_at().unwrap() < end, "the subject token expires earlier");
+        assert_eq!(fixture.user_of(&token).await.as_deref(), Some("auth0|emulator-1"), "the token belongs to the user");
+        assert!(!token.is_same(&user_token));
+        assert!(token.expires_at().unwrap() < assertion_expiry, "the subject token expires earlier");
     }
-    let soon = SystemClock.now() + Duration::from_secs(60);
-    let short = assertion.with_expires_at(soon);
-    let token = JwtBearer::new(lab.machine(), source(short)).fetch(&TokenRequest::default()).await.unwrap();
-    assert_eq!(token.expires_at(), Some(soon));
+    let short_expiry = SystemClock.now() + Duration::from_secs(60);
+    let short_assertion = assertion.with_expires_at(short_expiry);
+    let token = JwtBearer::new(fixture.machine_client(), provider_of(short_assertion))
+        .fetch(&TokenRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(token.expires_at(), Some(short_expiry));
 
-    let forged = JwtBearer::new(lab.machine(), static_token(Secret::new("a.b.c")).unwrap());
-    assert!(forged.fetch(&TokenRequest::default()).await.unwrap_err().is_refused());
+    let forged_grant = JwtBearer::new(fixture.machine_client(), static_token(Secret::new("a.b.c")).unwrap());
+    assert!(forged_grant.fetch(&TokenRequest::default()).await.unwrap_err().is_refused());
 }
 
 #[tokio::test]
 async fn refresh_fails_after_the_login_is_revoked() {
-    let lab = Lab::open().await;
-    let login = lab.log_in().await;
-    lab.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
-    assert!(lab.refresh().refresh(&TokenRequest::default(), &login).await.unwrap_err().is_refused());
+    let fixture = EmulatorFixture::start().await;
+    let login = fixture.log_in().await;
+    fixture.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
+    assert!(fixture.refresh_grant().refresh(&TokenRequest::default(), &login).await.unwrap_err().is_refused());
 
-    let bare = AccessToken::new(lab.log_in().await.secret().clone()).unwrap();
-    assert!(lab.user_of(&bare).await.is_some());
-    lab.client(DEVICE_CLIENT_ID).revoke(&bare).await.unwrap();
-    assert_eq!(lab.user_of(&bare).await, None);
+    let access_token_only = AccessToken::new(fixture.log_in().await.secret().clone()).unwrap();
+    assert!(fixture.user_of(&access_token_only).await.is_some());
+    fixture.client(DEVICE_CLIENT_ID).revoke(&access_token_only).await.unwrap();
+    assert_eq!(fixture.user_of(&access_token_only).await, None);
 
-    let nowhere = Endpoints::new("https://issuer.test/", lab.endpoints.token.clone());
-    let error = OAuthClient::new(lab.http.clone(), nowhere, "client").revoke(&login).await.unwrap_err();
+    let without_revocation = Endpoints::new("https://issuer.test/", fixture.endpoints.token.clone());
+    let error = OAuthClient::new(fixture.http.clone(), without_revocation, "client").revoke(&login).await.unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("revocation"), "{error}");
 }
 
 #[tokio::test]
 async fn discovery_accepts_only_the_requested_issuer() {
-    let lab = Lab::open().await;
-    let by_hand = Endpoints::auth0(lab.emulator.issuer()).unwrap();
-    assert_eq!(format!("{:?}", lab.endpoints), format!("{by_hand:?}"), "the emulator has the endpoints of Auth0");
-    let other = lab.emulator.issuer().as_str().replace("127.0.0.1", "localhost");
-    let error = Endpoints::discover(&lab.http, &other).await.unwrap_err();
-    assert!(error.to_string().contains(&other), "{error}");
-    let api = lab.emulator.api_root().as_str();
-    assert!(Endpoints::discover(&lab.http, api).await.is_err());
+    let fixture = EmulatorFixture::start().await;
+    let auth0_endpoints = Endpoints::auth0(fixture.emulator.issuer()).unwrap();
+    assert_eq!(
+        format!("{:?}", fixture.endpoints),
+        format!("{auth0_endpoints:?}"),
+        "the emulator has the endpoints of Auth0"
+    );
+    let other_issuer = fixture.emulator.issuer().as_str().replace("127.0.0.1", "localhost");
+    let error = Endpoints::discover(&fixture.http, &other_issuer).await.unwrap_err();
+    assert!(error.to_string().contains(&other_issuer), "{error}");
+    let api_url = fixture.emulator.api_root().as_str();
+    assert!(Endpoints::discover(&fixture.http, api_url).await.is_err());
 }
 
 #[tokio::test]
-async fn token_of_another_subject_is_not_returned() {
-    let lab = Lab::open().await;
-    let jwks = lab.endpoints.jwks.clone().unwrap();
-    let verifier = JwtVerifier::new(lab.http.clone(), lab.emulator.issuer().as_str(), "https://other.test", jwks);
-    let grant = ClientCredentials::new(lab.machine().with_verifier(verifier));
+async fn token_for_another_audience_is_not_returned() {
+    let fixture = EmulatorFixture::start().await;
+    let jwks = fixture.endpoints.jwks.clone().unwrap();
+    let verifier =
+        JwtVerifier::new(fixture.http.clone(), fixture.emulator.issuer().as_str(), "https://other.test", jwks);
+    let grant = ClientCredentials::new(fixture.machine_client().with_verifier(verifier));
     let error = grant.token(&TokenRequest::default()).await.unwrap_err();
     assert!(error.is_unverified(), "{error}");
 }

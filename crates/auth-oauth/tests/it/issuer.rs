@@ -22,15 +22,15 @@ pub(crate) const AUDIENCE: &str = "https://platform.test";
 pub(crate) const NOW: u64 = 1_800_000_000;
 
 /// The key of the issuer.
-pub(crate) static PEM: LazyLock<String> = LazyLock::new(generate);
+pub(crate) static PEM: LazyLock<String> = LazyLock::new(generate_pem);
 pub(crate) static KEY: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_rsa_pem(PEM.as_bytes()).unwrap());
 /// A key that no issuer publishes.
 pub(crate) static UNPUBLISHED_KEY: LazyLock<EncodingKey> =
-    LazyLock::new(|| EncodingKey::from_rsa_pem(generate().as_bytes()).unwrap());
+    LazyLock::new(|| EncodingKey::from_rsa_pem(generate_pem().as_bytes()).unwrap());
 
-fn generate() -> String {
-    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let der = AsDer::<Pkcs8V1Der>::as_der(&pair).unwrap();
+fn generate_pem() -> String {
+    let key_pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der = AsDer::<Pkcs8V1Der>::as_der(&key_pair).unwrap();
     format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()))
 }
 
@@ -52,14 +52,14 @@ pub(crate) struct Issuer {
 impl Issuer {
     /// Starts an issuer that publishes the key `key-1`, and the same key for encryption.
     pub(crate) async fn start() -> Self {
-        let mut encryption = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
-        encryption.common.key_id = Some("encryption".to_owned());
-        encryption.common.public_key_use = Some(PublicKeyUse::Encryption);
-        Self::publishing(json!([jwk("key-1", &KEY, Algorithm::RS256), encryption])).await
+        let mut encryption_jwk = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
+        encryption_jwk.common.key_id = Some("encryption".to_owned());
+        encryption_jwk.common.public_key_use = Some(PublicKeyUse::Encryption);
+        Self::start_with_keys(json!([jwk("key-1", &KEY, Algorithm::RS256), encryption_jwk])).await
     }
 
-    /// Starts an issuer with these keys.
-    pub(crate) async fn publishing(keys: Value) -> Self {
+    /// Starts an issuer that publishes these keys.
+    pub(crate) async fn start_with_keys(keys: Value) -> Self {
         let jwks = Arc::new(Mutex::new(ResponseTemplate::new(200)));
         let response = jwks.clone();
         let issuer = Self::with_key_responder(jwks, move |_: &Request| response.lock().unwrap().clone()).await;
@@ -77,30 +77,30 @@ impl Issuer {
         Self { server, http: HttpClient::builder().with_plain_loopback().build().unwrap(), jwks }
     }
 
-    /// Publishes these keys from now on.
+    /// Replaces the published keys.
     #[expect(clippy::needless_pass_by_value, reason = "callers pass `json!` directly")]
     pub(crate) fn publish(&self, keys: Value) {
         self.respond_with(ResponseTemplate::new(200).set_body_json(json!({ "keys": keys })));
     }
 
-    /// Responds with `response` to requests for its keys from now on.
+    /// Responds with `response` to all later requests for the keys.
     pub(crate) fn respond_with(&self, response: ResponseTemplate) {
         *self.jwks.lock().unwrap() = response;
     }
 
-    /// Returns the number of requests for its keys.
-    pub(crate) async fn fetches(&self) -> usize {
+    /// Returns the number of requests that the issuer received. The tests that call it send only requests for keys.
+    pub(crate) async fn key_fetch_count(&self) -> usize {
         self.server.received_requests().await.unwrap().len()
     }
 
-    /// Returns a verifier of its tokens, whose clock is at [`NOW`].
+    /// Returns a verifier of the tokens of the issuer. Its clock stands at [`NOW`].
     pub(crate) fn verifier(&self) -> JwtVerifier {
         let jwks = format!("{}/.well-known/jwks.json", self.server.uri()).parse().unwrap();
-        JwtVerifier::new(self.http.clone(), self.name(), AUDIENCE, jwks).with_clock(Arc::new(FixedClock))
+        JwtVerifier::new(self.http.clone(), self.url(), AUDIENCE, jwks).with_clock(Arc::new(FixedClock))
     }
 
-    /// Returns the `iss` of its tokens.
-    pub(crate) fn name(&self) -> String {
+    /// Returns the URL of the issuer, which is the `iss` of its tokens.
+    pub(crate) fn url(&self) -> String {
         format!("{}/", self.server.uri())
     }
 
@@ -110,7 +110,7 @@ impl Issuer {
 
     /// Returns valid claims with `changes`. A change to `null` removes a claim.
     pub(crate) fn claims(&self, changes: &Value) -> Value {
-        let mut claims = json!({ "iss": self.name(), "aud": AUDIENCE, "sub": "user-1", "iat": NOW, "exp": NOW + 600 });
+        let mut claims = json!({ "iss": self.url(), "aud": AUDIENCE, "sub": "user-1", "iat": NOW, "exp": NOW + 600 });
         for (name, value) in changes.as_object().unwrap() {
             match value {
                 Value::Null => claims.as_object_mut().unwrap().remove(name),

@@ -63,15 +63,15 @@ async fn wrong_claim_is_rejected_and_named() {
 async fn token_with_an_invalid_signature_is_rejected() {
     let issuer = Issuer::start().await;
     let secret = EncodingKey::from_secret(b"guessed");
-    let good = issuer.token(json!({}));
-    let (body, signature) = good.rsplit_once('.').unwrap();
-    let other = issuer.token(json!({ "sub": "user-2" }));
-    let forged = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
+    let valid_token = issuer.token(json!({}));
+    let (message, signature) = valid_token.rsplit_once('.').unwrap();
+    let other_token = issuer.token(json!({ "sub": "user-2" }));
+    let forged_token = format!("{}.{signature}", other_token.rsplit_once('.').unwrap().0);
     for (token, reason) in [
         (sign(&header(Algorithm::HS256, "key-1"), &issuer.claims(&json!({})), &secret), "RS256"),
-        (forged, "signature is invalid"),
-        (format!("{body}."), "signature is invalid"),
-        (body.to_owned(), "not a well-formed JWT"),
+        (forged_token, "signature is invalid"),
+        (format!("{message}."), "signature is invalid"),
+        (message.to_owned(), "not a well-formed JWT"),
         ("opaque".to_owned(), "not a well-formed JWT"),
     ] {
         let error = verify(&issuer, &token).await.unwrap_err();
@@ -83,13 +83,13 @@ async fn token_with_an_invalid_signature_is_rejected() {
 async fn key_that_is_not_for_signatures_is_not_trusted() {
     let issuer = Issuer::start().await;
     let claims = issuer.claims(&json!({}));
-    let mut nameless = header(Algorithm::RS256, "");
-    nameless.kid = None;
+    let mut header_without_kid = header(Algorithm::RS256, "");
+    header_without_kid.kid = None;
     for (header, key, reason) in [
         (header(Algorithm::RS256, "key-1"), &*UNPUBLISHED_KEY, "signature is invalid"),
         (header(Algorithm::RS256, "key-2"), &*UNPUBLISHED_KEY, "does not publish"),
         (header(Algorithm::RS256, "encryption"), &*KEY, "does not publish"),
-        (nameless, &*KEY, "does not name its key"),
+        (header_without_kid, &*KEY, "does not name its key"),
     ] {
         let error = verify(&issuer, &sign(&header, &claims, key)).await.unwrap_err();
         assert!(error.is_invalid() && error.to_string().contains(reason), "{header:?}: {error}");

@@ -20,8 +20,8 @@ impl Log {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
             let log = Self::default();
-            let ours = EnvFilter::new("auth_core=trace,auth_http=trace,auth_oauth=trace");
-            tracing_subscriber::fmt().with_env_filter(ours).with_ansi(false).with_writer(log.0.clone()).init();
+            let filter = EnvFilter::new("auth_core=trace,auth_http=trace,auth_oauth=trace");
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log.0.clone()).init();
             log
         })
     }

@@ -17,14 +17,14 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use url::Url;
 
-use crate::grants::{AutoApprove, Lab};
+use crate::grants::{AutoApprovingUser, EmulatorFixture};
 use crate::log::Log;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A user account of a machine, on which processes start and end.
+/// A user account on a machine. The processes of the user share the folder of the logins.
 struct UserAccount {
-    lab: Lab,
+    fixture: EmulatorFixture,
     clock: Arc<ManualClock>,
     folder: TempDir,
 }
@@ -33,15 +33,16 @@ impl UserAccount {
     async fn new() -> Self {
         Log::of_process();
         let clock = Arc::new(ManualClock::default());
-        let lab = Lab::at(Emulator::builder().with_control().with_clock(clock.clone())).await;
-        Self { lab, clock, folder: TempDir::new().unwrap() }
+        let fixture = EmulatorFixture::start_with(Emulator::builder().with_control().with_clock(clock.clone())).await;
+        Self { fixture, clock, folder: TempDir::new().unwrap() }
     }
 
     fn client(&self, id: &str) -> OAuthClient {
-        let jwks = self.lab.endpoints.jwks.clone().unwrap();
-        let issuer = self.lab.emulator.issuer().as_str();
-        let verifier = auth_oauth::JwtVerifier::new(self.lab.http.clone(), issuer, platform_emulator::AUDIENCE, jwks);
-        let client = self.lab.client(id).with_scopes(["offline_access"]).with_clock(self.clock.clone());
+        let jwks = self.fixture.endpoints.jwks.clone().unwrap();
+        let issuer = self.fixture.emulator.issuer().as_str();
+        let verifier =
+            auth_oauth::JwtVerifier::new(self.fixture.http.clone(), issuer, platform_emulator::AUDIENCE, jwks);
+        let client = self.fixture.client(id).with_scopes(["offline_access"]).with_clock(self.clock.clone());
         client.with_verifier(verifier.with_clock(self.clock.clone()))
     }
 
@@ -50,7 +51,8 @@ impl UserAccount {
     }
 
     fn device_login(&self) -> UserLogin {
-        let device = DeviceLogin::new(self.client(DEVICE_CLIENT_ID), Arc::new(AutoApprove(self.lab.http.clone())));
+        let device =
+            DeviceLogin::new(self.client(DEVICE_CLIENT_ID), Arc::new(AutoApprovingUser(self.fixture.http.clone())));
         self.login().with_device(device)
     }
 
@@ -58,7 +60,8 @@ impl UserAccount {
         FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone())
     }
 
-    fn process(&self, login: UserLogin) -> TokenSource {
+    /// Returns a token source, as a new process would create it.
+    fn source_of_new_process(&self, login: UserLogin) -> TokenSource {
         let store = Arc::new(self.store());
         let key = self.client(INTERACTIVE_CLIENT_ID).token_key().with_identity("user").build();
         let source = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store);
@@ -67,15 +70,15 @@ impl UserAccount {
 
     /// Makes the next request for the issuer's keys fail.
     async fn fail_next_key_request(&self) {
-        let away = platform_emulator::Effect::Status { status: 503, body: None };
-        let away =
-            platform_emulator::Fault::new(away).on(Server::Identity).with_path("/.well-known/jwks.json").times(1);
-        self.lab.emulator.control().unwrap().inject(&away).await.unwrap();
+        let outage = platform_emulator::Effect::Status { status: 503, body: None };
+        let outage =
+            platform_emulator::Fault::new(outage).on(Server::Identity).with_path("/.well-known/jwks.json").times(1);
+        self.fixture.emulator.control().unwrap().inject(&outage).await.unwrap();
     }
 
     /// Returns the number of requests to the provider at this path.
     async fn request_count(&self, path: &str) -> usize {
-        let journal = self.lab.emulator.control().unwrap().journal(Server::Identity).await.unwrap();
+        let journal = self.fixture.emulator.control().unwrap().journal(Server::Identity).await.unwrap();
         journal.iter().filter(|entry| entry.path == path).count()
     }
 }
@@ -88,79 +91,79 @@ fn grant_error(error: &TokenError) -> &OAuthError {
 #[tokio::test]
 async fn login_is_shared_and_refreshed_by_its_own_client() {
     let account = UserAccount::new().await;
-    let first = account.process(account.device_login()).token().await.unwrap();
+    let first = account.source_of_new_process(account.device_login()).token().await.unwrap();
     // Neither the user nor the provider gets another request.
-    let second = account.process(account.login()).token().await.unwrap();
+    let second = account.source_of_new_process(account.login()).token().await.unwrap();
     assert!(second.is_same(&first));
     assert_eq!(
         (account.request_count("/oauth/device/code").await, account.request_count("/oauth/token").await),
         (1, 1)
     );
 
-    let mut before = second;
+    let mut previous = second;
     for day in 1..=3 {
         account.clock.advance(DAY);
-        let refreshed = account.process(account.login()).token().await.unwrap();
-        assert!(!refreshed.is_same(&before) && refreshed.refresh_token() != before.refresh_token());
-        assert_eq!(account.lab.user_of(&refreshed).await.as_deref(), Some("auth0|emulator-1"));
+        let refreshed = account.source_of_new_process(account.login()).token().await.unwrap();
+        assert!(!refreshed.is_same(&previous) && refreshed.refresh_token() != previous.refresh_token());
+        assert_eq!(account.fixture.user_of(&refreshed).await.as_deref(), Some("auth0|emulator-1"));
         assert_eq!(account.request_count("/oauth/token").await, 1 + day);
-        before = refreshed;
+        previous = refreshed;
     }
 }
 
 #[tokio::test]
 async fn ended_login_needs_a_prompt_to_log_in_again() {
     let account = UserAccount::new().await;
-    let error = account.process(account.login()).token().await.unwrap_err();
+    let error = account.source_of_new_process(account.login()).token().await.unwrap_err();
     assert!(error.is_refused() && grant_error(&error).is_login_required(), "{error:?}");
 
-    let login = account.process(account.device_login()).token().await.unwrap();
+    let login = account.source_of_new_process(account.device_login()).token().await.unwrap();
     account.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
     account.clock.advance(DAY);
-    let again = account.process(account.device_login()).token().await.unwrap();
-    assert_eq!(account.lab.user_of(&again).await.as_deref(), Some("auth0|emulator-1"));
+    let second_login = account.source_of_new_process(account.device_login()).token().await.unwrap();
+    assert_eq!(account.fixture.user_of(&second_login).await.as_deref(), Some("auth0|emulator-1"));
     assert_eq!(account.request_count("/oauth/device/code").await, 2);
 
-    account.client(DEVICE_CLIENT_ID).revoke(&again).await.unwrap();
+    account.client(DEVICE_CLIENT_ID).revoke(&second_login).await.unwrap();
     account.clock.advance(DAY);
-    let ended = account.process(account.login()).token().await.unwrap_err();
-    assert!(ended.is_refused() && grant_error(&ended).is_credential_refused(), "{ended:?}");
-    // The refused login is no longer used, so the next process does not try it.
+    let refresh_error = account.source_of_new_process(account.login()).token().await.unwrap_err();
+    assert!(refresh_error.is_refused() && grant_error(&refresh_error).is_credential_refused(), "{refresh_error:?}");
+    // The refused login is no longer stored, so the next process does not send it.
     let request_count = account.request_count("/oauth/token").await;
-    let next = account.process(account.login()).token().await.unwrap_err();
-    assert!(grant_error(&next).is_login_required(), "{next:?}");
+    let next_error = account.source_of_new_process(account.login()).token().await.unwrap_err();
+    assert!(grant_error(&next_error).is_login_required(), "{next_error:?}");
     assert_eq!(account.request_count("/oauth/token").await, request_count);
 }
 
 #[tokio::test]
 async fn rejected_token_during_an_outage_keeps_the_login() {
     let account = UserAccount::new().await;
-    let source = account.process(account.device_login());
-    let rejected = source.token().await.unwrap();
-    let away = platform_emulator::Effect::Status { status: 503, body: None };
-    let away = platform_emulator::Fault::new(away).on(Server::Identity).with_path("/oauth/token").times(1);
-    account.lab.emulator.control().unwrap().inject(&away).await.unwrap();
-    source.reject(&TokenRequest::default(), &rejected);
+    let source = account.source_of_new_process(account.device_login());
+    let rejected_token = source.token().await.unwrap();
+    let outage = platform_emulator::Effect::Status { status: 503, body: None };
+    let outage = platform_emulator::Fault::new(outage).on(Server::Identity).with_path("/oauth/token").times(1);
+    account.fixture.emulator.control().unwrap().inject(&outage).await.unwrap();
+    source.reject(&TokenRequest::default(), &rejected_token);
     let error = source.token().await.unwrap_err();
     assert!(!error.is_refused() && grant_error(&error).is_transient(), "{error:?}");
     while AsyncTokenCache::get(&account.store(), source.key()).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }
     // The next process refreshes the login without a prompt.
-    let refreshed = account.process(account.login()).token().await.unwrap();
-    assert!(!refreshed.is_same(&rejected));
+    let refreshed = account.source_of_new_process(account.login()).token().await.unwrap();
+    assert!(!refreshed.is_same(&rejected_token));
 }
 
 #[tokio::test]
 async fn unverifiable_refresh_is_not_started() {
     let account = UserAccount::new().await;
-    account.process(account.device_login()).token().await.unwrap();
+    account.source_of_new_process(account.device_login()).token().await.unwrap();
     account.clock.advance(DAY);
     account.fail_next_key_request().await;
-    let error = account.process(account.login()).token().await.unwrap_err();
+    let error = account.source_of_new_process(account.login()).token().await.unwrap_err();
     assert!(!error.is_refused() && grant_error(&error).is_transient(), "{error:?}");
     assert_eq!(account.request_count("/oauth/token").await, 1, "the refresh token was not spent");
-    account.process(account.login()).token().await.unwrap();
+    account.source_of_new_process(account.login()).token().await.unwrap();
 }
 
 #[tokio::test]
@@ -182,27 +185,27 @@ async fn unverifiable_login_causes_no_prompt() {
 #[tokio::test]
 async fn login_of_a_removed_client_is_refreshed() {
     let account = UserAccount::new().await;
-    let login = account.process(account.device_login()).token().await.unwrap();
+    let login = account.source_of_new_process(account.device_login()).token().await.unwrap();
     account.clock.advance(DAY);
-    let alone = UserLogin::new(account.client(INTERACTIVE_CLIENT_ID));
-    let refreshed = account.process(alone).token().await.unwrap();
+    let login_without_the_client = UserLogin::new(account.client(INTERACTIVE_CLIENT_ID));
+    let refreshed = account.source_of_new_process(login_without_the_client).token().await.unwrap();
     assert!(!refreshed.is_same(&login));
 }
 
 #[tokio::test]
 async fn server_error_never_revokes_a_login() {
     let account = UserAccount::new().await;
-    account.process(account.device_login()).token().await.unwrap();
+    account.source_of_new_process(account.device_login()).token().await.unwrap();
     account.clock.advance(DAY);
     for status in [500, 429] {
         let body = Some(r#"{"error":"invalid_grant"}"#.to_owned());
         let fault = platform_emulator::Effect::Status { status, body };
         let fault = platform_emulator::Fault::new(fault).on(Server::Identity).with_path("/oauth/token").times(1);
-        account.lab.emulator.control().unwrap().inject(&fault).await.unwrap();
-        let error = account.process(account.login()).token().await.unwrap_err();
+        account.fixture.emulator.control().unwrap().inject(&fault).await.unwrap();
+        let error = account.source_of_new_process(account.login()).token().await.unwrap_err();
         assert!(!error.is_refused() && grant_error(&error).is_transient(), "{error:?}");
     }
-    account.process(account.login()).token().await.unwrap();
+    account.source_of_new_process(account.login()).token().await.unwrap();
 }
 
 /// A browser that cannot be opened.
@@ -216,29 +219,30 @@ impl Browser for UnopenableBrowser {
     }
 }
 
-/// Skips the nine seconds of waiting for a taken port. Time is real after that.
+/// Skips the nine seconds in which a login waits for a port that is in use. After that, time is real.
 async fn with_skipped_port_wait<T>(login: impl Future<Output = T>) -> T {
     tokio::time::pause();
-    let resumed = async {
+    let resume_time = async {
         tokio::time::timeout(Duration::from_secs(9), std::future::pending::<()>()).await.unwrap_err();
         tokio::time::resume();
     };
-    tokio::join!(login, resumed).0
+    tokio::join!(login, resume_time).0
 }
 
 #[tokio::test]
 async fn device_flow_follows_a_failed_browser_login() {
     let account = UserAccount::new().await;
-    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
-    let redirect = format!("http://127.0.0.1:{}/", occupied.local_addr().unwrap().port());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let redirect = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
     for (redirect, reason) in [(redirect.as_str(), "PortTaken"), ("http://127.0.0.1:0/", "no browser is available")] {
         let interactive = account.client(INTERACTIVE_CLIENT_ID);
         let browser = BrowserLogin::new(interactive, redirect.parse().unwrap(), Arc::new(UnopenableBrowser)).unwrap();
-        let alone = account.login().with_browser(browser.clone());
-        let alone = with_skipped_port_wait(alone.log_in(&TokenRequest::default())).await.unwrap_err();
-        assert!(format!("{alone:?}").contains(reason), "{alone:?}");
-        let both = account.device_login().with_browser(browser);
-        let token: AccessToken = with_skipped_port_wait(both.log_in(&TokenRequest::default())).await.unwrap();
+        let browser_only = account.login().with_browser(browser.clone());
+        let error = with_skipped_port_wait(browser_only.log_in(&TokenRequest::default())).await.unwrap_err();
+        assert!(format!("{error:?}").contains(reason), "{error:?}");
+        let browser_and_device = account.device_login().with_browser(browser);
+        let token: AccessToken =
+            with_skipped_port_wait(browser_and_device.log_in(&TokenRequest::default())).await.unwrap();
         assert!(token.refresh_token().is_some());
     }
     let log = Log::of_process().text();
@@ -248,12 +252,12 @@ async fn device_flow_follows_a_failed_browser_login() {
 #[test]
 fn blocking_caller_gets_tokens_from_each_grant() {
     let runtime = Runtime::new().unwrap();
-    let lab = runtime.block_on(Lab::at(Emulator::builder()));
-    let client = lab.machine();
+    let fixture = runtime.block_on(EmulatorFixture::start_with(Emulator::builder()));
+    let client = fixture.machine_client();
     let provider = BlockingProvider::new(ClientCredentials::new(client.clone())).unwrap();
     let source = blocking::TokenSource::new(client.token_key().build(), provider);
     let token = source.token().unwrap();
-    assert!(runtime.block_on(lab.user_of(&token)).is_some());
+    assert!(runtime.block_on(fixture.user_of(&token)).is_some());
     assert!(source.token().unwrap().is_same(&token));
 
     let provider = BlockingProvider::new(ClientCredentials::new(client)).unwrap();

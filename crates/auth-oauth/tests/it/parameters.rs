@@ -28,11 +28,11 @@ struct InstantBrowser(HttpClient, Mutex<Option<Url>>);
 impl Browser for InstantBrowser {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
-        let mut back: Url = parameter("redirect_uri").parse()?;
-        back.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "code-1");
+        let mut callback_url: Url = parameter("redirect_uri").parse()?;
+        callback_url.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "code-1");
         *self.1.lock().unwrap() = Some(url.clone());
         let http = self.0.clone();
-        tokio::spawn(async move { http.send(Request::get(back)).await });
+        tokio::spawn(async move { http.send(Request::get(callback_url)).await });
         Ok(())
     }
 }
@@ -50,11 +50,11 @@ impl Prompt for SilentPrompt {
 /// Starts a provider that grants every request.
 async fn granting_provider() -> Issuer {
     let issuer = Issuer::start().await;
-    let token = json!({ "access_token": "opaque", "token_type": "Bearer" });
-    let device = json!({
+    let token_response = json!({ "access_token": "opaque", "token_type": "Bearer" });
+    let device_response = json!({
         "device_code": "device-1", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": "600",
     });
-    for (endpoint, body) in [("/oauth/token", token), ("/oauth/device/code", device)] {
+    for (endpoint, body) in [("/oauth/token", token_response), ("/oauth/device/code", device_response)] {
         let response = ResponseTemplate::new(200).set_body_json(body);
         Mock::given(path(endpoint)).respond_with(response).mount(&issuer.server).await;
     }
@@ -62,7 +62,7 @@ async fn granting_provider() -> Issuer {
 }
 
 fn client(issuer: &Issuer) -> OAuthClient {
-    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.url().parse().unwrap()).unwrap();
     OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
         .with_scopes(["own"])
         .with_audience("own-audience")
@@ -72,37 +72,38 @@ fn client(issuer: &Issuer) -> OAuthClient {
 }
 
 fn request() -> TokenRequest {
-    let one: Url = "https://one.test/".parse().unwrap();
+    let url: Url = "https://one.test/".parse().unwrap();
     TokenRequest::new()
         .with_scopes(["asked"])
         .with_audience("asked-audience")
         .with_resource("https://two.test/")
-        .with_resource(one)
+        .with_resource(url)
 }
 
 /// Returns the forms that the provider received, in order.
 async fn received_forms(issuer: &Issuer) -> Vec<Fields> {
-    let received = issuer.server.received_requests().await.unwrap();
-    received.iter().map(|request| parse(&request.body).into_owned().collect()).collect()
+    let received_requests = issuer.server.received_requests().await.unwrap();
+    received_requests.iter().map(|request| parse(&request.body).into_owned().collect()).collect()
 }
 
 fn values<'a>(fields: &'a Fields, name: &str) -> Vec<&'a str> {
     fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
-/// Returns the scope, the audience, the resources and the additional parameter of a form.
-fn parameter_names(fields: &Fields) -> [Vec<&str>; 4] {
+/// Returns the values of the scope, the audience, the resources and the additional parameter in a form.
+fn token_parameter_values(fields: &Fields) -> [Vec<&str>; 4] {
     ["scope", "audience", "resource", "extra"].map(|name| values(fields, name))
 }
 
-/// The expected values for [`request`].
+/// The expected values of a form for [`request`].
 const REQUESTED: [&[&str]; 4] =
     [&["asked"], &["asked-audience"], &["https://one.test/", "https://two.test/"], &["e 1"]];
-/// The expected values without a scope.
-const REQUESTED_TARGETS: [&[&str]; 4] = [&[], REQUESTED[1], REQUESTED[2], REQUESTED[3]];
+/// The expected values of a form for [`request`] that contains no scope.
+const REQUESTED_WITHOUT_SCOPE: [&[&str]; 4] = [&[], REQUESTED[1], REQUESTED[2], REQUESTED[3]];
+/// The expected values of a form for a request without parameters.
 const CONFIGURED: [&[&str]; 4] = [&["own"], &["own-audience"], &["https://own.test/"], &["e 1"]];
 
-async fn browser(
+async fn log_in_with_browser(
     issuer: &Issuer,
     client: OAuthClient,
     request: &TokenRequest,
@@ -110,37 +111,40 @@ async fn browser(
     let browser = Arc::new(InstantBrowser(issuer.http.clone(), Mutex::default()));
     let login = BrowserLogin::new(client, "http://127.0.0.1:0/".parse().unwrap(), browser.clone()).unwrap();
     let outcome = login.log_in(request).await;
-    let page = browser.1.lock().unwrap().take().unwrap();
-    (page.query_pairs().into_owned().collect(), outcome)
+    let login_url = browser.1.lock().unwrap().take().unwrap();
+    (login_url.query_pairs().into_owned().collect(), outcome)
 }
 
 #[tokio::test]
 async fn code_exchange_sends_the_parameters_of_the_authorization_request() {
     let issuer = granting_provider().await;
-    let (page, outcome) = browser(&issuer, client(&issuer), &request()).await;
+    let (login_fields, outcome) = log_in_with_browser(&issuer, client(&issuer), &request()).await;
     outcome.unwrap();
-    assert_eq!(parameter_names(&page), REQUESTED);
-    assert_eq!(values(&page, "organization"), ["org-1"]);
+    assert_eq!(token_parameter_values(&login_fields), REQUESTED);
+    assert_eq!(values(&login_fields, "organization"), ["org-1"]);
     let forms = received_forms(&issuer).await;
     // A code exchange has no scope parameter (RFC 6749, section 4.1.3).
-    assert_eq!(parameter_names(&forms[0]), REQUESTED_TARGETS);
+    assert_eq!(token_parameter_values(&forms[0]), REQUESTED_WITHOUT_SCOPE);
     let names: Vec<_> = forms[0].iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["grant_type", "client_id", "extra", "audience", "resource", "resource"];
     assert_eq!(names, [&expected[..], &["code", "redirect_uri", "code_verifier"]].concat());
 
-    let (page, outcome) = browser(&issuer, client(&issuer), &TokenRequest::default()).await;
+    let (login_fields, outcome) = log_in_with_browser(&issuer, client(&issuer), &TokenRequest::default()).await;
     outcome.unwrap();
-    assert_eq!(parameter_names(&page), CONFIGURED);
-    assert_eq!(parameter_names(&received_forms(&issuer).await[1])[1..], CONFIGURED[1..]);
+    assert_eq!(token_parameter_values(&login_fields), CONFIGURED);
+    assert_eq!(token_parameter_values(&received_forms(&issuer).await[1])[1..], CONFIGURED[1..]);
 }
 
 #[tokio::test]
 async fn additional_parameter_does_not_override_a_login_parameter() {
     let issuer = granting_provider().await;
     let client = client(&issuer).with_parameter("response_type", "token").with_parameter("screen", "signup");
-    let (page, outcome) = browser(&issuer, client, &request()).await;
+    let (login_fields, outcome) = log_in_with_browser(&issuer, client, &request()).await;
     outcome.unwrap();
-    assert_eq!((values(&page, "response_type"), values(&page, "screen")), (vec!["code"], vec!["signup"]));
+    assert_eq!(
+        (values(&login_fields, "response_type"), values(&login_fields, "screen")),
+        (vec!["code"], vec!["signup"])
+    );
 }
 
 #[tokio::test]
@@ -148,12 +152,9 @@ async fn device_login_sends_all_parameters_in_both_requests() {
     let issuer = granting_provider().await;
     DeviceLogin::new(client(&issuer), Arc::new(SilentPrompt)).log_in(&request()).await.unwrap();
     let forms = received_forms(&issuer).await;
-    assert_eq!(
-        (forms.len(), parameter_names(&forms[0]), parameter_names(&forms[1])),
-        (2, parameter_names(&forms[0]), parameter_names(&forms[1]))
-    );
-    assert_eq!(parameter_names(&forms[0]), REQUESTED);
-    assert_eq!(parameter_names(&forms[1]), REQUESTED_TARGETS);
+    assert_eq!(forms.len(), 2);
+    assert_eq!(token_parameter_values(&forms[0]), REQUESTED);
+    assert_eq!(token_parameter_values(&forms[1]), REQUESTED_WITHOUT_SCOPE);
     assert_eq!(values(&forms[1], "device_code"), ["device-1"]);
 }
 
@@ -164,8 +165,8 @@ async fn refresh_sends_resources_and_only_a_requested_scope() {
     grant().redeem(&Secret::new("refresh-1"), &request()).await.unwrap();
     grant().fetch(&TokenRequest::default()).await.unwrap();
     let forms = received_forms(&issuer).await;
-    assert_eq!(parameter_names(&forms[0]), REQUESTED);
-    assert_eq!(parameter_names(&forms[1]), [&[], CONFIGURED[1], CONFIGURED[2], CONFIGURED[3]]);
+    assert_eq!(token_parameter_values(&forms[0]), REQUESTED);
+    assert_eq!(token_parameter_values(&forms[1]), [&[], CONFIGURED[1], CONFIGURED[2], CONFIGURED[3]]);
     assert_eq!(values(&forms[1], "refresh_token"), ["refresh-1"]);
 }
 
@@ -173,21 +174,21 @@ async fn refresh_sends_resources_and_only_a_requested_scope() {
 async fn machine_grants_send_resources() {
     let issuer = granting_provider().await;
     let assertions = || static_token(Secret::new("assertion-1")).unwrap();
-    let (machine, asks) = (client(&issuer), request());
-    ClientCredentials::new(machine.clone()).token(&asks).await.unwrap();
-    JwtBearer::new(machine.clone(), assertions()).fetch(&asks).await.unwrap();
-    TokenExchange::new(machine.clone(), assertions(), TokenType::Jwt).fetch(&asks).await.unwrap();
+    let (machine, token_request) = (client(&issuer), request());
+    ClientCredentials::new(machine.clone()).token(&token_request).await.unwrap();
+    JwtBearer::new(machine.clone(), assertions()).fetch(&token_request).await.unwrap();
+    TokenExchange::new(machine.clone(), assertions(), TokenType::Jwt).fetch(&token_request).await.unwrap();
     let forms = received_forms(&issuer).await;
     assert_eq!(forms.len(), 3);
     for form in forms {
-        assert_eq!(parameter_names(&form), REQUESTED);
+        assert_eq!(token_parameter_values(&form), REQUESTED);
     }
-    let resource_alone = TokenRequest::new().with_resource("https://one.test/");
-    ClientCredentials::new(machine).token(&resource_alone).await.unwrap();
-    let alone: [&[&str]; 4] = [&["own"], &[], &["https://one.test/"], &["e 1"]];
+    let resource_request = TokenRequest::new().with_resource("https://one.test/");
+    ClientCredentials::new(machine).token(&resource_request).await.unwrap();
+    let expected: [&[&str]; 4] = [&["own"], &[], &["https://one.test/"], &["e 1"]];
     assert_eq!(
-        parameter_names(&received_forms(&issuer).await[3]),
-        alone,
+        token_parameter_values(&received_forms(&issuer).await[3]),
+        expected,
         "the requested resources replace those of the client"
     );
 }

@@ -21,17 +21,17 @@ use wiremock::{Mock, ResponseTemplate};
 
 use crate::issuer::{Issuer, PEM, jwk};
 
-fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+fn replace_file(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
-    let next = folder.join("next");
-    fs::write(&next, text).unwrap();
-    fs::set_permissions(&next, Permissions::from_mode(0o600)).unwrap();
-    fs::rename(next, &path).unwrap();
+    let temporary_file = folder.join("next");
+    fs::write(&temporary_file, text).unwrap();
+    fs::set_permissions(&temporary_file, Permissions::from_mode(0o600)).unwrap();
+    fs::rename(temporary_file, &path).unwrap();
     path
 }
 
 fn client(issuer: &Issuer) -> OAuthClient {
-    OAuthClient::new(issuer.http.clone(), Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap(), "machine")
+    OAuthClient::new(issuer.http.clone(), Endpoints::auth0(&issuer.url().parse().unwrap()).unwrap(), "machine")
 }
 
 /// Returns the last token request: the `Authorization` header and the form.
@@ -43,8 +43,9 @@ async fn last_request(issuer: &Issuer) -> (String, Vec<(String, String)>) {
 
 async fn granting_issuer() -> Issuer {
     let issuer = Issuer::start().await;
-    let granted = ResponseTemplate::new(200).set_body_json(json!({ "access_token": "opaque", "token_type": "Bearer" }));
-    Mock::given(path("/oauth/token")).respond_with(granted).mount(&issuer.server).await;
+    let token_response =
+        ResponseTemplate::new(200).set_body_json(json!({ "access_token": "opaque", "token_type": "Bearer" }));
+    Mock::given(path("/oauth/token")).respond_with(token_response).mount(&issuer.server).await;
     issuer
 }
 
@@ -55,18 +56,18 @@ fn assertion(
     algorithm: Algorithm,
     audience: &str,
 ) -> jsonwebtoken::TokenData<Value> {
-    let text = &form.iter().find(|(name, _)| name == "client_assertion").unwrap().1;
+    let jwt = &form.iter().find(|(name, _)| name == "client_assertion").unwrap().1;
     let mut validation = Validation::new(algorithm);
     validation.set_audience(&[audience]);
     let key = DecodingKey::from_jwk(&serde_json::from_value(key.clone()).unwrap()).unwrap();
-    jsonwebtoken::decode(text, &key, &validation).unwrap()
+    jsonwebtoken::decode(jwt, &key, &validation).unwrap()
 }
 
 #[tokio::test]
 async fn replaced_secret_takes_effect_without_a_restart() {
     let issuer = granting_issuer().await;
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), "secret", "one\n");
+    let file = replace_file(folder.path(), "secret", "one\n");
     let client = FileClient::new(client(&issuer), HttpClient::builder(), ClientFiles::secret(&file));
     let provider = client.provider(ClientCredentials::new);
     let (identity, version) = (provider.identity(), provider.credential_version());
@@ -74,7 +75,7 @@ async fn replaced_secret_takes_effect_without_a_restart() {
     let first = last_request(&issuer).await.0;
     provider.fetch(&TokenRequest::new()).await.unwrap();
     assert_eq!((last_request(&issuer).await.0, provider.credential_version()), (first.clone(), version));
-    write(folder.path(), "secret", "two, longer\n");
+    replace_file(folder.path(), "secret", "two, longer\n");
     provider.fetch(&TokenRequest::new()).await.unwrap();
     assert_ne!(last_request(&issuer).await.0, first);
     assert_eq!(provider.identity(), identity);
@@ -86,19 +87,19 @@ async fn replaced_secret_takes_effect_without_a_restart() {
 async fn replaced_key_signs_the_next_assertion() {
     let issuer = granting_issuer().await;
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), "key", &PEM);
+    let file = replace_file(folder.path(), "key", &PEM);
     let files = ClientFiles::private_key(&file).with_key_id("key-1");
     let provider = FileClient::new(client(&issuer), HttpClient::builder(), files).provider(ClientCredentials::new);
     provider.fetch(&TokenRequest::new()).await.unwrap();
     let rsa = jwk("key-1", &crate::issuer::KEY, Algorithm::RS256);
-    let header = assertion(&last_request(&issuer).await.1, &rsa, Algorithm::RS256, &issuer.name()).header;
+    let header = assertion(&last_request(&issuer).await.1, &rsa, Algorithm::RS256, &issuer.url()).header;
     assert_eq!(header.kid.as_deref(), Some("key-1"));
-    let next = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
-    write(folder.path(), "key", &next);
+    let next_pem = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+    replace_file(folder.path(), "key", &next_pem);
     provider.fetch(&TokenRequest::new()).await.unwrap();
-    let key = jwk("x", &EncodingKey::from_ec_pem(next.as_bytes()).unwrap(), Algorithm::ES256);
-    assertion(&last_request(&issuer).await.1, &key, Algorithm::ES256, &issuer.name());
-    write(folder.path(), "key", "canary");
+    let key = jwk("x", &EncodingKey::from_ec_pem(next_pem.as_bytes()).unwrap(), Algorithm::ES256);
+    assertion(&last_request(&issuer).await.1, &key, Algorithm::ES256, &issuer.url());
+    replace_file(folder.path(), "key", "canary");
     let error = provider.fetch(&TokenRequest::new()).await.unwrap_err();
     let text = CredentialError::of(&error).unwrap().to_string();
     assert!(text.contains("client key file") && text.contains("no usable key") && !text.contains("canary"), "{text}");
@@ -109,8 +110,8 @@ async fn each_supported_key_type_signs() {
     let issuer = granting_issuer().await;
     let pem = |algorithm| KeyPair::generate_for(algorithm).unwrap().serialize_pem();
     let (p256, p384) = (pem(&PKCS_ECDSA_P256_SHA256), pem(&PKCS_ECDSA_P384_SHA384));
-    let ed = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-    let okp = json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(ed.public_key_raw()) });
+    let ed_key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let ed_jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(ed_key.public_key_raw()) });
     let key = |pem: &str| PrivateKey::from_pem(&Secret::new(pem)).unwrap();
     let public = |key: Result<EncodingKey, _>, algorithm| jwk("x", &key.unwrap(), algorithm);
     let ec = |pem: &str| EncodingKey::from_ec_pem(pem.as_bytes());
@@ -123,11 +124,11 @@ async fn each_supported_key_type_signs() {
         ),
         (key(&p256), public(ec(&p256), Algorithm::ES256), Algorithm::ES256),
         (key(&p384), public(ec(&p384), Algorithm::ES384), Algorithm::ES384),
-        (key(&ed.serialize_pem()), okp, Algorithm::EdDSA),
+        (key(&ed_key.serialize_pem()), ed_jwk, Algorithm::EdDSA),
     ] {
         let client = client(&issuer).with_private_key(key).with_assertion_audience(AssertionAudience::TokenEndpoint);
         ClientCredentials::new(client).token(&TokenRequest::new()).await.unwrap();
-        let endpoint = format!("{}oauth/token", issuer.name());
+        let endpoint = format!("{}oauth/token", issuer.url());
         let assertion = assertion(&last_request(&issuer).await.1, &public, algorithm, &endpoint);
         assert_eq!(assertion.claims["sub"], "machine", "{algorithm:?}");
     }
@@ -140,8 +141,8 @@ async fn certificate_of_a_key_is_named_by_its_thumbprints() {
     let issuer = granting_issuer().await;
     let certified = rcgen::generate_simple_self_signed(["machine.test".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let key = write(folder.path(), "key", &certified.signing_key.serialize_pem());
-    let certificate = write(folder.path(), "certificate", &certified.cert.pem());
+    let key = replace_file(folder.path(), "key", &certified.signing_key.serialize_pem());
+    let certificate = replace_file(folder.path(), "certificate", &certified.cert.pem());
     // A certificate is public.
     fs::set_permissions(&certificate, Permissions::from_mode(0o644)).unwrap();
     let files = ClientFiles::private_key(key).with_key_certificate(certificate);
@@ -151,8 +152,8 @@ async fn certificate_of_a_key_is_named_by_its_thumbprints() {
         .await
         .unwrap();
     let (_, form) = last_request(&issuer).await;
-    let text = &form.iter().find(|(name, _)| name == "client_assertion").unwrap().1;
-    let header = jsonwebtoken::decode_header(text).unwrap();
+    let jwt = &form.iter().find(|(name, _)| name == "client_assertion").unwrap().1;
+    let header = jsonwebtoken::decode_header(jwt).unwrap();
     let digest = |algorithm| URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(algorithm, certified.cert.der()));
     assert_eq!(header.x5t, Some(digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY)));
     assert_eq!(header.x5t_s256, Some(digest(&aws_lc_rs::digest::SHA256)));
@@ -162,17 +163,22 @@ async fn certificate_of_a_key_is_named_by_its_thumbprints() {
 async fn error_names_a_certificate_that_does_not_match_its_key() {
     let issuer = granting_issuer().await;
     let folder = tempfile::tempdir().unwrap();
-    let [one, other] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["machine.test".to_owned()]).unwrap());
-    let chain = write(folder.path(), "chain", &one.cert.pem());
-    let key = write(folder.path(), "key", &other.signing_key.serialize_pem());
-    let both = write(folder.path(), "both", &format!("{}{}", one.signing_key.serialize_pem(), one.cert.pem()));
+    let [certified, other_certified] =
+        [(); 2].map(|()| rcgen::generate_simple_self_signed(["machine.test".to_owned()]).unwrap());
+    let chain = replace_file(folder.path(), "chain", &certified.cert.pem());
+    let key = replace_file(folder.path(), "key", &other_certified.signing_key.serialize_pem());
+    let combined_file = replace_file(
+        folder.path(),
+        "both",
+        &format!("{}{}", certified.signing_key.serialize_pem(), certified.cert.pem()),
+    );
     let http = || HttpClient::builder().with_plain_loopback();
-    let files = |files| FileClient::new(client(&issuer), http(), files);
-    let error = files(ClientFiles::certificate(&chain, Some(key))).current().await.unwrap_err();
+    let file_client = |file_client| FileClient::new(client(&issuer), http(), file_client);
+    let error = file_client(ClientFiles::certificate(&chain, Some(key))).current().await.unwrap_err();
     assert!(error.to_string().contains("the key does not match it"), "{error}");
-    files(ClientFiles::certificate(&both, None)).current().await.unwrap();
-    fs::set_permissions(&both, Permissions::from_mode(0o644)).unwrap();
-    let error = files(ClientFiles::certificate(&both, None)).current().await.unwrap_err();
+    file_client(ClientFiles::certificate(&combined_file, None)).current().await.unwrap();
+    fs::set_permissions(&combined_file, Permissions::from_mode(0o644)).unwrap();
+    let error = file_client(ClientFiles::certificate(&combined_file, None)).current().await.unwrap_err();
     assert!(error.to_string().contains("chmod 600"), "it contains a key: {error}");
 }
 
@@ -182,23 +188,25 @@ async fn subject_provider_gets_neither_the_scopes_nor_the_audience() {
     use auth_oauth::{JwtBearer, TokenExchange, TokenType};
 
     let issuer = granting_issuer().await;
-    let subjects = || {
+    let subject_provider = || {
         async_provider_fn(|request: TokenRequest| async move {
             assert!(request.audience().is_none() && request.scopes().next().is_none());
             Ok::<_, TokenError>(request.subject().unwrap_or("none").to_owned())
         })
     };
     let request = TokenRequest::new().with_audience("https://a.test").with_scopes(["s"]).with_subject("ada");
-    let sent = |form: &[(String, String)], name: &str| form.iter().find(|(found, _)| found == name).unwrap().1.clone();
-    JwtBearer::new(client(&issuer), subjects()).fetch(&request).await.unwrap();
+    let field = |form: &[(String, String)], name: &str| {
+        form.iter().find(|(field_name, _)| field_name == name).unwrap().1.clone()
+    };
+    JwtBearer::new(client(&issuer), subject_provider()).fetch(&request).await.unwrap();
     let (_, form) = last_request(&issuer).await;
     assert_eq!(
-        [sent(&form, "assertion"), sent(&form, "audience"), sent(&form, "scope")],
+        [field(&form, "assertion"), field(&form, "audience"), field(&form, "scope")],
         ["ada", "https://a.test", "s"]
     );
-    TokenExchange::new(client(&issuer), subjects(), TokenType::Jwt).fetch(&request).await.unwrap();
+    TokenExchange::new(client(&issuer), subject_provider(), TokenType::Jwt).fetch(&request).await.unwrap();
     let (_, form) = last_request(&issuer).await;
-    assert_eq!([sent(&form, "subject_token"), sent(&form, "audience")], ["ada", "https://a.test"]);
+    assert_eq!([field(&form, "subject_token"), field(&form, "audience")], ["ada", "https://a.test"]);
 }
 
 #[tokio::test]
@@ -207,17 +215,17 @@ async fn expiry_limit_of_the_assertion_can_be_disabled() {
     use auth_oauth::JwtBearer;
 
     let issuer = Issuer::start().await;
-    let granted = json!({ "access_token": "opaque", "token_type": "Bearer", "expires_in": 3600 });
+    let token_response = json!({ "access_token": "opaque", "token_type": "Bearer", "expires_in": 3600 });
     Mock::given(path("/oauth/token"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(granted))
+        .respond_with(ResponseTemplate::new(200).set_body_json(token_response))
         .mount(&issuer.server)
         .await;
     let assertion = Secret::new(issuer.token(json!({ "exp": 1 })));
     let grant = || JwtBearer::new(client(&issuer), static_token(assertion.clone()).unwrap());
-    let bounded = grant().fetch(&TokenRequest::new()).await.unwrap();
-    let unbounded = grant().without_lifetime_bound().fetch(&TokenRequest::new()).await.unwrap();
-    assert!(bounded.expires_at().unwrap() < unbounded.expires_at().unwrap());
-    assert_eq!(unbounded.not_after(), None);
+    let limited_token = grant().fetch(&TokenRequest::new()).await.unwrap();
+    let unlimited_token = grant().without_lifetime_bound().fetch(&TokenRequest::new()).await.unwrap();
+    assert!(limited_token.expires_at().unwrap() < unlimited_token.expires_at().unwrap());
+    assert_eq!(unlimited_token.not_after(), None);
 }
 
 #[tokio::test]
@@ -230,13 +238,13 @@ async fn processes_run_a_command_again_when_its_token_expires() {
     use platform_testkit::ManualClock;
 
     let folder = tempfile::tempdir().unwrap();
-    let calls = folder.path().join("calls");
+    let call_log = folder.path().join("calls");
     let script = format!(
         "echo >> '{0}'; echo \"{{\\\"access_token\\\":\\\"t$(wc -l < '{0}')\\\",\\\"expires_in\\\":3600}}\"",
-        calls.display()
+        call_log.display()
     );
     let clock = Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
-    let process = || {
+    let source_of_new_process = || {
         let command = CommandProvider::new("/bin/sh").with_arguments(["-c", &script]).with_clock(clock.clone());
         let store = FileTokenStore::new(folder.path().join("store")).with_clock(clock.clone());
         let (store, command) = KnownExpiryStore::new(store, command);
@@ -246,9 +254,9 @@ async fn processes_run_a_command_again_when_its_token_expires() {
     };
     for expected in 1..=3 {
         for _ in 0..5 {
-            assert_eq!(process().token().await.unwrap().secret().expose(), format!("t{expected}"));
+            assert_eq!(source_of_new_process().token().await.unwrap().secret().expose(), format!("t{expected}"));
         }
-        assert_eq!(fs::read_to_string(&calls).unwrap().lines().count(), expected);
+        assert_eq!(fs::read_to_string(&call_log).unwrap().lines().count(), expected);
         clock.advance(Duration::from_secs(3600));
     }
 }

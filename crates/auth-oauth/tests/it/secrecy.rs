@@ -21,7 +21,7 @@ use crate::issuer::{AUDIENCE, Issuer, PEM};
 use crate::log::Log;
 
 /// The form fields that are not secret.
-const PUBLIC: [&str; 10] = [
+const PUBLIC_FIELDS: [&str; 10] = [
     "audience",
     "client_assertion_type",
     "client_id",
@@ -36,17 +36,18 @@ const PUBLIC: [&str; 10] = [
 
 /// A provider that echoes the request, and all secrets that it has received before.
 #[derive(Default)]
-struct Echo {
+struct EchoingProvider {
+    /// The status, and the number of the response style.
     style: (u16, usize),
     secrets: BTreeSet<String>,
 }
 
-/// The number of ways to echo.
+/// The number of response styles.
 const ECHO_STYLES: usize = 8;
 
-impl Echo {
+impl EchoingProvider {
     fn response(&mut self, request: &wiremock::Request) -> ResponseTemplate {
-        let form = parse(&request.body).into_owned().filter(|(name, _)| !PUBLIC.contains(&name.as_str()));
+        let form = parse(&request.body).into_owned().filter(|(name, _)| !PUBLIC_FIELDS.contains(&name.as_str()));
         let mut secrets: Vec<String> = form.map(|(_, value)| value).collect();
         secrets.extend(request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()));
         self.secrets.extend(secrets.iter().cloned());
@@ -76,10 +77,10 @@ struct InstantBrowser(HttpClient);
 impl Browser for InstantBrowser {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
-        let mut back: Url = parameter("redirect_uri").parse()?;
-        back.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "canary-code");
+        let mut callback_url: Url = parameter("redirect_uri").parse()?;
+        callback_url.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "canary-code");
         let http = self.0.clone();
-        tokio::spawn(async move { http.send(Request::get(back)).await });
+        tokio::spawn(async move { http.send(Request::get(callback_url)).await });
         Ok(())
     }
 }
@@ -130,62 +131,62 @@ async fn debug_output(grant: impl AsyncTokenProvider, previous: Option<&AccessTo
 async fn errors_and_logs_show_no_secret_for_any_response() {
     let log = Log::of_process();
     let issuer = Issuer::start().await;
-    let echo = Arc::new(Mutex::new(Echo::default()));
-    let answering = echo.clone();
+    let echo = Arc::new(Mutex::new(EchoingProvider::default()));
+    let responder = echo.clone();
     let device = json!({
         "device_code": "canary-device", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": 1,
     });
     let device = ResponseTemplate::new(200).set_body_json(device);
     Mock::given(path("/oauth/device/code")).respond_with(device).mount(&issuer.server).await;
-    let response = move |request: &wiremock::Request| answering.lock().unwrap().response(request);
+    let response = move |request: &wiremock::Request| responder.lock().unwrap().response(request);
     Mock::given(method("POST")).respond_with(response).mount(&issuer.server).await;
 
-    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
-    let trusting = OAuthClient::new(issuer.http.clone(), endpoints, "client").with_audience(AUDIENCE);
+    let endpoints = Endpoints::auth0(&issuer.url().parse().unwrap()).unwrap();
+    let base_client = OAuthClient::new(issuer.http.clone(), endpoints, "client").with_audience(AUDIENCE);
     let key = PrivateKey::from_pem(&Secret::new(PEM.as_str())).unwrap();
-    let (mut all, mut failures, mut attempts) = (String::new(), 0, 0);
+    let (mut output, mut failures, mut attempts) = (String::new(), 0, 0);
     for style in
         [200, 302, 400, 401, 403, 429, 500].into_iter().flat_map(|status| (0..ECHO_STYLES).map(move |n| (status, n)))
     {
         echo.lock().unwrap().style = style;
-        for client in [trusting.clone(), trusting.clone().with_verifier(issuer.verifier())] {
-            let machine = |client: OAuthClient| ClientCredentials::new(client);
+        for client in [base_client.clone(), base_client.clone().with_verifier(issuer.verifier())] {
+            let client_credentials = |client: OAuthClient| ClientCredentials::new(client);
             let assertions = || static_token(secret("assertion")).unwrap();
             let browser = Arc::new(InstantBrowser(issuer.http.clone()));
             let browser = BrowserLogin::new(client.clone(), "http://127.0.0.1:0/".parse().unwrap(), browser).unwrap();
             let device = DeviceLogin::new(client.clone(), Arc::new(UnresponsiveUser));
-            let both = UserLogin::new(client.clone()).with_browser(browser.clone()).with_device(device.clone());
+            let user_login = UserLogin::new(client.clone()).with_browser(browser.clone()).with_device(device.clone());
             let grants: [(Box<dyn AsyncTokenProvider>, Option<AccessToken>); 10] = [
-                (Box::new(machine(client.clone().with_secret_basic(secret("basic: +%")))), None),
-                (Box::new(machine(client.clone().with_secret_post(secret("post: +%")))), None),
-                (Box::new(machine(client.clone().with_private_key(key.clone()))), None),
+                (Box::new(client_credentials(client.clone().with_secret_basic(secret("basic: +%")))), None),
+                (Box::new(client_credentials(client.clone().with_secret_post(secret("post: +%")))), None),
+                (Box::new(client_credentials(client.clone().with_private_key(key.clone()))), None),
                 (Box::new(RefreshGrant::new(client.clone()).with_refresh_token(secret("refresh"))), None),
                 (Box::new(RefreshGrant::new(client.clone())), Some(login())),
                 (Box::new(JwtBearer::new(client.clone(), assertions())), None),
                 (Box::new(TokenExchange::new(client.clone(), assertions(), TokenType::AccessToken)), None),
                 (Box::new(browser), None),
                 (Box::new(device), None),
-                (Box::new(both), Some(login())),
+                (Box::new(user_login), Some(login())),
             ];
             for (grant, previous) in grants {
                 attempts += 1;
-                all +=
+                output +=
                     &debug_output(Arc::<dyn AsyncTokenProvider>::from(grant), previous.as_ref(), &mut failures).await;
             }
-            all += &client.revoke(&login()).await.err().map(|error| error_text(&error)).unwrap_or_default();
+            output += &client.revoke(&login()).await.err().map(|error| error_text(&error)).unwrap_or_default();
         }
     }
-    // The others have a success status and a token that one of the two clients accepts without verification.
+    // The other attempts succeed: the status is a success, and the client without a verifier accepts the token.
     assert!(failures > attempts * 9 / 10 && failures < attempts, "{failures} of {attempts}");
     let mut secrets = echo.lock().unwrap().secrets.clone();
-    assert!(secrets.len() > 100, "each verifier and assertion is another: {}", secrets.len());
+    assert!(secrets.len() > 100, "each code verifier and each assertion is different: {}", secrets.len());
     secrets.insert("canary".to_owned());
     for secret in &secrets {
-        if let Some(at) = all.find(secret.as_str()) {
-            panic!("{secret} is shown: {}", all.get(at.saturating_sub(300)..at + 100).unwrap_or(&all));
+        if let Some(start) = output.find(secret.as_str()) {
+            panic!("{secret} is shown: {}", output.get(start.saturating_sub(300)..start + 100).unwrap_or(&output));
         }
         log.assert_lacks(secret);
     }
     let refused = TokenError::refused("no").to_string();
-    assert!(all.contains(&refused) && all.contains("***"), "the rest of the message is kept");
+    assert!(output.contains(&refused) && output.contains("***"), "the message keeps the other text");
 }

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store in a folder that does not exist yet, and a clock that stands still.
+/// A store in a folder that does not exist yet, and its clock, which stands still.
 struct Fixture {
     home: TempDir,
     clock: Arc<ManualClock>,
@@ -110,16 +110,16 @@ async fn newer_token_survives_a_concurrent_rejection() {
 #[tokio::test(start_paused = true)]
 async fn lease_passes_the_suite_with_failing_writes() {
     let home = TempDir::new().unwrap();
-    let (folder, away) = (home.path().join("tokens"), home.path().join("away"));
+    let (folder, moved_folder) = (home.path().join("tokens"), home.path().join("away"));
     let store = || FileTokenStore::new(&folder);
     // A file in place of the folder makes every access fail.
     let set_unavailable = async |is_unavailable| {
         if is_unavailable {
-            fs::rename(&folder, &away).unwrap();
+            fs::rename(&folder, &moved_folder).unwrap();
             fs::write(&folder, "").unwrap();
         } else {
             fs::remove_file(&folder).unwrap();
-            fs::rename(&away, &folder).unwrap();
+            fs::rename(&moved_folder, &folder).unwrap();
         }
     };
     let (first, second) = (store(), store());
@@ -130,17 +130,17 @@ async fn lease_passes_the_suite_with_failing_writes() {
 #[test]
 fn lock_file_outlives_its_tokens() {
     let fixture = Fixture::new();
-    let lock = format!("{}.lock", key().digest_hex());
-    let bare = AccessToken::new(login(1).secret().clone()).unwrap();
-    let ways: [&dyn Fn(); 3] = [
+    let lock_file_name = format!("{}.lock", key().digest_hex());
+    let token = AccessToken::new(login(1).secret().clone()).unwrap();
+    let deletions: [&dyn Fn(); 3] = [
         &|| TokenCache::delete(&fixture.store.blocking(), &key()).unwrap(),
-        &|| assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &bare).unwrap()),
+        &|| assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &token).unwrap()),
         &|| TokenCache::clear(&fixture.store.blocking()).unwrap(),
     ];
-    for forget in ways {
-        set(&fixture.store, &key(), &bare);
-        forget();
-        assert_eq!(fixture.names(), [lock.as_str()]);
+    for delete in deletions {
+        set(&fixture.store, &key(), &token);
+        delete();
+        assert_eq!(fixture.names(), [lock_file_name.as_str()]);
     }
 }
 
@@ -166,19 +166,19 @@ fn folders_and_files_are_accessible_only_to_their_owner() {
 fn symbolic_link_as_token_file_is_rejected() {
     let fixture = Fixture::new();
     set(&fixture.store, &key(), &login(1));
-    let elsewhere = fixture.home.path().join("elsewhere");
-    fs::rename(fixture.path(&key(), "json"), &elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, fixture.path(&key(), "json")).unwrap();
-    let before = fs::read(&elsewhere).unwrap();
-    let read = TokenCache::get(&fixture.store.blocking(), &key()).unwrap_err();
-    let written = TokenCache::set(&fixture.store.blocking(), &key(), &login(2)).unwrap_err();
-    for error in [&read, &written] {
+    let link_target = fixture.home.path().join("elsewhere");
+    fs::rename(fixture.path(&key(), "json"), &link_target).unwrap();
+    std::os::unix::fs::symlink(&link_target, fixture.path(&key(), "json")).unwrap();
+    let content = fs::read(&link_target).unwrap();
+    let read_error = TokenCache::get(&fixture.store.blocking(), &key()).unwrap_err();
+    let write_error = TokenCache::set(&fixture.store.blocking(), &key(), &login(2)).unwrap_err();
+    for error in [&read_error, &write_error] {
         assert!(error.is_cache() && StoreError::of(error).unwrap().is_symbolic_link(), "{error:?}");
     }
-    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+    assert_eq!(fs::read(&link_target).unwrap(), content);
     // Deleting the entry must delete only the link.
     TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
-    assert_eq!((get(&fixture.store, &key()), fs::read(&elsewhere).unwrap()), (None, before));
+    assert_eq!((get(&fixture.store, &key()), fs::read(&link_target).unwrap()), (None, content));
 }
 
 #[cfg(unix)]
@@ -186,20 +186,20 @@ fn symbolic_link_as_token_file_is_rejected() {
 fn symbolic_link_as_lock_file_is_rejected() {
     let fixture = Fixture::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(fixture.folder()).unwrap();
-    let elsewhere = fixture.home.path().join("elsewhere");
-    std::os::unix::fs::symlink(&elsewhere, fixture.path(&key(), "lock")).unwrap();
+    let link_target = fixture.home.path().join("elsewhere");
+    std::os::unix::fs::symlink(&link_target, fixture.path(&key(), "lock")).unwrap();
     let error = TokenCache::set(&fixture.store.blocking(), &key(), &login(1)).unwrap_err();
     assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
-    assert!(!elsewhere.exists(), "nothing is created at the target of the link");
+    assert!(!link_target.exists(), "nothing is created at the target of the link");
 }
 
 #[cfg(unix)]
 #[test]
 fn symbolic_link_as_folder_is_rejected() {
     let fixture = Fixture::new();
-    let elsewhere = fixture.home.path().join("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, fixture.folder()).unwrap();
+    let link_target = fixture.home.path().join("elsewhere");
+    fs::create_dir(&link_target).unwrap();
+    std::os::unix::fs::symlink(&link_target, fixture.folder()).unwrap();
     for folder in [fixture.folder(), fixture.home.path().join("tokens/")] {
         let store = FileTokenStore::new(folder);
         for error in [
@@ -210,7 +210,7 @@ fn symbolic_link_as_folder_is_rejected() {
             assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
         }
     }
-    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&link_target).unwrap().count(), 0);
 }
 
 #[cfg(unix)]
@@ -227,8 +227,8 @@ fn folder_writable_by_others_is_rejected() {
             TokenCache::set(&fixture.store.blocking(), &key(), &login(1)),
             TokenCache::delete(&fixture.store.blocking(), &TokenKey::new("https://other.test/")),
         ] {
-            let refused = outcome.as_ref().is_err_and(|error| StoreError::of(error).unwrap().is_open_to_others());
-            assert_eq!(refused, is_open, "{mode:o}: {outcome:?}");
+            let is_refused = outcome.as_ref().is_err_and(|error| StoreError::of(error).unwrap().is_open_to_others());
+            assert_eq!(is_refused, is_open, "{mode:o}: {outcome:?}");
         }
     }
 }
@@ -241,11 +241,11 @@ fn unusable_folder_is_an_error_and_not_a_miss() {
         TokenCache::get(&fixture.store.blocking(), &key()).unwrap_err(),
         TokenCache::set(&fixture.store.blocking(), &key(), &login(1)).unwrap_err(),
     ] {
-        let behind = StoreError::of(&error).unwrap().to_string();
-        assert!(error.is_cache() && behind.contains("tokens"), "{behind}");
+        let message = StoreError::of(&error).unwrap().to_string();
+        assert!(error.is_cache() && message.contains("tokens"), "{message}");
     }
-    let below = FileTokenStore::new(fixture.folder().join("below"));
-    assert!(TokenCache::set(&below.blocking(), &key(), &login(1)).unwrap_err().is_cache());
+    let store_below_file = FileTokenStore::new(fixture.folder().join("below"));
+    assert!(TokenCache::set(&store_below_file.blocking(), &key(), &login(1)).unwrap_err().is_cache());
 }
 
 #[test]
@@ -263,26 +263,26 @@ async fn clear_deletes_tokens_and_leftovers_but_no_other_file() {
     let fixture = Fixture::new();
     let other = TokenKey::new("https://other.example/");
     let digest = key().digest_hex();
-    let foreign = [
+    let unrelated_files = [
         "notes.json".to_owned(),
         format!("{}.json", &digest[1..]),
         format!("{}.json", digest.replace(|digit: char| digit.is_ascii_digit(), "A")),
         format!("{digest}.txt"),
         format!("{digest}.lock"),
     ];
-    for asynchronous in [false, true] {
+    for is_async in [false, true] {
         set(&fixture.store, &key(), &login(1));
         // This file simulates a process that was killed while it wrote.
         fs::write(fixture.path(&other, "tmp"), "half a token").unwrap();
-        for name in &foreign {
+        for name in &unrelated_files {
             fs::write(fixture.folder().join(name), "").unwrap();
         }
-        if asynchronous {
+        if is_async {
             AsyncTokenCache::clear(&fixture.store).await.unwrap();
         } else {
             TokenCache::clear(&fixture.store.blocking()).unwrap();
         }
-        let mut expected = foreign.to_vec();
+        let mut expected = unrelated_files.to_vec();
         expected.push(format!("{}.lock", other.digest_hex()));
         expected.sort_unstable();
         assert_eq!(fixture.names(), expected);
@@ -347,11 +347,11 @@ fn token_file_shows_its_key_in_clear_text() {
 }
 
 #[test]
-fn token_that_cannot_be_deserialized_is_not_written() {
+fn token_larger_than_the_limit_is_not_written() {
     let fixture = Fixture::new();
     set(&fixture.store, &key(), &login(1));
-    let large = login(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
-    let error = TokenCache::set(&fixture.store.blocking(), &key(), &large).unwrap_err();
+    let large_login = login(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
+    let error = TokenCache::set(&fixture.store.blocking(), &key(), &large_login).unwrap_err();
     assert!(error.is_cache() && StoreError::of(&error).unwrap().to_string().contains("1048576"), "{error:?}");
     assert_eq!(get(&fixture.store, &key()), Some(login(1)));
 }

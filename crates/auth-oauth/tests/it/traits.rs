@@ -1,4 +1,4 @@
-//! Calls of all shipped types with every trait in scope. A type whose methods come from two traits does not compile.
+//! Calls of all public types with every trait in scope. An ambiguous method call does not compile.
 
 use std::sync::Arc;
 
@@ -31,8 +31,9 @@ async fn stores_are_not_ambiguous() {
     store.clear().await.unwrap();
     let LeaseOutcome::Acquired(lease) = store.acquire(&key, None).await.unwrap() else { panic!("nothing is stored") };
     lease.release().await;
-    let (known, provider) = KnownExpiryStore::new(store, EnvToken::from_value("X", Some(Secret::new("opaque"))));
-    assert!(known.get(&key).await.unwrap().is_none());
+    let (known_expiry_store, provider) =
+        KnownExpiryStore::new(store, EnvToken::from_value("X", Some(Secret::new("opaque"))));
+    assert!(known_expiry_store.get(&key).await.unwrap().is_none());
     assert_eq!(provider.fetch(&TokenRequest::default()).await.unwrap().secret().expose(), "opaque");
 }
 
@@ -50,7 +51,7 @@ async fn external_providers_are_not_ambiguous() {
 }
 
 /// Calls a provider with both traits in scope.
-macro_rules! fetched {
+macro_rules! assert_unambiguous {
     ($($provider:ty),+ $(,)?) => {
         $(
             let _ = async |provider: &$provider, request: &TokenRequest| {
@@ -64,7 +65,7 @@ macro_rules! fetched {
 
 #[test]
 fn grants_are_not_ambiguous() {
-    fetched!(
+    assert_unambiguous!(
         BrowserLogin,
         ClientCredentials,
         DeviceLogin,
@@ -74,6 +75,6 @@ fn grants_are_not_ambiguous() {
         UserLogin
     );
     let provider = BlockingProvider::new(EnvToken::from_value("X", Some(Secret::new("opaque")))).unwrap();
-    let fetched: Result<_, TokenError> = provider.fetch(&TokenRequest::default());
-    assert_eq!(fetched.unwrap().secret().expose(), "opaque");
+    let outcome: Result<_, TokenError> = provider.fetch(&TokenRequest::default());
+    assert_eq!(outcome.unwrap().secret().expose(), "opaque");
 }

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::packages;
 
-const PROGRAM: &str = include_str!("../../../../tests/peers/authlib/server.py");
+const SERVER_PROGRAM: &str = include_str!("../../../../tests/peers/authlib/server.py");
 /// The server uses the packages of another peer.
 const PEER: &str = "python-clients";
 const REQUIREMENTS: &str = include_str!("../../../../tests/peers/python-clients/requirements.txt");
 
-/// A running authorization server. It ends when this is dropped, or with the test.
+/// A running authorization server. It ends when this value is dropped, or with the test.
 struct Server {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -25,12 +25,12 @@ struct Server {
 }
 
 impl Server {
-    /// Returns `None` and reports it if Authlib is not installed.
+    /// Starts the server. Returns `None` and reports it if Authlib is not installed.
     fn start() -> Option<Self> {
         let python = packages::python(PEER, REQUIREMENTS)?;
         let mut command = Command::new(python);
         // Authlib otherwise refuses plain http, also on loopback.
-        command.args(["-c", PROGRAM]).env("AUTHLIB_INSECURE_TRANSPORT", "1");
+        command.args(["-c", SERVER_PROGRAM]).env("AUTHLIB_INSECURE_TRANSPORT", "1");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let mut server = Self { process, output, issuer: String::new(), machine_key: Secret::new("") };
@@ -46,9 +46,9 @@ impl Server {
         OAuthClient::new(http, Endpoints::new(&self.issuer, token_url), id)
     }
 
-    /// Signs an assertion of the issuer of workloads.
-    fn assertion(&mut self, about: &Value) -> String {
-        self.send(&json!({ "assert": about }))["assertion"].as_str().unwrap().to_owned()
+    /// Returns an assertion with these properties, which the issuer of the workload tokens has signed.
+    fn assertion(&mut self, properties: &Value) -> String {
+        self.send(&json!({ "assert": properties }))["assertion"].as_str().unwrap().to_owned()
     }
 
     /// Returns the parameters of all token requests, without assertions.
@@ -75,7 +75,7 @@ impl Drop for Server {
     }
 }
 
-async fn exchanged(client: OAuthClient, assertion: &str) -> Result<AccessToken, TokenError> {
+async fn exchange(client: OAuthClient, assertion: &str) -> Result<AccessToken, TokenError> {
     let identity = WorkloadIdentity::from_variable_value("ID_TOKEN", Some(Secret::new(assertion)));
     identity.into_jwt_bearer(client).fetch(&TokenRequest::new()).await
 }
@@ -92,10 +92,10 @@ async fn assertion_in_a_file_is_exchanged_for_a_token() {
         let token = grant.fetch(&TokenRequest::new()).await.unwrap();
         assert!(token.secret().expose().starts_with(&format!("{user}-")), "the file is read again");
         assert_eq!(token.scopes().collect::<Vec<_>>(), ["runs"]);
-        // The server states an hour, but the assertion expires earlier.
+        // The server specifies an hour, but the assertion expires earlier.
         #[expect(clippy::disallowed_methods, reason = "the server uses the system clock")]
-        let left = token.expires_at().unwrap().duration_since(SystemTime::now()).unwrap();
-        assert!(left <= Duration::from_secs(120) && left > Duration::from_secs(60), "{left:?}");
+        let remaining = token.expires_at().unwrap().duration_since(SystemTime::now()).unwrap();
+        assert!(remaining <= Duration::from_secs(120) && remaining > Duration::from_secs(60), "{remaining:?}");
     }
     let expected = json!({ "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "scope": "runs" });
     assert_eq!(server.received_requests(), [expected.clone(), expected]);
@@ -104,21 +104,21 @@ async fn assertion_in_a_file_is_exchanged_for_a_token() {
 #[tokio::test]
 async fn refused_assertion_is_a_refused_credential() {
     let Some(mut server) = Server::start() else { return };
-    for about in [
+    for properties in [
         json!({ "subject": "eve" }),
         json!({ "subject": "ada", "key": "foreign" }),
         json!({ "subject": "ada", "audience": "https://other.test" }),
         json!({ "subject": "ada", "issuer": "https://other.test" }),
     ] {
-        let assertion = server.assertion(&about);
-        let error = exchanged(server.client(""), &assertion).await.unwrap_err();
-        assert!(error.is_refused(), "{about}: {error:?}");
-        assert!(auth_core::error_chain(&error).contains("invalid_grant"), "{about}: {error:?}");
+        let assertion = server.assertion(&properties);
+        let error = exchange(server.client(""), &assertion).await.unwrap_err();
+        assert!(error.is_refused(), "{properties}: {error:?}");
+        assert!(auth_core::error_chain(&error).contains("invalid_grant"), "{properties}: {error:?}");
         assert!(!format!("{error:?}").contains(&assertion), "{error:?}");
     }
     let request_count = server.received_requests().len();
     let expired = server.assertion(&json!({ "subject": "ada", "seconds": -1 }));
-    assert!(exchanged(server.client(""), &expired).await.unwrap_err().is_refused());
+    assert!(exchange(server.client(""), &expired).await.unwrap_err().is_refused());
     assert_eq!(server.received_requests().len(), request_count, "an expired assertion is not sent");
 }
 
@@ -126,7 +126,7 @@ async fn refused_assertion_is_a_refused_credential() {
 async fn unknown_scope_does_not_reject_the_assertion() {
     let Some(mut server) = Server::start() else { return };
     let assertion = server.assertion(&json!({ "subject": "ada" }));
-    let error = exchanged(server.client("").with_scopes(["everything"]), &assertion).await.unwrap_err();
+    let error = exchange(server.client("").with_scopes(["everything"]), &assertion).await.unwrap_err();
     assert!(!error.is_refused() && auth_core::error_chain(&error).contains("invalid_scope"), "{error:?}");
 }
 
@@ -140,9 +140,9 @@ async fn every_request_has_a_new_client_assertion_of_the_registered_key() {
         let token = grant.fetch(&TokenRequest::new()).await.unwrap();
         assert!(token.secret().expose().starts_with("None-"), "the client has no user");
     }
-    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
-    let other = PrivateKey::from_pem(&Secret::new(other)).unwrap();
-    let error = ClientCredentials::new(server.client("machine").with_private_key(other));
-    let error = error.fetch(&TokenRequest::new()).await.unwrap_err();
+    let other_pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let other_key = PrivateKey::from_pem(&Secret::new(other_pem)).unwrap();
+    let grant = ClientCredentials::new(server.client("machine").with_private_key(other_key));
+    let error = grant.fetch(&TokenRequest::new()).await.unwrap_err();
     assert!(error.is_refused() && auth_core::error_chain(&error).contains("invalid_client"), "{error:?}");
 }

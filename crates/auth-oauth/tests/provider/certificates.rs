@@ -32,7 +32,7 @@ async fn client_certificate_authenticates_at_the_mtls_endpoint() {
     provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
     let endpoints = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
     assert_ne!(endpoints.mtls.as_ref().unwrap().token.as_ref(), Some(&endpoints.token));
-    let showing = |certificate: Option<(String, String)>| {
+    let grant_with = |certificate: Option<(String, String)>| {
         let http = HttpClient::builder().with_plain_loopback().with_root_certificates(servers.file());
         let http = match certificate {
             Some((chain, key)) => http.with_client_certificate(chain, Secret::new(key)),
@@ -42,21 +42,22 @@ async fn client_certificate_authenticates_at_the_mtls_endpoint() {
         ClientCredentials::new(client.with_mutual_tls().with_audience(AUDIENCE).with_verifier(provider.verifier()))
     };
     let request = TokenRequest::default();
-    let [first, second] = [(); 2].map(|()| showing(Some(clients.sign("machine.test"))));
+    let [first, second] = [(); 2].map(|()| grant_with(Some(clients.sign("machine.test"))));
     let tokens = [first.fetch(&request).await.unwrap(), second.fetch(&request).await.unwrap()];
     assert_eq!(first.fetch(&request).await.map(|token| thumbprint(&token)).unwrap(), thumbprint(&tokens[0]));
     assert_ne!(thumbprint(&tokens[0]), thumbprint(&tokens[1]), "each token is bound to the certificate of its request");
     assert_eq!(provider.requests(TOKEN), 3);
 
     for certificate in [None, Some(clients.sign("another.test")), Some(self_signed("machine.test"))] {
-        let error = showing(certificate).fetch(&request).await.unwrap_err();
+        let error = grant_with(certificate).fetch(&request).await.unwrap_err();
         assert!(error.is_refused(), "{error:?}");
     }
     let mut endpoints = endpoints.clone();
     endpoints.mtls = None;
-    let usual = OAuthClient::new(provider.http.clone(), endpoints, "machine-certificate").with_mutual_tls();
-    let error = ClientCredentials::new(usual).fetch(&request).await.unwrap_err();
-    assert!(error.is_refused(), "the usual endpoint sees no certificate: {error:?}");
+    let client_without_alias =
+        OAuthClient::new(provider.http.clone(), endpoints, "machine-certificate").with_mutual_tls();
+    let error = ClientCredentials::new(client_without_alias).fetch(&request).await.unwrap_err();
+    assert!(error.is_refused(), "the regular endpoint receives no certificate: {error:?}");
 }
 
 #[tokio::test]
@@ -78,11 +79,11 @@ async fn exchanged_token_is_bound_to_the_certificate() {
     let token = grant.redeem(&assertion, &TokenRequest::default()).await.unwrap();
     assert_eq!(thumbprint(&token), certificate.thumbprint());
     assert_eq!(token.expires_at(), assertion.jwt_expiry(), "the provider would issue a token for an hour");
-    let form = provider.form();
-    assert_eq!((&form["resource"], &form["token_format"]), (&resource.into(), &"jwt".into()));
+    let received_form = provider.form();
+    assert_eq!((&received_form["resource"], &received_form["token_format"]), (&resource.into(), &"jwt".into()));
 
     let forged = assertion.secret().expose().replace('.', ".e");
-    let refused = JwtBearer::new(client, static_token(Secret::new(forged)).unwrap());
-    assert!(refused.fetch(&TokenRequest::default()).await.unwrap_err().is_refused());
+    let forged_grant = JwtBearer::new(client, static_token(Secret::new(forged)).unwrap());
+    assert!(forged_grant.fetch(&TokenRequest::default()).await.unwrap_err().is_refused());
     assert_eq!(provider.grants("urn:ietf:params:oauth:grant-type:jwt-bearer"), 1);
 }

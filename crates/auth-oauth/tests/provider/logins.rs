@@ -16,17 +16,17 @@ fn browser_login_returns_a_refresh_token_for_offline_access() {
     let Some(user) = User::start() else { return };
     let client = provider.client("native").with_scopes(SCOPES);
     let token = user.log_in(&client);
-    assert!(user.browser.text_of("body").contains("You are logged in"), "the last page is that of the callback");
+    assert!(user.browser.text_of("body").contains("You are logged in"), "the callback serves the last page");
     let claims = user.browser.runtime.block_on(provider.verifier().verify(token.secret())).unwrap();
     assert_eq!(claims.sub, NAME);
     assert!(token.refresh_token().is_some() && token.id_token().is_some());
 
-    // Without a consent prompt, the provider issues no refresh token, whatever the user allows.
+    // Without a consent prompt, the provider issues no refresh token, even if the user allows all scopes.
     let (login, url) = user.begin(&client, |login| login);
     user.browser.open(&url);
     user.browser.allow();
-    let again = user.wait(login).unwrap();
-    assert!(again.refresh_token().is_none());
+    let token_without_consent = user.wait(login).unwrap();
+    assert!(token_without_consent.refresh_token().is_none());
 }
 
 #[test]
@@ -41,13 +41,13 @@ fn canceled_browser_login_is_denied() {
     assert_eq!(provider.requests(TOKEN), 0);
 }
 
-/// Starts a device login that has polled once without success, and returns it with the page for its user.
-fn device(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
-    let (sender, shown) = login_channel::<DeviceAuthorization>();
+/// Starts a device login, and waits for its first poll. Returns the login and the page for its user.
+fn start_device_login(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
+    let (sender, authorizations) = login_channel::<DeviceAuthorization>();
     let login = DeviceLogin::new(provider.client("device").with_scopes(SCOPES), sender);
     let login = user.browser.runtime.spawn(async move { login.log_in(&TokenRequest::default()).await });
     provider.wait_for(TOKEN, 1);
-    let page = shown.try_recv().unwrap().verification_url_complete.unwrap();
+    let page = authorizations.try_recv().unwrap().verification_url_complete.unwrap();
     (login, page.parse().unwrap())
 }
 
@@ -55,7 +55,7 @@ fn device(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, O
 fn approved_device_login_returns_a_token() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
-    let (login, page) = device(&provider, &user);
+    let (login, page) = start_device_login(&provider, &user);
     user.browser.open(&page);
     user.browser.click("button[autofocus][form='op.deviceConfirmForm']");
     user.browser.sign_in();
@@ -71,7 +71,7 @@ fn approved_device_login_returns_a_token() {
 fn refused_device_login_is_denied() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
-    let (login, page) = device(&provider, &user);
+    let (login, page) = start_device_login(&provider, &user);
     user.browser.open(&page);
     user.browser.click("button[name=abort]");
     let error = user.wait(login).unwrap_err();

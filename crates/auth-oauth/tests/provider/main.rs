@@ -1,4 +1,4 @@
-//! The logins and grants against the certified `oidc-provider`, which shares no code with this project.
+//! Logins and grants at the certified `oidc-provider`, which shares no code with this project.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod authlib;

@@ -26,10 +26,10 @@ fn refresh_redeems_once_for_all_callers() {
     let grant = RefreshGrant::new(client.clone()).with_refresh_token(login.refresh_token().unwrap().clone());
     let source = TokenSource::builder(client.token_key().build(), grant).with_clock(clock.clone()).build().unwrap();
 
-    let mut before = login;
-    let redeemed = provider.requests(TOKEN);
-    // The provider ends a login if a refresh token is redeemed twice. Each round therefore needs the token of the last
-    // one.
+    let mut previous = login;
+    let earlier_requests = provider.requests(TOKEN);
+    // The provider ends a login if a refresh token is redeemed twice. Each round therefore needs the token of the
+    // previous round.
     for round in 1..=4 {
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
@@ -40,9 +40,9 @@ fn refresh_redeems_once_for_all_callers() {
         assert_eq!(tokens.len(), CALLERS);
         let token = tokens[0].as_ref().unwrap();
         assert!(tokens.iter().all(|other| other.as_ref().unwrap().is_same(token)), "{tokens:?}");
-        assert!(!token.is_same(&before) && token.expires_at() <= Some(clock.now() + LIFETIME), "{token:?}");
-        assert_eq!(provider.requests(TOKEN), redeemed + round);
-        before = token.clone();
+        assert!(!token.is_same(&previous) && token.expires_at() <= Some(clock.now() + LIFETIME), "{token:?}");
+        assert_eq!(provider.requests(TOKEN), earlier_requests + round);
+        previous = token.clone();
         clock.advance(LIFETIME);
     }
 }

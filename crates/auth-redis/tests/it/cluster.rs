@@ -13,7 +13,7 @@ use url::Url;
 use crate::access::{self, USER};
 use crate::authority::Authority;
 use crate::fixtures::{acquired_guard, cluster_builder_with_long_timeouts, key, sealing_key, token};
-use crate::fleet::until;
+use crate::fleet::wait_until;
 use crate::redis_server::Redis;
 
 /// Three primaries with a third of the slots each.
@@ -21,17 +21,21 @@ struct Cluster(Vec<Redis>);
 
 impl Cluster {
     fn start() -> Option<Self> {
-        Self::with(|_, _| Vec::new(), None)
+        Self::start_with(|_, _| Vec::new(), None)
     }
 
-    /// Starts a cluster with additional settings for each node, with TLS if it has an authority.
-    fn with(more: impl Fn(&TempDir, u16) -> Vec<OsString>, authority: Option<&Authority>) -> Option<Self> {
+    /// Starts a cluster with additional settings for each node. `authority` issued the certificates of a cluster with
+    /// TLS.
+    fn start_with(
+        extra_settings: impl Fn(&TempDir, u16) -> Vec<OsString>,
+        authority: Option<&Authority>,
+    ) -> Option<Self> {
         let settings =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"];
         let node = |_| {
             Redis::with(|folder, port| {
                 let mut arguments: Vec<_> = settings.map(Into::into).to_vec();
-                arguments.extend(more(folder, port));
+                arguments.extend(extra_settings(folder, port));
                 arguments
             })
         };
@@ -46,7 +50,7 @@ impl Cluster {
         let output = create.args(addresses).arg("--cluster-yes").output().unwrap();
         assert!(output.status.success(), "{output:?}");
         for node in &cluster.0 {
-            until("the nodes agree", || {
+            wait_until("the node reports that the cluster works", || {
                 let output = cli(&["-p", &node.port.to_string(), "cluster", "info"]).output().unwrap();
                 String::from_utf8_lossy(&output.stdout).contains("cluster_state:ok")
             });
@@ -79,9 +83,9 @@ async fn cache_and_lease_in_a_cluster_pass_the_conformance_suites() {
 #[tokio::test]
 async fn user_with_the_documented_permissions_can_use_a_cluster_over_tls() {
     let authority = Authority::new();
-    let Some(cluster) = Cluster::with(
+    let Some(cluster) = Cluster::start_with(
         |folder, port| {
-            let mut arguments = access::tls(folder, port, &authority, "127.0.0.1");
+            let mut arguments = access::tls_settings(folder, port, &authority, "127.0.0.1");
             arguments.extend(["--tls-cluster", "yes", "--tls-replication", "yes"].map(Into::into));
             arguments
         },
@@ -99,7 +103,7 @@ async fn user_with_the_documented_permissions_can_use_a_cluster_over_tls() {
     let cache = builder().with_user(USER, access::password()).connect().await.unwrap();
     async_token_cache(&cache).await;
     refresh_lease(&cache, &cache.clone(), &cache).await;
-    // The library does not distinguish a cluster that refuses from one that is unavailable.
+    // The Redis library reports a refused login to a cluster like an unavailable cluster.
     let cache = builder().with_user(USER, Secret::new("wrong")).connect().await.unwrap();
     let error = cache.get(&key()).await.unwrap_err();
     assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
@@ -118,25 +122,25 @@ async fn cache_with_one_configured_node_uses_and_clears_all_nodes() {
     for key in &keys {
         cache.set(key, &token("kept")).await.unwrap();
     }
-    let entries = |node: &Redis| node.run_cli(&["--scan", "--pattern", "*:token"]).lines().count();
+    let count_entries = |node: &Redis| node.run_cli(&["--scan", "--pattern", "*:token"]).lines().count();
     for node in &cluster.0 {
-        assert!(entries(node) > 100, "each node has some of the entries");
+        assert!(count_entries(node) > 100, "each node has some of the entries");
     }
-    cluster.0[0].run_cli(&["set", &other(&cluster.0[0]), "else's"]);
+    cluster.0[0].run_cli(&["set", &foreign_key(&cluster.0[0]), "else's"]);
     cache.clear().await.unwrap();
     for node in &cluster.0 {
-        assert_eq!(entries(node), 0);
+        assert_eq!(count_entries(node), 0);
     }
-    assert_eq!(cluster.0[0].run_cli(&["get", &other(&cluster.0[0])]), "else's");
+    assert_eq!(cluster.0[0].run_cli(&["get", &foreign_key(&cluster.0[0])]), "else's");
     let guard = acquired_guard(cache.acquire(&keys[0], None).await);
     assert!(!format!("{guard:?}").contains("fence: 1 "), "the fence was advanced and not deleted: {guard:?}");
 }
 
 /// Returns a key name on this node that does not belong to the cache.
-fn other(node: &Redis) -> String {
+fn foreign_key(node: &Redis) -> String {
     let names = (0..1000).map(|number| format!("other:{number}"));
-    let is_here = |name: &String| !node.run_cli(&["get", name]).starts_with("MOVED");
-    names.into_iter().find(is_here).unwrap()
+    let is_on_node = |name: &String| !node.run_cli(&["get", name]).starts_with("MOVED");
+    names.into_iter().find(is_on_node).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,18 +152,18 @@ async fn cluster_fails_only_for_a_missing_node_and_recovers() {
         cache.set(key, &token("kept")).await.unwrap();
     }
     cluster.0[2].kill();
-    let mut failed = 0;
+    let mut failed_reads = 0;
     for key in &keys {
         if let Err(error) = cache.get(key).await {
             assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
-            failed += 1;
+            failed_reads += 1;
         }
     }
-    assert!(failed > 0);
+    assert!(failed_reads > 0);
     cluster.0[2].restart();
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
-        until("all keys are served again", || {
+        wait_until("all keys are served again", || {
             keys.iter().all(|key| runtime.block_on(cache.set(key, &token("again"))).is_ok())
         });
     });

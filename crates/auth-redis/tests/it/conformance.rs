@@ -7,7 +7,7 @@ use auth_core::TokenKey;
 use auth_redis::RedisTokenCache;
 use platform_testkit::{LeaseSuite, async_atomic_delete_if, async_token_cache, refresh_lease};
 
-use crate::fixtures::{HOUR, builder_with_long_timeouts, cache, sealing_key};
+use crate::fixtures::{HOUR, builder_with_long_timeouts, connect_cache, sealing_key};
 use crate::outage::wait_until_available;
 use crate::publications::persistent_server;
 use crate::redis_server::Redis;
@@ -34,7 +34,7 @@ async fn lease_suite(redis: Redis, first: &RedisTokenCache, second: &RedisTokenC
 #[tokio::test]
 async fn sealed_cache_passes_the_conformance_suite() {
     let Some(redis) = Redis::start() else { return };
-    let [first, second] = [cache(&redis.url()).await, cache(&redis.url()).await];
+    let [first, second] = [connect_cache(&redis.url()).await, connect_cache(&redis.url()).await];
     async_token_cache(&first).await;
     async_atomic_delete_if(&first, &second).await;
     async_atomic_delete_if(&first, &first.clone()).await;
@@ -53,7 +53,7 @@ async fn unsealed_cache_passes_the_conformance_suite() {
 #[tokio::test]
 async fn lease_passes_the_conformance_suite() {
     let Some(redis) = persistent_server() else { return };
-    // The lease time is long, so that no renewal acquires a lease again that the suite has deleted.
+    // A renewal would acquire a lease again that the suite has deleted. With a long lease time, there is no renewal.
     let connect = async || {
         builder_with_long_timeouts(&redis.url())
             .with_sealing_key(sealing_key('a'))

@@ -26,15 +26,15 @@ const TASKS: usize = 100;
 /// The configuration of the workers of a fleet.
 #[derive(Clone, Copy)]
 struct FleetConfig {
-    delay: Duration,
-    lease: Duration,
+    total_timeout: Duration,
+    lease_time: Duration,
     local_copy: Duration,
 }
 
 impl Default for FleetConfig {
-    /// Timeouts are long unless a test is about them.
+    /// Timeouts are long, for tests that are not about timeouts.
     fn default() -> Self {
-        Self { delay: TIMEOUT, lease: Duration::from_secs(10), local_copy: Duration::from_secs(5) }
+        Self { total_timeout: TIMEOUT, lease_time: Duration::from_secs(10), local_copy: Duration::from_secs(5) }
     }
 }
 
@@ -42,10 +42,10 @@ impl Default for FleetConfig {
 struct Fleet {
     workers: Vec<Worker>,
     provider: Provider,
-    _turn: MutexGuard<'static, ()>,
+    _fleet_guard: MutexGuard<'static, ()>,
 }
 
-/// Runs one fleet at a time, so that it does not share the machine.
+/// A lock that is held while a fleet runs, so that fleets do not compete for the machine.
 static FLEET_LOCK: Mutex<()> = Mutex::new(());
 
 /// A worker process, killed when dropped.
@@ -61,14 +61,15 @@ struct Report {
     tokens: Vec<String>,
     requests: u64,
     failures: u64,
-    /// The longest wait.
-    longest: Duration,
+    /// The maximum time that a task waited for its token.
+    longest_wait: Duration,
 }
 
 /// A provider that issues `token-1`, `token-2` … and counts calls.
 #[derive(Clone)]
 struct Provider {
     address: SocketAddr,
+    /// The calls, and a notification of their changes.
     state: Arc<(Mutex<Calls>, Condvar)>,
 }
 
@@ -78,27 +79,29 @@ struct Calls {
     callers: Vec<u32>,
     /// The number of calls whose token the caller has received.
     received: usize,
-    is_held: bool,
+    /// True while callers must not publish their tokens.
+    is_on_hold: bool,
 }
 
 impl Fleet {
     fn start(redis: &Url, config: FleetConfig) -> Self {
-        let turn = FLEET_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let fleet_guard = FLEET_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let provider = Provider::start();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stage = listener.local_addr().unwrap();
-        let mut processes: Vec<_> =
-            (0..PROCESSES).map(|_| worker::command(stage, provider.address, redis, config).spawn().unwrap()).collect();
+        let control_address = listener.local_addr().unwrap();
+        let mut processes: Vec<_> = (0..PROCESSES)
+            .map(|_| worker::command(control_address, provider.address, redis, config).spawn().unwrap())
+            .collect();
         let mut workers = Vec::new();
         while workers.len() < PROCESSES {
             let (stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             let mut stream = BufReader::new(stream);
-            let pid: u32 = line(&mut stream).parse().unwrap();
-            let place = processes.iter().position(|process| process.id() == pid).unwrap();
-            workers.push(Worker { process: processes.swap_remove(place), stream });
+            let pid: u32 = read_line(&mut stream).parse().unwrap();
+            let index = processes.iter().position(|process| process.id() == pid).unwrap();
+            workers.push(Worker { process: processes.swap_remove(index), stream });
         }
-        Self { workers, provider, _turn: turn }
+        Self { workers, provider, _fleet_guard: fleet_guard }
     }
 
     /// Sends an instruction to all workers at the same time, and waits for their replies.
@@ -114,7 +117,7 @@ impl Fleet {
     }
 
     fn receive(&mut self) -> Vec<String> {
-        self.workers.iter_mut().map(|worker| line(&mut worker.stream)).collect()
+        self.workers.iter_mut().map(|worker| read_line(&mut worker.stream)).collect()
     }
 
     fn reports(&mut self) -> Vec<Report> {
@@ -123,15 +126,15 @@ impl Fleet {
 
     /// Lets all tasks of all workers request a token, and returns the results.
     fn request_tokens(&mut self) -> Vec<Report> {
-        self.send(&format!("ask {TASKS}"));
+        self.send(&format!("request {TASKS}"));
         self.reports()
     }
 
     /// Kills the worker that made the last call to the provider.
     fn kill_leader(&mut self) {
         let leader = *self.provider.calls().callers.last().unwrap();
-        let place = self.workers.iter().position(|worker| worker.process.id() == leader).unwrap();
-        drop(self.workers.swap_remove(place));
+        let index = self.workers.iter().position(|worker| worker.process.id() == leader).unwrap();
+        drop(self.workers.swap_remove(index));
     }
 }
 
@@ -144,24 +147,24 @@ impl Drop for Worker {
 
 impl Report {
     fn parse(line: &str) -> Self {
-        let words: Vec<_> = line.split(' ').collect();
-        let [tokens, requests, failures, longest] = words[..] else {
+        let fields: Vec<_> = line.split(' ').collect();
+        let [tokens, requests, failures, longest_wait] = fields[..] else {
             panic!("unexpected line from a worker: {line:?}")
         };
         Self {
             tokens: tokens.split(',').filter(|token| !token.is_empty()).map(str::to_owned).collect(),
             requests: requests.parse().unwrap(),
             failures: failures.parse().unwrap(),
-            longest: Duration::from_millis(longest.parse().unwrap()),
+            longest_wait: Duration::from_millis(longest_wait.parse().unwrap()),
         }
     }
 }
 
 /// Prints a measurement, even if the test passes.
-fn print_measurement(measured: &str) {
+fn print_measurement(measurement: &str) {
     // The test harness captures `eprintln!`.
     let mut terminal = std::io::stderr();
-    writeln!(terminal, "{}: {measured}", std::thread::current().name().unwrap_or_default()).unwrap();
+    writeln!(terminal, "{}: {measurement}", std::thread::current().name().unwrap_or_default()).unwrap();
 }
 
 /// Asserts that all tasks received this token, without errors.
@@ -176,19 +179,19 @@ impl Provider {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let provider = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
-        let serving = provider.clone();
+        let provider_clone = provider.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let provider = serving.clone();
-                std::thread::spawn(move || provider.answer(stream));
+                let provider = provider_clone.clone();
+                std::thread::spawn(move || provider.serve_call(stream));
             }
         });
         provider
     }
 
-    fn answer(&self, stream: TcpStream) {
+    fn serve_call(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
-        let caller = line(&mut stream).parse().unwrap();
+        let caller = read_line(&mut stream).parse().unwrap();
         let mut calls = self.calls();
         calls.callers.push(caller);
         let number = calls.callers.len();
@@ -200,7 +203,7 @@ impl Provider {
         let mut calls = self.calls();
         calls.received += usize::from(received == "received\n");
         self.state.1.notify_all();
-        let calls = self.state.1.wait_while(calls, |calls| calls.is_held).unwrap();
+        let calls = self.state.1.wait_while(calls, |calls| calls.is_on_hold).unwrap();
         drop(calls);
         let _ = writeln!(stream.get_mut(), "publish");
     }
@@ -213,38 +216,38 @@ impl Provider {
         self.calls().callers.len()
     }
 
-    /// Delays callers after they receive their token and before they publish it, until released.
-    fn hold(&self, is_held: bool) {
-        self.calls().is_held = is_held;
+    /// If true, keeps callers from publishing the token that they have received, until this is called with false.
+    fn hold(&self, is_on_hold: bool) {
+        self.calls().is_on_hold = is_on_hold;
         self.state.1.notify_all();
     }
 
     /// Waits until the callers of `count` calls have received the token.
     fn wait_for(&self, count: usize) {
         let calls = self.calls();
-        let (calls, end) = self.state.1.wait_timeout_while(calls, TIMEOUT, |calls| calls.received < count).unwrap();
-        assert!(!end.timed_out(), "{} calls of the provider were answered, not {count}", calls.received);
+        let (calls, wait) = self.state.1.wait_timeout_while(calls, TIMEOUT, |calls| calls.received < count).unwrap();
+        assert!(!wait.timed_out(), "the callers of {} calls received a token, expected {count}", calls.received);
     }
 }
 
-/// Waits until this number of Redis connections have last tried to acquire or check a lease.
+/// Waits until this number of Redis clients have sent a script as their last command: they wait for the lease.
 fn wait_for_candidates(redis: &Redis, count: usize) {
-    until("all workers want the lease", || {
+    wait_until("all workers wait for the lease", || {
         redis.run_cli(&["client", "list"]).lines().filter(|client| client.contains(" cmd=evalsha ")).count() >= count
     });
 }
 
 /// Polls until the condition is true.
 #[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(expectation: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < TIMEOUT, "not in time: {what}");
+    while !condition() {
+        assert!(start.elapsed() < TIMEOUT, "not in time: {expectation}");
         std::thread::yield_now();
     }
 }
 
-fn line(stream: &mut impl BufRead) -> String {
+fn read_line(stream: &mut impl BufRead) -> String {
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     line.trim_end().to_owned()

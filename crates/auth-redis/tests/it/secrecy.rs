@@ -19,35 +19,35 @@ use crate::log::Log;
 use crate::outage::record_log;
 use crate::redis_server::{Redis, TIMEOUT};
 
-const ACCESS: &str = "canary-of-an-access-token";
-const REFRESH: &str = "canary-of-a-refresh-token";
-const ID: &str = "canary-of-an-id-token";
-const CLIENT: &str = "canary-of-a-client-secret";
+const ACCESS_TOKEN: &str = "canary-of-an-access-token";
+const REFRESH_TOKEN: &str = "canary-of-a-refresh-token";
+const ID_TOKEN: &str = "canary-of-an-id-token";
+const CLIENT_SECRET: &str = "canary-of-a-client-secret";
 const SUBJECT: &str = "canary-of-a-subject";
 /// `canary-of-a-sealing-key-32-bytes` in base64.
-const SEALING: &str = "Y2FuYXJ5LW9mLWEtc2VhbGluZy1rZXktMzItYnl0ZXM=";
+const SEALING_KEY: &str = "Y2FuYXJ5LW9mLWEtc2VhbGluZy1rZXktMzItYnl0ZXM=";
 
 /// Asserts that no canary is present, in plain text, base64 or hexadecimal.
 #[track_caller]
 fn assert_no_canary(location: &str, bytes: &[u8]) {
-    let needle = |text: &str| bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
+    let contains = |text: &str| bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
     // The common prefix of all canaries, in each of the three encodings.
     for canary in ["canary", "Y2FuYXJ5", "63616e617279"] {
-        assert!(!needle(canary), "{canary} is in {location}: {}", String::from_utf8_lossy(bytes));
+        assert!(!contains(canary), "{canary} is in {location}: {}", String::from_utf8_lossy(bytes));
     }
 }
 
-/// A provider of tokens with canaries, on the thread of the caller, where the log is recorded.
+/// A provider of tokens with canaries. It runs on the thread of the caller, whose events the test records.
 #[derive(Debug, Default)]
-struct Canaries(AtomicUsize);
+struct CanaryProvider(AtomicUsize);
 
 #[async_trait]
-impl AsyncTokenProvider for Canaries {
+impl AsyncTokenProvider for CanaryProvider {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        // The credential that a provider would send, and the token it would receive.
-        let _secret = Secret::new(CLIENT);
-        let token = token(&format!("{ACCESS}-{}", self.0.fetch_add(1, Ordering::SeqCst)));
-        Ok(token.with_refresh_token(Secret::new(REFRESH)).with_id_token(Secret::new(ID)))
+        // A real provider would send a credential and receive a token.
+        let _secret = Secret::new(CLIENT_SECRET);
+        let token = token(&format!("{ACCESS_TOKEN}-{}", self.0.fetch_add(1, Ordering::SeqCst)));
+        Ok(token.with_refresh_token(Secret::new(REFRESH_TOKEN)).with_id_token(Secret::new(ID_TOKEN)))
     }
 
     fn needs_caller_runtime(&self) -> bool {
@@ -56,10 +56,10 @@ impl AsyncTokenProvider for Canaries {
 }
 
 /// Uses all functions of a cache that handle tokens.
-async fn use_all_of(cache: &RedisTokenCache) {
+async fn use_every_function(cache: &RedisTokenCache) {
     let cache = Arc::new(cache.clone());
-    let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT).with_identity("test").build();
-    let source = TokenSource::builder(base, Canaries::default())
+    let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT_SECRET).with_identity("test").build();
+    let source = TokenSource::builder(base, CanaryProvider::default())
         .with_cache(cache.clone())
         .with_lease(cache.clone())
         .build()
@@ -85,26 +85,26 @@ async fn use_all_of(cache: &RedisTokenCache) {
 async fn redis_and_logs_contain_no_token_or_secret_in_clear_text() {
     let Some(redis) = Redis::start() else { return };
     let log = Log::default();
-    let _listening = record_log(&log, tracing::Level::TRACE);
+    let _log_guard = record_log(&log, tracing::Level::TRACE);
     let mut monitor = redis.cli().arg("monitor").stdout(Stdio::piped()).spawn().unwrap();
     let output = BufReader::new(monitor.stdout.take().unwrap());
     let (sender, receiver) = channel();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let seeing = seen.clone();
+    let monitored = Arc::new(Mutex::new(Vec::new()));
+    let monitor_writer = monitored.clone();
     std::thread::spawn(move || {
         for line in output.split(b'\n').map_while(Result::ok) {
-            seeing.lock().unwrap().extend_from_slice(&line);
-            seeing.lock().unwrap().push(b'\n');
+            monitor_writer.lock().unwrap().extend_from_slice(&line);
+            monitor_writer.lock().unwrap().push(b'\n');
             let _ = sender.send(line);
         }
     });
     assert_eq!(receiver.recv_timeout(TIMEOUT).unwrap(), b"OK");
 
     let cache = builder_with_long_timeouts(&redis.url())
-        .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+        .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING_KEY)).unwrap());
     assert_no_canary("a builder's Debug", format!("{cache:#?}").as_bytes());
     let cache = cache.connect().await.unwrap();
-    use_all_of(&cache).await;
+    use_every_function(&cache).await;
     let names = redis.run_cli(&["--scan"]);
     redis.run_cli(&["save"]);
     let dump = std::fs::read(redis.folder.path().join("dump.rdb")).unwrap();
@@ -114,7 +114,7 @@ async fn redis_and_logs_contain_no_token_or_secret_in_clear_text() {
     monitor.kill().unwrap();
     monitor.wait().unwrap();
 
-    let monitored = seen.lock().unwrap();
+    let monitored = monitored.lock().unwrap();
     for command in ["\"HGET\"", "\"EVALSHA\"", "lua] \"HSET\"", "\"SCAN\""] {
         assert!(String::from_utf8_lossy(&monitored).contains(command), "MONITOR has seen {command}");
     }
@@ -123,7 +123,7 @@ async fn redis_and_logs_contain_no_token_or_secret_in_clear_text() {
     assert!(log.text().contains("obtaining an access token"), "{}", log.text());
     assert_no_canary("the names", names.as_bytes());
     assert_no_canary("the dump", &dump);
-    assert_no_canary("what MONITOR shows", &monitored);
+    assert_no_canary("the output of MONITOR", &monitored);
     assert_no_canary("the log", log.text().as_bytes());
     assert_no_canary("a cache's Debug", format!("{cache:#?}").as_bytes());
 }
@@ -132,13 +132,13 @@ async fn redis_and_logs_contain_no_token_or_secret_in_clear_text() {
 async fn unsealed_tokens_are_visible_in_redis() {
     let Some(redis) = Redis::start() else { return };
     let cache = builder_with_long_timeouts(&redis.url()).without_sealing().connect().await.unwrap();
-    use_all_of(&cache).await;
+    use_every_function(&cache).await;
     redis.run_cli(&["save"]);
     let dump = String::from_utf8_lossy(&std::fs::read(redis.folder.path().join("dump.rdb")).unwrap()).into_owned();
-    for canary in [ACCESS, REFRESH, ID] {
+    for canary in [ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN] {
         assert!(dump.contains(canary), "an unsealed token is visible, so the previous test is meaningful");
     }
-    for canary in [CLIENT, SUBJECT] {
+    for canary in [CLIENT_SECRET, SUBJECT] {
         assert!(!dump.contains(canary), "keys are hashed even without sealing");
     }
 }
@@ -151,9 +151,9 @@ async fn no_error_shows_a_token_or_a_password() {
     url.set_username("workers").unwrap();
     url.set_password(Some("canary-of-a-password")).unwrap();
     let cache =
-        builder_with_long_timeouts(&url).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+        builder_with_long_timeouts(&url).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING_KEY)).unwrap());
     let cache = cache.with_total_timeout(Duration::from_secs(5)).connect().await.unwrap();
-    let canary = token(ACCESS);
+    let canary = token(ACCESS_TOKEN);
     let mut errors = Vec::new();
     redis.run_cli(&["config", "set", "maxmemory", "1"]);
     errors.push(cache.acquire(&key(), Some(&canary)).await.unwrap_err());

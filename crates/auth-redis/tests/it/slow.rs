@@ -26,23 +26,25 @@ const COMMANDS: u32 = 5;
 /// A proxy to Redis that counts responses and delays them.
 struct DelayingProxy {
     address: Url,
-    late: watch::Sender<Duration>,
+    delay: watch::Sender<Duration>,
     responses: Arc<AtomicU32>,
 }
 
 impl DelayingProxy {
     async fn new(redis: &Redis) -> Self {
-        let (late, by) = watch::channel(Duration::ZERO);
+        let (delay, delay_receiver) = watch::channel(Duration::ZERO);
         let responses = Arc::new(AtomicU32::new(0));
         let server: SocketAddr = format!("127.0.0.1:{}", redis.port).parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let proxy = Self { address, late, responses: responses.clone() };
+        let proxy = Self { address, delay, responses: responses.clone() };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (mut from_client, mut to_server) = (client, TcpStream::connect(server).await.unwrap());
-                let (by, responses) = (by.clone(), responses.clone());
-                tokio::spawn(async move { forward(&mut from_client, &mut to_server, &by, &responses).await });
+                let (delay_receiver, responses) = (delay_receiver.clone(), responses.clone());
+                tokio::spawn(
+                    async move { forward(&mut from_client, &mut to_server, &delay_receiver, &responses).await },
+                );
             }
         });
         proxy
@@ -53,48 +55,48 @@ impl DelayingProxy {
     }
 }
 
-/// Forwards bytes in both directions until one side ends. Each response to a single command arrives in one piece.
+/// Forwards bytes in both directions until one side ends, and counts responses. A response arrives in one `read`.
 async fn forward(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    by: &watch::Receiver<Duration>,
+    delay_receiver: &watch::Receiver<Duration>,
     responses: &AtomicU32,
 ) {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let there = tokio::io::copy(&mut from_client, &mut to_server);
-    let back = async {
+    let forward_requests = tokio::io::copy(&mut from_client, &mut to_server);
+    let forward_responses = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_server.read(&mut bytes).await {
             responses.fetch_add(1, Ordering::SeqCst);
-            let late = *by.borrow();
-            sleep_until(Instant::now() + late).await;
+            let delay = *delay_receiver.borrow();
+            sleep_until(Instant::now() + delay).await;
             if to_client.write_all(&bytes[..length]).await.is_err() {
                 return;
             }
         }
     };
     tokio::select! {
-        _ = there => {}
-        () = back => {}
+        _ = forward_requests => {}
+        () = forward_responses => {}
     }
 }
 
 /// Returns the number of times that a command reached Redis.
-fn calls(redis: &Redis, command: &str) -> u32 {
+fn command_calls(redis: &Redis, command: &str) -> u32 {
     let stats = redis.run_cli(&["info", "commandstats"]);
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
-struct Lab {
+struct TestSetup {
     cache: Arc<RedisTokenCache>,
     source: TokenSource,
     clock: Arc<ManualClock>,
     provider: Arc<ScriptedProvider>,
 }
 
-async fn lab(server: &Url) -> Lab {
+async fn new_setup(server: &Url) -> TestSetup {
     let clock = Arc::new(ManualClock::default());
     let cache = RedisTokenCache::builder(server)
         .with_sealing_key(sealing_key('a'))
@@ -108,60 +110,60 @@ async fn lab(server: &Url) -> Lab {
         .with_local_copy(Duration::ZERO)
         .build()
         .unwrap();
-    Lab { cache, source, clock, provider }
+    TestSetup { cache, source, clock, provider }
 }
 
 #[tokio::test]
 async fn refresh_sends_at_most_five_commands() {
     let Some(redis) = Redis::start() else { return };
     let proxy = DelayingProxy::new(&redis).await;
-    let lab = lab(&proxy.address).await;
-    lab.source.token().await.unwrap();
-    lab.clock.advance(HOUR * 2);
+    let setup = new_setup(&proxy.address).await;
+    setup.source.token().await.unwrap();
+    setup.clock.advance(HOUR * 2);
     let before = proxy.responses();
-    lab.source.token().await.unwrap();
+    setup.source.token().await.unwrap();
     assert_eq!(proxy.responses() - before, COMMANDS);
-    assert_eq!((lab.provider.calls().len(), lab.source.cache_failures()), (2, 0));
+    assert_eq!((setup.provider.calls().len(), setup.source.cache_failures()), (2, 0));
 }
 
 #[tokio::test]
 async fn slow_redis_delays_one_request_and_is_then_bypassed() {
     let Some(redis) = Redis::start() else { return };
     let proxy = DelayingProxy::new(&redis).await;
-    let lab = lab(&proxy.address).await;
-    lab.source.token().await.unwrap();
-    proxy.late.send_replace(COMMAND_TIMEOUT * 2);
-    let gets = calls(&redis, "hget");
+    let setup = new_setup(&proxy.address).await;
+    setup.source.token().await.unwrap();
+    proxy.delay.send_replace(COMMAND_TIMEOUT * 2);
+    let gets = command_calls(&redis, "hget");
     for _ in 0..20 {
-        lab.source.token().await.unwrap();
+        setup.source.token().await.unwrap();
     }
     // The first call waits for one timeout. The others do not access Redis.
-    assert_eq!(calls(&redis, "hget"), gets + 1);
-    let error = lab.cache.get(&key()).await.unwrap_err();
+    assert_eq!(command_calls(&redis, "hget"), gets + 1);
+    let error = setup.cache.get(&key()).await.unwrap_err();
     assert!(CacheError::of(&error).unwrap().is_unavailable(), "{error:?}");
-    proxy.late.send_replace(Duration::ZERO);
+    proxy.delay.send_replace(Duration::ZERO);
     let start = Instant::now();
-    while lab.cache.get(&key()).await.is_err() {
+    while setup.cache.get(&key()).await.is_err() {
         assert!(start.elapsed() < crate::redis_server::TIMEOUT, "the cache did not reconnect in time");
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_redis_is_bypassed() {
+async fn redis_that_stays_slow_is_bypassed() {
     let Some(redis) = Redis::start() else { return };
     let proxy = DelayingProxy::new(&redis).await;
-    let each = Duration::from_millis(200);
+    let command_timeout = Duration::from_millis(200);
     let builder = RedisTokenCache::builder(&proxy.address).with_sealing_key(sealing_key('a'));
-    let cache = builder.with_total_timeout(each * COMMANDS).connect().await.unwrap();
-    // A connection needs a dozen responses, and each response arrives within its timeout, but a command times out.
-    proxy.late.send_replace(each + each / 2);
+    let cache = builder.with_total_timeout(command_timeout * COMMANDS).connect().await.unwrap();
+    // Connecting takes a dozen responses and stays within its timeout of 5 s, but each command times out.
+    proxy.delay.send_replace(command_timeout + command_timeout / 2);
     cache.get(&key()).await.unwrap_err();
-    let (gets, pings) = (calls(&redis, "hget"), calls(&redis, "ping"));
+    let (gets, pings) = (command_calls(&redis, "hget"), command_calls(&redis, "ping"));
     let start = Instant::now();
-    while calls(&redis, "ping") < pings + 2 {
+    while command_calls(&redis, "ping") < pings + 2 {
         assert!(start.elapsed() < crate::redis_server::TIMEOUT, "the cache did not probe Redis repeatedly");
         cache.get(&key()).await.unwrap_err();
     }
-    assert_eq!(calls(&redis, "hget"), gets);
+    assert_eq!(command_calls(&redis, "hget"), gets);
 }

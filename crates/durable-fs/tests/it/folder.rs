@@ -30,12 +30,12 @@ fn files_that_root_creates_belong_to_the_owner_of_the_folder() {
     folder::ensure(&folder, 0o700).unwrap();
     let (file, temporary, lock) = (folder.join("file"), folder.join("file.tmp"), folder.join("file.lock"));
     durable_fs::AtomicFile::new(&file, &temporary).replace(b"1").unwrap();
-    let held = durable_fs::LockFile::try_acquire(&lock).unwrap().unwrap();
+    let lock_file = durable_fs::LockFile::try_acquire(&lock).unwrap().unwrap();
     for path in [home.path().join("state"), folder, file, lock] {
-        let about = fs::metadata(&path).unwrap();
-        assert_eq!((about.uid(), about.gid()), (1234, 1235), "{}", path.display());
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (1234, 1235), "{}", path.display());
     }
-    drop(held);
+    drop(lock_file);
 }
 
 #[cfg(unix)]

@@ -53,7 +53,7 @@ fn dropped_lock_can_be_acquired_again() {
 #[test]
 fn locked_content_can_be_read_renamed_and_replaced() {
     let folder = TempDir::new().unwrap();
-    let (path, aside) = (folder.path().join("part"), folder.path().join("aside"));
+    let (path, moved_path) = (folder.path().join("part"), folder.path().join("aside"));
     let open = |path: &Path| {
         let mut options = OpenOptions::new();
         LockFile::try_open(options.create(true).truncate(false), path, 0o600, Locking::Kernel).unwrap()
@@ -62,15 +62,15 @@ fn locked_content_can_be_read_renamed_and_replaced() {
     file.write_all(b"content").unwrap();
     assert!(open(&path).is_none());
     assert_eq!(fs::read(&path).unwrap(), b"content");
-    let own = Identity::of_file(&file).unwrap();
-    let is_own = |path: &Path| Identity::of_path(path).unwrap().unwrap().is_same_file(&own);
-    assert!(is_own(&path) && own.has_one_name());
-    fs::rename(&path, &aside).unwrap();
+    let own_identity = Identity::of_file(&file).unwrap();
+    let is_own = |path: &Path| Identity::of_path(path).unwrap().unwrap().is_same_file(&own_identity);
+    assert!(is_own(&path) && own_identity.has_one_name());
+    fs::rename(&path, &moved_path).unwrap();
     fs::write(&path, b"another").unwrap();
-    assert!(!is_own(&path) && is_own(&aside));
-    assert!(open(&aside).is_none(), "the lock belongs to the file");
+    assert!(!is_own(&path) && is_own(&moved_path));
+    assert!(open(&moved_path).is_none(), "the lock belongs to the file");
     drop((file, lock));
-    assert!(open(&aside).is_some());
+    assert!(open(&moved_path).is_some());
 }
 
 #[cfg(unix)]

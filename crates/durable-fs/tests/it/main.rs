@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 /// Returns the names of the files in a folder, in order.
-fn names(folder: &Path) -> Vec<String> {
+fn file_names(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();

@@ -1,4 +1,4 @@
-//! Files that only their user can change.
+//! Files that no other user can change.
 #![cfg(unix)]
 
 use std::fs::{self, Permissions};
@@ -14,9 +14,9 @@ fn chmod(path: &Path, mode: u32) {
 #[test]
 fn link_is_rejected_if_its_target_or_a_folder_is_open_to_others() {
     let base = tempfile::tempdir().unwrap();
-    let [near, far] = ["near", "far"].map(|name| base.path().join(name));
-    let (link, target) = (near.join("link"), far.join("target"));
-    for folder in [&near, &far] {
+    let [link_folder, target_folder] = ["near", "far"].map(|name| base.path().join(name));
+    let (link, target) = (link_folder.join("link"), target_folder.join("target"));
+    for folder in [&link_folder, &target_folder] {
         fs::create_dir(folder).unwrap();
         chmod(folder, 0o755);
     }
@@ -26,15 +26,15 @@ fn link_is_rejected_if_its_target_or_a_folder_is_open_to_others() {
     fs::write(&target, "content").unwrap();
     chmod(&target, 0o644);
     assert_eq!(trusted::read(&link, 4).unwrap().unwrap(), b"cont");
-    for (changed, mode) in [(&target, 0o664), (&target, 0o646), (&far, 0o775), (&near, 0o757)] {
-        let before = fs::metadata(changed).unwrap().permissions();
-        chmod(changed, mode);
+    for (changed_path, mode) in [(&target, 0o664), (&target, 0o646), (&target_folder, 0o775), (&link_folder, 0o757)] {
+        let original_permissions = fs::metadata(changed_path).unwrap().permissions();
+        chmod(changed_path, mode);
         let error = trusted::read(&link, 9).unwrap_err();
         assert!(error.is_open_to_others(), "{error}");
-        fs::set_permissions(changed, before).unwrap();
+        fs::set_permissions(changed_path, original_permissions).unwrap();
     }
-    assert!(trusted::read(&near, 9).unwrap_err().is_not_regular());
-    let fifo = near.join("fifo");
+    assert!(trusted::read(&link_folder, 9).unwrap_err().is_not_regular());
+    let fifo = link_folder.join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(trusted::read(&fifo, 9).unwrap_err().is_not_regular());
 }

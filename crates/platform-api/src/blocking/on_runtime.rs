@@ -4,9 +4,9 @@ use auth_http::BlockingRuntime;
 
 use crate::transport::{ApiRequest, ApiResponse, Transport, TransportError};
 
-/// An adapter that makes an asynchronous transport blocking. It runs the transport on its own runtime. If it is called
-/// inside another runtime, it returns an error instead of blocking a worker thread of that runtime, see
-/// [`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime).
+/// An adapter that makes an asynchronous transport blocking. It runs the transport on its own runtime. A call inside
+/// another runtime would block a worker thread of that runtime, so it returns an error instead
+/// ([`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime)).
 #[derive(Debug)]
 pub struct OnRuntime<T> {
     transport: T,
@@ -26,6 +26,6 @@ impl<T: Transport> OnRuntime<T> {
 
 impl<T: Transport> super::Transport for OnRuntime<T> {
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        self.runtime.run(self.transport.send(request)).unwrap_or_else(|inside| Err(TransportError::not_sent(inside)))
+        self.runtime.run(self.transport.send(request)).unwrap_or_else(|error| Err(TransportError::not_sent(error)))
     }
 }

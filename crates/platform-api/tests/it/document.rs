@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-/// Part of generated texts and field names.
+/// A part of all generated texts and field names, which errors must not show.
 pub(crate) const CANARY: &str = "canary";
 
 pub(crate) static DOCUMENT: LazyLock<Value> =
@@ -23,54 +23,54 @@ pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static Value
 }
 
 /// A generator of random JSON.
-pub(crate) struct Maker {
+pub(crate) struct JsonGenerator {
     pub(crate) rng: Rng,
-    /// Adds fields that are not in the schema.
-    pub(crate) novel: bool,
+    /// Adds fields and enumeration values that are not in the schema.
+    pub(crate) adds_unknown_fields: bool,
     /// Includes all optional fields.
-    pub(crate) full: bool,
+    pub(crate) includes_optional_fields: bool,
 }
 
-impl Maker {
+impl JsonGenerator {
     /// Returns JSON that is valid for the schema.
     pub(crate) fn value(&mut self, schema: &Value) -> Value {
         if let Some(reference) = schema["$ref"].as_str() {
             return self.value(DOCUMENT.pointer(&reference[1..]).unwrap());
         }
         if let Some(alternatives) = schema["anyOf"].as_array() {
-            let chosen = if self.full { 0 } else { self.rng.usize(..alternatives.len()) };
-            return self.value(&alternatives[chosen]);
+            let index = if self.includes_optional_fields { 0 } else { self.rng.usize(..alternatives.len()) };
+            return self.value(&alternatives[index]);
         }
         let kinds: Vec<&str> = match &schema["type"] {
             Value::String(kind) => vec![kind],
             Value::Array(kinds) => kinds.iter().map(|kind| kind.as_str().unwrap()).collect(),
-            _ => return self.anything(3),
+            _ => return self.any_value(3),
         };
-        let chosen = if self.full { 0 } else { self.rng.usize(..kinds.len()) };
-        match kinds[chosen] {
+        let index = if self.includes_optional_fields { 0 } else { self.rng.usize(..kinds.len()) };
+        match kinds[index] {
             "null" => Value::Null,
             "boolean" => self.rng.bool().into(),
             "integer" => self.integer(schema).into(),
             "string" => self.text(schema).into(),
             "array" => {
-                let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
-                let count = least.max(usize::from(self.full)) + self.rng.usize(..3);
+                let minimum = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
+                let count = minimum.max(usize::from(self.includes_optional_fields)) + self.rng.usize(..3);
                 (0..count).map(|_| self.value(&schema["items"])).collect()
             }
             "object" => self.object(schema),
-            kind => panic!("a value of the type {kind}"),
+            kind => panic!("unknown type in the schema: {kind}"),
         }
     }
 
     fn integer(&mut self, schema: &Value) -> i64 {
-        let least = schema["minimum"].as_i64().unwrap_or(i64::MIN);
-        self.rng.i64(least..=schema["maximum"].as_i64().unwrap_or(i64::MAX))
+        let minimum = schema["minimum"].as_i64().unwrap_or(i64::MIN);
+        self.rng.i64(minimum..=schema["maximum"].as_i64().unwrap_or(i64::MAX))
     }
 
     fn text(&mut self, schema: &Value) -> String {
         if let Some(values) = schema["enum"].as_array() {
-            let novel = self.novel && self.rng.u8(..) < 32;
-            return if novel {
+            let is_unknown_value = self.adds_unknown_fields && self.rng.u8(..) < 32;
+            return if is_unknown_value {
                 "A_NEWER_VALUE".into()
             } else {
                 self.rng.choice(values).unwrap().as_str().unwrap().into()
@@ -91,37 +91,37 @@ impl Maker {
     }
 
     fn object(&mut self, schema: &Value) -> Value {
-        let Some(properties) = schema["properties"].as_object() else { return self.anything_in_an_object(3) };
+        let Some(properties) = schema["properties"].as_object() else { return self.any_object(3) };
         let required = schema["required"].as_array().unwrap();
         let mut object = Map::new();
         for (name, property) in properties {
-            if self.full || required.contains(&json!(name)) || self.rng.bool() {
+            if self.includes_optional_fields || required.contains(&json!(name)) || self.rng.bool() {
                 object.insert(name.clone(), self.value(property));
             }
         }
-        if self.novel && self.rng.u8(..) < 64 {
-            let value = self.anything(2);
+        if self.adds_unknown_fields && self.rng.u8(..) < 64 {
+            let value = self.any_value(2);
             object.insert(format!("{CANARY}_{}", self.rng.u8(..)), value);
         }
         object.into()
     }
 
     /// Returns arbitrary JSON with a maximum depth.
-    pub(crate) fn anything(&mut self, depth: usize) -> Value {
+    pub(crate) fn any_value(&mut self, depth: usize) -> Value {
         match self.rng.u8(..if depth == 0 { 5 } else { 7 }) {
             0 => Value::Null,
             1 => self.rng.bool().into(),
             2 => self.rng.i64(..).into(),
             3 => (self.rng.f64() * 1e6).into(),
             4 => self.text(&Value::Null).into(),
-            5 => (0..self.rng.usize(..3)).map(|_| self.anything(depth - 1)).collect(),
-            _ => self.anything_in_an_object(depth),
+            5 => (0..self.rng.usize(..3)).map(|_| self.any_value(depth - 1)).collect(),
+            _ => self.any_object(depth),
         }
     }
 
-    fn anything_in_an_object(&mut self, depth: usize) -> Value {
+    fn any_object(&mut self, depth: usize) -> Value {
         let count = self.rng.usize(..3);
-        let members = (0..count).map(|number| (format!("{CANARY}{number}"), self.anything(depth.saturating_sub(1))));
+        let members = (0..count).map(|number| (format!("{CANARY}{number}"), self.any_value(depth.saturating_sub(1))));
         Value::Object(members.collect())
     }
 }

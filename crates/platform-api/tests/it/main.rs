@@ -1,4 +1,4 @@
-//! The generated operations and models against single responses.
+//! Tests of the generated operations and models with single responses.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod document;
@@ -14,9 +14,9 @@ use platform_api::{Client, Secret};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
 /// Starts a platform with one response to matching requests, and 404 to others.
-async fn platform(fits: impl Match + 'static, answer: ResponseTemplate) -> (MockServer, Client) {
+async fn platform(matcher: impl Match + 'static, response: ResponseTemplate) -> (MockServer, Client) {
     let server = MockServer::start().await;
-    Mock::given(fits).respond_with(answer).mount(&server).await;
+    Mock::given(matcher).respond_with(response).mount(&server).await;
     let client = client(&server.uri());
     (server, client)
 }

@@ -25,8 +25,9 @@ fn unset_fields_are_not_sent() {
     let submission = RunSubmission::new("he-tme", vec![]).with_version_number("1.0.0");
     let sent = serde_json::to_value(&submission).unwrap();
     assert_eq!(sent, json!({ "application_id": "he-tme", "version_number": "1.0.0", "items": [] }));
-    let due = Scheduling::new().with_due_date("2026-03-01T12:00:00+02:00".parse::<platform_api::Timestamp>().unwrap());
-    assert_eq!(serde_json::to_value(due).unwrap(), json!({ "due_date": "2026-03-01T10:00:00Z" }));
+    let scheduling =
+        Scheduling::new().with_due_date("2026-03-01T12:00:00+02:00".parse::<platform_api::Timestamp>().unwrap());
+    assert_eq!(serde_json::to_value(scheduling).unwrap(), json!({ "due_date": "2026-03-01T10:00:00Z" }));
 }
 
 #[test]
@@ -34,10 +35,10 @@ fn clearing_a_field_differs_from_omitting_it() {
     let update = |update: MetadataUpdate| serde_json::to_value(update).unwrap();
     assert_eq!(update(MetadataUpdate::new()), json!({}));
     assert_eq!(update(MetadataUpdate::new().with_custom_metadata(Patch::Null)), json!({ "custom_metadata": null }));
-    let set = json!({ "custom_metadata": { "a": 1 }, "custom_metadata_checksum": "x" });
-    let object = set["custom_metadata"].as_object().unwrap().clone();
-    assert_eq!(update(MetadataUpdate::new().with_custom_metadata(object).with_custom_metadata_checksum("x")), set);
-    for value in [json!({}), json!({ "custom_metadata": null }), set] {
+    let expected = json!({ "custom_metadata": { "a": 1 }, "custom_metadata_checksum": "x" });
+    let object = expected["custom_metadata"].as_object().unwrap().clone();
+    assert_eq!(update(MetadataUpdate::new().with_custom_metadata(object).with_custom_metadata_checksum("x")), expected);
+    for value in [json!({}), json!({ "custom_metadata": null }), expected] {
         let read: MetadataUpdate = serde_json::from_value(value.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), value);
     }
@@ -45,8 +46,8 @@ fn clearing_a_field_differs_from_omitting_it() {
 
 #[test]
 fn request_models_reject_unknown_fields() {
-    let wrong = json!({ "application_id": "he-tme", "items": [], "version": "1.0.0" });
-    let error = serde_json::from_value::<RunSubmission>(wrong).unwrap_err();
+    let unknown_field = json!({ "application_id": "he-tme", "items": [], "version": "1.0.0" });
+    let error = serde_json::from_value::<RunSubmission>(unknown_field).unwrap_err();
     assert!(error.to_string().contains("`version`"), "{error}");
 }
 
@@ -63,7 +64,7 @@ fn debug_of_me_response_shows_no_secrets() {
     }))
     .unwrap();
     // Fields that a newer platform may add.
-    let newer: Me = serde_json::from_value(json!({
+    let newer_me: Me = serde_json::from_value(json!({
         "user": { "id": "auth0|1", "token": "canary" }, "session": { "key": "canary" },
         "organization": {
             "id": "org_1", "aignostics_bucket_name": "bucket", "aignostics_bucket_protocol": "gs",
@@ -72,21 +73,24 @@ fn debug_of_me_response_shows_no_secrets() {
         },
     }))
     .unwrap();
-    let shown = format!("{newer:?} {newer:#?}");
-    assert!(!shown.contains("canary") && shown.contains("new_secret") && shown.contains("session"), "{shown}");
-    assert_eq!(newer.organization.unknown.expose("new_secret"), Some(&json!("canary")));
-    assert_eq!(newer.unknown.names().collect::<Vec<_>>(), ["session"]);
+    let debug_output = format!("{newer_me:?} {newer_me:#?}");
+    assert!(
+        !debug_output.contains("canary") && debug_output.contains("new_secret") && debug_output.contains("session"),
+        "{debug_output}"
+    );
+    assert_eq!(newer_me.organization.unknown.expose("new_secret"), Some(&json!("canary")));
+    assert_eq!(newer_me.unknown.names().collect::<Vec<_>>(), ["session"]);
     assert_eq!(me.organization.aignostics_bucket_hmac_secret_access_key.expose(), "canary");
     assert!(!format!("{me:?}").contains("canary"));
 }
 
 #[test]
 fn limits_apply_to_requests_and_not_to_responses() {
-    let mut grant = serde_json::Map::new();
-    grant.insert("large".to_owned(), json!(i64::MAX));
+    let mut custom_metadata = serde_json::Map::new();
+    custom_metadata.insert("large".to_owned(), json!(i64::MAX));
     let item: Item = serde_json::from_value(json!({
         "item_id": "x".repeat(5000), "external_id": "x".repeat(5000), "state": "PENDING", "output": "NONE",
-        "input_artifacts": [], "output_artifacts": [], "queue_position_org": i64::MAX, "custom_metadata": grant,
+        "input_artifacts": [], "output_artifacts": [], "queue_position_org": i64::MAX, "custom_metadata": custom_metadata,
     }))
     .unwrap();
     assert_eq!(item.external_id.len(), 5000);

@@ -100,14 +100,14 @@ async fn decode_error_contains_the_location_and_not_the_value() {
     let response = ResponseTemplate::new(200).set_body_json(json!({ "organization": "canary", "user": { "id": "u" } }));
     let (_server, client) = platform(any(), response).await;
     let error = client.send(&platform_api::operations::GetMe::new()).await.unwrap_err();
-    let shown = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
-    assert!(shown.contains("organization") && !shown.contains("canary"), "{shown}");
+    let error_output = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
+    assert!(error_output.contains("organization") && !error_output.contains("canary"), "{error_output}");
 }
 
 #[tokio::test]
 async fn transient_and_uncertain_failures_are_distinguished() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = crate::client(&format!("http://{free}")).send(&GetRun::new("r")).await.unwrap_err();
+    let free_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = crate::client(&format!("http://{free_address}")).send(&GetRun::new("r")).await.unwrap_err();
     assert!(error.status().is_none() && error.is_transient() && !error.is_uncertain(), "{error}");
     for (status, transient, uncertain) in
         [(503, true, true), (408, true, true), (429, true, false), (404, false, false), (201, false, true)]
@@ -119,12 +119,12 @@ async fn transient_and_uncertain_failures_are_distinguished() {
     // A server that accepts the request and closes the connection.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let root = format!("http://{}", listener.local_addr().unwrap());
-    let hang_up = tokio::spawn(async move {
+    let closing_server = tokio::spawn(async move {
         use tokio::io::AsyncReadExt;
         let (mut stream, _) = listener.accept().await.unwrap();
         assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
     });
     let error = crate::client(&root).send(&GetRun::new("r")).await.unwrap_err();
-    hang_up.await.unwrap();
+    closing_server.await.unwrap();
     assert!(error.is_transient() && error.is_uncertain(), "{error}");
 }

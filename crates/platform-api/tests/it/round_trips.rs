@@ -1,4 +1,4 @@
-//! All values that the schemas allow are deserialized, and serialized again unchanged.
+//! Values that the schemas allow are unchanged after deserialization and serialization.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use fastrand::Rng;
 use platform_api::models::*;
 use serde_json::Value;
 
-use crate::document::{DOCUMENT, Maker, operations, schemas};
+use crate::document::{DOCUMENT, JsonGenerator, operations, schemas};
 
 /// Deserializes a value as the model of this name, and serializes it again.
 type RoundTrip = fn(&Value) -> Result<Value, serde_json::Error>;
@@ -14,10 +14,10 @@ type RoundTrip = fn(&Value) -> Result<Value, serde_json::Error>;
 macro_rules! models {
     ($($name:ident)+) => {
         [$((stringify!($name), (|value| {
-            let read: $name = serde_json::from_value(value.clone())?;
-            // `Debug` and `Clone` work.
-            assert!(!format!("{:?}", read.clone()).is_empty());
-            serde_json::to_value(read)
+            let model: $name = serde_json::from_value(value.clone())?;
+            // Also calls `Debug` and `Clone`.
+            assert!(!format!("{:?}", model.clone()).is_empty());
+            serde_json::to_value(model)
         }) as RoundTrip)),+]
     };
 }
@@ -33,37 +33,37 @@ const MODELS: &[(&str, RoundTrip)] = &models! {
 };
 
 /// Collects the schemas that are reachable from `value`.
-fn reached(value: &Value, names: &mut BTreeSet<String>) {
+fn collect_schemas(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
             if let Some(name) = members.get("$ref").and_then(Value::as_str).and_then(|text| text.rsplit('/').next())
                 && names.insert(name.to_owned())
             {
-                reached(&schemas()[name], names);
+                collect_schemas(&schemas()[name], names);
             }
-            members.values().for_each(|member| reached(member, names));
+            members.values().for_each(|member| collect_schemas(member, names));
         }
-        Value::Array(values) => values.iter().for_each(|value| reached(value, names)),
+        Value::Array(values) => values.iter().for_each(|value| collect_schemas(value, names)),
         _ => {}
     }
 }
 
-/// Returns the schemas that occur only in requests. They must not have unknown fields.
-fn strict() -> BTreeSet<String> {
-    let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
+/// Returns the schemas that occur only in requests. Their models reject unknown fields.
+fn request_only_schemas() -> BTreeSet<String> {
+    let (mut in_requests, mut in_responses) = (BTreeSet::new(), BTreeSet::new());
     for (_, operation) in operations() {
-        reached(&operation["requestBody"], &mut sent);
-        reached(&operation["responses"], &mut answered);
+        collect_schemas(&operation["requestBody"], &mut in_requests);
+        collect_schemas(&operation["responses"], &mut in_responses);
     }
-    sent.difference(&answered).cloned().collect()
+    in_requests.difference(&in_responses).cloned().collect()
 }
 
-/// Removes null members, which have the same meaning as absent ones.
+/// Removes null members, which have the same meaning as absent members.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
-            let kept = members.iter().filter(|(_, member)| !member.is_null());
-            Value::Object(kept.map(|(name, member)| (name.clone(), without_nulls(member))).collect())
+            let members_without_nulls = members.iter().filter(|(_, member)| !member.is_null());
+            Value::Object(members_without_nulls.map(|(name, member)| (name.clone(), without_nulls(member))).collect())
         }
         Value::Array(values) => values.iter().map(without_nulls).collect(),
         value => value.clone(),
@@ -74,14 +74,18 @@ fn without_nulls(value: &Value) -> Value {
 fn models_round_trip_all_valid_and_unknown_values() {
     let known: BTreeSet<_> = MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let all: BTreeSet<_> = schemas().keys().cloned().collect();
-    assert_eq!(known, all, "a schema has no model here, or a model no schema");
-    let strict = strict();
+    assert_eq!(known, all, "each schema has a model in this list, and each model has a schema");
+    let request_only_schemas = request_only_schemas();
     for (name, round_trip) in MODELS {
         for seed in 0..500 {
-            let mut maker = Maker { rng: Rng::with_seed(seed), novel: !strict.contains(*name), full: false };
-            let value = maker.value(&DOCUMENT["components"]["schemas"][*name]);
-            let back = round_trip(&value).unwrap_or_else(|error| panic!("{name}, seed {seed}: {error}: {value}"));
-            assert_eq!(without_nulls(&back), without_nulls(&value), "{name}, seed {seed}");
+            let mut generator = JsonGenerator {
+                rng: Rng::with_seed(seed),
+                adds_unknown_fields: !request_only_schemas.contains(*name),
+                includes_optional_fields: false,
+            };
+            let value = generator.value(&DOCUMENT["components"]["schemas"][*name]);
+            let serialized = round_trip(&value).unwrap_or_else(|error| panic!("{name}, seed {seed}: {error}: {value}"));
+            assert_eq!(without_nulls(&serialized), without_nulls(&value), "{name}, seed {seed}");
         }
     }
 }
@@ -90,8 +94,12 @@ fn models_round_trip_all_valid_and_unknown_values() {
 fn absent_nullable_fields_are_accepted() {
     for (name, round_trip) in MODELS {
         for seed in 0..50 {
-            let mut maker = Maker { rng: Rng::with_seed(seed), novel: false, full: false };
-            let value = without_nulls(&maker.value(&DOCUMENT["components"]["schemas"][*name]));
+            let mut generator = JsonGenerator {
+                rng: Rng::with_seed(seed),
+                adds_unknown_fields: false,
+                includes_optional_fields: false,
+            };
+            let value = without_nulls(&generator.value(&DOCUMENT["components"]["schemas"][*name]));
             round_trip(&value).unwrap_or_else(|error| panic!("{name}, seed {seed}: {error}: {value}"));
         }
     }

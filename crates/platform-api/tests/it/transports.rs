@@ -17,13 +17,13 @@ use crate::{authorized, platform};
 /// A transport that records its request and returns one response.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    answer: ApiResponse,
+    response: ApiResponse,
     sent_requests: Mutex<Vec<ApiRequest>>,
 }
 
 impl Recorder {
-    pub(crate) fn new(answer: ApiResponse) -> Arc<Self> {
-        Arc::new(Self { answer, sent_requests: Mutex::default() })
+    pub(crate) fn new(response: ApiResponse) -> Arc<Self> {
+        Arc::new(Self { response, sent_requests: Mutex::default() })
     }
 
     pub(crate) fn client(self: &Arc<Self>) -> Client {
@@ -39,21 +39,21 @@ impl Recorder {
 impl Transport for Recorder {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
         self.sent_requests.lock().unwrap().push(request);
-        Ok(self.answer.clone())
+        Ok(self.response.clone())
     }
 }
 
 impl blocking::Transport for Recorder {
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
         self.sent_requests.lock().unwrap().push(request);
-        Ok(self.answer.clone())
+        Ok(self.response.clone())
     }
 }
 
 #[derive(Debug)]
-struct Shared(Arc<Recorder>);
+struct SharedTransport(Arc<Recorder>);
 
-impl blocking::Transport for Shared {
+impl blocking::Transport for SharedTransport {
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
         blocking::Transport::send(&*self.0, request)
     }
@@ -63,10 +63,10 @@ impl blocking::Transport for Shared {
 async fn operation_runs_over_async_and_blocking_transports() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     assert!(recorder.client().send(&ListApplications::new()).await.unwrap().is_empty());
-    let client = blocking::Client::new(Shared(recorder.clone()), "https://platform.test".parse().unwrap());
+    let client = blocking::Client::new(SharedTransport(recorder.clone()), "https://platform.test".parse().unwrap());
     assert!(client.send(&ListApplications::new()).unwrap().is_empty());
-    let [awaited, blocked] = &recorder.sent_requests()[..] else { panic!("expected two calls") };
-    for request in [awaited, blocked] {
+    let [async_request, blocking_request] = &recorder.sent_requests()[..] else { panic!("expected two calls") };
+    for request in [async_request, blocking_request] {
         assert_eq!((request.operation, request.method, request.success), ("list_applications", Method::Get, 200));
         assert_eq!(request.url.as_str(), "https://platform.test/api/v1/applications");
         assert_eq!(request.timeout, Duration::from_secs(30));
@@ -86,7 +86,7 @@ async fn call_options_set_timeout_headers_and_share_token() {
     client.send_with(&GetRun::new("r").with_share_token(Secret::new("own")), &options).await.unwrap_err();
     client.send_with(&GetRunItem::new("r", "i"), &options).await.unwrap_err();
     client.send_with(&GetArtifactFile::new("r", "a"), &options).await.unwrap_err();
-    // These accept no share token.
+    // The following operations do not accept a share token.
     client.send_with(&ListRuns::new().with_page(2), &options).await.unwrap_err();
     client.send_with(&DeleteRunResults::new("r"), &options).await.unwrap_err();
     let sent_requests = recorder.sent_requests();
@@ -101,7 +101,7 @@ async fn call_options_set_timeout_headers_and_share_token() {
 }
 
 #[tokio::test]
-async fn authorized_client_adds_the_token() {
+async fn headers_of_the_transport_cannot_be_set() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     for name in ["Authorization", "cookie", "Host", "content-length"] {
         let options = CallOptions::new().with_header(name, "canary");
@@ -114,21 +114,21 @@ async fn authorized_client_adds_the_token() {
 #[test]
 fn blocking_client_fails_inside_a_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let answer = ResponseTemplate::new(200).set_body_string("[]");
-    let (server, _) = runtime.block_on(platform(any(), answer));
+    let response = ResponseTemplate::new(200).set_body_string("[]");
+    let (server, _) = runtime.block_on(platform(any(), response));
     let root: url::Url = server.uri().parse().unwrap();
     let client = blocking::Client::new(OnRuntime::new(authorized(&root)).unwrap(), root);
     assert!(client.send(&ListApplications::new()).unwrap().is_empty());
     let error = runtime.block_on(async { client.send(&ListApplications::new()).unwrap_err() });
     assert!(error.is_inside_runtime() && !error.is_transient() && !error.is_uncertain(), "{error:?}");
-    // Dropping it inside the runtime does not panic.
+    // Dropping the client inside the runtime does not panic.
     runtime.block_on(async move { drop(client) });
 }
 
 #[derive(Debug)]
-struct Failing(fn() -> TransportError);
+struct FailingTransport(fn() -> TransportError);
 
-impl blocking::Transport for Failing {
+impl blocking::Transport for FailingTransport {
     fn send(&self, _request: ApiRequest) -> Result<ApiResponse, TransportError> {
         Err(self.0())
     }
@@ -136,13 +136,13 @@ impl blocking::Transport for Failing {
 
 #[test]
 fn error_is_transient_or_uncertain_depending_on_the_progress() {
-    for (fails, transient, uncertain) in [
+    for (new_error, transient, uncertain) in [
         ((|| TransportError::unreachable("no route")) as fn() -> _, true, false),
         (|| TransportError::interrupted("reset"), true, true),
         (|| TransportError::unusable("too large"), false, true),
         (|| TransportError::not_sent("no token"), false, false),
     ] {
-        let client = blocking::Client::new(Failing(fails), "https://platform.test".parse().unwrap());
+        let client = blocking::Client::new(FailingTransport(new_error), "https://platform.test".parse().unwrap());
         let error = client.send(&GetRun::new("r")).unwrap_err();
         assert_eq!((error.is_transient(), error.is_uncertain()), (transient, uncertain), "{error:?}");
         assert_eq!((error.status(), error.operation()), (None, "get_run"));
@@ -152,8 +152,8 @@ fn error_is_transient_or_uncertain_depending_on_the_progress() {
 
 #[tokio::test]
 async fn each_error_status_has_a_predicate() {
-    type Is = fn(&ApiError) -> bool;
-    let predicates: [(u16, Is); 9] = [
+    type Predicate = fn(&ApiError) -> bool;
+    let predicates: [(u16, Predicate); 9] = [
         (400, ApiError::is_bad_request),
         (401, ApiError::is_unauthorized),
         (402, ApiError::is_quota_exceeded),
@@ -166,18 +166,22 @@ async fn each_error_status_has_a_predicate() {
     ];
     for (status, _) in predicates {
         let error = Recorder::new(ApiResponse::new(status, "")).client().send(&GetRun::new("r")).await.unwrap_err();
-        let fits: Vec<_> = predicates.iter().filter(|(_, is)| is(&error)).map(|(status, _)| *status).collect();
-        assert_eq!(fits, [status]);
+        let matching: Vec<_> = predicates.iter().filter(|(_, is)| is(&error)).map(|(status, _)| *status).collect();
+        assert_eq!(matching, [status]);
         assert!(error.to_string().contains(&status.to_string()) && !error.is_transient(), "{error}");
     }
 }
 
 #[tokio::test]
 async fn response_larger_than_the_limit_is_an_error() {
-    let large = |size: usize| " ".repeat(size);
-    let (_server, client) = platform(any(), ResponseTemplate::new(400).set_body_string(large(1 << 20) + "x")).await;
+    let spaces = |size: usize| " ".repeat(size);
+    let (_server, client) = platform(any(), ResponseTemplate::new(400).set_body_string(spaces(1 << 20) + "x")).await;
     let error = client.send(&GetRun::new("r")).await.unwrap_err();
-    assert_eq!((error.status(), error.snippet()), (Some(400), None), "the status says enough");
+    assert_eq!(
+        (error.status(), error.snippet()),
+        (Some(400), None),
+        "the status is known although the body is too large"
+    );
     let request = |success| {
         let recorder = Recorder::new(ApiResponse::new(success, ""));
         async move {
@@ -186,7 +190,7 @@ async fn response_larger_than_the_limit_is_an_error() {
         }
     };
     let limit = request(200).await.body_limit(200);
-    let (_server, client) = platform(any(), ResponseTemplate::new(200).set_body_string(large(limit + 1))).await;
+    let (_server, client) = platform(any(), ResponseTemplate::new(200).set_body_string(spaces(limit + 1))).await;
     let error = client.send(&ListApplications::new()).await.unwrap_err();
     assert!(error.is_uncertain() && !error.is_transient(), "{error:?}");
 }
@@ -194,21 +198,23 @@ async fn response_larger_than_the_limit_is_an_error() {
 #[test]
 fn redirect_to_plain_http_is_rejected_except_on_loopback() {
     let redirect = |location: Option<&str>| {
-        let answer = ApiResponse::new(307, "");
-        let answer = location.into_iter().fold(answer, |answer, location| answer.with_header("Location", location));
-        GetArtifactFile::decode(&answer.into())
+        let response = ApiResponse::new(307, "");
+        let response =
+            location.into_iter().fold(response, |response, location| response.with_header("Location", location));
+        GetArtifactFile::decode(&response.into())
     };
-    for good in ["https://storage.test/o?sig=canary", "http://127.0.0.1:9000/o?sig=canary"] {
-        assert_eq!(redirect(Some(good)).unwrap().expose().as_str(), good);
+    for allowed in ["https://storage.test/o?sig=canary", "http://127.0.0.1:9000/o?sig=canary"] {
+        assert_eq!(redirect(Some(allowed)).unwrap().expose().as_str(), allowed);
     }
-    for bad in [None, Some("/o?sig=canary"), Some("http://storage.test/o?sig=canary"), Some("file:///etc/canary")] {
-        let error = redirect(bad).unwrap_err();
+    for rejected in [None, Some("/o?sig=canary"), Some("http://storage.test/o?sig=canary"), Some("file:///etc/canary")]
+    {
+        let error = redirect(rejected).unwrap_err();
         assert!(error.path().contains("Location") && !format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn path_of_the_root_is_prepended_to_that_of_the_operation() {
+async fn root_path_is_prepended_to_the_operation_path() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     for root in ["https://gateway.test/platform", "https://gateway.test/platform/"] {
         let client = Client::new(recorder.clone(), root.parse().unwrap());
@@ -220,9 +226,11 @@ async fn path_of_the_root_is_prepended_to_that_of_the_operation() {
 
 #[tokio::test]
 async fn errors_never_show_a_share_token() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (_server, refusing) = platform(any(), ResponseTemplate::new(500)).await;
-    for client in [crate::client(&format!("http://{free}")), crate::client("http://platform.test"), refusing] {
+    let free_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_server, failing_client) = platform(any(), ResponseTemplate::new(500)).await;
+    for client in
+        [crate::client(&format!("http://{free_address}")), crate::client("http://platform.test"), failing_client]
+    {
         let error = client.send(&GetRun::new("r").with_share_token(Secret::new("canary"))).await.unwrap_err();
         let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |&error| error.source());
         let printed: Vec<_> = chain.map(|error| format!("{error} {error:?}")).collect();

@@ -15,62 +15,73 @@ impl Facts {
     }
 
     /// Returns the deviations of a request from the facts, including fields that are allowed but were not sent.
-    pub(crate) fn problems(&self, received: &ReceivedRequest) -> Vec<String> {
+    pub(crate) fn problems(&self, request: &ReceivedRequest) -> Vec<String> {
         let mut problems = Vec::new();
-        let address = address(received.operation);
-        let (_, path) = address.split_once(' ').unwrap();
-        let (sent, expected) = (received.url.path().split('/').skip(2), path.split('/').skip(1));
-        if sent.clone().count() != expected.clone().count()
-            || !sent.zip(expected).all(|(sent, expected)| expected.starts_with('{') || sent == expected)
+        let method_and_path = method_and_path(request.operation);
+        let (_, path) = method_and_path.split_once(' ').unwrap();
+        let (sent_segments, expected_segments) = (request.url.path().split('/').skip(2), path.split('/').skip(1));
+        if sent_segments.clone().count() != expected_segments.clone().count()
+            || !sent_segments
+                .zip(expected_segments)
+                .all(|(sent, expected)| expected.starts_with('{') || sent == expected)
         {
             problems.push(format!("the path is not {path}"));
         }
-        let mut seen = BTreeSet::new();
-        for (name, value) in received.url.query_pairs() {
-            let place = format!("{address} query {name}");
-            let element = format!("{place}[]");
-            let of = if self.0.contains_key(format!("{element} type").as_str()) { element } else { place.clone() };
-            problems.extend(self.unfit(&of, &value));
-            seen.insert(place);
+        let mut sent_fields = BTreeSet::new();
+        for (name, value) in request.url.query_pairs() {
+            let location = format!("{method_and_path} query {name}");
+            let element = format!("{location}[]");
+            let fact_location =
+                if self.0.contains_key(format!("{element} type").as_str()) { element } else { location.clone() };
+            problems.extend(self.invalid_reason(&fact_location, &value));
+            sent_fields.insert(location);
         }
-        if let Some(body) = &received.body {
-            self.walk(&format!("{address} body"), body, &mut seen, &mut problems);
+        if let Some(body) = &request.body {
+            self.check_value(&format!("{method_and_path} body"), body, &mut sent_fields, &mut problems);
         }
         // Every allowed field must have been sent, so that each is tested.
-        for known in self.0.keys().filter_map(|fact| fact.strip_suffix(" type")) {
-            let is_part = ["query ", "body."].iter().any(|place| known.starts_with(&format!("{address} {place}")));
-            if is_part && !known.ends_with("[]") && !seen.contains(known) {
-                problems.push(format!("{known} was not sent"));
+        for known_location in self.0.keys().filter_map(|fact| fact.strip_suffix(" type")) {
+            let belongs_to_request =
+                ["query ", "body."].iter().any(|part| known_location.starts_with(&format!("{method_and_path} {part}")));
+            if belongs_to_request && !known_location.ends_with("[]") && !sent_fields.contains(known_location) {
+                problems.push(format!("{known_location} was not sent"));
             }
         }
         problems
     }
 
     /// Returns the reason why a query value is invalid.
-    fn unfit(&self, place: &str, value: &str) -> Option<String> {
-        let fact = |name: &str| self.0.get(format!("{place} {name}").as_str()).copied();
-        let Some(kinds) = fact("type") else { return Some(format!("{place} is not known")) };
+    fn invalid_reason(&self, location: &str, value: &str) -> Option<String> {
+        let fact = |name: &str| self.0.get(format!("{location} {name}").as_str()).copied();
+        let Some(kinds) = fact("type") else { return Some(format!("{location} is not known")) };
         let number = |name: &str| fact(name).and_then(|number| number.parse::<i64>().ok());
-        let fits = kinds.split(" or ").any(|kind| match kind {
+        let is_valid = kinds.split(" or ").any(|kind| match kind {
             "integer" => value.parse::<i64>().is_ok_and(|value| {
-                number("minimum").is_none_or(|least| least <= value)
-                    && number("maximum").is_none_or(|most| value <= most)
+                number("minimum").is_none_or(|minimum| minimum <= value)
+                    && number("maximum").is_none_or(|maximum| value <= maximum)
             }),
             "boolean" => matches!(value, "true" | "false"),
             "string" => {
                 let length = i64::try_from(value.chars().count()).unwrap();
-                let is_one = |values: &str| values.split(' ').any(|known| known == format!("{value:?}"));
-                number("maxLength").is_none_or(|most| length <= most) && fact("enum").is_none_or(is_one)
+                let is_allowed =
+                    |values: &str| values.split(' ').any(|allowed_value| allowed_value == format!("{value:?}"));
+                number("maxLength").is_none_or(|maximum| length <= maximum) && fact("enum").is_none_or(is_allowed)
             }
             _ => false,
         });
-        (!fits).then(|| format!("{place} is {value:?}, and should be {kinds}"))
+        (!is_valid).then(|| format!("{location} is {value:?}, expected {kinds}"))
     }
 
-    fn walk(&self, place: &str, value: &Value, seen: &mut BTreeSet<String>, problems: &mut Vec<String>) {
-        let Some(kinds) = self.0.get(format!("{place} type").as_str()) else {
-            // The schema of an arbitrary object has no fields.
-            return problems.push(format!("{place} is not known"));
+    fn check_value(
+        &self,
+        location: &str,
+        value: &Value,
+        sent_fields: &mut BTreeSet<String>,
+        problems: &mut Vec<String>,
+    ) {
+        let Some(kinds) = self.0.get(format!("{location} type").as_str()) else {
+            // There is a fact for each field of the document.
+            return problems.push(format!("{location} is not known"));
         };
         let kind = match value {
             Value::Null => "null",
@@ -81,20 +92,20 @@ impl Facts {
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        if !kinds.split(" or ").any(|known| known == kind || known == "any") {
-            problems.push(format!("{place} is {kind}, and should be {kinds}"));
+        if !kinds.split(" or ").any(|expected_kind| expected_kind == kind || expected_kind == "any") {
+            problems.push(format!("{location} is {kind}, expected {kinds}"));
         }
-        seen.insert(place.to_owned());
+        sent_fields.insert(location.to_owned());
         match value {
             Value::Array(values) => {
                 for value in values {
-                    self.walk(&format!("{place}[]"), value, seen, problems);
+                    self.check_value(&format!("{location}[]"), value, sent_fields, problems);
                 }
             }
             Value::Object(members) => {
-                let is_free = !self.0.keys().any(|fact| fact.starts_with(&format!("{place}.")));
-                for (name, member) in members.iter().filter(|_| !is_free) {
-                    self.walk(&format!("{place}.{name}"), member, seen, problems);
+                let is_arbitrary_object = !self.0.keys().any(|fact| fact.starts_with(&format!("{location}.")));
+                for (name, member) in members.iter().filter(|_| !is_arbitrary_object) {
+                    self.check_value(&format!("{location}.{name}"), member, sent_fields, problems);
                 }
             }
             _ => {}
@@ -103,10 +114,10 @@ impl Facts {
 }
 
 /// Returns the method and the path of an operation.
-fn address(operation: &str) -> String {
+fn method_and_path(operation: &str) -> String {
     for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
-        for (method, described) in item.as_object().unwrap() {
-            if described["operationId"] == operation {
+        for (method, operation_object) in item.as_object().unwrap() {
+            if operation_object["operationId"] == operation {
                 return format!("{} {path}", method.to_uppercase());
             }
         }

@@ -1,6 +1,6 @@
-//! Every operation with every parameter against Prism, which validates requests against the platform's own document, or
-//! against the project's if the former is not available. Prism ignores unknown parameters and missing optional ones, so
-//! that requests are also compared with the facts of the platform's document.
+//! Tests of every operation with every parameter. Prism validates the requests against the platform's own document, or
+//! against the project's document if the former is not available. Prism ignores unknown parameters and missing optional
+//! parameters. Therefore, requests are also compared with the facts of the platform's document.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../it/document.rs"]
@@ -27,23 +27,23 @@ use server::Prism;
 fn every_operation_conforms_to_the_platform_document() {
     let Some(prism) = Prism::start() else { return };
     let facts = Facts::read();
-    let mut sent = BTreeSet::new();
+    let mut sent_operations = BTreeSet::new();
     for (name, send) in senders() {
         let (request, outcome) = prism.send(name, &send);
-        let text = || format!("{name} {}: {outcome:?}\n{}", request.url, prism.log());
-        // A rejected request has an error status. Generated responses can be decoded.
-        assert!(outcome.is_ok(), "{}", text());
+        let context = || format!("{name} {}: {outcome:?}\n{}", request.url, prism.log());
+        // Prism rejects an invalid request with an error status. The responses that it generates can be decoded.
+        assert!(outcome.is_ok(), "{}", context());
         let problems = facts.problems(&request);
-        assert!(problems.is_empty(), "{problems:#?} {}", text());
-        sent.insert(name);
+        assert!(problems.is_empty(), "{problems:#?} {}", context());
+        sent_operations.insert(name);
     }
-    assert_eq!(sent, document::operations().map(|(name, _)| name).collect());
+    assert_eq!(sent_operations, document::operations().map(|(name, _)| name).collect());
 }
 
 #[test]
-fn prism_refuses_what_the_document_does_not_allow() {
+fn prism_rejects_requests_that_the_document_does_not_allow() {
     let Some(prism) = Prism::start() else { return };
-    for (name, send) in operations::wrong() {
+    for (name, send) in operations::invalid_requests() {
         let (_, outcome) = prism.send(name, &send);
         assert_eq!(outcome.unwrap_err().status(), Some(422), "{name}");
     }

@@ -30,7 +30,7 @@ const SIBLING_HASH_BYTES: usize = 8;
 /// Returns a valid file or folder name for an arbitrary `name`. Characters are percent-encoded where necessary. The
 /// result is never empty, `.`, `..`, a path, hidden, or longer than 200 bytes. Different names have different
 /// encodings, which [`unescape`] decodes. A name that is too long is truncated, and `%~` and the first bytes of its
-/// SHA-256 are appended; it cannot be decoded.
+/// SHA-256 are appended. A truncated name cannot be decoded.
 ///
 /// ```
 /// assert_eq!(platform_download::escape("Präparat 1.tiff"), "Präparat 1.tiff");
@@ -54,17 +54,17 @@ pub fn escape(name: &str) -> String {
         safe.replace_range(..1, "%2E");
     }
     if safe.ends_with(['.', ' ']) {
-        let last = if safe.ends_with('.') { "%2E" } else { "%20" };
+        let encoded_last = if safe.ends_with('.') { "%2E" } else { "%20" };
         safe.truncate(safe.len() - 1);
-        safe.push_str(last);
+        safe.push_str(encoded_last);
     }
     if is_reserved(&safe) {
         let first = safe.remove(0);
         safe.insert_str(0, &format!("%{:02X}", u32::from(first)));
     }
     if safe.len() > MAX_NAME_BYTES {
-        let kept = (0..=TRUNCATED_NAME_BYTES).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or_default();
-        safe.truncate(kept);
+        let kept_bytes = (0..=TRUNCATED_NAME_BYTES).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or_default();
+        safe.truncate(kept_bytes);
         safe.push_str(&hash(name, LONG_NAME_HASH_BYTES));
     }
     safe
@@ -97,7 +97,7 @@ pub fn unescape(safe: &str) -> Option<String> {
 
 /// Encodes the names of all files or folders in one folder, like [`escape`]. If a file system may treat several of them
 /// as equal, because they differ only in case or Unicode normalization, `%~` and the first bytes of the SHA-256 of
-/// their identity are appended to each. The result depends on the set of names, but not on their order.
+/// its identity are appended to each of them. The result depends on the set of names, but not on their order.
 ///
 /// `names` are pairs of a name and an identity. The identity distinguishes equal names: it is an id, or the name
 /// itself.
@@ -114,12 +114,13 @@ pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
     names.iter().map(|(name, identity)| siblings.distinct(name, escape(name), identity)).collect()
 }
 
-/// The names in a folder, to find those that a file system may treat as equal. It stores digests instead of names,
-/// because a folder can contain very many.
+/// The names in a folder, for finding names that a file system may treat as equal. It stores digests instead of names,
+/// because a folder can contain very many names.
 #[derive(Clone, Debug, Default)]
 pub struct Siblings {
-    /// The number of names by [`fold_digest`], first of the original names, then of the encoded names. Both are needed,
-    /// because of two names that differ only in case, such as `CON` and `con`, one may be escaped and the other not.
+    /// The number of names with each [`fold_digest`]: first for the original names, then for the encoded names. Both
+    /// are needed, because the encodings of names that differ only in case, such as `CON` and `con`, can differ in
+    /// more.
     counts: [HashMap<[u8; 16], u32>; 2],
 }
 
@@ -161,7 +162,7 @@ pub fn fold(name: &str) -> String {
 /// Returns the first 16 bytes of the SHA-256 of the [folded](fold) name.
 fn fold_digest(name: &str) -> [u8; 16] {
     let digest = Sha256::of(fold(name).as_bytes());
-    std::array::from_fn(|at| digest.as_bytes()[at])
+    std::array::from_fn(|index| digest.as_bytes()[index])
 }
 
 /// Returns true for Windows device names, and for the names of manifests and checksum files.
@@ -172,12 +173,14 @@ fn is_reserved(name: &str) -> bool {
 /// Returns true for Windows device names, with or without an extension.
 pub(super) fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-    let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICES.contains(&number));
-    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || numbered("COM") || numbered("LPT")
+    let is_numbered_device = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICE_NUMBERS.contains(&number));
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || is_numbered_device("COM")
+        || is_numbered_device("LPT")
 }
 
 /// Windows device numbers. Windows treats superscript digits as digits.
-const DEVICES: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
+const DEVICE_NUMBERS: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
 
 /// Returns the usual file extension of a media type (RFC 6838), with its dot. Returns `.bin` for an unknown media type.
 ///
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn colliding_names_are_disambiguated_in_any_order() {
-        let alike = [
+        let similar_pairs = [
             ["Slide", "slide"],
             ["stra\u{df}e", "STRASSE"],
             ["caf\u{e9}", "cafe\u{301}"],
@@ -251,20 +254,23 @@ mod tests {
             ["\u{17f}", "S"],
             ["\u{130}", "i\u{307}"],
         ];
-        for [one, other] in alike {
-            let forth = safe_names(&[(one, one), (other, other), ("third", "third")]);
-            let back = safe_names(&[("third", "third"), (other, other), (one, one)]);
-            assert_ne!(fold_digest(&forth[0]), fold_digest(&forth[1]), "{one} {other}");
-            assert_eq!(forth, back.into_iter().rev().collect::<Vec<_>>());
-            assert_eq!([&forth[0], &forth[1]].map(|name| unescape(name).unwrap()), [one, other]);
-            assert_eq!(forth[2], "third");
+        for [one, other] in similar_pairs {
+            let forward = safe_names(&[(one, one), (other, other), ("third", "third")]);
+            let backward = safe_names(&[("third", "third"), (other, other), (one, one)]);
+            assert_ne!(fold_digest(&forward[0]), fold_digest(&forward[1]), "{one} {other}");
+            assert_eq!(forward, backward.into_iter().rev().collect::<Vec<_>>());
+            assert_eq!([&forward[0], &forward[1]].map(|name| unescape(name).unwrap()), [one, other]);
+            assert_eq!(forward[2], "third");
         }
-        let same = safe_names(&[("areas", "id-1"), ("areas", "id-2")]);
-        assert!(same[0] != same[1] && same.iter().all(|name| unescape(name).unwrap() == "areas"), "{same:?}");
+        let equal_names = safe_names(&[("areas", "id-1"), ("areas", "id-2")]);
+        assert!(
+            equal_names[0] != equal_names[1] && equal_names.iter().all(|name| unescape(name).unwrap() == "areas"),
+            "{equal_names:?}"
+        );
     }
 
     /// Returns a hostile or unusual name.
-    fn hostile(random: &mut fastrand::Rng) -> String {
+    fn hostile_name(random: &mut fastrand::Rng) -> String {
         const PARTS: [&str; 26] = [
             "..",
             "/",
@@ -307,11 +313,11 @@ mod tests {
     #[test]
     fn hostile_names_stay_in_their_folder_and_never_collide() {
         let mut random = fastrand::Rng::with_seed(49);
-        let mut all = 0;
-        while all < 100_000 {
-            let names: HashSet<String> = std::iter::repeat_with(|| hostile(&mut random)).take(500).collect();
-            let given: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
-            let safe = safe_names(&given);
+        let mut count = 0;
+        while count < 100_000 {
+            let names: HashSet<String> = std::iter::repeat_with(|| hostile_name(&mut random)).take(500).collect();
+            let names_and_identities: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+            let safe = safe_names(&names_and_identities);
             let mut folds = HashSet::new();
             for (name, safe) in names.iter().zip(&safe) {
                 let components: Vec<_> = Path::new(safe).components().collect();
@@ -320,12 +326,12 @@ mod tests {
                 assert!(!safe.ends_with(['.', ' ']) && !is_reserved(safe) && safe.len() <= 220, "{safe:?}");
                 assert!(folds.insert(fold_digest(safe)), "{safe:?} is taken");
                 match unescape(safe) {
-                    Some(back) => assert_eq!(&back, name),
+                    Some(decoded) => assert_eq!(&decoded, name),
                     // A truncated name cannot be decoded.
                     None => assert!(escape(name).contains(HASH_PREFIX), "{name:?} is not too long"),
                 }
             }
-            all += names.len();
+            count += names.len();
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::name::safe_names;
 
-/// An entry of a folder: a segment of a key, and true if the segment is a folder because another one follows.
+/// An entry of a folder: a segment of a key, and true if the segment is a folder because another segment follows.
 type Child<'a> = (&'a str, bool);
 
-/// Returns a relative file path for each of `keys`, as its components. The keys must be distinct. Each segment of a key
+/// Returns the components of a relative file path for each of `keys`. The keys must be distinct. Each segment of a key
 /// before a `/` becomes a folder; names are encoded by [`safe_names`]. No path leads out of its folder, no two paths
 /// are equal on any file system, and no path is both a file and a folder.
 ///
@@ -18,31 +18,32 @@ type Child<'a> = (&'a str, bool);
 pub fn safe_paths(keys: &[&str]) -> Vec<Vec<String>> {
     let mut folders: BTreeMap<Vec<&str>, BTreeSet<Child<'_>>> = BTreeMap::new();
     for key in keys {
-        let parts: Vec<_> = key.split('/').collect();
-        for (depth, part) in parts.iter().enumerate() {
-            folders.entry(parts[..depth].to_vec()).or_default().insert((part, depth + 1 < parts.len()));
+        let segments: Vec<_> = key.split('/').collect();
+        for (depth, segment) in segments.iter().enumerate() {
+            folders.entry(segments[..depth].to_vec()).or_default().insert((segment, depth + 1 < segments.len()));
         }
     }
     let mut names: BTreeMap<(Vec<&str>, Child<'_>), String> = BTreeMap::new();
     for (folder, children) in folders {
-        // The identity of a folder differs from that of a file with the same name.
-        let identities: Vec<_> = children.iter().map(|(part, is_folder)| identity(part, *is_folder)).collect();
-        let given: Vec<_> = children.iter().zip(&identities).map(|((part, _), id)| (*part, id.as_str())).collect();
-        for (child, name) in children.iter().zip(safe_names(&given)) {
+        // A folder and a file with the same name have different identities.
+        let identities: Vec<_> = children.iter().map(|(segment, is_folder)| identity(segment, *is_folder)).collect();
+        let names_and_identities: Vec<_> =
+            children.iter().zip(&identities).map(|((segment, _), id)| (*segment, id.as_str())).collect();
+        for (child, name) in children.iter().zip(safe_names(&names_and_identities)) {
             names.insert((folder.clone(), *child), name);
         }
     }
     keys.iter().map(|key| path(key, &names)).collect()
 }
 
-fn identity(part: &str, is_folder: bool) -> String {
-    if is_folder { format!("{part}/") } else { part.to_owned() }
+fn identity(segment: &str, is_folder: bool) -> String {
+    if is_folder { format!("{segment}/") } else { segment.to_owned() }
 }
 
 fn path(key: &str, names: &BTreeMap<(Vec<&str>, Child<'_>), String>) -> Vec<String> {
-    let parts: Vec<_> = key.split('/').collect();
-    let child = |depth: usize| (parts[..depth].to_vec(), (parts[depth], depth + 1 < parts.len()));
-    (0..parts.len()).filter_map(|depth| names.get(&child(depth)).cloned()).collect()
+    let segments: Vec<_> = key.split('/').collect();
+    let child = |depth: usize| (segments[..depth].to_vec(), (segments[depth], depth + 1 < segments.len()));
+    (0..segments.len()).filter_map(|depth| names.get(&child(depth)).cloned()).collect()
 }
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
                 "{path:?}"
             );
         }
-        // No file is a folder of another.
+        // No file is also the folder of another file.
         for file in &joined {
             assert!(!joined.iter().any(|other| other.starts_with(&format!("{file}/"))), "{joined:?}");
         }
@@ -74,9 +75,9 @@ mod tests {
 
     #[test]
     fn path_does_not_depend_on_the_order_of_the_keys() {
-        let forth = safe_paths(&["a/x", "A/x", "b"]);
-        let mut back = safe_paths(&["b", "A/x", "a/x"]);
-        back.reverse();
-        assert_eq!(forth, back);
+        let forward = safe_paths(&["a/x", "A/x", "b"]);
+        let mut backward = safe_paths(&["b", "A/x", "a/x"]);
+        backward.reverse();
+        assert_eq!(forward, backward);
     }
 }

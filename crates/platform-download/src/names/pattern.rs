@@ -33,11 +33,12 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        // Without this setting, a backslash would be a path separator on Windows. Names are those of objects, not of
-        // files.
+        // Patterns match names of objects, not of files. Without `backslash_escape`, a backslash would be a path
+        // separator on Windows.
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
-        let failed = |error: globset::Error| PatternError { text: text.to_owned(), problem: error.kind().to_string() };
-        glob.map(|glob| Self(glob.compile_matcher())).map_err(failed)
+        let pattern_error =
+            |error: globset::Error| PatternError { text: text.to_owned(), problem: error.kind().to_string() };
+        glob.map(|glob| Self(glob.compile_matcher())).map_err(pattern_error)
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Creates a target below the folder `root`. The last of `names` is that of the file; the others are folders.
+    /// Creates a target below the folder `root`. The last of `names` is the file name; the others are folder names.
     /// Symbolic links below the root are not followed. Names must be encoded by [`escape`](crate::escape).
     pub fn within(root: impl Into<PathBuf>, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { root: root.into(), names: names.into_iter().map(Into::into).collect() }
@@ -32,18 +32,18 @@ impl Target {
     }
 
     /// Returns the number of bytes that must still be downloaded for a file of `bytes` bytes. It is 0 if a file of this
-    /// length exists. The content of a partial file is subtracted. No content is read.
+    /// length exists. The bytes in a partial file are subtracted. No content is read.
     pub fn missing(&self, bytes: u64) -> u64 {
-        let length = |path: PathBuf, of: fn(&fs::Metadata) -> u64| {
-            path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|found| of(&found))
+        let file_size = |path: PathBuf, size: fn(&fs::Metadata) -> u64| {
+            path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|metadata| size(&metadata))
         };
-        if length(self.path(), fs::Metadata::len) == Some(bytes) {
+        if file_size(self.path(), fs::Metadata::len) == Some(bytes) {
             return 0;
         }
         let Some((name, folders)) = self.names.split_last() else { return bytes };
-        let folder = folders.iter().fold(self.root.clone(), |folder, below| folder.join(below));
+        let folder = folders.iter().fold(self.root.clone(), |folder, name| folder.join(name));
         let part = FilePaths::new(self.path(), folder, name).part;
-        bytes.saturating_sub(length(part, allocated).unwrap_or_default())
+        bytes.saturating_sub(file_size(part, allocated).unwrap_or_default())
     }
 
     /// Creates the folders of the file. Blocks the calling thread.
@@ -55,11 +55,11 @@ impl Target {
         };
         fs::create_dir_all(&self.root)?;
         let mut folder = self.root.clone();
-        for below in folders {
-            folder.push(below);
+        for subfolder in folders {
+            folder.push(subfolder);
             match fs::create_dir(&folder) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                created => created?,
+                outcome => outcome?,
             }
             if fs::symlink_metadata(&folder)?.is_symlink() {
                 let message = format!("{} is a symbolic link, which is not followed", folder.display());
@@ -80,13 +80,13 @@ impl From<&Path> for Target {
     }
 }
 
-/// The paths of a target and of its auxiliary files. The auxiliary files are hidden and next to the target. No result
-/// has such a name, because results are never hidden.
+/// The paths of a target and of its auxiliary files. The auxiliary files are hidden files next to the target. Results
+/// never have these names, because results are never hidden.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePaths {
     pub(crate) target: PathBuf,
     pub(crate) folder: PathBuf,
-    /// The partial file: the content so far. It is locked by the process that writes it.
+    /// The partial file, with the content that was downloaded so far. It is locked by the process that writes it.
     pub(crate) part: PathBuf,
     /// The list of the complete ranges of the partial file.
     pub(crate) state: PathBuf,
@@ -98,17 +98,17 @@ pub(crate) struct FilePaths {
 
 impl FilePaths {
     fn new(target: PathBuf, folder: PathBuf, name: &str) -> Self {
-        let hidden = |extension: &str| folder.join(OsString::from(format!(".{name}.{extension}")));
-        let [part, state, corrupt, former] = ["part", "state", "corrupt", "former"].map(hidden);
+        let hidden_path = |extension: &str| folder.join(OsString::from(format!(".{name}.{extension}")));
+        let [part, state, corrupt, former] = ["part", "state", "corrupt", "former"].map(hidden_path);
         Self { target, folder, part, state, corrupt, former }
     }
 }
 
-/// Returns true for the name of one file or folder. On Windows, `\` separates folders, `:` follows a drive or precedes a
-/// stream, names such as `NUL` are devices, and dots and spaces at the end are ignored.
+/// Returns true for the name of one file or folder. On Windows, `\` separates folders, `:` follows a drive or precedes
+/// a stream, names such as `NUL` are devices, and dots and spaces at the end are ignored.
 fn is_name(name: &str, on_windows: bool) -> bool {
-    let is_one = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
-    is_one && !(on_windows && (name.contains(['\\', ':']) || name.ends_with(['.', ' ']) || is_device(name)))
+    let is_single_name = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
+    is_single_name && !(on_windows && (name.contains(['\\', ':']) || name.ends_with(['.', ' ']) || is_device(name)))
 }
 
 /// Removes a file if it exists.
@@ -171,8 +171,8 @@ mod tests {
         part.write_all(&vec![7; 3 << 20]).unwrap();
         part.set_len(8 * MIB).unwrap();
         part.sync_all().unwrap();
-        let left = target.missing(8 * MIB);
-        assert!((4 * MIB..=5 * MIB).contains(&left), "{left}");
+        let missing_bytes = target.missing(8 * MIB);
+        assert!((4 * MIB..=5 * MIB).contains(&missing_bytes), "{missing_bytes}");
         fs::rename(&paths.part, &paths.target).unwrap();
         assert_eq!((target.missing(8 * MIB), target.missing(9 * MIB)), (0, 9 * MIB));
     }

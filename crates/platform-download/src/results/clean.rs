@@ -38,33 +38,33 @@ pub struct Leftover {
 }
 
 impl ResultFolder {
-    /// Returns the leftover files of interrupted downloads, ordered by path. Files that another process is writing now
-    /// are excluded. Blocks the calling thread.
+    /// Returns the leftover files of interrupted downloads, ordered by path. Files that another process is writing are
+    /// excluded. Blocks the calling thread.
     ///
     /// # Errors
     ///
     /// [`FolderError`]: a folder cannot be read.
     pub fn leftovers(&self) -> Result<Vec<Leftover>, FolderError> {
-        let mut found = Vec::new();
+        let mut leftover_files = Vec::new();
         let mut folders = vec![PathBuf::new()];
-        while let Some(below) = folders.pop() {
-            let folder = self.path().join(&below);
+        while let Some(subfolder) = folders.pop() {
+            let folder = self.path().join(&subfolder);
             for entry in list(&folder).map_err(|error| FolderError::io(&folder, error))? {
                 let (name, metadata) = entry;
                 if metadata.is_dir() && !name.starts_with('.') {
-                    folders.push(below.join(&name));
-                } else if let Some(kind) = kind(&name).filter(|_| !metadata.is_dir())
+                    folders.push(subfolder.join(&name));
+                } else if let Some(kind) = leftover_kind(&name).filter(|_| !metadata.is_dir())
                     && !self.is_busy(&folder, &name)
                 {
-                    found.push(Leftover { path: below.join(name), bytes: metadata.len(), kind });
+                    leftover_files.push(Leftover { path: subfolder.join(name), bytes: metadata.len(), kind });
                 }
             }
         }
-        found.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(found)
+        leftover_files.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(leftover_files)
     }
 
-    /// Removes leftovers, except files that another process is writing now. Blocks the calling thread.
+    /// Removes leftovers, except files that another process is writing. Blocks the calling thread.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl ResultFolder {
         if is_lease(name) {
             return !is_abandoned(&folder.join(name)).unwrap_or_default();
         }
-        // The manifest of another shard is written under that shard's lock.
+        // The process that writes the manifest of another shard holds the lock of that shard.
         let manifest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
         if let Some(shard) = manifest.and_then(shard_of).filter(|_| folder == self.path()) {
             let lock = format!("{LOCK_PREFIX}{}{LOCK_SUFFIX}", shard.infix());
@@ -105,12 +105,12 @@ impl ResultFolder {
 }
 
 /// Returns the kind of a hidden file, or `None` if downloads do not create files with this name.
-fn kind(name: &str) -> Option<LeftoverKind> {
-    let hidden = name.strip_prefix('.')?;
+fn leftover_kind(name: &str) -> Option<LeftoverKind> {
+    let visible_name = name.strip_prefix('.')?;
     if is_lease(name) {
         return Some(LeftoverKind::Temporary);
     }
-    let (stem, extension) = hidden.rsplit_once('.')?;
+    let (stem, extension) = visible_name.rsplit_once('.')?;
     match extension {
         "part" | "state" => Some(LeftoverKind::Partial),
         "corrupt" => Some(LeftoverKind::Corrupt),

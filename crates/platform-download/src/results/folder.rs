@@ -21,8 +21,9 @@ use crate::transfer::partial_file::{Reader, into_io_error, temporary};
 /// Open the folder before a request that costs money, because opening detects most errors. Only one process can have
 /// the folder open, unless each opens a different [shard](Self::open_shard): a shard has its own lock and manifest.
 ///
-/// A line is appended when a file was verified; [`finish`](Self::finish) then leaves one line per file. The entry of a
-/// deleted or modified file remains until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
+/// A line is appended for each verified file; [`finish`](Self::finish) reduces the manifest to one line per file. The
+/// entry of a deleted or modified file remains until an entry for a newer verified file replaces it, or
+/// [`forget`](crate::forget()) removes it.
 #[derive(Debug)]
 pub struct ResultFolder {
     path: PathBuf,
@@ -52,7 +53,7 @@ pub(crate) const LOCK_SUFFIX: &str = ".lock";
 /// The first bytes of every manifest line. They distinguish an incomplete line from other content.
 const LINE_START: &[u8] = b"{\"run\":";
 /// The permissions of new files, before the umask is applied.
-const MODE: u32 = 0o666;
+const FILE_MODE: u32 = 0o666;
 
 impl FolderOptions {
     /// Creates the default options: a single shard (0/1), and a kernel lock, or a lease file on a file system without
@@ -90,8 +91,8 @@ impl FolderOptions {
     pub async fn open(self, path: impl Into<PathBuf>) -> Result<ResultFolder, FolderError> {
         let path = path.into();
         let error_path = path.clone();
-        let opened = blocking(move || Ok(self.open_blocking(path))).await;
-        opened.unwrap_or_else(|error| Err(FolderError::io(&error_path, error)))
+        let outcome = blocking(move || Ok(self.open_blocking(path))).await;
+        outcome.unwrap_or_else(|error| Err(FolderError::io(&error_path, error)))
     }
 
     /// Opens a folder. Blocks the calling thread.
@@ -101,15 +102,16 @@ impl FolderOptions {
         // The lock file is never deleted, so that all processes lock the same file.
         let lock_path = path.join(format!("{LOCK_PREFIX}{}{LOCK_SUFFIX}", shard.infix()));
         let mut options = OpenOptions::new();
-        let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, MODE, "open")?;
+        let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, FILE_MODE, "open")?;
         let lock = LockFile::try_lock(file, lock_path, locking)?.ok_or_else(|| FolderError::locked(&path))?;
         let manifest_path = path.join(format!("manifest{}.jsonl", shard.infix()));
         if !skip_write_checks {
             sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
-            folder::probe(&path, &probe(shard))?;
+            folder::probe(&path, &probe_name(shard))?;
         }
         let mut lines = Lines::default();
-        let complete_len = read(&manifest_path, |entry, line| lines.insert(entry.file, &entry.origin.run, line))?;
+        let complete_len =
+            read_manifest(&manifest_path, |entry, line| lines.insert(entry.file, &entry.origin.run, line))?;
         // Opens an existing manifest for writing now, so that a missing permission is found before the first download.
         let manifest = if complete_len > 0 {
             Some(open_manifest(&manifest_path, complete_len).map_err(|error| FolderError::io(&manifest_path, error))?)
@@ -131,7 +133,7 @@ impl ResultFolder {
         FolderOptions::new().open(path).await
     }
 
-    /// Opens a folder for one of several processes that share it, each with a different shard. The manifest of the
+    /// Opens a folder that several processes share, each with a different shard. The manifest of the
     /// shard is `manifest.INDEX-of-COUNT.jsonl`.
     ///
     /// # Errors
@@ -151,7 +153,7 @@ impl ResultFolder {
     /// Returns the paths of all files in the manifests of `folder`, whether or not the files exist. Blocks the calling
     /// thread.
     pub fn listed_files(folder: &Path) -> Vec<PathBuf> {
-        super::manifest::listed(folder)
+        super::manifest::listed_files(folder)
     }
 
     /// Returns the path of the folder.
@@ -194,7 +196,7 @@ impl ResultFolder {
         self.lines.iter().map(|line| self.read_entry(line))
     }
 
-    /// Returns the entries of a run, without reading those of others. Blocks.
+    /// Returns the entries of a run, without reading the entries of other runs. Blocks the calling thread.
     pub fn entries_of(&self, run: &str) -> impl Iterator<Item = Result<ManifestEntry, FolderError>> {
         self.lines.of_run(run).map(|line| self.read_entry(line))
     }
@@ -211,7 +213,7 @@ impl ResultFolder {
         entry.map_err(|error| FolderError::io(&self.manifest_path, error))
     }
 
-    /// Returns a target in the folder. The last of `names` is that of the file; the others are subfolders.
+    /// Returns a target in the folder. The last of `names` is the file name; the others are names of subfolders.
     pub fn target(&self, names: impl IntoIterator<Item = impl Into<String>>) -> Target {
         Target::within(&self.path, names)
     }
@@ -240,12 +242,12 @@ impl ResultFolder {
         let names: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
         let targets: Vec<_> =
             safe_names(&names).into_iter().map(|name| self.target([name, "file".to_owned()])).collect();
-        let temporary = probe(self.shard);
+        let temporary = probe_name(self.shard);
         let create = move || {
             for target in targets {
-                let prepared = target.prepare();
+                let paths = target.prepare();
                 if let Err(error) =
-                    prepared.and_then(|paths| folder::probe(&paths.folder, &temporary).map_err(into_io_error))
+                    paths.and_then(|paths| folder::probe(&paths.folder, &temporary).map_err(into_io_error))
                 {
                     let path = target.path();
                     return Ok(Err(FolderError::io(path.parent().unwrap_or(&path), error)));
@@ -264,11 +266,11 @@ impl ResultFolder {
     /// [`FolderError`]: the manifest cannot be written.
     pub async fn record(&mut self, entry: ManifestEntry) -> Result<(), FolderError> {
         self.lock.ensure_held()?;
-        let (known_line, open) = (self.lines.get(&entry.file), self.manifest.take());
+        let (known_line, open_file) = (self.lines.get(&entry.file), self.manifest.take());
         let (path, complete_len) = (self.manifest_path.clone(), self.complete_len);
         let (error_path, folder, shard) = (path.clone(), self.path.clone(), self.shard);
         let append = move || {
-            let mut manifest = open.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
+            let mut manifest = open_file.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
             if let Some(known_line) = known_line
                 && let text = known_line.read(&manifest, &path)?
                 && entry.is_covered_by(&serde_json::from_slice(&text)?)
@@ -282,10 +284,10 @@ impl ResultFolder {
             manifest.write_all(line.as_bytes())?;
             Ok((manifest, Some((entry.file, entry.origin.run, line.len()))))
         };
-        let (manifest, added) = blocking(append).await.map_err(|error| FolderError::io(&error_path, error))?;
+        let (manifest, added_line) = blocking(append).await.map_err(|error| FolderError::io(&error_path, error))?;
         self.manifest = Some(manifest);
-        if let Some((file, run, bytes)) = added {
-            self.lines.insert(file, &run, Line { at: self.complete_len, bytes });
+        if let Some((file, run, bytes)) = added_line {
+            self.lines.insert(file, &run, Line { offset: self.complete_len, bytes });
             self.complete_len += bytes as u64;
         }
         Ok(())
@@ -301,16 +303,16 @@ impl ResultFolder {
         if self.complete_len == 0 {
             return Ok(());
         }
-        // It is closed after an error, and has earlier entries.
-        let (open, complete_len) = (self.manifest.take(), self.complete_len);
+        // After an error, the manifest is closed, but its earlier entries may not be durable yet.
+        let (open_file, complete_len) = (self.manifest.take(), self.complete_len);
         let (path, folder) = (self.manifest_path.clone(), self.path.clone());
-        let synced = blocking(move || {
-            let manifest = open.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
+        let sync = blocking(move || {
+            let manifest = open_file.map_or_else(|| open_manifest(&path, complete_len), Ok)?;
             positioned::sync_data(&manifest, &path)?;
             folder::sync(&folder).map_err(into_io_error)?;
             Ok(manifest)
         });
-        self.manifest = Some(synced.await.map_err(|error| FolderError::io(&self.manifest_path, error))?);
+        self.manifest = Some(sync.await.map_err(|error| FolderError::io(&self.manifest_path, error))?);
         Ok(())
     }
 
@@ -321,22 +323,25 @@ impl ResultFolder {
     /// [`FolderError`]: the manifest cannot be written. The existing manifest is then unchanged.
     pub async fn finish(self) -> Result<PathBuf, FolderError> {
         let manifest = self.manifest_path.clone();
-        let rewritten = blocking(move || Ok(self.finish_blocking())).await;
-        rewritten.unwrap_or_else(|error| Err(FolderError::io(&manifest, error)))
+        let path = blocking(move || Ok(self.finish_blocking())).await;
+        path.unwrap_or_else(|error| Err(FolderError::io(&manifest, error)))
     }
 
     /// Rewrites the manifest. Blocks the calling thread.
     pub(crate) fn finish_blocking(self) -> Result<PathBuf, FolderError> {
         self.lock.ensure_held()?;
-        let hidden = self.path.join(format!(".manifest{}.jsonl", self.shard.infix()));
-        let open = self.manifest.map_or_else(|| open_manifest(&self.manifest_path, self.complete_len), Ok);
-        let manifest = open.map_err(|error| FolderError::io(&self.manifest_path, error))?;
+        let hidden_path = self.path.join(format!(".manifest{}.jsonl", self.shard.infix()));
+        let manifest = self.manifest.map_or_else(|| open_manifest(&self.manifest_path, self.complete_len), Ok);
+        let manifest = manifest.map_err(|error| FolderError::io(&self.manifest_path, error))?;
         let (lines, path) = (self.lines, self.manifest_path.clone());
-        AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace_with(move |new| {
-            // The old manifest is closed before it is replaced: not every Windows replaces an open file.
-            let manifest = manifest;
-            lines.iter().try_for_each(|line| new.write_all(&line.read(&manifest, &path)?))
-        })?;
+        AtomicFile::new(&self.manifest_path, temporary(&hidden_path)).with_mode(FILE_MODE).replace_with(
+            move |new| {
+                // Moves the old manifest into this closure, which closes it before the replacement: some versions of
+                // Windows cannot replace an open file.
+                let manifest = manifest;
+                lines.iter().try_for_each(|line| new.write_all(&line.read(&manifest, &path)?))
+            },
+        )?;
         Ok(self.manifest_path)
     }
 
@@ -350,8 +355,8 @@ impl ResultFolder {
 /// incomplete last line.
 fn open_manifest(path: &Path, complete_len: u64) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let manifest =
-        regular::create(options.create(true).append(true).read(true), path, MODE, "write").map_err(into_io_error)?;
+    let manifest = regular::create(options.create(true).append(true).read(true), path, FILE_MODE, "write")
+        .map_err(into_io_error)?;
     if manifest.metadata()?.len() != complete_len {
         manifest.set_len(complete_len)?;
     }
@@ -359,13 +364,16 @@ fn open_manifest(path: &Path, complete_len: u64) -> io::Result<File> {
 }
 
 /// Returns the name of the file that is written to check that the folder is writable.
-fn probe(shard: Shard) -> String {
+fn probe_name(shard: Shard) -> String {
     format!("{LOCK_PREFIX}{}.probe", shard.infix())
 }
 
-/// Calls `each` for all complete lines of a manifest. Returns the length of these lines in bytes; 0 if the manifest
-/// does not exist. A last line that a crash truncated is ignored.
-pub(crate) fn read(manifest: &Path, mut each: impl FnMut(ManifestEntry, Line)) -> Result<u64, FolderError> {
+/// Calls `on_entry` for each complete line of a manifest. Returns the length of these lines in bytes, or 0 if the
+/// manifest does not exist. A last line that a crash truncated is ignored.
+pub(crate) fn read_manifest(
+    manifest: &Path,
+    mut on_entry: impl FnMut(ManifestEntry, Line),
+) -> Result<u64, FolderError> {
     let Some((file, _)) = Identity::open(manifest)? else { return Ok(0) };
     let mut reader = BufReader::new(Reader::new(&file, manifest));
     let (mut complete_len, mut text) = (0, Vec::new());
@@ -376,7 +384,7 @@ pub(crate) fn read(manifest: &Path, mut each: impl FnMut(ManifestEntry, Line)) -
         match serde_json::from_slice::<ManifestEntry>(&text) {
             _ if bytes == 0 => break,
             Ok(entry) if is_complete => {
-                each(entry, Line { at: complete_len, bytes });
+                on_entry(entry, Line { offset: complete_len, bytes });
                 complete_len += bytes as u64;
             }
             // A crash truncated the last line.

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use crate::transfer::partial_file::Reader;
 
+/// The position of a line in a manifest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
-    pub(super) at: u64,
+    pub(super) offset: u64,
     pub(super) bytes: usize,
 }
 
-/// The last line of each file of a manifest. The entries themselves stay on the disk: a folder can have very many.
+/// The last line of each file in a manifest. The entries themselves are not kept in memory, because a folder can have
+/// very many.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// The line of each file, with the number of its run.
@@ -23,19 +25,19 @@ pub(super) struct Lines {
 impl Line {
     pub(super) fn read(self, manifest: &File, path: &Path) -> io::Result<Vec<u8>> {
         let mut text = vec![0; self.bytes];
-        Reader::from(manifest, path, self.at).read_exact(&mut text)?;
+        Reader::from(manifest, path, self.offset).read_exact(&mut text)?;
         Ok(text)
     }
 }
 
 impl Lines {
     pub(super) fn insert(&mut self, file: String, run: &str, line: Line) {
-        let number = self.runs.get(run).copied().unwrap_or_else(|| {
+        let run_number = self.runs.get(run).copied().unwrap_or_else(|| {
             let next = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
             self.runs.insert(run.into(), next);
             next
         });
-        self.files.insert(file.into(), (line, number));
+        self.files.insert(file.into(), (line, run_number));
     }
 
     pub(super) fn get(&self, file: &str) -> Option<Line> {
@@ -47,15 +49,15 @@ impl Lines {
         self.files.values().map(|(line, _)| *line)
     }
 
-    /// Returns the lines of a run, without reading others.
+    /// Returns the lines of a run.
     pub(super) fn of_run(&self, run: &str) -> impl Iterator<Item = Line> {
         let number = self.runs.get(run).copied();
-        // A run without a line costs no scan.
+        // Without a line of this run, no file is compared.
         let files = number.map(|_| self.files.values()).into_iter().flatten();
         files.filter(move |(_, run)| number == Some(*run)).map(|(line, _)| *line)
     }
 
-    /// Removes files, and returns the number of those that had a line.
+    /// Removes files, and returns the number of files that had a line.
     pub(super) fn remove(&mut self, files: &BTreeSet<&str>) -> usize {
         let before = self.files.len();
         self.files.retain(|file, _| !files.contains(&**file));
@@ -68,14 +70,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_a_run_are_those_of_its_current_files() {
-        let line = |at| Line { at, bytes: 1 };
+    fn run_has_the_lines_of_its_current_files() {
+        let line = |offset| Line { offset, bytes: 1 };
         let mut lines = Lines::default();
-        for (file, run, at) in [("a", "one", 0), ("b", "two", 1), ("c", "one", 2), ("a", "two", 3)] {
-            lines.insert(file.to_owned(), run, line(at));
+        for (file, run, offset) in [("a", "one", 0), ("b", "two", 1), ("c", "one", 2), ("a", "two", 3)] {
+            lines.insert(file.to_owned(), run, line(offset));
         }
-        let of = |lines: &Lines, run| lines.of_run(run).map(|line| line.at).collect::<Vec<_>>();
-        assert_eq!((of(&lines, "one"), of(&lines, "two"), of(&lines, "three")), (vec![2], vec![3, 1], vec![]));
-        assert_eq!((lines.remove(&BTreeSet::from(["b", "x"])), of(&lines, "two")), (1, vec![3]));
+        let offsets = |lines: &Lines, run| lines.of_run(run).map(|line| line.offset).collect::<Vec<_>>();
+        assert_eq!(
+            (offsets(&lines, "one"), offsets(&lines, "two"), offsets(&lines, "three")),
+            (vec![2], vec![3, 1], vec![])
+        );
+        assert_eq!((lines.remove(&BTreeSet::from(["b", "x"])), offsets(&lines, "two")), (1, vec![3]));
     }
 }

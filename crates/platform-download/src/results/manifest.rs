@@ -52,7 +52,7 @@ pub struct Provenance {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestEntry {
-    /// The origin of the file, with the names as on the platform.
+    /// The origin of the file, with the names that the platform uses.
     #[serde(flatten)]
     pub origin: Origin,
     /// The provenance of the file; empty in manifests of earlier versions.
@@ -98,10 +98,10 @@ impl ManifestEntry {
 
     /// Returns true if `other` contains all properties of this entry, so that this entry need not be written.
     pub(crate) fn is_covered_by(&self, other: &Self) -> bool {
-        let same = (&self.origin, self.crc32c, self.bytes) == (&other.origin, other.crc32c, other.bytes);
-        let same = same && (self.sha256.is_none() || self.sha256 == other.sha256);
+        let is_same_file = (&self.origin, self.crc32c, self.bytes) == (&other.origin, other.crc32c, other.bytes);
+        let is_same_file = is_same_file && (self.sha256.is_none() || self.sha256 == other.sha256);
         let adds_provenance = other.provenance == Provenance::default() && self.provenance != other.provenance;
-        same && !adds_provenance
+        is_same_file && !adds_provenance
     }
 
     pub(crate) fn line(&self) -> String {
@@ -112,27 +112,27 @@ impl ManifestEntry {
 
     /// Returns true if the path does not lead out of the folder of the manifest.
     pub(crate) fn is_inside(&self) -> bool {
-        let mut parts = Path::new(&self.file).components();
-        !self.file.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+        let mut components = Path::new(&self.file).components();
+        !self.file.is_empty() && components.all(|component| matches!(component, Component::Normal(_)))
     }
 
     /// Returns true if `folder` contains the file, with the recorded length.
     pub(crate) fn is_present_in(&self, folder: &Path) -> bool {
-        let found = || folder.join(&self.file).symlink_metadata();
-        self.is_inside() && found().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
+        let metadata = || folder.join(&self.file).symlink_metadata();
+        self.is_inside() && metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == self.bytes)
     }
 }
 
 /// Returns the paths of the files in the manifests of `folder`. Invalid lines are ignored.
-pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn listed_files(folder: &Path) -> Vec<PathBuf> {
     #[derive(Deserialize)]
     struct Line {
         file: PathBuf,
     }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let manifests = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_manifest));
-    let texts = manifests.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    let texts: Vec<_> = texts.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let manifests = manifests.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let texts: Vec<_> = manifests.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
     let lines = texts.iter().flat_map(|text| text.lines()).filter_map(|line| serde_json::from_str::<Line>(line).ok());
     lines.map(|line| folder.join(line.file)).collect()
 }
@@ -143,9 +143,9 @@ mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
     #[cfg_attr(windows, expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference"))]
-    pub(super) fn serialize<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        let moment = Timestamp::try_from(*moment).map_err(ser::Error::custom)?;
-        let seconds = Timestamp::from_second(moment.as_second()).map_err(ser::Error::custom)?;
+    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = Timestamp::try_from(*time).map_err(ser::Error::custom)?;
+        let seconds = Timestamp::from_second(time.as_second()).map_err(ser::Error::custom)?;
         serializer.collect_str(&seconds)
     }
 

@@ -12,7 +12,7 @@ use crate::transfer::partial_file::into_io_error;
 
 /// The first line of an incomplete list. It is a comment, which `sha256sum --check` ignores.
 const PARTIAL_NOTE: &str = "# Partial: later files may be missing. `run verify --sha256sums` adds them.\n";
-/// The maximum length of a list that is read, in bytes.
+/// The maximum length of a list that this program reads, in bytes.
 const MAX_LIST_BYTES: usize = 1 << 30;
 
 /// Returns the line for a file. If the name contains a backslash or a line break, it is escaped and the line starts
@@ -32,11 +32,11 @@ pub(super) fn write(folder: &Path, text: &[u8], shard: Shard) -> Result<(), Erro
 /// Marks the list of a folder as partial, if the list exists. Blocks the calling thread.
 pub(super) fn mark_partial(folder: &Path, shard: Shard) -> io::Result<()> {
     let list = folder.join(SHA256SUMS);
-    // Only the start is read first, because the list can be long and may be marked already.
+    // First only the start is read, because the list can be long, and may already be marked.
     match regular::read(&list, PARTIAL_NOTE.len()).map_err(into_io_error)? {
         Some(start) if start.bytes() != PARTIAL_NOTE.as_bytes() => {}
         _ => return Ok(()),
     }
-    let Some(found) = regular::read(&list, MAX_LIST_BYTES).map_err(into_io_error)? else { return Ok(()) };
-    write(folder, &[PARTIAL_NOTE.as_bytes(), found.bytes()].concat(), shard).map_err(into_io_error)
+    let Some(content) = regular::read(&list, MAX_LIST_BYTES).map_err(into_io_error)? else { return Ok(()) };
+    write(folder, &[PARTIAL_NOTE.as_bytes(), content.bytes()].concat(), shard).map_err(into_io_error)
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::digest::{Sha256, digest};
 use crate::error::FolderError;
 use crate::names::reserved::{SHA256SUMS, is_manifest};
-use crate::results::folder::read;
+use crate::results::folder::read_manifest;
 use crate::results::manifest::ManifestEntry;
 use crate::results::sums;
 use crate::shard::Shard;
@@ -26,7 +26,7 @@ use crate::transfer::partial_file::{Reader, into_io_error};
 pub struct FolderCheck {
     /// The files in the manifests, ordered by name.
     pub files: Vec<FileCheck>,
-    /// The files that are not in a manifest, except hidden ones, relative to the folder.
+    /// The paths of files that are not in a manifest, relative to the folder. Hidden files are excluded.
     pub unlisted: Vec<PathBuf>,
     /// The subfolders that cannot be listed, with the reason. They may contain more files that are not in a manifest.
     pub unreadable: Vec<(PathBuf, String)>,
@@ -65,7 +65,7 @@ pub enum FileState {
     Outside,
 }
 
-/// The members of the check, and its verdict. Paths that are not valid UTF-8 are shown.
+/// Serializes the fields, and `intact` with the verdict. In paths that are not valid UTF-8, invalid bytes are replaced.
 impl Serialize for FolderCheck {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let unreadable = self.unreadable.iter();
@@ -103,9 +103,9 @@ impl FolderCheck {
     /// [`FolderError`]: the file cannot be written.
     pub async fn write_sha256sums(&self, folder: impl Into<PathBuf>) -> Result<(), FolderError> {
         let (folder, text) = (folder.into(), self.sha256sums());
-        let failed = folder.join(SHA256SUMS);
+        let error_path = folder.join(SHA256SUMS);
         let write = move || Ok(sums::write(&folder, text.as_bytes(), Shard::default()));
-        blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
+        blocking(write).await.map_err(|error| FolderError::io(&error_path, error))?.map_err(FolderError::from)
     }
 }
 
@@ -120,16 +120,16 @@ impl FolderCheck {
 /// [`FolderError::has_no_manifest`]: the folder has no manifest. Otherwise a manifest cannot be read.
 pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderError> {
     let folder = folder.into();
-    let failed = |error| FolderError::io(&folder, error);
+    let io_error = |error| FolderError::io(&folder, error);
     let path = folder.clone();
     let FolderListing { entries, unlisted, unreadable } =
-        blocking(move || Ok(listing(&path))).await.map_err(failed)??;
-    let at_once = available_parallelism().map_or(1, usize::from);
-    let checking = stream::iter(entries.into_values()).map(|entry| {
+        blocking(move || Ok(listing(&path))).await.map_err(io_error)??;
+    let concurrency = available_parallelism().map_or(1, usize::from);
+    let checks = stream::iter(entries.into_values()).map(|entry| {
         let path = folder.join(&entry.file);
         async move { blocking(move || Ok(check(entry, &path))).await }
     });
-    let files = checking.buffered(at_once).try_collect().await.map_err(failed)?;
+    let files = checks.buffered(concurrency).try_collect().await.map_err(io_error)?;
     Ok(FolderCheck { files, unlisted, unreadable })
 }
 
@@ -143,25 +143,25 @@ fn check(entry: ManifestEntry, path: &Path) -> FileCheck {
 
 /// Returns the state of a file, and its SHA-256 if it is intact.
 fn state(entry: &ManifestEntry, path: &Path) -> io::Result<(FileState, Option<Sha256>)> {
-    let found = match fs::symlink_metadata(path) {
+    let metadata = match fs::symlink_metadata(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok((FileState::Missing, None));
         }
-        found => found?,
+        outcome => outcome?,
     };
-    if !found.is_file() || found.len() != entry.bytes {
+    if !metadata.is_file() || metadata.len() != entry.bytes {
         return Ok((FileState::Changed, None));
     }
     // The file may have been replaced since it was checked above.
-    let found = match Identity::open(path) {
+    let actual = match Identity::open(path) {
         Ok(Some((file, _))) => digest(Reader::new(&file, path), true)?,
         Ok(None) => return Ok((FileState::Missing, None)),
         Err(error) if error.is_not_regular() => return Ok((FileState::Changed, None)),
         Err(error) => return Err(into_io_error(error)),
     };
-    let same = (found.bytes, found.crc32c) == (entry.bytes, entry.crc32c);
-    let same = same && (entry.sha256.is_none() || entry.sha256 == found.sha256);
-    Ok(if same { (FileState::Intact, found.sha256) } else { (FileState::Changed, None) })
+    let is_intact = (actual.bytes, actual.crc32c) == (entry.bytes, entry.crc32c);
+    let is_intact = is_intact && (entry.sha256.is_none() || entry.sha256 == actual.sha256);
+    Ok(if is_intact { (FileState::Intact, actual.sha256) } else { (FileState::Changed, None) })
 }
 
 /// The entries and the file names of a folder, determined before files are read.
@@ -173,41 +173,42 @@ struct FolderListing {
 }
 
 fn listing(folder: &Path) -> Result<FolderListing, FolderError> {
-    let failed = |error| FolderError::io(folder, error);
+    let io_error = |error| FolderError::io(folder, error);
     let mut entries: BTreeMap<String, ManifestEntry> = BTreeMap::new();
-    let mut manifests = 0;
-    for path in files(folder).map_err(failed)? {
+    let mut manifest_count = 0;
+    for path in visible_names(folder).map_err(io_error)? {
         if is_manifest(&path.to_string_lossy()) {
-            manifests += 1;
-            // Within a manifest, the last entry for a file is used; across manifests, the entry with the latest time.
-            let mut stated = BTreeMap::new();
-            read(&folder.join(&path), |entry, _| {
-                stated.insert(entry.file.clone(), entry);
+            manifest_count += 1;
+            // Within a manifest, the last entry for a file is used. If several manifests have an entry, the latest is
+            // used.
+            let mut last_entries = BTreeMap::new();
+            read_manifest(&folder.join(&path), |entry, _| {
+                last_entries.insert(entry.file.clone(), entry);
             })?;
-            for (file, entry) in stated {
+            for (file, entry) in last_entries {
                 if entries.get(&file).is_none_or(|known| known.at <= entry.at) {
                     entries.insert(file, entry);
                 }
             }
         }
     }
-    if manifests == 0 {
+    if manifest_count == 0 {
         return Err(FolderError::no_manifest(folder));
     }
     let (mut unlisted, mut unreadable) = (Vec::new(), Vec::new());
     let mut folders = vec![PathBuf::new()];
-    while let Some(below) = folders.pop() {
-        let listed = match files(&folder.join(&below)) {
-            Ok(listed) => listed,
+    while let Some(subfolder) = folders.pop() {
+        let names = match visible_names(&folder.join(&subfolder)) {
+            Ok(names) => names,
             Err(error) => {
-                unreadable.push((below, error.to_string()));
+                unreadable.push((subfolder, error.to_string()));
                 continue;
             }
         };
-        for path in listed {
-            let path = below.join(path);
+        for path in names {
+            let path = subfolder.join(path);
             let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-            if fs::symlink_metadata(folder.join(&path)).is_ok_and(|found| found.is_dir()) {
+            if fs::symlink_metadata(folder.join(&path)).is_ok_and(|metadata| metadata.is_dir()) {
                 folders.push(path);
             } else if !is_manifest(&name) && name != SHA256SUMS && !entries.contains_key(&name) {
                 unlisted.push(path);
@@ -219,9 +220,9 @@ fn listing(folder: &Path) -> Result<FolderListing, FolderError> {
     Ok(FolderListing { entries, unlisted, unreadable })
 }
 
-/// Returns the names in a folder, except hidden ones.
-pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// Returns the names of the files and folders in a folder, except hidden ones.
+pub(crate) fn visible_names(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let names = fs::read_dir(folder)?.map(|entry| Ok(PathBuf::from(entry?.file_name())));
-    let visible = |name: &PathBuf| !name.to_string_lossy().starts_with('.');
-    Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter(visible).collect())
+    let is_visible = |name: &PathBuf| !name.to_string_lossy().starts_with('.');
+    Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter(is_visible).collect())
 }

@@ -49,9 +49,9 @@ const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// # async fn example(signer: UrlSigner) -> Result<(), Box<dyn std::error::Error>> {
 /// let http = HttpClient::builder().without_decompression().build()?;
 /// let bucket = Bucket::new(http, signer, "slides");
-/// // Collect the keys first, so that they can be shown before the deletion.
-/// let found: Vec<_> = bucket.find("run-1/**/*.tmp")?.try_collect().await?;
-/// for deletion in bucket.delete(found.into_iter().map(|entry| entry.key)).await {
+/// // Collect the keys first, so that the user can confirm the deletion.
+/// let entries: Vec<_> = bucket.find("run-1/**/*.tmp")?.try_collect().await?;
+/// for deletion in bucket.delete(entries.into_iter().map(|entry| entry.key)).await {
 ///     println!("{}: {:?}", deletion.key, deletion.result);
 /// }
 /// # Ok(()) }
@@ -67,7 +67,7 @@ pub struct Bucket {
     uploads: UploadLimits,
 }
 
-/// The limits of uploads. `None` stands for the default.
+/// The limits of uploads. `None` selects the default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UploadLimits {
     /// The number of concurrent requests.
@@ -78,7 +78,7 @@ pub(crate) struct UploadLimits {
     pub(crate) read_timeout: Option<Duration>,
 }
 
-/// Returns the buckets that refuse multipart uploads, by endpoint and name. They are remembered until the process ends.
+/// Returns the endpoints and names of the buckets that refuse multipart uploads. The set lasts until the process ends.
 fn buckets_without_multipart() -> MutexGuard<'static, BTreeSet<(String, String)>> {
     static BUCKETS: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
     BUCKETS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,8 +153,9 @@ impl Bucket {
         self
     }
 
-    /// Sets the maximum time in which a request of an upload neither sends bytes nor receives a response. The default
-    /// is the read timeout of the HTTP client. Increase it for proxies that store the content before they forward it.
+    /// Sets the maximum time for which a request of an upload may neither send bytes nor receive a response. The
+    /// default is the read timeout of the HTTP client. Increase it for proxies that store the content before they
+    /// forward it.
     pub fn with_upload_read_timeout(mut self, timeout: Duration) -> Self {
         self.uploads.read_timeout = Some(timeout);
         self
@@ -245,7 +246,7 @@ impl Bucket {
         &self.retry
     }
 
-    /// Returns the address of any key, for display.
+    /// Returns the address of a key for messages, even if the key is invalid.
     fn display_address(&self, key: &str) -> String {
         format!("{}://{}/{key}", self.protocol, self.name)
     }
@@ -261,7 +262,9 @@ impl Bucket {
                 break outcome;
             }
         };
-        outcome.map_err(|error| error.about(format!("the properties of {} cannot be read", self.display_address(key))))
+        outcome.map_err(|error| {
+            error.with_summary(format!("the properties of {} cannot be read", self.display_address(key)))
+        })
     }
 
     async fn request_state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
@@ -283,12 +286,12 @@ impl Bucket {
         key: Option<&str>,
         query: &[(&str, &str)],
     ) -> Result<Response, BucketError> {
-        self.http.send(self.signed(method, key, query, &[])?).await.map_err(BucketError::http)
+        self.http.send(self.signed_request(method, key, query, &[])?).await.map_err(BucketError::http)
     }
 
     /// Returns a request with a signed URL. `query` and `headers` must be sorted by name. The caller must add the
     /// headers to the request.
-    fn signed(
+    fn signed_request(
         &self,
         method: Method,
         key: Option<&str>,
@@ -310,7 +313,7 @@ impl Bucket {
         loop {
             attempts.ready().await.map_err(BucketError::unavailable)?;
             let outcome = match self.http.send(request()?).await {
-                Ok(response) => document(response).await,
+                Ok(response) => read_document(response).await,
                 Err(error) => Err(BucketError::http(error)),
             };
             if let Break(outcome) = attempts.evaluate(outcome) {
@@ -321,15 +324,15 @@ impl Bucket {
 }
 
 /// Returns the XML document of a successful response, and the object properties in its headers.
-async fn document(response: Response) -> Result<(Document, ObjectHeaders), BucketError> {
+async fn read_document(response: Response) -> Result<(Document, ObjectHeaders), BucketError> {
     if response.status() != 200 {
         return Err(BucketError::refused(ErrorResponse::read(response).await));
     }
     let generation = response.header("x-goog-generation").map(str::to_owned);
-    let joined = ObjectHeaders { crc32c: stated_checksum(&response), generation };
+    let headers = ObjectHeaders { crc32c: stated_checksum(&response), generation };
     let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(BucketError::http)?;
     match Document::read(&body).map_err(BucketError::document)? {
-        Document::Error(refusal) => Err(BucketError::refused(ErrorResponse::with_status_200(&refusal.code))),
-        document => Ok((document, joined)),
+        Document::Error(error) => Err(BucketError::refused(ErrorResponse::with_status_200(&error.code))),
+        document => Ok((document, headers)),
     }
 }

@@ -43,7 +43,7 @@ const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = "https://storage.googleapis.com".parse()?;
-/// let secret = Secret::new("of the key");
+/// let secret = Secret::new("secret access key");
 /// let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &secret, Arc::new(SystemClock))?;
 /// let url = signer.get_url(&"gs://slides/run 1/slide.svs".parse()?, None)?;
 /// assert_eq!(url.expose().path(), "/slides/run%201/slide.svs");
@@ -115,13 +115,13 @@ impl UrlSigner {
         Ok(Self { endpoint, key, clock, put_lifetime: DEFAULT_LIFETIME, get_lifetime: DEFAULT_LIFETIME })
     }
 
-    /// Sets the lifetime of PUT URLs for which none is given: 60 s to 7 days. The default is 6 hours.
+    /// Sets the default lifetime of PUT URLs, 60 s to 7 days. Without this setting, it is 6 hours.
     pub fn with_put_lifetime(mut self, lifetime: Duration) -> Self {
         self.put_lifetime = lifetime;
         self
     }
 
-    /// Sets the lifetime of GET URLs for which none is given: 60 s to 7 days. The default is 6 hours.
+    /// Sets the default lifetime of GET URLs, 60 s to 7 days. Without this setting, it is 6 hours.
     pub fn with_get_lifetime(mut self, lifetime: Duration) -> Self {
         self.get_lifetime = lifetime;
         self
@@ -171,7 +171,7 @@ impl UrlSigner {
         }
         let now = Timestamp::try_from(self.clock.now()).map_err(|_| Kind::Clock)?;
         let url = self.url(request)?;
-        let signed = match &self.key {
+        let signed_url = match &self.key {
             SigningKey::Hmac { region, id, secret } => rusty_s3::signing::sign(
                 &now,
                 rusty_s3_method(request.method),
@@ -186,7 +186,7 @@ impl UrlSigner {
             ),
             SigningKey::ServiceAccount(key) => google::sign(key, url, request, now, lifetime)?,
         };
-        Ok(signed.into())
+        Ok(signed_url.into())
     }
 
     fn url(&self, request: &Unsigned<'_>) -> Result<Url, SignError> {
@@ -208,8 +208,8 @@ impl fmt::Debug for UrlSigner {
             SigningKey::Hmac { id, .. } => id.as_str(),
             SigningKey::ServiceAccount(key) => key.client_email(),
         };
-        let mut shown = formatter.debug_struct("UrlSigner");
-        shown.field("endpoint", &self.endpoint.as_str()).field("signer", &signer).finish_non_exhaustive()
+        let mut output = formatter.debug_struct("UrlSigner");
+        output.field("endpoint", &self.endpoint.as_str()).field("signer", &signer).finish_non_exhaustive()
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Difficult cases:
 //! - **The object exists.** The storage is queried first. A file is not sent again if the object has the same length
-//!   and checksum, so that a repeated upload continues after the files that are complete.
+//!   and checksum, so that a repeated upload skips the files that are complete.
 //! - **The file changes during the upload.** The checksum is sent first, so that the storage rejects other content. The
-//!   last chunk is sent only if the file is unchanged, so that the storage never receives all of a changed file.
+//!   last chunk is sent only if the file is unchanged, so that the storage never receives the complete content of a
+//!   changed file.
 //! - **The URL has expired, or is rejected.** Each attempt signs a new URL.
 //! - **The response is lost.** The file is sent again and replaces the identical object.
 //!
-//! Files of 64 MiB and more are sent as [multipart uploads](parts), unless the storage refuses these.
+//! Files of 64 MiB and more are sent as [multipart uploads](parts), unless the storage refuses multipart uploads.
 
 mod content;
 #[cfg(feature = "object-store")]
@@ -114,9 +115,9 @@ pub struct UploadRecord {
     pub key: String,
     /// The address of the object.
     pub address: String,
-    /// The length, if it was uploaded.
+    /// The length, if the file was uploaded.
     pub bytes: Option<u64>,
-    /// The checksum, if it was uploaded.
+    /// The checksum, if the file was uploaded.
     pub crc32c: Option<Crc32c>,
     /// True if the object existed already.
     pub already_present: Option<bool>,
@@ -184,37 +185,37 @@ impl Uploader {
 
     async fn upload_one(&self, file: &UploadFile, progress: &Arc<FileProgress>) -> Result<Uploaded, UploadError> {
         let object = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
-        let local = LocalFile::examine(file.path()).await?;
-        let (bytes, open) = (local.bytes(), local.open().await?);
+        let local_file = LocalFile::examine(file.path()).await?;
+        let (bytes, open_file) = (local_file.bytes(), local_file.open().await?);
         progress.begin(bytes);
-        let similar = similar(&self.bucket, file.key(), bytes).await?;
-        let in_parts = bytes >= MULTIPART_THRESHOLD && self.bucket.accepts_parts();
+        let existing_crc32c = similar(&self.bucket, file.key(), bytes).await?;
+        let is_multipart = bytes >= MULTIPART_THRESHOLD && self.bucket.accepts_parts();
         let mut crc32c = file.crc32c();
-        // For a multipart upload of a new object the file is not read twice: its checksum is combined from those of the
-        // parts.
-        if crc32c.is_none() && (similar.is_some() || !in_parts) {
-            crc32c = Some(open.checksum().await?);
+        // The checksum for a multipart upload of a new object is combined from the checksums of the parts, so that the
+        // file is read only once.
+        if crc32c.is_none() && (existing_crc32c.is_some() || !is_multipart) {
+            crc32c = Some(open_file.checksum().await?);
         }
         if let Some(crc32c) = crc32c
-            && similar == Some(crc32c)
+            && existing_crc32c == Some(crc32c)
         {
-            if in_parts {
-                parts::forget(&self.bucket, &open, &object).await?;
+            if is_multipart {
+                parts::forget(&self.bucket, &open_file, &object).await?;
             }
             return Ok(Uploaded { bytes, crc32c, already_present: true });
         }
-        if in_parts {
+        if is_multipart {
             let (bucket, object, in_flight) = (&self.bucket, &object, &*self.in_flight);
-            let upload = PartUpload { bucket, file, object, source: &open, progress, in_flight };
+            let upload = PartUpload { bucket, file, object, source: &open_file, progress, in_flight };
             if let Some(crc32c) = Box::pin(upload.run()).await? {
                 return Ok(Uploaded { bytes, crc32c, already_present: false });
             }
         }
         let crc32c = match crc32c {
             Some(crc32c) => crc32c,
-            None => open.checksum().await?,
+            None => open_file.checksum().await?,
         };
-        self.upload_whole(file, &object, &open, crc32c, progress).await?;
+        self.upload_whole(file, &object, &open_file, crc32c, progress).await?;
         Ok(Uploaded { bytes, crc32c, already_present: false })
     }
 
@@ -223,17 +224,17 @@ impl Uploader {
         &self,
         file: &UploadFile,
         object: &ObjectAddress,
-        open: &OpenFile,
+        open_file: &OpenFile,
         crc32c: Crc32c,
         progress: &Arc<FileProgress>,
     ) -> Result<(), UploadError> {
-        // The semaphore is never closed.
+        // Acquiring a permit cannot fail, because the semaphore is never closed.
         let _permit = self.in_flight.acquire().await;
         let mut attempts = self.bucket.attempts();
         loop {
             attempts.ready().await.map_err(UploadError::unavailable)?;
-            let sent = Sent::of(progress, progress.begin(open.bytes()));
-            let content = Content::of(open.clone(), 0..open.bytes(), Some(crc32c), sent)?;
+            let sent = Sent::of(progress, progress.begin(open_file.bytes()));
+            let content = Content::of(open_file.clone(), 0..open_file.bytes(), Some(crc32c), sent)?;
             let content = content.with_rate_limit(self.bucket.uploads().rate_limit.clone());
             let outcome = self.send(file, object, content, crc32c).await;
             if let Break(outcome) = attempts.evaluate(outcome) {
@@ -251,7 +252,7 @@ impl Uploader {
     ) -> Result<(), UploadError> {
         let (length, outcome) = (content.bytes(), content.outcome());
         let hash = format!("crc32c={crc32c}");
-        // The storage requires that each of its own headers is signed.
+        // The storage requires that each `x-goog-` header is signed.
         let headers = [("x-goog-hash", hash.as_str())];
         let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
@@ -270,10 +271,10 @@ impl Uploader {
     }
 }
 
-/// Returns the checksum of the existing object, if it has this length.
+/// Returns the checksum of the existing object, if the object has this length.
 async fn similar(bucket: &Bucket, key: &str, bytes: u64) -> Result<Option<Crc32c>, UploadError> {
     let state = match bucket.state(key).await {
-        // The key may permit writing, but not reading.
+        // The signing key may permit writing, but not reading.
         Err(error) if error.is_denied() => None,
         state => state.map_err(|error| Kind::Query(error.is_transient()).with(error))?,
     };
@@ -288,8 +289,8 @@ async fn confirm(bucket: &Bucket, response: Response, key: &str, crc32c: Crc32c)
     match stated_checksum(&response) {
         Some(actual) if actual == crc32c => Ok(()),
         Some(actual) => {
-            // The storage did not verify the checksum. If the deletion fails, the next attempt overwrites the object. Without
-            // a generation it is not deleted, because another client may have replaced it.
+            // The storage did not verify the checksum. If the deletion fails, the next attempt overwrites the object.
+            // Without its generation, the object is not deleted, because another client may have replaced it.
             if let Some(generation) = response.header("x-goog-generation").map(str::to_owned) {
                 let _ = bucket.delete_generation(key, &generation).await;
             }
@@ -301,8 +302,8 @@ async fn confirm(bucket: &Bucket, response: Response, key: &str, crc32c: Crc32c)
 
 impl fmt::Debug for Uploader {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("Uploader");
-        shown.field("bucket", &self.bucket).field("workers", &self.workers).finish_non_exhaustive()
+        let mut output = formatter.debug_struct("Uploader");
+        output.field("bucket", &self.bucket).field("workers", &self.workers).finish_non_exhaustive()
     }
 }
 

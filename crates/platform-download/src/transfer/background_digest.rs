@@ -17,8 +17,8 @@ use crate::digest::RunningDigest;
 /// The number of parts between two syncs. The digest is updated after each part, while the part is in the page cache.
 const SYNC_INTERVAL_PARTS: u64 = 4;
 
-/// The digest and the sync of a file that is being written. Dropping it does not stop a running step, but no further step
-/// starts.
+/// The digest and the sync of a file that is being written. After it is dropped, a running step completes, but no
+/// further step starts.
 #[derive(Debug)]
 pub(crate) struct BackgroundDigest {
     /// The number of bytes between two syncs.
@@ -42,24 +42,24 @@ enum Work<T> {
 impl<T: Send + 'static> Work<T> {
     /// Starts the next step if `is_due` returns true for the state, unless a step is running or has failed.
     fn advance(self, is_due: impl FnOnce(&T) -> bool, step: impl FnOnce(T) -> io::Result<T> + Send + 'static) -> Self {
-        let now = match self {
+        let work = match self {
             Self::Busy(mut task) => match (&mut task).now_or_never() {
-                Some(ended) => {
-                    ended.unwrap_or_else(|error| Err(io::Error::other(error))).map_or_else(Self::Failed, Self::Idle)
+                Some(outcome) => {
+                    outcome.unwrap_or_else(|error| Err(io::Error::other(error))).map_or_else(Self::Failed, Self::Idle)
                 }
                 None => Self::Busy(task),
             },
             other => other,
         };
-        match now {
-            Self::Idle(so_far) if is_due(&so_far) => Self::Busy(spawn_blocking(move || step(so_far))),
+        match work {
+            Self::Idle(state) if is_due(&state) => Self::Busy(spawn_blocking(move || step(state))),
             other => other,
         }
     }
 
     async fn finish(self) -> io::Result<T> {
         match self {
-            Self::Idle(done) => Ok(done),
+            Self::Idle(state) => Ok(state),
             Self::Busy(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
             Self::Failed(error) => Err(error),
         }
@@ -67,9 +67,9 @@ impl<T: Send + 'static> Work<T> {
 }
 
 impl BackgroundDigest {
-    /// Starts the work for a file of `bytes` bytes that is written in parts of `chunk` bytes. Returns `None` if the file
-    /// is too small. `running` is the digest to continue, if any; the file is synced if `should_sync` is set. `open`
-    /// returns another handle of the file; the handle does not hold the lock of the file.
+    /// Starts the work for a file of `bytes` bytes that is written in parts of `chunk` bytes. Returns `None` if the
+    /// file is too small. `running` is the digest to continue, if any. The file is synced if `should_sync` is set.
+    /// `open` returns another handle of the file, which does not hold the lock of the file.
     pub(crate) fn start_if_large(
         open: impl Fn() -> io::Result<File>,
         path: &Path,
@@ -86,8 +86,8 @@ impl BackgroundDigest {
         Ok(Some(Self { sync_interval, digest, sync, sync_file, path: path.to_owned() }))
     }
 
-    /// Starts the next steps, because the file is now complete from its start up to the offset `end`.
-    pub(crate) fn reached(self, end: u64) -> Self {
+    /// Starts the next steps. The caller ensures that the file is complete from its start up to the offset `end`.
+    pub(crate) fn advance_to(self, end: u64) -> Self {
         let Self { sync_interval, digest, sync, sync_file, path } = self;
         let read = move |(mut file, mut running): (File, RunningDigest)| {
             file.seek(SeekFrom::Start(running.bytes()))?;
@@ -99,7 +99,7 @@ impl BackgroundDigest {
         // The result must be checked: Linux reports a write error only once for each file description, so that a later
         // sync would succeed.
         let sync_to_end = move |_| positioned::sync_data(&file, &name).map(|()| end);
-        let sync = sync.map(|sync| sync.advance(|done| end >= done + sync_interval, sync_to_end));
+        let sync = sync.map(|sync| sync.advance(|synced_bytes| end >= synced_bytes + sync_interval, sync_to_end));
         Self { sync_interval, digest, sync, sync_file, path }
     }
 
@@ -109,11 +109,11 @@ impl BackgroundDigest {
             Some(digest) => digest.finish().await.map(|(_, running)| Some(running)),
             None => Ok(None),
         };
-        let synced = match self.sync {
+        let outcome = match self.sync {
             Some(sync) => sync.finish().await.map(|_| ()),
             None => Ok(()),
         };
-        (running, synced)
+        (running, outcome)
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     async fn existing_data_is_digested_incrementally() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let bytes = 2 * SYNC_INTERVAL_PARTS * CHUNK;
-        let content: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let content: Vec<u8> = (0..bytes).map(|index| u8::try_from(index % 251).unwrap()).collect();
         fs::write(file.path(), &content).unwrap();
         let open = || fs::OpenOptions::new().read(true).write(true).open(file.path());
         let start = |bytes| {
@@ -138,11 +138,11 @@ mod tests {
                 .unwrap()
         };
         assert!(start(bytes - 1).is_none(), "the file is too small");
-        let (running, synced) = start(bytes).unwrap().reached(SYNC_INTERVAL_PARTS * CHUNK + 7).finish().await;
+        let (running, synced) = start(bytes).unwrap().advance_to(SYNC_INTERVAL_PARTS * CHUNK + 7).finish().await;
         synced.unwrap();
         let running = running.unwrap().unwrap();
         assert_eq!(running.bytes(), SYNC_INTERVAL_PARTS * CHUNK + 7);
-        let known = running.finish();
-        assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(SYNC_INTERVAL_PARTS * CHUNK).unwrap() + 7]));
+        let digest = running.finish();
+        assert_eq!(digest.crc32c, Crc32c::of(&content[..usize::try_from(SYNC_INTERVAL_PARTS * CHUNK).unwrap() + 7]));
     }
 }

@@ -5,13 +5,13 @@ use crate::digest::{Digest, Sha256};
 
 /// The content of a small file that is in memory and not yet on disk.
 #[derive(Debug, Default)]
-pub(crate) struct Collected {
+pub(crate) struct CollectedContent {
     pieces: Vec<Bytes>,
     bytes: u64,
     crc32c: Crc32c,
 }
 
-impl Collected {
+impl CollectedContent {
     pub(crate) fn add(&mut self, pieces: Vec<Bytes>) {
         for piece in &pieces {
             self.bytes += piece.len() as u64;

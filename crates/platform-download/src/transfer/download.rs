@@ -12,16 +12,17 @@ use crate::names::target::Target;
 use crate::transfer::blocking::blocking;
 use crate::transfer::downloader::{Downloader, Options};
 use crate::transfer::durability::Durability;
-use crate::transfer::fetch::{FetchError, FetchedFile, Job, Unwritten};
+use crate::transfer::fetch::{FetchError, FetchedFile, FileInMemory, Job};
 use crate::transfer::partial_file::{Opened, PartialFile};
 use crate::transfer::progress::Progress;
 use crate::transfer::response::Validator;
 use crate::transfer::source::{Expected, SharedUrl, Source};
 
-/// The maximum time in which a dropped download may still write its last block.
-const LAST_BLOCK: Duration = Duration::from_millis(500);
-/// The maximum number of restarts of a download, because the object in the storage or the local file was replaced.
-const RESTARTS: u32 = 3;
+/// The maximum time for which a dropped download may continue to write its last block.
+const LAST_BLOCK_LIMIT: Duration = Duration::from_millis(500);
+/// The maximum number of times that a download restarts because the object in the storage or the local file was
+/// replaced.
+const MAX_RESTARTS: u32 = 3;
 
 /// The result of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,15 +77,15 @@ impl Downloader {
         target: &Target,
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Outcome, DownloadError> {
-        for _ in 0..=RESTARTS {
+        for _ in 0..=MAX_RESTARTS {
             if let Some(outcome) = self.fetch_once(source, expected, target, observer).await? {
                 return Ok(outcome);
             }
         }
-        Err(DownloadError::interfered(&target.path()))
+        Err(DownloadError::changed_by_another_process(&target.path()))
     }
 
-    /// Returns `None` if another process replaced the downloaded file before its publication.
+    /// Downloads a file once. Returns `None` if another process replaced the downloaded file before its publication.
     async fn fetch_once(
         &self,
         source: &dyn Source,
@@ -92,7 +93,7 @@ impl Downloader {
         target: &Target,
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Option<Outcome>, DownloadError> {
-        let failed = |error| DownloadError::io(&target.path(), error);
+        let io_error = |error| DownloadError::io(&target.path(), error);
         let part: Arc<PartialFile> = match open(target, expected, &self.options).await? {
             Opened::AlreadyPresent(digest) => {
                 observer(Progress::AlreadyPresent(digest.bytes));
@@ -100,33 +101,33 @@ impl Downloader {
             }
             Opened::Partial(part) => Arc::from(part),
         };
-        let kept: u64 = part.object_and_pieces().1.iter().map(|piece| piece.bytes).sum();
-        if kept > 0 {
-            observer(Progress::AlreadyPresent(kept));
+        let kept_bytes: u64 = part.object_and_pieces().1.iter().map(|piece| piece.bytes).sum();
+        if kept_bytes > 0 {
+            observer(Progress::AlreadyPresent(kept_bytes));
         }
         let shared_url = SharedUrl::new(source);
         let job = Job { downloader: self, shared_url, expected, part: part.clone(), target, observer };
-        let mut complete = download_verified(&job).await?;
-        let verification = match (expected.crc32c(), complete.stated) {
+        let mut fetched_file = download_verified(&job).await?;
+        let verification = match (expected.crc32c(), fetched_file.storage_crc32c) {
             (Some(_), _) => Verification::Declared,
             (None, Some(_)) => Verification::Storage,
             (None, None) => Verification::Unverified,
         };
-        if let (true, Some(digest)) = (complete.already_present, complete.digest) {
-            blocking(move || part.discard()).await.map_err(failed)?;
+        if let (true, Some(digest)) = (fetched_file.already_present, fetched_file.digest) {
+            blocking(move || part.discard()).await.map_err(io_error)?;
             observer(Progress::AlreadyPresent(digest.bytes));
             return Ok(Some(Outcome::already_present(digest, verification)));
         }
-        let bytes = complete.bytes;
-        let published = match complete.unwritten.take() {
+        let bytes = fetched_file.bytes;
+        let published_digest = match fetched_file.unwritten.take() {
             Some(unwritten) => self.publish_small(part, unwritten, observer).await?,
-            None => self.publish(part, &mut complete).await?,
+            None => self.publish(part, &mut fetched_file).await?,
         };
-        let Some(digest) = published else {
+        let Some(digest) = published_digest else {
             observer(Progress::Lost(bytes));
             return Ok(None);
         };
-        let FetchedFile { validator: Validator { etag, generation }, worker, .. } = complete;
+        let FetchedFile { validator: Validator { etag, generation }, worker, .. } = fetched_file;
         drop(worker);
         Ok(Some(Outcome { already_present: false, etag, generation, ..Outcome::already_present(digest, verification) }))
     }
@@ -135,38 +136,38 @@ impl Downloader {
     async fn publish(
         &self,
         part: Arc<PartialFile>,
-        complete: &mut FetchedFile,
+        fetched_file: &mut FetchedFile,
     ) -> Result<Option<Digest>, DownloadError> {
         let target = part.target().to_owned();
-        let failed = |error| DownloadError::io(&target, error);
-        let unread = |error| DownloadError::read(&target, part.path(), error);
-        let identity = part.identity().map_err(unread)?;
-        let (begun, read) = (complete.background.take(), part.clone());
+        let io_error = |error| DownloadError::io(&target, error);
+        let read_error = |error| DownloadError::read(&target, part.path(), error);
+        let identity = part.identity().map_err(read_error)?;
+        let (background, read_part) = (fetched_file.background.take(), part.clone());
         // Without a SHA-256, the combined checksum of the received parts suffices, and the file is not read.
-        let known = Digest { bytes: complete.bytes, crc32c: complete.crc32c, sha256: None };
-        let known = complete.digest.or((!self.options.sha256).then_some(known));
+        let received = Digest { bytes: fetched_file.bytes, crc32c: fetched_file.crc32c, sha256: None };
+        let known_digest = fetched_file.digest.or((!self.options.sha256).then_some(received));
         // The digest is computed while the disk syncs.
         let digest = async {
-            let (begun, sent) = match begun {
+            let (digest, sync_outcome) = match background {
                 Some(background) => background.finish().await,
                 None => (Ok(None), Ok(())),
             };
-            sent.map_err(failed)?;
-            let begun = begun.map_err(unread)?.unwrap_or_else(|| part.new_digest());
-            match known {
+            sync_outcome.map_err(io_error)?;
+            let running = digest.map_err(read_error)?.unwrap_or_else(|| part.new_digest());
+            match known_digest {
                 Some(digest) => Ok(digest),
-                // The file was received in several parts, so that its SHA-256 is computed from the disk.
-                None => blocking(move || read.digest(begun)).await.map_err(unread),
+                // The file was received in several parts, so its SHA-256 must be computed from the content on disk.
+                None => blocking(move || read_part.digest(running)).await.map_err(read_error),
             }
         };
-        let (durability, digest) = tokio::try_join!(async { self.sync(&part).await.map_err(failed) }, digest)?;
-        if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
-            return Err(failed(io::Error::other("the disk returned different bytes than were written")));
+        let (durability, digest) = tokio::try_join!(async { self.sync(&part).await.map_err(io_error) }, digest)?;
+        if (digest.bytes, digest.crc32c) != (fetched_file.bytes, fetched_file.crc32c) {
+            return Err(io_error(io::Error::other("the disk returned different bytes than were written")));
         }
-        let published = part.clone();
-        let published =
-            blocking(move || Ok(published.publish(&identity, &digest, durability))).await.map_err(failed)?;
-        Ok(published?.then_some(digest))
+        let published_part = part.clone();
+        let is_published =
+            blocking(move || Ok(published_part.publish(&identity, &digest, durability))).await.map_err(io_error)?;
+        Ok(is_published?.then_some(digest))
     }
 
     /// Writes a small file, makes it durable and renames it. This is one blocking task, except for
@@ -174,23 +175,23 @@ impl Downloader {
     async fn publish_small(
         &self,
         part: Arc<PartialFile>,
-        Unwritten { object, content }: Unwritten,
+        FileInMemory { object, content }: FileInMemory,
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Option<Digest>, DownloadError> {
         let target = part.target().to_owned();
-        let failed = |error| DownloadError::io(&target, error);
+        let io_error = |error| DownloadError::io(&target, error);
         let (bytes, durability) = (content.bytes(), self.options.durability);
         let store = move |part: &PartialFile| {
             part.store(&object, &content)?;
             Ok((content.digest(part.has_sha256()), part.identity()?))
         };
         let publish = |part: &PartialFile, (digest, identity): (Digest, Identity), durability| {
-            Ok(part.publish(&identity, &digest, durability).map(|is_right| is_right.then_some(digest)))
+            Ok(part.publish(&identity, &digest, durability).map(|is_published| is_published.then_some(digest)))
         };
         let published = if durability == Durability::Batch {
-            let stored = part.clone();
-            let stored = blocking(move || store(&stored)).await.map_err(failed)?;
-            let durability = self.sync(&part).await.map_err(failed)?;
+            let stored_part = part.clone();
+            let stored = blocking(move || store(&stored_part)).await.map_err(io_error)?;
+            let durability = self.sync(&part).await.map_err(io_error)?;
             blocking(move || publish(&part, stored, durability)).await
         } else {
             blocking(move || {
@@ -202,7 +203,7 @@ impl Downloader {
             })
             .await
         };
-        let published = published.map_err(failed)??;
+        let published = published.map_err(io_error)??;
         observer(Progress::Durable(bytes));
         Ok(published)
     }
@@ -228,13 +229,13 @@ impl Downloader {
 /// block.
 async fn open(target: &Target, expected: Expected, options: &Options) -> Result<Opened, DownloadError> {
     let (locking, has_sha256) = (options.locking, options.sha256);
-    let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
+    let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK_LIMIT / 10, LAST_BLOCK_LIMIT).bound(attempt));
     for pause in pauses {
-        let place = target.clone();
-        let opened = blocking(move || Ok(PartialFile::open(&place, &expected, locking, has_sha256))).await;
-        match opened.map_err(|error| DownloadError::io(&target.path(), error))? {
+        let owned_target = target.clone();
+        let outcome = blocking(move || Ok(PartialFile::open(&owned_target, &expected, locking, has_sha256))).await;
+        match outcome.map_err(|error| DownloadError::io(&target.path(), error))? {
             Err(error) if error.is_locked() => wait(pause).await,
-            opened => return opened,
+            outcome => return outcome,
         }
     }
     Err(DownloadError::locked(&target.path()))
@@ -249,41 +250,41 @@ async fn wait(pause: Duration) {
 /// from the start.
 async fn download_verified(job: &Job<'_>) -> Result<FetchedFile, DownloadError> {
     let Job { target, expected, part, .. } = job;
-    let (mut restarts, mut corrupt) = (0, false);
+    let (mut restarts, mut was_corrupt) = (0, false);
     loop {
         let mut unwritten = None;
         let error = match job.attempt().await {
-            Ok(complete) => match expected.crc32c().or(complete.stated) {
-                Some(crc32c) if crc32c != complete.crc32c => {
-                    unwritten = complete.unwritten;
-                    DownloadError::checksum(&target.path(), crc32c, complete.crc32c)
+            Ok(fetched_file) => match expected.crc32c().or(fetched_file.storage_crc32c) {
+                Some(crc32c) if crc32c != fetched_file.crc32c => {
+                    unwritten = fetched_file.unwritten;
+                    DownloadError::checksum(&target.path(), crc32c, fetched_file.crc32c)
                 }
-                _ => return Ok(complete),
+                _ => return Ok(fetched_file),
             },
-            Err(FetchError::Changed) if restarts == RESTARTS => return Err(DownloadError::changed(&target.path())),
+            Err(FetchError::Changed) if restarts == MAX_RESTARTS => return Err(DownloadError::changed(&target.path())),
             Err(FetchError::Changed) => {
                 restarts += 1;
                 tracing::debug!(file = %target.path().display(), "the object has changed: restarting the download");
-                job.forget().await?;
+                job.discard_content().await?;
                 continue;
             }
             Err(FetchError::Corrupt(error)) => error,
             Err(FetchError::Error(error)) => return Err(error),
         };
-        tracing::warn!(%error, again = !corrupt, "the checksum does not match");
-        if corrupt {
+        tracing::warn!(%error, again = !was_corrupt, "the checksum does not match");
+        if was_corrupt {
             let part = part.clone();
-            let aside = blocking(move || {
-                if let Some(Unwritten { object, content }) = unwritten {
+            let quarantine = blocking(move || {
+                if let Some(FileInMemory { object, content }) = unwritten {
                     part.store(&object, &content)?;
                 }
                 part.quarantine()
             });
-            let aside = aside.await;
-            return Err(error.with_quarantined_file(aside.map_err(|error| DownloadError::io(&target.path(), error))?));
+            let path = quarantine.await;
+            return Err(error.with_quarantined_file(path.map_err(|error| DownloadError::io(&target.path(), error))?));
         }
-        corrupt = true;
-        job.forget().await?;
+        was_corrupt = true;
+        job.discard_content().await?;
     }
 }
 

@@ -14,7 +14,8 @@ use crate::transfer::durability::{Batches, Durability};
 const WORKER_RANGE: RangeInclusive<usize> = 1..=256;
 /// The permitted length of the parts of large files, in bytes.
 const CHUNK_RANGE: RangeInclusive<u64> = 64 * 1024..=1 << 30;
-/// The permitted size of the blocks that are written, in bytes. The largest fits into the processor caches.
+/// The permitted size of the blocks that are written, in bytes. A block of the maximum size fits into the processor
+/// caches.
 const BLOCK_RANGE: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 
 /// A downloader of files. A file appears under its final name only when it is complete and verified. Clones share the
@@ -206,7 +207,7 @@ impl DownloaderBuilder {
     }
 
     /// Enables or disables the computation of a SHA-256 for each file. It is enabled by default. If it is disabled, a
-    /// large file is not read again after it was written, and its CRC32C is that of the received bytes.
+    /// large file is not read again after it was written; its CRC32C is computed from the received bytes.
     pub fn with_sha256(mut self, is_computed: bool) -> Self {
         self.sha256 = is_computed;
         self

@@ -13,8 +13,8 @@ use crate::transfer::blocking::blocking;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Files are not synced. After a power failure, published files can be damaged; [`verify`](crate::verify()) detects
-    /// this.
+    /// Files are not synced. After a power failure, published files can be damaged. [`verify`](crate::verify()) detects
+    /// the damage.
     None,
     /// Each file is synced (`fsync`) before it is renamed, and its folder afterwards.
     #[default]
@@ -22,7 +22,7 @@ pub enum Durability {
     /// Files that are complete at the same time are synced together (`syncfs` on Linux) before they are renamed. The
     /// call also syncs everything else on their file system. This is faster for many small files on a separate disk.
     /// After a power failure, the last files may not have their final name yet. Where `syncfs` is unavailable or fails,
-    /// files are synced like with [`File`](Self::File).
+    /// files are synced as with [`File`](Self::File).
     Batch,
 }
 
@@ -30,9 +30,9 @@ pub enum Durability {
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
     /// The number of `syncfs` calls that were started.
-    begun: AtomicU64,
-    /// The number of the last successful call by device. Locked during a call.
-    done: Mutex<HashMap<u64, u64>>,
+    started_calls: AtomicU64,
+    /// For each device, the number of its last successful call. Locked during a call.
+    last_successful_calls: Mutex<HashMap<u64, u64>>,
 }
 
 impl Batches {
@@ -40,21 +40,21 @@ impl Batches {
     /// false if `syncfs` is unavailable or failed. The caller must then sync its file, because the error may belong to
     /// any file and is reported only once.
     pub(crate) async fn sync(&self, folder: &Path) -> io::Result<bool> {
-        let before = self.begun.load(Ordering::SeqCst);
+        let earlier_calls = self.started_calls.load(Ordering::SeqCst);
         let path = folder.to_owned();
         let device = blocking(move || device(&path)).await?;
-        // Callers that arrive during a call share the next one.
-        let mut done = self.done.lock().await;
-        if done.get(&device).is_some_and(|done| *done > before) {
+        // Callers that arrive during a call share the next call.
+        let mut last_calls = self.last_successful_calls.lock().await;
+        if last_calls.get(&device).is_some_and(|call| *call > earlier_calls) {
             return Ok(true);
         }
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let call = self.started_calls.fetch_add(1, Ordering::SeqCst) + 1;
         let path = folder.to_owned();
-        let synced = blocking(move || Ok(folder::sync_file_system(&path).unwrap_or(false))).await?;
-        if synced {
-            done.insert(device, number);
+        let is_synced = blocking(move || Ok(folder::sync_file_system(&path).unwrap_or(false))).await?;
+        if is_synced {
+            last_calls.insert(device, call);
         }
-        Ok(synced)
+        Ok(is_synced)
     }
 }
 
@@ -81,15 +81,15 @@ mod tests {
     #[tokio::test]
     async fn concurrent_syncs_share_one_call() {
         let (batches, folder) = (Batches::default(), tempfile::tempdir().unwrap());
-        // The first caller makes a call, and the others share at most one more.
-        let held = batches.done.lock().await;
-        let mut waiting = Box::pin(join_all((0..50).map(|_| batches.sync(folder.path()))));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        drop(held);
-        assert!(waiting.await.into_iter().all(Result::unwrap));
-        let calls = batches.begun.load(Ordering::SeqCst);
+        // The first caller makes a call, and the others share at most one more call.
+        let guard = batches.last_successful_calls.lock().await;
+        let mut syncs = Box::pin(join_all((0..50).map(|_| batches.sync(folder.path()))));
+        assert!(futures_util::poll!(&mut syncs).is_pending());
+        drop(guard);
+        assert!(syncs.await.into_iter().all(Result::unwrap));
+        let calls = batches.started_calls.load(Ordering::SeqCst);
         assert!((1..=2).contains(&calls), "{calls} calls");
         assert!(batches.sync(folder.path()).await.unwrap());
-        assert_eq!(batches.begun.load(Ordering::SeqCst), calls + 1, "a later sync makes a new call");
+        assert_eq!(batches.started_calls.load(Ordering::SeqCst), calls + 1, "a later sync makes a new call");
     }
 }

@@ -19,11 +19,11 @@ use crate::names::target::Target;
 use crate::retry::Attempts;
 use crate::transfer::background_digest::BackgroundDigest;
 use crate::transfer::blocking::blocking;
-use crate::transfer::collected::Collected;
+use crate::transfer::collected::CollectedContent;
 use crate::transfer::downloader::Downloader;
 use crate::transfer::durability::Durability;
 use crate::transfer::partial_file::{Object, PartialFile};
-use crate::transfer::plan::{CompletedRange, combined, first_missing, missing};
+use crate::transfer::plan::{CompletedRange, combined_crc32c, first_missing_range, missing_ranges};
 use crate::transfer::progress::Progress;
 use crate::transfer::response::{TransferResponse, Validator};
 use crate::transfer::source::{Expected, SharedUrl};
@@ -47,12 +47,12 @@ impl From<DownloadError> for FetchError {
 
 /// A response whose body was not read yet.
 struct OpenResponse {
-    interpreted: TransferResponse,
+    interpretation: TransferResponse,
     response: Response,
     attempts: Attempts,
 }
 
-/// The permit of a worker for a part or a whole file. It is held from the first request until the content is durable.
+/// The permit for downloading a part or a whole file. It is held from the first request until the content is durable.
 type Worker = OwnedSemaphorePermit;
 
 /// A file whose content was downloaded completely, but not yet verified and published.
@@ -63,32 +63,32 @@ pub(crate) struct FetchedFile {
     pub(crate) digest: Option<Digest>,
     pub(crate) validator: Validator,
     /// The checksum that the storage sent.
-    pub(crate) stated: Option<Crc32c>,
-    /// True if the correct file already exists at the target.
+    pub(crate) storage_crc32c: Option<Crc32c>,
+    /// True if a correct file already exists at the target.
     pub(crate) already_present: bool,
     /// The worker permit of a file that was downloaded as one stream. It is held until the file is published.
     pub(crate) worker: Option<Worker>,
     /// The background digest of a file that was downloaded in several parts.
     pub(crate) background: Option<BackgroundDigest>,
     /// The content of a small file that is not yet on disk.
-    pub(crate) unwritten: Option<Unwritten>,
+    pub(crate) unwritten: Option<FileInMemory>,
 }
 
 /// A small file that is not yet on disk.
-pub(crate) struct Unwritten {
+pub(crate) struct FileInMemory {
     pub(crate) object: Object,
-    pub(crate) content: Collected,
+    pub(crate) content: CollectedContent,
 }
 
 impl FetchedFile {
-    fn of(object: &Object, crc32c: Crc32c, digest: Option<Digest>, stated: Option<Crc32c>) -> Self {
+    fn of(object: &Object, crc32c: Crc32c, digest: Option<Digest>, storage_crc32c: Option<Crc32c>) -> Self {
         let validator = Validator::of(object);
         Self {
             bytes: object.bytes,
             crc32c,
             digest,
             validator,
-            stated,
+            storage_crc32c,
             already_present: false,
             worker: None,
             background: None,
@@ -114,29 +114,29 @@ impl Job<'_> {
 
     /// Downloads the missing parts of the file.
     pub(crate) async fn attempt(&self) -> Result<FetchedFile, FetchError> {
-        let (mut known, mut pieces) = self.part.object_and_pieces();
-        if known.as_ref().is_some_and(|object| combined(&pieces, object.bytes).is_some()) {
-            // If the existing parts are valid, nothing is missing. They are read before any request is sent.
-            self.read_all().await?;
-            (known, pieces) = self.part.object_and_pieces();
+        let (mut known_object, mut pieces) = self.part.object_and_pieces();
+        if known_object.as_ref().is_some_and(|object| combined_crc32c(&pieces, object.bytes).is_some()) {
+            // Nothing is missing if the existing parts are valid. They are read before any request is sent.
+            self.verify_existing().await?;
+            (known_object, pieces) = self.part.object_and_pieces();
         }
-        let all = known.as_ref().and_then(|object| combined(&pieces, object.bytes));
-        let first = match (&known, all) {
+        let complete_crc32c = known_object.as_ref().and_then(|object| combined_crc32c(&pieces, object.bytes));
+        let first_range = match (&known_object, complete_crc32c) {
             (Some(object), Some(crc32c)) if self.expected.crc32c().is_some() => {
                 return Ok(FetchedFile::of(object, crc32c, None, None));
             }
             // Without an expected checksum, the existing parts are valid only if the object is unchanged. A request for
             // one byte returns its validators.
             (Some(_), Some(_)) => 0..1,
-            _ => first_missing(&pieces, self.expected.bytes(), self.downloader.options.chunk),
+            _ => first_missing_range(&pieces, self.expected.bytes(), self.downloader.options.chunk),
         };
-        let worker = self.worker().await?;
-        if first.is_empty() {
+        let worker = self.acquire_worker().await?;
+        if first_range.is_empty() {
             return self.download_whole(None, worker).await;
         }
-        let etag = known.as_ref().and_then(|object| object.etag.as_deref());
-        let open = self.request(Some(first.clone()), etag, self.attempts()).await?;
-        match open.interpreted.clone() {
+        let etag = known_object.as_ref().and_then(|object| object.etag.as_deref());
+        let open = self.request(Some(first_range.clone()), etag, self.attempts()).await?;
+        match open.interpretation.clone() {
             // Without an expected checksum and validators, parts of different objects could be mixed.
             TransferResponse::Partial { range, bytes, validator, .. }
                 if self.expected.crc32c().is_none() && validator.is_empty() && (range.end - range.start) < bytes =>
@@ -144,27 +144,27 @@ impl Job<'_> {
                 drop(open);
                 self.download_whole(None, worker).await
             }
-            TransferResponse::Partial { bytes, validator, stated, .. } => {
+            TransferResponse::Partial { bytes, validator, storage_crc32c, .. } => {
                 let object = self.object(bytes, &validator)?;
-                if known.is_some_and(|known| known.bytes != bytes || !Validator::of(&known).matches(&validator)) {
+                if known_object.is_some_and(|old| old.bytes != bytes || !Validator::of(&old).matches(&validator)) {
                     return Err(FetchError::Changed);
                 }
-                if let Some(found) = self.existing_digest(stated, bytes).await? {
+                if let Some(digest) = self.existing_digest(storage_crc32c, bytes).await? {
                     return Ok(FetchedFile {
                         already_present: true,
-                        ..FetchedFile::of(&object, found.crc32c, Some(found), stated)
+                        ..FetchedFile::of(&object, digest.crc32c, Some(digest), storage_crc32c)
                     });
                 }
-                if all.is_none() && pieces.is_empty() && first.end >= bytes && self.is_small(bytes) {
-                    return self.small(object, (open, worker), stated).await;
+                if complete_crc32c.is_none() && pieces.is_empty() && first_range.end >= bytes && self.is_small(bytes) {
+                    return self.download_small(object, (open, worker), storage_crc32c).await;
                 }
-                let (whole, background) = match all {
-                    None => self.parts(&object, first, (open, worker), &pieces).await?,
+                let (whole_file, background) = match complete_crc32c {
+                    None => self.download_parts(&object, first_range, (open, worker), &pieces).await?,
                     Some(_) => (None, None),
                 };
-                let crc32c = combined(&self.part.object_and_pieces().1, bytes).ok_or(FetchError::Changed)?;
-                let (digest, worker) = whole.unzip();
-                Ok(FetchedFile { worker, background, ..FetchedFile::of(&object, crc32c, digest, stated) })
+                let crc32c = combined_crc32c(&self.part.object_and_pieces().1, bytes).ok_or(FetchError::Changed)?;
+                let (digest, worker) = whole_file.unzip();
+                Ok(FetchedFile { worker, background, ..FetchedFile::of(&object, crc32c, digest, storage_crc32c) })
             }
             TransferResponse::Whole { .. } => self.download_whole(Some(open), worker).await,
             // The object is empty: a request for its first byte is not satisfiable.
@@ -176,32 +176,32 @@ impl Job<'_> {
         }
     }
 
-    /// Returns the digest of the file that exists at the target, if it has the checksum `stated` by the storage.
-    /// Returns `None` if the caller expects a checksum, because the existing file was compared with it before.
-    async fn existing_digest(&self, stated: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, FetchError> {
-        let Some(stated) = stated.filter(|_| self.expected.crc32c().is_none()) else { return Ok(None) };
-        let (part, expected) = (self.part.clone(), Expected::new(stated).with_bytes(bytes));
+    /// Returns the digest of the file that exists at the target, if it has the checksum that the storage sent. Returns
+    /// `None` if the caller expects a checksum, because the existing file was already compared with it.
+    async fn existing_digest(&self, storage: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, FetchError> {
+        let Some(crc32c) = storage.filter(|_| self.expected.crc32c().is_none()) else { return Ok(None) };
+        let (part, expected) = (self.part.clone(), Expected::new(crc32c).with_bytes(bytes));
         Ok(blocking(move || part.existing_digest(&expected)).await.map_err(|error| self.io(error))?)
     }
 
     /// Returns the object, or an error if it does not have the expected length.
     fn object(&self, bytes: u64, validator: &Validator) -> Result<Object, FetchError> {
-        if let Some(stated) = self.expected.bytes().filter(|stated| *stated != bytes) {
-            return Err(FetchError::Corrupt(DownloadError::size(&self.target.path(), stated, bytes)));
+        if let Some(expected) = self.expected.bytes().filter(|expected| *expected != bytes) {
+            return Err(FetchError::Corrupt(DownloadError::size(&self.target.path(), expected, bytes)));
         }
         let Validator { etag, generation } = validator.clone();
-        Ok(Object { bytes, stated: self.expected.crc32c(), etag, generation })
+        Ok(Object { bytes, expected_crc32c: self.expected.crc32c(), etag, generation })
     }
 
     /// Downloads the missing parts concurrently.
-    async fn parts(
+    async fn download_parts(
         &self,
         object: &Object,
         first: Range<u64>,
         open: (OpenResponse, Worker),
         pieces: &[CompletedRange],
     ) -> Result<(Option<(Digest, Worker)>, Option<BackgroundDigest>), FetchError> {
-        self.begin(object).await?;
+        self.prepare(object).await?;
         let (part, bytes) = (self.part.clone(), object.bytes);
         let is_synced = self.downloader.options.durability == Durability::File;
         let sizes = (bytes, self.downloader.options.chunk);
@@ -210,58 +210,58 @@ impl Job<'_> {
             BackgroundDigest::start_if_large(|| part.try_clone_file(), part.path(), sizes, running, is_synced);
         let mut background = background.map_err(|error| self.io(error))?;
         let first = first.start..first.end.min(bytes);
-        let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
+        let mut rest = missing_ranges(pieces, bytes, self.downloader.options.chunk);
         rest.retain(|part| part.start >= first.end || part.end <= first.start);
-        let fetching = self.fetch(object, Some((first, open)), rest, &mut background);
-        // A read error is reported after the requests, so that it does not interrupt them.
-        let (mut whole, read) = tokio::try_join!(fetching, async { Ok(self.read_all().await) })?;
-        read?;
-        // Parts of an earlier download whose checksum is wrong.
-        let changed = missing(&self.part.object_and_pieces().1, bytes, self.downloader.options.chunk);
-        if !changed.is_empty() {
-            whole = whole.or(self.fetch(object, None, changed, &mut background).await?);
+        let requests = self.fetch_parts(object, Some((first, open)), rest, &mut background);
+        // A read error is reported only after the requests, so that it does not interrupt them.
+        let (mut whole_file, verification) = tokio::try_join!(requests, async { Ok(self.verify_existing().await) })?;
+        verification?;
+        // These parts of an earlier download have a wrong checksum.
+        let corrupt = missing_ranges(&self.part.object_and_pieces().1, bytes, self.downloader.options.chunk);
+        if !corrupt.is_empty() {
+            whole_file = whole_file.or(self.fetch_parts(object, None, corrupt, &mut background).await?);
         }
-        Ok((whole, background))
+        Ok((whole_file, background))
     }
 
-    /// Fetches several parts at a time: the one of `begun`, whose response is open, and the `rest`.
-    async fn fetch(
+    /// Fetches several parts at a time: the part `first`, whose response is open, and the `rest`.
+    async fn fetch_parts(
         &self,
         object: &Object,
-        begun: Option<(Range<u64>, (OpenResponse, Worker))>,
+        first: Option<(Range<u64>, (OpenResponse, Worker))>,
         rest: Vec<Range<u64>>,
         background: &mut Option<BackgroundDigest>,
     ) -> Result<Option<(Digest, Worker)>, FetchError> {
-        let begun = begun.into_iter().map(|(part, open)| (part, Some(open)));
-        let parts = begun.chain(rest.into_iter().map(|part| (part, None)));
-        let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
-        let fetching = fetching.buffer_unordered(self.downloader.options.workers);
-        let mut fetching = std::pin::pin!(fetching);
-        let (mut whole, mut failure) = (None, None);
-        while let Some(outcome) = fetching.next().await {
+        let first = first.into_iter().map(|(part, open)| (part, Some(open)));
+        let parts = first.chain(rest.into_iter().map(|part| (part, None)));
+        let outcomes = stream::iter(parts).map(|(part, open)| self.download_part(object, part, open));
+        let outcomes = outcomes.buffer_unordered(self.downloader.options.workers);
+        let mut outcomes = std::pin::pin!(outcomes);
+        let (mut whole_file, mut failure) = (None, None);
+        while let Some(outcome) = outcomes.next().await {
             match outcome {
-                Ok(other) => whole = whole.or(other),
-                // The other parts are still downloaded, so that the next attempt does not need them.
+                Ok(digest) => whole_file = whole_file.or(digest),
+                // The other parts are still downloaded, so that the next attempt need not download them.
                 Err(FetchError::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
-                Err(fail) => return Err(fail),
+                Err(error) => return Err(error),
             }
-            *background = background.take().map(|background| background.reached(self.part.reached()));
+            *background = background.take().map(|background| background.advance_to(self.part.contiguous_end()));
         }
-        failure.map_or(Ok(whole), |error| Err(error.into()))
+        failure.map_or(Ok(whole_file), |error| Err(error.into()))
     }
 
-    /// Reads and checks the parts of an earlier download, several at a time. After an error, the others are still read.
-    async fn read_all(&self) -> Result<(), DownloadError> {
-        let at_once = available_parallelism().map_or(1, usize::from);
-        let reading = stream::iter(self.part.unread()).map(|(epoch, piece)| async move {
+    /// Verifies the parts of an earlier download, several at a time. After an error, the other parts are still read.
+    async fn verify_existing(&self) -> Result<(), DownloadError> {
+        let concurrency = available_parallelism().map_or(1, usize::from);
+        let checks = stream::iter(self.part.unread()).map(|(epoch, piece)| async move {
             let part = self.part.clone();
-            let read = blocking(move || Ok(part.verify_piece(epoch, &piece))).await;
-            (piece, read.unwrap_or_else(|error| Err(self.io(error))))
+            let is_correct = blocking(move || Ok(part.verify_piece(epoch, &piece))).await;
+            (piece, is_correct.unwrap_or_else(|error| Err(self.io(error))))
         });
-        let mut reading = std::pin::pin!(reading.buffer_unordered(at_once));
+        let mut checks = std::pin::pin!(checks.buffer_unordered(concurrency));
         let mut failure = None;
-        while let Some((piece, is_right)) = reading.next().await {
-            match is_right {
+        while let Some((piece, is_correct)) = checks.next().await {
+            match is_correct {
                 Ok(true) => {}
                 Ok(false) => (self.observer)(Progress::Lost(piece.bytes)),
                 Err(error) => failure = failure.or(Some(error)),
@@ -270,105 +270,107 @@ impl Job<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Downloads the range `wanted`, and resumes after failures. Returns the digest if the range is the whole file.
-    async fn part(
+    /// Downloads a range, and resumes after failures. `response` is an open response for it. Returns the digest if the
+    /// range is the whole file.
+    async fn download_part(
         &self,
         object: &Object,
-        wanted: Range<u64>,
-        begun: Option<(OpenResponse, Worker)>,
+        requested: Range<u64>,
+        response: Option<(OpenResponse, Worker)>,
     ) -> Result<Option<(Digest, Worker)>, FetchError> {
-        let all = wanted == (0..object.bytes);
-        let mut writer = Writer::new(self.part.clone(), wanted.start, all);
-        let worker = self.fill(&mut writer, object, wanted, begun).await?;
+        let is_whole = requested == (0..object.bytes);
+        let mut writer = Writer::new(self.part.clone(), requested.start, is_whole);
+        let worker = self.fill(&mut writer, object, requested, response).await?;
         Ok(self.record(writer).await?.map(|digest| (digest, worker)))
     }
 
-    /// Writes the range `wanted`, and resumes after failures. `begun` is an open response for it.
+    /// Receives the range `requested` into `writer`, and resumes after failures. `response` is an open response for it.
     async fn fill(
         &self,
         writer: &mut Writer,
         object: &Object,
-        wanted: Range<u64>,
-        begun: Option<(OpenResponse, Worker)>,
+        requested: Range<u64>,
+        response: Option<(OpenResponse, Worker)>,
     ) -> Result<Worker, FetchError> {
         let request_from =
-            async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
-        let (mut open, worker) = if let Some(begun) = begun {
-            begun
+            async |offset, attempts| self.request(Some(offset..requested.end), object.etag.as_deref(), attempts).await;
+        let (mut open, worker) = if let Some(response) = response {
+            response
         } else {
-            let worker = self.worker().await?;
-            (request_from(wanted.start, self.attempts()).await?, worker)
+            let worker = self.acquire_worker().await?;
+            (request_from(requested.start, self.attempts()).await?, worker)
         };
         loop {
-            let TransferResponse::Partial { range, bytes, validator, .. } = &open.interpreted else {
+            let TransferResponse::Partial { range, bytes, validator, .. } = &open.interpretation else {
                 return Err(FetchError::Changed);
             };
             if *bytes != object.bytes || !Validator::of(object).matches(validator) {
                 return Err(FetchError::Changed);
             }
-            let (before, end) = (writer.at(), range.end.min(wanted.end));
+            let (start, end) = (writer.offset(), range.end.min(requested.end));
             let outcome = self.receive(&mut open, writer, Some(end)).await;
             let OpenResponse { mut attempts, response, .. } = open;
             drop(response);
-            if writer.at() - before >= READ_BUFFER_BYTES as u64 {
+            if writer.offset() - start >= READ_BUFFER_BYTES as u64 {
                 attempts.progressed();
             }
             check_retry(outcome, &mut attempts)?;
-            if writer.at() >= wanted.end {
+            if writer.offset() >= requested.end {
                 return Ok(worker);
             }
-            open = request_from(writer.at(), attempts).await?;
+            open = request_from(writer.offset(), attempts).await?;
         }
     }
 
-    /// Downloads a file as one stream. After each failure, it starts again.
+    /// Downloads a file as one stream. After each failure, the download starts again.
     async fn download_whole(&self, open: Option<OpenResponse>, worker: Worker) -> Result<FetchedFile, FetchError> {
         let mut open = match open {
             Some(open) => open,
             None => self.request(None, None, self.attempts()).await?,
         };
         loop {
-            let TransferResponse::Whole { bytes, validator, stated } = open.interpreted.clone() else {
+            let TransferResponse::Whole { bytes, validator, storage_crc32c } = open.interpretation.clone() else {
                 return Err(FetchError::Changed);
             };
             let is_small = bytes.is_some_and(|bytes| self.is_small(bytes));
             let mut writer = if is_small {
-                self.begin_small().await?
+                self.small_writer().await?
             } else {
-                self.forget().await?;
+                self.discard_content().await?;
                 if let Some(bytes) = bytes {
-                    self.begin(&self.object(bytes, &validator)?).await?;
+                    self.prepare(&self.object(bytes, &validator)?).await?;
                 }
                 Writer::new(self.part.clone(), 0, true)
             };
             let outcome = self.receive(&mut open, &mut writer, bytes).await;
             let OpenResponse { mut attempts, response, .. } = open;
             drop(response);
-            let complete = outcome.is_ok();
+            let is_complete = outcome.is_ok();
             check_retry(outcome, &mut attempts)?;
-            if complete {
-                let object = self.object(writer.at(), &validator)?;
+            if is_complete {
+                let object = self.object(writer.offset(), &validator)?;
                 if is_small {
-                    return Ok(FetchedFile::unwritten(object, writer, worker, stated));
+                    return Ok(FetchedFile::in_memory(object, writer, worker, storage_crc32c));
                 }
-                self.begin(&object).await?;
+                self.prepare(&object).await?;
                 let digest = self.record(writer).await?;
                 let crc32c = digest.map_or_else(Crc32c::default, |digest| digest.crc32c);
-                return Ok(FetchedFile { worker: Some(worker), ..FetchedFile::of(&object, crc32c, digest, stated) });
+                let fetched_file = FetchedFile::of(&object, crc32c, digest, storage_crc32c);
+                return Ok(FetchedFile { worker: Some(worker), ..fetched_file });
             }
             open = self.request(None, None, attempts).await?;
         }
     }
 
     /// Waits for a worker permit.
-    async fn worker(&self) -> Result<Worker, DownloadError> {
+    async fn acquire_worker(&self) -> Result<Worker, DownloadError> {
         let worker = self.downloader.workers.clone().acquire_owned().await;
         worker.map_err(|_| self.io(std::io::Error::other("the downloader has ended")))
     }
 
-    async fn begin(&self, object: &Object) -> Result<(), DownloadError> {
+    async fn prepare(&self, object: &Object) -> Result<(), DownloadError> {
         let (part, object) = (self.part.clone(), object.clone());
-        blocking(move || Ok(part.begin(&object))).await.map_err(|error| self.io(error))?
+        blocking(move || Ok(part.prepare(&object))).await.map_err(|error| self.io(error))?
     }
 
     fn attempts(&self) -> Attempts {
@@ -384,12 +386,12 @@ impl Job<'_> {
     }
 
     /// Discards all content, because the download restarts.
-    pub(crate) async fn forget(&self) -> Result<(), DownloadError> {
-        let lost: u64 = self.part.object_and_pieces().1.iter().map(|piece| piece.bytes).sum();
+    pub(crate) async fn discard_content(&self) -> Result<(), DownloadError> {
+        let lost_bytes: u64 = self.part.object_and_pieces().1.iter().map(|piece| piece.bytes).sum();
         let part = self.part.clone();
         blocking(move || part.reset()).await.map_err(|error| self.io(error))?;
-        if lost > 0 {
-            (self.observer)(Progress::Lost(lost));
+        if lost_bytes > 0 {
+            (self.observer)(Progress::Lost(lost_bytes));
         }
         Ok(())
     }

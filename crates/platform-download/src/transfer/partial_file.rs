@@ -41,7 +41,8 @@ pub(crate) use state::{into_io_error, temporary};
 pub(crate) struct Object {
     pub(crate) bytes: u64,
     /// The checksum that the caller expects.
-    pub(crate) stated: Option<Crc32c>,
+    #[serde(rename = "stated")]
+    pub(crate) expected_crc32c: Option<Crc32c>,
     pub(crate) etag: Option<String>,
     pub(crate) generation: Option<String>,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Object {
 pub(crate) enum Opened {
     /// A correct file exists at the target.
     AlreadyPresent(Digest),
-    /// The partial file with the content so far, which may be empty.
+    /// The partial file, which may be empty.
     Partial(Box<PartialFile>),
 }
 
@@ -67,7 +68,7 @@ pub(crate) struct PartialFile {
     epoch: RwLock<u64>,
     /// Held while a block is written. File systems serialize writes to a file, and without this lock the waiting
     /// threads would spin.
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -82,20 +83,20 @@ impl PartialFile {
         locking: Locking,
         has_sha256: bool,
     ) -> Result<Opened, DownloadError> {
-        let failed = |error| DownloadError::io(&target.path(), error);
-        let paths = target.prepare().map_err(failed)?;
+        let io_error = |error| DownloadError::io(&target.path(), error);
+        let paths = target.prepare().map_err(io_error)?;
         let (file, lock) =
-            lock(&paths.part, locking).map_err(failed)?.ok_or_else(|| DownloadError::locked(&paths.target))?;
-        let (epoch, turn, state) = (RwLock::default(), Mutex::default(), Mutex::default());
-        let part = Self { paths, has_sha256, file, lock, epoch, turn, state };
-        let found = part
+            lock(&paths.part, locking).map_err(io_error)?.ok_or_else(|| DownloadError::locked(&paths.target))?;
+        let (epoch, write_lock, state) = (RwLock::default(), Mutex::default(), Mutex::default());
+        let part = Self { paths, has_sha256, file, lock, epoch, write_lock, state };
+        let existing_digest = part
             .existing_digest(expected)
             .map_err(|error| DownloadError::read(&part.paths.target, &part.paths.target, error))?;
-        if let Some(found) = found {
-            part.discard().map_err(failed)?;
-            return Ok(Opened::AlreadyPresent(found));
+        if let Some(digest) = existing_digest {
+            part.discard().map_err(io_error)?;
+            return Ok(Opened::AlreadyPresent(digest));
         }
-        part.recover(expected)?;
+        part.load_earlier_pieces(expected)?;
         Ok(Opened::Partial(Box::new(part)))
     }
 
@@ -110,8 +111,8 @@ impl PartialFile {
 
     /// Returns a guard that prevents the end of `epoch`, or an error if the epoch has ended.
     fn check_epoch(&self, epoch: Epoch) -> io::Result<RwLockReadGuard<'_, u64>> {
-        let now = self.epoch.read().unwrap_or_else(PoisonError::into_inner);
-        if *now == epoch.0 { Ok(now) } else { Err(io::Error::other("the received data was discarded")) }
+        let current = self.epoch.read().unwrap_or_else(PoisonError::into_inner);
+        if *current == epoch.0 { Ok(current) } else { Err(io::Error::other("the received data was discarded")) }
     }
 
     /// Waits for writers and starts a new epoch. Writers of earlier epochs then cannot write.
@@ -125,7 +126,7 @@ impl PartialFile {
     pub(crate) fn existing_digest(&self, expected: &Expected) -> io::Result<Option<Digest>> {
         let Some(crc32c) = expected.crc32c() else { return Ok(None) };
         match fs::symlink_metadata(&self.paths.target) {
-            Ok(found) if !found.is_file() || expected.bytes().is_some_and(|bytes| bytes != found.len()) => {
+            Ok(metadata) if !metadata.is_file() || expected.bytes().is_some_and(|bytes| bytes != metadata.len()) => {
                 return Ok(None);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -139,23 +140,24 @@ impl PartialFile {
             Err(error) if error.is_not_regular() => return Ok(None),
             Err(error) => return Err(into_io_error(error)),
         };
-        let found = digest(Reader::new(&file, &self.paths.target), self.has_sha256)?;
-        Ok((found.crc32c == crc32c).then_some(found))
+        let digest = digest(Reader::new(&file, &self.paths.target), self.has_sha256)?;
+        Ok((digest.crc32c == crc32c).then_some(digest))
     }
 
-    /// Determines the complete pieces of an earlier download. Discards all content if it does not match `expected`.
-    fn recover(&self, expected: &Expected) -> Result<(), DownloadError> {
+    /// Loads the list of the complete pieces of an earlier download. Discards all content if it does not match
+    /// `expected`.
+    fn load_earlier_pieces(&self, expected: &Expected) -> Result<(), DownloadError> {
         let FilePaths { target, part, state, .. } = &self.paths;
-        let failed = |error| DownloadError::io(target, error);
-        let found = state::read(state).map_err(|error| DownloadError::read(target, state, error))?;
-        let found = found.filter(|(object, _)| {
-            object.stated == expected.crc32c() && expected.bytes().is_none_or(|bytes| bytes == object.bytes)
+        let io_error = |error| DownloadError::io(target, error);
+        let recorded = state::read(state).map_err(|error| DownloadError::read(target, state, error))?;
+        let recorded = recorded.filter(|(object, _)| {
+            object.expected_crc32c == expected.crc32c() && expected.bytes().is_none_or(|bytes| bytes == object.bytes)
         });
-        let Some((object, mut stated)) = found else { return self.reset().map_err(failed) };
-        stated.sort_by_key(|piece| piece.start);
+        let Some((object, mut recorded_pieces)) = recorded else { return self.reset().map_err(io_error) };
+        recorded_pieces.sort_by_key(|piece| piece.start);
         let length = self.file.metadata().map_err(|error| DownloadError::read(target, part, error))?.len();
         let mut pieces: Vec<CompletedRange> = Vec::new();
-        for piece in stated {
+        for piece in recorded_pieces {
             let is_inside = piece.start.checked_add(piece.bytes).is_some_and(|end| end <= object.bytes.min(length));
             let is_disjoint = pieces.last().is_none_or(|previous| previous.end() <= piece.start);
             if is_inside && is_disjoint && piece.bytes > 0 {
@@ -163,9 +165,9 @@ impl PartialFile {
             }
         }
         if pieces.is_empty() {
-            return self.reset().map_err(failed);
+            return self.reset().map_err(io_error);
         }
-        let log = state::replace(state, &object, &pieces).map_err(failed)?;
+        let log = state::replace(state, &object, &pieces).map_err(io_error)?;
         let unread = pieces.into_iter().map(|piece| (piece.start, piece)).collect();
         let (object, log) = (Some(object), Some(log));
         *self.state() = State { object, log, unread, phase: Phase::Known, ..State::default() };
@@ -182,21 +184,21 @@ impl PartialFile {
     /// again.
     pub(crate) fn verify_piece(&self, epoch: Epoch, piece: &CompletedRange) -> Result<bool, DownloadError> {
         let FilePaths { target, part, state: path, .. } = &self.paths;
-        let failed = |error| DownloadError::io(target, error);
-        let found = self.crc32c(piece).map_err(|error| DownloadError::read(target, part, error))?;
-        let _epoch = self.check_epoch(epoch).map_err(failed)?;
-        self.ensure_held().map_err(failed)?;
+        let io_error = |error| DownloadError::io(target, error);
+        let crc32c = self.crc32c(piece).map_err(|error| DownloadError::read(target, part, error))?;
+        let _epoch = self.check_epoch(epoch).map_err(io_error)?;
+        self.ensure_held().map_err(io_error)?;
         let mut state = self.state();
-        if found == Some(piece.crc32c) {
+        if crc32c == Some(piece.crc32c) {
             state.add(*piece);
             return Ok(true);
         }
         tracing::warn!(path = %part.display(), at = piece.start, "a piece has the wrong checksum and will be downloaded again");
         state.unread.remove(&piece.start);
-        let all = state.all();
+        let pieces = state.all();
         let object = state.object.clone();
         if let Some(object) = object {
-            state.log = Some(state::replace(path, &object, &all).map_err(failed)?);
+            state.log = Some(state::replace(path, &object, &pieces).map_err(io_error)?);
         }
         Ok(false)
     }
@@ -205,14 +207,14 @@ impl PartialFile {
     fn crc32c(&self, piece: &CompletedRange) -> io::Result<Option<Crc32c>> {
         let mut block = vec![0; READ_BUFFER_BYTES];
         let mut crc32c = Crc32c::default();
-        let mut at = piece.start;
-        while at < piece.end() {
-            let wanted = usize::try_from(piece.end() - at).unwrap_or(READ_BUFFER_BYTES).min(READ_BUFFER_BYTES);
-            match read_with_retries(&self.file, &self.paths.part, &mut block[..wanted], at)? {
+        let mut offset = piece.start;
+        while offset < piece.end() {
+            let max_length = usize::try_from(piece.end() - offset).unwrap_or(READ_BUFFER_BYTES).min(READ_BUFFER_BYTES);
+            match read_with_retries(&self.file, &self.paths.part, &mut block[..max_length], offset)? {
                 0 => return Ok(None),
                 length => {
                     crc32c = crc32c.append(&block[..length]);
-                    at += length as u64;
+                    offset += length as u64;
                 }
             }
         }
@@ -225,9 +227,9 @@ impl PartialFile {
         (state.object.clone(), state.all())
     }
 
-    /// Returns the length of the contiguous content from the start.
-    pub(crate) fn reached(&self) -> u64 {
-        self.state().reached
+    /// Returns the end of the contiguous content from the start of the file.
+    pub(crate) fn contiguous_end(&self) -> u64 {
+        self.state().contiguous_end
     }
 
     /// Empties the partial file, and removes the state file.
@@ -275,12 +277,13 @@ impl PartialFile {
 
     /// Extends the digest `running` with the rest of the file, and returns the final digest.
     pub(crate) fn digest(&self, mut running: RunningDigest) -> io::Result<Digest> {
-        let at = running.bytes();
-        running.read(Reader::from(&self.file, &self.paths.part, at))?;
+        let offset = running.bytes();
+        running.read(Reader::from(&self.file, &self.paths.part, offset))?;
         Ok(running.finish())
     }
 
-    /// Renames the partial file, whose checksum is wrong, and returns its new path. Returns `None` if the file is empty.
+    /// Renames the partial file, whose checksum is wrong, and returns its new path. Returns `None` if the file is
+    /// empty.
     pub(crate) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
         let _epoch = self.new_epoch();
         self.ensure_held()?;
@@ -304,7 +307,7 @@ impl PartialFile {
         remove(&self.paths.corrupt)
     }
 
-    /// Fails if another process has taken over the lock and therefore the files.
+    /// Fails if another process has taken over the lock, and with it the files.
     fn ensure_held(&self) -> io::Result<()> {
         self.lock.ensure_held().map_err(into_io_error)
     }
@@ -317,16 +320,16 @@ impl Drop for PartialFile {
         if state.phase != Phase::Known || state.log.is_some() || self.ensure_held().is_err() {
             return;
         }
-        // A file that was downloaded as one stream has no state file: it is written now, because the file was not
-        // published.
+        // A file that was downloaded as one stream has no state file. The state file is written now, because the file
+        // was not published.
         let mut pieces = state.pieces.values();
-        let written = match (&state.object, pieces.next()) {
+        let log = match (&state.object, pieces.next()) {
             (Some(object), Some(first)) => state::begin(&self.paths.state, object, first)
                 .and_then(|mut log| pieces.try_for_each(|piece| state::add(&mut log, piece)))
                 .ok(),
             _ => None,
         };
-        if written.is_none() {
+        if log.is_none() {
             // A failure is ignored, because the next download handles leftover files.
             let _ = remove(&self.paths.part).and_then(|()| remove(&self.paths.state));
         }
@@ -349,21 +352,21 @@ mod tests {
         else {
             panic!("expected a partial file, because there is no file at the target")
         };
-        let object = Object { bytes: 8, stated: None, etag: None, generation: None };
-        part.begin(&object).unwrap();
-        let before = part.epoch();
-        part.write(before, b"old", 0).unwrap();
+        let object = Object { bytes: 8, expected_crc32c: None, etag: None, generation: None };
+        part.prepare(&object).unwrap();
+        let earlier_epoch = part.epoch();
+        part.write(earlier_epoch, b"old", 0).unwrap();
         part.reset().unwrap();
-        part.begin(&object).unwrap();
-        let now = part.epoch();
-        part.write(now, b"new", 0).unwrap();
-        assert!(part.write(before, b"old", 0).is_err());
+        part.prepare(&object).unwrap();
+        let current_epoch = part.epoch();
+        part.write(current_epoch, b"new", 0).unwrap();
+        assert!(part.write(earlier_epoch, b"old", 0).is_err());
         let piece = CompletedRange { start: 0, bytes: 3, crc32c: Crc32c::of(b"old") };
-        assert!(part.record(before, piece).is_err() && part.object_and_pieces().1.is_empty());
-        part.record(now, CompletedRange { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
+        assert!(part.record(earlier_epoch, piece).is_err() && part.object_and_pieces().1.is_empty());
+        part.record(current_epoch, CompletedRange { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
         let content = part.digest(part.new_digest()).unwrap();
         assert!(part.publish(&part.identity().unwrap(), &content, Durability::File).unwrap());
-        assert!(part.write(now, b"late", 0).is_err(), "a published file is not written");
+        assert!(part.write(current_epoch, b"late", 0).is_err(), "a published file is not written");
         assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");
     }
 }

@@ -21,16 +21,16 @@ impl CompletedRange {
 
 /// Returns the first missing range of a file, with at most `chunk` bytes. `bytes` is the length of the file, if it is
 /// known. `pieces` must be ordered by offset.
-pub(crate) fn first_missing(pieces: &[CompletedRange], bytes: Option<u64>, chunk: u64) -> Range<u64> {
+pub(crate) fn first_missing_range(pieces: &[CompletedRange], bytes: Option<u64>, chunk: u64) -> Range<u64> {
     let start = pieces.iter().fold(0, |end, piece| if piece.start <= end { piece.end().max(end) } else { end });
-    let next = pieces.iter().map(|piece| piece.start).find(|next| *next > start);
-    let limit = [next, bytes].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let next_piece = pieces.iter().map(|piece| piece.start).find(|piece_start| *piece_start > start);
+    let limit = [next_piece, bytes].into_iter().flatten().min().unwrap_or(u64::MAX);
     start..start.saturating_add(chunk).min(limit)
 }
 
 /// Returns all missing ranges of a file of `bytes` bytes, each with at most `chunk` bytes. `pieces` must be ordered by
 /// offset.
-pub(crate) fn missing(pieces: &[CompletedRange], bytes: u64, chunk: u64) -> Vec<Range<u64>> {
+pub(crate) fn missing_ranges(pieces: &[CompletedRange], bytes: u64, chunk: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;
     let ends = pieces.iter().map(|piece| (piece.start, piece.end())).chain([(bytes, bytes)]);
@@ -46,19 +46,19 @@ pub(crate) fn missing(pieces: &[CompletedRange], bytes: u64, chunk: u64) -> Vec<
 }
 
 /// Returns the checksum of a whole file of `bytes` bytes, or `None` if the pieces do not cover it.
-pub(crate) fn combined(pieces: &[CompletedRange], bytes: u64) -> Option<Crc32c> {
-    let mut all = (0, Crc32c::default());
+pub(crate) fn combined_crc32c(pieces: &[CompletedRange], bytes: u64) -> Option<Crc32c> {
+    let mut contiguous = (0, Crc32c::default());
     for piece in pieces {
-        if piece.start != all.0 {
+        if piece.start != contiguous.0 {
             return None;
         }
-        all = (piece.end(), all.1.combine(piece.crc32c, piece.bytes));
+        contiguous = (piece.end(), contiguous.1.combine(piece.crc32c, piece.bytes));
     }
-    (all.0 == bytes).then_some(all.1)
+    (contiguous.0 == bytes).then_some(contiguous.1)
 }
 
-/// A queue that returns the largest file first. A large file is then not downloaded alone at the end, and small files
-/// fill idle connections. Files of equal size are returned in the order in which they were added.
+/// A queue that returns the largest file first. This way, no large file is left to be downloaded alone at the end, and
+/// small files fill idle connections. Files of equal size are returned in the order in which they were added.
 #[derive(Debug)]
 pub struct Queue<T> {
     files: std::collections::BTreeMap<(Reverse<u64>, u64), T>,
@@ -109,7 +109,7 @@ mod tests {
             (vec![piece(0, 4), piece(4, 4), piece(8, 2)], 10, vec![]),
             (vec![piece(3, 1)], 5, vec![0..3, 4..5]),
         ] {
-            assert_eq!(missing(&pieces, bytes, 4), expected, "{pieces:?}");
+            assert_eq!(missing_ranges(&pieces, bytes, 4), expected, "{pieces:?}");
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
             (vec![piece(0, 4), piece(6, 4)], Some(20), 4..6),
             (vec![piece(0, 4)], Some(5), 4..5),
         ] {
-            assert_eq!(first_missing(&pieces, bytes, 4), expected, "{pieces:?} {bytes:?}");
+            assert_eq!(first_missing_range(&pieces, bytes, 4), expected, "{pieces:?} {bytes:?}");
         }
     }
 
@@ -141,24 +141,26 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_and_missing_ranges_cover_every_byte_once(
-            content in proptest::collection::vec(any::<u8>(), 0..300), chunk in 1_u64..70, there in any::<u64>()
+            content in proptest::collection::vec(any::<u8>(), 0..300), chunk in 1_u64..70, present_mask in any::<u64>()
         ) {
             let bytes = content.len() as u64;
-            let of = |part: &Range<u64>| {
+            let piece_of = |part: &Range<u64>| {
                 let slice = &content[usize::try_from(part.start).unwrap()..usize::try_from(part.end).unwrap()];
                 CompletedRange { start: part.start, bytes: part.end - part.start, crc32c: Crc32c::of(slice) }
             };
-            let all = missing(&[], bytes, chunk);
-            let some: Vec<_> = (0..).zip(&all).filter(|(index, _)| there >> (index % 64) & 1 == 1).map(|(_, part)| of(part)).collect();
-            let rest = missing(&some, bytes, chunk);
-            let mut both: Vec<_> = some.iter().copied().chain(rest.iter().map(of)).collect();
-            both.sort_by_key(|piece| piece.start);
-            prop_assert_eq!(combined(&both, bytes), Some(Crc32c::of(&content)));
-            if rest.is_empty() {
-                prop_assert_eq!(some.len(), all.len());
+            let all_ranges = missing_ranges(&[], bytes, chunk);
+            let existing_ranges = (0..).zip(&all_ranges).filter(|(index, _)| present_mask >> (index % 64) & 1 == 1);
+            let existing_pieces: Vec<_> = existing_ranges.map(|(_, part)| piece_of(part)).collect();
+            let missing_parts = missing_ranges(&existing_pieces, bytes, chunk);
+            let missing_pieces = missing_parts.iter().map(piece_of);
+            let mut all_pieces: Vec<_> = existing_pieces.iter().copied().chain(missing_pieces).collect();
+            all_pieces.sort_by_key(|piece| piece.start);
+            prop_assert_eq!(combined_crc32c(&all_pieces, bytes), Some(Crc32c::of(&content)));
+            if missing_parts.is_empty() {
+                prop_assert_eq!(existing_pieces.len(), all_ranges.len());
             } else {
-                prop_assert_eq!(combined(&some, bytes), None);
-                prop_assert_eq!(&first_missing(&some, Some(bytes), chunk), &rest[0]);
+                prop_assert_eq!(combined_crc32c(&existing_pieces, bytes), None);
+                prop_assert_eq!(&first_missing_range(&existing_pieces, Some(bytes), chunk), &missing_parts[0]);
             }
         }
     }

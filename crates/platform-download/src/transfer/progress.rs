@@ -40,7 +40,7 @@ pub struct Totals {
     pub time_left: Option<Duration>,
 }
 
-/// The minimum time between two reports.
+/// The minimum interval between two reports.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// The time constant of the exponentially weighted average rate, in seconds.
 const RATE_TIME_CONSTANT: f64 = 3.0;
@@ -52,15 +52,15 @@ pub struct Meter(Mutex<State>);
 #[derive(Debug)]
 struct State {
     totals: Totals,
-    /// The number of files of unknown length.
-    unknown: u64,
+    /// The number of incomplete files of unknown length.
+    unknown_lengths: u64,
     /// The time of the last report, and the number of bytes received by then.
-    last: (Instant, u64),
+    last_report: (Instant, u64),
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        Self(Mutex::new(State { totals: Totals::default(), unknown: 0, last: (Instant::now(), 0) }))
+        Self(Mutex::new(State { totals: Totals::default(), unknown_lengths: 0, last_report: (Instant::now(), 0) }))
     }
 }
 
@@ -74,7 +74,7 @@ impl Meter {
         let mut state = self.state();
         state.totals.files += 1;
         state.totals.bytes += bytes.unwrap_or_default();
-        state.unknown += u64::from(bytes.is_none());
+        state.unknown_lengths += u64::from(bytes.is_none());
     }
 
     /// Records a progress event. Returns the totals if a report is due.
@@ -86,7 +86,7 @@ impl Meter {
             Progress::AlreadyPresent(bytes) | Progress::Durable(bytes) => totals.durable += bytes,
             Progress::Lost(bytes) => totals.durable = totals.durable.saturating_sub(bytes),
         }
-        (state.last.0.elapsed() >= REPORT_INTERVAL).then(|| state.report())
+        (state.last_report.0.elapsed() >= REPORT_INTERVAL).then(|| state.report())
     }
 
     /// Records a complete file of `bytes` bytes, for which `planned` was passed to [`plan`](Self::plan). Returns the
@@ -97,9 +97,9 @@ impl Meter {
         state.totals.verified += bytes;
         if planned.is_none() {
             state.totals.bytes += bytes;
-            state.unknown -= 1;
+            state.unknown_lengths -= 1;
         }
-        (state.last.0.elapsed() >= REPORT_INTERVAL).then(|| state.report())
+        (state.last_report.0.elapsed() >= REPORT_INTERVAL).then(|| state.report())
     }
 
     /// Returns the current totals.
@@ -111,20 +111,21 @@ impl Meter {
 impl State {
     fn report(&mut self) -> Totals {
         let now = Instant::now();
-        let (then, received) = self.last;
-        let seconds = (now - then).as_secs_f64();
+        let (last_time, received) = self.last_report;
+        let seconds = (now - last_time).as_secs_f64();
         if seconds > 0.0 {
             #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
             let current_rate = (self.totals.received - received) as f64 / seconds;
             let weight = if self.totals.rate == 0.0 { 1.0 } else { 1.0 - (-seconds / RATE_TIME_CONSTANT).exp() };
             self.totals.rate += (current_rate - self.totals.rate) * weight;
-            self.last = (now, self.totals.received);
+            self.last_report = (now, self.totals.received);
         }
-        let left = self.totals.bytes.saturating_sub(self.totals.durable);
+        let remaining_bytes = self.totals.bytes.saturating_sub(self.totals.durable);
         #[expect(clippy::cast_precision_loss, reason = "the remaining time need not be exact")]
-        let left = left as f64 / self.totals.rate;
-        self.totals.time_left =
-            Some(left).filter(|_| self.unknown == 0).and_then(|left| Duration::try_from_secs_f64(left).ok());
+        let remaining_seconds = remaining_bytes as f64 / self.totals.rate;
+        self.totals.time_left = Some(remaining_seconds)
+            .filter(|_| self.unknown_lengths == 0)
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         self.totals
     }
 }

@@ -13,18 +13,18 @@ use crate::transfer::download::{Outcome, Verification};
 /// ```
 /// use platform_download::FileRecord;
 ///
-/// let record = FileRecord::of(Err(&std::io::Error::other("no answer")));
-/// assert_eq!(serde_json::to_value(&record)?["error"], "no answer");
+/// let record = FileRecord::of(Err(&std::io::Error::other("no response")));
+/// assert_eq!(serde_json::to_value(&record)?["error"], "no response");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct FileRecord {
-    /// The length of the file.
+    /// The length of the file, in bytes.
     pub bytes: Option<u64>,
-    /// Its checksum.
+    /// The CRC32C of the file.
     pub crc32c: Option<Crc32c>,
-    /// Its digest, unless it was disabled.
+    /// The SHA-256 of the file, unless it was disabled.
     pub sha256: Option<Sha256>,
     /// The source of the expected checksum.
     pub verification: Option<Verification>,
@@ -51,7 +51,7 @@ impl FileRecord {
     }
 }
 
-/// Serializes a path as text, also one that is not valid UTF-8.
+/// Serializes a path as text. Bytes that are not valid UTF-8 are replaced.
 pub(crate) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }

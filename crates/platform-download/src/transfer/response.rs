@@ -42,14 +42,14 @@ impl Validator {
         Self { etag: object.etag.clone(), generation: object.generation.clone() }
     }
 
-    fn in_head(head: &impl ResponseHead) -> Self {
-        let text = |name| head.header(name).map(str::to_owned);
-        Self { etag: text("etag"), generation: text("x-goog-generation") }
+    fn from_head(head: &impl ResponseHead) -> Self {
+        let owned_header = |name| head.header(name).map(str::to_owned);
+        Self { etag: owned_header("etag"), generation: owned_header("x-goog-generation") }
     }
 
-    /// Returns true if all validators that both have are equal.
+    /// Returns true unless both have a validator of the same kind and these differ.
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
+        let differ = |left: &Option<String>, right: &Option<String>| left.is_some() && right.is_some() && left != right;
         !differ(&self.etag, &other.etag) && !differ(&self.generation, &other.generation)
     }
 
@@ -61,16 +61,16 @@ impl Validator {
 /// The interpretation of a response to a request for a file or a range of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransferResponse {
-    /// The body is a range of an object of `bytes` bytes. `stated` is the checksum of the whole object.
-    Partial { range: Range<u64>, bytes: u64, validator: Validator, stated: Option<Crc32c> },
+    /// The body is a range of an object of `bytes` bytes. `storage_crc32c` is the checksum of the whole object.
+    Partial { range: Range<u64>, bytes: u64, validator: Validator, storage_crc32c: Option<Crc32c> },
     /// The body is the whole object. `bytes` is its length, if the response contains it.
-    Whole { bytes: Option<u64>, validator: Validator, stated: Option<Crc32c> },
+    Whole { bytes: Option<u64>, validator: Validator, storage_crc32c: Option<Crc32c> },
     /// The object ends before the range. `bytes` is its length, if the response contains it.
     Beyond { bytes: Option<u64> },
     /// The storage rejects the URL with this status, usually because it has expired.
     Refused(u16),
-    /// The failure is transient. `after` is the pause that the storage requested.
-    Unavailable { status: u16, after: Option<Duration> },
+    /// The failure is transient. `retry_after` is the pause that the storage requested.
+    Unavailable { status: u16, retry_after: Option<Duration> },
     /// The request failed permanently with this status.
     Failed(u16),
     /// The response does not match the request.
@@ -89,31 +89,33 @@ fn is_unencoded(head: &impl ResponseHead) -> bool {
 }
 
 impl TransferResponse {
-    /// Interprets a response to a request for the bytes from `start`, or for all of them with `None`.
+    /// Interprets a response to a request for the bytes from `start`, or for all bytes if `start` is `None`.
     pub(crate) fn of(head: &impl ResponseHead, start: Option<u64>) -> Self {
-        let validator = Validator::in_head(head);
-        let stated = stated(head);
+        let validator = Validator::from_head(head);
+        let storage_crc32c = storage_checksum(head);
         match (head.status(), start) {
             (206, Some(start)) => match head.header("content-range").and_then(content_range) {
-                Some((range, bytes)) if range.start == start => Self::Partial { range, bytes, validator, stated },
+                Some((range, bytes)) if range.start == start => {
+                    Self::Partial { range, bytes, validator, storage_crc32c }
+                }
                 Some(_) => Self::Malformed("its Content-Range does not start at the requested offset"),
                 None => Self::Malformed("it is partial, but has no valid Content-Range"),
             },
             (200, _) => {
                 let length = head.header("content-length").and_then(|text| text.parse().ok());
-                Self::Whole { bytes: length, validator, stated }
+                Self::Whole { bytes: length, validator, storage_crc32c }
             }
-            (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied) },
+            (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied_length) },
             // For an expired URL, Google Cloud Storage returns 400 and S3 returns 403.
             (status @ (400 | 401 | 403), _) => Self::Refused(status),
-            (status, _) if is_transient_status(status) => Self::Unavailable { status, after: head.retry_after() },
+            (status, _) if is_transient_status(status) => Self::Unavailable { status, retry_after: head.retry_after() },
             (status, _) => Self::Failed(status),
         }
     }
 }
 
-/// Returns the checksum in the header `x-goog-hash`, if it is that of the sent bytes.
-fn stated(head: &impl ResponseHead) -> Option<Crc32c> {
+/// Returns the checksum in the header `x-goog-hash`, if it is the checksum of the sent bytes.
+fn storage_checksum(head: &impl ResponseHead) -> Option<Crc32c> {
     let hashes = Some(head).filter(|head| is_unencoded(*head))?.header("x-goog-hash")?;
     hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
 }
@@ -127,7 +129,7 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
 }
 
 /// Parses the `Content-Range` of an unsatisfiable range, such as `bytes */20`, and returns the length.
-fn unsatisfied(text: &str) -> Option<u64> {
+fn unsatisfied_length(text: &str) -> Option<u64> {
     text.trim().strip_prefix("bytes */")?.parse().ok()
 }
 
@@ -135,9 +137,9 @@ fn unsatisfied(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    struct Scripted(u16, &'static [(&'static str, &'static str)]);
+    struct TestHead(u16, &'static [(&'static str, &'static str)]);
 
-    impl ResponseHead for Scripted {
+    impl ResponseHead for TestHead {
         fn status(&self) -> u16 {
             self.0
         }
@@ -153,11 +155,13 @@ mod tests {
 
     #[test]
     fn partial_response_must_start_at_the_requested_offset() {
-        let part = |text: &'static str| {
+        let partial_response = |text: &'static str| {
             let headers = Box::leak(Box::new([("content-range", text)]));
-            TransferResponse::of(&Scripted(206, headers), Some(5))
+            TransferResponse::of(&TestHead(206, headers), Some(5))
         };
-        let TransferResponse::Partial { range, bytes, .. } = part("bytes 5-9/20") else { panic!("expected a range") };
+        let TransferResponse::Partial { range, bytes, .. } = partial_response("bytes 5-9/20") else {
+            panic!("expected a range")
+        };
         assert_eq!((range, bytes), (5..10, 20));
         for text in [
             "bytes 6-9/20",
@@ -169,25 +173,28 @@ mod tests {
             "",
             "bytes -5-9/20",
         ] {
-            assert!(matches!(part(text), TransferResponse::Malformed(_)), "{text}");
+            assert!(matches!(partial_response(text), TransferResponse::Malformed(_)), "{text}");
         }
-        assert!(matches!(TransferResponse::of(&Scripted(206, &[]), Some(5)), TransferResponse::Malformed(_)));
+        assert!(matches!(TransferResponse::of(&TestHead(206, &[]), Some(5)), TransferResponse::Malformed(_)));
     }
 
     #[test]
     fn statuses_are_classified() {
-        let of = |status| TransferResponse::of(&Scripted(status, &[("retry-after", "7")]), Some(0));
+        let response = |status| TransferResponse::of(&TestHead(status, &[("retry-after", "7")]), Some(0));
         for status in [400, 401, 403] {
-            assert_eq!(of(status), TransferResponse::Refused(status));
+            assert_eq!(response(status), TransferResponse::Refused(status));
         }
         for status in [408, 429, 500, 503] {
-            assert_eq!(of(status), TransferResponse::Unavailable { status, after: Some(Duration::from_secs(7)) });
+            assert_eq!(
+                response(status),
+                TransferResponse::Unavailable { status, retry_after: Some(Duration::from_secs(7)) }
+            );
         }
         for status in [204, 301, 307, 404, 410] {
-            assert_eq!(of(status), TransferResponse::Failed(status));
+            assert_eq!(response(status), TransferResponse::Failed(status));
         }
         assert_eq!(
-            TransferResponse::of(&Scripted(416, &[("content-range", "bytes */0")]), Some(0)),
+            TransferResponse::of(&TestHead(416, &[("content-range", "bytes */0")]), Some(0)),
             TransferResponse::Beyond { bytes: Some(0) }
         );
     }
@@ -195,28 +202,28 @@ mod tests {
     #[test]
     fn checksum_of_encoded_content_is_ignored() {
         let hash = ("x-goog-hash", "crc32c=yZRlqg==,md5=abc");
-        let stated = |headers: &'static [(&'static str, &'static str)]| match TransferResponse::of(
-            &Scripted(200, headers),
+        let storage_crc32c = |headers: &'static [(&'static str, &'static str)]| match TransferResponse::of(
+            &TestHead(200, headers),
             None,
         ) {
-            TransferResponse::Whole { stated, .. } => stated,
+            TransferResponse::Whole { storage_crc32c, .. } => storage_crc32c,
             other => panic!("{other:?}"),
         };
-        assert_eq!(stated(Box::leak(Box::new([hash]))), Some(Crc32c::of(b"hello world")));
+        assert_eq!(storage_crc32c(Box::leak(Box::new([hash]))), Some(Crc32c::of(b"hello world")));
         for encoding in [("x-goog-stored-content-encoding", "gzip"), ("content-encoding", "gzip")] {
-            assert_eq!(stated(Box::leak(Box::new([hash, encoding]))), None, "{encoding:?}");
+            assert_eq!(storage_crc32c(Box::leak(Box::new([hash, encoding]))), None, "{encoding:?}");
         }
     }
 
     #[test]
-    fn validators_match_unless_a_common_one_differs() {
-        let of = |etag: Option<&str>, generation: Option<&str>| Validator {
+    fn validators_match_unless_a_common_validator_differs() {
+        let validator = |etag: Option<&str>, generation: Option<&str>| Validator {
             etag: etag.map(str::to_owned),
             generation: generation.map(str::to_owned),
         };
-        assert!(of(Some("a"), Some("1")).matches(&of(Some("a"), Some("1"))));
-        assert!(of(Some("a"), None).matches(&of(None, Some("1"))) && of(None, None).is_empty());
-        assert!(!of(Some("a"), Some("1")).matches(&of(Some("a"), Some("2"))));
-        assert!(!of(Some("a"), None).matches(&of(Some("b"), None)));
+        assert!(validator(Some("a"), Some("1")).matches(&validator(Some("a"), Some("1"))));
+        assert!(validator(Some("a"), None).matches(&validator(None, Some("1"))) && validator(None, None).is_empty());
+        assert!(!validator(Some("a"), Some("1")).matches(&validator(Some("a"), Some("2"))));
+        assert!(!validator(Some("a"), None).matches(&validator(Some("b"), None)));
     }
 }

@@ -14,28 +14,28 @@ use crate::checksum::Crc32c;
 #[derive(Clone, Debug)]
 pub struct ResolvedUrl {
     pub(crate) url: SignedUrl,
-    /// The time after which the URL is no longer used. It is measured from the creation by a monotonic clock, so that
-    /// an incorrect system clock has no effect. `None` if the URL does not contain its lifetime.
-    until: Option<Instant>,
+    /// The time after which the URL is no longer used, by a monotonic clock, so that an incorrect system clock has no
+    /// effect. `None` if the URL does not contain its lifetime.
+    use_until: Option<Instant>,
 }
 
 impl ResolvedUrl {
     /// Returns false if the URL has expired or expires within 10 seconds (or a tenth of its lifetime, if that is
     /// shorter), according to its `X-Goog-Expires` or `X-Amz-Expires`.
     pub fn is_usable(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
+        self.use_until.is_none_or(|use_until| Instant::now() < use_until)
     }
 }
 
 impl From<SignedUrl> for ResolvedUrl {
     fn from(url: SignedUrl) -> Self {
-        let until =
+        let use_until =
             lifetime(&url).map(|lifetime| Instant::now() + lifetime.saturating_sub(EXPIRY_MARGIN.min(lifetime / 10)));
-        Self { url, until }
+        Self { url, use_until }
     }
 }
 
-/// A source of signed URLs for a file. The URLs are short-lived, so that a download requests new ones when needed. The
+/// A source of signed URLs for a file. The URLs are short-lived, so a download requests a new URL when necessary. The
 /// [crate documentation](crate) has an example.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
@@ -87,45 +87,46 @@ impl Expected {
     }
 }
 
-/// The time before the expiry of a URL in which it is no longer used, or a tenth of its lifetime if that is shorter.
+/// The period before the expiry of a URL in which the URL is no longer used. If a tenth of its lifetime is shorter,
+/// that period applies.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(10);
 
 /// The current URL of a file. The requests for its parts share it, so that an expired URL is replaced only once.
 #[derive(Debug)]
 pub(crate) struct SharedUrl<'a> {
     source: &'a dyn Source,
-    now: Mutex<Option<Resolved>>,
+    current: Mutex<Option<NumberedUrl>>,
 }
 
 /// A URL and its sequence number among the URLs of a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Resolved {
+pub(crate) struct NumberedUrl {
     pub(crate) url: ResolvedUrl,
     number: u32,
 }
 
 impl<'a> SharedUrl<'a> {
     pub(crate) fn new(source: &'a dyn Source) -> Self {
-        Self { source, now: Mutex::new(None) }
+        Self { source, current: Mutex::new(None) }
     }
 
-    /// Returns true if `resolved` is the current URL and does not expire soon.
-    pub(crate) async fn is_usable(&self, resolved: &Resolved) -> bool {
-        let is_latest = self.now.lock().await.as_ref().is_none_or(|known| known.number == resolved.number);
-        is_latest && resolved.url.is_usable()
+    /// Returns true if `numbered_url` is the current URL and does not expire soon.
+    pub(crate) async fn is_usable(&self, numbered_url: &NumberedUrl) -> bool {
+        let is_latest = self.current.lock().await.as_ref().is_none_or(|known| known.number == numbered_url.number);
+        is_latest && numbered_url.url.is_usable()
     }
 
     /// Returns a valid URL that is newer than `refused`, which the storage rejected.
-    pub(crate) async fn get(&self, refused: Option<&Resolved>) -> Result<Resolved, Box<dyn Error + Send + Sync>> {
-        let mut now = self.now.lock().await;
-        let last = now.as_ref().map_or(0, |known| known.number);
-        let usable =
-            |known: &&Resolved| known.url.is_usable() && refused.is_none_or(|refused| refused.number < known.number);
-        if let Some(known) = now.as_ref().filter(usable) {
+    pub(crate) async fn get(&self, refused: Option<&NumberedUrl>) -> Result<NumberedUrl, Box<dyn Error + Send + Sync>> {
+        let mut current = self.current.lock().await;
+        let last_number = current.as_ref().map_or(0, |known| known.number);
+        let is_usable =
+            |known: &&NumberedUrl| known.url.is_usable() && refused.is_none_or(|refused| refused.number < known.number);
+        if let Some(known) = current.as_ref().filter(is_usable) {
             return Ok(known.clone());
         }
         let url = self.source.resolve().await?;
-        Ok(now.insert(Resolved { url, number: last + 1 }).clone())
+        Ok(current.insert(NumberedUrl { url, number: last_number + 1 }).clone())
     }
 }
 
@@ -134,7 +135,7 @@ fn lifetime(url: &SignedUrl) -> Option<Duration> {
     let mut parameters = url.expose().query_pairs();
     let names = ["x-goog-expires", "x-amz-expires"];
     let (_, seconds) = parameters.find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()))?;
-    // Larger values than the maximum lifetime of seven days are invalid and could overflow.
+    // Values above the maximum lifetime of seven days are invalid, and could cause an overflow.
     Some(Duration::from_secs(seconds.parse::<u64>().ok()?.min(7 * 24 * 3600)))
 }
 
@@ -147,10 +148,10 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Default)]
-    struct Counted(AtomicU32);
+    struct CountingSource(AtomicU32);
 
     #[async_trait]
-    impl Source for Counted {
+    impl Source for CountingSource {
         async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
             let number = self.0.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
@@ -161,7 +162,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn concurrent_requests_share_one_new_url() {
-        let source = Counted::default();
+        let source = CountingSource::default();
         let shared_url = SharedUrl::new(&source);
         let calls = || source.0.load(Ordering::SeqCst);
         let urls = join_all((0..50).map(|_| shared_url.get(None))).await;

@@ -6,53 +6,57 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Crc32c;
 use crate::digest::{Digest, RunningDigest};
-use crate::transfer::collected::Collected;
+use crate::transfer::collected::CollectedContent;
 use crate::transfer::partial_file::{Epoch, PartialFile};
 use crate::transfer::plan::CompletedRange;
 
 /// A sequential writer of a range of a file. It computes the checksum of the bytes while they are in the processor
-/// caches. One block is written while the next is received. The content of a small file is collected in memory instead.
+/// caches. One block is written while the next block is received. The content of a small file is collected in memory
+/// instead.
 #[derive(Debug)]
 pub(crate) struct Writer {
     part: Arc<PartialFile>,
     epoch: Epoch,
     start: u64,
     /// The offset in the file after the bytes that were passed to [`write`](Self::write).
-    at: u64,
-    sums: Option<Sums>,
-    pending: Option<JoinHandle<io::Result<Sums>>>,
-    /// The content of a small file, which is not written to disk here.
-    collected: Option<Collected>,
+    offset: u64,
+    /// The checksums of the bytes so far. `None` while a write is pending, and after a failed write.
+    checksums: Option<Checksums>,
+    pending: Option<JoinHandle<io::Result<Checksums>>>,
+    /// The content of a small file, which this writer does not write to disk.
+    collected: Option<CollectedContent>,
 }
 
 /// The checksums of the written bytes.
 #[derive(Debug)]
-enum Sums {
+enum Checksums {
     Range(Crc32c),
     /// All digests, because the range is the whole file.
     Whole(Box<RunningDigest>),
 }
 
 impl Writer {
-    /// Creates a writer that starts at the offset `start`. `whole` is true if it writes the whole file.
-    pub(crate) fn new(part: Arc<PartialFile>, start: u64, whole: bool) -> Self {
-        let sums = if whole { Sums::Whole(Box::new(part.new_digest())) } else { Sums::Range(Crc32c::default()) };
+    /// Creates a writer that starts at the offset `start`. `is_whole` is true if it writes the whole file.
+    pub(crate) fn new(part: Arc<PartialFile>, start: u64, is_whole: bool) -> Self {
+        let checksums =
+            if is_whole { Checksums::Whole(Box::new(part.new_digest())) } else { Checksums::Range(Crc32c::default()) };
         let epoch = part.epoch();
-        Self { part, epoch, start, at: start, sums: Some(sums), pending: None, collected: None }
+        Self { part, epoch, start, offset: start, checksums: Some(checksums), pending: None, collected: None }
     }
 
     /// Creates a writer that collects a whole file in memory.
     pub(crate) fn in_memory(part: Arc<PartialFile>) -> Self {
-        Self { collected: Some(Collected::default()), ..Self::new(part, 0, false) }
+        Self { collected: Some(CollectedContent::default()), ..Self::new(part, 0, false) }
     }
 
     /// Returns the content that was collected in memory; `None` if the writer writes to disk.
-    pub(crate) fn into_collected(self) -> Option<Collected> {
+    pub(crate) fn into_collected_content(self) -> Option<CollectedContent> {
         self.collected
     }
 
-    pub(crate) fn at(&self) -> u64 {
-        self.at
+    /// Returns the offset in the file after the written bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Returns the epoch of the partial file in which the writer was created.
@@ -60,48 +64,48 @@ impl Writer {
         self.epoch
     }
 
-    /// Waits until the previous block is written, and starts to write the block `pieces`.
-    pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
+    /// Waits until the previous block is written, and starts to write a block that consists of `chunks`.
+    pub(crate) async fn write(&mut self, chunks: Vec<Bytes>) -> io::Result<()> {
         if let Some(collected) = &mut self.collected {
-            collected.add(pieces);
-            self.at = self.start + collected.bytes();
+            collected.add(chunks);
+            self.offset = self.start + collected.bytes();
             return Ok(());
         }
-        let mut sums = self.settle().await?;
-        let (part, epoch, mut at) = (self.part.clone(), self.epoch, self.at);
-        self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let mut checksums = self.wait_for_pending().await?;
+        let (part, epoch, mut offset) = (self.part.clone(), self.epoch, self.offset);
+        self.offset += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         self.pending = Some(spawn_blocking(move || {
-            for piece in pieces {
-                match &mut sums {
-                    Sums::Range(crc32c) => *crc32c = crc32c.append(&piece),
-                    Sums::Whole(running) => running.update(&piece),
+            for chunk in chunks {
+                match &mut checksums {
+                    Checksums::Range(crc32c) => *crc32c = crc32c.append(&chunk),
+                    Checksums::Whole(running) => running.update(&chunk),
                 }
-                part.write(epoch, &piece, at)?;
-                at += piece.len() as u64;
+                part.write(epoch, &chunk, offset)?;
+                offset += chunk.len() as u64;
             }
-            Ok(sums)
+            Ok(checksums)
         }));
         Ok(())
     }
 
-    async fn settle(&mut self) -> io::Result<Sums> {
-        let written = match self.pending.take() {
+    async fn wait_for_pending(&mut self) -> io::Result<Checksums> {
+        let checksums = match self.pending.take() {
             Some(pending) => Some(pending.await.unwrap_or_else(|error| Err(io::Error::other(error)))?),
-            None => self.sums.take(),
+            None => self.checksums.take(),
         };
-        written.ok_or_else(|| io::Error::other("an earlier write failed"))
+        checksums.ok_or_else(|| io::Error::other("an earlier write failed"))
     }
 
     /// Waits until all blocks are written. Returns the written range, and the digest if it is the whole file.
     pub(crate) async fn finish(mut self) -> io::Result<(CompletedRange, Option<Digest>)> {
-        let sums = self.settle().await?;
-        let (crc32c, digest) = match sums {
-            Sums::Range(crc32c) => (crc32c, None),
-            Sums::Whole(running) => {
+        let checksums = self.wait_for_pending().await?;
+        let (crc32c, digest) = match checksums {
+            Checksums::Range(crc32c) => (crc32c, None),
+            Checksums::Whole(running) => {
                 let digest = running.finish();
                 (digest.crc32c, Some(digest))
             }
         };
-        Ok((CompletedRange { start: self.start, bytes: self.at - self.start, crc32c }, digest))
+        Ok((CompletedRange { start: self.start, bytes: self.offset - self.start, crc32c }, digest))
     }
 }

@@ -17,7 +17,8 @@ async fn find(bucket: &Bucket, pattern: &str) -> Vec<String> {
     bucket.find(pattern).unwrap().map_ok(|entry| entry.key).try_collect().await.unwrap()
 }
 
-pub(crate) fn scripted(server: &MockServer) -> Bucket {
+/// Returns a bucket of a mock storage.
+pub(crate) fn mock_bucket(server: &MockServer) -> Bucket {
     let (endpoint, clock) = (server.uri().parse().unwrap(), Arc::new(SystemClock));
     let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), clock).unwrap();
     let retry = RetryPolicy::default().with_attempts(5).with_backoff(Duration::ZERO, Duration::ZERO);
@@ -28,17 +29,17 @@ pub(crate) fn scripted(server: &MockServer) -> Bucket {
 async fn listing_contains_all_pages_in_key_order() {
     let storage = Storage::start().await;
     assert!(storage.keys().await.is_empty());
-    let nasty = ["a b/ü+%2F~", "<&>\"'", "?#[]{}*\\", "größe/切片/🔬"];
+    let unusual_keys = ["a b/ü+%2F~", "<&>\"'", "?#[]{}*\\", "größe/切片/🔬"];
     let mut keys: Vec<_> = (0..1100).map(|number| format!("page/{number:04}")).collect();
-    keys.extend(nasty.map(str::to_owned));
+    keys.extend(unusual_keys.map(str::to_owned));
     storage.put_all(keys.clone()).await;
     keys.sort();
     assert_eq!(storage.keys().await, keys);
     let entries: Vec<_> = storage.bucket.list("größe/").try_collect().await.unwrap();
-    assert_eq!((entries.len(), entries[0].bytes), (1, nasty[3].len() as u64));
+    assert_eq!((entries.len(), entries[0].bytes), (1, unusual_keys[3].len() as u64));
     let age = SystemClock.now().duration_since(entries[0].modified_at.unwrap()).unwrap_or_default();
     assert!(age < Duration::from_secs(300), "{age:?}");
-    for key in nasty {
+    for key in unusual_keys {
         assert_eq!(storage.get(key).await.unwrap(), key.as_bytes(), "a listed key can be fetched");
     }
     storage.control.clear_journal().await.unwrap();
@@ -79,10 +80,10 @@ async fn deletion_reports_each_object_and_continues_after_a_failure() {
     storage.put_all(["a", "b", "locked", "stays"].map(str::to_owned)).await;
     storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_path("*/locked")).await;
     storage.fault(Effect::Status { status: 503, body: None }, |fault| fault.with_path("*/a").times(2)).await;
-    let found: Vec<_> = storage.bucket.list("").try_collect().await.unwrap();
-    assert_eq!((found.len(), storage.keys().await.len()), (4, 4), "listing deletes nothing");
+    let entries: Vec<_> = storage.bucket.list("").try_collect().await.unwrap();
+    assert_eq!((entries.len(), storage.keys().await.len()), (4, 4), "listing deletes nothing");
     let deletions = storage.bucket.delete(["a", "absent/", "b", "..", "", "locked"]).await;
-    let shown: Vec<_> =
+    let outcomes: Vec<_> =
         deletions.iter().map(|deletion| (deletion.key.as_str(), deletion.result.as_ref().ok())).collect();
     let expected = [
         ("a", Some(&Deleted::Deleted)),
@@ -92,10 +93,10 @@ async fn deletion_reports_each_object_and_continues_after_a_failure() {
         ("", None),
         ("locked", None),
     ];
-    assert_eq!(shown, expected);
-    let locked = deletions[5].result.as_ref().unwrap_err();
-    assert!(locked.is_denied() && locked.status() == Some(403), "{locked}");
-    assert!(locked.to_string().contains("gs://emulator-bucket/locked was not deleted"), "{locked}");
+    assert_eq!(outcomes, expected);
+    let error = deletions[5].result.as_ref().unwrap_err();
+    assert!(error.is_denied() && error.status() == Some(403), "{error}");
+    assert!(error.to_string().contains("gs://emulator-bucket/locked was not deleted"), "{error}");
     assert_eq!(storage.keys().await, ["locked", "stays"]);
     assert_eq!(storage.requests("DELETE").await.len(), 3 + 1 + 1 + 2, "a rejected URL is signed once more");
 }
@@ -105,7 +106,7 @@ async fn deletion_with_a_lost_response_succeeds() {
     let server = MockServer::start().await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(502)).up_to_n_times(1).mount(&server).await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(404)).mount(&server).await;
-    let deletions = scripted(&server).delete(["slide"]).await;
+    let deletions = mock_bucket(&server).delete(["slide"]).await;
     assert_eq!(*deletions[0].result.as_ref().unwrap(), Deleted::Deleted);
 }
 
@@ -124,10 +125,11 @@ async fn listing_survives_transient_failures_only() {
     assert_eq!(storage.requests("GET").await.len(), 4 + 5);
 }
 
-async fn listed(body: &str) -> Result<Vec<String>, BucketError> {
+/// Lists a bucket whose storage responds with `body`.
+async fn listed_keys(body: &str) -> Result<Vec<String>, BucketError> {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_string(body)).mount(&server).await;
-    scripted(&server).list("").map_ok(|entry| entry.key).try_collect().await
+    mock_bucket(&server).list("").map_ok(|entry| entry.key).try_collect().await
 }
 
 #[tokio::test]
@@ -136,14 +138,14 @@ async fn malformed_listing_is_an_error() {
         let encoding = "<EncodingType>url</EncodingType>";
         format!("<?xml version='1.0'?><ListBucketResult xmlns='{namespace}'>{encoding}{rest}</ListBucketResult>")
     };
-    let of_s3 = "http://s3.amazonaws.com/doc/2006-03-01/";
-    let listing = |rest: &str| listing_in(of_s3, rest);
+    let s3_namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+    let listing = |rest: &str| listing_in(s3_namespace, rest);
     let object = "<Contents><Key>a%20b</Key><Size>1</Size></Contents>";
     // Google's storage has its own namespace and properties.
-    let of_google = "http://doc.s3.amazonaws.com/2006-03-01";
+    let google_namespace = "http://doc.s3.amazonaws.com/2006-03-01";
     let generation = "<Generation>1736437740991720</Generation><MetaGeneration>1</MetaGeneration><Size>";
-    for page in [listing(object), listing_in(of_google, &object.replace("<Size>", generation))] {
-        assert_eq!(listed(&page).await.unwrap(), ["a b"], "{page}");
+    for page in [listing(object), listing_in(google_namespace, &object.replace("<Size>", generation))] {
+        assert_eq!(listed_keys(&page).await.unwrap(), ["a b"], "{page}");
     }
     for body in [
         String::new(),
@@ -152,7 +154,7 @@ async fn malformed_listing_is_an_error() {
         listing("<IsTruncated>true</IsTruncated>"),
         listing(&format!("{object}<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")),
     ] {
-        let error = listed(&body).await.unwrap_err();
+        let error = listed_keys(&body).await.unwrap_err();
         assert!(
             !error.is_transient() && error.to_string().contains("was not listed: unexpected response"),
             "{body}: {error}"

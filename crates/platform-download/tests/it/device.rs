@@ -27,13 +27,13 @@ async fn read_error_keeps_the_parts_and_names_the_file() {
     let source = storage.file("large", &content, &[]).await;
     let test = TestTarget::new();
     let durable = interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
-    let before = test.files();
+    let files_before = test.files();
     for name in [".result.csv.part", ".result.csv.state"] {
         let path = test.folder.path().join("item").join(name);
         let fault = Fault::inject(Operation::Read, &path, errno(Errno::IO));
         let error = test.fetch(&source, expected(&content)).await.unwrap_err();
         assert!(error.is_unreadable() && error.is_local() && error.to_string().contains(name), "{error}");
-        assert_eq!(test.files(), before, "nothing is deleted");
+        assert_eq!(test.files(), files_before, "nothing is deleted");
         drop(fault);
     }
     let _once =
@@ -51,11 +51,11 @@ async fn large_file_without_sha256_is_not_read_back() {
     let test = TestTarget::new();
     let _fault = Fault::inject(Operation::Read, test.folder.path(), errno(Errno::IO));
     let downloader = builder().with_durability(Durability::None).build().unwrap();
-    let error = test.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+    let error = test.fetch_with(&downloader, &source, expected(&content)).await.unwrap_err();
     assert!(error.is_unreadable(), "{error}");
     let test = TestTarget::new();
     let _fault = Fault::inject(Operation::Read, test.folder.path(), errno(Errno::IO));
-    let outcome = test.fetch_by(&downloader.with_sha256(false), &source, expected(&content)).await.unwrap();
+    let outcome = test.fetch_with(&downloader.with_sha256(false), &source, expected(&content)).await.unwrap();
     assert_eq!((outcome.bytes, outcome.sha256), (SIZE as u64, None));
     assert_eq!((fs::read(&test.file).unwrap(), test.files()), (content, vec!["result.csv".to_owned()]));
 }
@@ -86,7 +86,7 @@ async fn space_of_a_large_file_is_reserved_if_that_is_supported() {
 }
 
 #[tokio::test]
-async fn failed_synchronization_keeps_the_whole_file() {
+async fn failed_sync_keeps_the_whole_file() {
     let storage = Storage::start().await;
     for content in [content(1000), content(SIZE)] {
         let source = storage.file("file", &content, &[]).await;
@@ -110,13 +110,13 @@ async fn full_disk_keeps_the_old_state_file() {
     let test = TestTarget::new();
     interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
     let state = test.folder.path().join("item/.result.csv.state");
-    let before = fs::read(&state).unwrap();
+    let state_before = fs::read(&state).unwrap();
     let temporary = test.folder.path().join("item/.result.csv.state.tmp");
     let fault = Fault::inject(Operation::Write, temporary, errno(Errno::NOSPC));
     let error = test.fetch(&source, expected(&content)).await.unwrap_err();
     assert!(error.is_disk_full(), "{error}");
     drop(fault);
-    assert_eq!(fs::read(&state).unwrap(), before);
+    assert_eq!(fs::read(&state).unwrap(), state_before);
 }
 
 #[tokio::test]
@@ -189,25 +189,28 @@ async fn abandoned_temporary_files_are_removed_but_partial_files_are_not() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("item")).unwrap();
-    let part = [".abcdef.part", ".abcdef.state", "item/.x.csv.part", "item/.x.csv.state", "item/.y.csv.corrupt"];
-    for name in part.iter().chain(&[".Zq3x9A.part", ".aignostics.probe", ".manifest.jsonl.tmp"]) {
+    let kept_names = [".abcdef.part", ".abcdef.state", "item/.x.csv.part", "item/.x.csv.state", "item/.y.csv.corrupt"];
+    for name in kept_names.iter().chain(&[".Zq3x9A.part", ".aignostics.probe", ".manifest.jsonl.tmp"]) {
         fs::write(path(name), "x").unwrap();
     }
     let results = ResultFolder::open(folder.path()).await.unwrap();
-    assert!(part.iter().all(|name| path(name).exists()));
+    assert!(kept_names.iter().all(|name| path(name).exists()));
     assert!(!path(".Zq3x9A.part").exists() && !path(".aignostics.probe").exists());
 
-    let held = File::options().write(true).open(path("item/.x.csv.part")).unwrap();
-    held.lock().unwrap();
+    let lock_file = File::options().write(true).open(path("item/.x.csv.part")).unwrap();
+    lock_file.lock().unwrap();
     let names = |leftovers: &[platform_download::Leftover]| -> Vec<String> {
         leftovers.iter().map(|leftover| leftover.path.display().to_string()).collect()
     };
-    let found = results.leftovers().unwrap();
-    assert_eq!(names(&found), [".abcdef.part", ".abcdef.state", ".manifest.jsonl.tmp", "item/.y.csv.corrupt"]);
-    drop(held);
-    let found = results.leftovers().unwrap();
-    assert_eq!((found.len(), found[0].kind, found[2].kind), (6, LeftoverKind::Partial, LeftoverKind::Temporary));
-    results.clean(&found).unwrap();
+    let leftovers = results.leftovers().unwrap();
+    assert_eq!(names(&leftovers), [".abcdef.part", ".abcdef.state", ".manifest.jsonl.tmp", "item/.y.csv.corrupt"]);
+    drop(lock_file);
+    let leftovers = results.leftovers().unwrap();
+    assert_eq!(
+        (leftovers.len(), leftovers[0].kind, leftovers[2].kind),
+        (6, LeftoverKind::Partial, LeftoverKind::Temporary)
+    );
+    results.clean(&leftovers).unwrap();
     assert!(results.leftovers().unwrap().is_empty() && path(".aignostics.lock").exists());
 }
 
@@ -233,19 +236,19 @@ async fn manifest_that_another_shard_writes_is_not_a_leftover() {
     fs::write(&temporary, "x").unwrap();
     assert!(results.leftovers().unwrap().is_empty());
     drop(other);
-    let found = results.leftovers().unwrap();
+    let leftovers = results.leftovers().unwrap();
     let other = ResultFolder::open_shard(folder.path(), Shard::new(0, 2).unwrap()).await.unwrap();
-    results.clean(&found).unwrap();
-    assert!(found.len() == 1 && temporary.exists(), "the shard is open again");
+    results.clean(&leftovers).unwrap();
+    assert!(leftovers.len() == 1 && temporary.exists(), "the shard is open again");
     drop(other);
-    results.clean(&found).unwrap();
+    results.clean(&leftovers).unwrap();
     assert!(!temporary.exists());
 }
 
 #[tokio::test]
 async fn failed_background_sync_is_an_error() {
     let storage = Storage::start().await;
-    // Long enough for a background sync.
+    // The file is large enough for a background sync.
     let content = content(2 << 20);
     let source = storage.file("large", &content, &[]).await;
     let test = TestTarget::new();
@@ -259,10 +262,10 @@ async fn failed_background_sync_is_an_error() {
 }
 
 #[tokio::test]
-async fn each_durability_makes_its_sync_calls() {
+async fn sync_failure_is_an_error_only_if_the_durability_needs_the_call() {
     let storage = Storage::start().await;
-    let broken = [Operation::SyncFile, Operation::SyncFolder, Operation::SyncFileSystem];
-    // Each durability, and whether a failure of the calls in `broken` is an error.
+    let operations = [Operation::SyncFile, Operation::SyncFolder, Operation::SyncFileSystem];
+    // Each durability, and true for each of the `operations` whose failure is an error.
     for (durability, calls) in [
         (Durability::None, [false; 3]),
         (Durability::File, [true, true, false]),
@@ -272,13 +275,13 @@ async fn each_durability_makes_its_sync_calls() {
         for content in [content(1000), content(SIZE)] {
             let source = storage.file("file", &content, &[]).await;
             let downloader = builder().with_durability(durability).build().unwrap();
-            for (operation, is_made) in broken.into_iter().zip(calls) {
+            for (operation, is_error) in operations.into_iter().zip(calls) {
                 let test = TestTarget::new();
                 let fault = Fault::inject(operation, test.folder.path(), errno(Errno::IO));
-                let outcome = test.fetch_by(&downloader, &source, expected(&content)).await;
-                assert_eq!(outcome.is_err(), is_made, "{durability:?} {operation:?}");
+                let outcome = test.fetch_with(&downloader, &source, expected(&content)).await;
+                assert_eq!(outcome.is_err(), is_error, "{durability:?} {operation:?}");
                 drop(fault);
-                test.fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+                test.fetch_with(&downloader, &source, expected(&content)).await.unwrap();
                 assert_eq!(fs::read(&test.file).unwrap(), content);
             }
         }
@@ -291,11 +294,11 @@ async fn batch_falls_back_to_fsync_without_syncfs() {
     let content = content(1000);
     let source = storage.file("file", &content, &[]).await;
     let downloader = builder().with_durability(Durability::Batch).build().unwrap();
-    for missing in [Errno::NOSYS, Errno::IO] {
+    for error_number in [Errno::NOSYS, Errno::IO] {
         let test = TestTarget::new();
-        let _missing = Fault::inject(Operation::SyncFileSystem, test.folder.path(), errno(missing));
+        let _missing = Fault::inject(Operation::SyncFileSystem, test.folder.path(), errno(error_number));
         let _broken = Fault::inject(Operation::SyncFile, test.folder.path(), errno(Errno::IO));
-        test.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+        test.fetch_with(&downloader, &source, expected(&content)).await.unwrap_err();
     }
 }
 
@@ -306,9 +309,9 @@ fn pool_of_eight_threads_downloads_64_large_files() {
         builder.worker_threads(2).max_blocking_threads(threads).enable_all().build().unwrap()
     };
     // The emulator runs in a separate pool, so that it does not use the threads of the download.
-    let (own, others) = (pool(8), pool(512));
+    let (download_pool, emulator_pool) = (pool(8), pool(512));
     let content = content(1 << 20);
-    let (storage, source) = others.block_on(async {
+    let (storage, source) = emulator_pool.block_on(async {
         let storage = Storage::start().await;
         let source = storage.file("large", &content, &[]).await;
         (storage, source)
@@ -321,9 +324,9 @@ fn pool_of_eight_threads_downloads_64_large_files() {
         assert!(fs::read(target.path()).unwrap() == content);
     };
     // All downloads start at the same time.
-    let all = async { tokio::time::timeout(Duration::from_secs(300), join_all((0..64).map(fetch))).await };
-    assert!(own.block_on(all).is_ok(), "no thread of the pool is left to write");
-    others.block_on(async { drop(storage) });
+    let downloads = async { tokio::time::timeout(Duration::from_secs(300), join_all((0..64).map(fetch))).await };
+    assert!(download_pool.block_on(downloads).is_ok(), "no thread of the pool is left to write");
+    emulator_pool.block_on(async { drop(storage) });
 }
 
 #[tokio::test]
@@ -338,10 +341,10 @@ async fn only_abandoned_leases_are_leftovers() {
         let lease = File::options().write(true).open(folder.path().join(name)).unwrap();
         lease.set_modified(auth_core::Clock::now(&auth_core::SystemClock) - Duration::from_secs(180)).unwrap();
     }
-    let found = results.leftovers().unwrap();
-    let listed: Vec<_> = found.iter().map(|leftover| leftover.path.to_str().unwrap()).collect();
-    assert_eq!(listed, names[1..]);
-    results.clean(&found).unwrap();
+    let leftovers = results.leftovers().unwrap();
+    let listed_names: Vec<_> = leftovers.iter().map(|leftover| leftover.path.to_str().unwrap()).collect();
+    assert_eq!(listed_names, names[1..]);
+    results.clean(&leftovers).unwrap();
     assert!(folder.path().join(names[0]).exists() && !folder.path().join(names[1]).exists());
 }
 
@@ -352,8 +355,8 @@ async fn file_with_a_similar_name_is_not_a_manifest() {
     fs::write(folder.path().join("manifest.old.jsonl"), "not a manifest").unwrap();
     let check = platform_download::verify(folder.path()).await.unwrap();
     assert_eq!(check.unlisted, [Path::new("manifest.old.jsonl")]);
-    let forgotten = platform_download::forget(folder.path(), Vec::new(), Locking::default()).await;
-    assert_eq!(forgotten.unwrap(), 0);
+    let removed_entries = platform_download::forget(folder.path(), Vec::new(), Locking::default()).await;
+    assert_eq!(removed_entries.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -366,10 +369,10 @@ async fn read_error_of_a_part_does_not_stop_the_requests() {
     let fault = Fault::inject(Operation::Read, test.folder.path().join("item/.result.csv.part"), errno(Errno::IO));
     assert!(test.fetch(&source, expected(&content)).await.unwrap_err().is_unreadable());
     drop(fault);
-    let fetched = storage.requested(SIZE as u64).await;
-    assert_eq!(fetched, SIZE as u64 - durable, "the rest was fetched before the error was reported");
+    let requested_bytes = storage.requested(SIZE as u64).await;
+    assert_eq!(requested_bytes, SIZE as u64 - durable, "the rest was fetched before the error was reported");
     test.fetch(&source, expected(&content)).await.unwrap();
-    assert_eq!((fs::read(&test.file).unwrap(), storage.requested(SIZE as u64).await), (content, fetched));
+    assert_eq!((fs::read(&test.file).unwrap(), storage.requested(SIZE as u64).await), (content, requested_bytes));
 }
 
 #[tokio::test]

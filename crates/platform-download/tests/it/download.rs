@@ -7,18 +7,18 @@ use platform_download::{Crc32c, Expected, Verification};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::lab::{Signed, TestTarget, expected};
+use crate::lab::{FixedSource, TestTarget, expected};
 
 const CONTENT: &[u8] = b"what the application found";
 /// The digest that `sha256sum` prints for the content.
 const SHA256: &str = "731711d9711177ed3b06b5c79957b66b0079470db6cd4489b6717e9ae4b66218";
 
-/// Starts a storage with this response to every request for the file.
-async fn storage(answer: ResponseTemplate) -> (MockServer, Signed) {
+/// Starts a storage that sends this response to every request for the file.
+async fn storage(response: ResponseTemplate) -> (MockServer, FixedSource) {
     let server = MockServer::start().await;
-    Mock::given(method("GET")).and(header("accept-encoding", "identity")).respond_with(answer).mount(&server).await;
+    Mock::given(method("GET")).and(header("accept-encoding", "identity")).respond_with(response).mount(&server).await;
     let url = format!("{}/bucket/file?X-Amz-Signature=canary", server.uri());
-    (server, Signed::new(Some(url.parse::<url::Url>().unwrap().into())))
+    (server, FixedSource::new(Some(url.parse::<url::Url>().unwrap().into())))
 }
 
 fn content() -> ResponseTemplate {
@@ -43,14 +43,14 @@ async fn existing_file_is_not_fetched() {
     let test = TestTarget::new();
     test.fetch(&source, expected(CONTENT)).await.unwrap();
     test.progress_sums();
-    for source in [&source, &Signed::new(None)] {
+    for source in [&source, &FixedSource::new(None)] {
         let outcome = test.fetch(source, expected(CONTENT)).await.unwrap();
         assert!(outcome.already_present && outcome.bytes == 26 && outcome.sha256 == Some(SHA256.parse().unwrap()));
         assert_eq!((test.progress_sums(), test.files()), ([26, 0, 0, 0], vec!["result.csv".to_owned()]));
     }
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
-    for changed in [&b"what the application f0und"[..], b"what", b""] {
-        fs::write(&test.file, changed).unwrap();
+    for changed_content in [&b"what the application f0und"[..], b"what", b""] {
+        fs::write(&test.file, changed_content).unwrap();
         assert!(!test.fetch(&source, expected(CONTENT)).await.unwrap().already_present);
         assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
     }
@@ -69,19 +69,19 @@ async fn reader_of_the_old_file_keeps_its_content() {
 #[tokio::test]
 async fn mismatched_file_is_fetched_twice_and_not_published() {
     let other = Expected::new(Crc32c::of(b"something else"));
-    for (answer, stated, aside) in [
+    for (response, expected_file, is_quarantined) in [
         (content(), other, true),
         (content(), expected(CONTENT).with_bytes(25), false),
         (content(), expected(CONTENT).with_bytes(27), false),
         (ResponseTemplate::new(200), expected(CONTENT), false),
     ] {
-        let (server, source) = storage(answer).await;
+        let (server, source) = storage(response).await;
         let test = TestTarget::new().with_old_file();
-        let error = test.fetch(&source, stated).await.unwrap_err();
+        let error = test.fetch(&source, expected_file).await.unwrap_err();
         assert!(error.is_corrupt() && error.file() == test.file, "{error}");
         assert_eq!(server.received_requests().await.unwrap().len(), 2);
         assert_eq!(fs::read(&test.file).unwrap(), b"the good old file");
-        if aside {
+        if is_quarantined {
             assert!(error.to_string().contains(".result.csv.corrupt"), "{error}");
             assert_eq!(test.files(), [".result.csv.corrupt", "result.csv"]);
             let (_server, source) = storage(content()).await;
@@ -92,16 +92,16 @@ async fn mismatched_file_is_fetched_twice_and_not_published() {
 }
 
 #[tokio::test]
-async fn file_without_an_expected_checksum_is_verified_with_that_of_the_storage() {
+async fn checksum_of_the_storage_applies_if_none_is_expected() {
     let (_server, source) = storage(content()).await;
     let test = TestTarget::new();
     let outcome = test.fetch(&source, Expected::unknown()).await.unwrap();
     assert_eq!((outcome.verification, outcome.crc32c), (Verification::Unverified, Crc32c::of(CONTENT)));
 
-    let hashed = |crc32c: Crc32c| content().insert_header("x-goog-hash", format!("crc32c={crc32c}"));
-    let (_server, source) = storage(hashed(Crc32c::of(CONTENT))).await;
+    let content_with_hash = |crc32c: Crc32c| content().insert_header("x-goog-hash", format!("crc32c={crc32c}"));
+    let (_server, source) = storage(content_with_hash(Crc32c::of(CONTENT))).await;
     assert_eq!(test.fetch(&source, Expected::unknown()).await.unwrap().verification, Verification::Storage);
-    let (_server, source) = storage(hashed(Crc32c::of(b"else"))).await;
+    let (_server, source) = storage(content_with_hash(Crc32c::of(b"else"))).await;
     assert!(test.fetch(&source, Expected::unknown()).await.unwrap_err().is_corrupt());
     assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
 }
@@ -112,20 +112,20 @@ async fn error_status_leaves_no_file_and_shows_no_signature() {
         let (server, source) = storage(ResponseTemplate::new(status)).await;
         let test = TestTarget::new();
         let error = test.fetch(&source, expected(CONTENT)).await.unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(shown.contains(&status.to_string()) && !shown.contains("canary"), "{shown}");
+        let output = format!("{error} {error:?}");
+        assert!(output.contains(&status.to_string()) && !output.contains("canary"), "{output}");
         assert_eq!((error.status(), error.is_transient()), (Some(status), status == 500));
         assert_eq!(server.received_requests().await.unwrap().len(), request_count, "{status}");
         assert!(test.files().is_empty());
     }
-    let error = TestTarget::new().fetch(&Signed::new(None), expected(CONTENT)).await.unwrap_err();
+    let error = TestTarget::new().fetch(&FixedSource::new(None), expected(CONTENT)).await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "the file was deleted");
 }
 
 #[tokio::test]
 async fn compressed_response_is_not_decompressed() {
-    let answer = content().insert_header("content-encoding", "gzip");
-    let (_server, source) = storage(answer).await;
+    let response = content().insert_header("content-encoding", "gzip");
+    let (_server, source) = storage(response).await;
     let test = TestTarget::new();
     test.fetch(&source, expected(CONTENT)).await.unwrap();
     assert_eq!(fs::read(&test.file).unwrap(), CONTENT);
@@ -144,8 +144,8 @@ async fn error_of_an_unwritable_target_names_the_file() {
 #[tokio::test]
 async fn too_little_disk_space_is_detected_before_writing() {
     let range = format!("bytes 0-{}/{}", CONTENT.len() - 1, 1_u64 << 60);
-    let answer = ResponseTemplate::new(206).set_body_bytes(CONTENT).insert_header("content-range", range.as_str());
-    let (_server, source) = storage(answer.insert_header("etag", "\"a\"")).await;
+    let response = ResponseTemplate::new(206).set_body_bytes(CONTENT).insert_header("content-range", range.as_str());
+    let (_server, source) = storage(response.insert_header("etag", "\"a\"")).await;
     let test = TestTarget::new().with_old_file();
     let error = test.fetch(&source, Expected::unknown()).await.unwrap_err();
     assert!(error.is_disk_full() && error.to_string().contains("1152921504606846976 bytes"), "{error}");
@@ -176,7 +176,7 @@ async fn symbolic_links_do_not_lead_out_of_the_folder() {
         let outcome = test.fetch(&source, expected(CONTENT)).await;
         assert_eq!(outcome.is_ok_and(|outcome| !outcome.already_present), succeeds, "{name}");
         assert_eq!(fs::read(&victim).unwrap(), CONTENT);
-        assert_eq!(fs::symlink_metadata(&test.file).is_ok_and(|found| found.is_file()), succeeds);
+        assert_eq!(fs::symlink_metadata(&test.file).is_ok_and(|metadata| metadata.is_file()), succeeds);
     }
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }

@@ -23,10 +23,11 @@ fn entry(run: &str, file: &str, content: &str) -> ManifestEntry {
 fn manifest_entry_of_an_earlier_version_can_be_read() {
     let mut earlier = line("run-1", "a.csv", "a");
     earlier["verification"] = json!("stated");
-    let read: ManifestEntry = serde_json::from_value(earlier).unwrap();
-    assert_eq!(serde_json::to_value(read).unwrap(), line("run-1", "a.csv", "a"));
+    let entry: ManifestEntry = serde_json::from_value(earlier).unwrap();
+    assert_eq!(serde_json::to_value(entry).unwrap(), line("run-1", "a.csv", "a"));
 }
 
+/// Creates a file with its name as its content, and returns its manifest entry.
 fn file(folder: &TempDir, run: &str, file: &str) -> ManifestEntry {
     let path = folder.path().join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -56,8 +57,9 @@ async fn finished_manifest_has_the_newest_line_for_each_file() {
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     results.record(file(&folder, "run-2", "b")).await.unwrap();
     assert_eq!(results.finish().await.unwrap(), manifest(&folder));
-    let found: Vec<_> = lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
-    assert_eq!(found, [r#""a" "run-1""#, r#""b" "run-2""#]);
+    let files_and_runs: Vec<_> =
+        lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
+    assert_eq!(files_and_runs, [r#""a" "run-1""#, r#""b" "run-2""#]);
     assert_eq!(lines(&folder)[0], line("run-1", "a", "a"));
 }
 
@@ -77,10 +79,11 @@ async fn entry_stays_until_a_newer_file_replaces_it() {
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     results.record(file(&folder, "run-2", "replaced")).await.unwrap();
     results.finish().await.unwrap();
-    let found: Vec<_> = lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
-    let old = ["altered", "gone", "replaced", "shorter", "there"]
+    let files_and_runs: Vec<_> =
+        lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
+    let expected = ["altered", "gone", "replaced", "shorter", "there"]
         .map(|name| format!("\"{name}\" \"{}\"", if name == "replaced" { "run-2" } else { "run-1" }));
-    assert_eq!(found, old);
+    assert_eq!(files_and_runs, expected);
     let check = verify(folder.path()).await.unwrap();
     let states: Vec<_> = check.files.iter().map(|file| file.state).collect();
     let [changed, missing, intact] = [FileState::Changed, FileState::Missing, FileState::Intact];
@@ -135,14 +138,14 @@ async fn unreadable_file_does_not_stop_the_verification() {
 
 #[tokio::test]
 async fn truncated_last_line_is_dropped_and_complete_lines_remain() {
-    let unended = serde_json::to_string(&entry("run-9", "f", "f")).unwrap();
-    for tail in (0..10).chain([unended.len()]).map(|bytes| &unended[..bytes]) {
+    let unterminated_line = serde_json::to_string(&entry("run-9", "f", "f")).unwrap();
+    for tail in (0..10).chain([unterminated_line.len()]).map(|bytes| &unterminated_line[..bytes]) {
         let folder = TempDir::new().unwrap();
         let mut results = ResultFolder::open(folder.path()).await.unwrap();
         results.record(file(&folder, "run-1", "a")).await.unwrap();
         drop(results);
-        let complete = fs::read_to_string(manifest(&folder)).unwrap();
-        fs::write(manifest(&folder), format!("{complete}{tail}")).unwrap();
+        let complete_lines = fs::read_to_string(manifest(&folder)).unwrap();
+        fs::write(manifest(&folder), format!("{complete_lines}{tail}")).unwrap();
         let mut results = ResultFolder::open(folder.path()).await.unwrap();
         results.record(file(&folder, "run-1", "b")).await.unwrap();
         assert_eq!(lines(&folder).len(), 2, "{tail}");
@@ -174,9 +177,9 @@ async fn folder_can_be_open_only_once() {
 async fn folder_without_files_has_no_manifest() {
     let folder = TempDir::new().unwrap();
     drop(ResultFolder::open(folder.path().join("deep/results")).await.unwrap());
-    let hidden = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with('.');
+    let is_hidden = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with('.');
     let mut files = fs::read_dir(folder.path().join("deep/results")).unwrap().map(|entry| entry.unwrap().path());
-    assert!(files.all(|path| hidden(&path)));
+    assert!(files.all(|path| is_hidden(&path)));
 }
 
 #[tokio::test]
@@ -192,10 +195,14 @@ async fn create_subfolders_reports_names_that_cannot_be_folders() {
     {
         let outside = TempDir::new().unwrap();
         std::os::unix::fs::symlink(outside.path(), folder.path().join("linked")).unwrap();
-        let before = fs::metadata(outside.path()).unwrap().modified().unwrap();
+        let modified_before = fs::metadata(outside.path()).unwrap().modified().unwrap();
         let error = results.create_subfolders(&["linked"]).await.unwrap_err();
         assert!(format!("{error:?}").contains("symbolic link") && error.to_string().contains("linked"), "{error}");
-        assert_eq!(fs::metadata(outside.path()).unwrap().modified().unwrap(), before, "no file was created there");
+        assert_eq!(
+            fs::metadata(outside.path()).unwrap().modified().unwrap(),
+            modified_before,
+            "no file was created there"
+        );
     }
     results.create_subfolders(&["A.tiff", "a.tiff"]).await.unwrap();
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -206,13 +213,13 @@ async fn create_subfolders_reports_names_that_cannot_be_folders() {
 async fn each_shard_has_its_own_manifest() {
     let folder = TempDir::new().unwrap();
     let shard = |index| Shard::new(index, 2).unwrap();
-    let mut one = ResultFolder::open_shard(folder.path(), shard(0)).await.unwrap();
-    let mut other = ResultFolder::open_shard(folder.path(), shard(1)).await.unwrap();
+    let mut first = ResultFolder::open_shard(folder.path(), shard(0)).await.unwrap();
+    let mut second = ResultFolder::open_shard(folder.path(), shard(1)).await.unwrap();
     assert!(ResultFolder::open_shard(folder.path(), shard(1)).await.unwrap_err().is_locked());
-    one.record(file(&folder, "run", "a")).await.unwrap();
-    other.record(file(&folder, "run", "b")).await.unwrap();
-    assert_eq!(one.finish().await.unwrap(), folder.path().join("manifest.0-of-2.jsonl"));
-    other.finish().await.unwrap();
+    first.record(file(&folder, "run", "a")).await.unwrap();
+    second.record(file(&folder, "run", "b")).await.unwrap();
+    assert_eq!(first.finish().await.unwrap(), folder.path().join("manifest.0-of-2.jsonl"));
+    second.finish().await.unwrap();
     let check = verify(folder.path()).await.unwrap();
     assert!(check.is_intact() && check.files.len() == 2 && check.unlisted.is_empty(), "{check:?}");
 }
@@ -234,9 +241,9 @@ async fn verification_finds_every_kind_of_difference() {
     fs::rename(path("b/linked"), path("b/elsewhere")).unwrap();
     #[cfg(unix)]
     std::os::unix::fs::symlink(path("b/elsewhere"), path("b/linked")).unwrap();
-    let outside = serde_json::to_string(&line("run", "../../etc/passwd", "")).unwrap();
+    let outside_line = serde_json::to_string(&line("run", "../../etc/passwd", "")).unwrap();
     let manifest = fs::read_to_string(manifest(&folder)).unwrap();
-    fs::write(path("manifest.jsonl"), manifest + &outside + "\n").unwrap();
+    fs::write(path("manifest.jsonl"), manifest + &outside_line + "\n").unwrap();
 
     let check = verify(folder.path()).await.unwrap();
     let states: Vec<_> = check.files.iter().map(|file| (file.entry.file.as_str(), file.state)).collect();
@@ -263,24 +270,24 @@ async fn equivalent_entry_is_not_written_again() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     results.record(file(&folder, "run", "a")).await.unwrap();
-    let mut later = line("run", "a", "a");
-    later["at"] = json!("2026-12-01T08:00:00Z");
-    results.record(serde_json::from_value(later).unwrap()).await.unwrap();
+    let mut later_entry = line("run", "a", "a");
+    later_entry["at"] = json!("2026-12-01T08:00:00Z");
+    results.record(serde_json::from_value(later_entry).unwrap()).await.unwrap();
     assert_eq!(lines(&folder), [line("run", "a", "a")]);
 }
 
 #[tokio::test]
-async fn entry_without_sha256_does_not_replace_one_with_it() {
+async fn entry_without_sha256_does_not_replace_an_entry_with_it() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     let entry = file(&folder, "run", "a");
-    let mut without = entry.clone();
-    without.sha256 = None;
-    results.record(without.clone()).await.unwrap();
+    let mut entry_without_sha256 = entry.clone();
+    entry_without_sha256.sha256 = None;
+    results.record(entry_without_sha256.clone()).await.unwrap();
     assert_eq!(lines(&folder)[0]["sha256"], json!(null));
     assert_eq!(verify(folder.path()).await.unwrap().files[0].state, FileState::Intact);
     results.record(entry).await.unwrap();
-    results.record(without).await.unwrap();
+    results.record(entry_without_sha256).await.unwrap();
     assert_eq!(lines(&folder).len(), 2);
     results.finish().await.unwrap();
     assert_eq!(lines(&folder), [line("run", "a", "a")]);
@@ -297,26 +304,26 @@ async fn sha256sum_verifies_the_checksum_file() {
     }
     results.finish().await.unwrap();
     fs::write(folder.path().join("altered"), "ALTERED").unwrap();
-    let found = verify(folder.path()).await.unwrap();
-    found.write_sha256sums(folder.path()).await.unwrap();
-    assert_eq!(found.sha256sums().lines().count(), names.len());
+    let verified = verify(folder.path()).await.unwrap();
+    verified.write_sha256sums(folder.path()).await.unwrap();
+    assert_eq!(verified.sha256sums().lines().count(), names.len());
     assert!(verify(folder.path()).await.unwrap().unlisted.is_empty());
     let check = || {
         let mut command = std::process::Command::new("sha256sum");
         command.args(["--check", "--strict", "SHA256SUMS"]).current_dir(folder.path()).output().unwrap()
     };
-    let checked = check();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let output = check();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
-    let mut added = file(&folder, "run", "added");
-    added.sha256 = None;
-    results.record(added).await.unwrap();
+    let mut added_entry = file(&folder, "run", "added");
+    added_entry.sha256 = None;
+    results.record(added_entry).await.unwrap();
     results.finish().await.unwrap();
     let sums = || fs::read_to_string(folder.path().join("SHA256SUMS")).unwrap();
     assert!(sums().starts_with("# Partial") && !sums().contains("added"), "{}", sums());
     assert!(check().status.success(), "the first line is a comment");
-    let found = verify(folder.path()).await.unwrap();
-    found.write_sha256sums(folder.path()).await.unwrap();
+    let verified = verify(folder.path()).await.unwrap();
+    verified.write_sha256sums(folder.path()).await.unwrap();
     assert!(!sums().contains("Partial") && sums().contains("added"), "{}", sums());
     assert!(check().status.success());
     fs::write(folder.path().join(names[1]), "altered").unwrap();

@@ -32,20 +32,20 @@ pub(crate) fn expected(content: &[u8]) -> Expected {
     Expected::new(crc32c(content)).with_bytes(content.len() as u64)
 }
 
-/// Returns pseudorandom bytes, always the same for a length.
+/// Returns pseudorandom bytes that depend only on the length.
 pub(crate) fn content(bytes: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     std::iter::repeat_with(|| random.u8(..)).take(bytes).collect()
 }
 
-/// A source that always returns the same URL, or an error without one. It counts its calls.
+/// A source that always returns the same URL, or always an error. It counts its calls.
 #[derive(Debug)]
-pub(crate) struct Signed {
+pub(crate) struct FixedSource {
     url: Option<SignedUrl>,
     calls: AtomicUsize,
 }
 
-impl Signed {
+impl FixedSource {
     pub(crate) fn new(url: Option<SignedUrl>) -> Self {
         Self { url, calls: AtomicUsize::new(0) }
     }
@@ -56,7 +56,7 @@ impl Signed {
 }
 
 #[async_trait]
-impl Source for Signed {
+impl Source for FixedSource {
     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.url.clone().map(Into::into).ok_or_else(|| "the file was deleted".into())
@@ -86,14 +86,14 @@ impl TestTarget {
         Self { folder, file, target, events: Mutex::default() }
     }
 
-    pub(crate) async fn fetch(&self, source: &Signed, expected: Expected) -> Result<Outcome, DownloadError> {
-        self.fetch_by(&builder().build().unwrap(), source, expected).await
+    pub(crate) async fn fetch(&self, source: &FixedSource, expected: Expected) -> Result<Outcome, DownloadError> {
+        self.fetch_with(&builder().build().unwrap(), source, expected).await
     }
 
-    pub(crate) async fn fetch_by(
+    pub(crate) async fn fetch_with(
         &self,
         downloader: &Downloader,
-        source: &Signed,
+        source: &FixedSource,
         expected: Expected,
     ) -> Result<Outcome, DownloadError> {
         let observe = |event| self.events.lock().unwrap().push(event);
@@ -117,19 +117,19 @@ impl TestTarget {
 
     /// Returns the names of all files, including hidden ones.
     pub(crate) fn files(&self) -> Vec<String> {
-        fn walk(folder: &Path, found: &mut Vec<String>) {
+        fn walk(folder: &Path, names: &mut Vec<String>) {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
                 if entry.file_type().unwrap().is_dir() {
-                    walk(&entry.path(), found);
+                    walk(&entry.path(), names);
                 } else {
-                    found.push(entry.file_name().into_string().unwrap());
+                    names.push(entry.file_name().into_string().unwrap());
                 }
             }
         }
-        let mut found = Vec::new();
-        walk(self.folder.path(), &mut found);
-        found.sort();
-        found
+        let mut names = Vec::new();
+        walk(self.folder.path(), &mut names);
+        names.sort();
+        names
     }
 
     /// Creates an old file at the target.
@@ -142,7 +142,7 @@ impl TestTarget {
 
 impl Storage {
     /// Stores an object with these headers, and returns a source for it.
-    pub(crate) async fn file(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> Signed {
+    pub(crate) async fn file(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> FixedSource {
         let url = self.bucket.put_url(key, None).unwrap();
         let mut request = Request::new(Method::Put, url.expose().clone());
         request = request.with_body("application/octet-stream", content.to_vec());
@@ -150,17 +150,17 @@ impl Storage {
             request = request.with_header(*name, *value);
         }
         assert_eq!(http().send(request).await.unwrap().status(), 200);
-        Signed::new(Some(self.bucket.get_url(key, None).unwrap()))
+        FixedSource::new(Some(self.bucket.get_url(key, None).unwrap()))
     }
 
-    /// Returns the total number of bytes that were requested of a file of `bytes` bytes.
+    /// Returns the total number of bytes that all requests asked for, of a file of `bytes` bytes.
     pub(crate) async fn requested(&self, bytes: u64) -> u64 {
-        self.requests("GET").await.iter().map(|entry| requested(entry, bytes)).sum()
+        self.requests("GET").await.iter().map(|entry| requested_bytes(entry, bytes)).sum()
     }
 }
 
 /// Returns the number of bytes that a request asks for, of a file of `bytes` bytes.
-fn requested(entry: &JournalEntry, bytes: u64) -> u64 {
+fn requested_bytes(entry: &JournalEntry, bytes: u64) -> u64 {
     let Some(range) = &entry.range else { return bytes };
     let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
     let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());

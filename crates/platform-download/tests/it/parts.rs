@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use wiremock::matchers::{method, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::bucket::scripted;
+use crate::bucket::mock_bucket;
 use crate::storage::Storage;
 use crate::upload::{Slides, content, crc32c, overwrite, requests};
 
@@ -55,8 +55,8 @@ impl Lab {
         Uploader::new(self.bucket()).upload([self.file()]).await.remove(0).result
     }
 
-    /// Returns the number of requests that sent a part, completely or not.
-    async fn sent(&self) -> usize {
+    /// Returns the number of requests that sent a part, including incomplete requests.
+    async fn sent_part_count(&self) -> usize {
         self.storage
             .requests("PUT")
             .await
@@ -65,11 +65,11 @@ impl Lab {
             .count()
     }
 
-    /// Checks that the object is the slide, and that neither parts nor journals are left.
+    /// Asserts that the object is the slide, and that no parts or journals are left.
     async fn assert_complete(&self, object: Uploaded) {
         assert_eq!((object.bytes, object.crc32c), (self.content.len() as u64, crc32c(&self.content)));
         assert_eq!(self.storage.get("slide").await.as_ref(), Some(&self.content));
-        assert_eq!(unfinished(&self.bucket()).await, []);
+        assert_eq!(unfinished_uploads(&self.bucket()).await, []);
         assert_eq!(journal_count(self.journal_folder.path()), 0);
     }
 
@@ -77,21 +77,21 @@ impl Lab {
     async fn interrupt_after(&self, parts: usize) {
         let fault = Effect::StallRequest { after_bytes: 1000 };
         self.storage.fault(fault, |fault| fault.with_method("PUT").after(u32::try_from(parts).unwrap())).await;
-        let uploading = self.upload();
-        let confirmed = async {
-            while confirmed(self.journal_folder.path()) < parts {
+        let upload = self.upload();
+        let wait_for_parts = async {
+            while confirmed_part_count(self.journal_folder.path()) < parts {
                 tokio::task::yield_now().await;
             }
         };
         tokio::select! {
-            outcome = uploading => panic!("{outcome:?}"),
-            () = confirmed => {}
+            outcome = upload => panic!("{outcome:?}"),
+            () = wait_for_parts => {}
         }
         self.storage.control.clear_faults().await.unwrap();
     }
 }
 
-async fn unfinished(bucket: &Bucket) -> Vec<UnfinishedUpload> {
+async fn unfinished_uploads(bucket: &Bucket) -> Vec<UnfinishedUpload> {
     bucket.unfinished_uploads("").try_collect().await.unwrap()
 }
 
@@ -107,33 +107,33 @@ fn journal_count(folder: &Path) -> usize {
 }
 
 /// Returns the number of parts in the first journal.
-fn confirmed(folder: &Path) -> usize {
+fn confirmed_part_count(folder: &Path) -> usize {
     journals(folder).first().map_or(0, |text| text.matches(r#""part":"#).count())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_file_is_sent_in_parts() {
     let lab = Lab::new().await;
-    let (most, last) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new((0, 0))));
-    let seen = (most.clone(), last.clone());
+    let (max_done, last_event) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new((0, 0))));
+    let observed = (max_done.clone(), last_event.clone());
     let observe = move |event: &UploadEvent<'_>| {
         assert!(event.done <= event.bytes && event.total_done <= event.total_bytes);
-        seen.0.fetch_max(event.done, Ordering::SeqCst);
-        *seen.1.lock().unwrap() = (event.done, event.total_done);
+        observed.0.fetch_max(event.done, Ordering::SeqCst);
+        *observed.1.lock().unwrap() = (event.done, event.total_done);
     };
     let uploader = Uploader::new(lab.bucket()).with_observer(observe);
     let object = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
     assert!(!object.already_present);
     lab.assert_complete(object).await;
     let bytes = lab.content.len() as u64;
-    assert_eq!((most.load(Ordering::SeqCst), *last.lock().unwrap()), (bytes, (bytes, bytes)));
-    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (PARTS, 2));
+    assert_eq!((max_done.load(Ordering::SeqCst), *last_event.lock().unwrap()), (bytes, (bytes, bytes)));
+    assert_eq!((lab.sent_part_count().await, lab.storage.requests("POST").await.len()), (PARTS, 2));
     assert!(lab.upload().await.unwrap().already_present);
-    assert_eq!(lab.sent().await, PARTS);
+    assert_eq!(lab.sent_part_count().await, PARTS);
     // A smaller file is sent with one request.
     let small = lab.slides.write("small", &lab.content[..LARGE - 1]);
     Uploader::new(lab.bucket()).upload([small]).await.remove(0).result.unwrap();
-    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (PARTS, 2));
+    assert_eq!((lab.sent_part_count().await, lab.storage.requests("POST").await.len()), (PARTS, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,8 +145,8 @@ async fn upload_has_its_own_read_timeout() {
     let bucket = lab.bucket().with_retry(retry).with_upload_read_timeout(Duration::from_millis(1500));
     for file in [lab.file(), small] {
         let error = Uploader::new(bucket.clone()).upload([file]).await.remove(0).result.unwrap_err();
-        let shown = auth_core::error_chain(&error);
-        assert!(shown.contains("1.5 s"), "{shown}");
+        let message = auth_core::error_chain(&error);
+        assert!(message.contains("1.5 s"), "{message}");
     }
 }
 
@@ -159,9 +159,9 @@ async fn upload_resumes_on_a_file_system_without_locks() {
     let unsupported = rustix::io::Errno::NOLCK.raw_os_error();
     let _fault = Fault::inject(Operation::Lock, lab.journal_folder.path(), unsupported);
     lab.interrupt_after(4).await;
-    let (before, known) = (lab.sent().await, confirmed(lab.journal_folder.path()));
+    let (sent_before, confirmed_parts) = (lab.sent_part_count().await, confirmed_part_count(lab.journal_folder.path()));
     lab.assert_complete(lab.upload().await.unwrap()).await;
-    assert_eq!(lab.sent().await - before, PARTS - known, "only the missing parts are sent");
+    assert_eq!(lab.sent_part_count().await - sent_before, PARTS - confirmed_parts, "only the missing parts are sent");
     let names = std::fs::read_dir(lab.journal_folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let leases = names.filter(|name| name.to_string_lossy().ends_with(".lease")).count();
     assert_eq!(leases, 0, "the lease ends with the upload");
@@ -171,12 +171,12 @@ async fn upload_resumes_on_a_file_system_without_locks() {
 async fn interrupted_upload_continues_with_the_missing_parts() {
     let lab = Lab::new().await;
     lab.interrupt_after(4).await;
-    let started = unfinished(&lab.bucket()).await;
-    assert_eq!((started.len(), started[0].key.as_str()), (1, "slide"));
-    assert!(started[0].started_at.is_some());
-    let (before, known) = (lab.sent().await, confirmed(lab.journal_folder.path()));
+    let unfinished = unfinished_uploads(&lab.bucket()).await;
+    assert_eq!((unfinished.len(), unfinished[0].key.as_str()), (1, "slide"));
+    assert!(unfinished[0].started_at.is_some());
+    let (sent_before, confirmed_parts) = (lab.sent_part_count().await, confirmed_part_count(lab.journal_folder.path()));
     let object = lab.upload().await.unwrap();
-    assert_eq!(lab.sent().await - before, PARTS - known, "only the missing parts are sent");
+    assert_eq!(lab.sent_part_count().await - sent_before, PARTS - confirmed_parts, "only the missing parts are sent");
     lab.assert_complete(object).await;
     assert_eq!(lab.storage.requests("POST").await.len(), 2, "the upload is not started again");
 }
@@ -200,9 +200,9 @@ async fn truncated_journal_line_costs_one_part() {
     let path = path.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "jsonl")).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &text[..text.len() - 10]).unwrap();
-    let (before, known) = (lab.sent().await, text.matches(r#""part":"#).count());
+    let (sent_before, confirmed_parts) = (lab.sent_part_count().await, text.matches(r#""part":"#).count());
     lab.upload().await.unwrap();
-    assert_eq!(lab.sent().await - before, PARTS - known + 1);
+    assert_eq!(lab.sent_part_count().await - sent_before, PARTS - confirmed_parts + 1);
     assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
 }
 
@@ -210,10 +210,10 @@ async fn truncated_journal_line_costs_one_part() {
 async fn aborted_upload_starts_again() {
     let lab = Lab::new().await;
     lab.interrupt_after(3).await;
-    let started = unfinished(&lab.bucket()).await.remove(0);
-    lab.bucket().abort_upload(&started.key, &started.upload_id).await.unwrap();
-    lab.bucket().abort_upload(&started.key, &started.upload_id).await.unwrap();
-    assert_eq!(unfinished(&lab.bucket()).await, []);
+    let unfinished = unfinished_uploads(&lab.bucket()).await.remove(0);
+    lab.bucket().abort_upload(&unfinished.key, &unfinished.upload_id).await.unwrap();
+    lab.bucket().abort_upload(&unfinished.key, &unfinished.upload_id).await.unwrap();
+    assert_eq!(unfinished_uploads(&lab.bucket()).await, []);
     let object = lab.upload().await.unwrap();
     lab.assert_complete(object).await;
 }
@@ -223,7 +223,7 @@ async fn upload_survives_a_lost_response_to_the_completion() {
     let lab = Lab::new().await;
     lab.storage.fault(Effect::Reset { after_bytes: 0 }, |fault| fault.with_method("POST").after(1).times(1)).await;
     let object = lab.upload().await.unwrap();
-    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (PARTS, 3));
+    assert_eq!((lab.sent_part_count().await, lab.storage.requests("POST").await.len()), (PARTS, 3));
     lab.assert_complete(object).await;
 }
 
@@ -237,14 +237,14 @@ async fn part_is_repeated_after_a_failure_and_counted_once() {
     ] {
         lab.storage.fault(effect, |fault| fault.with_method("PUT").times(2)).await;
     }
-    let most = Arc::new(AtomicU64::new(0));
-    let seen = most.clone();
+    let max_done = Arc::new(AtomicU64::new(0));
+    let observed_done = max_done.clone();
     let observe = move |event: &UploadEvent<'_>| {
-        seen.fetch_max(event.done, Ordering::SeqCst);
+        observed_done.fetch_max(event.done, Ordering::SeqCst);
     };
     let uploader = Uploader::new(lab.bucket()).with_observer(observe);
     let object = uploader.upload([lab.file()]).await.remove(0).result.unwrap();
-    assert_eq!(most.load(Ordering::SeqCst), lab.content.len() as u64);
+    assert_eq!(max_done.load(Ordering::SeqCst), lab.content.len() as u64);
     lab.assert_complete(object).await;
     assert!(lab.storage.control.faults().await.unwrap().is_empty(), "all six requests failed");
 }
@@ -258,29 +258,29 @@ async fn file_is_sent_whole_if_the_storage_refuses_multipart_uploads() {
     // The refusal is remembered.
     let other = lab.slides.write("other", &lab.content);
     Uploader::new(lab.bucket()).upload([other]).await.remove(0).result.unwrap();
-    assert_eq!((lab.sent().await, lab.storage.requests("POST").await.len()), (0, 1));
+    assert_eq!((lab.sent_part_count().await, lab.storage.requests("POST").await.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_file_is_an_error_and_leaves_no_parts() {
     let lab = Lab::new().await;
     let changed = Arc::new(Notify::new());
-    let (path, once) = (lab.slides.path("slide"), changed.clone());
+    let (path, notify) = (lab.slides.path("slide"), changed.clone());
     let observe = move |event: &UploadEvent<'_>| {
         if event.done > 20_000_000 {
             overwrite(&path, 50_000_000);
-            once.notify_one();
+            notify.notify_one();
         }
     };
     let uploader = Uploader::new(lab.bucket()).with_observer(observe);
     let error = uploader.upload([lab.file()]).await.remove(0).result.unwrap_err();
     assert!(error.is_changed() && error.is_local(), "{error}");
-    assert_eq!((unfinished(&lab.bucket()).await, journal_count(lab.journal_folder.path())), (Vec::new(), 0));
+    assert_eq!((unfinished_uploads(&lab.bucket()).await, journal_count(lab.journal_folder.path())), (Vec::new(), 0));
     assert_eq!(lab.storage.get("slide").await, None);
-    // The expected checksum is that of other content.
+    // The expected checksum belongs to other content.
     let error = Uploader::new(lab.bucket()).upload([lab.file().with_crc32c(crc32c(b"other"))]).await.remove(0);
     assert!(error.result.unwrap_err().is_changed());
-    assert_eq!((unfinished(&lab.bucket()).await, lab.storage.get("slide").await), (Vec::new(), None));
+    assert_eq!((unfinished_uploads(&lab.bucket()).await, lab.storage.get("slide").await), (Vec::new(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,11 +290,11 @@ async fn failed_upload_without_a_journal_leaves_no_parts() {
     for bucket in [lab.storage.bucket.clone(), lab.bucket()] {
         let fault = refusal.clone();
         lab.storage.fault(fault, |fault| fault.with_method("PUT").after(5).times(1)).await;
-        let is_recorded = journal_count(lab.journal_folder.path());
+        let journals_before = journal_count(lab.journal_folder.path());
         let error = Uploader::new(bucket).upload([lab.file()]).await.remove(0).result.unwrap_err();
         assert!(!error.is_transient() && error.to_string().contains("400"), "{error}");
-        assert_eq!(is_recorded, 0);
-        assert_eq!(unfinished(&lab.bucket()).await.len(), journal_count(lab.journal_folder.path()));
+        assert_eq!(journals_before, 0);
+        assert_eq!(unfinished_uploads(&lab.bucket()).await.len(), journal_count(lab.journal_folder.path()));
     }
     assert_eq!(journal_count(lab.journal_folder.path()), 1);
 }
@@ -302,34 +302,39 @@ async fn failed_upload_without_a_journal_leaves_no_parts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_uploads_of_one_file_store_the_right_object() {
     let lab = Lab::new().await;
-    let (one, other) = tokio::join!(lab.upload(), lab.upload());
-    assert_eq!(one.unwrap().crc32c, other.unwrap().crc32c);
+    let (first, second) = tokio::join!(lab.upload(), lab.upload());
+    assert_eq!(first.unwrap().crc32c, second.unwrap().crc32c);
     assert_eq!(lab.storage.get("slide").await.as_ref(), Some(&lab.content));
 }
 
-/// Uploads to a storage whose joined object has other content. Returns the error and the number of deletions.
-async fn corrupt(generation: Option<&str>) -> (UploadError, usize) {
+/// Uploads to a storage that joins the parts to an object with other content. Returns the error and the number of
+/// deletions.
+async fn upload_to_corrupting_storage(generation: Option<&str>) -> (UploadError, usize) {
     const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
     let server = MockServer::start().await;
     let document = |name: &str, rest: &str| format!("<{name} xmlns='{NAMESPACE}'>{rest}</{name}>");
-    let started = document("InitiateMultipartUploadResult", "<UploadId>id</UploadId>");
+    let start_document = document("InitiateMultipartUploadResult", "<UploadId>id</UploadId>");
     let hash = format!("crc32c={}", crc32c(b"other"));
-    let mut joined = ResponseTemplate::new(200)
+    let mut completion_response = ResponseTemplate::new(200)
         .insert_header("x-goog-hash", hash.as_str())
         .set_body_string(document("CompleteMultipartUploadResult", "<ETag>e</ETag>"));
     if let Some(generation) = generation {
-        joined = joined.insert_header("x-goog-generation", generation);
+        completion_response = completion_response.insert_header("x-goog-generation", generation);
     }
     Mock::given(method("HEAD")).respond_with(ResponseTemplate::new(404)).mount(&server).await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
     let part = ResponseTemplate::new(200).insert_header("etag", "\"e\"");
     Mock::given(method("PUT")).and(query_param("uploadId", "id")).respond_with(part).mount(&server).await;
     let start = Mock::given(method("POST")).and(query_param_is_missing("uploadId"));
-    start.respond_with(ResponseTemplate::new(200).set_body_string(started)).mount(&server).await;
-    Mock::given(method("POST")).and(query_param("uploadId", "id")).respond_with(joined).mount(&server).await;
+    start.respond_with(ResponseTemplate::new(200).set_body_string(start_document)).mount(&server).await;
+    Mock::given(method("POST"))
+        .and(query_param("uploadId", "id"))
+        .respond_with(completion_response)
+        .mount(&server)
+        .await;
     let slides = Slides::new();
     let file = slides.write("slide", &content(1, LARGE));
-    let error = Uploader::new(scripted(&server)).upload([file]).await.remove(0).result.unwrap_err();
+    let error = Uploader::new(mock_bucket(&server)).upload([file]).await.remove(0).result.unwrap_err();
     assert_eq!(requests(&server, "PUT").await.len(), LARGE / PART);
     let deletions = requests(&server, "DELETE").await;
     assert!(deletions.iter().all(|request| request.headers["x-goog-if-generation-match"] == generation.unwrap()));
@@ -338,10 +343,10 @@ async fn corrupt(generation: Option<&str>) -> (UploadError, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn joined_object_with_other_content_is_deleted_by_its_generation() {
-    for (generation, deletions) in [(Some("17"), 1), (None, 0)] {
-        let (error, deleted) = corrupt(generation).await;
+    for (generation, expected_deletions) in [(Some("17"), 1), (None, 0)] {
+        let (error, actual_deletions) = upload_to_corrupting_storage(generation).await;
         assert!(error.to_string().contains("instead of"), "{error}");
-        assert_eq!(deleted, deletions);
+        assert_eq!(actual_deletions, expected_deletions);
     }
 }
 
@@ -361,13 +366,13 @@ async fn unfinished_uploads_are_listed_page_by_page() {
         )
     };
     let next = "<IsTruncated>true</IsTruncated><NextKeyMarker>a%20b/0999</NextKeyMarker><NextUploadIdMarker>999</NextUploadIdMarker>";
-    let first = ResponseTemplate::new(200).set_body_string(page(0..1000, next));
-    let second = ResponseTemplate::new(200).set_body_string(page(1000..TOTAL, "<IsTruncated>false</IsTruncated>"));
-    let after = Mock::given(method("GET")).and(query_param("key-marker", "a b/0999"));
-    after.and(query_param("upload-id-marker", "999")).respond_with(second).mount(&server).await;
-    Mock::given(method("GET")).and(query_param_is_missing("key-marker")).respond_with(first).mount(&server).await;
-    let found = unfinished(&scripted(&server)).await;
-    assert_eq!((found.len(), found[7].key.as_str(), found[7].upload_id.as_str()), (TOTAL, "a b/0007", "7"));
-    let age = found[7].started_at.unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
-    assert!(age > Duration::from_secs(1_700_000_000));
+    let first_page = ResponseTemplate::new(200).set_body_string(page(0..1000, next));
+    let second_page = ResponseTemplate::new(200).set_body_string(page(1000..TOTAL, "<IsTruncated>false</IsTruncated>"));
+    let second_request = Mock::given(method("GET")).and(query_param("key-marker", "a b/0999"));
+    second_request.and(query_param("upload-id-marker", "999")).respond_with(second_page).mount(&server).await;
+    Mock::given(method("GET")).and(query_param_is_missing("key-marker")).respond_with(first_page).mount(&server).await;
+    let uploads = unfinished_uploads(&mock_bucket(&server)).await;
+    assert_eq!((uploads.len(), uploads[7].key.as_str(), uploads[7].upload_id.as_str()), (TOTAL, "a b/0007", "7"));
+    let since_epoch = uploads[7].started_at.unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(since_epoch > Duration::from_secs(1_700_000_000));
 }

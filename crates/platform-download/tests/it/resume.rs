@@ -8,13 +8,13 @@ use platform_download::{Crc32c, Expected, Progress, Verification};
 use platform_emulator::{Effect, Fault, Server};
 use tokio::sync::Notify;
 
-use crate::lab::{CHUNK, Signed, TestTarget, builder, content, expected};
+use crate::lab::{CHUNK, FixedSource, TestTarget, builder, content, expected};
 use crate::storage::Storage;
 
-/// Slightly more than ten parts.
+/// The length of a file of slightly more than ten parts.
 const SIZE: usize = 700_000;
 
-fn slow() -> Fault {
+fn slow_download() -> Fault {
     Fault::new(Effect::Bandwidth { bytes_per_second: 200_000 }).on(Server::Storage).with_method("GET")
 }
 
@@ -22,23 +22,23 @@ fn slow() -> Fault {
 pub(crate) async fn interrupt(
     storage: &Storage,
     test: &TestTarget,
-    source: &Signed,
+    source: &FixedSource,
     expected: Expected,
     bytes: u64,
 ) -> u64 {
-    storage.control.inject(&slow()).await.unwrap();
-    let (enough, durable) = (Arc::new(Notify::new()), AtomicU64::new(0));
+    storage.control.inject(&slow_download()).await.unwrap();
+    let (reached_limit, durable) = (Arc::new(Notify::new()), AtomicU64::new(0));
     let observe = |event| {
         if let Progress::Durable(more) = event
             && durable.fetch_add(more, Ordering::SeqCst) + more >= bytes
         {
-            enough.notify_one();
+            reached_limit.notify_one();
         }
     };
     let downloader = builder().build().unwrap();
     tokio::select! {
         outcome = downloader.fetch(source, expected, &test.target, &observe) => panic!("too fast: {outcome:?}"),
-        () = enough.notified() => {}
+        () = reached_limit.notified() => {}
     }
     storage.control.clear_faults().await.unwrap();
     storage.control.clear_journal().await.unwrap();
@@ -46,7 +46,7 @@ pub(crate) async fn interrupt(
 }
 
 #[tokio::test]
-async fn large_file_is_fetched_in_parts_once_each() {
+async fn each_part_of_a_large_file_is_fetched_once() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
@@ -126,13 +126,13 @@ async fn complete_partial_file_needs_no_request() {
     let source = storage.file("large", &content, &[]).await;
     let test = TestTarget::new();
     interrupt(&storage, &test, &source, expected(&content), 4 * CHUNK).await;
-    // Creates the state after a kill between the last part and the rename.
+    // Creates the files that a kill between the last part and the rename leaves.
     let item = test.folder.path().join("item");
     fs::write(item.join(".result.csv.part"), &content).unwrap();
     let state = fs::read_to_string(item.join(".result.csv.state")).unwrap();
     let piece = serde_json::json!({ "start": 0, "bytes": SIZE, "crc32c": Crc32c::of(&content) });
     fs::write(item.join(".result.csv.state"), format!("{}\n{piece}\n", state.lines().next().unwrap())).unwrap();
-    test.fetch(&Signed::new(None), expected(&content)).await.unwrap();
+    test.fetch(&FixedSource::new(None), expected(&content)).await.unwrap();
     assert_eq!(fs::read(&test.file).unwrap(), content);
     assert!(storage.requests("GET").await.is_empty());
 }
@@ -156,13 +156,13 @@ async fn concurrent_download_of_the_same_file_is_rejected() {
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
     let test = TestTarget::new();
-    storage.control.inject(&slow()).await.unwrap();
+    storage.control.inject(&slow_download()).await.unwrap();
     let downloader = builder().build().unwrap();
-    let begun = Notify::new();
-    let observe = |_| begun.notify_one();
+    let started = Notify::new();
+    let observe = |_| started.notify_one();
     let first = downloader.fetch(&source, expected(&content), &test.target, &observe);
     let second = async {
-        begun.notified().await;
+        started.notified().await;
         let error = test.fetch(&source, expected(&content)).await.unwrap_err();
         assert!(error.is_locked() && error.to_string().contains("another process"), "{error}");
         storage.control.clear_faults().await.unwrap();

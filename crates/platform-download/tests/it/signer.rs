@@ -8,7 +8,7 @@ use platform_download::{ObjectAddress, SignedUrl};
 use crate::http;
 use crate::storage::Storage;
 
-const NASTY: [&str; 6] =
+const UNUSUAL_KEYS: [&str; 6] =
     ["run 1/slide 2.svs", "größe/切片/🔬.svs", "plus+minus~", "100%/%2F%2e", "?a=1&b#c", "!*'();:@&=$,[]{}|\\^`<>\" "];
 
 async fn send(method: Method, url: &SignedUrl, body: &str) -> (u16, String) {
@@ -26,13 +26,13 @@ fn object(key: &str) -> ObjectAddress {
 async fn signed_url_works_for_any_object_name() {
     let storage = Storage::start().await;
     let signer = storage.service_account().await;
-    for key in NASTY {
+    for key in UNUSUAL_KEYS {
         let object = object(key);
         assert_eq!(send(Method::Put, &signer.put_url(&object, None).unwrap(), key).await.0, 200, "{key}");
     }
-    for key in NASTY {
-        let fetched = send(Method::Get, &signer.get_url(&object(key), None).unwrap(), "").await;
-        assert_eq!(fetched, (200, key.to_owned()));
+    for key in UNUSUAL_KEYS {
+        let response = send(Method::Get, &signer.get_url(&object(key), None).unwrap(), "").await;
+        assert_eq!(response, (200, key.to_owned()));
     }
 }
 
@@ -45,8 +45,8 @@ async fn signed_url_is_valid_for_its_object_and_lifetime() {
     assert_eq!(send(Method::Put, &put, "content").await.0, 200);
     let get = signer.get_url(&object, Duration::from_secs(60)).unwrap();
     let (start, last) = get.expose().as_str().split_at(get.expose().as_str().len() - 1);
-    let wrong = format!("{start}{}", if last == "0" { "1" } else { "0" }).parse::<url::Url>().unwrap().into();
-    for url in [&wrong, &put] {
+    let forged_url = format!("{start}{}", if last == "0" { "1" } else { "0" }).parse::<url::Url>().unwrap().into();
+    for url in [&forged_url, &put] {
         let (status, body) = send(Method::Get, url, "").await;
         assert!(status == 403 && body.contains("SignatureDoesNotMatch"), "{status} {body}");
     }

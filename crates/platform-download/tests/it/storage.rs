@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::http;
 
+/// An emulator whose storage has a bucket.
 pub(crate) struct Storage {
     pub(crate) emulator: Emulator,
     pub(crate) control: Control,
@@ -34,8 +35,9 @@ impl Storage {
     pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let emulator = Emulator::builder().with_control().start().await.unwrap();
         let me = fetch_me(&emulator).await;
-        let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap().to_owned();
-        let key = (text("hmac_access_key_id"), Secret::new(text("hmac_secret_access_key")));
+        let bucket_setting =
+            |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap().to_owned();
+        let key = (bucket_setting("hmac_access_key_id"), Secret::new(bucket_setting("hmac_secret_access_key")));
         let http = http();
         let bucket = bucket(&http, emulator.storage(), &key, clock.clone());
         Self { control: emulator.control().unwrap(), emulator, bucket, http, key, clock }
@@ -83,13 +85,13 @@ impl Storage {
     pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
         let url = self.bucket.get_url(key, None).unwrap();
         let response = self.http.send(Request::get(url.expose().clone())).await.unwrap();
-        let found = match response.status() {
+        let exists = match response.status() {
             200 => true,
             404 => false,
             status => panic!("{key}: {status}"),
         };
         let body = response.bytes(128 * 1024 * 1024).await.unwrap();
-        found.then(|| body.to_vec())
+        exists.then(|| body.to_vec())
     }
 
     pub(crate) async fn keys(&self) -> Vec<String> {
@@ -106,9 +108,9 @@ fn bucket(http: &HttpClient, endpoint: &Url, (id, secret): &(String, Secret), cl
 async fn fetch_me(emulator: &Emulator) -> Value {
     let token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
     let form = format!("grant_type=refresh_token&client_id={INTERACTIVE_CLIENT_ID}&refresh_token={token}");
-    let grant = Request::new(Method::Post, emulator.issuer().join("/oauth/token").unwrap());
-    let granted = fetch_json(grant.with_body("application/x-www-form-urlencoded", form)).await;
-    let bearer = format!("Bearer {}", granted["access_token"].as_str().unwrap());
+    let token_request = Request::new(Method::Post, emulator.issuer().join("/oauth/token").unwrap());
+    let token_response = fetch_json(token_request.with_body("application/x-www-form-urlencoded", form)).await;
+    let bearer = format!("Bearer {}", token_response["access_token"].as_str().unwrap());
     fetch_json(Request::get(emulator.api_root().join("/api/v1/me").unwrap()).with_header("authorization", bearer)).await
 }
 

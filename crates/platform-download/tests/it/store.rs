@@ -28,7 +28,7 @@ impl Source for Original {
 }
 
 /// A storage with a file to transfer, and two destinations.
-struct Places {
+struct Lab {
     storage: Storage,
     original: Original,
     expected: Expected,
@@ -37,7 +37,7 @@ struct Places {
     http: HttpClient,
 }
 
-impl Places {
+impl Lab {
     async fn with(size: usize) -> Self {
         let storage = Storage::start().await;
         let content = content(1, size);
@@ -62,14 +62,15 @@ impl Places {
         store.fetch(&self.http, &self.original, expected, KEY, &|_| ()).await
     }
 
-    /// Returns the content in both destinations.
-    async fn stored(&self) -> [Option<Vec<u8>>; 2] {
+    /// Returns the content of the object in both destinations.
+    async fn stored_contents(&self) -> [Option<Vec<u8>>; 2] {
         [self.storage.get(KEY).await, fs::read(self.folder.path().join("results").join(KEY)).ok()]
     }
 
-    async fn assert_both_right(&self, what: &str) {
-        let stored = self.stored().await;
-        assert!(stored.iter().all(|stored| stored.as_ref() == Some(&self.content)), "{what}");
+    /// Asserts that both destinations have the right content, and no other file.
+    async fn assert_both_right(&self, case: &str) {
+        let contents = self.stored_contents().await;
+        assert!(contents.iter().all(|content| content.as_ref() == Some(&self.content)), "{case}");
         self.assert_nothing_left();
     }
 
@@ -80,7 +81,8 @@ impl Places {
         assert!(names.is_empty() || names == ["file.csv"], "{names:?}");
     }
 
-    async fn gets(&self) -> Vec<Option<String>> {
+    /// Returns the ranges of all requests for the object `original`.
+    async fn requested_ranges(&self) -> Vec<Option<String>> {
         let all = self.storage.requests("GET").await;
         all.into_iter().filter(|entry| entry.path.ends_with("/original")).map(|entry| entry.range).collect()
     }
@@ -89,65 +91,67 @@ impl Places {
 #[tokio::test]
 async fn file_of_any_size_is_stored_and_not_fetched_again() {
     for size in [0, 1, 8 * MEBIBYTE, 8 * MEBIBYTE + 1, 20 * MEBIBYTE] {
-        let places = Places::with(size).await;
-        for store in places.stores() {
-            let fetched = places.fetch(&store).await.unwrap();
-            assert_eq!((fetched.bytes, fetched.already_present), (size as u64, false));
-            assert!(places.fetch(&store).await.unwrap().already_present);
+        let lab = Lab::with(size).await;
+        for store in lab.stores() {
+            let stored = lab.fetch(&store).await.unwrap();
+            assert_eq!((stored.bytes, stored.already_present), (size as u64, false));
+            assert!(lab.fetch(&store).await.unwrap().already_present);
         }
-        assert_eq!(places.gets().await, [None, None], "{size}");
-        places.assert_both_right(&size.to_string()).await;
+        assert_eq!(lab.requested_ranges().await, [None, None], "{size}");
+        lab.assert_both_right(&size.to_string()).await;
     }
 }
 
 #[tokio::test]
 async fn object_is_replaced_atomically() {
-    let places = Places::with(20 * MEBIBYTE).await;
-    let [in_bucket, in_folder] = places.stores();
-    places.storage.put(KEY, "the good old object").await;
-    let file = places.folder.path().join("results").join(KEY);
+    let lab = Lab::with(20 * MEBIBYTE).await;
+    let [in_bucket, in_folder] = lab.stores();
+    lab.storage.put(KEY, "the good old object").await;
+    let file = lab.folder.path().join("results").join(KEY);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, "the good old file").unwrap();
-    let seen = |_| assert_eq!(fs::read(&file).unwrap(), b"the good old file");
-    in_folder.fetch(&places.http, &places.original, places.expected, KEY, &seen).await.unwrap();
+    let observe = |_| assert_eq!(fs::read(&file).unwrap(), b"the good old file");
+    in_folder.fetch(&lab.http, &lab.original, lab.expected, KEY, &observe).await.unwrap();
     // The completion of the multipart upload is delayed, after all parts are stored.
     let slow = Effect::Latency { milliseconds: 300 };
-    places.storage.fault(slow, |fault| fault.with_method("POST").after(1)).await;
-    let fetching = places.fetch(&in_bucket);
-    let looking = async {
-        while places.storage.requests("POST").await.len() < 2 {
-            assert_eq!(places.storage.get(KEY).await.unwrap(), b"the good old object");
+    lab.storage.fault(slow, |fault| fault.with_method("POST").after(1)).await;
+    let fetch = lab.fetch(&in_bucket);
+    let read_old_object = async {
+        while lab.storage.requests("POST").await.len() < 2 {
+            assert_eq!(lab.storage.get(KEY).await.unwrap(), b"the good old object");
         }
     };
-    let (fetched, ()) = tokio::join!(fetching, looking);
-    assert!(!fetched.unwrap().already_present);
-    places.assert_both_right("afterwards").await;
+    let (outcome, ()) = tokio::join!(fetch, read_old_object);
+    assert!(!outcome.unwrap().already_present);
+    lab.assert_both_right("afterwards").await;
 }
 
 #[tokio::test]
 async fn mismatched_file_is_not_stored() {
     for size in [10, 17 * MEBIBYTE] {
-        let places = Places::with(size).await;
+        let lab = Lab::with(size).await;
         let bytes = size as u64;
-        places.storage.put(KEY, "the good old object").await;
+        lab.storage.put(KEY, "the good old object").await;
         let wrong = Expected::new(Crc32c::of(b"something else"));
-        for expected in [
-            wrong,
-            wrong.with_bytes(bytes),
-            places.expected.with_bytes(bytes - 1),
-            places.expected.with_bytes(bytes + 1),
-        ] {
-            for store in places.stores() {
-                let error = places.fetch_expecting(&store, expected).await.unwrap_err();
+        for expected in
+            [wrong, wrong.with_bytes(bytes), lab.expected.with_bytes(bytes - 1), lab.expected.with_bytes(bytes + 1)]
+        {
+            for store in lab.stores() {
+                let error = lab.fetch_expecting(&store, expected).await.unwrap_err();
                 assert!(error.is_corrupt() && !error.is_transient() && !error.is_store(), "{error}");
                 assert!(error.to_string().contains(KEY), "{error}");
             }
         }
-        assert_eq!(places.stored().await, [Some(b"the good old object".to_vec()), None], "{size}");
+        assert_eq!(lab.stored_contents().await, [Some(b"the good old object".to_vec()), None], "{size}");
         if size > MEBIBYTE {
-            places.assert_nothing_left();
-            let aborted = places.storage.requests("DELETE").await.iter().filter(|entry| entry.status == 204).count();
-            assert_eq!(aborted, 4 * 2, "each transfer is retried once, because bytes can be corrupted in transit");
+            lab.assert_nothing_left();
+            let aborted_uploads =
+                lab.storage.requests("DELETE").await.iter().filter(|entry| entry.status == 204).count();
+            assert_eq!(
+                aborted_uploads,
+                4 * 2,
+                "each transfer is retried once, because bytes can be corrupted in transit"
+            );
         }
     }
 }
@@ -157,7 +161,7 @@ async fn faults_during_a_transfer_end_in_the_right_object() {
     let late = 8_500_000;
     let rest = || Some(format!("bytes={late}-"));
     let status = |status| Effect::Status { status, body: None };
-    for (effects, gets) in [
+    for (effects, expected_ranges) in [
         (vec![(Effect::Reset { after_bytes: late }, 0)], vec![None, rest()]),
         (vec![(Effect::Truncate { after_bytes: late }, 0)], vec![None, rest()]),
         (vec![(status(503), 0)], vec![None, None]),
@@ -167,72 +171,72 @@ async fn faults_during_a_transfer_end_in_the_right_object() {
         (vec![(Effect::Truncate { after_bytes: late }, 0), (status(503), 1)], vec![None, rest(), rest()]),
         (vec![(Effect::Truncate { after_bytes: late }, 0), (status(403), 1)], vec![None, rest(), rest()]),
     ] {
-        let places = Places::with(9 * MEBIBYTE).await;
-        for store in places.stores() {
+        let lab = Lab::with(9 * MEBIBYTE).await;
+        for store in lab.stores() {
             for (effect, after) in &effects {
                 let fault = |fault: platform_emulator::Fault| fault.with_path("*/original").after(*after).times(1);
-                places.storage.fault(effect.clone(), fault).await;
+                lab.storage.fault(effect.clone(), fault).await;
             }
-            places.storage.control.clear_journal().await.unwrap();
-            places.fetch(&store).await.unwrap();
-            let mut request_count = places.gets().await;
-            // Bytes in transit are lost with a connection, so that the download resumes at or before the offset `late`.
+            lab.storage.control.clear_journal().await.unwrap();
+            lab.fetch(&store).await.unwrap();
+            let mut ranges = lab.requested_ranges().await;
+            // Bytes in transit are lost with a connection, so the download resumes at or before the offset `late`.
             if matches!(effects[0].0, Effect::Reset { .. } | Effect::Truncate { .. }) {
-                for range in request_count.iter_mut().flatten() {
+                for range in ranges.iter_mut().flatten() {
                     let start = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')).unwrap();
                     assert!((1..=late).contains(&start.parse().unwrap()), "{effects:?} {range}");
                     *range = format!("bytes={late}-");
                 }
             }
-            assert_eq!(request_count, gets, "{effects:?} {store:?}");
-            places.storage.control.clear_faults().await.unwrap();
+            assert_eq!(ranges, expected_ranges, "{effects:?} {store:?}");
+            lab.storage.control.clear_faults().await.unwrap();
         }
-        places.assert_both_right(&format!("{effects:?}")).await;
+        lab.assert_both_right(&format!("{effects:?}")).await;
     }
 }
 
 #[tokio::test]
 async fn file_replaced_during_the_transfer_is_never_mixed() {
-    let places = Places::with(20 * MEBIBYTE).await;
-    let cut = Effect::Truncate { after_bytes: 12 * MEBIBYTE as u64 };
-    places.storage.fault(cut, |fault| fault.with_path("*/original").times(1)).await;
-    places.storage.fault(Effect::ReplacedObject, |fault| fault.with_path("*/original").after(1).times(1)).await;
-    let [in_bucket, _] = places.stores();
-    let error = places.fetch(&in_bucket).await.unwrap_err();
+    let lab = Lab::with(20 * MEBIBYTE).await;
+    let interruption = Effect::Truncate { after_bytes: 12 * MEBIBYTE as u64 };
+    lab.storage.fault(interruption, |fault| fault.with_path("*/original").times(1)).await;
+    lab.storage.fault(Effect::ReplacedObject, |fault| fault.with_path("*/original").after(1).times(1)).await;
+    let [in_bucket, _] = lab.stores();
+    let error = lab.fetch(&in_bucket).await.unwrap_err();
     assert!(error.is_corrupt(), "the new object does not have the expected checksum: {error}");
     let rest = Some(format!("bytes={}-", 12 * MEBIBYTE));
-    assert_eq!(places.gets().await, [None, rest, None, None], "the transfer restarts, and is retried once");
-    assert_eq!(places.storage.get(KEY).await, None);
+    assert_eq!(lab.requested_ranges().await, [None, rest, None, None], "the transfer restarts, and is retried once");
+    assert_eq!(lab.storage.get(KEY).await, None);
 }
 
 #[tokio::test]
-async fn busy_bucket_is_retried_and_a_refusal_reported() {
-    let places = Places::with(20 * MEBIBYTE).await;
-    let [in_bucket, _] = places.stores();
+async fn busy_bucket_is_retried_and_a_refusal_is_reported() {
+    let lab = Lab::with(20 * MEBIBYTE).await;
+    let [in_bucket, _] = lab.stores();
     let status = |status| Effect::Status { status, body: None };
-    places.storage.fault(status(503), |fault| fault.with_method("PUT").after(1).times(2)).await;
-    assert!(!places.fetch(&in_bucket).await.unwrap().already_present);
-    assert_eq!(places.storage.get(KEY).await.as_ref(), Some(&places.content));
-    places.storage.bucket.delete([KEY]).await;
-    places.storage.fault(status(403), |fault| fault.with_method("PUT")).await;
-    let error = places.fetch(&in_bucket).await.unwrap_err();
-    let shown = format!("{error} {error:?}");
-    assert!(error.is_store() && !shown.contains("Signature="), "{shown}");
-    assert_eq!(places.storage.get(KEY).await, None);
+    lab.storage.fault(status(503), |fault| fault.with_method("PUT").after(1).times(2)).await;
+    assert!(!lab.fetch(&in_bucket).await.unwrap().already_present);
+    assert_eq!(lab.storage.get(KEY).await.as_ref(), Some(&lab.content));
+    lab.storage.bucket.delete([KEY]).await;
+    lab.storage.fault(status(403), |fault| fault.with_method("PUT")).await;
+    let error = lab.fetch(&in_bucket).await.unwrap_err();
+    let output = format!("{error} {error:?}");
+    assert!(error.is_store() && !output.contains("Signature="), "{output}");
+    assert_eq!(lab.storage.get(KEY).await, None);
 }
 
 #[tokio::test]
 async fn unsafe_key_is_rejected_before_the_fetch() {
-    let places = Places::with(10).await;
-    for store in places.stores() {
+    let lab = Lab::with(10).await;
+    for store in lab.stores() {
         for key in ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "a\0b"] {
-            let fetched = store.fetch(&places.http, &places.original, places.expected, key, &|_| ()).await;
-            assert!(fetched.unwrap_err().is_store(), "{key}");
+            let outcome = store.fetch(&lab.http, &lab.original, lab.expected, key, &|_| ()).await;
+            assert!(outcome.unwrap_err().is_store(), "{key}");
         }
     }
-    assert!(places.gets().await.is_empty());
-    fs::write(places.folder.path().join("taken"), "a file").unwrap();
-    assert!(Store::local(places.folder.path().join("taken")).unwrap_err().is_store());
+    assert!(lab.requested_ranges().await.is_empty());
+    fs::write(lab.folder.path().join("taken"), "a file").unwrap();
+    assert!(Store::local(lab.folder.path().join("taken")).unwrap_err().is_store());
 }
 
 #[tokio::test]
@@ -241,7 +245,7 @@ async fn encoded_response_without_an_expected_checksum_is_not_stored() {
     let response =
         wiremock::ResponseTemplate::new(200).insert_header("content-encoding", "gzip").set_body_bytes("zipped");
     wiremock::Mock::given(wiremock::matchers::any()).respond_with(response).mount(&server).await;
-    let source = crate::lab::Signed::new(Some(server.uri().parse::<url::Url>().unwrap().into()));
+    let source = crate::lab::FixedSource::new(Some(server.uri().parse::<url::Url>().unwrap().into()));
     let folder = TempDir::new().unwrap();
     let store = Store::local(folder.path().join("results")).unwrap().with_retry(Storage::retry());
     let fetch = async |expected| store.fetch(&http(), &source, expected, KEY, &|_| ()).await;

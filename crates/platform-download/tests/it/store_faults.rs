@@ -1,6 +1,7 @@
 //! Transfers into a failing store: the result is a correct object or an error, never a wrong object.
 //!
-//! Each fault meets each kind of request, at different moments. After it, the same transfer completes.
+//! Each fault is injected into each kind of request, at different moments. After the fault, the same transfer
+//! completes.
 
 use platform_download::{Crc32c, Expected, Store};
 use platform_emulator::{Effect, Fault};
@@ -16,7 +17,7 @@ const KEY: &str = "run/file.csv";
 const PATH: &str = "*/run/file.csv*";
 const OLD: &[u8] = b"the good old object";
 
-/// A small file is stored by one request, and a large one in three parts.
+/// The sizes of a small file, which one request stores, and of a large file with three parts.
 const SIZES: [usize; 2] = [1000, 17 * MEBIBYTE];
 
 fn effects() -> Vec<Effect> {
@@ -36,14 +37,15 @@ fn effects() -> Vec<Effect> {
     ]
 }
 
-struct Table {
+/// A storage with a file to transfer, and a store.
+struct Lab {
     storage: Storage,
     store: Store,
     original: Original,
     content: Vec<u8>,
 }
 
-impl Table {
+impl Lab {
     async fn with(size: usize) -> Self {
         let storage = Storage::start().await;
         let content = content(1, size);
@@ -59,9 +61,9 @@ impl Table {
         Ok(stored.already_present)
     }
 
-    /// Fetches with a fault, and again without it. `has_old`: the key has another object before.
+    /// Fetches with a fault, and again without it. If `has_old` is true, the key has another object before.
     async fn check(&self, method: &str, fault: Fault, has_old: bool) {
-        let what = format!("{method} {fault:?} of {} bytes, {has_old}", self.content.len());
+        let case = format!("{method} {fault:?} of {} bytes, {has_old}", self.content.len());
         self.storage.bucket.delete([KEY]).await;
         if has_old {
             self.storage.put(KEY, OLD).await;
@@ -69,98 +71,101 @@ impl Table {
         self.storage.fault(Effect::Latency { milliseconds: 0 }, |_| fault).await;
         let outcome = self.fetch().await;
         self.storage.control.clear_faults().await.unwrap();
-        let found = self.storage.get(KEY).await;
-        let is_right = found.as_ref() == Some(&self.content);
-        let is_old = found.as_deref() == has_old.then_some(OLD);
-        assert!(is_right || is_old, "{what}: a wrong object");
-        assert!(is_right || outcome.is_err(), "{what}: nothing was stored");
+        let object = self.storage.get(KEY).await;
+        let is_new = object.as_ref() == Some(&self.content);
+        let is_old = object.as_deref() == has_old.then_some(OLD);
+        assert!(is_new || is_old, "{case}: a wrong object");
+        assert!(is_new || outcome.is_err(), "{case}: nothing was stored");
         if let Err(error) = &outcome {
-            let shown = format!("{error} {error:?}");
-            assert!(!error.is_corrupt() && !shown.contains("Signature="), "{what}: {shown}");
+            let output = format!("{error} {error:?}");
+            assert!(!error.is_corrupt() && !output.contains("Signature="), "{case}: {output}");
         }
-        let gets = self.gets().await;
-        assert_eq!(self.fetch().await.unwrap(), is_right, "{what}: an object that is right is not fetched again");
-        assert_eq!(self.gets().await - gets, usize::from(!is_right), "{what}");
-        assert!(self.storage.get(KEY).await.as_ref() == Some(&self.content), "{what}: the second call");
+        let request_count = self.source_request_count().await;
+        assert_eq!(self.fetch().await.unwrap(), is_new, "{case}: a new object is not fetched again");
+        assert_eq!(self.source_request_count().await - request_count, usize::from(!is_new), "{case}");
+        assert!(self.storage.get(KEY).await.as_ref() == Some(&self.content), "{case}: the second call");
     }
 
-    async fn gets(&self) -> usize {
+    async fn source_request_count(&self) -> usize {
         self.storage.requests("GET").await.iter().filter(|entry| entry.path.ends_with("/original")).count()
     }
 }
 
 #[tokio::test]
 async fn faults_of_the_store_never_leave_a_wrong_object() {
-    // The requests of each method; those for parts and their completion are only made for a large file.
+    // The number of requests of each method. Only a large file needs requests for parts and for their completion.
     let [small, large] = SIZES;
     for (size, methods) in [(small, &[("HEAD", 2), ("PUT", 1)][..]), (large, &[("HEAD", 2), ("POST", 2), ("PUT", 3)])] {
-        let table = Table::with(size).await;
+        let lab = Lab::with(size).await;
         let is_similar =
             |effect: &Effect| matches!(effect, Effect::Throttle { .. } | Effect::Status { status: 404 | 500, .. });
         for effect in effects().into_iter().filter(|effect| size == small || !is_similar(effect)) {
             for (method, requests) in methods.iter().copied() {
                 for after in 0..requests {
                     let fault = Fault::new(effect.clone()).with_method(method).with_path(PATH).after(after).times(1);
-                    table.check(method, fault.on(platform_emulator::Server::Storage), after == 1).await;
+                    lab.check(method, fault.on(platform_emulator::Server::Storage), after == 1).await;
                 }
             }
-            table.storage.control.clear_journal().await.unwrap();
+            lab.storage.control.clear_journal().await.unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn store_that_fails_until_the_end_is_reported_and_the_old_object_remains() {
+async fn old_object_remains_if_the_store_keeps_failing() {
     for size in SIZES {
-        let table = Table::with(size).await;
+        let lab = Lab::with(size).await;
         for effect in [Effect::Status { status: 503, body: None }, Effect::Status { status: 403, body: None }] {
             for after in [0, 1] {
-                table.storage.put(KEY, OLD).await;
+                lab.storage.put(KEY, OLD).await;
                 let fault = Fault::new(effect.clone()).with_method("PUT").with_path(PATH).after(after);
-                table.storage.fault(effect.clone(), |_| fault.on(platform_emulator::Server::Storage)).await;
-                let outcome = table.fetch().await;
-                table.storage.control.clear_faults().await.unwrap();
+                lab.storage.fault(effect.clone(), |_| fault.on(platform_emulator::Server::Storage)).await;
+                let outcome = lab.fetch().await;
+                lab.storage.control.clear_faults().await.unwrap();
                 // A small file needs only the first request.
                 if after == 0 || size > 8 * MEBIBYTE {
                     let error = outcome.unwrap_err();
                     assert!(error.is_store() && !error.is_corrupt(), "{error}");
                     assert_eq!(error.is_denied(), matches!(effect, Effect::Status { status: 403, .. }), "{error}");
-                    assert_eq!(table.storage.get(KEY).await.unwrap(), OLD, "{effect:?}");
+                    assert_eq!(lab.storage.get(KEY).await.unwrap(), OLD, "{effect:?}");
                 }
-                table.fetch().await.unwrap();
-                assert!(table.storage.get(KEY).await.as_ref() == Some(&table.content));
+                lab.fetch().await.unwrap();
+                assert!(lab.storage.get(KEY).await.as_ref() == Some(&lab.content));
             }
         }
     }
 }
 
 #[tokio::test]
-async fn faults_of_source_and_store_together_end_in_the_right_object() {
-    let table = Table::with(20 * MEBIBYTE).await;
+async fn simultaneous_faults_end_in_the_right_object() {
+    let lab = Lab::with(20 * MEBIBYTE).await;
     let mut random = fastrand::Rng::with_seed(29);
     for round in 0..20 {
-        table.storage.bucket.delete([KEY]).await;
+        lab.storage.bucket.delete([KEY]).await;
         let late = random.u64(0..20 * MEBIBYTE as u64);
-        let of_source = [
+        let source_effect = [
             Effect::Reset { after_bytes: late },
             Effect::Truncate { after_bytes: late },
             Effect::Corrupt { at_byte: late },
             Effect::Status { status: 503, body: None },
             Effect::ExpiredSignature,
         ];
-        let of_source = of_source[random.usize(..of_source.len())].clone();
-        table.storage.fault(of_source.clone(), |fault| fault.with_path("*/original").times(1)).await;
-        let mut of_store = effects();
-        of_store.retain(|effect| !matches!(effect, Effect::Status { status: 404, .. }));
-        let of_store = of_store.swap_remove(random.usize(..of_store.len()));
+        let source_effect = source_effect[random.usize(..source_effect.len())].clone();
+        lab.storage.fault(source_effect.clone(), |fault| fault.with_path("*/original").times(1)).await;
+        let mut store_effect = effects();
+        store_effect.retain(|effect| !matches!(effect, Effect::Status { status: 404, .. }));
+        let store_effect = store_effect.swap_remove(random.usize(..store_effect.len()));
         let after = random.u32(0..4);
-        table.storage.fault(of_store.clone(), |fault| fault.with_path(PATH).after(after).times(2)).await;
-        let outcome = table.fetch().await;
-        table.storage.control.clear_faults().await.unwrap();
-        let found = table.storage.get(KEY).await;
-        assert!(found.is_none() || found.as_ref() == Some(&table.content), "round {round}: {of_source:?} {of_store:?}");
-        assert!(found.is_some() || outcome.is_err(), "round {round}: {of_source:?} {of_store:?}");
-        table.fetch().await.unwrap();
-        assert!(table.storage.get(KEY).await.as_ref() == Some(&table.content), "round {round}");
+        lab.storage.fault(store_effect.clone(), |fault| fault.with_path(PATH).after(after).times(2)).await;
+        let outcome = lab.fetch().await;
+        lab.storage.control.clear_faults().await.unwrap();
+        let object = lab.storage.get(KEY).await;
+        assert!(
+            object.is_none() || object.as_ref() == Some(&lab.content),
+            "round {round}: {source_effect:?} {store_effect:?}"
+        );
+        assert!(object.is_some() || outcome.is_err(), "round {round}: {source_effect:?} {store_effect:?}");
+        lab.fetch().await.unwrap();
+        assert!(lab.storage.get(KEY).await.as_ref() == Some(&lab.content), "round {round}");
     }
 }

@@ -16,9 +16,9 @@ use tokio::sync::Notify;
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::bucket::scripted;
+use crate::bucket::mock_bucket;
 use crate::storage::Storage;
-use crate::wire::{Cut, cut};
+use crate::wire::{CutPoint, start_cutting_proxy};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -30,7 +30,7 @@ pub(crate) fn crc32c(bytes: &[u8]) -> Crc32c {
 /// Returns bytes with a prime period, so that bytes at the wrong offset are detected.
 pub(crate) fn content(seed: u8, length: usize) -> Vec<u8> {
     let block: Vec<u8> =
-        (0..65_521_usize).map(|at| u8::try_from((at / 7 + usize::from(seed)) % 251).unwrap()).collect();
+        (0..65_521_usize).map(|index| u8::try_from((index / 7 + usize::from(seed)) % 251).unwrap()).collect();
     let mut bytes = block.repeat(length / block.len() + 1);
     bytes.truncate(length);
     bytes
@@ -48,7 +48,7 @@ impl Slides {
         self.0.path().join(name)
     }
 
-    /// Writes a file, and returns its upload as the object with the same name.
+    /// Writes a file, and returns the upload of the file to the object with the same name.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> UploadFile {
         fs::write(self.path(name), content).unwrap();
         UploadFile::new(self.path(name), name)
@@ -59,8 +59,8 @@ async fn upload_one(storage: &Storage, file: UploadFile) -> Result<platform_down
     Uploader::new(storage.bucket.clone()).upload([file]).await.remove(0).result
 }
 
-/// Returns the number of PUT requests for each object, successful or not.
-async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
+/// Returns the number of PUT requests for each object, including failed requests.
+async fn put_counts(storage: &Storage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for entry in storage.requests("PUT").await {
         *counts.entry(entry.path.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
@@ -69,7 +69,7 @@ async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
 }
 
 /// The key and the step of an event, the progress of its file, and the total progress.
-type Seen = (String, UploadStep, u64, u64, u64);
+type ReportedProgress = (String, UploadStep, u64, u64, u64);
 
 #[tokio::test]
 async fn files_are_uploaded_and_every_byte_is_reported() {
@@ -78,12 +78,12 @@ async fn files_are_uploaded_and_every_byte_is_reported() {
     let contents: Vec<_> = sizes.iter().map(|&size| content(3, size)).collect();
     let files: Vec<_> =
         sizes.iter().zip(&contents).map(|(size, bytes)| slides.write(&size.to_string(), bytes)).collect();
-    let events: Arc<Mutex<Vec<Seen>>> = Arc::default();
-    let seen = events.clone();
+    let events: Arc<Mutex<Vec<ReportedProgress>>> = Arc::default();
+    let observed_events = events.clone();
     let observe = move |event: &UploadEvent<'_>| {
         assert!(event.done <= event.bytes && event.total_done <= event.total_bytes);
         let key = event.file.key().to_owned();
-        seen.lock().unwrap().push((key, event.step, event.done, event.total_done, event.total_bytes));
+        observed_events.lock().unwrap().push((key, event.step, event.done, event.total_done, event.total_bytes));
     };
     let uploads = Uploader::new(storage.bucket.clone()).with_observer(observe).upload(files).await;
     for (upload, bytes) in uploads.iter().zip(&contents) {
@@ -96,11 +96,11 @@ async fn files_are_uploaded_and_every_byte_is_reported() {
     }
     let events = events.lock().unwrap();
     let total: u64 = sizes.iter().map(|&size| size as u64).sum();
-    let (_, _, _, done, all) = events.last().unwrap();
-    assert_eq!((*done, *all), (total, total));
-    let of_largest: Vec<_> = events.iter().filter(|event| event.0 == sizes[4].to_string()).collect();
-    assert_eq!(of_largest.len(), 12 + 1, "one event for each block, and one at the end");
-    assert_eq!((of_largest[12].1, of_largest[12].2), (UploadStep::Sent, sizes[4] as u64));
+    let (_, _, _, total_done, total_bytes) = events.last().unwrap();
+    assert_eq!((*total_done, *total_bytes), (total, total));
+    let events_of_largest: Vec<_> = events.iter().filter(|event| event.0 == sizes[4].to_string()).collect();
+    assert_eq!(events_of_largest.len(), 12 + 1, "one event for each block, and one at the end");
+    assert_eq!((events_of_largest[12].1, events_of_largest[12].2), (UploadStep::Sent, sizes[4] as u64));
 }
 
 #[tokio::test]
@@ -111,14 +111,14 @@ async fn existing_object_is_not_uploaded_again() {
     assert!(uploader.upload(files()).await.iter().all(|upload| !upload.result.as_ref().unwrap().already_present));
     assert!(uploader.upload(files()).await.iter().all(|upload| upload.result.as_ref().unwrap().already_present));
     assert_eq!(storage.requests("PUT").await.len(), 3);
-    let changed = [
+    let changed_files = [
         slides.write("same", b"content"),
         slides.write("longer", b"content and more"),
         slides.write("other", b"c0ntent"),
     ];
-    let there: Vec<_> =
-        uploader.upload(changed).await.into_iter().map(|upload| upload.result.unwrap().already_present).collect();
-    assert_eq!(there, [true, false, false]);
+    let already_present: Vec<_> =
+        uploader.upload(changed_files).await.into_iter().map(|upload| upload.result.unwrap().already_present).collect();
+    assert_eq!(already_present, [true, false, false]);
     assert_eq!(storage.get("other").await.unwrap(), b"c0ntent");
 }
 
@@ -127,14 +127,14 @@ async fn aborted_upload_resumes() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let names = ["a", "b", "c", "d", "e"];
     let files = names.map(|name| slides.write(name, name.as_bytes()));
-    let again = files.clone();
+    let files_again = files.clone();
     // The upload ends while the fourth file is being sent.
     storage.fault(Effect::Latency { milliseconds: 600_000 }, |fault| fault.with_method("PUT").after(3)).await;
     let sending = Arc::new(Notify::new());
-    let seen = sending.clone();
+    let notify_sending = sending.clone();
     let observe = move |event: &UploadEvent<'_>| {
         if event.file.key() == "d" {
-            seen.notify_one();
+            notify_sending.notify_one();
         }
     };
     let uploader = Uploader::new(storage.bucket.clone()).with_workers(1);
@@ -145,18 +145,19 @@ async fn aborted_upload_resumes() {
     assert!(task.await.unwrap_err().is_cancelled());
     storage.control.clear_faults().await.unwrap();
     storage.control.clear_journal().await.unwrap();
-    let uploads = uploader.upload(again).await;
-    let there: Vec<_> = uploads.iter().map(|upload| upload.result.as_ref().unwrap().already_present).collect();
-    assert_eq!(there, [true, true, true, false, false]);
-    assert_eq!(puts(&storage).await.into_keys().collect::<Vec<_>>(), ["d", "e"]);
+    let uploads = uploader.upload(files_again).await;
+    let already_present: Vec<_> =
+        uploads.iter().map(|upload| upload.result.as_ref().unwrap().already_present).collect();
+    assert_eq!(already_present, [true, true, true, false, false]);
+    assert_eq!(put_counts(&storage).await.into_keys().collect::<Vec<_>>(), ["d", "e"]);
     assert_eq!(storage.keys().await, names);
 }
 
 type Change = fn(&Path);
 
-pub(crate) fn overwrite(path: &Path, at: u64) {
+pub(crate) fn overwrite(path: &Path, offset: u64) {
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
-    file.seek(SeekFrom::Start(at)).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
     file.write_all(b"!").unwrap();
 }
 
@@ -226,12 +227,12 @@ async fn transient_upload_failures_end_in_the_right_object() {
 async fn upload_survives_broken_connections_and_lost_responses() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let bytes = content(11, 4 * MEBIBYTE);
-    let wire = cut(
+    let proxy_url = start_cutting_proxy(
         storage.emulator.storage(),
-        [Cut::AfterRequestBytes(1_000_000), Cut::AtResponse, Cut::AfterRequestBytes(3_000_000)],
+        [CutPoint::AfterRequestBytes(1_000_000), CutPoint::AtResponse, CutPoint::AfterRequestBytes(3_000_000)],
     )
     .await;
-    let bucket = storage.bucket_at(&wire);
+    let bucket = storage.bucket_at(&proxy_url);
     let uploaded = Uploader::new(bucket).upload([slides.write("slide", &bytes)]).await.remove(0).result.unwrap();
     assert_eq!((uploaded.crc32c, storage.get("slide").await), (crc32c(&bytes), Some(bytes)));
     assert_eq!(storage.requests("PUT").await.len(), 4);
@@ -252,22 +253,22 @@ async fn upload_reports_each_file_and_continues_after_a_failure() {
     files.push(UploadFile::new(slides.path("good"), "../other-bucket/good"));
     files.push(UploadFile::new(slides.path("denied"), "good"));
     let uploads = Uploader::new(storage.bucket.clone()).upload(files).await;
-    let error = |at: usize| uploads[at].result.as_ref().unwrap_err();
+    let error = |index: usize| uploads[index].result.as_ref().unwrap_err();
     assert!(error(0).is_denied() && !error(0).is_transient(), "{}", error(0));
     assert!(error(1).is_transient() && !error(1).is_denied(), "{}", error(1));
     assert!(!error(2).is_transient() && error(2).to_string().contains("412"), "{}", error(2));
     assert!(error(3).to_string().contains("cannot determine"), "{}", error(3));
     assert_eq!(uploads[4].result.as_ref().unwrap().bytes, 1);
-    for (at, word) in [(5, "a folder"), (6, "cannot be read"), (8, "another file")] {
-        assert!(error(at).is_local() && error(at).to_string().contains(word), "{}", error(at));
+    for (index, word) in [(5, "a folder"), (6, "cannot be read"), (8, "another file")] {
+        assert!(error(index).is_local() && error(index).to_string().contains(word), "{}", error(index));
     }
     assert!(error(7).to_string().contains("cannot sign"), "{}", error(7));
     let expected = [("busy", 5), ("denied", 2), ("good", 1), ("refused", 1)];
-    assert_eq!(puts(&storage).await, expected.map(|(name, times)| (name.to_owned(), times)).into());
+    assert_eq!(put_counts(&storage).await, expected.map(|(name, times)| (name.to_owned(), times)).into());
     assert_eq!(storage.keys().await, ["good"]);
     for Upload { result, file, .. } in &uploads {
-        let shown = format!("{file:?} {result:?}");
-        assert!(!shown.contains("Signature"), "{shown}");
+        let output = format!("{file:?} {result:?}");
+        assert!(!output.contains("Signature"), "{output}");
     }
 }
 
@@ -316,17 +317,17 @@ async fn number_of_concurrent_uploads_is_limited() {
     let names: Vec<_> = (0..9).map(|number| number.to_string()).collect();
     let files: Vec<_> = names.iter().map(|name| slides.write(name, name.as_bytes())).collect();
     let state: Arc<Mutex<(HashSet<String>, usize)>> = Arc::default();
-    let seen = state.clone();
+    let observed_state = state.clone();
     let observe = move |event: &UploadEvent<'_>| {
-        let mut state = seen.lock().unwrap();
+        let mut state = observed_state.lock().unwrap();
         match event.step {
             UploadStep::Sending => state.0.insert(event.file.key().to_owned()),
             _ => state.0.remove(event.file.key()),
         };
         state.1 = state.1.max(state.0.len());
     };
-    let three_at_a_time = Uploader::new(storage.bucket.clone()).with_workers(3).with_observer(observe);
-    let uploads = three_at_a_time.upload(files).await;
+    let uploader = Uploader::new(storage.bucket.clone()).with_workers(3).with_observer(observe);
+    let uploads = uploader.upload(files).await;
     assert_eq!(uploads.iter().map(|upload| upload.file.key().to_owned()).collect::<Vec<_>>(), names);
     assert_eq!(storage.keys().await, names);
     assert_eq!(state.lock().unwrap().1, 3);
@@ -347,7 +348,7 @@ async fn upload_with_response(response: ResponseTemplate) -> (UploadError, MockS
         .mount(&server)
         .await;
     let file = slides.write("slide", b"content").with_content_type("image/tiff");
-    let error = Uploader::new(scripted(&server)).upload([file]).await.remove(0).result.unwrap_err();
+    let error = Uploader::new(mock_bucket(&server)).upload([file]).await.remove(0).result.unwrap_err();
     (error, server)
 }
 
@@ -359,14 +360,14 @@ pub(crate) async fn requests(server: &MockServer, method: &str) -> Vec<wiremock:
 #[tokio::test]
 async fn mismatched_object_is_deleted_after_upload() {
     let other = format!("crc32c={}", Crc32c::of(b"c0ntent"));
-    let answer = ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str());
-    let (error, server) = upload_with_response(answer.clone().insert_header("x-goog-generation", "17")).await;
+    let response = ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str());
+    let (error, server) = upload_with_response(response.clone().insert_header("x-goog-generation", "17")).await;
     assert!(error.is_transient() && error.to_string().contains("instead of"), "{error}");
     let deletions = requests(&server, "DELETE").await;
     assert_eq!((requests(&server, "PUT").await.len(), deletions.len()), (5, 5));
     assert!(deletions.iter().all(|request| request.headers["x-goog-if-generation-match"] == "17"));
-    // Without a generation, the object is not deleted, because it could be that of another client.
-    let (error, server) = upload_with_response(answer).await;
+    // Without a generation, the object is not deleted, because another client may have replaced it.
+    let (error, server) = upload_with_response(response).await;
     assert!(error.is_transient() && requests(&server, "DELETE").await.is_empty(), "{error}");
 }
 
@@ -375,8 +376,8 @@ async fn upload_without_a_returned_checksum_fails() {
     let (error, server) = upload_with_response(ResponseTemplate::new(200)).await;
     assert!(!error.is_transient() && error.to_string().contains("did not confirm the content"), "{error}");
     let put = &requests(&server, "PUT").await[0];
-    let signed = put.url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").unwrap().1.into_owned();
-    assert_eq!(signed, "host;x-goog-hash", "the storage refuses `x-goog-` headers that are not signed");
+    let signed_headers = put.url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").unwrap().1.into_owned();
+    assert_eq!(signed_headers, "host;x-goog-hash", "the storage refuses `x-goog-` headers that are not signed");
     let lifetime = put.url.query_pairs().find(|(name, _)| name == "X-Amz-Expires").unwrap().1.into_owned();
     assert_eq!(lifetime, Duration::from_secs(6 * 3600).as_secs().to_string());
 }

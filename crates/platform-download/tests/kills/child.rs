@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use platform_download::{Downloader, Expected, Progress, Queue, ResolvedUrl, SignedUrl, Source, Target};
 
-use crate::{Orders, Wanted, http};
+use crate::{ChildArguments, RequestedFile, http};
 
-/// The environment variable with the path of the orders file.
-pub(crate) const ORDERS: &str = "PLATFORM_DOWNLOAD_TEST_ORDERS";
+/// The environment variable with the path of the file that contains the [`ChildArguments`].
+pub(crate) const ARGUMENTS_VARIABLE: &str = "PLATFORM_DOWNLOAD_TEST_ORDERS";
 
 #[derive(Debug)]
 struct Fixed(SignedUrl);
@@ -23,19 +23,20 @@ impl Source for Fixed {
     }
 }
 
-pub(crate) fn run(orders: &[u8]) {
-    let orders: Orders = serde_json::from_slice(orders).unwrap();
+pub(crate) fn run(arguments: &[u8]) {
+    let arguments: ChildArguments = serde_json::from_slice(arguments).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(download(orders));
+    runtime.block_on(download(arguments));
     // On Linux, the line `VmHWM` is the peak memory of the process.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("the memory is not known"));
+    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("the memory is unknown"));
 }
 
-async fn download(orders: Orders) {
-    let downloader = Downloader::builder(http()).with_chunk(orders.chunk).with_workers(orders.workers).build().unwrap();
+async fn download(arguments: ChildArguments) {
+    let downloader =
+        Downloader::builder(http()).with_chunk(arguments.chunk).with_workers(arguments.workers).build().unwrap();
     let mut queue = Queue::default();
-    for file in orders.files {
+    for file in arguments.files {
         queue.push(file.bytes, file);
     }
     let received = AtomicU64::new(0);
@@ -47,8 +48,8 @@ async fn download(orders: Orders) {
         }
     };
     let _ = writeln!(io::stdout(), "0");
-    let (downloader, observe, folder) = (&downloader, &observe, &orders.folder);
-    let fetch = async |Wanted { name, url, bytes, crc32c }: Wanted| {
+    let (downloader, observe, folder) = (&downloader, &observe, &arguments.folder);
+    let fetch = async |RequestedFile { name, url, bytes, crc32c }: RequestedFile| {
         let (source, expected) =
             (Fixed(url.parse::<url::Url>().unwrap().into()), Expected::new(crc32c).with_bytes(bytes));
         downloader.fetch(&source, expected, &Target::within(folder, [name]), observe).await.unwrap();

@@ -1,9 +1,9 @@
-"""Makes the signed URLs that ours are compared with, by the official libraries, at fixed times.
+"""Creates the signed URLs of the tests with the official libraries, at fixed times.
 
     python3 -m venv venv && venv/bin/pip install google-cloud-storage==3.17.1 botocore==1.44.8
     venv/bin/python make.py
 
-The key of the service account is one that nobody uses: it is made if `service-account.json` is not there.
+The service account does not exist. Its key is created if `service-account.json` is missing.
 """
 
 import datetime
@@ -81,7 +81,7 @@ def of_botocore(method, endpoint, key, at, lifetime, headers, query):
         headers=dict(headers),
     )
     credentials = botocore.credentials.Credentials(*HMAC_KEY)
-    # As it is taken for S3: paths are signed as they are sent, and bodies are not signed.
+    # The variant for S3: paths are signed as they are sent, and bodies are not signed.
     signer = botocore.auth.S3SigV4QueryAuth(credentials, "s3", REGION, expires=lifetime)
     with mock.patch("botocore.auth.get_current_datetime", lambda *_: moment.replace(tzinfo=None)):
         signer.add_auth(request)
@@ -89,7 +89,7 @@ def of_botocore(method, endpoint, key, at, lifetime, headers, query):
 
 
 def of_botocore_client(operation, parameters, at, lifetime):
-    """The way that users of the library take; it knows the operations."""
+    """Signs with the public interface of the library, which knows the operations."""
     session = botocore.session.get_session()
     session.set_credentials(*HMAC_KEY)
     config = Config(signature_version="s3v4", s3={"addressing_style": "path"}, request_checksum_calculation="when_required")

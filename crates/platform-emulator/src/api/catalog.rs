@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::Caller;
 use super::items::redirect;
 use super::problem::Problem;
-use super::request::{Key, Parameters, PathParameters};
+use super::request::{Parameters, PathParameters, SortKey};
 use crate::application::Application;
 use crate::application::documents::{self, Document};
 use crate::config::VersionConfig;
-use crate::config::is_semantic;
+use crate::config::is_semantic_version;
 use crate::platform::Platform;
 use crate::storage::presign;
 
@@ -26,7 +26,7 @@ const REGULATORY_CLASSES: [&str; 1] = ["RUO"];
 const NO_VERSION: Problem = Problem::NotFound("Application version not found");
 const NO_DOCUMENT: Problem = Problem::NotFound("Document not found");
 
-fn summary(version: &VersionConfig) -> Value {
+fn version_summary(version: &VersionConfig) -> Value {
     json!({ "number": version.number, "released_at": version.released_at })
 }
 
@@ -36,25 +36,26 @@ pub(super) async fn list(
     parameters: Parameters,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let (_, organization) = caller.account(&platform)?;
-    let (page, sort) = (parameters.page_with("page-size")?, parameters.sort(&SORT_FIELDS)?);
+    let page = parameters.page_with_size_parameter("page-size")?;
+    let sort = parameters.sort(&SORT_FIELDS)?;
     let visible = |application: &&Application| application.is_visible_to(&organization.id);
     let mut applications: Vec<_> = platform.applications.all().iter().filter(visible).collect();
     sort.apply(&mut applications, |application, field| match field {
-        "application_id" => Key::text(&application.id),
-        "name" => Key::text(&application.name),
-        "description" => Key::text(&application.description),
-        _ => Key::text(&REGULATORY_CLASSES.join(",")),
+        "application_id" => SortKey::text(&application.id),
+        "name" => SortKey::text(&application.name),
+        "description" => SortKey::text(&application.description),
+        _ => SortKey::text(&REGULATORY_CLASSES.join(",")),
     });
-    let describe = |application: &Application| {
+    let describe_application = |application: &Application| {
         json!({
             "application_id": application.id,
             "name": application.name,
             "regulatory_classes": REGULATORY_CLASSES,
             "description": application.description,
-            "latest_version": summary(application.latest()),
+            "latest_version": version_summary(application.latest()),
         })
     };
-    Ok(Json(page.of(applications).into_iter().map(describe).collect()))
+    Ok(Json(page.entries_of(applications).into_iter().map(describe_application).collect()))
 }
 
 pub(super) async fn get(
@@ -72,16 +73,21 @@ pub(super) async fn get(
         "name": application.name,
         "regulatory_classes": REGULATORY_CLASSES,
         "description": application.description,
-        "versions": application.versions.iter().map(summary).collect::<Vec<_>>(),
+        "versions": application.versions.iter().map(version_summary).collect::<Vec<_>>(),
     })))
 }
 
-fn find<'a>(platform: &'a Platform, id: &str, number: &str) -> Result<(&'a Application, &'a VersionConfig), Problem> {
+fn find_version<'a>(
+    platform: &'a Platform,
+    id: &str,
+    number: &str,
+) -> Result<(&'a Application, &'a VersionConfig), Problem> {
     let application = platform.applications.find(id).ok_or(NO_VERSION)?;
     Ok((application, application.version(number).ok_or(NO_VERSION)?))
 }
 
-/// Returns a version like [`find`], but an application that is not visible to the caller's organization is not found.
+/// Returns a version, like [`find_version`]. If the application is not visible to the caller's organization, returns
+/// the error for an unknown version.
 fn find_visible<'a>(
     platform: &'a Platform,
     caller: &Caller,
@@ -89,8 +95,8 @@ fn find_visible<'a>(
     number: &str,
 ) -> Result<(&'a Application, &'a VersionConfig), Problem> {
     let (_, organization) = caller.account(platform)?;
-    let found = find(platform, id, number)?;
-    if found.0.is_visible_to(&organization.id) { Ok(found) } else { Err(NO_VERSION) }
+    let (application, version) = find_version(platform, id, number)?;
+    if application.is_visible_to(&organization.id) { Ok((application, version)) } else { Err(NO_VERSION) }
 }
 
 pub(super) async fn version(
@@ -98,10 +104,10 @@ pub(super) async fn version(
     caller: Caller,
     PathParameters((id, number)): PathParameters<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    if !is_semantic(&number) {
+    if !is_semantic_version(&number) {
         return Err(Problem::invalid(json!(["path", "version"]), "Input should be a semantic version"));
     }
-    let (application, version) = find(&platform, &id, &number)?;
+    let (application, version) = find_version(&platform, &id, &number)?;
     let (_, organization) = caller.account(&platform)?;
     if application.is_visible_to(&organization.id) {
         Ok(Json(application.describe(version)))
@@ -110,7 +116,7 @@ pub(super) async fn version(
     }
 }
 
-fn describe(document: &Document) -> Value {
+fn describe_document(document: &Document) -> Value {
     json!({
         "id": document.id,
         "name": document.name,
@@ -127,7 +133,7 @@ pub(super) async fn documents(
     PathParameters((id, number)): PathParameters<(String, String)>,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let (application, version) = find_visible(&platform, &caller, &id, &number)?;
-    Ok(Json(documents::of(application, version).iter().map(describe).collect()))
+    Ok(Json(documents::of_version(application, version).iter().map(describe_document).collect()))
 }
 
 fn find_document(
@@ -138,7 +144,7 @@ fn find_document(
     name: &str,
 ) -> Result<Document, Problem> {
     let (application, version) = find_visible(platform, caller, id, number)?;
-    documents::of(application, version).into_iter().find(|document| document.name == name).ok_or(NO_DOCUMENT)
+    documents::of_version(application, version).into_iter().find(|document| document.name == name).ok_or(NO_DOCUMENT)
 }
 
 pub(super) async fn document(
@@ -146,7 +152,7 @@ pub(super) async fn document(
     caller: Caller,
     PathParameters((id, number, name)): PathParameters<(String, String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    find_document(&platform, &caller, &id, &number, &name).map(|document| Json(describe(&document)))
+    find_document(&platform, &caller, &id, &number, &name).map(|document| Json(describe_document(&document)))
 }
 
 /// Redirects to a document for download.
@@ -155,7 +161,7 @@ pub(super) async fn document_file(
     caller: Caller,
     parameters: PathParameters<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    document_url(&state, &caller, parameters, true).await
+    redirect_to_document(&state, &caller, parameters, true).await
 }
 
 /// Redirects to a document for display.
@@ -164,18 +170,18 @@ pub(super) async fn document_content(
     caller: Caller,
     parameters: PathParameters<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    document_url(&state, &caller, parameters, false).await
+    redirect_to_document(&state, &caller, parameters, false).await
 }
 
-async fn document_url(
+async fn redirect_to_document(
     platform: &Arc<Platform>,
     caller: &Caller,
     PathParameters((id, number, name)): PathParameters<(String, String, String)>,
-    attached: bool,
+    as_attachment: bool,
 ) -> Result<Response, Problem> {
     let document = find_document(platform, caller, &id, &number, &name)?;
     let key = document.store(platform).await.map_err(|error| Problem::Internal(error.to_string()))?;
     let disposition = [("response-content-disposition", "attachment")];
-    let parameters = if attached { &disposition[..] } else { &[] };
+    let parameters = if as_attachment { &disposition[..] } else { &[] };
     Ok(redirect(presign(platform, &key, URL_LIFETIME, parameters).as_str()))
 }

@@ -14,30 +14,30 @@ pub(super) const DOCUMENT: &str = include_str!("../../platform.json");
 /// The maximum number of problems that are reported for a request body.
 const MAX_PROBLEMS: usize = 100;
 
-/// The body schema of each operation, by `METHOD /path`.
-static BODIES: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
+/// The validators of request bodies, by `METHOD /path`.
+static BODY_VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
     let operations = document["paths"].as_object().into_iter().flatten().flat_map(|(path, operations)| {
         operations.as_object().into_iter().flatten().map(move |(method, operation)| (path, method, operation))
     });
     let validators = operations.filter_map(|(path, method, operation)| {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-        let whole = json!({ "allOf": [schema], "components": document["components"] });
-        let validator = jsonschema::options().should_validate_formats(true).build(&whole).ok()?;
+        let body_schema = json!({ "allOf": [schema], "components": document["components"] });
+        let validator = jsonschema::options().should_validate_formats(true).build(&body_schema).ok()?;
         schema.is_object().then(|| (format!("{} {path}", method.to_uppercase()), validator))
     });
     validators.collect()
 });
 
-/// Returns the document unchanged.
+/// Responds with the OpenAPI document.
 pub(super) async fn document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
-/// Validates a request body against the document. The error lists the violations with their locations.
+/// Validates a request body against the OpenAPI document. The error lists the violations with their locations.
 pub(super) fn check_body(method: &Method, route: &str, body: &Value) -> Result<(), Problem> {
     let operation = format!("{method} {}", route.strip_prefix("/api").unwrap_or(route));
-    let validator = BODIES
+    let validator = BODY_VALIDATORS
         .get(&operation)
         .ok_or_else(|| Problem::Internal(format!("the document has no schema for the body of {operation}")))?;
     let problems: Vec<_> = validator

@@ -1,4 +1,4 @@
-//! Grants: rights to see a run, an item, an artifact or a share token.
+//! Grants: permissions to see a run, an item, an artifact or a share token.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Caller;
 use super::problem::Problem;
-use super::request::{Body, Key, Parameters, PathParameters, uuid};
+use super::request::{Body, Parameters, PathParameters, SortKey, parse_uuid};
 use crate::account::User;
 use crate::platform::Platform;
 use crate::state::Records;
@@ -26,7 +26,7 @@ const SORT_FIELDS: [&str; 7] =
     ["grant_id", "resource_type", "resource_id", "subject_type", "subject_id", "created_by", "created_at"];
 
 #[derive(Deserialize)]
-pub(super) struct Creation {
+pub(super) struct NewGrant {
     resource_type: ResourceType,
     resource_id: Uuid,
     subject_type: SubjectType,
@@ -52,26 +52,26 @@ fn describe(grant: &Grant) -> Value {
 pub(super) async fn create(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    Body(creation): Body<Creation>,
+    Body(new_grant): Body<NewGrant>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let (user, _) = caller.account(&platform)?;
-    if creation.relation != "viewer" {
+    if new_grant.relation != "viewer" {
         return Err(Problem::invalid(json!(["body", "relation"]), "Only viewer grants can be created"));
     }
     let create = |records: &mut Records, changes: &mut Changes| {
-        let owner = owner(&platform, records, user, &creation)?;
+        let owner = owner_of_resource(&platform, records, user, &new_grant)?;
         let grant = Grant {
             id: platform.random.uuid(),
-            resource_type: creation.resource_type,
-            resource: creation.resource_id,
+            resource_type: new_grant.resource_type,
+            resource: new_grant.resource_id,
             owner,
-            subject_type: creation.subject_type,
-            subject: subject(&platform, records, user, &creation)?,
+            subject_type: new_grant.subject_type,
+            subject: subject_id(&platform, records, user, &new_grant)?,
             created_by: user.id.clone(),
             created_at: platform.timestamp(),
             revoked: false,
         };
-        changes.grant(&grant);
+        changes.put_grant(&grant);
         let response = describe(&grant);
         records.grants.insert(grant.id, grant);
         Ok((StatusCode::CREATED, Json(response)))
@@ -79,18 +79,23 @@ pub(super) async fn create(
     platform.state.change(create).await
 }
 
-/// Returns the id of the resource's owner. If the user may not grant access to the resource, returns an error.
-fn owner(platform: &Platform, records: &Records, user: &User, creation: &Creation) -> Result<String, Problem> {
-    let id = creation.resource_id;
-    let run = |is: &dyn Fn(&Run) -> bool| {
-        let run = records.runs.values().find(|run| is(run));
+/// Returns the id of the resource's owner. Returns an error if the user may not grant access to the resource.
+fn owner_of_resource(
+    platform: &Platform,
+    records: &Records,
+    user: &User,
+    new_grant: &NewGrant,
+) -> Result<String, Problem> {
+    let id = new_grant.resource_id;
+    let owner_of_run = |matches: &dyn Fn(&Run) -> bool| {
+        let run = records.runs.values().find(|run| matches(run));
         run.map(|run| (run.submitted_by.clone(), run.organization.clone()))
     };
-    let owner = match creation.resource_type {
-        ResourceType::Run => run(&|run| run.id == id),
-        ResourceType::Item => run(&|run| run.items.iter().any(|item| item.id == id)),
+    let owner = match new_grant.resource_type {
+        ResourceType::Run => owner_of_run(&|run| run.id == id),
+        ResourceType::Item => owner_of_run(&|run| run.items.iter().any(|item| item.id == id)),
         ResourceType::OutputArtifact => {
-            run(&|run| run.items.iter().flat_map(Item::artifacts).any(|artifact| artifact.id == id))
+            owner_of_run(&|run| run.items.iter().flat_map(Item::artifacts).any(|artifact| artifact.id == id))
         }
         ResourceType::ShareToken => records.share_tokens.get(&id).map(|token| {
             let organization = platform.accounts.user(&token.created_by).map(|user| user.organization.clone());
@@ -102,12 +107,16 @@ fn owner(platform: &Platform, records: &Records, user: &User, creation: &Creatio
 }
 
 /// Returns the id of the subject that receives access.
-fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creation) -> Result<String, Problem> {
-    let unknown = |field: &str| Problem::invalid(json!(["body", field]), "There is no such subject");
-    let id = creation.subject_id.as_deref();
-    let known = match (creation.subject_type, id, &creation.subject_email) {
+fn subject_id(platform: &Platform, records: &Records, user: &User, new_grant: &NewGrant) -> Result<String, Problem> {
+    let unknown_subject = |field: &str| Problem::invalid(json!(["body", field]), "There is no such subject");
+    let id = new_grant.subject_id.as_deref();
+    let is_known = match (new_grant.subject_type, id, &new_grant.subject_email) {
         (SubjectType::User, None, Some(email)) => {
-            return platform.accounts.user_by_email(email).map(|user| user.id.clone()).ok_or(unknown("subject_email"));
+            return platform
+                .accounts
+                .user_by_email(email)
+                .map(|user| user.id.clone())
+                .ok_or(unknown_subject("subject_email"));
         }
         (_, None, _) => return Err(Problem::invalid(json!(["body", "subject_id"]), "Field required")),
         (SubjectType::User, Some(id), _) => platform.accounts.user(id).is_some(),
@@ -116,15 +125,15 @@ fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creat
         }
         (SubjectType::ShareToken, Some(id), _) => {
             let token = id.parse().ok().and_then(|id: Uuid| records.share_tokens.get(&id));
-            // Formatted again, because grants compare the text of the id.
+            // The id is formatted again, because grants compare its canonical text.
             return match token {
                 Some(token) if token.created_by == user.id => Ok(token.id.to_string()),
                 Some(_) => Err(Problem::Forbidden),
-                None => Err(unknown("subject_id")),
+                None => Err(unknown_subject("subject_id")),
             };
         }
     };
-    if known { Ok(id.unwrap_or_default().to_owned()) } else { Err(unknown("subject_id")) }
+    if is_known { Ok(id.unwrap_or_default().to_owned()) } else { Err(unknown_subject("subject_id")) }
 }
 
 /// Returns true if the user is the owner of the resource, the creator of the grant, or its subject.
@@ -152,26 +161,26 @@ pub(super) async fn list(
     let (page, sort) = (parameters.page()?, parameters.sort(&SORT_FIELDS)?);
     let resource_type = parameters.one_of("resource_type", &RESOURCE_TYPES)?;
     let subject_type = parameters.one_of("subject_type", &SUBJECT_TYPES)?;
-    let (resource, subject) = (parameters.uuid("resource_id")?, parameters.text("subject_id"));
+    let (resource, subject) = (parameters.uuid("resource_id")?, parameters.value("subject_id"));
     let (relation, revoked) = (parameters.one_of("relation", &RELATIONS)?, parameters.boolean("revoked")?);
     // All grants have the relation `viewer`.
-    let viewers = relation.is_none() || parameters.texts("relation").any(|relation| relation == "viewer");
+    let includes_viewers = relation.is_none() || parameters.values("relation").any(|relation| relation == "viewer");
     platform.state.read(|records| {
         let is_match = |grant: &&Grant| {
-            viewers
+            includes_viewers
                 && may_see(&platform, user, grant)
-                && resource_type.is_none_or(|wanted| json!(grant.resource_type) == wanted)
-                && subject_type.is_none_or(|wanted| json!(grant.subject_type) == wanted)
-                && resource.is_none_or(|wanted| grant.resource == wanted)
-                && subject.is_none_or(|wanted| grant.subject == wanted)
-                && revoked.is_none_or(|wanted| grant.revoked == wanted)
+                && resource_type.is_none_or(|resource_type| json!(grant.resource_type) == resource_type)
+                && subject_type.is_none_or(|subject_type| json!(grant.subject_type) == subject_type)
+                && resource.is_none_or(|resource| grant.resource == resource)
+                && subject.is_none_or(|subject| grant.subject == subject)
+                && revoked.is_none_or(|revoked| grant.revoked == revoked)
         };
         let mut grants: Vec<&Grant> = records.grants.values().filter(is_match).collect();
         sort.apply(&mut grants, |grant, field| match field {
-            "created_at" => Key::moment(Some(grant.created_at)),
-            field => Key::value(&describe(grant)[field]),
+            "created_at" => SortKey::time(Some(grant.created_at)),
+            field => SortKey::value(&describe(grant)[field]),
         });
-        Ok(Json(page.of(grants).into_iter().map(describe).collect()))
+        Ok(Json(page.entries_of(grants).into_iter().map(describe).collect()))
     })
 }
 
@@ -180,7 +189,7 @@ pub(super) async fn get(
     caller: Caller,
     PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
-    let id = uuid("grant_id", &id)?;
+    let id = parse_uuid("grant_id", &id)?;
     let (user, _) = caller.account(&platform)?;
     platform.state.read(|records| {
         let grant = records.grants.get(&id).ok_or(Problem::NotFound("Grant not found"))?;
@@ -193,7 +202,7 @@ pub(super) async fn revoke(
     caller: Caller,
     PathParameters(id): PathParameters<String>,
 ) -> Result<Json<Value>, Problem> {
-    let id = uuid("grant_id", &id)?;
+    let id = parse_uuid("grant_id", &id)?;
     let (user, _) = caller.account(&platform)?;
     let revoke = |records: &mut Records, changes: &mut Changes| {
         let grant = records.grants.get_mut(&id).ok_or(Problem::NotFound("Grant not found"))?;
@@ -201,10 +210,10 @@ pub(super) async fn revoke(
             return Err(Problem::Forbidden);
         }
         if grant.revoked {
-            return Err(Problem::Conflict("The grant is revoked already"));
+            return Err(Problem::Conflict("The grant is already revoked"));
         }
         grant.revoked = true;
-        changes.grant(grant);
+        changes.put_grant(grant);
         Ok(Json(describe(grant)))
     };
     platform.state.change(revoke).await

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Caller;
 use super::describe;
 use super::problem::Problem;
-use super::request::{Body, Key, Parameters, PathParameters, uuid};
+use super::request::{Body, Parameters, PathParameters, SortKey, parse_uuid};
 use super::runs::{self, MetadataUpdate};
 use crate::platform::Platform;
 use crate::state::Records;
@@ -37,15 +37,15 @@ pub(super) async fn list(
     PathParameters(id): PathParameters<String>,
     parameters: Parameters,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let id = uuid("run_id", &id)?;
+    let id = parse_uuid("run_id", &id)?;
     let (page, sort) = (parameters.page()?, parameters.sort(&SORT_FIELDS)?);
     let ids = parameters.uuids("item_id__in")?;
-    let external_ids: Vec<_> = parameters.texts("external_id__in").collect();
+    let external_ids: Vec<_> = parameters.values("external_id__in").collect();
     let state = parameters.one_of("state", &STATES)?;
     let reason = parameters.one_of("termination_reason", &TERMINATION_REASONS)?;
     let metadata = parameters.metadata_filter()?;
-    runs::read(&platform, &caller, id, &parameters, |reader, run| {
-        if !reader.sees_run(run) {
+    runs::read_run(&platform, &caller, id, &parameters, |reader, run| {
+        if !reader.can_see_run(run) {
             return Err(Problem::NotFound("Run not found"));
         }
         let is_match = |item: &&Item| {
@@ -53,24 +53,26 @@ pub(super) async fn list(
                 && (external_ids.is_empty() || external_ids.contains(&item.external_id.as_str()))
                 && state.is_none_or(|state| state == describe::item_state(item))
                 && reason.is_none_or(|reason| describe::termination_reason(item) == Some(reason))
-                && metadata.as_ref().is_none_or(|path| path.is_in(&item.custom_metadata))
+                && metadata.as_ref().is_none_or(|path| path.matches(&item.custom_metadata))
         };
         let mut items: Vec<&Item> = run.items.iter().filter(is_match).collect();
-        Parameters::check_work(metadata.as_ref())?;
+        Parameters::check_budget(metadata.as_ref())?;
         sort.apply(&mut items, |item, field| sort_key(item, field));
         let now = platform.timestamp();
-        Ok(Json(page.existing_of(items)?.into_iter().map(|item| describe::item(reader, run, item, now)).collect()))
+        Ok(Json(
+            page.entries_or_not_found(items)?.into_iter().map(|item| describe::item(reader, run, item, now)).collect(),
+        ))
     })
 }
 
-fn sort_key(item: &Item, field: &str) -> Key {
+fn sort_key(item: &Item, field: &str) -> SortKey {
     match field {
-        "external_id" => Key::text(&item.external_id),
-        "custom_metadata" => Key::value(&item.custom_metadata),
-        "terminated_at" => Key::moment(item.terminated_at),
-        "termination_reason" => describe::termination_reason(item).map_or(Key::Absent, Key::text),
-        "state" => Key::text(describe::item_state(item)),
-        _ => Key::text(&item.id),
+        "external_id" => SortKey::text(&item.external_id),
+        "custom_metadata" => SortKey::value(&item.custom_metadata),
+        "terminated_at" => SortKey::time(item.terminated_at),
+        "termination_reason" => describe::termination_reason(item).map_or(SortKey::Absent, SortKey::text),
+        "state" => SortKey::text(describe::item_state(item)),
+        _ => SortKey::text(&item.id),
     }
 }
 
@@ -80,10 +82,10 @@ pub(super) async fn get(
     PathParameters((id, external_id)): PathParameters<(String, String)>,
     parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
-    let id = uuid("run_id", &id)?;
-    runs::read(&platform, &caller, id, &parameters, |reader, run| {
+    let id = parse_uuid("run_id", &id)?;
+    runs::read_run(&platform, &caller, id, &parameters, |reader, run| {
         let item = run.items.iter().find(|item| item.external_id == external_id).ok_or(NO_ITEM)?;
-        if !reader.sees_part(run, &[item.id]) {
+        if !reader.can_see_part(run, &[item.id]) {
             return Err(Problem::Forbidden);
         }
         Ok(Json(describe::item(reader, run, item, platform.timestamp())))
@@ -96,14 +98,14 @@ pub(super) async fn update_metadata(
     PathParameters((id, external_id)): PathParameters<(String, String)>,
     Body(update): Body<MetadataUpdate>,
 ) -> Result<Json<Value>, Problem> {
-    let id = uuid("run_id", &id)?;
+    let id = parse_uuid("run_id", &id)?;
     let (user, _) = caller.account(&platform)?;
     let apply = |records: &mut Records, changes: &mut Changes| {
-        let run: &mut Run = runs::managed(records, user, id)?;
-        let at = run.items.iter().position(|item| item.external_id == external_id).ok_or(NO_ITEM)?;
-        let answer = update.apply(&mut run.items[at].custom_metadata)?;
-        changes.item(run.id, at, &run.items[at]);
-        Ok(answer)
+        let run: &mut Run = runs::find_managed_run(records, user, id)?;
+        let index = run.items.iter().position(|item| item.external_id == external_id).ok_or(NO_ITEM)?;
+        let response = update.apply(&mut run.items[index].custom_metadata)?;
+        changes.put_item(run.id, index, &run.items[index]);
+        Ok(response)
     };
     platform.state.change(apply).await
 }
@@ -112,17 +114,17 @@ pub(super) async fn update_metadata(
 pub(super) async fn file(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
-    PathParameters((id, artifact)): PathParameters<(String, String)>,
+    PathParameters((id, artifact_id)): PathParameters<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (id, wanted) = (uuid("run_id", &id)?, uuid("artifact_id", &artifact)?);
-    let key = runs::read(&platform, &caller, id, &parameters, |reader, run| {
-        let artifacts = run.items.iter().flat_map(|item| item.artifacts().iter().map(move |found| (item, found)));
-        let (item, artifact) = artifacts.into_iter().find(|(_, found)| found.id == wanted).ok_or(NO_ARTIFACT)?;
-        if !reader.sees_part(run, &[item.id, artifact.id]) {
+    let (id, artifact_id) = (parse_uuid("run_id", &id)?, parse_uuid("artifact_id", &artifact_id)?);
+    let key = runs::read_run(&platform, &caller, id, &parameters, |reader, run| {
+        let artifacts = run.items.iter().flat_map(|item| item.artifacts().iter().map(move |file| (item, file)));
+        let (item, artifact) = artifacts.into_iter().find(|(_, file)| file.id == artifact_id).ok_or(NO_ARTIFACT)?;
+        if !reader.can_see_part(run, &[item.id, artifact.id]) {
             return Err(Problem::Forbidden);
         }
-        if run.deleted(platform.timestamp()).is_some() {
+        if run.results_deletion(platform.timestamp()).is_some() {
             return Err(Problem::Gone);
         }
         Ok(artifact.key.clone())

@@ -1,7 +1,7 @@
 //! A subset of the SQL/JSON path expressions of `PostgreSQL`: members, elements, filters, comparisons, `like_regex`,
 //! `starts with`, `exists`, `size()` and `type()`, lax and strict.
 //!
-//! Parsing takes time proportional to the length of the expression, and limits the nesting depth.
+//! The time of parsing is proportional to the length of the expression. The nesting depth is limited.
 
 mod evaluate;
 mod parse;
@@ -25,9 +25,9 @@ const BUDGET: usize = 5_000_000;
 
 /// A syntax error with its position.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("at character {at}: {expected} expected")]
+#[error("at character {position}: {expected} expected")]
 pub(crate) struct PathError {
-    at: usize,
+    position: usize,
     expected: &'static str,
 }
 
@@ -88,14 +88,14 @@ enum Comparison {
 }
 
 impl JsonPath {
-    /// Returns true if `document` has a value at this path, like the operator `@?` of `PostgreSQL`. If the evaluation
-    /// fails, returns false.
-    pub(crate) fn is_in(&self, document: &Value) -> bool {
+    /// Returns true if `document` has a value at this path, like the operator `@?` of `PostgreSQL`. Returns false if
+    /// the evaluation fails.
+    pub(crate) fn matches(&self, document: &Value) -> bool {
         evaluate::exists(self, document)
     }
 
-    /// Returns true if the budget is exhausted. [`is_in`](Self::is_in) may then have returned false for a document that
-    /// has a value at the path.
+    /// Returns true if the budget is exhausted. In this case, [`matches`](Self::matches) may have returned false for a
+    /// document that has a value at the path.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.budget.load(Ordering::Relaxed) == 0
     }
@@ -107,13 +107,13 @@ mod tests {
 
     use super::*;
 
-    fn found(path: &str) -> bool {
+    fn matches_document(path: &str) -> bool {
         let document = json!({
             "study": "high", "score": 0.8, "tags": ["draft", "x"], "none": null, "yes": true, "a b": 1,
             "resources": { "gpu_count": 3, "memory_gb": 16 }, "sdk": { "tags": ["q"], "note": "it is" },
             "list": [{ "n": 1 }, { "n": 2 }], "nested": [[1, 2]],
         });
-        path.parse::<JsonPath>().unwrap().is_in(&document)
+        path.parse::<JsonPath>().unwrap().matches(&document)
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
             "$.score ? (@ > -1)",
             "$.nested ? (@ == 1)",
         ] {
-            assert!(found(path), "{path}");
+            assert!(matches_document(path), "{path}");
         }
     }
 
@@ -185,13 +185,13 @@ mod tests {
             "$ ? (exists(@.nope))",
             "$.resources ? (@.gpu_count > 2 && @.nope == 1)",
         ] {
-            assert!(!found(path), "{path}");
+            assert!(!matches_document(path), "{path}");
         }
     }
 
     #[test]
     fn invalid_path_is_rejected_with_its_position() {
-        for (path, at) in [
+        for (path, position) in [
             ("", 0),
             ("$[", 2),
             ("$.study ? (@ == 'high')", 16),
@@ -207,7 +207,7 @@ mod tests {
             ("$.é ? (", 7),
         ] {
             let error = path.parse::<JsonPath>().unwrap_err();
-            assert_eq!(error.at, at, "{path}: {error}");
+            assert_eq!(error.position, position, "{path}: {error}");
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn router() -> Router<Arc<Platform>> {
 
 /// Returns the response for an unknown path: an HTML page for a browser, otherwise a JSON error like the API.
 pub(super) async fn not_found(headers: HeaderMap) -> Response {
-    if page::is_wanted(&headers) {
+    if page::accepts_html(&headers) {
         return Page::not_found(HOME).into_response();
     }
     Problem::NotFound("Not Found").into_response()

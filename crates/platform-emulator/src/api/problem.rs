@@ -1,3 +1,5 @@
+//! Error responses of the API.
+
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +11,7 @@ use crate::state::StoreWriteError;
 /// An API error, in the format of the real platform.
 pub(crate) enum Problem {
     /// The gateway rejected the request: 401 in plain text.
-    Gateway(&'static str),
+    Unauthorized(&'static str),
     /// The gateway rejected the token of the request: 401 in plain text.
     InvalidToken,
     /// The payload violates a business rule.
@@ -47,7 +49,7 @@ impl From<StoreWriteError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, detail) = match self {
-            Self::Gateway(text) => return (StatusCode::UNAUTHORIZED, text).into_response(),
+            Self::Unauthorized(text) => return (StatusCode::UNAUTHORIZED, text).into_response(),
             Self::InvalidToken => {
                 let challenge = [(header::WWW_AUTHENTICATE, INVALID_TOKEN)];
                 return (StatusCode::UNAUTHORIZED, challenge, "Jwt verification fails").into_response();
@@ -60,7 +62,7 @@ impl IntoResponse for Problem {
             Self::Conflict(text) => (StatusCode::CONFLICT, json!(text)),
             Self::Gone => (StatusCode::GONE, json!("The artifact has been deleted")),
             Self::PreconditionFailed => {
-                (StatusCode::PRECONDITION_FAILED, json!("The checksum is not that of the current metadata"))
+                (StatusCode::PRECONDITION_FAILED, json!("The checksum does not match the current metadata"))
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, json!("The body is larger than 64 MiB")),
             Self::Invalid(problems) => {

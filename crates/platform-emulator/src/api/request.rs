@@ -20,10 +20,11 @@ use crate::api::jsonpath::JsonPath;
 /// The permitted page sizes.
 const PAGE_SIZES: RangeInclusive<usize> = 5..=100;
 /// The default page size.
-const PAGE_SIZE: usize = 50;
+const DEFAULT_PAGE_SIZE: usize = 50;
 /// The maximum length of a JSONPath expression, in characters.
 const MAX_PATH_LENGTH: usize = 1000;
 
+/// The path parameters.
 pub(super) struct PathParameters<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathParameters<T> {
@@ -35,11 +36,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
     }
 }
 
-pub(super) fn uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
+/// Parses the path parameter `name`.
+pub(super) fn parse_uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| Problem::invalid(json!(["path", name]), "Input should be a valid UUID"))
 }
 
-/// The JSON body, validated against the OpenAPI document for this operation.
+/// The JSON body, validated against the schema of the operation in the OpenAPI document.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -76,16 +78,16 @@ impl Parameters {
     }
 
     /// Returns the value of a parameter. If the parameter is repeated, returns the last value.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn texts<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn uuids(&self, name: &str) -> Result<Option<Vec<Uuid>>, Problem> {
-        let uuids = self.texts(name).map(|text| {
+        let uuids = self.values(name).map(|text| {
             let malformed = |_| Problem::invalid(json!(["query", name]), "Input should be a valid UUID");
             text.parse().map_err(malformed)
         });
@@ -99,14 +101,14 @@ impl Parameters {
 
     /// Returns the value of a parameter. A value that is not in `allowed` is an error.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Problem> {
-        match self.texts(name).find(|text| !allowed.contains(text)) {
+        match self.values(name).find(|text| !allowed.contains(text)) {
             Some(_) => Err(Problem::invalid(json!(["query", name]), format!("Input should be {}", allowed.join(", ")))),
-            None => Ok(self.text(name)),
+            None => Ok(self.value(name)),
         }
     }
 
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Problem> {
-        match self.text(name).map(str::to_ascii_lowercase).as_deref() {
+        match self.value(name).map(str::to_ascii_lowercase).as_deref() {
             None => Ok(None),
             Some("true" | "1" | "yes" | "on" | "t" | "y") => Ok(Some(true)),
             Some("false" | "0" | "no" | "off" | "f" | "n") => Ok(Some(false)),
@@ -116,18 +118,18 @@ impl Parameters {
 
     /// Returns the filter on custom metadata.
     pub(super) fn metadata_filter(&self) -> Result<Option<JsonPath>, Problem> {
-        let refused = |message: String| Problem::invalid(json!(["query", "custom_metadata"]), message);
-        let Some(text) = self.text("custom_metadata") else { return Ok(None) };
+        let invalid_filter = |message: String| Problem::invalid(json!(["query", "custom_metadata"]), message);
+        let Some(text) = self.value("custom_metadata") else { return Ok(None) };
         if text.chars().count() > MAX_PATH_LENGTH {
-            return Err(refused(format!("String should have at most {MAX_PATH_LENGTH} characters")));
+            return Err(invalid_filter(format!("String should have at most {MAX_PATH_LENGTH} characters")));
         }
-        text.parse().map(Some).map_err(|error| refused(format!("Invalid JSONPath expression: {error}")))
+        text.parse().map(Some).map_err(|error| invalid_filter(format!("Invalid JSONPath expression: {error}")))
     }
 
-    /// Rejects a filter that exceeded its work budget.
-    pub(super) fn check_work(filter: Option<&JsonPath>) -> Result<(), Problem> {
+    /// Rejects a filter whose evaluation exhausted its budget.
+    pub(super) fn check_budget(filter: Option<&JsonPath>) -> Result<(), Problem> {
         if filter.is_some_and(JsonPath::is_exhausted) {
-            let message = "the JSONPath expression takes too much work";
+            let message = "the JSONPath expression is too expensive to evaluate";
             return Err(Problem::invalid(json!(["query", "custom_metadata"]), message));
         }
         Ok(())
@@ -135,24 +137,30 @@ impl Parameters {
 
     /// Returns the requested page of a list.
     pub(super) fn page(&self) -> Result<Page, Problem> {
-        self.page_with("page_size")
+        self.page_with_size_parameter("page_size")
     }
 
-    /// Returns the requested page of a list whose page size parameter is called `size_name`.
-    pub(super) fn page_with(&self, size_name: &str) -> Result<Page, Problem> {
+    /// Returns the requested page of a list whose page size is in the parameter `size_parameter`.
+    pub(super) fn page_with_size_parameter(&self, size_parameter: &str) -> Result<Page, Problem> {
         let number = |name: &str, default: usize, allowed: RangeInclusive<usize>| {
-            let Some(text) = self.text(name) else { return Ok(default) };
-            let (least, most) = (allowed.start(), allowed.end());
+            let Some(text) = self.value(name) else { return Ok(default) };
+            let (minimum, maximum) = (allowed.start(), allowed.end());
             text.parse().ok().filter(|number| allowed.contains(number)).ok_or_else(|| {
-                Problem::invalid(json!(["query", name]), format!("Input should be an integer from {least} to {most}"))
+                Problem::invalid(
+                    json!(["query", name]),
+                    format!("Input should be an integer from {minimum} to {maximum}"),
+                )
             })
         };
-        Ok(Page { number: number("page", 1, 1..=usize::MAX)?, size: number(size_name, PAGE_SIZE, PAGE_SIZES)? })
+        Ok(Page {
+            number: number("page", 1, 1..=usize::MAX)?,
+            size: number(size_parameter, DEFAULT_PAGE_SIZE, PAGE_SIZES)?,
+        })
     }
 
     /// Returns the requested sort order. `fields` are the sortable fields of the list.
     pub(super) fn sort(&self, fields: &[&'static str]) -> Result<Sort, Problem> {
-        let order = self.texts("sort").filter(|text| !text.is_empty()).map(|text| {
+        let order = self.values("sort").filter(|text| !text.is_empty()).map(|text| {
             // An unencoded `+` is decoded as a space.
             let (name, descending) = match text.split_at_checked(1) {
                 Some(("-", name)) => (name, true),
@@ -175,36 +183,36 @@ pub(super) struct Page {
 
 impl Page {
     /// Returns the entries of this page. A page after the end of the list is empty.
-    pub(super) fn of<T>(&self, entries: Vec<T>) -> Vec<T> {
+    pub(super) fn entries_of<T>(&self, entries: Vec<T>) -> Vec<T> {
         let start = (self.number - 1).saturating_mul(self.size);
         entries.into_iter().skip(start).take(self.size).collect()
     }
 
-    /// Returns the entries of this page. A page after the end of the list is an error, except the first page.
-    pub(super) fn existing_of<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
-        let page = self.of(entries);
+    /// Returns the entries of this page. Returns an error for an empty page, unless it is the first page.
+    pub(super) fn entries_or_not_found<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
+        let page = self.entries_of(entries);
         if self.number > 1 && page.is_empty() { Err(Problem::NotFound("Page not found")) } else { Ok(page) }
     }
 }
 
-/// The sort fields in order of precedence, each with true for descending order.
+/// The sort fields in order of precedence. The boolean is true for descending order.
 pub(super) struct Sort(Vec<(&'static str, bool)>);
 
 /// A sort key. Absent values are greater than all others, as in PostgreSQL.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(super) enum SortKey {
     Text(String),
-    Moment(Timestamp),
+    Time(Timestamp),
     Absent,
 }
 
-impl Key {
+impl SortKey {
     pub(super) fn text(text: &(impl ToString + ?Sized)) -> Self {
         Self::Text(text.to_string())
     }
 
-    pub(super) fn moment(moment: Option<Timestamp>) -> Self {
-        moment.map_or(Self::Absent, Self::Moment)
+    pub(super) fn time(time: Option<Timestamp>) -> Self {
+        time.map_or(Self::Absent, Self::Time)
     }
 
     /// Creates a key from a value of an enumeration, or null.
@@ -219,7 +227,7 @@ impl Key {
 
 impl Sort {
     /// Sorts entries. The sort is stable.
-    pub(super) fn apply<T>(&self, entries: &mut [T], key: impl Fn(&T, &'static str) -> Key) {
+    pub(super) fn apply<T>(&self, entries: &mut [T], key: impl Fn(&T, &'static str) -> SortKey) {
         for (field, descending) in self.0.iter().rev() {
             if *descending {
                 entries.sort_by_cached_key(|entry| std::cmp::Reverse(key(entry, field)));

@@ -21,7 +21,7 @@ use crate::state::run::{InputArtifact, Item, Progress, Run, Scheduling};
 use crate::storage;
 
 /// The minimum time for which the URL of a slide must be valid after the submission.
-const INPUT_LIFETIME: Duration = Duration::from_secs(6 * 24 * 60 * 60);
+const MIN_INPUT_LIFETIME: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 /// The maximum size of a callback context, in bytes of JSON.
 const MAX_CONTEXT_BYTES: usize = 1024;
 
@@ -80,26 +80,26 @@ pub(super) async fn submit(
         application: application.id.clone(),
         version: version.number.clone(),
         custom_metadata: submission.custom_metadata.map_or(Value::Null, Value::Object),
-        scheduling: submission.scheduling.map(Scheduling::in_microseconds),
+        scheduling: submission.scheduling.map(Scheduling::truncated_to_microseconds),
         submitted_at: platform.timestamp(),
         submitted_by: user.id.clone(),
         organization: organization.id.clone(),
         end: None,
         error: None,
         results_deleted_at: None,
-        items: accept(&platform, application, submission.items)?,
+        items: validate_items(&platform, application, submission.items)?,
     };
     platform
         .state
         .change(|records, changes| {
-            let submitted = records.runs.values().filter(|run| run.organization == organization.id);
-            let slides = submitted.map(|run| run.items.len()).sum::<usize>() + run.items.len();
-            if organization.slide_quota.is_some_and(|quota| slides > quota) {
+            let earlier_runs = records.runs.values().filter(|run| run.organization == organization.id);
+            let slide_count = earlier_runs.map(|run| run.items.len()).sum::<usize>() + run.items.len();
+            if organization.slide_quota.is_some_and(|quota| slide_count > quota) {
                 return Err(Problem::QuotaExceeded);
             }
-            changes.run(&run);
-            for (at, item) in run.items.iter().enumerate() {
-                changes.item(id, at, item);
+            changes.put_run(&run);
+            for (index, item) in run.items.iter().enumerate() {
+                changes.put_item(id, index, item);
             }
             records.runs.insert(id, run);
             Ok(())
@@ -109,47 +109,54 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, Json(json!({ "run_id": id }))))
 }
 
-/// Checks the scheduling rules.
+/// Checks that the due date and the deadline of a run satisfy the rules of the platform.
 fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(), Problem> {
     let Some(Scheduling { due_date, deadline }) = scheduling else { return Ok(()) };
-    let broken = |rule: &str| Err(Problem::BadRequest(format!("scheduling: {rule}")));
+    let violation = |rule: &str| Err(Problem::BadRequest(format!("scheduling: {rule}")));
     if due_date.is_some_and(|due_date| due_date <= now) {
-        return broken("due_date must be in the future");
+        return violation("due_date must be in the future");
     }
     if deadline.is_some_and(|deadline| deadline.duration_since(now) < MIN_TIME_TO_DEADLINE) {
-        return broken("SCHEDULER.DEADLINE_TOO_SHORT: the deadline must be at least one day after the submission");
+        return violation("SCHEDULER.DEADLINE_TOO_SHORT: the deadline must be at least one day after the submission");
     }
     match (due_date, deadline) {
-        (Some(due_date), Some(deadline)) if due_date > deadline => broken("due_date must not be after deadline"),
+        (Some(due_date), Some(deadline)) if due_date > deadline => violation("due_date must not be after deadline"),
         _ => Ok(()),
     }
 }
 
 /// Validates the items against the rules of the platform and of the application, and returns them.
-fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
-    let mut names = HashSet::new();
-    let mut accepted = Vec::new();
-    let needed = platform.now() + INPUT_LIFETIME;
+fn validate_items(
+    platform: &Platform,
+    application: &Application,
+    items: Vec<SubmittedItem>,
+) -> Result<Vec<Item>, Problem> {
+    let mut external_ids = HashSet::new();
+    let mut validated_items = Vec::new();
+    let min_expiry = platform.now() + MIN_INPUT_LIFETIME;
     for SubmittedItem { external_id, custom_metadata, input_artifacts } in items {
-        let broken = |rule: &str| Problem::BadRequest(format!("item {external_id}: {rule}"));
+        let violation = |rule: &str| Problem::BadRequest(format!("item {external_id}: {rule}"));
         if external_id.is_empty() {
-            return Err(broken("the external_id is empty"));
+            return Err(violation("the external_id is empty"));
         }
-        if !names.insert(external_id.clone()) {
-            return Err(broken("the external_id is not unique within the run"));
+        if !external_ids.insert(external_id.clone()) {
+            return Err(violation("the external_id is not unique within the run"));
         }
         let artifact: [SubmittedArtifact; 1] =
-            input_artifacts.try_into().map_err(|_| broken("exactly one input artifact is expected"))?;
+            input_artifacts.try_into().map_err(|_| violation("exactly one input artifact is expected"))?;
         let [SubmittedArtifact { name, download_url, metadata }] = artifact;
-        if name != application::INPUT {
-            return Err(broken(&format!("the input artifact must be called `{}`", application::INPUT)));
+        if name != application::INPUT_ARTIFACT_NAME {
+            return Err(violation(&format!(
+                "the input artifact must be called `{}`",
+                application::INPUT_ARTIFACT_NAME
+            )));
         }
-        if storage::end(&download_url).is_some_and(|end| end < needed) {
-            return Err(broken("the download_url must be valid for at least six days"));
+        if storage::url_expiry(&download_url).is_some_and(|expiry| expiry < min_expiry) {
+            return Err(violation("the download_url must be valid for at least six days"));
         }
-        application.check_metadata(&metadata).map_err(|reason| broken(&reason))?;
+        application.check_metadata(&metadata).map_err(|reason| violation(&reason))?;
         let input = InputArtifact { id: platform.random.uuid(), name, download_url, metadata };
-        accepted.push(Item {
+        validated_items.push(Item {
             id: platform.random.uuid(),
             external_id,
             custom_metadata: custom_metadata.map_or(Value::Null, Value::Object),
@@ -159,5 +166,5 @@ fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedIt
             interrupted: false,
         });
     }
-    Ok(accepted)
+    Ok(validated_items)
 }

@@ -1,4 +1,4 @@
-//! Documents about application versions, for their users.
+//! The documents of application versions.
 
 use std::io;
 
@@ -19,22 +19,22 @@ pub(crate) struct Document {
     folder: String,
 }
 
-/// Returns the documents of a version. Unless the configuration has documents, there are two: one with a simple name,
-/// and one whose name must be percent-encoded in a URL.
-pub(crate) fn of(application: &Application, version: &VersionConfig) -> Vec<Document> {
-    let about = format!("{} {}", application.name, version.number);
+/// Returns the documents of a version. If the configuration has none, there are two default documents: one with a
+/// simple name, and one with a name that must be percent-encoded in a URL.
+pub(crate) fn of_version(application: &Application, version: &VersionConfig) -> Vec<Document> {
+    let title = format!("{} {}", application.name, version.number);
     let file = |name: &str, media_type: &str, content: String| FileConfig {
         name: name.to_owned(),
         media_type: media_type.to_owned(),
         content,
     };
-    let usual = || {
+    let default_documents = || {
         vec![
-            file("user-guide.md", "text/markdown", format!("# {about}\n\n{}\n", application.description)),
-            file("release notes/changes.txt", "text/plain", format!("{about}\n{}\n", version.changelog)),
+            file("user-guide.md", "text/markdown", format!("# {title}\n\n{}\n", application.description)),
+            file("release notes/changes.txt", "text/plain", format!("{title}\n{}\n", version.changelog)),
         ]
     };
-    let files = if version.documents.is_empty() { usual() } else { version.documents.clone() };
+    let files = if version.documents.is_empty() { default_documents() } else { version.documents.clone() };
     let folder = format!("documents/{}/{}", application.id, version.number);
     let document = |file: FileConfig| Document {
         id: stable_id(&format!("{folder}/{}", file.name)),
@@ -47,7 +47,7 @@ pub(crate) fn of(application: &Application, version: &VersionConfig) -> Vec<Docu
     files.into_iter().map(document).collect()
 }
 
-/// Derives an id from a name.
+/// Derives an id from a name. The id is the same in each emulator.
 fn stable_id(name: &str) -> Uuid {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
     let mut bytes = [0; 16];
@@ -58,7 +58,7 @@ fn stable_id(name: &str) -> Uuid {
 impl Document {
     /// Returns the object key of the document in the platform's bucket. The object is created on the first request.
     pub(crate) async fn store(&self, platform: &Platform) -> io::Result<String> {
-        let (key, bucket) = (format!("{}/{}", self.folder, self.name), &platform.accounts.files().bucket);
+        let (key, bucket) = (format!("{}/{}", self.folder, self.name), &platform.accounts.files_owner().bucket);
         if platform.objects.get(bucket, &key).is_none() {
             let mut upload = platform.objects.create().await?;
             upload.write(self.content.as_bytes()).await?;

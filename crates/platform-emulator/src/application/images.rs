@@ -7,15 +7,15 @@ mod output;
 pub mod samples;
 mod tissue;
 
-use super::{Application, Job, Work, version};
+use super::{Application, Behavior, Job, version};
 use crate::state::run::{Failure, OutputArtifact};
 
-/// The method with which an application processes a slide.
+/// The method by which an application processes a slide. The methods differ in the metadata that they require.
 #[derive(Clone, Copy)]
 pub(crate) enum Method {
-    /// With the metadata of the application `tissue`.
+    /// The method of the application `tissue`.
     Detection,
-    /// With the metadata that the platform's application requires.
+    /// The method of `he-tme`. It requires the same metadata as the application of the platform.
     HeTme,
 }
 
@@ -29,21 +29,21 @@ impl Method {
 }
 
 pub(super) fn applications() -> [Application; 3] {
-    let new = |id, name, description, method| {
-        Application::built_in(id, name, description, &detection::OUTPUTS, Work::Images(method))
+    let application = |id, name, description, method| {
+        Application::built_in(id, name, description, &detection::OUTPUTS, Behavior::Images(method))
     };
     let description = "Finds the tissue on a slide: a heat map, its outlines and its areas.";
-    let mut tissue = new("tissue", "Tissue detection", description, Method::Detection);
+    let mut tissue = application("tissue", "Tissue detection", description, Method::Detection);
     tissue.metadata_schema = detection::metadata_schema();
     tissue.versions = vec![
         version("1.0.0", "2026-03-01T12:00:00Z", "Outlines have holes."),
         version("0.9.0", "2026-01-15T12:00:00Z", "The first version."),
     ];
     let description = "Requires the same metadata as the application of the platform, and finds the tissue.";
-    let mut he_tme = new("he-tme", "Atlas H&E-TME", description, Method::HeTme);
+    let mut he_tme = application("he-tme", "Atlas H&E-TME", description, Method::HeTme);
     he_tme.metadata_schema = he_tme::metadata_schema();
     // The official Python SDK uses the ids `he-tme` and `test-app`.
-    let mut test_app = new("test-app", "Test application", "Does the same as `he-tme`.", Method::HeTme);
+    let mut test_app = application("test-app", "Test application", "Does the same as `he-tme`.", Method::HeTme);
     test_app.metadata_schema = he_tme::metadata_schema();
     [tissue, he_tme, test_app]
 }

@@ -50,8 +50,8 @@ pub struct ApplicationConfig {
     /// The ids of the organizations that can use the application. Empty, the default, means all organizations.
     #[serde(default)]
     pub organizations: Vec<String>,
-    /// The id of the built-in application that provides the processing, and the schema and the outputs if they are not
-    /// set. The default is `outcomes`.
+    /// The id of the built-in application that provides the processing, and also the schema and the outputs if they are
+    /// not set. The default is `outcomes`.
     #[serde(default)]
     pub like: Option<String>,
     /// The JSON Schema of the metadata of an input.
@@ -126,15 +126,15 @@ impl ApplicationConfig {
         if self.like.as_ref().is_some_and(|like| !BUILT_IN.contains(&like.as_str())) {
             problems.push(format!("application `{id}`: `like` must be one of {}", BUILT_IN.join(", ")));
         }
-        let known = |wanted: &String| config.organizations.iter().any(|organization| organization.id == *wanted);
-        for organization in self.organizations.iter().filter(|wanted| !known(wanted)) {
+        let is_known = |id: &String| config.organizations.iter().any(|organization| organization.id == *id);
+        for organization in self.organizations.iter().filter(|id| !is_known(id)) {
             problems.push(format!("application `{id}`: unknown organization `{organization}`"));
         }
         if let Some(Err(error)) = self.metadata_schema.as_ref().map(jsonschema::validator_for) {
             problems.push(format!("application `{id}`: the metadata_schema is not a JSON Schema: {error}"));
         }
         for VersionConfig { number, released_at, .. } in &self.versions {
-            if !is_semantic(number) {
+            if !is_semantic_version(number) {
                 problems.push(format!("application `{id}`: `{number}` is not a semantic version"));
             }
             if released_at.parse::<jiff::Timestamp>().is_err() {
@@ -146,12 +146,12 @@ impl ApplicationConfig {
 }
 
 /// Returns true if the text is a semantic version according to <https://semver.org>. Numbers may have any length.
-pub(crate) fn is_semantic(version: &str) -> bool {
-    static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
+pub(crate) fn is_semantic_version(version: &str) -> bool {
+    static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let (number, identifier) = ("(?:0|[1-9][0-9]*)", "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)");
         let pre_release = format!(r"(?:-{identifier}(?:\.{identifier})*)?");
         let build = r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?";
         Regex::new(&format!(r"^{number}\.{number}\.{number}{pre_release}{build}$")).ok()
     });
-    FORM.as_ref().is_some_and(|form| form.is_match(version))
+    PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(version))
 }

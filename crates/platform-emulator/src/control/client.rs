@@ -7,18 +7,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::ServiceAccount;
-
-use super::{PREFIX, Revocation, Rotation, Shift};
+use super::{ClockShift, KeyRotation, PREFIX, TokenRevocation};
 use crate::fault::Fault;
 use crate::journal::JournalEntry;
 use crate::server_name::Server;
+use crate::storage::ServiceAccount;
 
 /// The maximum size of a response body.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A client for the control routes of an emulator that was started
-/// [with them](crate::EmulatorBuilder::with_control): faults, request journal, clock, signing keys and tokens.
+/// A client for the control routes, which [`EmulatorBuilder::with_control`](crate::EmulatorBuilder::with_control)
+/// enables: faults, request journal, clock, signing keys and tokens.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -88,7 +87,7 @@ impl Control {
     ///
     /// [`ControlError`].
     pub async fn faults(&self) -> Result<Vec<Fault>, ControlError> {
-        self.read("/faults").await
+        self.get("/faults").await
     }
 
     /// Returns the requests to a server, oldest first. The journal contains the last 100,000 requests to all three
@@ -98,7 +97,7 @@ impl Control {
     ///
     /// [`ControlError`].
     pub async fn journal(&self, server: Server) -> Result<Vec<JournalEntry>, ControlError> {
-        let mut entries: Vec<JournalEntry> = self.read("/journal").await?;
+        let mut entries: Vec<JournalEntry> = self.get("/journal").await?;
         entries.retain(|entry| entry.server == server);
         Ok(entries)
     }
@@ -127,7 +126,7 @@ impl Control {
     ///
     /// [`ControlError`].
     pub async fn shift_clock(&self, seconds: i64) -> Result<(), ControlError> {
-        self.send(Method::Post, "/clock", Some(&Shift { seconds })).await
+        self.send(Method::Post, "/clock", Some(&ClockShift { seconds })).await
     }
 
     /// Creates a new signing key for new tokens. If `retire` is true, tokens signed with older keys are rejected.
@@ -136,7 +135,7 @@ impl Control {
     ///
     /// [`ControlError`].
     pub async fn rotate_keys(&self, retire: bool) -> Result<(), ControlError> {
-        self.send(Method::Post, "/keys", Some(&Rotation { retire })).await
+        self.send(Method::Post, "/keys", Some(&KeyRotation { retire })).await
     }
 
     /// Revokes all current access tokens of a user.
@@ -145,7 +144,7 @@ impl Control {
     ///
     /// [`ControlError`].
     pub async fn revoke_tokens(&self, user: impl Into<String>) -> Result<(), ControlError> {
-        self.send(Method::Post, "/tokens", Some(&Revocation { user: user.into() })).await
+        self.send(Method::Post, "/tokens", Some(&TokenRevocation { user: user.into() })).await
     }
 
     /// Returns the service account of the organization with this id. It signs URLs to the organization's bucket
@@ -155,18 +154,18 @@ impl Control {
     ///
     /// [`ControlError`].
     pub async fn service_account(&self, organization: &str) -> Result<ServiceAccount, ControlError> {
-        self.read(&format!("/service-accounts/{organization}")).await
+        self.get(&format!("/service-accounts/{organization}")).await
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<(), ControlError> {
-        self.exchange(method, path, body).await.map(|_| ())
+        self.request_bytes(method, path, body).await.map(|_| ())
     }
 
-    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ControlError> {
-        Ok(serde_json::from_slice(&self.exchange(Method::Get, path, None::<&()>).await?)?)
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ControlError> {
+        Ok(serde_json::from_slice(&self.request_bytes(Method::Get, path, None::<&()>).await?)?)
     }
 
-    async fn exchange(
+    async fn request_bytes(
         &self,
         method: Method,
         path: &str,
@@ -180,11 +179,11 @@ impl Control {
         }
         let response = self.http.send(request).await?;
         let status = response.status();
-        let answer = response.bytes(MAX_RESPONSE_BYTES).await?;
+        let body_bytes = response.bytes(MAX_RESPONSE_BYTES).await?;
         if (200..300).contains(&status) {
-            return Ok(answer);
+            return Ok(body_bytes);
         }
-        Err(ControlError::Rejected { status, detail: String::from_utf8_lossy(&answer).into_owned() })
+        Err(ControlError::Rejected { status, detail: String::from_utf8_lossy(&body_bytes).into_owned() })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Users, runs, items and results that are loaded when an emulator starts. Fields have the names of the API.
+//! Users, runs, items and results that are loaded when an emulator starts. The fields have the same names
+//! as in the API.
 
 mod export;
 mod load;
@@ -52,7 +53,7 @@ struct FixtureRun {
     #[serde(default)]
     run_id: Option<Uuid>,
     application_id: String,
-    /// The latest version by default.
+    /// The number of the version; the latest version by default.
     #[serde(default)]
     version_number: Option<String>,
     /// The id of a user; the first user by default.

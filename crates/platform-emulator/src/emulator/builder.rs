@@ -24,7 +24,7 @@ use crate::random::Random;
 use crate::server::tls::{self, Acceptor};
 use crate::state::State;
 use crate::state::store::{Changes, Store, StoredRecords};
-use crate::storage::{Multiparts, Objects, Resumables, ServiceAccounts};
+use crate::storage::{MultipartUploads, Objects, ResumableUploads, ServiceAccounts};
 use crate::{application::processing, state::store};
 
 /// The key of the record with the number of starts on a data folder.
@@ -37,7 +37,7 @@ pub struct EmulatorBuilder {
     address: IpAddr,
     port: u16,
     host: Option<String>,
-    data: Option<PathBuf>,
+    data_folder: Option<PathBuf>,
     seed: Option<u64>,
     clock: Arc<dyn Clock>,
     control: bool,
@@ -53,7 +53,7 @@ impl Default for EmulatorBuilder {
             address: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             host: None,
-            data: None,
+            data_folder: None,
             seed: None,
             clock: Arc::new(SystemClock),
             control: false,
@@ -93,7 +93,7 @@ impl EmulatorBuilder {
 
     /// Stores the data in this folder, which is created if it does not exist. Data of an earlier start are loaded.
     pub fn with_data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.data = Some(folder.into());
+        self.data_folder = Some(folder.into());
         self
     }
 
@@ -171,16 +171,16 @@ impl EmulatorBuilder {
     /// [`start`](Self::start). A file in the folder cannot be read.
     pub async fn export(mut self) -> io::Result<Fixture> {
         let fixture = std::mem::take(&mut self.fixture);
-        fixture.extend(&mut self.config);
-        self.check()?;
-        if !self.data.as_ref().is_some_and(|folder| folder.join(store::FILE).exists()) {
-            let folder = self.data.as_deref().unwrap_or(Path::new("")).display();
+        fixture.add_accounts_to(&mut self.config);
+        self.check_config()?;
+        if !self.data_folder.as_ref().is_some_and(|folder| folder.join(store::FILE).exists()) {
+            let folder = self.data_folder.as_deref().unwrap_or(Path::new("")).display();
             let text = format!("'{folder}' is not a data folder of the emulator");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // Binds free ports, because the platform needs URLs. No requests are served.
+        // The platform needs URLs, so that free ports are bound, although no requests are served.
         let listeners = Listeners::bind(self.address, 0, self.host.as_deref(), false).await?;
-        Fixture::of(&self.platform(&listeners).await?)
+        Fixture::from_platform(&self.create_platform(&listeners).await?)
     }
 
     /// Starts the emulator.
@@ -191,22 +191,22 @@ impl EmulatorBuilder {
     /// written, or the configuration is inconsistent.
     pub async fn start(mut self) -> io::Result<Emulator> {
         let fixture = std::mem::take(&mut self.fixture);
-        fixture.extend(&mut self.config);
-        self.check()?;
+        fixture.add_accounts_to(&mut self.config);
+        self.check_config()?;
         let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), self.tls.is_some()).await?;
-        let acceptor = self.acceptor()?;
+        let acceptor = self.tls_acceptor()?;
         if !self.address.is_loopback() {
-            tracing::warn!(address = %self.address, "every client that reaches this address can do everything with the emulator");
+            tracing::warn!(address = %self.address, "every client that can connect to this address has full access to the emulator");
         }
-        let listening = listeners.api_root();
-        let platform = Arc::new(self.platform(&listeners).await?);
+        let listening_url = listeners.api_root();
+        let platform = Arc::new(self.create_platform(&listeners).await?);
         fixture.load(&platform).await?;
         processing::resume(&platform);
-        let running = serve(&platform, listeners, acceptor.as_ref());
-        Ok(Emulator { platform, listening, _running: running })
+        let shutdown = serve(&platform, listeners, acceptor.as_ref());
+        Ok(Emulator { platform, listening_url, _shutdown: shutdown })
     }
 
-    fn check(&self) -> io::Result<()> {
+    fn check_config(&self) -> io::Result<()> {
         let mut problems = self.config.problems();
         if self.port > u16::MAX - 2 {
             problems.push(format!("port {} is too high: the next two ports are needed as well", self.port));
@@ -217,7 +217,7 @@ impl EmulatorBuilder {
         Err(io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")))
     }
 
-    fn acceptor(&self) -> io::Result<Option<Acceptor>> {
+    fn tls_acceptor(&self) -> io::Result<Option<Acceptor>> {
         let Some(file) = &self.tls else { return Ok(None) };
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
         names.push(self.address.to_string());
@@ -225,21 +225,21 @@ impl EmulatorBuilder {
         names.extend(self.config.hosts.iter().cloned());
         names.sort();
         names.dedup();
-        tls::acceptor(file, names, self.http2).map(Some)
+        tls::create_acceptor(file, names, self.http2).map(Some)
     }
 
-    async fn platform(self, listeners: &Listeners) -> io::Result<Platform> {
-        let [api_root, issuer, storage] = self.config.public.of(listeners.urls());
-        let (store, mut found) = match &self.data {
+    async fn create_platform(self, listeners: &Listeners) -> io::Result<Platform> {
+        let [api_root, issuer, storage] = self.config.public.or_listening_urls(listeners.urls());
+        let (store, mut stored) = match &self.data_folder {
             Some(folder) => {
-                create_private(folder)?;
+                create_private_folder(folder)?;
                 check_data_folder(folder)?;
                 Store::open(folder)?
             }
             None => Default::default(),
         };
-        let random = Random::new(self.seed, count_start(&store, &mut found).await?);
-        let accounts = accounts(&self.config, &random, &store, &mut found).await?;
+        let random = Random::new(self.seed, count_start(&store, &mut stored).await?);
+        let accounts = load_accounts(&self.config, &random, &store, &mut stored).await?;
         Ok(Platform {
             issuer,
             api_root,
@@ -248,16 +248,16 @@ impl EmulatorBuilder {
             clock: ShiftedClock::new(self.clock),
             controls: self.control.then(Controls::new),
             faults: Faults::new(self.config.faults.iter().cloned()),
-            http: client(self.tls.as_deref())?,
+            http: http_client(self.tls.as_deref())?,
             accounts,
             applications: Catalog::new(&self.config.applications),
-            identity: Identity::new(&random, &store, &mut found).await?,
-            objects: Objects::new(self.data.as_deref(), &mut found)?,
-            multiparts: Multiparts::new(&self.config),
-            resumables: Resumables::default(),
-            service_accounts: ServiceAccounts::new(&mut found)?,
-            state: State::new(store, &mut found)?,
-            work: Mutex::default(),
+            identity: Identity::new(&random, &store, &mut stored).await?,
+            objects: Objects::new(self.data_folder.as_deref(), &mut stored)?,
+            multiparts: MultipartUploads::new(&self.config),
+            resumables: ResumableUploads::default(),
+            service_accounts: ServiceAccounts::new(&mut stored)?,
+            state: State::new(store, &mut stored)?,
+            run_tasks: Mutex::default(),
             config: self.config,
             random,
         })
@@ -265,31 +265,36 @@ impl EmulatorBuilder {
 }
 
 /// Returns the client that fetches slides and accesses the control routes.
-fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
-    // The request for a slide can have a signed `Host` header, which HTTP/2 would replace by the authority of the URL.
+fn http_client(authority_file: Option<&Path>) -> io::Result<HttpClient> {
+    // The request for a slide can have a signed `Host` header. HTTP/2 would replace it by the authority of the URL.
     let builder = HttpClient::builder().with_plain_loopback().without_decompression().with_http1();
-    let builder = if let Some(file) = authority { builder.with_root_certificates(file) } else { builder };
+    let builder = if let Some(file) = authority_file { builder.with_root_certificates(file) } else { builder };
     builder.build().map_err(io::Error::other)
 }
 
 /// Returns the number of earlier starts on the data folder, and records this one.
-async fn count_start(store: &Store, found: &mut StoredRecords) -> io::Result<u64> {
-    // Earlier versions of this crate did not record the number of starts.
-    let uncounted = u64::from(!found.is_empty());
-    let earlier = found.take::<u64>(START_COUNT_KEY)?.pop().map_or(uncounted, |(_, starts)| starts);
+async fn count_start(store: &Store, stored: &mut StoredRecords) -> io::Result<u64> {
+    // Data folders of earlier versions of this crate do not contain the number of starts.
+    let unrecorded_starts = u64::from(!stored.is_empty());
+    let earlier_starts = stored.take::<u64>(START_COUNT_KEY)?.pop().map_or(unrecorded_starts, |(_, starts)| starts);
     let mut changes = Changes::default();
-    changes.put(START_COUNT_KEY.to_owned(), &(earlier + 1));
+    changes.put(START_COUNT_KEY.to_owned(), &(earlier_starts + 1));
     store.write(changes).await.map_err(io::Error::other)?;
-    Ok(earlier)
+    Ok(earlier_starts)
 }
 
-/// Returns the accounts, with the existing keys of their buckets.
-async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut StoredRecords) -> io::Result<Accounts> {
-    let mut known: std::collections::HashMap<String, BucketKey> =
-        found.take::<BucketKey>("bucket-key/")?.into_iter().collect();
+/// Returns the accounts. Their buckets have the stored keys, or new keys.
+async fn load_accounts(
+    config: &Config,
+    random: &Random,
+    store: &Store,
+    stored: &mut StoredRecords,
+) -> io::Result<Accounts> {
+    let mut existing_keys: std::collections::HashMap<String, BucketKey> =
+        stored.take::<BucketKey>("bucket-key/")?.into_iter().collect();
     let mut changes = Changes::default();
     let accounts = Accounts::new(config, |organization| {
-        known.remove(organization).unwrap_or_else(|| {
+        existing_keys.remove(organization).unwrap_or_else(|| {
             let key = BucketKey::new(random);
             changes.put(format!("bucket-key/{organization}"), &key);
             key
@@ -300,7 +305,7 @@ async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut S
 }
 
 /// Creates a folder that only its owner can access. An existing folder is not changed.
-fn create_private(folder: &Path) -> io::Result<()> {
+fn create_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -312,8 +317,8 @@ fn create_private(folder: &Path) -> io::Result<()> {
 
 /// Rejects a folder that is not empty and is not a data folder of an emulator.
 fn check_data_folder(folder: &Path) -> io::Result<()> {
-    let foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
-    if foreign {
+    let is_foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
+    if is_foreign {
         let message = format!("'{}' is neither empty nor a data folder of an emulator", folder.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }

@@ -26,11 +26,11 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Listens on three consecutive ports starting at `port`, or on free ports if `port` is 0.
     pub(super) async fn bind(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io::Result<Self> {
-        let next = |offset| if port > 0 { port + offset } else { 0 };
+        let port_at = |offset| if port > 0 { port + offset } else { 0 };
         Ok(Self {
-            api: listen(address, next(0), host, tls).await?,
-            identity: listen(address, next(1), host, tls).await?,
-            storage: listen(address, next(2), host, tls).await?,
+            api: listen(address, port_at(0), host, tls).await?,
+            identity: listen(address, port_at(1), host, tls).await?,
+            storage: listen(address, port_at(2), host, tls).await?,
         })
     }
 
@@ -46,23 +46,23 @@ impl Listeners {
 
 /// Starts the three servers. They end when the returned sender is dropped.
 pub(super) fn serve(platform: &Arc<Platform>, listeners: Listeners, tls: Option<&Acceptor>) -> watch::Sender<()> {
-    let (running, ended) = watch::channel(());
+    let (shutdown_sender, shutdown) = watch::channel(());
     for (listener, server, router) in [
         (listeners.identity.0, Server::Identity, crate::identity::router(platform.clone())),
         (listeners.api.0, Server::Api, crate::api::router(platform.clone())),
         (listeners.storage.0, Server::Storage, crate::storage::router(platform.clone())),
     ] {
-        let mut ended = ended.clone();
-        let router = router.layer(middleware::from_fn_with_state((platform.clone(), server), gate::pass));
+        let mut shutdown = shutdown.clone();
+        let router = router.layer(middleware::from_fn_with_state((platform.clone(), server), gate::check_and_handle));
         let service = router.into_make_service_with_connect_info::<ConnectionInfo>();
         let server =
             axum::serve(ResettableListener::new(listener, tls.cloned()), service).with_graceful_shutdown(async move {
                 // `changed` fails when the sender is dropped, and the server then shuts down.
-                let _ = ended.changed().await;
+                let _ = shutdown.changed().await;
             });
         tokio::spawn(server.into_future());
     }
-    running
+    shutdown_sender
 }
 
 async fn listen(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io::Result<(TcpListener, Url)> {
@@ -70,16 +70,16 @@ async fn listen(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-    let mut bound = listener.local_addr()?;
-    match bound.ip() {
-        IpAddr::V4(any) if any.is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(any) if any.is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
+    let mut local_address = listener.local_addr()?;
+    match local_address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => local_address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => local_address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    let authority = host.map_or_else(|| bound.to_string(), |host| format!("{host}:{}", bound.port()));
-    let invalid =
+    let authority = host.map_or_else(|| local_address.to_string(), |host| format!("{host}:{}", local_address.port()));
+    let invalid_url =
         |error| io::Error::new(io::ErrorKind::InvalidInput, format!("{authority} is not valid in a URL: {error}"));
     let scheme = if tls { "https" } else { "http" };
-    let url = format!("{scheme}://{authority}/").parse().map_err(invalid)?;
+    let url = format!("{scheme}://{authority}/").parse().map_err(invalid_url)?;
     Ok((listener, url))
 }

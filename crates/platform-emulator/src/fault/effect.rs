@@ -12,7 +12,7 @@ pub enum Effect {
         /// The delay in milliseconds.
         milliseconds: u64,
     },
-    /// The request is answered with this status and has no other effect.
+    /// The response has this status. The request has no other effect.
     Status {
         /// A status from 200 to 599.
         status: u16,
@@ -20,7 +20,7 @@ pub enum Effect {
         #[serde(default)]
         body: Option<String>,
     },
-    /// The request is answered with an error status and a `Retry-After` header, and has no other effect.
+    /// The response has an error status and a `Retry-After` header. The request has no other effect.
     Throttle {
         /// A status from 400 to 599; 429 by default.
         #[serde(default = "too_many_requests")]
@@ -31,13 +31,13 @@ pub enum Effect {
         #[serde(default)]
         as_date: bool,
     },
-    /// The connection is reset before more than this number of bytes of the response body were sent. The request itself
-    /// is processed. With 0, no part of the response is sent. Over HTTP/2 this ends all requests of the connection.
+    /// The connection is reset after at most this number of bytes of the response body. The request is processed. With
+    /// 0, no part of the response is sent. Over HTTP/2, the reset ends all requests of the connection.
     Reset {
         /// The number of bytes of the response body.
         after_bytes: u64,
     },
-    /// The connection is closed after this number of bytes of the response body. Over HTTP/2 only the stream ends.
+    /// The connection is closed after this number of bytes of the response body. Over HTTP/2, only the stream ends.
     Truncate {
         /// The number of bytes of the response body.
         after_bytes: u64,
@@ -47,7 +47,7 @@ pub enum Effect {
         /// The number of bytes of the response body.
         after_bytes: u64,
     },
-    /// The connection is reset after this number of bytes of the request body were read. With 0, the request is not
+    /// The connection is reset when this number of bytes of the request body has been read. With 0, the request is not
     /// processed.
     ResetRequest {
         /// The number of bytes of the request body.
@@ -70,11 +70,12 @@ pub enum Effect {
     },
     /// The storage reports that the signature of the URL has expired.
     ExpiredSignature,
-    /// The range in the `Content-Range` header of the storage is one byte later than the bytes that are sent.
+    /// The `Content-Range` header of the storage contains a range that begins and ends one byte after the actual range.
     WrongContentRange,
     /// The object is replaced by another of the same size before it is served.
     ReplacedObject,
-    /// The API adds unknown fields and unknown enumeration values to the response, like a newer version.
+    /// The API adds unknown fields and unknown enumeration values to the response, like a newer version of the
+    /// platform.
     Novelty,
 }
 

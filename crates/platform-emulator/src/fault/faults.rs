@@ -9,41 +9,44 @@ use super::{Effect, Fault};
 use crate::random::Random;
 use crate::server_name::Server;
 
+/// The active faults of an emulator.
 #[derive(Default)]
 pub(crate) struct Faults(Mutex<Vec<ActiveFault>>);
 
 /// An active fault, the numbers of matching and affected requests, and the time of its first occurrence.
 struct ActiveFault {
     fault: Fault,
-    matched: u32,
-    occurrences: u32,
+    match_count: u32,
+    occurrence_count: u32,
     first_occurrence: Option<Instant>,
 }
 
 impl ActiveFault {
     fn new(fault: Fault) -> Self {
-        Self { fault, matched: 0, occurrences: 0, first_occurrence: None }
+        Self { fault, match_count: 0, occurrence_count: 0, first_occurrence: None }
     }
 
     /// Counts a matching request, and returns the effect on the request if it is affected.
     fn effect_on_match(&mut self, random: &Random, now: Instant) -> Option<Effect> {
-        self.matched = self.matched.saturating_add(1);
-        if self.matched <= self.fault.after || self.fault.probability.is_some_and(|part| random.fraction() >= part) {
+        self.match_count = self.match_count.saturating_add(1);
+        if self.match_count <= self.fault.after
+            || self.fault.probability.is_some_and(|probability| random.fraction() >= probability)
+        {
             return None;
         }
-        self.occurrences = self.occurrences.saturating_add(1);
+        self.occurrence_count = self.occurrence_count.saturating_add(1);
         self.first_occurrence.get_or_insert(now);
         Some(self.fault.effect.clone())
     }
 
     fn has_ended(&self, now: Instant) -> bool {
-        let used_up = self.fault.times.is_some_and(|times| self.occurrences >= times);
-        let lasts = self.fault.for_milliseconds.map(Duration::from_millis);
-        let over = self
+        let is_used_up = self.fault.times.is_some_and(|times| self.occurrence_count >= times);
+        let duration = self.fault.for_milliseconds.map(Duration::from_millis);
+        let is_over = self
             .first_occurrence
-            .zip(lasts)
-            .is_some_and(|(first_occurrence, lasts)| now.duration_since(first_occurrence) >= lasts);
-        used_up || over
+            .zip(duration)
+            .is_some_and(|(first_occurrence, duration)| now.duration_since(first_occurrence) >= duration);
+        is_used_up || is_over
     }
 }
 
@@ -66,9 +69,9 @@ impl Faults {
 
     /// Returns the faults that can still occur.
     pub(crate) fn list(&self, now: Instant) -> Vec<Fault> {
-        let mut all = self.0.lock();
-        all.retain(|active| !active.has_ended(now));
-        all.iter().map(|active| active.fault.clone()).collect()
+        let mut active_faults = self.0.lock();
+        active_faults.retain(|active| !active.has_ended(now));
+        active_faults.iter().map(|active| active.fault.clone()).collect()
     }
 
     /// Counts a request, and returns the effects on it.
@@ -78,10 +81,10 @@ impl Faults {
         random: &Random,
         now: Instant,
     ) -> Vec<Effect> {
-        let mut all = self.0.lock();
-        all.retain(|active| !active.has_ended(now));
-        let matched = all.iter_mut().filter(|active| active.fault.is_match(server, method, path));
-        matched.filter_map(|active| active.effect_on_match(random, now)).collect()
+        let mut active_faults = self.0.lock();
+        active_faults.retain(|active| !active.has_ended(now));
+        let matching = active_faults.iter_mut().filter(|active| active.fault.is_match(server, method, path));
+        matching.filter_map(|active| active.effect_on_match(random, now)).collect()
     }
 }
 

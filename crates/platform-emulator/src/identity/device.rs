@@ -14,14 +14,14 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 
 /// The device logins that are not redeemed yet, by their device code.
 #[derive(Default)]
-pub(crate) struct Devices(Mutex<HashMap<String, Login>>);
+pub(crate) struct DeviceLogins(Mutex<HashMap<String, DeviceLogin>>);
 
-struct Login {
+struct DeviceLogin {
     user_code: String,
     scope: String,
     /// The id of the user who approved or denied the login.
     user: Option<String>,
-    started: SystemTime,
+    started_at: SystemTime,
     decision: Option<Decision>,
     /// The minimum polling interval of the device. It increases if the device polls too often.
     interval: Duration,
@@ -39,30 +39,30 @@ pub(crate) enum Decision {
 }
 
 /// The codes of a new login.
-pub(crate) struct Started {
+pub(crate) struct DeviceCodes {
     pub(crate) device_code: String,
     pub(crate) user_code: String,
 }
 
-impl Devices {
-    pub(crate) fn start(&self, scope: String, interval: u64, random: &Random, now: SystemTime) -> Started {
+impl DeviceLogins {
+    pub(crate) fn start(&self, scope: String, interval: u64, random: &Random, now: SystemTime) -> DeviceCodes {
         let device_code = random.token();
-        let letters: String = random.token()[..8].chars().map(letter).collect();
+        let letters: String = random.token()[..8].chars().map(consonant).collect();
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
-        let login = Login {
+        let login = DeviceLogin {
             user_code: user_code.clone(),
             scope,
             user: None,
-            started: now,
+            started_at: now,
             decision: None,
             interval: Duration::from_secs(interval),
             last_poll: None,
         };
         let mut logins = self.0.lock();
-        // Removes abandoned logins.
-        logins.retain(|_, login| now < login.started + 2 * LIFETIME);
+        // Abandoned logins are removed.
+        logins.retain(|_, login| now < login.started_at + 2 * LIFETIME);
         logins.insert(device_code.clone(), login);
-        Started { device_code, user_code }
+        DeviceCodes { device_code, user_code }
     }
 
     /// Records a user's decision on the login with `user_code`. Returns false if no login is pending.
@@ -72,10 +72,10 @@ impl Devices {
         pending.map(|login| (login.decision, login.user) = (Some(decision), Some(user.to_owned()))).is_some()
     }
 
-    /// Returns the canonical code of a login that is still pending.
-    pub(crate) fn pending_user_code(&self, typed: &str, now: SystemTime) -> Option<String> {
+    /// Returns the user code of a pending login in its canonical form.
+    pub(crate) fn pending_user_code(&self, typed_code: &str, now: SystemTime) -> Option<String> {
         let logins = self.0.lock();
-        let pending = logins.values().find(|login| login.has_code(typed) && login.is_pending(now))?;
+        let pending = logins.values().find(|login| login.has_code(typed_code) && login.is_pending(now))?;
         Some(pending.user_code.clone())
     }
 
@@ -83,8 +83,8 @@ impl Devices {
     pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<(String, String), OAuthError> {
         let mut logins = self.0.lock();
         if let Some(login) = logins.get_mut(device_code).filter(|login| login.is_pending(now)) {
-            let too_soon = login.last_poll.replace(now).is_some_and(|last_poll| now < last_poll + login.interval);
-            if too_soon {
+            let is_too_soon = login.last_poll.replace(now).is_some_and(|last_poll| now < last_poll + login.interval);
+            if is_too_soon {
                 login.interval += INTERVAL_INCREASE;
                 return Err(OAuthError::new("slow_down", "the device polls too often"));
             }
@@ -102,17 +102,17 @@ impl Devices {
     }
 }
 
-impl Login {
+impl DeviceLogin {
     fn is_expired(&self, now: SystemTime) -> bool {
-        self.started + LIFETIME <= now
+        self.started_at + LIFETIME <= now
     }
 
-    /// Compares a code typed by a user, ignoring case and all characters except letters and digits (RFC 8628, section
-    /// 6.1).
-    fn has_code(&self, typed: &str) -> bool {
-        let normalized =
+    /// Compares the user code with a code that a user typed. Ignores case and all characters except letters and digits
+    /// (RFC 8628, section 6.1).
+    fn has_code(&self, typed_code: &str) -> bool {
+        let normalize =
             |code: &str| code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
-        normalized(typed) == normalized(&self.user_code)
+        normalize(typed_code) == normalize(&self.user_code)
     }
 
     fn is_pending(&self, now: SystemTime) -> bool {
@@ -120,8 +120,9 @@ impl Login {
     }
 }
 
-/// Maps a hexadecimal digit to a consonant, so that codes are easy to type and spell no words (RFC 8628, section 6.1).
-fn letter(digit: char) -> char {
+/// Maps a hexadecimal digit to a consonant. Codes of consonants are easy to type and do not contain words (RFC 8628,
+/// section 6.1).
+fn consonant(digit: char) -> char {
     const CONSONANTS: [char; 16] = ['B', 'C', 'D', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T'];
     digit.to_digit(16).and_then(|digit| CONSONANTS.get(digit as usize)).copied().unwrap_or('Z')
 }

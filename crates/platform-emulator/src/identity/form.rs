@@ -56,7 +56,7 @@ pub(super) struct Form(HashMap<String, String>);
 
 impl Form {
     /// Creates a form from pairs. Duplicate names are rejected.
-    pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, OAuthError> {
+    pub(super) fn from_pairs(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, OAuthError> {
         let mut form = HashMap::new();
         for (name, value) in pairs {
             if form.insert(name, value).is_some() {
@@ -66,26 +66,27 @@ impl Form {
         Ok(Self(form))
     }
 
-    pub(super) fn of_query(query: &str) -> Result<Self, OAuthError> {
-        Self::of(form_urlencoded::parse(query.as_bytes()).into_owned())
+    pub(super) fn from_query(query: &str) -> Result<Self, OAuthError> {
+        Self::from_pairs(form_urlencoded::parse(query.as_bytes()).into_owned())
     }
 
     /// Returns a parameter, or `None` if it is absent or empty.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, OAuthError> {
-        self.text(name).ok_or(OAuthError::new("invalid_request", missing))
+    /// Returns a parameter, or an error with `missing_message` if it is absent or empty.
+    pub(super) fn required(&self, name: &str, missing_message: &'static str) -> Result<&str, OAuthError> {
+        self.value(name).ok_or(OAuthError::new("invalid_request", missing_message))
     }
 
     /// Checks the requested audience and resource (RFC 8707, section 2). `code` is the error code of an unknown
     /// audience.
     pub(super) fn check_audience(&self, code: &'static str) -> Result<(), OAuthError> {
-        if self.text("audience").is_some_and(|audience| audience != AUDIENCE) {
+        if self.value("audience").is_some_and(|audience| audience != AUDIENCE) {
             return Err(OAuthError::new(code, "unknown audience"));
         }
-        if self.text("resource").is_some_and(|resource| resource != AUDIENCE) {
+        if self.value("resource").is_some_and(|resource| resource != AUDIENCE) {
             return Err(OAuthError::new("invalid_target", "unknown resource"));
         }
         Ok(())
@@ -101,16 +102,17 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 
     /// Accepts forms, and JSON objects of strings.
     async fn from_request(request: Request, state: &S) -> Result<Self, OAuthError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
-        let is_form = kind.is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_json = content_type.is_some_and(|content_type| content_type.starts_with("application/json"));
+        let is_form =
+            content_type.is_none_or(|content_type| content_type.starts_with("application/x-www-form-urlencoded"));
         let malformed = OAuthError::new("invalid_request", "the body is neither a form nor a JSON object of strings");
         let Ok(bytes) = Bytes::from_request(request, state).await else { return Err(malformed) };
         if is_form {
-            return Self::of(form_urlencoded::parse(&bytes).into_owned());
+            return Self::from_pairs(form_urlencoded::parse(&bytes).into_owned());
         }
         let object: Option<HashMap<String, Value>> = serde_json::from_slice(&bytes).ok().filter(|_| is_json);
-        let text = |(name, value): (String, Value)| Some((name, value.as_str()?.to_owned()));
-        object.and_then(|object| object.into_iter().map(text).collect::<Option<_>>()).map(Self).ok_or(malformed)
+        let text_field = |(name, value): (String, Value)| Some((name, value.as_str()?.to_owned()));
+        object.and_then(|object| object.into_iter().map(text_field).collect::<Option<_>>()).map(Self).ok_or(malformed)
     }
 }

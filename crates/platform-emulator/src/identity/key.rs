@@ -1,3 +1,5 @@
+//! A signing key, and the verification of tokens with it.
+
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
@@ -38,7 +40,7 @@ pub(crate) struct Claims {
 }
 
 impl SigningKey {
-    /// Generates a key, and returns it with its PEM.
+    /// Generates a key. Returns the key and its PEM.
     pub(crate) fn generate(id: String) -> Result<(Self, String), KeyError> {
         let pair = KeyPair::generate(KeySize::Rsa2048)?;
         let der = AsDer::<Pkcs8V1Der>::as_der(&pair)?;
@@ -70,14 +72,14 @@ impl SigningKey {
     /// Returns the claims of a token that this key signed for [`AUDIENCE`]. Returns `None` if the token is invalid or
     /// has expired.
     pub(crate) fn verify(&self, issuer: &Url, token: &str, now: u64) -> Option<Claims> {
-        let validation = validation(Algorithm::RS256, issuer.as_str(), AUDIENCE);
+        let validation = validation_without_expiry(Algorithm::RS256, issuer.as_str(), AUDIENCE);
         let claims = jsonwebtoken::decode::<Claims>(token, &self.public, &validation).ok()?.claims;
         (now < claims.exp).then_some(claims)
     }
 }
 
-/// Returns a validation of everything except the expiry, because the expiry depends on the platform's clock.
-pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
+/// Returns a validation of all claims except the expiry, which callers compare with the platform's clock.
+pub(super) fn validation_without_expiry(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[audience]);

@@ -10,23 +10,24 @@ use super::key::SigningKey;
 use crate::random::Random;
 use crate::state::store::{Changes, Store, StoredRecords};
 
-pub(super) struct Keys(RwLock<Vec<Entry>>);
+pub(super) struct SigningKeys(RwLock<Vec<NumberedKey>>);
 
+/// A key with its number. Numbers increase with each rotation.
 #[derive(Clone)]
-struct Entry {
+struct NumberedKey {
     number: u32,
     key: Arc<SigningKey>,
 }
 
-impl Keys {
+impl SigningKeys {
     /// Loads the stored keys, or creates the first key.
-    pub(super) async fn new(random: &Random, store: &Store, found: &mut StoredRecords) -> io::Result<Self> {
-        let mut known = Vec::new();
-        for (number, (id, pem)) in found.take::<(String, String)>("signing-key/")? {
+    pub(super) async fn new(random: &Random, store: &Store, stored: &mut StoredRecords) -> io::Result<Self> {
+        let mut keys = Vec::new();
+        for (number, (id, pem)) in stored.take::<(String, String)>("signing-key/")? {
             let key = Arc::new(SigningKey::from_pem(id, &pem).map_err(io::Error::other)?);
-            known.push(Entry { number: number.parse().map_err(io::Error::other)?, key });
+            keys.push(NumberedKey { number: number.parse().map_err(io::Error::other)?, key });
         }
-        let keys = Self(RwLock::new(known));
+        let keys = Self(RwLock::new(keys));
         if keys.0.read().is_empty() {
             keys.rotate(random, store, false).await?;
         }
@@ -36,7 +37,7 @@ impl Keys {
     /// Creates a new key for new tokens. If `retire` is true, the other keys are removed.
     pub(super) async fn rotate(&self, random: &Random, store: &Store, retire: bool) -> io::Result<()> {
         let (key, pem) = SigningKey::generate(random.token()).map_err(io::Error::other)?;
-        let written = {
+        let write = {
             let mut keys = self.0.write();
             let number = keys.last().map_or(0, |entry| entry.number + 1);
             let mut changes = Changes::default();
@@ -47,10 +48,10 @@ impl Keys {
                 keys.clear();
             }
             changes.put(format!("signing-key/{number:06}"), &(key.id(), &pem));
-            keys.push(Entry { number, key: Arc::new(key) });
+            keys.push(NumberedKey { number, key: Arc::new(key) });
             store.write(changes)
         };
-        written.await.map_err(io::Error::other)
+        write.await.map_err(io::Error::other)
     }
 
     pub(super) fn current(&self) -> Option<Arc<SigningKey>> {

@@ -47,8 +47,8 @@ impl Connection {
         self.info.clone()
     }
 
-    /// Returns an error if a reset was requested, so that HTTP/2 does not continue other requests of the connection.
-    fn check(&self) -> io::Result<()> {
+    /// Returns an error if a reset was requested, to end the other HTTP/2 requests of the connection.
+    fn check_reset(&self) -> io::Result<()> {
         if self.info.reset.is_requested() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
@@ -68,14 +68,14 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -84,7 +84,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

@@ -14,12 +14,12 @@ use super::tls::{Acceptor, MaybeTls};
 pub(crate) struct ResettableListener {
     listener: TcpListener,
     tls: Option<Acceptor>,
-    accepted: u64,
+    accepted_count: u64,
 }
 
 impl ResettableListener {
     pub(crate) fn new(listener: TcpListener, tls: Option<Acceptor>) -> Self {
-        Self { listener, tls, accepted: 0 }
+        Self { listener, tls, accepted_count: 0 }
     }
 }
 
@@ -31,8 +31,8 @@ impl Listener for ResettableListener {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Without this option, small responses are delayed. An error is ignored, because it only causes such delays.
         let _ = stream.set_nodelay(true);
-        self.accepted += 1;
-        (MaybeTls::new(Connection::new(stream, self.accepted), self.tls.as_ref()), address)
+        self.accepted_count += 1;
+        (MaybeTls::new(Connection::new(stream, self.accepted_count), self.tls.as_ref()), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

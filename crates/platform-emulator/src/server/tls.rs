@@ -23,8 +23,8 @@ pub(crate) struct Acceptor(TlsAcceptor);
 
 /// Creates an authority, writes its certificate to `file`, and returns an acceptor whose certificate is valid for
 /// `names`.
-pub(crate) fn acceptor(file: &Path, names: Vec<String>, http2: bool) -> io::Result<Acceptor> {
-    let authority = authority().map_err(io::Error::other)?;
+pub(crate) fn create_acceptor(file: &Path, names: Vec<String>, http2: bool) -> io::Result<Acceptor> {
+    let authority = create_authority().map_err(io::Error::other)?;
     std::fs::write(file, authority.pem())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot write '{}': {error}", file.display())))?;
     let (certificate, key) = server_certificate(&authority, names).map_err(|error| {
@@ -41,7 +41,7 @@ pub(crate) fn acceptor(file: &Path, names: Vec<String>, http2: bool) -> io::Resu
 }
 
 /// Creates an authority that is valid from 1975 to 4095, so that clients with any clock can use it.
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+fn create_authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "Aignostics emulator authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -92,11 +92,11 @@ impl MaybeTls {
     }
 
     /// Returns the stream that carries HTTP, after the handshake.
-    fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Stream>>> {
+    fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn AsyncStream>>> {
         if let Self::Handshake(accept, info) = self {
-            let accepted = ready!(Pin::new(accept.as_mut()).poll(context));
+            let handshake_result = ready!(Pin::new(accept.as_mut()).poll(context));
             let info = info.clone();
-            *self = accepted.map_or_else(
+            *self = handshake_result.map_or_else(
                 |error| {
                     tracing::debug!(%error, "TLS handshake failed");
                     Self::Failed(info)
@@ -112,9 +112,9 @@ impl MaybeTls {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+trait AsyncStream: AsyncRead + AsyncWrite + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncStream for T {}
 
 impl AsyncRead for MaybeTls {
     fn poll_read(

@@ -12,7 +12,7 @@ use crate::config::Role;
 use crate::state::Records;
 use crate::state::run::Run;
 
-/// A grant: the right to see a resource.
+/// A grant: the permission to see a resource.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Grant {
     pub(crate) id: Uuid,
@@ -21,6 +21,7 @@ pub(crate) struct Grant {
     /// The id of the resource's owner.
     pub(crate) owner: String,
     pub(crate) subject_type: SubjectType,
+    /// The id of the user, the organization or the share token that receives access.
     pub(crate) subject: String,
     pub(crate) created_by: String,
     pub(crate) created_at: Timestamp,
@@ -45,7 +46,7 @@ pub(crate) enum SubjectType {
     ShareToken,
 }
 
-/// A share token. A request with the token can read the resources that were granted to the token.
+/// A share token. A request with the token can read the resources that are granted to the token.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct ShareToken {
     pub(crate) id: Uuid,
@@ -63,7 +64,7 @@ impl ShareToken {
     }
 
     fn is_valid(&self, now: Timestamp) -> bool {
-        !self.revoked && self.expires_at.is_none_or(|end| now < end)
+        !self.revoked && self.expires_at.is_none_or(|expires_at| now < expires_at)
     }
 }
 
@@ -86,13 +87,14 @@ impl User {
 pub(crate) struct Reader<'a> {
     records: &'a Records,
     user: &'a User,
-    granted: HashSet<Uuid>,
+    granted_resources: HashSet<Uuid>,
 }
 
 impl<'a> Reader<'a> {
-    /// Creates a reader. `secret` is the share token of the request. An invalid share token is ignored.
-    pub(crate) fn new(records: &'a Records, user: &'a User, secret: Option<&str>, now: Timestamp) -> Self {
-        let digest = secret.map(ShareToken::digest_of);
+    /// Creates a reader. `share_token_secret` is the share token of the request. An invalid share token is
+    /// ignored.
+    pub(crate) fn new(records: &'a Records, user: &'a User, share_token_secret: Option<&str>, now: Timestamp) -> Self {
+        let digest = share_token_secret.map(ShareToken::digest_of);
         let token = records.share_tokens.values().find(|token| Some(&token.digest) == digest.as_ref());
         let token = token.filter(|token| token.is_valid(now)).map(|token| token.id.to_string());
         let applies = |grant: &&Grant| match grant.subject_type {
@@ -102,27 +104,27 @@ impl<'a> Reader<'a> {
             SubjectType::OrganizationAdmin => user.administers(&grant.subject),
             SubjectType::ShareToken => token.as_ref() == Some(&grant.subject),
         };
-        let granted = records.grants.values().filter(applies).map(|grant| grant.resource).collect();
-        Self { records, user, granted }
+        let granted_resources = records.grants.values().filter(applies).map(|grant| grant.resource).collect();
+        Self { records, user, granted_resources }
     }
 
     /// Returns true if the run and everything in it is visible.
-    pub(crate) fn sees_run(&self, run: &Run) -> bool {
-        self.user.manages_run(run) || self.granted.contains(&run.id)
+    pub(crate) fn can_see_run(&self, run: &Run) -> bool {
+        self.user.manages_run(run) || self.granted_resources.contains(&run.id)
     }
 
     /// Returns true if one of these parts of a run is visible.
-    pub(crate) fn sees_part(&self, run: &Run, parts: &[Uuid]) -> bool {
-        self.sees_run(run) || parts.iter().any(|part| self.granted.contains(part))
+    pub(crate) fn can_see_part(&self, run: &Run, parts: &[Uuid]) -> bool {
+        self.can_see_run(run) || parts.iter().any(|part| self.granted_resources.contains(part))
     }
 
     /// Returns true if the run is in the reader's list of runs.
     pub(crate) fn lists_run(&self, run: &Run) -> bool {
-        run.submitted_by == self.user.id || self.granted.contains(&run.id)
+        run.submitted_by == self.user.id || self.granted_resources.contains(&run.id)
     }
 
-    pub(crate) fn sees_share_token(&self, token: &ShareToken, organization: &str) -> bool {
-        self.user.manages(&token.created_by, organization) || self.granted.contains(&token.id)
+    pub(crate) fn can_see_share_token(&self, token: &ShareToken, organization: &str) -> bool {
+        self.user.manages(&token.created_by, organization) || self.granted_resources.contains(&token.id)
     }
 
     pub(crate) fn records(&self) -> &'a Records {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::clock::in_microseconds;
+use crate::clock::truncated_to_microseconds;
 
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Run {
@@ -23,7 +23,7 @@ pub(crate) struct Run {
     pub(crate) error: Option<RunError>,
     #[serde(default)]
     pub(crate) results_deleted_at: Option<Timestamp>,
-    /// Stored as separate records, because they change individually.
+    /// The items are stored as separate records, because they change individually.
     #[serde(skip)]
     pub(crate) items: Vec<Item>,
 }
@@ -37,10 +37,10 @@ pub(crate) struct Scheduling {
 }
 
 impl Scheduling {
-    /// Returns the times in the resolution of the platform.
-    pub(crate) fn in_microseconds(self) -> Self {
+    /// Returns the times, truncated to the resolution of the platform.
+    pub(crate) fn truncated_to_microseconds(self) -> Self {
         let Self { due_date, deadline } = self;
-        Self { due_date: due_date.map(in_microseconds), deadline: deadline.map(in_microseconds) }
+        Self { due_date: due_date.map(truncated_to_microseconds), deadline: deadline.map(truncated_to_microseconds) }
     }
 }
 
@@ -84,8 +84,8 @@ impl RunError {
         Self::new("SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED", message)
     }
 
-    /// Returns the error of a run whose deadline has passed. The code is not documented by the platform.
-    pub(crate) fn deadline(deadline: Timestamp) -> Self {
+    /// Returns the error of a run whose deadline has passed. The platform does not document the code of this error.
+    pub(crate) fn deadline_exceeded(deadline: Timestamp) -> Self {
         let message = format!("The platform canceled the run: its deadline, {deadline}, has passed.");
         Self::new("SCHEDULER.DEADLINE_EXCEEDED", message)
     }
@@ -93,7 +93,7 @@ impl RunError {
 
 /// The cause of the deletion of results.
 #[derive(Clone, Copy)]
-pub(crate) enum Deleted {
+pub(crate) enum Deletion {
     ByUser,
     BySystem,
 }
@@ -142,7 +142,7 @@ pub(crate) enum Failure {
 pub(crate) struct OutputArtifact {
     pub(crate) id: Uuid,
     pub(crate) name: String,
-    /// The object key of the file in the organization's bucket.
+    /// The object key of the file, in the platform's bucket for results.
     pub(crate) key: String,
     pub(crate) metadata: Value,
 }
@@ -164,12 +164,12 @@ impl Item {
 const RETENTION: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 impl Run {
-    /// Returns the cause of the deletion of the results, if they are deleted.
-    pub(crate) fn deleted(&self, now: Timestamp) -> Option<Deleted> {
-        let expired = |end: RunEnd| now.duration_since(end.at) >= RETENTION;
+    /// Returns the cause of the deletion of the results, or `None` if they are not deleted.
+    pub(crate) fn results_deletion(&self, now: Timestamp) -> Option<Deletion> {
+        let has_expired = |end: RunEnd| now.duration_since(end.at) >= RETENTION;
         match self.results_deleted_at {
-            Some(_) => Some(Deleted::ByUser),
-            None => self.end.is_some_and(expired).then_some(Deleted::BySystem),
+            Some(_) => Some(Deletion::ByUser),
+            None => self.end.is_some_and(has_expired).then_some(Deletion::BySystem),
         }
     }
 

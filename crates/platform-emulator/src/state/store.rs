@@ -1,4 +1,4 @@
-//! Persistence: every record as JSON under a key, in one file of the data folder.
+//! Persistence of records. Each record is JSON with a key, and all records are in one file of the data folder.
 //!
 //! Changes are written in order. Under load, several changes are written in one transaction. A change is acknowledged
 //! only when it is on disk.
@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
 /// The file name in the data folder.
 pub(crate) const FILE: &str = "state.redb";
-/// The maximum number of additional batches per transaction.
-const MAX_BATCH_SIZE: usize = 1000;
+/// The maximum number of batches per transaction, in addition to the first.
+const MAX_ADDITIONAL_BATCHES: usize = 1000;
 
 /// A store for records. Without a data folder, records exist only in memory.
 #[derive(Default)]
@@ -33,49 +33,51 @@ struct Writer {
 
 struct Batch {
     changes: Changes,
-    written: oneshot::Sender<Result<(), String>>,
+    result: oneshot::Sender<Result<(), String>>,
 }
 
-/// Records to write, or to delete if they have no content.
+/// Changes to records. A record without content is deleted.
 #[derive(Default)]
 pub(crate) struct Changes {
     records: Vec<(String, Option<Vec<u8>>)>,
-    /// Values to drop when the records are on disk.
-    retained: Vec<Box<dyn Any + Send>>,
+    /// Values that are dropped when the records are on disk.
+    retained_values: Vec<Box<dyn Any + Send>>,
 }
 
-/// The records found in the data folder.
+/// The records that the data folder contained at the start.
 #[derive(Default)]
 pub(crate) struct StoredRecords(BTreeMap<String, Vec<u8>>);
 
 impl Store {
-    /// Opens and reads the file in `folder`. Only its owner can read the file, because it contains keys.
+    /// Opens the file in `folder`, and reads its records. A new file is readable only by its owner, because it contains
+    /// keys.
     pub(crate) fn open(folder: &Path) -> io::Result<(Self, StoredRecords)> {
         let path = folder.join(FILE);
-        let named = |error: redb::Error| io::Error::other(format!("{}: {error}", path.display()));
+        let with_path = |error: redb::Error| io::Error::other(format!("{}: {error}", path.display()));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| named(redb::Error::Io(error)))?;
-        let database = Database::builder().create_file(file).map_err(|error| named(error.into()))?;
-        let found = read(&database).map_err(named)?;
+        let file = options.open(&path).map_err(|error| with_path(redb::Error::Io(error)))?;
+        let database = Database::builder().create_file(file).map_err(|error| with_path(error.into()))?;
+        let stored = read_records(&database).map_err(with_path)?;
         let (queue, batches) = channel();
-        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || work(&database, &batches))?;
-        Ok((Self(Some(Writer { queue: Some(queue), thread: Some(thread) })), found))
+        let thread =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || write_batches(&database, &batches))?;
+        Ok((Self(Some(Writer { queue: Some(queue), thread: Some(thread) })), stored))
     }
 
     /// Queues changes. The future completes when they are on disk.
     pub(crate) fn write(&self, changes: Changes) -> impl Future<Output = Result<(), String>> + use<> {
-        let (written, done) = oneshot::channel();
+        let (result, received_result) = oneshot::channel();
         let queue = self.0.as_ref().and_then(|writer| writer.queue.as_ref()).filter(|_| !changes.records.is_empty());
-        // Without a data folder or changes, the future completes at once.
-        let queued = queue.map(|queue| queue.send(Batch { changes, written }).is_ok());
+        // Without a data folder or without changes, the future completes immediately.
+        let is_queued = queue.map(|queue| queue.send(Batch { changes, result }).is_ok());
         async move {
-            match queued {
+            match is_queued {
                 None => Ok(()),
-                Some(false) => Err("the store has ended".to_owned()),
-                Some(true) => done.await.unwrap_or_else(|_| Err("the store has ended".to_owned())),
+                Some(false) => Err("the store has stopped".to_owned()),
+                Some(true) => received_result.await.unwrap_or_else(|_| Err("the store has stopped".to_owned())),
             }
         }
     }
@@ -85,7 +87,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // The error is a panic of the thread, which was already reported.
+            // An error means that the thread panicked, which was already reported.
             let _ = thread.join();
         }
     }
@@ -104,8 +106,8 @@ impl Changes {
     }
 
     /// Keeps a value alive until the records are on disk.
-    pub(crate) fn retain_until_written(&mut self, retained: impl Any + Send) {
-        self.retained.push(Box::new(retained));
+    pub(crate) fn retain_until_written(&mut self, value: impl Any + Send) {
+        self.retained_values.push(Box::new(value));
     }
 }
 
@@ -129,28 +131,29 @@ impl StoredRecords {
     }
 }
 
-fn read(database: &Database) -> Result<StoredRecords, redb::Error> {
+fn read_records(database: &Database) -> Result<StoredRecords, redb::Error> {
     let transaction = database.begin_read()?;
     let table = match transaction.open_table(RECORDS) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(StoredRecords::default()),
         Err(error) => return Err(error.into()),
     };
-    let mut found = BTreeMap::new();
+    let mut records = BTreeMap::new();
     for entry in table.iter()? {
         let (key, value) = entry?;
-        found.insert(key.value().to_owned(), value.value().to_vec());
+        records.insert(key.value().to_owned(), value.value().to_vec());
     }
-    Ok(StoredRecords(found))
+    Ok(StoredRecords(records))
 }
 
-fn work(database: &Database, batches: &Receiver<Batch>) {
+fn write_batches(database: &Database, batches: &Receiver<Batch>) {
     while let Ok(first) = batches.recv() {
-        let batch_group: Vec<_> = std::iter::once(first).chain(batches.try_iter().take(MAX_BATCH_SIZE)).collect();
+        let batch_group: Vec<_> =
+            std::iter::once(first).chain(batches.try_iter().take(MAX_ADDITIONAL_BATCHES)).collect();
         let outcome = commit(database, &batch_group).map_err(|error| error.to_string());
         for batch in batch_group {
-            // The receiver may be gone if its caller no longer waits.
-            let _ = batch.written.send(outcome.clone());
+            // Sending fails if the caller no longer waits, which is not an error.
+            let _ = batch.result.send(outcome.clone());
         }
     }
 }

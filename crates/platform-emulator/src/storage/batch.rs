@@ -7,15 +7,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::signature::Verified;
-use super::storage_error::xml;
-use super::write::read;
+use super::signature::VerifiedRequest;
+use super::storage_error::xml_response;
+use super::write::read_small_body;
 use super::{StorageError, Target, digests};
 use crate::platform::Platform;
 
 /// The maximum number of objects in a request.
 const MAX_OBJECTS: usize = 1000;
-/// The maximum size of a request in bytes. It is sufficient for 1,000 escaped keys of 1,024 bytes.
+/// The maximum size of the list in bytes. It is sufficient for 1,000 escaped keys of 1,024 bytes.
 const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -40,49 +40,49 @@ struct ObjectToDelete {
 
 #[derive(Serialize)]
 #[serde(rename = "DeleteResult", rename_all = "PascalCase")]
-struct Outcome {
-    deleted: Vec<Deleted>,
+struct DeleteResult {
+    deleted: Vec<DeletedObject>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Deleted {
+struct DeletedObject {
     key: String,
 }
 
-pub(super) async fn remove(
+pub(super) async fn delete_objects(
     platform: &Platform,
     target: &Target,
     request: Request,
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<Response, StorageError> {
     let malformed = || StorageError::new(StatusCode::BAD_REQUEST, "MalformedXML", "the list of objects cannot be read");
-    let mut stated = digests::ExpectedDigests::of(request.headers())?;
-    if !stated.has_digests() {
+    let mut expected_digests = digests::ExpectedDigests::of_request(request.headers())?;
+    if !expected_digests.has_digests() {
         return Err(StorageError::invalid("the request needs a checksum: Content-MD5 or x-amz-checksum-*"));
     }
-    let body = read(request, verified, MAX_LIST_BYTES, malformed).await?;
-    stated.update(body.as_bytes());
-    stated.check()?;
-    let wanted: DeleteRequest = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
-    if wanted.objects.is_empty() || wanted.objects.len() > MAX_OBJECTS {
+    let body = read_small_body(request, verified, MAX_LIST_BYTES, malformed).await?;
+    expected_digests.update(body.as_bytes());
+    expected_digests.check()?;
+    let delete_request: DeleteRequest = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
+    if delete_request.objects.is_empty() || delete_request.objects.len() > MAX_OBJECTS {
         return Err(malformed());
     }
-    let has_more = |object: &ObjectToDelete| {
+    let has_conditions = |object: &ObjectToDelete| {
         [&object.version_id, &object.etag, &object.last_modified_time, &object.size].into_iter().any(Option::is_some)
     };
-    if wanted.objects.iter().any(has_more) {
+    if delete_request.objects.iter().any(has_conditions) {
         return Err(StorageError::not_implemented("versions and conditions are not supported"));
     }
     let mut deleted = Vec::new();
-    for ObjectToDelete { key, .. } in wanted.objects {
-        let removed =
+    for ObjectToDelete { key, .. } in delete_request.objects {
+        let removal =
             platform.objects.remove(platform.state.store(), &target.bucket, &key, |_| Ok::<_, Infallible>(()));
         // An object that does not exist is reported as deleted, as in S3.
-        removed.await.map_err(StorageError::internal)?.unwrap_or_else(|never| match never {});
-        if !wanted.quiet {
-            deleted.push(Deleted { key });
+        removal.await.map_err(StorageError::internal)?.unwrap_or_else(|never| match never {});
+        if !delete_request.quiet {
+            deleted.push(DeletedObject { key });
         }
     }
-    Ok(xml(&Outcome { deleted }))
+    Ok(xml_response(&DeleteResult { deleted }))
 }

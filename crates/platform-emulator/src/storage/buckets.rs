@@ -5,11 +5,11 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::StorageError;
-use super::signature::Verified;
-use super::storage_error::xml;
+use super::signature::VerifiedRequest;
+use super::storage_error::xml_response;
 use crate::account::BUCKET_REGION;
 
-/// The creation time of all buckets, before all objects.
+/// The creation time of all buckets. It is earlier than the creation times of objects.
 const CREATION_DATE: &str = "2026-01-01T00:00:00.000Z";
 
 #[derive(Serialize)]
@@ -48,18 +48,23 @@ struct Location {
 }
 
 /// Lists the bucket of the organization whose key signed the request.
-pub(super) fn list(verified: &Verified) -> Response {
+pub(super) fn list(verified: &VerifiedRequest) -> Response {
     let name = verified.bucket.as_str();
     let buckets = Buckets { bucket: [Bucket { name, creation_date: CREATION_DATE }] };
-    xml(&Listing { owner: Owner { id: name, display_name: name }, buckets })
+    xml_response(&Listing { owner: Owner { id: name, display_name: name }, buckets })
 }
 
+/// Responds with the region of the buckets.
 pub(super) fn location() -> Response {
-    xml(&Location { region: BUCKET_REGION })
+    xml_response(&Location { region: BUCKET_REGION })
 }
 
-/// Returns the error for a request to create a bucket. The caller's bucket already exists, and requests for other
-/// buckets are rejected when the signature is verified.
-pub(super) fn create() -> StorageError {
-    StorageError::new(StatusCode::CONFLICT, "BucketAlreadyOwnedByYou", "the bucket exists, and is yours")
+/// Returns the error for a request that creates a bucket. The bucket of the caller's organization already exists, and
+/// requests for other buckets are rejected when the signature is verified.
+pub(super) fn already_exists() -> StorageError {
+    StorageError::new(
+        StatusCode::CONFLICT,
+        "BucketAlreadyOwnedByYou",
+        "the bucket already exists and belongs to your organization",
+    )
 }

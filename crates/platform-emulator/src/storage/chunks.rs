@@ -1,5 +1,5 @@
-//! Bodies in chunks that are followed by a checksum (`Content-Encoding: aws-chunked` with
-//! `STREAMING-UNSIGNED-PAYLOAD-TRAILER`), as boto3 sends them over https by default.
+//! Bodies that consist of chunks and a checksum after the chunks (`Content-Encoding: aws-chunked` with
+//! `STREAMING-UNSIGNED-PAYLOAD-TRAILER`). Over https, boto3 sends such bodies by default.
 
 use axum::http::StatusCode;
 
@@ -10,9 +10,9 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 /// The maximum number of trailers.
 const MAX_TRAILERS: usize = 8;
 
-/// Decodes the body of a request.
+/// Decodes the chunked body of a request.
 #[derive(Default)]
-pub(super) struct Chunks {
+pub(super) struct ChunkDecoder {
     /// The received part of a line.
     line: Vec<u8>,
     state: State,
@@ -24,26 +24,30 @@ enum State {
     /// The next bytes are the length of a chunk.
     #[default]
     Length,
-    /// The next bytes are the content of the chunk, of which this number of bytes is missing.
+    /// The next bytes are the content of a chunk. The number is the number of bytes that are missing.
     Content(usize),
     /// The next bytes are the end of the line after a chunk.
-    End,
+    ChunkEnd,
     Trailer,
     Complete,
 }
 
-impl Chunks {
-    /// Decodes the next bytes of the body, and returns the content in them.
+impl ChunkDecoder {
+    /// Decodes the next bytes of the body. Returns the content that they contain.
     pub(super) fn decode(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
         let mut content = Vec::new();
         while !bytes.is_empty() {
             if let State::Content(missing) = self.state {
-                let (now, later) = bytes.split_at(missing.min(bytes.len()));
-                content.extend_from_slice(now);
-                bytes = later;
-                self.state = if now.len() == missing { State::End } else { State::Content(missing - now.len()) };
+                let (available, rest) = bytes.split_at(missing.min(bytes.len()));
+                content.extend_from_slice(available);
+                bytes = rest;
+                self.state = if available.len() == missing {
+                    State::ChunkEnd
+                } else {
+                    State::Content(missing - available.len())
+                };
             } else {
-                bytes = self.take_line(bytes)?;
+                bytes = self.read_line(bytes)?;
             }
         }
         Ok(content)
@@ -58,19 +62,20 @@ impl Chunks {
         Err(malformed("ends before its last chunk"))
     }
 
-    /// Reads a line, or a part of a line, and returns the remaining bytes.
-    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], StorageError> {
+    /// Reads a line or a part of a line. Returns the remaining bytes.
+    fn read_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], StorageError> {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.line.extend_from_slice(bytes);
             return if self.line.len() > MAX_LINE_BYTES { Err(malformed("has a long line")) } else { Ok(&[]) };
         };
         self.line.extend_from_slice(&bytes[..end]);
         let line = String::from_utf8(std::mem::take(&mut self.line)).map_err(|_| malformed("is not text"))?;
-        self.accept(line.strip_suffix('\r').unwrap_or(&line))?;
+        self.process_line(line.strip_suffix('\r').unwrap_or(&line))?;
         Ok(&bytes[end + 1..])
     }
 
-    fn accept(&mut self, line: &str) -> Result<(), StorageError> {
+    /// Processes a complete line, and selects the next state.
+    fn process_line(&mut self, line: &str) -> Result<(), StorageError> {
         self.state = match self.state {
             State::Length => {
                 let digits = line.split(';').next().unwrap_or_default();
@@ -79,7 +84,7 @@ impl Chunks {
                     length => State::Content(length),
                 }
             }
-            State::End if line.is_empty() => State::Length,
+            State::ChunkEnd if line.is_empty() => State::Length,
             State::Trailer if line.is_empty() => State::Complete,
             State::Trailer if self.trailers.len() == MAX_TRAILERS => return Err(malformed("has too many trailers")),
             State::Trailer => {
@@ -87,14 +92,16 @@ impl Chunks {
                 self.trailers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
                 State::Trailer
             }
-            State::Content(_) | State::End | State::Complete => return Err(malformed("has bytes between its chunks")),
+            State::Content(_) | State::ChunkEnd | State::Complete => {
+                return Err(malformed("has bytes between its chunks"));
+            }
         };
         Ok(())
     }
 }
 
-fn malformed(what: &str) -> StorageError {
-    StorageError::new(StatusCode::BAD_REQUEST, "IncompleteBody", format!("the body in chunks {what}"))
+fn malformed(problem: &str) -> StorageError {
+    StorageError::new(StatusCode::BAD_REQUEST, "IncompleteBody", format!("the body in chunks {problem}"))
 }
 
 #[cfg(test)]
@@ -106,11 +113,11 @@ mod tests {
     #[test]
     fn chunks_are_decoded_independently_of_how_the_body_is_split() {
         for size in 1..=BODY.len() {
-            let mut chunks = Chunks::default();
+            let mut decoder = ChunkDecoder::default();
             let content: Vec<u8> =
-                BODY.as_bytes().chunks(size).flat_map(|piece| chunks.decode(piece).ok().unwrap()).collect();
+                BODY.as_bytes().chunks(size).flat_map(|part| decoder.decode(part).ok().unwrap()).collect();
             assert_eq!(content, b"hello world", "{size}");
-            let trailers = chunks.finish().ok().unwrap();
+            let trailers = decoder.finish().ok().unwrap();
             assert_eq!(trailers, [("x-amz-checksum-crc32".to_owned(), "DUoRhQ==".to_owned())]);
         }
     }
@@ -118,9 +125,9 @@ mod tests {
     #[test]
     fn malformed_chunks_are_rejected() {
         for body in ["", "5\r\nhel", "5\r\nhello\r\n", "z\r\n", "5\r\nhello!\r\n0\r\n\r\n", "0\r\nchecksum\r\n\r\n"] {
-            let mut chunks = Chunks::default();
-            let refused = chunks.decode(body.as_bytes()).is_err() || chunks.finish().is_err();
-            assert!(refused, "{body:?}");
+            let mut decoder = ChunkDecoder::default();
+            let is_rejected = decoder.decode(body.as_bytes()).is_err() || decoder.finish().is_err();
+            assert!(is_rejected, "{body:?}");
         }
     }
 }

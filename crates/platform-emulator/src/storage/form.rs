@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Serialize;
 
-use super::policy::{Fields, policy_length_range};
-use super::storage_error::xml;
+use super::policy::{Fields, verify_policy};
+use super::storage_error::xml_response;
 use super::{
     StorageError, Target, check_key, content_encoding, digests, header_or_default_type, metadata, object_headers,
     unsupported,
@@ -27,7 +27,7 @@ const MAX_HEAD_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename = "PostResponse", rename_all = "PascalCase")]
-struct Posted<'a> {
+struct PostResponse<'a> {
     location: String,
     bucket: &'a str,
     key: &'a str,
@@ -42,56 +42,57 @@ pub(super) fn is_form(target: &Target, request: &Request) -> bool {
 }
 
 pub(super) async fn upload(platform: &Platform, target: &Target, request: Request) -> Result<Response, StorageError> {
+    // True until the file begins.
     let is_in_head = Arc::new(AtomicBool::new(true));
-    let request = limited(request, is_in_head.clone());
+    let request = limit_head(request, is_in_head.clone());
     let mut form = Multipart::from_request(request, &()).await.map_err(malformed)?;
     let (mut fields, mut bytes) = (Fields::new(), 0);
     while let Some(field) = form.next_field().await.map_err(malformed)? {
         let name = field.name().unwrap_or_default().to_ascii_lowercase();
         if name == "file" {
             is_in_head.store(false, Ordering::Relaxed);
-            return store(platform, target, fields, field).await;
+            return store_file(platform, target, fields, field).await;
         }
         bytes += name.len();
-        let value = text(field, &mut bytes).await?;
+        let value = read_field(field, &mut bytes).await?;
         fields.insert(name, value);
     }
     Err(StorageError::invalid("the form has no file"))
 }
 
-/// Limits the bytes before the file, which the parser buffers before any signature is verified.
-fn limited(request: Request, is_in_head: Arc<AtomicBool>) -> Request {
+/// Limits the number of bytes before the file. The parser buffers these bytes before a signature is verified.
+fn limit_head(request: Request, is_in_head: Arc<AtomicBool>) -> Request {
     let (parts, body) = request.into_parts();
     let mut bytes = 0;
-    let body = body.into_data_stream().map(move |piece| {
-        let piece = piece.map_err(io::Error::other)?;
-        bytes += piece.len();
-        let is_small = bytes <= MAX_HEAD_BYTES || !is_in_head.load(Ordering::Relaxed);
-        if is_small { Ok(piece) } else { Err(io::Error::other("the form has no file within its first 4 MiB")) }
+    let body = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk.map_err(io::Error::other)?;
+        bytes += chunk.len();
+        let is_permitted = bytes <= MAX_HEAD_BYTES || !is_in_head.load(Ordering::Relaxed);
+        if is_permitted { Ok(chunk) } else { Err(io::Error::other("the form has no file within its first 4 MiB")) }
     });
     Request::from_parts(parts, Body::from_stream(body))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
 fn malformed(error: impl ToString) -> StorageError {
     StorageError::new(StatusCode::BAD_REQUEST, "MalformedPOSTRequest", error.to_string())
 }
 
 /// Reads a field, and adds its size to `bytes`, the size of all fields so far.
-async fn text(mut field: Field<'_>, bytes: &mut usize) -> Result<String, StorageError> {
+async fn read_field(mut field: Field<'_>, bytes: &mut usize) -> Result<String, StorageError> {
     let mut text = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(malformed)? {
-        *bytes += piece.len();
+    while let Some(chunk) = field.chunk().await.map_err(malformed)? {
+        *bytes += chunk.len();
         if *bytes > MAX_FIELD_BYTES {
             return Err(malformed("the fields before the file have more than 20 KiB"));
         }
-        text.extend_from_slice(&piece);
+        text.extend_from_slice(&chunk);
     }
     String::from_utf8(text).map_err(malformed)
 }
 
 /// Stores the file of a form. Fields after it are ignored, as in S3.
-async fn store(
+async fn store_file(
     platform: &Platform,
     target: &Target,
     mut fields: Fields,
@@ -101,22 +102,22 @@ async fn store(
     if let Some(key) = fields.get_mut("key") {
         *key = key.replace("${filename}", file.file_name().unwrap_or_default());
     }
-    let range = policy_length_range(platform, &target.bucket, &fields)?;
+    let range = verify_policy(platform, &target.bucket, &fields)?;
     if fields.keys().any(|name| matches!(name.as_str(), "success_action_redirect" | "redirect" | "acl" | "tagging")) {
         return Err(StorageError::not_implemented(
             "redirects, access control lists and tags of forms are not supported",
         ));
     }
-    let headers = headers(&fields);
+    let headers = fields_as_headers(&fields);
     unsupported::check(&Method::POST, target, &headers)?;
-    let mut digests = digests::ExpectedDigests::of(&headers)?;
+    let mut digests = digests::ExpectedDigests::of_request(&headers)?;
     let key = fields.get("key").ok_or_else(|| StorageError::invalid("the form has no key"))?;
     check_key(key)?;
     let mut upload = platform.objects.create().await.map_err(StorageError::internal)?;
-    while let Some(piece) = file.chunk().await.map_err(malformed)? {
-        range.check_maximum(upload.bytes() + piece.len() as u64)?;
-        upload.write(&piece).await.map_err(StorageError::internal)?;
-        digests.update(&piece);
+    while let Some(chunk) = file.chunk().await.map_err(malformed)? {
+        range.check_maximum(upload.bytes() + chunk.len() as u64)?;
+        upload.write(&chunk).await.map_err(StorageError::internal)?;
+        digests.update(&chunk);
     }
     range.check_minimum(upload.bytes())?;
     digests.check()?;
@@ -130,15 +131,15 @@ async fn store(
         Some("200") => Ok((StatusCode::OK, headers).into_response()),
         Some("201") => {
             let location = format!("{}{}/{key}", platform.storage, target.bucket);
-            let body = xml(&Posted { location, bucket: &target.bucket, key, etag: object.etag() });
+            let body = xml_response(&PostResponse { location, bucket: &target.bucket, key, etag: object.etag() });
             Ok((StatusCode::CREATED, body).into_response())
         }
         _ => Ok((StatusCode::NO_CONTENT, headers).into_response()),
     }
 }
 
-/// Returns the fields of a form as headers, so that they are handled like those of a PUT request.
-fn headers(fields: &Fields) -> HeaderMap {
+/// Returns the fields of a form as headers, because the code for PUT requests expects headers.
+fn fields_as_headers(fields: &Fields) -> HeaderMap {
     let header = |(name, value): (&String, &String)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };

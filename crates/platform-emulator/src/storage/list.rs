@@ -10,7 +10,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
 use super::signature::RESERVED_IN_PATH;
-use super::storage_error::listing;
+use super::storage_error::listing_response;
 use super::{StorageError, Target};
 use crate::platform::Platform;
 
@@ -63,51 +63,51 @@ struct CommonPrefix {
 pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, StorageError> {
     let is_v2 = target.parameter("list-type").as_deref() == Some("2");
     let parameter = |name| target.parameter(name).filter(|value| !value.is_empty());
-    let token = parameter("continuation-token").filter(|_| is_v2);
-    let after = match &token {
-        Some(token) => Some(decode(token)?),
+    let continuation_token = parameter("continuation-token").filter(|_| is_v2);
+    let after = match &continuation_token {
+        Some(continuation_token) => Some(decode_token(continuation_token)?),
         None => parameter(if is_v2 { "start-after" } else { "marker" }),
     };
-    let encode = match parameter("encoding-type").as_deref() {
+    let encoding_type = match parameter("encoding-type").as_deref() {
         None => None,
         Some("url") => Some("url"),
         Some(_) => return Err(StorageError::invalid("encoding-type can only be url")),
     };
-    let size = parameter("max-keys").map(|text| text.parse::<usize>()).transpose();
-    let size = size
+    let max_keys = parameter("max-keys").map(|text| text.parse::<usize>()).transpose();
+    let max_keys = max_keys
         .map_err(|_| StorageError::invalid("max-keys is not a number"))?
         .unwrap_or(MAX_PAGE_SIZE)
         .min(MAX_PAGE_SIZE);
     let prefix = parameter("prefix").unwrap_or_default();
     let delimiter = parameter("delimiter");
-    let page = page(platform, &target.bucket, &prefix, delimiter.as_deref(), after.as_deref(), size);
-    let encoded = |key: &str| match encode {
+    let page = list_page(platform, &target.bucket, &prefix, delimiter.as_deref(), after.as_deref(), max_keys);
+    let encode_key = |key: &str| match encoding_type {
         Some(_) => utf8_percent_encode(key, RESERVED_IN_PATH).to_string(),
         None => key.to_owned(),
     };
-    let next = page.next.filter(|_| page.more);
-    Ok(listing(&Listing {
+    let next_start = page.next_start.filter(|_| page.is_truncated);
+    Ok(listing_response(&Listing {
         name: target.bucket.clone(),
-        prefix: encoded(&prefix),
-        delimiter: delimiter.as_deref().map(encoded),
-        encoding_type: encode,
-        max_keys: size,
-        is_truncated: page.more,
+        prefix: encode_key(&prefix),
+        delimiter: delimiter.as_deref().map(encode_key),
+        encoding_type,
+        max_keys,
+        is_truncated: page.is_truncated,
         key_count: is_v2.then_some(page.entries.len() + page.prefixes.len()),
-        start_after: parameter("start-after").filter(|_| is_v2).as_deref().map(encoded),
-        continuation_token: token,
-        next_continuation_token: next.as_ref().filter(|_| is_v2).map(|key| URL_SAFE_NO_PAD.encode(key)),
-        marker: (!is_v2).then(|| encoded(after.as_deref().unwrap_or_default())),
-        next_marker: next.as_deref().filter(|_| !is_v2).map(encoded),
-        contents: page.entries.into_iter().map(|entry| Entry { key: encoded(&entry.key), ..entry }).collect(),
-        common_prefixes: page.prefixes.iter().map(|prefix| CommonPrefix { prefix: encoded(prefix) }).collect(),
+        start_after: parameter("start-after").filter(|_| is_v2).as_deref().map(encode_key),
+        continuation_token,
+        next_continuation_token: next_start.as_ref().filter(|_| is_v2).map(|key| URL_SAFE_NO_PAD.encode(key)),
+        marker: (!is_v2).then(|| encode_key(after.as_deref().unwrap_or_default())),
+        next_marker: next_start.as_deref().filter(|_| !is_v2).map(encode_key),
+        contents: page.entries.into_iter().map(|entry| Entry { key: encode_key(&entry.key), ..entry }).collect(),
+        common_prefixes: page.prefixes.iter().map(|prefix| CommonPrefix { prefix: encode_key(prefix) }).collect(),
     }))
 }
 
-fn decode(token: &str) -> Result<String, StorageError> {
+fn decode_token(token: &str) -> Result<String, StorageError> {
     let key = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     key.ok_or_else(|| {
-        StorageError::new(StatusCode::BAD_REQUEST, "InvalidArgument", "the continuation token is not one of ours")
+        StorageError::new(StatusCode::BAD_REQUEST, "InvalidArgument", "the continuation token is invalid")
     })
 }
 
@@ -116,18 +116,19 @@ struct Page {
     entries: Vec<Entry>,
     prefixes: Vec<String>,
     /// The key after which the next page starts.
-    next: Option<String>,
-    more: bool,
+    next_start: Option<String>,
+    is_truncated: bool,
 }
 
-/// Returns the entries after `after`. Keys with the delimiter after the prefix are grouped into common prefixes.
-fn page(
+/// Returns up to `max_entries` entries with keys after `after`. Keys that contain the delimiter after the prefix are
+/// grouped into common prefixes.
+fn list_page(
     platform: &Platform,
     bucket: &str,
     prefix: &str,
     delimiter: Option<&str>,
     after: Option<&str>,
-    size: usize,
+    max_entries: usize,
 ) -> Page {
     platform.objects.in_bucket(bucket, |objects| {
         let mut page = Page::default();
@@ -137,26 +138,26 @@ fn page(
         };
         let keys = objects.range::<str, _>((start, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
         for (key, object) in keys {
-            let common = delimiter.and_then(|delimiter| {
-                let at = key[prefix.len()..].find(delimiter)?;
-                Some(&key[..prefix.len() + at + delimiter.len()])
+            let common_prefix = delimiter.and_then(|delimiter| {
+                let position = key[prefix.len()..].find(delimiter)?;
+                Some(&key[..prefix.len() + position + delimiter.len()])
             });
-            // The common prefix is already listed on this page or the previous one.
-            let is_listed = |common: &str| {
-                page.prefixes.last().is_some_and(|last| last == common)
-                    || after.is_some_and(|after| after.starts_with(common))
+            // The common prefix may already be listed on this page or on the previous page.
+            let is_listed = |common_prefix: &str| {
+                page.prefixes.last().is_some_and(|last| last == common_prefix)
+                    || after.is_some_and(|after| after.starts_with(common_prefix))
             };
-            if common.is_some_and(is_listed) {
+            if common_prefix.is_some_and(is_listed) {
                 continue;
             }
-            if page.entries.len() + page.prefixes.len() == size {
+            if page.entries.len() + page.prefixes.len() == max_entries {
                 // An empty page cannot be continued.
-                page.more = size > 0;
+                page.is_truncated = max_entries > 0;
                 break;
             }
-            page.next = Some(common.unwrap_or(key).to_owned());
-            match common {
-                Some(common) => page.prefixes.push(common.to_owned()),
+            page.next_start = Some(common_prefix.unwrap_or(key).to_owned());
+            match common_prefix {
+                Some(common_prefix) => page.prefixes.push(common_prefix.to_owned()),
                 None => page.entries.push(Entry {
                     key: key.clone(),
                     last_modified: object.properties.created_at.to_string(),

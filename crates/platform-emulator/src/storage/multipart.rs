@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::multiparts::Pending;
-use super::signature::Verified;
-use super::storage_error::xml;
-use super::write::{read, receive};
+use super::multiparts::PendingUpload;
+use super::signature::VerifiedRequest;
+use super::storage_error::xml_response;
+use super::write::{read_small_body, receive_upload};
 use super::{Object, StorageError, Target, header_or_default_type, object_headers};
 use crate::platform::Platform;
 
@@ -22,12 +22,12 @@ const MAX_PART_NUMBER: u32 = 10_000;
 const MAX_LISTED_PARTS: u32 = 1000;
 /// The minimum size in bytes of all parts except the last: 5 MiB.
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
-/// The maximum size in bytes of the list of parts in a request that completes an upload.
+/// The maximum size in bytes of the list of parts in a completion request.
 const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename = "InitiateMultipartUploadResult", rename_all = "PascalCase")]
-struct Started<'a> {
+struct InitiatedUpload<'a> {
     bucket: &'a str,
     key: &'a str,
     upload_id: &'a str,
@@ -57,7 +57,7 @@ struct ListedPart {
 }
 
 #[derive(Deserialize)]
-struct Completion {
+struct CompletionRequest {
     #[serde(rename = "Part", default)]
     parts: Vec<CompletedPart>,
 }
@@ -72,7 +72,7 @@ struct CompletedPart {
 
 #[derive(Serialize)]
 #[serde(rename = "CompleteMultipartUploadResult", rename_all = "PascalCase")]
-struct Completed<'a> {
+struct CompletedUpload<'a> {
     location: String,
     bucket: &'a str,
     key: &'a str,
@@ -87,7 +87,7 @@ pub(super) fn start(
     headers: &HeaderMap,
 ) -> Result<Response, StorageError> {
     let upload_id = platform.random.token();
-    let pending = Pending {
+    let pending = PendingUpload {
         started_at: platform.timestamp(),
         bucket: target.bucket.clone(),
         key: key.to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn start(
         parts: BTreeMap::new(),
     };
     platform.multiparts.start(upload_id.clone(), pending)?;
-    Ok(xml(&Started { bucket: &target.bucket, key, upload_id: &upload_id }))
+    Ok(xml_response(&InitiatedUpload { bucket: &target.bucket, key, upload_id: &upload_id }))
 }
 
 pub(super) async fn put_part(
@@ -105,18 +105,19 @@ pub(super) async fn put_part(
     target: &Target,
     id: &str,
     request: Request,
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<Response, StorageError> {
     let number = target.parameter("partNumber").and_then(|text| text.parse().ok());
     let number = number.filter(|number| (1..=MAX_PART_NUMBER).contains(number));
     let number = number.ok_or_else(|| StorageError::invalid(format!("partNumber must be 1 to {MAX_PART_NUMBER}")))?;
-    platform.multiparts.of(target, id, platform.timestamp(), |_| ())?;
-    let upload =
-        receive(platform, request, verified, |bytes| platform.multiparts.check_space(bytes, platform.timestamp()))
-            .await?;
+    platform.multiparts.with_upload(target, id, platform.timestamp(), |_| ())?;
+    let upload = receive_upload(platform, request, verified, |bytes| {
+        platform.multiparts.check_space(bytes, platform.timestamp())
+    })
+    .await?;
     let part = Arc::new(upload.finish("application/octet-stream").await.map_err(StorageError::internal)?);
     let headers = object_headers(&part);
-    platform.multiparts.put(target, id, platform.timestamp(), number, part)?;
+    platform.multiparts.put_part(target, id, platform.timestamp(), number, part)?;
     Ok((StatusCode::OK, headers).into_response())
 }
 
@@ -127,32 +128,32 @@ pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Resu
     };
     let part_number_marker = number("part-number-marker", 0)?;
     let max_parts = number("max-parts", MAX_LISTED_PARTS)?.min(MAX_LISTED_PARTS) as usize;
-    platform.multiparts.of(target, id, platform.timestamp(), |upload| {
+    platform.multiparts.with_upload(target, id, platform.timestamp(), |upload| {
         let after = (Bound::Excluded(part_number_marker), Bound::Unbounded);
-        let listed = |(number, part): (&u32, &Arc<Object>)| ListedPart {
+        let to_entry = |(number, part): (&u32, &Arc<Object>)| ListedPart {
             part_number: *number,
             etag: part.etag(),
             size: part.properties.bytes,
         };
-        let part: Vec<_> = upload.parts.range(after).take(max_parts).map(listed).collect();
+        let part: Vec<_> = upload.parts.range(after).take(max_parts).map(to_entry).collect();
         let is_truncated = max_parts > 0 && upload.parts.range(after).nth(max_parts).is_some();
-        let next = part.last().map(|part| part.part_number).filter(|_| is_truncated);
+        let next_marker = part.last().map(|part| part.part_number).filter(|_| is_truncated);
         let (bucket, key) = (target.bucket.as_str(), upload.key.as_str());
-        xml(&Listing {
+        xml_response(&Listing {
             bucket,
             key,
             upload_id: id,
             part_number_marker,
             max_parts,
             is_truncated,
-            next_part_number_marker: next,
+            next_part_number_marker: next_marker,
             part,
         })
     })
 }
 
 pub(super) fn abort(platform: &Platform, target: &Target, id: &str) -> Result<Response, StorageError> {
-    platform.multiparts.of(target, id, platform.timestamp(), |_| ())?;
+    platform.multiparts.with_upload(target, id, platform.timestamp(), |_| ())?;
     platform.multiparts.remove(id);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -163,16 +164,16 @@ pub(super) async fn complete(
     key: &str,
     id: &str,
     request: Request,
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<Response, StorageError> {
     let malformed = || StorageError::new(StatusCode::BAD_REQUEST, "MalformedXML", "the list of parts cannot be read");
-    // A checksum in the headers is not checked, because it is that of the object, not of the list.
-    let body = read(request, verified, MAX_LIST_BYTES, malformed).await?;
-    let wanted: Completion = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
+    // A checksum in the headers is not checked, because it is the checksum of the object, not of the list.
+    let body = read_small_body(request, verified, MAX_LIST_BYTES, malformed).await?;
+    let completion: CompletionRequest = quick_xml::de::from_str(&body).map_err(|_| malformed())?;
     let (parts, content_type, content_encoding, metadata) =
-        platform.multiparts.of(target, id, platform.timestamp(), |upload| {
-            let parts = choose(&upload.parts, &wanted)?;
-            let Pending { content_type, content_encoding, metadata, .. } = upload;
+        platform.multiparts.with_upload(target, id, platform.timestamp(), |upload| {
+            let parts = select_parts(&upload.parts, &completion)?;
+            let PendingUpload { content_type, content_encoding, metadata, .. } = upload;
             Ok::<_, StorageError>((parts, content_type.clone(), content_encoding.clone(), metadata.clone()))
         })??;
     let mut object = platform.objects.join(parts, &content_type).await.map_err(StorageError::internal)?;
@@ -180,30 +181,35 @@ pub(super) async fn complete(
     let object = platform.put_object(&target.bucket, key, object).await.map_err(StorageError::internal)?;
     platform.multiparts.remove(id);
     let location = format!("{}{}/{key}", platform.storage, target.bucket);
-    let mut answer = xml(&Completed { location, bucket: &target.bucket, key, etag: object.etag() });
-    answer.headers_mut().extend(object_headers(&object));
-    super::set(answer.headers_mut(), header::CONTENT_TYPE, "application/xml");
-    Ok(answer)
+    let mut response = xml_response(&CompletedUpload { location, bucket: &target.bucket, key, etag: object.etag() });
+    response.headers_mut().extend(object_headers(&object));
+    super::set_header(response.headers_mut(), header::CONTENT_TYPE, "application/xml");
+    Ok(response)
 }
 
-/// Returns the parts in the list of a request. An invalid list is an error.
-fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec<Arc<Object>>, StorageError> {
-    let refuse = |code, message: &str| Err(StorageError::new(StatusCode::BAD_REQUEST, code, message));
-    if wanted.parts.is_empty() {
-        return refuse("MalformedXML", "there must be at least one part");
+/// Returns the uploaded parts that a completion request lists, or an error if the list is invalid.
+fn select_parts(
+    uploaded_parts: &BTreeMap<u32, Arc<Object>>,
+    completion: &CompletionRequest,
+) -> Result<Vec<Arc<Object>>, StorageError> {
+    let rejection = |code, message: &str| Err(StorageError::new(StatusCode::BAD_REQUEST, code, message));
+    if completion.parts.is_empty() {
+        return rejection("MalformedXML", "there must be at least one part");
     }
-    if !wanted.parts.is_sorted_by(|one, other| one.part_number < other.part_number) {
-        return refuse("InvalidPartOrder", "the parts must be in the order of their numbers");
+    if !completion.parts.is_sorted_by(|previous, next| previous.part_number < next.part_number) {
+        return rejection("InvalidPartOrder", "the parts must be in the order of their numbers");
     }
     let mut parts = Vec::new();
-    for part in &wanted.parts {
-        match known.get(&part.part_number) {
-            Some(found) if found.etag().trim_matches('"') == part.etag.trim_matches('"') => parts.push(found.clone()),
-            _ => return refuse("InvalidPart", "a part was not uploaded, or has another ETag"),
+    for part in &completion.parts {
+        match uploaded_parts.get(&part.part_number) {
+            Some(uploaded_part) if uploaded_part.etag().trim_matches('"') == part.etag.trim_matches('"') => {
+                parts.push(uploaded_part.clone())
+            }
+            _ => return rejection("InvalidPart", "a part was not uploaded, or has another ETag"),
         }
     }
     if parts.iter().rev().skip(1).any(|part| part.properties.bytes < MIN_PART_BYTES) {
-        return refuse("EntityTooSmall", "every part but the last must have at least 5 MiB");
+        return rejection("EntityTooSmall", "every part but the last must have at least 5 MiB");
     }
     Ok(parts)
 }

@@ -15,28 +15,29 @@ use crate::config::Config;
 const MAX_UPLOADS: usize = 10_000;
 
 /// All incomplete uploads.
-pub(crate) struct Multiparts {
+pub(crate) struct MultipartUploads {
     uploads: Mutex<Uploads>,
     lifetime: SignedDuration,
     /// The maximum size in bytes of all parts.
-    most_bytes: u64,
+    max_bytes: u64,
 }
 
 #[derive(Default)]
 struct Uploads {
-    by_id: HashMap<String, Pending>,
+    by_id: HashMap<String, PendingUpload>,
     /// The size of all parts, in bytes.
     bytes: u64,
 }
 
 /// An upload in a list.
-pub(super) struct Unfinished {
+pub(super) struct ListedUpload {
     pub(super) key: String,
     pub(super) upload_id: String,
     pub(super) started_at: Timestamp,
 }
 
-pub(super) struct Pending {
+/// An incomplete upload.
+pub(super) struct PendingUpload {
     pub(super) started_at: Timestamp,
     pub(super) bucket: String,
     pub(super) key: String,
@@ -46,24 +47,24 @@ pub(super) struct Pending {
     pub(super) parts: BTreeMap<u32, Arc<Object>>,
 }
 
-impl Pending {
+impl PendingUpload {
     fn bytes(&self) -> u64 {
         self.parts.values().map(|part| part.properties.bytes).sum()
     }
 }
 
-impl Multiparts {
+impl MultipartUploads {
     pub(crate) fn new(config: &Config) -> Self {
         let lifetime = Duration::from_secs(config.upload_lifetime_seconds);
         Self {
             uploads: Mutex::default(),
             lifetime: SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX),
-            most_bytes: config.incomplete_upload_bytes,
+            max_bytes: config.incomplete_upload_bytes,
         }
     }
 
     /// Adds an upload.
-    pub(super) fn start(&self, id: String, pending: Pending) -> Result<(), StorageError> {
+    pub(super) fn start(&self, id: String, pending: PendingUpload) -> Result<(), StorageError> {
         let mut uploads = self.uploads.lock();
         self.remove_expired(&mut uploads, pending.started_at);
         if uploads.by_id.len() >= MAX_UPLOADS {
@@ -73,42 +74,42 @@ impl Multiparts {
         Ok(())
     }
 
-    /// Returns the uploads to a bucket, by key and id.
-    pub(super) fn unfinished(&self, bucket: &str, now: Timestamp) -> Vec<Unfinished> {
+    /// Returns the uploads to a bucket, sorted by key and id.
+    pub(super) fn list(&self, bucket: &str, now: Timestamp) -> Vec<ListedUpload> {
         let mut uploads = self.uploads.lock();
         self.remove_expired(&mut uploads, now);
-        let of_bucket = uploads.by_id.iter().filter(|(_, pending)| pending.bucket == bucket);
-        let unfinished = of_bucket.map(|(id, pending)| Unfinished {
+        let pending_uploads = uploads.by_id.iter().filter(|(_, pending)| pending.bucket == bucket);
+        let listed_uploads = pending_uploads.map(|(id, pending)| ListedUpload {
             key: pending.key.clone(),
             upload_id: id.clone(),
             started_at: pending.started_at,
         });
-        let mut unfinished: Vec<_> = unfinished.collect();
-        unfinished.sort_by(|one, other| (&one.key, &one.upload_id).cmp(&(&other.key, &other.upload_id)));
-        unfinished
+        let mut listed_uploads: Vec<_> = listed_uploads.collect();
+        listed_uploads.sort_by(|left, right| (&left.key, &left.upload_id).cmp(&(&right.key, &right.upload_id)));
+        listed_uploads
     }
 
-    /// Calls `look` with the upload with this id. The upload must belong to the target object.
-    pub(super) fn of<T>(
+    /// Calls `read` with the upload that has this id. The upload must belong to the target object.
+    pub(super) fn with_upload<T>(
         &self,
         target: &Target,
         id: &str,
         now: Timestamp,
-        look: impl FnOnce(&Pending) -> T,
+        read: impl FnOnce(&PendingUpload) -> T,
     ) -> Result<T, StorageError> {
-        self.find(&mut self.uploads.lock(), target, id, now).map(|upload| look(upload))
+        self.find(&mut self.uploads.lock(), target, id, now).map(|upload| read(upload))
     }
 
-    /// Checks that a part with this number of bytes does not exceed the maximum total size. The size of a part that it
-    /// replaces is not subtracted.
+    /// Checks that a new part with this number of bytes does not exceed the maximum total size. If the part replaces
+    /// another, the size of the other part still counts.
     pub(super) fn check_space(&self, bytes: u64, now: Timestamp) -> Result<(), StorageError> {
         let mut uploads = self.uploads.lock();
         self.remove_expired(&mut uploads, now);
-        self.check_bytes(uploads.bytes.saturating_add(bytes))
+        self.check_total_bytes(uploads.bytes.saturating_add(bytes))
     }
 
-    /// Adds a part, or replaces it.
-    pub(super) fn put(
+    /// Adds a part, or replaces the part with the same number.
+    pub(super) fn put_part(
         &self,
         target: &Target,
         id: &str,
@@ -118,11 +119,11 @@ impl Multiparts {
     ) -> Result<(), StorageError> {
         let mut uploads = self.uploads.lock();
         self.remove_expired(&mut uploads, now);
-        let bytes = uploads.bytes;
+        let earlier_bytes = uploads.bytes;
         let upload = self.find(&mut uploads, target, id, now)?;
-        let replaced = upload.parts.get(&number).map_or(0, |part| part.properties.bytes);
-        let bytes = bytes.saturating_sub(replaced).saturating_add(part.properties.bytes);
-        self.check_bytes(bytes)?;
+        let replaced_bytes = upload.parts.get(&number).map_or(0, |part| part.properties.bytes);
+        let bytes = earlier_bytes.saturating_sub(replaced_bytes).saturating_add(part.properties.bytes);
+        self.check_total_bytes(bytes)?;
         upload.parts.insert(number, part);
         uploads.bytes = bytes;
         Ok(())
@@ -139,14 +140,14 @@ impl Multiparts {
         target: &Target,
         id: &str,
         now: Timestamp,
-    ) -> Result<&'a mut Pending, StorageError> {
-        let is_match = |upload: &&mut Pending| {
+    ) -> Result<&'a mut PendingUpload, StorageError> {
+        let is_match = |upload: &&mut PendingUpload| {
             upload.bucket == target.bucket && Some(&upload.key) == target.key.as_ref() && !self.has_expired(upload, now)
         };
         uploads.by_id.get_mut(id).filter(is_match).ok_or_else(no_such_upload)
     }
 
-    fn has_expired(&self, upload: &Pending, now: Timestamp) -> bool {
+    fn has_expired(&self, upload: &PendingUpload, now: Timestamp) -> bool {
         now.duration_since(upload.started_at) >= self.lifetime
     }
 
@@ -155,10 +156,10 @@ impl Multiparts {
         uploads.bytes -= expired.iter().map(|(_, upload)| upload.bytes()).sum::<u64>();
     }
 
-    fn check_bytes(&self, bytes: u64) -> Result<(), StorageError> {
-        let most = self.most_bytes;
-        let message = || format!("the parts of incomplete uploads have more than {most} bytes");
-        if bytes <= most { Ok(()) } else { Err(slow_down(message())) }
+    fn check_total_bytes(&self, bytes: u64) -> Result<(), StorageError> {
+        let maximum = self.max_bytes;
+        let message = || format!("the parts of incomplete uploads have more than {maximum} bytes");
+        if bytes <= maximum { Ok(()) } else { Err(slow_down(message())) }
     }
 }
 
@@ -186,9 +187,9 @@ mod tests {
 
     #[test]
     fn number_of_uploads_is_limited_until_some_expire() {
-        let uploads = Multiparts::new(&Config::default());
+        let uploads = MultipartUploads::new(&Config::default());
         let start = |number: usize, started_at| {
-            let pending = Pending {
+            let pending = PendingUpload {
                 started_at,
                 bucket: "bucket".to_owned(),
                 key: "key".to_owned(),

@@ -35,8 +35,8 @@ pub(crate) struct Objects {
     last_generation: AtomicU64,
 }
 
-/// The folder of the files. Objects and uploads hold references, so that a temporary folder is deleted after its last
-/// use.
+/// The folder of the files. Objects and uploads hold references to it, so that a temporary folder is deleted after its
+/// last use.
 enum Folder {
     Temporary(TempDir),
     Named(PathBuf),
@@ -47,7 +47,7 @@ pub(crate) struct Object {
     pub(crate) properties: Properties,
     path: PathBuf,
     in_index: AtomicBool,
-    /// Keeps the folder while the file is needed.
+    /// A reference that keeps the folder while the file is needed.
     folder: Arc<Folder>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Properties {
     pub(crate) tag: String,
     #[serde(default)]
     pub(crate) content_encoding: Option<String>,
-    /// The generation, which increases with each version.
+    /// The generation. It increases with each version.
     #[serde(default)]
     pub(crate) generation: u64,
     #[serde(default)]
@@ -76,7 +76,7 @@ pub(crate) struct Properties {
     pub(crate) md5: Option<String>,
 }
 
-/// An object being written.
+/// An object that is being written.
 pub(crate) struct Upload {
     file: File,
     path: TempPath,
@@ -97,32 +97,32 @@ struct Record {
 }
 
 impl Objects {
-    /// Opens the objects in `data`, or creates a temporary folder.
-    pub(crate) fn new(data: Option<&Path>, found: &mut StoredRecords) -> io::Result<Self> {
-        let new = |folder| Self {
+    /// Loads the objects in `data_folder`. Without a data folder, creates a temporary folder.
+    pub(crate) fn new(data_folder: Option<&Path>, stored: &mut StoredRecords) -> io::Result<Self> {
+        let with_folder = |folder| Self {
             buckets: Mutex::default(),
             folder: Arc::new(folder),
             last_generation: AtomicU64::default(),
         };
-        let Some(data) = data else {
+        let Some(data_folder) = data_folder else {
             let folder = tempfile::Builder::new().prefix("aignostics-emulator-").tempdir()?;
-            return Ok(new(Folder::Temporary(folder)));
+            return Ok(with_folder(Folder::Temporary(folder)));
         };
-        let folder = data.join("objects");
-        let named =
+        let folder = data_folder.join("objects");
+        let with_path =
             |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        fs::create_dir_all(&folder).map_err(|error| named(error, &folder))?;
-        let records = found.take::<Record>("object/")?;
-        let kept: HashSet<_> = records.iter().map(|(_, record)| record.properties.tag.clone()).collect();
-        for entry in fs::read_dir(&folder).map_err(|error| named(error, &folder))? {
+        fs::create_dir_all(&folder).map_err(|error| with_path(error, &folder))?;
+        let records = stored.take::<Record>("object/")?;
+        let known_tags: HashSet<_> = records.iter().map(|(_, record)| record.properties.tag.clone()).collect();
+        for entry in fs::read_dir(&folder).map_err(|error| with_path(error, &folder))? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // Deletes incomplete and replaced files of an earlier process. Files with other names are not deleted.
-            if is_tag(name) && !kept.contains(name) {
-                fs::remove_file(&path).map_err(|error| named(error, &path))?;
+            // Incomplete and replaced files of an earlier process are deleted. Files with other names are not.
+            if is_tag(name) && !known_tags.contains(name) {
+                fs::remove_file(&path).map_err(|error| with_path(error, &path))?;
             }
         }
-        let objects = new(Folder::Named(folder));
+        let objects = with_folder(Folder::Named(folder));
         for (_, Record { bucket, key, properties }) in records {
             objects.last_generation.fetch_max(properties.generation, Ordering::Relaxed);
             let object = Object::new(properties, objects.folder.clone());
@@ -184,7 +184,7 @@ impl Objects {
         Ok(copy)
     }
 
-    /// Stores an object if `check` of the existing object succeeds. Returns when the change is on disk.
+    /// Stores an object if `check` accepts the existing object. Returns when the change is on disk.
     pub(crate) async fn put<E>(
         &self,
         store: &Store,
@@ -195,12 +195,12 @@ impl Objects {
     ) -> io::Result<Result<Arc<Object>, E>> {
         let (object, written) = {
             let mut buckets = self.buckets.lock();
-            if let Err(refusal) = check(buckets.get(bucket).and_then(|objects| objects.get(key)).map(|found| &**found))
-            {
+            let current = buckets.get(bucket).and_then(|objects| objects.get(key)).map(|object| &**object);
+            if let Err(refusal) = check(current) {
                 return Ok(Err(refusal));
             }
-            let moment = u64::try_from(object.properties.created_at.as_microsecond()).unwrap_or_default();
-            object.properties.generation = moment.max(self.last_generation.load(Ordering::Relaxed) + 1);
+            let created_at_micros = u64::try_from(object.properties.created_at.as_microsecond()).unwrap_or_default();
+            object.properties.generation = created_at_micros.max(self.last_generation.load(Ordering::Relaxed) + 1);
             self.last_generation.store(object.properties.generation, Ordering::Relaxed);
             object.in_index.store(true, Ordering::SeqCst);
             let record =
@@ -219,8 +219,8 @@ impl Objects {
         Ok(Ok(object))
     }
 
-    /// Removes an object if `check` of it succeeds. Returns when the change is on disk. Returns false if the object
-    /// does not exist.
+    /// Removes an object if `check` accepts it. Returns when the change is on disk. Returns false if the object does
+    /// not exist.
     pub(crate) async fn remove<E>(
         &self,
         store: &Store,
@@ -232,7 +232,7 @@ impl Objects {
             let mut buckets = self.buckets.lock();
             let objects = buckets.get_mut(bucket);
             let Some((objects, current)) =
-                objects.and_then(|objects| objects.get(key).cloned().map(|found| (objects, found)))
+                objects.and_then(|objects| objects.get(key).cloned().map(|object| (objects, object)))
             else {
                 return Ok(Ok(false));
             };
@@ -255,11 +255,11 @@ impl Objects {
         self.buckets.lock().get(bucket)?.get(key).cloned()
     }
 
-    /// Accesses all objects of a bucket.
-    pub(super) fn in_bucket<T>(&self, bucket: &str, look: impl FnOnce(&Bucket) -> T) -> T {
+    /// Calls `read` with all objects of a bucket.
+    pub(super) fn in_bucket<T>(&self, bucket: &str, read: impl FnOnce(&Bucket) -> T) -> T {
         match self.buckets.lock().get(bucket) {
-            Some(objects) => look(objects),
-            None => look(&Bucket::new()),
+            Some(objects) => read(objects),
+            None => read(&Bucket::new()),
         }
     }
 }
@@ -274,11 +274,11 @@ impl Folder {
 }
 
 impl Upload {
-    pub(crate) async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.file.write_all(piece).await?;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, piece);
-        self.md5.update(piece);
-        self.bytes += piece.len() as u64;
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
+        self.md5.update(bytes);
+        self.bytes += bytes.len() as u64;
         Ok(())
     }
 
@@ -286,10 +286,10 @@ impl Upload {
         self.bytes
     }
 
-    /// Removes bytes that a canceled write has written but not counted.
+    /// Removes the bytes of canceled writes. Such bytes are in the file, but were not counted.
     pub(super) async fn discard_incomplete(&mut self) -> io::Result<()> {
         self.file.flush().await?;
-        // The file can be too short, because a failed write may be reported only after its bytes were counted.
+        // The file is too short if a write failed and the error was reported only after the bytes were counted.
         if self.file.metadata().await?.len() < self.bytes {
             return Err(io::Error::other("an earlier write failed"));
         }
@@ -335,11 +335,11 @@ impl Object {
         Self { path: folder.path().join(&properties.tag), properties, in_index: false.into(), folder }
     }
 
-    /// Reads a range of its bytes.
+    /// Reads a range of the content.
     pub(super) async fn read(&self, range: Range<u64>) -> io::Result<Body> {
         match self.properties.seed {
-            Some(seed) => Ok(content::generated(seed, range)),
-            None => content::of_file(&self.path, range).await,
+            Some(seed) => Ok(content::generated_body(seed, range)),
+            None => content::read_file(&self.path, range).await,
         }
     }
 

@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 use super::digests::ExpectedDigests;
 use super::length_range::LengthRange;
 use super::multiparts::{no_such_upload, slow_down};
-use super::write::incomplete;
+use super::write::incomplete_body;
 use super::{
     Object, StorageError, Target, Upload, conditions, content_encoding, header_or_default_type, metadata,
-    object_headers, set,
+    object_headers, set_header,
 };
 use crate::platform::Platform;
 
@@ -33,48 +33,51 @@ const CANCELED_STATUS: u16 = 499;
 
 /// All resumable uploads, by id.
 #[derive(Default)]
-pub(crate) struct Resumables(Mutex<HashMap<String, Arc<Session>>>);
+pub(crate) struct ResumableUploads(Mutex<HashMap<String, Arc<Session>>>);
 
 /// A resumable upload. Its requests are handled sequentially.
 struct Session {
     bucket: String,
     key: String,
-    /// The headers of the request that started it.
+    /// The headers of the request that started the upload.
     headers: HeaderMap,
-    started: SystemTime,
+    started_at: SystemTime,
     progress: tokio::sync::Mutex<Progress>,
 }
 
 impl Session {
     /// Returns true if the upload is complete or has failed, and no request is in progress. The client may still query
-    /// the result.
+    /// the result of such an upload.
     fn has_ended(&self) -> bool {
         self.progress.try_lock().is_ok_and(|progress| !matches!(*progress, Progress::Open(_)))
     }
 
     fn has_expired(&self, platform: &Platform) -> bool {
         let lifetime = Duration::from_secs(platform.config.upload_lifetime_seconds);
-        platform.now().duration_since(self.started).is_ok_and(|age| age >= lifetime)
+        platform.now().duration_since(self.started_at).is_ok_and(|age| age >= lifetime)
     }
 }
 
+/// The state of an upload.
 enum Progress {
-    Open(Box<Open>),
+    Open(Box<OpenUpload>),
     /// The headers of the object.
     Complete(HeaderMap),
     /// A request failed, and the upload cannot be continued.
     Failed,
 }
 
-struct Open {
+/// The received bytes of an upload, and their expected digests.
+struct OpenUpload {
     upload: Upload,
     digests: ExpectedDigests,
 }
 
 /// The part of the object that a request sends.
-struct Range {
-    /// `None` for a request without content.
+struct ContentRange {
+    /// The first and the last byte; `None` for a request without content.
     first_and_last: Option<(u64, u64)>,
+    /// The size of the object, if the client knows it.
     total: Option<u64>,
 }
 
@@ -87,17 +90,17 @@ pub(super) async fn start(
     if headers.get("x-goog-resumable").is_some_and(|value| value != "start") {
         return Err(StorageError::invalid("x-goog-resumable can only be `start`"));
     }
-    LengthRange::of_object(headers)?;
+    LengthRange::for_object(headers)?;
     conditions::check_write(headers, platform.objects.get(&target.bucket, key).as_deref())?;
     let upload = platform.objects.create().await.map_err(StorageError::internal)?;
-    let open = Open { upload, digests: ExpectedDigests::of(headers)? };
+    let open = OpenUpload { upload, digests: ExpectedDigests::of_request(headers)? };
     let mut headers = headers.clone();
     headers.remove(header::AUTHORIZATION);
     let session = Session {
         bucket: target.bucket.clone(),
         key: key.to_owned(),
         headers,
-        started: platform.now(),
+        started_at: platform.now(),
         progress: Progress::Open(Box::new(open)).into(),
     };
     let id = platform.random.token();
@@ -115,12 +118,12 @@ pub(super) async fn start(
     url.set_path(&target.path);
     url.query_pairs_mut().append_pair("upload_id", &id);
     let mut response = StatusCode::CREATED.into_response();
-    set(response.headers_mut(), header::LOCATION, url.as_str());
+    set_header(response.headers_mut(), header::LOCATION, url.as_str());
     Ok(response)
 }
 
 /// Handles a request to an upload.
-pub(super) async fn proceed(
+pub(super) async fn handle(
     platform: &Platform,
     target: &Target,
     id: &str,
@@ -151,7 +154,7 @@ pub(super) async fn proceed(
 
 impl Session {
     async fn put(&self, platform: &Platform, request: Request) -> Result<Response, StorageError> {
-        let range = Range::of(request.headers())?;
+        let range = ContentRange::of(request.headers())?;
         let mut progress = self.progress.lock().await;
         let open = match &mut *progress {
             Progress::Open(open) => open,
@@ -169,7 +172,7 @@ impl Session {
         self.receive(open, request, range.as_ref()).await?;
         let received = open.upload.bytes();
         if range.is_some_and(|range| range.total != Some(received)) {
-            return Ok(incomplete_at(received));
+            return Ok(incomplete_response(received));
         }
         match std::mem::replace(&mut *progress, Progress::Failed) {
             Progress::Open(open) => {
@@ -181,27 +184,32 @@ impl Session {
         }
     }
 
-    /// Appends the body to the upload. If the connection ends, the received bytes are kept.
-    async fn receive(&self, open: &mut Open, request: Request, range: Option<&Range>) -> Result<(), StorageError> {
-        let limit = LengthRange::of_object(&self.headers)?;
+    /// Appends the body to the upload. If the connection fails, the upload keeps the received bytes.
+    async fn receive(
+        &self,
+        open: &mut OpenUpload,
+        request: Request,
+        range: Option<&ContentRange>,
+    ) -> Result<(), StorageError> {
+        let length_range = LengthRange::for_object(&self.headers)?;
         let end = range.and_then(|range| range.first_and_last).map(|(_, last)| last + 1);
         let mut body = request.into_body().into_data_stream();
-        while let Some(piece) = body.try_next().await.map_err(|_| incomplete())? {
-            let length = open.upload.bytes() + piece.len() as u64;
+        while let Some(chunk) = body.try_next().await.map_err(|_| incomplete_body())? {
+            let length = open.upload.bytes() + chunk.len() as u64;
             if range.is_some() && end.is_none_or(|end| length > end) {
                 return Err(StorageError::invalid("the body is longer than its Content-Range"));
             }
-            limit.check_maximum(length)?;
-            // If the write is canceled, the chunk is counted neither in the upload nor in the digests.
-            open.upload.write(&piece).await.map_err(StorageError::internal)?;
-            open.digests.update(&piece);
+            length_range.check_maximum(length)?;
+            // If the write is canceled, neither the upload nor the digests count the chunk.
+            open.upload.write(&chunk).await.map_err(StorageError::internal)?;
+            open.digests.update(&chunk);
         }
-        if end.is_some_and(|end| open.upload.bytes() != end) { Err(incomplete()) } else { Ok(()) }
+        if end.is_some_and(|end| open.upload.bytes() != end) { Err(incomplete_body()) } else { Ok(()) }
     }
 
-    async fn finish(&self, platform: &Platform, open: Open) -> Result<Arc<Object>, StorageError> {
+    async fn finish(&self, platform: &Platform, open: OpenUpload) -> Result<Arc<Object>, StorageError> {
         let headers = &self.headers;
-        LengthRange::of_object(headers)?.check_minimum(open.upload.bytes())?;
+        LengthRange::for_object(headers)?.check_minimum(open.upload.bytes())?;
         open.digests.check()?;
         let mut object = open
             .upload
@@ -215,11 +223,11 @@ impl Session {
     }
 }
 
-impl Range {
+impl ContentRange {
     /// Returns the range of a request, or `None` for the whole object.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, StorageError> {
         let Some(text) = headers.get(header::CONTENT_RANGE) else { return Ok(None) };
-        let parsed = text.to_str().ok().and_then(parse);
+        let parsed = text.to_str().ok().and_then(parse_content_range);
         parsed
             .map(Some)
             .ok_or_else(|| StorageError::invalid("Content-Range must be `bytes FIRST-LAST/TOTAL` or `bytes */*`"))
@@ -238,23 +246,23 @@ impl Range {
     }
 }
 
-fn parse(text: &str) -> Option<Range> {
+fn parse_content_range(text: &str) -> Option<ContentRange> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };
     if range == "*" {
-        return Some(Range { first_and_last: None, total });
+        return Some(ContentRange { first_and_last: None, total });
     }
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    let is_match = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
-    is_match.then_some(Range { first_and_last: Some((first, last)), total })
+    let is_valid = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
+    is_valid.then_some(ContentRange { first_and_last: Some((first, last)), total })
 }
 
 /// Returns the response of an incomplete upload, with the received range.
-fn incomplete_at(received: u64) -> Response {
+fn incomplete_response(received: u64) -> Response {
     let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
     if let Some(last) = received.checked_sub(1) {
-        set(response.headers_mut(), header::RANGE, &format!("bytes=0-{last}"));
+        set_header(response.headers_mut(), header::RANGE, &format!("bytes=0-{last}"));
     }
     response
 }

@@ -1,8 +1,7 @@
-//! Tokens that a service account signs for itself, as Google's libraries send them instead of a signature of the
-//! request.
+//! Tokens that a service account signs for itself. Google's libraries send them instead of a signature of the request.
 //!
-//! A token is a JWT (RS256) whose issuer is the account; it needs no exchange. It authorizes requests to the bucket of
-//! the organization until it expires.
+//! A token is a JWT (RS256) whose issuer is the account. It is not exchanged for an access token. It authorizes
+//! requests to the bucket of the organization until it expires.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +16,7 @@ use crate::account::Organization;
 use crate::platform::Platform;
 
 /// The maximum clock skew of a client.
-const AHEAD: Duration = Duration::from_secs(300);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Returns the bearer token of a request.
 pub(super) fn token(request: &Request) -> Option<&str> {
@@ -26,23 +25,25 @@ pub(super) fn token(request: &Request) -> Option<&str> {
 
 /// Returns the organization whose service account signed the token.
 pub(super) fn signer<'a>(platform: &'a Platform, token: &str) -> Result<&'a Organization, StorageError> {
-    let refused = || StorageError::new(StatusCode::UNAUTHORIZED, "AuthenticationRequired", "the token is not valid");
-    let (signed, signature) = token.rsplit_once('.').ok_or_else(refused)?;
-    let (head, claims) = signed.split_once('.').ok_or_else(refused)?;
-    let (head, claims) = (part(head).ok_or_else(refused)?, part(claims).ok_or_else(refused)?);
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| refused())?;
-    let account = claims["iss"].as_str().ok_or_else(refused)?;
-    let owner = platform.accounts.owner_of_service_account(account).ok_or_else(refused)?;
-    let moment = |name: &str| claims[name].as_u64().map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
-    let (start, end) = moment("iat").zip(moment("exp")).ok_or_else(refused)?;
+    let invalid_token =
+        || StorageError::new(StatusCode::UNAUTHORIZED, "AuthenticationRequired", "the token is not valid");
+    let (signed_text, signature) = token.rsplit_once('.').ok_or_else(invalid_token)?;
+    let (header_json, claims) = signed_text.split_once('.').ok_or_else(invalid_token)?;
+    let (header_json, claims) =
+        (decode_part(header_json).ok_or_else(invalid_token)?, decode_part(claims).ok_or_else(invalid_token)?);
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| invalid_token())?;
+    let account = claims["iss"].as_str().ok_or_else(invalid_token)?;
+    let owner = platform.accounts.owner_of_service_account(account).ok_or_else(invalid_token)?;
+    let claim_time = |name: &str| claims[name].as_u64().map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
+    let (start, end) = claim_time("iat").zip(claim_time("exp")).ok_or_else(invalid_token)?;
     let now = platform.now();
-    let is_valid = head["alg"] == "RS256"
-        && platform.service_accounts.signed(owner, signed, &signature)
-        && start <= now + AHEAD
+    let is_valid = header_json["alg"] == "RS256"
+        && platform.service_accounts.verify_signature(owner, signed_text, &signature)
+        && start <= now + MAX_CLOCK_SKEW
         && now < end;
-    if is_valid { Ok(owner) } else { Err(refused()) }
+    if is_valid { Ok(owner) } else { Err(invalid_token()) }
 }
 
-fn part(text: &str) -> Option<Value> {
+fn decode_part(text: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }

@@ -36,43 +36,47 @@ impl fmt::Debug for ServiceAccount {
 pub(crate) struct ServiceAccounts(Mutex<HashMap<String, Arc<KeyPair>>>);
 
 impl ServiceAccounts {
-    pub(crate) fn new(found: &mut StoredRecords) -> io::Result<Self> {
-        let known = found.take::<Vec<u8>>("service-account/")?.into_iter();
-        let keys = known.map(|(organization, der)| {
+    pub(crate) fn new(stored: &mut StoredRecords) -> io::Result<Self> {
+        let records = stored.take::<Vec<u8>>("service-account/")?.into_iter();
+        let keys = records.map(|(organization, der)| {
             let key = KeyPair::from_pkcs8(&der).map_err(io::Error::other)?;
             Ok((organization, Arc::new(key)))
         });
         Ok(Self(Mutex::new(keys.collect::<io::Result<_>>()?)))
     }
 
-    /// Returns the account of an organization, which is created if necessary.
-    pub(crate) async fn of(&self, organization: &Organization, store: &Store) -> io::Result<ServiceAccount> {
-        let known = self.0.lock().get(&organization.id).cloned();
-        let der = |key: &KeyPair| AsDer::<Pkcs8V1Der<'_>>::as_der(key).map(|der| der.as_ref().to_vec());
-        let key = if let Some(key) = known {
+    /// Returns the account of an organization. Creates and stores its key if necessary.
+    pub(crate) async fn find_or_create(
+        &self,
+        organization: &Organization,
+        store: &Store,
+    ) -> io::Result<ServiceAccount> {
+        let existing_key = self.0.lock().get(&organization.id).cloned();
+        let to_der = |key: &KeyPair| AsDer::<Pkcs8V1Der<'_>>::as_der(key).map(|der| der.as_ref().to_vec());
+        let key = if let Some(key) = existing_key {
             key
         } else {
-            let made = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
+            let new_key = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
             // A concurrent request may have created a key first.
-            let key = self.0.lock().entry(organization.id.clone()).or_insert_with(|| Arc::new(made)).clone();
+            let key = self.0.lock().entry(organization.id.clone()).or_insert_with(|| Arc::new(new_key)).clone();
             let mut changes = Changes::default();
-            changes.put(format!("service-account/{}", organization.id), &der(&key).map_err(io::Error::other)?);
+            changes.put(format!("service-account/{}", organization.id), &to_der(&key).map_err(io::Error::other)?);
             store.write(changes).await.map_err(io::Error::other)?;
             key
         };
-        let body = STANDARD.encode(der(&key).map_err(io::Error::other)?);
-        let lines = body.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line)));
+        let encoded_key = STANDARD.encode(to_der(&key).map_err(io::Error::other)?);
+        let lines = encoded_key.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line)));
         let lines = lines.collect::<String>();
         let private_key = format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n");
         Ok(ServiceAccount { client_email: organization.service_account_email(), private_key })
     }
 
-    /// Returns true if an organization's account signed the text.
-    pub(super) fn signed(&self, organization: &Organization, text: &str, signature: &[u8]) -> bool {
+    /// Returns true if the account of an organization signed the text.
+    pub(super) fn verify_signature(&self, organization: &Organization, text: &str, signature: &[u8]) -> bool {
         let key = self.0.lock().get(&organization.id).cloned();
         key.is_some_and(|key| {
-            let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
-            public.verify(text.as_bytes(), signature).is_ok()
+            let public_key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
+            public_key.verify(text.as_bytes(), signature).is_ok()
         })
     }
 }

@@ -28,24 +28,26 @@ pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The maximum difference between the current time and the date of a request that is signed in its header.
 const MAX_DATE_DIFFERENCE: Duration = Duration::from_secs(15 * 60);
 const MAX_LIFETIME_SECONDS: u64 = 7 * 24 * 60 * 60;
-pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_CHUNKS: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 /// All characters except the unreserved characters (RFC 3986, section 2.3).
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The characters to encode in a path: [`RESERVED`] without `/`.
 pub(super) const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// A signature scheme: prefixes and suffixes of its parameters, scopes and keys.
+/// A signature scheme, with the texts in which schemes differ.
 pub(super) struct Scheme {
     pub(super) algorithm: &'static str,
+    /// The prefix of the query parameters and form fields.
     pub(super) parameters: &'static str,
     header_prefix: &'static str,
+    /// The last two parts of the credential scope.
     pub(super) scope: &'static str,
     key: KeyKind,
 }
 
 enum KeyKind {
-    /// Derived from the bucket's secret with this prefix.
+    /// A key that is derived from the secret of the bucket with this prefix.
     Hmac(&'static str),
     ServiceAccount,
 }
@@ -68,7 +70,7 @@ const GOOG4_RSA: Scheme = Scheme { algorithm: "GOOG4-RSA-SHA256", key: KeyKind::
 pub(super) const SCHEMES: [Scheme; 3] = [AWS4, GOOG4, GOOG4_RSA];
 
 /// The signature parameters of a request.
-struct Signed {
+struct SignatureParameters {
     scheme: &'static Scheme,
     /// The signer and the scope of the signature: `key/day/region/service/request`.
     credential: String,
@@ -82,14 +84,14 @@ struct Signed {
 }
 
 /// A request with a valid signature.
-pub(super) struct Verified {
+pub(super) struct VerifiedRequest {
     /// The bucket of the organization whose key signed the request.
     pub(super) bucket: String,
-    body: Body,
+    body: SignedBody,
 }
 
-/// The form of a request body according to its signature.
-enum Body {
+/// The statement of a signature about the request body.
+enum SignedBody {
     /// The body has this SHA-256.
     Digest(Vec<u8>),
     Unsigned,
@@ -97,40 +99,44 @@ enum Body {
     Chunks,
 }
 
-impl Verified {
+impl VerifiedRequest {
     /// Returns true if the body consists of chunks with a checksum after them.
     pub(super) fn is_chunked(&self) -> bool {
-        matches!(self.body, Body::Chunks)
+        matches!(self.body, SignedBody::Chunks)
     }
 
     /// Returns the digest context for the body, if its digest is signed.
     pub(super) fn digest(&self) -> Option<digest::Context> {
-        matches!(self.body, Body::Digest(_)).then(|| digest::Context::new(&digest::SHA256))
+        matches!(self.body, SignedBody::Digest(_)).then(|| digest::Context::new(&digest::SHA256))
     }
 
     /// Rejects a body that does not match the signed digest.
     pub(super) fn check(&self, body: Option<&digest::Digest>) -> Result<(), StorageError> {
-        let signed = if let Body::Digest(digest) = &self.body { Some(digest.as_slice()) } else { None };
+        let signed = if let SignedBody::Digest(digest) = &self.body { Some(digest.as_slice()) } else { None };
         if signed == body.map(AsRef::as_ref) {
             return Ok(());
         }
-        Err(StorageError::new(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", "the body is not the signed one"))
+        Err(StorageError::new(
+            StatusCode::BAD_REQUEST,
+            "XAmzContentSHA256Mismatch",
+            "the body does not match the signed digest",
+        ))
     }
 }
 
-impl Signed {
-    fn read(request: &Request) -> Result<Self, StorageError> {
+impl SignatureParameters {
+    fn from_request(request: &Request) -> Result<Self, StorageError> {
         match request.headers().get(header::AUTHORIZATION) {
-            Some(value) => Self::of_header(value.to_str().unwrap_or_default(), request.headers()),
-            None => Self::of_query(request.uri().query().unwrap_or_default(), request.headers()),
+            Some(value) => Self::from_header(value.to_str().unwrap_or_default(), request.headers()),
+            None => Self::from_query(request.uri().query().unwrap_or_default(), request.headers()),
         }
     }
 
-    fn of_query(query: &str, headers: &HeaderMap) -> Result<Self, StorageError> {
-        let stated = SCHEMES
+    fn from_query(query: &str, headers: &HeaderMap) -> Result<Self, StorageError> {
+        let named_scheme = SCHEMES
             .iter()
-            .find_map(|scheme| Some(Scheme::named(&parameter(query, &format!("{}Algorithm", scheme.parameters))?)));
-        let scheme = stated.ok_or_else(|| StorageError::denied("the request must be signed"))?;
+            .find_map(|scheme| Some(Scheme::find(&parameter(query, &format!("{}Algorithm", scheme.parameters))?)));
+        let scheme = named_scheme.ok_or_else(|| StorageError::denied("the request must be signed"))?;
         let scheme = scheme.ok_or_else(|| StorageError::denied("the algorithm of the signature is not known"))?;
         let parameter = |name: &str| {
             let name = format!("{}{name}", scheme.parameters);
@@ -143,18 +149,18 @@ impl Signed {
             headers: parameter("SignedHeaders")?,
             signature: hex_decode(&parameter("Signature")?).unwrap_or_default(),
             lifetime: Some(parameter("Expires")?),
-            payload: scheme.header(headers, "content-sha256").unwrap_or(UNSIGNED).to_owned(),
+            payload: scheme.header(headers, "content-sha256").unwrap_or(UNSIGNED_PAYLOAD).to_owned(),
         })
     }
 
-    fn of_header(value: &str, headers: &HeaderMap) -> Result<Self, StorageError> {
+    fn from_header(value: &str, headers: &HeaderMap) -> Result<Self, StorageError> {
         let (algorithm, fields) = value.split_once(' ').unwrap_or_default();
-        let scheme = Scheme::named(algorithm)
+        let scheme = Scheme::find(algorithm)
             .ok_or_else(|| StorageError::denied("the algorithm of the signature is not known"))?;
         let field = |name: &str| {
             let mut fields = fields.split(',').filter_map(|field| field.trim().split_once('='));
-            let found = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-            found.ok_or_else(|| StorageError::denied(format!("{name} is missing in the Authorization header")))
+            let value = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+            value.ok_or_else(|| StorageError::denied(format!("{name} is missing in the Authorization header")))
         };
         let missing = |name| StorageError::denied(format!("the header {}{name} is missing", scheme.header_prefix));
         Ok(Self {
@@ -171,9 +177,9 @@ impl Signed {
     /// Checks the validity period of the request.
     fn check_period(&self, start: SystemTime, now: SystemTime) -> Result<(), StorageError> {
         let Some(lifetime) = &self.lifetime else {
-            let near = start <= now + MAX_DATE_DIFFERENCE && now <= start + MAX_DATE_DIFFERENCE;
+            let is_current = start <= now + MAX_DATE_DIFFERENCE && now <= start + MAX_DATE_DIFFERENCE;
             let skewed = || StorageError::new(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", "the date is not current");
-            return if near { Ok(()) } else { Err(skewed()) };
+            return if is_current { Ok(()) } else { Err(skewed()) };
         };
         let lifetime = lifetime.parse().ok().filter(|seconds| (1..=MAX_LIFETIME_SECONDS).contains(seconds));
         let lifetime = lifetime.ok_or_else(|| StorageError::denied("the expiry must be 1 to 604800 seconds"))?;
@@ -183,11 +189,11 @@ impl Signed {
         Ok(())
     }
 
-    fn body(&self) -> Result<Body, StorageError> {
+    fn body(&self) -> Result<SignedBody, StorageError> {
         match hex_decode(&self.payload).filter(|digest| digest.len() == 32) {
-            Some(digest) => Ok(Body::Digest(digest)),
-            None if self.payload == UNSIGNED => Ok(Body::Unsigned),
-            None if self.payload == UNSIGNED_CHUNKS => Ok(Body::Chunks),
+            Some(digest) => Ok(SignedBody::Digest(digest)),
+            None if self.payload == UNSIGNED_PAYLOAD => Ok(SignedBody::Unsigned),
+            None if self.payload == UNSIGNED_CHUNKS => Ok(SignedBody::Chunks),
             None => Err(StorageError::not_implemented(
                 "bodies that are signed chunk by chunk are not supported: sign the digest of the body, or leave it unsigned",
             )),
@@ -197,20 +203,22 @@ impl Signed {
 
 impl Scheme {
     /// Returns the scheme with an algorithm name.
-    pub(super) fn named(algorithm: &str) -> Option<&'static Self> {
+    pub(super) fn find(algorithm: &str) -> Option<&'static Self> {
         SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm)
     }
 
-    /// Returns the organization whose key signed the text for a scope, and the date of the signature.
+    /// Verifies a signature. Returns the organization whose key created it, and its date. `string_to_sign` returns the
+    /// signed text for a scope.
     pub(super) fn signer<'a>(
         &self,
         platform: &'a Platform,
         credential: &str,
         date: &str,
         signature: &[u8],
-        text: impl FnOnce(&str) -> String,
+        string_to_sign: impl FnOnce(&str) -> String,
     ) -> Result<(&'a Organization, SystemTime), StorageError> {
-        let (start, day) = parse_date(date).ok_or_else(|| StorageError::denied("the date of the signature is none"))?;
+        let (start, day) =
+            parse_date(date).ok_or_else(|| StorageError::denied("the date of the signature is invalid"))?;
         let (key, scope) = credential.split_once('/').unwrap_or_default();
         let location = scope.strip_prefix(&format!("{day}/")).and_then(|rest| rest.split_once('/'));
         let location = location.filter(|(_, rest)| *rest == self.scope).map(|(location, _)| location);
@@ -222,19 +230,19 @@ impl Scheme {
         };
         let owner = owner
             .ok_or_else(|| StorageError::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
-        let text = text(scope);
+        let string_to_sign = string_to_sign(scope);
         let is_match = match self.key {
             KeyKind::Hmac(prefix) => {
                 let key = signing_key(prefix, &owner.key.secret_access_key, &day, location, self.scope);
-                hmac::verify(&key, text.as_bytes(), signature).is_ok()
+                hmac::verify(&key, string_to_sign.as_bytes(), signature).is_ok()
             }
-            KeyKind::ServiceAccount => platform.service_accounts.signed(owner, &text, signature),
+            KeyKind::ServiceAccount => platform.service_accounts.verify_signature(owner, &string_to_sign, signature),
         };
-        let mismatch = "the signature does not match the request";
+        let message = "the signature does not match the request";
         if is_match {
             Ok((owner, start))
         } else {
-            Err(StorageError::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", mismatch))
+            Err(StorageError::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message))
         }
     }
 
@@ -250,28 +258,38 @@ impl Scheme {
 
 /// Verifies that a key of the bucket's organization signed the request, and that the signature has not expired. If
 /// `bucket` is empty, keys of all organizations are accepted.
-pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<Verified, StorageError> {
-    let other = match (self_signed::token(request), legacy::credential(request)) {
+pub(super) fn verify_request(
+    platform: &Platform,
+    bucket: &str,
+    request: &Request,
+) -> Result<VerifiedRequest, StorageError> {
+    let token_or_legacy_signer = match (self_signed::token(request), legacy::credential(request)) {
         (Some(token), _) => Some(self_signed::signer(platform, token)?),
         (_, Some(credential)) => Some(legacy::signer(platform, request, credential)?),
         _ => None,
     };
-    if let Some(owner) = other {
+    if let Some(owner) = token_or_legacy_signer {
         if !bucket.is_empty() {
             check_owner(platform, owner, bucket)?;
         }
-        return Ok(Verified { bucket: owner.bucket.clone(), body: Body::Unsigned });
+        return Ok(VerifiedRequest { bucket: owner.bucket.clone(), body: SignedBody::Unsigned });
     }
-    let signed = Signed::read(request)?;
-    let canonical = canonical_request(request, &signed)
+    let parameters = SignatureParameters::from_request(request)?;
+    let canonical = canonical_request(request, &parameters)
         .ok_or_else(|| StorageError::denied("a signed header is missing, or `host` is not signed"))?;
-    let text = |scope: &str| signed.scheme.string_to_sign(&signed.date, scope, &canonical);
-    let (owner, start) = signed.scheme.signer(platform, &signed.credential, &signed.date, &signed.signature, text)?;
+    let string_to_sign = |scope: &str| parameters.scheme.string_to_sign(&parameters.date, scope, &canonical);
+    let (owner, start) = parameters.scheme.signer(
+        platform,
+        &parameters.credential,
+        &parameters.date,
+        &parameters.signature,
+        string_to_sign,
+    )?;
     if !bucket.is_empty() {
         check_owner(platform, owner, bucket)?;
     }
-    signed.check_period(start, platform.now())?;
-    Ok(Verified { bucket: owner.bucket.clone(), body: signed.body()? })
+    parameters.check_period(start, platform.now())?;
+    Ok(VerifiedRequest { bucket: owner.bucket.clone(), body: parameters.body()? })
 }
 
 /// Rejects a bucket that does not exist, or belongs to another organization.
@@ -280,7 +298,7 @@ pub(super) fn check_owner(platform: &Platform, owner: &Organization, bucket: &st
         return Err(StorageError::new(StatusCode::NOT_FOUND, "NoSuchBucket", "there is no such bucket"));
     }
     if owner.bucket != bucket {
-        return Err(StorageError::denied("the key is not one of this bucket"));
+        return Err(StorageError::denied("the key belongs to another bucket"));
     }
     Ok(())
 }
@@ -294,7 +312,7 @@ pub(super) fn signing_key(prefix: &str, secret: &str, day: &str, location: &str,
 }
 
 /// Returns the canonical request, or `None` if a signed header is missing.
-fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
+fn canonical_request(request: &Request, signed: &SignatureParameters) -> Option<String> {
     let signature = format!("{}Signature=", signed.scheme.parameters);
     let query = request.uri().query().unwrap_or_default();
     let mut parameters: Vec<_> = query
@@ -303,7 +321,7 @@ fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
         // A name without a value is signed with an empty value.
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
-    // Names and values are sorted separately, so that `a=` precedes `a-b=`, although `=` sorts after `-`.
+    // Pairs are sorted, not texts: `a=` precedes `a-b=`, although `=` sorts after `-`.
     parameters.sort_unstable();
     let parameters: Vec<_> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut canonical = format!("{}\n{}\n{}\n", request.method(), request.uri().path(), parameters.join("&"));
@@ -312,8 +330,8 @@ fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
         return None;
     }
     for name in names {
-        let signed = |value: &HeaderValue| Some(single_spaced(value.to_str().ok()?));
-        let values: Option<Vec<_>> = request.headers().get_all(name).iter().map(signed).collect();
+        let canonical_value = |value: &HeaderValue| Some(single_spaced(value.to_str().ok()?));
+        let values: Option<Vec<_>> = request.headers().get_all(name).iter().map(canonical_value).collect();
         let values = values.filter(|values| !values.is_empty())?;
         writeln!(canonical, "{name}:{}", values.join(",")).ok()?;
     }
@@ -334,9 +352,9 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 
 /// Parses `20260301T120000Z` as a time and its day.
 pub(super) fn parse_date(text: &str) -> Option<(SystemTime, String)> {
-    let moment = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
-    let moment = moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    Some((moment.timestamp().into(), moment.strftime("%Y%m%d").to_string()))
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some((time.timestamp().into(), time.strftime("%Y%m%d").to_string()))
 }
 
 #[cfg(test)]
@@ -353,14 +371,14 @@ mod tests {
             .header("content-disposition", "  attachment;   filename=\"a  b.tif\" ")
             .body(Body::empty())
             .unwrap();
-        let signed = Signed {
+        let signed = SignatureParameters {
             scheme: &AWS4,
             credential: String::new(),
             date: String::new(),
             headers: "content-disposition;host".to_owned(),
             signature: Vec::new(),
             lifetime: None,
-            payload: UNSIGNED.to_owned(),
+            payload: UNSIGNED_PAYLOAD.to_owned(),
         };
         let canonical = canonical_request(&request, &signed).unwrap();
         let expected = "GET\n/bucket/key\na=1&a-b=1&b=2&c=\ncontent-disposition:attachment; filename=\"a b.tif\"\n\

@@ -1,3 +1,5 @@
+//! Error responses and XML responses of the storage.
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -39,7 +41,7 @@ impl StorageError {
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
+    #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
     pub(super) fn internal(error: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
     }
@@ -51,17 +53,17 @@ impl StorageError {
 }
 
 /// Returns a record as XML, in the namespace of S3.
-pub(super) fn xml(record: &impl Serialize) -> Response {
-    written(record, r#" xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#)
+pub(super) fn xml_response(record: &impl Serialize) -> Response {
+    write_xml(record, r#" xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#)
 }
 
-/// Returns a listing as XML, in the namespace that Google's storage has for listings.
-pub(super) fn listing(record: &impl Serialize) -> Response {
-    written(record, r#" xmlns="http://doc.s3.amazonaws.com/2006-03-01">"#)
+/// Returns a listing as XML, in the namespace that Google's storage uses for listings.
+pub(super) fn listing_response(record: &impl Serialize) -> Response {
+    write_xml(record, r#" xmlns="http://doc.s3.amazonaws.com/2006-03-01">"#)
 }
 
-/// Returns a record as XML. `root_end` replaces the first `>`, which ends the root tag.
-fn written(record: &impl Serialize, root_end: &str) -> Response {
+/// Returns a record as XML. `root_end` replaces the first `>`, which is the end of the start tag of the root.
+fn write_xml(record: &impl Serialize, root_end: &str) -> Response {
     let mut body = String::new();
     let mut serializer = quick_xml::se::Serializer::new(&mut body);
     serializer.expand_empty_elements(true);
@@ -76,10 +78,10 @@ fn written(record: &impl Serialize, root_end: &str) -> Response {
 
 impl IntoResponse for StorageError {
     fn into_response(self) -> Response {
-        let mut response = written(&Body { code: self.code, message: &self.message }, ">");
+        let mut response = write_xml(&Body { code: self.code, message: &self.message }, ">");
         *response.status_mut() = self.status;
         for (name, value) in self.headers {
-            super::set(response.headers_mut(), name, &value);
+            super::set_header(response.headers_mut(), name, &value);
         }
         response
     }

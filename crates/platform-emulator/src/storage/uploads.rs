@@ -5,7 +5,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
 use super::signature::RESERVED_IN_PATH;
-use super::storage_error::xml;
+use super::storage_error::xml_response;
 use super::{StorageError, Target};
 use crate::platform::Platform;
 
@@ -53,12 +53,12 @@ pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Sto
         Some(_) => utf8_percent_encode(key, RESERVED_IN_PATH).to_string(),
         None => key.to_owned(),
     };
-    let size = parameter("max-uploads").map(|text| text.parse::<usize>()).transpose();
-    let size = size.map_err(|_| StorageError::invalid("max-uploads is not a number"))?;
-    let max_uploads = size.unwrap_or(MAX_PAGE_SIZE).min(MAX_PAGE_SIZE);
+    let max_uploads = parameter("max-uploads").map(|text| text.parse::<usize>()).transpose();
+    let max_uploads = max_uploads.map_err(|_| StorageError::invalid("max-uploads is not a number"))?;
+    let max_uploads = max_uploads.unwrap_or(MAX_PAGE_SIZE).min(MAX_PAGE_SIZE);
     let (prefix, key_marker) = (parameter("prefix").unwrap_or_default(), parameter("key-marker").unwrap_or_default());
     let id_marker = parameter("upload-id-marker").unwrap_or_default();
-    let mut uploads = platform.multiparts.unfinished(&target.bucket, platform.timestamp());
+    let mut uploads = platform.multiparts.list(&target.bucket, platform.timestamp());
     uploads.retain(|upload| {
         let is_after = if id_marker.is_empty() {
             upload.key > key_marker
@@ -69,13 +69,13 @@ pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Sto
     });
     let is_truncated = max_uploads > 0 && uploads.len() > max_uploads;
     uploads.truncate(max_uploads);
-    let last = uploads.last().filter(|_| is_truncated);
-    Ok(xml(&Listing {
+    let last_listed = uploads.last().filter(|_| is_truncated);
+    Ok(xml_response(&Listing {
         bucket: &target.bucket,
         key_marker: encode(&key_marker),
         upload_id_marker: &id_marker,
-        next_key_marker: last.map(|upload| encode(&upload.key)),
-        next_upload_id_marker: last.map(|upload| upload.upload_id.clone()),
+        next_key_marker: last_listed.map(|upload| encode(&upload.key)),
+        next_upload_id_marker: last_listed.map(|upload| upload.upload_id.clone()),
         encoding_type,
         prefix: encode(&prefix),
         max_uploads,

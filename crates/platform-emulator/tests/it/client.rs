@@ -13,10 +13,12 @@ use url::Url;
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Returns a clock that only the test advances.
 pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
 }
 
+/// A user of an emulator.
 pub(crate) struct User {
     pub(crate) emulator: Arc<Emulator>,
     http: HttpClient,
@@ -26,28 +28,28 @@ pub(crate) struct User {
 impl User {
     /// Starts an emulator and logs in.
     pub(crate) async fn new() -> Self {
-        Self::at(Emulator::start().await.unwrap()).await
+        Self::logged_in_to(Emulator::start().await.unwrap()).await
     }
 
     /// Logs in to an emulator as its first user.
-    pub(crate) async fn at(emulator: Emulator) -> Self {
-        let mut user = Self::anonymous_at(emulator);
+    pub(crate) async fn logged_in_to(emulator: Emulator) -> Self {
+        let mut user = Self::anonymous_of(emulator);
         user.log_in(None).await;
         user
     }
 
     /// Starts an emulator.
     pub(crate) async fn anonymous() -> Self {
-        Self::anonymous_at(Emulator::start().await.unwrap())
+        Self::anonymous_of(Emulator::start().await.unwrap())
     }
 
     /// Returns a user of an emulator who has not logged in.
-    pub(crate) fn anonymous_at(emulator: Emulator) -> Self {
-        Self::through(emulator, HttpClient::builder().with_plain_loopback().build().unwrap())
+    pub(crate) fn anonymous_of(emulator: Emulator) -> Self {
+        Self::with_http_client(emulator, HttpClient::builder().with_plain_loopback().build().unwrap())
     }
 
     /// Returns a user who has not logged in and uses this HTTP client.
-    pub(crate) fn through(emulator: Emulator, http: HttpClient) -> Self {
+    pub(crate) fn with_http_client(emulator: Emulator, http: HttpClient) -> Self {
         Self { emulator: Arc::new(emulator), http, token: String::new() }
     }
 
@@ -56,14 +58,14 @@ impl User {
         let device = self.start_login().await;
         let mut form = vec![("user_code", device["user_code"].as_str().unwrap()), ("decision", "approve")];
         form.extend(id.map(|id| ("user", id)));
-        assert_eq!(self.post("/activate", &form).await.0, 200);
-        let (status, granted) = self.redeem(device["device_code"].as_str().unwrap()).await;
+        assert_eq!(self.post_form("/activate", &form).await.0, 200);
+        let (status, granted) = self.redeem_device_code(device["device_code"].as_str().unwrap()).await;
         assert_eq!(status, 200, "{granted}");
         granted["access_token"].as_str().unwrap().clone_into(&mut self.token);
     }
 
-    /// Returns another user of the same emulator.
-    pub(crate) async fn other(&self, id: &str) -> Self {
+    /// Logs in to the same emulator as another user.
+    pub(crate) async fn other_user(&self, id: &str) -> Self {
         let mut other = Self { emulator: self.emulator.clone(), http: self.http.clone(), token: String::new() };
         other.log_in(Some(id)).await;
         other
@@ -82,13 +84,13 @@ impl User {
     }
 
     /// Sends a request, and returns the response without decompression.
-    pub(crate) async fn raw(&self, request: Request) -> Response {
+    pub(crate) async fn send_without_decompression(&self, request: Request) -> Response {
         let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
         http.send(request).await.unwrap()
     }
 
     /// Sends a form to the identity provider.
-    pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Vec<u8>) {
+    pub(crate) async fn post_form(&self, path: &str, form: &[(&str, &str)]) -> (u16, Vec<u8>) {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let url = self.emulator.issuer().join(path).unwrap();
         read(self.send(Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body)).await)
@@ -97,19 +99,20 @@ impl User {
 
     pub(crate) async fn start_login(&self) -> Value {
         let form = [("client_id", DEVICE_CLIENT_ID), ("audience", AUDIENCE), ("scope", "offline_access")];
-        let (status, body) = self.post("/oauth/device/code", &form).await;
+        let (status, body) = self.post_form("/oauth/device/code", &form).await;
         assert_eq!(status, 200);
         serde_json::from_slice(&body).unwrap()
     }
 
-    pub(crate) async fn decide(&self, user_code: &str, decision: &str) -> u16 {
-        self.post("/activate", &[("user_code", user_code), ("decision", decision)]).await.0
+    /// Decides about a device login as the first user. Returns the status.
+    pub(crate) async fn decide_device_login(&self, user_code: &str, decision: &str) -> u16 {
+        self.post_form("/activate", &[("user_code", user_code), ("decision", decision)]).await.0
     }
 
-    pub(crate) async fn redeem(&self, device_code: &str) -> (u16, Value) {
-        let grant = "urn:ietf:params:oauth:grant-type:device_code";
-        let form = [("grant_type", grant), ("client_id", DEVICE_CLIENT_ID), ("device_code", device_code)];
-        let (status, body) = self.post("/oauth/token", &form).await;
+    pub(crate) async fn redeem_device_code(&self, device_code: &str) -> (u16, Value) {
+        let grant_type = "urn:ietf:params:oauth:grant-type:device_code";
+        let form = [("grant_type", grant_type), ("client_id", DEVICE_CLIENT_ID), ("device_code", device_code)];
+        let (status, body) = self.post_form("/oauth/token", &form).await;
         (status, serde_json::from_slice(&body).unwrap())
     }
 
@@ -119,23 +122,24 @@ impl User {
     }
 
     /// Sends JSON to the API.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn send_json(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let request = self.authorized(method, path).with_body("application/json", body.to_string());
         let (status, body) = read(self.send(request).await).await;
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    /// Returns the ids of the entries in a list.
-    pub(crate) async fn ids(&self, path: &str, id: &str) -> Vec<String> {
+    /// Fetches a list, and returns the ids of its entries.
+    pub(crate) async fn list_ids(&self, path: &str, id_field: &str) -> Vec<String> {
         let (status, list) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {list}");
-        list.as_array().unwrap().iter().map(|entry| entry[id].as_str().unwrap().to_owned()).collect()
+        list.as_array().unwrap().iter().map(|entry| entry[id_field].as_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) async fn submit(&self, submission: &Value) -> (u16, Value) {
-        self.call(Method::Post, "/api/v1/runs", submission).await
+        self.send_json(Method::Post, "/api/v1/runs", submission).await
     }
 
+    /// Returns a request to the API with the token of the user.
     pub(crate) fn authorized(&self, method: Method, path: &str) -> Request {
         let url = self.emulator.api_root().join(path).unwrap();
         Request::new(method, url).with_header("authorization", format!("Bearer {}", self.token))
@@ -155,8 +159,8 @@ impl User {
         }
     }
 
-    /// Uploads a slide and describes it as an item of a run.
-    pub(crate) async fn item(&self, external_id: &str, slide: Vec<u8>, metadata: Value) -> Value {
+    /// Uploads a slide, and returns an item for a submission with it.
+    pub(crate) async fn upload_item(&self, external_id: &str, slide: Vec<u8>, metadata: Value) -> Value {
         let bucket = self.bucket().await;
         let put = Request::new(Method::Put, bucket.put(external_id, HOUR)).with_body("image/tiff", slide);
         assert_eq!(self.send(put).await.status(), 200);
@@ -165,20 +169,20 @@ impl User {
         ] })
     }
 
-    /// Submits a run of the `tissue` application and polls its items until it ends.
-    pub(crate) async fn run(&self, items: Vec<Value>) -> (Value, Vec<Value>) {
+    /// Submits a run of the application `tissue`, waits for its end, and returns the run and its items.
+    pub(crate) async fn run_tissue(&self, items: Vec<Value>) -> (Value, Vec<Value>) {
         let (status, submitted) = self.submit(&json!({ "application_id": "tissue", "items": items })).await;
         assert_eq!(status, 201, "{submitted}");
         let id = submitted["run_id"].as_str().unwrap();
-        let run = self.ended(id).await;
+        let run = self.wait_for_end(id).await;
         let (_, items) = self.get(&format!("/api/v1/runs/{id}/items")).await;
         (run, items.as_array().unwrap().clone())
     }
 
-    /// Polls a run until it ends.
-    pub(crate) async fn ended(&self, id: &str) -> Value {
+    /// Polls a run until it ends, and returns it.
+    pub(crate) async fn wait_for_end(&self, id: &str) -> Value {
         let path = format!("/api/v1/runs/{id}");
-        let asking = async {
+        let poll = async {
             loop {
                 let (_, run) = self.get(&path).await;
                 if run["state"] == "TERMINATED" {
@@ -186,13 +190,14 @@ impl User {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(60), poll).await.unwrap()
     }
 
-    /// Fetches the file of an artifact through the redirect.
-    pub(crate) async fn file(&self, run: &Value, artifact: &Value) -> Vec<u8> {
-        let ids = (run["run_id"].as_str().unwrap(), artifact["output_artifact_id"].as_str().unwrap());
-        let path = format!("/api/v1/runs/{}/artifacts/{}/file", ids.0, ids.1);
+    /// Downloads the file of an artifact by following the redirect.
+    pub(crate) async fn download_artifact(&self, run: &Value, artifact: &Value) -> Vec<u8> {
+        let run_id = run["run_id"].as_str().unwrap();
+        let artifact_id = artifact["output_artifact_id"].as_str().unwrap();
+        let path = format!("/api/v1/runs/{run_id}/artifacts/{artifact_id}/file");
         let redirect = self.send(self.authorized(Method::Get, &path)).await;
         assert_eq!((redirect.status(), redirect.header("cache-control")), (307, Some("no-store")));
         let url: Url = redirect.header("location").unwrap().parse().unwrap();
@@ -227,6 +232,7 @@ impl SignedBucket {
     }
 }
 
+/// Reads a response. Returns its status and body.
 pub(crate) async fn read(response: Response) -> (u16, Vec<u8>) {
     (response.status(), response.bytes(64 * 1024 * 1024).await.unwrap().to_vec())
 }

@@ -30,9 +30,9 @@ const CONFIG: &str = r##"
     like = "tissue"
 "##;
 
-async fn started(config: &str) -> User {
+async fn user_with_config(config: &str) -> User {
     let config: Config = toml::from_str(config).unwrap();
-    User::at(Emulator::builder().with_config(config).start().await.unwrap()).await
+    User::logged_in_to(Emulator::builder().with_config(config).start().await.unwrap()).await
 }
 
 async fn submit(user: &User, metadata: &Value) -> (u16, Value) {
@@ -41,18 +41,18 @@ async fn submit(user: &User, metadata: &Value) -> (u16, Value) {
 
 #[tokio::test]
 async fn configured_application_has_its_versions_schema_documents_and_outcome() {
-    let user = started(CONFIG).await;
-    let ids = user.ids("/api/v1/applications", "application_id").await;
+    let user = user_with_config(CONFIG).await;
+    let ids = user.list_ids("/api/v1/applications", "application_id").await;
     assert_eq!(ids, ["tissue", "he-tme", "test-app", "outcomes", "many-files", "huge-file", "nuclei", "copy"]);
     let (_, application) = user.get("/api/v1/applications/nuclei").await;
     assert_eq!((&application["name"], &application["versions"][0]["number"]), (&json!("Nuclei"), &json!("2.0.0")));
     let (_, version) = user.get("/api/v1/applications/nuclei/versions/2.0.0").await;
     assert_eq!(version["changelog"], "Counts faster.");
     assert_eq!(version["output_artifacts"][0]["name"], "nuclei:count");
-    let (_, copy) = user.get("/api/v1/applications/copy/versions/1.0.0").await;
-    assert_eq!(copy["output_artifacts"][0]["name"], "tissue:heatmap");
+    let (_, copied_application) = user.get("/api/v1/applications/copy/versions/1.0.0").await;
+    assert_eq!(copied_application["output_artifacts"][0]["name"], "tissue:heatmap");
     let documents = "/api/v1/applications/nuclei/versions/2.0.0/documents";
-    assert_eq!(user.ids(documents, "name").await, ["guide.md"]);
+    assert_eq!(user.list_ids(documents, "name").await, ["guide.md"]);
     let redirect = user.send(user.authorized(auth_http::Method::Get, &format!("{documents}/guide.md/file"))).await;
     let guide = Request::get(redirect.header("location").unwrap().parse().unwrap());
     assert_eq!(read(user.send(guide).await).await, (200, b"# Nuclei".to_vec()));
@@ -62,19 +62,19 @@ async fn configured_application_has_its_versions_schema_documents_and_outcome() 
         [(json!({ "stain": "H&E" }), "SYSTEM_ERROR"), (json!({ "stain": "H&E", "outcome": "SUCCEEDED" }), "SUCCEEDED")]
     {
         let (_, submitted) = submit(&user, &metadata).await;
-        let run = user.ended(submitted["run_id"].as_str().unwrap()).await;
+        let run = user.wait_for_end(submitted["run_id"].as_str().unwrap()).await;
         let (_, items) = user.get(&format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap())).await;
         assert_eq!(items[0]["termination_reason"], reason);
         for artifact in items[0]["output_artifacts"].as_array().unwrap() {
-            assert_eq!(user.file(&run, artifact).await, b"slide,nuclei\n");
+            assert_eq!(user.download_artifact(&run, artifact).await, b"slide,nuclei\n");
         }
     }
 }
 
 #[tokio::test]
 async fn application_is_hidden_from_other_organizations() {
-    let user = started(CONFIG).await.other("auth0|second-1").await;
-    assert!(!user.ids("/api/v1/applications", "application_id").await.contains(&"nuclei".to_owned()));
+    let user = user_with_config(CONFIG).await.other_user("auth0|second-1").await;
+    assert!(!user.list_ids("/api/v1/applications", "application_id").await.contains(&"nuclei".to_owned()));
     for (path, status) in [("", 403), ("/versions/2.0.0", 403), ("/versions/2.0.0/documents", 404)] {
         assert_eq!(user.get(&format!("/api/v1/applications/nuclei{path}")).await.0, status, "{path}");
     }
@@ -147,7 +147,7 @@ async fn fixture_is_loaded_and_exported() {
         "2026-11-10T00:00:00Z".parse::<jiff::Timestamp>().unwrap().into(),
     ));
     let builder = || Emulator::builder().with_config(config.clone()).with_clock(clock.clone());
-    let mut user = User::at(builder().with_fixture(fixture()).start().await.unwrap()).await;
+    let mut user = User::logged_in_to(builder().with_fixture(fixture()).start().await.unwrap()).await;
     user.log_in(Some("auth0|lab-1")).await;
     let (status, run) = user.get("/api/v1/runs/11111111-1111-4111-8111-111111111111").await;
     assert_eq!((status, &run["output"], &run["error_code"]), (200, &json!("PARTIAL"), &json!("SYSTEM.MAINTENANCE")));
@@ -155,14 +155,14 @@ async fn fixture_is_loaded_and_exported() {
     let (_, items) = user.get("/api/v1/runs/11111111-1111-4111-8111-111111111111/items").await;
     assert_eq!(items[1]["error_message"], "too small");
     let files = items[0]["output_artifacts"].as_array().unwrap();
-    assert_eq!(user.file(&run, &files[0]).await, b"fine");
-    assert_eq!(user.file(&run, &files[1]).await, [255, 0]);
-    assert_eq!(user.file(&run, &files[2]).await.len(), 1000);
+    assert_eq!(user.download_artifact(&run, &files[0]).await, b"fine");
+    assert_eq!(user.download_artifact(&run, &files[1]).await, [255, 0]);
+    assert_eq!(user.download_artifact(&run, &files[2]).await.len(), 1000);
 
     let exported = serde_json::to_value(user.emulator.export().unwrap()).unwrap();
     assert_eq!(exported["runs"][0]["items"][0]["output_artifacts"][1]["content_base64"], "/wA=");
-    let again = builder().with_fixture(serde_json::from_value(exported.clone()).unwrap()).start().await.unwrap();
-    assert_eq!(serde_json::to_value(again.export().unwrap()).unwrap(), exported);
+    let second = builder().with_fixture(serde_json::from_value(exported.clone()).unwrap()).start().await.unwrap();
+    assert_eq!(serde_json::to_value(second.export().unwrap()).unwrap(), exported);
 }
 
 #[tokio::test]
@@ -184,6 +184,6 @@ async fn like_accepts_the_ids_of_all_built_in_applications() {
     let config = "[[applications]]\nid = \"copy\"\nlike = \"none\"";
     let config: Config = toml::from_str(config).unwrap();
     let error = Emulator::builder().with_config(config).start().await.unwrap_err().to_string();
-    let models: Vec<_> = error.split_once("`like` must be one of ").unwrap().1.split(", ").collect();
-    assert_eq!(models, started("").await.ids("/api/v1/applications", "application_id").await);
+    let ids: Vec<_> = error.split_once("`like` must be one of ").unwrap().1.split(", ").collect();
+    assert_eq!(ids, user_with_config("").await.list_ids("/api/v1/applications", "application_id").await);
 }

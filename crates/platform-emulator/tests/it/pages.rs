@@ -13,7 +13,7 @@ const ALLOWED_ORIGIN: &str = "https://app.example";
 
 async fn user_with(config: &str) -> User {
     let config: Config = toml::from_str(config).unwrap();
-    User::at(Emulator::builder().with_config(config).start().await.unwrap()).await
+    User::logged_in_to(Emulator::builder().with_config(config).start().await.unwrap()).await
 }
 
 /// Sends a preflight request, and returns the head of the response in lower case.
@@ -60,8 +60,8 @@ async fn other_origins_are_rejected_unless_all_are_allowed() {
         let url = user.emulator.api_root().join("/health").unwrap();
         assert_eq!(user.send(Request::get(url).with_header("origin", ALLOWED_ORIGIN)).await.status(), status);
     }
-    let wrong: Config = toml::from_str(r#"cors_origins = ["https://app.example/path"]"#).unwrap();
-    let error = Emulator::builder().with_config(wrong).start().await.unwrap_err();
+    let invalid: Config = toml::from_str(r#"cors_origins = ["https://app.example/path"]"#).unwrap();
+    let error = Emulator::builder().with_config(invalid).start().await.unwrap_err();
     assert!(error.to_string().contains("https://app.example/path"), "{error}");
 }
 
@@ -86,10 +86,10 @@ async fn times_have_at_most_six_fractional_digits() {
         serde_json::json!({ "application_id": "outcomes", "items": [crate::api::item("a", &serde_json::json!({}))] });
     submission["scheduling"] = serde_json::json!({ "deadline": "2099-01-01T00:00:00.123456789Z" });
     let (_, submitted) = user.submit(&submission).await;
-    let run = user.ended(submitted["run_id"].as_str().unwrap()).await;
+    let run = user.wait_for_end(submitted["run_id"].as_str().unwrap()).await;
     assert_eq!(run["scheduling"]["deadline"], "2099-01-01T00:00:00.123456Z");
     let token = serde_json::json!({ "expires_at": "2099-01-01T00:00:00.123456789Z" });
-    let (_, token) = user.call(auth_http::Method::Post, "/api/v1/access/share-tokens", &token).await;
+    let (_, token) = user.send_json(auth_http::Method::Post, "/api/v1/access/share-tokens", &token).await;
     assert_eq!(token["expires_at"], "2099-01-01T00:00:00.123456Z");
     for time in [&run["submitted_at"], &run["terminated_at"], &token["created_at"]] {
         let digits = time.as_str().unwrap().rsplit_once('.').map_or(0, |(_, rest)| rest.len() - 1);

@@ -13,6 +13,7 @@ use crate::client::{User, read};
 
 const SECOND_USER: &str = "auth0|second-1";
 
+/// Returns an item for a submission. Its slide cannot be downloaded.
 fn slide() -> Value {
     json!({ "external_id": "slide", "input_artifacts": [{
         "name": "whole_slide_image",
@@ -28,19 +29,19 @@ fn config(text: &str) -> Config {
     toml::from_str(text).unwrap()
 }
 
-async fn started(config: Config) -> Emulator {
+async fn start(config: Config) -> Emulator {
     Emulator::builder().with_config(config).start().await.unwrap()
 }
 
 #[tokio::test]
 async fn organization_cannot_access_runs_or_objects_of_another() {
-    let mut user = User::at(started(config("replica_lag_ms = 0")).await).await;
+    let mut user = User::logged_in_to(start(config("replica_lag_ms = 0")).await).await;
     let (_, submitted) = user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await;
     let run = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
     assert_eq!(user.get(&run).await.0, 200);
-    let first = user.bucket().await;
-    let own = first.put("a", Duration::from_secs(60));
-    assert_eq!(user.send(Request::new(Method::Put, own).with_body("text/plain", "mine")).await.status(), 200);
+    let first_bucket = user.bucket().await;
+    let own_url = first_bucket.put("a", Duration::from_secs(60));
+    assert_eq!(user.send(Request::new(Method::Put, own_url).with_body("text/plain", "mine")).await.status(), 200);
 
     user.log_in(Some(SECOND_USER)).await;
     let (_, me) = user.get("/api/v1/me").await;
@@ -48,15 +49,15 @@ async fn organization_cannot_access_runs_or_objects_of_another() {
     assert_eq!(user.get(&run).await.0, 403);
     let cancel = user.authorized(Method::Post, &format!("{run}/cancel"));
     assert_eq!(user.send(cancel).await.status(), 403);
-    let mut second = user.bucket().await;
-    second.bucket = first.bucket;
-    let stolen = user.send(Request::get(second.get("a", Duration::from_secs(60)))).await;
-    assert_eq!(stolen.status(), 403, "a key opens the bucket of its own organization only");
+    let mut second_bucket = user.bucket().await;
+    second_bucket.bucket = first_bucket.bucket;
+    let response = user.send(Request::get(second_bucket.get("a", Duration::from_secs(60)))).await;
+    assert_eq!(response.status(), 403, "a key gives access only to the bucket of its organization");
 }
 
 #[tokio::test]
 async fn run_is_not_found_during_the_replica_lag() {
-    let user = User::at(started(config("replica_lag_ms = 3600000")).await).await;
+    let user = User::logged_in_to(start(config("replica_lag_ms = 3600000")).await).await;
     let (status, submitted) = user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await;
     assert_eq!(status, 201);
     assert_eq!(user.get(&format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap())).await.0, 404);
@@ -75,7 +76,7 @@ async fn submission_beyond_the_slide_quota_gets_402() {
         name = "A <b> & \"c\""
         organization = "org"
     "#;
-    let user = User::at(started(config(quota)).await).await;
+    let user = User::logged_in_to(start(config(quota)).await).await;
     let mut other = slide();
     other["external_id"] = json!("other");
     let submit = |items: Value| json!({ "application_id": "tissue", "items": items });
@@ -89,8 +90,8 @@ async fn submission_beyond_the_slide_quota_gets_402() {
 
 #[tokio::test]
 async fn interrupted_item_is_processed_again() {
-    let user = User::at(started(config("interruptions = 1")).await).await;
-    let (run, items) = user.run(vec![slide()]).await;
+    let user = User::logged_in_to(start(config("interruptions = 1")).await).await;
+    let (run, items) = user.run_tissue(vec![slide()]).await;
     assert_eq!(
         (run["state"].as_str(), items[0]["termination_reason"].as_str()),
         (Some("TERMINATED"), Some("USER_ERROR"))
@@ -100,7 +101,7 @@ async fn interrupted_item_is_processed_again() {
 #[tokio::test]
 async fn ended_run_cannot_be_canceled() {
     let user = User::new().await;
-    let (run, _) = user.run(vec![slide()]).await;
+    let (run, _) = user.run_tissue(vec![slide()]).await;
     let path = format!("/api/v1/runs/{}/cancel", run["run_id"].as_str().unwrap());
     assert_eq!(user.send(user.authorized(Method::Post, &path)).await.status(), 409);
 }
@@ -110,7 +111,7 @@ async fn ids_are_reproducible_with_a_seed() {
     let mut ids = Vec::new();
     for _ in 0..2 {
         let emulator = Emulator::builder().with_seed(7).start().await.unwrap();
-        let user = User::at(emulator).await;
+        let user = User::logged_in_to(emulator).await;
         ids.push(user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await.1);
     }
     assert_eq!(ids[0], ids[1]);
@@ -118,12 +119,12 @@ async fn ids_are_reproducible_with_a_seed() {
 
 #[test]
 fn restart_with_the_same_seed_does_not_repeat_ids() {
-    let runs = |folder: &Path| {
+    let run_ids = |folder: &Path| {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
             let builder = Emulator::builder().with_config(config("replica_lag_ms = 0"));
             let builder = builder.with_seed(7).with_data_folder(folder);
-            let user = User::at(builder.start().await.unwrap()).await;
+            let user = User::logged_in_to(builder.start().await.unwrap()).await;
             let submission = json!({ "application_id": "tissue", "items": [slide()] });
             assert_eq!(user.submit(&submission).await.0, 201);
             let ids = |runs: &Value| {
@@ -132,17 +133,21 @@ fn restart_with_the_same_seed_does_not_repeat_ids() {
             ids(&user.get("/api/v1/runs").await.1)
         })
     };
-    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    assert_eq!(runs(one.path()), runs(other.path()), "the ids of the first start are reproducible");
-    // Later starts continue the processing of the first runs, which draws ids at any time.
+    let (first_folder, second_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(
+        run_ids(first_folder.path()),
+        run_ids(second_folder.path()),
+        "the ids of the first start are reproducible"
+    );
+    // Later starts also process the runs of earlier starts, which generates ids at unpredictable times.
     for count in 2..5 {
-        assert_eq!(runs(one.path()).len(), count);
+        assert_eq!(run_ids(first_folder.path()).len(), count);
     }
 }
 
 #[tokio::test]
 async fn inconsistent_configuration_is_rejected_with_all_problems() {
-    let wrong = config(
+    let invalid = config(
         r#"
         [public]
         issuer = "https://user@lab.test/"
@@ -162,11 +167,11 @@ async fn inconsistent_configuration_is_rejected_with_all_problems() {
         organization = "org"
         "#,
     );
-    let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();
+    let error = Emulator::builder().with_config(invalid).start().await.unwrap_err().to_string();
     for reason in [
         "`No Spaces`",
         "the unknown organization `nowhere`",
-        "two users are `user`",
+        "two users have the id `user`",
         "public issuer, `https://user@lab",
         "public storage",
     ] {
@@ -183,10 +188,10 @@ async fn error_names_the_port_that_is_in_use() {
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
 }
 
-/// Runs an emulator on a data folder, in a separate runtime.
-fn session<T>(folder: &Path, work: impl AsyncFnOnce(Emulator) -> T) -> T {
+/// Calls `test` with an emulator on a data folder, in a separate runtime.
+fn run_session<T>(folder: &Path, test: impl AsyncFnOnce(Emulator) -> T) -> T {
     let runtime = Runtime::new().unwrap();
-    runtime.block_on(async { work(Emulator::builder().with_data_folder(folder).start().await.unwrap()).await })
+    runtime.block_on(async { test(Emulator::builder().with_data_folder(folder).start().await.unwrap()).await })
 }
 
 /// Returns the public keys of the identity provider.
@@ -198,55 +203,58 @@ async fn keys(user: &User) -> Value {
 #[test]
 fn restart_keeps_runs_files_and_keys() {
     let folder = tempfile::tempdir().unwrap();
-    let (signed_with, run, items, files) = session(folder.path(), async |emulator| {
-        let user = User::at(emulator).await;
+    let (signed_with, run, items, files) = run_session(folder.path(), async |emulator| {
+        let user = User::logged_in_to(emulator).await;
         let (name, slide, metadata) = crate::application::samples().pop().unwrap();
-        let (run, items) = user.run(vec![user.item(&name, slide, metadata).await]).await;
+        let (run, items) = user.run_tissue(vec![user.upload_item(&name, slide, metadata).await]).await;
         let artifacts = items[0]["output_artifacts"].as_array().unwrap().clone();
         assert_eq!(artifacts.len(), 3, "{items:?}");
         let mut files = Vec::new();
         for artifact in &artifacts {
-            files.push(user.file(&run, artifact).await);
+            files.push(user.download_artifact(&run, artifact).await);
         }
         (keys(&user).await, run, items, files)
     });
-    let half = folder.path().join("objects").join("0123456789abcdef".repeat(2));
-    let foreign = folder.path().join("objects/thesis.txt");
-    for path in [&half, &foreign] {
+    let incomplete_file = folder.path().join("objects").join("0123456789abcdef".repeat(2));
+    let other_file = folder.path().join("objects/thesis.txt");
+    for path in [&incomplete_file, &other_file] {
         std::fs::write(path, "x").unwrap();
     }
-    session(folder.path(), async |emulator| {
-        let user = User::at(emulator).await;
+    run_session(folder.path(), async |emulator| {
+        let user = User::logged_in_to(emulator).await;
         let path = format!("/api/v1/runs/{}", run["run_id"].as_str().unwrap());
         assert_eq!(user.get(&path).await.1, run);
         assert_eq!(user.get(&format!("{path}/items")).await.1, json!(items));
         for (artifact, file) in items[0]["output_artifacts"].as_array().unwrap().iter().zip(&files) {
-            assert_eq!(user.file(&run, artifact).await, *file);
+            assert_eq!(user.download_artifact(&run, artifact).await, *file);
         }
-        assert_eq!(keys(&user).await, signed_with, "earlier tokens can be verified");
+        assert_eq!(keys(&user).await, signed_with, "the keys verify earlier tokens");
     });
-    assert!(!half.exists() && foreign.exists(), "what was half written goes, what is somebody else's stays");
+    assert!(
+        !incomplete_file.exists() && other_file.exists(),
+        "incomplete files are deleted, and files of others are kept"
+    );
 }
 
 #[test]
 fn run_continues_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let many: Vec<_> = (0..200)
+    let items: Vec<_> = (0..200)
         .map(|number| {
             let mut item = slide();
             item["external_id"] = json!(format!("slide-{number}"));
             item
         })
         .collect();
-    let id = session(folder.path(), async |emulator| {
-        let user = User::at(emulator).await;
-        let (status, submitted) = user.submit(&json!({ "application_id": "tissue", "items": many })).await;
+    let id = run_session(folder.path(), async |emulator| {
+        let user = User::logged_in_to(emulator).await;
+        let (status, submitted) = user.submit(&json!({ "application_id": "tissue", "items": items })).await;
         assert_eq!(status, 201);
         submitted["run_id"].as_str().unwrap().to_owned()
     });
-    session(folder.path(), async |emulator| {
-        let user = User::at(emulator).await;
-        let run = user.ended(&id).await;
+    run_session(folder.path(), async |emulator| {
+        let user = User::logged_in_to(emulator).await;
+        let run = user.wait_for_end(&id).await;
         assert_eq!(run["statistics"]["item_count"], 200);
         assert_eq!(run["statistics"]["item_user_error_count"], 200);
     });
@@ -258,14 +266,14 @@ fn keys_in_a_data_folder_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("data");
-    session(&folder, async |_emulator| ());
+    run_session(&folder, async |_emulator| ());
     for (path, mode) in [(folder.clone(), 0o700), (folder.join("state.redb"), 0o600)] {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
     }
 }
 
 #[tokio::test]
-async fn foreign_folder_and_invalid_port_are_rejected() {
+async fn folder_of_another_program_and_invalid_settings_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
     let error = Emulator::builder().with_data_folder(folder.path()).start().await.unwrap_err();
@@ -282,7 +290,7 @@ async fn foreign_folder_and_invalid_port_are_rejected() {
 #[test]
 fn data_folder_cannot_be_used_by_two_emulators() {
     let folder = tempfile::tempdir().unwrap();
-    session(folder.path(), async |_emulator| {
+    run_session(folder.path(), async |_emulator| {
         let error = Emulator::builder().with_data_folder(folder.path()).start().await.unwrap_err();
         assert!(error.to_string().contains("state.redb"), "{error}");
     });

@@ -40,41 +40,42 @@ async fn only_signed_requests_are_served() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     assert_eq!(put(&user, bucket.put("object", HOUR), "content").await, 200);
-    let good = bucket.get("object", HOUR);
+    let valid_url = bucket.get("object", HOUR);
 
-    let mut unsigned = good.clone();
+    let mut unsigned = valid_url.clone();
     unsigned.set_query(None);
-    let mut other_object = good.clone();
-    other_object.set_path(&good.path().replace("object", "object2"));
-    let (start, last) = good.as_str().split_at(good.as_str().len() - 1);
-    let wrong_digit = start.to_owned() + if last == "0" { "1" } else { "0" };
-    let longer: Url = good.as_str().replace("X-Amz-Expires=3600", "X-Amz-Expires=7200").parse().unwrap();
-    let stranger = Credentials::new(bucket.credentials.key(), "guessed");
-    let forged = bucket.bucket.get_object(Some(&stranger), "object").sign(HOUR);
-    let unknown = Credentials::new("GOOGUNKNOWN", bucket.credentials.secret());
-    let unknown = bucket.bucket.get_object(Some(&unknown), "object").sign(HOUR);
+    let mut other_object = valid_url.clone();
+    other_object.set_path(&valid_url.path().replace("object", "object2"));
+    let (start, last) = valid_url.as_str().split_at(valid_url.as_str().len() - 1);
+    let with_wrong_signature = start.to_owned() + if last == "0" { "1" } else { "0" };
+    let with_longer_lifetime: Url =
+        valid_url.as_str().replace("X-Amz-Expires=3600", "X-Amz-Expires=7200").parse().unwrap();
+    let wrong_credentials = Credentials::new(bucket.credentials.key(), "guessed");
+    let with_wrong_secret = bucket.bucket.get_object(Some(&wrong_credentials), "object").sign(HOUR);
+    let unknown_credentials = Credentials::new("GOOGUNKNOWN", bucket.credentials.secret());
+    let with_unknown_key = bucket.bucket.get_object(Some(&unknown_credentials), "object").sign(HOUR);
     for (url, code) in [
         (unsigned, "AccessDenied"),
         (other_object, "SignatureDoesNotMatch"),
-        (wrong_digit.parse().unwrap(), "SignatureDoesNotMatch"),
-        (longer, "SignatureDoesNotMatch"),
-        (forged, "SignatureDoesNotMatch"),
-        (unknown, "InvalidAccessKeyId"),
+        (with_wrong_signature.parse().unwrap(), "SignatureDoesNotMatch"),
+        (with_longer_lifetime, "SignatureDoesNotMatch"),
+        (with_wrong_secret, "SignatureDoesNotMatch"),
+        (with_unknown_key, "InvalidAccessKeyId"),
         (bucket.put("object", HOUR), "SignatureDoesNotMatch"),
     ] {
         let (status, body) = read(user.send(Request::get(url.clone())).await).await;
         let body = String::from_utf8(body).unwrap();
         assert!(status == 403 && body.contains(code), "{url}: {status} {body}");
     }
-    for url in [expired(&bucket, -7200), expired(&bucket, 3600)] {
+    for url in [url_valid_from(&bucket, -7200), url_valid_from(&bucket, 3600)] {
         let (status, body) = read(user.send(Request::get(url)).await).await;
         assert!(status == 400 && String::from_utf8(body).unwrap().contains("ExpiredToken"));
     }
-    assert_eq!(read(user.send(Request::get(good)).await).await.0, 200);
+    assert_eq!(read(user.send(Request::get(valid_url)).await).await.0, 200);
 }
 
-/// Returns a URL that is valid for an hour starting this number of seconds from now.
-fn expired(bucket: &SignedBucket, seconds: i64) -> Url {
+/// Returns a URL that is valid for an hour. The hour begins this number of seconds from now.
+fn url_valid_from(bucket: &SignedBucket, seconds: i64) -> Url {
     let start = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     bucket.bucket.get_object(Some(&bucket.credentials), "object").sign_with_time(HOUR, &start)
 }

@@ -10,13 +10,13 @@ use crate::client::User;
 const HOUR: Duration = Duration::from_secs(3600);
 const CONTENT: &[u8] = &[7; 100_000];
 
-/// Returns a user of an emulator that serves https.
-async fn secured(builder: EmulatorBuilder) -> User {
+/// Starts an emulator that serves https, and logs in.
+async fn user_over_https(builder: EmulatorBuilder) -> User {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
     let emulator = builder.with_tls(&file).with_control().start().await.unwrap();
     let http = HttpClient::builder().with_root_certificates(&file).build().unwrap();
-    let mut user = User::through(emulator, http);
+    let mut user = User::with_http_client(emulator, http);
     user.log_in(None).await;
     user
 }
@@ -26,11 +26,11 @@ const SLIDE_PATH: &str = "/emulator-bucket/smear.svs";
 #[tokio::test]
 async fn all_servers_speak_https_and_http2() {
     for (builder, version) in [(Emulator::builder(), "HTTP/2.0"), (Emulator::builder().without_http2(), "HTTP/1.1")] {
-        let user = secured(builder).await;
+        let user = user_over_https(builder).await;
         let (name, slide, metadata) = crate::application::samples().pop().unwrap();
-        let (run, items) = user.run(vec![user.item(&name, slide, metadata).await]).await;
+        let (run, items) = user.run_tissue(vec![user.upload_item(&name, slide, metadata).await]).await;
         assert_eq!(items[0]["termination_reason"], "SUCCEEDED", "{items:?}");
-        assert!(!user.file(&run, &items[0]["output_artifacts"][0]).await.is_empty());
+        assert!(!user.download_artifact(&run, &items[0]["output_artifacts"][0]).await.is_empty());
         let emulator = &user.emulator;
         for (server, url) in [
             (Server::Api, emulator.api_root()),
@@ -40,30 +40,34 @@ async fn all_servers_speak_https_and_http2() {
             assert_eq!(url.scheme(), "https");
             let journal = emulator.control().unwrap().journal(server).await.unwrap();
             // The emulator itself fetches the slide over HTTP/1.1.
-            let of_user: Vec<_> =
+            let user_requests: Vec<_> =
                 journal.iter().filter(|entry| (&*entry.method, &*entry.path) != ("GET", SLIDE_PATH)).collect();
-            assert!(of_user.iter().all(|entry| entry.version == version), "{version} {of_user:?}");
-            assert!(!of_user.is_empty());
+            assert!(user_requests.iter().all(|entry| entry.version == version), "{version} {user_requests:?}");
+            assert!(!user_requests.is_empty());
         }
     }
 }
 
 #[tokio::test]
 async fn client_without_the_certificate_of_the_authority_cannot_connect() {
-    let user = secured(Emulator::builder()).await;
-    let stranger = HttpClient::builder().with_plain_loopback().build().unwrap();
-    let health = user.emulator.api_root().join("health").unwrap();
-    assert!(stranger.send(Request::get(health.clone())).await.is_err());
-    let mut plain = health.clone();
-    plain.set_scheme("http").unwrap();
-    assert!(stranger.send(Request::get(plain)).await.is_err());
-    assert_eq!(user.send(Request::get(health)).await.status(), 200, "a failed handshake ends nothing");
+    let user = user_over_https(Emulator::builder()).await;
+    let client_without_certificate = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let health_url = user.emulator.api_root().join("health").unwrap();
+    assert!(client_without_certificate.send(Request::get(health_url.clone())).await.is_err());
+    let mut http_url = health_url.clone();
+    http_url.set_scheme("http").unwrap();
+    assert!(client_without_certificate.send(Request::get(http_url)).await.is_err());
+    assert_eq!(
+        user.send(Request::get(health_url)).await.status(),
+        200,
+        "a failed handshake does not affect other connections"
+    );
 }
 
 #[tokio::test]
 async fn interrupted_body_is_an_error_over_tls_and_http2() {
     for builder in [Emulator::builder(), Emulator::builder().without_http2()] {
-        let user = secured(builder).await;
+        let user = user_over_https(builder).await;
         let control = user.emulator.control().unwrap();
         let bucket = user.bucket().await;
         let put = Request::new(Method::Put, bucket.put("object", HOUR)).with_body("text/plain", CONTENT);

@@ -1,7 +1,7 @@
 //! A cache of slide descriptions and checksums: `.aignostics/slides.jsonl` in the folder of the table, with one line
 //! per slide.
 //!
-//! An entry is valid for a file with the same canonical path, length, and modification times. A file that changed less
+//! An entry is valid for a file with the same canonical path, length and change times. A file that changed less
 //! than [`MIN_SETTLED_TIME`] before it was read is not recorded, because another change could result in the same time.
 //! The cache file can be deleted at any time.
 
@@ -23,7 +23,7 @@ const FILE_NAME: &str = "slides.jsonl";
 /// The version of the entries. Entries of other versions are ignored, because another version of this crate may read
 /// slides differently. Increment the number after a change in how slides are read.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
-/// The minimum time between the last change of a file and its reading, for the file to be recorded.
+/// The minimum age of the last change of a file when the file is read. A file that changed later is not recorded.
 const MIN_SETTLED_TIME: Duration = Duration::from_secs(2);
 /// The maximum length of the cache file, in bytes.
 const MAX_BYTES: usize = 1 << 30;
@@ -35,7 +35,7 @@ const MAX_EXTRA_LINES: usize = 256;
 pub(super) struct SlideCache {
     path: PathBuf,
     entries: HashMap<PathBuf, Entry>,
-    /// The number of lines in the file, including obsolete ones.
+    /// The number of lines in the file, including obsolete lines.
     lines: usize,
     writer: Mutex<Writer>,
     clock: Arc<dyn Clock>,
@@ -45,7 +45,7 @@ pub(super) struct SlideCache {
 struct Writer {
     /// The open cache file, after the first append.
     file: Option<File>,
-    added: HashMap<PathBuf, Entry>,
+    added_entries: HashMap<PathBuf, Entry>,
     /// The first error. After an error, nothing more is written.
     problem: Option<io::Error>,
 }
@@ -106,12 +106,12 @@ impl SlideCache {
     /// Returns the current attributes of the file at `path`, or `None` if they cannot be read.
     pub(super) fn snapshot(&self, path: &Path) -> Option<FileSnapshot> {
         let file = path.canonicalize().ok()?;
-        let found = file.metadata().ok()?;
-        let stamp = Stamp::of(&found);
-        let latest = stamp.changed.map_or(stamp.modified, |changed| changed.max(stamp.modified));
-        let settled =
-            self.clock.now().checked_sub(MIN_SETTLED_TIME).is_some_and(|settled| since_epoch(settled) >= latest);
-        Some(FileSnapshot { file, stamp, is_settled: settled })
+        let metadata = file.metadata().ok()?;
+        let stamp = Stamp::of(&metadata);
+        let latest_change = stamp.changed.map_or(stamp.modified, |changed| changed.max(stamp.modified));
+        let max_change_time = self.clock.now().checked_sub(MIN_SETTLED_TIME);
+        let is_settled = max_change_time.is_some_and(|time| since_epoch(time) >= latest_change);
+        Some(FileSnapshot { file, stamp, is_settled })
     }
 
     /// Returns the description and the CRC32C of a file, if an entry matches its attributes.
@@ -120,15 +120,15 @@ impl SlideCache {
         Some((entry.description.clone(), entry.crc32c))
     }
 
-    /// Records a slide that was read. Returns false if the file has changed since the snapshot `before`.
-    pub(super) fn put(&self, before: FileSnapshot, slide: &SlideMetadata) -> bool {
-        let is_same = before.file.metadata().is_ok_and(|found| Stamp::of(&found) == before.stamp);
-        if is_same && before.is_settled {
-            let FileSnapshot { file, stamp, .. } = before;
+    /// Records a slide that was read. Returns false if the file has changed since the snapshot.
+    pub(super) fn put(&self, snapshot: FileSnapshot, slide: &SlideMetadata) -> bool {
+        let is_unchanged = snapshot.file.metadata().is_ok_and(|metadata| Stamp::of(&metadata) == snapshot.stamp);
+        if is_unchanged && snapshot.is_settled {
+            let FileSnapshot { file, stamp, .. } = snapshot;
             let (crc32c, description) = (slide.crc32c, slide.description.clone());
             self.append(Entry { format: FORMAT.to_owned(), file, stamp, crc32c, description });
         }
-        is_same
+        is_unchanged
     }
 
     /// Appends an entry to the file immediately, so that it is not lost if the process is killed.
@@ -140,22 +140,22 @@ impl SlideCache {
         let append = |writer: &mut Writer| {
             let file = match &mut writer.file {
                 Some(file) => file,
-                closed => {
+                unopened => {
                     files::create_folder(&files::folder_of(&self.path))?;
                     let mut options = OpenOptions::new();
-                    let opened = regular::open(options.create(true).append(true), &self.path, "write");
-                    closed.insert(opened.map_err(|error| io::Error::new(error.kind(), error))?)
+                    let file = regular::open(options.create(true).append(true), &self.path, "write");
+                    unopened.insert(file.map_err(|error| io::Error::new(error.kind(), error))?)
                 }
             };
             let mut line = b"\n".to_vec();
             serde_json::to_writer(&mut line, &entry)?;
             line.push(b'\n');
-            // A single write, so that it is not interleaved with writes of other processes. It starts with a line
-            // break, because a crash may have truncated the last line.
+            // The line is written by one call, so that it is not interleaved with lines of other processes. It starts
+            // with a line break, because a crash may have truncated the last line.
             file.write_all(&line)
         };
         match append(&mut writer) {
-            Ok(()) => drop(writer.added.insert(entry.file.clone(), entry)),
+            Ok(()) => drop(writer.added_entries.insert(entry.file.clone(), entry)),
             Err(error) => writer.problem = Some(error),
         }
     }
@@ -163,9 +163,9 @@ impl SlideCache {
     /// Rewrites the file if most lines are obsolete. Returns the path of the cache and the first error, if the cache
     /// could not be read or written.
     pub(super) fn finish(mut self) -> Option<(PathBuf, io::Error)> {
-        let Writer { added, problem, .. } = std::mem::take(&mut *self.writer());
-        let lines = self.lines + added.len();
-        self.entries.extend(added);
+        let Writer { added_entries, problem, .. } = std::mem::take(&mut *self.writer());
+        let lines = self.lines + added_entries.len();
+        self.entries.extend(added_entries);
         let outcome = match problem {
             Some(problem) => Err(problem),
             None if lines > 2 * self.entries.len() + MAX_EXTRA_LINES => self.rewrite(),
@@ -189,29 +189,29 @@ impl SlideCache {
 }
 
 impl Stamp {
-    fn of(found: &Metadata) -> Self {
-        let modified = found.modified().map(since_epoch).unwrap_or_default();
-        Self { bytes: found.len(), modified, changed: changed(found) }
+    fn of(metadata: &Metadata) -> Self {
+        let modified = metadata.modified().map(since_epoch).unwrap_or_default();
+        Self { bytes: metadata.len(), modified, changed: change_time(metadata) }
     }
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
-fn changed(found: &Metadata) -> Option<(i64, u32)> {
+#[expect(clippy::unnecessary_wraps, reason = "other systems have no change time")]
+fn change_time(metadata: &Metadata) -> Option<(i64, u32)> {
     use std::os::unix::fs::MetadataExt;
 
-    Some((found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or_default()))
+    Some((metadata.ctime(), u32::try_from(metadata.ctime_nsec()).unwrap_or_default()))
 }
 
 #[cfg(not(unix))]
-fn changed(_: &Metadata) -> Option<(i64, u32)> {
+fn change_time(_: &Metadata) -> Option<(i64, u32)> {
     None
 }
 
-/// Returns seconds and nanoseconds since 1970, also for earlier times.
-fn since_epoch(moment: SystemTime) -> (i64, u32) {
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    match moment.duration_since(UNIX_EPOCH) {
+/// Returns the seconds and nanoseconds since 1970. The seconds are negative for earlier times.
+fn since_epoch(time: SystemTime) -> (i64, u32) {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (seconds(after), after.subsec_nanos()),
         Err(before) => match (seconds(before.duration()), before.duration().subsec_nanos()) {
             (seconds, 0) => (-seconds, 0),

@@ -10,15 +10,13 @@ use crate::files;
 use crate::privacy::SlideRemarks;
 use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, SlideRow, SlideTable, URL, WIDTH};
 
-/// Removes the rows of files that were skipped or excluded.
-///
-/// Returns the external ids of the removed rows.
-pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<String> {
-    let skipped = found.skipped.iter().map(|skipped| &skipped.path);
-    let removed: HashSet<PathBuf> = skipped.chain(&found.excluded).map(|path| location(path)).collect();
+/// Removes the rows of files that were skipped or excluded, and returns their external ids.
+pub(super) fn remove_rows(table: &mut SlideTable, found_slides: &FoundSlides) -> Vec<String> {
+    let skipped = found_slides.skipped.iter().map(|skipped| &skipped.path);
+    let removed_paths: HashSet<PathBuf> = skipped.chain(&found_slides.excluded).map(|path| location(path)).collect();
     let paths: Vec<_> = table.rows.iter().map(|row| location(&table.path_of(row))).collect();
     let mut paths = paths.into_iter();
-    let rows = table.rows.extract_if(.., |_| paths.next().is_some_and(|path| removed.contains(&path)));
+    let rows = table.rows.extract_if(.., |_| paths.next().is_some_and(|path| removed_paths.contains(&path)));
     rows.map(|row| row.external_id().to_owned()).collect()
 }
 
@@ -28,7 +26,7 @@ pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<St
 pub enum SlideState {
     /// The slide is new in the table.
     Added,
-    /// The file has a different checksum than before.
+    /// The file has another checksum than before.
     Changed,
     /// The file is unchanged.
     Kept,
@@ -50,7 +48,7 @@ impl SlideState {
 
 /// The result of merging found slides into a table.
 #[derive(Default)]
-pub(super) struct Merged {
+pub(super) struct MergeResult {
     /// The state of each row.
     pub(super) states: Vec<SlideState>,
     pub(super) unusable: Vec<(PathBuf, String)>,
@@ -60,9 +58,9 @@ pub(super) struct Merged {
 }
 
 /// Adds found slides to the table. The cells of a row whose slide is unchanged are kept, because users edit tables.
-pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged {
+pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> MergeResult {
     let folder = dunce::canonicalize(files::folder_of(csv)).unwrap_or_else(|_| files::folder_of(csv));
-    let mut merged = Merged { states: vec![SlideState::Absent; table.rows.len()], ..Merged::default() };
+    let mut merged = MergeResult { states: vec![SlideState::Absent; table.rows.len()], ..MergeResult::default() };
     let rows = table.rows.iter().enumerate();
     let by_path: HashMap<_, _> = rows.clone().map(|(index, row)| (location(&table.path_of(row)), index)).collect();
     let by_id: HashMap<_, _> = rows.map(|(index, row)| (row.external_id().to_owned(), index)).collect();
@@ -81,10 +79,10 @@ pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]
             }
         };
         slide.set(FILE, relative(path, &folder).unwrap_or_default());
-        // A slide whose id is in the table with another path was moved, unless the old file still exists.
-        let moved = || by_id.get(slide.external_id()).filter(|index| merged.states[**index] == SlideState::Absent);
-        let moved = || moved().filter(|index| !table.path_of(&table.rows[**index]).exists());
-        let Some(index) = by_path.get(&location(path)).or_else(moved).copied() else {
+        // A slide was moved if its id is in the table with another path, and the file at that path no longer exists.
+        let moved_row = || by_id.get(slide.external_id()).filter(|index| merged.states[**index] == SlideState::Absent);
+        let moved_row = || moved_row().filter(|index| !table.path_of(&table.rows[**index]).exists());
+        let Some(index) = by_path.get(&location(path)).or_else(moved_row).copied() else {
             merged.states.push(SlideState::Added);
             table.rows.push(slide);
             continue;
@@ -114,14 +112,18 @@ fn update_measurements(row: &mut SlideRow, slide: &SlideRow) {
 /// Sets the external id of each row to the value of a column.
 pub(super) fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error> {
     if !table.has_column(column) {
-        let text =
+        let message =
             format!("column '{column}' of --external-id not found; the table has {}", table.columns().join(", "));
-        return Err(Error::input(text));
+        return Err(Error::input(message));
     }
-    let empty = table.rows.iter().filter(|row| row.get(column).is_empty()).map(|row| row.get(FILE).to_owned());
-    let empty: Vec<_> = empty.collect();
-    if !empty.is_empty() {
-        return Err(Error::inputs(format!("the column '{column}' of --external-id is empty for some slides"), empty));
+    let files_without_id =
+        table.rows.iter().filter(|row| row.get(column).is_empty()).map(|row| row.get(FILE).to_owned());
+    let files_without_id: Vec<_> = files_without_id.collect();
+    if !files_without_id.is_empty() {
+        return Err(Error::inputs(
+            format!("the column '{column}' of --external-id is empty for some slides"),
+            files_without_id,
+        ));
     }
     for row in &mut table.rows {
         let id = row.get(column).to_owned();
@@ -132,11 +134,11 @@ pub(super) fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error>
 
 /// Returns an error if two rows have the same id, or an id is too long.
 pub(super) fn check_ids(table: &SlideTable) -> Result<(), Error> {
-    let mut first: HashMap<&str, &SlideRow> = HashMap::new();
+    let mut rows_by_id: HashMap<&str, &SlideRow> = HashMap::new();
     let mut problems = Vec::new();
     for row in &table.rows {
         let id = row.external_id();
-        if let Some(other) = first.insert(id, row) {
+        if let Some(other) = rows_by_id.insert(id, row) {
             problems.push(format!("{} and {} have the id '{id}'", other.get(FILE), row.get(FILE)));
         }
         let length = id.chars().count();

@@ -11,10 +11,10 @@ use slide_metadata::IdentifierKind;
 
 use super::cache::SlideCache;
 use super::find::duplicates;
-use super::merge::{Merged, SlideState, check_ids, merge, remove_rows, set_ids};
+use super::merge::{MergeResult, SlideState, check_ids, merge, remove_rows, set_ids};
 use super::resolutions::Resolutions;
 use super::schema_check::SchemaCheck;
-use super::{FoundSlides, PARALLEL_READS, ScanOptions, ScannedSlide, SlideReader};
+use super::{DEFAULT_PARALLEL_READS, FoundSlides, ScanOptions, ScannedSlide, SlideReader};
 use crate::application::SelectedApplication;
 use crate::error::Error;
 use crate::event::{Event, Observer};
@@ -50,7 +50,7 @@ impl Default for Prepare {
             scan: ScanOptions::default(),
             deduplicate: false,
             rehash: false,
-            parallel: PARALLEL_READS,
+            parallel: DEFAULT_PARALLEL_READS,
             resolution: None,
             privacy: Privacy::default(),
             application: None,
@@ -71,7 +71,7 @@ pub struct Prepared {
     pub skipped: Vec<SkippedFile>,
     /// The links that were followed, each with its target.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Slides in the table with the same length and checksum as another slide, each with that other slide.
+    /// Slides in the table that are duplicates of another slide, each with the other slide.
     pub duplicates: Vec<(PathBuf, PathBuf)>,
     /// Files that the caller excluded.
     pub excluded: Vec<PathBuf>,
@@ -112,7 +112,7 @@ impl Prepare {
     }
 
     /// If enabled, skips duplicates: slides with the same length and checksum as another slide. Of several equal
-    /// slides, the first in the table is used or, if the table has none of them, the first by path.
+    /// slides, the first in the table is used or, if none of them is in the table, the first by path.
     pub fn with_deduplicate(mut self, deduplicate: bool) -> Self {
         self.deduplicate = deduplicate;
         self
@@ -163,41 +163,41 @@ impl Prepare {
     /// # Errors
     ///
     /// [`Error::is_input`]: the folder has no slides, ids are not unique, a value is invalid for the application, or
-    /// the folder or the table cannot be read. [`Error::is_stopped`]: no slide is usable. Any other error means that
-    /// the table cannot be written, or that the process has too few resources to read the slides.
+    /// the folder or the table cannot be read. [`Error::is_stopped`]: no slide is usable. Otherwise the table cannot
+    /// be written, or the process has too few resources to read the slides.
     pub async fn run(&self, csv: &Path, folder: &Path, observer: &Observer) -> Result<Prepared, Error> {
         let schema_check = self.application.as_ref().map(SchemaCheck::new).transpose()?;
-        // The table is read first, so that its errors are reported before slides are read, which takes long.
-        let before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
-        let mut found = FoundSlides::within(folder, &self.scan.clone().with_table(csv)).await?;
-        found.require_slides(folder)?;
-        observer(Event::FolderScanned { skipped: found.skipped.clone(), links: found.links.clone() });
-        observer(Event::ReadingSlides { folder: folder.to_owned(), slides: found.len() });
-        let mut scanned = self.read(&found, csv, before.as_ref(), observer).await?;
-        let duplicates = self.duplicates(&mut found, &mut scanned, before.as_ref(), observer);
+        // The table is read first, so that its errors are reported before the slow reading of slides starts.
+        let table_before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
+        let mut found_slides = FoundSlides::within(folder, &self.scan.clone().with_table(csv)).await?;
+        found_slides.require_slides(folder)?;
+        observer(Event::FolderScanned { skipped: found_slides.skipped.clone(), links: found_slides.links.clone() });
+        observer(Event::ReadingSlides { folder: folder.to_owned(), slides: found_slides.len() });
+        let mut scanned = self.read(&found_slides, csv, table_before.as_ref(), observer).await?;
+        let duplicates = self.duplicates(&mut found_slides, &mut scanned, table_before.as_ref(), observer);
         for (path, same) in &duplicates {
             observer(Event::DuplicateSlide { path: path.clone(), same: same.clone() });
         }
-        let (mut merged, mut removed) = (Merged::default(), Vec::new());
+        let (mut merged, mut removed_ids) = (MergeResult::default(), Vec::new());
         // The table is read again, because another process may have changed it while slides were read.
         let table = SlideTable::update(csv, |table| {
             if self.overwrite {
                 table.clear();
             }
-            removed = remove_rows(table, &found);
+            removed_ids = remove_rows(table, &found_slides);
             merged = self.merge(table, csv, &scanned, schema_check.as_ref(), observer)?;
-            merged.unusable.extend(found.unreadable.iter().cloned());
+            merged.unusable.extend(found_slides.unreadable.iter().cloned());
             let is_usable = merged.states.iter().any(|state| *state != SlideState::Absent);
             if is_usable { Ok(()) } else { Err(no_usable_slides(folder, &merged.unusable)) }
         })?;
-        for external_id in removed {
+        for external_id in removed_ids {
             observer(Event::RowRemoved { external_id });
         }
-        let Merged { states, unusable, remarks, .. } = merged;
+        let MergeResult { states, unusable, remarks, .. } = merged;
         for remarks in &remarks {
             observer(Event::SlideRemarks(remarks.clone()));
         }
-        let FoundSlides { skipped, links, excluded, .. } = found;
+        let FoundSlides { skipped, links, excluded, .. } = found_slides;
         Ok(Prepared { table, states, skipped, links, duplicates, excluded, unusable, remarks })
     }
 
@@ -227,19 +227,19 @@ impl Prepare {
 
     async fn read(
         &self,
-        found: &FoundSlides,
+        found_slides: &FoundSlides,
         csv: &Path,
-        before: Option<&SlideTable>,
+        table_before: Option<&SlideTable>,
         observer: &Observer,
     ) -> Result<Vec<ScannedSlide>, Error> {
         let reader = Arc::new(SlideReader {
             ids: self.external_ids.clone().unwrap_or_default(),
-            resolutions: Resolutions::new(before, self.resolution),
+            resolutions: Resolutions::new(table_before, self.resolution),
             privacy: self.privacy.clone(),
             parallel: self.parallel,
             cache: SlideCache::open(csv, self.rehash, Arc::clone(&self.clock)),
         });
-        let scanned = found.read(&reader, || observer(Event::SlideRead)).await?;
+        let scanned = found_slides.read(&reader, || observer(Event::SlideRead)).await?;
         observer(Event::SlidesRead);
         if let Some((path, error)) = Arc::into_inner(reader).and_then(|reader| reader.cache.finish()) {
             observer(Event::CacheUnusable { path, reason: error.to_string() });
@@ -247,21 +247,23 @@ impl Prepare {
         Ok(scanned)
     }
 
-    /// Returns duplicate slides. With [`with_deduplicate`](Self::with_deduplicate), skips them and returns none.
+    /// Returns duplicate slides. With [`with_deduplicate`](Self::with_deduplicate), skips duplicates and returns an
+    /// empty list.
     fn duplicates(
         &self,
-        found: &mut FoundSlides,
+        found_slides: &mut FoundSlides,
         scanned: &mut Vec<ScannedSlide>,
-        before: Option<&SlideTable>,
+        table_before: Option<&SlideTable>,
         observer: &Observer,
     ) -> Vec<(PathBuf, PathBuf)> {
-        let rows = before.into_iter().flat_map(|table| table.rows().iter().map(|row| location(&table.path_of(row))));
-        let listed: HashMap<_, _> = rows.zip(0_usize..).collect();
+        let rows =
+            table_before.into_iter().flat_map(|table| table.rows().iter().map(|row| location(&table.path_of(row))));
+        let row_indexes: HashMap<_, _> = rows.zip(0_usize..).collect();
         let slides = scanned.iter().filter_map(|ScannedSlide { path, slide }| {
             let slide = slide.as_ref().ok()?;
             Some((path.as_path(), (slide.bytes, slide.row.get(CHECKSUM))))
         });
-        let duplicates = duplicates(slides, |path| listed.get(&location(path)).copied());
+        let duplicates = duplicates(slides, |path| row_indexes.get(&location(path)).copied());
         if !self.deduplicate {
             return duplicates;
         }
@@ -273,8 +275,8 @@ impl Prepare {
         if !skipped.is_empty() {
             observer(Event::FolderScanned { skipped: skipped.clone(), links: Vec::new() });
         }
-        found.skipped.extend(skipped);
-        found.skipped.sort();
+        found_slides.skipped.extend(skipped);
+        found_slides.skipped.sort();
         Vec::new()
     }
 
@@ -285,7 +287,7 @@ impl Prepare {
         scanned: &[ScannedSlide],
         schema_check: Option<&SchemaCheck>,
         observer: &Observer,
-    ) -> Result<Merged, Error> {
+    ) -> Result<MergeResult, Error> {
         let merged = merge(table, csv, scanned);
         self.complete(table, merged, schema_check, observer)
     }
@@ -294,22 +296,22 @@ impl Prepare {
     pub(super) fn complete(
         &self,
         table: &mut SlideTable,
-        mut merged: Merged,
+        mut merged: MergeResult,
         schema_check: Option<&SchemaCheck>,
         observer: &Observer,
-    ) -> Result<Merged, Error> {
+    ) -> Result<MergeResult, Error> {
         if self.external_ids.is_some() && merged.rows_with_other_ids > 0 {
             observer(Event::IdsUnchanged { rows: merged.rows_with_other_ids });
         }
-        let applied = mapping::apply(&self.mappings, table);
-        for expression in applied.unmatched {
+        let effect = mapping::apply(&self.mappings, table);
+        for expression in effect.unmatched {
             observer(Event::MappingWithoutMatch { expression });
         }
-        for column in applied.unknown {
+        for column in effect.unknown {
             observer(Event::UnknownMappingColumn { column, columns: table.columns().to_vec() });
         }
-        if applied.replaced > 0 {
-            observer(Event::ValuesReplaced { cells: applied.replaced });
+        if effect.replaced > 0 {
+            observer(Event::ValuesReplaced { cells: effect.replaced });
         }
         if let Some(ExternalIds::Column(column)) = &self.external_ids {
             set_ids(table, column)?;

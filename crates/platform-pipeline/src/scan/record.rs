@@ -15,19 +15,20 @@ impl Serialize for Prepared {
             |(row, state)| json!({ "external_id": row.external_id(), "file": row.get("file"), "state": state.name() }),
         );
         let skipped = self.skipped.iter().map(
-            |skipped| json!({ "file": text(&skipped.path), "kind": skipped.kind.name(), "reason": skipped.reason }),
+            |skipped| json!({ "file": path_text(&skipped.path), "kind": skipped.kind.name(), "reason": skipped.reason }),
         );
-        let links = self.links.iter().map(|(path, target)| json!({ "file": text(path), "target": text(target) }));
+        let links =
+            self.links.iter().map(|(path, target)| json!({ "file": path_text(path), "target": path_text(target) }));
         let duplicates =
-            self.duplicates.iter().map(|(path, same)| json!({ "file": text(path), "same_as": text(same) }));
-        let failed = self.unusable.iter().map(|(path, reason)| json!({ "file": text(path), "reason": reason }));
+            self.duplicates.iter().map(|(path, same)| json!({ "file": path_text(path), "same_as": path_text(same) }));
+        let unusable = self.unusable.iter().map(|(path, reason)| json!({ "file": path_text(path), "reason": reason }));
         let record = json!({
             "slides": slides.collect::<Vec<_>>(),
             "skipped": skipped.collect::<Vec<_>>(),
             "links": links.collect::<Vec<_>>(),
             "duplicates": duplicates.collect::<Vec<_>>(),
-            "failed": failed.collect::<Vec<_>>(),
-            "excluded": self.excluded.iter().map(|path| text(path)).collect::<Vec<_>>(),
+            "failed": unusable.collect::<Vec<_>>(),
+            "excluded": self.excluded.iter().map(|path| path_text(path)).collect::<Vec<_>>(),
             "remarks": self.remarks,
         });
         record.serialize(serializer)
@@ -37,7 +38,7 @@ impl Serialize for Prepared {
 impl Serialize for SlideRemarks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = json!({
-            "file": text(&self.path),
+            "file": path_text(&self.path),
             "warnings": warnings(&self.warnings),
             "identifiers": identifiers(&self.identifiers),
         });
@@ -45,7 +46,7 @@ impl Serialize for SlideRemarks {
     }
 }
 
-/// Returns a path as text, also one that is not valid UTF-8.
-fn text(path: &Path) -> String {
+/// Returns a path as text. Bytes that are not valid UTF-8 are replaced.
+fn path_text(path: &Path) -> String {
     path.display().to_string()
 }

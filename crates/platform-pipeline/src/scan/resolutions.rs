@@ -20,6 +20,7 @@ pub(crate) struct Resolutions {
     default: Option<f64>,
 }
 
+/// The resolution of one slide: the checksum and the resolution in the table, and the default.
 #[derive(Clone, Debug)]
 pub(super) struct SlideResolution {
     table: Option<(String, f64)>,
@@ -45,24 +46,24 @@ impl Resolutions {
 impl SlideResolution {
     /// Returns the metadata of a slide from the cache, or reads the slide if the cache has no valid entry.
     pub(super) fn read(&self, path: &Path, cache: &SlideCache) -> Result<SlideMetadata, ReadError> {
-        let failed = |error| ReadError::of(&error, path);
+        let read_error = |error| ReadError::of(&error, path);
         let snapshot = cache.snapshot(path);
         let cached = snapshot.as_ref().and_then(|snapshot| cache.get(snapshot));
         let (description, crc32c) = if let Some(cached) = cached {
             cached
         } else {
             let any_resolution = self.table.as_ref().map(|(_, resolution)| *resolution).or(self.default);
-            let slide = read_with(path, &options(any_resolution)).map_err(failed)?;
+            let slide = read_with(path, &options(any_resolution)).map_err(read_error)?;
             if !snapshot.is_none_or(|snapshot| cache.put(snapshot, &slide)) {
                 return Err(ReadError::Unusable("it changed while it was read".to_owned()));
             }
             (slide.description, slide.crc32c)
         };
         // The resolution in the table applies only if the file has the checksum in the table.
-        let is_same = |checksum: &str| Crc32c::from(crc32c).to_string() == checksum;
+        let has_checksum = |checksum: &str| Crc32c::from(crc32c).to_string() == checksum;
         let table_resolution =
-            self.table.as_ref().filter(|(checksum, _)| is_same(checksum)).map(|(_, resolution)| *resolution);
-        SlideMetadata::of(path, description, crc32c, &options(table_resolution.or(self.default))).map_err(failed)
+            self.table.as_ref().filter(|(checksum, _)| has_checksum(checksum)).map(|(_, resolution)| *resolution);
+        SlideMetadata::of(path, description, crc32c, &options(table_resolution.or(self.default))).map_err(read_error)
     }
 }
 
@@ -77,12 +78,12 @@ pub(super) enum ReadError {
 impl ReadError {
     fn of(error: &slide_metadata::SlideError, path: &Path) -> Self {
         let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-        let is_lacking = causes.filter_map(|cause| cause.downcast_ref()).any(durable_fs::lacks_resources);
+        let lacks_resources = causes.filter_map(|cause| cause.downcast_ref()).any(durable_fs::lacks_resources);
         let text = error_chain(error);
-        if is_lacking {
+        if lacks_resources {
             return Self::NoResources(text);
         }
-        // The caller adds the path, so that it is removed from the start of the message.
+        // The path is removed from the start of the message, because the caller adds it.
         Self::Unusable(text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned())
     }
 }
@@ -99,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// The test runs itself in a child process, because the limit applies to a whole process.
+    /// Runs itself in a child process, because the limit applies to the whole process.
     #[test]
     fn missing_file_descriptors_do_not_make_a_slide_unusable() {
         const CHILD: &str = "AIGNOSTICS_TEST_FEW_DESCRIPTORS";

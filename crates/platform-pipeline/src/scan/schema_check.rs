@@ -4,7 +4,7 @@ use platform_resources::MetadataSchema;
 use platform_resources::models::InputArtifactSpec;
 use serde_json::{Map, Value};
 
-use super::merge::{Merged, SlideState};
+use super::merge::{MergeResult, SlideState};
 use crate::application::SelectedApplication;
 use crate::error::Error;
 use crate::external_ids::location;
@@ -38,43 +38,44 @@ pub(super) struct SchemaCheck {
 impl SchemaCheck {
     pub(super) fn new(application: &SelectedApplication) -> Result<Self, Error> {
         let input = application.input()?.clone();
-        let partial = partial(&Value::Object(input.metadata_schema.clone()));
+        let relaxed = relaxed_schema(&Value::Object(input.metadata_schema.clone()));
         let name = format!("{} {}", application.id, application.number());
-        Ok(Self { name, input, schema: MetadataSchema::new(&partial).ok() })
+        Ok(Self { name, input, schema: MetadataSchema::new(&relaxed).ok() })
     }
 
     /// Validates the rows whose slides were found. A slide with an invalid resolution, width or height is added to the
     /// unusable slides, and its row is removed if it is new. Other invalid values are an error.
-    pub(super) fn check(&self, table: &mut SlideTable, merged: &mut Merged) -> Result<(), Error> {
+    pub(super) fn check(&self, table: &mut SlideTable, merged: &mut MergeResult) -> Result<(), Error> {
         let Some(schema) = &self.schema else { return Ok(()) };
-        let (mut problems, mut removed) = (Vec::new(), Vec::new());
+        let (mut problems, mut removed_rows) = (Vec::new(), Vec::new());
         for (index, row) in table.rows().iter().enumerate() {
             if !is_found(merged, index) {
                 continue;
             }
-            let found = schema.check(&metadata(table, row, &self.input).into());
+            let violations = schema.check(&metadata(table, row, &self.input).into());
             let property = |path: &str| path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
-            let found = found.into_iter().map(|(path, message)| (property(&path), path, message));
-            let found =
-                found.filter(|(property, ..)| !property.is_empty() && !IGNORED_PROPERTIES.contains(&property.as_str()));
+            let violations = violations.into_iter().map(|(path, message)| (property(&path), path, message));
+            let violations = violations
+                .filter(|(property, ..)| !property.is_empty() && !IGNORED_PROPERTIES.contains(&property.as_str()));
             // A measurement is a number. Other text in these columns was entered by the user.
             let is_measured =
                 |property: &str| MEASUREMENT_COLUMNS.contains(&property) && row.get(property).parse::<f64>().is_ok();
-            let (measured, other): (Vec<_>, Vec<_>) = found.partition(|(property, ..)| is_measured(property));
+            let (measured, other): (Vec<_>, Vec<_>) = violations.partition(|(property, ..)| is_measured(property));
             if !measured.is_empty() {
                 let texts: Vec<_> =
                     measured.into_iter().map(|(property, _, message)| format!("{property}: {message}")).collect();
                 let reason = format!("{} does not accept it: {}", self.name, texts.join("; "));
                 merged.unusable.push((location(&table.path_of(row)), reason));
-                removed.extend((merged.states[index] == SlideState::Added).then_some(index));
+                removed_rows.extend((merged.states[index] == SlideState::Added).then_some(index));
             }
-            let line = |path: &str, message| format!("{}: {}: {message}", row.get(FILE), path.trim_start_matches('/'));
-            problems.extend(other.iter().map(|(_, path, message)| line(path, message)));
+            let problem_line =
+                |path: &str, message| format!("{}: {}: {message}", row.get(FILE), path.trim_start_matches('/'));
+            problems.extend(other.iter().map(|(_, path, message)| problem_line(path, message)));
         }
         if !problems.is_empty() {
             return Err(Error::inputs(format!("{} does not accept values of the table", self.name), problems));
         }
-        for index in removed.into_iter().rev() {
+        for index in removed_rows.into_iter().rev() {
             table.rows.remove(index);
             merged.states.remove(index);
         }
@@ -82,20 +83,20 @@ impl SchemaCheck {
     }
 }
 
-fn is_found(merged: &Merged, index: usize) -> bool {
+fn is_found(merged: &MergeResult, index: usize) -> bool {
     merged.states.get(index).is_some_and(|state| *state != SlideState::Absent)
 }
 
-/// Returns a schema that accepts every value that can become valid if missing values are added.
-fn partial(schema: &Value) -> Value {
+/// Returns a schema that accepts every incomplete value that can become valid when missing values are added.
+fn relaxed_schema(schema: &Value) -> Value {
     match schema {
-        Value::Object(members) => Value::Object(partial_members(members)),
-        Value::Array(schemas) => schemas.iter().map(partial).collect(),
+        Value::Object(members) => Value::Object(relaxed_members(members)),
+        Value::Array(schemas) => schemas.iter().map(relaxed_schema).collect(),
         other => other.clone(),
     }
 }
 
-fn partial_members(members: &Map<String, Value>) -> Map<String, Value> {
+fn relaxed_members(members: &Map<String, Value>) -> Map<String, Value> {
     let mut result = Map::new();
     let mut alternatives = Vec::new();
     for (keyword, value) in members {
@@ -103,19 +104,19 @@ fn partial_members(members: &Map<String, Value>) -> Map<String, Value> {
             (name, _) if COMPLETENESS_KEYWORDS.contains(&name) || CONDITION_KEYWORDS.contains(&name) => {}
             (name, _) if VALUE_KEYWORDS.contains(&name) => drop(result.insert(keyword.clone(), value.clone())),
             (name, Value::Object(schemas)) if NAMED_SCHEMA_KEYWORDS.contains(&name) => {
-                let schemas = schemas.iter().map(|(name, schema)| (name.clone(), partial(schema))).collect();
+                let schemas = schemas.iter().map(|(name, schema)| (name.clone(), relaxed_schema(schema))).collect();
                 result.insert(keyword.clone(), Value::Object(schemas));
             }
             // Several alternatives may match while values are missing.
             ("oneOf", schemas) => {
-                alternatives.push(Value::Object([("anyOf".to_owned(), partial(schemas))].into_iter().collect()));
+                alternatives.push(Value::Object([("anyOf".to_owned(), relaxed_schema(schemas))].into_iter().collect()));
             }
-            (_, value) => drop(result.insert(keyword.clone(), partial(value))),
+            (_, value) => drop(result.insert(keyword.clone(), relaxed_schema(value))),
         }
     }
-    if let Value::Array(all) = result.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
-        all.extend(alternatives);
-        if all.is_empty() {
+    if let Value::Array(conditions) = result.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
+        conditions.extend(alternatives);
+        if conditions.is_empty() {
             result.remove("allOf");
         }
     }
@@ -144,7 +145,7 @@ mod tests {
             },
             "required": ["specimen", "resolution_mpp"],
         });
-        let schema = MetadataSchema::new(&partial(&schema)).unwrap();
+        let schema = MetadataSchema::new(&relaxed_schema(&schema)).unwrap();
         for valid in [
             json!({}),
             json!({ "specimen": { "tissue": "BONE" } }),
@@ -159,8 +160,8 @@ mod tests {
             (json!({ "specimen": { "required": 1 } }), "/specimen/required"),
             (json!({ "resolution_mpp": 0.6 }), "/resolution_mpp"),
         ] {
-            let found = schema.check(&wrong);
-            assert!(matches!(found.as_slice(), [(found, _)] if found == path), "{wrong}: {found:?}");
+            let violations = schema.check(&wrong);
+            assert!(matches!(violations.as_slice(), [(actual, _)] if actual == path), "{wrong}: {violations:?}");
         }
     }
 }

@@ -77,7 +77,7 @@ impl TestFolder {
         self.folder.path().join("slides.csv")
     }
 
-    /// Prepares the table with a clock at which the last change of all files is a minute ago.
+    /// Prepares the table with a clock that makes the last change of each file appear a minute old.
     async fn prepare(&self, prepare: Prepare) -> Result<(Prepared, Vec<Event>), Error> {
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&events);
@@ -88,7 +88,8 @@ impl TestFolder {
         Ok((prepared, events))
     }
 
-    async fn prepared(&self, prepare: Prepare) -> Prepared {
+    /// Prepares the table, and panics if that fails.
+    async fn prepare_successfully(&self, prepare: Prepare) -> Prepared {
         self.prepare(prepare).await.unwrap().0
     }
 }
@@ -97,6 +98,6 @@ fn ids(prepared: &Prepared) -> Vec<&str> {
     prepared.table.rows().iter().map(crate::SlideRow::external_id).collect()
 }
 
-fn name(path: &Path) -> &str {
+fn file_name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }

@@ -8,10 +8,11 @@ use crate::event::Event;
 use crate::files;
 use crate::study_slide::StudySlide;
 
-/// The maximum number of plans. A study is planned again if some of its slides were submitted elsewhere.
+/// The maximum number of plans of one submission. A study is planned again if some of its slides were submitted
+/// elsewhere.
 const MAX_PLANS: u32 = 10;
 
-/// A study whose new slides are submitted.
+/// A study after the submission of its new slides.
 #[derive(Debug)]
 pub struct SubmittedStudy {
     plan: StudyPlan,
@@ -27,12 +28,12 @@ pub struct StudySubmission {
     pub application: ApplicationId,
     /// The version of the application.
     pub version: VersionNumber,
-    /// The run, and whether this call created it.
+    /// The run. [`Submitted::is_new`] is true if this call created it.
     pub submitted: Submitted,
 }
 
 impl SubmittedStudy {
-    /// Returns one entry for each slide, with its status before the submission, and one for each file that is not a
+    /// Returns an entry for each slide, with its status before the submission, and an entry for each file that is not a
     /// usable slide.
     pub fn slides(&self) -> &[StudySlide] {
         self.plan.slides()
@@ -96,11 +97,11 @@ impl Study {
     /// downloaded is not an error of this method: see [`RunReport::is_complete`].
     pub async fn execute(&self) -> Result<Vec<RunReport>, Error> {
         let target = files::folder_of(&self.csv);
-        let mut locked = Some(ResultFolder::open(&target).await?);
+        let mut locked_folder = Some(ResultFolder::open(&target).await?);
         let study = self.submit().await?;
         let mut reports = Vec::new();
         for run in study.runs() {
-            let folder = match locked.take() {
+            let folder = match locked_folder.take() {
                 Some(folder) => folder,
                 None => ResultFolder::open(&target).await?,
             };

@@ -47,7 +47,7 @@ impl StudyJournal {
         record.submissions().iter().filter(|submission| submission.owner == self.owner).cloned().collect()
     }
 
-    /// Prepares the record of a submission of these slides. The record is written when the submission is sent.
+    /// Prepares the record of a submission with these items. The record is written when the submission is sent.
     pub(super) fn announce(&self, token: &str, digest: &str, repetition: u32, items: Vec<ItemDigest>) {
         *self.announced() = Some((token.to_owned(), items));
         self.record().announce(RecordedSubmission {
@@ -63,8 +63,8 @@ impl StudyJournal {
 
     /// Records the run of a submission.
     pub(super) fn record_run(&self, token: &str, sent_at: SystemTime, run: &RunId) -> Result<(), Error> {
-        self.recent.accepted(token, run).map_err(write_error)?;
-        self.record().sent(token, sent_at, Some(run))
+        self.recent.record_accepted(token, run).map_err(write_error)?;
+        self.record().record_sent(token, sent_at, Some(run))
     }
 
     /// Records that the run of a submission is no longer looked up.
@@ -80,9 +80,11 @@ impl StudyJournal {
     fn update_recent(&self, token: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         match intent {
             None => self.recent.forget(token),
-            Some(SubmissionIntent { run: Some(run), .. }) => self.recent.accepted(token, run),
+            Some(SubmissionIntent { run: Some(run), .. }) => self.recent.record_accepted(token, run),
             Some(SubmissionIntent { sent_at, .. }) => match &*self.announced() {
-                Some((announced, items)) if announced == token => self.recent.sent(token, *sent_at, items),
+                Some((announced_token, items)) if announced_token == token => {
+                    self.recent.record_sent(token, *sent_at, items)
+                }
                 _ => Ok(()),
             },
         }
@@ -93,7 +95,7 @@ fn write_error(error: io::Error) -> Error {
     Error::io("the recent submissions cannot be written", error)
 }
 
-/// The key of an intent is its token.
+/// Stores each intent under its token.
 #[async_trait]
 impl SubmissionJournal for StudyJournal {
     async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
@@ -101,8 +103,8 @@ impl SubmissionJournal for StudyJournal {
             return Ok(Some(intent));
         }
         let record = self.record();
-        let recorded = record.submissions().iter().find(|submission| submission.token == key);
-        Ok(recorded.map(|submission| {
+        let submission = record.submissions().iter().find(|submission| submission.token == key);
+        Ok(submission.map(|submission| {
             let intent = SubmissionIntent::new(key, submission.sent_at);
             submission.run.clone().into_iter().fold(intent, SubmissionIntent::with_run)
         }))
@@ -111,11 +113,11 @@ impl SubmissionJournal for StudyJournal {
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         self.user.put(key, intent)?;
         self.update_recent(key, intent)?;
-        let written = match intent {
-            Some(intent) => self.record().sent(key, intent.sent_at, intent.run.as_ref()),
+        let outcome = match intent {
+            Some(intent) => self.record().record_sent(key, intent.sent_at, intent.run.as_ref()),
             None => self.record().forget(key),
         };
-        written.map_err(|error: Error| io::Error::other(error))
+        outcome.map_err(|error: Error| io::Error::other(error))
     }
 }
 
@@ -142,14 +144,14 @@ mod tests {
             let user = FileJournal::of(&settings).unwrap();
             StudyJournal::new(StudyRecord::open(folder.path()).unwrap(), user, owner.clone())
         };
-        let first = journal();
-        // A folder at the path of the record file.
+        let failing_journal = journal();
+        // A folder at the path of the record file makes the record unwritable.
         let record = folder.path().join(".aignostics/study.json");
         fs::create_dir_all(record.join("not empty")).unwrap();
-        first.announce("token", "digest", 0, Vec::new());
+        failing_journal.announce("token", "digest", 0, Vec::new());
         let intent = SubmissionIntent::new("token", SystemTime::UNIX_EPOCH);
-        first.write("token", Some(&intent)).await.unwrap_err();
-        first.write("token", None).await.unwrap_err();
+        failing_journal.write("token", Some(&intent)).await.unwrap_err();
+        failing_journal.write("token", None).await.unwrap_err();
         fs::remove_dir_all(record).unwrap();
         assert_eq!(journal().read("token").await.unwrap(), None);
     }

@@ -31,6 +31,7 @@ const MAX_PAGE_SIZE: usize = 100;
 /// The maximum difference between the times of two runs whose order is uncertain: twice the maximum replication lag.
 const MAX_ORDER_UNCERTAINTY: Duration = Duration::from_secs(60);
 
+/// The latest run of a slide, and the outcome of the slide in it.
 #[derive(Clone, Debug)]
 pub(super) struct LatestRun {
     pub(super) run: RunId,
@@ -59,7 +60,7 @@ pub(super) struct LocatedRuns {
     pub(super) items: HashMap<ItemDigest, LatestRun>,
     /// The runs that are the latest run of at least one slide, oldest first.
     pub(super) runs: Vec<LocatedRun>,
-    /// The ids of all runs whose items were read, or need not be read.
+    /// The ids of all runs whose items were read or need not be read.
     considered: HashSet<RunId>,
     /// The submission time of the user's latest run when the look-up started.
     latest: Option<Timestamp>,
@@ -75,21 +76,21 @@ pub(super) async fn locate(
     let mut search = Search::new(study, items.iter().copied());
     let id = journal.record().id().to_owned();
     let runs_of_study = search.runs_of_study(&id).await?;
-    let recorded = journal.submissions().into_iter().filter_map(|submission| submission.run);
-    let recorded = search.runs_by_id(recorded.collect(), &runs_of_study).await?;
-    let is_new = runs_of_study.is_empty() && recorded.is_empty();
-    let recent = search.runs_by_id(journal.recent().runs(&search.ids_by_digest)?, &runs_of_study).await?;
-    search.read(runs_of_study.into_iter().chain(recorded).chain(recent).collect()).await?;
+    let recorded_ids = journal.submissions().into_iter().filter_map(|submission| submission.run);
+    let recorded_runs = search.runs_by_id(recorded_ids.collect(), &runs_of_study).await?;
+    let is_new = runs_of_study.is_empty() && recorded_runs.is_empty();
+    let recent_runs = search.runs_by_id(journal.recent().runs(&search.ids_by_digest)?, &runs_of_study).await?;
+    search.read(runs_of_study.into_iter().chain(recorded_runs).chain(recent_runs).collect()).await?;
     search.look_up_unresolved().await?;
     let located = search.finish(latest);
-    // The record was lost. The study continues under the id of the study that submitted the latest run.
+    // If the record was lost, the study continues with the study id in the latest run.
     if is_new && let Some(id) = located.runs.iter().rev().find_map(|run| run.study.as_ref()) {
         journal.record().adopt_id(id)?;
     }
     Ok(located)
 }
 
-/// Returns true if slides that were `new` in an earlier look-up have a run now.
+/// Returns true if one of the slides that were `new` in an earlier look-up now has a run.
 pub(super) async fn is_submitted_elsewhere<'a>(
     study: &'a Study,
     journal: &StudyJournal,
@@ -102,9 +103,9 @@ pub(super) async fn is_submitted_elsewhere<'a>(
     let mut runs = search.runs_by_id(journal.recent().runs(&search.ids_by_digest)?, &[]).await?;
     let mut list = study.list(|query| query);
     while let Some(run) = list.try_next().await? {
-        let is_before =
+        let is_before_latest =
             |latest: Timestamp| SystemTime::from(run.submitted_at) + MAX_ORDER_UNCERTAINTY < SystemTime::from(latest);
-        if latest.is_some_and(is_before) {
+        if latest.is_some_and(is_before_latest) {
             break;
         }
         runs.push(run);
@@ -155,12 +156,12 @@ impl<'a> Search<'a> {
             .into_iter()
             .filter(|run| self.study.has_selected_version(run) && self.considered.insert(run.run_id.clone()))
             .collect();
-        runs.sort_by(|one, other| (other.submitted_at, &other.run_id).cmp(&(one.submitted_at, &one.run_id)));
+        runs.sort_by(|left, right| (right.submitted_at, &right.run_id).cmp(&(left.submitted_at, &left.run_id)));
         let study = self.study;
-        let read = stream::iter(runs).map(|run| async move { Ok::<_, Error>((study.items_of(&run).await?, run)) });
-        let mut read = std::pin::pin!(read.buffered(MAX_REQUESTS));
-        while let Some((items, run)) = read.try_next().await? {
-            self.add(&run, &items);
+        let reads = stream::iter(runs).map(|run| async move { Ok::<_, Error>((study.items_of(&run).await?, run)) });
+        let mut reads = std::pin::pin!(reads.buffered(MAX_REQUESTS));
+        while let Some((items, run)) = reads.try_next().await? {
+            self.add_run(&run, &items);
             if self.unresolved.is_empty() {
                 break;
             }
@@ -168,7 +169,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn add(&mut self, run: &Run, items: &[Item]) {
+    fn add_run(&mut self, run: &Run, items: &[Item]) {
         let mut slides = Vec::new();
         for item in items {
             let digest = ItemDigest::of_item(item);
@@ -176,16 +177,16 @@ impl<'a> Search<'a> {
                 continue;
             }
             slides.push((item.external_id.clone(), digest));
-            let found = LatestRun::of(run, item);
-            if self.items.get(&digest).is_some_and(|other| other.is_later_than(&found)) {
+            let item_run = LatestRun::of(run, item);
+            if self.items.get(&digest).is_some_and(|known| known.is_later_than(&item_run)) {
                 continue;
             }
-            if found.is_processed {
+            if item_run.is_processed {
                 self.unresolved.remove(&digest);
             } else {
                 self.unresolved.insert(digest);
             }
-            self.items.insert(digest, found);
+            self.items.insert(digest, item_run);
         }
         if !slides.is_empty() {
             self.runs.push(LocatedRun {
@@ -209,10 +210,10 @@ impl<'a> Search<'a> {
         if let Some(runs) = self.all_runs(self.unresolved.len()).await? {
             return self.read(runs).await;
         }
-        let mut looked_up = HashSet::new();
+        let mut looked_up_slides = HashSet::new();
         loop {
-            let next = self.unresolved.iter().filter(|digest| looked_up.insert(**digest)).take(ID_BATCH);
-            let ids: Vec<&str> = next.map(|digest| self.ids_by_digest[digest]).collect();
+            let batch = self.unresolved.iter().filter(|digest| looked_up_slides.insert(**digest)).take(ID_BATCH);
+            let ids: Vec<&str> = batch.map(|digest| self.ids_by_digest[digest]).collect();
             if ids.is_empty() {
                 return Ok(());
             }
@@ -223,17 +224,17 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the user's runs of the application that were not considered yet. Returns `None` if listing and reading
-    /// them takes more than `requests` requests.
-    async fn all_runs(&self, requests: usize) -> Result<Option<Vec<Run>>, Error> {
-        let (mut runs, mut listed, mut pages) = (Vec::new(), 0_usize, 0);
+    /// them takes more than `max_requests` requests.
+    async fn all_runs(&self, max_requests: usize) -> Result<Option<Vec<Run>>, Error> {
+        let (mut runs, mut listed_runs, mut item_pages) = (Vec::new(), 0_usize, 0);
         let mut list = self.study.list(|query| query);
         while let Some(run) = list.try_next().await? {
-            listed += 1;
+            listed_runs += 1;
             if self.study.has_selected_version(&run) && !self.considered.contains(&run.run_id) {
-                pages += usize::try_from(run.statistics.item_count).unwrap_or_default() / MAX_PAGE_SIZE + 1;
+                item_pages += usize::try_from(run.statistics.item_count).unwrap_or_default() / MAX_PAGE_SIZE + 1;
                 runs.push(run);
             }
-            if pages + listed / MAX_PAGE_SIZE > requests {
+            if item_pages + listed_runs / MAX_PAGE_SIZE > max_requests {
                 return Ok(None);
             }
         }
@@ -243,7 +244,7 @@ impl<'a> Search<'a> {
     fn finish(self, latest: Option<Timestamp>) -> LocatedRuns {
         let Self { items, mut runs, considered, .. } = self;
         runs.retain(|run| run.slides.iter().any(|(_, digest)| items[digest].run == *run.handle.id()));
-        runs.sort_by(|one, other| (one.submitted_at, one.handle.id()).cmp(&(other.submitted_at, other.handle.id())));
+        runs.sort_by(|left, right| (left.submitted_at, left.handle.id()).cmp(&(right.submitted_at, right.handle.id())));
         LocatedRuns { items, runs, considered, latest }
     }
 }
@@ -291,7 +292,7 @@ impl Study {
                 Some(_) => Ok(items().await?),
                 None => Ok(Vec::new()),
             },
-            found => Ok(found?),
+            items => Ok(items?),
         }
     }
 }

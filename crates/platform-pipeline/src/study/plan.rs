@@ -34,7 +34,7 @@ pub struct StudyPlan {
     pub(super) new: Vec<(usize, ItemDigest)>,
 }
 
-/// A run of a study, and those of its items whose results belong to the study.
+/// A run of a study, and the items of the run whose results belong to the study.
 #[derive(Clone, Debug)]
 pub struct StudyRun {
     run: RunHandle,
@@ -60,7 +60,7 @@ impl StudyRun {
 }
 
 impl StudyPlan {
-    /// Returns one entry for each slide, and one for each file that is not a usable slide.
+    /// Returns an entry for each slide, and an entry for each file that is not a usable slide.
     pub fn slides(&self) -> &[StudySlide] {
         &self.slides
     }
@@ -117,27 +117,27 @@ impl Study {
         if !prepared.unusable.is_empty() && !self.skip_unusable {
             let lines =
                 prepared.unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
-            let text = "some files cannot be used as slides: nothing was submitted; --skip-unusable submits the others, \
+            let message = "some files cannot be used as slides: nothing was submitted; --skip-unusable submits the others, \
                         --exclude excludes files";
-            return Err(Error::stopped(text, lines, slides));
+            return Err(Error::stopped(message, lines, slides));
         }
         let runs = self.runs(&located, &new);
         let plan = StudyPlan { slides, runs, table, application, journal, located, new };
-        self.announce(&plan);
+        self.report_plan(&plan);
         Ok(plan)
     }
 
-    fn announce(&self, plan: &StudyPlan) {
+    fn report_plan(&self, plan: &StudyPlan) {
         (self.observer)(Event::Planned {
             new: plan.new.len(),
             processed: plan.count(SlideStatus::Processed),
             failed: plan.count(SlideStatus::Failed) + plan.count(SlideStatus::Skipped),
             runs: plan.runs.iter().map(|run| run.run.id().clone()).collect(),
         });
-        let unfinished = |slide: &&StudySlide| matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped);
+        let has_failed = |slide: &&StudySlide| matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped);
         plan.slides
             .iter()
-            .filter(unfinished)
+            .filter(has_failed)
             .for_each(|slide| (self.observer)(Event::SlideFailedBefore(slide.clone())));
     }
 
@@ -157,8 +157,8 @@ impl Study {
                 // `files_without_submission` lists the slide.
                 continue;
             }
-            let found = located.items.get(digest);
-            let status = found.map_or(SlideStatus::New, |found| self.status(found));
+            let latest_run = located.items.get(digest);
+            let status = latest_run.map_or(SlideStatus::New, |latest_run| self.status(latest_run));
             if status == SlideStatus::New {
                 new.push((index, *digest));
             }
@@ -169,16 +169,16 @@ impl Study {
                     file => file.to_owned(),
                 },
                 status,
-                run: found.map(|found| found.run.clone()),
-                reason: found.and_then(|found| found.message.clone()),
+                run: latest_run.map(|latest_run| latest_run.run.clone()),
+                reason: latest_run.and_then(|latest_run| latest_run.message.clone()),
             });
         }
         (slides, new)
     }
 
-    fn status(&self, found: &LatestRun) -> SlideStatus {
-        match found.outcome {
-            _ if found.is_processed => SlideStatus::Processed,
+    fn status(&self, latest_run: &LatestRun) -> SlideStatus {
+        match latest_run.outcome {
+            _ if latest_run.is_processed => SlideStatus::Processed,
             _ if self.retry_failed => SlideStatus::New,
             ItemOutcome::UserError | ItemOutcome::SystemError => SlideStatus::Failed,
             _ => SlideStatus::Skipped,
@@ -188,20 +188,21 @@ impl Study {
     /// Returns the runs whose results belong to the study. Items are excluded if they will be submitted again, if they
     /// are in a later run, or if their slide has changed or is no longer in the table.
     fn runs(&self, located: &LocatedRuns, new: &[(usize, ItemDigest)]) -> Vec<StudyRun> {
-        let again: HashSet<_> = new.iter().map(|(_, digest)| *digest).collect();
+        let resubmitted: HashSet<_> = new.iter().map(|(_, digest)| *digest).collect();
         let runs = located.runs.iter().filter_map(|LocatedRun { handle, slides, item_count, .. }| {
-            let is_current = |digest| located.items[digest].run == *handle.id() && !again.contains(digest);
-            let current = slides.iter().filter(|(_, digest)| is_current(digest));
-            let current: Vec<_> = current.map(|(id, _)| id.clone()).collect();
-            if current.is_empty() {
+            let is_current = |digest| located.items[digest].run == *handle.id() && !resubmitted.contains(digest);
+            let current_items = slides.iter().filter(|(_, digest)| is_current(digest));
+            let current_items: Vec<_> = current_items.map(|(id, _)| id.clone()).collect();
+            if current_items.is_empty() {
                 return None;
             }
-            let items = (current.len() != *item_count).then_some(current);
+            let items = (current_items.len() != *item_count).then_some(current_items);
             Some(StudyRun { run: handle.clone(), items, overwrite: self.overwrite_results, layout: self.layout })
         });
         runs.collect()
     }
 
+    /// Returns a run of the study with the results of all its items.
     pub(super) fn whole_run(&self, run: RunHandle) -> StudyRun {
         StudyRun { run, items: None, overwrite: self.overwrite_results, layout: self.layout }
     }

@@ -18,16 +18,17 @@ pub(crate) const STUDY_ID_KEY: &str = "study_id";
 /// The version of the file format.
 const VERSION: u32 = 1;
 
+/// The record of a study.
 #[derive(Debug)]
 pub(crate) struct StudyRecord {
     path: PathBuf,
-    content: Content,
+    content: RecordContent,
     /// A submission that is about to be sent. It is not in the file yet.
     announced: Option<RecordedSubmission>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Content {
+struct RecordContent {
     version: u32,
     study_id: String,
     submissions: Vec<RecordedSubmission>,
@@ -67,7 +68,7 @@ impl StudyRecord {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io(format!("cannot read '{}'", path.display()), error)),
         };
-        let content = content.unwrap_or_else(|| Content {
+        let content = content.unwrap_or_else(|| RecordContent {
             version: VERSION,
             study_id: format!("{:032x}", fastrand::u128(..)),
             submissions: Vec::new(),
@@ -85,17 +86,18 @@ impl StudyRecord {
 
     /// Returns the number of recorded submissions of a digest: the repetition counter of the next submission.
     pub(crate) fn repetitions(&self, digest: &str) -> u32 {
-        let same = self.content.submissions.iter().filter(|submission| submission.digest == digest);
-        same.map(|submission| submission.repetition + 1).max().unwrap_or_default()
+        let submissions = self.content.submissions.iter().filter(|submission| submission.digest == digest);
+        submissions.map(|submission| submission.repetition + 1).max().unwrap_or_default()
     }
 
-    /// Prepares a submission. It is added to the record when [`sent`](Self::sent) is called for its token.
+    /// Prepares a submission. It is added to the record when [`record_sent`](Self::record_sent) is called for its
+    /// token.
     pub(crate) fn announce(&mut self, submission: RecordedSubmission) {
         self.announced = Some(submission);
     }
 
-    /// Records that a submission is sent at a time, and its run if it is known.
-    pub(crate) fn sent(&mut self, token: &str, at: SystemTime, run: Option<&RunId>) -> Result<(), Error> {
+    /// Records the time at which a submission is sent, and its run if it is known.
+    pub(crate) fn record_sent(&mut self, token: &str, at: SystemTime, run: Option<&RunId>) -> Result<(), Error> {
         if let Some(announced) = self.announced.take_if(|announced| announced.token == token) {
             self.content.submissions.retain(|other| other.token != token);
             self.content.submissions.push(announced);
@@ -114,7 +116,7 @@ impl StudyRecord {
         self.write()
     }
 
-    /// Replaces the id by that of a study whose record was lost and whose run was found.
+    /// Replaces the study id with the id in a run that was found after the record was lost.
     pub(crate) fn adopt_id(&mut self, id: &str) -> Result<(), Error> {
         id.clone_into(&mut self.content.study_id);
         self.write()
@@ -122,8 +124,8 @@ impl StudyRecord {
 
     /// Records that the run of a submission is no longer looked up.
     pub(crate) fn abandon(&mut self, token: &str) -> Result<(), Error> {
-        let same = self.content.submissions.iter_mut().filter(|submission| submission.token == token);
-        same.for_each(|submission| submission.abandoned = true);
+        let submissions = self.content.submissions.iter_mut().filter(|submission| submission.token == token);
+        submissions.for_each(|submission| submission.abandoned = true);
         self.write()
     }
 
@@ -138,22 +140,22 @@ impl StudyRecord {
 
 /// Parses a record. A record in another format version is an error, so that the file of a newer program is not
 /// overwritten.
-fn parse(bytes: &[u8], path: &Path) -> Result<Content, Error> {
+fn parse(bytes: &[u8], path: &Path) -> Result<RecordContent, Error> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
     let name = path.display();
-    let invalid = |error| {
+    let damaged = |error| {
         let text =
             format!("'{name}' is damaged: move it elsewhere, and repeat the command; the runs are then looked up");
         Error::input_because(text, error)
     };
-    let Version { version } = serde_json::from_slice(bytes).map_err(invalid)?;
+    let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
     if version != VERSION {
         return Err(Error::input(format!("'{name}' has version {version}, and this program knows version {VERSION}")));
     }
-    serde_json::from_slice(bytes).map_err(invalid)
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 #[cfg(test)]
@@ -174,18 +176,18 @@ mod tests {
         for (token, repetition) in [("one", 0), ("two", 1)] {
             assert_eq!(record.repetitions("digest"), repetition);
             record.announce(submission(token, repetition));
-            record.sent(token, SystemTime::UNIX_EPOCH, None).unwrap();
+            record.record_sent(token, SystemTime::UNIX_EPOCH, None).unwrap();
         }
-        record.sent("one", SystemTime::UNIX_EPOCH, Some(&RunId::from("run-1"))).unwrap();
+        record.record_sent("one", SystemTime::UNIX_EPOCH, Some(&RunId::from("run-1"))).unwrap();
         record.forget("two").unwrap();
         // The second submission is sent again, and rejected again.
-        record.sent("two", SystemTime::UNIX_EPOCH, None).unwrap();
+        record.record_sent("two", SystemTime::UNIX_EPOCH, None).unwrap();
         assert_eq!(record.repetitions("digest"), 2);
         record.forget("two").unwrap();
-        let again = StudyRecord::open(folder.path()).unwrap();
-        assert_eq!(again.id(), record.id());
-        let [one] = again.submissions() else { panic!() };
-        assert_eq!((one.token.as_str(), one.run.as_ref().map(RunId::as_str)), ("one", Some("run-1")));
+        let reopened = StudyRecord::open(folder.path()).unwrap();
+        assert_eq!(reopened.id(), record.id());
+        let [submission] = reopened.submissions() else { panic!() };
+        assert_eq!((submission.token.as_str(), submission.run.as_ref().map(RunId::as_str)), ("one", Some("run-1")));
     }
 
     #[test]

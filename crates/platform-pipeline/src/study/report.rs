@@ -11,8 +11,8 @@ use super::execute::SubmittedStudy;
 use crate::error::Error;
 use crate::study_slide::StudySlide;
 
-/// The report of a study, whose runs may be downloaded in part. `docs/schemas/execution.json` describes its JSON, except for
-/// the options of the command.
+/// The report of a study, whose runs may be downloaded in part. `docs/schemas/execution.json` describes its JSON,
+/// except for the options of the command.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StudyReport {
@@ -64,8 +64,9 @@ impl Serialize for StudyReport {
         });
         let latest = self.reports.last();
         let manifest = latest.and_then(|report| report.manifest.as_ref().ok());
-        let deleted = self.reports.iter().map(RunReport::deleted).fold(DeletedFiles::default(), |all, of| all + of);
-        // An item counts by its latest run: other runs leave it out.
+        let deleted =
+            self.reports.iter().map(RunReport::deleted).fold(DeletedFiles::default(), |total, deleted| total + deleted);
+        // Each item is counted only in its latest run. The reports of its other runs count it as left out.
         let item_count = |report: &RunReport| report.item_count.saturating_sub(report.left_out);
         let record = json!({
             "submitted": self.is_submitted,

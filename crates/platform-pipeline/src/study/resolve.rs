@@ -40,7 +40,7 @@ impl Study {
         };
         let Some(intent) = journal.user().get::<SubmissionIntent>(&key).map_err(unreadable)? else { return Ok(()) };
         journal.announce(&intent.token, &digest, 0, Vec::new());
-        journal.record().sent(&intent.token, intent.sent_at, intent.run.as_ref())
+        journal.record().record_sent(&intent.token, intent.sent_at, intent.run.as_ref())
     }
 }
 
@@ -49,13 +49,12 @@ pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(),
     let is_pending = |submission: &RecordedSubmission| submission.run.is_none() && !submission.abandoned;
     let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
     for RecordedSubmission { token, sent_at, .. } in pending {
-        find(study, journal, &token, sent_at).await?;
+        resolve_submission(study, journal, &token, sent_at).await?;
     }
     Ok(())
 }
 
-/// Looks up the runs of submissions whose result is unknown and that other studies on this machine made for these
-/// slides.
+/// Looks up the runs of submissions of these slides by other studies on this machine, if their result is unknown.
 pub(super) async fn resolve_recent(
     study: &Study,
     journal: &StudyJournal,
@@ -68,21 +67,26 @@ pub(super) async fn resolve_recent(
     // Waits for another process that may be submitting these slides.
     let _lock = journal.recent().lock(&study.observer).await?;
     for (token, sent_at) in journal.recent().pending(&items)? {
-        find(study, journal, &token, sent_at).await?;
+        resolve_submission(study, journal, &token, sent_at).await?;
     }
     Ok(())
 }
 
 /// Looks up the run of a submission. If the run is not found and the caller submits again, the submission is abandoned.
-async fn find(study: &Study, journal: &StudyJournal, token: &str, sent_at: SystemTime) -> Result<(), Error> {
+async fn resolve_submission(
+    study: &Study,
+    journal: &StudyJournal,
+    token: &str,
+    sent_at: SystemTime,
+) -> Result<(), Error> {
     let run = if study.resubmit {
         study.client.runs().find_submitted(token).await?
     } else {
-        let none = RunSubmission::new("", Vec::new());
-        let once = study.client.runs().submit_once(token, none, journal).with_token(token);
+        let placeholder = RunSubmission::new("", Vec::new());
+        let once = study.client.runs().submit_once(token, placeholder, journal).with_token(token);
         match Box::pin(once.with_observer(observe(&study.observer)).find()).await {
             Err(error) if error.is_submission_uncertain() && study.resubmit_uncertain => None,
-            found => found?.map(|found| found.run),
+            submitted => submitted?.map(|submitted| submitted.run),
         }
     };
     match run {

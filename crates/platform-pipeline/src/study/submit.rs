@@ -44,27 +44,28 @@ impl Study {
             Some(prefix) => keys.with_prefix(prefix)?,
             None => keys,
         };
-        let new = part(&plan.table, plan.new.iter().map(|(index, _)| *index));
+        let new = table_with_rows(&plan.table, plan.new.iter().map(|(index, _)| *index));
         self.draft(&new, plan, &keys, true)?.check(&self.client).await?;
         let digest = self.digest(plan).await?;
-        // Locked before the earlier submissions are counted, so that two processes do not use the same counter.
+        // The lock is acquired before the earlier submissions are counted, so that no two processes use the same
+        // counter.
         let lock = plan.journal.user().lock(&submission_token(&digest, 0))?;
         let repetition = self.repetition(plan, &digest).await?;
         let token = submission_token(&digest, repetition);
         let uploads = upload(&self.csv, &new, &keys, &self.observer).await?;
-        let summary = UploadSummary::of(&uploads).map_err(|error| stopped(&error, plan, &uploads))?;
+        let summary = UploadSummary::of(&uploads).map_err(|error| stopped_error(&error, plan, &uploads))?;
         let UploadSummary { sent, already_present } = summary;
         (self.observer)(Event::Uploaded { sent, already_present });
-        // The URLs are signed after the upload, because earlier signatures may have expired during it.
+        // The URLs are signed after the upload, because earlier signatures could expire during the upload.
         let table = SlideTable::read(&self.csv)?;
         let digests = item_digests(&table, &plan.application)?;
         let indexes: Option<Vec<_>> =
-            plan.new.iter().map(|(_, digest)| digests.iter().position(|other| other == digest)).collect();
+            plan.new.iter().map(|(_, digest)| digests.iter().position(|row_digest| row_digest == digest)).collect();
         let csv = self.csv.display();
-        let changed = || {
+        let changed_error = || {
             Error::input(format!("{csv} was changed during the upload, and nothing was submitted: repeat the command"))
         };
-        let new = part(&table, indexes.ok_or_else(changed)?);
+        let new = table_with_rows(&table, indexes.ok_or_else(changed_error)?);
         let mut submission = self.draft(&new, plan, &keys, false)?.check(&self.client).await?;
         digest::write(&mut submission, &digest);
         let id = plan.journal.record().id().to_owned();
@@ -137,12 +138,13 @@ impl ReadySubmission<'_> {
     }
 }
 
-fn part(table: &SlideTable, indexes: impl IntoIterator<Item = usize>) -> SlideTable {
+/// Returns a copy of a table with only the rows at these indexes.
+fn table_with_rows(table: &SlideTable, indexes: impl IntoIterator<Item = usize>) -> SlideTable {
     table.with_rows(indexes.into_iter().map(|index| table.rows()[index].clone()).collect())
 }
 
-/// Returns the error of failed uploads, with the status of every slide.
-fn stopped(error: &Error, plan: &StudyPlan, uploads: &[SlideUpload]) -> Error {
+/// Returns the error for failed uploads, with the status of every slide.
+fn stopped_error(error: &Error, plan: &StudyPlan, uploads: &[SlideUpload]) -> Error {
     let mut slides = plan.slides().to_vec();
     for upload in uploads {
         let Err(reason) = &upload.result else { continue };

@@ -28,8 +28,8 @@ pub(crate) fn draft_from_table(
     let input = application.input()?;
     let (mut items, mut problems, mut lines) = (Vec::new(), Vec::new(), HashMap::new());
     for (row, location) in table.rows.iter().zip(keys.locate(table)?) {
-        let found = row_problems(table, row, before_upload).into_iter();
-        problems.extend(found.map(|problem| (row.line, format!("{}: {problem}", row.label()))));
+        let row_problems = row_problems(table, row, before_upload).into_iter();
+        problems.extend(row_problems.map(|problem| (row.line, format!("{}: {problem}", row.label()))));
         if let Some(first) = lines.insert(row.external_id().to_owned(), row.line) {
             problems.push((row.line, format!("{}: line {first} is of the same slide", row.label())));
             // Only the first row of a slide becomes an item, so that its problems are reported once.
@@ -92,8 +92,8 @@ pub(super) fn draft_from_json(
     keys: &ObjectKeys,
 ) -> Result<Draft, Error> {
     if submission.application_id != application.id {
-        let text = format!("{name} is for {}, not for {}", submission.application_id, application.id);
-        return Err(Error::input(text));
+        let message = format!("{name} is for {}, not for {}", submission.application_id, application.id);
+        return Err(Error::input(message));
     }
     submission.version_number = Some(application.number().to_owned());
     let mut items = Vec::new();
@@ -109,14 +109,14 @@ pub(super) fn draft_from_json(
     }
     submission.items = items;
     let lengths = submission.items.iter().map(|item| (item, item.external_id.chars().count()));
-    let found = lengths.filter(|(_, length)| *length > MAX_ID_LENGTH);
+    let too_long_ids = lengths.filter(|(_, length)| *length > MAX_ID_LENGTH);
     let problems =
-        found.map(|(item, length)| (0, format!("item {}: {}", item.external_id, too_long(length)))).collect();
+        too_long_ids.map(|(item, length)| (0, format!("item {}: {}", item.external_id, too_long(length)))).collect();
     let (lines, unused_columns) = (HashMap::new(), Vec::new());
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 
-/// Sets the URL of an input to a signed URL of an object. Returns metadata that name the object.
+/// Sets the URL of an input to a signed URL of an object. Returns the metadata that name the object.
 fn sign(artifact: &mut InputArtifactSubmission, key: &str, keys: &ObjectKeys) -> Result<ItemSdkMetadata, Error> {
     let url = keys.bucket.get_url(key, None)?;
     let sdk = ItemSdkMetadata::new().with_bucket(keys.bucket.name(), key, &url);
@@ -126,8 +126,8 @@ fn sign(artifact: &mut InputArtifactSubmission, key: &str, keys: &ObjectKeys) ->
 
 fn with_sdk_metadata(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<ItemSubmission, Error> {
     if let Some(sdk) = sdk {
-        let written = sdk.write(item.custom_metadata.get_or_insert_default(), SystemClock.now());
-        written.map_err(|error| Error::input_because("the slide cannot be with_sdk_metadata", error))?;
+        let outcome = sdk.write(item.custom_metadata.get_or_insert_default(), SystemClock.now());
+        outcome.map_err(|error| Error::input_because("cannot add the SDK metadata of a slide", error))?;
     }
     Ok(item)
 }

@@ -56,8 +56,8 @@ impl FileJournal {
         self.folder.join(format!("{}.{extension}", digest::of_texts([self.platform.as_str(), key])))
     }
 
-    /// Returns a folder for further files about submissions. `part` identifies the submissions, such as those for one
-    /// application.
+    /// Returns a folder for further files about some of the submissions. `part` identifies these submissions, for
+    /// example by their application.
     pub(crate) fn folder_of<'a>(&'a self, part: impl IntoIterator<Item = &'a str>) -> PathBuf {
         self.folder.join(digest::of_texts(std::iter::once(self.platform.as_str()).chain(part)))
     }
@@ -95,13 +95,13 @@ impl FileJournal {
                 _ => files::sync_folder(&self.folder),
             };
         };
-        let kept = JournalFile { platform: self.platform.clone(), key: key.to_owned(), content };
-        files::replace(&path, &serde_json::to_vec_pretty(&kept)?)
+        let file = JournalFile { platform: self.platform.clone(), key: key.to_owned(), content };
+        files::replace(&path, &serde_json::to_vec_pretty(&file)?)
     }
 }
 
-/// Moves the files of an old journal to a new one. Files that exist in the new journal are not replaced, because they
-/// are newer.
+/// Moves the files of an old journal to a new journal. Files that exist in the new journal are not replaced, because
+/// they are newer.
 fn move_journal(old: &Path, new: &Path) -> io::Result<()> {
     let files = match fs::read_dir(old) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -110,12 +110,12 @@ fn move_journal(old: &Path, new: &Path) -> io::Result<()> {
     files::create_folder(new)?;
     for file in files {
         let (path, name) = file.map(|file| (file.path(), file.file_name()))?;
-        let is_moved = name.to_string_lossy().ends_with(".json") && !new.join(&name).exists();
-        if is_moved {
+        let must_move = name.to_string_lossy().ends_with(".json") && !new.join(&name).exists();
+        if must_move {
             files::replace(&new.join(&name), &fs::read(&path)?)?;
         }
         match fs::remove_file(&path) {
-            // Another process is moving the same journal.
+            // A file that is not found was moved by another process.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 
 /// The maximum number of slides that are listed in a message.
-const MAX_NAMED: usize = 5;
+const MAX_LISTED_SLIDES: usize = 5;
 
 /// A submission that is made only once. A later call on any machine with the same content, or with the same key,
 /// returns the earlier run and submits nothing. A submission by content does not find a submission by key, and vice
@@ -37,6 +37,7 @@ pub struct UniqueSubmission {
     _lock: JournalLock,
 }
 
+/// The part of a submission that identifies its earlier submissions.
 #[derive(Debug)]
 enum Identity {
     Content { resubmit: bool },
@@ -114,16 +115,16 @@ impl UniqueSubmission {
         let Self { client, draft, digest, journal, .. } = &self;
         let (mut submission, token) = match &self.identity {
             Identity::Key { key, token } => {
-                if let Some(found) = Box::pin(self.find_by_key(key, token, observer)).await? {
-                    return Ok(found);
+                if let Some(submitted) = Box::pin(self.find_by_key(key, token, observer)).await? {
+                    return Ok(submitted);
                 }
                 (draft.clone().check(client).await?, token.clone())
             }
             Identity::Content { resubmit } => {
-                // Validated first, because a draft with problems does not contain all rows.
+                // The draft is validated first, because a draft with problems does not contain all rows.
                 let submission = draft.clone().check(client).await?;
                 match Box::pin(self.find_by_content(*resubmit, observer)).await? {
-                    (Some(found), _) => return Ok(found),
+                    (Some(submitted), _) => return Ok(submitted),
                     (None, token) => (submission, token),
                 }
             }
@@ -133,7 +134,7 @@ impl UniqueSubmission {
         let submitted = Box::pin(once.with_observer(observe(observer)).submit()).await?;
         // A study finds the run in the recent submissions while the run is not visible in lists. An error is ignored,
         // because the run is already submitted.
-        let _ = self.recent.submitted(&token, submitted.run.id(), &draft.item_digests());
+        let _ = self.recent.record_submitted(&token, submitted.run.id(), &draft.item_digests());
         Ok(submitted)
     }
 
@@ -141,10 +142,10 @@ impl UniqueSubmission {
     async fn find_by_key(&self, key: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
         // An earlier version of this crate used random tokens, and stored them under `once\n{key}`.
         for entry in [token.to_owned(), format!("once\n{key}")] {
-            if let Some(found) = self.find(&entry, token, observer).await? {
-                observer(Event::RunFound { run: found.run.id().clone() });
-                self.compare(key, &found.run).await?;
-                return Ok(Some(found));
+            if let Some(submitted) = self.find(&entry, token, observer).await? {
+                observer(Event::RunFound { run: submitted.run.id().clone() });
+                self.compare(key, &submitted.run).await?;
+                return Ok(Some(submitted));
             }
         }
         Ok(None)
@@ -159,9 +160,9 @@ impl UniqueSubmission {
             let is_used = if resubmit {
                 is_token_used(&self.client, &self.journal, &token).await?
             } else {
-                let found = self.find(&token, &token, observer).await?;
-                let is_found = found.is_some();
-                latest = found.or(latest);
+                let submitted = self.find(&token, &token, observer).await?;
+                let is_found = submitted.is_some();
+                latest = submitted.or(latest);
                 is_found
             };
             if !is_used {
@@ -176,26 +177,25 @@ impl UniqueSubmission {
 
     /// Returns the run recorded in a journal entry or, without an entry, the run with the token on the platform.
     async fn find(&self, entry: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
-        let none = RunSubmission::new("", Vec::new());
-        let once = self.client.runs().submit_once(entry, none, &self.journal).with_token(token);
+        let placeholder = RunSubmission::new("", Vec::new());
+        let once = self.client.runs().submit_once(entry, placeholder, &self.journal).with_token(token);
         Ok(Box::pin(once.with_observer(observe(observer)).find()).await?)
     }
 
     /// Returns an error if the submission of `run` has other content than this submission.
     async fn compare(&self, key: &str, run: &RunHandle) -> Result<(), Error> {
-        let about = super::fetch_run(run).await?;
-        let metadata = about.custom_metadata.as_ref();
+        let earlier_run = super::fetch_run(run).await?;
+        let metadata = earlier_run.custom_metadata.as_ref();
         match metadata.and_then(|metadata| metadata.get(DIGEST_KEY)).and_then(Value::as_str) {
             Some(digest) if digest == self.digest => return Ok(()),
-            // An earlier version of this crate submitted the run without a digest, so that only the application is
-            // compared.
-            None if about.application_id == self.draft.submission.application_id => return Ok(()),
+            // An earlier version of this crate submitted the run without a digest, so only the application is compared.
+            None if earlier_run.application_id == self.draft.submission.application_id => return Ok(()),
             _ => {}
         }
         let items: Vec<Item> = run.clone().no_cache().items().try_collect().await?;
         Err(Error::conflict(
             format!("run {} was submitted under the key '{key}' for something else", run.id()),
-            self.differences(&about, &items),
+            self.differences(&earlier_run, &items),
         ))
     }
 
@@ -206,11 +206,11 @@ impl UniqueSubmission {
             differences.push(format!("the application: {}, now {application}", run.application_id));
         }
         let tags: BTreeSet<&str> = self.tags.iter().map(String::as_str).collect();
-        let before = run.custom_metadata.as_ref().and_then(|metadata| metadata.get("sdk")?.get("tags")?.as_array());
-        let before: BTreeSet<&str> = before.into_iter().flatten().filter_map(Value::as_str).collect();
-        if tags != before {
+        let run_tags = run.custom_metadata.as_ref().and_then(|metadata| metadata.get("sdk")?.get("tags")?.as_array());
+        let run_tags: BTreeSet<&str> = run_tags.into_iter().flatten().filter_map(Value::as_str).collect();
+        if tags != run_tags {
             let list = |tags: &BTreeSet<&str>| tags.iter().copied().collect::<Vec<_>>().join(", ");
-            differences.push(format!("the tags: [{}], now [{}]", list(&before), list(&tags)));
+            differences.push(format!("the tags: [{}], now [{}]", list(&run_tags), list(&tags)));
         }
         differences.extend(self.different_slides(items));
         if differences.is_empty() {
@@ -221,14 +221,16 @@ impl UniqueSubmission {
     }
 
     fn different_slides(&self, items: &[Item]) -> Vec<String> {
-        let before: BTreeMap<_, _> =
+        let run_digests: BTreeMap<_, _> =
             items.iter().map(|item| (item.external_id.as_str(), ItemDigest::of_item(item))).collect();
         let submission = self.draft.submission.items.iter();
-        let now: BTreeMap<_, _> =
+        let draft_digests: BTreeMap<_, _> =
             submission.map(|item| (item.external_id.as_str(), ItemDigest::of_submission(item))).collect();
-        let removed = before.keys().filter(|id| !now.contains_key(*id));
-        let added = now.keys().filter(|id| !before.contains_key(*id));
-        let changed = now.iter().filter(|(id, digest)| before.get(*id).is_some_and(|other| other != *digest));
+        let removed = run_digests.keys().filter(|id| !draft_digests.contains_key(*id));
+        let added = draft_digests.keys().filter(|id| !run_digests.contains_key(*id));
+        let changed = draft_digests
+            .iter()
+            .filter(|(id, digest)| run_digests.get(*id).is_some_and(|run_digest| run_digest != *digest));
         [
             ("slides that are not in the run", added.copied().collect::<Vec<_>>()),
             ("slides that are only in the run", removed.copied().collect()),
@@ -236,9 +238,9 @@ impl UniqueSubmission {
         ]
         .into_iter()
         .filter(|(_, ids)| !ids.is_empty())
-        .map(|(what, ids)| {
-            let more = if ids.len() > MAX_NAMED { ", …" } else { "" };
-            format!("{} {what}: {}{more}", ids.len(), ids[..ids.len().min(MAX_NAMED)].join(", "))
+        .map(|(description, ids)| {
+            let ellipsis = if ids.len() > MAX_LISTED_SLIDES { ", …" } else { "" };
+            format!("{} {description}: {}{ellipsis}", ids.len(), ids[..ids.len().min(MAX_LISTED_SLIDES)].join(", "))
         })
         .collect()
     }

@@ -50,7 +50,7 @@ impl RunOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: it is not one.
+    /// [`Error::is_input`]: the text is not a JSON object, or is too long.
     pub fn parse_callback_context(text: &str) -> Result<JsonObject, Error> {
         let context: JsonObject =
             serde_json::from_str(text).map_err(|error| Error::input(format!("expected a JSON object: {error}")))?;
@@ -81,8 +81,8 @@ impl RunOptions {
             submission.callback_context.clone_from(&self.callback_context);
         }
         let sdk = submission.scheduling.iter().fold(self.sdk.clone(), RunSdkMetadata::with_scheduling);
-        let written = sdk.write(submission.custom_metadata.get_or_insert_default(), SystemClock.now());
-        written.map_err(|error| Error::inputs("invalid run options", error.problems().to_vec()))
+        let outcome = sdk.write(submission.custom_metadata.get_or_insert_default(), SystemClock.now());
+        outcome.map_err(|error| Error::inputs("invalid run options", error.problems().to_vec()))
     }
 }
 
@@ -95,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callback_context_of_the_options_replaces_that_of_the_submission() {
+    fn callback_context_of_the_options_takes_precedence() {
         let object = |value: serde_json::Value| value.as_object().unwrap().clone();
         let original = object(json!({ "original": 1 }));
         let options = RunOptions::new(RunSdkMetadata::new("test/1"));
         let mut submission = RunSubmission::new("tissue", vec![]).with_callback_context(original.clone());
         options.apply(&mut submission).unwrap();
         assert_eq!(submission.callback_context, Some(original));
-        let set = object(json!({ "set": 2 }));
-        options.with_callback_context(Some(set.clone())).apply(&mut submission).unwrap();
-        assert_eq!(submission.callback_context, Some(set));
+        let replacement = object(json!({ "set": 2 }));
+        options.with_callback_context(Some(replacement.clone())).apply(&mut submission).unwrap();
+        assert_eq!(submission.callback_context, Some(replacement));
     }
 }

@@ -1,8 +1,9 @@
 //! The submissions that this user recently made on this machine, with the digests of their slides. Each submission is
 //! stored in a separate file.
 //!
-//! They are needed in two cases. The runs of another study with the same slides are found before they are visible in
-//! lists of the platform. Submissions whose result is unknown are found even if the record of the other study is lost.
+//! With these submissions, a study finds the runs of another study with the same slides before they are visible in
+//! lists of the platform. It also finds submissions whose result is unknown, even if the record of the other study is
+//! lost.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -22,10 +23,10 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::files;
 
-/// The age at which a submission with a known run is deleted. By then, the run is visible in lists of the platform,
-/// whose replication lag is at most 30 s.
+/// The age at which a submission with a known run is deleted. At this age, the run is visible in lists of the platform,
+/// because their replication lag is at most 30 s.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// The time between two attempts to acquire the lock.
+/// The interval between two attempts to acquire the lock.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// The number of failed attempts after which the wait is reported.
 const ATTEMPTS_BEFORE_NOTICE: u32 = 50;
@@ -36,8 +37,9 @@ pub(crate) struct RecentSubmissions {
     folder: PathBuf,
 }
 
+/// The content of a file: one submission.
 #[derive(Debug, Deserialize, Serialize)]
-struct Recent {
+struct RecentSubmission {
     token: String,
     sent_at: SystemTime,
     run: Option<RunId>,
@@ -51,7 +53,7 @@ impl RecentSubmissions {
     }
 
     /// Records a submission of these slides whose run is known.
-    pub(crate) fn submitted(&self, token: &str, run: &RunId, items: &[ItemDigest]) -> io::Result<()> {
+    pub(crate) fn record_submitted(&self, token: &str, run: &RunId, items: &[ItemDigest]) -> io::Result<()> {
         self.record(token, SystemClock.now(), Some(run.clone()), items)
     }
 
@@ -76,19 +78,19 @@ impl RecentSubmissions {
     }
 
     /// Records that a submission of these slides is sent.
-    pub(crate) fn sent(&self, token: &str, sent_at: SystemTime, items: &[ItemDigest]) -> io::Result<()> {
+    pub(crate) fn record_sent(&self, token: &str, sent_at: SystemTime, items: &[ItemDigest]) -> io::Result<()> {
         self.record(token, sent_at, None, items)
     }
 
     fn record(&self, token: &str, sent_at: SystemTime, run: Option<RunId>, items: &[ItemDigest]) -> io::Result<()> {
         let items = items.iter().map(ToString::to_string).collect();
-        self.put(&Recent { token: token.to_owned(), sent_at, run, items })
+        self.put(&RecentSubmission { token: token.to_owned(), sent_at, run, items })
     }
 
     /// Records the run of an accepted submission.
-    pub(crate) fn accepted(&self, token: &str, run: &RunId) -> io::Result<()> {
+    pub(crate) fn record_accepted(&self, token: &str, run: &RunId) -> io::Result<()> {
         match read(&self.path(token))? {
-            Some(recent) => self.put(&Recent { run: Some(run.clone()), ..recent }),
+            Some(recent) => self.put(&RecentSubmission { run: Some(run.clone()), ..recent }),
             None => Ok(()),
         }
     }
@@ -103,16 +105,17 @@ impl RecentSubmissions {
 
     /// Returns the runs that contain at least one of these slides.
     pub(crate) fn runs<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<RunId>, Error> {
-        Ok(self.overlapping(slides)?.into_iter().filter_map(|recent| recent.run).collect())
+        Ok(self.submissions_with_any(slides)?.into_iter().filter_map(|recent| recent.run).collect())
     }
 
     /// Returns the tokens and times of submissions that contain at least one of these slides and whose run is unknown.
     pub(crate) fn pending<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<(String, SystemTime)>, Error> {
-        let pending = self.overlapping(slides)?.into_iter().filter(|recent| recent.run.is_none());
+        let pending = self.submissions_with_any(slides)?.into_iter().filter(|recent| recent.run.is_none());
         Ok(pending.map(|recent| (recent.token, recent.sent_at)).collect())
     }
 
-    fn overlapping<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<Recent>, Error> {
+    /// Returns the submissions that contain at least one of these slides.
+    fn submissions_with_any<T>(&self, slides: &HashMap<ItemDigest, T>) -> Result<Vec<RecentSubmission>, Error> {
         let all = self.list().map_err(|error| {
             Error::io(format!("the submissions in {} cannot be read", self.folder.display()), error)
         })?;
@@ -123,8 +126,8 @@ impl RecentSubmissions {
         Ok(all.into_iter().filter(|recent| recent.items.iter().any(|item| slides.contains(item))).collect())
     }
 
-    /// Returns all submissions, and deletes those that are older than [`MAX_AGE`] and have a run.
-    fn list(&self) -> io::Result<Vec<Recent>> {
+    /// Returns all submissions, except submissions with a known run that are older than [`MAX_AGE`], which are deleted.
+    fn list(&self) -> io::Result<Vec<RecentSubmission>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -150,13 +153,13 @@ impl RecentSubmissions {
         self.folder.join(format!("{token}.json"))
     }
 
-    fn put(&self, recent: &Recent) -> io::Result<()> {
+    fn put(&self, recent: &RecentSubmission) -> io::Result<()> {
         files::create_folder(&self.folder)?;
         files::replace(&self.path(&recent.token), &serde_json::to_vec(recent)?)
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Recent>> {
+fn read(path: &Path) -> io::Result<Option<RecentSubmission>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -189,13 +192,13 @@ mod tests {
     async fn wait_for_the_lock_of_another_process_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let recent = RecentSubmissions { folder: folder.path().to_owned() };
-        let other = recent.lock(&(Arc::new(|_| {}) as Observer)).await.unwrap();
-        let other = std::sync::Mutex::new(Some(other));
+        let held_lock = recent.lock(&(Arc::new(|_| {}) as Observer)).await.unwrap();
+        let held_lock = std::sync::Mutex::new(Some(held_lock));
         let path = folder.path().join("lock");
         let observer: Observer = Arc::new(move |event| {
             assert!(matches!(event, Event::LockWaiting { path: waiting } if waiting == path));
             // The other process releases the lock.
-            other.lock().unwrap().take().expect("the wait is reported once");
+            held_lock.lock().unwrap().take().expect("the wait is reported once");
         });
         recent.lock(&observer).await.unwrap();
     }
@@ -206,13 +209,13 @@ mod tests {
         let recent = || RecentSubmissions { folder: folder.path().join("recent") };
         let now = SystemClock.now();
         assert!(recent().pending(&slides(&["a"])).unwrap().is_empty());
-        recent().sent("one", now, &digests(&["a", "b"])).unwrap();
-        recent().sent("two", now, &digests(&["c"])).unwrap();
+        recent().record_sent("one", now, &digests(&["a", "b"])).unwrap();
+        recent().record_sent("two", now, &digests(&["c"])).unwrap();
         let tokens = |ids: &[&str]| -> Vec<String> {
             recent().pending(&slides(ids)).unwrap().into_iter().map(|(token, _)| token).collect()
         };
         assert_eq!((tokens(&["b", "x"]), tokens(&["x"])), (vec!["one".to_owned()], Vec::new()));
-        recent().accepted("one", &RunId::from("run-1")).unwrap();
+        recent().record_accepted("one", &RunId::from("run-1")).unwrap();
         assert_eq!(recent().runs(&slides(&["a"])).unwrap(), [RunId::from("run-1")]);
         assert!(tokens(&["a"]).is_empty());
         recent().forget("two").unwrap();
@@ -226,7 +229,7 @@ mod tests {
         for (token, run) in [("one", Some(RunId::from("run-1"))), ("two", None)] {
             let items = digests(&["a"]).iter().map(ToString::to_string).collect();
             let token = token.to_owned();
-            recent.put(&Recent { token, sent_at: SystemClock.now() - MAX_AGE * 2, run, items }).unwrap();
+            recent.put(&RecentSubmission { token, sent_at: SystemClock.now() - MAX_AGE * 2, run, items }).unwrap();
         }
         assert!(recent.runs(&slides(&["a"])).unwrap().is_empty());
         assert_eq!(recent.pending(&slides(&["a"])).unwrap().len(), 1);

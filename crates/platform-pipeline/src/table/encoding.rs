@@ -48,7 +48,7 @@ impl Encoding {
         Ok((text, Self { unicode, has_mark, line_ending }))
     }
 
-    /// Encodes text, whose line endings must already be those of [`line_ending`](Self::line_ending).
+    /// Encodes text. The line endings of the text must already be of the kind [`line_ending`](Self::line_ending).
     pub(super) fn encode(self, text: &str) -> Vec<u8> {
         let mark = if self.has_mark { BYTE_ORDER_MARK.to_string() } else { String::new() };
         let text = mark + text;
@@ -91,26 +91,26 @@ impl Unicode {
 
     fn decode(self, bytes: &[u8]) -> Result<String, Vec<String>> {
         let decode_unit: fn([u8; 2]) -> u16 = match self {
-            Self::Utf8 => return utf8(bytes),
+            Self::Utf8 => return decode_utf8(bytes),
             Self::Utf16Le => u16::from_le_bytes,
             Self::Utf16Be => u16::from_be_bytes,
         };
         let (pairs, rest) = bytes.as_chunks::<2>();
         let mut text = String::new();
         for character in char::decode_utf16(pairs.iter().map(|pair| decode_unit(*pair))) {
-            let invalid = |_| vec![format!("line {}: not valid UTF-16", line_number(&text))];
-            text.push(character.map_err(invalid)?);
+            let invalid_line = |_| vec![format!("line {}: not valid UTF-16", line_number(&text))];
+            text.push(character.map_err(invalid_line)?);
         }
         if rest.is_empty() { Ok(text) } else { Err(vec![format!("line {}: not valid UTF-16", line_number(&text))]) }
     }
 }
 
 /// Decodes UTF-8. The error lists all invalid lines.
-fn utf8(bytes: &[u8]) -> Result<String, Vec<String>> {
+fn decode_utf8(bytes: &[u8]) -> Result<String, Vec<String>> {
     String::from_utf8(bytes.to_vec()).map_err(|_| {
         let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
-        let invalid = lines.filter(|(line, _)| std::str::from_utf8(line).is_err());
-        invalid
+        let invalid_lines = lines.filter(|(line, _)| std::str::from_utf8(line).is_err());
+        invalid_lines
             .map(|(_, number): (_, u64)| format!("line {number}: neither UTF-8 nor UTF-16: save the table as UTF-8"))
             .collect()
     })

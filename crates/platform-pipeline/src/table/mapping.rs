@@ -23,10 +23,10 @@ impl FromStr for Mapping {
 
     fn from_str(text: &str) -> Result<Self, String> {
         // The expression may contain colons. It ends at the first colon that is followed only by `KEY=VALUE` pairs.
-        let halves = text.match_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));
-        let found =
-            halves.filter(|(regex, _)| !regex.is_empty()).find_map(|(regex, rest)| Some((regex, values(rest)?)));
-        let (regex, values) = found.ok_or("it is not of the form REGEX:KEY=VALUE,KEY=VALUE")?;
+        let splits = text.match_indices(':').map(|(index, _)| (&text[..index], &text[index + 1..]));
+        let parts =
+            splits.filter(|(regex, _)| !regex.is_empty()).find_map(|(regex, rest)| Some((regex, parse_values(rest)?)));
+        let (regex, values) = parts.ok_or("it is not of the form REGEX:KEY=VALUE,KEY=VALUE")?;
         if values.iter().any(|(key, _)| key == EXTERNAL_ID) {
             return Err(format!("{EXTERNAL_ID} cannot be set: see --external-id"));
         }
@@ -36,19 +36,19 @@ impl FromStr for Mapping {
 }
 
 /// Parses `KEY=VALUE,KEY=VALUE`. Values cannot contain commas.
-fn values(text: &str) -> Option<Vec<(String, String)>> {
-    let value = |pair: &str| {
+fn parse_values(text: &str) -> Option<Vec<(String, String)>> {
+    let parse_pair = |pair: &str| {
         let (key, value) = pair.split_once('=')?;
         let is_name = !key.is_empty() && key.chars().all(|character| character.is_alphanumeric() || character == '_');
         (is_name && !value.is_empty()).then(|| (key.to_owned(), value.trim().to_owned()))
     };
-    text.split(',').map(value).collect()
+    text.split(',').map(parse_pair).collect()
 }
 
 /// The effect of mappings on a table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct MappingEffect {
-    /// The number of cells whose previous value was not empty and differed.
+    /// The number of cells whose value was replaced with another value.
     pub(crate) replaced: usize,
     /// The keys that are not columns of the table.
     pub(crate) unknown: Vec<String>,
@@ -56,27 +56,27 @@ pub(crate) struct MappingEffect {
     pub(crate) unmatched: Vec<String>,
 }
 
-/// Applies mappings in order, so that the last one takes precedence.
+/// Applies mappings in order, so that the last mapping takes precedence.
 pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> MappingEffect {
-    let mut applied = MappingEffect::default();
+    let mut effect = MappingEffect::default();
     for mapping in mappings {
         if !table.rows.iter().any(|row| mapping.regex.is_match(row.external_id())) {
-            applied.unmatched.push(mapping.regex.to_string());
+            effect.unmatched.push(mapping.regex.to_string());
         }
         for (key, value) in &mapping.values {
             if !table.has_column(key) {
-                if !applied.unknown.contains(key) {
-                    applied.unknown.push(key.clone());
+                if !effect.unknown.contains(key) {
+                    effect.unknown.push(key.clone());
                 }
                 continue;
             }
             for row in table.rows.iter_mut().filter(|row| mapping.regex.is_match(row.external_id())) {
-                applied.replaced += usize::from(!row.get(key).is_empty() && row.get(key) != value);
+                effect.replaced += usize::from(!row.get(key).is_empty() && row.get(key) != value);
                 row.set(key, value.clone());
             }
         }
     }
-    applied
+    effect
 }
 
 #[cfg(test)]
@@ -96,9 +96,9 @@ mod tests {
     fn mapping_sets_values_of_matching_rows() {
         let mut table = table();
         let mappings = [r"/b/:tissue=LUNG,disease=A=B", r"\.svs$:disease=LUNG_CANCER,stain=H&E", "/c/:tissue=COLON"];
-        let applied = apply(&mappings.map(|text| text.parse().unwrap()), &mut table);
+        let effect = apply(&mappings.map(|text| text.parse().unwrap()), &mut table);
         assert_eq!(
-            applied,
+            effect,
             MappingEffect { replaced: 2, unknown: vec!["stain".to_owned()], unmatched: vec!["/c/".to_owned()] }
         );
         let cells = table.rows.iter().map(|row| (row.get("tissue"), row.get("disease"))).collect::<Vec<_>>();

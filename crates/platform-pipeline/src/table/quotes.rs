@@ -9,13 +9,13 @@
 /// number of the start of `text`.
 pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64) -> Vec<String> {
     let mut problems = Vec::new();
-    let (mut state, mut line, mut opened) = (State::CellStart, first_line, first_line);
+    let (mut state, mut line, mut opening_line) = (State::CellStart, first_line, first_line);
     let mut cell = String::new();
     for character in text.chars() {
         let ends_cell = character == delimiter || matches!(character, '\n' | '\r');
         state = match (state, character) {
             (State::CellStart, '"') => {
-                opened = line;
+                opening_line = line;
                 cell.clear();
                 State::Quoted
             }
@@ -29,13 +29,14 @@ pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64
                 State::Quoted
             }
             (State::Closed, _) if !ends_cell => {
-                problems
-                    .push(format!("line {line}: text after a closing quote; the quote was opened in line {opened}"));
+                problems.push(format!(
+                    "line {line}: text after a closing quote; the quote was opened in line {opening_line}"
+                ));
                 State::Unquoted
             }
             (State::Closed, _) => {
                 if contains_rows(&cell, delimiter, columns) {
-                    problems.push(format!("line {opened}: a quote is opened and not closed in its row"));
+                    problems.push(format!("line {opening_line}: a quote is opened and not closed in its row"));
                 }
                 State::CellStart
             }
@@ -45,9 +46,9 @@ pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64
         line += u64::from(character == '\n');
     }
     if state == State::Quoted {
-        problems.push(format!("line {opened}: a quote is opened and never closed"));
+        problems.push(format!("line {opening_line}: a quote is opened and never closed"));
     } else if state == State::Closed && contains_rows(&cell, delimiter, columns) {
-        problems.push(format!("line {opened}: a quote is opened and not closed in its row"));
+        problems.push(format!("line {opening_line}: a quote is opened and not closed in its row"));
     }
     problems
 }

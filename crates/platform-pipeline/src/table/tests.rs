@@ -4,7 +4,7 @@ fn parse(bytes: &[u8]) -> Result<SlideTable, Error> {
     SlideTable::parse(bytes, "slides.csv", Path::new("/study"))
 }
 
-fn rewritten(bytes: &[u8]) -> Vec<u8> {
+fn rewrite(bytes: &[u8]) -> Vec<u8> {
     parse(bytes).unwrap().bytes().unwrap()
 }
 
@@ -28,7 +28,7 @@ fn rewritten_table_has_the_original_encoding_line_endings_and_delimiter() {
         b"sep=,\nexternal_id,tissue\n/a.svs,LUNG\n",
         &utf16,
     ] {
-        assert_eq!(rewritten(bytes), bytes);
+        assert_eq!(rewrite(bytes), bytes);
         assert_eq!(parse(bytes).unwrap().rows[0].get("tissue"), "LUNG");
     }
 }

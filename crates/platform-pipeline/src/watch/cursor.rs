@@ -3,7 +3,7 @@
 //!
 //! - the version of the format, `2`,
 //! - a checksum of the run id, so that a cursor of another run is rejected,
-//! - the newest end of a printed item, in microseconds since 1970, or empty,
+//! - the latest end of a printed item, in microseconds since 1970, or empty,
 //! - the same for items whose files were all printed,
 //! - `1` if the end of the run was printed, `0` otherwise.
 
@@ -13,49 +13,58 @@ use crate::error::Cause;
 
 const VERSION: &str = "2";
 
+/// The position after the printed events of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
+    /// The latest end of a printed item.
     pub(super) items: Option<SystemTime>,
+    /// The latest end of an item up to which all files were printed.
     pub(super) files: Option<SystemTime>,
+    /// True if the end of the run was printed.
     pub(super) ended: bool,
 }
 
 impl Cursor {
     /// Returns the cursor as text, for a run with this checksum.
-    pub(super) fn write(&self, check: &str) -> String {
-        format!("{VERSION}.{check}.{}.{}.{}", micros(self.items), micros(self.files), u8::from(self.ended))
+    pub(super) fn write(&self, run_checksum: &str) -> String {
+        format!(
+            "{VERSION}.{run_checksum}.{}.{}.{}",
+            format_micros(self.items),
+            format_micros(self.files),
+            u8::from(self.ended)
+        )
     }
 
     /// Parses a cursor, for a run with this checksum.
-    pub(super) fn read(text: &str, check: &str) -> Result<Self, Cause> {
+    pub(super) fn read(text: &str, run_checksum: &str) -> Result<Self, Cause> {
         let text = text.trim();
         let parts: Vec<_> = text.split('.').collect();
-        let [version, found, items, files, ended] = parts[..] else { return Err("expected 5 parts".into()) };
+        let [version, actual_checksum, items, files, ended] = parts[..] else { return Err("expected 5 parts".into()) };
         if version != VERSION {
             return Err("it has the format of another version of this command".into());
         }
-        if found != check {
+        if actual_checksum != run_checksum {
             return Err("it belongs to another run".into());
         }
-        let cursor = Self { items: moment(items)?, files: moment(files)?, ended: ended == "1" };
-        if cursor.write(check) == text { Ok(cursor) } else { Err("it was not written by this command".into()) }
+        let cursor = Self { items: parse_time(items)?, files: parse_time(files)?, ended: ended == "1" };
+        if cursor.write(run_checksum) == text { Ok(cursor) } else { Err("it was not written by this command".into()) }
     }
 }
 
-fn micros(moment: Option<SystemTime>) -> String {
-    let since = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
-    since.map(|since| since.as_micros().to_string()).unwrap_or_default()
+fn format_micros(time: Option<SystemTime>) -> String {
+    let since_epoch = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since_epoch.map(|since_epoch| since_epoch.as_micros().to_string()).unwrap_or_default()
 }
 
-fn moment(text: &str) -> Result<Option<SystemTime>, Cause> {
+fn parse_time(text: &str) -> Result<Option<SystemTime>, Cause> {
     if text.is_empty() {
         return Ok(None);
     }
-    let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(text.parse()?));
-    if moment.is_none() {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(text.parse()?));
+    if time.is_none() {
         return Err("a time is out of range".into());
     }
-    Ok(moment)
+    Ok(time)
 }
 
 #[cfg(test)]
@@ -77,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_cursors_are_refused() {
+    fn invalid_cursors_are_rejected() {
         for text in
             ["", "2", "1.abc...0", "2.abd...0", "2.abc.x..0", "2.abc.07..0", "2.abc...2", "2.abc...", "2.abc.-1..0"]
         {

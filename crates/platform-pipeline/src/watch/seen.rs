@@ -10,25 +10,25 @@ use super::cursor::Cursor;
 use super::state::StateFile;
 use crate::error::Error;
 
-/// A record of the printed events of a run.
+/// The events of a run that were already printed.
 #[derive(Debug)]
 pub(super) struct SeenEvents {
-    check: String,
+    run_checksum: String,
     /// The cursor at the start.
     start: Cursor,
-    /// The newest end of an item.
-    newest: Option<SystemTime>,
+    /// The latest end of an item.
+    latest_end: Option<SystemTime>,
     ended: bool,
     /// The ids of printed items and artifacts, from this call or the state file.
     seen_ids: HashSet<String>,
     /// The files of items that are not printed yet; `None` if files are not printed.
-    open: Option<Open>,
+    unprinted: Option<UnprintedFiles>,
     state: Option<StateFile>,
 }
 
 /// Items with files that are not printed yet.
 #[derive(Debug, Default)]
-struct Open {
+struct UnprintedFiles {
     files: HashMap<ItemId, (SystemTime, HashSet<ArtifactId>)>,
     ends: BTreeSet<(SystemTime, String)>,
 }
@@ -41,30 +41,33 @@ impl SeenEvents {
         state: Option<&Path>,
         with_files: bool,
     ) -> Result<Self, Error> {
-        let check = Crc32c::of(run.as_str().as_bytes()).to_string().trim_end_matches('=').to_owned();
+        let run_checksum = Crc32c::of(run.as_str().as_bytes()).to_string().trim_end_matches('=').to_owned();
         let unusable = |error| Error::input_because("the cursor cannot be used", error);
-        let start = cursor.map(|text| Cursor::read(text, &check).map_err(unusable)).transpose()?.unwrap_or_default();
+        let start =
+            cursor.map(|text| Cursor::read(text, &run_checksum).map_err(unusable)).transpose()?.unwrap_or_default();
         let open_state = |path: &Path| {
-            let named = || format!("cannot use the state file '{}'", path.display());
-            StateFile::open(path, run.as_str()).map_err(|error| Error::input_because(named(), error))
+            let message = || format!("cannot use the state file '{}'", path.display());
+            StateFile::open(path, run.as_str()).map_err(|error| Error::input_because(message(), error))
         };
-        let opened = state.map(open_state).transpose()?;
-        let (state, seen_ids) = opened.map_or_else(Default::default, |(state, seen_ids)| (Some(state), seen_ids));
-        let (open, ended) = (with_files.then(Open::default), start.ended || seen_ids.contains(run.as_str()));
-        Ok(Self { check, start, newest: start.items, ended, seen_ids, open, state })
+        let state_and_ids = state.map(open_state).transpose()?;
+        let (state, seen_ids) =
+            state_and_ids.map_or_else(Default::default, |(state, seen_ids)| (Some(state), seen_ids));
+        let (unprinted, ended) =
+            (with_files.then(UnprintedFiles::default), start.ended || seen_ids.contains(run.as_str()));
+        Ok(Self { run_checksum, start, latest_end: start.items, ended, seen_ids, unprinted, state })
     }
 
     /// Returns the cursor after all printed events.
     pub(super) fn cursor(&self) -> String {
-        let files = match &self.open {
+        let files = match &self.unprinted {
             None => self.start.files,
-            // Before the end of the oldest item with a file that is not printed yet.
-            Some(open) => match open.ends.first() {
-                Some((end, _)) => self.newest.min(end.checked_sub(Duration::from_micros(1))),
-                None => self.newest,
+            // The position of the files stays before the end of the oldest item with a file that is not printed yet.
+            Some(unprinted) => match unprinted.ends.first() {
+                Some((end, _)) => self.latest_end.min(end.checked_sub(Duration::from_micros(1))),
+                None => self.latest_end,
             },
         };
-        Cursor { items: self.newest, files, ended: self.ended }.write(&self.check)
+        Cursor { items: self.latest_end, files, ended: self.ended }.write(&self.run_checksum)
     }
 
     pub(super) fn has_end(&self) -> bool {
@@ -72,55 +75,57 @@ impl SeenEvents {
     }
 
     /// Records an item. Returns true if it was not printed before.
-    pub(super) fn item(&mut self, item: &Item) -> bool {
+    pub(super) fn record_item(&mut self, item: &Item) -> bool {
         let end = end(item);
-        self.newest = self.newest.max(end);
-        let files = self.files(item);
-        if let (Some(open), Some(end), false) = (&mut self.open, end, files.is_empty()) {
-            open.ends.insert((end, item.item_id.to_string()));
-            open.files.insert(item.item_id.clone(), (end, files));
+        self.latest_end = self.latest_end.max(end);
+        let files = self.unprinted_files(item);
+        if let (Some(unprinted), Some(end), false) = (&mut self.unprinted, end, files.is_empty()) {
+            unprinted.ends.insert((end, item.item_id.to_string()));
+            unprinted.files.insert(item.item_id.clone(), (end, files));
         }
         !is_before(item, self.start.items) && self.seen_ids.insert(item.item_id.to_string())
     }
 
     /// Records an artifact of an item. Returns true if it was not printed before.
-    pub(super) fn artifact(&mut self, item: &Item, artifact: &ArtifactId) -> bool {
-        if let Some(open) = &mut self.open
-            && let Some((end, files)) = open.files.get_mut(&item.item_id)
+    pub(super) fn record_artifact(&mut self, item: &Item, artifact: &ArtifactId) -> bool {
+        if let Some(unprinted) = &mut self.unprinted
+            && let Some((end, files)) = unprinted.files.get_mut(&item.item_id)
         {
             files.remove(artifact);
             if files.is_empty() {
-                open.ends.remove(&(*end, item.item_id.to_string()));
-                open.files.remove(&item.item_id);
+                unprinted.ends.remove(&(*end, item.item_id.to_string()));
+                unprinted.files.remove(&item.item_id);
             }
         }
         !is_before(item, self.start.files) && self.seen_ids.insert(artifact.to_string())
     }
 
     /// Records the end of the run. Returns true if it was not printed before.
-    pub(super) fn end(&mut self) -> bool {
+    pub(super) fn record_end(&mut self) -> bool {
         !std::mem::replace(&mut self.ended, true)
     }
 
     /// Records in the state file that the event of an item, an artifact or the run was printed.
-    pub(super) fn printed(&mut self, id: &str) -> Result<(), Error> {
-        let written = self.state.as_mut().map_or(Ok(()), |state| state.printed(id));
-        written.map_err(|error| Error::io("cannot write the state file", error))
+    pub(super) fn record_printed(&mut self, id: &str) -> Result<(), Error> {
+        let outcome = self.state.as_mut().map_or(Ok(()), |state| state.record_printed(id));
+        outcome.map_err(|error| Error::io("cannot write the state file", error))
     }
 
-    /// Returns a selection of the items to download; `None` if there are none. Items in the state file are included,
-    /// because their files may be missing or altered by now.
-    pub(super) fn wanted(&self, items: &[Item]) -> Option<Selection> {
-        let open: Vec<_> = items.iter().filter(|item| !is_before(item, self.start.files)).collect();
-        match open.len() {
+    /// Returns a selection of the items to download, or `None` without such items. Items in the state file are
+    /// included, because their files may have been deleted or altered.
+    pub(super) fn items_to_download(&self, items: &[Item]) -> Option<Selection> {
+        let remaining: Vec<_> = items.iter().filter(|item| !is_before(item, self.start.files)).collect();
+        match remaining.len() {
             0 => None,
-            all if all == items.len() => Some(Selection::default()),
-            _ => Some(open.into_iter().map(|item| &item.external_id).fold(Selection::default(), Selection::with_item)),
+            count if count == items.len() => Some(Selection::default()),
+            _ => Some(
+                remaining.into_iter().map(|item| &item.external_id).fold(Selection::default(), Selection::with_item),
+            ),
         }
     }
 
     /// Returns the files of an item that are not printed yet.
-    fn files(&self, item: &Item) -> HashSet<ArtifactId> {
+    fn unprinted_files(&self, item: &Item) -> HashSet<ArtifactId> {
         if is_before(item, self.start.files) {
             return HashSet::new();
         }
@@ -134,10 +139,10 @@ fn end(item: &Item) -> Option<SystemTime> {
     item.terminated_at.map(SystemTime::from)
 }
 
-/// Returns true if an item ended before the overlap of a mark.
+/// Returns true if an item ended more than [`OVERLAP`] before a mark.
 fn is_before(item: &Item, mark: Option<SystemTime>) -> bool {
-    let from = mark.and_then(|mark| mark.checked_sub(OVERLAP));
-    end(item).zip(from).is_some_and(|(end, from)| end < from)
+    let overlap_start = mark.and_then(|mark| mark.checked_sub(OVERLAP));
+    end(item).zip(overlap_start).is_some_and(|(end, overlap_start)| end < overlap_start)
 }
 
 #[cfg(test)]
@@ -166,12 +171,12 @@ mod tests {
             .map(|id| item(id, &format!("2026-11-25T{:02}:{:02}:{:02}Z", id / 3600, id / 60 % 60, id % 60)))
             .collect();
         for item in &items {
-            assert!(seen.item(item) && !seen.item(item));
+            assert!(seen.record_item(item) && !seen.record_item(item));
             assert!(seen.cursor().len() <= 200);
         }
         let mut later = SeenEvents::new(&run(), Some(&seen.cursor()), None, false).unwrap();
-        let again = items.iter().filter(|item| later.item(item)).count();
-        assert_eq!(again, 61, "from 60 s before the last on");
+        let repeated_items = items.iter().filter(|item| later.record_item(item)).count();
+        assert_eq!(repeated_items, 61, "items that ended up to 60 s before the last item");
     }
 
     #[test]
@@ -180,39 +185,39 @@ mod tests {
         let path = folder.path().join("state");
         let one = item(1, "2026-11-25T08:00:00Z");
         let mut seen = SeenEvents::new(&run(), None, Some(&path), false).unwrap();
-        assert!(seen.item(&one) && seen.end());
-        seen.printed(one.item_id.as_str()).unwrap();
-        seen.printed(run().as_str()).unwrap();
+        assert!(seen.record_item(&one) && seen.record_end());
+        seen.record_printed(one.item_id.as_str()).unwrap();
+        seen.record_printed(run().as_str()).unwrap();
         // An event that was not printed is printed by the next call.
         let two = item(2, "2026-11-25T08:00:01Z");
-        assert!(seen.item(&two));
+        assert!(seen.record_item(&two));
         let cursor = seen.cursor();
         drop(seen);
         for cursor in [None, Some(cursor.as_str())] {
             let mut later = SeenEvents::new(&run(), cursor, Some(&path), false).unwrap();
-            assert!(later.has_end() && !later.item(&one) && !later.end());
-            assert!(later.item(&two));
+            assert!(later.has_end() && !later.record_item(&one) && !later.record_end());
+            assert!(later.record_item(&two));
         }
     }
 
     #[test]
-    fn unreported_file_holds_the_mark_back() {
+    fn unprinted_file_is_repeated_after_the_cursor() {
         let (early, late) = (item(1, "2026-11-25T08:00:00Z"), item(2, "2026-11-25T09:00:00Z"));
         let mut seen = SeenEvents::new(&run(), None, None, true).unwrap();
         for item in [&early, &late] {
-            assert!(seen.item(item));
+            assert!(seen.record_item(item));
         }
-        assert!(seen.artifact(&late, &late.output_artifacts[0].output_artifact_id));
+        assert!(seen.record_artifact(&late, &late.output_artifacts[0].output_artifact_id));
         let mut later = SeenEvents::new(&run(), Some(&seen.cursor()), None, true).unwrap();
-        assert!(later.wanted(std::slice::from_ref(&early)).is_some());
-        assert!(!later.item(&early), "the item ended an hour before the newest");
-        assert!(later.artifact(&early, &early.output_artifacts[0].output_artifact_id));
+        assert!(later.items_to_download(std::slice::from_ref(&early)).is_some());
+        assert!(!later.record_item(&early), "the item ended an hour before the latest item");
+        assert!(later.record_artifact(&early, &early.output_artifacts[0].output_artifact_id));
         // A watch without files leaves their events for a later one.
         let mut without = SeenEvents::new(&run(), None, None, false).unwrap();
         for item in [&early, &late] {
-            without.item(item);
+            without.record_item(item);
         }
         let with = SeenEvents::new(&run(), Some(&without.cursor()), None, true).unwrap();
-        assert!(with.wanted(&[early]).is_some());
+        assert!(with.items_to_download(&[early]).is_some());
     }
 }

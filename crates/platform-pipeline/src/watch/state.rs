@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Cause;
 
+/// A line of a state file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
@@ -23,25 +24,25 @@ enum Line {
 pub(super) struct StateFile(File);
 
 impl StateFile {
-    /// Opens the state file of a run, which is created if necessary, and returns it with its ids. A last line truncated
-    /// by a crash is removed.
+    /// Opens the state file of a run, and returns it with the recorded ids. Creates the file if necessary, and removes
+    /// a last line that a crash truncated.
     pub(super) fn open(path: &Path, run: &str) -> Result<(Self, HashSet<String>), Cause> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             text => text?,
         };
         let complete_bytes = text.rfind('\n').map_or(0, |end| end + 1);
-        let first = serde_json::to_string(&Line::Run(run.to_owned()))?;
+        let first_line = serde_json::to_string(&Line::Run(run.to_owned()))?;
         // A crash can truncate the first line, too.
-        if complete_bytes == 0 && !first.starts_with(&text) {
+        if complete_bytes == 0 && !first_line.starts_with(&text) {
             return Err("it is not a state file of this run".into());
         }
         let mut seen_ids = HashSet::new();
         for (number, line) in text[..complete_bytes].lines().enumerate() {
             let line = serde_json::from_str(line);
             match line.map_err(|error| format!("line {} is invalid: {error}", number + 1))? {
-                Line::Run(found) if found == run => {}
-                Line::Run(found) => return Err(format!("it belongs to run {found}").into()),
+                Line::Run(id) if id == run => {}
+                Line::Run(id) => return Err(format!("it belongs to run {id}").into()),
                 Line::Printed(_) if number == 0 => return Err("the run id is missing".into()),
                 Line::Printed(id) => drop(seen_ids.insert(id)),
             }
@@ -50,16 +51,16 @@ impl StateFile {
         file.set_len(complete_bytes as u64)?;
         let mut state = Self(file);
         if complete_bytes == 0 {
-            state.add(&Line::Run(run.to_owned()))?;
+            state.append(&Line::Run(run.to_owned()))?;
         }
         Ok((state, seen_ids))
     }
 
-    pub(super) fn printed(&mut self, id: &str) -> io::Result<()> {
-        self.add(&Line::Printed(id.to_owned()))
+    pub(super) fn record_printed(&mut self, id: &str) -> io::Result<()> {
+        self.append(&Line::Printed(id.to_owned()))
     }
 
-    fn add(&mut self, line: &Line) -> io::Result<()> {
+    fn append(&mut self, line: &Line) -> io::Result<()> {
         let line = serde_json::to_string(line)? + "\n";
         self.0.write_all(line.as_bytes())
     }
@@ -75,17 +76,17 @@ mod tests {
         let path = folder.path().join("state");
         let (mut state, seen_ids) = StateFile::open(&path, "run").unwrap();
         assert!(seen_ids.is_empty());
-        state.printed("a").unwrap();
+        state.record_printed("a").unwrap();
         fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"told\":\"b").unwrap();
         let (mut state, seen_ids) = StateFile::open(&path, "run").unwrap();
         assert_eq!(seen_ids, HashSet::from(["a".to_owned()]));
-        state.printed("c").unwrap();
+        state.record_printed("c").unwrap();
         assert_eq!(StateFile::open(&path, "run").unwrap().1.len(), 2);
         assert!(StateFile::open(&path, "other").is_err());
-        for other in ["my notes\n", "my notes", "{\"told\":\"a\"}\n"] {
-            fs::write(&path, other).unwrap();
+        for foreign_content in ["my notes\n", "my notes", "{\"told\":\"a\"}\n"] {
+            fs::write(&path, foreign_content).unwrap();
             assert!(StateFile::open(&path, "run").is_err());
-            assert_eq!(fs::read_to_string(&path).unwrap(), other);
+            assert_eq!(fs::read_to_string(&path).unwrap(), foreign_content);
         }
         fs::write(&path, "{\"run\":\"run\"}\n{\"told\":\"a\"}\n").unwrap();
         assert_eq!(StateFile::open(&path, "run").unwrap().1, HashSet::from(["a".to_owned()]), "of an earlier version");

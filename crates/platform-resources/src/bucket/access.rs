@@ -1,4 +1,4 @@
-//! The access to the organization's bucket, for other tools.
+//! The address and the key of the organization's bucket, for use with other tools.
 
 use std::fmt;
 use std::process::Command;
@@ -9,10 +9,11 @@ use url::Url;
 use crate::client::Client;
 use crate::error::Error;
 
-/// The host of Google's storage.
-const GOOGLE: &str = "storage.googleapis.com";
+/// The host of Google Cloud Storage.
+const GOOGLE_STORAGE_HOST: &str = "storage.googleapis.com";
 
-/// The name of the organization's bucket and its key, in the forms of other tools. Its `Debug` does not show the key.
+/// The address and the key of the organization's bucket, for use with other tools. The `Debug` output does not contain
+/// the key.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct BucketAccess {
@@ -29,7 +30,7 @@ pub struct BucketAccess {
 }
 
 impl Client {
-    /// Returns the access of the caller's organization to its bucket. The key does not expire, and gives access to all
+    /// Returns the address and the key of the organization's bucket. The key does not expire, and gives access to all
     /// objects of the organization.
     ///
     /// # Errors
@@ -54,37 +55,38 @@ impl BucketAccess {
         self.endpoint.as_str().trim_end_matches('/')
     }
 
-    /// Returns rclone's name for the storage.
+    /// Returns the name by which rclone identifies the provider of the storage.
     pub(super) fn rclone_provider(&self) -> &'static str {
-        if self.endpoint.host_str() == Some(GOOGLE) { "GCS" } else { "Other" }
+        if self.endpoint.host_str() == Some(GOOGLE_STORAGE_HOST) { "GCS" } else { "Other" }
     }
 
-    /// Returns the environment variables with which rclone (remote `aignostics:`), s5cmd, the AWS command line and its
-    /// libraries use the bucket. `AIGNOSTICS_BUCKET` has its name.
+    /// Returns the environment variables that configure the bucket for rclone (remote `aignostics:`), s5cmd, the AWS
+    /// command line and the AWS libraries. `AIGNOSTICS_BUCKET` contains its name.
     pub fn variables(&self) -> Vec<(&'static str, Secret)> {
-        let plain = |text: &str| Secret::new(text);
+        let as_secret = |text: &str| Secret::new(text);
         vec![
-            ("AIGNOSTICS_BUCKET", plain(&self.bucket)),
-            ("AWS_ACCESS_KEY_ID", plain(&self.key_id)),
+            ("AIGNOSTICS_BUCKET", as_secret(&self.bucket)),
+            ("AWS_ACCESS_KEY_ID", as_secret(&self.key_id)),
             ("AWS_SECRET_ACCESS_KEY", self.secret.clone()),
-            ("AWS_REGION", plain(&self.region)),
-            ("AWS_DEFAULT_REGION", plain(&self.region)),
-            ("AWS_ENDPOINT_URL_S3", plain(self.endpoint())),
-            // The storage does not know the checksums that newer versions add.
-            ("AWS_REQUEST_CHECKSUM_CALCULATION", plain("when_required")),
-            ("AWS_RESPONSE_CHECKSUM_VALIDATION", plain("when_required")),
-            ("S3_ENDPOINT_URL", plain(self.endpoint())),
-            ("RCLONE_CONFIG_AIGNOSTICS_TYPE", plain("s3")),
-            ("RCLONE_CONFIG_AIGNOSTICS_PROVIDER", plain(self.rclone_provider())),
-            ("RCLONE_CONFIG_AIGNOSTICS_ACCESS_KEY_ID", plain(&self.key_id)),
+            ("AWS_REGION", as_secret(&self.region)),
+            ("AWS_DEFAULT_REGION", as_secret(&self.region)),
+            ("AWS_ENDPOINT_URL_S3", as_secret(self.endpoint())),
+            // The storage does not support the checksums that newer AWS tools add by default.
+            ("AWS_REQUEST_CHECKSUM_CALCULATION", as_secret("when_required")),
+            ("AWS_RESPONSE_CHECKSUM_VALIDATION", as_secret("when_required")),
+            ("S3_ENDPOINT_URL", as_secret(self.endpoint())),
+            ("RCLONE_CONFIG_AIGNOSTICS_TYPE", as_secret("s3")),
+            ("RCLONE_CONFIG_AIGNOSTICS_PROVIDER", as_secret(self.rclone_provider())),
+            ("RCLONE_CONFIG_AIGNOSTICS_ACCESS_KEY_ID", as_secret(&self.key_id)),
             ("RCLONE_CONFIG_AIGNOSTICS_SECRET_ACCESS_KEY", self.secret.clone()),
-            ("RCLONE_CONFIG_AIGNOSTICS_ENDPOINT", plain(self.endpoint())),
-            ("RCLONE_CONFIG_AIGNOSTICS_REGION", plain(&self.region)),
-            ("RCLONE_CONFIG_AIGNOSTICS_NO_CHECK_BUCKET", plain("true")),
+            ("RCLONE_CONFIG_AIGNOSTICS_ENDPOINT", as_secret(self.endpoint())),
+            ("RCLONE_CONFIG_AIGNOSTICS_REGION", as_secret(&self.region)),
+            ("RCLONE_CONFIG_AIGNOSTICS_NO_CHECK_BUCKET", as_secret("true")),
         ]
     }
 
-    /// Returns the variables of the caller that would change the credentials of [`variables`](Self::variables).
+    /// Returns the names of environment variables that would override the credentials in
+    /// [`variables`](Self::variables).
     pub fn conflicting_variables() -> [&'static str; 6] {
         [
             "AWS_PROFILE",
@@ -96,8 +98,8 @@ impl BucketAccess {
         ]
     }
 
-    /// Sets the [`variables`](Self::variables) of a command, and removes the
-    /// [conflicting](Self::conflicting_variables) ones.
+    /// Sets the [`variables`](Self::variables) in the environment of a command, and removes
+    /// [conflicting variables](Self::conflicting_variables).
     pub fn configure(&self, command: &mut Command) {
         for name in Self::conflicting_variables() {
             command.env_remove(name);

@@ -23,8 +23,8 @@ pub enum BucketTool {
     Gsutil,
 }
 
-/// A configuration file of a tool that was written. It is serialized as `docs/schemas/bucket-credentials.json`, without
-/// the secret.
+/// A configuration file that was written for a tool. Its JSON form, which does not contain the secret, is described in
+/// `docs/schemas/bucket-credentials.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BucketToolFile {
@@ -44,7 +44,7 @@ impl BucketTool {
     /// All tools.
     pub const ALL: [Self; 4] = [Self::Rclone, Self::S5cmd, Self::Aws, Self::Gsutil];
 
-    /// Returns the name of its program.
+    /// Returns the name of the program.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rclone => "rclone",
@@ -54,7 +54,7 @@ impl BucketTool {
         }
     }
 
-    /// Returns the name of its usual configuration file.
+    /// Returns the usual name of the configuration file.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Rclone => "rclone.conf",
@@ -81,15 +81,15 @@ impl BucketTool {
                  region = {region}\nendpoint_url = {endpoint}\nrequest_checksum_calculation = when_required\n\
                  response_checksum_validation = when_required\n"
             ),
-            Self::Gsutil => gsutil(access),
+            Self::Gsutil => boto_configuration(access),
         };
         Secret::new(text)
     }
 
-    /// Returns a command that lists the bucket with a configuration file. It contains no secret.
+    /// Returns a command that lists the bucket with a configuration file. The command contains no secret.
     pub fn example(self, access: &BucketAccess, file: &Path) -> String {
         let (file, bucket, endpoint, region) =
-            (shell_word(&file.display().to_string()), &access.bucket, access.endpoint(), &access.region);
+            (shell_quoted(&file.display().to_string()), &access.bucket, access.endpoint(), &access.region);
         match self {
             Self::Rclone => format!("rclone --config {file} ls aignostics:{bucket}"),
             Self::S5cmd => format!(
@@ -103,12 +103,13 @@ impl BucketTool {
 }
 
 impl BucketAccess {
-    /// Writes a configuration file of a tool, which only its user can read. With `overwrite`, the whole content of an
-    /// existing file is replaced. Blocks.
+    /// Writes a configuration file for a tool. Only the owner can read the file. With `overwrite`, the whole content of
+    /// an existing file is replaced. Blocks the calling thread.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AlreadyExists`]: the file exists, and `overwrite` is false. Otherwise the file cannot be written.
+    /// [`io::ErrorKind::AlreadyExists`]: the file exists, and `overwrite` is false. Otherwise the file cannot be
+    /// written.
     pub fn write(&self, tool: BucketTool, file: &Path, overwrite: bool) -> io::Result<BucketToolFile> {
         if !overwrite && file.symlink_metadata().is_ok() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists"));
@@ -116,8 +117,8 @@ impl BucketAccess {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let temporary = file.with_file_name(format!(".{name}.{:08x}.part", fastrand::u32(..)));
         let configuration = self.configuration(tool);
-        let written = AtomicFile::new(file, temporary).with_mode(0o600).replace(configuration.expose().as_bytes());
-        written.map_err(|error| io::Error::new(error.kind(), error))?;
+        let write_result = AtomicFile::new(file, temporary).with_mode(0o600).replace(configuration.expose().as_bytes());
+        write_result.map_err(|error| io::Error::new(error.kind(), error))?;
         Ok(BucketToolFile {
             file: file.display().to_string(),
             bucket: self.bucket.clone(),
@@ -127,14 +128,14 @@ impl BucketAccess {
         })
     }
 
-    /// Returns the content of a configuration file of a tool. It contains the key.
+    /// Returns the content of a configuration file for a tool. It contains the key.
     pub fn configuration(&self, tool: BucketTool) -> Secret {
         tool.configuration(self)
     }
 }
 
-/// The configuration of boto 2.
-fn gsutil(access: &BucketAccess) -> String {
+/// Returns the configuration of boto 2, the library that gsutil uses.
+fn boto_configuration(access: &BucketAccess) -> String {
     let BucketAccess { endpoint, key_id, secret, .. } = access;
     let host = endpoint.host_str().unwrap_or_default();
     let port = endpoint.port().map(|port| format!("gs_port = {port}\n")).unwrap_or_default();
@@ -147,7 +148,7 @@ fn gsutil(access: &BucketAccess) -> String {
     )
 }
 
-fn shell_word(text: &str) -> String {
+fn shell_quoted(text: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-".contains(character);
     if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

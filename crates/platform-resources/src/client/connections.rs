@@ -10,18 +10,18 @@ use crate::settings::{Profile, Settings};
 const MIN_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The environment variables that set the proxy for https requests.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Returns a builder for the HTTP clients of a platform. The certificates in `roots` are added to those of the profile.
-/// `proxy` takes precedence over the environment, which takes precedence over the profile.
-pub(crate) fn prepare(
+/// Returns a builder for the HTTP clients of a platform. It trusts `root_certificates` and the certificates of the
+/// profile. `proxy` takes precedence over the environment, and the environment takes precedence over the profile.
+pub(crate) fn http_client_builder(
     settings: &Settings,
-    roots: &[PathBuf],
+    root_certificates: &[PathBuf],
     proxy: Option<&Proxy>,
 ) -> Result<HttpClientBuilder, BuildError> {
     let profile = settings.profile.as_ref();
-    let roots = roots.iter().chain(profile.iter().flat_map(|profile| &profile.ca_certs));
-    let http = roots.fold(HttpClient::builder(), HttpClientBuilder::with_root_certificates);
+    let root_certificates = root_certificates.iter().chain(profile.iter().flat_map(|profile| &profile.ca_certs));
+    let http = root_certificates.fold(HttpClient::builder(), HttpClientBuilder::with_root_certificates);
     let proxy = match (proxy, profile) {
         (Some(proxy), _) => Some(proxy.clone()),
         (None, Some(profile)) => profile.proxy()?,
@@ -34,11 +34,11 @@ pub(crate) fn prepare(
 }
 
 impl Profile {
-    /// Returns the proxy of the profile, which is not used for the hosts in `NO_PROXY`. Returns `None` if the
-    /// environment sets a proxy, because it takes precedence.
+    /// Returns the proxy of the profile, with the exceptions in `NO_PROXY`. Returns `None` if the environment sets a
+    /// proxy, because that proxy takes precedence.
     fn proxy(&self) -> Result<Option<Proxy>, BuildError> {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let Some(url) = self.proxy.as_ref().filter(|_| !PROXIES.iter().any(is_set)) else {
+        let Some(url) = self.proxy.as_ref().filter(|_| !PROXY_VARIABLES.iter().any(is_set)) else {
             return Ok(None);
         };
         let url = url.parse().map_err(|_| BuildError::proxy(&self.name))?;
@@ -59,12 +59,13 @@ mod tests {
             ..Profile::default()
         };
         settings.profile = Some(profile);
-        let is_named = PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-        let shown = format!("{:?}", prepare(&settings, &["own.pem".into()], None).unwrap());
-        assert_eq!(shown.contains("http://profile.test:1"), !is_named, "{shown}");
-        assert!(shown.contains("own.pem") && shown.contains("of-profile.pem"), "{shown}");
+        let is_set_in_environment =
+            PROXY_VARIABLES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+        let debug_output = format!("{:?}", http_client_builder(&settings, &["own.pem".into()], None).unwrap());
+        assert_eq!(debug_output.contains("http://profile.test:1"), !is_set_in_environment, "{debug_output}");
+        assert!(debug_output.contains("own.pem") && debug_output.contains("of-profile.pem"), "{debug_output}");
         let proxy = Proxy::new("http://own.test:2".parse().unwrap());
-        let shown = format!("{:?}", prepare(&settings, &[], Some(&proxy)).unwrap());
-        assert!(shown.contains("http://own.test:2") && !shown.contains("profile.test"), "{shown}");
+        let debug_output = format!("{:?}", http_client_builder(&settings, &[], Some(&proxy)).unwrap());
+        assert!(debug_output.contains("http://own.test:2") && !debug_output.contains("profile.test"), "{debug_output}");
     }
 }

@@ -20,13 +20,13 @@ pub(crate) struct Mode {
     /// A share token that is sent with reads.
     pub(crate) share_token: Option<Secret>,
     pub(crate) caching: Caching,
-    /// True if "not found" is reported immediately. Otherwise a read waits for replicas that lag behind.
+    /// True if "not found" is returned immediately. Otherwise a read waits for replicas that may lag behind.
     pub(crate) no_wait: bool,
     /// The maximum time of all attempts together.
     pub(crate) deadline: Option<Duration>,
     /// True if the call follows a run or belongs to a transfer. It is then retried for longer.
     pub(crate) is_transfer: bool,
-    /// The time limit for retries while other calls to the same host succeed, for callers that can do other work first.
+    /// The time limit for retries while other calls to the same host succeed. It lets the caller do other work first.
     pub(crate) request_limit: Option<Duration>,
 }
 

@@ -12,9 +12,9 @@ use crate::error::CallError;
 use crate::settings::OperationSettings;
 use crate::token_retry::wait;
 
-/// The maximum time after which a new run is found, because reads lag behind writes.
+/// The maximum time until a new run is found. Reads lag behind writes.
 const MAX_LAG: Duration = Duration::from_secs(5);
-/// The pause before a run that was not found is requested again.
+/// The pause before a missing run is requested again.
 const LAG_PAUSE: Duration = Duration::from_millis(250);
 
 /// The start and the deadline of a call.
@@ -25,23 +25,23 @@ pub(super) struct CallTime {
 }
 
 impl CallTime {
-    pub(super) fn begin(mode: &Mode) -> Self {
+    pub(super) fn starting_now(mode: &Mode) -> Self {
         Self { start: Instant::now(), deadline: mode.deadline }
     }
 
-    /// Returns the remaining time; `None` without a deadline.
-    pub(super) fn left(self) -> Option<Duration> {
+    /// Returns the remaining time, or `None` without a deadline.
+    pub(super) fn remaining(self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_sub(self.start.elapsed()))
     }
 
     /// Limits `time` to the remaining time.
-    pub(super) fn bounded(self, time: Duration) -> Duration {
-        self.left().map_or(time, |left| left.min(time))
+    pub(super) fn cap_to_remaining(self, time: Duration) -> Duration {
+        self.remaining().map_or(time, |remaining_time| remaining_time.min(time))
     }
 }
 
 /// The attempts of one call.
-pub(super) struct Retry<'a> {
+pub(super) struct RetryState<'a> {
     settings: &'a OperationSettings,
     attempts: Attempts,
     time: CallTime,
@@ -49,64 +49,64 @@ pub(super) struct Retry<'a> {
     start: Instant,
     waits_for_replicas: bool,
     /// True if the request must not be sent again after a byte was sent.
-    is_once: bool,
+    is_sent_once: bool,
     attempt: u32,
-    /// The last failure, which is returned if no time is left for another attempt.
-    last: Option<ApiError>,
+    /// The last failure. It is returned if no time is left for another attempt.
+    last_error: Option<ApiError>,
 }
 
-impl<'a> Retry<'a> {
+impl<'a> RetryState<'a> {
     pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, time: CallTime, attempts: Attempts) -> Self {
         let waits_for_replicas = !mode.no_wait;
         let start = Instant::now();
-        Self { settings, attempts, time, start, waits_for_replicas, is_once: false, attempt: 1, last: None }
+        Self { settings, attempts, time, start, waits_for_replicas, is_sent_once: false, attempt: 1, last_error: None }
     }
 
     /// Marks a request that must not be sent twice.
-    pub(super) fn once(self) -> Self {
-        Self { is_once: true, ..self }
+    pub(super) fn sent_once(self) -> Self {
+        Self { is_sent_once: true, ..self }
     }
 
     pub(super) fn time(&self) -> CallTime {
         self.time
     }
 
-    /// Returns the number of the current attempt; the first is 1.
+    /// Returns the number of the current attempt. The first attempt is 1.
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// Returns the timeout of the current attempt.
     pub(super) fn timeout(&self) -> Duration {
-        self.time.bounded(self.settings.timeout)
+        self.time.cap_to_remaining(self.settings.timeout)
     }
 
     /// Waits until the next attempt may be sent. Fails at the deadline.
-    pub(super) async fn ready(&mut self, operation: &'static str) -> Result<(), CallError> {
+    pub(super) async fn wait_for_turn(&mut self, operation: &'static str) -> Result<(), CallError> {
         let turn = self.attempts.ready();
-        let turn = match self.time.left() {
+        let turn = match self.time.remaining() {
             None => Ok(turn.await),
-            Some(left) => tokio::time::timeout(left, turn).await,
+            Some(remaining_time) => tokio::time::timeout(remaining_time, turn).await,
         };
         let Ok(turn) = turn else {
-            let error = self.last.take();
+            let error = self.last_error.take();
             let error = error.unwrap_or_else(|| ApiError::unreachable(operation, "its host is failing"));
             return Err(error.with_exhaustion_reason("no time is left for another attempt").into());
         };
         turn.map_err(|exhausted| {
-            let error = self.last.take().unwrap_or_else(|| ApiError::unreachable(operation, exhausted.clone()));
+            let error = self.last_error.take().unwrap_or_else(|| ApiError::unreachable(operation, exhausted.clone()));
             CallError::retries_exhausted(error, exhausted)
         })
     }
 
     /// Records that the platform responded.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn record_response(&mut self) {
         self.attempts.answered();
     }
 
-    /// Records a failure. Returns `Ok` if the call is to be retried; otherwise the error. Waits if a replica may lag
-    /// behind.
-    pub(super) async fn failed(&mut self, operation: &'static str, error: ApiError) -> Result<(), CallError> {
+    /// Records a failure. Returns `Ok` if the call is retried, and the error otherwise. If a replica may lag behind,
+    /// waits before it returns.
+    pub(super) async fn record_failure(&mut self, operation: &'static str, error: ApiError) -> Result<(), CallError> {
         if !error.is_transient() {
             if error.status().is_some() {
                 self.attempts.answered();
@@ -118,18 +118,18 @@ impl<'a> Retry<'a> {
             wait(LAG_PAUSE).await;
             return Ok(());
         }
-        if self.is_once && !error.is_unsent() {
+        if self.is_sent_once && !error.is_unsent() {
             return Err(error.into());
         }
         self.attempt += 1;
         let retry_after = error.retry_after();
-        let permitted = match error.status() {
+        let retry_permission = match error.status() {
             Some(_) => self.attempts.failed_with_response(&error, retry_after),
             None => self.attempts.failed(&error, retry_after),
         };
-        match permitted {
+        match retry_permission {
             Ok(()) => {
-                self.last = Some(error);
+                self.last_error = Some(error);
                 Ok(())
             }
             Err(exhausted) => Err(CallError::retries_exhausted(error, exhausted)),
@@ -138,8 +138,11 @@ impl<'a> Retry<'a> {
 
     /// Returns true if the run of an operation may exist although it was not found.
     fn may_lag(&self, operation: &str) -> bool {
-        let reads_a_run = matches!(operation, "get_run" | "list_run_items");
-        let in_time = self.start.elapsed() + LAG_PAUSE <= MAX_LAG;
-        self.waits_for_replicas && reads_a_run && in_time && self.time.left().is_none_or(|left| LAG_PAUSE < left)
+        let is_run_read = matches!(operation, "get_run" | "list_run_items");
+        let is_within_max_lag = self.start.elapsed() + LAG_PAUSE <= MAX_LAG;
+        self.waits_for_replicas
+            && is_run_read
+            && is_within_max_lag
+            && self.time.remaining().is_none_or(|remaining_time| LAG_PAUSE < remaining_time)
     }
 }

@@ -37,15 +37,15 @@ pub(super) struct ItemSummary {
     pub(super) is_wanted: bool,
     /// The selected artifacts that have or had a file.
     pub(super) artifacts: Vec<SelectedArtifact>,
-    /// A selected artifact has an unknown state.
+    /// True if a selected artifact has an unknown state.
     pub(super) has_unknown: bool,
-    /// The checksums of its inputs stated by the submitter, by name.
+    /// The checksums of the inputs by their names, as the submitter declared them.
     pub(super) inputs: BTreeMap<String, String>,
     /// The names and media types of artifacts that are not selected.
     pub(super) unselected: Vec<String>,
 }
 
-/// The external id of an [`ItemSummary`], to deserialize only this field.
+/// The external id of an [`ItemSummary`]. It deserializes only this field.
 #[derive(Deserialize)]
 pub(super) struct ExternalIdOnly<'a> {
     #[serde(borrow)]
@@ -68,7 +68,7 @@ pub(super) struct SelectedArtifact {
 /// An artifact to download.
 pub(super) struct PlannedFile {
     /// The index of the item in the report.
-    pub(super) item: usize,
+    pub(super) item_index: usize,
     pub(super) id: ArtifactId,
     pub(super) name: String,
     pub(super) expected: Expected,
@@ -77,7 +77,7 @@ pub(super) struct PlannedFile {
     /// The actor that deleted the file on the platform, if it was deleted. An existing local file is still verified.
     pub(super) deleted: Option<Actor>,
     /// The verification in the manifest, if only the manifest has the checksum.
-    pub(super) recorded: Option<Verification>,
+    pub(super) recorded_verification: Option<Verification>,
     pub(super) attempts: FetchAttempts,
 }
 
@@ -95,24 +95,24 @@ pub(super) struct NextFile<T> {
 pub(super) struct FetchAttempts {
     /// The number of failures since the last progress.
     pub(super) failures: u32,
-    /// The start of the first attempt that failed.
-    since: Option<Instant>,
+    /// The start of the first failed attempt since the last progress.
+    first_start: Option<Instant>,
 }
 
 impl FetchAttempts {
-    /// Adds a failed attempt that started at `start`. The count restarts if the attempt made progress (`got_further`).
+    /// Adds a failed attempt that started at `start`. If the attempt made progress, the count and the time restart.
     /// Returns `None` if the time limit is reached.
-    fn next(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
-        let since = self.since.filter(|_| !got_further).unwrap_or(start);
-        let failures = if got_further { 1 } else { self.failures.saturating_add(1) };
-        (since.elapsed() < limit).then_some(Self { failures, since: Some(since) })
+    fn with_failure(self, start: Instant, made_progress: bool, limit: Duration) -> Option<Self> {
+        let first_start = self.first_start.filter(|_| !made_progress).unwrap_or(start);
+        let failures = if made_progress { 1 } else { self.failures.saturating_add(1) };
+        (first_start.elapsed() < limit).then_some(Self { failures, first_start: Some(first_start) })
     }
 }
 
 /// The result of downloading an artifact, successful or not.
 pub(super) struct FetchOutcome {
     /// The index of the item in the report.
-    pub(super) item: usize,
+    pub(super) item_index: usize,
     pub(super) report: ArtifactReport,
 }
 
@@ -128,36 +128,39 @@ pub(super) enum PlanError {
 }
 
 impl ItemSummary {
+    /// Summarizes an item. Artifacts are included only if the item is in the shard and selected.
     pub(super) fn of(item: Item, shard: Shard, selection: &Selection, checksum_keys: &[String]) -> Self {
         let outcome = ItemOutcome::of(&item);
         let is_wanted = shard.contains(&item.external_id) && selection.has_item(&item.external_id);
         let inputs = item.input_artifacts.iter().filter(|_| is_wanted);
         let inputs = inputs.filter_map(|input| Some((input.name.clone(), checksum(input, checksum_keys)?))).collect();
         let artifacts = item.output_artifacts.into_iter().filter(|_| is_wanted);
-        let (selected, others): (Vec<_>, Vec<_>) = artifacts.partition(|artifact| selection.has_artifact(artifact));
+        let (selected, not_selected): (Vec<_>, Vec<_>) =
+            artifacts.partition(|artifact| selection.has_artifact(artifact));
         let has_unknown =
             selected.iter().any(|artifact| matches!(ArtifactOutcome::of(artifact), ArtifactOutcome::Unknown(_)));
         let artifacts =
             selected.into_iter().filter_map(|artifact| SelectedArtifact::of(artifact, checksum_keys)).collect();
-        let unselected = others.iter().map(describe).collect();
+        let unselected = not_selected.iter().map(describe_artifact).collect();
         let (key, external_id, message) = (ItemKey::of(&item.item_id), item.external_id, item.error_message);
         Self { key, external_id, outcome, message, is_wanted, artifacts, has_unknown, inputs, unselected }
     }
 }
 
 impl SelectedArtifact {
-    /// Returns `None` if the artifact never had a file.
+    /// Returns the properties of an artifact, or `None` if it never had a file.
     fn of(artifact: OutputArtifact, checksum_keys: &[String]) -> Option<Self> {
         let deleted = match ArtifactOutcome::of(&artifact) {
             ArtifactOutcome::Available => None,
-            ArtifactOutcome::Deleted(by) => Some(by),
+            ArtifactOutcome::Deleted(actor) => Some(actor),
             _ => return None,
         };
         let media_type = media_type(&artifact).map(str::to_owned);
         let OutputArtifact { output_artifact_id: id, name, metadata, .. } = artifact;
         let metadata = metadata.unwrap_or_default();
-        let stated = |key: &String| Some((key.clone(), metadata.get(key).filter(|value| !value.is_null())?.clone()));
-        let checksum = checksum_keys.iter().find_map(stated);
+        let declared_checksum =
+            |key: &String| Some((key.clone(), metadata.get(key).filter(|value| !value.is_null())?.clone()));
+        let checksum = checksum_keys.iter().find_map(declared_checksum);
         let bytes = metadata.get(SIZE_KEY).and_then(Value::as_u64);
         Some(Self { id, name, media_type, checksum, bytes, deleted })
     }
@@ -167,8 +170,8 @@ impl SelectedArtifact {
         let mut expected = Expected::unknown();
         if let Some((key, value)) = &self.checksum {
             let checksum: Option<Crc32c> = value.as_str().and_then(|text| text.parse().ok());
-            let failed = || PlanError::Checksum { key: key.clone(), text: value.to_string() };
-            expected = Expected::new(checksum.ok_or_else(failed)?);
+            let invalid_checksum = || PlanError::Checksum { key: key.clone(), text: value.to_string() };
+            expected = Expected::new(checksum.ok_or_else(invalid_checksum)?);
         }
         Ok(self.bytes.map_or(expected, |bytes| expected.with_bytes(bytes)))
     }
@@ -181,14 +184,14 @@ fn checksum(input: &InputArtifact, checksum_keys: &[String]) -> Option<String> {
 }
 
 /// Returns the name and the media type of an artifact, for an error message.
-fn describe(artifact: &OutputArtifact) -> String {
+fn describe_artifact(artifact: &OutputArtifact) -> String {
     let media_type = media_type(artifact).map(|media_type| format!(" ({media_type})")).unwrap_or_default();
     format!("{}{media_type}", artifact.name)
 }
 
 impl FetchOutcome {
     /// Returns the manifest entry of a published file, or `None` if the download failed.
-    pub(super) fn entry(
+    pub(super) fn manifest_entry(
         &self,
         run: &Run,
         item: &ItemReport,
@@ -213,16 +216,16 @@ impl FetchOutcome {
     }
 }
 
-/// Downloads a file. Returns `Err` with the planned file if its retries reached their time limit while other files
-/// could be downloaded. The caller then tries it again after the other files.
-pub(super) async fn fetch<T, F: Fetcher<T>>(
+/// Downloads a file. Returns `Err` with the planned file if it is postponed: the time limit for one fetch is reached,
+/// and the caller tries again after other files.
+pub(super) async fn fetch_file<T, F: Fetcher<T>>(
     next: NextFile<T>,
     fetcher: &F,
     (meter, limit): (&Meter, Duration),
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<FetchOutcome, Box<PlannedFile>> {
     let NextFile { planned, external_id, target, source } = next;
-    let PlannedFile { id, name, expected, file, recorded, attempts, .. } = &*planned;
+    let PlannedFile { id, name, expected, file, recorded_verification, attempts, .. } = &*planned;
     let start = Instant::now();
     let event = FileEvent {
         item: external_id,
@@ -239,8 +242,8 @@ pub(super) async fn fetch<T, F: Fetcher<T>>(
         }
         let mut last_event = last_event.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         last_event.0.progress.add(progress);
-        let due = last_event.1.elapsed() >= EVENT_INTERVAL;
-        if due {
+        let is_event_due = last_event.1.elapsed() >= EVENT_INTERVAL;
+        if is_event_due {
             last_event.1 = Instant::now();
             let event = last_event.0.clone();
             drop(last_event);
@@ -248,15 +251,15 @@ pub(super) async fn fetch<T, F: Fetcher<T>>(
         }
     };
     let mut outcome = fetcher.fetch(&*source, *expected, &target, &on_progress).await;
-    if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
-        outcome.verification = *recorded;
+    if let (Ok(outcome), Some(verification)) = (&mut outcome, recorded_verification) {
+        outcome.verification = *verification;
     }
     let mut event = last_event.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
     let is_postponed = outcome.as_ref().is_err_and(F::is_postponed);
-    let got_further = F::RESUMES && event.progress.received > 0;
-    if let Some(attempts) = attempts.next(start, got_further, limit).filter(|_| is_postponed) {
+    let made_progress = F::RESUMES && event.progress.received > 0;
+    if let Some(attempts) = attempts.with_failure(start, made_progress, limit).filter(|_| is_postponed) {
         tracing::debug!(file, failures = attempts.failures, "download postponed");
-        // The next attempt counts the durable bytes again.
+        // The next attempt adds the durable bytes again.
         meter.add(Progress::Lost(event.progress.durable));
         return Err(Box::new(PlannedFile { attempts, ..*planned }));
     }
@@ -272,6 +275,6 @@ pub(super) async fn fetch<T, F: Fetcher<T>>(
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
     observer(Event::File(event));
-    let PlannedFile { item, name, file, .. } = *planned;
-    Ok(FetchOutcome { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } })
+    let PlannedFile { item_index, name, file, .. } = *planned;
+    Ok(FetchOutcome { item_index, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } })
 }

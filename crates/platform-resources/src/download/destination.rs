@@ -7,53 +7,53 @@ use platform_download::{
     Target,
 };
 
-/// The manifest of a destination, and the places of its files.
+/// A destination of result files: the locations of the files, and their manifest.
 pub(super) trait Destination: Send + Sync {
-    /// The place of a file.
+    /// The location of a file: a path or an object key.
     type Target: Send + Sync;
 
     /// Returns the shard of the items to download.
     fn shard(&self) -> Shard;
 
-    /// Returns the place of a file, by its path relative to the destination.
+    /// Returns the location of a file from its path relative to the destination.
     fn target(&self, file: &str) -> Self::Target;
 
-    /// Returns true unless a file of the expected length exists. The content is not read.
-    fn is_needed(&self, target: &Self::Target, expected: Expected) -> bool;
+    /// Returns true unless a file of the expected length exists. The content of the file is not read.
+    fn needs_download(&self, target: &Self::Target, expected: Expected) -> bool;
 
-    /// Returns the number of bytes that a file of `bytes` bytes needs on the disk, determined without reading files.
-    fn missing(&self, target: &Self::Target, bytes: u64) -> u64;
+    /// Returns the additional disk space that a file of `bytes` bytes needs, in bytes. Does not read files.
+    fn required_space(&self, target: &Self::Target, bytes: u64) -> u64;
 
     /// Returns the manifest entry of a file.
     fn entry(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError>;
 
-    /// Returns the manifest entry of a file, if the file can exist.
+    /// Returns the manifest entry of a file, if a file of the recorded length may exist.
     fn entry_if_present(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError>;
 
     /// Returns all entries of the manifest.
     fn entries(&self) -> impl Iterator<Item = Result<ManifestEntry, FolderError>>;
 
-    /// Returns the entries of a run.
+    /// Returns the entries of a run in the manifest.
     fn entries_of(&self, run: &str) -> impl Iterator<Item = Result<ManifestEntry, FolderError>>;
 
     /// Fails if fewer than `bytes` bytes can be written.
     fn check_free_space(&self, bytes: u64) -> impl Future<Output = Result<(), FolderError>> + Send;
 
-    /// Records a file.
+    /// Records a file in the manifest.
     fn record(&mut self, entry: ManifestEntry) -> impl Future<Output = Result<(), FolderError>> + Send;
 }
 
-/// A way to fetch files to targets of a destination.
+/// A client that fetches files to locations of a destination.
 pub(super) trait Fetcher<T>: Sync {
     type Error: Error + Send + Sync + 'static;
 
-    /// True if a failed attempt leaves the received bytes for the next one.
+    /// True if the next attempt reuses the bytes that a failed attempt has received.
     const RESUMES: bool;
 
     /// Returns the number of files that are fetched at the same time.
     fn jobs(&self) -> usize;
 
-    /// Fetches a file, unless the target has it.
+    /// Fetches a file, unless it exists at the target.
     fn fetch(
         &self,
         source: &dyn Source,
@@ -62,7 +62,7 @@ pub(super) trait Fetcher<T>: Sync {
         on_progress: &(dyn Fn(Progress) + Sync),
     ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
 
-    /// Returns true if other files should be tried before this one is tried again.
+    /// Returns true if other files should be fetched before this file is retried.
     fn is_postponed(error: &Self::Error) -> bool;
 }
 
@@ -77,12 +77,12 @@ impl Destination for ResultFolder {
         ResultFolder::target(self, file.split('/'))
     }
 
-    fn is_needed(&self, target: &Target, expected: Expected) -> bool {
-        let found = target.path().symlink_metadata().ok().filter(std::fs::Metadata::is_file);
-        found.is_none_or(|found| expected.bytes().is_some_and(|bytes| bytes != found.len()))
+    fn needs_download(&self, target: &Target, expected: Expected) -> bool {
+        let metadata = target.path().symlink_metadata().ok().filter(std::fs::Metadata::is_file);
+        metadata.is_none_or(|metadata| expected.bytes().is_some_and(|bytes| bytes != metadata.len()))
     }
 
-    fn missing(&self, target: &Target, bytes: u64) -> u64 {
+    fn required_space(&self, target: &Target, bytes: u64) -> u64 {
         target.missing(bytes)
     }
 

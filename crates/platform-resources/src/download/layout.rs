@@ -40,15 +40,15 @@ impl Default for Layout {
 impl Layout {
     /// Enables or disables a folder for each run, named by its id, so that several runs can share a result folder. It
     /// is disabled by default.
-    pub fn with_folder_per_run(mut self, wanted: bool) -> Self {
-        self.per_run = wanted;
+    pub fn with_folder_per_run(mut self, enabled: bool) -> Self {
+        self.per_run = enabled;
         self
     }
 
     /// Enables or disables a folder for each item. It is enabled by default. If it is disabled, the name of the item is
     /// the prefix of its file names.
-    pub fn with_folder_per_item(mut self, wanted: bool) -> Self {
-        self.per_item = wanted;
+    pub fn with_folder_per_item(mut self, enabled: bool) -> Self {
+        self.per_item = enabled;
         self
     }
 
@@ -62,15 +62,15 @@ impl Layout {
         self.per_run
     }
 
-    /// Returns a name as it is used in a path, before it is escaped.
-    fn path_text(self, name: &str) -> String {
+    /// Returns a name in the form of the layout, before it is escaped.
+    fn unescaped_name(self, name: &str) -> String {
         if self.name_by == NameBy::Id { name.to_owned() } else { name.replace(':', "_") }
     }
 
-    /// Returns the names of the folders of an item, at least one, before they are escaped. Without a folder per item,
-    /// the only name is the prefix of its file names.
+    /// Returns the names of the folders of an item before they are escaped. There is at least one. Without a folder per
+    /// item, the only name is the prefix of its file names.
     fn item_path(self, external_id: &str) -> Vec<String> {
-        let id = self.path_text(external_id);
+        let id = self.unescaped_name(external_id);
         let parts: Vec<_> = match self.name_by {
             NameBy::Stem if self.per_item => {
                 Path::new(&id).file_stem().map(|stem| stem.to_string_lossy().into_owned()).into_iter().collect()
@@ -91,40 +91,42 @@ impl Layout {
 
 /// The file names of a run. They are the same in each download and for each shard, except for files that the manifest
 /// of the folder already contains.
-pub(super) struct Names {
+pub(super) struct FileNames {
     layout: Layout,
     run: String,
-    /// The disambiguated folders or prefixes of items that some file systems would treat as equal to those of other
-    /// items, by external id.
+    /// The disambiguated folders or prefixes of items by external id. It contains only items whose original folder or
+    /// prefix some file systems would treat as equal to that of another item.
     disambiguated: HashMap<String, String>,
 }
 
-/// The first 16 bytes of the SHA-256 of a name. They are stored instead of the name, because a run can have very many.
+/// The first 16 bytes of the SHA-256 of a name. They are stored instead of the name, because a run can have very many
+/// names.
 pub(super) type NameKey = [u8; 16];
 
 pub(super) fn name_key(text: &str) -> NameKey {
     let digest = Sha256::of(text.as_bytes());
-    std::array::from_fn(|at| digest.as_bytes()[at])
+    std::array::from_fn(|index| digest.as_bytes()[index])
 }
 
-fn escaped(parts: &[String]) -> String {
+fn escape_and_join(parts: &[String]) -> String {
     parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/")
 }
 
-impl Names {
+impl FileNames {
     pub(super) fn new(
         layout: Layout,
         run: &RunId,
         external_ids: impl Iterator<Item = impl AsRef<str>> + Clone,
     ) -> Self {
-        let (mut siblings, mut inner, mut prefixes) = (Siblings::default(), HashSet::new(), HashSet::new());
-        let is_bare = layout.name_by == NameBy::Stem && !layout.per_item;
+        let (mut siblings, mut folder_keys, mut prefixes) = (Siblings::default(), HashSet::new(), HashSet::new());
+        let has_bare_prefix = layout.name_by == NameBy::Stem && !layout.per_item;
         for id in external_ids.clone() {
             let path_parts = layout.item_path(id.as_ref());
             // Different items can have the same path.
-            siblings.add(&path_parts.join("/"), &escaped(&path_parts));
-            inner.extend((1..path_parts.len()).map(|depth| name_key(&fold(&escaped(&path_parts[..depth])))));
-            if is_bare {
+            siblings.add(&path_parts.join("/"), &escape_and_join(&path_parts));
+            folder_keys
+                .extend((1..path_parts.len()).map(|depth| name_key(&fold(&escape_and_join(&path_parts[..depth])))));
+            if has_bare_prefix {
                 prefixes.insert(name_key(&fold(&path_parts.join("_"))));
             }
         }
@@ -132,71 +134,75 @@ impl Names {
         for id in external_ids {
             let id = id.as_ref();
             let path_parts = layout.item_path(id);
-            let unmodified = escaped(&path_parts);
-            let mut safe = siblings.distinct(&path_parts.join("/"), unmodified.clone(), id);
-            // The path is also a folder of other items, or the prefix starts with that of another item.
+            let original_path = escape_and_join(&path_parts);
+            let mut distinct_path = siblings.distinct(&path_parts.join("/"), original_path.clone(), id);
+            // Another item may have a folder with this path, or a prefix with which this prefix starts.
             let starts_with_other = |prefix: &str| {
                 prefix.char_indices().skip(1).any(|(end, _)| prefixes.contains(&name_key(&prefix[..end])))
             };
-            if safe == unmodified
-                && (inner.contains(&name_key(&fold(&unmodified)))
-                    || (is_bare && starts_with_other(&fold(&path_parts.join("_")))))
+            if distinct_path == original_path
+                && (folder_keys.contains(&name_key(&fold(&original_path)))
+                    || (has_bare_prefix && starts_with_other(&fold(&path_parts.join("_")))))
             {
-                safe = disambiguate(safe, id);
+                distinct_path = disambiguate(distinct_path, id);
             }
-            if safe != unmodified {
-                disambiguated.insert(id.to_owned(), safe);
+            if distinct_path != original_path {
+                disambiguated.insert(id.to_owned(), distinct_path);
             }
         }
         Self { layout, run: escape(run.as_str()), disambiguated }
     }
 
     /// Returns the path of the file of each artifact of an item, relative to the folder, with `/` between folders.
-    pub(super) fn of(&self, item: &ItemSummary) -> Vec<String> {
+    pub(super) fn paths(&self, item: &ItemSummary) -> Vec<String> {
         let names: Vec<_> = item.artifacts.iter().map(|artifact| self.file_name(artifact)).collect();
         let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
-        let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
+        let names_and_ids: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
         let (path_parts, disambiguated) =
             (self.layout.item_path(&item.external_id), self.disambiguated.get(&item.external_id));
-        let path = |((name, id), safe): ((&String, &str), String)| {
-            let below = if self.layout.per_item {
-                format!("{}/{safe}", disambiguated.cloned().unwrap_or_else(|| escaped(&path_parts)))
+        let path = |((name, id), safe_name): ((&String, &str), String)| {
+            let path_in_run = if self.layout.per_item {
+                format!("{}/{safe_name}", disambiguated.cloned().unwrap_or_else(|| escape_and_join(&path_parts)))
             } else {
-                let is_alike = disambiguated.is_some() || safe != escape(name);
-                self.flat_name(&path_parts.join("_"), name, is_alike, &format!("{}\n{id}", item.external_id))
+                let is_ambiguous = disambiguated.is_some() || safe_name != escape(name);
+                self.flat_name(&path_parts.join("_"), name, is_ambiguous, &format!("{}\n{id}", item.external_id))
             };
-            if self.layout.per_run { format!("{}/{below}", self.run) } else { below }
+            if self.layout.per_run { format!("{}/{path_in_run}", self.run) } else { path_in_run }
         };
-        names.iter().zip(ids).zip(safe_names(&given)).map(path).collect()
+        names.iter().zip(ids).zip(safe_names(&names_and_ids)).map(path).collect()
     }
 
     /// Returns a file name that consists of the names of an item and its artifact. If another item and artifact could
-    /// have the same, it is disambiguated by `identity`.
-    fn flat_name(&self, item: &str, name: &str, is_alike: bool, identity: &str) -> String {
-        let joint = if self.layout.name_by == NameBy::Stem { "" } else { NAME_SEPARATOR };
-        let both = escape(&format!("{item}{joint}{name}"));
-        let has_joint = |text: &str| !joint.is_empty() && text.contains(joint);
-        let at_joint = !joint.is_empty() && (item.ends_with('-') || name.starts_with('-'));
-        if is_alike || at_joint || has_joint(item) || has_joint(name) { disambiguate(both, identity) } else { both }
+    /// have the same file name, it is disambiguated by `identity`.
+    fn flat_name(&self, item: &str, name: &str, is_ambiguous: bool, identity: &str) -> String {
+        let separator = if self.layout.name_by == NameBy::Stem { "" } else { NAME_SEPARATOR };
+        let joined_name = escape(&format!("{item}{separator}{name}"));
+        let contains_separator = |text: &str| !separator.is_empty() && text.contains(separator);
+        let touches_separator = !separator.is_empty() && (item.ends_with('-') || name.starts_with('-'));
+        if is_ambiguous || touches_separator || contains_separator(item) || contains_separator(name) {
+            disambiguate(joined_name, identity)
+        } else {
+            joined_name
+        }
     }
 
     /// Returns the name of an artifact with the extension of its media type. A name with an extension and without a
     /// media type is unchanged.
     fn file_name(&self, SelectedArtifact { name, media_type, .. }: &SelectedArtifact) -> String {
-        let shown = self.layout.path_text(name);
-        let is_stem = self.layout.name_by == NameBy::Stem;
-        let ending = match media_type {
-            None if !is_stem && Path::new(name).extension().is_some() => return shown,
+        let base_name = self.layout.unescaped_name(name);
+        let uses_stems = self.layout.name_by == NameBy::Stem;
+        let suffix = match media_type {
+            None if !uses_stems && Path::new(name).extension().is_some() => return base_name,
             media_type => extension(media_type.as_deref().unwrap_or_default()),
         };
-        if ending == ".bin" {
+        if suffix == ".bin" {
             tracing::info!(artifact = name, ?media_type, "unknown media type: the file gets the extension .bin");
         }
-        match ending {
+        match suffix {
             // Same as in the Python SDK.
-            ".geojson" if is_stem => shown + ".json",
-            ending if !is_stem && shown.to_ascii_lowercase().ends_with(ending) => shown,
-            ending => shown + ending,
+            ".geojson" if uses_stems => base_name + ".json",
+            suffix if !uses_stems && base_name.to_ascii_lowercase().ends_with(suffix) => base_name,
+            suffix => base_name + suffix,
         }
     }
 }
@@ -223,10 +229,10 @@ mod tests {
         ItemSummary::of(serde_json::from_value(item).unwrap(), Shard::default(), &Selection::default(), &[])
     }
 
-    fn names(layout: Layout, items: &[ItemSummary]) -> Vec<String> {
+    fn file_paths(layout: Layout, items: &[ItemSummary]) -> Vec<String> {
         let run: RunId = serde_json::from_value(json!("run/1")).unwrap();
-        let names = Names::new(layout, &run, items.iter().map(|item| &item.external_id));
-        items.iter().flat_map(|item| names.of(item)).collect()
+        let names = FileNames::new(layout, &run, items.iter().map(|item| &item.external_id));
+        items.iter().flat_map(|item| names.paths(item)).collect()
     }
 
     #[test]
@@ -238,11 +244,11 @@ mod tests {
             (NameBy::Id, "a%3Ab%2Fc.tiff/tissue%3Aareas.csv", "a%3Ab%2Fc.tiff--tissue%3Aareas.csv"),
         ] {
             let layout = Layout::default().with_names_by(name_by);
-            assert_eq!(names(layout, &items), [folder]);
-            assert_eq!(names(layout.with_folder_per_run(true), &items), [format!("run%2F1/{folder}")]);
+            assert_eq!(file_paths(layout, &items), [folder]);
+            assert_eq!(file_paths(layout.with_folder_per_run(true), &items), [format!("run%2F1/{folder}")]);
             let flat = layout.with_folder_per_item(false);
-            assert_eq!(names(flat, &items), [file]);
-            assert_eq!(names(flat.with_folder_per_run(true), &items), [format!("run%2F1/{file}")]);
+            assert_eq!(file_paths(flat, &items), [file]);
+            assert_eq!(file_paths(flat.with_folder_per_run(true), &items), [format!("run%2F1/{file}")]);
         }
     }
 
@@ -250,30 +256,31 @@ mod tests {
     fn relative_paths_stay_in_the_folder_and_are_disjoint() {
         let items = ["/data/a.tiff", "a", "a/b.csv", "../x", "C:\\s\\t.svs", "gs://bucket/u.tiff", "", "A/B.csv"];
         let items = items.map(|id| item(id, &[("1", "b.csv")]));
-        let found = names(Layout::default(), &items);
-        assert_eq!(found[0], "data/a.tiff/b.csv");
-        assert!(found[1].starts_with("a%~") && found[1].ends_with("/b.csv"), "{found:?}");
-        assert!(found[2].starts_with("a/b.csv%~") && found[7].starts_with("A/B.csv%~"), "{found:?}");
-        assert_eq!(found[3..7], ["%2E%2E/x/b.csv", "C_/s/t.svs/b.csv", "gs_/bucket/u.tiff/b.csv", "%/b.csv"]);
+        let paths = file_paths(Layout::default(), &items);
+        assert_eq!(paths[0], "data/a.tiff/b.csv");
+        assert!(paths[1].starts_with("a%~") && paths[1].ends_with("/b.csv"), "{paths:?}");
+        assert!(paths[2].starts_with("a/b.csv%~") && paths[7].starts_with("A/B.csv%~"), "{paths:?}");
+        assert_eq!(paths[3..7], ["%2E%2E/x/b.csv", "C_/s/t.svs/b.csv", "gs_/bucket/u.tiff/b.csv", "%/b.csv"]);
     }
 
     #[test]
     fn long_names_keep_their_readable_start() {
         let id = format!("cohort/{}.tiff", "x".repeat(300));
-        let found = names(Layout::default(), &[item(&id, &[("1", "areas")])]);
-        assert!(found[0].starts_with("cohort/xxxxxxxx") && found[0].len() < 230, "{found:?}");
+        let paths = file_paths(Layout::default(), &[item(&id, &[("1", "areas")])]);
+        assert!(paths[0].starts_with("cohort/xxxxxxxx") && paths[0].len() < 230, "{paths:?}");
     }
 
     /// Compares with `download_available_items` and `download_item_artifact` in `aignostics/application/_download.py`
     /// of the SDK 1.6.0, and with `get_file_extension_for_artifact` in `_utils.py`.
     #[test]
-    fn stems_are_those_of_the_python_sdk() {
+    fn stem_layout_matches_the_python_sdk() {
         let layout = Layout::default().with_names_by(NameBy::Stem).with_folder_per_run(true);
-        let of = |id: &str, name: &str, media_type: &str| {
+        let paths_of = |id: &str, name: &str, media_type: &str| {
             let mut item = item(id, &[("1", name)]);
             item.artifacts[0].media_type = Some(media_type.to_owned());
             let flat = layout.with_folder_per_item(false);
-            [names(layout, std::slice::from_ref(&item)), names(flat, &[item])].map(|mut names| names.remove(0))
+            [file_paths(layout, std::slice::from_ref(&item)), file_paths(flat, &[item])]
+                .map(|mut paths| paths.remove(0))
         };
         for (id, name, media_type, folder, file) in [
             (
@@ -287,10 +294,10 @@ mod tests {
             ("d", "readout.csv", "text/csv", "d/readout.csv.csv", "dreadout.csv.csv"),
             ("e.dcm", "slide", "application/x-unheard-of", "e/slide.bin", "e.dcmslide.bin"),
         ] {
-            let found = of(id, name, media_type);
-            assert_eq!(found[0], format!("run%2F1/{folder}"));
+            let paths = paths_of(id, name, media_type);
+            assert_eq!(paths[0], format!("run%2F1/{folder}"));
             // The SDK fails for an id with a slash.
-            assert!(file.is_empty() || found[1] == format!("run%2F1/{file}"), "{found:?}");
+            assert!(file.is_empty() || paths[1] == format!("run%2F1/{file}"), "{paths:?}");
         }
     }
 
@@ -313,20 +320,21 @@ mod tests {
             item("\u{c4}", &[("19", "z")]),
             item("a\u{308}/z", &[("20", "z")]),
         ];
-        let layouts = [NameBy::Relative, NameBy::Stem, NameBy::Id].map(|by| Layout::default().with_names_by(by));
+        let layouts =
+            [NameBy::Relative, NameBy::Stem, NameBy::Id].map(|name_by| Layout::default().with_names_by(name_by));
         for layout in layouts.into_iter().flat_map(|layout| [layout, layout.with_folder_per_item(false)]) {
-            let found = names(layout, &items);
-            let mut folded: Vec<_> = found.iter().map(|name| fold(name)).collect();
+            let paths = file_paths(layout, &items);
+            let mut folded: Vec<_> = paths.iter().map(|name| fold(name)).collect();
             folded.sort();
             folded.dedup();
-            assert_eq!(folded.len(), 20, "{found:?}");
+            assert_eq!(folded.len(), 20, "{paths:?}");
             items.reverse();
             for item in &mut items {
                 item.artifacts.reverse();
             }
-            let mut back = names(layout, &items);
-            back.reverse();
-            assert_eq!(back, found);
+            let mut reversed_paths = file_paths(layout, &items);
+            reversed_paths.reverse();
+            assert_eq!(reversed_paths, paths);
         }
     }
 }

@@ -8,18 +8,18 @@ use serde::de::DeserializeOwned;
 /// The size of a block, in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// A list of values that are read once, in order. It is serialized, because very many small allocations would use more
-/// memory for fragmentation than for the values.
+/// A list of values that are read once, in order. The values are serialized, because very many small allocations would
+/// waste more memory by fragmentation than the values need.
 pub(super) struct PackedList<T> {
     /// Values as lines of JSON. Each block is freed when it has been read.
     blocks: Vec<Vec<u8>>,
     len: usize,
-    values: PhantomData<fn() -> T>,
+    value_type: PhantomData<fn() -> T>,
 }
 
 impl<T> Default for PackedList<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), len: 0, values: PhantomData }
+        Self { blocks: Vec::new(), len: 0, value_type: PhantomData }
     }
 }
 
@@ -43,16 +43,16 @@ impl<T> PackedList<T> {
         self.len
     }
 
-    /// Deserializes the values as the type `U`, which may have fewer fields, and does not remove them.
+    /// Returns the values as the type `U`, which may have fewer fields. The values remain in the list.
     pub(super) fn iter_as<'a, U: serde::Deserialize<'a>>(&'a self) -> impl Iterator<Item = U> + Clone {
-        self.blocks.iter().flat_map(|block| lines(block)).map(|line| value(line))
+        self.blocks.iter().flat_map(|block| lines(block)).map(|line| deserialize(line))
     }
 }
 
 impl<T: DeserializeOwned> PackedList<T> {
-    /// Deserializes the values, and frees each block after it was read.
+    /// Returns the values. Each block is freed after its values were read.
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
-        self.blocks.into_iter().flat_map(|block| lines(&block).map(|line| value(line)).collect::<Vec<_>>())
+        self.blocks.into_iter().flat_map(|block| lines(&block).map(|line| deserialize(line)).collect::<Vec<_>>())
     }
 }
 
@@ -61,6 +61,6 @@ fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 }
 
 #[expect(clippy::expect_used, reason = "the line was written by this list")]
-fn value<'a, U: serde::Deserialize<'a>>(line: &'a [u8]) -> U {
+fn deserialize<'a, U: serde::Deserialize<'a>>(line: &'a [u8]) -> U {
     serde_json::from_slice(line).expect("the line is a serialized value")
 }

@@ -12,19 +12,19 @@ use super::report::{ArtifactReport, DeletedFiles, ItemReport, RunReport};
 use crate::outcome::Actor;
 
 impl RunReport {
-    /// Returns a line with the reason for each failure and each unverified file. Deleted files are only
-    /// [counted](Self::deleted), because there may be thousands.
+    /// Returns one line for each failure and each unverified file, with the reason. Deleted files have no line, because
+    /// there may be thousands: [`deleted`](Self::deleted) counts them.
     pub fn problems(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for item in &self.items {
             let name = &item.external_id;
             lines.extend(item.message.iter().map(|message| format!("{name}: {}: {message}", item.outcome)));
             for artifact in item.artifacts.iter().filter(|artifact| artifact.deleted_by().is_none()) {
-                let about = format!("{name}, {}", artifact.name);
+                let label = format!("{name}, {}", artifact.name);
                 match &artifact.outcome {
-                    Err(error) => lines.push(format!("{about}: {}", error_chain(&**error))),
+                    Err(error) => lines.push(format!("{label}: {}", error_chain(&**error))),
                     Ok(outcome) if outcome.verification == Verification::Unverified => {
-                        lines.push(format!("{about}: unverified, because no checksum is available"));
+                        lines.push(format!("{label}: unverified, because no checksum is available"));
                     }
                     Ok(_) => {}
                 }
@@ -35,11 +35,11 @@ impl RunReport {
     }
 }
 
-/// The results of a run with its items, which are serialized one by one, because there can be many.
+/// Serializes the results of a run with its items, one item at a time, because there can be many.
 impl Serialize for RunReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Members<'a> {
+        struct ReportRecord<'a> {
             run_id: &'a RunId,
             termination_reason: Option<&'a RunTerminationReason>,
             item_count: usize,
@@ -50,7 +50,7 @@ impl Serialize for RunReport {
             manifest: Option<String>,
             items: &'a [ItemReport],
         }
-        let record = Members {
+        let record = ReportRecord {
             run_id: &self.run,
             termination_reason: self.termination_reason.as_ref(),
             item_count: self.item_count,
@@ -68,14 +68,14 @@ impl Serialize for RunReport {
 impl Serialize for ItemReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Members<'a> {
+        struct ItemRecord<'a> {
             external_id: &'a str,
             outcome: &'static str,
             error_message: Option<&'a str>,
             artifacts: &'a [ArtifactReport],
         }
         let Self { external_id, outcome, message, artifacts, .. } = self;
-        let record = Members { external_id, outcome: outcome.name(), error_message: message.as_deref(), artifacts };
+        let record = ItemRecord { external_id, outcome: outcome.name(), error_message: message.as_deref(), artifacts };
         record.serialize(serializer)
     }
 }
@@ -83,23 +83,23 @@ impl Serialize for ItemReport {
 impl Serialize for ArtifactReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Members<'a> {
+        struct ArtifactRecord<'a> {
             name: &'a str,
             file: &'a str,
             #[serde(flatten)]
             record: FileRecord,
             deleted_by: Option<&'static str>,
         }
-        let deleted_by = self.deleted_by().map(|by| match by {
+        let deleted_by = self.deleted_by().map(|actor| match actor {
             Actor::User => "user",
             Actor::System => "retention",
         });
         let record = FileRecord::of(self.outcome.as_ref().map_err(|error| &**error as &(dyn Error + 'static)));
-        Members { name: &self.name, file: &self.file, record, deleted_by }.serialize(serializer)
+        ArtifactRecord { name: &self.name, file: &self.file, record, deleted_by }.serialize(serializer)
     }
 }
 
-/// The number of files and the originator of their deletion, as a clause.
+/// Writes a clause with the numbers of deleted files and the originators of the deletion.
 impl fmt::Display for DeletedFiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.count() {

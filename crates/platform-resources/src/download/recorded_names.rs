@@ -9,20 +9,21 @@ use super::layout::{NameKey, name_key};
 pub(super) struct RecordedNames {
     run: String,
     /// True if the layout has a folder for each run. Otherwise results of one run replace those of another.
-    per_run: bool,
-    /// The files by item, artifact and extension; `None` as the value if there are several. Read on demand.
+    has_folder_per_run: bool,
+    /// The file by item, artifact and extension; the value is `None` if there are several files. It is read from the
+    /// manifest on first use.
     files: Option<HashMap<NameKey, Option<Box<str>>>>,
 }
 
 impl RecordedNames {
-    pub(super) fn new(run: String, per_run: bool) -> Self {
-        Self { run, per_run, files: None }
+    pub(super) fn new(run: String, has_folder_per_run: bool) -> Self {
+        Self { run, has_folder_per_run, files: None }
     }
 
     /// Returns the file name of an artifact: the recorded name, or else `file`. If the manifest contains `file` for
     /// another item or artifact, it is disambiguated by `id`. `is_unique` is true if no other artifact of the item has
     /// the same name and extension.
-    pub(super) fn name(
+    pub(super) fn file_name(
         &mut self,
         destination: &impl Destination,
         (item, artifact, id): (&str, &str, &str),
@@ -33,33 +34,36 @@ impl RecordedNames {
         if existing.as_ref().is_some_and(|entry| (&*entry.origin.item, &*entry.origin.artifact) == (item, artifact)) {
             return Ok(file.to_owned());
         }
-        if is_unique && let Some(Some(known)) = self.files(destination)?.get(&origin(item, artifact, file)) {
-            return Ok(known.to_string());
+        if is_unique
+            && let Some(Some(recorded_file)) = self.files(destination)?.get(&artifact_key(item, artifact, file))
+        {
+            return Ok(recorded_file.to_string());
         }
         Ok(if existing.is_some() { disambiguate(file.to_owned(), id) } else { file.to_owned() })
     }
 
     fn files(&mut self, destination: &impl Destination) -> Result<&HashMap<NameKey, Option<Box<str>>>, FolderError> {
         if self.files.is_none() {
-            self.files = Some(if self.per_run {
-                self.known(destination.entries_of(&self.run))?
+            self.files = Some(if self.has_folder_per_run {
+                self.index_files(destination.entries_of(&self.run))?
             } else {
-                self.known(destination.entries())?
+                self.index_files(destination.entries())?
             });
         }
         Ok(self.files.get_or_insert_default())
     }
 
-    fn known(
+    /// Returns the files of `entries` that an artifact of this run keeps or replaces.
+    fn index_files(
         &self,
         entries: impl Iterator<Item = Result<ManifestEntry, FolderError>>,
     ) -> Result<HashMap<NameKey, Option<Box<str>>>, FolderError> {
         let mut files = HashMap::new();
         for entry in entries {
-            let ManifestEntry { origin: from, file, .. } = entry?;
-            let is_replaceable = || !self.per_run && !file.starts_with(&format!("{}/", escape(&from.run)));
-            if from.run == self.run || is_replaceable() {
-                let files = files.entry(origin(&from.item, &from.artifact, &file));
+            let ManifestEntry { origin, file, .. } = entry?;
+            let is_replaceable = || !self.has_folder_per_run && !file.starts_with(&format!("{}/", escape(&origin.run)));
+            if origin.run == self.run || is_replaceable() {
+                let files = files.entry(artifact_key(&origin.item, &origin.artifact, &file));
                 files.and_modify(|file| *file = None).or_insert_with(|| Some(file.into()));
             }
         }
@@ -76,7 +80,7 @@ pub(super) fn extension(file: &str) -> &str {
 }
 
 /// Returns the key of an artifact in [`RecordedNames`].
-fn origin(item: &str, artifact: &str, file: &str) -> NameKey {
+fn artifact_key(item: &str, artifact: &str, file: &str) -> NameKey {
     name_key(&format!("{item}\0{artifact}\0{}", extension(file)))
 }
 
@@ -105,8 +109,9 @@ mod tests {
     async fn recorded_name_is_used_only_for_a_unique_artifact() {
         let path = tempfile::tempdir().unwrap();
         let folder = folder(path.path(), &[("r", "tissue", "old/tissue.csv")]).await;
-        let mut kept = RecordedNames::new("r".to_owned(), false);
-        let mut name = |file, is_unique| kept.name(&folder, ("a", "tissue", "id"), file, is_unique).unwrap();
+        let mut recorded_names = RecordedNames::new("r".to_owned(), false);
+        let mut name =
+            |file, is_unique| recorded_names.file_name(&folder, ("a", "tissue", "id"), file, is_unique).unwrap();
         assert_eq!(name("a/tissue.csv", true), "old/tissue.csv");
         assert_eq!(name("a/tissue.tiff", true), "a/tissue.tiff");
         assert_eq!(name("a/tissue.csv", false), "a/tissue.csv");
@@ -116,11 +121,11 @@ mod tests {
     async fn file_in_the_folder_of_another_run_is_not_replaced() {
         let path = tempfile::tempdir().unwrap();
         let folder = folder(path.path(), &[("one", "x", "one/a/x.csv"), ("one", "y", "a/y.csv")]).await;
-        let mut kept = RecordedNames::new("two".to_owned(), false);
-        let mut name = |artifact, file| kept.name(&folder, ("a", artifact, "id"), file, true).unwrap();
+        let mut recorded_names = RecordedNames::new("two".to_owned(), false);
+        let mut name = |artifact, file| recorded_names.file_name(&folder, ("a", artifact, "id"), file, true).unwrap();
         assert_eq!((name("x", "b/x.csv"), name("y", "b/y.csv")), ("b/x.csv".to_owned(), "a/y.csv".to_owned()));
-        let mut kept = RecordedNames::new("two".to_owned(), true);
-        assert_eq!(kept.name(&folder, ("a", "y", "id"), "two/a/y.csv", true).unwrap(), "two/a/y.csv");
+        let mut recorded_names = RecordedNames::new("two".to_owned(), true);
+        assert_eq!(recorded_names.file_name(&folder, ("a", "y", "id"), "two/a/y.csv", true).unwrap(), "two/a/y.csv");
     }
 
     #[tokio::test]
@@ -130,10 +135,10 @@ mod tests {
         let manifest = path.path().join("manifest.jsonl");
         let text = std::fs::read_to_string(&manifest).unwrap();
         let (first, second) = text.split_once('\n').unwrap();
-        // An entry that is read would be an error.
+        // The first entry is replaced by spaces, so that reading it is an error.
         std::fs::write(manifest, format!("{}\n{second}", " ".repeat(first.len()))).unwrap();
         let name =
-            |run: &str, file| RecordedNames::new(run.to_owned(), true).name(&folder, ("a", "x", "id"), file, true);
+            |run: &str, file| RecordedNames::new(run.to_owned(), true).file_name(&folder, ("a", "x", "id"), file, true);
         assert_eq!(name("three", "three/a/x.csv").unwrap(), "three/a/x.csv");
         assert_eq!(name("two", "two/a/x.csv").unwrap(), "old/x.csv");
         name("one", "one/b/x.csv").unwrap_err();

@@ -62,18 +62,20 @@ impl RunProgress {
         Self { items_ahead, ..self }
     }
 
-    /// Returns the time left at the average rate since the submission; `None` before an item has ended, and after the last.
+    /// Returns the time left at the average rate since the submission. Returns `None` before the first item has ended,
+    /// and after the last item has ended.
     pub fn time_left(&self, now: SystemTime) -> Option<Duration> {
         let elapsed = now.duration_since(self.submitted_at).unwrap_or_default();
-        let ended = u32::try_from(self.ended).ok().filter(|ended| *ended > 0)?;
-        let left = u32::try_from(self.items.checked_sub(self.ended)?).ok().filter(|left| *left > 0)?;
-        (elapsed / ended).checked_mul(left)
+        let ended_items = u32::try_from(self.ended).ok().filter(|ended_items| *ended_items > 0)?;
+        let remaining_items =
+            u32::try_from(self.items.checked_sub(self.ended)?).ok().filter(|remaining_items| *remaining_items > 0)?;
+        (elapsed / ended_items).checked_mul(remaining_items)
     }
 
     pub(super) fn of(run: &Run, ended: usize, items: usize) -> Self {
-        let ahead = run.num_preceding_items_platform.and_then(|ahead| u64::try_from(ahead).ok());
+        let items_ahead = run.num_preceding_items_platform.and_then(|count| u64::try_from(count).ok());
         let progress = Self::new(run.run_id.clone(), run.state.clone(), run.submitted_at.into());
-        progress.with_items(ended, items).with_items_ahead(ahead)
+        progress.with_items(ended, items).with_items_ahead(items_ahead)
     }
 }
 
@@ -193,9 +195,10 @@ pub struct ItemReport {
     pub outcome: ItemOutcome,
     /// The platform's message about a failure.
     pub message: Option<String>,
-    /// True if an artifact has a state of a newer platform, so that it may have a file.
+    /// True if an artifact has a state that this version does not know. The artifact may have a file.
     pub has_unknown: bool,
-    /// The checksums of its inputs by name, as the submitter stated them: as JSON, which is small.
+    /// The checksums of the inputs by their names, as the submitter declared them. They are stored as JSON to save
+    /// memory.
     pub(super) inputs: Box<str>,
     /// The selected artifacts of the item.
     pub artifacts: Vec<ArtifactReport>,
@@ -243,22 +246,22 @@ impl RunReport {
         deleted
     }
 
-    /// Returns the verdict about the results. Local causes have precedence.
+    /// Returns the verdict about the results. Local failures take precedence over failures of the platform.
     pub fn verdict(&self) -> Verdict {
         let errors: Vec<_> = self.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
-        let is_full = self.manifest.as_ref().is_err_and(FolderError::is_disk_full);
+        let is_manifest_disk_full = self.manifest.as_ref().is_err_and(FolderError::is_disk_full);
         #[cfg(feature = "object-store")]
-        let is_store = |error: &(dyn Error + Send + Sync + 'static)| {
+        let is_store_failure = |error: &(dyn Error + Send + Sync + 'static)| {
             error.downcast_ref::<platform_download::StoreError>().is_some_and(platform_download::StoreError::is_store)
         };
         #[cfg(not(feature = "object-store"))]
-        let is_store = |_: &(dyn Error + Send + Sync + 'static)| false;
-        let is_local = errors.iter().any(|error| error.is_local()) || self.failures().any(is_store);
+        let is_store_failure = |_: &(dyn Error + Send + Sync + 'static)| false;
+        let has_local_failure = errors.iter().any(|error| error.is_local()) || self.failures().any(is_store_failure);
         if self.is_complete() {
             Verdict::Complete
-        } else if is_full || errors.iter().any(|error| error.is_disk_full()) {
+        } else if is_manifest_disk_full || errors.iter().any(|error| error.is_disk_full()) {
             Verdict::DiskFull
-        } else if self.manifest.is_err() || is_local {
+        } else if self.manifest.is_err() || has_local_failure {
             Verdict::LocalFailure
         } else if self.termination_reason.is_none() && self.failures().next().is_none() && self.have_items_succeeded() {
             Verdict::SoFarComplete
@@ -321,7 +324,7 @@ impl std::ops::Add for DeletedFiles {
 }
 
 impl DeletedFiles {
-    /// Returns the numbers of files of a run that the platform has deleted, as it states them.
+    /// Returns the numbers of files that the platform reports as deleted.
     pub fn of(items: &[Item]) -> Self {
         let outcomes = items.iter().flat_map(|item| &item.output_artifacts).map(ArtifactOutcome::of);
         outcomes.fold(Self::default(), |deleted, outcome| match outcome {

@@ -33,8 +33,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Selects the item with this external id. If there is none, selects the only item whose external id is a path with
-    /// this file name.
+    /// Selects the item with this external id. If no item has it, selects the only item whose external id is a path
+    /// with this file name.
     pub fn with_item(mut self, external_id: impl Into<String>) -> Self {
         self.items.push(external_id.into());
         self
@@ -62,16 +62,16 @@ impl Selection {
         if self.items.is_empty() {
             return Ok(self.clone());
         }
-        let existing: Vec<String> =
+        let existing_ids: Vec<String> =
             run.clone().no_cache().items().map_ok(|item| item.external_id).try_collect().await?;
-        let existing: BTreeSet<_> = existing.into_iter().collect();
-        let items = self.items.iter().map(|wanted| resolve(wanted, &existing)).collect::<Result<_, _>>()?;
+        let existing_ids: BTreeSet<_> = existing_ids.into_iter().collect();
+        let items = self.items.iter().map(|item| resolve_external_id(item, &existing_ids)).collect::<Result<_, _>>()?;
         Ok(Self { items, ..self.clone() })
     }
 
-    /// Returns an error if the selected items have artifacts, but none of these is selected.
-    pub(super) fn check_artifacts(&self, unselected: &BTreeSet<String>, selected: usize) -> Result<(), Error> {
-        if selected > 0 || unselected.is_empty() {
+    /// Returns an error if the selected items have artifacts, but no artifact is selected.
+    pub(super) fn check_artifacts(&self, unselected: &BTreeSet<String>, selected_count: usize) -> Result<(), Error> {
+        if selected_count > 0 || unselected.is_empty() {
             return Ok(());
         }
         let patterns = self.artifacts.iter().map(ToString::to_string);
@@ -85,22 +85,24 @@ impl Selection {
     }
 
     pub(super) fn has_artifact(&self, artifact: &OutputArtifact) -> bool {
-        let named = self.artifacts.is_empty() || self.artifacts.iter().any(|name| name.matches(&artifact.name));
-        let is_typed = || self.media_types.contains(&essence(media_type(artifact).unwrap_or_default()));
-        named && (self.media_types.is_empty() || is_typed())
+        let is_name_selected =
+            self.artifacts.is_empty() || self.artifacts.iter().any(|name| name.matches(&artifact.name));
+        let is_type_selected = || self.media_types.contains(&essence(media_type(artifact).unwrap_or_default()));
+        is_name_selected && (self.media_types.is_empty() || is_type_selected())
     }
 }
 
-/// Returns the external id that `wanted` selects.
-fn resolve(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
+/// Returns the external id that `wanted` selects: `wanted` itself, or the only external id with this file name.
+fn resolve_external_id(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
     if existing.contains(wanted) {
         return Ok(wanted.to_owned());
     }
-    let named: Vec<_> = existing.iter().filter(|id| id.rsplit(['/', '\\']).next() == Some(wanted)).cloned().collect();
-    let (kind, existing) = match named.as_slice() {
+    let ids_with_file_name: Vec<_> =
+        existing.iter().filter(|id| id.rsplit(['/', '\\']).next() == Some(wanted)).cloned().collect();
+    let (kind, existing) = match ids_with_file_name.as_slice() {
         [only] => return Ok(only.clone()),
         [] => (UnmatchedKind::Item, existing.iter().cloned().collect()),
-        _ => (UnmatchedKind::Ambiguous, named),
+        _ => (UnmatchedKind::Ambiguous, ids_with_file_name),
     };
     Err(UnmatchedSelection { kind, wanted: wanted.to_owned(), existing }.into())
 }

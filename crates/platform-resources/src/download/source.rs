@@ -1,4 +1,4 @@
-//! Sources of artifact URLs that can be resolved ahead of time.
+//! Sources of artifact URLs that can be resolved in advance.
 
 use std::error::Error;
 use std::mem;
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::report::DeletedFile;
 use crate::{Actor, RunHandle};
 
-type Resolved = Result<ResolvedUrl, Box<dyn Error + Send + Sync>>;
+type ResolveResult = Result<ResolvedUrl, Box<dyn Error + Send + Sync>>;
 
 /// The source of URLs for an artifact. The first URL can be resolved before it is needed.
 #[derive(Debug)]
@@ -20,31 +20,31 @@ pub(super) struct ArtifactSource {
     run: Arc<RunHandle>,
     id: ArtifactId,
     deleted: Option<Actor>,
-    first: Mutex<First>,
+    first_url: Mutex<FirstUrl>,
 }
 
 /// The first URL of an artifact.
 #[derive(Debug)]
-enum First {
+enum FirstUrl {
     Unresolved,
-    Resolved(Resolved),
+    Resolved(ResolveResult),
     Used,
 }
 
 impl ArtifactSource {
     pub(super) fn new(run: Arc<RunHandle>, id: ArtifactId, deleted: Option<Actor>) -> Self {
-        Self { run, id, deleted, first: Mutex::new(First::Unresolved) }
+        Self { run, id, deleted, first_url: Mutex::new(FirstUrl::Unresolved) }
     }
 
     /// Resolves the first URL, unless the download has already requested it.
-    pub(super) async fn resolve_ahead(&self) {
-        let mut first = self.first.lock().await;
-        if matches!(*first, First::Unresolved) {
-            *first = First::Resolved(self.request().await);
+    pub(super) async fn prefetch_url(&self) {
+        let mut first_url = self.first_url.lock().await;
+        if matches!(*first_url, FirstUrl::Unresolved) {
+            *first_url = FirstUrl::Resolved(self.request().await);
         }
     }
 
-    async fn request(&self) -> Resolved {
+    async fn request(&self) -> ResolveResult {
         if let Some(by) = self.deleted {
             return Err(DeletedFile { by }.into());
         }
@@ -62,15 +62,15 @@ impl ArtifactSource {
 
 #[async_trait]
 impl Source for ArtifactSource {
-    async fn resolve(&self) -> Resolved {
-        let (mut first, is_in_flight) = match self.first.try_lock() {
-            Ok(first) => (first, false),
-            Err(_) => (self.first.lock().await, true),
+    async fn resolve(&self) -> ResolveResult {
+        let (mut first_url, is_in_flight) = match self.first_url.try_lock() {
+            Ok(first_url) => (first_url, false),
+            Err(_) => (self.first_url.lock().await, true),
         };
-        match mem::replace(&mut *first, First::Used) {
-            First::Resolved(Ok(url)) if url.is_usable() => Ok(url),
-            // An earlier failure is not returned, because its cause may have been resolved.
-            First::Resolved(Err(error)) if is_in_flight => Err(error),
+        match mem::replace(&mut *first_url, FirstUrl::Used) {
+            FirstUrl::Resolved(Ok(url)) if url.is_usable() => Ok(url),
+            // The failure of an earlier request is not returned, because its cause may no longer exist.
+            FirstUrl::Resolved(Err(error)) if is_in_flight => Err(error),
             _ => self.request().await,
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use platform_download::{StoreAddress, StoreAddressError};
 
-/// A place for results: a folder or an object store.
+/// A location for results: a folder or an object store.
 ///
 /// ```
 /// use platform_resources::ResultsTarget;
@@ -19,7 +19,7 @@ use platform_download::{StoreAddress, StoreAddressError};
 pub enum ResultsTarget {
     /// A folder.
     Folder(PathBuf),
-    /// A place in an object store.
+    /// An address in an object store.
     Store(StoreAddress),
 }
 

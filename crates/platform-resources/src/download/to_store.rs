@@ -14,15 +14,15 @@ use super::layout::Layout;
 use super::report::{Event, RunReport};
 use super::selection::Selection;
 use super::store_manifest::StoreManifest;
-use super::transfer::{Transfer, for_one_file};
+use super::transfer::{Transfer, file_retry_policy};
 use crate::{Client, Error, RunHandle};
 
-/// The number of files that are downloaded at the same time. Each takes up to two parts of memory.
-const JOBS: usize = 8;
-/// The number of files in succession for which the store fails, after which the others are not tried.
-const OUTAGES: u32 = 3;
+/// The default number of files that are downloaded at the same time. Each file needs memory for up to two parts.
+const DEFAULT_JOBS: usize = 8;
+/// The number of consecutive files with a failure of the store after which the remaining files are skipped.
+const MAX_CONSECUTIVE_FAILURES: u32 = 3;
 
-/// A download of a run's results into an object store. Objects with the stated checksum are skipped.
+/// A download of a run's results into an object store. Objects with the expected checksum are skipped.
 pub struct StoreDownload {
     transfer: Transfer,
     store: Store,
@@ -31,9 +31,9 @@ pub struct StoreDownload {
 }
 
 impl Client {
-    /// Opens the store of an address: that of the organization's own bucket with its key, and others with the
-    /// credentials of the environment ([`Store::open`]). It is used with the connections and the retries of this
-    /// client, without its tokens.
+    /// Opens the store at an address. The organization's own bucket is opened with its key, other stores with the
+    /// credentials of the environment ([`Store::open`]). Requests to the store use the connections and the retries of
+    /// this client, but not its tokens.
     ///
     /// # Errors
     ///
@@ -42,17 +42,17 @@ impl Client {
         if address.is_google() {
             match self.bucket().await {
                 Ok(bucket) if Some(bucket.name()) == address.bucket() => {
-                    return Ok(self.limited(Store::bucket(bucket)?));
+                    return Ok(self.limit_rate(Store::bucket(bucket)?));
                 }
-                // Without the user, for example with a share token, the address is not that of the own bucket.
+                // A permanent failure means that the caller has no bucket, for example with only a share token.
                 Err(error) if error.is_transient() => return Err(error),
                 _ => {}
             }
         }
-        Ok(self.limited(Store::open(address, self.storage.http_builder(), self.storage.retry)?))
+        Ok(self.limit_rate(Store::open(address, self.storage.http_builder(), self.storage.retry)?))
     }
 
-    fn limited(&self, store: Store) -> Store {
+    fn limit_rate(&self, store: Store) -> Store {
         self.storage.rate_limit.iter().cloned().fold(store, Store::with_rate_limit)
     }
 }
@@ -62,7 +62,7 @@ impl RunHandle {
     /// Keys are paths below the prefix of the address. A manifest of the run lists them: `RUN/manifest.jsonl`.
     pub fn download_to_store(&self, store: Store, address: StoreAddress) -> StoreDownload {
         let transfer = Transfer::new(self);
-        let jobs = self.client.storage.transfer.jobs().unwrap_or(JOBS);
+        let jobs = self.client.storage.transfer.jobs().unwrap_or(DEFAULT_JOBS);
         StoreDownload { transfer, store, address, jobs }.with_layout(Layout::default())
     }
 }
@@ -88,14 +88,14 @@ impl StoreDownload {
         self
     }
 
-    /// Sets the layout of keys. There always is a prefix for each run.
+    /// Sets the layout of keys. The layout always has a prefix for each run.
     pub fn with_layout(mut self, layout: Layout) -> Self {
         self.transfer.layout = layout.with_folder_per_run(true);
         self
     }
 
-    /// Sets the number of files that are downloaded at the same time: by default that of the settings, or 8. Each takes
-    /// up to two parts of memory: 16 MiB, and more for files of more than 80 GB.
+    /// Sets the number of files that are downloaded at the same time. The default is the number in the settings, or 8.
+    /// Each file needs memory for up to two parts: 16 MiB, and more for files of more than 80 GB.
     pub fn with_jobs(mut self, jobs: usize) -> Self {
         self.jobs = jobs.max(1);
         self
@@ -103,15 +103,16 @@ impl StoreDownload {
 
     /// Downloads the results available now.
     ///
-    /// A failed file does not stop the others; the report names it. If the future is dropped, no incomplete object is
-    /// left under a final key, and a later call stores the rest. Invisible parts can be left.
+    /// The report names each failed file. Other files are still downloaded. If the future is dropped, no incomplete
+    /// object has a final key, and a later call stores the remaining files. Parts of unfinished uploads can remain in
+    /// the store.
     ///
     /// # Errors
     ///
-    /// [`Error::unmatched_selection`] if the selection matches nothing of the run. Otherwise, a request for the run or
-    /// its items failed.
+    /// [`Error::unmatched_selection`]: the selection matches no item or artifact of the run. Otherwise a request for
+    /// the run or its items failed.
     pub async fn fetch(self) -> Result<RunReport, Error> {
-        self.run(false).await
+        self.transfer_results(false).await
     }
 
     /// Follows the run until it ends, and downloads results as they become available. Otherwise it works like
@@ -121,39 +122,44 @@ impl StoreDownload {
     ///
     /// The same as [`fetch`](Self::fetch).
     pub async fn follow(self) -> Result<RunReport, Error> {
-        self.run(true).await
+        self.transfer_results(true).await
     }
 
-    async fn run(mut self, follow: bool) -> Result<RunReport, Error> {
+    async fn transfer_results(mut self, follow: bool) -> Result<RunReport, Error> {
         let client = &self.transfer.run.client;
         let (policy, http) = (client.storage.retry, client.storage_http()?.clone());
-        let store = self.store.clone().with_retry(for_one_file(policy));
-        let fetcher =
-            StoreFetcher { store, http, address: self.address.clone(), jobs: self.jobs, outages: AtomicU32::new(0) };
+        let store = self.store.clone().with_retry(file_retry_policy(policy));
+        let fetcher = StoreFetcher {
+            store,
+            http,
+            address: self.address.clone(),
+            jobs: self.jobs,
+            consecutive_failures: AtomicU32::new(0),
+        };
         let mut manifest = StoreManifest::read(self.store, self.address, &self.transfer.run.id).await;
-        let report = self.transfer.run(&mut manifest, &fetcher, policy, follow).await;
-        // It lists what was stored, also if a request for the run has failed.
-        let stored = manifest.finish().await;
+        let report = self.transfer.download(&mut manifest, &fetcher, policy, follow).await;
+        // The manifest is written even if a request for the run failed, so that it lists all stored files.
+        let manifest = manifest.finish().await;
         let mut report = report?;
-        report.manifest = stored;
+        report.manifest = manifest;
         Ok(report)
     }
 }
 
-/// Fetches files to their paths below an address.
+/// A client that fetches files to keys below an address.
 struct StoreFetcher {
     store: Store,
     http: HttpClient,
     address: StoreAddress,
     jobs: usize,
-    /// The number of files in succession for which the store failed.
-    outages: AtomicU32,
+    /// The number of consecutive files with a failure of the store.
+    consecutive_failures: AtomicU32,
 }
 
 impl Fetcher<String> for StoreFetcher {
     type Error = StoreError;
 
-    /// The parts of a failed attempt are discarded.
+    /// The store discards the parts of a failed attempt.
     const RESUMES: bool = false;
 
     fn jobs(&self) -> usize {
@@ -168,22 +174,22 @@ impl Fetcher<String> for StoreFetcher {
         on_progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Outcome, StoreError> {
         let key = self.address.key(file);
-        if self.outages.load(Ordering::Relaxed) >= OUTAGES {
+        if self.consecutive_failures.load(Ordering::Relaxed) >= MAX_CONSECUTIVE_FAILURES {
             return Err(StoreError::skipped(&key));
         }
-        let received = |bytes| on_progress(Progress::Received(bytes));
-        let stored = self.store.fetch(&self.http, source, expected, &key, &received).await;
-        match &stored {
-            Ok(_) => self.outages.store(0, Ordering::Relaxed),
+        let on_received = |bytes| on_progress(Progress::Received(bytes));
+        let stored_object = self.store.fetch(&self.http, source, expected, &key, &on_received).await;
+        match &stored_object {
+            Ok(_) => self.consecutive_failures.store(0, Ordering::Relaxed),
             Err(error) if error.is_store() && error.is_transient() => {
-                self.outages.fetch_add(1, Ordering::Relaxed);
+                self.consecutive_failures.fetch_add(1, Ordering::Relaxed);
             }
             Err(_) => {}
         }
-        let stored = stored?;
-        let progress = if stored.already_present { Progress::AlreadyPresent } else { Progress::Durable };
-        on_progress(progress(stored.bytes));
-        Ok(stored.outcome(expected))
+        let stored_object = stored_object?;
+        let progress = if stored_object.already_present { Progress::AlreadyPresent } else { Progress::Durable };
+        on_progress(progress(stored_object.bytes));
+        Ok(stored_object.outcome(expected))
     }
 
     fn is_postponed(error: &StoreError) -> bool {
@@ -203,16 +209,16 @@ impl Destination for StoreManifest {
         file.to_owned()
     }
 
-    fn is_needed(&self, file: &String, expected: Expected) -> bool {
-        self.known(file).is_none_or(|entry| expected.crc32c() != Some(entry.crc32c))
+    fn needs_download(&self, file: &String, expected: Expected) -> bool {
+        self.recorded_entry(file).is_none_or(|entry| expected.crc32c() != Some(entry.crc32c))
     }
 
-    fn missing(&self, _: &String, _: u64) -> u64 {
+    fn required_space(&self, _: &String, _: u64) -> u64 {
         0
     }
 
     fn entry(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
-        Ok(self.known(file).cloned())
+        Ok(self.recorded_entry(file).cloned())
     }
 
     fn entry_if_present(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
@@ -220,11 +226,11 @@ impl Destination for StoreManifest {
     }
 
     fn entries(&self) -> impl Iterator<Item = Result<ManifestEntry, FolderError>> {
-        self.all().cloned().map(Ok)
+        self.all_entries().cloned().map(Ok)
     }
 
     fn entries_of(&self, run: &str) -> impl Iterator<Item = Result<ManifestEntry, FolderError>> {
-        self.all().filter(move |entry| entry.origin.run == run).cloned().map(Ok)
+        self.all_entries().filter(move |entry| entry.origin.run == run).cloned().map(Ok)
     }
 
     async fn check_free_space(&self, _: u64) -> Result<(), FolderError> {

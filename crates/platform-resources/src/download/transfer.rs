@@ -9,10 +9,10 @@ use platform_download::{Expected, Meter, RetryPolicy, Shard, Verification};
 use serde_json::json;
 
 use super::artifact::{
-    ExternalIdOnly, FetchAttempts, FetchOutcome, ItemSummary, PlanError, PlannedFile, SelectedArtifact, fetch,
+    ExternalIdOnly, FetchAttempts, FetchOutcome, ItemSummary, PlanError, PlannedFile, SelectedArtifact, fetch_file,
 };
 use super::destination::{Destination, Fetcher};
-use super::layout::{Layout, Names};
+use super::layout::{FileNames, Layout};
 use super::packed_list::PackedList;
 use super::plan::{Plan, after_pause};
 use super::recorded_names::extension;
@@ -26,12 +26,12 @@ const FILE_RETRY_LIMIT: Duration = Duration::from_secs(10);
 /// The default metadata keys of an artifact's checksum, in order of precedence.
 const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
 
-/// Returns the policy for one file, which is postponed after a time.
-pub(super) fn for_one_file(policy: RetryPolicy) -> RetryPolicy {
+/// Returns the retry policy for one fetch of a file. The file is postponed when its time limit is reached.
+pub(super) fn file_retry_policy(policy: RetryPolicy) -> RetryPolicy {
     policy.with_request_limit(policy.request_limit().min(FILE_RETRY_LIMIT))
 }
 
-/// The results to download and the names of their files.
+/// The options of a download of a run's results.
 pub(super) struct Transfer {
     pub(super) run: RunHandle,
     pub(super) selection: Selection,
@@ -53,9 +53,9 @@ impl Transfer {
         }
     }
 
-    /// Downloads the results that are available now or, with `follow`, until the end of the run. The fetcher retries one
-    /// file within the limits of [`for_one_file`], and `policy` limits all attempts.
-    pub(super) async fn run<D: Destination, F: Fetcher<D::Target>>(
+    /// Downloads the results that are available now or, with `follow`, until the end of the run. The fetcher limits
+    /// one fetch of a file by [`file_retry_policy`], and `policy` limits all attempts for the file.
+    pub(super) async fn download<D: Destination, F: Fetcher<D::Target>>(
         &mut self,
         destination: &mut D,
         fetcher: &F,
@@ -66,42 +66,42 @@ impl Transfer {
         let mut plan = Plan::new(&self.run, self.layout);
         let meter = Meter::default();
         let observer = self.observer.clone();
-        let source = Arc::new(self.run.for_source(for_one_file(policy).request_limit()));
-        let mut delayed = FuturesUnordered::new();
-        let mut active = FuturesUnordered::new();
+        let source = Arc::new(self.run.for_url_requests(file_retry_policy(policy).request_limit()));
+        let mut postponed = FuturesUnordered::new();
+        let mut running_fetches = FuturesUnordered::new();
         let mut poll = Poll::new(self.run.clone());
         let mut polling = Box::pin(self.poll_run(destination.shard(), &poll, true));
-        let mut ended = false;
+        let mut has_last_snapshot = false;
         loop {
-            while active.len() < fetcher.jobs()
+            while running_fetches.len() < fetcher.jobs()
                 && let Some(next) = plan.next(&*destination, &source)
             {
-                active.push(Box::pin(fetch(next, fetcher, (&meter, policy.limit()), &*observer)));
+                running_fetches.push(Box::pin(fetch_file(next, fetcher, (&meter, policy.limit()), &*observer)));
             }
-            plan.look_ahead(&*destination, &source);
+            plan.prefetch_urls(&*destination, &source);
             tokio::select! {
-                Some(outcome) = active.next() => match outcome {
+                Some(outcome) = running_fetches.next() => match outcome {
                     Ok(outcome) => self.record(outcome, &mut plan, destination).await,
-                    Err(planned) => delayed.push(after_pause(planned, policy.backoff())),
+                    Err(planned) => postponed.push(after_pause(planned, policy.backoff())),
                 },
-                Some(()) = plan.resolving.next(), if !active.is_empty() => {}
+                Some(()) = plan.url_requests.next(), if !running_fetches.is_empty() => {}
                 // The postponed files are downloaded after all others.
-                Some(planned) = delayed.next() => plan.queue.push(0, planned),
-                snapshot = &mut polling, if !ended => {
+                Some(planned) = postponed.next() => plan.queue.push(0, planned),
+                snapshot = &mut polling, if !has_last_snapshot => {
                     let snapshot = snapshot?;
-                    ended = snapshot.ended() || !follow;
-                    let first = plan.run.is_none();
-                    let new = self.plan(&mut plan, snapshot, &*destination, &meter);
-                    if first {
-                        destination.check_free_space(plan.missing(&*destination)).await?;
+                    has_last_snapshot = snapshot.has_run_ended() || !follow;
+                    let is_first_snapshot = plan.run.is_none();
+                    let has_news = self.plan(&mut plan, snapshot, &*destination, &meter);
+                    if is_first_snapshot {
+                        destination.check_free_space(plan.required_space(&*destination)).await?;
                     }
-                    poll.record_news(new);
+                    poll.record_news(has_news);
                     polling.set(self.poll_run(destination.shard(), &poll, false));
                 }
                 else => break,
             }
         }
-        self.selection.check_artifacts(&plan.unselected, plan.selected)?;
+        self.selection.check_artifacts(&plan.unselected, plan.selected_count)?;
         observer(Event::Progress(meter.totals()));
         Ok(plan.report)
     }
@@ -112,10 +112,10 @@ impl Transfer {
         &self,
         shard: Shard,
         poll: &Poll,
-        all: bool,
+        needs_all_items: bool,
     ) -> impl Future<Output = Result<Snapshot<PackedList<ItemSummary>>, Error>> + Send + use<> {
         let (selection, keys) = (self.selection.clone(), self.checksum_keys.clone());
-        poll.clone().snapshot(all, move |item| ItemSummary::of(item, shard, &selection, &keys))
+        poll.clone().snapshot(needs_all_items, move |item| ItemSummary::of(item, shard, &selection, &keys))
     }
 
     /// Plans the items that ended since the last call. Returns true if at least one item has ended.
@@ -126,18 +126,18 @@ impl Transfer {
         destination: &D,
         meter: &Meter,
     ) -> bool {
-        let (known, ended) = (plan.seen.len(), snapshot.ended());
+        let (ended_before, has_run_ended) = (plan.ended_items.len(), snapshot.has_run_ended());
         plan.report.update(&snapshot.run);
-        // All items of a run are created when it is submitted, so that the first response contains all of them. File
+        // The platform creates all items when the run is submitted, so the first snapshot contains all of them. File
         // names are therefore the same in each download of the run.
-        let ids = || snapshot.items.iter_as().map(|item: ExternalIdOnly<'_>| item.external_id);
-        let names = plan.names.take().unwrap_or_else(|| Names::new(self.layout, &self.run.id, ids()));
+        let external_ids = || snapshot.items.iter_as().map(|item: ExternalIdOnly<'_>| item.external_id);
+        let names = plan.names.take().unwrap_or_else(|| FileNames::new(self.layout, &self.run.id, external_ids()));
         if plan.report.items.is_empty() {
             plan.report.items.reserve_exact(snapshot.items.len());
         }
         for item in snapshot.items.into_values() {
-            let has_ended = item.outcome != ItemOutcome::InProgress || ended;
-            if !has_ended || !plan.seen.insert(item.key) {
+            let has_ended = item.outcome != ItemOutcome::InProgress || has_run_ended;
+            if !has_ended || !plan.ended_items.insert(item.key) {
                 continue;
             }
             if item.is_wanted {
@@ -147,22 +147,22 @@ impl Transfer {
             }
         }
         plan.names = Some(names);
-        (self.observer)(Event::Run(RunProgress::of(&snapshot.run, plan.seen.len(), plan.report.item_count)));
+        (self.observer)(Event::Run(RunProgress::of(&snapshot.run, plan.ended_items.len(), plan.report.item_count)));
         plan.run = Some(snapshot.run);
-        plan.seen.len() > known
+        plan.ended_items.len() > ended_before
     }
 
     fn plan_item<D: Destination>(
         &self,
         plan: &mut Plan<D::Target>,
         item: ItemSummary,
-        (names, destination): (&Names, &D),
+        (names, destination): (&FileNames, &D),
         meter: &Meter,
     ) {
-        plan.selected += item.artifacts.len();
+        plan.selected_count += item.artifacts.len();
         plan.unselected.extend(item.unselected.iter().cloned());
-        let index = plan.report.items.len();
-        let files = names.of(&item);
+        let item_index = plan.report.items.len();
+        let files = names.paths(&item);
         let mut report = ItemReport {
             external_id: item.external_id,
             outcome: item.outcome,
@@ -173,27 +173,28 @@ impl Transfer {
         };
         let (mut count, mut bytes) = (0, 0);
         let mut name_counts = HashMap::<_, u32>::new();
-        for (wanted, file) in item.artifacts.iter().zip(&files) {
-            *name_counts.entry((wanted.name.clone(), extension(file).to_owned())).or_default() += 1;
+        for (artifact, file) in item.artifacts.iter().zip(&files) {
+            *name_counts.entry((artifact.name.clone(), extension(file).to_owned())).or_default() += 1;
         }
-        for (wanted, mut file) in item.artifacts.into_iter().zip(files) {
-            let names = (report.external_id.as_str(), wanted.name.as_str(), wanted.id.as_str());
-            let is_unique = name_counts.get(&(wanted.name.clone(), extension(&file).to_owned())) == Some(&1);
-            let name = plan.recorded_names.name(destination, names, &file, is_unique);
+        for (artifact, mut file) in item.artifacts.into_iter().zip(files) {
+            let identity = (report.external_id.as_str(), artifact.name.as_str(), artifact.id.as_str());
+            let is_unique = name_counts.get(&(artifact.name.clone(), extension(&file).to_owned())) == Some(&1);
+            let name = plan.recorded_names.file_name(destination, identity, &file, is_unique);
             let planned = name.map_err(PlanError::from).and_then(|name| {
                 file = name;
-                self.expected(&wanted, &file, destination)
+                self.expected_content(&artifact, &file, destination)
             });
-            let SelectedArtifact { id, name, deleted, .. } = wanted;
+            let SelectedArtifact { id, name, deleted, .. } = artifact;
             match planned {
-                Ok((expected, recorded)) => {
-                    let stated = expected.bytes().unwrap_or_default();
+                Ok((expected, recorded_verification)) => {
+                    let declared_bytes = expected.bytes().unwrap_or_default();
                     count += 1;
-                    bytes += stated;
+                    bytes += declared_bytes;
                     meter.plan(expected.bytes());
                     let attempts = FetchAttempts::default();
-                    let planned = PlannedFile { item: index, id, name, expected, file, deleted, recorded, attempts };
-                    plan.queue.push(stated, Box::new(planned));
+                    let planned =
+                        PlannedFile { item_index, id, name, expected, file, deleted, recorded_verification, attempts };
+                    plan.queue.push(declared_bytes, Box::new(planned));
                 }
                 Err(error) => report.artifacts.push(ArtifactReport { name, file, outcome: Err(error.into()) }),
             }
@@ -203,14 +204,14 @@ impl Transfer {
     }
 
     /// Returns the expected checksum and length. If they come from the manifest, because the platform has no checksum,
-    /// the recorded verification is returned, too. Fails if the file belongs to another run and must not be replaced.
-    fn expected(
+    /// also returns the recorded verification. Fails if the file belongs to another run and must not be replaced.
+    fn expected_content(
         &self,
-        wanted: &SelectedArtifact,
+        artifact: &SelectedArtifact,
         file: &str,
         destination: &impl Destination,
     ) -> Result<(Expected, Option<Verification>), PlanError> {
-        let (expected, run) = (wanted.expected()?, self.run.id.as_str());
+        let (expected, run) = (artifact.expected()?, self.run.id.as_str());
         if !self.overwrite
             && let Some(entry) = destination.entry_if_present(file)?
             && entry.origin.run != run
@@ -219,7 +220,7 @@ impl Transfer {
             return Err(PlanError::OtherRun { file: file.to_owned(), run: entry.origin.run });
         }
         // For a file that the platform has deleted, the manifest may have a checksum although the platform has none.
-        if wanted.deleted.is_some()
+        if artifact.deleted.is_some()
             && expected.crc32c().is_none()
             && let Some(entry) = destination.entry(file)?.filter(|entry| entry.origin.run == run)
         {
@@ -229,19 +230,19 @@ impl Transfer {
     }
 
     async fn record<D: Destination>(&self, mut fetched: FetchOutcome, plan: &mut Plan<D::Target>, destination: &mut D) {
-        let (item, core) = (&mut plan.report.items[fetched.item], &self.run.client.core);
-        if let Some(about) = &plan.run
-            && let Some(entry) = fetched.entry(about, item, (core.root(), core.clock().now()))
+        let (item, core) = (&mut plan.report.items[fetched.item_index], &self.run.client.core);
+        if let Some(run) = &plan.run
+            && let Some(entry) = fetched.manifest_entry(run, item, (core.root(), core.clock().now()))
             && let Err(error) = destination.record(entry).await
         {
             plan.report.manifest = Err(error);
         }
         if let Ok(outcome) = &mut fetched.report.outcome {
-            // Saves memory: both are in the manifest.
+            // The manifest contains both, so the report does not need memory for them.
             (outcome.etag, outcome.generation) = (None, None);
         }
         if item.artifacts.is_empty() {
-            // Saves memory: most items have only one artifact, or a few.
+            // Saves memory, because most items have few artifacts.
             item.artifacts.reserve_exact(1);
         }
         item.artifacts.push(fetched.report);

@@ -57,7 +57,7 @@ impl BuildError {
     }
 
     /// Creates the error of a token source, with the method names of the client builder.
-    pub(crate) fn tokens(error: SourceBuildError) -> Self {
+    pub(crate) fn token_source(error: SourceBuildError) -> Self {
         BuildKind::Tokens(error).into()
     }
 }

@@ -10,13 +10,13 @@ use platform_api::ApiError;
 
 use super::{Error, Kind};
 
-/// The failure of a call. It is shared by all waiting callers.
+/// The failure of a call. All waiting callers share it.
 #[derive(Clone, Debug)]
 pub(crate) enum CallError {
     Api(Arc<ApiError>),
     /// A failure, and the reason why the call was no longer retried.
     RetriesExhausted(Arc<ApiError>, RetriesExhausted),
-    /// The failure to obtain a token, and the reason why this was no longer retried.
+    /// The failure to obtain a token, and the reason why the attempt was no longer retried.
     Token(TokenError, Option<RetriesExhausted>),
     /// No token was obtained before the deadline.
     TimedOut,
@@ -38,7 +38,8 @@ impl From<ApiError> for CallError {
     }
 }
 
-/// A failed call, and the reason why it was no longer retried. Its message and source are those of the failure.
+/// The error of a failed call, and the reason why the call was no longer retried. Its message and its source are those
+/// of the error.
 #[derive(Debug)]
 pub(super) struct CallFailure {
     pub(super) error: Arc<ApiError>,
@@ -72,7 +73,7 @@ impl From<CallError> for Error {
 }
 
 impl Error {
-    /// Converts the error of obtaining a token or of a call to a shareable failure.
+    /// Converts an error of a call, or of obtaining its token, to a failure that callers can share.
     pub(crate) fn into_call(self) -> CallError {
         match self.0 {
             Kind::Api(CallFailure { error, exhausted: None }) => CallError::Api(error),

@@ -7,7 +7,7 @@ use platform_api::ApiError;
 use super::{Error, Kind};
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Login {
+pub(super) enum LoginError {
     #[error("the login failed")]
     OAuth(#[from] OAuthError),
     #[error("the login is stored and can be refreshed, but its access token cannot be used")]
@@ -30,23 +30,23 @@ impl From<OAuthError> for Error {
 
 impl Error {
     pub(crate) fn token_claims(error: JwtError) -> Self {
-        Kind::Login(Login::Claims(error)).into()
+        Kind::Login(LoginError::Claims(error)).into()
     }
 
     pub(crate) fn unusable_login(error: OAuthError) -> Self {
-        Kind::Login(Login::Unusable(error)).into()
+        Kind::Login(LoginError::Unusable(error)).into()
     }
 
     pub(crate) fn not_logged_in() -> Self {
-        Kind::Login(Login::NotLoggedIn).into()
+        Kind::Login(LoginError::NotLoggedIn).into()
     }
 
     pub(crate) fn credential_is_set(name: &str) -> Self {
-        Kind::Login(Login::CredentialIsSet(name.to_owned())).into()
+        Kind::Login(LoginError::CredentialIsSet(name.to_owned())).into()
     }
 
     pub(crate) fn no_device_client() -> Self {
-        Kind::Login(Login::NoDeviceClient).into()
+        Kind::Login(LoginError::NoDeviceClient).into()
     }
 
     /// Returns true if a login failed, or no access token is available.
@@ -63,18 +63,19 @@ impl Error {
 
     /// Returns true if the user must log in again, because the login is missing, was refused or was not completed.
     pub fn is_login_required(&self) -> bool {
-        let is_oauth = |error: &OAuthError| {
+        let is_oauth_login_required = |error: &OAuthError| {
             error.is_login_required() || error.is_credential_refused() || error.is_denied() || error.is_expired()
         };
         self.is_not_logged_in()
             || self.api().is_some_and(ApiError::is_unauthorized)
             || std::iter::successors(Some(self as &dyn std::error::Error), |&error| error.source()).any(|error| {
-                error.downcast_ref().is_some_and(TokenError::is_refused) || error.downcast_ref().is_some_and(is_oauth)
+                error.downcast_ref().is_some_and(TokenError::is_refused)
+                    || error.downcast_ref().is_some_and(is_oauth_login_required)
             })
     }
 
     /// Returns true if a logout failed because no login is stored.
     pub fn is_not_logged_in(&self) -> bool {
-        matches!(self.0, Kind::Login(Login::NotLoggedIn))
+        matches!(self.0, Kind::Login(LoginError::NotLoggedIn))
     }
 }

@@ -24,7 +24,8 @@ impl UnmatchedSelection {
         &self.wanted
     }
 
-    /// Returns what could be selected: the existing items or artifacts, or the items with the ambiguous file name.
+    /// Returns the names that can be selected: the existing items or artifacts, or the items with the ambiguous file
+    /// name.
     pub fn existing(&self) -> &[String] {
         &self.existing
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
-use super::{RawRequest, normalized};
+use super::{RawRequest, normalize_path};
 use crate::client::Client;
 use crate::error::{Error, RawRequestError};
 use crate::raw_response::RawResponse;
@@ -15,7 +15,7 @@ const MAX_PAGES: usize = 10_000;
 /// The possible names of the page size parameter.
 const PAGE_SIZE_PARAMETERS: [&str; 2] = ["page_size", "page-size"];
 /// The lists in the platform's OpenAPI document: the end of the path, and the name of the page size parameter.
-const LISTS: [(&str, &str); 5] = [
+const KNOWN_LISTS: [(&str, &str); 5] = [
     ("/v1/access/grants", "page_size"),
     ("/v1/access/share-tokens", "page_size"),
     ("/v1/applications", "page-size"),
@@ -25,8 +25,7 @@ const LISTS: [(&str, &str); 5] = [
 
 impl Client {
     /// Returns the entries of all pages of a list, in order. `request` is a GET request. Its page and page size
-    /// parameters are replaced. If a response has a status other than 200 or is not a list, `Err` with this response is
-    /// returned within the outer `Ok`.
+    /// parameters are replaced. Returns `Ok(Err(response))` if a response has a status other than 200 or is not a list.
     ///
     /// # Errors
     ///
@@ -41,32 +40,32 @@ impl Client {
         max_pages: usize,
     ) -> Result<Result<Vec<Value>, RawResponse>, Error> {
         let root = &self.settings().api_root;
-        let size = page_size_parameter(&request.url(root).map_err(Error::raw_request)?);
-        let mut request = request.without(["page"]).without(PAGE_SIZE_PARAMETERS);
-        for name in size.map_or(&PAGE_SIZE_PARAMETERS[..], std::slice::from_ref) {
+        let size_parameter = page_size_parameter(&request.url(root).map_err(Error::raw_request)?);
+        let mut request = request.without_parameters(["page"]).without_parameters(PAGE_SIZE_PARAMETERS);
+        for name in size_parameter.map_or(&PAGE_SIZE_PARAMETERS[..], std::slice::from_ref) {
             request = request.with_query(*name, PAGE_SIZE.to_string());
         }
         let mut entries: Vec<Value> = Vec::new();
-        // The length of the last page.
-        let mut last = 0;
+        // The number of entries of the previous page.
+        let mut previous_len = 0;
         for page in 1..=max_pages {
-            request = request.without(["page"]).with_query("page", page.to_string());
+            request = request.without_parameters(["page"]).with_query("page", page.to_string());
             let response = self.raw(&request).await?;
             // A page beyond the end may not exist.
             if response.status() == 404 && page > 1 {
                 return Ok(Ok(entries));
             }
-            let Some(Value::Array(found)) = response.json().filter(|_| response.status() == 200) else {
+            let Some(Value::Array(page_entries)) = response.json().filter(|_| response.status() == 200) else {
                 return Ok(Err(response));
             };
             // If a page is equal to the previous one, the platform ignores the page parameter.
-            if found.is_empty() || (page > 1 && found[..] == entries[entries.len() - last..]) {
+            if page_entries.is_empty() || (page > 1 && page_entries[..] == entries[entries.len() - previous_len..]) {
                 return Ok(Ok(entries));
             }
-            last = found.len();
-            entries.extend(found);
+            previous_len = page_entries.len();
+            entries.extend(page_entries);
             // A list that is not in the OpenAPI document may have a smaller maximum page size.
-            if size.is_some() && last < PAGE_SIZE {
+            if size_parameter.is_some() && previous_len < PAGE_SIZE {
                 return Ok(Ok(entries));
             }
         }
@@ -76,7 +75,7 @@ impl Client {
 
 impl RawRequest {
     /// Removes query parameters, including those in the path.
-    fn without<const N: usize>(mut self, names: [&str; N]) -> Self {
+    fn without_parameters<const N: usize>(mut self, names: [&str; N]) -> Self {
         self.query.retain(|(name, _)| !names.contains(&name.as_str()));
         if let Some((path, query)) = self.path.split_once('?') {
             let query = query.split('#').next().unwrap_or_default();
@@ -93,14 +92,17 @@ impl RawRequest {
 
 /// Returns the name of the page size parameter of a list, or `None` if the list is not in the OpenAPI document.
 fn page_size_parameter(url: &Url) -> Option<&'static &'static str> {
-    let path = normalized(url.path());
+    let path = normalize_path(url.path());
     let segments: Vec<_> = path.split('/').collect();
     let matches = |template: &str| {
         let template: Vec<_> = template.split('/').skip(1).collect();
         let Some(end) = segments.len().checked_sub(template.len()) else { return false };
-        template.iter().zip(&segments[end..]).all(|(expected, found)| expected.starts_with('{') || expected == found)
+        template
+            .iter()
+            .zip(&segments[end..])
+            .all(|(expected, segment)| expected.starts_with('{') || expected == segment)
     };
-    LISTS.iter().find(|(template, _)| matches(template)).map(|(_, size)| size)
+    KNOWN_LISTS.iter().find(|(template, _)| matches(template)).map(|(_, parameter)| parameter)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) fn client(server: &MockServer, limit: Duration) -> Client {
     Client::builder(settings).with_token_provider(provider).build().unwrap()
 }
 
-async fn served(server: &MockServer) -> usize {
+async fn request_count(server: &MockServer) -> usize {
     server.received_requests().await.unwrap().len()
 }
 
@@ -75,19 +75,19 @@ fn url_is_always_below_the_path_of_the_root() {
 
 #[test]
 fn forbidden_and_invalid_headers_are_rejected() {
-    let set = |name: &str, value: &str| RawRequest::new(Method::Get, "/").with_header(name, value);
+    let with_header = |name: &str, value: &str| RawRequest::new(Method::Get, "/").with_header(name, value);
     for name in ["Authorization", " authorization", "HOST", "Content-Length", "cookie", "X-HTTP-Method-Override"] {
-        assert!(matches!(set(name, "x"), Err(RawRequestError::Header(_))), "{name}");
+        assert!(matches!(with_header(name, "x"), Err(RawRequestError::Header(_))), "{name}");
     }
     for (name, value) in [("", "x"), ("a b", "x"), ("a:", "x"), ("a", "x\r\nHost: y"), ("a", "\u{1b}"), ("a", "ü")] {
-        assert!(matches!(set(name, value), Err(RawRequestError::InvalidHeader(_))), "{name}: {value}");
+        assert!(matches!(with_header(name, value), Err(RawRequestError::InvalidHeader(_))), "{name}: {value}");
     }
-    set("Accept", "text/plain; q=\"1\"").unwrap();
+    with_header("Accept", "text/plain; q=\"1\"").unwrap();
 }
 
 #[test]
 fn submission_is_recognized_in_any_path_notation() {
-    let is = |method, path: &str| RawRequest::new(method, path).is_submission(&root());
+    let is_submission = |method, path: &str| RawRequest::new(method, path).is_submission(&root());
     for path in [
         "/v1/runs",
         "/api/v1/runs",
@@ -106,9 +106,13 @@ fn submission_is_recognized_in_any_path_notation() {
         "/v1/runs;x=1",
         "/v1/x/%252e%252e/runs",
     ] {
-        assert!(is(Method::Post, path), "{path}");
+        assert!(is_submission(Method::Post, path), "{path}");
     }
-    assert!(!is(Method::Get, "/v1/runs") && !is(Method::Post, "/v1/runs/1/cancel") && !is(Method::Post, "/v1/runs%"));
+    assert!(
+        !is_submission(Method::Get, "/v1/runs")
+            && !is_submission(Method::Post, "/v1/runs/1/cancel")
+            && !is_submission(Method::Post, "/v1/runs%")
+    );
 }
 
 #[test]
@@ -129,8 +133,9 @@ async fn rejected_token_is_replaced_once() {
     let post = RawRequest::new(Method::Post, "/v1/x").with_body("{}");
     assert_eq!(client.raw(&post).await.unwrap().status(), 200);
     let requests = server.received_requests().await.unwrap();
-    let accepted: Vec<_> = requests.iter().map(|request| request.headers.get_all("accept").iter().count()).collect();
-    assert_eq!(accepted, [1, 1]);
+    let accept_header_counts: Vec<_> =
+        requests.iter().map(|request| request.headers.get_all("accept").iter().count()).collect();
+    assert_eq!(accept_header_counts, [1, 1]);
 }
 
 #[tokio::test]
@@ -150,14 +155,14 @@ async fn deadline_of_the_client_bounds_all_attempts() {
     let client = client(&server, Duration::from_secs(600)).with_deadline(Duration::from_secs(2));
     let response = client.raw(&RawRequest::new(Method::Get, "/v1/x")).await.unwrap();
     assert_eq!(response.status(), 503);
-    assert!(served(&server).await >= 1);
+    assert!(request_count(&server).await >= 1);
 }
 
 #[tokio::test]
 async fn submission_without_a_response_is_uncertain() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let root: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let closing = tokio::spawn(async move {
+    let closing_server = tokio::spawn(async move {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut byte = [0];
@@ -172,7 +177,7 @@ async fn submission_without_a_response_is_uncertain() {
     assert!(error.is_submission_uncertain() && error.to_string().contains("may have accepted it"), "{error}");
     let error = client.raw(&RawRequest::new(Method::Post, "/v1/x").with_body("{}")).await.unwrap_err();
     assert!(!error.is_submission_uncertain() && error.to_string().contains("may have taken effect"), "{error}");
-    closing.await.unwrap();
+    closing_server.await.unwrap();
     // The listener is closed, so that the request cannot be sent.
     let error = client.raw(&RawRequest::new(Method::Post, "/v1/runs").with_body("{}")).await.unwrap_err();
     assert!(!error.is_submission_uncertain() && error.to_string() == "cannot send the request", "{error}");

@@ -15,7 +15,7 @@ pub(crate) fn json(value: Value) -> Value {
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
                 let is_secret = SECRET_FIELDS.contains(&name.as_str()) || is_secret_name(&name);
-                (redacted_text(&name), if is_secret { masked(value) } else { json(value) })
+                (redacted_text(&name), if is_secret { mask_all(value) } else { json(value) })
             });
             Value::Object(members.collect())
         }
@@ -26,13 +26,13 @@ pub(crate) fn json(value: Value) -> Value {
 }
 
 /// Masks all values in a secret field.
-fn masked(value: Value) -> Value {
+fn mask_all(value: Value) -> Value {
     match value {
         Value::String(text) if !text.is_empty() => Value::String(format!("***MASKED({})***", text.chars().count())),
         Value::Number(_) => Value::String("***MASKED***".to_owned()),
-        Value::Array(values) => Value::Array(values.into_iter().map(masked).collect()),
+        Value::Array(values) => Value::Array(values.into_iter().map(mask_all).collect()),
         Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, value)| (name, masked(value))).collect())
+            Value::Object(members.into_iter().map(|(name, value)| (name, mask_all(value))).collect())
         }
         other => other,
     }
@@ -105,9 +105,11 @@ mod tests {
         let mut declared = BTreeSet::new();
         for schema in document["components"]["schemas"].as_object().unwrap().values() {
             let properties = schema["properties"].as_object().into_iter().flatten();
-            let secret = properties.filter(|(_, property)| property["x-sdk-secret"] == true);
-            // URLs are shown without their query, so that their fields need not be masked.
-            declared.extend(secret.filter(|(_, property)| property["format"] != "uri").map(|(name, _)| name.as_str()));
+            let secret_properties = properties.filter(|(_, property)| property["x-sdk-secret"] == true);
+            // URLs are masked by the removal of their query, so their fields are not in the list.
+            declared.extend(
+                secret_properties.filter(|(_, property)| property["format"] != "uri").map(|(name, _)| name.as_str()),
+            );
         }
         assert_eq!(declared, BTreeSet::from(SECRET_FIELDS));
     }

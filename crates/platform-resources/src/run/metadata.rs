@@ -21,8 +21,8 @@ struct CurrentMetadata {
 
 impl RunHandle {
     /// Replaces the metadata of the run, or clears them with [`Patch::Null`]. `checksum` is the checksum of the
-    /// metadata that the caller has read: if they were changed since, the update fails. With `None`, they are always
-    /// replaced.
+    /// metadata that the caller has read. The update fails if the metadata have changed since then. With `None`, the
+    /// metadata are always replaced.
     ///
     /// # Errors
     ///
@@ -32,8 +32,8 @@ impl RunHandle {
         metadata: impl Into<Patch<JsonObject>>,
         checksum: Option<&str>,
     ) -> Result<MetadataUpdated, Error> {
-        let update = update(metadata.into(), checksum);
-        self.put(UpdateRunMetadata::new(self.id.as_str(), update), checksum.is_some()).await
+        let update = metadata_update(metadata.into(), checksum);
+        self.send_update(UpdateRunMetadata::new(self.id.as_str(), update), checksum.is_some()).await
     }
 
     /// Replaces or clears the metadata of an item, like [`update_metadata`](Self::update_metadata).
@@ -47,13 +47,13 @@ impl RunHandle {
         metadata: impl Into<Patch<JsonObject>>,
         checksum: Option<&str>,
     ) -> Result<MetadataUpdated, Error> {
-        let update = update(metadata.into(), checksum);
-        self.put(UpdateItemMetadata::new(self.id.as_str(), external_id, update), checksum.is_some()).await
+        let update = metadata_update(metadata.into(), checksum);
+        self.send_update(UpdateItemMetadata::new(self.id.as_str(), external_id, update), checksum.is_some()).await
     }
 
-    /// Reads the metadata of the run, changes them with `edit`, and writes them unless they were changed in the
-    /// meantime. After such a conflict, it starts again; at most five attempts are made. A run without metadata has no
-    /// checksum: a concurrent write is then not detected, and the last write wins.
+    /// Reads the metadata of the run, changes them with `edit`, and writes them unless another caller has changed them
+    /// in the meantime. After a conflict, it starts again, up to five attempts in total. A run without metadata has no
+    /// checksum. A concurrent write is then not detected, and the last write wins.
     ///
     /// # Errors
     ///
@@ -65,10 +65,10 @@ impl RunHandle {
             let run = run.get().await?;
             Ok(CurrentMetadata { metadata: run.custom_metadata, checksum: run.custom_metadata_checksum })
         };
-        let put = |metadata: JsonObject, checksum: Option<String>| async move {
+        let write = |metadata: JsonObject, checksum: Option<String>| async move {
             run.update_metadata(metadata, checksum.as_deref()).await
         };
-        compare_and_swap(read, edit, put).await
+        compare_and_swap(read, edit, write).await
     }
 
     /// Edits the metadata of an item, like [`edit_metadata`](Self::edit_metadata).
@@ -87,20 +87,20 @@ impl RunHandle {
             let item = run.item(external_id).await?;
             Ok(CurrentMetadata { metadata: item.custom_metadata, checksum: item.custom_metadata_checksum })
         };
-        let put = |metadata: JsonObject, checksum: Option<String>| async move {
+        let write = |metadata: JsonObject, checksum: Option<String>| async move {
             run.update_item_metadata(external_id, metadata, checksum.as_deref()).await
         };
-        compare_and_swap(read, edit, put).await
+        compare_and_swap(read, edit, write).await
     }
 
-    /// Sends an update. It is sent only once if `once` is set, because with a checksum, a retry after a lost response
-    /// would conflict with the first attempt.
-    async fn put<O>(&self, operation: O, once: bool) -> Result<MetadataUpdated, Error>
+    /// Sends an update. `sends_once` is true for an update with a checksum, because a retry after a lost response would
+    /// conflict with the first attempt.
+    async fn send_update<O>(&self, operation: O, sends_once: bool) -> Result<MetadataUpdated, Error>
     where
         O: Operation<Output = MetadataUpdated>,
     {
         let (core, timeout) = (&self.client.core, self.client.settings().run.timeout);
-        if once {
+        if sends_once {
             core.change_once(operation, timeout, &[Group::Run]).await
         } else {
             core.change(operation, timeout, &[Group::Run]).await
@@ -108,15 +108,16 @@ impl RunHandle {
     }
 }
 
-fn update(metadata: Patch<JsonObject>, checksum: Option<&str>) -> MetadataUpdate {
+fn metadata_update(metadata: Patch<JsonObject>, checksum: Option<&str>) -> MetadataUpdate {
     let update = MetadataUpdate::new().with_custom_metadata(metadata);
     checksum.into_iter().fold(update, MetadataUpdate::with_custom_metadata_checksum)
 }
 
+/// Reads, edits and writes metadata until no other caller has changed them in the meantime.
 async fn compare_and_swap<R, P>(
     read: impl Fn() -> R,
     edit: impl Fn(&mut JsonObject),
-    put: impl Fn(JsonObject, Option<String>) -> P,
+    write: impl Fn(JsonObject, Option<String>) -> P,
 ) -> Result<MetadataUpdated, Error>
 where
     R: Future<Output = Result<CurrentMetadata, Error>>,
@@ -126,7 +127,7 @@ where
         let CurrentMetadata { metadata, checksum } = read().await?;
         let mut metadata = metadata.unwrap_or_default();
         edit(&mut metadata);
-        match put(metadata, checksum).await {
+        match write(metadata, checksum).await {
             Err(error) if error.is_conflict() => {
                 tracing::debug!("the metadata were changed concurrently");
                 // Reads lag behind writes, and other callers retry at the same time.

@@ -20,11 +20,11 @@ pub enum RunEvent {
 }
 
 /// The state of an event stream.
-struct Watch {
+struct WatchState {
     poll: Poll,
-    seen: HashSet<ItemId>,
+    reported_items: HashSet<ItemId>,
     events: VecDeque<RunEvent>,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl RunHandle {
@@ -35,11 +35,11 @@ impl RunHandle {
     ///
     /// [`Error::is_unfinished`]: the run did not end within `time`. Otherwise a request failed.
     pub async fn wait(&self, time: Option<Duration>) -> Result<Run, Error> {
-        let ends = async {
+        let run_end = async {
             let mut poll = Poll::new(self.clone());
             loop {
-                // The items are not needed, so that they are not requested.
-                let run = poll.clone().run().await?;
+                // Only the run is requested, because the items are not needed.
+                let run = poll.clone().poll_run().await?;
                 if run.state == RunState::Terminated {
                     return Ok(run);
                 }
@@ -47,22 +47,22 @@ impl RunHandle {
             }
         };
         match time {
-            None => ends.await,
-            Some(time) => tokio::time::timeout(time, ends).await.map_err(|_| Error::unfinished())?,
+            None => run_end.await,
+            Some(time) => tokio::time::timeout(time, run_end).await.map_err(|_| Error::unfinished())?,
         }
     }
 
-    /// Returns a stream of events: one for each item that has ended or ends, and then the end of the run. The stream
-    /// ends after its first error.
+    /// Returns a stream of events: one event for each item that has ended or ends, and then the end of the run. The
+    /// stream ends after its first error.
     pub fn watch(&self) -> impl Stream<Item = Result<RunEvent, Error>> + Send + use<> {
         let poll = Poll::new(self.clone());
-        let watch = Watch { poll, seen: HashSet::new(), events: VecDeque::new(), ended: false };
+        let watch = WatchState { poll, reported_items: HashSet::new(), events: VecDeque::new(), has_ended: false };
         stream::try_unfold(watch, |mut watch| async move {
             loop {
                 if let Some(event) = watch.events.pop_front() {
                     return Ok(Some((event, watch)));
                 }
-                if watch.ended {
+                if watch.has_ended {
                     return Ok(None);
                 }
                 watch.poll_once().await?;
@@ -71,22 +71,22 @@ impl RunHandle {
     }
 }
 
-impl Watch {
+impl WatchState {
     async fn poll_once(&mut self) -> Result<(), Error> {
         let mut snapshot: Snapshot<Vec<Item>> = self.poll.clone().snapshot(false, |item| item).await?;
         sort_by_end(&mut snapshot.items);
-        let before = self.seen.len();
-        self.ended = snapshot.ended();
+        let reported_before = self.reported_items.len();
+        self.has_ended = snapshot.has_run_ended();
         for item in snapshot.items {
-            let has_ended = self.ended || ItemOutcome::of(&item) != ItemOutcome::InProgress;
-            if has_ended && self.seen.insert(item.item_id.clone()) {
+            let has_item_ended = self.has_ended || ItemOutcome::of(&item) != ItemOutcome::InProgress;
+            if has_item_ended && self.reported_items.insert(item.item_id.clone()) {
                 self.events.push_back(RunEvent::ItemEnded(Box::new(item)));
             }
         }
-        if self.ended {
+        if self.has_ended {
             self.events.push_back(RunEvent::Ended(Box::new(snapshot.run)));
         }
-        self.poll.record_news(self.seen.len() > before);
+        self.poll.record_news(self.reported_items.len() > reported_before);
         Ok(())
     }
 }

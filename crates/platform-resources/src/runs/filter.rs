@@ -23,21 +23,21 @@ impl RunFilter {
 
     /// Matches runs with this tag.
     pub fn with_tag(self, tag: &str) -> Self {
-        self.with(&format!("@.sdk.tags[*] == {}", json!(tag)))
+        self.with_condition(&format!("@.sdk.tags[*] == {}", json!(tag)))
     }
 
     /// Matches runs whose note matches this PostgreSQL regular expression. `ignore_case` disables case sensitivity.
     pub fn with_note(self, regex: &str, ignore_case: bool) -> Self {
-        self.with(&format!("@.sdk.note {}", like_regex(regex, ignore_case)))
+        self.with_condition(&format!("@.sdk.note {}", like_regex(regex, ignore_case)))
     }
 
     /// Matches runs whose note or any tag contains this text, ignoring case.
     pub fn with_text(self, text: &str) -> Self {
-        let like = like_regex(&literal(text), true);
-        self.with(&format!("@.sdk.note {like} || @.sdk.tags[*] {like}"))
+        let match_clause = like_regex(&escape_regex(text), true);
+        self.with_condition(&format!("@.sdk.note {match_clause} || @.sdk.tags[*] {match_clause}"))
     }
 
-    fn with(mut self, condition: &str) -> Self {
+    fn with_condition(mut self, condition: &str) -> Self {
         self.conditions.push(format!("({condition})"));
         self
     }
@@ -53,7 +53,7 @@ fn like_regex(regex: &str, ignore_case: bool) -> String {
 }
 
 /// Returns a regular expression that matches only this text.
-fn literal(text: &str) -> String {
+fn escape_regex(text: &str) -> String {
     let mut regex = String::new();
     for character in text.chars() {
         if r"\^$.|?*+()[]{}".contains(character) {

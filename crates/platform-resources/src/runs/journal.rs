@@ -47,7 +47,7 @@ pub trait SubmissionJournal: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// The intent cannot be written. If it was to be written before a submission, the run is not submitted.
+    /// The intent cannot be written. If this happens before the submission, the run is not submitted.
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> std::io::Result<()>;
 }
 

@@ -1,12 +1,12 @@
 //! Submissions that are made only once, even if the response is lost or the process is killed.
 //!
-//! The platform cannot recognize a repeated submission, and bills both. It can find a run by its metadata. Each
+//! The platform cannot recognize a repeated submission, and bills both runs. It can find a run by its metadata. Each
 //! submission therefore has a token in its metadata. The token is written to the journal before the submission is sent,
-//! and its run is looked up before the submission is sent again.
+//! and the run is looked up by this token before the submission is sent again.
 //!
 //! Difficult cases:
-//! - **Reads lag behind writes.** A run that is not found may still exist. It certainly does not exist if the timeout
-//!   of the submission and the maximum lag have passed since the last byte may have been sent.
+//! - **Reads lag behind writes.** A run that is not found may still exist. It does not exist if it is not found after
+//!   the timeout of the submission and the maximum lag have passed since the last byte may have been sent.
 //! - **The process is killed at any point.** Before the intent is in the journal, nothing was sent. Afterwards, the run
 //!   is looked up first.
 //! - **The journal is lost,** or the submission is repeated on another machine. The token is derived from the key, and
@@ -75,7 +75,7 @@ pub struct SubmitOnce<'a> {
     key: String,
     token: Option<String>,
     journal: &'a dyn SubmissionJournal,
-    with_resend_after: Option<Duration>,
+    resend_after: Option<Duration>,
     observer: Arc<dyn Fn(SubmissionEvent) + Send + Sync>,
 }
 
@@ -99,7 +99,7 @@ impl Runs {
             key: key.into(),
             token: None,
             journal,
-            with_resend_after: None,
+            resend_after: None,
             observer,
         }
     }
@@ -114,8 +114,8 @@ impl Runs {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
         let query = query.with_custom_metadata(format!("$.{TOKEN_KEY} ? (@ == {})", serde_json::json!(token)));
         let runs = self.client.clone().no_cache().runs();
-        let found = runs.list_with(query).limit(1).try_next().await?;
-        Ok(found.map(|run| self.client.run(run.run_id)))
+        let run = runs.list_with(query).limit(1).try_next().await?;
+        Ok(run.map(|run| self.client.run(run.run_id)))
     }
 
     /// Returns the token of the caller's submissions for `key`: the SHA-256 of the user and the key, in hexadecimal.
@@ -150,7 +150,7 @@ impl SubmitOnce<'_> {
     /// Permits a second submission if the run is not found for `time` after it was sent, at the risk that two runs are
     /// billed. The submission is never sent again before the maximum lag of reads has passed.
     pub fn with_resend_after(mut self, time: Duration) -> Self {
-        self.with_resend_after = Some(time);
+        self.resend_after = Some(time);
         self
     }
 
@@ -163,8 +163,8 @@ impl SubmitOnce<'_> {
     /// and nothing was submitted.
     pub async fn submit(mut self) -> Result<Submitted, Error> {
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
-            Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(self.submitted(run, false, token)),
-            Some(intent) => self.look_for(intent, None, false).await,
+            Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(self.submission_result(run, false, token)),
+            Some(intent) => self.look_up(intent, None, false).await,
             None => {
                 let token = match self.token.clone() {
                     Some(token) => token,
@@ -174,9 +174,9 @@ impl SubmitOnce<'_> {
                 match self.runs.find_submitted(&token).await? {
                     Some(run) => {
                         let intent = SubmissionIntent::new(token, self.now());
-                        self.found(intent, run.id().clone(), false).await
+                        self.record_run(intent, run.id().clone(), false).await
                     }
-                    None => self.send_until_processed(token).await,
+                    None => self.send_until_not_throttled(token).await,
                 }
             }
         }
@@ -189,24 +189,24 @@ impl SubmitOnce<'_> {
     ///
     /// The same as [`submit`](Self::submit).
     pub async fn find(mut self) -> Result<Option<Submitted>, Error> {
-        self.with_resend_after = None;
+        self.resend_after = None;
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
-            Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(Some(self.submitted(run, false, token))),
-            Some(intent) => self.look_for(intent, None, false).await.map(Some),
+            Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(Some(self.submission_result(run, false, token))),
+            Some(intent) => self.look_up(intent, None, false).await.map(Some),
             None => {
                 let token = match self.token.clone() {
                     Some(token) => token,
                     None => self.runs.submission_token(&self.key).await?,
                 };
                 let run = self.runs.find_submitted(&token).await?;
-                Ok(run.map(|run| self.submitted(run.id().clone(), false, token)))
+                Ok(run.map(|run| self.submission_result(run.id().clone(), false, token)))
             }
         }
     }
 
     /// Sends the submission, and sends it again while the platform refuses it because of too many requests (429). The
     /// journal has no entry during the pauses, because nothing was accepted.
-    async fn send_until_processed(&mut self, token: String) -> Result<Submitted, Error> {
+    async fn send_until_not_throttled(&mut self, token: String) -> Result<Submitted, Error> {
         let (mut attempts, backoff) = self.runs.client.core.run_attempts();
         loop {
             let error = match self.send(token.clone(), false).await {
@@ -217,8 +217,8 @@ impl SubmitOnce<'_> {
             if let Err(exhausted) = attempts.failed_with_response(&error, requested_pause) {
                 return Err(error.with_exhaustion_reason(exhausted));
             }
-            // `attempts` is used only to count failures. Calling its `ready` would make it the probe of the host, for
-            // which the submission would then wait.
+            // `attempts` only counts failures. After a call of its `ready`, it could be the probe of the circuit
+            // breaker, and the submission would wait for this probe.
             let pause = requested_pause.unwrap_or_else(|| backoff.pause(attempts.failures(), fastrand::f64()));
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -228,71 +228,72 @@ impl SubmitOnce<'_> {
             wait(pause).await;
             // Another caller may have submitted the run in the meantime.
             if let Some(run) = self.runs.find_submitted(&token).await? {
-                return Ok(self.submitted(run.id().clone(), false, token));
+                return Ok(self.submission_result(run.id().clone(), false, token));
             }
         }
     }
 
-    /// Writes the intent to the journal, and sends the submission. `again` is true if an earlier submission may have
-    /// been accepted.
-    async fn send(&mut self, token: String, again: bool) -> Result<Submitted, Error> {
-        // Problems are detected before the journal is written. A token is obtained first, so that this takes no time
-        // between `sent_at` and the request.
+    /// Writes the intent to the journal, and sends the submission. `is_resend` is true if an earlier submission may
+    /// have been accepted.
+    async fn send(&mut self, token: String, is_resend: bool) -> Result<Submitted, Error> {
+        // The validation comes first, so that the journal has no entry for an invalid submission. The token is obtained
+        // in advance, so that the request is sent immediately after `sent_at`.
         let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
-        self.runs.client.core.prepare().await?;
+        self.runs.client.core.prefetch_token().await?;
         // The section is open until the outcome is in the journal.
         let section = self.runs.client.core.sections.enter()?;
         submission.custom_metadata.get_or_insert_default().insert(TOKEN_KEY.to_owned(), token.clone().into());
         let intent = SubmissionIntent::new(token.clone(), self.now());
         if let Err(error) = self.journal.write(&self.key, Some(&intent)).await {
-            if again {
+            if is_resend {
                 return Err(Error::lost(&token, Some(Error::journal(error))));
             }
-            // The entry may have been written partially. Without its removal, the next call would wait for a run that
-            // does not exist.
+            // The entry may have been written partially. If it remained, the next call would wait for a run that does
+            // not exist.
             self.write_journal(None).await;
             return Err(Error::journal(error));
         }
         (self.observer)(SubmissionEvent::Sending { token: token.clone() });
         match self.runs.send(submission).await {
-            Ok(run) => self.found(intent, run.id.clone(), true).await,
+            Ok(run) => self.record_run(intent, run.id.clone(), true).await,
             Err(error) if error.is_submission_uncertain() => {
                 // The last byte may have been sent just now.
                 let intent = SubmissionIntent { sent_at: self.now(), ..intent };
                 self.write_journal(Some(&intent)).await;
                 drop(section);
-                self.look_for(intent, Some(error), true).await
+                self.look_up(intent, Some(error), true).await
             }
             // The first submission may have been accepted.
-            Err(error) if again => Err(Error::lost(&token, Some(error))),
+            Err(error) if is_resend => Err(Error::lost(&token, Some(error))),
             Err(error) => {
-                // The submission was rejected or not sent, so that the next call starts from the beginning.
+                // The submission was rejected or not sent. The next call must start from the beginning.
                 self.write_journal(None).await;
                 Err(error)
             }
         }
     }
 
-    /// Looks up the run until it is found, or until it would be visible if it existed. Until then, the submission is
-    /// listed as unresolved.
-    async fn look_for(
+    /// Looks up the run until it is found, or until it would be visible if it existed. During this time, the submission
+    /// is listed as unresolved.
+    async fn look_up(
         &mut self,
         intent: SubmissionIntent,
         cause: Option<Error>,
         is_new: bool,
     ) -> Result<Submitted, Error> {
-        let uncertain = UncertainSubmission {
+        let uncertain_submission = UncertainSubmission {
             since: intent.sent_at,
             application: self.submission.application_id.clone(),
             external_ids: self.submission.items.iter().map(|item| item.external_id.clone()).collect(),
             token: intent.token.clone(),
         };
-        let pending = self.runs.client.core.sections.begin(Creation::Run(uncertain));
+        let pending = self.runs.client.core.sections.record_creation(Creation::Run(uncertain_submission));
         let outcome = self.poll_for_run(intent, cause, is_new).await;
-        pending.settle();
+        pending.mark_resolved();
         outcome
     }
 
+    /// Looks up the run repeatedly. If the caller has permitted it, sends the submission again after a time.
     async fn poll_for_run(
         &mut self,
         intent: SubmissionIntent,
@@ -301,11 +302,11 @@ impl SubmitOnce<'_> {
     ) -> Result<Submitted, Error> {
         let start = Instant::now();
         let mut is_announced = false;
-        // The request may have been sent twice, because of a 401.
+        // The timeout counts twice, because the request may have been sent again after a 401.
         let visible_after = self.runs.client.settings().run_submit_timeout * 2 + MAX_LAG;
         loop {
-            let is_looked_up = match self.runs.find_submitted(&intent.token).await {
-                Ok(Some(run)) => return self.found(intent, run.id().clone(), is_new).await,
+            let has_look_up_succeeded = match self.runs.find_submitted(&intent.token).await {
+                Ok(Some(run)) => return self.record_run(intent, run.id().clone(), is_new).await,
                 Ok(None) => true,
                 Err(error) if error.is_transient() => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "cannot look up the run");
@@ -314,14 +315,14 @@ impl SubmitOnce<'_> {
                 }
                 Err(error) => return Err(Error::lost(&intent.token, Some(error))),
             };
-            // If the clock was set back, the time since the submission is unknown, and the time since the start is
-            // used.
-            let passed = self.now().duration_since(intent.sent_at).unwrap_or_else(|_| start.elapsed());
-            if passed >= visible_after {
-                match self.with_resend_after {
-                    Some(time) if passed < time => {}
-                    Some(_) if is_looked_up => {
-                        self.with_resend_after = None;
+            // If the clock was set back, the time since the submission is unknown. The time since the start of the
+            // look-ups is used instead.
+            let elapsed = self.now().duration_since(intent.sent_at).unwrap_or_else(|_| start.elapsed());
+            if elapsed >= visible_after {
+                match self.resend_after {
+                    Some(time) if elapsed < time => {}
+                    Some(_) if has_look_up_succeeded => {
+                        self.resend_after = None;
                         tracing::warn!(token = intent.token, "the run was not found; submitting it again");
                         return Box::pin(self.send(intent.token, true)).await;
                     }
@@ -329,7 +330,7 @@ impl SubmitOnce<'_> {
                 }
             }
             if !std::mem::replace(&mut is_announced, true) {
-                let until = intent.sent_at + visible_after.max(self.with_resend_after.unwrap_or_default());
+                let until = intent.sent_at + visible_after.max(self.resend_after.unwrap_or_default());
                 let (token, sent_at) = (intent.token.clone(), intent.sent_at);
                 (self.observer)(SubmissionEvent::Waiting { token, sent_at, until });
             }
@@ -337,13 +338,14 @@ impl SubmitOnce<'_> {
         }
     }
 
-    async fn found(&mut self, intent: SubmissionIntent, run: RunId, is_new: bool) -> Result<Submitted, Error> {
+    /// Writes the run to the journal, and returns the result.
+    async fn record_run(&mut self, intent: SubmissionIntent, run: RunId, is_new: bool) -> Result<Submitted, Error> {
         let intent = intent.with_run(run.clone());
         self.write_journal(Some(&intent)).await;
-        Ok(self.submitted(run, is_new, intent.token))
+        Ok(self.submission_result(run, is_new, intent.token))
     }
 
-    fn submitted(&self, run: RunId, is_new: bool, token: String) -> Submitted {
+    fn submission_result(&self, run: RunId, is_new: bool, token: String) -> Submitted {
         Submitted { run: self.runs.client.run(run), is_new, token }
     }
 
@@ -363,8 +365,8 @@ impl SubmitOnce<'_> {
 impl fmt::Debug for SubmitOnce<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, token, journal, .. } = self;
-        let mut shown = formatter.debug_struct("SubmitOnce");
-        shown.field("key", key).field("token", token).field("journal", journal).finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("SubmitOnce");
+        debug.field("key", key).field("token", token).field("journal", journal).finish_non_exhaustive()
     }
 }
 

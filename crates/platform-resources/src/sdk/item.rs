@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use platform_api::{JsonObject, JsonValue, SignedUrl};
 use serde_json::json;
 
-use super::{ITEM, SDK_KEY, SdkMetadataError, merge, moment, put};
+use super::{ITEM_SCHEMA, SDK_KEY, SdkMetadataError, merge_sdk, replace_sdk, timestamp_json};
 
 /// The SDK metadata of an item: the member `sdk` of its custom metadata. The `Debug` output contains no values.
 #[derive(Clone, Default)]
@@ -25,7 +25,7 @@ impl ItemSdkMetadata {
         Self::default()
     }
 
-    /// Sets the tags, and replaces those that were set before.
+    /// Sets the tags, and replaces all tags that were set before.
     pub fn with_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags: Vec<JsonValue> = tags.into_iter().map(|tag| tag.into().into()).collect();
         self.fields.insert("tags".to_owned(), tags.into());
@@ -34,8 +34,9 @@ impl ItemSdkMetadata {
 
     /// Sets the location of the item's slide: the name of the organization's bucket, the key of the object, and its
     /// signed URL.
-    pub fn with_bucket(mut self, name: &str, key: &str, signed: &SignedUrl) -> Self {
-        let bucket = json!({ "bucket_name": name, "object_key": key, "signed_download_url": signed.expose().as_str() });
+    pub fn with_bucket(mut self, name: &str, key: &str, signed_url: &SignedUrl) -> Self {
+        let bucket =
+            json!({ "bucket_name": name, "object_key": key, "signed_download_url": signed_url.expose().as_str() });
         self.fields.insert("platform_bucket".to_owned(), bucket);
         self
     }
@@ -47,12 +48,12 @@ impl ItemSdkMetadata {
     ///
     /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn update(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let sdk = self.with_version_and_times(metadata, moment(now)?);
-        merge(metadata, sdk, |sdk| ITEM.check(sdk))
+        let sdk = self.with_version_and_times(metadata, timestamp_json(now)?);
+        merge_sdk(metadata, sdk, |sdk| ITEM_SCHEMA.check(sdk))
     }
 
-    /// Updates new metadata of an item like [`update`](Self::update). A missing time of creation is taken from the metadata
-    /// `before`, which they replace.
+    /// Updates new metadata of an item like [`update`](Self::update). If their creation time is missing, it is copied
+    /// from `previous`, the metadata that they replace.
     ///
     /// # Errors
     ///
@@ -60,10 +61,10 @@ impl ItemSdkMetadata {
     pub fn update_from(
         &self,
         metadata: &mut JsonObject,
-        before: Option<&JsonObject>,
+        previous: Option<&JsonObject>,
         now: SystemTime,
     ) -> Result<(), SdkMetadataError> {
-        super::keep(metadata, before, &["created_at"]);
+        super::copy_missing_fields(metadata, previous, &["created_at"]);
         self.update(metadata, now)
     }
 
@@ -73,23 +74,23 @@ impl ItemSdkMetadata {
     ///
     /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let sdk = JsonValue::Object(self.with_version_and_times(metadata, moment(now)?));
-        let problems = ITEM.check(&sdk);
-        put(metadata, sdk, problems)
+        let sdk = JsonValue::Object(self.with_version_and_times(metadata, timestamp_json(now)?));
+        let problems = ITEM_SCHEMA.check(&sdk);
+        replace_sdk(metadata, sdk, problems)
     }
 
     /// Returns the fields with the schema version, the creation time and the update time.
-    fn with_version_and_times(&self, metadata: &JsonObject, moment: JsonValue) -> JsonObject {
-        let created = metadata.get(SDK_KEY).and_then(|before| before.get("created_at")).cloned();
+    fn with_version_and_times(&self, metadata: &JsonObject, timestamp: JsonValue) -> JsonObject {
+        let created_at = metadata.get(SDK_KEY).and_then(|existing| existing.get("created_at")).cloned();
         let mut sdk = self.fields.clone();
-        sdk.insert("schema_version".to_owned(), ITEM.version());
-        sdk.insert("created_at".to_owned(), created.unwrap_or_else(|| moment.clone()));
-        sdk.insert("updated_at".to_owned(), moment);
+        sdk.insert("schema_version".to_owned(), ITEM_SCHEMA.version());
+        sdk.insert("created_at".to_owned(), created_at.unwrap_or_else(|| timestamp.clone()));
+        sdk.insert("updated_at".to_owned(), timestamp);
         sdk
     }
 
     /// Returns the JSON Schema of the metadata.
     pub fn schema() -> &'static JsonValue {
-        &ITEM.document
+        &ITEM_SCHEMA.document
     }
 }

@@ -4,13 +4,13 @@ use platform_api::models::{Me, Scheduling};
 use platform_api::{JsonObject, JsonValue, Timestamp};
 use serde_json::{Map, json};
 
-use super::{RUN, SDK_KEY, SdkMetadataError, merge, moment, put};
+use super::{RUN_SCHEMA, SDK_KEY, SdkMetadataError, merge_sdk, replace_sdk, timestamp_json};
 
-/// The prefix of tags for validation cases, and the values that may follow it.
-const VALIDATION_CASE: (&str, [&str; 5]) = (
-    "__aignx_validation_case:",
-    ["send_succeeded", "send_recoverable_error", "send_system_error", "send_user_error", "do_nothing"],
-);
+/// The prefix of tags for validation cases.
+const VALIDATION_CASE_PREFIX: &str = "__aignx_validation_case:";
+/// The values that may follow the prefix.
+const VALIDATION_CASES: [&str; 5] =
+    ["send_succeeded", "send_recoverable_error", "send_system_error", "send_user_error", "do_nothing"];
 /// The default maximum duration of a `FLEX_START` run, in minutes.
 const DEFAULT_FLEX_START_MINUTES: u32 = 720;
 /// The default maximum time to wait for nodes, in minutes.
@@ -142,24 +142,25 @@ impl RunSdkMetadata {
     /// Sets the user who submits the run, and the organization.
     pub fn with_user(self, me: &Me) -> Self {
         let (user, organization) = (&me.user, &me.organization);
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
         let user = json!({
-            "organization_id": organization.id, "organization_name": text(&organization.name),
-            "user_email": text(&user.email), "user_id": user.id,
+            "organization_id": organization.id, "organization_name": or_empty(&organization.name),
+            "user_email": or_empty(&user.email), "user_id": user.id,
         });
         self.with("user", user)
     }
 
-    /// Adds properties of the CI job, if the environment variables `variables` are those of GitHub Actions.
+    /// Adds properties of the CI job, if `variables` contains environment variables of GitHub Actions.
     pub fn with_ci<N: AsRef<str>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
-        let named = variables.into_iter().filter(|(name, _)| GITHUB_VARIABLES.contains(&name.as_ref()));
-        let mut github: JsonObject =
-            named.map(|(name, value)| (name.as_ref().to_ascii_lowercase(), JsonValue::from(value.into()))).collect();
+        let recorded_variables = variables.into_iter().filter(|(name, _)| GITHUB_VARIABLES.contains(&name.as_ref()));
+        let mut github: JsonObject = recorded_variables
+            .map(|(name, value)| (name.as_ref().to_ascii_lowercase(), JsonValue::from(value.into())))
+            .collect();
         if github.is_empty() {
             return self;
         }
-        let part = |name: &str| github.get(name).and_then(JsonValue::as_str).map(str::to_owned);
-        let url = part("github_server_url").zip(part("github_repository")).zip(part("github_run_id"));
+        let variable = |name: &str| github.get(name).and_then(JsonValue::as_str).map(str::to_owned);
+        let url = variable("github_server_url").zip(variable("github_repository")).zip(variable("github_run_id"));
         if let Some(((server, repository), run)) = url {
             github.insert("run_url".to_owned(), format!("{server}/{repository}/actions/runs/{run}").into());
         }
@@ -180,17 +181,17 @@ impl RunSdkMetadata {
     }
 
     /// Sets the graphics processors. `kind` is `L4` or `A100`, and `max_per_slide` is 1 to 8. `minutes` is the maximum
-    /// duration of the run, 1 to 3,600. It is permitted only with [`Provisioning::FlexStart`], and is 720 by default.
+    /// duration of the run, 1 to 3,600. It is permitted only with [`Provisioning::FlexStart`]. The default is 720.
     pub fn with_gpu(self, kind: &str, provisioning: Provisioning, max_per_slide: u32, minutes: Option<u32>) -> Self {
         let mut gpu = json!({ "gpu_type": kind, "provisioning_mode": provisioning.as_str(), "max_gpus_per_slide": max_per_slide });
-        let default = (provisioning == Provisioning::FlexStart).then_some(DEFAULT_FLEX_START_MINUTES);
-        if let Some(minutes) = minutes.or(default) {
+        let default_minutes = (provisioning == Provisioning::FlexStart).then_some(DEFAULT_FLEX_START_MINUTES);
+        if let Some(minutes) = minutes.or(default_minutes) {
             gpu["flex_start_max_run_duration_minutes"] = minutes.into();
         }
         self.with_pipeline("gpu", gpu)
     }
 
-    /// Sets the provisioning of the nodes without graphics processors.
+    /// Sets the provisioning mode of nodes without graphics processors.
     pub fn with_cpu(self, provisioning: Provisioning) -> Self {
         self.with_pipeline("cpu", json!({ "provisioning_mode": provisioning.as_str() }))
     }
@@ -206,8 +207,8 @@ impl RunSdkMetadata {
     }
 
     fn with_pipeline(mut self, name: &str, value: JsonValue) -> Self {
-        let default = || json!({ "node_acquisition_timeout_minutes": DEFAULT_NODE_TIMEOUT_MINUTES });
-        self.fields.entry("pipeline").or_insert_with(default)[name] = value;
+        let default_pipeline = || json!({ "node_acquisition_timeout_minutes": DEFAULT_NODE_TIMEOUT_MINUTES });
+        self.fields.entry("pipeline").or_insert_with(default_pipeline)[name] = value;
         self
     }
 
@@ -216,25 +217,25 @@ impl RunSdkMetadata {
     ///
     /// # Errors
     ///
-    /// All problems of the metadata. Nothing is written then.
+    /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn update(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let sdk = self.with_version_and_times(metadata, &moment(now)?);
-        merge(metadata, sdk, check_run)
+        let sdk = self.with_version_and_times(metadata, &timestamp_json(now)?);
+        merge_sdk(metadata, sdk, check_run)
     }
 
-    /// Updates new metadata of a run like [`update`](Self::update). A missing time of creation or submission is taken from the
-    /// metadata `before`, which they replace.
+    /// Updates new metadata of a run like [`update`](Self::update). If their creation time or their submission is
+    /// missing, it is copied from `previous`, the metadata that they replace.
     ///
     /// # Errors
     ///
-    /// All problems of the metadata. Nothing is written then.
+    /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn update_from(
         &self,
         metadata: &mut JsonObject,
-        before: Option<&JsonObject>,
+        previous: Option<&JsonObject>,
         now: SystemTime,
     ) -> Result<(), SdkMetadataError> {
-        super::keep(metadata, before, &["created_at", "submission"]);
+        super::copy_missing_fields(metadata, previous, &["created_at", "submission"]);
         self.update(metadata, now)
     }
 
@@ -242,24 +243,24 @@ impl RunSdkMetadata {
     ///
     /// # Errors
     ///
-    /// All problems of the metadata. Nothing is written then.
+    /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let sdk = JsonValue::Object(self.with_version_and_times(metadata, &moment(now)?));
+        let sdk = JsonValue::Object(self.with_version_and_times(metadata, &timestamp_json(now)?));
         let mut problems = check_run(&sdk);
-        problems.extend(dates(&sdk, now));
-        put(metadata, sdk, problems)
+        problems.extend(scheduling_problems(&sdk, now));
+        replace_sdk(metadata, sdk, problems)
     }
 
     /// Returns the fields with the schema version, the times and the submission.
-    fn with_version_and_times(&self, metadata: &JsonObject, moment: &JsonValue) -> JsonObject {
-        let before = metadata.get(SDK_KEY);
-        let previous = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
+    fn with_version_and_times(&self, metadata: &JsonObject, timestamp: &JsonValue) -> JsonObject {
+        let existing = metadata.get(SDK_KEY);
+        let existing_value = |pointer: &str| existing.and_then(|existing| existing.pointer(pointer)).cloned();
         let mut sdk = self.fields.clone();
-        sdk.insert("schema_version".to_owned(), RUN.version());
-        sdk.insert("created_at".to_owned(), previous("/created_at").unwrap_or_else(|| moment.clone()));
-        sdk.insert("updated_at".to_owned(), moment.clone());
+        sdk.insert("schema_version".to_owned(), RUN_SCHEMA.version());
+        sdk.insert("created_at".to_owned(), existing_value("/created_at").unwrap_or_else(|| timestamp.clone()));
+        sdk.insert("updated_at".to_owned(), timestamp.clone());
         let submission = json!({
-            "date": previous("/submission/date").unwrap_or_else(|| moment.clone()),
+            "date": existing_value("/submission/date").unwrap_or_else(|| timestamp.clone()),
             "interface": self.interface.as_str(), "initiator": self.initiator.as_str(),
         });
         sdk.insert("submission".to_owned(), submission);
@@ -268,25 +269,26 @@ impl RunSdkMetadata {
 
     /// Returns the JSON Schema of the metadata.
     pub fn schema() -> &'static JsonValue {
-        &RUN.document
+        &RUN_SCHEMA.document
     }
 }
 
+/// Returns the problems of the SDK metadata of a run.
 pub(super) fn check_run(sdk: &JsonValue) -> Vec<String> {
-    let mut problems = RUN.check(sdk);
+    let mut problems = RUN_SCHEMA.check(sdk);
     let tags = sdk["tags"].as_array().into_iter().flatten().filter_map(JsonValue::as_str);
     for tag in tags {
-        if let Some(case) = tag.strip_prefix(VALIDATION_CASE.0)
-            && !VALIDATION_CASE.1.contains(&case)
+        if let Some(case) = tag.strip_prefix(VALIDATION_CASE_PREFIX)
+            && !VALIDATION_CASES.contains(&case)
         {
-            problems.push(format!("{SDK_KEY}/tags: `{tag}` must end in one of {}", VALIDATION_CASE.1.join(", ")));
+            problems.push(format!("{SDK_KEY}/tags: `{tag}` must end in one of {}", VALIDATION_CASES.join(", ")));
         }
     }
     problems
 }
 
 /// Returns the problems of the scheduling dates.
-fn dates(sdk: &JsonValue, now: SystemTime) -> Vec<String> {
+fn scheduling_problems(sdk: &JsonValue, now: SystemTime) -> Vec<String> {
     let date = |name: &str| sdk["scheduling"][name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let (due, deadline) = (date("due_date"), date("deadline"));
     let mut problems = Vec::new();

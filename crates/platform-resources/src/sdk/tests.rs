@@ -4,17 +4,17 @@ use serde_json::{Map, json};
 use super::run::check_run;
 use super::*;
 
-fn at(text: &str) -> SystemTime {
+fn parse_time(text: &str) -> SystemTime {
     text.parse::<Timestamp>().unwrap().into()
 }
 
-fn written(sdk: &RunSdkMetadata) -> JsonValue {
+fn written_sdk(sdk: &RunSdkMetadata) -> JsonValue {
     let mut metadata = Map::new();
-    sdk.write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
+    sdk.write(&mut metadata, parse_time("2026-03-01T12:00:00Z")).unwrap();
     metadata.remove(SDK_KEY).unwrap()
 }
 
-fn new() -> RunSdkMetadata {
+fn new_sdk() -> RunSdkMetadata {
     RunSdkMetadata::new("pipeline/1.0")
 }
 
@@ -31,9 +31,10 @@ fn sdk_metadata_have_the_expected_format() {
         ("HOME", "canary"),
     ];
     let scheduling = Scheduling::new().with_due_date("2026-04-01T00:00:00Z".parse::<Timestamp>().unwrap());
-    let sdk = new().with_tag("a").with_tag("b").with_tag("a").with_note("n").with_portal(true).with_ci(variables);
+    let sdk = new_sdk().with_tag("a").with_tag("b").with_tag("a").with_note("n").with_portal(true).with_ci(variables);
     let sdk = sdk.with_gpu("L4", Provisioning::FlexStart, 2, None).with_cpu(Provisioning::Spot);
-    let sdk = written(&sdk.with_scheduling(&scheduling).with_interface(Interface::Cli).with_initiator(Initiator::Test));
+    let sdk =
+        written_sdk(&sdk.with_scheduling(&scheduling).with_interface(Interface::Cli).with_initiator(Initiator::Test));
     assert_eq!(
         sdk,
         json!({
@@ -55,14 +56,14 @@ fn sdk_metadata_have_the_expected_format() {
             },
         })
     );
-    assert!(written(&new().with_ci([("HOME", "canary")])).get("ci").is_none());
+    assert!(written_sdk(&new_sdk().with_ci([("HOME", "canary")])).get("ci").is_none());
 }
 
 #[test]
 fn other_metadata_and_creation_times_are_preserved() {
     let mut metadata: JsonObject = serde_json::from_value(json!({ "study": "a" })).unwrap();
-    new().with_tag("first").write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
-    new().with_note("second").write(&mut metadata, at("2026-03-02T12:00:00Z")).unwrap();
+    new_sdk().with_tag("first").write(&mut metadata, parse_time("2026-03-01T12:00:00Z")).unwrap();
+    new_sdk().with_note("second").write(&mut metadata, parse_time("2026-03-02T12:00:00Z")).unwrap();
     assert_eq!(metadata["study"], "a");
     let sdk = &metadata[SDK_KEY];
     assert_eq!(
@@ -74,45 +75,48 @@ fn other_metadata_and_creation_times_are_preserved() {
         (&"2026-03-02T12:00:00Z".into(), &"second".into(), &JsonValue::Null)
     );
     let mut item = Map::new();
-    let signed: url::Url = "https://storage.test/o?X-Sig=canary".parse().unwrap();
-    let described = ItemSdkMetadata::new().with_tags(["x"]).with_bucket("b", "o", &signed.clone().into());
-    assert!(!format!("{described:?}").contains("canary"));
-    described.write(&mut item, at("2026-02-28T12:00:00Z")).unwrap();
-    assert_eq!(item[SDK_KEY]["platform_bucket"]["signed_download_url"], signed.as_str());
+    let signed_url: url::Url = "https://storage.test/o?X-Sig=canary".parse().unwrap();
+    let item_sdk = ItemSdkMetadata::new().with_tags(["x"]).with_bucket("b", "o", &signed_url.clone().into());
+    assert!(!format!("{item_sdk:?}").contains("canary"));
+    item_sdk.write(&mut item, parse_time("2026-02-28T12:00:00Z")).unwrap();
+    assert_eq!(item[SDK_KEY]["platform_bucket"]["signed_download_url"], signed_url.as_str());
     item.clear();
-    ItemSdkMetadata::new().with_tags(["x"]).write(&mut item, at("2026-03-01T12:00:00Z")).unwrap();
-    ItemSdkMetadata::new().write(&mut item, at("2026-03-02T12:00:00Z")).unwrap();
+    ItemSdkMetadata::new().with_tags(["x"]).write(&mut item, parse_time("2026-03-01T12:00:00Z")).unwrap();
+    ItemSdkMetadata::new().write(&mut item, parse_time("2026-03-02T12:00:00Z")).unwrap();
     let expected = json!({ "schema_version": "0.0.3", "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-02T12:00:00Z" });
     assert_eq!(item[SDK_KEY], expected);
 }
 
 #[test]
 fn all_problems_are_reported_and_nothing_is_written() {
-    let past = Scheduling::new().with_due_date("2026-02-01T00:00:00Z".parse::<Timestamp>().unwrap());
-    let past = past.with_deadline("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
-    for (sdk, places) in [
+    let past_scheduling = Scheduling::new().with_due_date("2026-02-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let past_scheduling = past_scheduling.with_deadline("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    for (sdk, paths) in [
         (
-            new().with_gpu("T4", Provisioning::Spot, 9, None),
+            new_sdk().with_gpu("T4", Provisioning::Spot, 9, None),
             vec!["/pipeline/gpu/gpu_type", "/pipeline/gpu/max_gpus_per_slide"],
         ),
-        (new().with_gpu("L4", Provisioning::Spot, 1, Some(60)), vec!["/pipeline/gpu/provisioning_mode"]),
-        (new().with_gpu("L4", Provisioning::FlexStart, 1, Some(3601)), vec!["/pipeline/gpu/flex_start_max_run"]),
-        (new().with_node_timeout(0), vec!["/pipeline/node_acquisition_timeout_minutes"]),
-        (new().with_tag("__aignx_validation_case:explode"), vec!["/tags"]),
-        (new().with_scheduling(&past), vec!["/scheduling/due_date", "/scheduling/deadline", "/scheduling/due_date"]),
+        (new_sdk().with_gpu("L4", Provisioning::Spot, 1, Some(60)), vec!["/pipeline/gpu/provisioning_mode"]),
+        (new_sdk().with_gpu("L4", Provisioning::FlexStart, 1, Some(3601)), vec!["/pipeline/gpu/flex_start_max_run"]),
+        (new_sdk().with_node_timeout(0), vec!["/pipeline/node_acquisition_timeout_minutes"]),
+        (new_sdk().with_tag("__aignx_validation_case:explode"), vec!["/tags"]),
+        (
+            new_sdk().with_scheduling(&past_scheduling),
+            vec!["/scheduling/due_date", "/scheduling/deadline", "/scheduling/due_date"],
+        ),
     ] {
         let mut metadata = Map::new();
-        let error = sdk.write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap_err();
-        assert_eq!(error.problems().len(), places.len(), "{error}");
-        for place in places {
+        let error = sdk.write(&mut metadata, parse_time("2026-03-01T12:00:00Z")).unwrap_err();
+        assert_eq!(error.problems().len(), paths.len(), "{error}");
+        for path in paths {
             assert!(
-                error.problems().iter().any(|problem| problem.starts_with(&format!("{SDK_KEY}{place}"))),
-                "{place}: {error}"
+                error.problems().iter().any(|problem| problem.starts_with(&format!("{SDK_KEY}{path}"))),
+                "{path}: {error}"
             );
         }
         assert!(metadata.is_empty());
     }
-    written(&new().with_tag("__aignx_validation_case:do_nothing"));
+    written_sdk(&new_sdk().with_tag("__aignx_validation_case:do_nothing"));
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn schemas_are_valid_and_reject_unknown_fields() {
         assert!(jsonschema::meta::is_valid(schema));
         assert_eq!(schema["additionalProperties"], false);
     }
-    let mut sdk = written(&new());
+    let mut sdk = written_sdk(&new_sdk());
     sdk["more"] = true.into();
     assert_eq!(check_run(&sdk).len(), 1);
 }
@@ -132,7 +136,7 @@ fn update_preserves_other_sdk_fields() {
     let sdk = json!({ "tags": ["x"], "note": "n", "created_at": "2026-01-01T00:00:00Z",
         "scheduling": { "due_date": "2026-01-02T00:00:00Z" } });
     metadata.insert(SDK_KEY.to_owned(), sdk);
-    let now = at("2026-03-01T12:00:00Z");
+    let now = parse_time("2026-03-01T12:00:00Z");
     RunSdkMetadata::new("test/1").update(&mut metadata, now).unwrap();
     let sdk = &metadata[SDK_KEY];
     assert_eq!((&sdk["tags"], &sdk["note"], &sdk["user_agent"]), (&json!(["x"]), &json!("n"), &json!("test/1")));
@@ -148,10 +152,10 @@ fn update_preserves_other_sdk_fields() {
         (&metadata[SDK_KEY]["tags"], &metadata[SDK_KEY]["created_at"]),
         (&json!(["y"]), &json!("2026-03-01T12:00:00Z"))
     );
-    for bad in [json!(7), json!({ "tags": 1 }), json!({ "colour": "red" })] {
-        let mut metadata = Map::from_iter([(SDK_KEY.to_owned(), bad.clone())]);
+    for invalid_sdk in [json!(7), json!({ "tags": 1 }), json!({ "colour": "red" })] {
+        let mut metadata = Map::from_iter([(SDK_KEY.to_owned(), invalid_sdk.clone())]);
         assert!(RunSdkMetadata::new("test/1").update(&mut metadata, now).is_err());
         assert!(ItemSdkMetadata::new().update(&mut metadata, now).is_err());
-        assert_eq!(metadata[SDK_KEY], bad, "nothing is written");
+        assert_eq!(metadata[SDK_KEY], invalid_sdk, "nothing is written");
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use url::Url;
 
 use super::Service;
-use super::external::External;
+use super::external::ExternalProvider;
 use super::keys::token_key;
 use crate::error::Error;
 
@@ -36,7 +36,7 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
-/// The name, the verdict, the detail and the remedy.
+/// Serializes the name, the result, the detail and the remedy.
 impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { name, detail, remedy } = self;
@@ -65,9 +65,9 @@ impl Service {
     pub async fn diagnose(&self) -> Vec<Finding> {
         let settings = self.settings();
         let mut findings = vec![self.diagnose_settings()];
-        let (issuer, moment) = self.check_server("identity provider", settings.jwks_url.clone()).await;
-        findings.push(issuer);
-        findings.extend(moment.map(clock));
+        let (issuer_finding, issuer_time) = self.check_server("identity provider", settings.jwks_url.clone()).await;
+        findings.push(issuer_finding);
+        findings.extend(issuer_time.map(diagnose_clock));
         for (name, url) in [
             ("platform", settings.api_root.join("/health").unwrap_or_else(|_| settings.api_root.clone())),
             ("storage", settings.bucket.endpoint.clone()),
@@ -102,15 +102,15 @@ impl Service {
     }
 
     fn access_remedy(&self, error: &Error) -> &'static str {
-        let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
+        let is_api_error = |predicate: fn(&ApiError) -> bool| error.api().is_some_and(predicate);
         let is_stored = self.settings().credential.name.is_none();
         match error {
             _ if error.is_transient() => "retry later, or check the status page of the platform",
-            _ if api(ApiError::is_unauthorized) && is_stored => "log in again",
-            _ if api(ApiError::is_unauthorized) => {
+            _ if is_api_error(ApiError::is_unauthorized) && is_stored => "log in again",
+            _ if is_api_error(ApiError::is_unauthorized) => {
                 "provide a token that the platform's identity provider issued for the audience of the platform"
             }
-            _ if api(ApiError::is_forbidden) => {
+            _ if is_api_error(ApiError::is_forbidden) => {
                 "request access for this user from the administrator of the organization"
             }
             _ if error.is_not_found() => "correct the address of the platform: `aignostics system config` shows it",
@@ -134,7 +134,7 @@ impl Service {
         )
     }
 
-    /// Checks that a server responds without a server error (5xx). Also returns the time of the server.
+    /// Checks that a server responds without a server error (5xx). Also returns the time according to the server.
     async fn check_server(&self, name: &'static str, url: Url) -> (Finding, Option<SystemTime>) {
         let host = url.host_str().unwrap_or_default().to_owned();
         match self.http.send(Request::get(url).with_timeout(SERVER_TIMEOUT)).await {
@@ -150,7 +150,7 @@ impl Service {
                 )
             }
             Ok(response) => (Finding::ok(name, format!("{host} responds")), response.date()),
-            Err(error) => (unreachable(name, &error), None),
+            Err(error) => (unreachable_server(name, &error), None),
         }
     }
 
@@ -199,45 +199,48 @@ impl Service {
     async fn diagnose_login(&self) -> Finding {
         let name = "login";
         let credential = &self.settings().credential;
-        let log_in = match &credential.name {
+        let log_in_remedy = match &credential.name {
             None => "log in (again)".to_owned(),
             Some(name) => format!("set {name} to a valid refresh token, or unset it to use the stored login"),
         };
-        let restore = "restore the connection to the identity provider first";
+        let connection_remedy = "restore the connection to the identity provider first";
         let token = match self.tokens().token().await {
             Ok(token) => token,
             Err(error) => {
-                let remedy = if error.is_transient() { restore.to_owned() } else { log_in };
+                let remedy = if error.is_transient() { connection_remedy.to_owned() } else { log_in_remedy };
                 return Finding::problem(name, error_chain(&error), remedy);
             }
         };
         match self.verifier.verify(token.secret()).await {
             Ok(claims) => {
-                let end = claims.expires_at().and_then(|end| end.duration_since(SystemClock.now()).ok());
-                let left =
-                    end.map_or_else(|| "without expiry".to_owned(), |left| format!("{} min left", left.as_secs() / 60));
+                let remaining_time =
+                    claims.expires_at().and_then(|expires_at| expires_at.duration_since(SystemClock.now()).ok());
+                let remaining = remaining_time.map_or_else(
+                    || "without expiry".to_owned(),
+                    |remaining| format!("{} min left", remaining.as_secs() / 60),
+                );
                 let organization = claims.org_id.as_deref().unwrap_or("no organization");
-                Finding::ok(name, format!("{} of {organization}, {left}", claims.sub))
+                Finding::ok(name, format!("{} of {organization}, {remaining}", claims.sub))
             }
-            Err(error) if error.is_transient() => Finding::problem(name, error, restore),
-            Err(error) => Finding::problem(name, error, log_in),
+            Err(error) if error.is_transient() => Finding::problem(name, error, connection_remedy),
+            Err(error) => Finding::problem(name, error, log_in_remedy),
         }
     }
 }
 
 /// Checks that a token provider returns a token, and measures the time of the call.
-async fn diagnose_provider(external: &External, name: &'static str) -> Finding {
+async fn diagnose_provider(external: &ExternalProvider, name: &'static str) -> Finding {
     let start = tokio::time::Instant::now();
-    let called = external.call().await;
+    let outcome = external.call().await;
     let seconds = start.elapsed().as_secs_f64();
-    match called {
+    match outcome {
         Ok(token) => {
-            let left = token.specified_expiry().and_then(|end| end.duration_since(SystemClock.now()).ok());
-            let left = left.map_or_else(
+            let remaining = token.specified_expiry().and_then(|end| end.duration_since(SystemClock.now()).ok());
+            let remaining = remaining.map_or_else(
                 || "of unknown expiry".to_owned(),
-                |left| format!("with {} min left", left.as_secs() / 60),
+                |remaining| format!("with {} min left", remaining.as_secs() / 60),
             );
-            Finding::ok(name, format!("a token {left}, after {seconds:.1} s"))
+            Finding::ok(name, format!("a token {remaining}, after {seconds:.1} s"))
         }
         Err(error) => match CredentialError::of(&error) {
             Some(error) => Finding::problem(name, format!("{error}, after {seconds:.1} s"), error.remedy()),
@@ -246,7 +249,7 @@ async fn diagnose_provider(external: &External, name: &'static str) -> Finding {
     }
 }
 
-fn unreachable(name: &'static str, error: &HttpError) -> Finding {
+fn unreachable_server(name: &'static str, error: &HttpError) -> Finding {
     let chain = std::iter::successors(error.source(), |&error| error.source());
     let cause = chain.last().map(|cause| format!(": {cause}")).unwrap_or_default();
     let remedy = match error.proxy() {
@@ -263,9 +266,10 @@ fn unreachable(name: &'static str, error: &HttpError) -> Finding {
     Finding::problem(name, format!("{error}{cause}"), remedy)
 }
 
-fn clock(provider_time: SystemTime) -> Finding {
+/// Compares the local clock with the time of the identity provider.
+fn diagnose_clock(provider_time: SystemTime) -> Finding {
     let local_time = SystemClock.now();
-    let skew = local_time.duration_since(provider_time).unwrap_or_else(|ahead| ahead.duration());
+    let skew = local_time.duration_since(provider_time).unwrap_or_else(|error| error.duration());
     let detail = format!("{} s from that of the identity provider", skew.as_secs());
     if skew <= MAX_SKEW {
         Finding::ok("clock", detail)
@@ -280,13 +284,13 @@ mod tests {
 
     #[test]
     fn clock_skew_of_up_to_a_minute_is_tolerated() {
-        let shifted = |seconds: i64| {
+        let diagnose_shifted = |seconds: i64| {
             let now = SystemClock.now();
-            let by = Duration::from_secs(seconds.unsigned_abs());
-            clock(if seconds < 0 { now - by } else { now + by })
+            let shift = Duration::from_secs(seconds.unsigned_abs());
+            diagnose_clock(if seconds < 0 { now - shift } else { now + shift })
         };
         for (seconds, is_ok) in [(0, true), (55, true), (-55, true), (70, false), (-70, false)] {
-            assert_eq!(shifted(seconds).is_ok(), is_ok, "{seconds}");
+            assert_eq!(diagnose_shifted(seconds).is_ok(), is_ok, "{seconds}");
         }
     }
 }

@@ -24,13 +24,13 @@ use url::Url;
 
 /// The environment variable that is set for a token command and the programs that it starts.
 const IN_TOKEN_COMMAND: &str = "AIGNOSTICS_IN_TOKEN_COMMAND";
-/// The environment variable with the token command. A token command does not inherit it, because it would otherwise
+/// The environment variable with the token command. A token command does not inherit it, because it could otherwise
 /// start itself again.
 const TOKEN_COMMAND: &str = "AIGNOSTICS_TOKEN_COMMAND";
 
 /// A token provider for a credential other than a user login.
 #[derive(Clone, Debug)]
-pub(super) struct External {
+pub(super) struct ExternalProvider {
     provider: Arc<dyn AsyncTokenProvider>,
     pub(super) key: TokenKey,
     sharing: Sharing,
@@ -54,7 +54,7 @@ pub(super) struct Connections<'a> {
     pub(super) client: OAuthClient,
 }
 
-impl External {
+impl ExternalProvider {
     /// Returns the token provider for the credential in the settings, or `None` if the settings select a user login.
     pub(super) fn of(settings: &Settings, connections: &Connections<'_>) -> Result<Option<Self>, BuildError> {
         let credential = &settings.credential;
@@ -77,20 +77,20 @@ impl External {
             }
             CredentialSource::TokenCommand(line) => {
                 let sharing = if credential.token_cache { Sharing::KnownExpiry } else { Sharing::None };
-                (Arc::new(command(settings, line)?.with_audience(audience)), sharing)
+                (Arc::new(token_command(settings, line)?.with_audience(audience)), sharing)
             }
             CredentialSource::Client(client) => {
-                let provider = Arc::new(machine(settings, connections, client));
+                let provider = Arc::new(client_credentials(settings, connections, client));
                 (provider, Sharing::All)
             }
-            CredentialSource::Workload(workload) => (exchange(connections, workload)?, Sharing::All),
+            CredentialSource::Workload(workload) => (workload_exchange(connections, workload)?, Sharing::All),
         };
         let provider = Arc::new(NamedProvider { provider, kind: credential.source.kind(), name: name.to_owned() });
         Ok(Some(Self { provider, key, sharing }))
     }
 
     /// Returns a source of tokens that are valid for at least `min_remaining`. Shared tokens are stored in `store`.
-    pub(super) fn source(&self, store: &FileTokenStore, min_remaining: Duration) -> TokenSource {
+    pub(super) fn new_source(&self, store: &FileTokenStore, min_remaining: Duration) -> TokenSource {
         let Self { provider, key, .. } = self.clone();
         // Without an identity, a token of another principal could be returned from the store.
         let sharing = if provider.identity().is_some() { self.sharing } else { Sharing::None };
@@ -115,12 +115,13 @@ impl External {
     }
 }
 
-/// Returns the scopes for client credentials: those of the settings, without those that only user logins can request.
+/// Returns the scopes for client credentials: the scopes of the settings, except those that only user logins can
+/// request.
 fn scopes(settings: &Settings) -> impl Iterator<Item = &String> {
     settings.scopes.iter().filter(|scope| !["offline_access", "openid"].contains(&scope.as_str()))
 }
 
-fn command(settings: &Settings, line: &str) -> Result<CommandProvider, BuildError> {
+fn token_command(settings: &Settings, line: &str) -> Result<CommandProvider, BuildError> {
     let mut words = command_line(line)?.into_iter();
     let program = words.next().unwrap_or_default();
     let command = CommandProvider::new(program).with_arguments(words);
@@ -130,7 +131,7 @@ fn command(settings: &Settings, line: &str) -> Result<CommandProvider, BuildErro
 }
 
 /// Returns the files by which an OAuth client authenticates.
-fn files(client: &ClientCredential) -> ClientFiles {
+fn client_files(client: &ClientCredential) -> ClientFiles {
     let files = match &client.authentication {
         ClientAuthentication::Secret(path) => ClientFiles::secret(path),
         ClientAuthentication::PrivateKeyJwt { key, certificate } => {
@@ -148,10 +149,10 @@ fn file_client(connections: &Connections<'_>, client: OAuthClient, credential: &
     } else {
         client
     };
-    FileClient::new(client, connections.http_builder.clone(), files(credential))
+    FileClient::new(client, connections.http_builder.clone(), client_files(credential))
 }
 
-fn machine(
+fn client_credentials(
     settings: &Settings,
     connections: &Connections<'_>,
     credential: &ClientCredential,
@@ -160,12 +161,12 @@ fn machine(
     file_client(connections, client, credential).provider(ClientCredentials::new)
 }
 
-fn exchange(
+fn workload_exchange(
     connections: &Connections<'_>,
     workload: &WorkloadCredential,
 ) -> Result<Arc<dyn AsyncTokenProvider>, BuildError> {
-    // Unencrypted http is permitted only for servers on this machine. Such connections use no proxy.
-    let local = |url: &Url| {
+    // Unencrypted http is permitted only for servers on this machine. Connections to them use no proxy.
+    let http_builder_for = |url: &Url| {
         if url.scheme() == "http" {
             connections.http_builder.clone().with_plain_loopback()
         } else {
@@ -175,15 +176,16 @@ fn exchange(
     let identity = match &workload.source {
         WorkloadSource::File(path) => WorkloadIdentity::file(path),
         WorkloadSource::GitHub(url, token) => {
-            let parsed = url.as_deref().and_then(|url| url.parse().ok());
-            let http = parsed.as_ref().map_or_else(|| connections.http_builder.clone(), local).build()?;
+            let parsed_url = url.as_deref().and_then(|url| url.parse().ok());
+            let http =
+                parsed_url.as_ref().map_or_else(|| connections.http_builder.clone(), http_builder_for).build()?;
             WorkloadIdentity::github_with(http, url.as_deref(), token.clone())
         }
         WorkloadSource::Variable(name, value) => WorkloadIdentity::from_variable_value(name, value.clone()),
-        WorkloadSource::Url(url) => WorkloadIdentity::url(local(url).build()?, url.clone()),
+        WorkloadSource::Url(url) => WorkloadIdentity::url(http_builder_for(url).build()?, url.clone()),
     };
     let identity = workload.audience.iter().fold(identity, WorkloadIdentity::with_audience);
-    let kind = match workload.subject_token_type.as_str() {
+    let token_type = match workload.subject_token_type.as_str() {
         "access_token" => TokenType::AccessToken,
         "id_token" => TokenType::IdToken,
         "refresh_token" => TokenType::RefreshToken,
@@ -193,15 +195,15 @@ fn exchange(
     let client = client.as_public_client(workload.client_id.as_deref().unwrap_or_default());
     let client = workload.token_url.iter().cloned().fold(client, OAuthClient::with_token_url);
     Ok(match (&workload.client, workload.grant) {
-        (None, WorkloadGrant::TokenExchange) => Arc::new(identity.into_token_exchange(client, kind)),
+        (None, WorkloadGrant::TokenExchange) => Arc::new(identity.into_token_exchange(client, token_type)),
         (None, WorkloadGrant::JwtBearer) => Arc::new(identity.into_jwt_bearer(client)),
         (Some(credential), WorkloadGrant::TokenExchange) => {
-            let exchanged = move |client| identity.clone().into_token_exchange(client, kind);
-            Arc::new(file_client(connections, client, credential).provider(exchanged))
+            let token_exchange = move |client| identity.clone().into_token_exchange(client, token_type);
+            Arc::new(file_client(connections, client, credential).provider(token_exchange))
         }
         (Some(credential), WorkloadGrant::JwtBearer) => {
-            let asserted = move |client| identity.clone().into_jwt_bearer(client);
-            Arc::new(file_client(connections, client, credential).provider(asserted))
+            let jwt_bearer = move |client| identity.clone().into_jwt_bearer(client);
+            Arc::new(file_client(connections, client, credential).provider(jwt_bearer))
         }
     })
 }
@@ -216,13 +218,14 @@ struct NamedProvider {
 }
 
 impl NamedProvider {
-    fn named(&self, error: TokenError) -> TokenError {
+    /// Adds the credential and a remedy to an error.
+    fn describe(&self, error: TokenError) -> TokenError {
         if CredentialError::of(&error).is_some() {
             return error;
         }
         let reason = error.source().map_or_else(|| error.to_string(), error_chain);
         let (kind, name, retry_after) = (self.kind, &self.name, error.retry_after());
-        let named = match &error {
+        let credential_error = match &error {
             _ if error.is_refused() => {
                 CredentialError::refused(kind, name, &reason, "replace the credential, or correct its registration")
             }
@@ -231,14 +234,14 @@ impl NamedProvider {
             }
             _ => CredentialError::unusable(kind, name, &reason, "check the settings of the credential"),
         };
-        retry_after.into_iter().fold(named.with_source(error).into(), TokenError::with_retry_after)
+        retry_after.into_iter().fold(credential_error.with_source(error).into(), TokenError::with_retry_after)
     }
 }
 
 #[async_trait]
 impl AsyncTokenProvider for NamedProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.provider.fetch(request).await.map_err(|error| self.named(error))
+        self.provider.fetch(request).await.map_err(|error| self.describe(error))
     }
 
     fn identity(&self) -> Option<String> {

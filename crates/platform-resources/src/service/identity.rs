@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::Identity;
 
-/// Members that are not secret. All others, including new ones, are masked.
-const SHOWN: [&str; 19] = [
+/// The members that are not secret. All other members, including new ones, are masked.
+const UNMASKED_MEMBERS: [&str; 19] = [
     "role",
     "source",
     "level",
@@ -29,15 +29,16 @@ const SHOWN: [&str; 19] = [
 ];
 
 impl Identity {
-    /// Returns the identity as JSON without secrets: every text that may be one is replaced by `***MASKED(length)***`.
+    /// Returns the identity as JSON without secrets: every text that may be a secret is replaced by
+    /// `***MASKED(length)***`.
     pub fn describe(&self) -> JsonValue {
-        masked(self.describe_with_secrets())
+        mask_members(self.describe_with_secrets())
     }
 
     /// Returns the identity as JSON. It contains live credentials.
     pub fn describe_with_secrets(&self) -> JsonValue {
-        let seconds = |moment: Option<SystemTime>| {
-            moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok()).as_ref().map(Duration::as_secs)
+        let unix_seconds = |time: Option<SystemTime>| {
+            time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).as_ref().map(Duration::as_secs)
         };
         let (user, organization) = (&self.me.user, &self.me.organization);
         let (claims, credential) = (self.claims.as_ref(), &self.credential);
@@ -51,8 +52,8 @@ impl Identity {
             },
             "token": {
                 "issuer": claims.map(|claims| &claims.issuer),
-                "issued_at": claims.and_then(|claims| seconds(claims.issued_at)),
-                "expires_at": claims.and_then(|claims| seconds(claims.expires_at)),
+                "issued_at": claims.and_then(|claims| unix_seconds(claims.issued_at)),
+                "expires_at": claims.and_then(|claims| unix_seconds(claims.expires_at)),
                 "scope": claims.map(|claims| &claims.scopes),
                 "audience": claims.map(|claims| [&claims.audience]),
                 "authorized_party": claims.and_then(|claims| claims.client_id.as_ref()),
@@ -87,19 +88,19 @@ impl Identity {
 }
 
 /// Replaces every text under an unknown name with `***MASKED(length)***`.
-fn masked(value: JsonValue) -> JsonValue {
+fn mask_members(value: JsonValue) -> JsonValue {
     let JsonValue::Object(members) = value else { return value };
     let members = members.into_iter().map(|(name, value)| {
-        let is_shown = value.is_object() || SHOWN.contains(&name.as_str());
-        (name, if is_shown { masked(value) } else { hidden(value) })
+        let is_unmasked = value.is_object() || UNMASKED_MEMBERS.contains(&name.as_str());
+        (name, if is_unmasked { mask_members(value) } else { mask_value(value) })
     });
     JsonValue::Object(members.collect())
 }
 
-fn hidden(value: JsonValue) -> JsonValue {
+fn mask_value(value: JsonValue) -> JsonValue {
     match value {
         JsonValue::String(text) if !text.is_empty() => format!("***MASKED({})***", text.chars().count()).into(),
-        JsonValue::Array(values) => values.into_iter().map(hidden).collect(),
+        JsonValue::Array(values) => values.into_iter().map(mask_value).collect(),
         other => other,
     }
 }
@@ -115,7 +116,7 @@ mod tests {
             "organization": { "id": "org", "aignostics_bucket_hmac_secret_access_key": "canary", "empty": "", "none": null },
         });
         assert_eq!(
-            masked(identity),
+            mask_members(identity),
             json!({
                 "role": "admin", "surprise": "***MASKED(6)***", "list": ["***MASKED(6)***"],
                 "organization": { "id": "org", "aignostics_bucket_hmac_secret_access_key": "***MASKED(6)***", "empty": "", "none": null },

@@ -45,7 +45,7 @@ impl Service {
             return Err(Error::credential_is_set(name));
         }
         self.store.check_writable(&self.login_key()).await?;
-        match self.login(methods)?.log_in(&TokenRequest::default()).await {
+        match self.interactive_login(methods)?.log_in(&TokenRequest::default()).await {
             Ok(token) => self.store_login(token).await,
             Err(error) => {
                 let is_stored = match error.issued_login() {
@@ -58,7 +58,7 @@ impl Service {
     }
 
     /// Logs in with the refresh token of an existing login. The refresh token is redeemed, and is then no longer valid.
-    /// A successful login replaces a stored one.
+    /// A successful login replaces a stored login.
     ///
     /// # Errors
     ///
@@ -82,9 +82,9 @@ impl Service {
         }
     }
 
-    /// Stores a login. The process does not end before it is stored.
+    /// Stores a login. The process does not end before the login is stored.
     async fn store_login(&self, token: AccessToken) -> Result<(), Error> {
-        let _stored = begin_redemption()?;
+        let _redemption = begin_redemption()?;
         let now = SystemClock.now();
         let error = match ExpiryPolicy::default().apply(token.clone(), now) {
             Ok(token) => {
@@ -101,18 +101,18 @@ impl Service {
         Err(error.into())
     }
 
-    /// Stores a login whose access token cannot be used, because of its refresh token. If a usable login is stored, it
-    /// is replaced only if `may_be_valid` is set. Returns true if the login was stored.
+    /// Stores a login whose access token cannot be used, because its refresh token may obtain another one. A usable
+    /// stored login is replaced only if `may_be_valid` is set. Returns true if the login was stored.
     async fn store_unusable_login(&self, login: &AccessToken, may_be_valid: bool) -> Result<bool, Error> {
-        let _stored = begin_redemption()?;
+        let _redemption = begin_redemption()?;
         let is_usable = |stored: AccessToken| stored.unverified_reason().is_none() && stored.refresh_token().is_some();
-        let replaces = may_be_valid || !self.store.get(&self.login_key()).await?.is_some_and(is_usable);
-        if replaces {
-            let settled = ExpiryPolicy::default().apply(login.clone(), SystemClock.now());
-            self.store.set(&self.login_key(), settled.as_ref().unwrap_or(login)).await?;
+        let is_stored = may_be_valid || !self.store.get(&self.login_key()).await?.is_some_and(is_usable);
+        if is_stored {
+            let login_with_expiry = ExpiryPolicy::default().apply(login.clone(), SystemClock.now());
+            self.store.set(&self.login_key(), login_with_expiry.as_ref().unwrap_or(login)).await?;
             self.invalidate_sources();
         }
-        Ok(replaces)
+        Ok(is_stored)
     }
 
     /// Deletes the stored login, and revokes it at the identity provider. A credential in the settings is not affected.
@@ -125,14 +125,14 @@ impl Service {
     /// unchanged.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
         // The login is deleted first, so that it cannot be used on this machine even if the revocation fails.
-        let former = self.store.take(&self.login_key()).await?;
+        let deleted_login = self.store.take(&self.login_key()).await?;
         self.invalidate_sources();
-        let token = former.ok_or_else(Error::not_logged_in)?;
-        let revoked = self.user_login().revoke(&token).await;
-        Ok(revoked.map_or_else(LoggedOut::LocalOnly, |()| LoggedOut::Everywhere))
+        let token = deleted_login.ok_or_else(Error::not_logged_in)?;
+        let revocation = self.user_login().revoke(&token).await;
+        Ok(revocation.map_or_else(LoggedOut::LocalOnly, |()| LoggedOut::Everywhere))
     }
 
-    fn login(&self, LoginMethods { browser, device }: LoginMethods) -> Result<UserLogin, Error> {
+    fn interactive_login(&self, LoginMethods { browser, device }: LoginMethods) -> Result<UserLogin, Error> {
         let mut login = self.user_login();
         if let Some(browser) = browser {
             let redirect = self.settings.redirect_url.clone();

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::Settings;
 
-/// The retry limit at a terminal of a program that only reads.
+/// The retry limit of a program that only reads and runs at a terminal.
 const READING_LIMIT: Duration = Duration::from_secs(30);
-/// The retry limit at a terminal for a host that has not responded yet: its name may be wrong.
+/// The retry limit at a terminal for a host that has not responded yet, because the host name may be wrong.
 const UNANSWERED_LIMIT: Duration = Duration::from_secs(10);
 
 /// The activity of a program, which determines how long it retries ([`Settings::limit_retries`]).
@@ -25,10 +25,11 @@ impl Settings {
     /// Sets the limits of transient failures for an activity. `is_interactive` is true if a user waits at a terminal.
     ///
     /// - [`Diagnosing`](Activity::Diagnosing) never retries.
-    /// - [`Transferring`](Activity::Transferring) uses the limit for transfers for all requests, the others that for requests.
+    /// - [`Transferring`](Activity::Transferring) uses the limit for transfers for all requests. The other activities
+    ///   use the limit for requests, also for transfers.
     /// - `chosen` replaces these limits, except for `Diagnosing`.
-    /// - At a terminal, [`Reading`](Activity::Reading) is limited to 30 s, and a host that has not responded yet to 10 s. A
-    ///   setting of the user has precedence.
+    /// - At a terminal, [`Reading`](Activity::Reading) retries for 30 s, and any activity retries a host that has not
+    ///   responded yet for 10 s. Settings of the user take precedence.
     ///
     /// ```
     /// use std::time::Duration;
@@ -42,22 +43,23 @@ impl Settings {
     /// ```
     pub fn limit_retries(&mut self, activity: Activity, is_interactive: bool, chosen: Option<Duration>) {
         let is_default = |name: &str| !self.sources.contains_key(name);
-        let (request, unanswered) = (is_default("AIGNOSTICS_RETRY_FOR"), is_default("AIGNOSTICS_RETRY_FOR_UNANSWERED"));
+        let (is_request_limit_default, is_unanswered_limit_default) =
+            (is_default("AIGNOSTICS_RETRY_FOR"), is_default("AIGNOSTICS_RETRY_FOR_UNANSWERED"));
         let retry = &mut self.retry;
         match activity {
             Activity::Diagnosing => (retry.limit, retry.transfer_limit) = (Duration::ZERO, Duration::ZERO),
             Activity::Transferring => retry.limit = retry.transfer_limit,
-            Activity::Reading if is_interactive && request => retry.limit = READING_LIMIT,
+            Activity::Reading if is_interactive && is_request_limit_default => retry.limit = READING_LIMIT,
             Activity::Reading | Activity::Changing => {}
         }
         if matches!(activity, Activity::Reading | Activity::Changing) {
-            // Its bucket requests are not transfers.
+            // Requests of these activities to a bucket are not transfers.
             retry.transfer_limit = retry.limit;
         }
         if let Some(limit) = chosen.filter(|_| activity != Activity::Diagnosing) {
             (retry.limit, retry.transfer_limit) = (limit, limit);
         }
-        if is_interactive && unanswered {
+        if is_interactive && is_unanswered_limit_default {
             retry.unanswered_limit = UNANSWERED_LIMIT;
         }
     }
@@ -93,9 +95,9 @@ mod tests {
 
     #[test]
     fn settings_and_the_option_replace_the_limits_of_a_terminal() {
-        let set = [("AIGNOSTICS_RETRY_FOR", "70"), ("AIGNOSTICS_RETRY_FOR_UNANSWERED", "20")];
-        assert_eq!(limits(Activity::Reading, true, None, &set), [70, 70, 20]);
-        assert_eq!(limits(Activity::Reading, true, Some(40), &set), [40, 40, 20]);
+        let variables = [("AIGNOSTICS_RETRY_FOR", "70"), ("AIGNOSTICS_RETRY_FOR_UNANSWERED", "20")];
+        assert_eq!(limits(Activity::Reading, true, None, &variables), [70, 70, 20]);
+        assert_eq!(limits(Activity::Reading, true, Some(40), &variables), [40, 40, 20]);
         assert_eq!(limits(Activity::Transferring, true, Some(40), &[]), [40, 40, 10]);
         assert_eq!(limits(Activity::Diagnosing, true, Some(40), &[]), [0, 0, 10], "never retried");
     }

@@ -9,7 +9,7 @@ use super::{Profile, ProfileError, Profiles, SettingSource, Settings, SettingsEr
 /// A builder for [`Settings`]. The `Debug` output contains no values of variables.
 #[derive(Clone, Default)]
 pub struct SettingsBuilder {
-    /// The variables that flags of a command set.
+    /// The variables that command-line flags set.
     flags: BTreeMap<String, String>,
     profile: Option<String>,
     variables: BTreeMap<String, String>,
@@ -18,19 +18,19 @@ pub struct SettingsBuilder {
     trusts_working_folder: bool,
     /// The variables whose values are not UTF-8, without their prefix.
     not_utf8: Vec<String>,
-    /// The file of [`with_token_file`](Self::with_token_file), if its path is not UTF-8.
+    /// The path from [`with_token_file`](Self::with_token_file), if it is not UTF-8.
     token_file_not_utf8: Option<PathBuf>,
 }
 
 impl SettingsBuilder {
     /// Creates a builder with the environment and the folders of this process.
     pub(super) fn for_current_process() -> Self {
-        let named =
+        let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
-        let (texts, not_utf8): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
+        let (utf8, not_utf8): (Vec<_>, Vec<_>) = variables.partition(|(_, value)| value.is_ok());
         let not_utf8 = not_utf8.iter().filter_map(|(name, _)| Some(name.strip_prefix(names::PREFIX)?.to_owned()));
         Self {
-            variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
+            variables: utf8.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
             not_utf8: not_utf8.collect(),
             working_folder: std::env::current_dir().ok(),
             home: etcetera::home_dir().ok(),
@@ -113,7 +113,7 @@ impl SettingsBuilder {
         let (home, working_folder) = (self.home.clone(), self.working_folder);
         let state_home = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let state_home = state_home.or_else(|| Some(home.as_ref()?.join(".local/state")));
-        let named = self.profile.map(|name| (SettingSource::Flag, name)).or_else(|| {
+        let selection = self.profile.map(|name| (SettingSource::Flag, name)).or_else(|| {
             let name = self.variables.get("AIGNOSTICS_PROFILE").filter(|name| !name.is_empty());
             Some((SettingSource::Environment, name?.clone()))
         });
@@ -122,9 +122,9 @@ impl SettingsBuilder {
             Reader::new(flags, variables, working_folder, self.home, self.trusts_working_folder, self.not_utf8);
         if let Some(path) = self.token_file_not_utf8 {
             let message = format!("names '{}', which is not UTF-8", path.display());
-            reader.problem("ACCESS_TOKEN_FILE", SettingSource::Flag, message);
+            reader.record_problem("ACCESS_TOKEN_FILE", SettingSource::Flag, message);
         }
-        let profile = named.and_then(|(source, name)| match chosen_profile(home.as_deref(), &name) {
+        let profile = selection.and_then(|(source, name)| match read_profile(home.as_deref(), &name) {
             Ok(profile) => Some(profile),
             Err(error) => {
                 reader.unusable_profile(source, &error.to_string());
@@ -150,6 +150,6 @@ impl fmt::Debug for SettingsBuilder {
     }
 }
 
-fn chosen_profile(home: Option<&Path>, name: &str) -> Result<Profile, ProfileError> {
+fn read_profile(home: Option<&Path>, name: &str) -> Result<Profile, ProfileError> {
     Profiles::read(&Profiles::path_in(home.ok_or_else(ProfileError::no_home)?))?.get(name)
 }

@@ -1,8 +1,8 @@
 //! The source of access tokens.
 //!
 //! - Each level of settings may name one source. The levels are, in order of precedence, the flags of a command, the
-//!   environment, the profile, and the `.env` files. The first level with a source is used. Without a source, the
-//!   stored login of the user is used.
+//!   environment, the profile, and the `.env` files. The source of the first level that names one is used. If no level
+//!   names a source, the stored login of the user is used.
 //! - Two sources on the same level are an error, because neither takes precedence.
 //! - All settings of the source are read from the level that names it, so that two credentials are never mixed.
 //! - If the source fails, no other level is used, because its credential could belong to another principal.
@@ -123,24 +123,26 @@ const SOURCE_SETTINGS: [&[&str]; 6] = [
     &["ACCESS_TOKEN_FILE"],
     &["TOKEN_COMMAND"],
     &["WORKLOAD_IDENTITY"],
-    // With a workload identity, these settings are those of the OAuth client that exchanges the token.
+    // With a workload identity, these settings belong to the OAuth client that exchanges the token.
     &["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_ID"],
 ];
+/// The position of the workload identity in [`SOURCE_SETTINGS`].
 const WORKLOAD_INDEX: usize = 4;
+/// The position of the OAuth client in [`SOURCE_SETTINGS`].
 const CLIENT_INDEX: usize = 5;
 /// The permitted number of characters of a refresh token. Another length indicates a mistake, such as a pasted message.
 const REFRESH_TOKEN_LENGTHS: RangeInclusive<usize> = 10..=1000;
 
 /// Reads the source of access tokens. The reader records problems.
 pub(super) fn read(reader: &mut Reader) -> CredentialSettings {
-    let chosen = choose(reader);
-    let name = chosen.as_ref().map(|(trigger, level)| named(trigger, level));
-    let level = chosen.as_ref().map_or(SettingSource::Default, |(_, level)| level.clone());
-    let source = chosen.and_then(|(trigger, level)| source(&mut Level::new(reader, level), trigger));
+    let choice = choose_setting(reader);
+    let name = choice.as_ref().map(|(setting, level)| display_name(setting, level));
+    let level = choice.as_ref().map_or(SettingSource::Default, |(_, level)| level.clone());
+    let source = choice.and_then(|(setting, level)| read_source(&mut Level::new(reader, level), setting));
     CredentialSettings {
         source: source.unwrap_or(CredentialSource::StoredLogin),
         name,
-        token_cache: is_shared(reader, &level),
+        token_cache: shares_tokens(reader, &level),
         cache_variables: command_option(reader, &level, "TOKEN_COMMAND_CACHE_ENV")
             .map(|(_, text)| split(&text))
             .unwrap_or_default(),
@@ -150,34 +152,34 @@ pub(super) fn read(reader: &mut Reader) -> CredentialSettings {
     }
 }
 
-/// Reads the source that the setting `trigger` selects. All its settings are read from this level.
-fn source(level: &mut Level<'_>, trigger: &str) -> Option<CredentialSource> {
-    match trigger {
+/// Reads the source that `setting` selects. All settings of the source are read from this level.
+fn read_source(level: &mut Level<'_>, setting: &str) -> Option<CredentialSource> {
+    match setting {
         "REFRESH_TOKEN" => {
-            let text = level.text(trigger)?;
+            let text = level.text(setting)?;
             if !REFRESH_TOKEN_LENGTHS.contains(&text.chars().count()) {
-                let (least, most) = (REFRESH_TOKEN_LENGTHS.start(), REFRESH_TOKEN_LENGTHS.end());
-                level.invalid(trigger, &format!("must have {least} to {most} characters"));
+                let (min, max) = (REFRESH_TOKEN_LENGTHS.start(), REFRESH_TOKEN_LENGTHS.end());
+                level.invalid(setting, &format!("must have {min} to {max} characters"));
             }
             Some(CredentialSource::RefreshToken(Secret::new(text)))
         }
-        "ACCESS_TOKEN" => level.text(trigger).map(Secret::new).map(CredentialSource::AccessToken),
-        "ACCESS_TOKEN_FILE" => level.path(trigger).map(CredentialSource::TokenFile),
-        "TOKEN_COMMAND" => level.text(trigger).map(CredentialSource::TokenCommand),
+        "ACCESS_TOKEN" => level.text(setting).map(Secret::new).map(CredentialSource::AccessToken),
+        "ACCESS_TOKEN_FILE" => level.path(setting).map(CredentialSource::TokenFile),
+        "TOKEN_COMMAND" => level.text(setting).map(CredentialSource::TokenCommand),
         "WORKLOAD_IDENTITY" => workload::read(level).map(Box::new).map(CredentialSource::Workload),
         _ => client::read(level).map(CredentialSource::Client),
     }
 }
 
 /// Returns true if processes share the tokens of a command.
-fn is_shared(reader: &mut Reader, level: &SettingSource) -> bool {
+fn shares_tokens(reader: &mut Reader, level: &SettingSource) -> bool {
     match command_option(reader, level, "TOKEN_CACHE") {
         None => false,
         Some((source, text)) => match text.as_str() {
             "0" | "false" | "no" | "off" => false,
             "1" | "true" | "yes" | "on" => true,
             _ => {
-                reader.problem("TOKEN_CACHE", source, "must be 1 or 0");
+                reader.record_problem("TOKEN_CACHE", source, "must be 1 or 0");
                 false
             }
         },
@@ -185,35 +187,35 @@ fn is_shared(reader: &mut Reader, level: &SettingSource) -> bool {
 }
 
 /// Returns an option of the token command that `level` sets. Lower levels are not used, because they belong to another
-/// command. Options of a command from the flags may be set in the environment, because the flag `--token-cache` has its
-/// default there.
+/// command. If a flag sets the command, the environment may also set its options, because the environment contains the
+/// default of the flag `--token-cache`.
 fn command_option(reader: &Reader, level: &SettingSource, name: &str) -> Option<(SettingSource, String)> {
     let levels = reader.levels();
-    let is_last = |found: &SettingSource| found == level && *found != SettingSource::Flag;
-    let last = levels.iter().position(is_last).unwrap_or(1);
-    levels.into_iter().take(last + 1).find_map(|level| Some((level.clone(), reader.text_at(&level, name)?)))
+    let is_command_level = |candidate: &SettingSource| candidate == level && *candidate != SettingSource::Flag;
+    let last = levels.iter().position(is_command_level).unwrap_or(1);
+    levels.into_iter().take(last + 1).find_map(|level| Some((level.clone(), reader.text_at_level(&level, name)?)))
 }
 
 /// Returns the setting that selects the source, and its level.
-fn choose(reader: &mut Reader) -> Option<(&'static str, SettingSource)> {
+fn choose_setting(reader: &mut Reader) -> Option<(&'static str, SettingSource)> {
     for level in reader.levels() {
-        let has = |name: &&&str| reader.text_at(&level, name).is_some();
-        let mut found: Vec<(usize, &'static str)> = Vec::new();
+        let is_set = |name: &&&str| reader.text_at_level(&level, name).is_some();
+        let mut credential_settings: Vec<(usize, &'static str)> = Vec::new();
         for (index, names) in SOURCE_SETTINGS.iter().enumerate() {
-            found.extend(names.iter().find(|name| has(name)).map(|name| (index, *name)));
+            credential_settings.extend(names.iter().find(|name| is_set(name)).map(|name| (index, *name)));
         }
-        if found.iter().any(|(index, _)| *index == WORKLOAD_INDEX) {
-            found.retain(|(index, _)| *index != CLIENT_INDEX);
+        if credential_settings.iter().any(|(index, _)| *index == WORKLOAD_INDEX) {
+            credential_settings.retain(|(index, _)| *index != CLIENT_INDEX);
         }
-        if let [(_, first), (_, second), ..] = found[..] {
-            let (one, other) = (named(first, &level), named(second, &level));
-            reader.problem(
+        if let [(_, first), (_, second), ..] = credential_settings[..] {
+            let (first_name, second_name) = (display_name(first, &level), display_name(second, &level));
+            reader.record_problem(
                 first,
                 level.clone(),
-                format!("and {other} both name a credential: remove one of {one} and {other}"),
+                format!("and {second_name} both name a credential: remove one of {first_name} and {second_name}"),
             );
         }
-        if let Some((_, name)) = found.first() {
+        if let Some((_, name)) = credential_settings.first() {
             return Some((name, level));
         }
     }
@@ -221,7 +223,7 @@ fn choose(reader: &mut Reader) -> Option<(&'static str, SettingSource)> {
 }
 
 /// Returns the name of a setting as the user wrote it.
-fn named(name: &str, level: &SettingSource) -> String {
+fn display_name(name: &str, level: &SettingSource) -> String {
     match (level, name) {
         (SettingSource::Flag, "ACCESS_TOKEN_FILE") => "--token-file".to_owned(),
         (SettingSource::Flag, "TOKEN_COMMAND") => "--token-command".to_owned(),

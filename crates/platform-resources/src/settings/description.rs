@@ -21,7 +21,7 @@ impl Settings {
             ("application_version", &self.application_version),
             ("run", &self.run),
         ] {
-            operations.insert(name.to_owned(), described(group));
+            operations.insert(name.to_owned(), describe_operation(group));
         }
         json!({
             "environment": self.environment,
@@ -66,7 +66,7 @@ impl Settings {
                 "upload_lifetime": self.bucket.upload_lifetime.as_secs_f64(),
                 "download_lifetime": self.bucket.download_lifetime.as_secs_f64(),
             },
-            "transfer": transfers(&self.transfer),
+            "transfer": describe_transfers(&self.transfer),
             "ignored": self.ignored,
         })
     }
@@ -79,7 +79,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-fn described(group: &OperationSettings) -> JsonValue {
+fn describe_operation(group: &OperationSettings) -> JsonValue {
     let OperationSettings { timeout, attempts, wait_min, wait_max, cache_lifetime } = group;
     json!({
         "timeout": timeout.as_secs_f64(), "attempts": attempts, "wait_min": wait_min.as_ref().map(Duration::as_secs_f64),
@@ -87,7 +87,7 @@ fn described(group: &OperationSettings) -> JsonValue {
     })
 }
 
-fn transfers(settings: &TransferSettings) -> JsonValue {
+fn describe_transfers(settings: &TransferSettings) -> JsonValue {
     json!({
         "jobs": settings.jobs,
         "limit_rate": settings.limit_rate,

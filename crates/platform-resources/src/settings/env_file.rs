@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-/// A line that is not `NAME=VALUE`. It replaces an invalid line, because quotation marks in that line would affect the
-/// following lines.
-const INVALID: &str = "?";
+/// The replacement of a line that is not `NAME=VALUE`. Quotation marks in the original line would affect the following
+/// lines.
+const INVALID_LINE: &str = "?";
 
 /// The error of a line that is not `NAME=VALUE`. It contains only the number of the line, because the line may be
 /// secret.
@@ -14,34 +14,34 @@ const INVALID: &str = "?";
 pub(super) struct LineError(usize);
 
 /// Returns the text without a byte order mark.
-pub(super) fn without_mark(text: &str) -> &str {
+pub(super) fn without_byte_order_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Returns the variables of a file, in the order of its lines, with an error for each line that is not `NAME=VALUE`.
 pub(super) fn entries(text: &str) -> Vec<Result<(String, String), LineError>> {
-    let (mut normalized, mut numbers) = (String::new(), Vec::new());
-    let mut lines = without_mark(text).lines().enumerate();
+    let (mut normalized, mut line_numbers) = (String::new(), Vec::new());
+    let mut lines = without_byte_order_mark(text).lines().enumerate();
     while let Some((number, line)) = lines.next() {
         let is_ignored = line.trim().is_empty() || line.trim_start().starts_with('#');
         if !is_ignored {
-            numbers.push(number + 1);
-            normalized += &value(line).map_or(INVALID.into(), |value| assignment(line, value));
+            line_numbers.push(number + 1);
+            normalized += &assigned_value(line).map_or(INVALID_LINE.into(), |value| normalize_assignment(line, value));
         }
         normalized.push('\n');
         // A quoted value may have several lines.
-        let mut open = value(line).filter(|_| !is_ignored).and_then(unclosed);
-        while let Some(quote) = open
+        let mut open_quote = assigned_value(line).filter(|_| !is_ignored).and_then(unclosed_quote);
+        while let Some(quote) = open_quote
             && let Some((_, line)) = lines.next()
         {
             normalized += line;
             normalized.push('\n');
-            open = end(line, quote).is_none().then_some(quote);
+            open_quote = closing_quote(line, quote).is_none().then_some(quote);
         }
     }
     let entries = dotenvy::Iter::new(normalized.as_bytes()).enumerate();
-    let number = |index: usize| LineError(numbers.get(index).or(numbers.last()).copied().unwrap_or(1));
-    entries.map(|(index, entry)| entry.map_err(|_| number(index))).collect()
+    let line_error = |index: usize| LineError(line_numbers.get(index).or(line_numbers.last()).copied().unwrap_or(1));
+    entries.map(|(index, entry)| entry.map_err(|_| line_error(index))).collect()
 }
 
 /// Returns the variables of a file, in the order of its lines, or the first error.
@@ -50,50 +50,50 @@ pub(super) fn parse<C: FromIterator<(String, String)>>(text: &str) -> Result<C, 
 }
 
 /// Returns the part of a line after `=` and white space, or `None` if the line is not an assignment.
-fn value(line: &str) -> Option<&str> {
+fn assigned_value(line: &str) -> Option<&str> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim();
-    let exported = name.strip_prefix("export").filter(|name| name.starts_with([' ', '\t']));
-    let name = exported.map_or(name, str::trim_start);
+    let name_after_export = name.strip_prefix("export").filter(|name| name.starts_with([' ', '\t']));
+    let name = name_after_export.map_or(name, str::trim_start);
     let is_name =
         !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || "_.".contains(character));
     is_name.then(|| value.trim_start())
 }
 
 /// Returns the opening quotation mark of a value, if it is not closed in the same line.
-fn unclosed(value: &str) -> Option<char> {
+fn unclosed_quote(value: &str) -> Option<char> {
     let quote = value.chars().next().filter(|first| matches!(first, '\'' | '"'))?;
-    end(&value[1..], quote).is_none().then_some(quote)
+    closing_quote(&value[1..], quote).is_none().then_some(quote)
 }
 
 /// Returns the position of the closing quotation mark of a value.
-fn end(text: &str, quote: char) -> Option<usize> {
+fn closing_quote(text: &str, quote: char) -> Option<usize> {
     let mut is_escaped = false;
-    text.char_indices().find_map(|(at, character)| {
+    text.char_indices().find_map(|(position, character)| {
         let is_end = character == quote && !is_escaped;
         is_escaped = character == '\\' && !is_escaped;
-        is_end.then_some(at)
+        is_end.then_some(position)
     })
 }
 
-/// Returns an assignment without its comment. A value without quotation marks is quoted if it contains apostrophes or
-/// white space.
-fn assignment<'a>(line: &'a str, value: &'a str) -> Cow<'a, str> {
-    let assigned = &line[..line.len() - value.len()];
+/// Returns an assignment without its comment. A value without quotation marks gets quotation marks if it contains
+/// apostrophes or white space.
+fn normalize_assignment<'a>(line: &'a str, value: &'a str) -> Cow<'a, str> {
+    let prefix = &line[..line.len() - value.len()];
     if let Some(quote) = value.chars().next().filter(|first| matches!(first, '\'' | '"')) {
-        let closed = end(&value[1..], quote).map_or(value.len(), |end| end + 2);
-        let is_comment = value[closed..].trim_start().starts_with('#');
-        return line[..assigned.len() + if is_comment { closed } else { value.len() }].into();
+        let quoted_len = closing_quote(&value[1..], quote).map_or(value.len(), |end| end + 2);
+        let is_comment = value[quoted_len..].trim_start().starts_with('#');
+        return line[..prefix.len() + if is_comment { quoted_len } else { value.len() }].into();
     }
-    let comment = [" #", "\t#"].iter().filter_map(|start| value.find(start)).min().unwrap_or(value.len());
-    let plain = if value.starts_with('#') { "" } else { value[..comment].trim_end() };
-    let line = &line[..assigned.len() + plain.len()];
-    let is_read = || dotenvy::Iter::new(line.as_bytes()).all(|entry| entry.is_ok());
-    if !plain.contains(['\'', ' ', '\t']) || plain.contains(['\\', '"']) && is_read() {
+    let comment_start = [" #", "\t#"].iter().filter_map(|start| value.find(start)).min().unwrap_or(value.len());
+    let unquoted = if value.starts_with('#') { "" } else { value[..comment_start].trim_end() };
+    let line = &line[..prefix.len() + unquoted.len()];
+    let is_parsable = || dotenvy::Iter::new(line.as_bytes()).all(|entry| entry.is_ok());
+    if !unquoted.contains(['\'', ' ', '\t']) || unquoted.contains(['\\', '"']) && is_parsable() {
         return line.into();
     }
-    let escaped = plain.replace('\\', "\\\\").replace("\\\\$", "\\$").replace('"', "\\\"");
-    format!("{assigned}\"{escaped}\"").into()
+    let escaped = unquoted.replace('\\', "\\\\").replace("\\\\$", "\\$").replace('"', "\\\"");
+    format!("{prefix}\"{escaped}\"").into()
 }
 
 #[cfg(test)]
@@ -119,8 +119,8 @@ mod tests {
             ("A=x\nB=$A y\nC=d:\\it's\n", &[("A", "x"), ("B", "x y"), ("C", "d:\\it's")]),
         ] {
             let entries: Vec<(String, String)> = parse(text).unwrap();
-            let found: Vec<_> = entries.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            assert_eq!(found, expected, "{text:?}");
+            let variables: Vec<_> = entries.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            assert_eq!(variables, expected, "{text:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The file with the user's settings, and changes of it.
+//! The file with the user's settings.
 
 use std::error::Error;
 use std::fs;
@@ -19,7 +19,7 @@ const MAX_SIZE: usize = 1024 * 1024;
 /// The maximum number of symbolic links that are followed.
 const MAX_LINKS: usize = 16;
 
-/// The file with the settings of a user: the one in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
+/// The file with the settings of a user: the file in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
 ///
 /// A change preserves comments and the order of the lines. The file is replaced atomically, while `<file>.lock` is
 /// locked, and only its owner can read it. Symbolic links are followed.
@@ -82,10 +82,10 @@ impl SettingsFile {
     ///
     /// The name is unknown or secret, or the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsFileError> {
-        let variable = variable(name)?;
-        // If several lines set the variable, the last one is used, like by `Settings`.
-        let found = self.entries(&self.text()?)?.into_iter().rev().find(|(name, _)| *name == variable);
-        Ok(found.map(|(_, value)| value))
+        let variable = variable_name(name)?;
+        // If several lines set the variable, the last line is used, as in `Settings`.
+        let entry = self.entries(&self.text()?)?.into_iter().rev().find(|(name, _)| *name == variable);
+        Ok(entry.map(|(_, value)| value))
     }
 
     /// Sets a setting.
@@ -94,73 +94,80 @@ impl SettingsFile {
     ///
     /// The name is unknown or secret, the value is not one line, or the file cannot be written.
     pub fn set(&self, name: &str, value: &str) -> Result<(), SettingsFileError> {
-        let variable = variable(name)?;
+        let variable = variable_name(name)?;
         if value.chars().any(char::is_control) {
             return Err(SettingsFileError::Value);
         }
         self.change(&variable, Some(value)).map(drop)
     }
 
-    /// Removes a setting. Returns false if the file does not have it.
+    /// Removes a setting. Returns false if the file does not contain it.
     ///
     /// # Errors
     ///
     /// The name is unknown, or the file cannot be written.
     pub fn unset(&self, name: &str) -> Result<bool, SettingsFileError> {
         // A secret cannot be stored in the file, but it can be removed.
-        let variable = match variable(name) {
+        let variable = match variable_name(name) {
             Err(SettingsFileError::Secret(variable)) => variable,
-            named => named?,
+            outcome => outcome?,
         };
         self.change(&variable, None)
     }
 
     fn text(&self) -> Result<String, SettingsFileError> {
-        let contents = regular::read(&self.target(), MAX_SIZE + 1).map_err(|error| self.io(error))?;
+        let contents = regular::read(&self.target(), MAX_SIZE + 1).map_err(|error| self.io_error(error))?;
         let bytes = contents.as_ref().map(regular::Contents::bytes).unwrap_or_default();
         if bytes.len() > MAX_SIZE {
             return Err(self.invalid_file("it is larger than 1 MiB"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| self.invalid_file("it is not UTF-8"))?;
-        Ok(env_file::without_mark(text).to_owned())
+        Ok(env_file::without_byte_order_mark(text).to_owned())
     }
 
     fn entries(&self, text: &str) -> Result<Vec<(String, String)>, SettingsFileError> {
         env_file::parse(text).map_err(|error| self.invalid_file(&error.to_string()))
     }
 
-    /// Replaces the first line that sets `variable`, and removes its duplicates. If there is no such line, appends one.
-    /// If `value` is `None`, removes all lines. Returns false if there was none to remove.
+    /// Replaces the first line that sets `variable`, and removes other lines that set it. If no line sets it, appends a
+    /// line. If `value` is `None`, removes all lines that set it. Returns false if there was no line to remove.
     fn change(&self, variable: &str, value: Option<&str>) -> Result<bool, SettingsFileError> {
         let target = self.target();
         let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !parent.exists() {
-            folder::ensure(parent, 0o700).map_err(|error| self.io(error))?;
+            folder::ensure(parent, 0o700).map_err(|error| self.io_error(error))?;
         }
         let mut lock = target.clone().into_os_string();
         lock.push(".lock");
-        let lock = LockFile::acquire_with(lock, LOCK_WAIT, Locking::KernelOrLease).map_err(|error| self.io(error))?;
+        let lock =
+            LockFile::acquire_with(lock, LOCK_WAIT, Locking::KernelOrLease).map_err(|error| self.io_error(error))?;
         let before = self.text()?;
-        let line = value.map(|value| format!("{variable}={}", quoted(value)));
+        let line = value.map(|value| format!("{variable}={}", quote(value)));
         if line.is_none() && !before.lines().any(|line| sets_variable(line, variable)) {
             return Ok(false);
         }
-        let after = changed(&before, variable, line.as_deref());
-        self.check(&before, &after, variable, value)?;
-        lock.ensure_held().map_err(|error| self.io(error))?;
+        let after = with_changed_line(&before, variable, line.as_deref());
+        self.check_change(&before, &after, variable, value)?;
+        lock.ensure_held().map_err(|error| self.io_error(error))?;
         let temporary = parent.join(format!(".env.{:016x}.part", fastrand::u64(..)));
-        AtomicFile::new(&target, temporary).replace(after.as_bytes()).map_err(|error| self.io(error))?;
+        AtomicFile::new(&target, temporary).replace(after.as_bytes()).map_err(|error| self.io_error(error))?;
         Ok(true)
     }
 
     /// Checks that a change affects no other setting. It could, for example, break a value that spans several lines.
-    fn check(&self, before: &str, after: &str, variable: &str, value: Option<&str>) -> Result<(), SettingsFileError> {
+    fn check_change(
+        &self,
+        before: &str,
+        after: &str,
+        variable: &str,
+        value: Option<&str>,
+    ) -> Result<(), SettingsFileError> {
         let others = |text: &str| -> Result<Vec<_>, _> {
             Ok(self.entries(text)?.into_iter().filter(|(name, _)| name != variable).collect())
         };
-        let found = self.entries(after)?.into_iter().rev().find(|(name, _)| name == variable);
-        let is_as_wanted = found.as_ref().map(|(_, value)| value.as_str()) == value;
-        if is_as_wanted && others(before)? == others(after)? {
+        let entry = self.entries(after)?.into_iter().rev().find(|(name, _)| name == variable);
+        let has_expected_value = entry.as_ref().map(|(_, value)| value.as_str()) == value;
+        if has_expected_value && others(before)? == others(after)? {
             return Ok(());
         }
         Err(self.invalid_file(
@@ -179,7 +186,7 @@ impl SettingsFile {
         path
     }
 
-    fn io(&self, error: durable_fs::Error) -> SettingsFileError {
+    fn io_error(&self, error: durable_fs::Error) -> SettingsFileError {
         SettingsFileError::Io(self.path.clone(), error.into())
     }
 
@@ -189,7 +196,7 @@ impl SettingsFile {
 }
 
 /// Returns the full name of a setting. Fails if the setting is unknown or secret.
-fn variable(name: &str) -> Result<String, SettingsFileError> {
+fn variable_name(name: &str) -> Result<String, SettingsFileError> {
     let name = name.to_ascii_uppercase();
     let name = name.strip_prefix(PREFIX).unwrap_or(&name);
     let variable = format!("{PREFIX}{name}");
@@ -206,15 +213,15 @@ fn sets_variable(line: &str, variable: &str) -> bool {
     line.strip_prefix(variable).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
-/// Replaces the first line that sets `variable` by `line`, and removes its duplicates. If there is no such line,
-/// appends `line`. If `line` is `None`, removes all lines.
-fn changed(text: &str, variable: &str, mut line: Option<&str>) -> String {
+/// Replaces the first line that sets `variable` by `line`, and removes other lines that set it. If no line sets it,
+/// appends `line`. If `line` is `None`, removes all lines that set it.
+fn with_changed_line(text: &str, variable: &str, mut line: Option<&str>) -> String {
     let mut lines = Vec::new();
-    for found in text.lines() {
-        if sets_variable(found, variable) {
+    for existing_line in text.lines() {
+        if sets_variable(existing_line, variable) {
             lines.extend(line.take());
         } else {
-            lines.push(found);
+            lines.push(existing_line);
         }
     }
     lines.extend(line);
@@ -222,7 +229,7 @@ fn changed(text: &str, variable: &str, mut line: Option<&str>) -> String {
 }
 
 /// Returns a value with quotation marks if necessary.
-fn quoted(value: &str) -> String {
+fn quote(value: &str) -> String {
     let needs_no_quotes = |character: char| character.is_ascii_alphanumeric() || "-_./:@,+%".contains(character);
     if !value.is_empty() && value.chars().all(needs_no_quotes) {
         return value.to_owned();

@@ -20,7 +20,7 @@ impl<'a> Level<'a> {
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.reader.text_at(&self.source, name)
+        self.reader.text_at_level(&self.source, name)
     }
 
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
@@ -48,12 +48,12 @@ impl<'a> Level<'a> {
 
     /// Records a problem with the value of a setting.
     pub(super) fn invalid(&mut self, name: &str, message: &str) {
-        self.reader.problem(name, self.source.clone(), message);
+        self.reader.record_problem(name, self.source.clone(), message);
     }
 
     /// Records that a setting is missing. `reason` is the end of the message after "must be set in LEVEL".
     pub(super) fn missing(&mut self, name: &str, reason: &str) {
         let message = format!("must be set in {}{reason}", self.source);
-        self.reader.problem(name, SettingSource::Default, message);
+        self.reader.record_problem(name, SettingSource::Default, message);
     }
 }

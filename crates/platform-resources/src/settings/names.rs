@@ -95,18 +95,18 @@ pub(super) const IN_TOKEN_COMMAND: &str = "IN_TOKEN_COMMAND";
 
 /// Returns true if there is a setting with this name.
 pub(super) fn is_known(name: &str) -> bool {
-    let of_group = GROUPS.iter().any(|group| {
+    let is_group_setting = GROUPS.iter().any(|group| {
         let rest = name.strip_prefix(group).and_then(|rest| rest.strip_prefix('_'));
         rest.is_some_and(|rest| GROUP_SETTINGS.contains(&rest))
     });
-    of_group || CREDENTIALS.contains(&name) || OTHER_SETTINGS.contains(&name)
+    is_group_setting || CREDENTIALS.contains(&name) || OTHER_SETTINGS.contains(&name)
 }
 
 /// Returns true if the value of the setting `name` is secret. Unknown names with an ending such as `_TOKEN` are also
 /// secret, because other programs of the user may set them.
 pub(super) fn is_secret(name: &str) -> bool {
-    let ends = ["_TOKEN", "_SECRET", "_PASSWORD", "_PRIVATE_KEY", "_DSN"];
-    SECRETS.contains(&name) || ends.iter().any(|end| name.ends_with(end)) && !is_known(name)
+    let secret_suffixes = ["_TOKEN", "_SECRET", "_PASSWORD", "_PRIVATE_KEY", "_DSN"];
+    SECRETS.contains(&name) || secret_suffixes.iter().any(|suffix| name.ends_with(suffix)) && !is_known(name)
 }
 
 /// Returns true for a setting that selects the credential, is part of it, or selects the profile.
@@ -120,7 +120,7 @@ pub(super) fn describes_platform(name: &str) -> bool {
 }
 
 /// Returns the names of all variables that select or contain a credential or a profile.
-pub(super) fn credentials() -> impl Iterator<Item = String> {
+pub(super) fn credential_variables() -> impl Iterator<Item = String> {
     CREDENTIALS.iter().chain([&PROFILE, &IN_TOKEN_COMMAND]).map(|name| format!("{PREFIX}{name}"))
 }
 
@@ -156,9 +156,10 @@ mod tests {
         let rows = document.lines().filter_map(|line| line.strip_prefix("| `AIGNOSTICS_")?.split('`').next());
         let mut documented: Vec<_> = rows.map(|name| name.replace("GROUP_", "RUN_")).collect();
         documented.sort();
-        let of_groups = GROUP_SETTINGS.iter().map(|name| format!("RUN_{name}"));
-        let single = CREDENTIALS.iter().chain(&OTHER_SETTINGS).chain(&ONLY_IN_ENVIRONMENT).map(ToString::to_string);
-        let mut known: Vec<_> = of_groups.chain(single).collect();
+        let group_settings = GROUP_SETTINGS.iter().map(|name| format!("RUN_{name}"));
+        let other_settings =
+            CREDENTIALS.iter().chain(&OTHER_SETTINGS).chain(&ONLY_IN_ENVIRONMENT).map(ToString::to_string);
+        let mut known: Vec<_> = group_settings.chain(other_settings).collect();
         known.sort();
         assert_eq!(documented, known);
     }

@@ -13,12 +13,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-use super::environment::ENVIRONMENTS;
+use super::environment::KNOWN_PLATFORMS;
 use super::names::{self, PREFIX};
 use super::trusted;
 
 /// The path of the file with the profiles, relative to the home folder.
-const FILE: &str = ".aignostics/profiles.toml";
+const PROFILES_FILE: &str = ".aignostics/profiles.toml";
 
 /// The profiles in the file of a user. The `Debug` output contains only their names.
 ///
@@ -51,9 +51,12 @@ struct Entry {
 
 #[derive(Clone)]
 enum Value {
+    /// A string, or a number or Boolean as a string.
     Text(String),
-    Texts(Vec<String>),
-    Other,
+    /// An array of strings.
+    List(Vec<String>),
+    /// A value that no setting can have.
+    Unsupported,
 }
 
 /// A profile. The `Debug` output contains the names of its settings, but not their values.
@@ -62,7 +65,7 @@ enum Value {
 pub struct Profile {
     /// The name of the profile.
     pub name: String,
-    /// The proxy for https requests. A proxy of the caller or of the environment (`HTTPS_PROXY`, `ALL_PROXY`) takes
+    /// The proxy for https requests. A proxy that the caller or the environment sets (`HTTPS_PROXY`, `ALL_PROXY`) takes
     /// precedence.
     pub proxy: Option<String>,
     /// The PEM files with additional trusted certificates.
@@ -71,7 +74,7 @@ pub struct Profile {
     pub variables: BTreeMap<String, String>,
 }
 
-/// The error of a file with profiles that cannot be used. It contains no values.
+/// The error of profiles that cannot be used. It contains no values.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the profiles in '{}': {reason}", path.display())]
 pub struct ProfileError {
@@ -81,14 +84,14 @@ pub struct ProfileError {
 
 impl ProfileError {
     pub(super) fn no_home() -> Self {
-        Self { path: FILE.into(), reason: "the user has no home folder".to_owned() }
+        Self { path: PROFILES_FILE.into(), reason: "the user has no home folder".to_owned() }
     }
 }
 
 impl Profiles {
     /// Returns the path of the file with the profiles in a home folder.
     pub fn path_in(home: &Path) -> PathBuf {
-        home.join(FILE)
+        home.join(PROFILES_FILE)
     }
 
     /// Reads the profiles of the current user.
@@ -115,11 +118,11 @@ impl Profiles {
     ///
     /// Other users can change the file or its folder, the file cannot be read, or it is not valid TOML.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
-        let failed = |reason: String| ProfileError { path: path.to_owned(), reason };
-        let text = trusted::text(path).map_err(failed)?.unwrap_or_default();
+        let profile_error = |reason: String| ProfileError { path: path.to_owned(), reason };
+        let text = trusted::read_text(path).map_err(profile_error)?.unwrap_or_default();
         // The message of the parser is not used, because it shows the line, which may contain a secret.
         let invalid = |error: &toml::de::Error| {
-            failed(format!("line {} is not valid TOML", error.span().map_or(1, |span| line_of(&text, &span))))
+            profile_error(format!("line {} is not valid TOML", error.span().map_or(1, |span| line_of(&text, &span))))
         };
         let table = DeTable::parse(&text).map_err(|error| invalid(&error))?;
         let mut profiles = BTreeMap::new();
@@ -127,7 +130,7 @@ impl Profiles {
             let DeValue::Table(profile) = value.get_ref() else {
                 let (line, name) = (line_of(&text, &name.span()), name.get_ref());
                 let reason = format!("'{name}' in line {line} is not in a profile: write it below a line [my-profile]");
-                return Err(failed(reason));
+                return Err(profile_error(reason));
             };
             let entries = profile.iter().map(|(key, value)| Entry::of(&text, key, value)).collect();
             profiles.insert(name.get_ref().to_string(), entries);
@@ -152,16 +155,18 @@ impl Profiles {
     ///
     /// The profile does not exist, or contains an unknown or secret setting or an invalid value.
     pub fn get(&self, name: &str) -> Result<Profile, ProfileError> {
-        let failed = |reason: String| ProfileError { path: self.path.clone(), reason };
+        let profile_error = |reason: String| ProfileError { path: self.path.clone(), reason };
         let Some(entries) = self.profiles.get(name) else {
-            let known = self.names().collect::<Vec<_>>().join(", ");
-            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {known}") };
-            return Err(failed(format!("it has no profile '{name}'; {known}")));
+            let known_names = self.names().collect::<Vec<_>>().join(", ");
+            let known_names =
+                if known_names.is_empty() { "it has none".to_owned() } else { format!("it has {known_names}") };
+            return Err(profile_error(format!("it has no profile '{name}'; {known_names}")));
         };
         let mut profile = Profile { name: name.to_owned(), ..Profile::default() };
         for Entry { key, value, line } in entries {
-            let named = |reason: String| failed(format!("'{key}' of profile '{name}' in line {line} {reason}"));
-            profile.set(key, value).map_err(named)?;
+            let setting_error =
+                |reason: String| profile_error(format!("'{key}' of profile '{name}' in line {line} {reason}"));
+            profile.set(key, value).map_err(setting_error)?;
         }
         Ok(profile)
     }
@@ -186,21 +191,21 @@ impl Value {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_or(Self::Other, |number| Self::Text(number.to_string())),
+                .map_or(Self::Unsupported, |number| Self::Text(number.to_string())),
             DeValue::Float(number) => Self::Text(number.to_string()),
             DeValue::Boolean(is_on) => Self::Text(if *is_on { "1" } else { "0" }.to_owned()),
             DeValue::Array(values) => {
-                let texts = values.iter().map(|value| Some(value.get_ref().as_str()?.to_owned()));
-                texts.collect::<Option<_>>().map_or(Self::Other, Self::Texts)
+                let strings = values.iter().map(|value| Some(value.get_ref().as_str()?.to_owned()));
+                strings.collect::<Option<_>>().map_or(Self::Unsupported, Self::List)
             }
-            DeValue::Datetime(_) | DeValue::Table(_) => Self::Other,
+            DeValue::Datetime(_) | DeValue::Table(_) => Self::Unsupported,
         }
     }
 
-    fn text(&self) -> Result<String, String> {
+    fn to_text(&self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text.clone()),
-            Self::Texts(_) | Self::Other => Err("must be a text or a number".to_owned()),
+            Self::List(_) | Self::Unsupported => Err("must be a text or a number".to_owned()),
         }
     }
 }
@@ -215,22 +220,22 @@ impl Profile {
     fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
         let name = match (key, value) {
             ("environment", _) => {
-                let name = value.text()?;
-                let known = ENVIRONMENTS.iter().find(|known| known.name == name);
-                let known = known.ok_or("must be production, staging, dev or test")?;
-                self.variables.insert(format!("{PREFIX}API_ROOT"), known.api_root.to_owned());
+                let name = value.to_text()?;
+                let platform = KNOWN_PLATFORMS.iter().find(|platform| platform.name == name);
+                let platform = platform.ok_or("must be production, staging, dev or test")?;
+                self.variables.insert(format!("{PREFIX}API_ROOT"), platform.api_root.to_owned());
                 return Ok(());
             }
             ("proxy", _) => {
-                self.proxy = Some(checked_proxy(value.text()?)?);
+                self.proxy = Some(checked_proxy(value.to_text()?)?);
                 return Ok(());
             }
-            ("ca_cert", Value::Texts(files)) => {
+            ("ca_cert", Value::List(files)) => {
                 self.ca_certs = files.iter().map(PathBuf::from).collect();
                 return Ok(());
             }
             ("ca_cert", _) => {
-                self.ca_certs = vec![value.text().map_err(|_| "must name files")?.into()];
+                self.ca_certs = vec![value.to_text().map_err(|_| "must name files")?.into()];
                 return Ok(());
             }
             ("organization", _) => "ORGANIZATION_ID".to_owned(),
@@ -245,8 +250,8 @@ impl Profile {
         }
         // An array is converted to a JSON array, because a token command is a command line or a JSON array.
         let value = match value {
-            Value::Texts(words) if name == "TOKEN_COMMAND" => serde_json::json!(words).to_string(),
-            value => value.text()?,
+            Value::List(words) if name == "TOKEN_COMMAND" => serde_json::json!(words).to_string(),
+            value => value.to_text()?,
         };
         self.variables.insert(format!("{PREFIX}{name}"), value);
         Ok(())

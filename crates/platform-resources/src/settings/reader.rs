@@ -10,14 +10,14 @@ use auth_core::Authority;
 use url::Url;
 
 use super::names::{self, PREFIX};
-use super::sources::{ENV_FILE, Layer, SettingSource, Unusable};
+use super::sources::{ENV_FILE, Layer, SettingSource, UnusableSource};
 use super::{OperationSettings, Profile, Settings};
 
 /// The settings that are required for an unknown platform.
 const REQUIRED_FOR_UNKNOWN_PLATFORM: [&str; 6] =
     ["AUDIENCE", "AUTHORIZATION_BASE_URL", "CLIENT_ID_INTERACTIVE", "DEVICE_URL", "JWS_JSON_URL", "TOKEN_URL"];
 
-/// The message for a URL to which secrets must not be sent.
+/// The message for a URL to which no secrets may be sent.
 pub(super) const INVALID_URL: &str =
     "must be an https URL, or an http URL of this machine, without a user and a fragment";
 
@@ -86,19 +86,19 @@ impl Reader {
         let layers = vec![Layer::new(SettingSource::Flag, flags), Layer::new(SettingSource::Environment, variables)];
         let mut reader = Self { layers, environment, ignored: Vec::new(), problems: Vec::new() };
         for name in not_utf8 {
-            reader.problem(&name, SettingSource::Environment, "is not UTF-8");
+            reader.record_problem(&name, SettingSource::Environment, "is not UTF-8");
         }
         if let Some(path) = working_folder.map(|folder| folder.join(".env"))
             && let Some(mut layer) = Layer::working_folder(&path)
         {
-            let untrusted = if trusts_working_folder { Vec::new() } else { layer.distrust(&path) };
+            let untrusted = if trusts_working_folder { Vec::new() } else { layer.remove_untrusted(&path) };
             for unusable in untrusted {
                 reader.record_unusable(unusable);
             }
             reader.layers.push(layer);
         }
-        let named = reader.layers.iter().find_map(|layer| layer.get(ENV_FILE)).map(PathBuf::from);
-        let file = match (named, home) {
+        let env_file = reader.layers.iter().find_map(|layer| layer.get(ENV_FILE)).map(PathBuf::from);
+        let file = match (env_file, home) {
             (Some(path), _) => Layer::file(&path).map(Some),
             (None, Some(home)) => Layer::trusted_file(&home.join(".aignostics/.env")),
             (None, None) => Ok(None),
@@ -107,8 +107,8 @@ impl Reader {
             Ok(layer) => reader.layers.extend(layer),
             Err(unusable) => reader.record_unusable(unusable),
         }
-        let misplaced: Vec<_> = reader.layers.iter_mut().filter_map(Layer::take_profile).collect();
-        for unusable in misplaced {
+        let misplaced_profiles: Vec<_> = reader.layers.iter_mut().filter_map(Layer::take_profile).collect();
+        for unusable in misplaced_profiles {
             reader.record_unusable(unusable);
         }
         reader
@@ -119,15 +119,15 @@ impl Reader {
         self.layers.insert(2, Layer::new(SettingSource::Profile(profile.name.clone()), profile.variables.clone()));
     }
 
-    /// Removes the settings that describe other platforms, so that the servers of two platforms are never mixed. These
-    /// are such settings on levels below the first one with an API root, unless the level has the same API root.
-    /// Credentials remain.
+    /// Removes the settings that describe other platforms, so that the servers of two platforms are never mixed. On
+    /// each level below the first level with an API root, such settings are removed unless the level has the same API
+    /// root. Credentials are not removed.
     pub(super) fn remove_other_platforms(&mut self) {
-        let named = |layer: &Layer| layer.get(&format!("{PREFIX}API_ROOT")).map(normalized);
-        let Some(at) = self.layers.iter().position(|layer| named(layer).is_some()) else { return };
-        let platform = named(&self.layers[at]);
-        for layer in &mut self.layers[at + 1..] {
-            if named(layer) != platform {
+        let api_root = |layer: &Layer| layer.get(&format!("{PREFIX}API_ROOT")).map(normalize_root);
+        let Some(first_level) = self.layers.iter().position(|layer| api_root(layer).is_some()) else { return };
+        let platform = api_root(&self.layers[first_level]);
+        for layer in &mut self.layers[first_level + 1..] {
+            if api_root(layer) != platform {
                 layer.remove_platform();
             }
         }
@@ -135,7 +135,7 @@ impl Reader {
 
     /// Records that the profile cannot be used.
     pub(super) fn unusable_profile(&mut self, source: SettingSource, reason: &str) {
-        self.problem(names::PROFILE, source, format!("names a profile that cannot be used: {reason}"));
+        self.record_problem(names::PROFILE, source, format!("names a profile that cannot be used: {reason}"));
     }
 
     /// Returns all levels in order of precedence.
@@ -143,7 +143,7 @@ impl Reader {
         self.layers.iter().map(|layer| layer.source.clone()).collect()
     }
 
-    pub(super) fn text_at(&self, level: &SettingSource, name: &str) -> Option<String> {
+    pub(super) fn text_at_level(&self, level: &SettingSource, name: &str) -> Option<String> {
         let variable = format!("{PREFIX}{name}");
         let mut layers = self.layers.iter().filter(|layer| layer.source == *level);
         layers.find_map(|layer| layer.get(&variable)).map(str::to_owned)
@@ -160,18 +160,18 @@ impl Reader {
         self.environment.keys().filter(is_secret).cloned().collect()
     }
 
-    fn record_unusable(&mut self, unusable: Unusable) {
+    fn record_unusable(&mut self, unusable: UnusableSource) {
         match unusable {
-            Unusable::File(path, reason) => {
+            UnusableSource::File(path, reason) => {
                 let message = format!("cannot be read: {reason}");
                 let (name, source) = (path.display().to_string(), SettingSource::Default);
                 self.problems.push(SettingProblem { name, source, message });
             }
-            Unusable::Untrusted(name, path) => {
+            UnusableSource::Untrusted(name, path) => {
                 tracing::warn!(name, path = %path.display(), "ignoring a setting of the working folder: only the environment or {ENV_FILE} can set it");
                 self.ignored.push(name);
             }
-            Unusable::Profile(path) => {
+            UnusableSource::Profile(path) => {
                 let name = format!("{PREFIX}{}", names::PROFILE);
                 tracing::warn!(name, path = %path.display(), "ignoring the profile in a file: only the environment or a flag can select one");
                 self.ignored.push(name);
@@ -183,7 +183,7 @@ impl Reader {
         std::mem::take(&mut self.ignored)
     }
 
-    /// Returns the variables with a value, and the source whose value is used for each.
+    /// Returns the variables with a value, and for each variable the source whose value is used.
     pub(super) fn sources(&self) -> BTreeMap<String, SettingSource> {
         let mut sources = BTreeMap::new();
         for layer in self.layers.iter().rev() {
@@ -201,20 +201,20 @@ impl Reader {
         self.layers.iter().find_map(|layer| Some((layer.source.clone(), layer.get(&variable)?.to_owned())))
     }
 
-    pub(super) fn problem(&mut self, name: &str, source: SettingSource, message: impl Into<String>) {
+    pub(super) fn record_problem(&mut self, name: &str, source: SettingSource, message: impl Into<String>) {
         let name = format!("{PREFIX}{name}");
         self.problems.push(SettingProblem { name, source, message: message.into() });
     }
 
     /// Records the missing settings of an unknown platform.
-    pub(super) fn require_description(&mut self, api_root: &Url) {
+    pub(super) fn require_platform_settings(&mut self, api_root: &Url) {
         let missing = REQUIRED_FOR_UNKNOWN_PLATFORM.iter().filter(|name| self.find(name).is_none());
         let missing: Vec<_> = missing.map(|name| format!("{PREFIX}{name}")).collect();
         if !missing.is_empty() {
             let source = self.find("API_ROOT").map_or(SettingSource::Default, |(source, _)| source);
             let host = api_root.host_str().unwrap_or_default();
             let message = format!("names the unknown platform {host}: {} must be set too", missing.join(", "));
-            self.problem("API_ROOT", source, message);
+            self.record_problem("API_ROOT", source, message);
         }
     }
 
@@ -222,8 +222,8 @@ impl Reader {
         Some(self.find(name)?.1)
     }
 
-    /// Returns a text, or an empty one if it is missing. [`require_description`](Self::require_description) reports
-    /// missing ones.
+    /// Returns a text, or an empty text if it is missing.
+    /// [`require_platform_settings`](Self::require_platform_settings) reports missing texts.
     pub(super) fn text(&self, name: &str, default: Option<&str>) -> String {
         self.optional(name).or_else(|| default.map(str::to_owned)).unwrap_or_default()
     }
@@ -242,7 +242,7 @@ impl Reader {
         let (source, text) = self.find(name).or_else(|| Some((SettingSource::Default, default?.to_owned())))?;
         let url = Self::checked_url(&text);
         if url.is_none() {
-            self.problem(name, source, INVALID_URL);
+            self.record_problem(name, source, INVALID_URL);
         }
         url
     }
@@ -254,9 +254,13 @@ impl Reader {
     }
 
     pub(super) fn folder(&mut self, name: &str, default: Option<PathBuf>) -> PathBuf {
-        let found = self.optional(name).map(PathBuf::from).or(default);
-        found.unwrap_or_else(|| {
-            self.problem(name, SettingSource::Default, "must name a folder, because the user has no home folder");
+        let path = self.optional(name).map(PathBuf::from).or(default);
+        path.unwrap_or_else(|| {
+            self.record_problem(
+                name,
+                SettingSource::Default,
+                "must name a folder, because the user has no home folder",
+            );
             PathBuf::new()
         })
     }
@@ -267,7 +271,7 @@ impl Reader {
         Duration::from_secs_f64(value)
     }
 
-    /// Returns a time in seconds; `None` if not set.
+    /// Returns a time in seconds, or `None` if it is not set.
     pub(super) fn optional_seconds(&mut self, name: &str, range: RangeInclusive<f64>) -> Option<Duration> {
         self.number(name, range, "seconds").map(Duration::from_secs_f64)
     }
@@ -277,7 +281,7 @@ impl Reader {
         let (source, text) = self.find(name)?;
         let value = parse(text.trim());
         if value.is_none() {
-            self.problem(name, source, message);
+            self.record_problem(name, source, message);
         }
         value
     }
@@ -286,34 +290,35 @@ impl Reader {
         let (source, text) = self.find(name)?;
         let number = text.trim().parse().ok().filter(|number| range.contains(number));
         if number.is_none() {
-            self.problem(name, source, format!("must be {} to {} {unit}", range.start(), range.end()));
+            self.record_problem(name, source, format!("must be {} to {} {unit}", range.start(), range.end()));
         }
         number
     }
 
-    /// Returns the settings of a group of operations. `timeout`, `wait_min` and `cache` (the lifetime of cached
-    /// responses in seconds) are the defaults.
+    /// Returns the settings of a group of operations. The defaults are `timeout`, `wait_min` and
+    /// `cache_seconds`, the lifetime of cached responses.
     pub(super) fn operation(
         &mut self,
         group: &str,
         timeout: Duration,
         wait_min: Option<Duration>,
-        cache: f64,
+        cache_seconds: f64,
     ) -> OperationSettings {
         let name = |setting: &str| format!("{group}_{setting}");
         let attempts = self.number(&name("RETRY_ATTEMPTS"), 0.0..=10.0, "attempts");
         // A fraction is truncated, and 0 counts as 1.
-        let whole = |attempts| (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1);
+        let whole_number =
+            |attempts| (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1);
         let settings = OperationSettings {
             timeout: self.seconds(&name("TIMEOUT"), timeout.as_secs_f64(), 0.1..=300.0),
-            attempts: attempts.map(whole),
+            attempts: attempts.map(whole_number),
             wait_min: self.optional_seconds(&name("RETRY_WAIT_MIN"), 0.0..=600.0).or(wait_min),
             wait_max: self.optional_seconds(&name("RETRY_WAIT_MAX"), 0.0..=600.0),
-            cache_lifetime: self.seconds(&name("CACHE_TTL"), cache, 0.0..=7.0 * 24.0 * 60.0 * 60.0),
+            cache_lifetime: self.seconds(&name("CACHE_TTL"), cache_seconds, 0.0..=7.0 * 24.0 * 60.0 * 60.0),
         };
-        if settings.wait_max.is_some_and(|longest| settings.wait_min.is_some_and(|first| first > longest)) {
+        if settings.wait_max.is_some_and(|max| settings.wait_min.is_some_and(|min| min > max)) {
             let source = self.find(&name("RETRY_WAIT_MAX")).map_or(SettingSource::Default, |(source, _)| source);
-            self.problem(
+            self.record_problem(
                 &name("RETRY_WAIT_MAX"),
                 source,
                 format!("must not be less than {PREFIX}{}", name("RETRY_WAIT_MIN")),
@@ -323,8 +328,8 @@ impl Reader {
     }
 }
 
-/// Returns an API root in a form in which equal ones can be compared.
-fn normalized(api_root: &str) -> String {
+/// Returns an API root in a normal form, in which equal roots are equal texts.
+fn normalize_root(api_root: &str) -> String {
     let root = Url::parse(api_root).map_or_else(|_| api_root.to_owned(), String::from);
     root.trim_end_matches('/').to_owned()
 }

@@ -1,7 +1,8 @@
 //! The sources of settings, and the settings that each may contain.
 //!
-//! - The flags of a command have precedence, followed by the environment, the profile that one of them names, the
-//!   `.env` in the working folder, and the file named in `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
+//! - The sources in order of precedence are the flags of a command, the environment, the profile that a flag or the
+//!   environment names, the `.env` in the working folder, and the file in `AIGNOSTICS_ENV_FILE` or else
+//!   `~/.aignostics/.env`.
 //! - The `.env` in the working folder may come from a cloned repository or an unpacked archive. It must not redirect
 //!   tokens or change the credential. Variables with such an effect are therefore ignored, unless the caller permits
 //!   them.
@@ -20,7 +21,8 @@ use super::{env_file, trusted};
 /// The environment variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
-/// The settings that are not accepted from the working folder, in addition to those of credentials and of the platform.
+/// The settings that are not accepted from the working folder, in addition to credentials and settings that describe a
+/// platform.
 const NOT_FROM_THE_WORKING_FOLDER: [&str; 7] =
     ["AUTH_TIMEOUT", "CACHE_DIR", "ENV_FILE", "ORGANIZATION_ID", "REQUEST_TIMEOUT_SECONDS", "SCOPE", "STATE_DIR"];
 
@@ -40,7 +42,7 @@ pub enum SettingSource {
     Default,
 }
 
-/// The kind of source, and its file.
+/// Serializes the kind of the source and its file.
 impl Serialize for SettingSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (kind, file) = match self {
@@ -73,7 +75,7 @@ pub(super) struct Layer {
 }
 
 /// A file that cannot be read, or a variable that is ignored.
-pub(super) enum Unusable {
+pub(super) enum UnusableSource {
     /// A file that cannot be read, and the reason.
     File(PathBuf, String),
     /// A variable that the working folder must not set, and the path of its `.env`.
@@ -94,14 +96,14 @@ impl Layer {
 
     /// Returns the names of the `AIGNOSTICS_…` variables with a value.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let named = self.values.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty());
-        named.map(|(name, _)| name.as_str())
+        let set_variables = self.values.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty());
+        set_variables.map(|(name, _)| name.as_str())
     }
 
     /// Returns the variables in the `.env` of the working folder. Lines that cannot be parsed are ignored, because the
     /// file may have another purpose.
     pub(super) fn working_folder(path: &Path) -> Option<Self> {
-        // A folder with this name is a Python environment, and reading a special file could block.
+        // A folder with this name is a Python environment. Reading a special file could block.
         if !path.is_file() {
             return None;
         }
@@ -115,20 +117,21 @@ impl Layer {
     }
 
     /// Returns the variables in the file in `AIGNOSTICS_ENV_FILE`.
-    pub(super) fn file(path: &Path) -> Result<Self, Unusable> {
-        let text = fs::read_to_string(path).map_err(|error| Unusable::File(path.to_owned(), error.to_string()))?;
+    pub(super) fn file(path: &Path) -> Result<Self, UnusableSource> {
+        let text =
+            fs::read_to_string(path).map_err(|error| UnusableSource::File(path.to_owned(), error.to_string()))?;
         Self::of(path, &text)
     }
 
     /// Returns the variables in the user's file, or `None` if it does not exist. The file is rejected if other users
     /// can change it.
-    pub(super) fn trusted_file(path: &Path) -> Result<Option<Self>, Unusable> {
-        let text = trusted::text(path).map_err(|reason| Unusable::File(path.to_owned(), reason))?;
+    pub(super) fn trusted_file(path: &Path) -> Result<Option<Self>, UnusableSource> {
+        let text = trusted::read_text(path).map_err(|reason| UnusableSource::File(path.to_owned(), reason))?;
         text.map(|text| Self::of(path, &text)).transpose()
     }
 
-    fn of(path: &Path, text: &str) -> Result<Self, Unusable> {
-        let values = env_file::parse(text).map_err(|error| Unusable::File(path.to_owned(), error.to_string()))?;
+    fn of(path: &Path, text: &str) -> Result<Self, UnusableSource> {
+        let values = env_file::parse(text).map_err(|error| UnusableSource::File(path.to_owned(), error.to_string()))?;
         Ok(Self { source: SettingSource::File(path.to_owned()), values })
     }
 
@@ -137,16 +140,16 @@ impl Layer {
         self.values.retain(|name, _| !name.strip_prefix(PREFIX).is_some_and(names::describes_platform));
     }
 
-    /// Removes the selected profile from the layer of a file, and returns it with the path. A file must not select a
-    /// profile, because commands would then act on a platform that their caller has not named.
-    pub(super) fn take_profile(&mut self) -> Option<Unusable> {
+    /// Removes the variable that selects a profile from the layer of a file, and returns the path of the file. A file
+    /// must not select a profile, because commands would then act on a platform that their caller has not named.
+    pub(super) fn take_profile(&mut self) -> Option<UnusableSource> {
         let SettingSource::File(path) = &self.source else { return None };
         let name = self.values.remove(&format!("{PREFIX}{}", names::PROFILE))?;
-        (!name.is_empty()).then(|| Unusable::Profile(path.clone()))
+        (!name.is_empty()).then(|| UnusableSource::Profile(path.clone()))
     }
 
     /// Removes and returns the variables that a file in the working folder must not set.
-    pub(super) fn distrust(&mut self, path: &Path) -> Vec<Unusable> {
+    pub(super) fn remove_untrusted(&mut self, path: &Path) -> Vec<UnusableSource> {
         let is_untrusted = |name: &str| {
             let name = name.strip_prefix(PREFIX);
             name.is_some_and(|name| {
@@ -158,6 +161,6 @@ impl Layer {
         let all = std::mem::take(&mut self.values);
         let (untrusted, trusted): (BTreeMap<_, _>, _) = all.into_iter().partition(|(name, _)| is_untrusted(name));
         self.values = trusted;
-        untrusted.into_keys().map(|name| Unusable::Untrusted(name, path.to_owned())).collect()
+        untrusted.into_keys().map(|name| UnusableSource::Untrusted(name, path.to_owned())).collect()
     }
 }

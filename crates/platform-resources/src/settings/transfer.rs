@@ -22,12 +22,12 @@ pub struct TransferSettings {
     /// The limit for the total rate of all requests, in bytes per second (`TRANSFER_LIMIT_RATE`).
     pub limit_rate: Option<NonZeroU64>,
     /// The size of the parts of large files, in bytes (`TRANSFER_CHUNK_SIZE`): 64 KiB to 1 GiB. The default is 8 MiB.
-    /// Parts of uploads have at least 8 MiB.
+    /// The parts of uploads have at least 8 MiB.
     pub chunk_size: Option<u64>,
     /// True if downloads compute a SHA-256 (`TRANSFER_SHA256`: `yes` or `no`). The default is true.
     pub sha256: bool,
     /// The maximum time in which an upload neither sends bytes nor receives a response (`UPLOAD_READ_TIMEOUT`): 1 s to
-    /// a day. The default is that of other requests.
+    /// a day. The default is the read timeout of other requests.
     pub upload_read_timeout: Option<Duration>,
 }
 
@@ -38,14 +38,14 @@ pub(super) fn read(reader: &mut Reader) -> TransferSettings {
         jobs: reader.parsed("TRANSFER_JOBS", "must be a number from 1 to 256", |text| {
             text.parse().ok().filter(|jobs| JOB_RANGE.contains(jobs))
         }),
-        limit_rate: reader.parsed("TRANSFER_LIMIT_RATE", ByteSizeError::TEXT, |text| NonZeroU64::new(size(text)?)),
+        limit_rate: reader.parsed("TRANSFER_LIMIT_RATE", ByteSizeError::MESSAGE, |text| NonZeroU64::new(size(text)?)),
         chunk_size: reader.parsed("TRANSFER_CHUNK_SIZE", "must be 64K to 1G", chunk),
-        sha256: reader.parsed("TRANSFER_SHA256", "must be yes or no", yes_or_no).unwrap_or(true),
+        sha256: reader.parsed("TRANSFER_SHA256", "must be yes or no", parse_yes_or_no).unwrap_or(true),
         upload_read_timeout: reader.optional_seconds("UPLOAD_READ_TIMEOUT", 1.0..=super::DAY),
     }
 }
 
-fn yes_or_no(text: &str) -> Option<bool> {
+fn parse_yes_or_no(text: &str) -> Option<bool> {
     match text {
         "yes" => Some(true),
         "no" => Some(false),
@@ -86,11 +86,11 @@ pub struct ByteSize(NonZeroU64);
 
 /// The error of parsing a text that is not a [`ByteSize`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", Self::TEXT)]
+#[error("{}", Self::MESSAGE)]
 pub struct ByteSizeError;
 
 impl ByteSizeError {
-    const TEXT: &str = "must be a whole number of bytes, at least 1, such as 500K or 10M";
+    const MESSAGE: &str = "must be a whole number of bytes, at least 1, such as 500K or 10M";
 }
 
 impl ByteSize {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_parsed_like_by_curl() {
+    fn sizes_are_parsed_like_curl_sizes() {
         for (text, bytes) in
             [("1", 1), ("500K", 512_000), ("500k", 512_000), ("10M", 10 << 20), ("2G", 2 << 30), ("1t", 1 << 40)]
         {

@@ -8,8 +8,8 @@ use durable_fs::trusted;
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// Returns the text of a file, or `None` if it does not exist. The error message does not contain the content.
-pub(super) fn text(path: &Path) -> Result<Option<String>, String> {
-    let Some(bytes) = trusted::read(path, MAX_FILE_BYTES + 1).map_err(|error| unreadable(&error))? else {
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, String> {
+    let Some(bytes) = trusted::read(path, MAX_FILE_BYTES + 1).map_err(|error| read_error_message(&error))? else {
         return Ok(None);
     };
     if bytes.len() > MAX_FILE_BYTES {
@@ -18,7 +18,7 @@ pub(super) fn text(path: &Path) -> Result<Option<String>, String> {
     String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-fn unreadable(error: &durable_fs::Error) -> String {
+fn read_error_message(error: &durable_fs::Error) -> String {
     if !error.is_open_to_others() {
         return error.to_string();
     }

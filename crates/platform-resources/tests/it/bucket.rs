@@ -9,7 +9,7 @@ use platform_resources::{Client, Settings};
 
 use crate::lab::{Lab, settings};
 
-fn lifetime(url: &SignedUrl) -> u64 {
+fn lifetime_seconds(url: &SignedUrl) -> u64 {
     let (_, value) = url.expose().query_pairs().find(|(name, _)| name == "X-Amz-Expires").unwrap();
     value.parse().unwrap()
 }
@@ -18,8 +18,8 @@ fn lifetime(url: &SignedUrl) -> u64 {
 async fn bucket_uses_the_lifetimes_and_protocol_of_the_settings() {
     let lab = Lab::open().await;
     let bucket = lab.client.bucket().await.unwrap();
-    assert_eq!(lifetime(&bucket.put_url("slide", None).unwrap()), 7200);
-    assert_eq!(lifetime(&bucket.get_url("slide", None).unwrap()), 604_800);
+    assert_eq!(lifetime_seconds(&bucket.put_url("slide", None).unwrap()), 7200);
+    assert_eq!(lifetime_seconds(&bucket.get_url("slide", None).unwrap()), 604_800);
     assert_eq!(bucket.address("slide").unwrap().to_string(), "gs://emulator-bucket/slide");
     let mut settings = settings(&lab.emulator);
     settings.bucket.protocol = "s3".to_owned();
@@ -27,9 +27,9 @@ async fn bucket_uses_the_lifetimes_and_protocol_of_the_settings() {
     settings.bucket.download_lifetime = Duration::from_secs(62);
     let client = Client::builder(settings).with_tokens(lab.tokens.clone()).build().unwrap();
     let bucket = client.bucket().await.unwrap();
-    assert_eq!(lifetime(&bucket.put_url("slide", None).unwrap()), 61);
-    assert_eq!(lifetime(&bucket.get_url("slide", None).unwrap()), 62);
-    assert_eq!(lifetime(&bucket.get_url("slide", Duration::from_secs(63)).unwrap()), 63);
+    assert_eq!(lifetime_seconds(&bucket.put_url("slide", None).unwrap()), 61);
+    assert_eq!(lifetime_seconds(&bucket.get_url("slide", None).unwrap()), 62);
+    assert_eq!(lifetime_seconds(&bucket.get_url("slide", Duration::from_secs(63)).unwrap()), 63);
     assert_eq!(bucket.address("slide").unwrap().to_string(), "s3://emulator-bucket/slide");
 }
 
@@ -39,9 +39,9 @@ async fn uploaded_object_is_found_and_deleted() {
     let slides = lab.slides();
     lab.submission(&slides).await;
     let bucket = lab.client.bucket().await.unwrap();
-    let found: Vec<_> = bucket.find("*.{tif,tiff,svs}").unwrap().try_collect().await.unwrap();
-    assert_eq!(found.len(), slides.len());
-    let deletions = bucket.delete(found.into_iter().map(|entry| entry.key)).await;
+    let objects: Vec<_> = bucket.find("*.{tif,tiff,svs}").unwrap().try_collect().await.unwrap();
+    assert_eq!(objects.len(), slides.len());
+    let deletions = bucket.delete(objects.into_iter().map(|entry| entry.key)).await;
     assert!(deletions.iter().all(|deletion| matches!(deletion.result, Ok(Deleted::Deleted))), "{deletions:?}");
     assert!(bucket.list("").try_next().await.unwrap().is_none());
 }

@@ -24,8 +24,8 @@ impl Lab {
 
 /// Returns access tokens of Ada and Ben, who belong to the same organization.
 async fn tokens(emulator: &Emulator) -> [String; 2] {
-    let of = async |user: &str| crate::login::access_token(emulator, user).await;
-    [of("auth0|emulator-1").await, of("auth0|emulator-2").await]
+    let token_of = async |user: &str| crate::login::access_token(emulator, user).await;
+    [token_of("auth0|emulator-1").await, token_of("auth0|emulator-2").await]
 }
 
 #[tokio::test]
@@ -56,11 +56,11 @@ async fn response_is_cached_and_fetched_once_for_all_callers() {
 async fn dropped_caller_keeps_the_response_for_others() {
     let lab = Lab::open().await;
     let (first, second) = (lab.client.clone(), lab.client.clone());
-    let leaving = tokio::spawn(async move { first.me().await });
-    let staying = tokio::spawn(async move { second.me().await });
+    let dropped_call = tokio::spawn(async move { first.me().await });
+    let other_call = tokio::spawn(async move { second.me().await });
     tokio::task::yield_now().await;
-    leaving.abort();
-    staying.await.unwrap().unwrap();
+    dropped_call.abort();
+    other_call.await.unwrap().unwrap();
     assert!(lab.request_count("/api/v1/me").await <= 2);
 }
 
@@ -91,10 +91,10 @@ async fn named_users_have_separate_tokens_and_responses() {
         async move { Ok(token) }
     });
     let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).build().unwrap();
-    let of = |name: &str| client.clone().with_token_request(TokenRequest::new().with_subject(name));
+    let client_of = |name: &str| client.clone().with_token_request(TokenRequest::new().with_subject(name));
     for _ in 0..3 {
-        assert_eq!(of("ada").me().await.unwrap().user.id, "auth0|emulator-1");
-        assert_eq!(of("ben").me().await.unwrap().user.id, "auth0|emulator-2");
+        assert_eq!(client_of("ada").me().await.unwrap().user.id, "auth0|emulator-1");
+        assert_eq!(client_of("ben").me().await.unwrap().user.id, "auth0|emulator-2");
     }
 }
 
@@ -102,18 +102,18 @@ async fn named_users_have_separate_tokens_and_responses() {
 async fn forged_token_gets_no_cached_response() {
     let lab = Lab::open().await;
     let [ada, _] = tokens(&lab.emulator).await;
-    let (signed, _) = ada.rsplit_once('.').unwrap();
-    let forged = format!("{signed}.forged");
-    let stolen = Arc::new(AtomicUsize::new(0));
-    let is_forged = stolen.clone();
+    let (signed_part, _) = ada.rsplit_once('.').unwrap();
+    let forged = format!("{signed_part}.forged");
+    let serves_forged_token = Arc::new(AtomicUsize::new(0));
+    let serves_forged = serves_forged_token.clone();
     let provider = async_provider_fn(move |_| {
-        let token = if is_forged.load(Ordering::SeqCst) > 0 { forged.clone() } else { ada.clone() };
+        let token = if serves_forged.load(Ordering::SeqCst) > 0 { forged.clone() } else { ada.clone() };
         async move { Ok(token) }
     });
     let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).without_token_cache();
     let client = client.build().unwrap();
     client.me().await.unwrap();
-    stolen.store(1, Ordering::SeqCst);
+    serves_forged_token.store(1, Ordering::SeqCst);
     let error = client.me().await.unwrap_err();
     assert!(error.api().unwrap().is_unauthorized(), "{error:?}");
 }
@@ -123,20 +123,23 @@ async fn write_invalidates_only_affected_responses() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
-    let ended = run.wait(None).await.unwrap();
+    let ended_run = run.wait(None).await.unwrap();
     let path = format!("/api/v1/runs/{}", run.id());
     run.get().await.unwrap();
     lab.client.me().await.unwrap();
-    let (runs, me) = (lab.request_count(&path).await, lab.request_count("/api/v1/me").await);
+    let (run_requests, me_requests) = (lab.request_count(&path).await, lab.request_count("/api/v1/me").await);
     run.get().await.unwrap();
-    assert_eq!(lab.request_count(&path).await, runs, "the response is cached");
+    assert_eq!(lab.request_count(&path).await, run_requests, "the response is cached");
     let metadata = json!({ "study": "b" }).as_object().unwrap().clone();
     run.update_metadata(metadata.clone(), None).await.unwrap();
     let changed = run.get().await.unwrap();
     assert_eq!(changed.custom_metadata, Some(metadata));
-    assert_ne!(changed.custom_metadata_checksum, ended.custom_metadata_checksum);
+    assert_ne!(changed.custom_metadata_checksum, ended_run.custom_metadata_checksum);
     lab.client.me().await.unwrap();
-    assert_eq!((lab.request_count(&path).await, lab.request_count("/api/v1/me").await), (runs + 1, me));
+    assert_eq!(
+        (lab.request_count(&path).await, lab.request_count("/api/v1/me").await),
+        (run_requests + 1, me_requests)
+    );
     run.update_metadata(Patch::Null, None).await.unwrap();
     assert!(run.get().await.unwrap().custom_metadata.is_none_or(|metadata| metadata.is_empty()));
 }
@@ -156,14 +159,14 @@ async fn share_token_responses_are_cached_separately() {
         async move { Ok(token) }
     });
     let stranger = Client::builder(settings(&lab.emulator)).with_token_provider(provider).build().unwrap();
-    let theirs = stranger.run(run.id().as_str()).no_wait();
-    assert!(theirs.get().await.is_err());
-    let shared = theirs.clone().with_share_token(created.share_token.clone());
-    assert_eq!(shared.get().await.unwrap().run_id, *run.id());
-    assert!(theirs.get().await.is_err(), "the response with the share token is not returned without it");
-    let wrong = theirs.with_share_token(Secret::new("canary-wrong"));
-    let error = wrong.get().await.unwrap_err();
-    assert!(!format!("{error:?} {wrong:?}").contains("canary"), "{error:?}");
+    let stranger_run = stranger.run(run.id().as_str()).no_wait();
+    assert!(stranger_run.get().await.is_err());
+    let shared_run = stranger_run.clone().with_share_token(created.share_token.clone());
+    assert_eq!(shared_run.get().await.unwrap().run_id, *run.id());
+    assert!(stranger_run.get().await.is_err(), "the response with the share token is not returned without it");
+    let run_with_wrong_token = stranger_run.with_share_token(Secret::new("canary-wrong"));
+    let error = run_with_wrong_token.get().await.unwrap_err();
+    assert!(!format!("{error:?} {run_with_wrong_token:?}").contains("canary"), "{error:?}");
 }
 
 #[tokio::test]

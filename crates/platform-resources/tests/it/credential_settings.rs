@@ -23,12 +23,12 @@ fn home(profiles: &str) -> TempDir {
     home
 }
 
-fn with(home: &TempDir, variables: &[(&str, &str)]) -> SettingsBuilder {
-    let named = variables.iter().map(|(name, value)| (format!("AIGNOSTICS_{name}"), *value));
-    Settings::builder().with_home(home.path()).with_variables(named)
+fn builder_with(home: &TempDir, variables: &[(&str, &str)]) -> SettingsBuilder {
+    let full_names = variables.iter().map(|(name, value)| (format!("AIGNOSTICS_{name}"), *value));
+    Settings::builder().with_home(home.path()).with_variables(full_names)
 }
 
-fn problem(builder: SettingsBuilder) -> String {
+fn build_error(builder: SettingsBuilder) -> String {
     builder.build().unwrap_err().to_string()
 }
 
@@ -37,11 +37,11 @@ fn client_settings_of_two_levels_are_not_mixed() {
     let profile = "[lab]\nclient_id = \"of-profile\"\nclient_secret_file = \"/profile/secret\"\nclient_auth = \"secret\"\n\
                    client_key_id = \"of-profile\"\nclient_assertion_audience = \"token-endpoint\"\n";
     let home = home(profile);
-    let lab = |variables: &[(&str, &str)]| with(&home, variables).with_profile("lab");
+    let lab = |variables: &[(&str, &str)]| builder_with(&home, variables).with_profile("lab");
     // The environment contains only some of the settings of a client.
-    let message = problem(lab(&[("CLIENT_ID", "of-environment")]));
+    let message = build_error(lab(&[("CLIENT_ID", "of-environment")]));
     assert!(message.contains("AIGNOSTICS_CLIENT_KEY_FILE must be set in the environment"), "{message}");
-    let message = problem(lab(&[("CLIENT_SECRET_FILE", "/environment/secret")]));
+    let message = build_error(lab(&[("CLIENT_SECRET_FILE", "/environment/secret")]));
     assert!(message.contains("AIGNOSTICS_CLIENT_ID must be set in the environment"), "{message}");
     let settings = lab(&[("CLIENT_ID", "e"), ("CLIENT_KEY_FILE", "/environment/key")]).build().unwrap();
     assert_eq!(settings.credential.level, SettingSource::Environment);
@@ -62,13 +62,13 @@ fn workload_settings_of_two_levels_are_not_mixed() {
                    workload_identity_file = \"/profile/token\"\nclient_id = \"of-profile\"\n\
                    client_secret_file = \"/profile/secret\"\n";
     let home = home(profile);
-    let lab = |variables: &[(&str, &str)]| with(&home, variables).with_profile("lab");
+    let lab = |variables: &[(&str, &str)]| builder_with(&home, variables).with_profile("lab");
     let settings = lab(&[("WORKLOAD_IDENTITY", "env:X"), ("X", "token")]).build().unwrap();
     let CredentialSource::Workload(workload) = settings.credential.source else { panic!("{settings:?}") };
     assert!(matches!(workload.source, WorkloadSource::Variable(..)));
     assert_eq!((workload.audience, workload.token_url, workload.client_id), (None, None, None));
     assert!(workload.client.is_none() && workload.scopes.is_empty());
-    let message = problem(lab(&[("WORKLOAD_IDENTITY", "kubernetes")]));
+    let message = build_error(lab(&[("WORKLOAD_IDENTITY", "kubernetes")]));
     assert!(message.contains("AIGNOSTICS_WORKLOAD_IDENTITY_FILE must be set in the environment"), "{message}");
 }
 
@@ -83,14 +83,14 @@ fn command_options_are_not_read_from_lower_levels() {
         (credential.token_cache, credential.cache_variables)
     };
     let who = vec!["WHO".to_owned()];
-    let own = with(&home, &[("TOKEN_COMMAND", "y")]);
-    assert_eq!(read(own.clone().with_profile("options")), (false, vec![]));
-    assert_eq!(read(own.with_profile("options").with_token_cache()), (true, vec![]));
-    assert_eq!(read(with(&home, &[]).with_profile("command")), (true, who.clone()));
-    let environment = with(&home, &[("TOKEN_CACHE", "1"), ("TOKEN_COMMAND_CACHE_ENV", "WHO")]);
+    let command_in_environment = builder_with(&home, &[("TOKEN_COMMAND", "y")]);
+    assert_eq!(read(command_in_environment.clone().with_profile("options")), (false, vec![]));
+    assert_eq!(read(command_in_environment.with_profile("options").with_token_cache()), (true, vec![]));
+    assert_eq!(read(builder_with(&home, &[]).with_profile("command")), (true, who.clone()));
+    let environment = builder_with(&home, &[("TOKEN_CACHE", "1"), ("TOKEN_COMMAND_CACHE_ENV", "WHO")]);
     assert_eq!(read(environment.clone().with_profile("plain")), (true, who.clone()));
     assert_eq!(read(environment.clone().with_token_command("z")), (true, who));
-    assert_eq!(read(with(&home, &[]).with_profile("options").with_token_command("z")), (false, vec![]));
+    assert_eq!(read(builder_with(&home, &[]).with_profile("options").with_token_command("z")), (false, vec![]));
 }
 
 #[test]
@@ -101,7 +101,8 @@ fn debug_shows_no_secrets() {
     let lab = profiles.get("lab").unwrap();
     let url = ("WORKLOAD_IDENTITY", "url:https://h.test/token?canary");
     let token_url = ("WORKLOAD_IDENTITY_TOKEN_URL", "https://h.test/token?canary");
-    let builder = with(&home, &[url, token_url, ("TOKEN_URL", "https://h.test/?canary"), ("SHARE_TOKEN", "canary")]);
+    let builder =
+        builder_with(&home, &[url, token_url, ("TOKEN_URL", "https://h.test/?canary"), ("SHARE_TOKEN", "canary")]);
     let settings = builder.clone().with_profile("lab").build().unwrap();
     let github = [
         ("AIGNOSTICS_WORKLOAD_IDENTITY", "github"),
@@ -109,35 +110,35 @@ fn debug_shows_no_secrets() {
         ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary"),
     ];
     let github = Settings::builder().with_home(home.path()).with_variables(github).build().unwrap();
-    let command = with(&home, &[("TOKEN_COMMAND", "vault canary")]).build().unwrap();
-    for shown in [
+    let command = builder_with(&home, &[("TOKEN_COMMAND", "vault canary")]).build().unwrap();
+    for debug_output in [
         format!("{builder:?} {:?}", builder.clone().with_token_command("vault canary")),
         format!("{profiles:?} {lab:?}"),
         format!("{settings:?} {:?} {}", settings.credential, settings.describe()),
         format!("{github:?} {:?}", github.credential),
         format!("{command:?} {:?}", command.credential),
     ] {
-        assert!(!shown.contains("canary"), "{shown}");
+        assert!(!debug_output.contains("canary"), "{debug_output}");
     }
     assert!(format!("{:?}", settings.credential).contains("https://h.test/token?***"));
 }
 
 #[test]
-fn platform_of_a_flag_replaces_that_of_the_profile() {
-    let described = "api_root = \"https://p.test\"\ntoken_url = \"https://p.test/t\"\naudience = \"a\"\n\
+fn flag_platform_replaces_profile_platform() {
+    let description = "api_root = \"https://p.test\"\ntoken_url = \"https://p.test/t\"\naudience = \"a\"\n\
         authorization_base_url = \"https://p.test/a\"\ndevice_url = \"https://p.test/d\"\njws_json_url = \"https://p.test/j\"\n\
         client_id_interactive = \"c\"\n";
-    let home = home(&format!("[lab]\n{described}run_timeout = 7\n[prod]\nenvironment = \"production\"\n"));
+    let home = home(&format!("[lab]\n{description}run_timeout = 7\n[prod]\nenvironment = \"production\"\n"));
     for (profile, seconds) in [("lab", 7), ("prod", 30)] {
-        let builder = with(&home, &[("API_ROOT", "https://platform.aignostics.com")]);
+        let builder = builder_with(&home, &[("API_ROOT", "https://platform.aignostics.com")]);
         let settings = builder.with_profile(profile).with_environment("staging").build().unwrap();
         assert_eq!(settings.environment, Some("staging"));
         assert!(settings.token_url.as_str().contains("staging") && settings.audience.contains("staging"));
         assert_eq!(settings.run.timeout.as_secs(), seconds);
         assert_eq!(settings.sources["AIGNOSTICS_API_ROOT"], SettingSource::Flag);
     }
-    assert_eq!(with(&home, &[]).with_profile("lab").build().unwrap().audience, "a");
-    let message = problem(with(&home, &[]).with_environment("moon"));
+    assert_eq!(builder_with(&home, &[]).with_profile("lab").build().unwrap().audience, "a");
+    let message = build_error(builder_with(&home, &[]).with_environment("moon"));
     assert!(message.contains("AIGNOSTICS_API_ROOT (from the command line)"), "{message}");
 }
 
@@ -148,7 +149,7 @@ fn platform_description_on_lower_levels_is_ignored() {
     let file = "AIGNOSTICS_TOKEN_URL=https://file.test/t\nAIGNOSTICS_ME_TIMEOUT=8\n";
     fs::write(home.path().join(".aignostics/.env"), file).unwrap();
     let read = |variables: &[(&str, &str)], flag: Option<&str>| {
-        let builder = with(&home, variables).with_profile("lab");
+        let builder = builder_with(&home, variables).with_profile("lab");
         let settings = flag.into_iter().fold(builder, SettingsBuilder::with_environment).build().unwrap();
         assert_eq!((settings.run.timeout.as_secs(), settings.me.timeout.as_secs()), (7, 8));
         (settings.token_url.host_str().unwrap().to_owned(), settings.client_id_interactive)
@@ -179,18 +180,18 @@ fn settings_file_that_others_can_change_is_rejected() {
     for path in [&file, &folder] {
         let mode = fs::metadata(path).unwrap().permissions().mode();
         set_mode(path, mode | 0o020);
-        let message = problem(with(&home, &[]));
+        let message = build_error(builder_with(&home, &[]));
         assert!(message.contains("other users can change") && message.contains(path.to_str().unwrap()), "{message}");
         set_mode(path, mode & !0o022);
-        assert_eq!(with(&home, &[]).build().unwrap().run.timeout.as_secs(), 7);
+        assert_eq!(builder_with(&home, &[]).build().unwrap().run.timeout.as_secs(), 7);
     }
 }
 
 #[test]
 fn profile_is_read_from_the_home_of_the_builder_only() {
     let home = home("[lab]\n");
-    assert_eq!(with(&home, &[]).with_profile("lab").build().unwrap().profile.unwrap().name, "lab");
-    let message = problem(Settings::builder().with_variables([("AIGNOSTICS_CACHE_DIR", "/c")]).with_profile("lab"));
+    assert_eq!(builder_with(&home, &[]).with_profile("lab").build().unwrap().profile.unwrap().name, "lab");
+    let message = build_error(Settings::builder().with_variables([("AIGNOSTICS_CACHE_DIR", "/c")]).with_profile("lab"));
     assert!(message.contains("no home folder"), "{message}");
 }
 
@@ -201,7 +202,7 @@ fn token_file_path_that_is_not_utf8_is_an_error() {
     use std::os::unix::ffi::OsStrExt;
 
     let path = PathBuf::from(OsStr::from_bytes(b"/run/to\xffken"));
-    let message = problem(with(&home(""), &[]).with_token_file(path));
+    let message = build_error(builder_with(&home(""), &[]).with_token_file(path));
     assert!(
         message.contains("AIGNOSTICS_ACCESS_TOKEN_FILE (from the command line) names '/run/to\u{fffd}ken'"),
         "{message}"
@@ -212,8 +213,9 @@ fn token_file_path_that_is_not_utf8_is_an_error() {
 fn unencrypted_urls_are_permitted_only_on_this_machine() {
     let home = home("");
     for (name, prefix) in [("WORKLOAD_IDENTITY", "url:"), ("WORKLOAD_IDENTITY_TOKEN_URL", "")] {
-        let read =
-            |url: &str| with(&home, &[("WORKLOAD_IDENTITY", "gitlab"), (name, &format!("{prefix}{url}"))]).build();
+        let read = |url: &str| {
+            builder_with(&home, &[("WORKLOAD_IDENTITY", "gitlab"), (name, &format!("{prefix}{url}"))]).build()
+        };
         for url in ["http://127.0.0.1:1/t", "http://localhost/t", "http://[::1]/t", "https://h.test/t"] {
             read(url).unwrap();
         }

@@ -9,7 +9,7 @@ use platform_resources::{Creation, CriticalSections};
 use crate::lab::Lab;
 
 /// Makes the API accept POST requests to `path` without sending a response.
-async fn silence(lab: &Lab, path: &str) {
+async fn suppress_responses(lab: &Lab, path: &str) {
     let fault = Fault::new(Effect::Stall { after_bytes: 0 }).on(Server::Api).with_path(path).with_method("POST");
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();
 }
@@ -32,7 +32,7 @@ async fn drop_in_flight(lab: &Lab, sections: &CriticalSections, path: &str, work
 async fn dropped_submission_is_unresolved_and_found_by_its_token() {
     let lab = Lab::open().await;
     let submission = lab.submission(&lab.slides()[..1]).await;
-    silence(&lab, "/api/v1/runs").await;
+    suppress_responses(&lab, "/api/v1/runs").await;
     let sections = CriticalSections::default();
     let runs = lab.client.clone().with_critical_sections(&sections).runs();
     drop_in_flight(&lab, &sections, "/api/v1/runs", runs.submit(submission.clone())).await;
@@ -43,18 +43,18 @@ async fn dropped_submission_is_unresolved_and_found_by_its_token() {
     assert!(sections.take_unresolved().is_empty());
     let query = platform_resources::operations::ListRuns::new()
         .with_custom_metadata(format!("$.submission_token ? (@ == \"{}\")", uncertain.token));
-    let found = async {
+    let poll_until_found = async {
         loop {
-            let found: Vec<_> =
+            let found_runs: Vec<_> =
                 futures_util::TryStreamExt::try_collect(lab.client.runs().list_with(query.clone())).await.unwrap();
-            if !found.is_empty() {
-                return found;
+            if !found_runs.is_empty() {
+                return found_runs;
             }
         }
     };
-    let found: Vec<platform_resources::models::Run> =
-        tokio::time::timeout(Duration::from_secs(60), found).await.unwrap();
-    assert_eq!(found.len(), 1);
+    let found_runs: Vec<platform_resources::models::Run> =
+        tokio::time::timeout(Duration::from_secs(60), poll_until_found).await.unwrap();
+    assert_eq!(found_runs.len(), 1);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn dropped_creation_of_a_share_token_is_unresolved() {
     let lab = Lab::open().await;
     let sections = CriticalSections::default();
     let client = lab.client.clone().with_critical_sections(&sections);
-    silence(&lab, "/api/v1/access/share-tokens").await;
+    suppress_responses(&lab, "/api/v1/access/share-tokens").await;
     let tokens = client.share_tokens();
     let create = tokens.create(ShareTokenCreation::new());
     drop_in_flight(&lab, &sections, "/api/v1/access/share-tokens", create).await;
@@ -75,8 +75,8 @@ async fn requests_with_a_response_are_not_unresolved() {
     let sections = CriticalSections::default();
     let client = lab.client.clone().with_critical_sections(&sections);
     client.share_tokens().create(ShareTokenCreation::new()).await.unwrap();
-    let refuse = Fault::new(Effect::Status { status: 503, body: None }).on(Server::Api).with_method("POST");
-    lab.emulator.control().unwrap().inject(&refuse).await.unwrap();
+    let unavailable = Fault::new(Effect::Status { status: 503, body: None }).on(Server::Api).with_method("POST");
+    lab.emulator.control().unwrap().inject(&unavailable).await.unwrap();
     // The caller receives the error, so that the outcome is known.
     client.share_tokens().create(ShareTokenCreation::new()).await.unwrap_err();
     assert!(sections.take_unresolved().is_empty() && !sections.is_open());
@@ -88,10 +88,10 @@ async fn nothing_is_sent_after_the_sections_are_closed() {
     let submission = lab.submission(&lab.slides()[..1]).await;
     let sections = CriticalSections::default();
     let client = lab.client.clone().with_critical_sections(&sections);
-    let outer = sections.enter().unwrap();
+    let open_section = sections.enter().unwrap();
     sections.close();
     client.share_tokens().create(ShareTokenCreation::new()).await.unwrap();
-    drop(outer);
+    drop(open_section);
     let error = client.runs().submit(submission).await.unwrap_err();
     assert!(error.is_canceled() && !error.is_submission_uncertain(), "{error:?}");
     assert!(sections.enter().unwrap_err().is_canceled());

@@ -18,23 +18,23 @@ async fn intact_file_of_a_deleted_result_counts_as_downloaded() {
         let lab = Lab::open().await;
         let submission = lab.submission(&lab.slides()[..1]).await;
         let run = lab.client.runs().submit(submission).await.unwrap();
-        let first = download(&lab, &run, keys).await;
-        assert!(first.is_complete() && !first.items[0].artifacts.is_empty());
+        let first_report = download(&lab, &run, keys).await;
+        assert!(first_report.is_complete() && !first_report.items[0].artifacts.is_empty());
         run.delete_results().await.unwrap();
-        let again = download(&lab, &run, keys).await;
-        assert!(again.is_complete() && again.deleted().count() == 0, "{keys:?}: {again:?}");
-        assert_eq!(again.is_verified(), first.is_verified(), "{keys:?}");
+        let second_report = download(&lab, &run, keys).await;
+        assert!(second_report.is_complete() && second_report.deleted().count() == 0, "{keys:?}: {second_report:?}");
+        assert_eq!(second_report.is_verified(), first_report.is_verified(), "{keys:?}");
 
-        let lost = lab.output().join(&first.items[0].artifacts[0].file);
-        let content = fs::read(&lost).unwrap();
-        fs::write(&lost, [&content[..], b"x"].concat()).unwrap();
+        let damaged_file = lab.output().join(&first_report.items[0].artifacts[0].file);
+        let content = fs::read(&damaged_file).unwrap();
+        fs::write(&damaged_file, [&content[..], b"x"].concat()).unwrap();
         let report = download(&lab, &run, keys).await;
         assert!(!report.is_complete());
         assert_eq!((report.deleted().by_user, report.deleted().by_retention), (1, 0), "{keys:?}: {report:?}");
-        let gone: Vec<_> =
+        let deleted_by: Vec<_> =
             report.items[0].artifacts.iter().filter_map(platform_resources::ArtifactReport::deleted_by).collect();
-        assert_eq!(gone, [Actor::User]);
-        let parts = fs::read_dir(lost.parent().unwrap()).unwrap();
+        assert_eq!(deleted_by, [Actor::User]);
+        let parts = fs::read_dir(damaged_file.parent().unwrap()).unwrap();
         let parts = parts.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
         assert_eq!(parts.count(), 0, "a partial file is left");
     }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::lab::{Lab, metadata};
 
 /// Submits slides and downloads their results.
-async fn follow(lab: &Lab, slides: &[std::path::PathBuf]) -> RunReport {
+async fn submit_and_download(lab: &Lab, slides: &[std::path::PathBuf]) -> RunReport {
     let run = lab.client.runs().submit(lab.submission(slides).await).await.unwrap();
     run.download(lab.results().await).follow().await.unwrap()
 }
@@ -29,8 +29,9 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
     let submission = lab.submission(&slides).await;
     let run = lab.client.runs().submit(submission).await.unwrap();
     let events = Arc::new(Mutex::new(Vec::new()));
-    let seen = events.clone();
-    let download = run.download(lab.results().await).with_observer(move |event| seen.lock().unwrap().push(event));
+    let observed_events = events.clone();
+    let download =
+        run.download(lab.results().await).with_observer(move |event| observed_events.lock().unwrap().push(event));
     let report = download.follow().await.unwrap();
     assert!(report.is_complete());
 
@@ -54,7 +55,7 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
     );
 
     let events = events.lock().unwrap();
-    let planned: u64 = events
+    let planned_bytes: u64 = events
         .iter()
         .map(|event| match event {
             Event::Planned { bytes, .. } => *bytes,
@@ -63,10 +64,10 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
         .sum();
     let Some(Event::Progress(totals)) = events.last() else { panic!("the last event is not the total: {events:?}") };
     let bytes = report.items.iter().map(platform_resources::ItemReport::bytes).sum::<u64>();
-    assert_eq!([totals.bytes, totals.received, totals.durable, totals.verified, planned], [bytes; 5]);
+    assert_eq!([totals.bytes, totals.received, totals.durable, totals.verified, planned_bytes], [bytes; 5]);
     assert_eq!((totals.files, totals.files_done), (9, 9));
-    let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::Published(Verification::Declared));
-    assert_eq!(events.iter().filter(ended).count(), 9);
+    let is_published = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::Published(Verification::Declared));
+    assert_eq!(events.iter().filter(is_published).count(), 9);
     assert_eq!(
         events.iter().rev().find_map(|event| match event {
             Event::Run(run) => Some((run.ended, run.items, run.state.clone())),
@@ -80,10 +81,10 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
 async fn existing_results_are_not_fetched_again() {
     let lab = Lab::open().await;
     let slides = lab.slides();
-    follow(&lab, &slides).await;
+    submit_and_download(&lab, &slides).await;
     fs::write(lab.output().join("biopsy.tiff/tissue_areas.csv"), "damaged").unwrap();
     fs::remove_file(lab.output().join("smear.svs/tissue_heatmap.tiff")).unwrap();
-    let report = follow(&lab, &slides).await;
+    let report = submit_and_download(&lab, &slides).await;
     let mut fetched: Vec<_> = report
         .items
         .iter()
@@ -100,36 +101,37 @@ async fn existing_results_are_not_fetched_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_file_is_postponed_after_the_others() {
     let lab = Lab::open().await;
-    let (control, files) = (lab.emulator.control().unwrap(), 5);
+    let (control, file_count) = (lab.emulator.control().unwrap(), 5);
     let slide =
-        InputArtifactSubmission::new("whole_slide_image", Secret::new("http://127.0.0.1:9/a"), metadata_of(files));
+        InputArtifactSubmission::new("whole_slide_image", Secret::new("http://127.0.0.1:9/a"), metadata_of(file_count));
     let submission = RunSubmission::new("many-files", vec![ItemSubmission::new("slide", vec![slide])]);
     let run = lab.client.runs().submit(submission).await.unwrap();
     run.wait(None).await.unwrap();
     // With one worker, a file that occupies the worker would block all others.
     let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
-    let waits = (Duration::from_millis(1), Duration::from_millis(5));
-    let retries = RetryPolicy::default().with_backoff(waits.0, waits.1).with_request_limit(Duration::from_millis(50));
+    let pauses = (Duration::from_millis(1), Duration::from_millis(5));
+    let retries = RetryPolicy::default().with_backoff(pauses.0, pauses.1).with_request_limit(Duration::from_millis(50));
     let downloader = Downloader::builder(http).with_workers(1).with_retries(retries).build().unwrap();
     let folder = |name: &str| ResultFolder::open(lab.folder.path().join(name));
     let download = run.download(folder("first").await.unwrap()).with_downloader(downloader.clone());
     assert!(download.fetch().await.unwrap().is_complete());
     let journal = control.journal(Server::Storage).await.unwrap();
-    let first = &journal.iter().find(|entry| entry.method == "GET").unwrap().path;
+    let first_path = &journal.iter().find(|entry| entry.method == "GET").unwrap().path;
 
-    let away = Effect::Status { status: 503, body: None };
-    control.inject(&Fault::new(away).on(Server::Storage).with_path(first)).await.unwrap();
-    let (done, others) = (AtomicUsize::new(0), Arc::new(Notify::new()));
-    let seen = others.clone();
+    let outage = Effect::Status { status: 503, body: None };
+    control.inject(&Fault::new(outage).on(Server::Storage).with_path(first_path)).await.unwrap();
+    let (published_count, all_others_published) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+    let notifier = all_others_published.clone();
     let download =
         run.download(folder("second").await.unwrap()).with_downloader(downloader).with_observer(move |event| {
-            let is_there = matches!(event, Event::File(file) if matches!(file.progress.step, FileStep::Published(_)));
-            if is_there && done.fetch_add(1, Ordering::SeqCst) + 2 == files {
-                seen.notify_one();
+            let is_published =
+                matches!(event, Event::File(file) if matches!(file.progress.step, FileStep::Published(_)));
+            if is_published && published_count.fetch_add(1, Ordering::SeqCst) + 2 == file_count {
+                notifier.notify_one();
             }
         });
     let recovery = async {
-        others.notified().await;
+        all_others_published.notified().await;
         control.clear_faults().await.unwrap();
     };
     let (report, ()) = tokio::join!(download.fetch(), recovery);
@@ -165,21 +167,21 @@ async fn recorded_file_names_are_used_for_any_layout() {
     let names = |report: &RunReport| -> BTreeSet<String> {
         report.items.iter().flat_map(|item| &item.artifacts).map(|artifact| artifact.file.clone()).collect()
     };
-    let mut found = Vec::new();
+    let mut names_by_layout = Vec::new();
     for name_by in [NameBy::Id, NameBy::Relative, NameBy::Stem] {
         let layout = Layout::default().with_names_by(name_by);
         let report = run.download(lab.results().await).with_layout(layout).fetch().await.unwrap();
         assert!(report.is_complete(), "{report:?}");
-        found.push(names(&report));
+        names_by_layout.push(names(&report));
     }
-    assert!(found[0].contains("smear.svs/tissue%3Aareas.csv"), "{found:?}");
-    assert!(found.iter().all(|names| *names == found[0]), "{found:?}");
+    assert!(names_by_layout[0].contains("smear.svs/tissue%3Aareas.csv"), "{names_by_layout:?}");
+    assert!(names_by_layout.iter().all(|names| *names == names_by_layout[0]), "{names_by_layout:?}");
     // A forgotten file gets the name of the new layout, and recorded files keep theirs.
-    let kept = "smear.svs/tissue%3Aareas.csv";
-    platform_download::forget(lab.output(), vec![kept.to_owned()], Locking::default()).await.unwrap();
+    let forgotten_file = "smear.svs/tissue%3Aareas.csv";
+    platform_download::forget(lab.output(), vec![forgotten_file.to_owned()], Locking::default()).await.unwrap();
     let report = run.download(lab.results().await).fetch().await.unwrap();
-    let mut expected = found[0].clone();
-    expected.remove(kept);
+    let mut expected = names_by_layout[0].clone();
+    expected.remove(forgotten_file);
     expected.insert("smear.svs/tissue_areas.csv".to_owned());
     assert_eq!(names(&report), expected);
 }

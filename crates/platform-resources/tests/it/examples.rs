@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::lab::Lab;
 
 /// Returns the path of an example, which cargo builds together with the tests.
-fn path(name: &str) -> PathBuf {
+fn example_path(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples").join(name);
     let path = path.with_extension(std::env::consts::EXE_EXTENSION);
@@ -19,17 +19,17 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
-/// Returns the environment variables for a process of the first user.
+/// Returns the environment variables for a process that is logged in as the first user.
 async fn variables(emulator: &Emulator) -> Vec<(&'static str, String)> {
     let user = emulator.config().users[0].id.clone();
-    let at = |path: &str| format!("{}{path}", emulator.issuer());
+    let issuer_url = |path: &str| format!("{}{path}", emulator.issuer());
     vec![
         ("AIGNOSTICS_API_ROOT", emulator.api_root().to_string()),
         ("AIGNOSTICS_AUDIENCE", AUDIENCE.to_owned()),
-        ("AIGNOSTICS_AUTHORIZATION_BASE_URL", at("authorize")),
-        ("AIGNOSTICS_TOKEN_URL", at("oauth/token")),
-        ("AIGNOSTICS_DEVICE_URL", at("oauth/device/code")),
-        ("AIGNOSTICS_JWS_JSON_URL", at(".well-known/jwks.json")),
+        ("AIGNOSTICS_AUTHORIZATION_BASE_URL", issuer_url("authorize")),
+        ("AIGNOSTICS_TOKEN_URL", issuer_url("oauth/token")),
+        ("AIGNOSTICS_DEVICE_URL", issuer_url("oauth/device/code")),
+        ("AIGNOSTICS_JWS_JSON_URL", issuer_url(".well-known/jwks.json")),
         ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", INTERACTIVE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_CLIENT_ID_DEVICE", DEVICE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_REFRESH_TOKEN", emulator.refresh_token(&user).await.unwrap()),
@@ -38,20 +38,20 @@ async fn variables(emulator: &Emulator) -> Vec<(&'static str, String)> {
 }
 
 /// Runs an example in the folder of a lab, and returns its standard output without surrounding white space.
-async fn run(lab: &Lab, name: &str, arguments: &[&str], more: &[(&str, &str)]) -> String {
-    let mut command = Command::new(path(name));
+async fn run_example(lab: &Lab, name: &str, arguments: &[&str], extra_variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(example_path(name));
     command.args(arguments).current_dir(lab.folder.path());
-    for (inherited, _) in std::env::vars().filter(|(inherited, _)| inherited.starts_with("AIGNOSTICS_")) {
-        command.env_remove(inherited);
+    for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("AIGNOSTICS_")) {
+        command.env_remove(variable);
     }
-    command.env("HOME", lab.folder.path()).envs(variables(&lab.emulator).await).envs(more.iter().copied());
+    command.env("HOME", lab.folder.path()).envs(variables(&lab.emulator).await).envs(extra_variables.iter().copied());
     let Output { status, stdout, stderr } = command.output().await.unwrap();
     assert!(status.success(), "{name}: {}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap().trim().to_owned()
 }
 
 /// Returns a lab without replica lag, and the id of a run in it.
-async fn with_run() -> (Lab, String) {
+async fn lab_with_run() -> (Lab, String) {
     let config = toml::from_str("replica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_control().with_config(config)).await;
     let slides = lab.slides();
@@ -61,38 +61,38 @@ async fn with_run() -> (Lab, String) {
 }
 
 #[tokio::test]
-async fn examples_with_custom_tokens_run() {
+async fn examples_with_custom_tokens_succeed() {
     let lab = Lab::open().await;
     let user = lab.emulator.config().users[0].id.clone();
     let token = lab.tokens.token().await.unwrap();
     let token = ("MY_PLATFORM_TOKEN", token.secret().expose());
-    let output = run(&lab, "service_account", &[lab.emulator.api_root().as_str()], &[token]).await;
+    let output = run_example(&lab, "service_account", &[lab.emulator.api_root().as_str()], &[token]).await;
     assert!(output.starts_with(&format!("{user} of ")), "{output}");
     let file = lab.folder.path().join("secret");
     std::fs::write(&file, MACHINE_CLIENT_SECRET).unwrap();
     #[cfg(unix)]
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let output = run(&lab, "client_credentials", &[MACHINE_CLIENT_ID, file.to_str().unwrap()], &[]).await;
+    let output = run_example(&lab, "client_credentials", &[MACHINE_CLIENT_ID, file.to_str().unwrap()], &[]).await;
     assert_eq!(output, format!("{MACHINE_CLIENT_ID}@clients"));
 }
 
 #[tokio::test]
-async fn examples_for_runs_run() {
-    let (lab, id) = with_run().await;
-    let output = run(&lab, "watch_run", &[&id], &[]).await;
+async fn examples_with_runs_succeed() {
+    let (lab, id) = lab_with_run().await;
+    let output = run_example(&lab, "watch_run", &[&id], &[]).await;
     assert!(output.lines().last().unwrap().starts_with(&format!("{id}: ")), "{output}");
     assert_eq!(output.lines().count(), 2, "an item and the run: {output}");
-    let output = run(&lab, "blocking_script", &[], &[]).await;
+    let output = run_example(&lab, "blocking_script", &[], &[]).await;
     assert!(output.starts_with("Up\n") && output.contains(&id), "{output}");
     let other = lab.emulator.config().users[1].email.clone();
-    let output = run(&lab, "share_run", &[&id, &other], &[]).await;
+    let output = run_example(&lab, "share_run", &[&id, &other], &[]).await;
     assert_eq!(output.lines().count(), 3, "a share token and two grants: {output}");
 }
 
 #[tokio::test]
 async fn batch_is_submitted_once() {
     let lab = Lab::open().await;
-    let submit = || run(&lab, "batch_submit", &["outcomes", "batch-7", "a.tiff", "b.tiff"], &[]);
+    let submit = || run_example(&lab, "batch_submit", &["outcomes", "batch-7", "a.tiff", "b.tiff"], &[]);
     let (first, second) = (submit().await, submit().await);
     assert_eq!(first, second);
     assert_eq!(lab.client.run(first).statistics().await.unwrap().item_count, 2);
@@ -100,17 +100,17 @@ async fn batch_is_submitted_once() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn examples_with_tokens_in_redis_run() {
+async fn examples_with_tokens_in_redis_succeed() {
     let Some(redis) = crate::redis_server::Redis::start() else { return };
-    let (lab, id) = with_run().await;
+    let (lab, id) = lab_with_run().await;
     let (root, user) = (lab.emulator.api_root().to_string(), lab.emulator.config().users[0].id.clone());
     let token = lab.tokens.token().await.unwrap();
     let (token, redis) = (token.secret().expose(), redis.url().to_string());
     let key = ("SEALING_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
     let tokens = [("MY_PLATFORM_TOKEN", token), ("IMPORTER_TOKEN", token), ("REPORTER_TOKEN", token)];
-    let more = [&tokens[..], &[("REDIS_URL", &redis), key]].concat();
-    let output = run(&lab, "worker_fleet", &[&root], &more).await;
+    let extra_variables = [&tokens[..], &[("REDIS_URL", &redis), key]].concat();
+    let output = run_example(&lab, "worker_fleet", &[&root], &extra_variables).await;
     assert!(output.starts_with(&id), "{output}");
-    let output = run(&lab, "two_identities", &[&root], &more).await;
+    let output = run_example(&lab, "two_identities", &[&root], &extra_variables).await;
     assert_eq!(output, format!("importer: {user}\nreporter: {user}"));
 }

@@ -11,7 +11,7 @@ use crate::lab::{Lab, settings};
 /// The deadline of all attempts of a call.
 const DEADLINE: Duration = Duration::from_millis(800);
 /// The time after which a call is considered to hang.
-const HANGS: Duration = Duration::from_secs(120);
+const HANG_TIMEOUT: Duration = Duration::from_secs(120);
 
 fn effects() -> Vec<Effect> {
     vec![
@@ -51,7 +51,7 @@ fn client(lab: &Lab) -> Client {
     client.with_deadline(DEADLINE).no_cache()
 }
 
-async fn disturb(lab: &Lab, effect: &Effect, method: &str, path: &str) {
+async fn inject(lab: &Lab, effect: &Effect, method: &str, path: &str) {
     let control = lab.emulator.control().unwrap();
     let fault = Fault::new(effect.clone()).on(Server::Api).with_method(method).with_path(path);
     control.inject(&fault).await.unwrap();
@@ -66,7 +66,7 @@ async fn read_with_a_fault_ends_with_a_response_or_an_error() {
     let (mut responses, mut errors) = (0, 0);
     for effect in effects() {
         let client = client(&lab);
-        disturb(&lab, &effect, "GET", "*").await;
+        inject(&lab, &effect, "GET", "*").await;
         let reads = async {
             let me: Result<_, Error> = client.me().await.map(drop);
             let run = client.run(run.id().as_str()).no_wait();
@@ -75,7 +75,7 @@ async fn read_with_a_fault_ends_with_a_response_or_an_error() {
             let health = client.health().await.map(drop);
             [me, run.get().await.map(drop), items, applications, health]
         };
-        let outcomes = tokio::time::timeout(HANGS, reads).await;
+        let outcomes = tokio::time::timeout(HANG_TIMEOUT, reads).await;
         for outcome in outcomes.unwrap_or_else(|_| panic!("{effect:?} hangs")) {
             match outcome {
                 Ok(()) => responses += 1,
@@ -88,7 +88,7 @@ async fn read_with_a_fault_ends_with_a_response_or_an_error() {
         lab.emulator.control().unwrap().clear_faults().await.unwrap();
     }
     // On a busy machine, more calls end with an error.
-    assert!(responses > 0 && errors > 50, "{responses} answers, {errors} errors");
+    assert!(responses > 0 && errors > 50, "{responses} responses, {errors} errors");
 }
 
 #[tokio::test]
@@ -97,17 +97,17 @@ async fn submission_is_accepted_at_most_once() {
     let lab = Lab::at(Emulator::builder().with_control().with_config(config)).await;
     let slides = lab.slides();
     let submission = lab.submission(&slides[..1]).await;
-    let (mut before, mut refused) = (0, 0);
+    let (mut accepted_before, mut error_count) = (0, 0);
     for effect in effects() {
         let client = client(&lab);
         lab.client.runs().dry_run(submission.clone()).await.unwrap();
-        disturb(&lab, &effect, "POST", "/api/v1/runs").await;
-        let outcome = tokio::time::timeout(HANGS, client.runs().submit(submission.clone())).await;
-        refused += usize::from(outcome.unwrap_or_else(|_| panic!("{effect:?} hangs")).is_err());
+        inject(&lab, &effect, "POST", "/api/v1/runs").await;
+        let outcome = tokio::time::timeout(HANG_TIMEOUT, client.runs().submit(submission.clone())).await;
+        error_count += usize::from(outcome.unwrap_or_else(|_| panic!("{effect:?} hangs")).is_err());
         lab.emulator.control().unwrap().clear_faults().await.unwrap();
         let accepted = lab.client.clone().no_cache().runs().list().try_collect::<Vec<_>>().await.unwrap().len();
-        assert!(accepted - before <= 1, "{effect:?}: {accepted} runs, {before} before");
-        before = accepted;
+        assert!(accepted - accepted_before <= 1, "{effect:?}: {accepted} runs, {accepted_before} before");
+        accepted_before = accepted;
     }
-    assert!(refused > 10 && before > 0, "{refused} refused, {before} accepted");
+    assert!(error_count > 10 && accepted_before > 0, "{error_count} errors, {accepted_before} accepted");
 }

@@ -16,7 +16,7 @@ use platform_resources::{Client, Settings};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 use crate::authority::Authority;
-use crate::stores::Shared;
+use crate::stores::SharedCache;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grant {
@@ -32,7 +32,7 @@ const GRANTS: [Grant; 5] =
     [Grant::ClientCredentials, Grant::JwtBearer, Grant::TokenExchange, Grant::Refresh, Grant::Closure];
 
 /// The parts of an `OAuthClient` that affect tokens.
-const CLIENT: [&str; 11] = [
+const CLIENT_PARTS: [&str; 11] = [
     "issuer",
     "token endpoint origin",
     "token endpoint path",
@@ -54,7 +54,7 @@ impl Grant {
             Self::JwtBearer | Self::Refresh | Self::Closure => &["principal"],
             Self::TokenExchange => &["principal", "subject type", "requested type"],
         };
-        [&CLIENT, specific].concat()
+        [&CLIENT_PARTS, specific].concat()
     }
 }
 
@@ -80,7 +80,7 @@ impl Config {
     fn all(grant: Grant) -> impl Iterator<Item = Self> {
         let parts = grant.parts();
         (0..1_usize << parts.len()).map(move |bits| {
-            let changed = parts.iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+            let changed = parts.iter().enumerate().filter(|(index, _)| bits >> index & 1 == 1);
             Self { grant, changed: changed.map(|(_, part)| *part).collect() }
         })
     }
@@ -89,13 +89,13 @@ impl Config {
         if self.changed.contains(part) { changed } else { unchanged }
     }
 
-    fn client(&self, https: &Https) -> OAuthClient {
+    fn client(&self, http_clients: &HttpClients) -> OAuthClient {
         let origin = self.pick("token endpoint origin", "https://one.test", "https://two.test");
         let path = self.pick("token endpoint path", "/one/token", "/two/token");
         let issuer = self.pick("issuer", "https://issuer.test/one", "https://issuer.test/two");
         let endpoints = Endpoints::new(issuer, format!("{origin}{path}").parse().unwrap());
-        let http = self.pick("certificate", &https.0, &https.1);
-        OAuthClient::new(http.clone(), endpoints, self.pick("client id", "client-1", "client-2"))
+        let http_client = self.pick("certificate", &http_clients.0, &http_clients.1);
+        OAuthClient::new(http_client.clone(), endpoints, self.pick("client id", "client-1", "client-2"))
             .with_audience(self.pick("audience", "audience-1", "audience-2"))
             .with_resource(self.pick("resource", "https://one.test/", "https://two.test/").parse().unwrap())
             .with_scopes(self.pick("scopes", vec!["a", "b"], vec!["a"]))
@@ -122,24 +122,29 @@ impl Config {
 
     /// Returns a source of tokens that start with `name`. For a grant, the key is always the same, because the grant
     /// adds its parts to the key.
-    fn source(&self, https: &Https, shared: &Shared, name: &str) -> (TokenSource, Arc<Scripted>) {
-        let client = self.client(https);
+    fn source(
+        &self,
+        http_clients: &HttpClients,
+        shared: &SharedCache,
+        name: &str,
+    ) -> (TokenSource, Arc<CountingProvider>) {
+        let client = self.client(http_clients);
         let provider = self.provider(client.clone());
-        let scripted = Arc::new(Scripted::new(name, provider.clone().ok()));
+        let counting_provider = Arc::new(CountingProvider::new(name, provider.clone().ok()));
         let key = provider.as_ref().map_or_else(|_| client.token_key().build(), |_| TokenKey::new("platform"));
-        let source = shared.of_source(TokenSource::builder(key, scripted.clone()));
+        let source = shared.configure_source(TokenSource::builder(key, counting_provider.clone()));
         let source = match provider {
             Ok(_) => source,
             Err(principal) => source.with_identity(principal),
         };
-        (source.build().unwrap(), scripted)
+        (source.build().unwrap(), counting_provider)
     }
 }
 
-/// HTTP clients without and with a certificate.
-struct Https(HttpClient, HttpClient);
+/// An HTTP client without a certificate, and one with a certificate.
+struct HttpClients(HttpClient, HttpClient);
 
-impl Https {
+impl HttpClients {
     fn new() -> Self {
         let (chain, key) = Authority::new().sign("client");
         let with_certificate = HttpClient::builder().with_client_certificate(chain, Secret::new(key));
@@ -149,13 +154,13 @@ impl Https {
 
 /// A token provider with the identity of a grant, which returns numbered tokens without a request.
 #[derive(Debug)]
-struct Scripted {
+struct CountingProvider {
     name: String,
     grant: Option<Arc<dyn AsyncTokenProvider>>,
     calls: AtomicUsize,
 }
 
-impl Scripted {
+impl CountingProvider {
     fn new(name: &str, grant: Option<Arc<dyn AsyncTokenProvider>>) -> Self {
         Self { name: name.to_owned(), grant, calls: AtomicUsize::new(0) }
     }
@@ -166,7 +171,7 @@ impl Scripted {
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Scripted {
+impl AsyncTokenProvider for CountingProvider {
     async fn fetch(&self, _: &TokenRequest) -> Result<AccessToken, TokenError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let token = AccessToken::try_from(format!("{}-{call}", self.name))?;
@@ -184,29 +189,29 @@ impl AsyncTokenProvider for Scripted {
 
 #[test]
 fn configurations_have_equal_keys_only_if_all_parts_are_equal() {
-    let (https, shared) = (Https::new(), Shared::memory());
+    let (http_clients, shared) = (HttpClients::new(), SharedCache::memory());
     let mut keys = HashSet::new();
     for config in GRANTS.into_iter().flat_map(Config::all) {
-        let key = config.source(&https, &shared, "").0.key().clone();
-        assert_eq!(key, *config.source(&https, &shared, "").0.key(), "{config:?}");
+        let key = config.source(&http_clients, &shared, "").0.key().clone();
+        assert_eq!(key, *config.source(&http_clients, &shared, "").0.key(), "{config:?}");
         assert!(keys.insert(key), "{config:?} has the key of another configuration");
     }
 }
 
 #[tokio::test]
 async fn sources_share_a_token_only_if_all_parts_are_equal() {
-    let https = Https::new();
-    for shared in Shared::all().await {
+    let http_clients = HttpClients::new();
+    for shared in SharedCache::all().await {
         let configs: Vec<_> = GRANTS.into_iter().flat_map(Config::neighbors).collect();
         let mut tokens = HashSet::new();
         for (number, config) in configs.iter().enumerate() {
-            let (source, provider) = config.source(&https, &shared, &format!("token-{number}"));
+            let (source, provider) = config.source(&http_clients, &shared, &format!("token-{number}"));
             let token = source.token().await.unwrap();
             assert_eq!(provider.calls(), 1, "over {}, {config:?} was served another token", shared.name);
             assert!(tokens.insert(token.secret().expose().to_owned()), "{token:?}");
         }
         for (number, config) in configs.iter().enumerate() {
-            let (source, provider) = config.source(&https, &shared, "unused");
+            let (source, provider) = config.source(&http_clients, &shared, "unused");
             let token = source.token().await.unwrap();
             assert_eq!(token.secret().expose(), format!("token-{number}-0"), "over {}, {config:?}", shared.name);
             assert_eq!(provider.calls(), 0);
@@ -241,14 +246,14 @@ fn requests() -> Vec<TokenRequest> {
 
 #[tokio::test]
 async fn requests_share_a_token_only_if_they_are_equal() {
-    let https = Https::new();
-    for shared in Shared::all().await {
+    let http_clients = HttpClients::new();
+    for shared in SharedCache::all().await {
         for grant in GRANTS {
             // Two configurations, so that requests of different clients are also compared.
             let other = Config { grant, changed: ["audience"].into() };
             for (name, config) in [("unchanged", Config::unchanged(grant)), ("other", other)] {
-                let (source, provider) = config.source(&https, &shared, name);
-                let (twin, unused) = config.source(&https, &shared, "unused");
+                let (source, provider) = config.source(&http_clients, &shared, name);
+                let (second_source, second_provider) = config.source(&http_clients, &shared, "unused");
                 let mut tokens = HashSet::new();
                 for request in requests() {
                     if grant == Grant::Closure && name == "other" && names_a_service(&request) {
@@ -258,22 +263,21 @@ async fn requests_share_a_token_only_if_they_are_equal() {
                     let expected = format!("{name}-{}", provider.calls() - 1);
                     assert_eq!(token.secret().expose(), expected, "over {}, {grant:?}, {request:?}", shared.name);
                     assert!(tokens.insert(expected), "over {}, {grant:?}, {request:?}", shared.name);
-                    assert_eq!(twin.token_for(&request).await.unwrap().secret(), token.secret());
+                    assert_eq!(second_source.token_for(&request).await.unwrap().secret(), token.secret());
                 }
-                assert_eq!(unused.calls(), 0);
+                assert_eq!(second_provider.calls(), 0);
             }
         }
     }
 }
 
-/// Returns true if the request has an audience or resources. They replace those of the client, which then have no
-/// effect.
+/// Returns true if the request has an audience or resources. They replace the audience and the resources of the client.
 fn names_a_service(request: &TokenRequest) -> bool {
     request.audience().is_some() || request.resources().next().is_some()
 }
 
 /// The parts of a platform client that affect tokens, including the identity of its token provider.
-const PLATFORM: [&str; 5] = ["issuer", "audience", "organization", "origin", "identity"];
+const PLATFORM_PARTS: [&str; 5] = ["issuer", "audience", "organization", "origin", "identity"];
 
 /// Platforms at two origins, which reject every request.
 struct Platforms([MockServer; 2]);
@@ -288,7 +292,12 @@ impl Platforms {
     }
 
     /// Returns the bearer token that a client with one `changed` part sends.
-    async fn sent(&self, changed: Option<&str>, shared: &Shared, provider: &Arc<Scripted>) -> String {
+    async fn sent_token(
+        &self,
+        changed: Option<&str>,
+        shared: &SharedCache,
+        provider: &Arc<CountingProvider>,
+    ) -> String {
         let value = |part| if changed == Some(part) { "two" } else { "one" };
         let platform = &self.0[usize::from(changed == Some("origin"))];
         let mut settings = Settings::at(&platform.uri().parse().unwrap()).unwrap();
@@ -296,7 +305,7 @@ impl Platforms {
         value("audience").clone_into(&mut settings.audience);
         settings.organization_id = Some(value("organization").to_owned());
         let client = Client::builder(settings).with_token_provider(provider.clone());
-        let client = shared.of_client(client).with_identity(value("identity")).build().unwrap();
+        let client = shared.configure_client(client).with_identity(value("identity")).build().unwrap();
         client.me().await.unwrap_err();
         let requests = platform.received_requests().await.unwrap();
         requests.last().unwrap().headers["authorization"].to_str().unwrap().to_owned()
@@ -306,15 +315,15 @@ impl Platforms {
 #[tokio::test]
 async fn platform_clients_share_a_token_only_if_all_parts_are_equal() {
     let platforms = Platforms::start().await;
-    let parts = || std::iter::once(None).chain(PLATFORM.into_iter().map(Some));
-    for shared in Shared::all().await {
+    let parts = || std::iter::once(None).chain(PLATFORM_PARTS.into_iter().map(Some));
+    for shared in SharedCache::all().await {
         for (number, part) in parts().enumerate() {
-            let provider = Arc::new(Scripted::new(&format!("token-{number}"), None));
-            let sent = platforms.sent(part, &shared, &provider).await;
+            let provider = Arc::new(CountingProvider::new(&format!("token-{number}"), None));
+            let sent = platforms.sent_token(part, &shared, &provider).await;
             assert_eq!(sent, format!("Bearer token-{number}-0"), "over {}, {part:?}", shared.name);
         }
         for (number, part) in parts().enumerate() {
-            let sent = platforms.sent(part, &shared, &Arc::new(Scripted::new("unused", None))).await;
+            let sent = platforms.sent_token(part, &shared, &Arc::new(CountingProvider::new("unused", None))).await;
             assert_eq!(sent, format!("Bearer token-{number}-0"), "over {}, {part:?}", shared.name);
         }
     }

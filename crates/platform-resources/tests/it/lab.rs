@@ -17,6 +17,7 @@ use platform_resources::{Client, ResultFolder, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// A test environment: an emulator, a client that is logged in to it, and a temporary folder.
 pub(crate) struct Lab {
     pub(crate) emulator: Emulator,
     pub(crate) client: Client,
@@ -32,8 +33,8 @@ pub(crate) struct ApproveAll(pub(crate) HttpClient);
 impl Prompt for ApproveAll {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         let form = format!("user_code={}&decision=approve", device.user_code);
-        let page = Request::new(Method::Post, device.verification_url.parse()?);
-        self.0.send(page.with_body("application/x-www-form-urlencoded", form)).await?;
+        let approval = Request::new(Method::Post, device.verification_url.parse()?);
+        self.0.send(approval.with_body("application/x-www-form-urlencoded", form)).await?;
         Ok(())
     }
 }
@@ -67,7 +68,7 @@ impl Lab {
         self.folder.path().join("results")
     }
 
-    /// Uploads a slide, and returns an item with correct metadata for it.
+    /// Uploads a slide, and returns an item with the correct metadata of the slide.
     pub(crate) async fn item(&self, slide: &Path) -> ItemSubmission {
         let name = slide.file_name().unwrap().to_str().unwrap();
         let bucket = self.client.bucket().await.unwrap();
@@ -75,8 +76,8 @@ impl Lab {
         let file = UploadFile::new(slide, name).with_content_type("image/tiff").with_crc32c(crc32c);
         Uploader::new(bucket.clone()).upload([file]).await.remove(0).result.unwrap();
         let url = bucket.get_url(name, None).unwrap();
-        let facts = slide_metadata::read(slide).unwrap();
-        let metadata = metadata(&crc32c.to_string(), facts.width, facts.height);
+        let slide_properties = slide_metadata::read(slide).unwrap();
+        let metadata = metadata(&crc32c.to_string(), slide_properties.width, slide_properties.height);
         ItemSubmission::new(name, vec![InputArtifactSubmission::new("whole_slide_image", url, metadata)])
     }
 
@@ -98,7 +99,7 @@ pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::M
 }
 
 /// Returns a client for a mock platform.
-pub(crate) fn scripted(root: &str) -> Client {
+pub(crate) fn mock_client(root: &str) -> Client {
     let mut settings = Settings::at(&root.parse().unwrap()).unwrap();
     shorten_retries(&mut settings);
     Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()

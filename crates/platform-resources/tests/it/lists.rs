@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::lab::scripted;
+use crate::lab::mock_client;
 
 fn page(names: impl Iterator<Item = usize>) -> ResponseTemplate {
     let application = |number| json!({ "application_id": format!("app-{number}"), "name": "", "regulatory_classes": [], "description": "" });
@@ -12,7 +12,7 @@ fn page(names: impl Iterator<Item = usize>) -> ResponseTemplate {
 }
 
 /// Starts a platform whose list of applications has these pages.
-async fn mounted(pages: Vec<ResponseTemplate>) -> MockServer {
+async fn start_platform(pages: Vec<ResponseTemplate>) -> MockServer {
     let server = MockServer::start().await;
     for (response, number) in pages.into_iter().zip(1..) {
         let number: i32 = number;
@@ -26,9 +26,9 @@ async fn mounted(pages: Vec<ResponseTemplate>) -> MockServer {
     server
 }
 
-async fn list_of(pages: Vec<ResponseTemplate>) -> Result<Vec<ApplicationSummary>, platform_resources::Error> {
-    let server = mounted(pages).await;
-    let applications: Vec<_> = scripted(&server.uri()).applications().list().try_collect().await?;
+async fn list_entries(pages: Vec<ResponseTemplate>) -> Result<Vec<ApplicationSummary>, platform_resources::Error> {
+    let server = start_platform(pages).await;
+    let applications: Vec<_> = mock_client(&server.uri()).applications().list().try_collect().await?;
     let in_order = applications
         .iter()
         .enumerate()
@@ -38,39 +38,40 @@ async fn list_of(pages: Vec<ResponseTemplate>) -> Result<Vec<ApplicationSummary>
 }
 
 /// Lists the applications of a platform with these pages, and returns their number.
-async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources::Error> {
-    Ok(list_of(pages).await?.len())
+async fn count_entries(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources::Error> {
+    Ok(list_entries(pages).await?.len())
 }
 
 #[tokio::test]
 async fn list_ends_with_a_page_that_is_not_full() {
-    assert_eq!(list(vec![page(0..3)]).await.unwrap(), 3);
-    assert_eq!(list(vec![page(0..100), page(100..200), page(200..201)]).await.unwrap(), 201);
-    assert_eq!(list(vec![page(0..0)]).await.unwrap(), 0);
+    assert_eq!(count_entries(vec![page(0..3)]).await.unwrap(), 3);
+    assert_eq!(count_entries(vec![page(0..100), page(100..200), page(200..201)]).await.unwrap(), 201);
+    assert_eq!(count_entries(vec![page(0..0)]).await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn list_ends_with_404_for_a_page_beyond_the_end() {
-    assert_eq!(list(vec![page(0..100), ResponseTemplate::new(404)]).await.unwrap(), 100);
-    assert_eq!(list(vec![page(0..100), page(0..0)]).await.unwrap(), 100);
+    assert_eq!(count_entries(vec![page(0..100), ResponseTemplate::new(404)]).await.unwrap(), 100);
+    assert_eq!(count_entries(vec![page(0..100), page(0..0)]).await.unwrap(), 100);
 }
 
 #[tokio::test]
 async fn list_with_a_failed_page_is_an_error() {
-    let error = list(vec![ResponseTemplate::new(404)]).await.unwrap_err();
+    let error = count_entries(vec![ResponseTemplate::new(404)]).await.unwrap_err();
     assert!(error.api().unwrap().is_not_found(), "404 for the first page is an error");
-    let error = list(vec![page(0..100), ResponseTemplate::new(500)]).await.unwrap_err();
+    let error = count_entries(vec![page(0..100), ResponseTemplate::new(500)]).await.unwrap_err();
     assert_eq!(error.api().unwrap().status(), Some(500));
 }
 
-/// Starts a platform with `full` full pages and a partial one, and with a latency of `delay`.
-async fn long(full: usize, delay: std::time::Duration) -> MockServer {
+/// Starts a platform with `full_pages` full pages and a partial page, and with a latency of `delay`.
+async fn start_long_list(full_pages: usize, delay: std::time::Duration) -> MockServer {
     let server = MockServer::start().await;
     let response = move |request: &wiremock::Request| {
-        let asked = request.url.query_pairs().find(|(name, _)| name == "page").unwrap().1.parse::<usize>().unwrap();
-        match asked {
-            beyond if beyond > full + 1 => ResponseTemplate::new(404),
-            last if last == full + 1 => page(full * 100..full * 100 + 7),
+        let requested_page =
+            request.url.query_pairs().find(|(name, _)| name == "page").unwrap().1.parse::<usize>().unwrap();
+        match requested_page {
+            beyond if beyond > full_pages + 1 => ResponseTemplate::new(404),
+            last if last == full_pages + 1 => page(full_pages * 100..full_pages * 100 + 7),
             number => page((number - 1) * 100..number * 100),
         }
         .set_delay(delay)
@@ -91,8 +92,8 @@ async fn requested_pages(server: &MockServer) -> Vec<usize> {
 
 #[tokio::test]
 async fn long_list_is_prefetched_and_returned_in_order() {
-    let server = long(30, std::time::Duration::ZERO).await;
-    let all: Vec<_> = scripted(&server.uri()).applications().list().try_collect().await.unwrap();
+    let server = start_long_list(30, std::time::Duration::ZERO).await;
+    let all: Vec<_> = mock_client(&server.uri()).applications().list().try_collect().await.unwrap();
     assert_eq!(all.len(), 3007);
     let in_order = all.iter().enumerate().all(|(index, entry)| entry.application_id.as_str() == format!("app-{index}"));
     assert!(in_order);
@@ -105,25 +106,27 @@ async fn long_list_is_prefetched_and_returned_in_order() {
 
 #[tokio::test]
 async fn unneeded_pages_are_not_requested() {
-    for (limit, wanted) in [(1, 1), (100, 1), (101, 2), (450, 5)] {
-        let server = long(30, std::time::Duration::ZERO).await;
-        let some: Vec<_> = scripted(&server.uri()).applications().list().limit(limit).try_collect().await.unwrap();
-        assert_eq!(some.len(), limit);
-        assert_eq!(requested_pages(&server).await, (1..=wanted).collect::<Vec<_>>(), "{limit}");
+    for (limit, page_count) in [(1, 1), (100, 1), (101, 2), (450, 5)] {
+        let server = start_long_list(30, std::time::Duration::ZERO).await;
+        let entries: Vec<_> =
+            mock_client(&server.uri()).applications().list().limit(limit).try_collect().await.unwrap();
+        assert_eq!(entries.len(), limit);
+        assert_eq!(requested_pages(&server).await, (1..=page_count).collect::<Vec<_>>(), "{limit}");
     }
-    let server = long(30, std::time::Duration::ZERO).await;
-    let none: Vec<_> = scripted(&server.uri()).applications().list().limit(0).try_collect().await.unwrap();
-    assert!(none.is_empty() && requested_pages(&server).await.is_empty());
-    let mut first = scripted(&server.uri()).applications().list();
-    first.try_next().await.unwrap().unwrap();
-    drop(first);
+    let server = start_long_list(30, std::time::Duration::ZERO).await;
+    let no_entries: Vec<_> = mock_client(&server.uri()).applications().list().limit(0).try_collect().await.unwrap();
+    assert!(no_entries.is_empty() && requested_pages(&server).await.is_empty());
+    let mut list = mock_client(&server.uri()).applications().list();
+    list.try_next().await.unwrap().unwrap();
+    drop(list);
     assert_eq!(requested_pages(&server).await, [1], "reading one entry requests one page");
 }
 
 #[tokio::test]
 async fn entry_that_moves_to_the_next_page_is_returned_once() {
-    // An entry was inserted at the front between the requests, so that the last one of a page is also on the next page.
-    let all = list_of(vec![page(0..100), page(99..199), page(198..200)]).await.unwrap();
+    // An entry was inserted at the front between the requests. The last entry of a page is therefore also on the next
+    // page.
+    let all = list_entries(vec![page(0..100), page(99..199), page(198..200)]).await.unwrap();
     assert_eq!(all.len(), 200);
 }
 
@@ -131,8 +134,8 @@ async fn entry_that_moves_to_the_next_page_is_returned_once() {
 async fn error_is_returned_after_the_entries_before_it() {
     let pages = (0..4).map(|number| page(number * 100..(number + 1) * 100));
     let pages = pages.chain([ResponseTemplate::new(403), page(500..600), page(600..601)]).collect();
-    let server = mounted(pages).await;
-    let mut list = scripted(&server.uri()).applications().list();
+    let server = start_platform(pages).await;
+    let mut list = mock_client(&server.uri()).applications().list();
     for _ in 0..400 {
         list.try_next().await.unwrap().unwrap();
     }
@@ -151,13 +154,13 @@ async fn page_size_and_order_of_the_query_are_used() {
         .await;
     let query =
         platform_resources::operations::ListApplications::new().with_page_size(5).with_sort(["-name".to_owned()]);
-    let some: Vec<_> = scripted(&server.uri()).applications().list_with(query).try_collect().await.unwrap();
-    assert_eq!(some.len(), 3);
+    let entries: Vec<_> = mock_client(&server.uri()).applications().list_with(query).try_collect().await.unwrap();
+    assert_eq!(entries.len(), 3);
 }
 
 #[tokio::test]
 async fn slow_reader_does_not_time_out_pages() {
-    let server = long(12, std::time::Duration::from_millis(20)).await;
+    let server = start_long_list(12, std::time::Duration::from_millis(20)).await;
     let mut settings = platform_resources::Settings::at(&server.uri().parse().unwrap()).unwrap();
     settings.application.timeout = std::time::Duration::from_secs(5);
     let provider = auth_core::async_provider_fn(|_| async { Ok("external") });
@@ -168,12 +171,12 @@ async fn slow_reader_does_not_time_out_pages() {
         count += 1;
         if count == 250 {
             // The list is not polled during this time.
-            let busy = tokio::time::timeout(std::time::Duration::from_secs(6), std::future::pending::<()>());
-            busy.await.unwrap_err();
+            let busy_reader = tokio::time::timeout(std::time::Duration::from_secs(6), std::future::pending::<()>());
+            busy_reader.await.unwrap_err();
         }
     }
     assert_eq!(count, 1207);
     let pages = requested_pages(&server).await;
-    let once: std::collections::BTreeSet<_> = pages.iter().collect();
-    assert_eq!(once.len(), pages.len(), "no page is requested twice: {pages:?}");
+    let distinct_pages: std::collections::BTreeSet<_> = pages.iter().collect();
+    assert_eq!(distinct_pages.len(), pages.len(), "no page is requested twice: {pages:?}");
 }

@@ -1,7 +1,6 @@
 //! The client with the emulator, and with mock platforms for behavior that the emulator does not have.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod ahead;
 #[path = "../../../../tests/support/authority.rs"]
 mod authority;
 mod blocking;
@@ -40,3 +39,4 @@ mod stores;
 mod submit;
 #[path = "../../../../tests/support/tls.rs"]
 mod tls;
+mod url_prefetch;

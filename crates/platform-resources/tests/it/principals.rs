@@ -11,13 +11,15 @@ use platform_resources::{Client, ClientBuilder};
 
 use crate::lab::settings;
 use crate::login::access_token;
-use crate::stores::Shared;
+use crate::stores::SharedCache;
 
-/// The users of two organizations: the id of each user and of the organization.
+/// The users of two organizations: the id of each user and the id of the organization.
 const USERS: [(&str, &str); 3] =
     [("auth0|emulator-1", "org_emulator"), ("auth0|emulator-2", "org_emulator"), ("auth0|second-1", "org_second")];
+/// A machine: the id of its OAuth client as a user, and the id of the organization.
 const MACHINE: (&str, &str) = ("emulator-machine-client@clients", "org_emulator");
 
+/// The id of a user, and the id of the organization.
 type Principal = (&'static str, &'static str);
 
 async fn emulator() -> Emulator {
@@ -42,7 +44,7 @@ async fn grants(emulator: &Emulator) -> Vec<(Principal, Arc<dyn AsyncTokenProvid
     grants
 }
 
-async fn assert_is(client: ClientBuilder, (user, organization): Principal, cache: &str) {
+async fn assert_principal(client: ClientBuilder, (user, organization): Principal, cache: &str) {
     let me = client.build().unwrap().me().await.unwrap();
     assert_eq!((me.user.id.as_str(), me.organization.id.as_str()), (user, organization), "over {cache}");
 }
@@ -50,15 +52,15 @@ async fn assert_is(client: ClientBuilder, (user, organization): Principal, cache
 #[tokio::test]
 async fn clients_with_different_grants_share_a_cache_but_no_token() {
     let emulator = emulator().await;
-    for shared in Shared::all().await {
+    for shared in SharedCache::all().await {
         let grants = grants(&emulator).await;
-        let asked_before = token_request_count(&emulator).await;
+        let requests_before = token_request_count(&emulator).await;
         // In the second round, each client finds its token of the first round.
         for (principal, grant) in grants.iter().chain(grants.iter().rev()) {
             let client = Client::builder(settings(&emulator)).with_token_provider(grant.clone());
-            assert_is(shared.of_client(client), *principal, shared.name).await;
+            assert_principal(shared.configure_client(client), *principal, shared.name).await;
         }
-        assert_eq!(token_request_count(&emulator).await - asked_before, grants.len(), "over {}", shared.name);
+        assert_eq!(token_request_count(&emulator).await - requests_before, grants.len(), "over {}", shared.name);
     }
 }
 
@@ -70,11 +72,11 @@ async fn token_request_count(emulator: &Emulator) -> usize {
 #[tokio::test]
 async fn closures_with_different_identities_share_a_cache_but_no_token() {
     let emulator = emulator().await;
-    for shared in Shared::all().await {
+    for shared in SharedCache::all().await {
         let calls = Arc::new(AtomicUsize::new(0));
         for user in USERS.into_iter().chain(USERS) {
             let client = Client::builder(settings(&emulator)).with_token_provider(vault(&emulator, user, &calls).await);
-            assert_is(shared.of_client(client.with_identity(user.0)), user, shared.name).await;
+            assert_principal(shared.configure_client(client.with_identity(user.0)), user, shared.name).await;
         }
         assert_eq!(calls.load(Ordering::SeqCst), USERS.len(), "over {}", shared.name);
     }
@@ -83,11 +85,11 @@ async fn closures_with_different_identities_share_a_cache_but_no_token() {
 #[tokio::test]
 async fn closures_without_an_identity_share_a_memory_cache_but_no_token() {
     let emulator = emulator().await;
-    let shared = Shared::memory();
+    let shared = SharedCache::memory();
     let calls = Arc::new(AtomicUsize::new(0));
     for user in USERS.into_iter().chain(USERS) {
         let client = Client::builder(settings(&emulator)).with_token_provider(vault(&emulator, user, &calls).await);
-        assert_is(shared.of_client(client), user, shared.name).await;
+        assert_principal(shared.configure_client(client), user, shared.name).await;
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2 * USERS.len(), "closures without an identity share a token");
 }

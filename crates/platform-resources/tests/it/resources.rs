@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::lab::Lab;
 
 /// Submits a run whose items have these outcomes.
-async fn outcomes(lab: &Lab, outcomes: &[&str]) -> RunHandle {
+async fn submit_with_outcomes(lab: &Lab, outcomes: &[&str]) -> RunHandle {
     let slides = lab.slides();
     let mut items = Vec::new();
     for (index, outcome) in outcomes.iter().enumerate() {
@@ -31,12 +31,12 @@ async fn outcomes(lab: &Lab, outcomes: &[&str]) -> RunHandle {
     lab.client.runs().submit(RunSubmission::new("outcomes", items)).await.unwrap()
 }
 
-fn object(value: Value) -> serde_json::Map<String, Value> {
+fn json_object(value: Value) -> serde_json::Map<String, Value> {
     serde_json::from_value(value).unwrap()
 }
 
 /// Starts an emulator with slow runs and without replica lag.
-async fn slow() -> Lab {
+async fn open_slow_lab() -> Lab {
     let config = toml::from_str("speed = 1.0\nreplica_lag_ms = 0").unwrap();
     Lab::at(Emulator::builder().with_control().with_config(config)).await
 }
@@ -45,9 +45,9 @@ async fn slow() -> Lab {
 async fn applications_versions_and_documents_are_found() {
     let lab = Lab::open().await;
     let applications = lab.client.applications();
-    let all: Vec<_> = applications.list().try_collect().await.unwrap();
+    let all_applications: Vec<_> = applications.list().try_collect().await.unwrap();
     let id = ApplicationId::from("tissue");
-    assert!(all.iter().any(|application| application.application_id == id));
+    assert!(all_applications.iter().any(|application| application.application_id == id));
     assert_eq!(applications.get(&id).await.unwrap().application_id, id);
     let versions = applications.versions(&id).await.unwrap();
     assert_eq!(versions[0].number, applications.latest_version(&id).await.unwrap());
@@ -66,12 +66,12 @@ async fn applications_versions_and_documents_are_found() {
     assert_eq!(std::fs::read(&target).unwrap(), bytes);
     assert!(documents.download("none", &target).await.unwrap_err().download().is_some());
     std::fs::write(&target, "an older document").unwrap();
-    let gone = Fault::new(Effect::Status { status: 410, body: None }).on(Server::Storage).times(1);
-    lab.emulator.control().unwrap().inject(&gone).await.unwrap();
+    let gone_fault = Fault::new(Effect::Status { status: 410, body: None }).on(Server::Storage).times(1);
+    lab.emulator.control().unwrap().inject(&gone_fault).await.unwrap();
     assert!(documents.download(&document.name, &target).await.is_err());
     assert_eq!(std::fs::read(&target).unwrap(), b"an older document", "the existing file was changed");
-    let cut = Fault::new(Effect::Truncate { after_bytes: 3 }).on(Server::Storage).times(1);
-    lab.emulator.control().unwrap().inject(&cut).await.unwrap();
+    let truncation = Fault::new(Effect::Truncate { after_bytes: 3 }).on(Server::Storage).times(1);
+    lab.emulator.control().unwrap().inject(&truncation).await.unwrap();
     documents.download(&document.name, &target).await.unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), bytes, "an interrupted download resumes");
     for url in [documents.file_url(&document.name).await.unwrap(), documents.content_url(&document.name).await.unwrap()]
@@ -96,18 +96,18 @@ async fn versions_are_sorted_by_semantic_precedence() {
     });
     let response = ResponseTemplate::new(200).set_body_json(response);
     Mock::given(path("/api/v1/applications/a")).respond_with(response).mount(&server).await;
-    let sorted = crate::lab::scripted(&server.uri()).applications().versions(&"a".into()).await.unwrap();
-    let sorted: Vec<_> = sorted.iter().map(|version| version.number.as_str()).collect();
-    assert_eq!(sorted, ["1.10.0", "1.10.0-rc.10", "1.10.0-rc.2", "1.9.0", "0.1.0", "odd"]);
+    let sorted_versions = crate::lab::mock_client(&server.uri()).applications().versions(&"a".into()).await.unwrap();
+    let sorted_versions: Vec<_> = sorted_versions.iter().map(|version| version.number.as_str()).collect();
+    assert_eq!(sorted_versions, ["1.10.0", "1.10.0-rc.10", "1.10.0-rc.2", "1.9.0", "0.1.0", "odd"]);
 }
 
 #[tokio::test]
 async fn watch_reports_all_items_and_the_end_of_the_run() {
     let lab = Lab::open().await;
-    let run = outcomes(&lab, &["succeeded", "user_error", "system_error"]).await;
+    let run = submit_with_outcomes(&lab, &["succeeded", "user_error", "system_error"]).await;
     let events: Vec<_> = run.watch().try_collect().await.unwrap();
-    let ended = events.iter().filter(|event| matches!(event, RunEvent::ItemEnded(_))).count();
-    assert!(ended == 3 && matches!(events.last(), Some(RunEvent::Ended(_))), "{events:?}");
+    let ended_items = events.iter().filter(|event| matches!(event, RunEvent::ItemEnded(_))).count();
+    assert!(ended_items == 3 && matches!(events.last(), Some(RunEvent::Ended(_))), "{events:?}");
     assert_eq!(run.outcome().await.unwrap(), RunOutcome::CompletedWithErrors);
     assert_eq!(run.statistics().await.unwrap().item_succeeded_count, 1);
     let states = run.item_states().await.unwrap();
@@ -124,8 +124,8 @@ async fn watch_reports_all_items_and_the_end_of_the_run() {
     assert_eq!(filtered.len(), 1);
     assert!(run.item("none").await.unwrap_err().is_not_found());
     let query = ListRuns::new().with_external_id("2 system_error").with_submitted_by("me");
-    let found: Vec<_> = lab.client.runs().list_with(query).try_collect().await.unwrap();
-    assert_eq!(found.iter().map(|found| &found.run_id).collect::<Vec<_>>(), [run.id()]);
+    let found_runs: Vec<_> = lab.client.runs().list_with(query).try_collect().await.unwrap();
+    assert_eq!(found_runs.iter().map(|run| &run.run_id).collect::<Vec<_>>(), [run.id()]);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn cached_responses_are_not_older_than_reported_events() {
     // Half a second per item.
     let config = toml::from_str("speed = 1200.0\nreplica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_config(config)).await;
-    let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
+    let run = submit_with_outcomes(&lab, &["succeeded", "succeeded"]).await;
     let mut events = std::pin::pin!(run.watch());
     loop {
         // Caches the current response.
@@ -157,7 +157,7 @@ async fn outcome_of_a_failed_run_contains_the_actor() {
         (&["user_error"], RunOutcome::Failed(Actor::User)),
         (&["user_error", "system_error"], RunOutcome::Failed(Actor::System)),
     ] {
-        let run = outcomes(&lab, items).await;
+        let run = submit_with_outcomes(&lab, items).await;
         run.wait(None).await.unwrap();
         assert_eq!(run.outcome().await.unwrap(), expected, "{items:?}");
     }
@@ -165,13 +165,13 @@ async fn outcome_of_a_failed_run_contains_the_actor() {
 
 #[tokio::test]
 async fn cancel_is_idempotent() {
-    let lab = slow().await;
-    let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
+    let lab = open_slow_lab().await;
+    let run = submit_with_outcomes(&lab, &["succeeded", "succeeded"]).await;
     assert_eq!(run.outcome().await.unwrap(), RunOutcome::InProgress);
-    let unfinished = run.wait(Some(Duration::from_millis(50))).await.unwrap_err();
-    assert!(unfinished.is_unfinished(), "{unfinished:?}");
-    let early = run.delete_results().await.unwrap_err();
-    assert!(early.is_not_terminated(), "{early:?}");
+    let wait_error = run.wait(Some(Duration::from_millis(50))).await.unwrap_err();
+    assert!(wait_error.is_unfinished(), "{wait_error:?}");
+    let delete_error = run.delete_results().await.unwrap_err();
+    assert!(delete_error.is_not_terminated(), "{delete_error:?}");
     assert_eq!(run.cancel().await.unwrap(), ChangeOutcome::Applied);
     assert_eq!(run.cancel().await.unwrap(), ChangeOutcome::AlreadyApplied);
     run.wait(None).await.unwrap();
@@ -182,13 +182,13 @@ async fn cancel_is_idempotent() {
 #[tokio::test]
 async fn deleted_results_cannot_be_fetched() {
     let lab = Lab::open().await;
-    let run = outcomes(&lab, &["succeeded"]).await;
+    let run = submit_with_outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
     let artifact = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
     assert_eq!(run.delete_results().await.unwrap(), ChangeOutcome::Applied);
     assert_eq!(run.delete_results().await.unwrap(), ChangeOutcome::AlreadyApplied);
-    let deleted = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
-    assert_eq!(ArtifactOutcome::of(&deleted), ArtifactOutcome::Deleted(Actor::User));
+    let deleted_artifact = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
+    assert_eq!(ArtifactOutcome::of(&deleted_artifact), ArtifactOutcome::Deleted(Actor::User));
     let error = run.artifact_url(&artifact.output_artifact_id).await.unwrap_err();
     assert!(error.api().unwrap().is_gone(), "{error:?}");
 }
@@ -196,36 +196,36 @@ async fn deleted_results_cannot_be_fetched() {
 #[tokio::test]
 async fn metadata_update_detects_concurrent_changes() {
     let lab = Lab::open().await;
-    let run = outcomes(&lab, &["succeeded"]).await;
+    let run = submit_with_outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
-    let updated = run.update_metadata(object(json!({ "n": 0 })), None).await.unwrap();
-    let stale = updated.custom_metadata_checksum.unwrap();
-    run.update_metadata(object(json!({ "n": 1 })), Some(&stale)).await.unwrap();
-    let conflict = run.update_metadata(object(json!({ "n": 2 })), Some(&stale)).await.unwrap_err();
+    let updated = run.update_metadata(json_object(json!({ "n": 0 })), None).await.unwrap();
+    let stale_checksum = updated.custom_metadata_checksum.unwrap();
+    run.update_metadata(json_object(json!({ "n": 1 })), Some(&stale_checksum)).await.unwrap();
+    let conflict = run.update_metadata(json_object(json!({ "n": 2 })), Some(&stale_checksum)).await.unwrap_err();
     assert!(conflict.is_conflict() && conflict.api().unwrap().is_conflict(), "{conflict:?}");
     // Four concurrent edits, each of which adds 1.
-    let add = |metadata: &mut serde_json::Map<String, Value>| {
+    let add_one = |metadata: &mut serde_json::Map<String, Value>| {
         let count = metadata.get("n").and_then(Value::as_i64).unwrap_or_default();
         metadata.insert("n".to_owned(), (count + 1).into());
     };
-    let edits = futures_util::future::join_all((0..4).map(|_| run.edit_metadata(add))).await;
-    let done = edits.iter().filter(|edit| edit.is_ok()).count();
+    let edits = futures_util::future::join_all((0..4).map(|_| run.edit_metadata(add_one))).await;
+    let successful_edits = edits.iter().filter(|edit| edit.is_ok()).count();
     assert!(edits.iter().all(|edit| edit.as_ref().err().is_none_or(Error::is_conflict)));
     let metadata = run.get().await.unwrap().custom_metadata.unwrap();
-    assert_eq!(metadata["n"], json!(1 + done), "no edit is lost");
-    run.update_item_metadata("0 succeeded", object(json!({ "item": true })), None).await.unwrap();
+    assert_eq!(metadata["n"], json!(1 + successful_edits), "no edit is lost");
+    run.update_item_metadata("0 succeeded", json_object(json!({ "item": true })), None).await.unwrap();
     run.edit_item_metadata("0 succeeded", |metadata| drop(metadata.insert("more".to_owned(), true.into())))
         .await
         .unwrap();
     let item = run.item("0 succeeded").await.unwrap();
-    assert_eq!(item.custom_metadata, Some(object(json!({ "item": true, "more": true }))));
+    assert_eq!(item.custom_metadata, Some(json_object(json!({ "item": true, "more": true }))));
     run.update_item_metadata("0 succeeded", Patch::Null, None).await.unwrap();
 }
 
 #[tokio::test]
 async fn edit_fails_if_each_attempt_has_a_conflict() {
     let lab = Lab::open().await;
-    let run = outcomes(&lab, &["succeeded"]).await;
+    let run = submit_with_outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
     let conflict = Effect::Status { status: 412, body: None };
     let fault = Fault::new(conflict).on(Server::Api).with_method("PUT").times(100);
@@ -237,23 +237,26 @@ async fn edit_fails_if_each_attempt_has_a_conflict() {
 #[tokio::test]
 async fn run_is_shared_and_grants_are_revoked() {
     let lab = Lab::open().await;
-    let run = outcomes(&lab, &["succeeded"]).await;
+    let run = submit_with_outcomes(&lab, &["succeeded"]).await;
     let grants = [
         run.share_with(Viewer::User("auth0|second-1".to_owned())).await.unwrap(),
         run.share_with(Viewer::UserWithEmail("ben@emulator.test".to_owned())).await.unwrap(),
         run.share_with(Viewer::Organization("org_second".to_owned())).await.unwrap(),
         run.share_with(Viewer::OrganizationAdmins("org_second".to_owned())).await.unwrap(),
     ];
-    let listed: Vec<_> = run.grants().try_collect().await.unwrap();
-    assert!(grants.iter().all(|grant| listed.iter().any(|listed| listed.grant_id == grant.grant_id)));
-    let all = lab.client.grants();
-    assert_eq!(all.get(&grants[0].grant_id).await.unwrap().grant_id, grants[0].grant_id);
-    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), ChangeOutcome::Applied);
-    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), ChangeOutcome::AlreadyApplied);
-    assert!(all.get(&grants[0].grant_id).await.unwrap().revoked);
-    let revoked: Vec<_> = all.list_with(ListGrants::new().with_revoked(true)).try_collect().await.unwrap();
-    assert_eq!(revoked.len(), 1);
-    assert!(all.list().try_collect::<Vec<_>>().await.unwrap().len() >= 3);
+    let listed_grants: Vec<_> = run.grants().try_collect().await.unwrap();
+    assert!(
+        grants.iter().all(|grant| listed_grants.iter().any(|listed_grant| listed_grant.grant_id == grant.grant_id))
+    );
+    let all_grants = lab.client.grants();
+    assert_eq!(all_grants.get(&grants[0].grant_id).await.unwrap().grant_id, grants[0].grant_id);
+    assert_eq!(all_grants.revoke(&grants[0].grant_id).await.unwrap(), ChangeOutcome::Applied);
+    assert_eq!(all_grants.revoke(&grants[0].grant_id).await.unwrap(), ChangeOutcome::AlreadyApplied);
+    assert!(all_grants.get(&grants[0].grant_id).await.unwrap().revoked);
+    let revoked_grants: Vec<_> =
+        all_grants.list_with(ListGrants::new().with_revoked(true)).try_collect().await.unwrap();
+    assert_eq!(revoked_grants.len(), 1);
+    assert!(all_grants.list().try_collect::<Vec<_>>().await.unwrap().len() >= 3);
 }
 
 #[tokio::test]
@@ -266,8 +269,9 @@ async fn share_tokens_are_created_listed_and_revoked() {
     assert_eq!(tokens.list().try_collect::<Vec<_>>().await.unwrap().len(), 1);
     assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), ChangeOutcome::Applied);
     assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), ChangeOutcome::AlreadyApplied);
-    let left = tokens.list_with(ListShareTokens::new().with_revoked(false)).try_collect::<Vec<_>>().await.unwrap();
-    assert!(left.is_empty());
+    let remaining_tokens =
+        tokens.list_with(ListShareTokens::new().with_revoked(false)).try_collect::<Vec<_>>().await.unwrap();
+    assert!(remaining_tokens.is_empty());
 }
 
 #[tokio::test]
@@ -293,7 +297,7 @@ async fn health_is_reported_with_its_reason() {
 #[tokio::test]
 async fn health_with_retries_retries_only_responses_without_health() {
     let lab = Lab::open().await;
-    let once = async |effect: Effect| {
+    let inject_once = async |effect: Effect| {
         let fault = Fault::new(effect).on(Server::Api).with_path("/health").times(1);
         lab.emulator.control().unwrap().inject(&fault).await.unwrap();
     };
@@ -305,12 +309,12 @@ async fn health_with_retries_retries_only_responses_without_health() {
         Effect::Reset { after_bytes: 0 },
         Effect::Truncate { after_bytes: 3 },
     ] {
-        once(effect.clone()).await;
+        inject_once(effect.clone()).await;
         assert_eq!(lab.client.health_with_retries().await.unwrap(), Health::Up, "{effect:?}");
     }
-    once(status(503, Some(r#"{"status":"DOWN"}"#))).await;
+    inject_once(status(503, Some(r#"{"status":"DOWN"}"#))).await;
     assert_eq!(lab.client.health_with_retries().await.unwrap(), Health::Down(None));
-    once(status(200, Some("<html>"))).await;
+    inject_once(status(200, Some("<html>"))).await;
     let error = lab.client.health_with_retries().await.unwrap_err();
     assert!(error.to_string().contains("cannot parse the response") && !error.is_transient(), "{error:?}");
 }
@@ -319,34 +323,37 @@ async fn health_with_retries_retries_only_responses_without_health() {
 async fn all_problems_are_reported_before_the_submission() {
     let lab = Lab::open().await;
     let slides = lab.slides();
-    let good = lab.item(&slides[0]).await;
-    let with = |change: &dyn Fn(&mut ItemSubmission)| {
-        let mut item = good.clone();
+    let valid_item = lab.item(&slides[0]).await;
+    let changed_item = |change: &dyn Fn(&mut ItemSubmission)| {
+        let mut item = valid_item.clone();
         change(&mut item);
         item
     };
-    let url = |url: &str| {
+    let item_with_url = |url: &str| {
         let url = Secret::new(url);
-        with(&move |item| item.input_artifacts[0].download_url = url.clone())
+        changed_item(&move |item| item.input_artifacts[0].download_url = url.clone())
     };
-    let soon = lab.client.bucket().await.unwrap().get_url("slide", Duration::from_secs(5 * 24 * 3600)).unwrap();
-    let past = Scheduling::new().with_due_date("2020-01-02T00:00:00Z".parse::<Timestamp>().unwrap());
-    let past = past.with_deadline("2020-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let expiring_url = lab.client.bucket().await.unwrap().get_url("slide", Duration::from_secs(5 * 24 * 3600)).unwrap();
+    let past_scheduling = Scheduling::new().with_due_date("2020-01-02T00:00:00Z".parse::<Timestamp>().unwrap());
+    let past_scheduling = past_scheduling.with_deadline("2020-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
     let run = |items: Vec<ItemSubmission>| RunSubmission::new("tissue", items);
-    let context = object(json!({ "a": "x".repeat(1024) }));
+    let context = json_object(json!({ "a": "x".repeat(1024) }));
     for (submission, expected) in [
         (run(vec![]), vec!["items"]),
-        (run(vec![good.clone(), good.clone()]), vec!["external_id"]),
-        (run(vec![with(&|item| item.external_id = "x".repeat(256))]), vec!["external_id"]),
-        (run(vec![with(&|item| item.external_id.clear())]), vec!["external_id"]),
-        (run(vec![url("no url")]), vec!["input_artifacts/0/download_url"]),
-        (run(vec![url("ftp://a.test/b")]), vec!["input_artifacts/0/download_url"]),
-        (run(vec![url("http://a.test/b")]), vec!["input_artifacts/0/download_url"]),
-        (run(vec![url(&format!("https://a.test/{}", "x".repeat(2083)))]), vec!["input_artifacts/0/download_url"]),
-        (run(vec![url(soon.expose().as_str())]), vec!["input_artifacts/0/download_url"]),
-        (run(vec![good.clone()]).with_callback_context(context), vec!["callback_context"]),
+        (run(vec![valid_item.clone(), valid_item.clone()]), vec!["external_id"]),
+        (run(vec![changed_item(&|item| item.external_id = "x".repeat(256))]), vec!["external_id"]),
+        (run(vec![changed_item(&|item| item.external_id.clear())]), vec!["external_id"]),
+        (run(vec![item_with_url("no url")]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![item_with_url("ftp://a.test/b")]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![item_with_url("http://a.test/b")]), vec!["input_artifacts/0/download_url"]),
         (
-            run(vec![good.clone()]).with_scheduling(past),
+            run(vec![item_with_url(&format!("https://a.test/{}", "x".repeat(2083)))]),
+            vec!["input_artifacts/0/download_url"],
+        ),
+        (run(vec![item_with_url(expiring_url.expose().as_str())]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![valid_item.clone()]).with_callback_context(context), vec!["callback_context"]),
+        (
+            run(vec![valid_item.clone()]).with_scheduling(past_scheduling),
             vec!["scheduling/due_date", "scheduling/deadline", "scheduling/due_date"],
         ),
     ] {
@@ -356,7 +363,7 @@ async fn all_problems_are_reported_before_the_submission() {
         assert!(!format!("{error:?}").contains("X-Amz-Signature"), "{error:?}");
         assert!(!lab.client.runs().submit(submission).await.unwrap_err().problems().is_empty());
     }
-    let checked = lab.client.runs().dry_run(run(vec![good.clone(), url("gs://bucket/slide")])).await;
+    let checked = lab.client.runs().dry_run(run(vec![valid_item.clone(), item_with_url("gs://bucket/slide")])).await;
     // Only the repeated external id is a problem.
     assert_eq!(checked.unwrap_err().problems().len(), 1);
     assert!(lab.client.runs().list().try_next().await.unwrap().is_none(), "nothing was submitted");

@@ -37,7 +37,7 @@ fn run(id: &str) -> serde_json::Value {
     })
 }
 
-async fn requests(server: &MockServer) -> usize {
+async fn request_count(server: &MockServer) -> usize {
     server.received_requests().await.unwrap().len()
 }
 
@@ -45,18 +45,18 @@ async fn requests(server: &MockServer) -> usize {
 async fn transient_read_failures_are_retried_as_configured() {
     for status in [408, 425, 429, 500, 502, 503, 504] {
         let server = MockServer::start().await;
-        let fails = ResponseTemplate::new(status);
-        Mock::given(method("GET")).respond_with(fails).up_to_n_times(3).mount(&server).await;
+        let failure = ResponseTemplate::new(status);
+        Mock::given(method("GET")).respond_with(failure).up_to_n_times(3).mount(&server).await;
         Mock::given(method("GET"))
             .respond_with(ResponseTemplate::new(200).set_body_json(run("r")))
             .mount(&server)
             .await;
         client(&server, |_| {}).run("r").get().await.unwrap();
-        assert_eq!(requests(&server).await, 4, "{status}");
+        assert_eq!(request_count(&server).await, 4, "{status}");
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
         let error = client(&server, |settings| settings.run.attempts = Some(3)).run("r").get().await.unwrap_err();
-        assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(status), 3));
+        assert_eq!((error.api().unwrap().status(), request_count(&server).await), (Some(status), 3));
     }
 }
 
@@ -66,7 +66,7 @@ async fn permanent_failure_is_not_retried() {
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
         let error = client(&server, |_| {}).run("r").get().await.unwrap_err();
-        assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(status), 1));
+        assert_eq!((error.api().unwrap().status(), request_count(&server).await), (Some(status), 1));
     }
 }
 
@@ -76,7 +76,7 @@ async fn second_rejection_of_a_token_is_an_error() {
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
     let error = client(&server, |_| {}).me().await.unwrap_err();
     assert!(error.api().unwrap().is_unauthorized());
-    assert!(requests(&server).await <= 3, "{}", requests(&server).await);
+    assert!(request_count(&server).await <= 3, "{}", request_count(&server).await);
 }
 
 #[tokio::test]
@@ -84,36 +84,42 @@ async fn deadline_limits_the_wait_for_the_lock_of_another_process() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
     let folder = tempfile::TempDir::new().unwrap();
-    let [store, other] = [(); 2].map(|()| Arc::new(FileTokenStore::new(folder.path())));
+    let [first_store, second_store] = [(); 2].map(|()| Arc::new(FileTokenStore::new(folder.path())));
     let key = TokenKey::builder("https://issuer.test/").with_identity("user").build();
     let tokens = TokenSource::builder(key, async_provider_fn(|_| async { Ok("external") }));
-    let tokens = tokens.with_cache(store.clone()).with_lease(store).build().unwrap();
+    let tokens = tokens.with_cache(first_store.clone()).with_lease(first_store).build().unwrap();
     let token = tokens.token().await.unwrap();
-    let LeaseOutcome::Acquired(lock) = other.acquire(tokens.key(), Some(&token)).await.unwrap() else { panic!() };
+    let LeaseOutcome::Acquired(held_lease) = second_store.acquire(tokens.key(), Some(&token)).await.unwrap() else {
+        panic!()
+    };
     let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     let client = Client::builder(settings).with_tokens(tokens).build().unwrap();
     let client = client.with_deadline(Duration::from_millis(300));
     // The timeout of the lock in the store is 60 s.
     let error = tokio::time::timeout(Duration::from_secs(30), client.me()).await.unwrap().unwrap_err();
     assert!(error.api().is_none_or(platform_api::ApiError::is_unauthorized), "{error:?}");
-    assert!(requests(&server).await >= 1);
-    lock.release().await;
+    assert!(request_count(&server).await >= 1);
+    held_lease.release().await;
 }
 
 #[tokio::test]
 async fn deadline_limits_all_attempts_together() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
-    let patient = |settings: &mut Settings| {
+    let lengthen_pauses = |settings: &mut Settings| {
         settings.run.wait_min = Some(Duration::from_secs(6000));
         settings.run.wait_max = Some(Duration::from_secs(6000));
     };
-    let client = client(&server, patient).with_deadline(Duration::from_millis(200));
+    let client = client(&server, lengthen_pauses).with_deadline(Duration::from_millis(200));
     let error = client.run("r").get().await.unwrap_err();
-    assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(503), 1), "no attempt is left in time");
-    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    assert_eq!(
+        (error.api().unwrap().status(), request_count(&server).await),
+        (Some(503), 1),
+        "no attempt is left in time"
+    );
+    let slow_response = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
     let server = MockServer::start().await;
-    Mock::given(method("GET")).respond_with(slow).mount(&server).await;
+    Mock::given(method("GET")).respond_with(slow_response).mount(&server).await;
     let client = self::client(&server, |_| {}).with_deadline(Duration::from_millis(100));
     let error = client.run("r").get().await.unwrap_err();
     assert!(error.api().unwrap().is_transient(), "{error:?}");
@@ -132,7 +138,7 @@ async fn calls_of_a_client_share_one_probe_while_the_platform_fails() {
     let outcomes = futures_util::future::join_all(calls).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!(
-        requests(&server).await,
+        request_count(&server).await,
         60 + 50,
         "each call fails once, ten probes fail, and no other call is sent until then"
     );
@@ -142,16 +148,17 @@ async fn calls_of_a_client_share_one_probe_while_the_platform_fails() {
 async fn retry_after_of_the_platform_is_obeyed_within_the_limit() {
     for (pause, date) in [("3600", None), ("Thu, 01 Jan 2026 01:00:00 GMT", Some("Thu, 01 Jan 2026 00:00:00 GMT"))] {
         let server = MockServer::start().await;
-        let busy = ResponseTemplate::new(429).insert_header("retry-after", pause);
-        let busy = date.into_iter().fold(busy, |busy, date| busy.insert_header("date", date));
-        Mock::given(method("GET")).respond_with(busy).mount(&server).await;
+        let busy_response = ResponseTemplate::new(429).insert_header("retry-after", pause);
+        let busy_response =
+            date.into_iter().fold(busy_response, |busy_response, date| busy_response.insert_header("date", date));
+        Mock::given(method("GET")).respond_with(busy_response).mount(&server).await;
         let error = client(&server, |_| {}).run("r").get().await.unwrap_err();
-        assert_eq!(requests(&server).await, 1, "{error}");
+        assert_eq!(request_count(&server).await, 1, "{error}");
         assert!(error.to_string().contains("the server asks to wait for 3600 s, and only 300 s are left"), "{error}");
     }
     let server = MockServer::start().await;
-    let busy = ResponseTemplate::new(503).insert_header("retry-after", "1");
-    Mock::given(method("GET")).respond_with(busy).up_to_n_times(1).mount(&server).await;
+    let busy_response = ResponseTemplate::new(503).insert_header("retry-after", "1");
+    Mock::given(method("GET")).respond_with(busy_response).up_to_n_times(1).mount(&server).await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
     let start = tokio::time::Instant::now();
     client(&server, |_| {}).run("r").get().await.unwrap();
@@ -161,8 +168,8 @@ async fn retry_after_of_the_platform_is_obeyed_within_the_limit() {
 /// Returns a platform that rejects the first token, and a client whose token provider then fails `failures` times.
 async fn with_failing_refresh(failures: u32) -> (MockServer, Client) {
     let server = MockServer::start().await;
-    let first = wiremock::matchers::header("authorization", "Bearer token-0");
-    Mock::given(first).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    let has_first_token = wiremock::matchers::header("authorization", "Bearer token-0");
+    Mock::given(has_first_token).respond_with(ResponseTemplate::new(401)).mount(&server).await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let provider = async_provider_fn(move |_| {
@@ -194,21 +201,22 @@ async fn failed_refresh_does_not_require_a_login() {
     let (server, _) = with_failing_refresh(u32::MAX).await;
     let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     settings.retry.limit = Duration::from_millis(300);
-    let away =
+    let failing_provider =
         async_provider_fn(|_| async { Err::<String, _>(auth_core::TokenError::provider("503").into_transient()) });
-    let error = Client::builder(settings).with_token_provider(away).build().unwrap().me().await.unwrap_err();
+    let error =
+        Client::builder(settings).with_token_provider(failing_provider).build().unwrap().me().await.unwrap_err();
     assert!(error.is_transient() && !error.is_login_required(), "{error:?}");
     assert!(error.to_string().starts_with("the identity provider is unavailable; given up after"), "{error}");
-    assert_eq!(requests(&server).await, 0);
+    assert_eq!(request_count(&server).await, 0);
 }
 
 #[tokio::test]
 async fn retry_after_of_the_identity_provider_is_obeyed() {
-    let asks = |seconds| {
+    let error_with_retry_after = |seconds| {
         auth_core::TokenError::provider("503").into_transient().with_retry_after(Duration::from_secs(seconds))
     };
     let server = MockServer::start().await;
-    let provider = async_provider_fn(move |_| async move { Err::<String, _>(asks(3600)) });
+    let provider = async_provider_fn(move |_| async move { Err::<String, _>(error_with_retry_after(3600)) });
     let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     let client = Client::builder(settings.clone()).with_token_provider(provider).build().unwrap();
     let error = client.me().await.unwrap_err();
@@ -216,7 +224,7 @@ async fn retry_after_of_the_identity_provider_is_obeyed() {
     let is_first = std::sync::atomic::AtomicBool::new(true);
     let provider = async_provider_fn(move |_| {
         let is_first = is_first.swap(false, std::sync::atomic::Ordering::SeqCst);
-        async move { if is_first { Err(asks(2)) } else { Ok("token".to_owned()) } }
+        async move { if is_first { Err(error_with_retry_after(2)) } else { Ok("token".to_owned()) } }
     });
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
     let start = tokio::time::Instant::now();
@@ -226,15 +234,15 @@ async fn retry_after_of_the_identity_provider_is_obeyed() {
 
 #[tokio::test]
 async fn creating_request_is_retried_only_if_it_was_not_sent() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
+    let free_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut settings = Settings::at(&format!("http://{free_address}").parse().unwrap()).unwrap();
     settings.retry.unanswered_limit = Duration::from_secs(60);
     let builder = Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") }));
     let client = builder.build().unwrap();
     let creation = client.share_tokens();
     let creation = creation.create(platform_resources::models::ShareTokenCreation::new());
-    let starts = async {
-        let listener = std::net::TcpListener::bind(free).unwrap();
+    let platform_start = async {
+        let listener = std::net::TcpListener::bind(free_address).unwrap();
         let server = MockServer::builder().listener(listener).start().await;
         Mock::given(method("POST")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
         server
@@ -243,9 +251,9 @@ async fn creating_request_is_retried_only_if_it_was_not_sent() {
     let pause = tokio::time::sleep(Duration::from_millis(300));
     let (error, server) = tokio::join!(creation, async {
         pause.await;
-        starts.await
+        platform_start.await
     });
-    assert_eq!((error.unwrap_err().api().unwrap().status(), requests(&server).await), (Some(503), 1));
+    assert_eq!((error.unwrap_err().api().unwrap().status(), request_count(&server).await), (Some(503), 1));
 }
 
 #[tokio::test]
@@ -259,7 +267,7 @@ async fn new_run_is_looked_up_again_if_not_found() {
     let client = client(&server, |_| {});
     assert!(client.run("r").no_wait().get().await.unwrap_err().is_not_found());
     client.run("r").get().await.unwrap();
-    assert_eq!(requests(&server).await, 3);
+    assert_eq!(request_count(&server).await, 3);
 }
 
 #[tokio::test]
@@ -282,12 +290,12 @@ async fn submission_is_sent_once_with_any_fault() {
         };
         let fault = Fault::new(effect).on(Server::Api).with_path("/api/v1/runs").with_method("POST").times(1);
         control.inject(&fault).await.unwrap();
-        let before = lab.request_count("/api/v1/runs").await;
+        let requests_before = lab.request_count("/api/v1/runs").await;
         let error = client.runs().submit(submission.clone()).await.unwrap_err();
         assert_eq!(error.is_submission_uncertain(), is_uncertain, "{error:?}");
-        let names = error.uncertain_submission().map(|submission| submission.external_ids.clone());
-        assert_eq!(names, is_uncertain.then(|| vec![submission.items[0].external_id.clone()]));
-        assert_eq!(lab.request_count("/api/v1/runs").await, before + 1, "{error:?}");
+        let external_ids = error.uncertain_submission().map(|submission| submission.external_ids.clone());
+        assert_eq!(external_ids, is_uncertain.then(|| vec![submission.items[0].external_id.clone()]));
+        assert_eq!(lab.request_count("/api/v1/runs").await, requests_before + 1, "{error:?}");
     }
 }
 
@@ -306,53 +314,55 @@ async fn submission_is_sent_again_after_a_401() {
 async fn error_contains_its_causes_and_whether_login_is_required() {
     use std::error::Error;
 
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
+    let free_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut settings = Settings::at(&format!("http://{free_address}").parse().unwrap()).unwrap();
     settings.me.attempts = Some(1);
     let builder = Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") }));
     let error = builder.build().unwrap().me().await.unwrap_err();
     let chain = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
     let causes: Vec<_> = chain.map(ToString::to_string).collect();
-    assert!(causes.len() > 2 && causes.iter().any(|cause| cause.contains(&free.to_string())), "{causes:?}");
+    assert!(causes.len() > 2 && causes.iter().any(|cause| cause.contains(&free_address.to_string())), "{causes:?}");
     assert!(!error.is_login_required());
 
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
-    let refuses = async_provider_fn(|_| async { Err::<String, _>(auth_core::TokenError::refused("invalid_grant")) });
+    let refusing_provider =
+        async_provider_fn(|_| async { Err::<String, _>(auth_core::TokenError::refused("invalid_grant")) });
     let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
-    let error = Client::builder(settings).with_token_provider(refuses).build().unwrap().me().await.unwrap_err();
-    assert!(error.is_login_required() && requests(&server).await == 0, "{error:?}");
+    let error =
+        Client::builder(settings).with_token_provider(refusing_provider).build().unwrap().me().await.unwrap_err();
+    assert!(error.is_login_required() && request_count(&server).await == 0, "{error:?}");
     assert!(client(&server, |_| {}).me().await.unwrap_err().is_login_required());
 }
 
 #[tokio::test]
 async fn deadline_limits_the_wait_for_a_token_and_creating_requests() {
     let server = MockServer::start().await;
-    let never = async_provider_fn(|_| std::future::pending::<Result<String, auth_core::TokenError>>());
+    let pending_provider = async_provider_fn(|_| std::future::pending::<Result<String, auth_core::TokenError>>());
     let settings = || Settings::at(&server.uri().parse().unwrap()).unwrap();
-    let waiting = Client::builder(settings()).with_token_provider(never).build().unwrap();
-    let error = waiting.with_deadline(Duration::from_millis(50)).me().await.unwrap_err();
+    let waiting_client = Client::builder(settings()).with_token_provider(pending_provider).build().unwrap();
+    let error = waiting_client.with_deadline(Duration::from_millis(50)).me().await.unwrap_err();
     assert!(error.to_string().contains("timed out"), "{error:?}");
     Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(201).set_delay(Duration::from_secs(60)))
         .mount(&server)
         .await;
-    let hasty = client(&server, |_| {}).with_deadline(Duration::from_millis(50));
+    let client_with_deadline = client(&server, |_| {}).with_deadline(Duration::from_millis(50));
     let token = platform_resources::models::ShareTokenCreation::new();
-    assert!(hasty.share_tokens().create(token).await.unwrap_err().api().unwrap().is_uncertain());
+    assert!(client_with_deadline.share_tokens().create(token).await.unwrap_err().api().unwrap().is_uncertain());
 }
 
 #[tokio::test]
 async fn short_deadline_does_not_affect_other_callers() {
     let server = MockServer::start().await;
-    let slow = ResponseTemplate::new(200).set_body_json(run("r")).set_delay(Duration::from_millis(300));
-    Mock::given(method("GET")).respond_with(slow).mount(&server).await;
+    let slow_response = ResponseTemplate::new(200).set_body_json(run("r")).set_delay(Duration::from_millis(300));
+    Mock::given(method("GET")).respond_with(slow_response).mount(&server).await;
     let client = client(&server, |settings| settings.run.attempts = Some(1));
-    let hasty = client.clone().with_deadline(Duration::from_millis(20)).run("r");
-    let patient = client.run("r");
-    let (hasty, patient) = tokio::join!(hasty.get(), patient.get());
-    assert!(hasty.is_err());
-    patient.unwrap();
+    let run_with_deadline = client.clone().with_deadline(Duration::from_millis(20)).run("r");
+    let run_without_deadline = client.run("r");
+    let (run_with_deadline, run_without_deadline) = tokio::join!(run_with_deadline.get(), run_without_deadline.get());
+    assert!(run_with_deadline.is_err());
+    run_without_deadline.unwrap();
 }
 
 #[test]

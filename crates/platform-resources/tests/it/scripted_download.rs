@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-use crate::lab::scripted;
+use crate::lab::mock_client;
 
-/// Returns the platform's response for a run with one ended item. If the run has not ended, another item is processed.
-fn run(state: &str, reason: &str) -> ResponseTemplate {
+/// Returns the platform's response for a run with one ended item. If the run is active, it has another item.
+fn run_response(state: &str, reason: &str) -> ResponseTemplate {
     let open = i64::from(state != "TERMINATED");
     ResponseTemplate::new(200).set_body_json(json!({
         "run_id": "run", "application_id": "a", "version_number": "1.0.0", "state": state, "termination_reason": reason,
@@ -24,7 +24,7 @@ fn run(state: &str, reason: &str) -> ResponseTemplate {
 }
 
 /// Starts a platform with a run and a storage. The item of the run has ended and has these artifacts.
-async fn platform(run: impl Respond + 'static, artifacts: Value, file: impl Respond + 'static) -> MockServer {
+async fn start_platform(run: impl Respond + 'static, artifacts: Value, file: impl Respond + 'static) -> MockServer {
     let server = MockServer::start().await;
     let item = json!({
         "item_id": "item", "external_id": "../slide", "custom_metadata": null, "state": "TERMINATED", "termination_reason": "SUCCEEDED",
@@ -33,12 +33,12 @@ async fn platform(run: impl Respond + 'static, artifacts: Value, file: impl Resp
     let redirect = ResponseTemplate::new(307).insert_header("location", format!("{}/storage", server.uri()));
     Mock::given(path("/api/v1/runs/run")).respond_with(run).mount(&server).await;
     Mock::given(path("/storage")).respond_with(file).mount(&server).await;
-    for (route, answer) in [
+    for (route, response) in [
         ("/api/v1/runs/run/items", ResponseTemplate::new(200).set_body_json(json!([item]))),
         ("/api/v1/runs/run/artifacts/1/file", redirect.clone()),
         ("/api/v1/runs/run/artifacts/2/file", redirect),
     ] {
-        Mock::given(path(route)).respond_with(answer).mount(&server).await;
+        Mock::given(path(route)).respond_with(response).mount(&server).await;
     }
     server
 }
@@ -48,11 +48,11 @@ fn artifact(id: &str, name: &str, metadata: &Value) -> Value {
 }
 
 async fn download(artifacts: Value, file: ResponseTemplate) -> (MockServer, TempDir, RunReport) {
-    let server = platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), artifacts, file).await;
+    let server = start_platform(run_response("TERMINATED", "ALL_ITEMS_PROCESSED"), artifacts, file).await;
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("deep/results");
     let results = ResultFolder::open(target).await.unwrap();
-    let report = scripted(&server.uri()).run("run").download(results).follow().await.unwrap();
+    let report = mock_client(&server.uri()).run("run").download(results).follow().await.unwrap();
     (server, folder, report)
 }
 
@@ -75,8 +75,8 @@ async fn artifact_without_a_checksum_is_unverified_and_an_invalid_checksum_is_an
     ]);
     let (_server, folder, report) = download(artifacts, ResponseTemplate::new(200).set_body_string("content")).await;
     assert!(!report.is_complete() && !report.is_verified());
-    let failed: Vec<_> = report.failures().map(ToString::to_string).collect();
-    assert!(failed.len() == 1 && failed[0].contains("`checksum_crc32c`") && failed[0].contains("d41d8"), "{failed:?}");
+    let errors: Vec<_> = report.failures().map(ToString::to_string).collect();
+    assert!(errors.len() == 1 && errors[0].contains("`checksum_crc32c`") && errors[0].contains("d41d8"), "{errors:?}");
     let outcomes = report.items[0].artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());
     assert_eq!(outcomes.map(|outcome| outcome.verification).collect::<Vec<_>>(), [Verification::Unverified]);
     let manifest = fs::read_to_string(folder.path().join("deep/results/manifest.jsonl")).unwrap();
@@ -87,11 +87,15 @@ async fn artifact_without_a_checksum_is_unverified_and_an_invalid_checksum_is_an
 async fn unknown_media_type_gets_the_extension_bin() {
     let metadata = json!({ "media_type": "application/x-unheard-of", "crc": Crc32c::of(b"content").to_string() });
     let content = ResponseTemplate::new(200).set_body_string("content");
-    let server =
-        platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), json!([artifact("1", "a", &metadata)]), content).await;
+    let server = start_platform(
+        run_response("TERMINATED", "ALL_ITEMS_PROCESSED"),
+        json!([artifact("1", "a", &metadata)]),
+        content,
+    )
+    .await;
     let folder = TempDir::new().unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
-    let download = scripted(&server.uri()).run("run").download(results);
+    let download = mock_client(&server.uri()).run("run").download(results);
     let report = download.with_checksum_keys(["checksum", "crc"]).fetch().await.unwrap();
     assert!(report.is_complete() && report.is_verified(), "{report:?}");
     assert_eq!(fs::read(folder.path().join("%2E%2E/slide/a.bin")).unwrap(), b"content");
@@ -128,15 +132,15 @@ async fn bearer_token_is_not_sent_to_the_storage() {
 }
 
 /// A responder that returns the responses in order, and repeats the last one.
-struct Script(Vec<ResponseTemplate>, AtomicUsize);
+struct ResponseSequence(Vec<ResponseTemplate>, AtomicUsize);
 
-impl Script {
-    fn new(answers: impl IntoIterator<Item = ResponseTemplate>) -> Self {
-        Self(answers.into_iter().collect(), AtomicUsize::new(0))
+impl ResponseSequence {
+    fn new(responses: impl IntoIterator<Item = ResponseTemplate>) -> Self {
+        Self(responses.into_iter().collect(), AtomicUsize::new(0))
     }
 }
 
-impl Respond for Script {
+impl Respond for ResponseSequence {
     fn respond(&self, _request: &Request) -> ResponseTemplate {
         self.0[self.1.fetch_add(1, Ordering::SeqCst).min(self.0.len() - 1)].clone()
     }
@@ -145,8 +149,8 @@ impl Respond for Script {
 async fn follow_scripted(server: &MockServer) -> Result<RunReport, platform_resources::Error> {
     let folder = TempDir::new().unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
-    let following = scripted(&server.uri()).run("run").download(results).follow();
-    tokio::time::timeout(Duration::from_secs(60), following).await.unwrap()
+    let download = mock_client(&server.uri()).run("run").download(results).follow();
+    tokio::time::timeout(Duration::from_secs(60), download).await.unwrap()
 }
 
 fn one_artifact() -> Value {
@@ -155,82 +159,88 @@ fn one_artifact() -> Value {
 
 #[tokio::test]
 async fn results_are_downloaded_while_the_run_is_active() {
-    let fetched = Arc::new(AtomicUsize::new(0));
-    let seen = fetched.clone();
+    let download_count = Arc::new(AtomicUsize::new(0));
+    let finished_downloads = download_count.clone();
     // The run ends only after the file of its finished item was downloaded.
-    let progress = move |_: &Request| match seen.load(Ordering::SeqCst) {
-        0 => run("PROCESSING", ""),
-        _ => run("TERMINATED", "ALL_ITEMS_PROCESSED"),
+    let run_state = move |_: &Request| match finished_downloads.load(Ordering::SeqCst) {
+        0 => run_response("PROCESSING", ""),
+        _ => run_response("TERMINATED", "ALL_ITEMS_PROCESSED"),
     };
     let storage = move |_: &Request| {
-        fetched.fetch_add(1, Ordering::SeqCst);
+        download_count.fetch_add(1, Ordering::SeqCst);
         ResponseTemplate::new(200).set_body_string("content")
     };
-    let server = platform(progress, one_artifact(), storage).await;
+    let server = start_platform(run_state, one_artifact(), storage).await;
     assert!(follow_scripted(&server).await.unwrap().is_complete());
 }
 
 #[tokio::test]
 async fn slow_poll_does_not_delay_downloads() {
-    let released = Arc::new(tokio::sync::Notify::new());
-    let (slow, answered) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-    let done = answered.clone();
+    let file_reported = Arc::new(tokio::sync::Notify::new());
+    let (poll_count, reported_files) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let file_counter = reported_files.clone();
     // The second response takes 20 s. The file must be downloaded before.
-    let progress = move |_: &Request| match slow.fetch_add(1, Ordering::SeqCst) {
-        0 => run("PROCESSING", ""),
-        _ => run("TERMINATED", "ALL_ITEMS_PROCESSED").set_delay(Duration::from_secs(20)),
+    let run_state = move |_: &Request| match poll_count.fetch_add(1, Ordering::SeqCst) {
+        0 => run_response("PROCESSING", ""),
+        _ => run_response("TERMINATED", "ALL_ITEMS_PROCESSED").set_delay(Duration::from_secs(20)),
     };
-    let server = platform(progress, one_artifact(), ResponseTemplate::new(200).set_body_string("content")).await;
+    let server = start_platform(run_state, one_artifact(), ResponseTemplate::new(200).set_body_string("content")).await;
     let folder = TempDir::new().unwrap();
     let results = ResultFolder::open(folder.path()).await.unwrap();
-    let notify = released.clone();
-    let download = scripted(&server.uri()).run("run").download(results).with_observer(move |event| {
+    let notify = file_reported.clone();
+    let download = mock_client(&server.uri()).run("run").download(results).with_observer(move |event| {
         if matches!(event, Event::File(file) if file.progress.step != FileStep::Fetching) {
-            done.fetch_add(1, Ordering::SeqCst);
+            file_counter.fetch_add(1, Ordering::SeqCst);
             notify.notify_one();
         }
     });
     tokio::select! {
         _ = download.follow() => panic!("the download ended before the file was reported"),
-        () = released.notified() => assert_eq!(answered.load(Ordering::SeqCst), 1),
+        () = file_reported.notified() => assert_eq!(reported_files.load(Ordering::SeqCst), 1),
     }
 }
 
 #[tokio::test]
 async fn missing_run_and_platform_errors_are_retried() {
-    let script = Script::new([
+    let responses = ResponseSequence::new([
         ResponseTemplate::new(404),
         ResponseTemplate::new(404),
-        run("PROCESSING", ""),
+        run_response("PROCESSING", ""),
         ResponseTemplate::new(503),
         ResponseTemplate::new(429),
-        run("TERMINATED", "ALL_ITEMS_PROCESSED"),
+        run_response("TERMINATED", "ALL_ITEMS_PROCESSED"),
     ]);
-    let server = platform(script, one_artifact(), ResponseTemplate::new(200).set_body_string("content")).await;
+    let server = start_platform(responses, one_artifact(), ResponseTemplate::new(200).set_body_string("content")).await;
     assert!(follow_scripted(&server).await.unwrap().is_complete());
 }
 
 #[tokio::test]
 async fn run_that_disappears_or_is_forbidden_is_an_error() {
-    for answers in [vec![run("PROCESSING", ""), ResponseTemplate::new(404)], vec![ResponseTemplate::new(403)]] {
-        let status = answers.last().unwrap().clone();
-        let server = platform(Script::new(answers), one_artifact(), ResponseTemplate::new(200)).await;
+    for responses in
+        [vec![run_response("PROCESSING", ""), ResponseTemplate::new(404)], vec![ResponseTemplate::new(403)]]
+    {
+        let last_response = responses.last().unwrap().clone();
+        let server = start_platform(ResponseSequence::new(responses), one_artifact(), ResponseTemplate::new(200)).await;
         let error = follow_scripted(&server).await.unwrap_err();
-        assert!(matches!(error.api().unwrap().status(), Some(403 | 404)), "{status:?}: {error}");
+        assert!(matches!(error.api().unwrap().status(), Some(403 | 404)), "{last_response:?}: {error}");
     }
 }
 
 #[tokio::test]
 async fn canceled_run_is_complete_only_with_all_items() {
     let content = ResponseTemplate::new(200).set_body_string("content");
-    let server = platform(run("TERMINATED", "CANCELED_BY_SYSTEM"), one_artifact(), content).await;
+    let server = start_platform(run_response("TERMINATED", "CANCELED_BY_SYSTEM"), one_artifact(), content).await;
     let report = follow_scripted(&server).await.unwrap();
     assert!(report.is_complete());
     assert_eq!(report.termination_reason.unwrap().as_str(), "CANCELED_BY_SYSTEM");
 
-    let server = platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), json!([]), ResponseTemplate::new(200)).await;
+    let server =
+        start_platform(run_response("TERMINATED", "ALL_ITEMS_PROCESSED"), json!([]), ResponseTemplate::new(200)).await;
     server.reset().await;
-    Mock::given(path("/api/v1/runs/run")).respond_with(run("TERMINATED", "ALL_ITEMS_PROCESSED")).mount(&server).await;
+    Mock::given(path("/api/v1/runs/run"))
+        .respond_with(run_response("TERMINATED", "ALL_ITEMS_PROCESSED"))
+        .mount(&server)
+        .await;
     Mock::given(path("/api/v1/runs/run/items"))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
         .mount(&server)

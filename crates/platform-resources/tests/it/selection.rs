@@ -11,7 +11,7 @@ use platform_resources::{ItemOutcome, Layout, ResultFolder, RunHandle, RunReport
 use crate::lab::Lab;
 
 /// Returns an ended run of three slides.
-async fn run(lab: &Lab) -> RunHandle {
+async fn ended_run(lab: &Lab) -> RunHandle {
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides).await).await.unwrap();
     run.wait(None).await.unwrap();
@@ -20,22 +20,22 @@ async fn run(lab: &Lab) -> RunHandle {
 
 /// Returns the relative paths of all visible files in a folder, except manifests.
 fn files(folder: &Path) -> BTreeSet<String> {
-    fn walk(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
+    fn walk(root: &Path, folder: &Path, paths: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
             if entry.file_type().unwrap().is_dir() {
-                walk(root, &entry.path(), found);
+                walk(root, &entry.path(), paths);
             } else if !name.starts_with('.') && !name.starts_with("manifest") {
-                found.insert(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+                paths.insert(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
-    let mut found = BTreeSet::new();
-    walk(folder, folder, &mut found);
-    found
+    let mut paths = BTreeSet::new();
+    walk(folder, folder, &mut paths);
+    paths
 }
 
-async fn shard(run: &RunHandle, folder: &Path, index: u32, count: u32) -> RunReport {
+async fn download_shard(run: &RunHandle, folder: &Path, index: u32, count: u32) -> RunReport {
     let folder = ResultFolder::open_shard(folder, Shard::new(index, count).unwrap()).await.unwrap();
     run.download(folder).follow().await.unwrap()
 }
@@ -43,23 +43,27 @@ async fn shard(run: &RunHandle, folder: &Path, index: u32, count: u32) -> RunRep
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_of_a_run_complete_one_folder() {
     let lab = Lab::open().await;
-    let run = run(&lab).await;
-    let whole = lab.folder.path().join("whole");
-    assert!(run.download(ResultFolder::open(&whole).await.unwrap()).follow().await.unwrap().is_complete());
+    let run = ended_run(&lab).await;
+    let unsharded_folder = lab.folder.path().join("whole");
+    assert!(run.download(ResultFolder::open(&unsharded_folder).await.unwrap()).follow().await.unwrap().is_complete());
 
-    let shared = lab.folder.path().join("shared");
-    let (one, other) = tokio::join!(shard(&run, &shared, 0, 2), shard(&run, &shared, 1, 2));
-    assert!(one.is_complete() && other.is_complete());
-    assert_eq!((one.items.len() + other.items.len(), one.left_out + other.left_out), (3, 3));
-    assert_eq!(files(&shared), files(&whole));
-    let check = verify(&shared).await.unwrap();
+    let shared_folder = lab.folder.path().join("shared");
+    let (first_report, second_report) =
+        tokio::join!(download_shard(&run, &shared_folder, 0, 2), download_shard(&run, &shared_folder, 1, 2));
+    assert!(first_report.is_complete() && second_report.is_complete());
+    assert_eq!(
+        (first_report.items.len() + second_report.items.len(), first_report.left_out + second_report.left_out),
+        (3, 3)
+    );
+    assert_eq!(files(&shared_folder), files(&unsharded_folder));
+    let check = verify(&shared_folder).await.unwrap();
     assert!(check.is_intact() && check.files.len() == 9 && check.unlisted.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_selected_results_are_fetched() {
     let lab = Lab::open().await;
-    let run = run(&lab).await;
+    let run = ended_run(&lab).await;
     let fetch = async |name: &str, selection| {
         let folder = lab.folder.path().join(name);
         let results = ResultFolder::open(&folder).await.unwrap();
@@ -90,14 +94,14 @@ async fn only_selected_results_are_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn layout_determines_the_paths_of_files() {
     let lab = Lab::open().await;
-    let run = run(&lab).await;
+    let run = ended_run(&lab).await;
     let layout = Layout::default().with_folder_per_run(true).with_folder_per_item(false);
     let folder = lab.folder.path().join("flat");
     let results = ResultFolder::open(&folder).await.unwrap();
     assert!(run.download(results).with_layout(layout).fetch().await.unwrap().is_complete());
-    let found = files(&folder);
-    assert!(found.contains(&format!("{}/smear.svs--tissue_areas.csv", run.id())), "{found:?}");
-    assert_eq!(found.len(), 9);
+    let paths = files(&folder);
+    assert!(paths.contains(&format!("{}/smear.svs--tissue_areas.csv", run.id())), "{paths:?}");
+    assert_eq!(paths.len(), 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]

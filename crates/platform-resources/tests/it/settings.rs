@@ -7,18 +7,18 @@ use std::time::Duration;
 use platform_resources::{SettingSource, Settings, SettingsBuilder, SettingsError};
 use tempfile::TempDir;
 
-fn with(variables: &[(&str, &str)]) -> SettingsBuilder {
-    let named = variables.iter().map(|(name, value)| (format!("AIGNOSTICS_{name}"), *value));
-    Settings::builder().with_home("/home/user").with_variables(named)
+fn builder_with(variables: &[(&str, &str)]) -> SettingsBuilder {
+    let full_names = variables.iter().map(|(name, value)| (format!("AIGNOSTICS_{name}"), *value));
+    Settings::builder().with_home("/home/user").with_variables(full_names)
 }
 
-fn problems(error: &SettingsError) -> Vec<&str> {
+fn problem_names(error: &SettingsError) -> Vec<&str> {
     error.problems().iter().map(|problem| problem.name.trim_start_matches("AIGNOSTICS_")).collect()
 }
 
 #[test]
 fn production_is_the_default_platform() {
-    let settings = with(&[]).build().unwrap();
+    let settings = builder_with(&[]).build().unwrap();
     assert_eq!(settings.environment, Some("production"));
     assert_eq!(settings.api_root.as_str(), "https://platform.aignostics.com/");
     assert_eq!(settings.issuer, "https://aignostics-platform.eu.auth0.com/");
@@ -39,11 +39,17 @@ fn production_is_the_default_platform() {
 }
 
 #[test]
-fn state_folder_is_that_of_xdg_unless_it_is_set() {
-    let xdg = |value: &'static str| with(&[]).with_variables([("XDG_STATE_HOME", value)]).build().unwrap().state_folder;
-    assert_eq!(xdg("/state"), Path::new("/state/aignostics"));
-    assert_eq!(xdg("relative"), Path::new("/home/user/.local/state/aignostics"), "relative paths are ignored");
-    assert_eq!(with(&[("STATE_DIR", "/mine")]).build().unwrap().state_folder, Path::new("/mine"));
+fn state_folder_defaults_to_xdg_state_home() {
+    let state_folder_with_xdg = |value: &'static str| {
+        builder_with(&[]).with_variables([("XDG_STATE_HOME", value)]).build().unwrap().state_folder
+    };
+    assert_eq!(state_folder_with_xdg("/state"), Path::new("/state/aignostics"));
+    assert_eq!(
+        state_folder_with_xdg("relative"),
+        Path::new("/home/user/.local/state/aignostics"),
+        "relative paths are ignored"
+    );
+    assert_eq!(builder_with(&[("STATE_DIR", "/mine")]).build().unwrap().state_folder, Path::new("/mine"));
 }
 
 #[test]
@@ -53,7 +59,8 @@ fn api_root_selects_the_platform_defaults() {
         ("https://platform-dev.aignostics.ai/", "dev"),
         ("https://platform-test.aignostics.ai", "test"),
     ] {
-        let settings = with(&[("API_ROOT", root), ("ORGANIZATION_ID", "org"), ("SCOPE", "offline_access,openid")]);
+        let settings =
+            builder_with(&[("API_ROOT", root), ("ORGANIZATION_ID", "org"), ("SCOPE", "offline_access,openid")]);
         let settings = settings.build().unwrap();
         assert_eq!((settings.environment, settings.organization_id.as_deref()), (Some(name), Some("org")));
         assert_eq!(settings.scopes, ["offline_access", "openid"]);
@@ -63,10 +70,10 @@ fn api_root_selects_the_platform_defaults() {
 
 #[test]
 fn unknown_platform_needs_a_complete_description() {
-    let error = with(&[("API_ROOT", "https://platform.example")]).build().unwrap_err();
+    let error = builder_with(&[("API_ROOT", "https://platform.example")]).build().unwrap_err();
     let message = error.to_string();
     assert!(message.contains("platform.example") && message.contains("AIGNOSTICS_TOKEN_URL"), "{message}");
-    let emulator = with(&[
+    let emulator = builder_with(&[
         ("API_ROOT", "http://127.0.0.1:8000"),
         ("AUTHORIZATION_BASE_URL", "http://127.0.0.1:8001/authorize?x=1"),
         ("TOKEN_URL", "http://127.0.0.1:8001/oauth/token"),
@@ -82,7 +89,7 @@ fn unknown_platform_needs_a_complete_description() {
 
 #[test]
 fn invalid_settings_are_all_reported_without_their_values() {
-    let error = with(&[
+    let error = builder_with(&[
         ("TOKEN_URL", "http://canary.example/token"),
         ("STATUS_PAGE_URL", "https://user:canary@status.example/"),
         ("REFRESH_TOKEN", "canary"),
@@ -98,7 +105,7 @@ fn invalid_settings_are_all_reported_without_their_values() {
     .build()
     .unwrap_err();
     assert_eq!(
-        problems(&error),
+        problem_names(&error),
         [
             "AUTH_RETRY_ATTEMPTS",
             "ME_TIMEOUT",
@@ -119,7 +126,7 @@ fn invalid_settings_are_all_reported_without_their_values() {
 
 #[test]
 fn settings_of_a_group_override_general_ones() {
-    let settings = with(&[
+    let settings = builder_with(&[
         ("RUN_RETRY_ATTEMPTS", "0"),
         ("ME_RETRY_ATTEMPTS", "10"),
         ("RUN_TIMEOUT", "0.5"),
@@ -141,12 +148,13 @@ fn settings_of_a_group_override_general_ones() {
 
 #[test]
 fn debug_output_and_description_contain_no_secret() {
-    let settings = with(&[("REFRESH_TOKEN", "canary-canary"), ("CLIENT_ID_DEVICE", "canary-device")]).build().unwrap();
+    let settings =
+        builder_with(&[("REFRESH_TOKEN", "canary-canary"), ("CLIENT_ID_DEVICE", "canary-device")]).build().unwrap();
     assert_eq!(settings.refresh_token().unwrap().expose(), "canary-canary");
     assert!(!format!("{settings:?} {}", settings.describe()).contains("canary"));
-    let described = settings.describe();
-    assert_eq!((&described["environment"], &described["refresh_token"]), (&"production".into(), &"***".into()));
-    assert_eq!(described["operations"]["run"]["cache_lifetime"], 15.0);
+    let description = settings.describe();
+    assert_eq!((&description["environment"], &description["refresh_token"]), (&"production".into(), &"***".into()));
+    assert_eq!(description["operations"]["run"]["cache_lifetime"], 15.0);
 }
 
 #[test]
@@ -162,29 +170,32 @@ fn settings_at_a_root_ignore_environment_and_files() {
 fn environment_overrides_working_folder_and_user_file() {
     let (home, working) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::create_dir(home.path().join(".aignostics")).unwrap();
-    let of_user = "AIGNOSTICS_RUN_TIMEOUT=1\nAIGNOSTICS_ME_TIMEOUT=1\nAIGNOSTICS_AUTH_TIMEOUT=1\nAIGNOSTICS_ORGANIZATION_ID=org\n";
-    fs::write(home.path().join(".aignostics/.env"), of_user).unwrap();
+    let user_settings = "AIGNOSTICS_RUN_TIMEOUT=1\nAIGNOSTICS_ME_TIMEOUT=1\nAIGNOSTICS_AUTH_TIMEOUT=1\nAIGNOSTICS_ORGANIZATION_ID=org\n";
+    fs::write(home.path().join(".aignostics/.env"), user_settings).unwrap();
     fs::write(working.path().join(".env"), "AIGNOSTICS_RUN_TIMEOUT=2\n# AIGNOSTICS_X\nAIGNOSTICS_ME_TIMEOUT=2\n")
         .unwrap();
-    let builder = with(&[("RUN_TIMEOUT", "3")]).with_home(home.path()).with_working_folder(working.path());
+    let builder = builder_with(&[("RUN_TIMEOUT", "3")]).with_home(home.path()).with_working_folder(working.path());
     let settings = builder.clone().build().unwrap();
     let seconds = [settings.run, settings.me, settings.auth].map(|group| group.timeout.as_secs());
     assert_eq!((seconds, settings.organization_id.as_deref()), ([3, 2, 1], Some("org")));
 
-    let named = working.path().join("other.env");
-    fs::write(&named, "AIGNOSTICS_AUTH_TIMEOUT=4").unwrap();
-    let settings = builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", named.to_str().unwrap())]).build().unwrap();
+    let env_file = working.path().join("other.env");
+    fs::write(&env_file, "AIGNOSTICS_AUTH_TIMEOUT=4").unwrap();
+    let settings =
+        builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", env_file.to_str().unwrap())]).build().unwrap();
     assert_eq!(
         (settings.auth.timeout.as_secs(), settings.organization_id),
         (4, None),
         "the file replaces the default one"
     );
 
-    let missing = builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", "/nowhere/env")]).build().unwrap_err();
-    assert!(missing.to_string().contains("/nowhere/env cannot be read"), "{missing}");
-    fs::write(&named, "AIGNOSTICS_REFRESH_TOKEN='canary").unwrap();
-    let malformed = builder.with_variables([("AIGNOSTICS_ENV_FILE", named.to_str().unwrap())]).build().unwrap_err();
-    let message = format!("{malformed} {malformed:?}");
+    let missing_file_error =
+        builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", "/nowhere/env")]).build().unwrap_err();
+    assert!(missing_file_error.to_string().contains("/nowhere/env cannot be read"), "{missing_file_error}");
+    fs::write(&env_file, "AIGNOSTICS_REFRESH_TOKEN='canary").unwrap();
+    let malformed_file_error =
+        builder.with_variables([("AIGNOSTICS_ENV_FILE", env_file.to_str().unwrap())]).build().unwrap_err();
+    let message = format!("{malformed_file_error} {malformed_file_error:?}");
     assert!(message.contains("other.env") && !message.contains("canary"), "{message}");
 }
 
@@ -215,17 +226,18 @@ fn working_folder_file_cannot_redirect_tokens_or_logins() {
     let lines: String =
         names.iter().map(|name| format!("AIGNOSTICS_{name}=https://evil.example/\n")).collect::<Vec<_>>().concat();
     fs::write(working.path().join(".env"), format!("{lines}AIGNOSTICS_RUN_TIMEOUT=9\n")).unwrap();
-    let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
+    let settings = builder_with(&[]).with_working_folder(working.path()).build().unwrap();
     assert!(!format!("{settings:?}").contains("evil.example"), "{settings:?}");
     assert_eq!(settings.refresh_token(), None);
     assert_eq!(settings.run.timeout.as_secs(), 9, "other settings are accepted");
     assert_eq!(settings.ignored.len(), names.len());
     let trusted = format!("{lines}AIGNOSTICS_ENV_FILE=/nowhere");
     fs::write(working.path().join(".env"), trusted).unwrap();
-    let error = with(&[]).with_working_folder(working.path()).with_trusted_working_folder().build().unwrap_err();
+    let error =
+        builder_with(&[]).with_working_folder(working.path()).with_trusted_working_folder().build().unwrap_err();
     assert!(error.to_string().contains("/nowhere"), "{error}");
     fs::write(working.path().join(".env"), "AIGNOSTICS_TOKEN_URL=https://issuer.example/").unwrap();
-    let settings = with(&[]).with_working_folder(working.path()).with_trusted_working_folder().build().unwrap();
+    let settings = builder_with(&[]).with_working_folder(working.path()).with_trusted_working_folder().build().unwrap();
     assert_eq!(settings.token_url.as_str(), "https://issuer.example/");
 }
 
@@ -237,7 +249,7 @@ fn source_of_each_setting_is_known() {
         "AIGNOSTICS_RUN_TIMEOUT=9\nAIGNOSTICS_ME_TIMEOUT=9\nAIGNOSTICS_TOKEN_URL=https://evil.example/\nOTHER=1\n";
     fs::write(&file, text).unwrap();
     let variables = [("RUN_TIMEOUT", "7"), ("AUDIENCE", ""), ("UNHEARD_OF", "1")];
-    let settings = with(&variables).with_working_folder(working.path()).build().unwrap();
+    let settings = builder_with(&variables).with_working_folder(working.path()).build().unwrap();
     let sources: Vec<_> = settings.sources.into_iter().collect();
     let expected = [
         ("AIGNOSTICS_ME_TIMEOUT", SettingSource::File(file)),
@@ -252,10 +264,10 @@ fn problem_contains_the_source_of_the_setting() {
     let working = TempDir::new().unwrap();
     let file = working.path().join(".env");
     fs::write(&file, "AIGNOSTICS_RUN_TIMEOUT=0").unwrap();
-    let error = with(&[]).with_working_folder(working.path()).build().unwrap_err();
+    let error = builder_with(&[]).with_working_folder(working.path()).build().unwrap_err();
     assert_eq!(error.problems()[0].source, SettingSource::File(file));
-    let homeless = Settings::builder().build().unwrap_err();
-    assert_eq!(problems(&homeless), ["CACHE_DIR"]);
+    let error_without_home = Settings::builder().build().unwrap_err();
+    assert_eq!(problem_names(&error_without_home), ["CACHE_DIR"]);
 }
 
 #[test]
@@ -263,10 +275,10 @@ fn unrelated_env_file_in_the_working_folder_is_ignored() {
     let working = TempDir::new().unwrap();
     let path = working.path().join(".env");
     fs::create_dir(&path).unwrap();
-    with(&[]).with_working_folder(working.path()).build().unwrap();
+    builder_with(&[]).with_working_folder(working.path()).build().unwrap();
     fs::remove_dir(&path).unwrap();
     fs::write(&path, "FOO=bar baz qux\nAIGNOSTICS_RUN_TIMEOUT=5\n").unwrap();
-    let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
+    let settings = builder_with(&[]).with_working_folder(working.path()).build().unwrap();
     assert_eq!(settings.run.timeout.as_secs(), 5);
 }
 
@@ -276,20 +288,30 @@ fn highest_level_with_a_credential_decides() {
     fs::create_dir(home.path().join(".aignostics")).unwrap();
     fs::write(home.path().join(".aignostics/.env"), "AIGNOSTICS_ACCESS_TOKEN=from-the-file\n").unwrap();
     fs::write(home.path().join(".aignostics/profiles.toml"), "[lab]\ntoken_command = \"profile\"\n").unwrap();
-    let with = |variables: &[(&'static str, &'static str)]| {
+    let builder_with = |variables: &[(&'static str, &'static str)]| {
         Settings::builder().with_home(home.path()).with_variables(variables.iter().copied())
     };
-    let named = |builder: SettingsBuilder| {
+    let credential_of = |builder: SettingsBuilder| {
         let credential = builder.build().unwrap().credential;
         (credential.source.kind(), credential.name.unwrap_or_default())
     };
-    assert_eq!(named(with(&[])), ("access token", "AIGNOSTICS_ACCESS_TOKEN".to_owned()));
-    assert_eq!(named(with(&[("AIGNOSTICS_PROFILE", "lab")])), ("token command", "token_command".to_owned()));
-    let both = [("AIGNOSTICS_PROFILE", "lab"), ("AIGNOSTICS_REFRESH_TOKEN", "0123456789")];
-    assert_eq!(named(with(&both)), ("refresh token", "AIGNOSTICS_REFRESH_TOKEN".to_owned()));
-    assert_eq!(named(with(&both).with_token_file("x")), ("token file", "--token-file".to_owned()));
-    assert_eq!(named(Settings::builder().with_home("/none")), ("stored login", String::new()));
-    let error = with(&[("AIGNOSTICS_ACCESS_TOKEN", "canary"), ("AIGNOSTICS_TOKEN_COMMAND", "b")]).build().unwrap_err();
+    assert_eq!(credential_of(builder_with(&[])), ("access token", "AIGNOSTICS_ACCESS_TOKEN".to_owned()));
+    assert_eq!(
+        credential_of(builder_with(&[("AIGNOSTICS_PROFILE", "lab")])),
+        ("token command", "token_command".to_owned())
+    );
+    let profile_and_token = [("AIGNOSTICS_PROFILE", "lab"), ("AIGNOSTICS_REFRESH_TOKEN", "0123456789")];
+    assert_eq!(
+        credential_of(builder_with(&profile_and_token)),
+        ("refresh token", "AIGNOSTICS_REFRESH_TOKEN".to_owned())
+    );
+    assert_eq!(
+        credential_of(builder_with(&profile_and_token).with_token_file("x")),
+        ("token file", "--token-file".to_owned())
+    );
+    assert_eq!(credential_of(Settings::builder().with_home("/none")), ("stored login", String::new()));
+    let error =
+        builder_with(&[("AIGNOSTICS_ACCESS_TOKEN", "canary"), ("AIGNOSTICS_TOKEN_COMMAND", "b")]).build().unwrap_err();
     let message = format!("{error} {error:?}");
     assert!(message.contains("remove one of AIGNOSTICS_ACCESS_TOKEN and AIGNOSTICS_TOKEN_COMMAND"), "{message}");
     assert!(!message.contains("canary"), "{message}");
@@ -300,26 +322,34 @@ fn client_authentication_is_inferred_from_its_files() {
     use platform_resources::{ClientAuthentication, CredentialSource};
 
     let id = ("CLIENT_ID", "machine");
-    let method = |variables: &[(&'static str, &'static str)]| match with(&[&[id], variables].concat()).build() {
-        Ok(settings) => match settings.credential.source {
-            CredentialSource::Client(client) => Ok(client.authentication),
-            other => panic!("{other:?}"),
-        },
-        Err(error) => Err(error.to_string()),
-    };
+    let authentication =
+        |variables: &[(&'static str, &'static str)]| match builder_with(&[&[id], variables].concat()).build() {
+            Ok(settings) => match settings.credential.source {
+                CredentialSource::Client(client) => Ok(client.authentication),
+                other => panic!("{other:?}"),
+            },
+            Err(error) => Err(error.to_string()),
+        };
     let (secret, key, certificate) =
         (("CLIENT_SECRET_FILE", "s"), ("CLIENT_KEY_FILE", "k"), ("CLIENT_CERTIFICATE_FILE", "c"));
-    assert_eq!(method(&[secret, key]).unwrap(), ClientAuthentication::Secret("s".into()));
-    assert_eq!(method(&[key]).unwrap(), ClientAuthentication::PrivateKeyJwt { key: "k".into(), certificate: None });
+    assert_eq!(authentication(&[secret, key]).unwrap(), ClientAuthentication::Secret("s".into()));
+    assert_eq!(
+        authentication(&[key]).unwrap(),
+        ClientAuthentication::PrivateKeyJwt { key: "k".into(), certificate: None }
+    );
     let tls = |key: Option<&str>| ClientAuthentication::Tls { certificate: "c".into(), key: key.map(Into::into) };
-    assert_eq!(method(&[certificate]).unwrap(), tls(None));
-    assert_eq!(method(&[certificate, key]).unwrap(), tls(Some("k")));
+    assert_eq!(authentication(&[certificate]).unwrap(), tls(None));
+    assert_eq!(authentication(&[certificate, key]).unwrap(), tls(Some("k")));
     let assertion = ClientAuthentication::PrivateKeyJwt { key: "k".into(), certificate: Some("c".into()) };
-    assert_eq!(method(&[certificate, key, ("CLIENT_AUTH", "private_key_jwt")]).unwrap(), assertion);
-    assert!(method(&[("CLIENT_AUTH", "tls")]).unwrap_err().contains("AIGNOSTICS_CLIENT_CERTIFICATE_FILE must be set"));
-    assert!(method(&[secret, ("CLIENT_AUTH", "x")]).unwrap_err().contains("secret, private_key_jwt or tls"));
-    assert!(method(&[]).unwrap_err().contains("AIGNOSTICS_CLIENT_KEY_FILE must be set"));
-    let error = with(&[secret]).build().unwrap_err().to_string();
+    assert_eq!(authentication(&[certificate, key, ("CLIENT_AUTH", "private_key_jwt")]).unwrap(), assertion);
+    assert!(
+        authentication(&[("CLIENT_AUTH", "tls")])
+            .unwrap_err()
+            .contains("AIGNOSTICS_CLIENT_CERTIFICATE_FILE must be set")
+    );
+    assert!(authentication(&[secret, ("CLIENT_AUTH", "x")]).unwrap_err().contains("secret, private_key_jwt or tls"));
+    assert!(authentication(&[]).unwrap_err().contains("AIGNOSTICS_CLIENT_KEY_FILE must be set"));
+    let error = builder_with(&[secret]).build().unwrap_err().to_string();
     assert!(error.contains("AIGNOSTICS_CLIENT_ID must be set"), "{error}");
 }
 
@@ -335,20 +365,20 @@ fn invalid_workload_identity_is_an_error() {
         ("url:https://user@platform.example/", "must have an https URL"),
         ("env:", "must be kubernetes"),
     ] {
-        let error = with(&[("WORKLOAD_IDENTITY", value)]).build().unwrap_err().to_string();
+        let error = builder_with(&[("WORKLOAD_IDENTITY", value)]).build().unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
     for value in ["github", "gitlab", "env:X", "file:/x", "url:http://127.0.0.1:1/", "url:https://platform.example/"] {
-        let settings = with(&[("WORKLOAD_IDENTITY", value), ("CLIENT_ID", "exchange")]).build().unwrap();
+        let settings = builder_with(&[("WORKLOAD_IDENTITY", value), ("CLIENT_ID", "exchange")]).build().unwrap();
         assert_eq!(settings.credential.source.kind(), "workload identity");
     }
-    let error = with(&[
+    let error = builder_with(&[
         ("WORKLOAD_IDENTITY", "github"),
         ("WORKLOAD_IDENTITY_GRANT", "x"),
         ("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", "y"),
     ]);
     assert_eq!(
-        problems(&error.build().unwrap_err()),
+        problem_names(&error.build().unwrap_err()),
         ["WORKLOAD_IDENTITY_GRANT", "WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE"]
     );
 }

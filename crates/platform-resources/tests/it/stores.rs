@@ -8,7 +8,7 @@ use platform_resources::ClientBuilder;
 use tempfile::TempDir;
 
 /// A token cache, and its lease if several processes can share it.
-pub(crate) struct Shared {
+pub(crate) struct SharedCache {
     pub(crate) name: &'static str,
     pub(crate) cache: Arc<dyn AsyncTokenCache>,
     lease: Option<Arc<dyn RefreshLease>>,
@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     _redis: Option<crate::redis_server::Redis>,
 }
 
-impl Shared {
+impl SharedCache {
     pub(crate) fn memory() -> Self {
         Self {
             name: "memory",
@@ -49,18 +49,18 @@ impl Shared {
 
     /// Returns one cache of each kind that this machine supports.
     pub(crate) async fn all() -> Vec<Self> {
-        let all = vec![Self::memory(), Self::file()];
+        let caches = vec![Self::memory(), Self::file()];
         #[cfg(unix)]
-        let all = all.into_iter().chain(Self::redis().await).collect();
-        all
+        let caches = caches.into_iter().chain(Self::redis().await).collect();
+        caches
     }
 
-    pub(crate) fn of_source(&self, source: TokenSourceBuilder) -> TokenSourceBuilder {
+    pub(crate) fn configure_source(&self, source: TokenSourceBuilder) -> TokenSourceBuilder {
         let source = source.with_cache(self.cache.clone());
         self.lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease)
     }
 
-    pub(crate) fn of_client(&self, client: ClientBuilder) -> ClientBuilder {
+    pub(crate) fn configure_client(&self, client: ClientBuilder) -> ClientBuilder {
         let client = client.with_token_cache(self.cache.clone());
         self.lease.iter().cloned().fold(client, ClientBuilder::with_token_lease)
     }

@@ -12,9 +12,10 @@ use serde_json::json;
 
 use crate::lab::Lab;
 
+/// The number of files of the run.
 const FILES: usize = 5;
 
-async fn run(lab: &Lab) -> RunHandle {
+async fn ended_run(lab: &Lab) -> RunHandle {
     let metadata = json!({ "files": FILES }).as_object().unwrap().clone();
     let slide = InputArtifactSubmission::new("whole_slide_image", Secret::new("http://127.0.0.1:9/a"), metadata);
     let submission = RunSubmission::new("many-files", vec![ItemSubmission::new("slide", vec![slide])]);
@@ -26,8 +27,8 @@ async fn run(lab: &Lab) -> RunHandle {
 #[tokio::test(flavor = "multi_thread")]
 async fn urls_of_upcoming_files_are_resolved_early_and_only_once() {
     let lab = Lab::open().await;
-    let (run, control) = (run(&lab).await, lab.emulator.control().unwrap());
-    let resolved = async || {
+    let (run, control) = (ended_run(&lab).await, lab.emulator.control().unwrap());
+    let url_request_count = async || {
         let journal = control.journal(Server::Api).await.unwrap();
         journal.iter().filter(|entry| entry.path.ends_with("/file")).count()
     };
@@ -39,17 +40,17 @@ async fn urls_of_upcoming_files_are_resolved_early_and_only_once() {
         run.download(folder).with_downloader(downloader.clone()).fetch().await.unwrap()
     };
     // The first file waits for the storage.
-    let away = Effect::Status { status: 503, body: None };
-    control.inject(&Fault::new(away).on(Server::Storage)).await.unwrap();
+    let outage = Effect::Status { status: 503, body: None };
+    control.inject(&Fault::new(outage).on(Server::Storage)).await.unwrap();
     let recovery = async {
-        while resolved().await < FILES {
+        while url_request_count().await < FILES {
             tokio::task::yield_now().await;
         }
         control.clear_faults().await.unwrap();
     };
     let (report, ()) = tokio::join!(download(), recovery);
     assert!(report.is_complete(), "{report:?}");
-    assert_eq!(resolved().await, FILES, "every URL is requested once");
+    assert_eq!(url_request_count().await, FILES, "every URL is requested once");
     assert!(download().await.is_complete());
-    assert_eq!(resolved().await, FILES, "existing files need no URLs");
+    assert_eq!(url_request_count().await, FILES, "existing files need no URLs");
 }

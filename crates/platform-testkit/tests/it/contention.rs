@@ -11,6 +11,7 @@ use super::panic_message;
 /// A cache in which a newer token is always stored between the two steps of `delete_if`.
 #[derive(Debug, Default)]
 struct TwoStepDeleteCache {
+    /// The tokens, and the number of calls of `set`.
     tokens: Mutex<(HashMap<TokenKey, AccessToken>, usize)>,
     stored: Condvar,
 }
@@ -40,13 +41,13 @@ impl TokenCache for TwoStepDeleteCache {
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
         let tokens = self.tokens.lock().unwrap();
-        let found = tokens.0.get(key).is_some_and(|kept| kept.is_same(rejected));
-        if found {
-            let before = tokens.1;
-            drop(self.stored.wait_while(tokens, |tokens| tokens.1 == before).unwrap());
+        let is_match = tokens.0.get(key).is_some_and(|stored_token| stored_token.is_same(rejected));
+        if is_match {
+            let previous_writes = tokens.1;
+            drop(self.stored.wait_while(tokens, |tokens| tokens.1 == previous_writes).unwrap());
             self.delete(key)?;
         }
-        Ok(found)
+        Ok(is_match)
     }
 }
 
@@ -62,7 +63,7 @@ async fn atomic_caches_pass() {
 #[test]
 fn suite_detects_delete_if_in_two_steps() {
     let expected = "delete_if compares and deletes in one step";
-    // Not every schedule reveals the defect, but one of the repetitions does.
+    // Not every schedule reveals the defect. The suite repeats so many schedules that one of them does.
     let message = panic_message(|| atomic_delete_if(&TwoStepDeleteCache::default()));
     assert!(message.contains(expected), "{message}");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -15,14 +15,14 @@ enum Defect {
     None,
     ReleasesAfterFailure,
     ForgetsFailedPublications,
-    OverwritesWhenLate,
+    OverwritesNewerTokens,
     ReleasesLeasesOfOthers,
     RefusesEverything,
     RecordsNoRefusal,
     KeepsRefusalsAfterDeletion,
     DiscardsInTwoSteps,
-    FencesSuccessors,
-    FencesUntilRefused,
+    RecordsOnlyRefusalsOfStoredTokens,
+    DiscardsLatePublications,
     RestoresDeletedLogins,
 }
 
@@ -40,7 +40,7 @@ struct DefectiveLease {
 struct DefectiveLeaseGuard {
     lease: DefectiveLease,
     key: TokenKey,
-    number: usize,
+    leader_number: usize,
     refused: Option<Secret>,
     inner: Option<Box<dyn LeaseGuard>>,
 }
@@ -51,15 +51,15 @@ impl RefreshLease for DefectiveLease {
         let LeaseOutcome::Acquired(inner) = self.store.acquire(key, previous).await? else {
             return self.store.acquire(key, previous).await;
         };
-        let number = {
+        let leader_number = {
             let mut leaders = self.leaders.lock().unwrap();
-            let number = leaders.entry(key.clone()).or_default();
-            *number += 1;
-            *number
+            let leader_number = leaders.entry(key.clone()).or_default();
+            *leader_number += 1;
+            *leader_number
         };
         let refused = self.refused.lock().unwrap().get(key).cloned();
         let (lease, key, inner) = (self.clone(), key.clone(), Some(inner));
-        Ok(LeaseOutcome::Acquired(Box::new(DefectiveLeaseGuard { lease, key, number, refused, inner })))
+        Ok(LeaseOutcome::Acquired(Box::new(DefectiveLeaseGuard { lease, key, leader_number, refused, inner })))
     }
 }
 
@@ -88,8 +88,8 @@ impl AsyncTokenCache for DefectiveLease {
 }
 
 impl DefectiveLeaseGuard {
-    fn is_last(&self) -> bool {
-        self.lease.leaders.lock().unwrap()[&self.key] == self.number
+    fn is_latest_leader(&self) -> bool {
+        self.lease.leaders.lock().unwrap()[&self.key] == self.leader_number
     }
 
     async fn publish_inner(&mut self, token: &AccessToken) -> Result<(), TokenError> {
@@ -109,7 +109,7 @@ impl LeaseGuard for DefectiveLeaseGuard {
     fn is_refused(&self, token: &AccessToken) -> bool {
         match self.lease.defect {
             Defect::RefusesEverything => true,
-            Defect::FencesSuccessors | Defect::KeepsRefusalsAfterDeletion => {
+            Defect::RecordsOnlyRefusalsOfStoredTokens | Defect::KeepsRefusalsAfterDeletion => {
                 token.refresh_token().is_some() && token.refresh_token() == self.refused.as_ref()
             }
             _ => self.inner.as_ref().is_some_and(|inner| inner.is_refused(token)),
@@ -118,19 +118,19 @@ impl LeaseGuard for DefectiveLeaseGuard {
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         let (store, key, defect) = (self.lease.store.clone(), self.key.clone(), self.lease.defect);
-        let kept = store.peek(&key);
-        let overwrites = defect == Defect::OverwritesWhenLate && kept.is_some()
+        let stored_token = store.peek(&key);
+        let writes_anyway = defect == Defect::OverwritesNewerTokens && stored_token.is_some()
             || defect == Defect::RestoresDeletedLogins && self.lease.deleted.lock().unwrap().contains(&key);
-        if overwrites && !self.is_last() {
+        if writes_anyway && !self.is_latest_leader() {
             return store.set(&key, token).await;
         }
-        let is_login = kept.is_some_and(|kept| kept.refresh_token().is_some());
-        if defect == Defect::FencesUntilRefused && !self.is_last() && is_login {
+        let is_login = stored_token.is_some_and(|stored_token| stored_token.refresh_token().is_some());
+        if defect == Defect::DiscardsLatePublications && !self.is_latest_leader() && is_login {
             self.inner = None;
             return Ok(());
         }
-        let published = self.publish_inner(token).await;
-        match &published {
+        let publish_result = self.publish_inner(token).await;
+        match &publish_result {
             Ok(()) => drop(self.lease.refused.lock().unwrap().remove(&key)),
             Err(_) if defect == Defect::ReleasesAfterFailure => self.inner = None,
             Err(_) if defect == Defect::ForgetsFailedPublications => {
@@ -138,7 +138,7 @@ impl LeaseGuard for DefectiveLeaseGuard {
             }
             Err(_) => {}
         }
-        published
+        publish_result
     }
 
     async fn release(self: Box<Self>) {
@@ -156,7 +156,7 @@ impl LeaseGuard for DefectiveLeaseGuard {
                 store.delete(key).await?;
                 inner.release().await;
             }
-            Defect::FencesSuccessors | Defect::KeepsRefusalsAfterDeletion if is_stored => {
+            Defect::RecordsOnlyRefusalsOfStoredTokens | Defect::KeepsRefusalsAfterDeletion if is_stored => {
                 let refresh_token = refused.refresh_token().cloned();
                 refresh_token.map(|token| self.lease.refused.lock().unwrap().insert(key.clone(), token));
                 store.delete_if(key, refused).await?;
@@ -189,7 +189,7 @@ impl LeaseGuard for NonStoringGuard {
     async fn release(self: Box<Self>) {}
 }
 
-fn run(defect: Defect) {
+fn run_suite(defect: Defect) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = RemoteStore::atomic();
     let lease = DefectiveLease {
@@ -209,21 +209,21 @@ fn run(defect: Defect) {
 
 #[test]
 fn suite_reports_the_violated_rule_of_each_defective_lease() {
-    run(Defect::None);
+    run_suite(Defect::None);
     for (defect, expected) in [
         (Defect::ReleasesAfterFailure, "the lease is still held after a failed publication"),
         (Defect::ForgetsFailedPublications, "adopts the token of the repeated publication"),
-        (Defect::OverwritesWhenLate, "a late publication does not overwrite a newer token"),
+        (Defect::OverwritesNewerTokens, "a late publication does not overwrite a newer token"),
         (Defect::ReleasesLeasesOfOthers, "does not release the lease of another process"),
         (Defect::RefusesEverything, "a refresh token that is stored is not refused"),
         (Defect::RecordsNoRefusal, "other processes know that a refresh token was refused"),
         (Defect::KeepsRefusalsAfterDeletion, "delete and clear remove the record of a refusal"),
         (Defect::DiscardsInTwoSteps, "discard never deletes a newer token"),
-        (Defect::FencesSuccessors, "a refusal is recorded although nothing was stored"),
-        (Defect::FencesUntilRefused, "a refusal does not replace the successor"),
+        (Defect::RecordsOnlyRefusalsOfStoredTokens, "a refusal is recorded although nothing was stored"),
+        (Defect::DiscardsLatePublications, "a refusal does not replace the successor"),
         (Defect::RestoresDeletedLogins, "does not let a late publication restore the login"),
     ] {
-        let message = panic_message(|| run(defect));
+        let message = panic_message(|| run_suite(defect));
         assert!(message.contains(expected), "{defect:?}: {message}");
     }
 }

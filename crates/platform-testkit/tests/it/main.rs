@@ -56,32 +56,36 @@ impl std::fmt::Debug for FaultyCache {
 }
 
 impl FaultyCache {
-    fn name(&self, key: &TokenKey) -> String {
+    fn entry_name(&self, key: &TokenKey) -> String {
         if self.0 == Fault::MixesKeys { key.issuer().to_owned() } else { key.digest_hex() }
     }
 }
 
 impl TokenCache for FaultyCache {
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        Ok(self.1.lock().unwrap().get(&self.name(key)).cloned())
+        Ok(self.1.lock().unwrap().get(&self.entry_name(key)).cloned())
     }
 
     fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
-        let (name, mut tokens) = (self.name(key), self.1.lock().unwrap());
+        let (entry_name, mut tokens) = (self.entry_name(key), self.1.lock().unwrap());
         match self.0 {
-            Fault::KeepsTheFirst => drop(tokens.entry(name).or_insert_with(|| token.clone())),
+            Fault::KeepsTheFirst => drop(tokens.entry(entry_name).or_insert_with(|| token.clone())),
             Fault::LosesTheRefreshToken => {
-                let bare = AccessToken::new(token.secret().clone()).unwrap().with_lifetime(token.lifetime());
-                tokens.insert(name, bare.with_scopes(token.scopes()).with_refresh_at(token.refresh_at()));
+                let incomplete_token =
+                    AccessToken::new(token.secret().clone()).unwrap().with_lifetime(token.lifetime());
+                tokens.insert(
+                    entry_name,
+                    incomplete_token.with_scopes(token.scopes()).with_refresh_at(token.refresh_at()),
+                );
             }
-            _ => drop(tokens.insert(name, token.clone())),
+            _ => drop(tokens.insert(entry_name, token.clone())),
         }
         Ok(())
     }
 
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
         if self.0 != Fault::DeletesNothing {
-            self.1.lock().unwrap().remove(&self.name(key));
+            self.1.lock().unwrap().remove(&self.entry_name(key));
         }
         Ok(())
     }
@@ -94,15 +98,15 @@ impl TokenCache for FaultyCache {
     }
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        let found = match self.0 {
+        let is_match = match self.0 {
             Fault::DeletesAnyToken => self.get(key)?.is_some(),
-            Fault::ComparesEverything => self.get(key)?.is_some_and(|kept| kept == *rejected),
-            _ => self.get(key)?.is_some_and(|kept| kept.is_same(rejected)),
+            Fault::ComparesEverything => self.get(key)?.is_some_and(|stored_token| stored_token == *rejected),
+            _ => self.get(key)?.is_some_and(|stored_token| stored_token.is_same(rejected)),
         };
-        if found {
+        if is_match {
             self.delete(key)?;
         }
-        Ok(found)
+        Ok(is_match)
     }
 }
 
@@ -135,10 +139,10 @@ struct NonExclusiveLease(RemoteStore);
 #[async_trait]
 impl RefreshLease for NonExclusiveLease {
     async fn acquire(&self, key: &TokenKey, _previous: Option<&AccessToken>) -> Result<LeaseOutcome, TokenError> {
-        let fresh = RemoteStore::new();
-        let acquired = fresh.acquire(key, None).await?;
+        let new_store = RemoteStore::new();
+        let outcome = new_store.acquire(key, None).await?;
         self.0.set(key, &AccessToken::try_from("mine")?).await?;
-        Ok(acquired)
+        Ok(outcome)
     }
 }
 
@@ -201,9 +205,9 @@ impl LeaseGuard for WrongCurrentGuard {
 
 #[test]
 fn suite_detects_a_guard_with_a_wrong_current_token_or_discard() {
-    let lie = AccessToken::try_from("a-lie").unwrap();
+    let wrong_token = AccessToken::try_from("a-lie").unwrap();
     for (current, expected) in [
-        (Some(lie), "current returns the stored token with all its fields"),
+        (Some(wrong_token), "current returns the stored token with all its fields"),
         (None, "discard deletes only the refused token"),
     ] {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

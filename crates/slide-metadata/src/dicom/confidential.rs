@@ -14,21 +14,22 @@ use crate::identifier::{Identifier, IdentifierKind};
 /// `dicom-anonymizer`.
 const TABLE: &str = include_str!("confidential/ps3.15-2026c-e.1-1.txt");
 
-static ATTRIBUTES: LazyLock<HashSet<Tag>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
+static ATTRIBUTES: LazyLock<HashSet<Tag>> = LazyLock::new(|| TABLE.lines().filter_map(parse_tag).collect());
 
-fn parse(line: &str) -> Option<Tag> {
+fn parse_tag(line: &str) -> Option<Tag> {
     let (group, element) = line.split_once(',')?;
     Some(Tag(u16::from_str_radix(group, 16).ok()?, u16::from_str_radix(element, 16).ok()?))
 }
 
-/// Returns true if the table lists an attribute. It lists curves and overlays as `50xx` and `60xx`, 256 groups each.
+/// Returns true if the table lists an attribute. The table lists the 256 groups of curves as `50xx`, and those of
+/// overlays as `60xx`.
 fn is_listed(tag: Tag) -> bool {
     let is_overlay = tag.0 & 0xFF00 == 0x6000 && [0x3000, 0x4000].contains(&tag.1);
     ATTRIBUTES.contains(&tag) || tag.0 & 0xFF00 == 0x5000 || is_overlay
 }
 
-/// Returns the identifier for an attribute that has a value, or `None` if it cannot identify a patient. `is_root` is false
-/// for an attribute in a sequence.
+/// Returns the identifier for an attribute that has a value, or `None` if it cannot identify a patient. `is_root` is
+/// false for an attribute in a sequence.
 pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> {
     if tag.0 % 2 == 1 {
         return Some(Identifier::new(IdentifierKind::Attribute, format!("private attributes of group {:04X}", tag.0)));

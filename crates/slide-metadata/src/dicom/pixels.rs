@@ -5,8 +5,8 @@ use dicom_dictionary_std::tags;
 
 use super::elements::Elements;
 use super::input::Input;
-use super::{number, text};
-use crate::error::{Kind, malformed};
+use super::{read_number, read_text};
+use crate::error::{ErrorKind, malformed};
 
 /// The number of bytes of an offset table that are read in one step.
 const STEP_BYTES: usize = 4096;
@@ -18,8 +18,8 @@ pub(crate) struct Pixels {
     pub(crate) rows: u32,
     pub(crate) columns: u32,
     samples: u32,
-    bits: u32,
-    /// True with chroma subsampling: fewer samples are stored, because pixels share color samples.
+    bits_allocated: u32,
+    /// True with chroma subsampling, in which pixels share color samples, so that fewer samples are stored.
     is_subsampled: bool,
     /// The value of Dimension Organization Type (PS3.3, C.7.6.17).
     organization: Option<String>,
@@ -29,30 +29,35 @@ pub(crate) struct Pixels {
     focal_planes: Option<u32>,
     pub(crate) is_video: bool,
     /// The largest offset in the Extended Offset Table: the start of the last frame, in bytes.
-    last_frame: u64,
+    last_frame_offset: u64,
 }
 
 impl Pixels {
-    /// Reads the value of a root element, or returns false without reading it if it does not describe pixels.
-    pub(super) fn take<I: Input>(&mut self, tag: Tag, length: u32, elements: &mut Elements<I>) -> Result<bool, Kind> {
+    /// Reads the value of a root element if it describes pixels. Otherwise returns false and does not read it.
+    pub(super) fn read_attribute<I: Input>(
+        &mut self,
+        tag: Tag,
+        length: u32,
+        elements: &mut Elements<I>,
+    ) -> Result<bool, ErrorKind> {
         match tag {
             tags::NUMBER_OF_FRAMES => {
-                let value = text(elements, tag, length)?;
+                let value = read_text(elements, tag, length)?;
                 let frames = value.parse().map_err(|_| malformed("its number of frames is not a number"))?;
                 self.frames = Some(frames);
             }
-            tags::ROWS => self.rows = number(elements, tag, length)?,
-            tags::COLUMNS => self.columns = number(elements, tag, length)?,
-            tags::SAMPLES_PER_PIXEL => self.samples = number(elements, tag, length)?,
-            tags::BITS_ALLOCATED => self.bits = number(elements, tag, length)?,
+            tags::ROWS => self.rows = read_number(elements, tag, length)?,
+            tags::COLUMNS => self.columns = read_number(elements, tag, length)?,
+            tags::SAMPLES_PER_PIXEL => self.samples = read_number(elements, tag, length)?,
+            tags::BITS_ALLOCATED => self.bits_allocated = read_number(elements, tag, length)?,
             tags::PHOTOMETRIC_INTERPRETATION => {
-                let value = text(elements, tag, length)?;
+                let value = read_text(elements, tag, length)?;
                 self.is_subsampled = value.contains("422") || value.contains("420");
             }
-            tags::DIMENSION_ORGANIZATION_TYPE => self.organization = Some(text(elements, tag, length)?),
-            tags::NUMBER_OF_OPTICAL_PATHS => self.optical_paths = Some(number(elements, tag, length)?),
-            tags::TOTAL_PIXEL_MATRIX_FOCAL_PLANES => self.focal_planes = Some(number(elements, tag, length)?),
-            tags::EXTENDED_OFFSET_TABLE => self.last_frame = table(elements, length, 8)?,
+            tags::DIMENSION_ORGANIZATION_TYPE => self.organization = Some(read_text(elements, tag, length)?),
+            tags::NUMBER_OF_OPTICAL_PATHS => self.optical_paths = Some(read_number(elements, tag, length)?),
+            tags::TOTAL_PIXEL_MATRIX_FOCAL_PLANES => self.focal_planes = Some(read_number(elements, tag, length)?),
+            tags::EXTENDED_OFFSET_TABLE => self.last_frame_offset = largest_offset(elements, length, 8)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -63,9 +68,9 @@ impl Pixels {
     }
 
     /// Checks that `length` bytes of uncompressed pixels are enough for all frames.
-    pub(super) fn native(&self, length: u32) -> Result<(), Kind> {
+    pub(super) fn check_native(&self, length: u32) -> Result<(), ErrorKind> {
         let samples = u64::from(self.rows) * u64::from(self.columns) * u64::from(self.samples);
-        let bytes = samples.saturating_mul(self.bits.into()).saturating_mul(self.frames()) / 8;
+        let bytes = samples.saturating_mul(self.bits_allocated.into()).saturating_mul(self.frames()) / 8;
         if bytes > length.into() && !self.is_subsampled {
             let frames = self.frames();
             return Err(malformed(format!("its {frames} frames need {bytes} bytes, and its pixels have {length}")));
@@ -73,17 +78,24 @@ impl Pixels {
         Ok(())
     }
 
-    /// Reads fragments to their end (PS3.5, A.4). Checks that those of the image are complete; fragments in sequences,
-    /// such as those of an icon, are only skipped.
-    pub(super) fn fragments<I: Input>(&self, elements: &mut Elements<I>, tag: Tag, is_image: bool) -> Result<(), Kind> {
-        let (mut count, mut bytes, mut last_frame) = (0_u64, 0_u64, self.last_frame);
+    /// Reads fragments to their end (PS3.5, A.4). Checks that the fragments of the image are complete. Fragments in
+    /// sequences, such as the fragments of an icon, are only skipped.
+    pub(super) fn read_fragments<I: Input>(
+        &self,
+        elements: &mut Elements<I>,
+        tag: Tag,
+        is_image: bool,
+    ) -> Result<(), ErrorKind> {
+        let (mut count, mut bytes, mut last_frame_offset) = (0_u64, 0_u64, self.last_frame_offset);
         let mut is_table = true;
         loop {
-            let (item, length) = (elements.tag()?, elements.length()?);
+            let (item, length) = (elements.read_tag()?, elements.read_length()?);
             match item {
-                Tag(0xFFFE, 0xE000) if is_table => last_frame = last_frame.max(table(elements, length, 4)?),
+                Tag(0xFFFE, 0xE000) if is_table => {
+                    last_frame_offset = last_frame_offset.max(largest_offset(elements, length, 4)?)
+                }
                 Tag(0xFFFE, 0xE000) => {
-                    elements.pass(tag, length)?;
+                    elements.skip(tag, length)?;
                     (count, bytes) = (count + 1, bytes + u64::from(length) + 8);
                 }
                 Tag(0xFFFE, 0xE0DD) => break,
@@ -95,32 +107,32 @@ impl Pixels {
         if is_image && !self.is_video && count < frames {
             return Err(malformed(format!("it has {count} fragments of {frames} frames")));
         }
-        if is_image && last_frame > 0 && last_frame >= bytes {
-            return Err(malformed(format!("a frame begins at byte {last_frame} of {bytes} bytes of pixels")));
+        if is_image && last_frame_offset > 0 && last_frame_offset >= bytes {
+            return Err(malformed(format!("a frame begins at byte {last_frame_offset} of {bytes} bytes of pixels")));
         }
         Ok(())
     }
 
-    /// Checks that a file has a frame for each tile of each optical path and focal plane, unless each frame has its own
-    /// position, which allows gaps (PS3.3, C.7.6.17.3).
-    pub(super) fn check_tiles(&self, columns: u32, rows: u32) -> Result<(), Kind> {
+    /// Checks that a file has a frame for each tile of each optical path and focal plane. Frames with individual
+    /// positions are not checked, because they may leave gaps (PS3.3, C.7.6.17.3).
+    pub(super) fn check_tiles(&self, columns: u32, rows: u32) -> Result<(), ErrorKind> {
         let tiles = |total: u32, tile: u32| u64::from(total.div_ceil(tile.max(1)));
         let planes = [self.optical_paths, self.focal_planes].map(|planes| u64::from(planes.unwrap_or(1).max(1)));
         let tiles = tiles(columns, self.columns) * tiles(rows, self.rows);
-        let needed = planes.into_iter().fold(tiles, u64::saturating_mul);
+        let needed_frames = planes.into_iter().fold(tiles, u64::saturating_mul);
         let is_full = match self.organization.as_deref() {
             Some(organization) => organization == "TILED_FULL",
             None => !self.has_frame_groups,
         };
-        if is_full && self.frames() < needed {
-            return Err(malformed(format!("it has {} frames for {needed} tiles", self.frames())));
+        if is_full && self.frames() < needed_frames {
+            return Err(malformed(format!("it has {} frames for {needed_frames} tiles", self.frames())));
         }
         Ok(())
     }
 }
 
 /// Returns the largest offset in a table of little-endian offsets of `size` bytes.
-fn table(elements: &mut Elements<impl Input>, length: u32, size: usize) -> Result<u64, Kind> {
+fn largest_offset(elements: &mut Elements<impl Input>, length: u32, size: usize) -> Result<u64, ErrorKind> {
     let mut remaining = usize::try_from(length).unwrap_or_default();
     if length == u32::MAX || remaining % size != 0 {
         return Err(malformed("its offset table has an invalid length"));

@@ -5,22 +5,22 @@ use std::io::{Read, Seek};
 
 use super::entry::Entry;
 use super::{Tiff, tags};
-use crate::error::{Kind, malformed};
+use crate::error::{ErrorKind, malformed};
 
 /// The location of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum DirectoryLocation {
     /// The number in the main chain, from 0.
     Main(usize),
-    /// A `SubIFD`. `parent` is the index of its directory in the list of all directories, and `index` its position among
-    /// the `SubIFDs` of that directory.
+    /// A `SubIFD` of another directory. `parent` is the index of that directory in the list of all directories, and
+    /// `index` is the position among its `SubIFDs`.
     Sub { parent: usize, index: usize },
 }
 
 /// An image of a TIFF file.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    pub(crate) place: Place,
+    pub(crate) location: DirectoryLocation,
     pub(super) entries: Vec<Entry>,
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Directory {
     pub(crate) is_planar: bool,
     pub(crate) description: String,
     /// The error if the directory cannot be read.
-    pub(crate) problem: Option<Kind>,
+    pub(crate) problem: Option<ErrorKind>,
 }
 
 // The bits of `NewSubfileType` (TIFF 6.0, section 8).
@@ -47,9 +47,9 @@ const PAGE: u64 = 2;
 pub(crate) const MASK: u64 = 4;
 
 impl Directory {
-    pub(super) fn new(place: Place, entries: Vec<Entry>) -> Self {
+    pub(super) fn new(location: DirectoryLocation, entries: Vec<Entry>) -> Self {
         Self {
-            place,
+            location,
             entries,
             width: 0,
             height: 0,
@@ -74,11 +74,11 @@ impl Directory {
     }
 
     pub(crate) fn is_sub(&self) -> bool {
-        matches!(self.place, Place::Sub { .. })
+        matches!(self.location, DirectoryLocation::Sub { .. })
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DirectoryLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Main(number) => write!(formatter, "directory {number}"),
@@ -88,9 +88,9 @@ impl fmt::Display for Place {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads the properties and the description of a directory. An error is stored in [`Directory::problem`], because it
-    /// may not matter, depending on the role of the directory.
-    pub(super) fn describe(&mut self, number: usize) {
+    /// Reads the properties and the description of a directory. An error is stored in [`Directory::problem`], because
+    /// the role of the directory determines later if the error matters.
+    pub(super) fn read_directory(&mut self, number: usize) {
         let description = self.text(number, tags::IMAGE_DESCRIPTION);
         let outcome = self.read_properties(number);
         let directory = &mut self.directories[number];
@@ -101,7 +101,7 @@ impl<R: Read + Seek> Tiff<R> {
         }
     }
 
-    fn read_properties(&mut self, number: usize) -> Result<(), Kind> {
+    fn read_properties(&mut self, number: usize) -> Result<(), ErrorKind> {
         let subfile = self.unsigned(number, tags::NEW_SUBFILE_TYPE)?;
         let subfile = match (subfile, self.unsigned(number, tags::SUBFILE_TYPE)?) {
             (Some(bits), _) => bits,
@@ -115,7 +115,7 @@ impl<R: Read + Seek> Tiff<R> {
             u32::try_from(value).map_err(|_| malformed(format!("tag {tag} is {value}")))
         };
         let (width, height) = (field(tags::IMAGE_WIDTH, 0)?, field(tags::IMAGE_LENGTH, 0)?);
-        let mut short = |tag, default| Ok::<_, Kind>(u16::try_from(field(tag, default)?).unwrap_or(u16::MAX));
+        let mut short = |tag, default| Ok::<_, ErrorKind>(u16::try_from(field(tag, default)?).unwrap_or(u16::MAX));
         let (compression, photometric) = (short(tags::COMPRESSION, 1)?, short(tags::PHOTOMETRIC_INTERPRETATION, 1)?);
         let (bits, samples) = (short(tags::BITS_PER_SAMPLE, 1)?, short(tags::SAMPLES_PER_PIXEL, 1)?);
         let is_planar = short(tags::PLANAR_CONFIGURATION, 1)? == 2;
@@ -127,9 +127,9 @@ impl<R: Read + Seek> Tiff<R> {
         let has_tiles = [tags::TILE_WIDTH, tags::TILE_OFFSETS].iter().any(|tag| directory.entry(*tag).is_some());
         directory.tile = has_tiles.then_some(tile);
         match directory.pixels() {
-            0 => Err(malformed(format!("{} does not state its size", directory.place))),
+            0 => Err(malformed(format!("{} does not state its size", directory.location))),
             _ if has_tiles && (tile.0 == 0 || tile.1 == 0) => {
-                Err(malformed(format!("{} does not state the size of its tiles", directory.place)))
+                Err(malformed(format!("{} does not state the size of its tiles", directory.location)))
             }
             _ => Ok(()),
         }

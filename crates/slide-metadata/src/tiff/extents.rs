@@ -3,47 +3,47 @@
 use std::io::{Read, Seek};
 
 use super::entry::Entry;
-use super::{Place, Tiff, tags};
-use crate::error::{Kind, malformed};
+use super::{DirectoryLocation, Tiff, tags};
+use crate::error::{ErrorKind, malformed};
 
 /// The number of strips or tiles that are checked in one step.
-const STEP: u64 = 4096;
+const CHUNKS_PER_STEP: u64 = 4096;
 /// The maximum number of strips and tiles of all directories of a file.
 const MAX_CHUNKS: u64 = 1 << 25;
-/// The length of the header of classic TIFF. Pixels can only follow it.
-const HEADER: u64 = 8;
+/// The length of the header of classic TIFF, in bytes. Pixels can only be after the header.
+const HEADER_BYTES: u64 = 8;
 /// The `PhotometricInterpretation` of images with chroma subsampling.
 const YCBCR: u16 = 6;
 
 impl<R: Read + Seek> Tiff<R> {
     /// Checks the values and the pixels of a directory. `budget` is the number of strips and tiles that may still be
     /// checked in this file.
-    pub(crate) fn check(&mut self, number: usize, budget: &mut Budget) -> Result<(), Kind> {
+    pub(crate) fn check(&mut self, number: usize, budget: &mut Budget) -> Result<(), ErrorKind> {
         for entry in &self.directories[number].entries {
             entry.check(&self.reader)?;
         }
         let directory = &self.directories[number];
-        let place = directory.place;
-        let needed = self.chunks(number)?;
+        let location = directory.location;
+        let expected_chunks = self.chunk_count(number)?;
         let (offsets, counts) = match self.directories[number].tile {
             Some(_) => (tags::TILE_OFFSETS, tags::TILE_BYTE_COUNTS),
             None => (tags::STRIP_OFFSETS, tags::STRIP_BYTE_COUNTS),
         };
-        let entries = (self.numbers(number, offsets)?, self.numbers(number, counts)?);
+        let entries = (self.unsigned_entry(number, offsets)?, self.unsigned_entry(number, counts)?);
         let (Some(offsets), counts) = entries else {
-            return Err(malformed(format!("{place} does not state where its pixels are")));
+            return Err(malformed(format!("{location} does not state where its pixels are")));
         };
         let Some(counts) = counts else { return self.check_without_counts(number, &offsets) };
-        if offsets.count < needed || counts.count < needed {
+        if offsets.count < expected_chunks || counts.count < expected_chunks {
             let found = offsets.count.min(counts.count);
-            return Err(malformed(format!("{place} states {found} strips or tiles of {needed}")));
+            return Err(malformed(format!("{location} states {found} strips or tiles of {expected_chunks}")));
         }
-        budget.spend(needed)?;
-        let chunks = Chunks { place, count: needed, least: self.least(number)? };
+        budget.spend(expected_chunks)?;
+        let chunks = Chunks { location, count: expected_chunks, minimum_bytes: self.minimum_bytes(number)? };
         self.check_chunks(&offsets, &counts, &chunks)
     }
 
-    fn numbers(&self, number: usize, tag: u16) -> Result<Option<Entry>, Kind> {
+    fn unsigned_entry(&self, number: usize, tag: u16) -> Result<Option<Entry>, ErrorKind> {
         match self.directories[number].entry(tag).copied() {
             Some(entry) if !entry.is_unsigned() || entry.count == 0 => {
                 Err(malformed(format!("tag {tag} is not a number")))
@@ -53,7 +53,7 @@ impl<R: Read + Seek> Tiff<R> {
     }
 
     /// Returns the number of strips or tiles of the image.
-    fn chunks(&mut self, number: usize) -> Result<u64, Kind> {
+    fn chunk_count(&mut self, number: usize) -> Result<u64, ErrorKind> {
         let rows = match self.unsigned(number, tags::ROWS_PER_STRIP)? {
             Some(0) => return Err(malformed("its strips have no rows")),
             rows => rows.unwrap_or(u64::MAX),
@@ -71,12 +71,13 @@ impl<R: Read + Seek> Tiff<R> {
     }
 
     /// Returns the minimum number of bytes of each strip or tile.
-    fn least(&mut self, number: usize) -> Result<MinimumBytes, Kind> {
+    fn minimum_bytes(&mut self, number: usize) -> Result<MinimumBytes, ErrorKind> {
         let rows = self.unsigned(number, tags::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
         let directory = &self.directories[number];
         let samples = if directory.is_planar { 1 } else { directory.samples };
         let row = |width: u32| (u64::from(width) * u64::from(samples) * u64::from(directory.bits)).div_ceil(8);
-        // Slides have no other pixel formats, and YCbCr may have fewer samples because of subsampling.
+        // Slides have no other uncompressed pixel formats. YCbCr is excluded because subsampling reduces the number of
+        // samples.
         let is_plain = directory.compression == 1 && directory.photometric <= 2 && [8, 16].contains(&directory.bits);
         Ok(match directory.tile {
             _ if !is_plain => MinimumBytes::Unknown,
@@ -85,12 +86,12 @@ impl<R: Read + Seek> Tiff<R> {
         })
     }
 
-    fn check_chunks(&mut self, offsets: &Entry, counts: &Entry, chunks: &Chunks) -> Result<(), Kind> {
-        let (mut end, mut first, place) = (0, 0, chunks.place);
+    fn check_chunks(&mut self, offsets: &Entry, counts: &Entry, chunks: &Chunks) -> Result<(), ErrorKind> {
+        let (mut end, mut first, location) = (0, 0, chunks.location);
         while first < chunks.count {
-            let step = STEP.min(chunks.count - first);
-            let (starts, start_size) = offsets.slice(&mut self.reader, first, step)?;
-            let (lengths, length_size) = counts.slice(&mut self.reader, first, step)?;
+            let step = CHUNKS_PER_STEP.min(chunks.count - first);
+            let (starts, start_size) = offsets.read_values(&mut self.reader, first, step)?;
+            let (lengths, length_size) = counts.read_values(&mut self.reader, first, step)?;
             let pairs = starts.chunks_exact(start_size).zip(lengths.chunks_exact(length_size));
             for (number, (start, length)) in (first..).zip(pairs) {
                 let (start, length) = (self.reader.number(start), self.reader.number(length));
@@ -98,12 +99,13 @@ impl<R: Read + Seek> Tiff<R> {
                 if length == 0 {
                     continue;
                 }
-                let least = chunks.least.of(number);
-                if start < HEADER {
-                    return Err(malformed(format!("the pixels of {place} overlap the header of the file")));
+                let minimum_bytes = chunks.minimum_bytes.of_chunk(number);
+                if start < HEADER_BYTES {
+                    return Err(malformed(format!("the pixels of {location} overlap the header of the file")));
                 }
-                if length < least {
-                    let text = format!("a part of {place} has {length} of {least} bytes of uncompressed pixels");
+                if length < minimum_bytes {
+                    let text =
+                        format!("a part of {location} has {length} of {minimum_bytes} bytes of uncompressed pixels");
                     return Err(malformed(text));
                 }
                 end = end.max(start.saturating_add(length));
@@ -111,17 +113,17 @@ impl<R: Read + Seek> Tiff<R> {
             first += step;
         }
         if end == 0 {
-            return Err(malformed(format!("{place} has no pixels: all its strips or tiles are empty")));
+            return Err(malformed(format!("{location} has no pixels: all its strips or tiles are empty")));
         }
-        self.reader.check(&format!("the pixels of {place}"), 0, end)
+        self.reader.check(&format!("the pixels of {location}"), 0, end)
     }
 
-    /// Checks an uncompressed image with one strip. Old writers omit its byte count.
-    fn check_without_counts(&mut self, number: usize, offsets: &Entry) -> Result<(), Kind> {
+    /// Checks an uncompressed image with one strip but without its byte count, which old writers omit.
+    fn check_without_counts(&mut self, number: usize, offsets: &Entry) -> Result<(), ErrorKind> {
         let subsampling = self.unsigned_values(number, tags::YCBCR_SUB_SAMPLING)?;
         let directory = &self.directories[number];
         if directory.compression != 1 || offsets.count != 1 {
-            return Err(malformed(format!("{} does not state how many bytes its pixels have", directory.place)));
+            return Err(malformed(format!("{} does not state how many bytes its pixels have", directory.location)));
         }
         let (width, height) = (u64::from(directory.width), u64::from(directory.height));
         let (samples, bits) = (u64::from(directory.samples), u64::from(directory.bits));
@@ -133,17 +135,17 @@ impl<R: Read + Seek> Tiff<R> {
         } else {
             (width * samples * bits).div_ceil(8).saturating_mul(height)
         };
-        let what = format!("the pixels of {}", directory.place);
-        let (start, size) = offsets.slice(&mut self.reader, 0, 1)?;
+        let what = format!("the pixels of {}", directory.location);
+        let (start, size) = offsets.read_values(&mut self.reader, 0, 1)?;
         self.reader.check(&what, self.reader.number(&start[..size]), bytes)
     }
 }
 
 /// The strips or tiles of a directory.
 struct Chunks {
-    place: Place,
+    location: DirectoryLocation,
     count: u64,
-    least: MinimumBytes,
+    minimum_bytes: MinimumBytes,
 }
 
 /// The minimum number of bytes of a strip or tile that is not empty.
@@ -159,7 +161,7 @@ enum MinimumBytes {
 }
 
 impl MinimumBytes {
-    fn of(&self, number: u64) -> u64 {
+    fn of_chunk(&self, number: u64) -> u64 {
         match *self {
             Self::Unknown => 1,
             Self::Tile(bytes) => bytes,
@@ -183,9 +185,9 @@ impl Default for Budget {
 }
 
 impl Budget {
-    fn spend(&mut self, chunks: u64) -> Result<(), Kind> {
-        let left = self.0.checked_sub(chunks);
-        self.0 = left.ok_or_else(|| malformed("its directories have too many strips and tiles"))?;
+    fn spend(&mut self, chunks: u64) -> Result<(), ErrorKind> {
+        let remaining = self.0.checked_sub(chunks);
+        self.0 = remaining.ok_or_else(|| malformed("its directories have too many strips and tiles"))?;
         Ok(())
     }
 }

@@ -2,19 +2,19 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use crate::error::{Kind, malformed};
+use crate::error::{ErrorKind, malformed};
 
-/// The maximum number of value bytes read into memory per file.
-const MAX_VALUES: u64 = 32 * 1024 * 1024;
+/// The maximum number of bytes of values that are read into memory per file.
+const MAX_VALUE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The width of offsets and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Width {
+pub(crate) enum OffsetWidth {
     /// 32-bit offsets (TIFF 6.0).
     Classic,
     /// 64-bit offsets.
     Big,
-    /// 64-bit offsets whose upper 32 bits follow the directory. The entries are those of classic TIFF (Hamamatsu NDPI).
+    /// 64-bit offsets whose upper 32 bits follow the directory, with the entries of classic TIFF (Hamamatsu NDPI).
     Ndpi,
 }
 
@@ -24,14 +24,14 @@ pub(crate) struct Reader<R> {
     source: R,
     length: u64,
     pub(crate) big_endian: bool,
-    pub(crate) width: Width,
-    values: u64,
+    pub(crate) width: OffsetWidth,
+    value_bytes_read: u64,
 }
 
 impl<R: Read + Seek> Reader<R> {
     /// Creates a reader for the `length` bytes of `source`.
     pub(crate) fn new(source: R, length: u64) -> Self {
-        Self { source, length, big_endian: false, width: Width::Classic, values: 0 }
+        Self { source, length, big_endian: false, width: OffsetWidth::Classic, value_bytes_read: 0 }
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -39,27 +39,27 @@ impl<R: Read + Seek> Reader<R> {
     }
 
     /// Checks that a byte range is within the file. `what` describes the range in the error.
-    pub(crate) fn check(&self, what: &str, offset: u64, bytes: u64) -> Result<(), Kind> {
+    pub(crate) fn check(&self, what: &str, offset: u64, bytes: u64) -> Result<(), ErrorKind> {
         let end = offset.saturating_add(bytes);
         if end > self.length {
-            return Err(Kind::Truncated { what: what.to_owned(), expected: end, actual: self.length });
+            return Err(ErrorKind::Truncated { what: what.to_owned(), expected: end, actual: self.length });
         }
         Ok(())
     }
 
     /// Fills `buffer` from `offset`.
-    pub(crate) fn read_at(&mut self, what: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Kind> {
+    pub(crate) fn read_at(&mut self, what: &str, offset: u64, buffer: &mut [u8]) -> Result<(), ErrorKind> {
         self.check(what, offset, buffer.len() as u64)?;
         self.source.seek(SeekFrom::Start(offset))?;
         Ok(self.source.read_exact(buffer)?)
     }
 
     /// Reads a value into memory, within the limit for the whole file.
-    pub(crate) fn value_at(&mut self, what: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, Kind> {
+    pub(crate) fn value_at(&mut self, what: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, ErrorKind> {
         self.check(what, offset, bytes)?;
-        self.values = self.values.saturating_add(bytes);
-        if self.values > MAX_VALUES {
-            return Err(malformed(format!("its values need more than {MAX_VALUES} bytes of memory")));
+        self.value_bytes_read = self.value_bytes_read.saturating_add(bytes);
+        if self.value_bytes_read > MAX_VALUE_BYTES {
+            return Err(malformed(format!("its values need more than {MAX_VALUE_BYTES} bytes of memory")));
         }
         let mut buffer = vec![0; usize::try_from(bytes).unwrap_or_default()];
         self.read_at(what, offset, &mut buffer)?;

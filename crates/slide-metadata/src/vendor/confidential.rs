@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::Findings;
+use super::VendorMetadata;
 use crate::description::Role;
 use crate::identifier::{Identifier, IdentifierKind};
 use crate::tiff::{Tiff, tags};
@@ -17,9 +17,9 @@ const TAGS: [(u16, &str, IdentifierKind); 5] = [
     (tags::PAGE_NAME, "PageName", IdentifierKind::Name),
 ];
 
-/// Parts of field names and the kind of such a field. The first match applies. A field with the kind `None` does not
-/// identify a patient.
-const WORDS: [(&str, Option<IdentifierKind>); 29] = [
+/// Parts of field names, and the kind of the fields with such a name. The first matching part applies. A field with the
+/// kind `None` does not identify a patient.
+const FIELD_WORDS: [(&str, Option<IdentifierKind>); 29] = [
     ("exposure", None),
     ("timezone", None),
     ("time zone", None),
@@ -53,53 +53,54 @@ const WORDS: [(&str, Option<IdentifierKind>); 29] = [
 
 pub(super) fn kind(name: &str) -> Option<IdentifierKind> {
     let name = name.to_lowercase();
-    WORDS.iter().find(|(word, _)| name.contains(word)).and_then(|(_, kind)| *kind)
+    FIELD_WORDS.iter().find(|(word, _)| name.contains(word)).and_then(|(_, kind)| *kind)
 }
 
-/// Returns identifiers in non-empty fields. `place` is the location of the fields, such as "in the property map".
-pub(super) fn in_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, place: &str) -> Vec<Identifier> {
+/// Returns identifiers in non-empty fields. `location` is the location of the fields, such as "in the property map".
+pub(super) fn in_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, location: &str) -> Vec<Identifier> {
     let fields = fields.filter(|(_, value)| !value.trim().is_empty());
-    let found = fields.filter_map(|(name, _)| Some(Identifier::new(kind(name)?, format!("{} {place}", escaped(name)))));
-    found.collect()
+    let identifiers =
+        fields.filter_map(|(name, _)| Some(Identifier::new(kind(name)?, format!("{} {location}", escape_name(name)))));
+    identifiers.collect()
 }
 
 /// Returns identifiers in the elements and attributes of an XML document.
-pub(super) fn in_xml(root: &Element, place: &str) -> Vec<Identifier> {
-    let mut found = Vec::new();
-    root.walk(&mut |element| {
-        // Philips stores attribute names in an attribute.
+pub(super) fn in_xml(root: &Element, location: &str) -> Vec<Identifier> {
+    let mut identifiers = Vec::new();
+    root.visit_all(&mut |element| {
+        // Philips stores the name of a property in the attribute `Name` of an element `Attribute`.
         let name = element.attribute("Name").filter(|_| element.name == "Attribute").unwrap_or(&element.name);
-        let own = [(name, element.text.as_str())];
+        let own_text = [(name, element.text.as_str())];
         let attributes = element.attributes().filter(|(key, _)| element.name != "Attribute" || *key != "Name");
-        found.extend(in_fields(own.into_iter().chain(attributes), place));
+        identifiers.extend(in_fields(own_text.into_iter().chain(attributes), location));
     });
-    found.sort();
-    found.dedup();
-    found
+    identifiers.sort();
+    identifiers.dedup();
+    identifiers
 }
 
 /// Returns identifiers in the tags of all directories, and pictures of the label.
-pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -> Vec<Identifier> {
-    let mut found = Vec::new();
+pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, metadata: &VendorMetadata) -> Vec<Identifier> {
+    let mut identifiers = Vec::new();
     for number in 0..tiff.directories.len() {
-        let place = tiff.directories[number].place;
-        match findings.roles[number] {
-            Role::Label => found.push(Identifier::new(IdentifierKind::Label, place.to_string())),
-            Role::Macro => found.push(Identifier::new(IdentifierKind::Macro, place.to_string())),
+        let location = tiff.directories[number].location;
+        match metadata.roles[number] {
+            Role::Label => identifiers.push(Identifier::new(IdentifierKind::Label, location.to_string())),
+            Role::Macro => identifiers.push(Identifier::new(IdentifierKind::Macro, location.to_string())),
             _ => {}
         }
         for (tag, name, kind) in TAGS {
-            // A text that cannot be decoded may still identify a patient.
-            let is_there = tiff.directories[number].entry(tag).is_some();
-            if is_there && !matches!(tiff.text(number, tag), Ok(Some(text)) if text.trim().is_empty()) {
-                found.push(Identifier::new(kind, format!("{name} of {place}")));
+            // A text that cannot be read may still identify a patient.
+            let has_tag = tiff.directories[number].entry(tag).is_some();
+            if has_tag && !matches!(tiff.text(number, tag), Ok(Some(text)) if text.trim().is_empty()) {
+                identifiers.push(Identifier::new(kind, format!("{name} of {location}")));
             }
         }
     }
-    found
+    identifiers
 }
 
 /// Returns the escaped name of a field, which comes from the file.
-fn escaped(name: &str) -> String {
+fn escape_name(name: &str) -> String {
     name.chars().take(60).flat_map(char::escape_debug).collect()
 }

@@ -10,7 +10,7 @@ use super::files::{ANNOTATION, Dicom, JPEG, PLAIN};
 use super::*;
 
 /// Returns an archive whose members are alternately stored and deflated.
-pub(crate) fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip_archive(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let methods = [CompressionMethod::Stored, CompressionMethod::Deflated];
     for ((name, content), method) in members.iter().zip(methods.into_iter().cycle()) {
@@ -29,7 +29,7 @@ pub(crate) fn level(syntax: &'static str) -> Vec<u8> {
 fn archive_of_one_slide_with_several_files_is_read() {
     let label = Dicom { flavor: "LABEL", columns: 40, rows: 40, ..Dicom::default() }.bytes();
     let drawn = Dicom { class: ANNOTATION, ..Dicom::default() }.bytes();
-    let content = zipped(&[
+    let content = zip_archive(&[
         ("slide/1.dcm", &level(JPEG)),
         ("slide/0.dcm", &Dicom::default().bytes()),
         ("slide/2.dcm", &label),
@@ -56,33 +56,35 @@ fn archive_of_one_slide_with_several_files_is_read() {
 #[test]
 fn archives_without_exactly_one_slide_are_rejected() {
     let slide = Dicom::default().bytes();
-    let other = Dicom { pyramid: Some("2.25.9"), ..Dicom::default() }.bytes();
-    let cut = &slide[..slide.len() - 1];
-    let nested = zipped(&[("a.dcm", &slide)]);
+    let other_slide = Dicom { pyramid: Some("2.25.9"), ..Dicom::default() }.bytes();
+    let truncated = &slide[..slide.len() - 1];
+    let nested = zip_archive(&[("a.dcm", &slide)]);
     for (content, reason) in [
-        (zipped(&[]), "no DICOM whole-slide image"),
-        (zipped(&[("a.txt", b"text")]), "no DICOM whole-slide image"),
-        (zipped(&[("a.dcm", &slide), ("b.dcm", &other)]), "it contains 2 slides"),
-        (zipped(&[("a.zip", &nested)]), "member 'a.zip' is an archive itself"),
-        (zipped(&[("a.dcm", cut)]), "member 'a.dcm': cut off"),
+        (zip_archive(&[]), "no DICOM whole-slide image"),
+        (zip_archive(&[("a.txt", b"text")]), "no DICOM whole-slide image"),
+        (zip_archive(&[("a.dcm", &slide), ("b.dcm", &other_slide)]), "it contains 2 slides"),
+        (zip_archive(&[("a.zip", &nested)]), "member 'a.zip' is an archive itself"),
+        (zip_archive(&[("a.dcm", truncated)]), "member 'a.dcm': cut off"),
         (
-            zipped(&[("a.dcm", &Dicom { parts: Some(2), ..Dicom::default() }.bytes())]),
+            zip_archive(&[("a.dcm", &Dicom { parts: Some(2), ..Dicom::default() }.bytes())]),
             "member 'a.dcm': a part of a DICOM concatenation",
         ),
     ] {
-        let shown = error_text("slide.zip", &content);
-        assert!(shown.contains(reason), "{shown}");
+        let message = error_text("slide.zip", &content);
+        assert!(message.contains(reason), "{message}");
     }
 }
 
 #[test]
 fn truncated_or_corrupt_archive_is_rejected() {
-    let whole =
-        zipped(&[("0.dcm", &level(PLAIN)), ("1.dcm", &Dicom { columns: 20, rows: 10, ..Dicom::default() }.bytes())]);
+    let whole = zip_archive(&[
+        ("0.dcm", &level(PLAIN)),
+        ("1.dcm", &Dicom { columns: 20, rows: 10, ..Dicom::default() }.bytes()),
+    ]);
     for length in (4..whole.len()).step_by(101).chain([whole.len() - 1]) {
         assert!(read_bytes("slide.zip", &whole[..length]).is_err(), "{length} of {}", whole.len());
     }
-    // A changed pixel of the first member, which is stored: only its checksum reveals it.
+    // The first member is stored uncompressed, so only its checksum reveals the changed pixel.
     let mut changed = whole.clone();
     changed[3000] ^= 1;
     assert!(error_text("slide.zip", &changed).contains("member '0.dcm'"));
@@ -92,8 +94,8 @@ fn truncated_or_corrupt_archive_is_rejected() {
 fn archive_with_too_many_members_is_rejected() {
     let names: Vec<_> = (0..10_001).map(|number| number.to_string()).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    let shown = error_text("slide.zip", &zipped(&members));
-    assert!(shown.contains("it has 10001 members; the limit is 10000"), "{shown}");
+    let message = error_text("slide.zip", &zip_archive(&members));
+    assert!(message.contains("it has 10001 members; the limit is 10000"), "{message}");
 }
 
 #[test]
@@ -102,16 +104,16 @@ fn is_dicom_archive_is_true_only_for_archives_with_dicom() {
         let (_folder, path) = write_file("slide.zip", content);
         is_dicom_archive(&path)
     };
-    assert!(is_dicom(&zipped(&[("a.txt", b"text"), ("b", &Dicom::default().bytes())])).unwrap());
-    assert!(!is_dicom(&zipped(&[("a.txt", b"text"), ("b.txt", &[0; 200])])).unwrap());
+    assert!(is_dicom(&zip_archive(&[("a.txt", b"text"), ("b", &Dicom::default().bytes())])).unwrap());
+    assert!(!is_dicom(&zip_archive(&[("a.txt", b"text"), ("b.txt", &[0; 200])])).unwrap());
     assert!(!is_dicom(b"text").unwrap());
     assert!(is_dicom(b"PK\x03\x04 and nothing more").is_err());
 }
 
 #[test]
 fn zip_bomb_is_rejected() {
-    let shown = error_text("slide.zip", &zipped(&[("0.dcm", &[]), ("1.dcm", &vec![0; 64 * 1024 * 1024])]));
-    assert!(shown.contains("its unpacked members total more than"), "{shown}");
+    let message = error_text("slide.zip", &zip_archive(&[("0.dcm", &[]), ("1.dcm", &vec![0; 64 * 1024 * 1024])]));
+    assert!(message.contains("its unpacked members total more than"), "{message}");
 }
 
 #[test]
@@ -119,6 +121,6 @@ fn archive_with_too_large_directory_is_rejected() {
     let name = "n".repeat(60_000);
     let names: Vec<_> = (0..300).map(|number| format!("{name}{number}")).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    let shown = error_text("slide.zip", &zipped(&members));
-    assert!(shown.contains("its central directory is larger than"), "{shown}");
+    let message = error_text("slide.zip", &zip_archive(&members));
+    assert!(message.contains("its central directory is larger than"), "{message}");
 }

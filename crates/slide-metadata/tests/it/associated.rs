@@ -17,7 +17,7 @@ const NAMES: [(&str, Role); 9] = [
     ("Preview", Role::Thumbnail),
 ];
 /// Names of slides that begin with the same words.
-const SLIDES: [&str; 7] = [
+const SLIDE_NAMES: [&str; 7] = [
     "Macrophages CD68 #1",
     "Overview scan 40x",
     "Labeled with anti-CD3",
@@ -36,7 +36,7 @@ fn roles(images: [Image; 2]) -> (u32, Vec<Role>) {
     (slide.width, slide.description.images.iter().map(|image| image.role).collect())
 }
 
-fn ome(names: [&str; 2]) -> [Image; 2] {
+fn ome_images(names: [&str; 2]) -> [Image; 2] {
     let image_of = |number, name, width, height| {
         format!(
             "<Image Name='{name}'><Pixels SizeX='{width}' SizeY='{height}' PhysicalSizeX='0.25' PhysicalSizeY='0.25'><TiffData IFD='{number}'/></Pixels></Image>"
@@ -50,15 +50,15 @@ fn ome(names: [&str; 2]) -> [Image; 2] {
 fn associated_images_are_recognized_by_their_full_name() {
     for (name, role) in NAMES {
         assert_eq!(roles([image(128, 96).described(name), image(64, 48)]), (64, vec![role, Role::Image]), "{name}");
-        assert_eq!(roles(ome([name, "region"])), (64, vec![role, Role::Image]), "{name}");
+        assert_eq!(roles(ome_images([name, "region"])), (64, vec![role, Role::Image]), "{name}");
     }
 }
 
 #[test]
 fn name_that_only_begins_with_label_or_macro_is_a_slide() {
-    for name in SLIDES {
+    for name in SLIDE_NAMES {
         let expected = (128, vec![Role::Image, Role::Level]);
         assert_eq!(roles([image(128, 96).described(name), image(64, 48)]), expected, "{name}");
-        assert_eq!(roles(ome([name, "region"])), expected, "{name}");
+        assert_eq!(roles(ome_images([name, "region"])), expected, "{name}");
     }
 }

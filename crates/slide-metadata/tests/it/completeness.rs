@@ -5,17 +5,18 @@ use super::*;
 fn slide_truncated_at_any_boundary_is_rejected() {
     for case in vendors::all() {
         let whole = case.tiff.bytes();
-        let around = case.tiff.boundaries().into_iter().flat_map(|boundary| [boundary, boundary.saturating_sub(1)]);
+        let near_boundaries =
+            case.tiff.boundaries().into_iter().flat_map(|boundary| [boundary, boundary.saturating_sub(1)]);
         let (folder, path) = write_file(case.name, &whole);
-        let mut cuts: Vec<_> = around.filter(|cut| *cut < whole.len() as u64).collect();
-        cuts.dedup();
-        assert!(cuts.len() > 20, "{}", case.name);
-        for cut in cuts {
-            fs::write(&path, &whole[..usize::try_from(cut).unwrap()]).unwrap();
-            let error = inspect(&path).expect_err(&format!("{} at {cut} of {}", case.name, whole.len()));
-            let is_about_the_end =
+        let mut lengths: Vec<_> = near_boundaries.filter(|length| *length < whole.len() as u64).collect();
+        lengths.dedup();
+        assert!(lengths.len() > 20, "{}", case.name);
+        for length in lengths {
+            fs::write(&path, &whole[..usize::try_from(length).unwrap()]).unwrap();
+            let error = inspect(&path).expect_err(&format!("{} at {length} of {}", case.name, whole.len()));
+            let reports_truncation =
                 error.to_string().contains("cut off") || error.to_string().contains("by its first bytes");
-            assert!(error.is_invalid() && is_about_the_end, "{error}");
+            assert!(error.is_invalid() && reports_truncation, "{error}");
         }
         drop(folder);
     }
@@ -40,11 +41,11 @@ fn slide_truncated_in_the_pixels_of_any_image_is_rejected() {
         tiff.add(&image(32, 24));
         let whole = tiff.bytes();
         inspect_bytes("slide.tif", &whole).unwrap();
-        let late: Vec<_> = tiff.boundaries().into_iter().filter(|boundary| *boundary >= 4096).collect();
-        assert_eq!(late.len(), 6);
-        for cut in late.into_iter().map(|boundary| usize::try_from(boundary).unwrap() - 1) {
-            let shown = error_text("slide.tif", &whole[..cut]);
-            assert!(shown.contains("cut off: the pixels of"), "{layout:?} at {cut}: {shown}");
+        let late_boundaries: Vec<_> = tiff.boundaries().into_iter().filter(|boundary| *boundary >= 4096).collect();
+        assert_eq!(late_boundaries.len(), 6);
+        for length in late_boundaries.into_iter().map(|boundary| usize::try_from(boundary).unwrap() - 1) {
+            let message = error_text("slide.tif", &whole[..length]);
+            assert!(message.contains("cut off: the pixels of"), "{layout:?} at {length}: {message}");
         }
     }
 }
@@ -53,12 +54,12 @@ fn slide_truncated_in_the_pixels_of_any_image_is_rejected() {
 fn error_contains_the_expected_and_actual_end_of_the_pixels() {
     let tiff = vendors::generic(corpus::tiff::Layout::Classic, corpus::tiff::Pixels::Strip);
     let mut bytes = tiff.bytes();
-    let claimed = (256 * 192 * 3_u32).to_le_bytes();
-    let place = bytes.windows(4).position(|window| window == claimed).unwrap();
-    bytes[place..place + 4].copy_from_slice(&1_000_000_u32.to_le_bytes());
-    let shown = error_text("slide.tif", &bytes);
-    assert!(shown.contains("the pixels of directory 0 should end at byte 1000008"), "{shown}");
-    assert!(shown.contains(&format!("ends at byte {}", bytes.len())), "{shown}");
+    let byte_count = (256 * 192 * 3_u32).to_le_bytes();
+    let offset = bytes.windows(4).position(|window| window == byte_count).unwrap();
+    bytes[offset..offset + 4].copy_from_slice(&1_000_000_u32.to_le_bytes());
+    let message = error_text("slide.tif", &bytes);
+    assert!(message.contains("the pixels of directory 0 should end at byte 1000008"), "{message}");
+    assert!(message.contains(&format!("ends at byte {}", bytes.len())), "{message}");
 }
 
 #[test]
@@ -68,8 +69,8 @@ fn image_with_missing_tiles_is_rejected() {
         let image = Image::new(256, 192, Pixels::Tiles(64)).resolution(40_000, 3);
         let image =
             image.with(tag, if tag == 324 { Value::Offsets(vec![8; 11]) } else { Value::Long(vec![12_288; 11]) });
-        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
-        assert!(shown.contains("directory 0 states 11 strips or tiles of 12"), "{shown}");
+        let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        assert!(message.contains("directory 0 states 11 strips or tiles of 12"), "{message}");
     }
 }
 
@@ -96,8 +97,8 @@ fn image_with_only_empty_tiles_is_rejected() {
             "directory 0 has 24575 of 24576 bytes of uncompressed pixels",
         ),
     ] {
-        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
-        assert!(shown.contains(reason), "{shown}");
+        let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        assert!(message.contains(reason), "{message}");
     }
     // A label without pixels is ignored.
     let label = image().described("Label").with(325, Value::Long(vec![0, 0]));

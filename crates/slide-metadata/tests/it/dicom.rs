@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn size_resolution_and_checksum_come_from_the_file() {
     for syntax in [PLAIN, IMPLICIT, JPEG] {
-        // The pixels are slightly higher than wide: the resolution is the column spacing.
+        // The pixels are slightly higher than wide. The resolution is the column spacing.
         let content = Dicom { syntax, spacing: Some("0.0002503\\0.00025 "), ..Dicom::default() }.bytes();
         let (_folder, path) = write_file("slide.dcm", &content);
         let slide = read(&path).unwrap();
@@ -27,7 +27,7 @@ fn file_that_is_dicom_and_tiff_is_read_as_dicom() {
 }
 
 #[test]
-fn file_that_is_not_a_slide_is_described() {
+fn file_that_is_not_a_slide_is_rejected_with_the_reason() {
     for (file, reason) in [
         (Dicom { flavor: "LABEL", ..Dicom::default() }, "the label of a slide"),
         (Dicom { class: ANNOTATION, ..Dicom::default() }, "its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
@@ -50,8 +50,8 @@ fn file_that_is_not_a_slide_is_described() {
         (Dicom { syntax: JPEG, offsets: &[0, 60_100], ..Dicom::default() }, "a frame begins at byte 60100 of"),
         (Dicom { frames: "many", ..Dicom::default() }, "its number of frames is not a number"),
     ] {
-        let shown = error_text("slide.dcm", &file.bytes());
-        assert!(shown.contains(reason), "{shown}");
+        let message = error_text("slide.dcm", &file.bytes());
+        assert!(message.contains(reason), "{message}");
     }
 }
 
@@ -60,11 +60,11 @@ fn dicom_file_truncated_anywhere_is_rejected() {
     for syntax in [PLAIN, JPEG] {
         let whole = Dicom { syntax, columns: 20, rows: 10, ..Dicom::default() }.bytes();
         for length in 132..whole.len() {
-            let shown = error_text("slide.dcm", &whole[..length]);
-            assert!(shown.contains("cut off"), "{length} of {} bytes: {shown}", whole.len());
+            let message = error_text("slide.dcm", &whole[..length]);
+            assert!(message.contains("cut off"), "{length} of {} bytes: {message}", whole.len());
         }
-        let shown = error_text("slide.dcm", &whole[..whole.len() - if syntax == PLAIN { 1 } else { 9 }]);
-        assert!(shown.contains("its pixels should end at byte") || syntax == JPEG, "{shown}");
+        let message = error_text("slide.dcm", &whole[..whole.len() - if syntax == PLAIN { 1 } else { 9 }]);
+        assert!(message.contains("its pixels should end at byte") || syntax == JPEG, "{message}");
     }
 }
 
@@ -72,20 +72,21 @@ fn dicom_file_truncated_anywhere_is_rejected() {
 fn delimiter_outside_of_a_sequence_is_rejected() {
     let whole = Dicom::default().bytes();
     let shared = [0x00, 0x52, 0x29, 0x92];
-    let place = whole.windows(4).position(|window| window == shared).unwrap();
+    let offset = whole.windows(4).position(|window| window == shared).unwrap();
     // A sequence of undefined length, in which an item ends before it starts.
     let delimiters = [&[0xff; 4][..], &[0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0], &[0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]];
-    let shown = error_text("slide.dcm", &[&whole[..place + 8], &delimiters.concat(), &whole[place + 12..]].concat());
-    assert!(shown.contains("damaged"), "{shown}");
+    let message =
+        error_text("slide.dcm", &[&whole[..offset + 8], &delimiters.concat(), &whole[offset + 12..]].concat());
+    assert!(message.contains("damaged"), "{message}");
 }
 
 #[test]
 fn too_deeply_nested_sequences_are_rejected() {
     let whole = Dicom::default().bytes();
-    let place = whole.windows(4).position(|window| window == [0x00, 0x52, 0x29, 0x92]).unwrap();
-    let start = [&whole[place..place + 8], &[0xff; 4], &[0xfe, 0xff, 0x00, 0xe0], &[0xff; 4]].concat();
-    let shown = error_text("slide.dcm", &[&whole[..place], &start.repeat(1000)].concat());
-    assert!(shown.contains("nested too deep"), "{shown}");
+    let offset = whole.windows(4).position(|window| window == [0x00, 0x52, 0x29, 0x92]).unwrap();
+    let start = [&whole[offset..offset + 8], &[0xff; 4], &[0xfe, 0xff, 0x00, 0xe0], &[0xff; 4]].concat();
+    let message = error_text("slide.dcm", &[&whole[..offset], &start.repeat(1000)].concat());
+    assert!(message.contains("nested too deeply"), "{message}");
 }
 
 #[test]
@@ -197,8 +198,8 @@ pub(crate) fn without_pixels(class: &'static str) -> Vec<u8> {
 pub(crate) fn directory() -> Vec<u8> {
     let class = "1.2.840.10008.1.3.10";
     let content = without_pixels(class);
-    let place = content.windows(4).position(|window| window == [0x08, 0x00, 0x16, 0x00]).unwrap();
-    [&content[..place], &content[place + 8 + class.len()..]].concat()
+    let offset = content.windows(4).position(|window| window == [0x08, 0x00, 0x16, 0x00]).unwrap();
+    [&content[..offset], &content[offset + 8 + class.len()..]].concat()
 }
 
 #[test]
@@ -208,8 +209,8 @@ fn error_names_the_class_of_a_document_without_pixels() {
         (directory(), "not a whole-slide image: its SOP class is 1.2.840.10008.1.3.10"),
         (without_pixels(files::SLIDE), "cut off or damaged"),
     ] {
-        let shown = error_text("slide.dcm", &content);
-        assert!(shown.contains(reason), "{shown}");
+        let message = error_text("slide.dcm", &content);
+        assert!(message.contains(reason), "{message}");
     }
 }
 
@@ -219,8 +220,8 @@ fn spacing_of_all_frames_is_used_if_it_is_the_same() {
         let file = Dicom { spacing, frame_spacings, frames, rows: 20, columns: 20, ..Dicom::default() };
         let mut content = file.bytes();
         // The pixels of the second frame.
-        let place = content.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0x00]).unwrap();
-        content[place + 8..place + 12].copy_from_slice(&2400_u32.to_le_bytes());
+        let offset = content.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0x00]).unwrap();
+        content[offset + 8..offset + 12].copy_from_slice(&2400_u32.to_le_bytes());
         content.extend([200; 1200]);
         read_bytes("slide.dcm", &content)
     };

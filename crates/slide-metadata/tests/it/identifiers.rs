@@ -20,29 +20,29 @@ fn identifiers_of_vendor(name: &str) -> Vec<(IdentifierKind, String)> {
 #[test]
 fn labels_barcodes_dates_and_names_are_reported() {
     use IdentifierKind::{Barcode, Date, Label, Macro, Name};
-    let has = |name: &str, kind: IdentifierKind, place: &str| {
+    let assert_has = |name: &str, kind: IdentifierKind, place: &str| {
         let found = identifiers_of_vendor(name);
         assert!(found.contains(&(kind, place.to_owned())), "{name}: {kind} {place}: {found:#?}");
     };
-    has("aperio.svs", Label, "directory 3");
-    has("aperio.svs", Macro, "directory 4");
-    has("aperio.svs", Date, "Date in the ImageDescription of directory 0");
-    has("aperio.svs", Date, "Time in the ImageDescription of directory 0");
-    has("aperio.svs", Name, "User in the ImageDescription of directory 0");
-    has("aperio.svs", Name, "Filename in the ImageDescription of directory 0");
-    has("ome.ome.tif", Label, "directory 1");
-    has("ome.ome.tif", Date, "AcquisitionDate in the ImageDescription of directory 0");
-    has("philips.tiff", Barcode, "PIM_DP_UFS_BARCODE in the ImageDescription of directory 0");
-    has("philips.tiff", Date, "DICOM_ACQUISITION_DATETIME in the ImageDescription of directory 0");
-    has("philips.tiff", Label, "directory 3");
-    has("ventana.bif", Label, "directory 0");
-    has("ventana.bif", Name, "UserName in tag 700 of directory 0");
-    has("leica.scn", Barcode, "barcode in the ImageDescription of directory 0");
-    has("leica.scn", Date, "creationDate in the ImageDescription of directory 0");
-    has("leica.scn", Macro, "directory 0");
-    has("hamamatsu.ndpi", Barcode, "Reference (tag 65427) of directory 0");
-    has("hamamatsu.ndpi", Date, "DateTime of directory 0");
-    has("hamamatsu.ndpi", Macro, "directory 2");
+    assert_has("aperio.svs", Label, "directory 3");
+    assert_has("aperio.svs", Macro, "directory 4");
+    assert_has("aperio.svs", Date, "Date in the ImageDescription of directory 0");
+    assert_has("aperio.svs", Date, "Time in the ImageDescription of directory 0");
+    assert_has("aperio.svs", Name, "User in the ImageDescription of directory 0");
+    assert_has("aperio.svs", Name, "Filename in the ImageDescription of directory 0");
+    assert_has("ome.ome.tif", Label, "directory 1");
+    assert_has("ome.ome.tif", Date, "AcquisitionDate in the ImageDescription of directory 0");
+    assert_has("philips.tiff", Barcode, "PIM_DP_UFS_BARCODE in the ImageDescription of directory 0");
+    assert_has("philips.tiff", Date, "DICOM_ACQUISITION_DATETIME in the ImageDescription of directory 0");
+    assert_has("philips.tiff", Label, "directory 3");
+    assert_has("ventana.bif", Label, "directory 0");
+    assert_has("ventana.bif", Name, "UserName in tag 700 of directory 0");
+    assert_has("leica.scn", Barcode, "barcode in the ImageDescription of directory 0");
+    assert_has("leica.scn", Date, "creationDate in the ImageDescription of directory 0");
+    assert_has("leica.scn", Macro, "directory 0");
+    assert_has("hamamatsu.ndpi", Barcode, "Reference (tag 65427) of directory 0");
+    assert_has("hamamatsu.ndpi", Date, "DateTime of directory 0");
+    assert_has("hamamatsu.ndpi", Macro, "directory 2");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn largest_image_of_the_slide_itself_is_chosen() {
     assert_eq!(size([image(256, 192).described("Macro"), image(128, 96)]), (128, 96));
     assert_eq!(size([image(256, 192).with(254, Value::Long(vec![4])), image(128, 96)]), (128, 96));
     assert_eq!(size([image(64, 48).with_sub(image(32, 32))]), (64, 48));
-    // The old tag has the same meaning: 2 is reduced.
+    // The old tag `SubfileType` has the value 2 for a reduced image.
     assert_eq!(size([image(64, 48).with(255, Value::Short(vec![2])), image(128, 96)]), (128, 96));
 }
 
@@ -46,20 +46,20 @@ fn image_larger_than_the_one_in_vendor_metadata_is_an_error() {
         (vec![image(128, 96), image(256, 192).reduced()], "directory 1 is larger (256 × 192)"),
         (vec![image(128, 96).with_sub(image(256, 192))], "SubIFD 0 of directory 0 is larger"),
     ] {
-        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, images).bytes());
-        assert!(shown.contains("directory 0") && shown.contains(larger), "{shown}");
+        let message = error_text("slide.tif", &Tiff::of(Layout::Classic, images).bytes());
+        assert!(message.contains("directory 0") && message.contains(larger), "{message}");
     }
-    let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image(64, 48).reduced()]).bytes());
-    assert!(shown.contains("all its directories are labels"), "{shown}");
+    let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image(64, 48).reduced()]).bytes());
+    assert!(message.contains("all its directories are labels"), "{message}");
 }
 
 #[test]
 fn larger_image_with_another_aspect_ratio_than_the_first_is_an_error() {
     for images in [[image(256, 64), image(160, 160)], [image(64, 256), image(200, 200)]] {
-        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, images).bytes());
-        assert!(shown.contains("directory 1") && shown.contains("another aspect ratio"), "{shown}");
+        let message = error_text("slide.tif", &Tiff::of(Layout::Classic, images).bytes());
+        assert!(message.contains("directory 1") && message.contains("another aspect ratio"), "{message}");
     }
-    // A preview of the same shape is rounded.
+    // The sides of a preview with the same aspect ratio are rounded.
     assert_eq!(size([image(33, 25), image(256, 192)]), (256, 192));
     assert_eq!(size([image(160, 160).described("Macro"), image(256, 64)]), (256, 64));
 }
@@ -70,9 +70,9 @@ fn images_of_one_size_with_different_resolutions_are_an_error() {
         let second = Image::new(128, 96, TILES).resolution(per_unit, unit);
         Tiff::of(Layout::Classic, [image(128, 96), second, image(64, 48).reduced().resolution(20_000, 3)]).bytes()
     };
-    let shown = error_text("slide.tif", &tiff(20_000, 3));
-    assert!(shown.contains("directory 0 and directory 1 have the same size, but state 0.25 and 0.5 µm"), "{shown}");
-    // Software writes 72 dpi by default.
+    let message = error_text("slide.tif", &tiff(20_000, 3));
+    assert!(message.contains("directory 0 and directory 1 have the same size, but state 0.25 and 0.5 µm"), "{message}");
+    // Many programs write 72 dpi by default.
     for (per_unit, unit) in [(40_100, 3), (72, 2), (4, 1)] {
         assert_eq!(read_bytes("slide.tif", &tiff(per_unit, unit)).unwrap().resolution.to_bits(), 0.25_f64.to_bits());
     }
@@ -81,8 +81,8 @@ fn images_of_one_size_with_different_resolutions_are_an_error() {
 #[test]
 fn size_that_contradicts_the_metadata_is_an_error() {
     let ome = r#"<OME><Image><Pixels SizeX="256" SizeY="192" PhysicalSizeX="0.25" PhysicalSizeY="0.25"><TiffData IFD="0"/></Pixels></Image></OME>"#;
-    let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96).described(ome)]).bytes());
-    assert!(shown.contains("directory 0 is 128 × 96, but OME-XML states 256 × 192"), "{shown}");
+    let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96).described(ome)]).bytes());
+    assert!(message.contains("directory 0 is 128 × 96, but OME-XML states 256 × 192"), "{message}");
 }
 
 #[test]
@@ -107,19 +107,19 @@ fn implausible_resolution_must_be_specified_by_the_caller() {
     ] {
         let (_folder, path) = write_file("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         let error = read(&path).unwrap_err();
-        let shown = error.to_string();
-        assert!(error.is_resolution() && error.is_invalid() && shown.contains("--resolution-mpp"), "{shown}");
-        assert!(shown.contains(looked_for) && shown.contains(found), "{shown}");
-        let stated = read_with(&path, &ReadOptions::default().with_resolution(0.5)).unwrap();
-        assert_eq!(stated.resolution.to_bits(), 0.5_f64.to_bits());
-        assert_eq!(stated.description.warnings.len(), 1, "{:?}", stated.description.warnings);
-        let wrong = read_with(&path, &ReadOptions::default().with_resolution(72.0)).unwrap_err();
-        assert!(wrong.is_resolution() && wrong.to_string().contains("found 72"), "{wrong}");
+        let message = error.to_string();
+        assert!(error.is_resolution() && error.is_invalid() && message.contains("--resolution-mpp"), "{message}");
+        assert!(message.contains(looked_for) && message.contains(found), "{message}");
+        let specified = read_with(&path, &ReadOptions::default().with_resolution(0.5)).unwrap();
+        assert_eq!(specified.resolution.to_bits(), 0.5_f64.to_bits());
+        assert_eq!(specified.description.warnings.len(), 1, "{:?}", specified.description.warnings);
+        let error = read_with(&path, &ReadOptions::default().with_resolution(72.0)).unwrap_err();
+        assert!(error.is_resolution() && error.to_string().contains("found 72"), "{error}");
     }
 }
 
 #[test]
-fn stated_resolution_does_not_replace_a_plausible_one() {
+fn specified_resolution_does_not_replace_a_plausible_one() {
     let (_folder, path) = write_file("slide.tif", &vendors::preview_first().bytes());
     let slide = read_with(&path, &ReadOptions::default().with_resolution(0.5)).unwrap();
     assert_eq!(slide.resolution.to_bits(), 0.25_f64.to_bits());
@@ -132,8 +132,8 @@ fn implausible_resolutions_are_warnings_of_inspect() {
     let resolution = slide.resolution.unwrap();
     assert_eq!(resolution.plausibility(), Plausibility::OutOfRange);
     assert_eq!(slide.warnings, [Warning::ResolutionImplausible(resolution)]);
-    let shown = slide.warnings[0].to_string();
-    assert!(shown.contains("352.7") && shown.contains("0.05 to 20 µm per pixel"), "{shown}");
+    let message = slide.warnings[0].to_string();
+    assert!(message.contains("352.7") && message.contains("0.05 to 20 µm per pixel"), "{message}");
 }
 
 #[test]
@@ -145,6 +145,6 @@ fn label_that_cannot_be_read_is_a_warning() {
     };
     assert_eq!(place, "directory 1");
     let level = image(40, 48).with(324, Value::Text(b"nowhere\0".to_vec()));
-    let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96), level]).bytes());
-    assert!(shown.contains("tag 324 is not a number"), "{shown}");
+    let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image(128, 96), level]).bytes());
+    assert!(message.contains("tag 324 is not a number"), "{message}");
 }

@@ -58,8 +58,8 @@ fn error_text(name: &str, content: &[u8]) -> String {
 #[test]
 fn error_of_another_file_lists_the_accepted_formats() {
     for content in [&b""[..], b"II", b"\x89PNG\r\n\x1a\n", b"Aperio|MPP = 0.5", b"II*", &[0; 200]] {
-        let shown = error_text("slide.tiff", content);
-        assert!(shown.contains("BigTIFF") && shown.contains("DICOM"), "{shown}");
+        let message = error_text("slide.tiff", content);
+        assert!(message.contains("BigTIFF") && message.contains("DICOM"), "{message}");
     }
     let missing = read(&TempDir::new().unwrap().path().join("absent")).unwrap_err();
     assert!(!missing.is_invalid() && missing.path().ends_with("absent"));
@@ -67,7 +67,7 @@ fn error_of_another_file_lists_the_accepted_formats() {
 
 #[test]
 fn error_names_an_unsupported_format_of_several_files() {
-    for (name, content, shown) in [
+    for (name, content, expected) in [
         ("slide.mrxs", &b"\xff\xd8\xff\xe0"[..], "MRXS (3DHISTECH), a slide of several files, is not supported"),
         ("slide.vms", b"[Virtual Microscope Specimen]\nNoLayers=1\n", "VMS (Hamamatsu)"),
         ("slide.vmu", b"[Uncompressed Virtual Microscope Specimen]\n", "VMU (Hamamatsu)"),
@@ -76,7 +76,7 @@ fn error_names_an_unsupported_format_of_several_files() {
         ("slide.czi", b"ZISRAWFILE\0\0", "CZI (Zeiss)"),
         ("slide.isyntax", b"<DataObject ObjectType=\"DPUfsImport\">", "iSyntax (Philips)"),
     ] {
-        let refusal = error_text(name, content);
-        assert!(refusal.contains(shown) && refusal.contains("export"), "{refusal}");
+        let message = error_text(name, content);
+        assert!(message.contains(expected) && message.contains("export"), "{message}");
     }
 }

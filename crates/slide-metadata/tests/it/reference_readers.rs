@@ -1,4 +1,4 @@
-//! The same slides, read by openslide, tifffile and pydicom.
+//! Comparison with openslide, tifffile and pydicom, which read the same slides.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ fn python(peer: &str) -> Option<PathBuf> {
     if python.is_file() {
         return Some(python);
     }
-    let remedy = "make a virtual environment in ~/.cache/aignostics-test-tools/slides, or below what AIGNOSTICS_TEST_TOOLS \
-                  names, and install tests/peers/slides/requirements.txt in it";
+    let remedy = "create a virtual environment in ~/.cache/aignostics-test-tools/slides or \
+                  $AIGNOSTICS_TEST_TOOLS/slides, and install tests/peers/slides/requirements.txt in it";
     needs::missing(&format!("{peer} (PyPI)"), remedy);
     None
 }
@@ -33,7 +33,7 @@ fn read_with(python: &Path, peer: &str, paths: &[PathBuf]) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn saved(cases: &[Case]) -> (TempDir, Vec<PathBuf>) {
+fn save_cases(cases: &[Case]) -> (TempDir, Vec<PathBuf>) {
     let folder = TempDir::new().unwrap();
     let save = |case: &Case| {
         let path = folder.path().join(case.name);
@@ -56,10 +56,10 @@ fn assert_close(metadata: &Value, resolution: f64, name: &str) {
 #[test]
 fn openslide_agrees_for_all_vendors() {
     let Some(python) = python("openslide") else { return };
-    let unread = ["strips.tif", "preview-first.tif", "ome.ome.tif"];
+    let unsupported = ["strips.tif", "preview-first.tif", "ome.ome.tif"];
     let mut cases = vendors::all();
-    cases.retain(|case| !unread.contains(&case.name));
-    let (_folder, paths) = saved(&cases);
+    cases.retain(|case| !unsupported.contains(&case.name));
+    let (_folder, paths) = save_cases(&cases);
     for ((case, path), metadata) in cases.iter().zip(&paths).zip(read_with(&python, "openslide", &paths)) {
         let slide = read(path).unwrap();
         let vendor = case.vendor.unwrap_or("generic-tiff");
@@ -91,7 +91,7 @@ fn tifffile_agrees_for_strips_and_ome() {
     let Some(python) = python("tifffile") else { return };
     let mut cases = vendors::all();
     cases.retain(|case| ["strips.tif", "preview-first.tif", "ome.ome.tif", "tiled-big.tif"].contains(&case.name));
-    let (_folder, paths) = saved(&cases);
+    let (_folder, paths) = save_cases(&cases);
     for ((case, path), metadata) in cases.iter().zip(&paths).zip(read_with(&python, "tifffile", &paths)) {
         let slide = read(path).unwrap();
         assert_size(&metadata, slide.width, slide.height, case.name);
@@ -118,7 +118,10 @@ fn pydicom_agrees_for_dicom() {
         ("no-group-length.dcm", Dicom { group_length: |_| None, ..Dicom::default() }.bytes()),
         ("zero-group-length.dcm", Dicom { group_length: |_| Some(0), ..Dicom::default() }.bytes()),
         ("short-group-length.dcm", Dicom { group_length: |length| Some(length - 8), ..Dicom::default() }.bytes()),
-        ("slide.zip", archive::zipped(&[("a/0.dcm", &Dicom::default().bytes()), ("a/1.dcm", &archive::level(PLAIN))])),
+        (
+            "slide.zip",
+            archive::zip_archive(&[("a/0.dcm", &Dicom::default().bytes()), ("a/1.dcm", &archive::level(PLAIN))]),
+        ),
     ];
     let paths = files.map(|(name, content)| {
         let path = folder.path().join(name);

@@ -18,12 +18,12 @@ fn thumbnail_is_created_from_the_smallest_sufficient_level() {
     ] {
         let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
         let (_folder, path) = write_file(name, &case.tiff.bytes());
-        let picture = thumbnail(&path, side).unwrap();
-        assert_eq!((picture.place.as_str(), (picture.width, picture.height)), (place, size), "{name}");
+        let preview = thumbnail(&path, side).unwrap();
+        assert_eq!((preview.place.as_str(), (preview.width, preview.height)), (place, size), "{name}");
         let gray = if name == "strips.tif" || name == "aperio.svs" { 200 } else { 128 };
-        assert!(picture.rgb.iter().all(|sample| *sample == gray), "{name}: {:?}", &picture.rgb[..3]);
+        assert!(preview.rgb.iter().all(|sample| *sample == gray), "{name}: {:?}", &preview.rgb[..3]);
         let mut file = Vec::new();
-        picture.write_png(&mut file).unwrap();
+        preview.write_png(&mut file).unwrap();
         assert!(file.starts_with(b"\x89PNG\r\n\x1a\n"));
     }
 }
@@ -34,7 +34,7 @@ fn error_contains_the_reason_why_a_slide_cannot_be_decoded() {
     let ndpi = folder.path().join("slide.ndpi");
     vendors::hamamatsu(0x1_8000_1000).save(&ndpi);
     for path in [dicom, ndpi] {
-        let shown = thumbnail(&path, 64).unwrap_err().to_string();
-        assert!(shown.contains("/slide.") && shown.contains("cannot be decoded"), "{shown}");
+        let message = thumbnail(&path, 64).unwrap_err().to_string();
+        assert!(message.contains("/slide.") && message.contains("cannot be decoded"), "{message}");
     }
 }

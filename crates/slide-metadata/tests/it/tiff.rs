@@ -62,8 +62,8 @@ fn unit_of_imagej_is_read_from_the_description() {
         assert_eq!(read(unit, per_unit, tag).unwrap().resolution.to_bits(), 0.25_f64.to_bits(), "{unit}");
     }
     for unit in ["pixel", "", "parsec"] {
-        let shown = read(unit, 4, 1).unwrap_err().to_string();
-        assert!(shown.contains("a resolution without unit"), "{shown}");
+        let message = read(unit, 4, 1).unwrap_err().to_string();
+        assert!(message.contains("a resolution without unit"), "{message}");
     }
 }
 
@@ -73,8 +73,8 @@ fn unsupported_image_is_not_reported_as_damaged() {
         (image().with(262, Value::Short(vec![32_803])), "PhotometricInterpretation 32803 in directory 0"),
         (image().with(258, Value::Short(vec![32])), "32 bits per sample in directory 0"),
     ] {
-        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
-        assert!(shown.contains("not supported") && shown.contains(reason), "{shown}");
+        let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        assert!(message.contains("not supported") && message.contains(reason), "{message}");
     }
     // Unsupported colors of a label are ignored.
     let label = image().described("Label").with(262, Value::Short(vec![32_803]));
@@ -86,8 +86,8 @@ fn loop_of_directories_is_rejected() {
     let mut bytes = Tiff::of(Layout::Classic, [image()]).bytes();
     let (length, first) = (bytes.len(), bytes[4..8].to_vec());
     bytes[length - 4..].copy_from_slice(&first);
-    let shown = error_text("slide.tif", &bytes);
-    assert!(shown.contains("a loop"), "{shown}");
+    let message = error_text("slide.tif", &bytes);
+    assert!(message.contains("a loop"), "{message}");
 }
 
 #[test]

@@ -26,17 +26,17 @@ fn roles(name: &str) -> Vec<(String, Role, Option<u32>)> {
 
 #[test]
 fn every_directory_has_a_role() {
-    let of = |name: &str| roles(name).into_iter().map(|(_, role, _)| role).collect::<Vec<_>>();
-    assert_eq!(of("tiled.tif"), [Role::Image, Role::Level, Role::Level]);
-    assert_eq!(of("preview-first.tif"), [Role::Level, Role::Image, Role::Level]);
-    assert_eq!(of("aperio.svs"), [Role::Image, Role::Thumbnail, Role::Level, Role::Label, Role::Macro]);
-    assert_eq!(of("ome.ome.tif"), [Role::Image, Role::Label, Role::Level, Role::Level]);
-    assert_eq!(of("philips.tiff"), [Role::Image, Role::Level, Role::Macro, Role::Label]);
-    assert_eq!(of("ventana.bif"), [Role::Label, Role::Image, Role::Level]);
-    assert_eq!(of("ventana-areas.bif"), [Role::Label, Role::Image, Role::Level]);
-    assert_eq!(of("leica.scn"), [Role::Macro, Role::Image, Role::Level]);
-    assert_eq!(of("hamamatsu.ndpi"), [Role::Image, Role::Level, Role::Macro]);
-    assert_eq!(of("trestle.tif"), [Role::Image, Role::Level]);
+    let roles_of = |name: &str| roles(name).into_iter().map(|(_, role, _)| role).collect::<Vec<_>>();
+    assert_eq!(roles_of("tiled.tif"), [Role::Image, Role::Level, Role::Level]);
+    assert_eq!(roles_of("preview-first.tif"), [Role::Level, Role::Image, Role::Level]);
+    assert_eq!(roles_of("aperio.svs"), [Role::Image, Role::Thumbnail, Role::Level, Role::Label, Role::Macro]);
+    assert_eq!(roles_of("ome.ome.tif"), [Role::Image, Role::Label, Role::Level, Role::Level]);
+    assert_eq!(roles_of("philips.tiff"), [Role::Image, Role::Level, Role::Macro, Role::Label]);
+    assert_eq!(roles_of("ventana.bif"), [Role::Label, Role::Image, Role::Level]);
+    assert_eq!(roles_of("ventana-areas.bif"), [Role::Label, Role::Image, Role::Level]);
+    assert_eq!(roles_of("leica.scn"), [Role::Macro, Role::Image, Role::Level]);
+    assert_eq!(roles_of("hamamatsu.ndpi"), [Role::Image, Role::Level, Role::Macro]);
+    assert_eq!(roles_of("trestle.tif"), [Role::Image, Role::Level]);
     let last = ("SubIFD 1 of directory 0".to_owned(), Role::Level, Some(2));
     assert_eq!(roles("ome.ome.tif")[3], last);
 }
@@ -52,12 +52,12 @@ fn focal_planes_and_maps_of_hamamatsu_are_not_the_image() {
     let roles: Vec<_> =
         inspect_bytes("slide.ndpi", &tiff.bytes()).unwrap().images.iter().map(|image| image.role).collect();
     assert_eq!(roles, [Role::Plane, Role::Image, Role::Plane, Role::Mask]);
-    let shown = error_text("slide.ndpi", &Tiff::of(Layout::Ndpi, [image(-1.0, 0)]).bytes());
-    assert!(shown.contains("a directory with a positive SourceLens"), "{shown}");
+    let message = error_text("slide.ndpi", &Tiff::of(Layout::Ndpi, [image(-1.0, 0)]).bytes());
+    assert!(message.contains("a directory with a positive SourceLens"), "{message}");
 }
 
 #[test]
-fn caller_can_specify_the_resolution_if_that_of_the_vendor_is_unusable() {
+fn caller_can_specify_a_resolution_if_the_vendor_resolution_is_unusable() {
     for (tiff, looked_for, found) in [
         (vendors::aperio(b"AppMag = 40|MPP = unknown"), "MPP in the ImageDescription of directory 0", "'unknown'"),
         (vendors::aperio(b"MPP = 0"), "MPP in the ImageDescription", "'0'"),
@@ -76,22 +76,22 @@ fn caller_can_specify_the_resolution_if_that_of_the_vendor_is_unusable() {
     ] {
         let (_folder, path) = write_file("slide.tif", &tiff.bytes());
         let error = read(&path).unwrap_err();
-        let shown = error.to_string();
-        assert!(error.is_resolution() && shown.contains("--resolution-mpp"), "{shown}");
-        assert!(shown.contains(looked_for) && shown.contains(&format!("found {found}")), "{shown}");
+        let message = error.to_string();
+        assert!(error.is_resolution() && message.contains("--resolution-mpp"), "{message}");
+        assert!(message.contains(looked_for) && message.contains(&format!("found {found}")), "{message}");
         // The resolution tags are not used instead.
         assert_eq!(inspect(&path).unwrap().resolution, None);
-        let stated = read_with(&path, &ReadOptions::default().with_resolution(0.5)).unwrap();
-        assert_eq!(stated.resolution.to_bits(), 0.5_f64.to_bits());
+        let specified = read_with(&path, &ReadOptions::default().with_resolution(0.5)).unwrap();
+        assert_eq!(specified.resolution.to_bits(), 0.5_f64.to_bits());
     }
 }
 
 #[test]
 fn resolutions_that_contradict_each_other_are_an_error() {
-    let shown = error_text("slide.svs", &vendors::aperio(b"MPP = 0.25|MPP = 0.5").bytes());
+    let message = error_text("slide.svs", &vendors::aperio(b"MPP = 0.25|MPP = 0.5").bytes());
     assert!(
-        shown.contains("the ImageDescription of directory 0 states more than one MPP: '0.25' and '0.5'"),
-        "{shown}"
+        message.contains("the ImageDescription of directory 0 states more than one MPP: '0.25' and '0.5'"),
+        "{message}"
     );
     let slide = read_bytes("slide.svs", &vendors::aperio(b"MPP = 0.2522|MPP = 0.25220").bytes()).unwrap();
     assert_eq!(slide.resolution.to_bits(), 0.2522_f64.to_bits());
@@ -127,8 +127,8 @@ fn corrupt_vendor_metadata_is_an_error() {
         ),
         (image("").with(65420, corpus::tiff::Value::Long(vec![1])), "Hamamatsu"),
     ] {
-        let shown = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
-        assert!(shown.contains(&format!("marks it as a file of {vendor}")), "{shown}");
+        let message = error_text("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        assert!(message.contains(&format!("marks it as a file of {vendor}")), "{message}");
     }
 }
 
@@ -165,13 +165,13 @@ fn physical_sizes_are_read_in_all_units() {
 
 #[test]
 fn resolution_tags_are_used_only_without_a_vendor_resolution() {
-    let tags = |tiff: Tiff, tags: &str| {
+    let assert_tags_are_used = |tiff: Tiff, resolution: &str| {
         let error = read_bytes("slide.tif", &tiff.bytes()).unwrap_err();
-        assert!(error.is_resolution() && error.to_string().contains(tags), "{error}");
+        assert!(error.is_resolution() && error.to_string().contains(resolution), "{error}");
     };
-    // Software writes 72 dpi by default.
-    tags(vendors::ome(""), "352.7");
-    tags(vendors::aperio(b"AppMag = 40"), "352.7");
+    // Many programs write 72 dpi by default.
+    assert_tags_are_used(vendors::ome(""), "352.7");
+    assert_tags_are_used(vendors::aperio(b"AppMag = 40"), "352.7");
     let image =
         Image::new(128, 96, Pixels::Tiles(32)).described("Aperio Image\n128x96|AppMag = 40").resolution(40_000, 3);
     let slide = read_bytes("slide.svs", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
@@ -189,12 +189,12 @@ fn slides_of_several_files_are_rejected() {
     let tiff = vendors::ome(
         r#"PhysicalSizeX="1" PhysicalSizeY="1"><TiffData><UUID FileName="a.tif">a</UUID></TiffData><TiffData><UUID FileName="b.tif">b</UUID></TiffData></Pixels><Pixels a="b""#,
     );
-    let shown = error_text("slide.ome.tif", &tiff.bytes());
-    assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
+    let message = error_text("slide.ome.tif", &tiff.bytes());
+    assert!(message.contains("OME-TIFF of several files is not supported"), "{message}");
     let binary = r#"<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:1"/></OME>"#;
     let image = Image::new(128, 96, Pixels::Tiles(32)).described(binary);
-    let shown = error_text("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes());
-    assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
+    let message = error_text("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+    assert!(message.contains("OME-TIFF of several files is not supported"), "{message}");
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn aperio_size_that_differs_from_its_directory_is_an_error() {
         assert_eq!(read_bytes("slide.svs", &tiff(line)).unwrap().width, 240, "{line}");
     }
     for line in ["480x256 [0,0 480x256] (64x64) JPEG/RGB Q=70", "480x256 [0,0,480x256] (64x64)", "960x512 -> 480x256"] {
-        let shown = error_text("slide.svs", &tiff(line));
-        assert!(shown.contains("directory 0 is 240 × 128, but its ImageDescription states 480 × 256"), "{shown}");
+        let message = error_text("slide.svs", &tiff(line));
+        assert!(message.contains("directory 0 is 240 × 128, but its ImageDescription states 480 × 256"), "{message}");
     }
 }
 
@@ -256,8 +256,8 @@ fn missing_ome_planes_are_an_error() {
         ("SizeC='4'", 4, 1, 2, "3 of 4"),
         ("SizeT='18446744073709551615' SizeZ='3'", 1, 1, 0, "1 of 18446744073709551615"),
     ] {
-        let shown = error_text("slide.tif", &tiff(sizes, channels, samples, copies));
-        assert!(shown.contains("128 × 96") && shown.contains(&format!("found {found}")), "{shown}");
+        let message = error_text("slide.tif", &tiff(sizes, channels, samples, copies));
+        assert!(message.contains("128 × 96") && message.contains(&format!("found {found}")), "{message}");
     }
 }
 
@@ -275,10 +275,10 @@ fn error_names_an_unsupported_encoding_of_an_aperio_description() {
     let words =
         |order: fn(u16) -> [u8; 2]| format!("\u{feff}{text}").encode_utf16().flat_map(order).collect::<Vec<_>>();
     for description in [words(u16::to_le_bytes), words(u16::to_be_bytes)] {
-        let shown = error_text("slide.svs", &read(&description));
+        let message = error_text("slide.svs", &read(&description));
         assert!(
-            shown.contains("cannot read the ImageDescription of directory 0") && shown.contains("UTF-16"),
-            "{shown}"
+            message.contains("cannot read the ImageDescription of directory 0") && message.contains("UTF-16"),
+            "{message}"
         );
     }
 }

@@ -7,15 +7,15 @@ fn area(origin: (u32, u32), position: (&'static str, &'static str)) -> Area {
     Area { origin, position, overlap: ("8", "4") }
 }
 
-/// Replaces a text by one of the same length.
+/// Replaces a text by another text of the same length.
 fn replaced(content: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let place = content.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
-    [&content[..place], to.as_bytes(), &content[place + from.len()..]].concat()
+    let start = content.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+    [&content[..start], to.as_bytes(), &content[start + from.len()..]].concat()
 }
 
 #[test]
 fn size_is_computed_from_the_positions_of_the_areas() {
-    // All sizes are those of openslide 4.0.1.
+    // The expected sizes were computed by openslide 4.0.1.
     for (areas, size) in [
         (vec![area((0, 0), ("0", "0"))], (120, 124)),
         (vec![area((128, 0), ("128", "0"))], (248, 124)),
@@ -32,10 +32,10 @@ fn size_is_computed_from_the_positions_of_the_areas() {
 
 #[test]
 fn overlaps_may_have_decimals() {
-    for (across, size) in [("8.0", (120, 124)), ("8.5", (120, 124)), ("9.0", (119, 124))] {
-        let area = Area { origin: (0, 0), position: ("0", "0"), overlap: (across, "4.0") };
+    for (horizontal_overlap, size) in [("8.0", (120, 124)), ("8.5", (120, 124)), ("9.0", (119, 124))] {
+        let area = Area { origin: (0, 0), position: ("0", "0"), overlap: (horizontal_overlap, "4.0") };
         let slide = read_bytes("slide.bif", &ventana_areas("0.25", (128, 128), &[area]).bytes()).unwrap();
-        assert_eq!((slide.width, slide.height), size, "{across}");
+        assert_eq!((slide.width, slide.height), size, "{horizontal_overlap}");
     }
 }
 
@@ -62,9 +62,9 @@ fn areas_with_invalid_positions_are_rejected() {
         (replaced(&valid, "Pos-X", "Pas-X"), "Pos-X of ImageInfo", "nothing"),
         (replaced(&valid, "Confidence=\"100\"", "Confidence=\"-10\""), "Confidence of TileJointInfo", "'-10'"),
     ] {
-        let shown = error_text("slide.bif", &content);
-        assert!(shown.contains(looked_for) && shown.contains(&format!("found {found}")), "{shown}");
+        let message = error_text("slide.bif", &content);
+        assert!(message.contains(looked_for) && message.contains(&format!("found {found}")), "{message}");
     }
-    let shown = error_text("slide.bif", &replaced(&valid, "ScanRes=\"0.25\"", "ScanRes=\"0.50\""));
-    assert!(shown.contains("states the ScanRes 0.5, and that of ") && shown.contains("states 0.25"), "{shown}");
+    let message = error_text("slide.bif", &replaced(&valid, "ScanRes=\"0.25\"", "ScanRes=\"0.50\""));
+    assert!(message.contains("states the ScanRes 0.5, and that of ") && message.contains("states 0.25"), "{message}");
 }

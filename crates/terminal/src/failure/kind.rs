@@ -1,4 +1,4 @@
-/// A kind of failures: its name in JSON, its exit code, and a hint about what to do next.
+/// A kind of failure: its name in JSON, its exit code, and a hint about what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     name: &'static str,
@@ -7,9 +7,9 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// A failure without a more specific kind.
+    /// Any failure without a more specific kind.
     pub const FAILED: Self = Self::new("failure", 1);
-    /// The time limit of the user was reached.
+    /// The command reached the time limit of the user.
     pub const TIME_OUT: Self =
         Self::new("time_out", 1).with_hint("repeat the command to resume; a larger --timeout allows more time");
     /// Invalid arguments or files.

@@ -4,14 +4,15 @@ pub const MAX_NAMES: usize = 20;
 /// The similarity (Jaro-Winkler, 0 to 1) above which a name is suggested.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// Returns lines for the error about a name `wanted` that does not exist: the most similar name, then up to 20 existing names.
-pub fn similar(wanted: &str, existing: &[String]) -> Vec<String> {
+/// Returns lines for the error about a name that does not exist, `unknown`: the most similar name, then up to 20
+/// existing names.
+pub fn similar(unknown: &str, existing: &[String]) -> Vec<String> {
     if existing.is_empty() {
         return vec!["nothing exists".to_owned()];
     }
-    let similar = existing.iter().map(|name| (strsim::jaro_winkler(wanted, name), name));
+    let similar = existing.iter().map(|name| (strsim::jaro_winkler(unknown, name), name));
     let similar =
-        similar.filter(|(similarity, _)| *similarity > MIN_SIMILARITY).max_by(|one, other| one.0.total_cmp(&other.0));
+        similar.filter(|(similarity, _)| *similarity > MIN_SIMILARITY).max_by(|left, right| left.0.total_cmp(&right.0));
     let similar = similar.map(|(_, name)| format!("did you mean '{name}'?"));
     let lines = existing.iter().take(MAX_NAMES).map(|name| format!("exists: {name}"));
     similar.into_iter().chain(lines).chain((existing.len() > MAX_NAMES).then(|| "and more".to_owned())).collect()

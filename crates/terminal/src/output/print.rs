@@ -57,8 +57,8 @@ fn print_line(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
 
 fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), PrintError> {
     let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let written = write(&mut stdout).and_then(|()| stdout.flush());
-    // Discards the buffer, because dropping it would write it again.
+    let outcome = write(&mut stdout).and_then(|()| stdout.flush());
+    // Discards the buffer: after an error, dropping the writer would write the buffer again.
     let _ = stdout.into_parts();
-    Ok(written?)
+    Ok(outcome?)
 }

@@ -11,12 +11,12 @@ const MAX_ROWS: usize = 1000;
 
 /// Returns the cells of a row.
 pub(super) fn row<T>(item: &T, columns: &[Column<'_, T>]) -> Vec<String> {
-    columns.iter().map(|(_, show)| sanitize(show(item))).collect()
+    columns.iter().map(|(_, cell_text)| sanitize(cell_text(item))).collect()
 }
 
 /// Returns a table with a row for each of `items`.
 pub(super) fn table<'a, T: 'a>(items: impl IntoIterator<Item = &'a T>, columns: &[Column<'_, T>]) -> Table {
-    let mut table = new_table(columns.iter().map(|(head, _)| *head).collect());
+    let mut table = new_table(columns.iter().map(|(header, _)| *header).collect());
     for item in items {
         table.add_row(row(item, columns));
     }
@@ -30,23 +30,23 @@ fn new_table(headers: Vec<&str>) -> Table {
     if !headers.is_empty() {
         table.set_header(headers);
     }
-    if let Some(width) = width() {
+    if let Some(width) = terminal_width() {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
     table
 }
 
 /// Returns the text of a table without trailing spaces.
-pub(super) fn text(table: &Table) -> String {
+pub(super) fn render(table: &Table) -> String {
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
-/// Returns the text of a table. Unless `all` is true, the last columns are omitted if they do not fit the terminal. Ids in
-/// the first column are not split.
-pub(super) fn fit_to_terminal<T>(columns: &[Column<'_, T>], rows: &[Vec<String>], all: bool) -> String {
+/// Returns the text of a table. Unless `has_all_columns` is true, the last columns are omitted if they do not fit the
+/// terminal. Ids in the first column are not split.
+pub(super) fn fit_to_terminal<T>(columns: &[Column<'_, T>], rows: &[Vec<String>], has_all_columns: bool) -> String {
     let with_columns = |count: usize| {
-        let mut table = new_table(columns.iter().map(|(head, _)| *head).take(count).collect());
+        let mut table = new_table(columns.iter().map(|(header, _)| *header).take(count).collect());
         for row in rows {
             table.add_row(row.iter().take(count));
         }
@@ -56,55 +56,57 @@ pub(super) fn fit_to_terminal<T>(columns: &[Column<'_, T>], rows: &[Vec<String>]
         table
     };
     let complete = with_columns(columns.len());
-    match width() {
-        Some(width) if !all => text(&with_columns(count_fitting(&complete.column_max_content_widths(), width))),
-        _ => text(&complete),
+    match terminal_width() {
+        Some(width) if !has_all_columns => {
+            render(&with_columns(count_fitting(&complete.column_max_content_widths(), width)))
+        }
+        _ => render(&complete),
     }
 }
 
-/// Returns how many leading columns of these widths fit, but at least two.
-fn count_fitting(widths: &[u16], width: u16) -> usize {
+/// Returns how many leading columns of these `column_widths` fit into `width`, but at least two.
+fn count_fitting(column_widths: &[u16], width: u16) -> usize {
     let mut used = 0_u16;
     // Each column has a space on both sides.
-    let fits = widths.iter().take_while(|column| {
-        used = used.saturating_add(**column).saturating_add(2);
+    let fitting = column_widths.iter().take_while(|column_width| {
+        used = used.saturating_add(**column_width).saturating_add(2);
         used <= width
     });
-    fits.count().max(2).min(widths.len())
+    fitting.count().max(2).min(column_widths.len())
 }
 
-/// Returns the text of a long table with the columns `right` aligned to the right. The widths of the columns are computed
-/// over all rows first, then the rows are laid out in parts.
-pub(super) fn long_table<T>(items: &[T], columns: &[Column<'_, T>], right: &[usize]) -> String {
-    let aligned = |items: &[T]| {
+/// Returns the text of a long table, with the columns `right_aligned` aligned to the right. First the widths of the
+/// columns are computed over all rows, then the rows are laid out in parts.
+pub(super) fn long_table<T>(items: &[T], columns: &[Column<'_, T>], right_aligned: &[usize]) -> String {
+    let aligned_table = |items: &[T]| {
         let mut table = table(items, columns);
-        for number in right {
-            if let Some(column) = table.column_mut(*number) {
+        for index in right_aligned {
+            if let Some(column) = table.column_mut(*index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
         table
     };
     if items.len() <= MAX_ROWS {
-        return text(&aligned(items));
+        return render(&aligned_table(items));
     }
     let mut widths = vec![0; columns.len()];
-    for table in items.chunks(MAX_ROWS).map(&aligned) {
+    for table in items.chunks(MAX_ROWS).map(&aligned_table) {
         for (width, part_width) in widths.iter_mut().zip(table.column_max_content_widths()) {
             *width = part_width.max(*width);
         }
     }
-    let mut all = String::new();
+    let mut text = String::new();
     for (number, items) in items.chunks(MAX_ROWS).enumerate() {
-        let mut table = aligned(items);
+        let mut table = aligned_table(items);
         for (column, width) in table.column_iter_mut().zip(&widths) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(2))));
         }
-        let rows = text(&table);
+        let rows = render(&table);
         // Only the first part keeps its header.
-        all += if number == 0 { &rows } else { rows.find('\n').map_or("", |end| &rows[end..]) };
+        text += if number == 0 { &rows } else { rows.find('\n').map_or("", |end| &rows[end..]) };
     }
-    all
+    text
 }
 
 /// Returns a line with the name and the value of each field.
@@ -115,35 +117,35 @@ pub(super) fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) ->
         let value: Vec<_> = value.lines().map(sanitize).collect();
         table.add_row([sanitize(name), value.join("\n")]);
     }
-    text(&table)
+    render(&table)
 }
 
-/// Adds the members of a value to `fields`, each named by its path.
-pub(super) fn flatten(group: &str, value: &Value, fields: &mut Vec<(String, String)>) {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+/// Adds the scalar members of a value to `fields`, each named by its path below `path`.
+pub(super) fn flatten(path: &str, value: &Value, fields: &mut Vec<(String, String)>) {
+    let scalar_text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let text = match value {
         Value::Object(members) => {
             for (name, value) in members {
-                let name = if group.is_empty() { name.clone() } else { format!("{group}.{name}") };
+                let name = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 flatten(&name, value, fields);
             }
             return;
         }
-        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Array(values) => values.iter().map(scalar_text).collect::<Vec<_>>().join(", "),
         Value::Null => "–".to_owned(),
-        other => text(other),
+        other => scalar_text(other),
     };
-    fields.push((group.to_owned(), text));
+    fields.push((path.to_owned(), text));
 }
 
 #[cfg(unix)]
-fn width() -> Option<u16> {
+fn terminal_width() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col)
 }
 
 #[cfg(not(unix))]
-fn width() -> Option<u16> {
+fn terminal_width() -> Option<u16> {
     None
 }
 

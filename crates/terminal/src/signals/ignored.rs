@@ -5,7 +5,7 @@
 //! dispositions are read before the runtime starts. Only Linux exposes them without a system call that needs `unsafe`;
 //! elsewhere every signal is handled.
 
-/// The signals that were ignored at the start of the process: bit n-1 for signal n.
+/// The signals that were ignored at the start of the process. Bit n-1 represents signal n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IgnoredSignals(u64);
 
@@ -43,8 +43,8 @@ mod tests {
         let status =
             "Name:\taignostics\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001007\nSigCgt:\t0000000000000000\n";
         let ignored = IgnoredSignals::parse(status);
-        let found: Vec<_> = (0..=255).filter(|number| ignored.contains(*number)).collect();
-        assert_eq!(found, [1, 2, 3, 13]);
+        let ignored_numbers: Vec<_> = (0..=255).filter(|number| ignored.contains(*number)).collect();
+        assert_eq!(ignored_numbers, [1, 2, 3, 13]);
         assert_eq!(IgnoredSignals::parse("Name:\taignostics\n"), IgnoredSignals::default());
     }
 }

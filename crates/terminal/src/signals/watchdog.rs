@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{CHECK_INTERVAL, IgnoredSignals, REPORT_LIMIT, SHUTDOWN_LIMIT, SINGLE_USE_LIMIT};
 
-/// The time after a second signal in which the rest of the process can report and end by itself.
+/// The time after a second signal within which the rest of the process can report its outcome and end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The stage of the process. It determines the effect of a second signal and the time limit after the first one.
@@ -23,11 +23,11 @@ struct Inner {
     /// Returns true while a single-use step is in progress.
     is_in_step: fn() -> bool,
     stage: AtomicU8,
-    /// The exit code, after the outcome is printed.
+    /// The exit code of the process. Valid in the stage [`REPORTED`].
     code: AtomicU8,
-    /// True if a section was open at the first signal, whose outcome is reported.
-    has_report: AtomicBool,
-    /// True if the process ends after a signal, unless a child receives the signals.
+    /// True if a section was open at the first signal. Its outcome is then reported.
+    expects_report: AtomicBool,
+    /// True if a signal ends the process. False if the signals are meant for a child.
     exits: AtomicBool,
 }
 
@@ -36,11 +36,11 @@ const FINISHING: u8 = 1;
 const REPORTED: u8 = 2;
 
 impl Stage {
-    /// Creates the first stage. `is_in_step` returns true while a single-use step is in progress. With `exits`, the process
-    /// ends after a signal.
+    /// Creates the stage of a process that is working. `is_in_step` returns true while a single-use step is in
+    /// progress. With `exits`, the process ends after a signal.
     pub(super) fn new(is_in_step: fn() -> bool, exits: bool) -> Self {
-        let (stage, code, has_report) = (WORKING.into(), 0.into(), false.into());
-        Self(Arc::new(Inner { is_in_step, stage, code, has_report, exits: exits.into() }))
+        let (stage, code, expects_report) = (WORKING.into(), 0.into(), false.into());
+        Self(Arc::new(Inner { is_in_step, stage, code, expects_report, exits: exits.into() }))
     }
 
     /// Records that a child receives the signals from now on.
@@ -48,64 +48,65 @@ impl Stage {
         self.0.exits.store(false, Ordering::SeqCst);
     }
 
-    /// Records that the work has ended, and that single-use steps are awaited.
-    pub(super) fn finish(&self) {
+    /// Records that the work has ended, and that the process waits for single-use steps.
+    pub(super) fn set_finishing(&self) {
         self.0.stage.store(FINISHING, Ordering::SeqCst);
     }
 
     /// Records that the single-use steps have ended.
-    pub(super) fn finished(&self) {
+    pub(super) fn set_working(&self) {
         self.0.stage.store(WORKING, Ordering::SeqCst);
     }
 
     /// Records that the outcome is printed, and that the process ends with this code.
-    pub(super) fn reported(&self, code: u8) {
+    pub(super) fn set_reported(&self, code: u8) {
         self.0.code.store(code, Ordering::SeqCst);
         self.0.stage.store(REPORTED, Ordering::SeqCst);
     }
 
     /// Records that a section is open, so that the process waits for its report.
     pub(super) fn expect_report(&self) {
-        self.0.has_report.store(true, Ordering::SeqCst);
+        self.0.expects_report.store(true, Ordering::SeqCst);
     }
 
-    fn get(&self) -> u8 {
+    fn current(&self) -> u8 {
         self.0.stage.load(Ordering::SeqCst)
     }
 
     /// Returns true while the report of a section is not printed yet.
     fn is_report_pending(&self) -> bool {
-        self.0.has_report.load(Ordering::SeqCst) && self.get() != REPORTED
+        self.0.expects_report.load(Ordering::SeqCst) && self.current() != REPORTED
     }
 }
 
-/// Starts the thread. Signals are caught when this returns.
+/// Starts the thread. When this function returns, signals are caught.
 pub(super) fn start(ignored: IgnoredSignals, stage: Stage, sender: UnboundedSender<u8>) -> io::Result<()> {
-    let (ready, started) = std::sync::mpsc::channel();
+    let (ready_sender, ready_receiver) = std::sync::mpsc::channel();
     let listen = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(async move {
                 match SignalStreams::new(ignored) {
                     Ok(signals) => {
-                        // The receiver waits for this.
-                        let _ = ready.send(Ok(()));
+                        // Sending cannot fail, because `start` waits for the message.
+                        let _ = ready_sender.send(Ok(()));
                         run(signals, &stage, &sender).await;
                     }
-                    Err(error) => drop(ready.send(Err(error))),
+                    Err(error) => drop(ready_sender.send(Err(error))),
                 }
             }),
-            Err(error) => drop(ready.send(Err(error))),
+            Err(error) => drop(ready_sender.send(Err(error))),
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
-    started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread for signals has ended")))
+    ready_receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread for signals has ended")))
 }
 
-/// Forwards signals. Ends the process if it does not end in time, unless a child receives them.
+/// Forwards signals to `sender`. Ends the process if it does not end by itself in time, unless a child receives the
+/// signals.
 async fn run(mut signals: SignalStreams, stage: &Stage, sender: &UnboundedSender<u8>) {
     let first = signals.next().await;
-    let begin = Instant::now();
+    let first_signal = Instant::now();
     let send = |number| {
         // The receiver is gone when the process ends.
         let _ = sender.send(number);
@@ -117,35 +118,38 @@ async fn run(mut signals: SignalStreams, stage: &Stage, sender: &UnboundedSender
         }
     }
     let mut second = None;
-    if stage.get() != REPORTED {
-        second = tokio::time::timeout_at(begin + SHUTDOWN_LIMIT, signals.next()).await.ok();
-        while second.is_none() && stage.is_report_pending() && Instant::now() < begin + SHUTDOWN_LIMIT + REPORT_LIMIT {
+    if stage.current() != REPORTED {
+        second = tokio::time::timeout_at(first_signal + SHUTDOWN_LIMIT, signals.next()).await.ok();
+        while second.is_none()
+            && stage.is_report_pending()
+            && Instant::now() < first_signal + SHUTDOWN_LIMIT + REPORT_LIMIT
+        {
             second = tokio::time::timeout(CHECK_INTERVAL, signals.next()).await.ok();
         }
     }
     if let Some(second) = second {
         send(second);
-        let (grace, report) = (Instant::now() + GRACE, Instant::now() + REPORT_LIMIT);
-        while !grace_has_ended(stage, grace, begin + SINGLE_USE_LIMIT)
-            || (stage.is_report_pending() && Instant::now() < report)
+        let (grace_end, report_end) = (Instant::now() + GRACE, Instant::now() + REPORT_LIMIT);
+        while !grace_has_ended(stage, grace_end, first_signal + SINGLE_USE_LIMIT)
+            || (stage.is_report_pending() && Instant::now() < report_end)
         {
             let third = tokio::time::timeout(CHECK_INTERVAL, signals.next()).await;
-            if third.is_ok() && grace_has_ended(stage, begin, begin + SINGLE_USE_LIMIT) {
+            if third.is_ok() && grace_has_ended(stage, first_signal, first_signal + SINGLE_USE_LIMIT) {
                 break;
             }
         }
     }
-    exit(if stage.get() == REPORTED { stage.0.code.load(Ordering::SeqCst) } else { 128 + first });
+    exit(if stage.current() == REPORTED { stage.0.code.load(Ordering::SeqCst) } else { 128 + first });
 }
 
 /// Returns true if the process must end after a second signal.
-fn grace_has_ended(stage: &Stage, grace: Instant, step_end: Instant) -> bool {
+fn grace_has_ended(stage: &Stage, grace_end: Instant, step_end: Instant) -> bool {
     let now = Instant::now();
-    match stage.get() {
+    match stage.current() {
         REPORTED => true,
-        FINISHING => now >= grace && now >= step_end,
-        // A blocked main thread does not wait for the steps.
-        _ => now >= grace && (now >= step_end || !(stage.0.is_in_step)()),
+        FINISHING => now >= grace_end && now >= step_end,
+        // The main thread may be blocked, so this thread waits for the single-use steps.
+        _ => now >= grace_end && (now >= step_end || !(stage.0.is_in_step)()),
     }
 }
 

@@ -11,16 +11,16 @@ use crate::source::redemption::Section;
 pub(super) const REDEMPTION_GRACE: Duration = Duration::from_secs(60);
 
 impl Attempt {
-    /// Runs a provider call with the attempt timeout. A call that is redeeming a credential when the timeout ends gets
-    /// [`REDEMPTION_GRACE`] more. A call that cannot be canceled and holds a single-use credential continues; only its
-    /// callers are informed of the timeout.
+    /// Runs a provider call with the attempt timeout. If the call is redeeming a credential when the timeout ends, it
+    /// may run for another [`REDEMPTION_GRACE`]. If the call cannot be canceled and has a single-use credential, it
+    /// continues, and its callers get a timeout error.
     pub(super) async fn with_timeout(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
-        let Some(limit) = self.inner.attempt_timeout else { return call.await };
+        let Some(timeout) = self.inner.attempt_timeout else { return call.await };
         let provider = &self.inner.provider;
         let is_cancelable = provider.is_cancelable() || !provider.needs_lease();
         let mut call = pin!(call);
         loop {
-            if let Some(outcome) = self.inner.within(limit, call.as_mut()).await {
+            if let Some(outcome) = self.inner.within(timeout, call.as_mut()).await {
                 return outcome;
             }
             if is_cancelable {
@@ -31,6 +31,6 @@ impl Attempt {
             self.progress.send_modify(|progress| progress.timeouts += 1);
         }
         let extension = if section.is_critical() { REDEMPTION_GRACE } else { Duration::ZERO };
-        self.inner.within(extension, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
+        self.inner.within(extension, call).await.unwrap_or_else(|| Err(TokenError::timed_out(timeout)))
     }
 }

@@ -9,8 +9,8 @@ use crate::source::redemption::Section;
 use crate::{AccessToken, TokenError};
 
 impl Attempt {
-    /// Obtains a token. Waits first for an earlier attempt that may still redeem a single-use credential of the key. There
-    /// can be such an attempt after the source was cleared.
+    /// Obtains a token. First waits for an earlier attempt that may still redeem a single-use credential of the key.
+    /// Such an attempt can exist after the source was cleared.
     pub(super) async fn obtain_exclusively(&self, section: &Section) -> AttemptOutput {
         match self.lock_redemption().await {
             Ok(_guard) => self.obtain(section).await,
@@ -23,7 +23,7 @@ impl Attempt {
         if !self.inner.provider.needs_lease() {
             return Ok(None);
         }
-        let redemption_lock = self.inner.flights.with(&self.key, |slot, _| slot.redemption_lock.clone());
+        let redemption_lock = self.inner.flights.with_slot(&self.key, |slot, _| slot.redemption_lock.clone());
         self.wait_for_attempt(redemption_lock.lock_owned()).await.map(Some)
     }
 
@@ -32,29 +32,32 @@ impl Attempt {
     /// # Errors
     ///
     /// The credential was redeemed and replaced, or another attempt that has reserved it does not end in time.
-    pub(super) async fn reserve_initial(&self, initial: &AccessToken) -> Result<Reservation, TokenError> {
-        let reservation = Reservation::new(self.key.issuer(), initial.refresh_token());
+    pub(super) async fn reserve_initial_credential(
+        &self,
+        initial_token: &AccessToken,
+    ) -> Result<Reservation, TokenError> {
+        let reservation = Reservation::new(self.key.issuer(), initial_token.refresh_token());
         self.wait_for_attempt(reservation.reserve()).await?
     }
 
-    /// Records that the refresh token of `presented` can no longer be redeemed, if `token` has a different one.
+    /// Records that the refresh token of `presented_token` can no longer be redeemed, if `token` has a different one.
     pub(super) fn record_redemption(
         &self,
         reservation: Option<Reservation>,
-        presented: Option<&AccessToken>,
+        presented_token: Option<&AccessToken>,
         token: &AccessToken,
     ) {
-        let Some(presented) = presented.filter(|presented| {
-            presented.refresh_token().is_some() && presented.refresh_token() != token.refresh_token()
+        let Some(presented_token) = presented_token.filter(|presented_token| {
+            presented_token.refresh_token().is_some() && presented_token.refresh_token() != token.refresh_token()
         }) else {
             return;
         };
         if let Some(reservation) = reservation {
             reservation.mark_redeemed();
         }
-        if self.is_cleared() {
+        if self.is_source_cleared() {
             // If clearing the cache failed, the cache may still contain the redeemed refresh token.
-            self.inner.flights.with(&self.key, |slot, _| slot.flight.refuse(presented));
+            self.inner.flights.with_slot(&self.key, |slot, _| slot.flight.refuse(presented_token));
         }
     }
 
@@ -62,8 +65,8 @@ impl Attempt {
     async fn wait_for_attempt<T>(&self, wait: impl Future<Output = T>) -> Result<T, TokenError> {
         match self.inner.attempt_timeout {
             None => Ok(wait.await),
-            Some(limit) => {
-                self.inner.within(limit + REDEMPTION_GRACE, wait).await.ok_or_else(|| TokenError::timed_out(limit))
+            Some(timeout) => {
+                self.inner.within(timeout + REDEMPTION_GRACE, wait).await.ok_or_else(|| TokenError::timed_out(timeout))
             }
         }
     }

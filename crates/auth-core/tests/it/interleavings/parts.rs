@@ -5,37 +5,37 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, TokenError, TokenKey, TokenRequest};
 
-use super::{CacheKind, World, text};
+use super::{CacheKind, RandomParts, text_of};
 
 /// A running provider call. It is dropped if the attempt timeout ends before the call.
-pub(super) struct Call<'a> {
-    pub(super) world: &'a World,
+pub(super) struct RunningCall<'a> {
+    pub(super) parts: &'a RandomParts,
     pub(super) key: &'a TokenKey,
     pub(super) clears: usize,
-    pub(super) undisturbed: bool,
+    pub(super) is_unaffected_by_clear: bool,
 }
 
-impl Drop for Call<'_> {
+impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
-        let (now, mut state) = (self.world.now(), self.world.state());
-        state.seen.timed_out += 1;
-        if self.undisturbed {
-            if state.running.get(self.key) == Some(&self.clears) {
-                state.running.remove(self.key);
+        let (now, mut state) = (self.parts.now(), self.parts.state());
+        state.event_counts.timeouts += 1;
+        if self.is_unaffected_by_clear {
+            if state.running_calls.get(self.key) == Some(&self.clears) {
+                state.running_calls.remove(self.key);
             }
-            state.failures.insert(self.key.clone(), (TokenError::provider("timeout"), now, None, self.clears));
+            state.last_failures.insert(self.key.clone(), (TokenError::provider("timeout"), now, None, self.clears));
         }
     }
 }
 
-impl Clock for World {
+impl Clock for RandomParts {
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000) + self.started.elapsed()
     }
 }
 
 #[async_trait]
-impl AsyncTokenProvider for World {
+impl AsyncTokenProvider for RandomParts {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.obtain(request, false).await
     }
@@ -54,10 +54,10 @@ impl AsyncTokenProvider for World {
 }
 
 #[async_trait]
-impl AsyncTokenCache for World {
+impl AsyncTokenCache for RandomParts {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         self.access_cache().await?;
-        let cached = self.state().cached.get(key).cloned();
+        let cached = self.state().cached_tokens.get(key).cloned();
         self.access_cache().await?;
         Ok(cached)
     }
@@ -66,8 +66,8 @@ impl AsyncTokenCache for World {
         self.access_cache().await?;
         {
             let mut state = self.state();
-            state.stored.insert(text(token));
-            state.cached.insert(key.clone(), token.clone());
+            state.stored_tokens.insert(text_of(token));
+            state.cached_tokens.insert(key.clone(), token.clone());
         }
         self.access_cache().await
     }
@@ -76,14 +76,14 @@ impl AsyncTokenCache for World {
         self.access_cache().await?;
         {
             let mut state = self.state();
-            if let Some(deleted) = state.cached.remove(key)
-                && !state.rejected.contains(&text(&deleted))
+            if let Some(deleted) = state.cached_tokens.remove(key)
+                && !state.rejected_tokens.contains(&text_of(&deleted))
                 && state
-                    .obtained
+                    .obtained_tokens
                     .iter()
                     .any(|(_, token, clears)| token.is_same(&deleted) && *clears == Some(state.clears))
             {
-                state.violations.push(format!("{} was deleted, but was not rejected", text(&deleted)));
+                state.violations.push(format!("{} was deleted, but was not rejected", text_of(&deleted)));
             }
         }
         self.access_cache().await
@@ -91,11 +91,11 @@ impl AsyncTokenCache for World {
 
     async fn clear(&self) -> Result<(), TokenError> {
         self.access_cache().await?;
-        self.state().cached.clear();
+        self.state().cached_tokens.clear();
         self.access_cache().await
     }
 
     fn get_local(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
-        (self.cache == CacheKind::Memory).then(|| self.state().cached.get(key).cloned())
+        (self.cache == CacheKind::Memory).then(|| self.state().cached_tokens.get(key).cloned())
     }
 }

@@ -3,7 +3,7 @@ use super::*;
 const PAUSE: Duration = Duration::from_secs(1);
 
 fn fail(circuit: &mut Circuit, now: Instant, was_probe: bool) {
-    circuit.failed(now, was_probe, "503".to_owned(), None, |probes| PAUSE * probes);
+    circuit.record_failure(now, was_probe, "503".to_owned(), None, |probes| PAUSE * probes);
 }
 
 /// Returns a circuit breaker that was opened by five failures at `now`.
@@ -24,7 +24,7 @@ fn few_failures_between_successes_do_not_open_the_circuit() {
             fail(&mut circuit, now, false);
             assert_eq!(circuit.admit(now, false), Admission::Send);
         }
-        assert!(circuit.succeeded().was_failing);
+        assert!(circuit.record_success().was_failing);
     }
 }
 
@@ -44,9 +44,9 @@ fn open_circuit_sends_one_probe_at_a_time() {
         "the second pause is twice as long"
     );
     assert_eq!(circuit.admit(start + PAUSE * 3, false), Admission::Probe);
-    circuit.abandoned();
+    circuit.record_dropped_probe();
     assert_eq!(circuit.admit(start + PAUSE * 3, false), Admission::Probe, "the first probe was dropped");
-    assert!(circuit.succeeded().was_failing);
+    assert!(circuit.record_success().was_failing);
     assert_eq!(circuit.admit(start + PAUSE * 3, false), Admission::Send);
 }
 
@@ -67,7 +67,7 @@ fn late_failure_of_another_request_does_not_delay_the_probe() {
 #[test]
 fn retry_after_opens_the_circuit_for_its_duration() {
     let (mut circuit, start) = (Circuit::default(), Instant::now());
-    circuit.failed(start, false, "429".to_owned(), Some(PAUSE * 60), |_| PAUSE);
+    circuit.record_failure(start, false, "429".to_owned(), Some(PAUSE * 60), |_| PAUSE);
     let wait = Admission::Wait { until: Some(start + PAUSE * 60), is_retry_after: true };
     assert_eq!(circuit.admit(start + PAUSE * 59, false), wait);
     assert_eq!(circuit.admit(start + PAUSE * 60, false), Admission::Probe);

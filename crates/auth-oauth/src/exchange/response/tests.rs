@@ -2,23 +2,26 @@ use super::*;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-fn outcome_of(status: u16, body: &str) -> Result<AccessToken, OAuthError> {
+fn parse_token(status: u16, body: &str) -> Result<AccessToken, OAuthError> {
     let secrets = vec![Secret::new("canary-sent")];
     FormResponse { secrets, ..FormResponse::new(status, None, body) }.token(NOW)
 }
 
 #[test]
 fn error_code_with_status_200_is_treated_as_a_refusal() {
-    let error = outcome_of(200, r#"{"error":"invalid_grant","error_description":"no canary-sent"}"#).unwrap_err();
+    let error = parse_token(200, r#"{"error":"invalid_grant","error_description":"no canary-sent"}"#).unwrap_err();
     assert!(error.is_credential_refused() && !error.is_uncertain(), "{error:?}");
     assert_eq!(error.to_string(), "the identity provider refused: invalid_grant (no ***)");
-    let both = outcome_of(200, r#"{"access_token":"canary","error":"invalid_scope"}"#).unwrap_err();
-    assert!(both.to_string().contains("invalid_scope") && !both.is_credential_refused(), "{both:?}");
-    for none in ["null", "\"\""] {
-        assert!(outcome_of(200, &format!(r#"{{"access_token":"t","error":{none}}}"#)).is_ok(), "{none}");
+    let error_beside_token = parse_token(200, r#"{"access_token":"canary","error":"invalid_scope"}"#).unwrap_err();
+    assert!(
+        error_beside_token.to_string().contains("invalid_scope") && !error_beside_token.is_credential_refused(),
+        "{error_beside_token:?}"
+    );
+    for no_error in ["null", "\"\""] {
+        assert!(parse_token(200, &format!(r#"{{"access_token":"t","error":{no_error}}}"#)).is_ok(), "{no_error}");
     }
-    let strange = outcome_of(200, r#"{"access_token":"canary","error":["canary"]}"#).unwrap_err();
-    assert!(strange.is_uncertain() && strange.to_string().ends_with("at `error`"), "{strange:?}");
+    let error_list = parse_token(200, r#"{"access_token":"canary","error":["canary"]}"#).unwrap_err();
+    assert!(error_list.is_uncertain() && error_list.to_string().ends_with("at `error`"), "{error_list:?}");
 }
 
 #[test]
@@ -30,31 +33,31 @@ fn error_names_a_duplicate_member_without_its_value() {
         (r#"{"access_token":"canary-1","x":"canary-2","x":"canary-3"}"#, "`x`"),
         (r#"{"access_token":"canary-1","a canary-sent\n":1,"a canary-sent\n":2}"#, "`a ***`"),
     ] {
-        let error = outcome_of(200, body).unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(error.is_uncertain() && shown.contains(name) && !shown.contains("canary"), "{shown}");
+        let error = parse_token(200, body).unwrap_err();
+        let error_text = format!("{error} {error:?}");
+        assert!(error.is_uncertain() && error_text.contains(name) && !error_text.contains("canary"), "{error_text}");
     }
-    let long = "x".repeat(10_000);
-    let error = outcome_of(200, &format!(r#"{{"{long}":1,"{long}":2}}"#)).unwrap_err();
+    let long_name = "x".repeat(10_000);
+    let error = parse_token(200, &format!(r#"{{"{long_name}":1,"{long_name}":2}}"#)).unwrap_err();
     assert!(error.to_string().len() < 200, "{error}");
 }
 
 #[test]
 fn error_names_an_unsupported_token_type() {
-    let error = outcome_of(200, r#"{"access_token":"canary","token_type":"mac"}"#).unwrap_err();
+    let error = parse_token(200, r#"{"access_token":"canary","token_type":"mac"}"#).unwrap_err();
     assert!(error.is_unsupported_token_type() && error.to_string().contains("'mac'"), "{error:?}");
     assert!(error.is_uncertain(), "the provider has issued the token");
     let body = format!(r#"{{"access_token":"canary","token_type":"{}canary-sent"}}"#, "x".repeat(35));
-    let error = outcome_of(200, &body).unwrap_err();
+    let error = parse_token(200, &body).unwrap_err();
     assert!(error.is_unsupported_token_type() && !format!("{error:?}").contains("canary"), "{error:?}");
-    assert_eq!(outcome_of(200, r#"{"access_token":"t","token_type":"bEARER"}"#).unwrap().token_type(), "Bearer");
+    assert_eq!(parse_token(200, r#"{"access_token":"t","token_type":"bEARER"}"#).unwrap().token_type(), "Bearer");
 }
 
 #[test]
 fn other_token_type_is_accepted_if_requested() {
     let response = FormResponse::new(200, None, r#"{"access_token":"t","token_type":"n_a"}"#);
     assert!(response.token(NOW).unwrap_err().is_unsupported_token_type());
-    let response = FormResponse { accepts_non_access: true, ..response };
+    let response = FormResponse { accepts_non_access_token: true, ..response };
     assert_eq!(response.token(NOW).unwrap().token_type(), "N_A");
     let response = FormResponse { body: br#"{"access_token":"t","token_type":"mac"}"#.to_vec(), ..response };
     assert!(response.token(NOW).unwrap_err().is_unsupported_token_type());
@@ -62,7 +65,7 @@ fn other_token_type_is_accepted_if_requested() {
 
 #[test]
 fn response_is_uncertain_if_a_token_may_have_been_issued() {
-    for (status, body, uncertain) in [
+    for (status, body, is_uncertain) in [
         (200, r#"{"access_token":"t""#, true),
         (200, "<html>", true),
         (200, "", true),
@@ -79,6 +82,6 @@ fn response_is_uncertain_if_a_token_may_have_been_issued() {
         (502, "<html>", true),
         (503, "", true),
     ] {
-        assert_eq!(outcome_of(status, body).unwrap_err().is_uncertain(), uncertain, "{status} {body}");
+        assert_eq!(parse_token(status, body).unwrap_err().is_uncertain(), is_uncertain, "{status} {body}");
     }
 }

@@ -12,14 +12,14 @@ use crate::external::error::CredentialError;
 
 /// The maximum size of the output, in bytes.
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
-/// The timeout for reading the rest of the output after the program has ended. A child of the program may keep the output
-/// open.
+/// The timeout for reading the rest of the output after the program has ended. A child process of the program may keep
+/// the output open.
 const REMAINING_OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The outcome of a program that has ended.
-pub(super) struct Output {
+pub(super) struct ProgramOutput {
     /// The exit code, or `None` after a signal.
-    pub(super) code: Option<i32>,
+    pub(super) exit_code: Option<i32>,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
 }
@@ -44,7 +44,8 @@ impl ProcessGroup {
         }
     }
 
-    /// Does not kill the group, because the program has ended and the system may use its id for another process.
+    /// Prevents the kill on drop. The program has ended, and the system may use the id of its group for another
+    /// process.
     fn disarm(mut self) {
         #[cfg(unix)]
         {
@@ -66,13 +67,13 @@ impl Drop for ProcessGroup {
 }
 
 /// Runs the program with its timeout.
-pub(super) async fn run(provider: &CommandProvider) -> Result<Output, CredentialError> {
+pub(super) async fn run(provider: &CommandProvider) -> Result<ProgramOutput, CredentialError> {
     let mut command = provider.command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => provider.not_found(),
+        io::ErrorKind::NotFound => provider.program_not_found(),
         _ => provider.origin.unusable("it cannot be started", "check that it is executable").with_source(error),
     })?;
     let group = ProcessGroup::of(&child);
@@ -96,39 +97,39 @@ pub(super) async fn run(provider: &CommandProvider) -> Result<Output, Credential
     Ok(output)
 }
 
-/// Waits for the end of the program, and reads its output. If the output exceeds the limit, returns without waiting for the
-/// end.
-async fn wait_with_output(child: &mut Child) -> io::Result<Output> {
+/// Waits for the end of the program, and reads its output. If the output exceeds the limit, returns before the program
+/// ends.
+async fn wait_with_output(child: &mut Child) -> io::Result<ProgramOutput> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (stdout_stream, stderr_stream) = (child.stdout.take(), child.stderr.take());
     let status = {
-        let mut reading = std::pin::pin!(async {
-            let err = read_tail(err, &mut stderr);
-            let out = async {
-                if let Some(out) = out {
-                    out.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut stdout).await?;
+        let mut read_output = std::pin::pin!(async {
+            let read_stderr = read_tail(stderr_stream, &mut stderr);
+            let read_stdout = async {
+                if let Some(stream) = stdout_stream {
+                    stream.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut stdout).await?;
                 }
                 if stdout.len() as u64 > MAX_OUTPUT_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
             };
-            tokio::try_join!(out, err).map(drop)
+            tokio::try_join!(read_stdout, read_stderr).map(drop)
         });
         tokio::select! {
-            read = &mut reading => match read {
+            outcome = &mut read_output => match outcome {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
-                read => {
-                    read?;
+                outcome => {
+                    outcome?;
                     Some(child.wait().await?)
                 }
             },
             status = child.wait() => {
-                match tokio::time::timeout(REMAINING_OUTPUT_TIMEOUT, reading).await {
+                match tokio::time::timeout(REMAINING_OUTPUT_TIMEOUT, read_output).await {
                     Ok(Err(error)) if error.kind() != io::ErrorKind::FileTooLarge => return Err(error),
                     _ => Some(status?),
                 }
             }
         }
     };
-    Ok(Output { code: status.and_then(|status| status.code()), stdout, stderr })
+    Ok(ProgramOutput { exit_code: status.and_then(|status| status.code()), stdout, stderr })
 }
 
 /// Reads a stream to its end, and stores its last 4096 bytes in `tail`.
@@ -141,7 +142,7 @@ async fn read_tail(stream: Option<impl AsyncRead + Unpin>, tail: &mut Vec<u8>) -
             return Ok(());
         }
         tail.extend_from_slice(&block[..length]);
-        let surplus = tail.len().saturating_sub(block.len());
-        tail.drain(..surplus);
+        let excess = tail.len().saturating_sub(block.len());
+        tail.drain(..excess);
     }
 }

@@ -1,7 +1,7 @@
 use crate::external::error::{CredentialError, Origin};
 
-/// Splits a command line into a program and its arguments. The line is a JSON array of strings, or is split like by a POSIX
-/// shell, but without expanding variables, globs and tildes.
+/// Splits a command line into a program and its arguments. The line is a JSON array of strings, or text that is split
+/// by the rules of a POSIX shell. Variables, globs and tildes are not expanded.
 ///
 /// ```
 /// let words = auth_oauth::command_line(r#"vault "the token" '$HOME'"#)?;
@@ -13,8 +13,8 @@ use crate::external::error::{CredentialError, Origin};
 ///
 /// # Errors
 ///
-/// A quotation mark is not closed, the JSON is not an array of strings, the program is missing, or a word contains a NUL
-/// character.
+/// A quotation mark is not closed, the JSON is not an array of strings, the program is missing, or a word contains a
+/// NUL character.
 pub fn command_line(text: &str) -> Result<Vec<String>, CredentialError> {
     let origin = Origin::new("token command", "setting");
     let words: Vec<String> = if text.trim_start().starts_with('[') {

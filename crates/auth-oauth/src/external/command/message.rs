@@ -25,14 +25,14 @@ fn redacted_line(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns true if a word has the length and the characters of a token. Paths, and words without digits, are not treated as
-/// secrets.
+/// Returns true if a word has the length and the characters of a token. Paths, and words without digits, are not
+/// treated as secrets.
 fn may_be_secret(word: &str) -> bool {
     let word = word.trim_matches(['"', '\'', '`', ',', ';', '(', ')', '.', ':']);
     let is_path = word.starts_with(['/', '.', '~']);
-    let is_token = |character: char| character.is_ascii_alphanumeric() || "-_.~+/=".contains(character);
+    let is_token_character = |character: char| character.is_ascii_alphanumeric() || "-_.~+/=".contains(character);
     let has_digit = word.contains(|character: char| character.is_ascii_digit());
-    word.len() >= MIN_SECRET_CHARS && !is_path && has_digit && word.chars().all(is_token)
+    word.len() >= MIN_SECRET_CHARS && !is_path && has_digit && word.chars().all(is_token_character)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::exchange::sanitized;
 use crate::external::error::{CredentialError, Origin};
-use crate::external::text::usable;
+use crate::external::text::token_from_text;
 
 const REMEDY: &str = "it must print a token, or JSON in one of the documented forms";
 /// The JSON members that may contain the token, in order of precedence.
@@ -16,13 +16,13 @@ const TOKEN_MEMBERS: [&str; 4] = ["access_token", "accessToken", "id_token", "to
 const EXPIRY_MEMBERS: [&str; 5] = ["expires_at", "expiration_time", "expires_on", "expiration", "expirationTimestamp"];
 
 /// Returns the token in the output of the program.
-pub(super) fn token(origin: &Origin, stdout: &[u8], now: SystemTime) -> Result<AccessToken, CredentialError> {
+pub(super) fn parse_token(origin: &Origin, stdout: &[u8], now: SystemTime) -> Result<AccessToken, CredentialError> {
     let text = std::str::from_utf8(stdout).map_err(|_| origin.unusable("its output is not text", REMEDY))?.trim();
     if text.is_empty() {
         return Err(origin.unusable("it printed nothing", REMEDY));
     }
     if !text.starts_with('{') {
-        return usable(origin, text, now, None);
+        return token_from_text(origin, text, now, None);
     }
     let json: Value =
         serde_json::from_str(text).map_err(|_| origin.unusable("its output is not valid JSON", REMEDY))?;
@@ -36,11 +36,11 @@ pub(super) fn token(origin: &Origin, stdout: &[u8], now: SystemTime) -> Result<A
         token_response(&json)
     };
     let token = token.ok_or_else(|| origin.unusable("its JSON contains no token", REMEDY))?;
-    let token = usable(origin, token, now, None)?;
+    let token = token_from_text(origin, token, now, None)?;
     let expiry = match expiry {
-        None => json.get("expires_in").and_then(|seconds| now.checked_add(duration(seconds)?)),
+        None => json.get("expires_in").and_then(|seconds| now.checked_add(parse_duration(seconds)?)),
         Some(expiry) => {
-            Some(time(expiry).ok_or_else(|| origin.unusable("the expiry in its JSON is not a time", REMEDY))?)
+            Some(parse_time(expiry).ok_or_else(|| origin.unusable("the expiry in its JSON is not a time", REMEDY))?)
         }
     };
     Ok(expiry.into_iter().fold(token, AccessToken::with_expires_at))
@@ -95,14 +95,14 @@ fn non_null(value: &Value) -> Option<&Value> {
 }
 
 /// Parses a time, which is given in seconds since 1970 or in RFC 3339.
-fn time(value: &Value) -> Option<SystemTime> {
-    if let Some(since) = duration(value) {
-        return SystemTime::UNIX_EPOCH.checked_add(since);
+fn parse_time(value: &Value) -> Option<SystemTime> {
+    if let Some(since_epoch) = parse_duration(value) {
+        return SystemTime::UNIX_EPOCH.checked_add(since_epoch);
     }
     Some(SystemTime::from(value.as_str()?.parse::<jiff::Timestamp>().ok()?))
 }
 
-fn duration(value: &Value) -> Option<Duration> {
+fn parse_duration(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(lenient_seconds(value)?).ok()
 }
 
@@ -110,8 +110,12 @@ fn duration(value: &Value) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<AccessToken, CredentialError> {
-        token(&Origin::new("token command", "x"), text.as_bytes(), SystemTime::UNIX_EPOCH + Duration::from_secs(1000))
+    fn parse(text: &str) -> Result<AccessToken, CredentialError> {
+        parse_token(
+            &Origin::new("token command", "x"),
+            text.as_bytes(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1000),
+        )
     }
 
     #[test]
@@ -131,12 +135,12 @@ mod tests {
             r#"{"accessToken":"t","expires_on":3600}"#,
             r#"{"token":"t","expires_at":"1970-01-01T01:00:00Z"}"#,
         ] {
-            let token = parsed(text).unwrap();
+            let token = parse(text).unwrap();
             assert_eq!(token.secret().expose(), "t");
             assert_eq!(token.expires_at(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(3600)), "{text}");
         }
-        assert_eq!(parsed(" t\n").unwrap().expires_at(), None);
-        assert_eq!(parsed(r#"{"access_token":"t"}"#).unwrap().expires_at(), None);
+        assert_eq!(parse(" t\n").unwrap().expires_at(), None);
+        assert_eq!(parse(r#"{"access_token":"t"}"#).unwrap().expires_at(), None);
     }
 
     #[test]
@@ -153,11 +157,11 @@ mod tests {
             (r#"{"Version":2,"SessionToken":"canary"}"#, "Version of its JSON is not 1"),
             (r#"{"access_token":"canary","expires_at":"tomorrow"}"#, "expiry in its JSON is not a time"),
         ] {
-            let error = parsed(text).unwrap_err();
+            let error = parse(text).unwrap_err();
             assert!(error.to_string().contains(expected) && !format!("{error:?}").contains("canary"), "{error}");
         }
-        assert!(token(&Origin::new("token command", "x"), b"\xff", SystemTime::UNIX_EPOCH).is_err());
-        let refused = parsed(r#"{"success":false,"version":1,"code":"401","message":"no\nbody"}"#).unwrap_err();
+        assert!(parse_token(&Origin::new("token command", "x"), b"\xff", SystemTime::UNIX_EPOCH).is_err());
+        let refused = parse(r#"{"success":false,"version":1,"code":"401","message":"no\nbody"}"#).unwrap_err();
         assert!(refused.is_refused() && refused.to_string().contains("error 401: no / body"), "{refused}");
     }
 }

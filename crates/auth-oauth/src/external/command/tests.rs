@@ -8,7 +8,7 @@ fn shell(script: &str) -> CommandProvider {
     CommandProvider::new("/bin/sh").with_arguments(["-c", script])
 }
 
-async fn fetched(provider: &CommandProvider) -> Result<String, String> {
+async fn fetch_secret(provider: &CommandProvider) -> Result<String, String> {
     match provider.fetch(&TokenRequest::new()).await {
         Ok(token) => Ok(token.secret().expose().to_owned()),
         Err(error) => Err(CredentialError::of(&error).unwrap().to_string()),
@@ -17,21 +17,21 @@ async fn fetched(provider: &CommandProvider) -> Result<String, String> {
 
 #[tokio::test]
 async fn printed_token_is_returned_and_variables_are_set() {
-    assert_eq!(fetched(&shell("cat; echo t; echo noise >&2")).await.unwrap(), "t");
+    assert_eq!(fetch_secret(&shell("cat; echo t; echo noise >&2")).await.unwrap(), "t");
     let provider = shell("echo ${CANARY-none} ${PATH:+path} $ADDED | tr -d ' '").without_variables(["PATH"]);
     assert_eq!(
-        fetched(&provider.with_variable("ADDED", "added").with_variable("PATH", "/usr/bin:/bin")).await.unwrap(),
+        fetch_secret(&provider.with_variable("ADDED", "added").with_variable("PATH", "/usr/bin:/bin")).await.unwrap(),
         "nonepathadded"
     );
 }
 
 #[tokio::test]
 async fn exit_code_and_sanitized_stderr_are_reported() {
-    let error = fetched(&shell("echo canary; echo 'no vault: token=canary' >&2; exit 3")).await.unwrap_err();
+    let error = fetch_secret(&shell("echo canary; echo 'no vault: token=canary' >&2; exit 3")).await.unwrap_err();
     assert!(error.contains("exit code 3: no vault: token=***") && !error.contains("canary"), "{error}");
-    let error = fetched(&shell("kill -9 $$")).await.unwrap_err();
+    let error = fetch_secret(&shell("kill -9 $$")).await.unwrap_err();
     assert!(error.contains("ended by a signal"), "{error}");
-    let error = fetched(&CommandProvider::new("/does/not/exist")).await.unwrap_err();
+    let error = fetch_secret(&CommandProvider::new("/does/not/exist")).await.unwrap_err();
     assert!(error.contains("the program does not exist"), "{error}");
     assert!(CommandProvider::new("/does/not/exist").check_configured().unwrap_err().is_not_configured());
 }
@@ -39,51 +39,51 @@ async fn exit_code_and_sanitized_stderr_are_reported() {
 #[tokio::test]
 async fn program_is_killed_with_its_children_after_the_timeout() {
     let folder = tempfile::tempdir().unwrap();
-    let pid = folder.path().join("pid");
-    let script = format!("sleep 1000 & echo $! > '{0}.part' && mv '{0}.part' '{0}'; wait", pid.display());
+    let pid_file = folder.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > '{0}.part' && mv '{0}.part' '{0}'; wait", pid_file.display());
     let provider = shell(&script).with_timeout(Duration::from_secs(2));
-    let error = fetched(&provider).await.unwrap_err();
+    let error = fetch_secret(&provider).await.unwrap_err();
     assert!(error.contains("within 2 s and was killed"), "{error}");
-    let child: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
-    assert_ends(child).await;
+    let child_pid: i32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    wait_for_process_end(child_pid).await;
 }
 
 #[tokio::test]
 async fn canceled_call_kills_the_program() {
     let folder = tempfile::tempdir().unwrap();
-    let pid = folder.path().join("pid");
-    let provider = shell(&format!("echo $$ > '{0}.part' && mv '{0}.part' '{0}'; sleep 1000", pid.display()));
-    let call = tokio::spawn(async move { fetched(&provider).await });
-    until(|| pid.exists()).await;
+    let pid_file = folder.path().join("pid");
+    let provider = shell(&format!("echo $$ > '{0}.part' && mv '{0}.part' '{0}'; sleep 1000", pid_file.display()));
+    let call = tokio::spawn(async move { fetch_secret(&provider).await });
+    wait_until(|| pid_file.exists()).await;
     call.abort();
-    assert_ends(fs::read_to_string(&pid).unwrap().trim().parse().unwrap()).await;
+    wait_for_process_end(fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap()).await;
 }
 
 #[tokio::test]
 async fn large_output_is_an_error() {
-    let error = fetched(&shell("head -c 1000000 /dev/zero | tr '\\0' x; sleep 1000")).await.unwrap_err();
+    let error = fetch_secret(&shell("head -c 1000000 /dev/zero | tr '\\0' x; sleep 1000")).await.unwrap_err();
     assert!(error.contains("larger than 65536 bytes"), "{error}");
 }
 
 #[tokio::test]
 async fn token_is_returned_although_a_child_keeps_the_output_open() {
-    assert_eq!(fetched(&shell("sleep 5 & echo t")).await.unwrap(), "t");
+    assert_eq!(fetch_secret(&shell("sleep 5 & echo t")).await.unwrap(), "t");
 }
 
 #[test]
 fn identity_depends_on_program_arguments_and_cache_variables() {
     let identity = |provider: CommandProvider| provider.identity().unwrap();
-    let one = || CommandProvider::new("sh").with_arguments(["-c", "x"]);
-    assert_eq!(identity(one()), identity(one()));
-    assert_ne!(identity(one()), identity(CommandProvider::new("sh").with_arguments(["-c x"])));
-    assert_ne!(identity(one()), identity(CommandProvider::new("ls").with_arguments(["-c", "x"])));
-    assert_ne!(identity(one()), identity(one().with_cache_variables(["HOME"])));
-    assert_eq!(one().credential_version(), one().credential_version());
+    let command = || CommandProvider::new("sh").with_arguments(["-c", "x"]);
+    assert_eq!(identity(command()), identity(command()));
+    assert_ne!(identity(command()), identity(CommandProvider::new("sh").with_arguments(["-c x"])));
+    assert_ne!(identity(command()), identity(CommandProvider::new("ls").with_arguments(["-c", "x"])));
+    assert_ne!(identity(command()), identity(command().with_cache_variables(["HOME"])));
+    assert_eq!(command().credential_version(), command().credential_version());
 }
 
-async fn until(mut done: impl FnMut() -> bool) {
+async fn wait_until(mut is_done: impl FnMut() -> bool) {
     let waiting = async {
-        while !done() {
+        while !is_done() {
             #[expect(clippy::disallowed_methods, reason = "another process causes the event")]
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -92,11 +92,11 @@ async fn until(mut done: impl FnMut() -> bool) {
 }
 
 /// Waits until a process has ended. A zombie process has ended, too.
-async fn assert_ends(id: i32) {
+async fn wait_for_process_end(pid: i32) {
     let is_running = move || {
-        let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = state.rsplit_once(')').map_or("Z", |(_, rest)| rest.trim_start());
         !state.starts_with(['Z', 'X'])
     };
-    until(move || !is_running()).await;
+    wait_until(move || !is_running()).await;
 }

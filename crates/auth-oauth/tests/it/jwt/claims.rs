@@ -12,7 +12,7 @@ use super::handcrafted::{VALID_HEADER, assert_problem, assert_refused, claims_wi
 use super::{verify, verify_with};
 use crate::issuer::{AUDIENCE, Issuer, NOW};
 
-/// Asserts that valid claims with each of these changes are refused with its problem.
+/// Asserts that a token with each of these changes to valid claims is refused with the given problem.
 async fn assert_changes_refused(changes: impl IntoIterator<Item = (Value, JwtProblem)>) {
     let issuer = Issuer::start().await;
     let tokens = changes.into_iter().map(|(changes, problem)| (changes.to_string(), issuer.token(changes), problem));
@@ -22,25 +22,25 @@ async fn assert_changes_refused(changes: impl IntoIterator<Item = (Value, JwtPro
 #[tokio::test]
 async fn token_of_an_issuer_with_a_similar_name_is_rejected() {
     let issuer = Issuer::start().await;
-    let name = issuer.name();
-    let bare = name.trim_end_matches('/');
-    let similar = [
+    let url = issuer.url();
+    let without_slash = url.trim_end_matches('/');
+    let similar_issuers = [
         json!("https://evil.test/"),
-        json!(bare),
-        json!(format!("{name}/")),
-        json!(format!("{bare}.evil.test/")),
-        json!(format!("{name}tenant")),
-        json!(format!("{bare}@evil.test/")),
-        json!(name.to_uppercase()),
-        json!(name.replacen("http", "https", 1)),
-        json!(format!(" {name}")),
-        json!(format!("{name}\0")),
+        json!(without_slash),
+        json!(format!("{url}/")),
+        json!(format!("{without_slash}.evil.test/")),
+        json!(format!("{url}tenant")),
+        json!(format!("{without_slash}@evil.test/")),
+        json!(url.to_uppercase()),
+        json!(url.replacen("http", "https", 1)),
+        json!(format!(" {url}")),
+        json!(format!("{url}\0")),
         json!(""),
     ];
-    let mut cases: Vec<_> = similar.map(|iss| (iss, WrongIssuer)).into();
+    let mut cases: Vec<_> = similar_issuers.map(|iss| (iss, WrongIssuer)).into();
     cases.extend([
-        (json!([name]), InvalidClaims),
-        (json!({ "iss": name }), InvalidClaims),
+        (json!([url]), InvalidClaims),
+        (json!({ "iss": url }), InvalidClaims),
         (json!(1), InvalidClaims),
         (json!(null), MissingClaim),
     ]);
@@ -128,35 +128,35 @@ async fn claims_of_the_wrong_type_are_rejected() {
 #[tokio::test]
 async fn claims_other_than_a_strict_json_object_are_rejected() {
     let issuer = Issuer::start().await;
-    let good = valid_claims(&issuer);
-    let nested = format!(r#""deep":{}{}"#, "[".repeat(5000), "]".repeat(5000));
-    let invalid_utf8 = [&good.as_bytes()[..good.len() - 1], br#","x":""#, b"\xc0\x80", br#""}"#].concat();
+    let valid = valid_claims(&issuer);
+    let deeply_nested = format!(r#""deep":{}{}"#, "[".repeat(5000), "]".repeat(5000));
+    let invalid_utf8 = [&valid.as_bytes()[..valid.len() - 1], br#","x":""#, b"\xc0\x80", br#""}"#].concat();
     let cases: Vec<(Vec<u8>, JwtProblem)> = vec![
         (b"".into(), InvalidClaims),
         (b"[]".into(), InvalidClaims),
-        (format!("[{good}]").into(), InvalidClaims),
-        (format!("{good}{good}").into(), InvalidClaims),
-        (format!("{good} x").into(), InvalidClaims),
-        (format!("{good}\0").into(), InvalidClaims),
-        (good[..good.len() - 1].into(), InvalidClaims),
-        (signed(VALID_HEADER, &good).into(), InvalidClaims),
+        (format!("[{valid}]").into(), InvalidClaims),
+        (format!("{valid}{valid}").into(), InvalidClaims),
+        (format!("{valid} x").into(), InvalidClaims),
+        (format!("{valid}\0").into(), InvalidClaims),
+        (valid[..valid.len() - 1].into(), InvalidClaims),
+        (signed(VALID_HEADER, &valid).into(), InvalidClaims),
         (invalid_utf8, InvalidClaims),
         (claims_with(&issuer, r#""x":NaN"#).into(), InvalidClaims),
         (claims_with(&issuer, r#""x":Infinity"#).into(), InvalidClaims),
         (claims_with(&issuer, r#""x":1e999"#).into(), InvalidClaims),
         (claims_with(&issuer, r#""x":01"#).into(), InvalidClaims),
         (claims_with(&issuer, "\"x\":\"\0\"").into(), InvalidClaims),
-        (claims_with(&issuer, &nested).into(), InvalidClaims),
+        (claims_with(&issuer, &deeply_nested).into(), InvalidClaims),
         (claims_with(&issuer, r#""sub":"admin""#).into(), DuplicateMember),
         (claims_with(&issuer, r#""exp":9999999999"#).into(), DuplicateMember),
         (claims_with(&issuer, r#""\u0061ud":"https://other.test""#).into(), DuplicateMember),
         (claims_with(&issuer, r#""x":{"y":{"a":1,"a":2}}"#).into(), DuplicateMember),
         (claims_with(&issuer, r#""x":[{"a":1},{"a":1,"b":2,"a":3}]"#).into(), DuplicateMember),
     ];
-    let named = |(claims, problem): (Vec<u8>, _)| {
+    let to_case = |(claims, problem): (Vec<u8>, _)| {
         (format!("{:.80}", String::from_utf8_lossy(&claims)), signed(VALID_HEADER, &claims), problem)
     };
-    assert_refused(&issuer, cases.into_iter().map(named).collect()).await;
+    assert_refused(&issuer, cases.into_iter().map(to_case).collect()).await;
 }
 
 #[tokio::test]
@@ -185,14 +185,15 @@ async fn token_with_the_required_type_and_claims_is_accepted() {
 #[tokio::test]
 async fn null_claim_is_treated_as_missing() {
     let issuer = Issuer::start().await;
-    let optional = claims_with(&issuer, r#""nbf":null,"org_id":null,"scope":null,"client_id":null"#);
-    let claims = verify(&issuer, &signed(VALID_HEADER, optional)).await.unwrap();
+    let null_claims = claims_with(&issuer, r#""nbf":null,"org_id":null,"scope":null,"client_id":null"#);
+    let claims = verify(&issuer, &signed(VALID_HEADER, null_claims)).await.unwrap();
     assert_eq!((claims.org_id.as_deref(), claims.client_id(), claims.scopes().len()), (None, None, 0));
-    let required = |name: &str| {
+    let token_with_null = |name: &str| {
         signed(VALID_HEADER, format!("{{\"{name}\":null,{}", &issuer.claims(&json!({ name: null })).to_string()[1..]))
     };
     let cases = [("iss", MissingClaim), ("aud", MissingClaim), ("exp", MissingClaim), ("sub", InvalidClaims)];
-    assert_refused(&issuer, cases.map(|(name, problem)| (name.to_owned(), required(name), problem)).into()).await;
+    assert_refused(&issuer, cases.map(|(name, problem)| (name.to_owned(), token_with_null(name), problem)).into())
+        .await;
 }
 
 #[tokio::test]
@@ -206,23 +207,23 @@ async fn configured_leeway_is_applied() {
         (json!({ "nbf": NOW + 6 }), Some(NotYetValid)),
         (json!({ "iat": NOW + 6 }), Some(IssuedInFuture)),
     ] {
-        let error_classes = verify_with(&verifier, &issuer.token(changes.clone())).await;
+        let outcome = verify_with(&verifier, &issuer.token(changes.clone())).await;
         match problem {
-            None => assert!(error_classes.is_ok(), "{changes}: {error_classes:?}"),
-            Some(problem) => assert_problem(&error_classes.unwrap_err(), problem, &changes.to_string()),
+            None => assert!(outcome.is_ok(), "{changes}: {outcome:?}"),
+            Some(problem) => assert_problem(&outcome.unwrap_err(), problem, &changes.to_string()),
         }
     }
-    let endless = issuer.verifier().with_leeway(Duration::MAX);
-    verify_with(&endless, &issuer.token(json!({ "exp": 1, "nbf": NOW * 2 }))).await.unwrap();
+    let unlimited_leeway = issuer.verifier().with_leeway(Duration::MAX);
+    verify_with(&unlimited_leeway, &issuer.token(json!({ "exp": 1, "nbf": NOW * 2 }))).await.unwrap();
 }
 
 #[tokio::test]
 async fn claims_have_the_values_of_the_token() {
     let issuer = Issuer::start().await;
-    let all = json!({
+    let custom_claims = json!({
         "org_id": "org-1", "scope": "read:runs  write:runs", "azp": "client-1", "role": "admin", "level": 3, "exp": NOW + 600,
     });
-    let claims = verify(&issuer, &issuer.token(all)).await.unwrap();
+    let claims = verify(&issuer, &issuer.token(custom_claims)).await.unwrap();
     assert_eq!((claims.sub.as_str(), claims.org_id.as_deref()), ("user-1", Some("org-1")));
     assert_eq!(claims.scopes(), ["read:runs", "write:runs"]);
     assert_eq!(claims.client_id(), Some("client-1"));
@@ -230,9 +231,9 @@ async fn claims_have_the_values_of_the_token() {
     assert_eq!(claims.expires_at(), Some(UNIX_EPOCH + Duration::from_secs(NOW + 600)));
     assert_eq!(claims.issued_at(), Some(UNIX_EPOCH + Duration::from_secs(NOW)));
 
-    let listed =
+    let scope_as_list =
         json!({ "scope": ["read:runs", "write:runs"], "azp": "client-1", "client_id": "client-2", "iat": null });
-    let claims = verify(&issuer, &issuer.token(listed)).await.unwrap();
+    let claims = verify(&issuer, &issuer.token(scope_as_list)).await.unwrap();
     assert_eq!(claims.scopes(), ["read:runs", "write:runs"]);
     assert_eq!((claims.client_id(), claims.org_id.as_deref()), (Some("client-2"), None));
     assert_eq!(claims.issued_at(), None);

@@ -1,46 +1,48 @@
-//! The form of a token: malformed tokens are refused before any keys are fetched.
+//! The encoding of a token. Malformed tokens are refused before any keys are fetched.
 
 use auth_oauth::JwtProblem::{InvalidHeader, Malformed, TooLarge};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use super::handcrafted::{Cases, VALID_HEADER, assert_refused, encoded, header_with, sign_parts, signed, valid_claims};
+use super::handcrafted::{
+    Cases, VALID_HEADER, assert_refused, base64url, header_with, sign_parts, signed, valid_claims,
+};
 use crate::issuer::{Issuer, KEY};
 
 #[tokio::test]
 async fn malformed_token_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
-    let good = issuer.token(json!({}));
-    let [header, claims, signature] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let valid_token = issuer.token(json!({}));
+    let [header, claims, signature] = valid_token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let cases = [
-        ("nothing", String::new()),
+        ("empty", String::new()),
         ("one part", header.to_owned()),
         ("two parts", format!("{header}.{claims}")),
-        ("four parts", format!("{good}.{signature}")),
-        ("five parts, as of a JWE", format!("{header}.{claims}.{claims}.{claims}.{signature}")),
-        ("a dot in front", format!(".{good}")),
-        ("a dot at the end", format!("{good}.")),
+        ("four parts", format!("{valid_token}.{signature}")),
+        ("five parts, like a JWE", format!("{header}.{claims}.{claims}.{claims}.{signature}")),
+        ("a dot in front", format!(".{valid_token}")),
+        ("a dot at the end", format!("{valid_token}.")),
         ("only dots", "..".repeat(2)),
-        ("a space in front", format!(" {good}")),
-        ("a line break at the end", format!("{good}\n")),
+        ("a space in front", format!(" {valid_token}")),
+        ("a line break at the end", format!("{valid_token}\n")),
         ("a space inside", format!("{header}. {claims}.{signature}")),
         ("padding", format!("{header}.{claims}.{signature}==")),
-        ("padded claims", sign_parts(format!("{header}.{}=", encoded(b"12")), &KEY, Algorithm::RS256)),
-        ("the ordinary alphabet", sign_parts(format!("{header}.+/+/"), &KEY, Algorithm::RS256)),
-        ("leftover bits in the signature", format!("{header}.{claims}.{}", with_trailing_bit(signature))),
+        ("padded claims", sign_parts(format!("{header}.{}=", base64url(b"12")), &KEY, Algorithm::RS256)),
+        ("the standard base64 alphabet", sign_parts(format!("{header}.+/+/"), &KEY, Algorithm::RS256)),
+        ("unused bits in the signature", format!("{header}.{claims}.{}", with_trailing_bit(signature))),
         ("a signature that is not base64", format!("{header}.{claims}.%%%%")),
-        ("claims that are cut off", format!("{header}.{}.{signature}", &claims[..claims.len() / 4 * 4 + 1 - 4])),
+        ("truncated claims", format!("{header}.{}.{signature}", &claims[..claims.len() / 4 * 4 + 1 - 4])),
         ("a null byte", format!("{header}\0.{claims}.{signature}")),
-        ("letters that only look right", good.replacen('e', "е", 1)),
+        ("a Cyrillic letter", valid_token.replacen('e', "е", 1)),
         ("JSON serialization", json!({ "payload": claims, "protected": header, "signature": signature }).to_string()),
-        ("a scheme in front", format!("Bearer {good}")),
+        ("an authorization scheme in front", format!("Bearer {valid_token}")),
     ];
     let cases = cases.map(|(name, token)| (name.to_owned(), token, Malformed));
     assert_refused(&issuer, cases.into()).await;
-    assert_eq!(issuer.fetches().await, 0);
+    assert_eq!(issuer.key_fetch_count().await, 0);
 }
 
-/// Returns another encoding of the same bytes, with a trailing bit set that decoders may ignore.
+/// Returns another encoding of the same bytes. It sets an unused trailing bit, which some decoders ignore.
 fn with_trailing_bit(part: &str) -> String {
     assert_eq!(part.len() % 4, 2, "the encoding of 256 bytes has four unused bits");
     let (start, last) = part.split_at(part.len() - 1);
@@ -50,24 +52,24 @@ fn with_trailing_bit(part: &str) -> String {
 #[tokio::test]
 async fn too_large_token_is_rejected_before_decoding() {
     let issuer = Issuer::start().await;
-    let long = |length: usize| "!".repeat(length);
-    let large = issuer.token(json!({ "filler": "x".repeat(20 * 1024) }));
+    let filler = |length: usize| "!".repeat(length);
+    let large_token = issuer.token(json!({ "filler": "x".repeat(20 * 1024) }));
     let cases: Cases<_> = [
-        ("one byte too many", long(16 * 1024 + 1), TooLarge),
-        ("1 MiB", long(1024 * 1024), TooLarge),
-        ("well signed, but too large", large, TooLarge),
-        ("just not too large, but nonsense", long(16 * 1024), Malformed),
+        ("one byte too many", filler(16 * 1024 + 1), TooLarge),
+        ("1 MiB", filler(1024 * 1024), TooLarge),
+        ("a valid signature, but too large", large_token, TooLarge),
+        ("the maximum size, but malformed", filler(16 * 1024), Malformed),
     ]
     .map(|(name, token, problem)| (name.to_owned(), token, problem))
     .into();
     assert_refused(&issuer, cases).await;
-    assert_eq!(issuer.fetches().await, 0);
+    assert_eq!(issuer.key_fetch_count().await, 0);
 }
 
 #[tokio::test]
 async fn invalid_header_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
-    let deep = header_with(&format!(r#""deep":{}1{}"#, "[".repeat(200), "]".repeat(200)));
+    let deeply_nested = header_with(&format!(r#""deep":{}1{}"#, "[".repeat(200), "]".repeat(200)));
     let headers: Vec<Vec<u8>> = vec![
         b"".into(),
         b"[]".into(),
@@ -83,11 +85,11 @@ async fn invalid_header_is_rejected_without_a_fetch() {
         header_with(r#""x":"\ud800""#).into(),
         header_with(r#""x":NaN"#).into(),
         header_with(r#""x":1e999"#).into(),
-        deep.into(),
+        deeply_nested.into(),
     ];
     let claims = valid_claims(&issuer);
-    let named =
+    let to_case =
         |header: &Vec<u8>| (String::from_utf8_lossy(header).into_owned(), signed(header, &claims), InvalidHeader);
-    assert_refused(&issuer, headers.iter().map(named).collect()).await;
-    assert_eq!(issuer.fetches().await, 0);
+    assert_refused(&issuer, headers.iter().map(to_case).collect()).await;
+    assert_eq!(issuer.key_fetch_count().await, 0);
 }

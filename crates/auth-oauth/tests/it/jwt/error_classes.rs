@@ -23,9 +23,9 @@ fn classes(error: &JwtError) -> ([bool; 3], Option<&str>) {
     ([error.is_unavailable(), error.is_clock(), error.is_definitive()], error.claim())
 }
 
-async fn refused(issuer: &Issuer, changes: &Value) -> JwtError {
-    let error_classes = verify(issuer, &issuer.token(changes.clone())).await;
-    error_classes.err().unwrap_or_else(|| panic!("accepted: {changes}"))
+async fn verification_error(issuer: &Issuer, changes: &Value) -> JwtError {
+    let outcome = verify(issuer, &issuer.token(changes.clone())).await;
+    outcome.err().unwrap_or_else(|| panic!("accepted: {changes}"))
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn expired_or_future_token_is_a_time_error() {
         (json!({ "nbf": NOW + 61 }), "nbf", 61),
         (json!({ "iat": NOW + 25 * HOUR, "exp": NOW + 26 * HOUR }), "iat", 25 * HOUR),
     ] {
-        let error = refused(&issuer, &changes).await;
+        let error = verification_error(&issuer, &changes).await;
         assert_eq!(classes(&error), ([false, true, false], Some(claim)), "{changes}: {error}");
         assert_eq!(error.clock_difference(), Some(Duration::from_secs(clock_difference)), "{changes}");
         assert!(
@@ -45,8 +45,8 @@ async fn expired_or_future_token_is_a_time_error() {
             "{error}"
         );
     }
-    let endless = refused(&issuer, &json!({ "nbf": 1e300 })).await;
-    assert_eq!((endless.is_clock(), endless.clock_difference()), (true, Some(Duration::MAX)));
+    let error = verification_error(&issuer, &json!({ "nbf": 1e300 })).await;
+    assert_eq!((error.is_clock(), error.clock_difference()), (true, Some(Duration::MAX)));
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn wrong_claim_is_definitive_and_named() {
         (json!({ "scope": 1 }), "scope"),
         (json!({ "nonce": "n" }), "nonce"),
     ] {
-        let error = refused(&issuer, &changes).await;
+        let error = verification_error(&issuer, &changes).await;
         assert_eq!(classes(&error), ([false, false, true], Some(claim)), "{changes}: {error}");
         assert_eq!(error.clock_difference(), None);
     }
@@ -73,7 +73,7 @@ async fn wrong_claim_is_definitive_and_named() {
 #[tokio::test]
 async fn wrong_claim_takes_precedence_over_a_time_error() {
     let issuer = Issuer::start().await;
-    let error = refused(&issuer, &json!({ "exp": NOW - HOUR, "aud": "https://other.test" })).await;
+    let error = verification_error(&issuer, &json!({ "exp": NOW - HOUR, "aud": "https://other.test" })).await;
     assert_eq!(classes(&error), ([false, false, true], Some("aud")), "{error}");
 }
 
@@ -81,8 +81,8 @@ async fn wrong_claim_takes_precedence_over_a_time_error() {
 async fn wrong_signature_header_or_form_is_definitive() {
     let issuer = Issuer::start().await;
     let claims = issuer.claims(&json!({})).to_string();
-    let good = signed(VALID_HEADER, &claims);
-    let (message, _) = good.rsplit_once('.').unwrap();
+    let valid_token = signed(VALID_HEADER, &claims);
+    let (message, _) = valid_token.rsplit_once('.').unwrap();
     for token in [
         "opaque".to_owned(),
         format!("{message}."),
@@ -106,7 +106,7 @@ async fn missing_keys_are_unavailable() {
         assert!(!error.is_invalid() && error.problem().is_none());
     }
     let unreachable = "http://127.0.0.1:1/jwks.json".parse().unwrap();
-    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), "", unreachable);
+    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.url(), "", unreachable);
     let error = verify_with(&verifier, &token).await.unwrap_err();
     assert_eq!(classes(&error), ([true, false, false], None), "{error}");
 }
@@ -114,17 +114,17 @@ async fn missing_keys_are_unavailable() {
 #[tokio::test]
 async fn new_token_is_valid_at_the_time_of_its_issuer() {
     let issuer = Issuer::start().await;
-    let theirs = NOW + 25 * HOUR;
-    let token = Secret::new(issuer.token(json!({ "iat": theirs, "nbf": theirs, "exp": theirs + 600 })));
+    let issuer_time = NOW + 25 * HOUR;
+    let token = Secret::new(issuer.token(json!({ "iat": issuer_time, "nbf": issuer_time, "exp": issuer_time + 600 })));
     let verifier = issuer.verifier();
     assert!(verifier.verify(&token).await.unwrap_err().is_clock());
-    let claims = verifier.verify_as_of(&token, at(theirs)).await.unwrap();
-    assert_eq!(claims.issued_at(), Some(at(theirs)));
-    for wrong in [NOW, theirs - 61, theirs + 660, u64::from(u32::MAX)] {
-        let error = verifier.verify_as_of(&token, at(wrong)).await.unwrap_err();
-        assert!(error.is_clock(), "{wrong}: {error}");
+    let claims = verifier.verify_as_of(&token, at(issuer_time)).await.unwrap();
+    assert_eq!(claims.issued_at(), Some(at(issuer_time)));
+    for wrong_time in [NOW, issuer_time - 61, issuer_time + 660, u64::from(u32::MAX)] {
+        let error = verifier.verify_as_of(&token, at(wrong_time)).await.unwrap_err();
+        assert!(error.is_clock(), "{wrong_time}: {error}");
     }
-    assert_eq!(issuer.fetches().await, 1);
+    assert_eq!(issuer.key_fetch_count().await, 1);
 }
 
 #[tokio::test]
@@ -136,11 +136,11 @@ async fn other_errors_do_not_depend_on_the_time() {
 }
 
 /// Returns the error of a grant whose token endpoint returns `token`.
-async fn grant(issuer: &Issuer, token: &str) -> OAuthError {
-    let granted = json!({ "access_token": token, "token_type": "Bearer" });
-    let response = ResponseTemplate::new(200).set_body_json(granted);
+async fn grant_error(issuer: &Issuer, token: &str) -> OAuthError {
+    let token_response = json!({ "access_token": token, "token_type": "Bearer" });
+    let response = ResponseTemplate::new(200).set_body_json(token_response);
     Mock::given(path("/oauth/token")).respond_with(response).mount(&issuer.server).await;
-    let endpoints = Endpoints::auth0(&issuer.name().parse().unwrap()).unwrap();
+    let endpoints = Endpoints::auth0(&issuer.url().parse().unwrap()).unwrap();
     let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_verifier(issuer.verifier());
     ClientCredentials::new(client).token(&TokenRequest::default()).await.unwrap_err()
 }
@@ -151,11 +151,11 @@ async fn grant_preserves_the_class_of_a_verification_error() {
     let classes = |error: &OAuthError| (error.is_unverified(), error.is_verification_unavailable(), error.is_clock());
     for (changes, is_clock) in [(json!({ "iat": NOW + HOUR }), true), (json!({ "aud": "https://other.test" }), false)] {
         let issuer = Issuer::start().await;
-        let error = grant(&issuer, &issuer.token(changes)).await;
+        let error = grant_error(&issuer, &issuer.token(changes)).await;
         assert_eq!(classes(&error), (true, false, is_clock), "{error}");
     }
     issuer.respond_with(ResponseTemplate::new(503));
-    let error = grant(&issuer, &issuer.token(json!({}))).await;
+    let error = grant_error(&issuer, &issuer.token(json!({}))).await;
     assert_eq!(classes(&error), (true, true, false), "{error}");
     assert!(error.is_transient());
 }

@@ -12,13 +12,13 @@ use serde_json::json;
 use super::verify;
 use crate::issuer::{Issuer, KEY};
 
-pub(crate) static EC: LazyLock<EncodingKey> = LazyLock::new(|| {
+pub(crate) static EC_KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     let random = aws_lc_rs::rand::SystemRandom::new();
-    let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-    EncodingKey::from_ec_der(pair.as_ref())
+    let key_pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    EncodingKey::from_ec_der(key_pair.as_ref())
 });
 
-pub(crate) static ED: LazyLock<EncodingKey> = LazyLock::new(|| {
+pub(crate) static ED25519_KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     let random = aws_lc_rs::rand::SystemRandom::new();
     EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&random).unwrap().as_ref())
 });
@@ -28,7 +28,7 @@ pub(crate) const VALID_HEADER: &str = r#"{"alg":"RS256","kid":"key-1"}"#;
 /// Test cases: the name of the case, the token, and the expected result.
 pub(crate) type Cases<T> = Vec<(String, String, T)>;
 
-pub(crate) fn encoded(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn signed_with(
     key: &EncodingKey,
     algorithm: Algorithm,
 ) -> String {
-    sign_parts(format!("{}.{}", encoded(header), encoded(claims)), key, algorithm)
+    sign_parts(format!("{}.{}", base64url(header), base64url(claims)), key, algorithm)
 }
 
 /// Signs two encoded parts, without checking them.
@@ -67,18 +67,18 @@ pub(crate) fn claims_with(issuer: &Issuer, member: &str) -> String {
     format!("{{{member},{}", &valid_claims(issuer)[1..])
 }
 
-/// Returns the public part of [`KEY`] in all encodings that could be misused as a shared secret.
+/// Returns the public part of [`KEY`] in all encodings that an attacker could use as a shared secret.
 pub(crate) fn public_key_encodings() -> Vec<Vec<u8>> {
-    let pair = RsaKeyPair::from_der(KEY.as_bytes()).unwrap();
-    let der = pair.public_key().as_ref().to_vec();
+    let key_pair = RsaKeyPair::from_der(KEY.as_bytes()).unwrap();
+    let der = key_pair.public_key().as_ref().to_vec();
     let pem =
         |lines: &str| format!("-----BEGIN RSA PUBLIC KEY-----\n{lines}-----END RSA PUBLIC KEY-----\n").into_bytes();
-    let base64 = STANDARD.encode(&der);
+    let der_base64 = STANDARD.encode(&der);
     let lines: String =
-        base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned() + "\n").collect();
+        der_base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned() + "\n").collect();
     let modulus = crate::issuer::jwk("key-1", &KEY, Algorithm::RS256)["n"].as_str().unwrap().to_owned();
-    let raw = URL_SAFE_NO_PAD.decode(&modulus).unwrap();
-    vec![der, pem(&lines), pem(&(base64 + "\n")), modulus.into_bytes(), raw, Vec::new()]
+    let modulus_bytes = URL_SAFE_NO_PAD.decode(&modulus).unwrap();
+    vec![der, pem(&lines), pem(&(der_base64 + "\n")), modulus.into_bytes(), modulus_bytes, Vec::new()]
 }
 
 /// Asserts that each token is refused with its problem.
@@ -94,6 +94,6 @@ pub(crate) async fn assert_refused(issuer: &Issuer, cases: Cases<JwtProblem>) {
 pub(crate) fn assert_problem(error: &JwtError, problem: JwtProblem, name: &str) {
     assert_eq!(error.problem(), Some(problem), "{name}: {error}");
     assert!(error.is_invalid() && !error.is_transient(), "{name}: {error}");
-    let shown = error.to_string();
-    assert!(shown.starts_with("the token was refused: ") && !shown.ends_with('.'), "{name}: {shown}");
+    let error_text = error.to_string();
+    assert!(error_text.starts_with("the token was refused: ") && !error_text.ends_with('.'), "{name}: {error_text}");
 }

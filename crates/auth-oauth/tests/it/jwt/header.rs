@@ -7,7 +7,7 @@ use auth_oauth::JwtProblem::{
 use jsonwebtoken::{Algorithm, EncodingKey};
 
 use super::handcrafted::{
-    Cases, EC, VALID_HEADER, assert_refused, encoded, header_with, public_key_encodings, signed, signed_with,
+    Cases, EC_KEY, VALID_HEADER, assert_refused, base64url, header_with, public_key_encodings, signed, signed_with,
     valid_claims,
 };
 use super::verify;
@@ -19,10 +19,10 @@ async fn token_with_another_algorithm_is_rejected_without_a_fetch() {
     let claims = valid_claims(&issuer);
     let header = |algorithm: &str| VALID_HEADER.replace("RS256", algorithm);
     let mut cases: Cases<_> = Vec::new();
-    for none in ["none", "None", "NONE", "nOnE", "", "rs256", "RS256 ", "RS257", "HS256", "RS384", "PS256", "EdDSA"] {
-        cases.push((format!("{none:?} with a good signature"), signed(header(none), &claims), UnacceptedAlgorithm));
-        let bare = format!("{}.{}.", encoded(header(none)), encoded(&claims));
-        cases.push((format!("{none:?} without a signature"), bare, UnacceptedAlgorithm));
+    for name in ["none", "None", "NONE", "nOnE", "", "rs256", "RS256 ", "RS257", "HS256", "RS384", "PS256", "EdDSA"] {
+        cases.push((format!("{name:?} with a good signature"), signed(header(name), &claims), UnacceptedAlgorithm));
+        let unsigned_token = format!("{}.{}.", base64url(header(name)), base64url(&claims));
+        cases.push((format!("{name:?} without a signature"), unsigned_token, UnacceptedAlgorithm));
     }
     for (number, secret) in public_key_encodings().iter().enumerate() {
         let secret = EncodingKey::from_secret(secret);
@@ -30,24 +30,24 @@ async fn token_with_another_algorithm_is_rejected_without_a_fetch() {
         {
             let token = signed_with(header(name), &claims, &secret, algorithm);
             cases.push((
-                format!("{name} with the public key as the secret, spelling {number}"),
+                format!("{name} with the public key as the secret, encoding {number}"),
                 token,
                 UnacceptedAlgorithm,
             ));
         }
     }
-    let token = signed_with(header("ES256"), &claims, &EC, Algorithm::ES256);
+    let token = signed_with(header("ES256"), &claims, &EC_KEY, Algorithm::ES256);
     cases.push(("ES256 under the name of an RSA key".to_owned(), token, UnacceptedAlgorithm));
     let token = signed_with(header("PS256"), &claims, &crate::issuer::KEY, Algorithm::PS256);
     cases.push(("PS256 with the right key".to_owned(), token, UnacceptedAlgorithm));
     assert_refused(&issuer, cases).await;
-    assert_eq!(issuer.fetches().await, 0);
+    assert_eq!(issuer.key_fetch_count().await, 0);
 }
 
 #[tokio::test]
 async fn unsupported_header_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
-    let own = jwk("key-1", &UNPUBLISHED_KEY, Algorithm::RS256);
+    let embedded_jwk = jwk("key-1", &UNPUBLISHED_KEY, Algorithm::RS256);
     let headers: Vec<(String, JwtProblem)> = [
         (header_with(r#""crit":["exp"]"#), UnsupportedExtension),
         (header_with(r#""crit":["b64"],"b64":true"#), UnsupportedExtension),
@@ -56,7 +56,7 @@ async fn unsupported_header_is_rejected_without_a_fetch() {
         (header_with(r#""crit":[]"#), UnsupportedExtension),
         (header_with(r#""crit":null"#), UnsupportedExtension),
         (header_with(r#""crit":"exp""#), UnsupportedExtension),
-        (header_with(&format!(r#""jwk":{own}"#)), EmbeddedKey),
+        (header_with(&format!(r#""jwk":{embedded_jwk}"#)), EmbeddedKey),
         (header_with(r#""jwk":null"#), EmbeddedKey),
         (header_with(r#""jku":"https://evil.test/jwks.json""#), EmbeddedKey),
         (header_with(r#""x5u":"https://evil.test/chain.pem""#), EmbeddedKey),
@@ -89,9 +89,11 @@ async fn unsupported_header_is_rejected_without_a_fetch() {
     let claims = valid_claims(&issuer);
     let cases = headers.into_iter().map(|(header, problem)| (header.clone(), signed(header, &claims), problem));
     assert_refused(&issuer, cases.collect()).await;
-    let own_key = signed_with(header_with(&format!(r#""jwk":{own}"#)), &claims, &UNPUBLISHED_KEY, Algorithm::RS256);
-    assert_refused(&issuer, vec![("signed with the key that it brings".to_owned(), own_key, EmbeddedKey)]).await;
-    assert_eq!(issuer.fetches().await, 0);
+    let self_signed_token =
+        signed_with(header_with(&format!(r#""jwk":{embedded_jwk}"#)), &claims, &UNPUBLISHED_KEY, Algorithm::RS256);
+    assert_refused(&issuer, vec![("signed with the key in its own header".to_owned(), self_signed_token, EmbeddedKey)])
+        .await;
+    assert_eq!(issuer.key_fetch_count().await, 0);
 }
 
 #[tokio::test]

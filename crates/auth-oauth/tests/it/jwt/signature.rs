@@ -8,14 +8,14 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
 use super::handcrafted::{
-    Cases, EC, ED, VALID_HEADER, assert_problem, assert_refused, encoded, header_with, public_key_encodings,
-    sign_parts, signed, signed_with, valid_claims,
+    Cases, EC_KEY, ED25519_KEY, VALID_HEADER, assert_problem, assert_refused, base64url, header_with,
+    public_key_encodings, sign_parts, signed, signed_with, valid_claims,
 };
 use super::verify_with;
 use crate::issuer::{Issuer, KEY, UNPUBLISHED_KEY, jwk};
 
 /// Returns the public part of [`KEY`] with `changes`. A change to `null` removes a member.
-fn changed(kid: &str, changes: &Value) -> Value {
+fn changed_jwk(kid: &str, changes: &Value) -> Value {
     let mut key = jwk(kid, &KEY, Algorithm::RS256);
     let members = key.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
@@ -29,33 +29,35 @@ fn changed(kid: &str, changes: &Value) -> Value {
 async fn signature_of_another_token_is_rejected() {
     let issuer = Issuer::start().await;
     let claims = valid_claims(&issuer);
-    let good = signed(VALID_HEADER, &claims);
-    let (message, signature) = good.rsplit_once('.').unwrap();
-    let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
-    let with = |signature: &[u8]| format!("{message}.{}", encoded(signature));
-    let mut flipped = raw.clone();
-    flipped[100] ^= 1;
-    let other = signed(header_with(r#""typ":"JWT""#), &claims);
-    let moved = format!("{message}.{}", other.rsplit_once('.').unwrap().1);
-    let changed = format!("{}.{}.{signature}", encoded(VALID_HEADER), encoded(claims.replace("user-1", "user-2")));
-    let spaced = format!("{}.{}.{signature}", encoded(VALID_HEADER), encoded(format!("{claims} ")));
-    let disguised = sign_parts(message.to_owned(), &EC, Algorithm::ES256);
+    let valid_token = signed(VALID_HEADER, &claims);
+    let (message, signature) = valid_token.rsplit_once('.').unwrap();
+    let signature_bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let token_with_signature = |signature: &[u8]| format!("{message}.{}", base64url(signature));
+    let mut changed_signature = signature_bytes.clone();
+    changed_signature[100] ^= 1;
+    let other_token = signed(header_with(r#""typ":"JWT""#), &claims);
+    let token_with_other_signature = format!("{message}.{}", other_token.rsplit_once('.').unwrap().1);
+    let token_with_other_claims =
+        format!("{}.{}.{signature}", base64url(VALID_HEADER), base64url(claims.replace("user-1", "user-2")));
+    let token_with_other_whitespace =
+        format!("{}.{}.{signature}", base64url(VALID_HEADER), base64url(format!("{claims} ")));
+    let ecdsa_token = sign_parts(message.to_owned(), &EC_KEY, Algorithm::ES256);
     let cases: Cases<_> = [
-        ("an empty one", format!("{message}.")),
-        ("one byte", with(&[0])),
-        ("all zeros", with(&[0; 256])),
-        ("a flipped bit", with(&flipped)),
-        ("cut off", with(&raw[..255])),
-        ("with a byte more", with(&[&raw[..], &[0]].concat())),
-        ("with a zero in front", with(&[&[0], &raw[..]].concat())),
-        ("of another token", moved),
-        ("over other claims", changed),
-        ("over other whitespace", spaced),
-        ("of a stranger", signed_with(VALID_HEADER, &claims, &UNPUBLISHED_KEY, Algorithm::RS256)),
+        ("empty", format!("{message}.")),
+        ("one byte", token_with_signature(&[0])),
+        ("all zeros", token_with_signature(&[0; 256])),
+        ("a flipped bit", token_with_signature(&changed_signature)),
+        ("truncated", token_with_signature(&signature_bytes[..255])),
+        ("with a byte more", token_with_signature(&[&signature_bytes[..], &[0]].concat())),
+        ("with a zero in front", token_with_signature(&[&[0], &signature_bytes[..]].concat())),
+        ("of another token", token_with_other_signature),
+        ("over other claims", token_with_other_claims),
+        ("over other whitespace", token_with_other_whitespace),
+        ("with an unpublished key", signed_with(VALID_HEADER, &claims, &UNPUBLISHED_KEY, Algorithm::RS256)),
         ("with another hash", signed_with(VALID_HEADER, &claims, &KEY, Algorithm::RS512)),
         ("with another padding", signed_with(VALID_HEADER, &claims, &KEY, Algorithm::PS256)),
-        ("ECDSA, disguised as RS256", disguised),
-        ("HMAC, disguised as RS256", {
+        ("ECDSA with the header of RS256", ecdsa_token),
+        ("HMAC with the header of RS256", {
             let secret = EncodingKey::from_secret(&public_key_encodings()[0]);
             signed_with(VALID_HEADER, &claims, &secret, Algorithm::HS256)
         }),
@@ -68,14 +70,14 @@ async fn signature_of_another_token_is_rejected() {
 #[tokio::test]
 async fn changed_or_truncated_token_is_rejected() {
     let issuer = Issuer::start().await;
-    let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
-    verify_with(&verifier, &good).await.unwrap();
-    for (position, character) in good.char_indices() {
-        let (start, rest) = (&good[..position], &good[position + 1..]);
-        let other = if character == 'A' { 'B' } else { 'A' };
-        for token in [start.to_owned(), format!("{start}{rest}"), format!("{start}{other}{rest}")] {
-            let error_classes = verify_with(&verifier, &token).await;
-            assert!(error_classes.is_err_and(|error| error.is_invalid()), "accepted: {token}");
+    let (verifier, valid_token) = (issuer.verifier(), issuer.token(json!({})));
+    verify_with(&verifier, &valid_token).await.unwrap();
+    for (position, character) in valid_token.char_indices() {
+        let (start, rest) = (&valid_token[..position], &valid_token[position + 1..]);
+        let other_character = if character == 'A' { 'B' } else { 'A' };
+        for token in [start.to_owned(), format!("{start}{rest}"), format!("{start}{other_character}{rest}")] {
+            let outcome = verify_with(&verifier, &token).await;
+            assert!(outcome.is_err_and(|error| error.is_invalid()), "accepted: {token}");
         }
     }
 }
@@ -84,9 +86,9 @@ async fn changed_or_truncated_token_is_rejected() {
 async fn key_with_an_unpublished_id_is_not_used() {
     let issuer = Issuer::start().await;
     let claims = valid_claims(&issuer);
-    let long = "k".repeat(8000);
+    let long_kid = "k".repeat(8000);
     let names =
-        ["key-2", "KEY-1", "key-1 ", " key-1", "", "key-1\0", "../../../dev/null", "' OR 1=1 --", "null", &long];
+        ["key-2", "KEY-1", "key-1 ", " key-1", "", "key-1\0", "../../../dev/null", "' OR 1=1 --", "null", &long_kid];
     let unpublished = |kid: &str| {
         let header = json!({ "alg": "RS256", "kid": kid }).to_string();
         (format!("{kid:.40?}"), signed(header, &claims), UnknownKey)
@@ -96,7 +98,7 @@ async fn key_with_an_unpublished_id_is_not_used() {
 
 #[tokio::test]
 async fn key_for_another_use_or_algorithm_is_not_used() {
-    let unfit = [
+    let unsuitable_members = [
         json!({ "use": "enc" }),
         json!({ "use": "SIG" }),
         json!({ "use": ["sig"] }),
@@ -120,15 +122,15 @@ async fn key_for_another_use_or_algorithm_is_not_used() {
         json!({ "kid": 1 }),
         json!({ "d": "the private half" }),
     ];
-    let mut keys: Vec<_> = unfit.iter().map(|changes| changed("unfit", changes)).collect();
+    let mut keys: Vec<_> = unsuitable_members.iter().map(|changes| changed_jwk("unsuitable", changes)).collect();
     keys.extend([jwk("key-1", &KEY, Algorithm::RS256), json!(null), json!("key"), json!([])]);
-    for single in unfit.iter().map(|changes| changed("unfit", changes)) {
-        let issuer = Issuer::publishing(json!([single, jwk("key-1", &KEY, Algorithm::RS256)])).await;
-        let token = signed(r#"{"alg":"RS256","kid":"unfit"}"#, valid_claims(&issuer));
-        assert_refused(&issuer, vec![(single.to_string(), token, UnknownKey)]).await;
+    for unsuitable_key in unsuitable_members.iter().map(|changes| changed_jwk("unsuitable", changes)) {
+        let issuer = Issuer::start_with_keys(json!([unsuitable_key, jwk("key-1", &KEY, Algorithm::RS256)])).await;
+        let token = signed(r#"{"alg":"RS256","kid":"unsuitable"}"#, valid_claims(&issuer));
+        assert_refused(&issuer, vec![(unsuitable_key.to_string(), token, UnknownKey)]).await;
     }
-    // None of these keys prevents the use of the valid one.
-    let issuer = Issuer::publishing(json!(keys)).await;
+    // The unsuitable keys do not prevent the use of the valid key.
+    let issuer = Issuer::start_with_keys(json!(keys)).await;
     verify_with(&issuer.verifier(), &issuer.token(json!({}))).await.unwrap();
 }
 
@@ -142,7 +144,7 @@ async fn key_with_matching_use_and_algorithm_is_used() {
         json!({ "key_ops": ["encrypt", "verify"], "use": "sig" }),
         json!({ "x5c": ["MIIB"], "x5t": "c2hhMQ", "unknown": { "a": 1 } }),
     ] {
-        let issuer = Issuer::publishing(json!([changed("key-1", &changes)])).await;
+        let issuer = Issuer::start_with_keys(json!([changed_jwk("key-1", &changes)])).await;
         let verified = verify_with(&issuer.verifier(), &issuer.token(json!({}))).await;
         verified.unwrap_or_else(|error| panic!("{changes}: {error}"));
     }
@@ -151,32 +153,32 @@ async fn key_with_matching_use_and_algorithm_is_used() {
 #[tokio::test]
 async fn matching_key_is_used_among_equal_ids() {
     let keys = json!([
-        changed("key-1", &json!({ "use": "enc" })),
-        jwk("key-1", &EC, Algorithm::ES256),
-        changed("key-1", &json!({ "alg": "PS256" })),
+        changed_jwk("key-1", &json!({ "use": "enc" })),
+        jwk("key-1", &EC_KEY, Algorithm::ES256),
+        changed_jwk("key-1", &json!({ "alg": "PS256" })),
         jwk("key-1", &KEY, Algorithm::RS256),
     ]);
-    let issuer = Issuer::publishing(keys).await;
+    let issuer = Issuer::start_with_keys(keys).await;
     verify_with(&issuer.verifier(), &issuer.token(json!({}))).await.unwrap();
 }
 
 #[tokio::test]
 async fn only_configured_algorithms_are_accepted() {
-    let any = changed("rsa", &json!({ "alg": null }));
-    let keys = json!([any, jwk("ec", &EC, Algorithm::ES256), jwk("ed", &ED, Algorithm::EdDSA)]);
-    let issuer = Issuer::publishing(keys).await;
+    let rsa_jwk = changed_jwk("rsa", &json!({ "alg": null }));
+    let keys = json!([rsa_jwk, jwk("ec", &EC_KEY, Algorithm::ES256), jwk("ed", &ED25519_KEY, Algorithm::EdDSA)]);
+    let issuer = Issuer::start_with_keys(keys).await;
     let tokens: [(&str, &str, &EncodingKey, Algorithm, JwtAlgorithm); 5] = [
         ("RS384", "rsa", &KEY, Algorithm::RS384, Rs384),
         ("PS256", "rsa", &KEY, Algorithm::PS256, Ps256),
         ("PS512", "rsa", &KEY, Algorithm::PS512, Ps512),
-        ("ES256", "ec", &EC, Algorithm::ES256, Es256),
-        ("EdDSA", "ed", &ED, Algorithm::EdDSA, EdDsa),
+        ("ES256", "ec", &EC_KEY, Algorithm::ES256, Es256),
+        ("EdDSA", "ed", &ED25519_KEY, Algorithm::EdDSA, EdDsa),
     ];
     for (name, kid, key, algorithm, accepted) in tokens {
         let header = json!({ "alg": name, "kid": kid }).to_string();
         let token = signed_with(header, valid_claims(&issuer), key, algorithm);
-        let both = issuer.verifier().with_algorithms([Rs256, accepted]);
-        verify_with(&both, &token).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let verifier = issuer.verifier().with_algorithms([Rs256, accepted]);
+        verify_with(&verifier, &token).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let error = verify_with(&issuer.verifier(), &token).await.unwrap_err();
         assert_problem(&error, UnacceptedAlgorithm, name);
         assert!(error.to_string().ends_with("it is not signed with RS256"), "{error}");
@@ -186,14 +188,14 @@ async fn only_configured_algorithms_are_accepted() {
 
 #[tokio::test]
 async fn key_of_another_type_is_not_used() {
-    let keys = json!([changed("rsa", &json!({ "alg": null })), jwk("ec", &EC, Algorithm::ES256)]);
-    let issuer = Issuer::publishing(keys).await;
+    let keys = json!([changed_jwk("rsa", &json!({ "alg": null })), jwk("ec", &EC_KEY, Algorithm::ES256)]);
+    let issuer = Issuer::start_with_keys(keys).await;
     let verifier = issuer.verifier().with_algorithms([Rs256, Es256, Es384, EdDsa]);
     let cases: [(&str, &str, &EncodingKey, Algorithm, JwtProblem); 5] = [
-        ("ES256", "rsa", &EC, Algorithm::ES256, UnknownKey),
+        ("ES256", "rsa", &EC_KEY, Algorithm::ES256, UnknownKey),
         ("RS256", "ec", &KEY, Algorithm::RS256, UnknownKey),
-        ("ES384", "ec", &EC, Algorithm::ES256, UnknownKey),
-        ("EdDSA", "ec", &ED, Algorithm::EdDSA, UnknownKey),
+        ("ES384", "ec", &EC_KEY, Algorithm::ES256, UnknownKey),
+        ("EdDSA", "ec", &ED25519_KEY, Algorithm::EdDSA, UnknownKey),
         ("ES256", "ec", &KEY, Algorithm::RS256, InvalidSignature),
     ];
     for (name, kid, key, algorithm, problem) in cases {

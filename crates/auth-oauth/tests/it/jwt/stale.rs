@@ -1,4 +1,4 @@
-//! Expired keys, which are used at once and replaced in the background.
+//! Expired keys. They are used without waiting, and replaced in the background.
 
 use std::future::Future;
 use std::pin::pin;
@@ -38,50 +38,50 @@ impl ExpiredKeys {
     async fn start() -> Self {
         let (count, requests) = watch::channel(0);
         let gate = Arc::<Mutex<Option<Receiver<()>>>>::default();
-        let response = Arc::new(Mutex::new(keys(&json!([jwk("key-1", &KEY, Algorithm::RS256)]))));
+        let response = Arc::new(Mutex::new(key_set_response(&json!([jwk("key-1", &KEY, Algorithm::RS256)]))));
         let (gate_of_responder, current) = (gate.clone(), response.clone());
         let respond = move |_: &Request| {
             count.send_modify(|count| *count += 1);
-            let closed = gate_of_responder.lock().unwrap().take();
-            let _opened = closed.map(|gate| gate.recv());
+            let gate = gate_of_responder.lock().unwrap().take();
+            let _opened = gate.map(|gate| gate.recv());
             current.lock().unwrap().clone()
         };
         let issuer = Issuer::with_key_responder(response, respond).await;
         let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)));
         let verifier = issuer.verifier().with_clock(clock.clone());
-        let expired = Self { issuer, verifier, clock, requests, gate };
-        verify_with(&expired.verifier, &expired.known()).await.unwrap();
-        expired.clock.advance(DAY);
-        expired
+        let expired_keys = Self { issuer, verifier, clock, requests, gate };
+        verify_with(&expired_keys.verifier, &expired_keys.known_key_token()).await.unwrap();
+        expired_keys.clock.advance(DAY);
+        expired_keys
     }
 
     /// Makes the issuer hang on its next request until the gate is dropped.
-    fn hang(&self) -> Sender<()> {
+    fn hang_next_request(&self) -> Sender<()> {
         let (gate, opened) = channel();
         *self.gate.lock().unwrap() = Some(opened);
         gate
     }
 
-    fn requests(&self) -> usize {
+    fn request_count(&self) -> usize {
         *self.requests.borrow()
     }
 
-    async fn requested(&self, count: usize) {
+    async fn wait_for_requests(&self, count: usize) {
         self.requests.clone().wait_for(|requests| *requests == count).await.unwrap();
     }
 
-    /// Returns a token for a week with a cached key.
-    fn known(&self) -> String {
+    /// Returns a token with a cached key. It is valid for a week.
+    fn known_key_token(&self) -> String {
         self.issuer.token(json!({ "exp": NOW + 7 * 86_400 }))
     }
 
-    /// Returns a token for a week with a key that the issuer publishes only after `rotate`.
-    fn rotated(&self) -> String {
+    /// Returns a token with a key that the issuer publishes only after `rotate_keys`. It is valid for a week.
+    fn new_key_token(&self) -> String {
         let claims = self.issuer.claims(&json!({ "exp": NOW + 7 * 86_400 })).to_string();
         signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &UNPUBLISHED_KEY, Algorithm::RS256)
     }
 
-    fn rotate(&self) {
+    fn rotate_keys(&self) {
         self.issuer.publish(json!([jwk("key-2", &UNPUBLISHED_KEY, Algorithm::RS256)]));
     }
 
@@ -91,13 +91,13 @@ impl ExpiredKeys {
 
     /// Verifies a token with a cached key, and asserts that the verification does not wait.
     #[track_caller]
-    fn verify_at_once(&self) {
-        let Poll::Ready(outcome) = self.poll(&self.known()) else { panic!("it waits") };
+    fn assert_verified_without_waiting(&self) {
+        let Poll::Ready(outcome) = self.poll(&self.known_key_token()) else { panic!("the verification waits") };
         outcome.unwrap();
     }
 }
 
-fn keys(keys: &Value) -> ResponseTemplate {
+fn key_set_response(keys: &Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({ "keys": keys }))
 }
 
@@ -107,140 +107,146 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 
 #[tokio::test]
 async fn known_key_never_waits_for_a_hanging_issuer() {
-    let expired = ExpiredKeys::start().await;
-    let _gate = expired.hang();
+    let expired_keys = ExpiredKeys::start().await;
+    let _gate = expired_keys.hang_next_request();
     for time in [Duration::ZERO, SECOND, ALMOST_A_DAY] {
-        expired.clock.advance(time);
-        expired.verify_at_once();
-        expired.requested(2).await;
-        expired.verify_at_once();
+        expired_keys.clock.advance(time);
+        expired_keys.assert_verified_without_waiting();
+        expired_keys.wait_for_requests(2).await;
+        expired_keys.assert_verified_without_waiting();
     }
 }
 
 #[tokio::test]
 async fn callers_with_expired_keys_share_one_refresh() {
-    let expired = ExpiredKeys::start().await;
-    let gate = expired.hang();
+    let expired_keys = ExpiredKeys::start().await;
+    let gate = expired_keys.hang_next_request();
     for _ in 0..100 {
-        expired.verify_at_once();
+        expired_keys.assert_verified_without_waiting();
     }
-    expired.requested(2).await;
-    let new = expired.rotated();
-    let mut waiting = pin!(verify_with(&expired.verifier, &new));
-    assert!(poll(waiting.as_mut()).is_pending());
-    expired.rotate();
+    expired_keys.wait_for_requests(2).await;
+    let new_token = expired_keys.new_key_token();
+    let mut waiting_verification = pin!(verify_with(&expired_keys.verifier, &new_token));
+    assert!(poll(waiting_verification.as_mut()).is_pending());
+    expired_keys.rotate_keys();
     drop(gate);
-    waiting.await.unwrap();
-    assert_eq!(expired.requests(), 2);
-    let error = verify_with(&expired.verifier, &expired.known()).await.unwrap_err();
+    waiting_verification.await.unwrap();
+    assert_eq!(expired_keys.request_count(), 2);
+    let error = verify_with(&expired_keys.verifier, &expired_keys.known_key_token()).await.unwrap_err();
     assert_problem(&error, UnknownKey, "withdrawn");
 }
 
 #[tokio::test]
 async fn refresh_outlives_the_caller_that_started_it() {
-    let expired = ExpiredKeys::start().await;
-    let gate = expired.hang();
-    let (verifier, known, new) = (expired.verifier.clone(), expired.known(), expired.rotated());
+    let expired_keys = ExpiredKeys::start().await;
+    let gate = expired_keys.hang_next_request();
+    let (verifier, known_token, new_token) =
+        (expired_keys.verifier.clone(), expired_keys.known_key_token(), expired_keys.new_key_token());
     let caller = tokio::spawn(async move {
-        verify_with(&verifier, &known).await.unwrap();
-        verify_with(&verifier, &new).await
+        verify_with(&verifier, &known_token).await.unwrap();
+        verify_with(&verifier, &new_token).await
     });
-    expired.requested(2).await;
+    expired_keys.wait_for_requests(2).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
-    let new = expired.rotated();
-    let mut waiting = pin!(verify_with(&expired.verifier, &new));
-    assert!(poll(waiting.as_mut()).is_pending());
-    expired.rotate();
+    let new_token = expired_keys.new_key_token();
+    let mut waiting_verification = pin!(verify_with(&expired_keys.verifier, &new_token));
+    assert!(poll(waiting_verification.as_mut()).is_pending());
+    expired_keys.rotate_keys();
     drop(gate);
-    waiting.await.unwrap();
-    assert_eq!(expired.requests(), 2);
+    waiting_verification.await.unwrap();
+    assert_eq!(expired_keys.request_count(), 2);
 }
 
 #[test]
 fn refresh_starts_again_after_its_runtime_shuts_down() {
-    let first = Builder::new_current_thread().enable_all().build().unwrap();
-    // This runtime drives the connections of the client even while `first` runs.
-    let second = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let expired = second.block_on(ExpiredKeys::start());
-    let gate = expired.hang();
-    first.block_on(async {
-        expired.verify_at_once();
-        expired.requested(2).await;
+    let first_runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // This runtime drives the connections of the client even while `first_runtime` runs.
+    let second_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let expired_keys = second_runtime.block_on(ExpiredKeys::start());
+    let gate = expired_keys.hang_next_request();
+    first_runtime.block_on(async {
+        expired_keys.assert_verified_without_waiting();
+        expired_keys.wait_for_requests(2).await;
     });
-    drop(first);
+    drop(first_runtime);
     drop(gate);
-    second.block_on(async {
-        expired.verify_at_once();
-        expired.requested(3).await;
+    second_runtime.block_on(async {
+        expired_keys.assert_verified_without_waiting();
+        expired_keys.wait_for_requests(3).await;
     });
 }
 
 #[test]
 fn expired_keys_are_used_without_a_runtime() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let expired = runtime.block_on(ExpiredKeys::start());
-    expired.verify_at_once();
-    let Poll::Ready(Err(error)) = expired.poll(&expired.rotated()) else {
+    let expired_keys = runtime.block_on(ExpiredKeys::start());
+    expired_keys.assert_verified_without_waiting();
+    let Poll::Ready(Err(error)) = expired_keys.poll(&expired_keys.new_key_token()) else {
         panic!("without a runtime, no event could wake the future")
     };
     assert!(error.is_unavailable() && error.to_string().contains("runtime"), "{error}");
-    assert_eq!(expired.requests(), 1);
+    assert_eq!(expired_keys.request_count(), 1);
 }
 
 #[tokio::test]
 async fn unknown_key_is_found_by_the_refresh_in_flight() {
-    let expired = ExpiredKeys::start().await;
-    expired.rotate();
-    expired.verify_at_once();
-    verify_with(&expired.verifier, &expired.rotated()).await.unwrap();
-    assert_eq!(expired.requests(), 2);
+    let expired_keys = ExpiredKeys::start().await;
+    expired_keys.rotate_keys();
+    expired_keys.assert_verified_without_waiting();
+    verify_with(&expired_keys.verifier, &expired_keys.new_key_token()).await.unwrap();
+    assert_eq!(expired_keys.request_count(), 2);
 }
 
 #[tokio::test]
 async fn unknown_key_is_rejected_only_after_a_refresh() {
-    let expired = ExpiredKeys::start().await;
-    assert!(expired.poll(&expired.rotated()).is_pending());
-    assert_problem(&verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err(), UnknownKey, "refreshed");
-    assert_eq!(expired.requests(), 2);
+    let expired_keys = ExpiredKeys::start().await;
+    assert!(expired_keys.poll(&expired_keys.new_key_token()).is_pending());
+    assert_problem(
+        &verify_with(&expired_keys.verifier, &expired_keys.new_key_token()).await.unwrap_err(),
+        UnknownKey,
+        "refreshed",
+    );
+    assert_eq!(expired_keys.request_count(), 2);
 }
 
 #[tokio::test]
 async fn unknown_key_is_unavailable_after_a_failed_refresh() {
-    let expired = ExpiredKeys::start().await;
-    expired.issuer.respond_with(ResponseTemplate::new(503));
-    // The first request is the refresh, and the second is the one search of five minutes.
+    let expired_keys = ExpiredKeys::start().await;
+    expired_keys.issuer.respond_with(ResponseTemplate::new(503));
+    // The first request is the refresh. The second is the fetch for the unknown key, which is sent once in five
+    // minutes.
     for requests in [2, 3, 3] {
-        let error = verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err();
+        let error = verify_with(&expired_keys.verifier, &expired_keys.new_key_token()).await.unwrap_err();
         assert!(error.is_unavailable() && error.to_string().ends_with("503"), "{error}");
-        expired.verify_at_once();
-        assert_eq!(expired.requests(), requests);
+        expired_keys.assert_verified_without_waiting();
+        assert_eq!(expired_keys.request_count(), requests);
     }
 }
 
 #[tokio::test]
 async fn unknown_key_is_unavailable_after_the_deadline_of_the_fetch() {
-    let expired = ExpiredKeys::start().await;
-    let _gate = expired.hang();
+    let expired_keys = ExpiredKeys::start().await;
+    let _gate = expired_keys.hang_next_request();
     // Paused time jumps to the timeout when nothing else can run.
     tokio::time::pause();
-    let error = verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err();
+    let error = verify_with(&expired_keys.verifier, &expired_keys.new_key_token()).await.unwrap_err();
     assert!(error.is_unavailable() && error.is_transient(), "{error}");
     assert!(error.to_string().ends_with("within 10 s"), "{error}");
-    expired.verify_at_once();
+    expired_keys.assert_verified_without_waiting();
 }
 
 #[tokio::test]
 async fn keys_a_day_past_expiry_are_not_used() {
-    let expired = ExpiredKeys::start().await;
-    expired.clock.advance(DAY);
-    assert!(expired.poll(&expired.known()).is_pending());
-    verify_with(&expired.verifier, &expired.known()).await.unwrap();
-    assert_eq!(expired.requests(), 2);
+    let expired_keys = ExpiredKeys::start().await;
+    expired_keys.clock.advance(DAY);
+    assert!(expired_keys.poll(&expired_keys.known_key_token()).is_pending());
+    verify_with(&expired_keys.verifier, &expired_keys.known_key_token()).await.unwrap();
+    assert_eq!(expired_keys.request_count(), 2);
 
-    expired.clock.advance(2 * DAY);
-    expired.issuer.respond_with(ResponseTemplate::new(503));
-    let error = verify_with(&expired.verifier, &expired.known()).await.unwrap_err();
+    expired_keys.clock.advance(2 * DAY);
+    expired_keys.issuer.respond_with(ResponseTemplate::new(503));
+    let error = verify_with(&expired_keys.verifier, &expired_keys.known_key_token()).await.unwrap_err();
     assert!(error.is_unavailable() && error.is_outdated(), "{error}");
-    assert_eq!(expired.requests(), 3);
+    assert_eq!(expired_keys.request_count(), 3);
 }

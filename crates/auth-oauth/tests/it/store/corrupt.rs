@@ -8,22 +8,22 @@ use serde_json::{Value, json};
 use super::{Fixture, get, key, login, set};
 use crate::log::Log;
 
-/// Returns contents that are not a valid entry, each with a canary if possible.
+/// Returns contents of files that are not valid entries. Most of them contain the canary.
 fn contents(fixture: &Fixture) -> Vec<(&'static str, Vec<u8>)> {
     set(&fixture.store, &key(), &login(1).with_id_token(Secret::new("canary")));
-    let good = fs::read(fixture.path(&key(), "json")).unwrap();
+    let valid_entry = fs::read(fixture.path(&key(), "json")).unwrap();
     let changed = |change: &dyn Fn(&mut Value)| {
-        let mut file = serde_json::from_slice(&good).unwrap();
+        let mut file = serde_json::from_slice(&valid_entry).unwrap();
         change(&mut file);
         serde_json::to_vec(&file).unwrap()
     };
-    let mut padded = good.clone();
+    let mut padded = valid_entry.clone();
     padded.resize(1024 * 1024 + 1, b' ');
     vec![
         ("empty", Vec::new()),
-        ("truncated", good[..good.len() / 2].to_vec()),
+        ("truncated", valid_entry[..valid_entry.len() / 2].to_vec()),
         ("text", b"canary".to_vec()),
-        ("another kind of JSON", b"[\"canary\"]".to_vec()),
+        ("other JSON", b"[\"canary\"]".to_vec()),
         ("not UTF-8", [b"{\"version\":1,\"x\":\"canary", &[0xff][..], b"\"}"].concat()),
         ("an older version", changed(&|file| file["version"] = json!(0))),
         ("a version of another kind", changed(&|file| file["version"] = json!("canary"))),
@@ -34,7 +34,10 @@ fn contents(fixture: &Fixture) -> Vec<(&'static str, Vec<u8>)> {
         ("no token", changed(&|file| drop(file.as_object_mut().unwrap().remove("token")))),
         ("a token and a refusal", changed(&|file| file["refused"] = json!("canary"))),
         ("a token of another kind", changed(&|file| file["token"]["access_token"] = json!(["canary"]))),
-        ("a token that no header carries", changed(&|file| file["token"]["access_token"] = json!("canary canary"))),
+        (
+            "a token that is not valid in a header",
+            changed(&|file| file["token"]["access_token"] = json!("canary canary")),
+        ),
         ("oversize", padded),
     ]
 }
@@ -43,16 +46,16 @@ fn contents(fixture: &Fixture) -> Vec<(&'static str, Vec<u8>)> {
 fn corrupt_file_is_a_miss_and_renamed() {
     let fixture = Fixture::new();
     let contents = contents(&fixture);
-    let (token, aside) = (fixture.path(&key(), "json"), fixture.path(&key(), "corrupt"));
+    let (token_file, renamed_file) = (fixture.path(&key(), "json"), fixture.path(&key(), "corrupt"));
     for (number, (kind, content)) in (1..).zip(contents) {
-        fs::write(&token, &content).unwrap();
+        fs::write(&token_file, &content).unwrap();
         assert_eq!(get(&fixture.store, &key()), None, "{kind}");
-        assert_eq!(fs::read(&aside).unwrap(), content, "{kind}: it takes the place of an older one");
-        assert!(!token.exists(), "{kind}");
+        assert_eq!(fs::read(&renamed_file).unwrap(), content, "{kind}: the file replaces an older renamed file");
+        assert!(!token_file.exists(), "{kind}");
         assert_eq!(get(&fixture.store, &key()), None, "{kind}");
         set(&fixture.store, &key(), &login(2));
         assert_eq!(get(&fixture.store, &key()), Some(login(2)), "{kind}");
-        let lines = Log::of_process().lines_about(&token);
+        let lines = Log::of_process().lines_about(&token_file);
         assert_eq!(lines.len(), number, "{kind}: one line: {lines:#?}");
         assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:#?}");
     }
@@ -62,21 +65,21 @@ fn corrupt_file_is_a_miss_and_renamed() {
 #[tokio::test]
 async fn corrupt_file_is_a_miss_for_concurrent_callers() {
     let fixture = Fixture::new();
-    let (token, aside) = (fixture.path(&key(), "json"), fixture.path(&key(), "corrupt"));
-    let break_it = || {
-        let _ = fs::remove_file(&aside);
+    let (token_file, renamed_file) = (fixture.path(&key(), "json"), fixture.path(&key(), "corrupt"));
+    let write_corrupt_file = || {
+        let _ = fs::remove_file(&renamed_file);
         set(&fixture.store, &key(), &login(1));
-        fs::write(&token, "canary").unwrap();
+        fs::write(&token_file, "canary").unwrap();
     };
-    break_it();
+    write_corrupt_file();
     assert_eq!(AsyncTokenCache::get(&fixture.store, &key()).await.unwrap(), None);
-    assert!(aside.exists());
-    break_it();
+    assert!(renamed_file.exists());
+    write_corrupt_file();
     assert!(!TokenCache::delete_if(&fixture.store.blocking(), &key(), &login(1)).unwrap());
-    assert!(aside.exists());
-    break_it();
+    assert!(renamed_file.exists());
+    write_corrupt_file();
     let guard = super::leases::expect_acquired(fixture.store.acquire(&key(), None).await);
-    assert!(guard.current().is_none() && aside.exists());
+    assert!(guard.current().is_none() && renamed_file.exists());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Full disks.
+//! Stores on a full disk.
 
 use std::fs;
 use std::path::Path;
@@ -75,16 +75,16 @@ fn leader_can_publish_and_discard_on_a_disk_that_has_filled_up() {
         block_on(async {
             let store = FileTokenStore::new(disk);
             set(&store, &key(), &login(1));
-            let large = login(2).with_id_token(Secret::new("x".repeat(60_000)));
+            let large_login = login(2).with_id_token(Secret::new("x".repeat(60_000)));
             let mut guard = super::leases::expect_acquired(store.acquire(&key(), Some(&login(1))).await);
             fill(disk, 0);
-            guard.publish(&large).await.unwrap();
-            assert_eq!(get(&store, &key()), Some(large.clone()));
+            guard.publish(&large_login).await.unwrap();
+            assert_eq!(get(&store, &key()), Some(large_login.clone()));
 
             fs::remove_file(disk.join("ballast")).unwrap();
-            let guard = super::leases::expect_acquired(store.acquire(&key(), Some(&large)).await);
+            let guard = super::leases::expect_acquired(store.acquire(&key(), Some(&large_login)).await);
             fill(disk, 0);
-            guard.discard(&large).await.unwrap();
+            guard.discard(&large_login).await.unwrap();
             assert_eq!(get(&store, &key()), None);
             assert!(
                 fs::read_to_string(disk.join(key().digest_hex()).with_extension("json")).unwrap().contains("refused")

@@ -13,15 +13,15 @@ use tokio::time::{Instant, interval};
 
 use super::{Fixture, HOUR, get, key, login, set};
 
-pub(super) fn expect_acquired(acquired: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
-    match acquired.unwrap() {
+pub(super) fn expect_acquired(outcome: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
+    match outcome.unwrap() {
         LeaseOutcome::Acquired(guard) => guard,
         other => panic!("expected the lease: {other:?}"),
     }
 }
 
-fn expect_already_refreshed(acquired: Result<LeaseOutcome, TokenError>) -> AccessToken {
-    match acquired.unwrap() {
+fn expect_already_refreshed(outcome: Result<LeaseOutcome, TokenError>) -> AccessToken {
+    match outcome.unwrap() {
         LeaseOutcome::AlreadyRefreshed(token) => token,
         other => panic!("expected a token that another process refreshed: {other:?}"),
     }
@@ -51,32 +51,32 @@ async fn leader_redeems_the_rotated_refresh_token() {
 #[tokio::test]
 async fn rejected_token_is_not_served_but_its_login_is_kept() {
     let fixture = Fixture::new();
-    let kept = fixture.login(2);
-    set(&fixture.store, &key(), &kept);
-    assert!(AsyncTokenCache::delete_if(&fixture.store, &key(), &kept).await.unwrap());
+    let login_with_refresh_token = fixture.login(2);
+    set(&fixture.store, &key(), &login_with_refresh_token);
+    assert!(AsyncTokenCache::delete_if(&fixture.store, &key(), &login_with_refresh_token).await.unwrap());
     assert_eq!(get(&fixture.store_of_other_process(), &key()), None);
     assert!(
-        !AsyncTokenCache::delete_if(&fixture.store, &key(), &kept).await.unwrap(),
+        !AsyncTokenCache::delete_if(&fixture.store, &key(), &login_with_refresh_token).await.unwrap(),
         "a second deletion finds no token"
     );
-    // The process that rejected the token may have ended or failed. The next one refreshes the login.
-    for previous in [None, Some(&kept)] {
+    // The process that rejected the token may have ended or failed. The next process refreshes the login.
+    for previous in [None, Some(&login_with_refresh_token)] {
         let guard = expect_acquired(fixture.store_of_other_process().acquire(&key(), previous).await);
-        assert!(guard.current() == Some(&kept), "{previous:?}");
+        assert!(guard.current() == Some(&login_with_refresh_token), "{previous:?}");
         guard.release().await;
     }
     let mut guard = expect_acquired(fixture.store_of_other_process().acquire(&key(), None).await);
     guard.publish(&fixture.login(3)).await.unwrap();
     assert_eq!(get(&fixture.store, &key()).as_ref(), Some(&fixture.login(3)));
 
-    let without_refresh_token = AccessToken::new(kept.secret().clone()).unwrap();
+    let without_refresh_token = AccessToken::new(login_with_refresh_token.secret().clone()).unwrap();
     set(&fixture.store, &key(), &without_refresh_token);
     assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &without_refresh_token).unwrap());
     let guard = expect_acquired(fixture.store.acquire(&key(), None).await);
     assert_eq!(guard.current(), None, "a rejected token without a refresh token is not kept");
     drop(guard);
-    set(&fixture.store, &key(), &kept);
-    assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &kept).unwrap());
+    set(&fixture.store, &key(), &login_with_refresh_token);
+    assert!(TokenCache::delete_if(&fixture.store.blocking(), &key(), &login_with_refresh_token).unwrap());
     TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
     let guard = expect_acquired(fixture.store.acquire(&key(), None).await);
     assert_eq!(guard.current(), None, "a logout also deletes the kept login");
@@ -96,17 +96,17 @@ async fn token_that_is_due_for_refresh_is_not_adopted() {
 #[tokio::test]
 async fn refused_login_is_deleted_only_if_it_is_the_stored_one() {
     let fixture = Fixture::new();
-    let kept = fixture.login(2);
-    set(&fixture.store, &key(), &kept);
-    let same_access = kept.clone().with_refresh_token(auth_core::Secret::new("refresh-3"));
-    let without_refresh_token = AccessToken::new(kept.secret().clone()).unwrap();
-    let same_refresh = login(3).with_refresh_token(kept.refresh_token().unwrap().clone());
+    let stored_login = fixture.login(2);
+    set(&fixture.store, &key(), &stored_login);
+    let same_access = stored_login.clone().with_refresh_token(auth_core::Secret::new("refresh-3"));
+    let without_refresh_token = AccessToken::new(stored_login.secret().clone()).unwrap();
+    let same_refresh = login(3).with_refresh_token(stored_login.refresh_token().unwrap().clone());
     for refused in [login(1), same_access, without_refresh_token, same_refresh] {
-        expect_acquired(fixture.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
-        assert_eq!(get(&fixture.store, &key()).as_ref(), Some(&kept), "{refused:?}");
+        expect_acquired(fixture.store.acquire(&key(), Some(&stored_login)).await).discard(&refused).await.unwrap();
+        assert_eq!(get(&fixture.store, &key()).as_ref(), Some(&stored_login), "{refused:?}");
     }
     // The comparison ignores the expiry: `login(2)` has none.
-    expect_acquired(fixture.store.acquire(&key(), Some(&kept)).await).discard(&login(2)).await.unwrap();
+    expect_acquired(fixture.store.acquire(&key(), Some(&stored_login)).await).discard(&login(2)).await.unwrap();
     assert_eq!(get(&fixture.store, &key()), None);
     drop(expect_acquired(
         fixture.store_of_other_process().with_lock_timeout(Duration::ZERO).acquire(&key(), None).await,
@@ -117,7 +117,7 @@ async fn refused_login_is_deleted_only_if_it_is_the_stored_one() {
 async fn lock_timeout_is_an_error_and_blocks_no_worker() {
     let fixture = Fixture::new();
     let guard = expect_acquired(fixture.store_of_other_process().acquire(&key(), None).await);
-    let ticking = tokio::spawn(async {
+    let timer_task = tokio::spawn(async {
         let mut ticks = interval(Duration::from_secs(1));
         for _ in 0..=29 {
             ticks.tick().await;
@@ -129,8 +129,8 @@ async fn lock_timeout_is_an_error_and_blocks_no_worker() {
     assert_eq!(start.elapsed(), Duration::from_secs(60));
     let store_error = StoreError::of(&error).unwrap();
     assert!(error.is_cache() && store_error.is_timeout() && store_error.to_string().contains("60s"), "{error:?}");
-    assert!(ticking.is_finished(), "other tasks of the same worker have run");
-    assert_eq!(ticking.await.unwrap() - start, Duration::from_secs(29));
+    assert!(timer_task.is_finished(), "other tasks of the same worker have run");
+    assert_eq!(timer_task.await.unwrap() - start, Duration::from_secs(29));
 
     let store_without_wait = fixture.store_of_other_process().with_lock_timeout(Duration::ZERO);
     let store: &dyn AsyncTokenCache = &store_without_wait;
@@ -154,16 +154,16 @@ async fn clear_deletes_unlocked_entries_and_fails_for_a_locked_one() {
     let fixture = Fixture::new();
     let other = auth_core::TokenKey::new("https://other.example/");
     let store_without_wait = fixture.store_of_other_process().with_lock_timeout(Duration::ZERO);
-    for asynchronous in [false, true] {
+    for is_async in [false, true] {
         set(&fixture.store, &key(), &login(1));
         set(&fixture.store, &other, &login(2));
         let guard = expect_acquired(fixture.store.acquire(&other, Some(&login(2))).await);
-        let cleared = if asynchronous {
+        let outcome = if is_async {
             AsyncTokenCache::clear(&store_without_wait).await
         } else {
             TokenCache::clear(&store_without_wait.blocking())
         };
-        assert!(StoreError::of(&cleared.unwrap_err()).unwrap().is_timeout());
+        assert!(StoreError::of(&outcome.unwrap_err()).unwrap().is_timeout());
         assert_eq!((get(&store_without_wait, &key()), get(&store_without_wait, &other)), (None, Some(login(2))));
         drop(guard);
     }
@@ -229,7 +229,7 @@ async fn ended_login_does_not_come_back_from_memory() {
     assert_eq!(previous, [None], "the refresh token of the ended login is not redeemed");
 }
 
-/// Returns a leader whose folder is deleted while it waits for the provider.
+/// Returns the guard of a leader. Its folder is deleted while it waits for the provider.
 async fn leader_without_a_folder() -> (Fixture, Box<dyn LeaseGuard>) {
     let fixture = Fixture::new();
     set(&fixture.store, &key(), &fixture.login(1));
@@ -239,7 +239,7 @@ async fn leader_without_a_folder() -> (Fixture, Box<dyn LeaseGuard>) {
     (fixture, guard)
 }
 
-/// Another user logs in after the folder was deleted.
+/// After the folder was deleted, another user logs in.
 #[tokio::test]
 async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
     let (fixture, mut guard) = leader_without_a_folder().await;

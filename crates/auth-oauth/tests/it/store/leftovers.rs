@@ -22,11 +22,11 @@ fn lock_file(key: &TokenKey) -> String {
 async fn delete_removes_the_leftovers_of_its_key() {
     let fixture = Fixture::new();
     let other = TokenKey::new("https://other.example/");
-    for asynchronous in [false, true] {
+    for is_async in [false, true] {
         set(&fixture.store, &key(), &login(1));
         create_leftovers(&fixture, &key());
         fs::write(fixture.path(&other, "corrupt"), "another secret").unwrap();
-        if asynchronous {
+        if is_async {
             AsyncTokenCache::delete(&fixture.store, &key()).await.unwrap();
         } else {
             TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
@@ -39,14 +39,14 @@ async fn delete_removes_the_leftovers_of_its_key() {
 async fn clear_removes_the_leftovers_of_all_keys() {
     let fixture = Fixture::new();
     let keys: Vec<_> = (0..3).map(|number| TokenKey::new(format!("https://{number}.example/"))).collect();
-    for asynchronous in [false, true] {
+    for is_async in [false, true] {
         set(&fixture.store, &key(), &login(1));
         create_leftovers(&fixture, &key());
         // These are leftover files without an entry.
         for (key, extension) in keys.iter().zip(LEFTOVER_EXTENSIONS) {
             fs::write(fixture.path(key, extension), "a secret").unwrap();
         }
-        if asynchronous {
+        if is_async {
             AsyncTokenCache::clear(&fixture.store).await.unwrap();
         } else {
             TokenCache::clear(&fixture.store.blocking()).unwrap();

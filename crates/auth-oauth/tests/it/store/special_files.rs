@@ -15,7 +15,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Replaces a file by a FIFO, a folder and a socket in turn.
+/// Creates a FIFO, a socket and a folder at `path`, one after the other, and calls `check` for each.
 async fn replace_by_special_file(path: &Path, check: impl AsyncFn(&str)) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     check("a FIFO").await;
@@ -73,11 +73,11 @@ fn exposed_entry_is_made_private_with_one_warning() {
     let fixture = Fixture::new();
     set(&fixture.store, &key(), &login(1));
     let path = fixture.path(&key(), "json");
-    for (number, exposed) in [0o644, 0o640, 0o604].into_iter().enumerate() {
-        fs::set_permissions(&path, fs::Permissions::from_mode(exposed)).unwrap();
+    for (number, exposed_mode) in [0o644, 0o640, 0o604].into_iter().enumerate() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(exposed_mode)).unwrap();
         for _ in 0..2 {
             assert_eq!(get(&fixture.store, &key()), Some(login(1)));
-            assert_eq!(mode(&path), 0o600, "{exposed:o}");
+            assert_eq!(mode(&path), 0o600, "{exposed_mode:o}");
         }
         let lines = Log::of_process().lines_about(&path);
         assert_eq!(lines.len(), number + 1, "{lines:#?}");

@@ -12,7 +12,7 @@ use super::{Fixture, get, key, login, set};
 const DIGEST: &str = "bd473e5dcdce2510c2df4f0c5a54a605fa3647fe74afae20a8cdb8b91b1a1f63";
 
 /// Stores a login and discards it as refused.
-async fn refuse(fixture: &Fixture) {
+async fn store_refused_login(fixture: &Fixture) {
     set(&fixture.store, &key(), &login(1));
     expect_acquired(fixture.store.acquire(&key(), Some(&login(1))).await).discard(&login(1)).await.unwrap();
 }
@@ -20,7 +20,7 @@ async fn refuse(fixture: &Fixture) {
 #[tokio::test]
 async fn refused_login_leaves_a_tombstone_without_secrets() {
     let fixture = Fixture::new();
-    refuse(&fixture).await;
+    store_refused_login(&fixture).await;
     let text = fs::read_to_string(fixture.path(&key(), "json")).unwrap();
     assert!(!text.contains("access-1") && !text.contains("refresh-1"), "{text}");
     let entry: Value = serde_json::from_str(&text).unwrap();
@@ -33,7 +33,7 @@ async fn refused_login_leaves_a_tombstone_without_secrets() {
 #[tokio::test]
 async fn tombstone_is_a_miss() {
     let fixture = Fixture::new();
-    refuse(&fixture).await;
+    store_refused_login(&fixture).await;
     for store in [&fixture.store, &fixture.store_of_other_process()] {
         assert_eq!(get(store, &key()), None);
         assert_eq!(AsyncTokenCache::get(store, &key()).await.unwrap(), None);
@@ -48,10 +48,10 @@ async fn tombstone_is_a_miss() {
 #[tokio::test]
 async fn next_login_replaces_the_tombstone() {
     let fixture = Fixture::new();
-    refuse(&fixture).await;
+    store_refused_login(&fixture).await;
     expect_acquired(fixture.store.acquire(&key(), None).await).publish(&login(2)).await.unwrap();
     assert_eq!(get(&fixture.store, &key()), Some(login(2)));
-    refuse(&fixture).await;
+    store_refused_login(&fixture).await;
     set(&fixture.store, &key(), &login(3));
     assert_eq!(get(&fixture.store, &key()), Some(login(3)));
     assert!(!fs::read_to_string(fixture.path(&key(), "json")).unwrap().contains("refused"));
@@ -60,16 +60,16 @@ async fn next_login_replaces_the_tombstone() {
 #[tokio::test]
 async fn logout_removes_the_tombstone() {
     let fixture = Fixture::new();
-    let lock = format!("{}.lock", key().digest_hex());
-    refuse(&fixture).await;
+    let lock_file_name = format!("{}.lock", key().digest_hex());
+    store_refused_login(&fixture).await;
     TokenCache::delete(&fixture.store.blocking(), &key()).unwrap();
-    assert_eq!(fixture.names(), [lock.as_str()]);
-    refuse(&fixture).await;
+    assert_eq!(fixture.names(), [lock_file_name.as_str()]);
+    store_refused_login(&fixture).await;
     TokenCache::clear(&fixture.store.blocking()).unwrap();
-    assert_eq!(fixture.names(), [lock.as_str()]);
-    refuse(&fixture).await;
+    assert_eq!(fixture.names(), [lock_file_name.as_str()]);
+    store_refused_login(&fixture).await;
     assert_eq!(fixture.store.take(&key()).await.unwrap(), None);
-    assert_eq!(fixture.names(), [lock.as_str()]);
+    assert_eq!(fixture.names(), [lock_file_name.as_str()]);
 }
 
 #[tokio::test]
@@ -86,9 +86,12 @@ async fn take_returns_a_rejected_login_and_removes_it() {
 #[tokio::test]
 async fn login_without_a_refresh_token_leaves_no_tombstone() {
     let fixture = Fixture::new();
-    let bare = auth_core::AccessToken::try_from("access").unwrap();
-    set(&fixture.store, &key(), &bare);
-    expect_acquired(fixture.store.acquire(&key(), Some(&bare)).await).discard(&bare).await.unwrap();
+    let login_without_refresh_token = auth_core::AccessToken::try_from("access").unwrap();
+    set(&fixture.store, &key(), &login_without_refresh_token);
+    expect_acquired(fixture.store.acquire(&key(), Some(&login_without_refresh_token)).await)
+        .discard(&login_without_refresh_token)
+        .await
+        .unwrap();
     assert_eq!(fixture.names(), [format!("{}.lock", key().digest_hex())]);
 }
 

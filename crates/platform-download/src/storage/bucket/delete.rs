@@ -52,7 +52,7 @@ impl Bucket {
                 break outcome;
             }
         };
-        outcome.map_err(|error| error.about(format!("{} was not deleted", self.display_address(key))))
+        outcome.map_err(|error| error.with_summary(format!("{} was not deleted", self.display_address(key))))
     }
 
     async fn request_deletion(&self, key: &str, is_first: bool) -> Result<Deleted, BucketError> {

@@ -11,7 +11,7 @@ use crate::{
     DownloadError, Downloader, Expected, FileRecord, Outcome, Progress, ResolvedUrl, Source, Target, safe_paths,
 };
 
-/// The lifetime of a signed URL, which is signed right before use, and again after it expired.
+/// The lifetime of a signed URL. The URL is signed right before its use, and again after it has expired.
 const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// The result of downloading an object.
@@ -26,21 +26,21 @@ pub struct DownloadedObject {
     pub result: Result<Outcome, DownloadError>,
 }
 
-/// A source for an object of a bucket.
+/// The source of an object in a bucket.
 #[derive(Debug)]
-struct Object<'a> {
+struct ObjectSource<'a> {
     bucket: &'a Bucket,
     key: &'a str,
 }
 
 #[async_trait]
-impl Source for Object<'_> {
+impl Source for ObjectSource<'_> {
     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn Error + Send + Sync>> {
         Ok(self.bucket.get_url(self.key, URL_LIFETIME)?.into())
     }
 }
 
-/// The key, the file and its [record](FileRecord).
+/// Serializes the key, the file and the [record](FileRecord) of the file.
 impl Serialize for DownloadedObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -56,9 +56,9 @@ impl Serialize for DownloadedObject {
 }
 
 impl Bucket {
-    /// Downloads objects into a folder, in subfolders that follow their keys, several at a time. Names that a file system
-    /// does not accept are escaped. A file that already has the content of its object is not downloaded again. `observer`
-    /// is called with the progress of all files.
+    /// Downloads several objects at a time into a folder. The segments of a key become subfolders; names that a file
+    /// system does not accept are escaped. A file that already has the content of its object is not downloaded again.
+    /// `observer` is called with the progress of all files.
     pub async fn download(
         &self,
         objects: &[ObjectEntry],
@@ -69,7 +69,7 @@ impl Bucket {
         let keys: Vec<_> = objects.iter().map(|entry| entry.key.as_str()).collect();
         let targets = safe_paths(&keys).into_iter().map(|names| Target::within(folder, names));
         let downloads = objects.iter().zip(targets).map(async |(entry, target)| {
-            let source = Object { bucket: self, key: &entry.key };
+            let source = ObjectSource { bucket: self, key: &entry.key };
             let result = downloader.fetch(&source, Expected::unknown(), &target, &observer).await;
             DownloadedObject { key: entry.key.clone(), file: target.relative(), result }
         });

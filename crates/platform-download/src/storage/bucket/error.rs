@@ -10,9 +10,10 @@ use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
 
 /// An error of a bucket operation.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {kind}{}", suffix(exhausted.as_ref()))]
+#[error("{summary}: {kind}{}", suffix(exhausted.as_ref()))]
 pub struct BucketError {
-    what: String,
+    /// The description of the failed operation.
+    summary: String,
     kind: Kind,
     exhausted: Option<RetriesExhausted>,
     #[source]
@@ -37,7 +38,7 @@ enum Kind {
 
 impl BucketError {
     fn new(kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: String::new(), kind, exhausted: None, source }
+        Self { summary: String::new(), kind, exhausted: None, source }
     }
 
     pub(super) fn sign(source: SignError) -> Self {
@@ -48,8 +49,8 @@ impl BucketError {
         Self::new(Kind::Http { is_transient: source.is_transient() }, Some(source.into()))
     }
 
-    pub(super) fn refused(refusal: ErrorResponse) -> Self {
-        Self::new(Kind::Refused(refusal), None)
+    pub(super) fn refused(response: ErrorResponse) -> Self {
+        Self::new(Kind::Refused(response), None)
     }
 
     pub(super) fn document(source: impl Error + Send + Sync + 'static) -> Self {
@@ -57,20 +58,20 @@ impl BucketError {
     }
 
     pub(super) fn pattern(source: globset::Error) -> Self {
-        let what = format!("invalid pattern `{}`", source.glob().unwrap_or_default());
-        Self::new(Kind::Pattern, Some(source.into())).about(what)
+        let summary = format!("invalid pattern `{}`", source.glob().unwrap_or_default());
+        Self::new(Kind::Pattern, Some(source.into())).with_summary(summary)
     }
 
     /// Sets the description of the failed operation.
-    pub(super) fn about(mut self, what: String) -> Self {
-        self.what = what;
+    pub(super) fn with_summary(mut self, summary: String) -> Self {
+        self.summary = summary;
         self
     }
 
     /// Returns the HTTP status of the storage's error response (RFC 9110, section 15), or `None` without a response.
     pub fn status(&self) -> Option<u16> {
         match &self.kind {
-            Kind::Refused(refusal) => Some(refusal.status),
+            Kind::Refused(response) => Some(response.status),
             _ => None,
         }
     }
@@ -79,19 +80,19 @@ impl BucketError {
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http { is_transient } => *is_transient,
-            Kind::Refused(refusal) => refusal.is_transient(),
+            Kind::Refused(response) => response.is_transient(),
             _ => false,
         }
     }
 
     /// Returns true if the storage rejects the signing key or the signature.
     pub fn is_denied(&self) -> bool {
-        matches!(&self.kind, Kind::Refused(refusal) if refusal.rejects_url())
+        matches!(&self.kind, Kind::Refused(response) if response.rejects_url())
     }
 
     /// Returns true if the storage responded with this error code, such as `NoSuchUpload`.
     pub(crate) fn is(&self, code: &str) -> bool {
-        matches!(&self.kind, Kind::Refused(refusal) if refusal.is(code))
+        matches!(&self.kind, Kind::Refused(response) if response.is(code))
     }
 
     /// Returns true if the pattern is invalid.
@@ -114,7 +115,7 @@ impl Retryable for BucketError {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
+        if let Kind::Refused(response) = &self.kind { response.retry_after } else { None }
     }
 
     fn retries_exhausted(self, exhausted: RetriesExhausted) -> Self {
@@ -123,7 +124,7 @@ impl Retryable for BucketError {
 
     fn retryability(&self) -> Retryability {
         match &self.kind {
-            Kind::Refused(refusal) => refusal.retryability(),
+            Kind::Refused(response) => response.retryability(),
             _ if self.is_transient() => Retryability::Always,
             _ => Retryability::Never,
         }

@@ -20,14 +20,14 @@ pub struct ObjectEntry {
     pub key: String,
     /// The size in bytes.
     pub bytes: u64,
-    /// The time of the last modification, if the storage states it.
-    #[serde(serialize_with = "moment")]
+    /// The time of the last modification, if the storage reports it.
+    #[serde(serialize_with = "rfc3339")]
     pub modified_at: Option<SystemTime>,
 }
 
 /// Serializes a time (RFC 3339).
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-pub(super) fn moment<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     let at = at.and_then(|at| Timestamp::try_from(at).ok());
     at.map(|at| at.to_string()).serialize(serializer)
 }
@@ -79,7 +79,7 @@ impl Bucket {
     pub fn find(&self, pattern: &str) -> Result<BoxStream<'static, Result<ObjectEntry, BucketError>>, BucketError> {
         let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
         let matcher = glob.map_err(BucketError::pattern)?.compile_matcher();
-        // The literal prefix before the first wildcard.
+        // Only the literal prefix before the first wildcard can limit the listing.
         let prefix = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
         Ok(self.list(prefix).try_filter(move |entry| future::ready(matcher.is_match(&entry.key))).boxed())
     }
@@ -92,27 +92,32 @@ impl Listing {
         if let Some(token) = &self.token {
             query.insert(0, ("continuation-token", token));
         }
-        let response = self.bucket.request_document(|| self.bucket.signed(Method::Get, None, &query, &[])).await;
+        let response =
+            self.bucket.request_document(|| self.bucket.signed_request(Method::Get, None, &query, &[])).await;
         let (bucket, prefix) = (&self.bucket, &self.prefix);
-        let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.display_address(prefix)));
-        let (Document::ListBucketResult(page), _) = response.map_err(what)? else {
-            return Err(what(BucketError::document(Malformed::UnexpectedDocument)));
+        let with_summary =
+            |error: BucketError| error.with_summary(format!("{}* was not listed", bucket.display_address(prefix)));
+        let (Document::ListBucketResult(page), _) = response.map_err(with_summary)? else {
+            return Err(with_summary(BucketError::document(Malformed::UnexpectedDocument)));
         };
         let next = page.next_continuation_token;
         if next.is_none() && page.is_truncated {
-            return Err(what(BucketError::document(Malformed::MissingToken)));
+            return Err(with_summary(BucketError::document(Malformed::MissingToken)));
         }
         if next.is_some() && next == self.token {
-            return Err(what(BucketError::document(Malformed::RepeatedToken)));
+            return Err(with_summary(BucketError::document(Malformed::RepeatedToken)));
         }
         (self.is_at_end, self.token) = (next.is_none(), next);
-        page.contents.iter().map(|found| entry(found, page.encoding_type.as_deref()).map_err(what)).collect()
+        page.contents
+            .iter()
+            .map(|object| object_entry(object, page.encoding_type.as_deref()).map_err(with_summary))
+            .collect()
     }
 }
 
-fn entry(found: &Object, encoding: Option<&str>) -> Result<ObjectEntry, BucketError> {
-    let key = decode(&found.key, encoding).map_err(BucketError::document)?;
-    let bytes = found.size.ok_or_else(|| BucketError::document(Malformed::MissingSize))?;
-    let modified_at = found.last_modified.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+fn object_entry(object: &Object, encoding: Option<&str>) -> Result<ObjectEntry, BucketError> {
+    let key = decode(&object.key, encoding).map_err(BucketError::document)?;
+    let bytes = object.size.ok_or_else(|| BucketError::document(Malformed::MissingSize))?;
+    let modified_at = object.last_modified.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     Ok(ObjectEntry { key, bytes, modified_at: modified_at.map(Into::into) })
 }

@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
-use super::xml::{Document, Uploads, decode};
+use super::xml::{Document, UploadPage, decode};
 use super::{Bucket, BucketError, ErrorResponse, ObjectHeaders};
 use crate::retry::Retryable;
 
@@ -20,8 +20,8 @@ pub struct UnfinishedUpload {
     pub key: String,
     /// The id of the upload.
     pub upload_id: String,
-    /// The time of its start, if the storage states it.
-    #[serde(serialize_with = "super::list::moment")]
+    /// The time at which the upload was started, if the storage reports it.
+    #[serde(serialize_with = "super::list::rfc3339")]
     pub started_at: Option<SystemTime>,
 }
 
@@ -46,10 +46,11 @@ impl Bucket {
             async move {
                 let Some(marker) = state else { return Ok(None) };
                 let outcome = bucket.uploads_after(&prefix, marker.as_ref()).await;
-                let what =
-                    |error: BucketError| error.about(format!("{}* was not listed", bucket.display_address(&prefix)));
-                let (found, next) = outcome.map_err(what)?;
-                Ok(Some((stream::iter(found.into_iter().map(Ok)), next.map(Some))))
+                let with_summary = |error: BucketError| {
+                    error.with_summary(format!("{}* was not listed", bucket.display_address(&prefix)))
+                };
+                let (uploads, next) = outcome.map_err(with_summary)?;
+                Ok(Some((stream::iter(uploads.into_iter().map(Ok)), next.map(Some))))
             }
         })
         .try_flatten()
@@ -63,58 +64,64 @@ impl Bucket {
     /// The storage rejects the signature ([`BucketError::is_denied`]), is unavailable ([`BucketError::is_transient`]),
     /// or refuses the request for another reason.
     pub async fn abort_upload(&self, key: &str, upload_id: &str) -> Result<(), BucketError> {
-        let outcome = self.remove(|| self.signed(Method::Delete, Some(key), &[("uploadId", upload_id)], &[])).await;
-        outcome.map_err(|error| error.about(format!("the upload to {} was not aborted", self.display_address(key))))
+        let outcome = self
+            .send_deletion(|| self.signed_request(Method::Delete, Some(key), &[("uploadId", upload_id)], &[]))
+            .await;
+        outcome
+            .map_err(|error| error.with_summary(format!("the upload to {} was not aborted", self.display_address(key))))
     }
 
     /// Starts a multipart upload, and returns its id. If the request is retried, an unused upload may remain.
     pub(crate) async fn start_upload(&self, key: &str, content_type: &str) -> Result<String, BucketError> {
         let request = || {
-            let request = self.signed(Method::Post, Some(key), &[("uploads", "")], &[])?;
+            let request = self.signed_request(Method::Post, Some(key), &[("uploads", "")], &[])?;
             Ok(request.with_body(content_type, Vec::new()))
         };
         let id = self.request_document(request).await.and_then(|(document, _)| match document {
-            Document::InitiateMultipartUploadResult(started) => Ok(started.upload_id),
+            Document::InitiateMultipartUploadResult(upload) => Ok(upload.upload_id),
             _ => Err(BucketError::document(Malformed::UnexpectedDocument)),
         });
-        id.map_err(|error| error.about(format!("the upload to {} was not started", self.display_address(key))))
+        id.map_err(|error| error.with_summary(format!("the upload to {} was not started", self.display_address(key))))
     }
 
-    /// Completes a multipart upload: the storage joins the `parts`, pairs of number and `ETag`, to an object. This may
-    /// take minutes.
+    /// Completes a multipart upload: the storage joins `parts`, which are pairs of a number and an `ETag`, to an
+    /// object. This may take minutes.
     pub(crate) async fn complete_upload(
         &self,
         key: &str,
         upload_id: &str,
         parts: &[(u32, String)],
     ) -> Result<ObjectHeaders, BucketError> {
-        let part = |(number, etag): &(u32, String)| {
+        let part_xml = |(number, etag): &(u32, String)| {
             let etag = quick_xml::escape::escape(etag.as_str());
             format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
         };
-        let list: String = parts.iter().map(part).collect();
+        let list: String = parts.iter().map(part_xml).collect();
         let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
         let request = || {
-            let request = self.signed(Method::Post, Some(key), &[("uploadId", upload_id)], &[])?;
+            let request = self.signed_request(Method::Post, Some(key), &[("uploadId", upload_id)], &[])?;
             Ok(request.with_body("application/xml", list.clone()))
         };
-        let joined = self.request_document(request).await.and_then(|(document, joined)| match document {
-            Document::CompleteMultipartUploadResult {} => Ok(joined),
+        let outcome = self.request_document(request).await.and_then(|(document, headers)| match document {
+            Document::CompleteMultipartUploadResult {} => Ok(headers),
             _ => Err(BucketError::document(Malformed::UnexpectedDocument)),
         });
-        joined.map_err(|error| error.about(format!("the upload to {} was not completed", self.display_address(key))))
+        outcome.map_err(|error| {
+            error.with_summary(format!("the upload to {} was not completed", self.display_address(key)))
+        })
     }
 
     /// Deletes an object if it still has this generation.
     pub(crate) async fn delete_generation(&self, key: &str, generation: &str) -> Result<(), BucketError> {
         let (name, value) = ("x-goog-if-generation-match", generation);
-        let request = || Ok(self.signed(Method::Delete, Some(key), &[], &[(name, value)])?.with_header(name, value));
-        let outcome = self.remove(request).await;
-        outcome.map_err(|error| error.about(format!("{} was not deleted", self.display_address(key))))
+        let request =
+            || Ok(self.signed_request(Method::Delete, Some(key), &[], &[(name, value)])?.with_header(name, value));
+        let outcome = self.send_deletion(request).await;
+        outcome.map_err(|error| error.with_summary(format!("{} was not deleted", self.display_address(key))))
     }
 
     /// Sends a DELETE request, with retries. Succeeds if nothing exists to be deleted.
-    async fn remove(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(), BucketError> {
+    async fn send_deletion(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(), BucketError> {
         let mut attempts = self.attempts();
         loop {
             attempts.ready().await.map_err(BucketError::unavailable)?;
@@ -130,7 +137,7 @@ impl Bucket {
         }
     }
 
-    /// Returns a page of unfinished uploads, and the marker of the next one.
+    /// Returns a page of unfinished uploads, and the marker of the next page.
     async fn uploads_after(
         &self,
         prefix: &str,
@@ -142,7 +149,7 @@ impl Bucket {
             query.insert(1, ("key-marker", key));
             query.insert(3, ("upload-id-marker", id));
         }
-        let request = || self.signed(Method::Get, None, &query, &[]);
+        let request = || self.signed_request(Method::Get, None, &query, &[]);
         let (Document::ListMultipartUploadsResult(page), _) = self.request_document(request).await? else {
             return Err(BucketError::document(Malformed::UnexpectedDocument));
         };
@@ -151,7 +158,7 @@ impl Bucket {
             return Err(BucketError::document(Malformed::RepeatedToken));
         }
         let encoding = page.encoding_type.as_deref();
-        let unfinished = page.unfinished.into_iter().map(|upload| {
+        let unfinished = page.uploads.into_iter().map(|upload| {
             let started_at = upload.initiated.and_then(|text| text.parse::<Timestamp>().ok());
             Ok(UnfinishedUpload {
                 key: decode(&upload.key, encoding).map_err(BucketError::document)?,
@@ -163,7 +170,7 @@ impl Bucket {
     }
 }
 
-fn next_marker(page: &Uploads) -> Result<Option<Marker>, BucketError> {
+fn next_marker(page: &UploadPage) -> Result<Option<Marker>, BucketError> {
     if !page.is_truncated {
         return Ok(None);
     }

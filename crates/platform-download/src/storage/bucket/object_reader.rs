@@ -1,4 +1,4 @@
-//! Reading parts of objects: their properties, ranges, and a reader for code that expects a file.
+//! Properties, checksums and ranges of objects, and a reader for code that expects a file.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,29 +12,30 @@ use super::{Bucket, BucketError, ErrorResponse};
 use crate::Crc32c;
 use crate::retry::Retryable;
 
-/// The length of the blocks of a reader, in bytes: headers of slides are spread over the file, and most are small.
+/// The length of the blocks of a reader, in bytes. Small blocks suffice for the headers of slides, which are spread
+/// over the file and mostly small.
 const BLOCK_BYTES: u64 = 256 * 1024;
-/// The number of blocks that a reader keeps.
+/// The maximum number of blocks that a reader keeps in memory.
 const MAX_BLOCKS: usize = 16;
-/// The length of the requests of a checksum, in bytes.
+/// The maximum length of the ranges that are requested for a checksum, in bytes.
 const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A part of an object.
+/// A range of an object.
 struct Chunk {
     bytes: Bytes,
     /// The generation or the entity tag of the object.
     version: Option<String>,
 }
 
-/// A reader of an object by ranged requests, for code that blocks. It is used on a thread outside of the runtime that
-/// created it. If the object is replaced during the reads, reading fails.
+/// A reader of an object for blocking code. It sends range requests. Use it on a thread outside of the runtime that
+/// created it. If the object is replaced in the meantime, reading fails.
 #[derive(Debug)]
 pub struct ObjectReader {
     bucket: Bucket,
     key: String,
     length: u64,
     position: u64,
-    /// The blocks that were read last, by their number.
+    /// The most recently requested blocks, each with its number.
     blocks: VecDeque<(u64, Bytes)>,
     version: Option<String>,
     runtime: Handle,
@@ -54,7 +55,7 @@ impl Bucket {
         }
     }
 
-    /// Returns the length of an object and the checksum that the storage states, or `None` if it does not exist.
+    /// Returns the length of an object and the checksum that the storage reports, or `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -69,17 +70,18 @@ impl Bucket {
     ///
     /// A request failed, or the object was replaced during the reads.
     pub async fn compute_checksum(&self, key: &str, length: u64) -> io::Result<Crc32c> {
-        let (mut crc32c, mut at, mut version) = (Crc32c::default(), 0, None);
-        while at < length {
-            let chunk = self.chunk(key, at, CHUNK_BYTES.min(length - at)).await.map_err(io::Error::other)?;
+        let (mut crc32c, mut position, mut version) = (Crc32c::default(), 0, None);
+        while position < length {
+            let chunk =
+                self.read_chunk(key, position, CHUNK_BYTES.min(length - position)).await.map_err(io::Error::other)?;
             check_version(&mut version, chunk.version)?;
             crc32c = crc32c.append(&chunk.bytes);
-            at += chunk.bytes.len() as u64;
+            position += chunk.bytes.len() as u64;
         }
         Ok(crc32c)
     }
 
-    async fn chunk(&self, key: &str, start: u64, length: u64) -> Result<Chunk, BucketError> {
+    async fn read_chunk(&self, key: &str, start: u64, length: u64) -> Result<Chunk, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {
             if let Err(exhausted) = attempts.ready().await {
@@ -89,12 +91,12 @@ impl Bucket {
                 break outcome;
             }
         };
-        outcome.map_err(|error| error.about(format!("{} cannot be read", self.display_address(key))))
+        outcome.map_err(|error| error.with_summary(format!("{} cannot be read", self.display_address(key))))
     }
 
     async fn request_chunk(&self, key: &str, start: u64, length: u64) -> Result<Chunk, BucketError> {
         let range = format!("bytes={start}-{}", start + length - 1);
-        let request = self.signed(Method::Get, Some(key), &[], &[])?;
+        let request = self.signed_request(Method::Get, Some(key), &[], &[])?;
         let request = request.with_header("range", range).with_header("accept-encoding", "identity");
         let response = self.http.send(request).await.map_err(BucketError::http)?;
         let is_whole = response.status() == 200 && start == 0;
@@ -108,28 +110,29 @@ impl Bucket {
     }
 }
 
-/// Fails if a part belongs to another version of the object.
-fn check_version(known: &mut Option<String>, found: Option<String>) -> io::Result<()> {
-    match known {
-        Some(version) if found.as_ref() != Some(version) => {
+/// Fails if a chunk belongs to another version of the object than earlier chunks.
+fn check_version(expected: &mut Option<String>, actual: Option<String>) -> io::Result<()> {
+    match expected {
+        Some(version) if actual.as_ref() != Some(version) => {
             Err(io::Error::other("the object was replaced while it was read"))
         }
         _ => {
-            *known = found;
+            *expected = actual;
             Ok(())
         }
     }
 }
 
 impl ObjectReader {
-    /// Returns a block, from memory or by a request.
-    fn block(&mut self, number: u64) -> io::Result<Bytes> {
-        if let Some((_, block)) = self.blocks.iter().find(|(known, _)| *known == number) {
+    /// Returns a block from memory, or requests it.
+    fn read_block(&mut self, number: u64) -> io::Result<Bytes> {
+        if let Some((_, block)) = self.blocks.iter().find(|(block_number, _)| *block_number == number) {
             return Ok(block.clone());
         }
         let start = number * BLOCK_BYTES;
         let length = BLOCK_BYTES.min(self.length - start);
-        let chunk = self.runtime.block_on(self.bucket.chunk(&self.key, start, length)).map_err(io::Error::other)?;
+        let chunk =
+            self.runtime.block_on(self.bucket.read_chunk(&self.key, start, length)).map_err(io::Error::other)?;
         check_version(&mut self.version, chunk.version)?;
         if chunk.bytes.len() as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -147,9 +150,9 @@ impl Read for ObjectReader {
         if self.position >= self.length || buffer.is_empty() {
             return Ok(0);
         }
-        let block = self.block(self.position / BLOCK_BYTES)?;
-        let within = usize::try_from(self.position % BLOCK_BYTES).map_err(io::Error::other)?;
-        let rest = &block[within..];
+        let block = self.read_block(self.position / BLOCK_BYTES)?;
+        let offset = usize::try_from(self.position % BLOCK_BYTES).map_err(io::Error::other)?;
+        let rest = &block[offset..];
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         self.position += count as u64;

@@ -13,6 +13,7 @@ use crate::retry::Retryability;
 /// The maximum size of an error response, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
+/// An error response of the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorResponse {
     pub(crate) status: u16,
@@ -29,12 +30,12 @@ impl ErrorResponse {
         let body = String::from_utf8_lossy(&body);
         let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
         let is_word =
-            |code: &&str| !code.is_empty() && code.len() < 64 && code.bytes().all(|b| b.is_ascii_alphanumeric());
+            |code: &&str| !code.is_empty() && code.len() < 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
         Self { status, code: code.map(|(code, _)| code).filter(is_word).map(str::to_owned), retry_after }
     }
 
-    /// Creates the error for an error document in a response with status 200. The storage sends it if it fails after
-    /// it has started to respond. It counts as a server error.
+    /// Creates the error for an error document in a response with status 200. The storage sends such a response if it
+    /// fails after it has started to respond. The failure counts as a server error.
     pub(crate) fn with_status_200(code: &str) -> Self {
         Self { status: 500, code: Some(code.to_owned()), retry_after: None }
     }

@@ -5,21 +5,21 @@
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-/// A document. The variants are named after the root elements.
+/// A document. Each variant has the name of its root element.
 #[derive(Debug, Deserialize)]
 pub(crate) enum Document {
-    ListBucketResult(Objects),
-    ListMultipartUploadsResult(Uploads),
-    InitiateMultipartUploadResult(Started),
+    ListBucketResult(ObjectPage),
+    ListMultipartUploadsResult(UploadPage),
+    InitiateMultipartUploadResult(StartedUpload),
     CompleteMultipartUploadResult {},
     /// An error. The storage sends it with status 200 if joining the parts of an upload fails.
-    Error(Refusal),
+    Error(ErrorDocument),
 }
 
 /// A page of objects (`ListObjectsV2`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Objects {
+pub(crate) struct ObjectPage {
     #[serde(default)]
     pub(crate) contents: Vec<Object>,
     pub(crate) encoding_type: Option<String>,
@@ -39,9 +39,9 @@ pub(crate) struct Object {
 /// A page of multipart uploads that were neither completed nor aborted.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Uploads {
+pub(crate) struct UploadPage {
     #[serde(default, rename = "Upload")]
-    pub(crate) unfinished: Vec<Unfinished>,
+    pub(crate) uploads: Vec<UploadEntry>,
     pub(crate) encoding_type: Option<String>,
     #[serde(default)]
     pub(crate) is_truncated: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Uploads {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Unfinished {
+pub(crate) struct UploadEntry {
     pub(crate) key: String,
     pub(crate) upload_id: String,
     pub(crate) initiated: Option<String>,
@@ -60,13 +60,13 @@ pub(crate) struct Unfinished {
 /// The response to the start of a multipart upload.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Started {
+pub(crate) struct StartedUpload {
     pub(crate) upload_id: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorDocument {
     pub(crate) code: String,
 }
 
@@ -91,6 +91,6 @@ pub(crate) fn decode(key: &str, encoding: Option<&str>) -> Result<String, Docume
     if encoding != Some("url") {
         return Ok(key.to_owned());
     }
-    let spaced = key.replace('+', " ");
-    Ok(percent_decode_str(&spaced).decode_utf8()?.into_owned())
+    let with_spaces = key.replace('+', " ");
+    Ok(percent_decode_str(&with_spaces).decode_utf8()?.into_owned())
 }

@@ -26,7 +26,7 @@ pub(super) fn sign(
     let authority = url[Position::BeforeHost..Position::AfterPort].to_owned();
     let mut headers = [&[("host", authority.as_str())], request.headers].concat();
     headers.sort_unstable();
-    let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+    let signed_headers = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let credential = format!("{}/{scope}", key.client_email());
     let lifetime = lifetime.as_secs().to_string();
     let parameters = [
@@ -34,26 +34,26 @@ pub(super) fn sign(
         ("X-Goog-Credential", &credential),
         ("X-Goog-Date", &date),
         ("X-Goog-Expires", &lifetime),
-        ("X-Goog-SignedHeaders", &names),
+        ("X-Goog-SignedHeaders", &signed_headers),
     ];
     let query = query(parameters.into_iter().chain(request.query.iter().copied()));
-    let mut canonical = format!("{}\n{}\n{query}\n", request.method, url.path());
+    let mut canonical_request = format!("{}\n{}\n{query}\n", request.method, url.path());
     for (name, value) in &headers {
-        canonical += &format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "));
+        canonical_request += &format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "));
     }
-    canonical += &format!("\n{names}\n{PAYLOAD}");
-    let digest = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
+    canonical_request += &format!("\n{signed_headers}\n{PAYLOAD}");
+    let digest = hex(digest(&SHA256, canonical_request.as_bytes()).as_ref());
     let signature = key.sign(&format!("{ALGORITHM}\n{date}\n{scope}\n{digest}"))?;
     url.set_query(Some(&format!("{query}&X-Goog-Signature={}", hex(&signature))));
     Ok(url)
 }
 
-/// Returns the query in canonical order.
+/// Returns the percent-encoded query in canonical order.
 fn query<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let encode = |text| utf8_percent_encode(text, RESERVED).to_string();
-    let mut encoded: Vec<_> = parameters.map(|(name, value)| (encode(name), encode(value))).collect();
-    encoded.sort_unstable();
-    encoded.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    let mut encoded_pairs: Vec<_> = parameters.map(|(name, value)| (encode(name), encode(value))).collect();
+    encoded_pairs.sort_unstable();
+    encoded_pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 fn hex(bytes: &[u8]) -> String {

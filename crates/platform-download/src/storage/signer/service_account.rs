@@ -15,7 +15,7 @@ use super::error::Kind;
 use crate::SignError;
 
 /// The key of a Google service account. It signs URLs for the buckets that the account can access. Its `Debug` output
-/// shows only the account.
+/// contains only the account.
 #[derive(Clone)]
 pub struct ServiceAccountKey {
     client_email: String,
@@ -68,9 +68,9 @@ impl ServiceAccountKey {
     /// The file cannot be read or is not a valid key ([`ServiceAccountError::field`]).
     pub fn from_file(file: impl AsRef<Path>) -> Result<Self, ServiceAccountError> {
         let file = file.as_ref();
-        let of_file = |problem, source| ServiceAccountError { file: Some(file.to_owned()), problem, source };
-        let json = fs::read(file).map_err(|error| of_file(Problem::Unreadable, Some(error)))?;
-        Self::read(&json).map_err(|problem| of_file(problem, None))
+        let file_error = |problem, source| ServiceAccountError { file: Some(file.to_owned()), problem, source };
+        let json = fs::read(file).map_err(|error| file_error(Problem::Unreadable, Some(error)))?;
+        Self::read(&json).map_err(|problem| file_error(problem, None))
     }
 
     /// Parses the content of a key file.
@@ -84,14 +84,14 @@ impl ServiceAccountKey {
 
     fn read(json: &[u8]) -> Result<Self, Problem> {
         // The error of the parser is not used as a source, because it may quote the content.
-        let malformed = |error: serde_json::Error| Problem::Json { line: error.line(), column: error.column() };
-        let fields: Map<String, Value> = serde_json::from_slice(json).map_err(malformed)?;
-        let text = |name| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let json_error = |error: serde_json::Error| Problem::Json { line: error.line(), column: error.column() };
+        let fields: Map<String, Value> = serde_json::from_slice(json).map_err(json_error)?;
+        let string_field = |name| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         if fields.get("type").is_some_and(|kind| kind != "service_account") {
             return Err(Problem::Type);
         }
-        let client_email = text("client_email").ok_or(Problem::Missing("client_email"))?;
-        let pem = text("private_key").ok_or(Problem::Missing("private_key"))?;
+        let client_email = string_field("client_email").ok_or(Problem::Missing("client_email"))?;
+        let pem = string_field("private_key").ok_or(Problem::Missing("private_key"))?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| Problem::Pem)?;
         let key = KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| Problem::Rsa)?;
         Ok(Self { client_email: client_email.to_owned(), key: Arc::new(key) })
@@ -104,8 +104,8 @@ impl ServiceAccountKey {
 
     pub(super) fn sign(&self, text: &str) -> Result<Vec<u8>, SignError> {
         let mut signature = vec![0; self.key.public_modulus_len()];
-        let signed = self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature);
-        signed.map_err(|_| Kind::Signature)?;
+        let outcome = self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature);
+        outcome.map_err(|_| Kind::Signature)?;
         Ok(signature)
     }
 }

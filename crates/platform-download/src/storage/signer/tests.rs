@@ -1,4 +1,4 @@
-//! Comparison with URLs that the official libraries signed. `tests/vectors/make.py` creates these vectors.
+//! Comparison with URLs that were signed by the official libraries. `tests/vectors/make.py` creates these vectors.
 
 use std::time::{Duration, SystemTime};
 
@@ -44,20 +44,20 @@ fn method(name: &str) -> Method {
 }
 
 /// Returns the URL without its parameters, and the sorted parameters, because their order has no meaning.
-fn parts(url: &Url) -> (String, Vec<String>) {
+fn path_and_parameters(url: &Url) -> (String, Vec<String>) {
     let mut query: Vec<_> = url.query().unwrap().split('&').map(str::to_owned).collect();
     query.sort();
     (url[..url::Position::AfterPath].to_owned(), query)
 }
 
 #[test]
-fn signatures_equal_those_of_the_official_libraries() {
+fn signatures_match_the_official_libraries() {
     let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
     for kind in ["rsa", "hmac"] {
         assert!(vectors.iter().filter(|vector| vector.signer == kind).count() >= 25, "{kind}");
     }
     for vector in vectors {
-        fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+        fn sorted_pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
             let mut pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             pairs.sort_unstable();
             pairs
@@ -66,12 +66,12 @@ fn signatures_equal_those_of_the_official_libraries() {
             method: method(&vector.method),
             bucket: "slides",
             key: Some(vector.key.as_str()).filter(|key| !key.is_empty()),
-            query: &borrowed(&vector.query),
-            headers: &borrowed(&vector.headers),
+            query: &sorted_pairs(&vector.query),
+            headers: &sorted_pairs(&vector.headers),
         };
         let signer = signer(&vector.signer, &vector.endpoint.parse().unwrap(), vector.at);
         let url = signer.sign(&request, Duration::from_secs(vector.lifetime)).unwrap();
-        assert_eq!(parts(url.expose()), parts(&vector.url.parse().unwrap()));
+        assert_eq!(path_and_parameters(url.expose()), path_and_parameters(&vector.url.parse().unwrap()));
     }
 }
 
@@ -89,7 +89,7 @@ fn lifetime_out_of_range_is_rejected() {
 }
 
 #[test]
-fn default_lifetime_applies_without_an_explicit_one() {
+fn default_lifetime_applies_without_an_explicit_lifetime() {
     let signer = signer("rsa", &"https://storage.googleapis.com".parse().unwrap(), 1_800_000_000);
     let object = "gs://slides/slide".parse().unwrap();
     let lifetime = |url: SignedUrl| {
@@ -135,36 +135,36 @@ fn error_of_an_invalid_key_file_does_not_show_its_content() {
     let account: Map = serde_json::from_str(ACCOUNT).unwrap();
     let pem = account["private_key"].as_str().unwrap();
     let body = pem.lines().nth(3).unwrap();
-    let elliptic = rcgen::KeyPair::generate().unwrap().serialize_pem();
-    for (field, value, named) in [
+    let elliptic_pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (field, value, expected_field) in [
         ("type", Some("authorized_user"), Some("type")),
         ("client_email", None, Some("client_email")),
         ("client_email", Some(""), Some("client_email")),
         ("private_key", None, Some("private_key")),
         ("private_key", Some(&pem[..200]), Some("private_key")),
         ("private_key", Some(body), Some("private_key")),
-        ("private_key", Some(&elliptic), Some("private_key")),
+        ("private_key", Some(&elliptic_pem), Some("private_key")),
         ("project_id", Some("anything"), None),
     ] {
-        let mut changed = account.clone();
+        let mut fields = account.clone();
         match value {
-            Some(value) => changed.insert(field.to_owned(), value.into()),
-            None => changed.remove(field),
+            Some(value) => fields.insert(field.to_owned(), value.into()),
+            None => fields.remove(field),
         };
-        let read = ServiceAccountKey::from_json(&serde_json::to_vec(&changed).unwrap());
-        let Some(named) = named else {
-            assert_eq!(format!("{:?}", read.unwrap()), DEBUG_OUTPUT);
+        let outcome = ServiceAccountKey::from_json(&serde_json::to_vec(&fields).unwrap());
+        let Some(expected_field) = expected_field else {
+            assert_eq!(format!("{:?}", outcome.unwrap()), DEBUG_OUTPUT);
             continue;
         };
-        let error = read.unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(error.field() == Some(named) && error.to_string().contains(named), "{shown}");
-        assert!(!shown.contains(body) && !shown.contains(&elliptic[30..60]), "{shown}");
+        let error = outcome.unwrap_err();
+        let output = format!("{error} {error:?}");
+        assert!(error.field() == Some(expected_field) && error.to_string().contains(expected_field), "{output}");
+        assert!(!output.contains(body) && !output.contains(&elliptic_pem[30..60]), "{output}");
     }
     for json in [serde_json::to_string(pem).unwrap(), format!("{{\"private_key\": {body}"), String::new()] {
         let error = ServiceAccountKey::from_json(json.as_bytes()).unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(error.field().is_none() && shown.contains("JSON") && !shown.contains(&body[..20]), "{shown}");
+        let output = format!("{error} {error:?}");
+        assert!(error.field().is_none() && output.contains("JSON") && !output.contains(&body[..20]), "{output}");
     }
 }
 
@@ -181,7 +181,10 @@ fn error_of_a_missing_key_file_names_the_file() {
 #[test]
 fn debug_output_of_a_signer_contains_no_key() {
     for kind in ["rsa", "hmac"] {
-        let shown = format!("{:?}", signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 0));
-        assert!(!shown.contains("opens nothing") && !shown.contains("PRIVATE") && shown.contains("storage"), "{shown}");
+        let output = format!("{:?}", signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 0));
+        assert!(
+            !output.contains("opens nothing") && !output.contains("PRIVATE") && output.contains("storage"),
+            "{output}"
+        );
     }
 }

@@ -16,7 +16,8 @@ pub(super) enum StreamError {
 }
 
 impl Job<'_> {
-    /// Writes a response body up to the offset `end` of the file. The content received before a failure is written.
+    /// Writes a response body up to the offset `end` of the file. Content that was received before a failure is
+    /// written, too.
     pub(super) async fn receive(
         &self,
         open: &mut OpenResponse,
@@ -26,47 +27,48 @@ impl Job<'_> {
         let OpenResponse { response, attempts, .. } = open;
         let mut has_content = false;
         let file = self.target.path();
-        let failed = |error| StreamError::Final(DownloadError::io(&file, error).into());
+        let io_error = |error| StreamError::Final(DownloadError::io(&file, error).into());
         let mut stall = StallDetector::new(self.downloader.options.rate);
         let (mut block, mut length) = (Vec::new(), 0);
         let outcome = loop {
-            let at = writer.at() + length;
-            if end.is_some_and(|end| at >= end) {
+            let offset = writer.offset() + length;
+            if end.is_some_and(|end| offset >= end) {
                 break Ok(());
             }
-            let outcome =
-                stall.watch(response.chunk(), |outcome| outcome.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
-            let mut piece = match outcome {
-                Ok(Ok(Some(piece))) => piece,
+            let outcome = stall
+                .watch(response.chunk(), |outcome| outcome.as_ref().map_or(0, |chunk| chunk_size(chunk.as_ref())))
+                .await;
+            let mut chunk = match outcome {
+                Ok(Ok(Some(chunk))) => chunk,
                 Ok(Ok(None)) if end.is_none() => break Ok(()),
                 Ok(Ok(None)) => break Err(DownloadError::malformed(&file, "it ends early")),
                 Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
                 Err(Stalled) => break Err(DownloadError::stalled(&file)),
             };
             // Bytes beyond the expected length are never written.
-            let reached = at + piece.len() as u64;
-            if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
-                return Err(StreamError::Final(FetchError::Corrupt(DownloadError::size(&file, stated, reached))));
+            let end_offset = offset + chunk.len() as u64;
+            if let Some(expected) = self.expected.bytes().filter(|expected| end.is_none() && *expected < end_offset) {
+                return Err(StreamError::Final(FetchError::Corrupt(DownloadError::size(&file, expected, end_offset))));
             }
-            if let Some(left) = end.map(|end| end - at) {
-                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            if let Some(remaining) = end.map(|end| end - offset) {
+                chunk.truncate(usize::try_from(remaining).unwrap_or(usize::MAX));
             }
             if !std::mem::replace(&mut has_content, true) {
                 attempts.answered();
             }
-            (self.observer)(Progress::Received(piece.len() as u64));
+            (self.observer)(Progress::Received(chunk.len() as u64));
             if let Some(limit) = &self.downloader.options.rate_limit {
-                limit.wait(piece.len() as u64).await;
+                limit.wait(chunk.len() as u64).await;
             }
-            length += piece.len() as u64;
-            block.push(piece);
+            length += chunk.len() as u64;
+            block.push(chunk);
             if length >= self.downloader.options.block {
-                writer.write(std::mem::take(&mut block)).await.map_err(failed)?;
+                writer.write(std::mem::take(&mut block)).await.map_err(io_error)?;
                 length = 0;
             }
         };
         if !block.is_empty() {
-            writer.write(block).await.map_err(failed)?;
+            writer.write(block).await.map_err(io_error)?;
         }
         if outcome.is_ok() {
             attempts.answered();
@@ -80,10 +82,10 @@ pub(super) fn check_retry(outcome: Result<(), StreamError>, attempts: &mut Attem
     match outcome {
         Ok(()) => Ok(()),
         Err(StreamError::Transient(error)) => Ok(attempts.failed(error)?),
-        Err(StreamError::Final(fail)) => Err(fail),
+        Err(StreamError::Final(error)) => Err(error),
     }
 }
 
-fn size(piece: Option<&Bytes>) -> u64 {
-    piece.map_or(0, |piece| piece.len() as u64)
+fn chunk_size(chunk: Option<&Bytes>) -> u64 {
+    chunk.map_or(0, |chunk| chunk.len() as u64)
 }

@@ -1,6 +1,6 @@
 //! Small files, which are received into memory, and written and published by one blocking task.
 
-use super::{FetchError, FetchedFile, Job, OpenResponse, Unwritten, Worker};
+use super::{FetchError, FetchedFile, FileInMemory, Job, OpenResponse, Worker};
 use crate::checksum::Crc32c;
 use crate::error::DownloadError;
 use crate::transfer::partial_file::Object;
@@ -12,22 +12,22 @@ impl Job<'_> {
         bytes <= 2 * self.downloader.options.block
     }
 
-    /// Receives a file of which no part exists. `begun` is the open response for the whole file.
-    pub(super) async fn small(
+    /// Downloads a small file without existing parts. `response` is an open response for the whole file.
+    pub(super) async fn download_small(
         &self,
         object: Object,
-        begun: (OpenResponse, Worker),
-        stated: Option<Crc32c>,
+        response: (OpenResponse, Worker),
+        storage_crc32c: Option<Crc32c>,
     ) -> Result<FetchedFile, FetchError> {
         let mut writer = Writer::in_memory(self.part.clone());
-        let worker = self.fill(&mut writer, &object, 0..object.bytes, Some(begun)).await?;
-        Ok(FetchedFile::unwritten(object, writer, worker, stated))
+        let worker = self.fill(&mut writer, &object, 0..object.bytes, Some(response)).await?;
+        Ok(FetchedFile::in_memory(object, writer, worker, storage_crc32c))
     }
 
-    /// Discards all existing content, and returns a writer into memory.
-    pub(super) async fn begin_small(&self) -> Result<Writer, DownloadError> {
+    /// Discards all existing content, and returns a writer that collects the file in memory.
+    pub(super) async fn small_writer(&self) -> Result<Writer, DownloadError> {
         if !self.part.object_and_pieces().1.is_empty() {
-            self.forget().await?;
+            self.discard_content().await?;
         }
         Ok(Writer::in_memory(self.part.clone()))
     }
@@ -35,9 +35,9 @@ impl Job<'_> {
 
 impl FetchedFile {
     /// Creates a fetched file whose content stays in memory until it is published.
-    pub(super) fn unwritten(object: Object, writer: Writer, worker: Worker, stated: Option<Crc32c>) -> Self {
-        let content = writer.into_collected().unwrap_or_default();
-        let fetched = Self::of(&object, content.crc32c(), None, stated);
-        Self { worker: Some(worker), unwritten: Some(Unwritten { object, content }), ..fetched }
+    pub(super) fn in_memory(object: Object, writer: Writer, worker: Worker, storage_crc32c: Option<Crc32c>) -> Self {
+        let content = writer.into_collected_content().unwrap_or_default();
+        let fetched_file = Self::of(&object, content.crc32c(), None, storage_crc32c);
+        Self { worker: Some(worker), unwritten: Some(FileInMemory { object, content }), ..fetched_file }
     }
 }

@@ -1,4 +1,4 @@
-//! Publication of a verified partial file under its final name. The published file is the one that was verified, even
+//! Publication of a verified partial file under its final name. The published file is always the verified file, even
 //! if another process replaces files.
 
 use std::fs;
@@ -14,8 +14,9 @@ use crate::names::target::{FilePaths, remove};
 use crate::transfer::durability::Durability;
 
 impl PartialFile {
-    /// Returns the identity of the file, which shows later changes. A change before this call is detected when the
-    /// content is read, or, for a file downloaded as one stream, only if the length differs.
+    /// Returns the identity of the file, by which later changes are detected. A change before this call is detected
+    /// when the content is read. For a file that was downloaded as one stream, it is detected only if the length
+    /// differs.
     pub(crate) fn identity(&self) -> io::Result<Identity> {
         Identity::of_file(&self.file)
     }
@@ -33,54 +34,55 @@ impl PartialFile {
         self.publish_and(verified, content, durability, || {})
     }
 
-    /// Publishes the file, and calls `renamed` between the rename and the verification of the renamed file, for tests.
+    /// Publishes the file, and calls `after_rename` between the rename and the verification of the renamed file, for
+    /// tests.
     fn publish_and(
         &self,
         verified: &Identity,
         content: &Digest,
         durability: Durability,
-        renamed: impl FnOnce(),
+        after_rename: impl FnOnce(),
     ) -> Result<bool, DownloadError> {
         let FilePaths { target, part, state, corrupt, former, folder, .. } = &self.paths;
-        let failed = |error| DownloadError::io(target, error);
-        let _era = self.new_epoch();
-        self.ensure_held().map_err(failed)?;
+        let io_error = |error| DownloadError::io(target, error);
+        let _epoch_guard = self.new_epoch();
+        self.ensure_held().map_err(io_error)?;
         let verify =
             |path| is_verified(path, verified, content).map_err(|error| DownloadError::read(target, path, error));
-        let replaced =
+        let warn_about_replacement =
             || tracing::warn!(path = %target.display(), "another process replaced the file: it is downloaded again");
         if !verify(part)? {
-            replaced();
+            warn_about_replacement();
             self.state().phase = Phase::Gone;
-            remove(part).and_then(|()| remove(state)).map_err(failed)?;
+            remove(part).and_then(|()| remove(state)).map_err(io_error)?;
             return Ok(false);
         }
-        let is_former_linked = link_previous(target, former).map_err(failed)?;
-        regular::rename(part, target).map_err(into_io_error).map_err(failed)?;
+        let has_former_link = link_previous(target, former).map_err(io_error)?;
+        regular::rename(part, target).map_err(into_io_error).map_err(io_error)?;
         self.state().phase = Phase::Gone;
-        renamed();
-        let is_right = verify(target);
-        if !matches!(is_right, Ok(true)) {
-            if is_right.is_err() {
+        after_rename();
+        let is_correct = verify(target);
+        if !matches!(is_correct, Ok(true)) {
+            if is_correct.is_err() {
                 // The content may be correct: the next download reads it again.
-                fs::rename(target, part).map_err(failed)?;
+                fs::rename(target, part).map_err(io_error)?;
                 self.state().phase = Phase::Known;
             } else {
-                replaced();
-                remove(target).map_err(failed)?;
+                warn_about_replacement();
+                remove(target).map_err(io_error)?;
             }
-            if is_former_linked {
-                fs::rename(former, target).map_err(failed)?;
+            if has_former_link {
+                fs::rename(former, target).map_err(io_error)?;
             }
-        } else if is_former_linked {
-            remove(former).map_err(failed)?;
+        } else if has_former_link {
+            remove(former).map_err(io_error)?;
         }
-        let is_right = is_right?;
+        let is_correct = is_correct?;
         if durability == Durability::File {
-            folder::sync(folder).map_err(into_io_error).map_err(failed)?;
+            folder::sync(folder).map_err(into_io_error).map_err(io_error)?;
         }
-        remove(state).and_then(|()| remove(corrupt)).map_err(failed)?;
-        Ok(is_right)
+        remove(state).and_then(|()| remove(corrupt)).map_err(io_error)?;
+        Ok(is_correct)
     }
 }
 
@@ -92,20 +94,20 @@ fn link_previous(target: &Path, former: &Path) -> io::Result<bool> {
             remove(former)?;
             Ok(fs::hard_link(target, former).is_ok())
         }
-        linked => Ok(linked.is_ok()),
+        outcome => Ok(outcome.is_ok()),
     }
 }
 
 /// Returns true if the file at `path` is the verified file, is unchanged and has no other hard link. If the identity
 /// differs, the content is compared, because some file systems change inode numbers.
 fn is_verified(path: &Path, verified: &Identity, content: &Digest) -> io::Result<bool> {
-    let (file, named) = match Identity::open(path) {
-        Ok(Some(found)) => found,
+    let (file, identity) = match Identity::open(path) {
+        Ok(Some(file_and_identity)) => file_and_identity,
         Ok(None) => return Ok(false),
         Err(error) if error.is_not_regular() => return Ok(false),
         Err(error) => return Err(into_io_error(error)),
     };
-    if named == *verified && named.has_one_name() && file.metadata()?.len() == content.bytes {
+    if identity == *verified && identity.has_one_name() && file.metadata()?.len() == content.bytes {
         return Ok(true);
     }
     Ok(digest(Reader::new(&file, path), content.sha256.is_some())? == *content)
@@ -128,12 +130,12 @@ mod tests {
     const RIGHT: &[u8] = b"right";
     const WRONG: &[u8] = b"wrong";
 
-    /// Returns a verified partial file whose target has an old file.
-    fn verified(folder: &TempDir) -> (Box<PartialFile>, Identity, Digest) {
+    /// Returns a verified partial file. An old file exists at its target.
+    fn verified_part(folder: &TempDir) -> (Box<PartialFile>, Identity, Digest) {
         let target = Target::within(folder.path(), ["file"]);
         fs::write(target.path(), "old").unwrap();
-        let opened = PartialFile::open(&target, &Expected::unknown(), Locking::default(), true);
-        let Ok(Opened::Partial(part)) = opened else { panic!() };
+        let outcome = PartialFile::open(&target, &Expected::unknown(), Locking::default(), true);
+        let Ok(Opened::Partial(part)) = outcome else { panic!("expected a partial file") };
         let epoch = part.epoch();
         part.write(epoch, RIGHT, 0).unwrap();
         part.record(epoch, CompletedRange { start: 0, bytes: 5, crc32c: Crc32c::of(RIGHT) }).unwrap();
@@ -142,19 +144,19 @@ mod tests {
         (part, identity, content)
     }
 
-    /// The methods to replace the file at the first path. Some move it to the second path.
+    /// Ways to replace the file at the first path. Some move or link it to the second path.
     const SWAPS: [fn(&Path, &Path); 4] = [
-        |path, aside| {
-            fs::rename(path, aside).unwrap();
+        |path, moved_path| {
+            fs::rename(path, moved_path).unwrap();
             fs::write(path, WRONG).unwrap();
         },
-        |path, aside| {
-            fs::rename(path, aside).unwrap();
-            std::os::unix::fs::symlink(aside, path).unwrap();
+        |path, moved_path| {
+            fs::rename(path, moved_path).unwrap();
+            std::os::unix::fs::symlink(moved_path, path).unwrap();
         },
-        |path, aside| {
-            fs::hard_link(path, aside).unwrap();
-            fs::write(aside, WRONG).unwrap();
+        |path, moved_path| {
+            fs::hard_link(path, moved_path).unwrap();
+            fs::write(moved_path, WRONG).unwrap();
         },
         |path, _| fs::remove_file(path).unwrap(),
     ];
@@ -163,7 +165,7 @@ mod tests {
     fn replaced_partial_file_is_not_published() {
         for swap in SWAPS {
             let folder = TempDir::new().unwrap();
-            let (part, identity, content) = verified(&folder);
+            let (part, identity, content) = verified_part(&folder);
             swap(&part.paths.part, &folder.path().join("aside"));
             assert!(!part.publish(&identity, &content, Durability::File).unwrap());
             assert_eq!(fs::read(&part.paths.target).unwrap(), b"old");
@@ -172,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn previous_file_is_restored_if_the_new_one_was_replaced() {
+    fn previous_file_is_restored_if_the_new_file_was_replaced() {
         for swap in SWAPS {
             let folder = TempDir::new().unwrap();
-            let (part, identity, content) = verified(&folder);
-            let (target, aside) = (part.paths.target.clone(), folder.path().join("aside"));
-            let published = part.publish_and(&identity, &content, Durability::File, || swap(&target, &aside));
-            assert!(!published.unwrap());
+            let (part, identity, content) = verified_part(&folder);
+            let (target, moved_path) = (part.paths.target.clone(), folder.path().join("aside"));
+            let is_published = part.publish_and(&identity, &content, Durability::File, || swap(&target, &moved_path));
+            assert!(!is_published.unwrap());
             assert_eq!(fs::read(&target).unwrap(), b"old");
             assert!(fs::symlink_metadata(&part.paths.former).is_err());
         }
@@ -187,13 +189,13 @@ mod tests {
     #[test]
     fn read_error_after_the_rename_keeps_the_partial_file() {
         let folder = TempDir::new().unwrap();
-        let (part, identity, content) = verified(&folder);
-        // A copy has another identity, so that its content must be read.
-        let (target, aside) = (part.paths.target.clone(), folder.path().join("aside"));
+        let (part, identity, content) = verified_part(&folder);
+        // A copy has another identity, so its content must be read.
+        let (target, moved_path) = (part.paths.target.clone(), folder.path().join("aside"));
         let fault = Fault::inject(Operation::Read, &target, rustix::io::Errno::IO.raw_os_error());
         let swap = || {
-            fs::copy(&target, &aside).unwrap();
-            fs::rename(&aside, &target).unwrap();
+            fs::copy(&target, &moved_path).unwrap();
+            fs::rename(&moved_path, &target).unwrap();
         };
         let error = part.publish_and(&identity, &content, Durability::File, swap).unwrap_err();
         assert!(error.is_unreadable(), "{error}");
@@ -205,7 +207,7 @@ mod tests {
     #[test]
     fn changed_inode_number_with_equal_content_is_accepted() {
         let folder = TempDir::new().unwrap();
-        let (part, identity, content) = verified(&folder);
+        let (part, identity, content) = verified_part(&folder);
         let path = &part.paths.part;
         fs::rename(path, folder.path().join("aside")).unwrap();
         fs::write(path, RIGHT).unwrap();

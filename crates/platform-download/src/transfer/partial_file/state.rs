@@ -11,7 +11,7 @@ use super::Object;
 use crate::Crc32c;
 use crate::transfer::plan::CompletedRange;
 
-/// The maximum length of a state file that is read, in bytes.
+/// The maximum length of a state file that this program reads, in bytes.
 const MAX_STATE_BYTES: usize = 1 << 30;
 
 /// The line for a complete piece.
@@ -22,17 +22,17 @@ struct Line {
     crc32c: Crc32c,
 }
 
-/// Reads a state file. Returns `None` if it does not exist or its first line is invalid. The first invalid line of a
-/// piece and all lines after it are ignored.
+/// Reads a state file. Returns `None` if it does not exist or its first line is invalid. All pieces
+/// from the first invalid line on are ignored.
 pub(super) fn read(path: &Path) -> io::Result<Option<(Object, Vec<CompletedRange>)>> {
-    let found = match regular::read(path, MAX_STATE_BYTES) {
-        Ok(Some(found)) => found,
+    let content = match regular::read(path, MAX_STATE_BYTES) {
+        Ok(Some(content)) => content,
         Ok(None) => return Ok(None),
         // Symbolic links are not followed, because downloads do not create them.
         Err(error) if error.is_symbolic_link() => return Ok(None),
         Err(error) => return Err(into_io_error(error)),
     };
-    let mut lines = found.bytes().split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mut lines = content.bytes().split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let object = lines.next().and_then(|line| serde_json::from_slice::<Object>(line).ok());
     let pieces = lines.map_while(|line| serde_json::from_slice(line).ok());
     let pieces = pieces.map(|Line { start, bytes, crc32c }| CompletedRange { start, bytes, crc32c }).collect();

@@ -14,8 +14,9 @@ type Sequence<'a> = Vec<Cow<'a, Value>>;
 /// The maximum number of values that a step may yield. Without a limit, `$.**.**.**` could exhaust the memory.
 const MAX_VALUES: usize = 100_000;
 
-/// The error of an evaluation: a missing value in strict mode, too many values, or an exhausted budget.
-struct Missing;
+/// The error of an evaluation: a value is missing in strict mode, a step yields too many values, or the budget is
+/// exhausted.
+struct EvaluationError;
 
 struct Evaluation<'a> {
     strict: bool,
@@ -25,148 +26,162 @@ struct Evaluation<'a> {
 
 pub(super) fn exists(path: &JsonPath, document: &Value) -> bool {
     let evaluation = Evaluation { strict: path.strict, root: document, budget: &path.budget };
-    evaluation.sequence(&path.root, document).is_ok_and(|sequence| !sequence.is_empty())
+    evaluation.evaluate(&path.root, document).is_ok_and(|values| !values.is_empty())
 }
 
 impl<'a> Evaluation<'a> {
-    /// Reduces the budget. Returns an error if it is exhausted.
-    fn spend(&self, work: usize) -> Result<(), Missing> {
-        let left = self.budget.load(Ordering::Relaxed).saturating_sub(work);
-        self.budget.store(left, Ordering::Relaxed);
-        if left == 0 { Err(Missing) } else { Ok(()) }
+    /// Subtracts a number of examined values from the budget. Returns an error if the budget is exhausted.
+    fn spend_budget(&self, values: usize) -> Result<(), EvaluationError> {
+        let remaining = self.budget.load(Ordering::Relaxed).saturating_sub(values);
+        self.budget.store(remaining, Ordering::Relaxed);
+        if remaining == 0 { Err(EvaluationError) } else { Ok(()) }
     }
 
-    fn sequence(&self, node: &'a Node, current: &'a Value) -> Result<Sequence<'a>, Missing> {
+    fn evaluate(&self, node: &'a Node, current: &'a Value) -> Result<Sequence<'a>, EvaluationError> {
         match node {
             Node::Root => Ok(vec![Cow::Borrowed(self.root)]),
             Node::Current => Ok(vec![Cow::Borrowed(current)]),
             Node::Literal(value) => Ok(vec![Cow::Borrowed(value)]),
             Node::Path(start, steps) => {
-                let start = self.sequence(start, current)?;
-                steps.iter().try_fold(start, |sequence, step| self.step(step, sequence))
+                let start = self.evaluate(start, current)?;
+                steps.iter().try_fold(start, |values, step| self.apply_step(step, values))
             }
-            // An unknown truth value becomes null.
-            condition => Ok(vec![Cow::Owned(self.holds(condition, current).into())]),
+            // The truth value unknown becomes null.
+            condition => Ok(vec![Cow::Owned(self.evaluate_condition(condition, current).into())]),
         }
     }
 
-    fn step(&self, step: &'a Step, from: Sequence<'a>) -> Result<Sequence<'a>, Missing> {
-        let mut found = Vec::new();
-        for value in from {
-            self.spend(1)?;
+    fn apply_step(&self, step: &'a Step, inputs: Sequence<'a>) -> Result<Sequence<'a>, EvaluationError> {
+        let mut outputs = Vec::new();
+        for value in inputs {
+            self.spend_budget(1)?;
             match value {
-                Cow::Borrowed(value) => self.follow(step, value, &mut found)?,
+                Cow::Borrowed(value) => self.apply_step_to_value(step, value, &mut outputs)?,
                 // Computed values (sizes, types, truth values) have no members. Only filters apply to them.
                 Cow::Owned(value) => {
-                    if matches!(step, Step::Filter(condition) if self.holds_of(condition, &value)) {
-                        found.push(Cow::Owned(value));
+                    if matches!(step, Step::Filter(condition) if self.holds_for_computed_value(condition, &value)) {
+                        outputs.push(Cow::Owned(value));
                     }
                 }
             }
         }
-        self.spend(found.len())?;
-        if found.len() > MAX_VALUES { Err(Missing) } else { Ok(found) }
+        self.spend_budget(outputs.len())?;
+        if outputs.len() > MAX_VALUES { Err(EvaluationError) } else { Ok(outputs) }
     }
 
-    fn follow(&self, step: &'a Step, value: &'a Value, found: &mut Sequence<'a>) -> Result<(), Missing> {
+    fn apply_step_to_value(
+        &self,
+        step: &'a Step,
+        value: &'a Value,
+        outputs: &mut Sequence<'a>,
+    ) -> Result<(), EvaluationError> {
         match (step, value) {
             (Step::Member(name), Value::Object(members)) => match members.get(name) {
-                Some(member) => found.push(Cow::Borrowed(member)),
-                None => self.missing()?,
+                Some(member) => outputs.push(Cow::Borrowed(member)),
+                None => self.check_missing()?,
             },
-            (Step::AnyMember, Value::Object(members)) => found.extend(members.values().map(Cow::Borrowed)),
+            (Step::AnyMember, Value::Object(members)) => outputs.extend(members.values().map(Cow::Borrowed)),
             // Lax mode unwraps arrays.
             (Step::Member(_) | Step::AnyMember, Value::Array(elements)) if !self.strict => {
                 let objects = elements.iter().filter(|element| element.is_object());
-                objects.into_iter().try_for_each(|element| self.follow(step, element, found))?;
+                objects.into_iter().try_for_each(|element| self.apply_step_to_value(step, element, outputs))?;
             }
             (Step::Filter(_), Value::Array(elements)) if !self.strict => {
-                found.extend(elements.iter().filter(|element| self.passes(step, element)).map(Cow::Borrowed));
+                outputs.extend(elements.iter().filter(|element| self.passes_filter(step, element)).map(Cow::Borrowed));
             }
-            (Step::Filter(_), _) => found.extend(self.passes(step, value).then_some(Cow::Borrowed(value))),
-            (Step::Descendants, _) => descend(value, found),
-            (Step::AnyElement, Value::Array(elements)) => found.extend(elements.iter().map(Cow::Borrowed)),
-            (Step::Elements(first, last), Value::Array(elements)) => self.slice(*first, *last, elements, found)?,
+            (Step::Filter(_), _) => outputs.extend(self.passes_filter(step, value).then_some(Cow::Borrowed(value))),
+            (Step::Descendants, _) => collect_descendants(value, outputs),
+            (Step::AnyElement, Value::Array(elements)) => outputs.extend(elements.iter().map(Cow::Borrowed)),
+            (Step::Elements(first, last), Value::Array(elements)) => self.slice(*first, *last, elements, outputs)?,
             // Lax mode wraps other values in an array.
             (Step::AnyElement | Step::Elements(Index::At(0) | Index::Last, _), _) if !self.strict => {
-                found.push(Cow::Borrowed(value));
+                outputs.push(Cow::Borrowed(value));
             }
-            (Step::Size, Value::Array(elements)) => found.push(Cow::Owned(elements.len().into())),
-            (Step::Size, _) if !self.strict => found.push(Cow::Owned(1.into())),
-            (Step::Type, _) => found.push(Cow::Owned(type_name(value).into())),
-            _ => self.missing()?,
+            (Step::Size, Value::Array(elements)) => outputs.push(Cow::Owned(elements.len().into())),
+            (Step::Size, _) if !self.strict => outputs.push(Cow::Owned(1.into())),
+            (Step::Type, _) => outputs.push(Cow::Owned(type_name(value).into())),
+            _ => self.check_missing()?,
         }
         Ok(())
     }
 
-    fn missing(&self) -> Result<(), Missing> {
-        if self.strict { Err(Missing) } else { Ok(()) }
+    /// Handles a missing value, which is an error only in strict mode.
+    fn check_missing(&self) -> Result<(), EvaluationError> {
+        if self.strict { Err(EvaluationError) } else { Ok(()) }
     }
 
-    fn slice(&self, first: Index, last: Index, elements: &'a [Value], found: &mut Sequence<'a>) -> Result<(), Missing> {
-        let position = |index| match index {
+    fn slice(
+        &self,
+        first: Index,
+        last: Index,
+        elements: &'a [Value],
+        outputs: &mut Sequence<'a>,
+    ) -> Result<(), EvaluationError> {
+        let resolve = |index| match index {
             Index::At(index) => index,
             Index::Last => elements.len().saturating_sub(1),
         };
-        let (first, last) = (position(first), position(last));
+        let (first, last) = (resolve(first), resolve(last));
         let end = last.saturating_add(1).min(elements.len());
         if last >= elements.len() || first > last {
-            self.missing()?;
+            self.check_missing()?;
         }
-        found.extend(elements.get(first..end).unwrap_or_default().iter().map(Cow::Borrowed));
+        outputs.extend(elements.get(first..end).unwrap_or_default().iter().map(Cow::Borrowed));
         Ok(())
     }
 
-    fn passes(&self, filter: &'a Step, value: &'a Value) -> bool {
-        self.spend(1).is_ok() && matches!(filter, Step::Filter(condition) if self.holds(condition, value) == Some(true))
+    fn passes_filter(&self, filter: &'a Step, value: &'a Value) -> bool {
+        self.spend_budget(1).is_ok()
+            && matches!(filter, Step::Filter(condition) if self.evaluate_condition(condition, value) == Some(true))
     }
 
     /// Evaluates a condition on a computed value.
-    fn holds_of(&self, condition: &Node, value: &Value) -> bool {
-        Evaluation { strict: self.strict, root: self.root, budget: self.budget }.holds(condition, value) == Some(true)
+    fn holds_for_computed_value(&self, condition: &Node, value: &Value) -> bool {
+        Evaluation { strict: self.strict, root: self.root, budget: self.budget }.evaluate_condition(condition, value)
+            == Some(true)
     }
 
     /// Evaluates a condition. `None` means unknown.
-    fn holds(&self, condition: &'a Node, current: &'a Value) -> Option<bool> {
+    fn evaluate_condition(&self, condition: &'a Node, current: &'a Value) -> Option<bool> {
         match condition {
-            Node::Not(inner) => self.holds(inner, current).map(|holds| !holds),
-            Node::And(parts) => all(parts.iter().map(|part| self.holds(part, current)), false),
-            Node::Or(parts) => all(parts.iter().map(|part| self.holds(part, current)), true),
-            Node::IsUnknown(inner) => Some(self.holds(inner, current).is_none()),
-            Node::Exists(inner) => Some(!self.sequence(inner, current).ok()?.is_empty()),
+            Node::Not(inner) => self.evaluate_condition(inner, current).map(|is_true| !is_true),
+            Node::And(parts) => combine(parts.iter().map(|part| self.evaluate_condition(part, current)), false),
+            Node::Or(parts) => combine(parts.iter().map(|part| self.evaluate_condition(part, current)), true),
+            Node::IsUnknown(inner) => Some(self.evaluate_condition(inner, current).is_none()),
+            Node::Exists(inner) => Some(!self.evaluate(inner, current).ok()?.is_empty()),
             Node::Compare(comparison, left, right) => {
                 let (left, right) = (self.operands(left, current)?, self.operands(right, current)?);
-                self.spend(left.len().saturating_mul(right.len())).ok()?;
+                self.spend_budget(left.len().saturating_mul(right.len())).ok()?;
                 let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (left, right)));
-                any(pairs.map(|(left, right)| compare(*comparison, left, right)))
+                any_is_true(pairs.map(|(left, right)| compare(*comparison, left, right)))
             }
-            Node::StartsWith(of, start) => {
-                any(self.operands(of, current)?.iter().map(|value| Some(value.as_str()?.starts_with(start))))
+            Node::StartsWith(operand, prefix) => any_is_true(
+                self.operands(operand, current)?.iter().map(|value| Some(value.as_str()?.starts_with(prefix))),
+            ),
+            Node::LikeRegex(operand, regex) => {
+                any_is_true(self.operands(operand, current)?.iter().map(|value| Some(regex.is_match(value.as_str()?))))
             }
-            Node::LikeRegex(of, regex) => {
-                any(self.operands(of, current)?.iter().map(|value| Some(regex.is_match(value.as_str()?))))
-            }
-            // A value used as a condition.
-            value => self.sequence(value, current).ok()?.first()?.as_bool(),
+            // A value that is used as a condition.
+            value => self.evaluate(value, current).ok()?.first()?.as_bool(),
         }
     }
 
     /// Returns the values to compare. Lax mode unwraps arrays.
     fn operands(&self, node: &'a Node, current: &'a Value) -> Option<Sequence<'a>> {
-        let sequence = self.sequence(node, current).ok()?;
-        let unwrapped = sequence.into_iter().flat_map(|value| match value {
+        let values = self.evaluate(node, current).ok()?;
+        let unwrapped = values.into_iter().flat_map(|value| match value {
             Cow::Borrowed(Value::Array(elements)) if !self.strict => elements.iter().map(Cow::Borrowed).collect(),
             other => vec![other],
         });
         let unwrapped: Sequence<'_> = unwrapped.collect();
-        self.spend(unwrapped.len()).ok()?;
+        self.spend_budget(unwrapped.len()).ok()?;
         Some(unwrapped)
     }
 }
 
-/// Combines truth values in three-valued logic, where `None` means unknown. Returns `decisive` if any part is
-/// `decisive`. Otherwise returns unknown if any part is unknown, and the opposite of `decisive` if none is.
-fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
+/// Combines truth values in three-valued logic, where `None` means unknown: with `decisive` false like AND, with
+/// `decisive` true like OR.
+fn combine(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
     let mut outcome = Some(!decisive);
     for part in parts {
         match part {
@@ -178,9 +193,9 @@ fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool
     outcome
 }
 
-/// Returns true if any pair matches. Otherwise returns unknown if some pairs are not comparable, and false if all are.
-fn any(pairs: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    all(pairs, true)
+/// Returns true if any value is true. Otherwise returns unknown if any value is unknown, and false if all are false.
+fn any_is_true(truth_values: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    combine(truth_values, true)
 }
 
 fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> {
@@ -203,11 +218,11 @@ fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> 
     })
 }
 
-fn descend<'a>(value: &'a Value, found: &mut Sequence<'a>) {
-    found.push(Cow::Borrowed(value));
+fn collect_descendants<'a>(value: &'a Value, descendants: &mut Sequence<'a>) {
+    descendants.push(Cow::Borrowed(value));
     match value {
-        Value::Array(elements) => elements.iter().for_each(|element| descend(element, found)),
-        Value::Object(members) => members.values().for_each(|member| descend(member, found)),
+        Value::Array(elements) => elements.iter().for_each(|element| collect_descendants(element, descendants)),
+        Value::Object(members) => members.values().for_each(|member| collect_descendants(member, descendants)),
         _ => {}
     }
 }

@@ -21,94 +21,98 @@ const OPERATORS: [(&str, Comparison); 7] = [
 ];
 
 struct Parser<'a> {
-    text: &'a str,
+    expression: &'a str,
     /// The index of the next byte.
-    at: usize,
+    position: usize,
     depth: usize,
-    /// The number of enclosing filters. `@` is valid only within one.
-    filters: usize,
+    /// The number of enclosing filters. `@` is valid only within a filter.
+    filter_depth: usize,
 }
 
-type Parsed<T> = Result<T, PathError>;
+type ParseResult<T> = Result<T, PathError>;
 
 impl FromStr for JsonPath {
     type Err = PathError;
 
-    fn from_str(text: &str) -> Parsed<Self> {
-        let mut parser = Parser { text, at: 0, depth: 0, filters: 0 };
-        let strict = parser.keyword("strict");
+    fn from_str(expression: &str) -> ParseResult<Self> {
+        let mut parser = Parser { expression, position: 0, depth: 0, filter_depth: 0 };
+        let strict = parser.take_keyword("strict");
         if !strict {
-            parser.keyword("lax");
+            parser.take_keyword("lax");
         }
-        parser.space();
-        let bare_name = |start: char| start.is_alphanumeric() || start == '_';
-        let root = if parser.rest().starts_with(bare_name) && !parser.rest().starts_with("exists") {
+        parser.skip_whitespace();
+        let is_name_start = |start: char| start.is_alphanumeric() || start == '_';
+        let root = if parser.rest().starts_with(is_name_start) && !parser.rest().starts_with("exists") {
             // A bare name is a member of the document root.
-            let first = Step::Member(parser.name()?);
-            parser.steps(Node::Root, vec![first])?
+            let first = Step::Member(parser.parse_name()?);
+            parser.parse_steps(Node::Root, vec![first])?
         } else {
-            parser.either()?
+            parser.parse_or()?
         };
-        parser.space();
-        if parser.rest().is_empty() { Ok(Self { strict, root, budget: BUDGET.into() }) } else { parser.fail("the end") }
+        parser.skip_whitespace();
+        if parser.rest().is_empty() {
+            Ok(Self { strict, root, budget: BUDGET.into() })
+        } else {
+            parser.fail_expecting("the end")
+        }
     }
 }
 
 impl<'a> Parser<'a> {
     fn rest(&self) -> &'a str {
-        &self.text[self.at..]
+        &self.expression[self.position..]
     }
 
-    fn fail<T>(&self, expected: &'static str) -> Parsed<T> {
-        Err(PathError { at: self.text[..self.at].chars().count(), expected })
+    fn fail_expecting<T>(&self, expected: &'static str) -> ParseResult<T> {
+        Err(PathError { position: self.expression[..self.position].chars().count(), expected })
     }
 
-    fn space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
+    fn skip_whitespace(&mut self) {
+        self.position = self.expression.len() - self.rest().trim_start().len();
     }
 
     /// Consumes `token` if it is next, after white space.
-    fn token(&mut self, token: &str) -> bool {
-        self.space();
+    fn take_token(&mut self, token: &str) -> bool {
+        self.skip_whitespace();
         let is_next = self.rest().starts_with(token);
         if is_next {
-            self.at += token.len();
+            self.position += token.len();
         }
         is_next
     }
 
-    fn expect(&mut self, token: &'static str) -> Parsed<()> {
-        if self.token(token) { Ok(()) } else { self.fail(token) }
+    fn expect(&mut self, token: &'static str) -> ParseResult<()> {
+        if self.take_token(token) { Ok(()) } else { self.fail_expecting(token) }
     }
 
-    /// Consumes `word` if it is next and not the prefix of a longer word.
-    fn keyword(&mut self, word: &str) -> bool {
-        self.space();
+    /// Consumes `word` if it is next, after white space, and not the prefix of a longer word.
+    fn take_keyword(&mut self, word: &str) -> bool {
+        self.skip_whitespace();
         let rest = self.rest();
-        let taken = rest.starts_with(word)
+        let is_next = rest.starts_with(word)
             && !rest[word.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_');
-        if taken {
-            self.at += word.len();
+        if is_next {
+            self.position += word.len();
         }
-        taken
+        is_next
     }
 
-    fn name(&mut self) -> Parsed<String> {
+    fn parse_name(&mut self) -> ParseResult<String> {
         if self.rest().starts_with('"') {
-            return self.string();
+            return self.parse_string();
         }
         let end = self.rest().find(|next: char| !(next.is_alphanumeric() || next == '_' || next == '$'));
         let name = &self.rest()[..end.unwrap_or(self.rest().len())];
         if name.is_empty() {
-            return self.fail("a name");
+            return self.fail_expecting("a name");
         }
-        self.at += name.len();
+        self.position += name.len();
         Ok(name.to_owned())
     }
 
     /// Parses a string in JSON syntax.
-    fn string(&mut self) -> Parsed<String> {
-        self.space();
+    fn parse_string(&mut self) -> ParseResult<String> {
+        self.skip_whitespace();
         let mut escaped = false;
         let closing = self.rest().char_indices().skip(1).find(|(_, next)| {
             let closes = *next == '"' && !escaped;
@@ -118,159 +122,163 @@ impl<'a> Parser<'a> {
         let text = closing.map(|(end, _)| &self.rest()[..=end]).filter(|text| text.starts_with('"'));
         match text.and_then(|text| Some((text.len(), serde_json::from_str(text).ok()?))) {
             Some((length, string)) => {
-                self.at += length;
+                self.position += length;
                 Ok(string)
             }
-            None => self.fail("a string in double quotes"),
+            None => self.fail_expecting("a string in double quotes"),
         }
     }
 
-    fn number(&mut self) -> Parsed<Value> {
+    fn parse_number(&mut self) -> ParseResult<Value> {
         let end = self.rest().find(|next: char| !(next.is_ascii_alphanumeric() || ".+-".contains(next)));
         let text = &self.rest()[..end.unwrap_or(self.rest().len())];
         match serde_json::from_str::<Number>(text) {
             Ok(number) => {
-                self.at += text.len();
+                self.position += text.len();
                 Ok(number.into())
             }
-            Err(_) => self.fail("`$`, `@`, a string, a number, true, false or null"),
+            Err(_) => self.fail_expecting("`$`, `@`, a string, a number, true, false or null"),
         }
     }
 
-    /// Runs `read` one nesting level deeper.
-    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    /// Calls `parse` one nesting level deeper.
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> ParseResult<T>) -> ParseResult<T> {
         if self.depth == MAX_DEPTH {
-            return self.fail("less nesting");
+            return self.fail_expecting("less nesting");
         }
         self.depth += 1;
-        let read = read(self);
+        let parsed = parse(self);
         self.depth -= 1;
-        read
+        parsed
     }
 
     /// Parses `a || b`.
-    fn either(&mut self) -> Parsed<Node> {
-        let mut parts = vec![self.both()?];
-        while self.token("||") {
-            parts.push(self.both()?);
+    fn parse_or(&mut self) -> ParseResult<Node> {
+        let mut parts = vec![self.parse_and()?];
+        while self.take_token("||") {
+            parts.push(self.parse_and()?);
         }
         Ok(if parts.len() > 1 { Node::Or(parts) } else { parts.remove(0) })
     }
 
     /// Parses `a && b`.
-    fn both(&mut self) -> Parsed<Node> {
-        let mut parts = vec![self.condition()?];
-        while self.token("&&") {
-            parts.push(self.condition()?);
+    fn parse_and(&mut self) -> ParseResult<Node> {
+        let mut parts = vec![self.parse_condition()?];
+        while self.take_token("&&") {
+            parts.push(self.parse_condition()?);
         }
         Ok(if parts.len() > 1 { Node::And(parts) } else { parts.remove(0) })
     }
 
-    fn condition(&mut self) -> Parsed<Node> {
-        if self.token("!") {
-            return Ok(Node::Not(Box::new(self.deeper(Self::condition)?)));
+    fn parse_condition(&mut self) -> ParseResult<Node> {
+        if self.take_token("!") {
+            return Ok(Node::Not(Box::new(self.nested(Self::parse_condition)?)));
         }
-        let left = Box::new(self.operand()?);
-        self.space();
+        let left = Box::new(self.parse_operand()?);
+        self.skip_whitespace();
         if let Some((token, comparison)) = OPERATORS.iter().find(|(token, _)| self.rest().starts_with(token)) {
-            self.at += token.len();
-            return Ok(Node::Compare(*comparison, left, Box::new(self.operand()?)));
+            self.position += token.len();
+            return Ok(Node::Compare(*comparison, left, Box::new(self.parse_operand()?)));
         }
-        if self.keyword("like_regex") {
-            return self.regex(left);
+        if self.take_keyword("like_regex") {
+            return self.parse_regex(left);
         }
-        if self.keyword("starts") {
-            if !self.keyword("with") {
-                return self.fail("`with`");
+        if self.take_keyword("starts") {
+            if !self.take_keyword("with") {
+                return self.fail_expecting("`with`");
             }
-            return Ok(Node::StartsWith(left, self.string()?));
+            return Ok(Node::StartsWith(left, self.parse_string()?));
         }
-        if self.keyword("is") {
-            return if self.keyword("unknown") { Ok(Node::IsUnknown(left)) } else { self.fail("`unknown`") };
+        if self.take_keyword("is") {
+            return if self.take_keyword("unknown") {
+                Ok(Node::IsUnknown(left))
+            } else {
+                self.fail_expecting("`unknown`")
+            };
         }
         Ok(*left)
     }
 
-    fn regex(&mut self, of: Box<Node>) -> Parsed<Node> {
-        self.space();
-        let start = self.at;
-        let pattern = self.string()?;
+    fn parse_regex(&mut self, operand: Box<Node>) -> ParseResult<Node> {
+        self.skip_whitespace();
+        let pattern_start = self.position;
+        let pattern = self.parse_string()?;
         let mut builder = RegexBuilder::new(&pattern);
-        if self.keyword("flag") {
-            self.space();
-            let at = self.at;
-            for flag in self.string()?.chars() {
+        if self.take_keyword("flag") {
+            self.skip_whitespace();
+            let flags_start = self.position;
+            for flag in self.parse_string()?.chars() {
                 match flag {
                     'i' => builder.case_insensitive(true),
                     's' => builder.dot_matches_new_line(true),
                     'm' => builder.multi_line(true),
                     'x' => builder.ignore_whitespace(true),
                     _ => {
-                        self.at = at;
-                        return self.fail("flags of i, s, m and x");
+                        self.position = flags_start;
+                        return self.fail_expecting("flags of i, s, m and x");
                     }
                 };
             }
         }
         if let Ok(regex) = builder.build() {
-            return Ok(Node::LikeRegex(of, regex));
+            return Ok(Node::LikeRegex(operand, regex));
         }
-        self.at = start;
-        self.fail("a regular expression")
+        self.position = pattern_start;
+        self.fail_expecting("a regular expression")
     }
 
-    fn operand(&mut self) -> Parsed<Node> {
-        self.space();
-        let start = if self.token("(") {
-            let inner = self.deeper(Self::either)?;
+    fn parse_operand(&mut self) -> ParseResult<Node> {
+        self.skip_whitespace();
+        let start = if self.take_token("(") {
+            let inner = self.nested(Self::parse_or)?;
             self.expect(")")?;
             inner
-        } else if self.keyword("exists") {
+        } else if self.take_keyword("exists") {
             self.expect("(")?;
-            let inner = self.deeper(Self::either)?;
+            let inner = self.nested(Self::parse_or)?;
             self.expect(")")?;
             return Ok(Node::Exists(Box::new(inner)));
         } else if self.rest().starts_with('"') {
-            Node::Literal(self.string()?.into())
-        } else if self.token("$") {
+            Node::Literal(self.parse_string()?.into())
+        } else if self.take_token("$") {
             Node::Root
-        } else if self.filters > 0 && self.token("@") {
+        } else if self.filter_depth > 0 && self.take_token("@") {
             Node::Current
-        } else if self.keyword("true") {
+        } else if self.take_keyword("true") {
             Node::Literal(true.into())
-        } else if self.keyword("false") {
+        } else if self.take_keyword("false") {
             Node::Literal(false.into())
-        } else if self.keyword("null") {
+        } else if self.take_keyword("null") {
             Node::Literal(Value::Null)
         } else {
-            Node::Literal(self.number()?)
+            Node::Literal(self.parse_number()?)
         };
-        self.steps(start, Vec::new())
+        self.parse_steps(start, Vec::new())
     }
 
-    /// Parses the steps of a path. `start` is the start of the path, and `steps` are the steps that were already
-    /// parsed.
-    fn steps(&mut self, start: Node, mut steps: Vec<Step>) -> Parsed<Node> {
+    /// Parses the remaining steps of a path. `start` is the value that the path starts from, and `steps` are the steps
+    /// that were already parsed.
+    fn parse_steps(&mut self, start: Node, mut steps: Vec<Step>) -> ParseResult<Node> {
         loop {
-            if self.token(".**") {
+            if self.take_token(".**") {
                 steps.push(Step::Descendants);
-            } else if self.token(".*") {
+            } else if self.take_token(".*") {
                 steps.push(Step::AnyMember);
-            } else if self.token(".size()") {
+            } else if self.take_token(".size()") {
                 steps.push(Step::Size);
-            } else if self.token(".type()") {
+            } else if self.take_token(".type()") {
                 steps.push(Step::Type);
-            } else if self.token(".") {
-                self.space();
-                steps.push(Step::Member(self.name()?));
-            } else if self.token("[") {
-                steps.push(self.elements()?);
+            } else if self.take_token(".") {
+                self.skip_whitespace();
+                steps.push(Step::Member(self.parse_name()?));
+            } else if self.take_token("[") {
+                steps.push(self.parse_elements()?);
                 self.expect("]")?;
-            } else if self.token("?") {
+            } else if self.take_token("?") {
                 self.expect("(")?;
-                self.filters += 1;
-                steps.push(Step::Filter(self.deeper(Self::either)?));
-                self.filters -= 1;
+                self.filter_depth += 1;
+                steps.push(Step::Filter(self.nested(Self::parse_or)?));
+                self.filter_depth -= 1;
                 self.expect(")")?;
             } else if steps.is_empty() {
                 return Ok(start);
@@ -280,26 +288,26 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn elements(&mut self) -> Parsed<Step> {
-        if self.token("*") {
+    fn parse_elements(&mut self) -> ParseResult<Step> {
+        if self.take_token("*") {
             return Ok(Step::AnyElement);
         }
-        let first = self.index()?;
-        let last = if self.keyword("to") { self.index()? } else { first };
+        let first = self.parse_index()?;
+        let last = if self.take_keyword("to") { self.parse_index()? } else { first };
         Ok(Step::Elements(first, last))
     }
 
-    fn index(&mut self) -> Parsed<Index> {
-        if self.keyword("last") {
+    fn parse_index(&mut self) -> ParseResult<Index> {
+        if self.take_keyword("last") {
             return Ok(Index::Last);
         }
         let end = self.rest().find(|next: char| !next.is_ascii_digit()).unwrap_or(self.rest().len());
         match self.rest()[..end].parse() {
             Ok(index) => {
-                self.at += end;
+                self.position += end;
                 Ok(Index::At(index))
             }
-            Err(_) => self.fail("an index"),
+            Err(_) => self.fail_expecting("an index"),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn metadata_schema() -> Value {
     })
 }
 
-/// The metadata of a slide that the user submitted.
+/// The metadata that the user submitted with a slide.
 #[derive(Clone, Deserialize)]
 struct SlideMetadata {
     checksum_base64_crc32c: String,
@@ -45,13 +45,13 @@ struct SlideMetadata {
     resolution_mpp: f64,
 }
 
-/// Processes a slide URL into three stored artifacts.
+/// Downloads the slide of an item, detects its tissue, and stores the three artifacts.
 pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
     let input = job.item.inputs.first().ok_or_else(|| Failure::User("the item has no slide".to_owned()))?;
-    let stated: SlideMetadata =
+    let declared: SlideMetadata =
         serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
-    let slide = fetch(job.platform, &input.download_url, &stated.checksum_base64_crc32c).await?;
-    let tissue = spawn_blocking(move || analyse(slide.path(), &stated))
+    let slide = fetch(job.platform, &input.download_url, &declared.checksum_base64_crc32c).await?;
+    let tissue = spawn_blocking(move || analyze(slide.path(), &declared))
         .await
         .map_err(|error| Failure::System(error.to_string()))??;
     store(job, tissue).await
@@ -68,55 +68,58 @@ pub(super) async fn store(job: &Job<'_>, tissue: Tissue) -> Result<Vec<OutputArt
     ] {
         let tissue = tissue.clone();
         let bytes = spawn_blocking(move || write(&tissue)).await.map_err(|error| error.to_string());
-        let bytes = bytes.and_then(|written| written).map_err(Failure::System)?;
+        let bytes = bytes.and_then(|result| result).map_err(Failure::System)?;
         artifacts.push(job.store(output.name, output.media_type, &bytes).await?);
     }
     Ok(artifacts)
 }
 
 /// Downloads a slide and verifies its checksum.
-pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Result<Object, Failure> {
-    let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
-    let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
-    let mut response = platform.http.send(request(platform, &url)).await.map_err(|error| user(&error))?;
+pub(super) async fn fetch(platform: &Platform, url: &str, declared_checksum: &str) -> Result<Object, Failure> {
+    let user_error =
+        |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
+    let url: Url = url.parse().map_err(|error: url::ParseError| user_error(&error))?;
+    let mut response = platform.http.send(request(platform, &url)).await.map_err(|error| user_error(&error))?;
     if response.status() != 200 {
-        return Err(user(&format!("{} responded with {}", redacted(&url), response.status())));
+        return Err(user_error(&format!("{} responded with {}", redacted(&url), response.status())));
     }
-    let system = |error: std::io::Error| Failure::System(error.to_string());
-    let mut upload = platform.objects.create().await.map_err(system)?;
-    while let Some(piece) = response.chunk().await.map_err(|error| user(&error))? {
-        upload.write(&piece).await.map_err(system)?;
+    let system_error = |error: std::io::Error| Failure::System(error.to_string());
+    let mut upload = platform.objects.create().await.map_err(system_error)?;
+    while let Some(chunk) = response.chunk().await.map_err(|error| user_error(&error))? {
+        upload.write(&chunk).await.map_err(system_error)?;
     }
-    let slide = upload.finish("image/tiff").await.map_err(system)?;
+    let slide = upload.finish("image/tiff").await.map_err(system_error)?;
     let checksum = checksum_text(slide.properties.crc32c);
-    if checksum != stated {
-        return Err(Failure::User(format!("the slide has the CRC32C {checksum}, but its metadata state {stated}")));
+    if checksum != declared_checksum {
+        return Err(Failure::User(format!(
+            "the slide has the CRC32C {checksum}, but its metadata state {declared_checksum}"
+        )));
     }
     Ok(slide)
 }
 
-/// Returns the request for a slide. If the host in the URL is a configured name of this emulator, the request is sent
-/// to the emulator's storage, with the signed host in the `Host` header.
+/// Returns the request for a slide. If the configuration lists the host in the URL as a name of this emulator, the
+/// request goes to the emulator's storage, with the host of the signed URL in the `Host` header.
 fn request(platform: &Platform, url: &Url) -> Request {
-    let named = url.host_str().is_some_and(|host| platform.config.hosts.iter().any(|known| known == host));
+    let has_configured_host = url.host_str().is_some_and(|host| platform.config.hosts.iter().any(|name| name == host));
     let bucket = url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();
-    if !named || !platform.accounts.has_bucket(bucket) {
+    if !has_configured_host || !platform.accounts.has_bucket(bucket) {
         return Request::get(url.clone());
     }
-    let mut stored = platform.storage.clone();
-    stored.set_path(url.path());
-    stored.set_query(url.query());
-    Request::get(stored).with_header("host", &url[Position::BeforeHost..Position::AfterPort])
+    let mut storage_url = platform.storage.clone();
+    storage_url.set_path(url.path());
+    storage_url.set_query(url.query());
+    Request::get(storage_url).with_header("host", &url[Position::BeforeHost..Position::AfterPort])
 }
 
-fn analyse(path: &Path, stated: &SlideMetadata) -> Result<Tissue, Failure> {
+fn analyze(path: &Path, declared: &SlideMetadata) -> Result<Tissue, Failure> {
     let slide = grid::read(path).map_err(|error| Failure::User(format!("the slide cannot be decoded: {error}")))?;
-    if (slide.width, slide.height) != (stated.width_px, stated.height_px) {
+    if (slide.width, slide.height) != (declared.width_px, declared.height_px) {
         let (width, height) = (slide.width, slide.height);
         return Err(Failure::User(format!(
             "the slide has {width} × {height} pixels, but its metadata say {} × {}",
-            stated.width_px, stated.height_px
+            declared.width_px, declared.height_px
         )));
     }
-    Ok(Tissue::find(slide, stated.resolution_mpp))
+    Ok(Tissue::find(slide, declared.resolution_mpp))
 }

@@ -26,26 +26,27 @@ pub(crate) struct Grid {
     pub(crate) absorption: Vec<u8>,
 }
 
-/// Reads a slide from the smallest pyramid image with enough pixels, one strip or tile at a time. Memory use grows with
-/// its largest strip or tile (256 MiB at most), not with the slide.
+/// Reads the smallest image of the pyramid that has enough pixels, one strip or tile at a time. The memory use depends
+/// on the largest strip or tile of the image (256 MiB at most), not on the size of the slide.
 pub(crate) fn read(path: &Path) -> TiffResult<Grid> {
     let mut slide = Decoder::new(BufReader::new(File::open(path)?))?;
     let (width, height) = slide.dimensions()?;
-    let level = best_level(&mut slide, width, height)?;
+    let level = select_level(&mut slide, width, height)?;
     slide.seek_to_image(level)?;
-    let longest = u64::from(width.max(height));
+    let longer_side = u64::from(width.max(height));
     let cells = |pixels: u32| {
-        u32::try_from(u64::from(pixels) * u64::from(MAX_CELLS_PER_SIDE).min(longest) / longest)
+        u32::try_from(u64::from(pixels) * u64::from(MAX_CELLS_PER_SIDE).min(longer_side) / longer_side)
             .map(|cells| cells.max(1))
     };
     let (columns, rows) = (cells(width)?, cells(height)?);
-    let absorption = reduce(&mut slide, columns as usize, rows as usize)?;
+    let absorption = mean_absorption(&mut slide, columns as usize, rows as usize)?;
     Ok(Grid { width, height, columns, rows, absorption })
 }
 
-fn best_level(slide: &mut Slide, width: u32, height: u32) -> TiffResult<usize> {
-    let shape = f64::from(width) / f64::from(height);
-    let (mut best, mut best_side) = (0, width.max(height));
+/// Returns the index of the smallest image of the pyramid that has enough pixels.
+fn select_level(slide: &mut Slide, width: u32, height: u32) -> TiffResult<usize> {
+    let aspect_ratio = f64::from(width) / f64::from(height);
+    let (mut best_level, mut best_level_side) = (0, width.max(height));
     for level in 1.. {
         if !slide.more_images() {
             break;
@@ -56,27 +57,27 @@ fn best_level(slide: &mut Slide, width: u32, height: u32) -> TiffResult<usize> {
             Err(error) => return Err(error),
         }
         let (width, height) = slide.dimensions()?;
-        let similar = (f64::from(width) / f64::from(height) / shape - 1.0).abs() < MAX_ASPECT_RATIO_DIFFERENCE;
-        if similar && (MAX_CELLS_PER_SIDE..best_side).contains(&width.max(height)) {
-            (best, best_side) = (level, width.max(height));
+        let is_similar =
+            (f64::from(width) / f64::from(height) / aspect_ratio - 1.0).abs() < MAX_ASPECT_RATIO_DIFFERENCE;
+        if is_similar && (MAX_CELLS_PER_SIDE..best_level_side).contains(&width.max(height)) {
+            (best_level, best_level_side) = (level, width.max(height));
         }
     }
-    Ok(best)
+    Ok(best_level)
 }
 
 /// Returns the mean absorption of the pixels in each cell.
-fn reduce(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>> {
+fn mean_absorption(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>> {
     let (width, height) = slide.dimensions()?;
-    let (piece_width, piece_height) = slide.chunk_dimensions();
-    let across = width.div_ceil(piece_width);
+    let (chunk_width, chunk_height) = slide.chunk_dimensions();
+    let chunks_per_row = width.div_ceil(chunk_width);
     let mut sums = vec![(0_u64, 0_u64); columns * rows];
-    for index in 0..across * height.div_ceil(piece_height) {
-        let (left, top) = (index % across * piece_width, index / across * piece_height);
-        let (piece_columns, _) = slide.chunk_data_dimensions(index);
+    for index in 0..chunks_per_row * height.div_ceil(chunk_height) {
+        let (left, top) = (index % chunks_per_row * chunk_width, index / chunks_per_row * chunk_height);
+        let (data_width, _) = slide.chunk_data_dimensions(index);
         let absorption = chunk_absorption(slide, index)?;
         for (number, value) in absorption.enumerate() {
-            let (x, y) =
-                (left as usize + number % piece_columns as usize, top as usize + number / piece_columns as usize);
+            let (x, y) = (left as usize + number % data_width as usize, top as usize + number / data_width as usize);
             let cell = y * rows / height as usize * columns + x * columns / width as usize;
             sums[cell].0 += u64::from(value);
             sums[cell].1 += 1;
@@ -85,8 +86,8 @@ fn reduce(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>>
     Ok(sums.iter().map(|(sum, count)| u8::try_from(sum / (*count).max(1)).unwrap_or(u8::MAX)).collect())
 }
 
-/// Returns the absorption of each pixel of a tile or strip: of green light, which pathology stains absorb most, or of
-/// all light in grayscale images.
+/// Returns the absorption of each pixel of a tile or strip. In a color image, it is the absorption of green light,
+/// which pathology stains absorb most.
 fn chunk_absorption(slide: &mut Slide, index: u32) -> TiffResult<impl Iterator<Item = u8>> {
     // With a planar configuration, a tile contains only one color.
     let planar = slide.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)? == Some(2);

@@ -1,6 +1,6 @@
-//! An application with the requirements of the platform's Atlas H&E-TME. The values are those of the Python SDK 1.6.0.
-//! The SDK lists tissues and diseases, but not their valid combinations; here, each disease accepts its own organ and
-//! the sites of its metastases.
+//! An application with the requirements of the platform's Atlas H&E-TME. The values come from the Python SDK 1.6.0.
+//! The SDK lists tissues and diseases, but not the valid combinations. The emulator accepts for each disease its organ
+//! and all sites of metastases.
 
 use std::io;
 use std::path::Path;
@@ -26,7 +26,7 @@ const DISEASES: [(&str, &str); 8] = [
     ("PROSTATE_CANCER", "PROSTATE"),
     ("STOMACH_CANCER", "STOMACH"),
 ];
-/// The metastasis sites of all diseases.
+/// The sites of metastases, which are valid tissues for all diseases.
 const SITES: [&str; 8] = ["ADRENAL_GLAND", "BONE", "BRAIN", "LIVER", "LUNG", "LYMPH_NODE", "OTHER", "SPLEEN"];
 /// The width and the height in pixels of a slide that cannot be decoded and has no size in its metadata.
 const DEFAULT_SIDE: u32 = 1024;
@@ -100,7 +100,7 @@ fn analyze(path: &Path, metadata: &SlideMetadata) -> Result<Tissue, Failure> {
         let (width, height) = (metadata.width_px.unwrap_or(DEFAULT_SIDE), metadata.height_px.unwrap_or(DEFAULT_SIDE));
         Grid { width, height, columns: CELLS_PER_SIDE, rows: CELLS_PER_SIDE, absorption: vec![0; CELL_COUNT] }
     };
-    let differs = |expected: Option<u32>, found: u32| expected.is_some_and(|expected| expected != found);
+    let differs = |declared: Option<u32>, actual: u32| declared.is_some_and(|declared| declared != actual);
     if differs(metadata.width_px, grid.width) || differs(metadata.height_px, grid.height) {
         let (width, height) = (grid.width, grid.height);
         return Err(Failure::User(format!(
@@ -111,7 +111,7 @@ fn analyze(path: &Path, metadata: &SlideMetadata) -> Result<Tissue, Failure> {
 }
 
 fn is_tiff(path: &Path) -> io::Result<bool> {
-    let mut head = [0; 4];
-    let read = io::Read::read(&mut std::fs::File::open(path)?, &mut head)?;
-    Ok([*b"II*\0", *b"MM\0*", *b"II+\0", *b"MM\0+"].contains(&head) && read == head.len())
+    let mut magic = [0; 4];
+    let length = io::Read::read(&mut std::fs::File::open(path)?, &mut magic)?;
+    Ok([*b"II*\0", *b"MM\0*", *b"II+\0", *b"MM\0+"].contains(&magic) && length == magic.len())
 }

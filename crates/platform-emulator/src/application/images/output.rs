@@ -10,10 +10,10 @@ use tiff::tags::ResolutionUnit;
 
 use super::tissue::Tissue;
 
-/// Micrometers per centimeter.
-const CENTIMETRE: f64 = 10_000.0;
+const MICROMETERS_PER_CENTIMETER: f64 = 10_000.0;
 
-/// Returns a grayscale TIFF with the absorption of tissue. Cells without tissue are 0. The resolution is in the tags.
+/// Returns a grayscale TIFF with the absorption of the tissue. Cells without tissue are 0. The tags contain the
+/// resolution.
 pub(super) fn heatmap(tissue: &Tissue) -> Result<Vec<u8>, String> {
     let cells = tissue.grid.absorption.iter().zip(&tissue.mask).map(|(value, tissue)| if *tissue { *value } else { 0 });
     encode(tissue, &cells.collect::<Vec<u8>>()).map_err(|error| error.to_string())
@@ -26,13 +26,13 @@ fn encode(tissue: &Tissue, cells: &[u8]) -> TiffResult<Vec<u8>> {
     let mut encoder = encoder.with_compression(Compression::Deflate(DeflateLevel::Balanced));
     let mut image = encoder.new_image::<Gray8>(columns, rows)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` stays within the range of u32")]
-    let per_centimetre = |cells: u32, pixels: u32| {
-        let micrometres = f64::from(pixels) / f64::from(cells) * tissue.resolution;
-        Rational { n: (CENTIMETRE / micrometres * 1000.0).round() as u32, d: 1000 }
+    let per_centimeter = |cells: u32, pixels: u32| {
+        let cell_micrometers = f64::from(pixels) / f64::from(cells) * tissue.resolution;
+        Rational { n: (MICROMETERS_PER_CENTIMETER / cell_micrometers * 1000.0).round() as u32, d: 1000 }
     };
     image.resolution_unit(ResolutionUnit::Centimeter);
-    image.x_resolution(per_centimetre(columns, tissue.grid.width));
-    image.y_resolution(per_centimetre(rows, tissue.grid.height));
+    image.x_resolution(per_centimeter(columns, tissue.grid.width));
+    image.y_resolution(per_centimeter(rows, tissue.grid.height));
     image.write_data(cells)?;
     Ok(file.into_inner())
 }

@@ -15,20 +15,21 @@ const SLIDES: [(&str, u32, u32, u32); 3] =
 /// The number of images per pyramid. Each image has half the width and height of the previous one.
 const LEVELS: u32 = 3;
 
-/// Writes three slides into `folder`, which is created if necessary, and returns their paths in the order of their names.
-/// Samples that exist are kept. Blocks.
+/// Writes three slides into `folder`, which is created if necessary, and returns their paths in the order of their
+/// names. Samples that exist are kept. The function blocks.
 ///
 /// # Errors
 ///
 /// The folder or a file cannot be written, or another file has the name of a sample.
 pub fn write(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let named = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("'{}': {error}", path.display()));
-    fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+    let with_path =
+        |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("'{}': {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| with_path(folder, error))?;
     let mut paths = Vec::new();
     for (seed, (name, width, height, resolution)) in (0..).zip(SLIDES) {
         let path = folder.join(name);
         let slide = encode(&Picture::paint(seed, width, height), resolution).map_err(io::Error::other)?;
-        store(&path, &slide).map_err(|error| named(&path, error))?;
+        store(&path, &slide).map_err(|error| with_path(&path, error))?;
         paths.push(path);
     }
     Ok(paths)
@@ -40,8 +41,9 @@ fn store(path: &Path, slide: &[u8]) -> io::Result<()> {
         Ok(mut file) => file.write_all(slide),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let is_sample = fs::read(path)? == slide;
-            let other = || io::Error::new(error.kind(), "another file has the name of a sample: choose another folder");
-            if is_sample { Ok(()) } else { Err(other()) }
+            let conflict =
+                || io::Error::new(error.kind(), "another file has the name of a sample: choose another folder");
+            if is_sample { Ok(()) } else { Err(conflict()) }
         }
         Err(error) => Err(error),
     }
@@ -54,9 +56,9 @@ fn encode(picture: &Picture, resolution: u32) -> TiffResult<Vec<u8>> {
     let mut level = picture.clone();
     for number in 0..LEVELS {
         let mut image = encoder.new_image::<RGB8>(level.width, level.height)?;
-        let per_centimetre = Rational { n: resolution >> number, d: 1 };
-        image.resolution(ResolutionUnit::Centimeter, per_centimetre);
-        // Bit 0: a reduced image of another in the file (TIFF 6.0, section 8).
+        let per_centimeter = Rational { n: resolution >> number, d: 1 };
+        image.resolution(ResolutionUnit::Centimeter, per_centimeter);
+        // Bit 0: the image is a reduced version of another image in the file (TIFF 6.0, section 8).
         image.encoder().write_tag(Tag::NewSubfileType, u32::from(number > 0))?;
         image.write_data(&level.pixels)?;
         level = level.halved();
@@ -78,15 +80,16 @@ impl Picture {
         Self { width, height, pixels: pixels.collect() }
     }
 
-    /// Returns a half-size image. Each pixel is the mean of four.
+    /// Returns the picture with half the width and height. Each pixel is the mean of four pixels.
     fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
-        let at = |x: u32, y: u32, channel: u32| u32::from(self.pixels[((y * self.width + x) * 3 + channel) as usize]);
+        let sample =
+            |x: u32, y: u32, channel: u32| u32::from(self.pixels[((y * self.width + x) * 3 + channel) as usize]);
         let mean = |x: u32, y: u32, channel: u32| {
-            let sum = at(2 * x, 2 * y, channel)
-                + at(2 * x + 1, 2 * y, channel)
-                + at(2 * x, 2 * y + 1, channel)
-                + at(2 * x + 1, 2 * y + 1, channel);
+            let sum = sample(2 * x, 2 * y, channel)
+                + sample(2 * x + 1, 2 * y, channel)
+                + sample(2 * x, 2 * y + 1, channel)
+                + sample(2 * x + 1, 2 * y + 1, channel);
             u8::try_from(sum / 4).unwrap_or(u8::MAX)
         };
         let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |channel| (x, y, channel))));
@@ -94,8 +97,8 @@ impl Picture {
     }
 }
 
-/// Returns the color of a pixel: pink tissue with violet nuclei on glass, as two bodies with wavy edges, one of them
-/// with a hole.
+/// Returns the color of a pixel of the picture: two pieces of pink tissue with violet nuclei and wavy edges, on glass.
+/// One of them has a hole.
 fn color(seed: u32, x: u32, y: u32, width: u32, height: u32) -> [u8; 3] {
     const GLASS: [u8; 3] = [244, 241, 245];
     const STROMA: [u8; 3] = [226, 148, 188];
@@ -110,21 +113,21 @@ fn color(seed: u32, x: u32, y: u32, width: u32, height: u32) -> [u8; 3] {
     let large = distance(0.35, 0.45, 0.24);
     let small = distance(0.75, 0.6, 0.14);
     let noise = noise(x, y, seed);
-    let base = match () {
+    let color_without_noise = match () {
         () if small < 1.0 || (0.3..1.0).contains(&large) => {
             let nucleus = noise_at(x / 6, y / 6, seed) > 200 && (x % 6 + y % 6) < 8;
             if nucleus { NUCLEUS } else { STROMA }
         }
         () => GLASS,
     };
-    base.map(|channel| channel.saturating_sub(noise % 8))
+    color_without_noise.map(|channel| channel.saturating_sub(noise % 8))
 }
 
 fn noise(x: u32, y: u32, seed: u32) -> u8 {
     noise_at(x, y, seed + 1000)
 }
 
-/// Returns a hash of the arguments as noise.
+/// Returns a hash of the arguments, which serves as noise.
 fn noise_at(x: u32, y: u32, seed: u32) -> u8 {
     let mut hash = u64::from(x) << 32 | u64::from(y);
     hash ^= u64::from(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);

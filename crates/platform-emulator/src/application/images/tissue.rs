@@ -5,7 +5,7 @@ use contour::ContourBuilder;
 use super::grid::Grid;
 
 /// The minimum difference between the mean absorption of tissue and of glass. A slide with less contrast has no tissue.
-const CONTRAST: f64 = 16.0;
+const MIN_CONTRAST: f64 = 16.0;
 
 /// The tissue found on a slide.
 pub(crate) struct Tissue {
@@ -27,7 +27,7 @@ impl Tissue {
         let threshold = threshold(&grid.absorption);
         let mask: Vec<bool> =
             grid.absorption.iter().map(|value| threshold.is_some_and(|threshold| *value > threshold)).collect();
-        let polygons = outline(&grid, &mask);
+        let polygons = outlines(&grid, &mask);
         Self { grid, mask, resolution, polygons }
     }
 }
@@ -38,24 +38,25 @@ fn threshold(values: &[u8]) -> Option<u8> {
     for value in values {
         histogram[usize::from(*value)] += 1;
     }
-    let moments = |range: &[u32], first: u8| {
+    let count_and_mean = |range: &[u32], first: u8| {
         let count: f64 = range.iter().map(|count| f64::from(*count)).sum();
         let sum: f64 =
             range.iter().zip(first..=u8::MAX).map(|(count, value)| f64::from(*count) * f64::from(value)).sum();
         (count, sum / count)
     };
     let variance = |threshold: u8| {
-        let (glass, glass_mean) = moments(&histogram[..=usize::from(threshold)], 0);
-        let (tissue, tissue_mean) = moments(&histogram[usize::from(threshold) + 1..], threshold + 1);
-        let apart = tissue_mean - glass_mean;
-        (apart >= CONTRAST).then_some(glass * tissue * apart * apart)
+        let (glass_count, glass_mean) = count_and_mean(&histogram[..=usize::from(threshold)], 0);
+        let (tissue_count, tissue_mean) = count_and_mean(&histogram[usize::from(threshold) + 1..], threshold + 1);
+        let difference = tissue_mean - glass_mean;
+        (difference >= MIN_CONTRAST).then_some(glass_count * tissue_count * difference * difference)
     };
     let candidates = (0..255_u8).filter_map(|threshold| Some((threshold, variance(threshold)?)));
     candidates.max_by(|(_, left), (_, right)| left.total_cmp(right)).map(|(threshold, _)| threshold)
 }
 
-fn outline(grid: &Grid, mask: &[bool]) -> Vec<Polygon> {
-    let values: Vec<f64> = mask.iter().map(|tissue| f64::from(u8::from(*tissue))).collect();
+/// Returns the outlines of the tissue.
+fn outlines(grid: &Grid, mask: &[bool]) -> Vec<Polygon> {
+    let values: Vec<f64> = mask.iter().map(|is_tissue| f64::from(u8::from(*is_tissue))).collect();
     let contours = ContourBuilder::new(grid.columns as usize, grid.rows as usize, false)
         .x_step(f64::from(grid.width) / f64::from(grid.columns))
         .y_step(f64::from(grid.height) / f64::from(grid.rows))
@@ -80,21 +81,21 @@ impl Polygon {
 
 /// Computes an area with the shoelace formula.
 fn ring_area(ring: &[[f64; 2]]) -> f64 {
-    let doubled: f64 = ring.windows(2).map(|edge| edge[0][0] * edge[1][1] - edge[1][0] * edge[0][1]).sum();
-    (doubled / 2.0).abs()
+    let doubled_area: f64 = ring.windows(2).map(|edge| edge[0][0] * edge[1][1] - edge[1][0] * edge[0][1]).sum();
+    (doubled_area / 2.0).abs()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Returns a slide of 64 × 64 cells of ten pixels each, with a square of tissue that has a square hole.
+    /// Returns a slide with 64 × 64 cells of ten pixels each. It has a square of tissue with a square hole.
     fn slide(glass: u8, tissue: u8) -> Grid {
-        let inside =
-            |x: usize, y: usize, least: usize, most: usize| (least..most).contains(&x) && (least..most).contains(&y);
+        let is_inside =
+            |x: usize, y: usize, start: usize, end: usize| (start..end).contains(&x) && (start..end).contains(&y);
         let cell = |index: usize| {
             let (x, y) = (index % 64, index / 64);
-            if inside(x, y, 16, 48) && !inside(x, y, 28, 36) { tissue } else { glass }
+            if is_inside(x, y, 16, 48) && !is_inside(x, y, 28, 36) { tissue } else { glass }
         };
         Grid { width: 640, height: 640, columns: 64, rows: 64, absorption: (0..64 * 64).map(cell).collect() }
     }

@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::fault::Effect;
 use crate::storage;
 
-/// Returns the response with which an effect replaces the response of the server, if any.
+/// Returns the response that the client gets instead of the response of the server, or `None` if the effect does not
+/// replace the response.
 pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
     match effect {
         Effect::Status { status, body } => Some(status_response(*status, body.clone())),
         Effect::Throttle { status, retry_after_seconds, as_date } => {
-            Some(throttled(*status, *retry_after_seconds, as_date.then_some(now)))
+            Some(throttled_response(*status, *retry_after_seconds, as_date.then_some(now)))
         }
         Effect::ExpiredSignature => Some(storage::StorageError::expired().into_response()),
         // The connection ends before this response is sent.
@@ -24,7 +25,6 @@ pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
 fn status_response(status: u16, body: Option<String>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match body {
-        // A JSON body has the content type of JSON.
         Some(body) if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok() => {
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
@@ -32,10 +32,10 @@ fn status_response(status: u16, body: Option<String>) -> Response {
     }
 }
 
-/// Returns a response with `Retry-After` as a number, or as a date relative to `from` (RFC 9110, section 10.2.3).
-fn throttled(status: u16, seconds: u64, from: Option<Timestamp>) -> Response {
+/// Returns a response with `Retry-After` as a number, or as a date relative to `date_base` (RFC 9110, section 10.2.3).
+fn throttled_response(status: u16, seconds: u64, date_base: Option<Timestamp>) -> Response {
     let wait = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    let value = match from {
+    let value = match date_base {
         Some(now) => storage::http_date(now.saturating_add(wait).unwrap_or(now)),
         None => seconds.to_string(),
     };

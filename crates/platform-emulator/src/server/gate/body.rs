@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use crate::clock::pause;
 use crate::fault::Effect;
-use crate::journal::Recorded;
+use crate::journal::RecordedRequest;
 use crate::server::connection::Reset;
 
 /// The number of chunks per second in which a body with limited bandwidth is sent.
@@ -22,17 +22,17 @@ const CHUNKS_PER_SECOND: u64 = 20;
 /// The changes that faults make to a response body.
 #[derive(Default)]
 pub(super) struct BodyChanges {
-    end: Option<(u64, Interruption)>,
-    corrupt: Option<u64>,
+    interruption: Option<(u64, Interruption)>,
+    corrupted_byte: Option<u64>,
     bytes_per_second: Option<u64>,
 }
 
-/// The kind of interruption of a body.
+/// The way in which a body is interrupted.
 #[derive(Clone, Copy)]
 enum Interruption {
     Close,
     Reset,
-    Never,
+    Stall,
 }
 
 impl BodyChanges {
@@ -40,10 +40,10 @@ impl BodyChanges {
         let mut changes = Self::default();
         for effect in effects {
             match effect {
-                Effect::Reset { after_bytes } => changes.end = Some((*after_bytes, Interruption::Reset)),
-                Effect::Truncate { after_bytes } => changes.end = Some((*after_bytes, Interruption::Close)),
-                Effect::Stall { after_bytes } => changes.end = Some((*after_bytes, Interruption::Never)),
-                Effect::Corrupt { at_byte } => changes.corrupt = Some(*at_byte),
+                Effect::Reset { after_bytes } => changes.interruption = Some((*after_bytes, Interruption::Reset)),
+                Effect::Truncate { after_bytes } => changes.interruption = Some((*after_bytes, Interruption::Close)),
+                Effect::Stall { after_bytes } => changes.interruption = Some((*after_bytes, Interruption::Stall)),
+                Effect::Corrupt { at_byte } => changes.corrupted_byte = Some(*at_byte),
                 Effect::Bandwidth { bytes_per_second } => changes.bytes_per_second = Some(*bytes_per_second),
                 _ => {}
             }
@@ -54,31 +54,35 @@ impl BodyChanges {
 
 pub(super) struct ObservedBody {
     body: Body,
-    recorded: Arc<Recorded>,
+    recorded: Arc<RecordedRequest>,
     changes: BodyChanges,
     reset: Reset,
     sent: u64,
     /// Bytes received from the body and not sent yet.
-    rest: Bytes,
+    unsent: Bytes,
     /// The end of the current pause in sending.
     pause: Option<Pin<Box<Sleep>>>,
-    /// True if the connection was able to send the bytes before the interruption.
-    flushed: bool,
+    /// True if the connection had the opportunity to send its buffer before the interruption.
+    is_flushed: bool,
 }
 
 impl ObservedBody {
-    pub(super) fn new(body: Body, recorded: Arc<Recorded>, changes: BodyChanges, reset: Reset) -> Self {
-        Self { body, recorded, changes, reset, sent: 0, rest: Bytes::new(), pause: None, flushed: false }
+    pub(super) fn new(body: Body, recorded: Arc<RecordedRequest>, changes: BodyChanges, reset: Reset) -> Self {
+        Self { body, recorded, changes, reset, sent: 0, unsent: Bytes::new(), pause: None, is_flushed: false }
     }
 
     /// Interrupts the body.
-    fn end(&mut self, end: Interruption, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match end {
-            // Without a wake-up, the body stalls.
-            Interruption::Never => return Poll::Pending,
-            // The connection sends its buffer while it waits.
-            _ if !self.flushed => {
-                self.flushed = true;
+    fn interrupt(
+        &mut self,
+        interruption: Interruption,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match interruption {
+            // The body stalls, because the task is not woken.
+            Interruption::Stall => return Poll::Pending,
+            // While the body is pending, the connection sends the bytes in its buffer.
+            _ if !self.is_flushed => {
+                self.is_flushed = true;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -88,30 +92,30 @@ impl ObservedBody {
         Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the response")))))
     }
 
-    /// Returns the next chunk of the available bytes, up to its maximum size.
-    fn piece(&mut self) -> Bytes {
-        let mut most = self.rest.len() as u64;
-        if let Some((after, _)) = self.changes.end {
-            most = most.min(after - self.sent);
+    /// Returns the next chunk of the unsent bytes. Interruptions and the bandwidth limit its length.
+    fn next_chunk(&mut self) -> Bytes {
+        let mut length = self.unsent.len() as u64;
+        if let Some((after, _)) = self.changes.interruption {
+            length = length.min(after - self.sent);
         }
         if let Some(rate) = self.changes.bytes_per_second {
-            most = most.min((rate / CHUNKS_PER_SECOND).max(1));
-            let milliseconds = most.saturating_mul(1000) / rate;
+            length = length.min((rate / CHUNKS_PER_SECOND).max(1));
+            let milliseconds = length.saturating_mul(1000) / rate;
             self.pause = Some(Box::pin(pause(Duration::from_millis(milliseconds))));
         }
-        let piece = self.rest.split_to(usize::try_from(most).unwrap_or(usize::MAX));
+        let chunk = self.unsent.split_to(usize::try_from(length).unwrap_or(usize::MAX));
         let first = self.sent;
-        self.sent += most;
-        self.recorded.sent(most);
-        match self.changes.corrupt {
-            Some(at) if (first..self.sent).contains(&at) => {
-                let mut changed = piece.to_vec();
-                if let Some(byte) = usize::try_from(at - first).ok().and_then(|at| changed.get_mut(at)) {
+        self.sent += length;
+        self.recorded.add_sent_bytes(length);
+        match self.changes.corrupted_byte {
+            Some(position) if (first..self.sent).contains(&position) => {
+                let mut corrupted = chunk.to_vec();
+                if let Some(byte) = usize::try_from(position - first).ok().and_then(|index| corrupted.get_mut(index)) {
                     *byte ^= 1;
                 }
-                changed.into()
+                corrupted.into()
             }
-            _ => piece,
+            _ => chunk,
         }
     }
 }
@@ -128,31 +132,31 @@ impl HttpBody for ObservedBody {
             std::task::ready!(pause.as_mut().poll(context));
             self.pause = None;
         }
-        if let Some((after, end)) = self.changes.end
+        if let Some((after, interruption)) = self.changes.interruption
             && self.sent >= after
         {
-            return self.end(end, context);
+            return self.interrupt(interruption, context);
         }
-        while self.rest.is_empty() {
+        while self.unsent.is_empty() {
             match std::task::ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
+                    Ok(data) => self.unsent = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
-                end => return Poll::Ready(end),
+                end_or_error => return Poll::Ready(end_or_error),
             }
         }
-        Poll::Ready(Some(Ok(Frame::data(self.piece()))))
+        Poll::Ready(Some(Ok(Frame::data(self.next_chunk()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.changes.end.is_none() && self.rest.is_empty() && self.body.is_end_stream()
+        self.changes.interruption.is_none() && self.unsent.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body
             .size_hint()
             .exact()
-            .map_or_else(SizeHint::default, |size| SizeHint::with_exact(size + self.rest.len() as u64))
+            .map_or_else(SizeHint::default, |size| SizeHint::with_exact(size + self.unsent.len() as u64))
     }
 }

@@ -12,7 +12,8 @@ const UNCHANGED_FIELDS: [&str; 3] = ["custom_metadata", "metadata", "metadata_sc
 /// The enumeration fields that get unknown values. Clients do not need them for their control flow.
 const CHANGED_ENUMERATIONS: [&str; 5] = ["termination_reason", "output", "visibility", "scope", "relation"];
 
-/// Adds a field to every object of a JSON response, and a suffix to enumeration values.
+/// Adds a field to every object of a JSON response, and a suffix to enumeration values. Does not change other
+/// responses.
 pub(super) async fn add(response: Response) -> Response {
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if !is_json {
@@ -21,21 +22,21 @@ pub(super) async fn add(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_RESPONSE_BYTES).await.unwrap_or_default();
     let Ok(mut value) = serde_json::from_slice(&bytes) else { return Response::from_parts(parts, Body::from(bytes)) };
-    change(&mut value);
+    add_unknown_values(&mut value);
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(value.to_string()))
 }
 
-fn change(value: &mut Value) {
+fn add_unknown_values(value: &mut Value) {
     match value {
-        Value::Array(entries) => entries.iter_mut().for_each(change),
+        Value::Array(entries) => entries.iter_mut().for_each(add_unknown_values),
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match field {
                     Value::String(text) if CHANGED_ENUMERATIONS.contains(&name.as_str()) => {
                         text.push_str("_OF_TOMORROW");
                     }
-                    field if !UNCHANGED_FIELDS.contains(&name.as_str()) => change(field),
+                    field if !UNCHANGED_FIELDS.contains(&name.as_str()) => add_unknown_values(field),
                     _ => {}
                 }
             }

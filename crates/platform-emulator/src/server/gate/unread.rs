@@ -1,7 +1,7 @@
 //! Request bodies that a server does not read because it rejects the request.
 //!
-//! If a server closes a connection with unread bytes, the connection is reset, and the client may get the reset instead
-//! of the response. Therefore the rest of the body is read before an error response is sent.
+//! If a server closes a connection with unread bytes, the connection is reset, and the client may receive the reset
+//! instead of the response. Therefore the rest of the body is read before an error response is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ use tokio::time::timeout;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request body that is shared with the server that reads it.
-pub(super) struct Unread(Option<Shared>);
+pub(super) struct UnreadBody(Option<SharedBody>);
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Body>>);
+struct SharedBody(Arc<Mutex<Body>>);
 
-impl Unread {
+impl UnreadBody {
     /// Replaces the body of a request, and returns the request and a handle that can read the rest of the body.
-    pub(super) fn of(request: Request) -> (Request, Self) {
+    pub(super) fn share(request: Request) -> (Request, Self) {
         // A client that waits for `100 Continue` sends nothing until the body is read (RFC 9110, section 10.1.1).
         if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
             return (request, Self(None));
         }
         let (parts, body) = request.into_parts();
-        let shared = Shared(Arc::new(Mutex::new(body)));
+        let shared = SharedBody(Arc::new(Mutex::new(body)));
         (Request::from_parts(parts, Body::new(shared.clone())), Self(Some(shared)))
     }
 
@@ -47,7 +47,7 @@ impl Unread {
     }
 }
 
-impl HttpBody for Shared {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -8,8 +8,8 @@ async fn catalog_describes_the_inputs_of_a_run() {
     let (_, applications) = user.get("/api/v1/applications").await;
     let (id, version) = (&applications[0]["application_id"], &applications[0]["latest_version"]["number"]);
     let application = format!("/api/v1/applications/{}", id.as_str().unwrap());
-    let (_, about) = user.get(&application).await;
-    assert_eq!((&about["application_id"], &about["versions"][0]["number"]), (id, version));
+    let (_, described) = user.get(&application).await;
+    assert_eq!((&described["application_id"], &described["versions"][0]["number"]), (id, version));
     let (_, version) = user.get(&format!("{application}/versions/{}", version.as_str().unwrap())).await;
     assert_eq!(version["input_artifacts"][0]["name"], "whole_slide_image");
     assert_eq!(version["output_artifacts"].as_array().unwrap().len(), 3);
@@ -27,32 +27,36 @@ async fn catalog_describes_the_inputs_of_a_run() {
 #[tokio::test]
 async fn applications_are_sorted_by_the_requested_field() {
     let user = User::new().await;
-    let sorted = user.ids("/api/v1/applications?sort=application_id", "application_id").await;
+    let sorted = user.list_ids("/api/v1/applications?sort=application_id", "application_id").await;
     assert!(sorted.is_sorted() && sorted.len() > 2, "{sorted:?}");
-    let mut reversed = user.ids("/api/v1/applications?sort=-application_id", "application_id").await;
+    let mut reversed = user.list_ids("/api/v1/applications?sort=-application_id", "application_id").await;
     reversed.reverse();
     assert_eq!(sorted, reversed);
     assert_eq!(user.get("/api/v1/applications?sort=size").await.0, 422);
-    assert_eq!(user.get("/api/v1/applications?page=9").await, (200, serde_json::json!([])), "no 404 is declared here");
+    assert_eq!(
+        user.get("/api/v1/applications?page=9").await,
+        (200, serde_json::json!([])),
+        "the document declares no 404 for this list"
+    );
 }
 
 #[tokio::test]
 async fn documents_with_special_characters_in_their_names_can_be_downloaded() {
     let user = User::new().await;
     let documents = "/api/v1/applications/tissue/versions/1.0.0/documents";
-    let names = user.ids(documents, "name").await;
+    let names = user.list_ids(documents, "name").await;
     assert!(names.iter().any(|name| name.contains('/')), "{names:?}");
     for name in names {
         let path = format!("{documents}/{}", name.replace('/', "%2F").replace(' ', "%20"));
         let (status, document) = user.get(&path).await;
         assert_eq!((status, document["name"].as_str()), (200, Some(name.as_str())));
-        for (way, disposition) in [("file", Some("attachment")), ("content", None)] {
-            let redirect = user.send(user.authorized(auth_http::Method::Get, &format!("{path}/{way}"))).await;
+        for (suffix, disposition) in [("file", Some("attachment")), ("content", None)] {
+            let redirect = user.send(user.authorized(auth_http::Method::Get, &format!("{path}/{suffix}"))).await;
             assert_eq!((redirect.status(), redirect.header("cache-control")), (307, Some("no-store")), "{path}");
             let file = user.send(Request::get(redirect.header("location").unwrap().parse().unwrap())).await;
             assert_eq!(file.header("content-type"), document["mime_type"].as_str());
-            let attached = file.header("content-disposition").map(|value| value.split(';').next().unwrap());
-            assert_eq!(attached, disposition, "{way}");
+            let disposition_type = file.header("content-disposition").map(|value| value.split(';').next().unwrap());
+            assert_eq!(disposition_type, disposition, "{suffix}");
             let (status, body) = read(file).await;
             assert!(status == 200 && String::from_utf8(body).unwrap().contains("Tissue detection 1.0.0"));
         }
@@ -64,11 +68,11 @@ async fn documents_with_special_characters_in_their_names_can_be_downloaded() {
 #[tokio::test]
 async fn api_document_and_health_need_no_login() {
     let user = User::anonymous().await;
-    let at = |path| user.emulator.api_root().join(path).unwrap();
-    let (status, document) = read(user.send(Request::get(at("/api/openapi.json"))).await).await;
+    let url = |path| user.emulator.api_root().join(path).unwrap();
+    let (status, document) = read(user.send(Request::get(url("/api/openapi.json"))).await).await;
     let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
     assert_eq!((status, document["paths"]["/v1/runs"]["post"]["operationId"].as_str()), (200, Some("submit_run")));
-    assert_eq!(read(user.send(Request::get(at("/health"))).await).await, (200, br#"{"status":"UP"}"#.to_vec()));
+    assert_eq!(read(user.send(Request::get(url("/health"))).await).await, (200, br#"{"status":"UP"}"#.to_vec()));
 }
 
 #[tokio::test]

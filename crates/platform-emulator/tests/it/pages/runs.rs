@@ -17,7 +17,7 @@ async fn user() -> User {
 
 async fn user_with(config: &str) -> User {
     let config: Config = toml::from_str(&format!("replica_lag_ms = 0\n{config}")).unwrap();
-    User::at(Emulator::builder().with_config(config).start().await.unwrap()).await
+    User::logged_in_to(Emulator::builder().with_config(config).start().await.unwrap()).await
 }
 
 async fn open_in_browser(user: &User, root: &Url, path: &str) -> Response {
@@ -62,7 +62,7 @@ async fn submit_run_with_mixed_outcomes(user: &User) -> String {
     let (status, submitted) = user.submit(&submission).await;
     assert_eq!(status, 201, "{submitted}");
     let id = submitted["run_id"].as_str().unwrap().to_owned();
-    user.ended(&id).await;
+    user.wait_for_end(&id).await;
     id
 }
 
@@ -109,8 +109,8 @@ async fn run_page_links_to_results_until_they_are_deleted() {
     assert_eq!(user.send(delete).await.status(), 200);
     let (_, after) = api_page(&user, &path).await;
     assert_eq!(links_with_prefix(&after, "/runs/"), Vec::<&str>::new(), "{after}");
-    let (status, gone) = api_page(&user, files[0]).await;
-    assert!(status == 410 && gone.contains(r#"href="/">Go to the runs</a>"#), "{status}: {gone}");
+    let (status, error_page) = api_page(&user, files[0]).await;
+    assert!(status == 410 && error_page.contains(r#"href="/">Go to the runs</a>"#), "{status}: {error_page}");
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn long_lists_have_several_pages() {
     let items: Vec<Value> = (0..101).map(|number| item(&format!("slide-{number:03}"), &json!({}))).collect();
     let (_, submitted) = user.submit(&json!({ "application_id": "outcomes", "items": items })).await;
     let id = submitted["run_id"].as_str().unwrap();
-    user.ended(id).await;
+    user.wait_for_end(id).await;
     let run = format!("/runs/{id}");
     let (_, first) = api_page(&user, &run).await;
     assert!(
@@ -176,19 +176,19 @@ async fn error_pages_link_to_the_list_of_runs() {
         );
     }
     // Programs get the response of the platform.
-    let refused = read(user.send(Request::get(api.join("/nothing").unwrap())).await).await;
-    assert_eq!(refused, (404, br#"{"detail":"Not Found"}"#.to_vec()));
+    let response = read(user.send(Request::get(api.join("/nothing").unwrap())).await).await;
+    assert_eq!(response, (404, br#"{"detail":"Not Found"}"#.to_vec()));
     assert_eq!(read(user.send(Request::get(issuer.clone())).await).await, (404, Vec::new()));
-    let foreign =
+    let cross_origin_request =
         Request::get(api.clone()).with_header("origin", "https://evil.example").with_header("accept", BROWSER_ACCEPT);
-    let (status, html) = read_checked_page(user.send(foreign).await).await;
+    let (status, html) = read_checked_page(user.send(cross_origin_request).await).await;
     assert!(status == 403 && html.contains("<h1>Request refused</h1>"), "{html}");
 }
 
 #[tokio::test]
 async fn device_page_prompts_again_after_an_unknown_code() {
     let user = User::anonymous().await;
-    let (status, html) = user.post("/activate", &[("user_code", "BBBB-BBBB"), ("decision", "approve")]).await;
+    let (status, html) = user.post_form("/activate", &[("user_code", "BBBB-BBBB"), ("decision", "approve")]).await;
     let html = String::from_utf8(html).unwrap();
     assert!(status == 404 && html.contains("unknown or expired") && html.contains(r#"name="user_code""#), "{html}");
     let (_, html) =
@@ -197,6 +197,6 @@ async fn device_page_prompts_again_after_an_unknown_code() {
     assert!(html.contains(r#"name="user_code" value="""#), "{html}");
     let device = user.start_login().await;
     let code = device["user_code"].as_str().unwrap();
-    let (status, html) = user.post("/activate", &[("user_code", code), ("decision", "deny")]).await;
+    let (status, html) = user.post_form("/activate", &[("user_code", code), ("decision", "deny")]).await;
     assert!(status == 200 && String::from_utf8(html).unwrap().contains("<h1>Login denied</h1>"));
 }

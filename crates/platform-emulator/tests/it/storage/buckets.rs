@@ -9,7 +9,7 @@ use url::Url;
 use super::HOUR;
 use crate::client::{SignedBucket, User, read};
 
-const PART: usize = 5 * 1024 * 1024;
+const PART_BYTES: usize = 5 * 1024 * 1024;
 
 async fn send(user: &User, method: Method, url: Url, body: impl Into<bytes::Bytes>) -> (u16, String) {
     let request = Request::new(method, url).with_body("application/octet-stream", body);
@@ -17,20 +17,21 @@ async fn send(user: &User, method: Method, url: Url, body: impl Into<bytes::Byte
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-async fn list(user: &User, bucket: &SignedBucket, set: impl FnOnce(&mut ListObjectsV2<'_>)) -> String {
+async fn list(user: &User, bucket: &SignedBucket, configure: impl FnOnce(&mut ListObjectsV2<'_>)) -> String {
     let mut action = bucket.bucket.list_objects_v2(Some(&bucket.credentials));
-    set(&mut action);
+    configure(&mut action);
     let (status, body) = read(user.send(Request::get(action.sign(HOUR))).await).await;
     let body = String::from_utf8(body).unwrap();
     assert_eq!(status, 200, "{body}");
     body
 }
 
-/// Parses a listing. The namespace is replaced, because the library expects that of S3.
+/// Parses a listing. The library expects the namespace of S3, so that the namespace of Google is replaced.
 fn parse(listing: &str) -> ListObjectsV2Response {
-    let (of_google, of_s3) = ("http://doc.s3.amazonaws.com/2006-03-01", "http://s3.amazonaws.com/doc/2006-03-01/");
-    assert!(listing.contains(of_google), "{listing}");
-    ListObjectsV2::parse_response(&listing.replace(of_google, of_s3)).unwrap()
+    let (google_namespace, s3_namespace) =
+        ("http://doc.s3.amazonaws.com/2006-03-01", "http://s3.amazonaws.com/doc/2006-03-01/");
+    assert!(listing.contains(google_namespace), "{listing}");
+    ListObjectsV2::parse_response(&listing.replace(google_namespace, s3_namespace)).unwrap()
 }
 
 fn keys(listing: &str) -> Vec<String> {
@@ -48,7 +49,7 @@ async fn bucket_is_listed_in_pages_ordered_by_name() {
     }
     names.sort();
     assert_eq!(keys(&list(&user, &bucket, |_| ()).await), names);
-    let mut found = Vec::new();
+    let mut names_in_pages = Vec::new();
     let mut token = None;
     loop {
         let listing = list(&user, &bucket, |action| {
@@ -60,13 +61,13 @@ async fn bucket_is_listed_in_pages_ordered_by_name() {
         .await;
         let parsed = parse(&listing);
         assert!(parsed.contents.len() <= 10);
-        found.extend(parsed.contents.into_iter().map(|entry| entry.key));
+        names_in_pages.extend(parsed.contents.into_iter().map(|entry| entry.key));
         token = parsed.next_continuation_token;
         if token.is_none() {
             break;
         }
     }
-    assert_eq!(found, names);
+    assert_eq!(names_in_pages, names);
     assert_eq!(keys(&list(&user, &bucket, |action| action.with_prefix("slides/")).await).len(), 25);
     assert_eq!(keys(&list(&user, &bucket, |action| action.with_start_after("slides/z")).await), ["ü"]);
 }
@@ -130,27 +131,27 @@ async fn completed_multipart_upload_is_one_object_with_the_checksum_of_all_parts
     let user = User::new().await;
     let bucket = user.bucket().await;
     let id = start(&user, &bucket, "large").await;
-    let (first, second) = (vec![1; PART], vec![2; 1000]);
+    let (first, second) = (vec![1; PART_BYTES], vec![2; 1000]);
     // The later part is sent first, and one part is sent again.
-    let tail = upload_part(&user, &bucket, "large", 2, &id, second.clone()).await;
-    upload_part(&user, &bucket, "large", 1, &id, vec![9; PART]).await;
-    let head = upload_part(&user, &bucket, "large", 1, &id, first.clone()).await;
+    let second_etag = upload_part(&user, &bucket, "large", 2, &id, second.clone()).await;
+    upload_part(&user, &bucket, "large", 1, &id, vec![9; PART_BYTES]).await;
+    let first_etag = upload_part(&user, &bucket, "large", 1, &id, first.clone()).await;
     let parts = bucket.bucket.list_parts(Some(&bucket.credentials), "large", &id).sign(HOUR);
     let (_, listed) = read(user.send(Request::get(parts)).await).await;
     let listed = String::from_utf8(listed).unwrap();
     assert!(listed.contains("<PartNumber>1</PartNumber>") && listed.contains("<Size>1000</Size>"), "{listed}");
 
-    let (status, body) = complete(&user, &bucket, "large", &id, &[&head, &tail]).await;
+    let (status, body) = complete(&user, &bucket, "large", &id, &[&first_etag, &second_etag]).await;
     assert_eq!(status, 200, "{body}");
     let response = user.send(Request::get(bucket.get("large", HOUR))).await;
     let hash = response.header("x-goog-hash").unwrap().to_owned();
     let content = read(response).await.1;
     assert_eq!(content, [first, second].concat());
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&content);
-    let stated = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crc.to_be_bytes());
-    assert_eq!(hash, format!("crc32c={stated}"));
-    let again = complete(&user, &bucket, "large", &id, &[&head, &tail]).await;
-    assert!(again.0 == 404 && again.1.contains("NoSuchUpload"), "{again:?}");
+    let expected_checksum = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crc.to_be_bytes());
+    assert_eq!(hash, format!("crc32c={expected_checksum}"));
+    let second_completion = complete(&user, &bucket, "large", &id, &[&first_etag, &second_etag]).await;
+    assert!(second_completion.0 == 404 && second_completion.1.contains("NoSuchUpload"), "{second_completion:?}");
 }
 
 #[tokio::test]
@@ -169,7 +170,7 @@ async fn invalid_parts_are_rejected_and_the_upload_continues() {
         assert!(status == 400 && body.contains(code), "{body}");
     }
     let (status, _) = complete(&user, &bucket, "other", &id, &[&small]).await;
-    assert_eq!(status, 404, "the upload is one of another object");
+    assert_eq!(status, 404, "the upload belongs to another object");
     assert_eq!(complete(&user, &bucket, "a", &id, &[&small]).await.0, 200);
 
     let id = start(&user, &bucket, "b").await;
@@ -187,33 +188,33 @@ async fn parts_are_listed_in_pages() {
     for number in [3, 1, 7] {
         upload_part(&user, &bucket, "paged", number, &id, vec![1; 10]).await;
     }
-    let page = async |after: &str, most: &str| {
+    let page = async |after: &str, max_parts: &str| {
         let mut action = bucket.bucket.list_parts(Some(&bucket.credentials), "paged", &id);
         action.query_mut().insert("part-number-marker", after.to_owned());
-        action.query_mut().insert("max-parts", most.to_owned());
+        action.query_mut().insert("max-parts", max_parts.to_owned());
         send(&user, Method::Get, action.sign(HOUR), "").await
     };
-    for (after, most, numbers, next) in [
+    for (after, max_parts, numbers, next_marker) in [
         ("0", "2", &[1, 3][..], Some("<NextPartNumberMarker>3</NextPartNumberMarker>")),
         ("3", "2", &[7], None),
         ("0", "0", &[], None),
     ] {
-        let (status, listed) = page(after, most).await;
-        let found: Vec<_> =
+        let (status, listed) = page(after, max_parts).await;
+        let listed_numbers: Vec<_> =
             [1, 3, 7].into_iter().filter(|number| listed.contains(&format!("<PartNumber>{number}<"))).collect();
-        assert_eq!((status, found.as_slice()), (200, numbers), "{listed}");
-        assert!(listed.contains(&format!("<IsTruncated>{}<", next.is_some())), "{listed}");
-        assert!(next.is_none_or(|next| listed.contains(next)), "{listed}");
+        assert_eq!((status, listed_numbers.as_slice()), (200, numbers), "{listed}");
+        assert!(listed.contains(&format!("<IsTruncated>{}<", next_marker.is_some())), "{listed}");
+        assert!(next_marker.is_none_or(|next_marker| listed.contains(next_marker)), "{listed}");
     }
     assert_eq!(page("one", "2").await.0, 400);
 
     assert_eq!(send(&user, Method::Put, bucket.put("object", HOUR), "x").await.0, 200);
-    let nothing = list(&user, &bucket, |action| {
+    let empty_listing = list(&user, &bucket, |action| {
         action.query_mut().insert("max-keys", "0");
     });
-    assert!(nothing.await.contains("<IsTruncated>false<"));
-    let unlistable = bucket.put("\u{fffe}", HOUR);
-    assert_eq!(send(&user, Method::Put, unlistable, "x").await.0, 400, "XML has no such character");
+    assert!(empty_listing.await.contains("<IsTruncated>false<"));
+    let invalid_key_url = bucket.put("\u{fffe}", HOUR);
+    assert_eq!(send(&user, Method::Put, invalid_key_url, "x").await.0, 400, "XML cannot contain this character");
 }
 
 #[tokio::test]
@@ -231,15 +232,15 @@ async fn unfinished_uploads_are_listed_page_by_page() {
         let url = bucket.sign(rusty_s3::Method::Get, "/emulator-bucket", query);
         read(user.send(Request::get(url)).await).await
     };
-    let text = |body: Vec<u8>| String::from_utf8(body).unwrap();
-    let all = text(list(&[("encoding-type", "url"), ("uploads", "")]).await.1);
+    let to_text = |body: Vec<u8>| String::from_utf8(body).unwrap();
+    let all = to_text(list(&[("encoding-type", "url"), ("uploads", "")]).await.1);
     assert!(all.contains("<Key>a%20b</Key>") && ids.iter().all(|id| all.contains(id)), "{all}");
     assert_eq!(all.matches("<Initiated>").count(), 4);
-    let first = text(list(&[("max-uploads", "2"), ("prefix", "b/"), ("uploads", "")]).await.1);
+    let first = to_text(list(&[("max-uploads", "2"), ("prefix", "b/"), ("uploads", "")]).await.1);
     assert!(first.contains("<IsTruncated>true") && first.contains("<NextKeyMarker>b/1"), "{first}");
     let marker = first.split("<NextUploadIdMarker>").nth(1).unwrap().split('<').next().unwrap();
     let next = [("key-marker", "b/1"), ("prefix", "b/"), ("upload-id-marker", marker), ("uploads", "")];
-    let next = text(list(&next).await.1);
+    let next = to_text(list(&next).await.1);
     assert!(next.contains("<IsTruncated>false") && next.matches("<Upload>").count() == 1, "{next}");
     assert!(next.contains(&ids[3]), "{next}");
     assert_eq!(list(&[("delimiter", "/"), ("uploads", "")]).await.0, 501);

@@ -9,11 +9,12 @@ use crate::client::{SignedBucket, User, read};
 
 const KEY: &str = "/emulator-bucket/copy";
 
-async fn text(user: &User, request: Request) -> (u16, String) {
+async fn read_text(user: &User, request: Request) -> (u16, String) {
     let (status, body) = read(user.send(request).await).await;
     (status, String::from_utf8(body).unwrap())
 }
 
+/// Stores an object with metadata.
 async fn put(user: &User, bucket: &SignedBucket, key: &str, content: &'static str) {
     let request = Request::new(Method::Put, bucket.put(key, HOUR)).with_body("text/plain", content);
     assert_eq!(user.send(request.with_header("x-amz-meta-study", "s1")).await.status(), 200);
@@ -24,16 +25,16 @@ async fn list_of_buckets_contains_only_the_bucket_of_the_organization() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let signed = |method, path, query: &[(&str, &str)]| bucket.sign(method, path, query);
-    let (status, list) = text(&user, Request::get(signed(rusty_s3::Method::Get, "/", &[]))).await;
+    let (status, list) = read_text(&user, Request::get(signed(rusty_s3::Method::Get, "/", &[]))).await;
     assert_eq!((status, list.matches("<Bucket>").count()), (200, 1), "{list}");
     assert!(list.contains("<Name>emulator-bucket</Name>"), "{list}");
-    for (method, of_s3) in [(Method::Put, rusty_s3::Method::Put), (Method::Get, rusty_s3::Method::Get)] {
-        let url = signed(of_s3, "//object", &[]);
+    for (method, s3_method) in [(Method::Put, rusty_s3::Method::Put), (Method::Get, rusty_s3::Method::Get)] {
+        let url = signed(s3_method, "//object", &[]);
         assert_eq!(url.path(), "//object");
-        assert_eq!(text(&user, Request::new(method, url)).await.0, 404, "a bucket without a name");
+        assert_eq!(read_text(&user, Request::new(method, url)).await.0, 404, "a bucket must have a name");
     }
     let location = signed(rusty_s3::Method::Get, "/emulator-bucket", &[("location", "")]);
-    let (status, location) = text(&user, Request::get(location)).await;
+    let (status, location) = read_text(&user, Request::get(location)).await;
     assert!(status == 200 && location.contains(">EUROPE-WEST3</LocationConstraint>"), "{location}");
     for (path, status, code) in [
         ("/emulator-bucket", 409, "BucketAlreadyOwnedByYou"),
@@ -41,11 +42,11 @@ async fn list_of_buckets_contains_only_the_bucket_of_the_organization() {
         ("/new-bucket", 404, "NoSuchBucket"),
     ] {
         let request = Request::new(Method::Put, signed(rusty_s3::Method::Put, path, &[]));
-        let (found, body) = text(&user, request).await;
-        assert!(found == status && body.contains(code), "{path}: {found} {body}");
+        let (actual_status, body) = read_text(&user, request).await;
+        assert!(actual_status == status && body.contains(code), "{path}: {actual_status} {body}");
     }
     let unsigned = Request::get(user.emulator.storage().clone());
-    assert_eq!(text(&user, unsigned).await.0, 403);
+    assert_eq!(read_text(&user, unsigned).await.0, 403);
 }
 
 #[tokio::test]
@@ -56,14 +57,17 @@ async fn object_is_copied_with_original_or_replaced_metadata() {
     let copy = async |key: &str, headers: &[(&str, &str)]| {
         let request = Request::new(Method::Put, bucket.put(key, HOUR));
         let request = headers.iter().fold(request, |request, (name, value)| request.with_header(*name, *value));
-        text(&user, request).await
+        read_text(&user, request).await
     };
     let get = async || user.send(Request::get(bucket.get("copy", HOUR))).await;
     let (status, response) = copy("copy", &[("x-amz-copy-source", "emulator-bucket/a%20b")]).await;
     assert!(status == 200 && response.contains("<ETag>") && response.contains("<LastModified>"), "{response}");
-    let copied = get().await;
-    assert_eq!((copied.header("x-amz-meta-study"), copied.header("content-type")), (Some("s1"), Some("text/plain")));
-    assert_eq!(read(copied).await, (200, b"content".to_vec()));
+    let copied_object = get().await;
+    assert_eq!(
+        (copied_object.header("x-amz-meta-study"), copied_object.header("content-type")),
+        (Some("s1"), Some("text/plain"))
+    );
+    assert_eq!(read(copied_object).await, (200, b"content".to_vec()));
 
     let source = ("x-amz-copy-source", KEY);
     let replace = ("x-amz-metadata-directive", "REPLACE");
@@ -81,7 +85,7 @@ async fn object_is_copied_with_original_or_replaced_metadata() {
         assert_eq!(copy("copy", &headers).await.0, status, "{headers:?}");
     }
     let part = bucket.sign(rusty_s3::Method::Put, KEY, &[("partNumber", "1"), ("uploadId", "x")]);
-    let (status, body) = text(&user, Request::new(Method::Put, part).with_header(source.0, source.1)).await;
+    let (status, body) = read_text(&user, Request::new(Method::Put, part).with_header(source.0, source.1)).await;
     assert!(status == 501 && body.contains("only PUT of a whole object can copy"), "{body}");
 }
 
@@ -92,12 +96,12 @@ async fn several_objects_are_deleted_at_once() {
     for key in ["a", "b & c", "d"] {
         put(&user, &bucket, key, "content").await;
     }
-    let delete = async |list: &str, checked: bool| {
+    let delete = async |list: &str, has_checksum: bool| {
         let url = bucket.sign(rusty_s3::Method::Post, "/emulator-bucket", &[("delete", "")]);
         let request = Request::new(Method::Post, url).with_body("application/xml", list.to_owned());
         let crc32 =
             STANDARD.encode(crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(list.as_bytes()).to_be_bytes());
-        text(&user, if checked { request.with_header("x-amz-checksum-crc32", crc32) } else { request }).await
+        read_text(&user, if has_checksum { request.with_header("x-amz-checksum-crc32", crc32) } else { request }).await
     };
     let list = "<Delete><Object><Key>a</Key></Object><Object><Key>b &amp; c</Key></Object>\
                 <Object><Key>missing</Key></Object></Delete>";
@@ -121,10 +125,10 @@ async fn several_objects_are_deleted_at_once() {
 }
 
 #[tokio::test]
-async fn entity_tag_is_the_md5_of_an_object_in_one_piece() {
+async fn entity_tag_of_an_object_from_one_request_is_its_md5() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     put(&user, &bucket, "object", "content").await;
-    let found = user.send(Request::get(bucket.get("object", HOUR))).await;
-    assert_eq!(found.header("etag"), Some("\"9a0364b9e99bb480dd25e1f0284c8555\""));
+    let response = user.send(Request::get(bucket.get("object", HOUR))).await;
+    assert_eq!(response.header("etag"), Some("\"9a0364b9e99bb480dd25e1f0284c8555\""));
 }

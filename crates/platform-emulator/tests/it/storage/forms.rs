@@ -11,22 +11,23 @@ use crate::client::{User, read};
 
 const BOUNDARY: &str = "boundary-of-the-form";
 
-/// A form with its policy, signed as S3 does.
+/// A form with a policy that is signed like in S3.
 struct Form {
     fields: Vec<(String, String)>,
     file: &'static str,
 }
 
 impl Form {
-    /// Creates a form for text files with names that begin with `forms/`, valid for a number of seconds.
+    /// Creates a form that is valid for a number of seconds. Its policy permits text files with 1 to 10 bytes whose
+    /// keys begin with `forms/`.
     async fn new(user: &User, seconds: i64) -> Self {
         let credentials = user.bucket().await.credentials;
         let now = jiff::Timestamp::now();
         let (date, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
         let credential = format!("{}/{day}/EUROPE-WEST3/s3/aws4_request", credentials.key());
-        let stated =
+        let signature_fields =
             [("x-amz-algorithm", "AWS4-HMAC-SHA256"), ("x-amz-credential", &credential), ("x-amz-date", &date)];
-        let mut conditions: Vec<Value> = stated.iter().map(|(name, value)| json!({ *name: value })).collect();
+        let mut conditions: Vec<Value> = signature_fields.iter().map(|(name, value)| json!({ *name: value })).collect();
         conditions.extend([
             json!({ "bucket": "emulator-bucket" }),
             json!(["starts-with", "$key", "forms/"]),
@@ -36,24 +37,26 @@ impl Form {
         ]);
         let expiration = (now + jiff::SignedDuration::from_secs(seconds)).to_string();
         let policy = STANDARD.encode(json!({ "expiration": expiration, "conditions": conditions }).to_string());
-        let start = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", credentials.secret()).as_bytes());
-        let key = [&*day, "EUROPE-WEST3", "s3", "aws4_request"]
-            .iter()
-            .fold(start, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()));
+        let initial_key = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", credentials.secret()).as_bytes());
+        let key = [&*day, "EUROPE-WEST3", "s3", "aws4_request"].iter().fold(initial_key, |key, part| {
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
+        });
         let signature = hmac::sign(&key, policy.as_bytes());
         let signature = signature.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        let others = [
+        let other_fields = [
             ("key", "forms/${filename}"),
             ("Content-Type", "text/plain"),
             ("policy", &policy),
             ("x-amz-signature", &signature),
         ];
-        let fields = stated.iter().chain(&others).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let fields =
+            signature_fields.iter().chain(&other_fields).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self { fields: fields.collect(), file: "content" }
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.fields.retain(|(known, _)| known != name);
+    /// Replaces or adds a field.
+    fn with_field(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
         self.fields.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -78,10 +81,10 @@ async fn file_is_uploaded_with_a_signed_form() {
     let user = User::new().await;
     let form = Form::new(&user, 60).await;
     assert_eq!(form.send(&user, "emulator-bucket").await, (204, String::new()));
-    let found = user.send(Request::get(user.bucket().await.get("forms/a.txt", HOUR))).await;
-    assert_eq!(found.header("content-type"), Some("text/plain"));
-    assert_eq!(read(found).await, (200, b"content".to_vec()));
-    let (status, response) = form.with("success_action_status", "201").send(&user, "emulator-bucket/").await;
+    let response = user.send(Request::get(user.bucket().await.get("forms/a.txt", HOUR))).await;
+    assert_eq!(response.header("content-type"), Some("text/plain"));
+    assert_eq!(read(response).await, (200, b"content".to_vec()));
+    let (status, response) = form.with_field("success_action_status", "201").send(&user, "emulator-bucket/").await;
     assert!(status == 201 && response.contains("<Key>forms/a.txt</Key>"), "{response}");
 }
 
@@ -89,24 +92,24 @@ async fn file_is_uploaded_with_a_signed_form() {
 async fn form_that_violates_its_policy_is_rejected() {
     let user = User::new().await;
     let form = async || Form::new(&user, 60).await;
-    let of_size = async |file| Form { file, ..form().await };
+    let with_file = async |file| Form { file, ..form().await };
     for (form, bucket, status, code) in [
         (form().await, "second-bucket", 403, "AccessDenied"),
         (form().await, "missing-bucket", 404, "NoSuchBucket"),
-        (form().await.with("key", "elsewhere"), "emulator-bucket", 403, "key"),
-        (form().await.with("Content-Type", "text/csv"), "emulator-bucket", 403, "Content-Type"),
-        (form().await.with("x-amz-meta-study", "s1"), "emulator-bucket", 403, "no condition"),
-        (form().await.with("x-amz-signature", "00"), "emulator-bucket", 403, "SignatureDoesNotMatch"),
-        (form().await.with("x-amz-checksum-crc32", "AAAAAA=="), "emulator-bucket", 403, "no condition"),
-        (form().await.with("tagging", "<Tagging/>"), "emulator-bucket", 403, "no condition"),
-        (form().await.with("policy", "e30="), "emulator-bucket", 403, "SignatureDoesNotMatch"),
-        (form().await.with("x-amz-algorithm", "AWS1"), "emulator-bucket", 403, "AccessDenied"),
+        (form().await.with_field("key", "elsewhere"), "emulator-bucket", 403, "key"),
+        (form().await.with_field("Content-Type", "text/csv"), "emulator-bucket", 403, "Content-Type"),
+        (form().await.with_field("x-amz-meta-study", "s1"), "emulator-bucket", 403, "no condition"),
+        (form().await.with_field("x-amz-signature", "00"), "emulator-bucket", 403, "SignatureDoesNotMatch"),
+        (form().await.with_field("x-amz-checksum-crc32", "AAAAAA=="), "emulator-bucket", 403, "no condition"),
+        (form().await.with_field("tagging", "<Tagging/>"), "emulator-bucket", 403, "no condition"),
+        (form().await.with_field("policy", "e30="), "emulator-bucket", 403, "SignatureDoesNotMatch"),
+        (form().await.with_field("x-amz-algorithm", "AWS1"), "emulator-bucket", 403, "AccessDenied"),
         (Form::new(&user, -1).await, "emulator-bucket", 403, "expired"),
-        (of_size("").await, "emulator-bucket", 400, "EntityTooSmall"),
-        (of_size("more than ten").await, "emulator-bucket", 400, "EntityTooLarge"),
+        (with_file("").await, "emulator-bucket", 400, "EntityTooSmall"),
+        (with_file("more than ten").await, "emulator-bucket", 400, "EntityTooLarge"),
     ] {
-        let (found, body) = form.send(&user, bucket).await;
-        assert!(found == status && body.contains(code), "{code}: {found} {body}");
+        let (actual_status, body) = form.send(&user, bucket).await;
+        assert!(actual_status == status && body.contains(code), "{code}: {actual_status} {body}");
     }
     assert_eq!(user.send(Request::get(user.bucket().await.get("forms/a.txt", HOUR))).await.status(), 404);
 }

@@ -9,13 +9,13 @@ use url::Url;
 
 use crate::client::{SignedBucket, User, read};
 
-/// Starts an emulator whose clock can be moved, and logs in.
-async fn user(config: &str) -> User {
+/// Starts an emulator with control routes, and logs in.
+async fn user_with_config(config: &str) -> User {
     let config: Config = toml::from_str(config).unwrap();
-    User::at(Emulator::builder().with_config(config).with_control().start().await.unwrap()).await
+    User::logged_in_to(Emulator::builder().with_config(config).with_control().start().await.unwrap()).await
 }
 
-async fn move_clock(user: &User, seconds: i64) {
+async fn shift_clock(user: &User, seconds: i64) {
     user.emulator.control().unwrap().shift_clock(seconds).await.unwrap();
 }
 
@@ -26,82 +26,87 @@ async fn send(user: &User, method: Method, url: Url, content: &str) -> (u16, Str
 }
 
 /// Returns a signed URL of the only object of these tests.
-fn url(bucket: &SignedBucket, method: rusty_s3::Method, query: &[(&str, &str)]) -> Url {
+fn signed_url(bucket: &SignedBucket, method: rusty_s3::Method, query: &[(&str, &str)]) -> Url {
     bucket.sign(method, "/emulator-bucket/large", query)
 }
 
-async fn start(user: &User, bucket: &SignedBucket) -> String {
-    let (status, body) = send(user, Method::Post, url(bucket, rusty_s3::Method::Post, &[("uploads", "")]), "").await;
+async fn start_upload(user: &User, bucket: &SignedBucket) -> String {
+    let (status, body) =
+        send(user, Method::Post, signed_url(bucket, rusty_s3::Method::Post, &[("uploads", "")]), "").await;
     assert_eq!(status, 200, "{body}");
     CreateMultipartUpload::parse_response(&body).unwrap().upload_id().to_owned()
 }
 
-async fn put(user: &User, bucket: &SignedBucket, id: &str, number: &str, content: &str) -> (u16, String) {
+async fn put_part(user: &User, bucket: &SignedBucket, id: &str, number: &str, content: &str) -> (u16, String) {
     let query = [("partNumber", number), ("uploadId", id)];
-    send(user, Method::Put, url(bucket, rusty_s3::Method::Put, &query), content).await
+    send(user, Method::Put, signed_url(bucket, rusty_s3::Method::Put, &query), content).await
 }
 
 #[tokio::test]
 async fn total_size_of_incomplete_uploads_is_limited() {
-    let user = user("incomplete_upload_bytes = 10").await;
+    let user = user_with_config("incomplete_upload_bytes = 10").await;
     let bucket = user.bucket().await;
-    let (first, second) = (start(&user, &bucket).await, start(&user, &bucket).await);
-    assert_eq!(put(&user, &bucket, &first, "1", "123456").await.0, 200);
-    let (status, refusal) = put(&user, &bucket, &second, "1", "12345").await;
-    assert!(status == 503 && refusal.contains("<Code>SlowDown</Code>"), "{refusal}");
-    assert_eq!(put(&user, &bucket, &first, "1", "1234").await.0, 200, "a smaller part replaces the first");
-    assert_eq!(put(&user, &bucket, &second, "1", "12345").await.0, 200);
-    assert_eq!(put(&user, &bucket, &second, "2", "12").await.0, 503);
-    let abort = url(&bucket, rusty_s3::Method::Delete, &[("uploadId", &first)]);
+    let (first, second) = (start_upload(&user, &bucket).await, start_upload(&user, &bucket).await);
+    assert_eq!(put_part(&user, &bucket, &first, "1", "123456").await.0, 200);
+    let (status, error) = put_part(&user, &bucket, &second, "1", "12345").await;
+    assert!(status == 503 && error.contains("<Code>SlowDown</Code>"), "{error}");
+    assert_eq!(
+        put_part(&user, &bucket, &first, "1", "1234").await.0,
+        200,
+        "the smaller part replaces the part with the same number"
+    );
+    assert_eq!(put_part(&user, &bucket, &second, "1", "12345").await.0, 200);
+    assert_eq!(put_part(&user, &bucket, &second, "2", "12").await.0, 503);
+    let abort = signed_url(&bucket, rusty_s3::Method::Delete, &[("uploadId", &first)]);
     assert_eq!(send(&user, Method::Delete, abort, "").await.0, 204);
-    assert_eq!(put(&user, &bucket, &second, "2", "12345").await.0, 200);
+    assert_eq!(put_part(&user, &bucket, &second, "2", "12345").await.0, 200);
 }
 
 #[tokio::test]
 async fn expired_multipart_upload_does_not_exist() {
-    let user = user("upload_lifetime_seconds = 3000\nincomplete_upload_bytes = 10").await;
+    let user = user_with_config("upload_lifetime_seconds = 3000\nincomplete_upload_bytes = 10").await;
     let bucket = user.bucket().await;
-    let id = start(&user, &bucket).await;
-    assert_eq!(put(&user, &bucket, &id, "1", "1234567890").await.0, 200);
-    move_clock(&user, 2000).await;
-    let parts = || url(&bucket, rusty_s3::Method::Get, &[("uploadId", &id)]);
+    let id = start_upload(&user, &bucket).await;
+    assert_eq!(put_part(&user, &bucket, &id, "1", "1234567890").await.0, 200);
+    shift_clock(&user, 2000).await;
+    let parts = || signed_url(&bucket, rusty_s3::Method::Get, &[("uploadId", &id)]);
     let list = async |url| read(user.send(Request::get(url)).await).await.0;
     assert_eq!(list(parts()).await, 200);
-    move_clock(&user, 1000).await;
+    shift_clock(&user, 1000).await;
     assert_eq!(list(parts()).await, 404);
-    let complete = url(&bucket, rusty_s3::Method::Post, &[("uploadId", &id)]);
+    let complete = signed_url(&bucket, rusty_s3::Method::Post, &[("uploadId", &id)]);
     let list_of_parts =
         "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>a</ETag></Part></CompleteMultipartUpload>";
-    for (status, refusal) in [
-        put(&user, &bucket, &id, "2", "1").await,
+    for (status, error) in [
+        put_part(&user, &bucket, &id, "2", "1").await,
         send(&user, Method::Post, complete, list_of_parts).await,
-        send(&user, Method::Delete, url(&bucket, rusty_s3::Method::Delete, &[("uploadId", &id)]), "").await,
+        send(&user, Method::Delete, signed_url(&bucket, rusty_s3::Method::Delete, &[("uploadId", &id)]), "").await,
     ] {
-        assert!(status == 404 && refusal.contains("<Code>NoSuchUpload</Code>"), "{status}: {refusal}");
+        assert!(status == 404 && error.contains("<Code>NoSuchUpload</Code>"), "{status}: {error}");
     }
     let uploads = bucket.sign(rusty_s3::Method::Get, "/emulator-bucket", &[("uploads", "")]);
     let (_, uploads) = read(user.send(Request::get(uploads)).await).await;
     assert!(!String::from_utf8(uploads).unwrap().contains(&id));
-    let id = start(&user, &bucket).await;
-    assert_eq!(put(&user, &bucket, &id, "1", "1234567890").await.0, 200, "its parts use no space");
+    let id = start_upload(&user, &bucket).await;
+    assert_eq!(put_part(&user, &bucket, &id, "1", "1234567890").await.0, 200, "parts of expired uploads use no space");
 }
 
 #[tokio::test]
 async fn expired_resumable_upload_does_not_exist() {
-    let user = user("").await;
+    let user = user_with_config("").await;
     let bucket = user.bucket().await;
-    let start = Request::new(Method::Post, url(&bucket, rusty_s3::Method::Post, &[]));
-    let started = user.send(start.with_header("x-goog-resumable", "start")).await;
+    let request = Request::new(Method::Post, signed_url(&bucket, rusty_s3::Method::Post, &[]));
+    let started = user.send(request.with_header("x-goog-resumable", "start")).await;
     let session: Url = started.header("location").unwrap().parse().unwrap();
-    let ask = async || {
+    let query_state = async || {
         let request = Request::new(Method::Put, session.clone()).with_header("content-length", "0");
         read(user.send(request.with_header("content-range", "bytes */*")).await).await
     };
     let week = i64::try_from(Duration::from_secs(7 * 24 * 3600).as_secs()).unwrap();
-    move_clock(&user, week - 3600).await;
-    assert_eq!(ask().await.0, 308);
-    move_clock(&user, 3600).await;
-    let (status, refusal) = ask().await;
-    assert!(status == 404 && String::from_utf8(refusal).unwrap().contains("<Code>NoSuchUpload</Code>"), "{status}");
+    shift_clock(&user, week - 3600).await;
+    assert_eq!(query_state().await.0, 308);
+    shift_clock(&user, 3600).await;
+    let (status, error) = query_state().await;
+    assert!(status == 404 && String::from_utf8(error).unwrap().contains("<Code>NoSuchUpload</Code>"), "{status}");
     assert_eq!(user.send(Request::new(Method::Delete, session.clone())).await.status(), 404);
 }

@@ -29,7 +29,7 @@ async fn unsupported_requests_are_rejected_without_changes() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     assert_eq!(put(&user, &bucket, &[]).await, 200);
-    let signed = |subresource: &'static str| -> [(Method, Url); 3] {
+    let signed_requests = |subresource: &'static str| -> [(Method, Url); 3] {
         let credentials = Some(&bucket.credentials);
         let mut get = GetObject::new(&bucket.bucket, credentials, "object");
         get.query_mut().insert(subresource, "");
@@ -40,7 +40,7 @@ async fn unsupported_requests_are_rejected_without_changes() {
         [(Method::Get, get.sign(HOUR)), (Method::Put, put.sign(HOUR)), (Method::Get, list.sign(HOUR))]
     };
     for subresource in ["acl", "delete", "tagging", "versions", "policy"] {
-        for (method, url) in signed(subresource) {
+        for (method, url) in signed_requests(subresource) {
             let (status, body) = read(user.send(Request::new(method, url)).await).await;
             let body = String::from_utf8(body).unwrap();
             assert!(status == 501 && body.contains(subresource), "{method} {subresource}: {status} {body}");
@@ -56,14 +56,14 @@ async fn unsupported_requests_are_rejected_without_changes() {
 async fn writes_can_be_conditional_on_the_existence_of_the_object() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    assert_eq!(put(&user, &bucket, &[("if-match", "*")]).await, 412, "it is not there");
+    assert_eq!(put(&user, &bucket, &[("if-match", "*")]).await, 412, "the object does not exist");
     assert_eq!(put(&user, &bucket, &[("if-none-match", "*")]).await, 200);
-    assert_eq!(put(&user, &bucket, &[("if-none-match", "*")]).await, 412, "it is there");
+    assert_eq!(put(&user, &bucket, &[("if-none-match", "*")]).await, 412, "the object exists");
     let etag = get(&user, &bucket, &[]).await.header("etag").unwrap().to_owned();
     assert_eq!(put(&user, &bucket, &[("if-match", "\"other\"")]).await, 412);
-    let other = Request::new(Method::Put, bucket.put("object", HOUR)).with_body("text/plain", "other");
-    assert_eq!(user.send(other.with_header("if-match", etag.as_str())).await.status(), 200);
-    assert_eq!(put(&user, &bucket, &[("if-match", &etag)]).await, 412, "it is another by now");
+    let replacement = Request::new(Method::Put, bucket.put("object", HOUR)).with_body("text/plain", "other");
+    assert_eq!(user.send(replacement.with_header("if-match", etag.as_str())).await.status(), 200);
+    assert_eq!(put(&user, &bucket, &[("if-match", &etag)]).await, 412, "the object has changed");
 }
 
 #[tokio::test]
@@ -92,22 +92,22 @@ async fn reads_can_be_conditional_on_the_entity_tag_and_the_time() {
 }
 
 #[tokio::test]
-async fn object_metadata_is_stored_with_it() {
+async fn metadata_is_stored_with_the_object() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let printed = [
+    let headers = [
         ("x-amz-meta-study", "s1"),
         ("x-goog-meta-site", "b"),
         ("cache-control", "no-transform"),
         ("content-disposition", "attachment; filename=\"a  b.tif\""),
     ];
-    assert_eq!(put(&user, &bucket, &printed).await, 200);
-    let answer = get(&user, &bucket, &[]).await;
-    for (name, value) in printed {
-        assert_eq!(answer.header(name), Some(value));
+    assert_eq!(put(&user, &bucket, &headers).await, 200);
+    let response = get(&user, &bucket, &[]).await;
+    for (name, value) in headers {
+        assert_eq!(response.header(name), Some(value));
     }
     assert_eq!(put(&user, &bucket, &[]).await, 200);
-    assert_eq!(get(&user, &bucket, &[]).await.header("x-amz-meta-study"), None, "another object");
+    assert_eq!(get(&user, &bucket, &[]).await.header("x-amz-meta-study"), None, "the new object has no metadata");
 }
 
 #[tokio::test]
@@ -137,16 +137,16 @@ async fn deletion_depends_on_its_conditions() {
     ] {
         assert_eq!(delete(&[(name, value)], None).await, 412, "{name}: {value}");
     }
-    assert_eq!(delete(&[], Some("1")).await, 404, "no such generation");
-    assert_eq!(get(&user, &bucket, &[]).await.status(), 200, "it was not deleted");
-    let all = [
+    assert_eq!(delete(&[], Some("1")).await, 404, "the object has another generation");
+    assert_eq!(get(&user, &bucket, &[]).await.status(), 200, "the object was not deleted");
+    let all_conditions = [
         ("x-goog-if-generation-match", generation.as_str()),
         ("x-goog-if-metageneration-match", "1"),
         ("if-match", &etag),
         ("if-unmodified-since", &modified),
     ];
-    assert_eq!(delete(&all, Some(&generation)).await, 204);
-    assert_eq!(delete(&all, Some(&generation)).await, 404);
+    assert_eq!(delete(&all_conditions, Some(&generation)).await, 204);
+    assert_eq!(delete(&all_conditions, Some(&generation)).await, 404);
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn metageneration_is_a_condition_of_reads_and_writes() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let condition = |value| [("x-goog-if-metageneration-match", value)];
-    assert_eq!(put(&user, &bucket, &condition("1")).await, 412, "the object is missing");
+    assert_eq!(put(&user, &bucket, &condition("1")).await, 412, "the object does not exist");
     assert_eq!(put(&user, &bucket, &[]).await, 200);
     assert_eq!(put(&user, &bucket, &condition("2")).await, 412);
     assert_eq!(put(&user, &bucket, &condition("1")).await, 200);
@@ -212,12 +212,12 @@ async fn no_transform_keeps_the_stored_encoding() {
     let bucket = user.bucket().await;
     let headers = [("content-encoding", "gzip"), ("cache-control", "public, no-transform")];
     assert_eq!(put(&user, &bucket, &headers).await, 200);
-    let stored = user.raw(Request::get(bucket.get("object", HOUR))).await;
-    assert_eq!((stored.header("content-encoding"), stored.header("content-length")), (Some("gzip"), Some("10")));
-    assert_eq!(read(stored).await, (200, b"0123456789".to_vec()));
+    let response = user.send_without_decompression(Request::get(bucket.get("object", HOUR))).await;
+    assert_eq!((response.header("content-encoding"), response.header("content-length")), (Some("gzip"), Some("10")));
+    assert_eq!(read(response).await, (200, b"0123456789".to_vec()));
 }
 
-/// Sends a large body completely before it reads the response, like a client that does not expect an error.
+/// Sends a body completely before it reads the response, like a client that does not expect an error.
 async fn upload_without_reading_the_response(url: &Url, body: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
@@ -237,15 +237,15 @@ async fn upload_without_reading_the_response(url: &Url, body: &[u8]) -> String {
 #[tokio::test]
 async fn client_receives_the_error_response_of_a_rejected_large_upload() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
-    let user = User::at(emulator).await;
+    let user = User::logged_in_to(emulator).await;
     let bucket = user.bucket().await;
     let body = vec![7; 32 << 20];
-    let mut forged = bucket.put("object", HOUR);
-    forged.query_pairs_mut().append_pair("x", "1");
-    let refused = upload_without_reading_the_response(&forged, &body).await;
-    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("SignatureDoesNotMatch"), "{refused}");
+    let mut forged_url = bucket.put("object", HOUR);
+    forged_url.query_pairs_mut().append_pair("x", "1");
+    let response = upload_without_reading_the_response(&forged_url, &body).await;
+    assert!(response.starts_with("HTTP/1.1 403") && response.contains("SignatureDoesNotMatch"), "{response}");
     let control = user.emulator.control().unwrap();
     control.inject(&Fault::new(Effect::Status { status: 503, body: None }).on(Server::Storage).times(1)).await.unwrap();
-    let refused = upload_without_reading_the_response(&bucket.put("object", HOUR), &body).await;
-    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    let response = upload_without_reading_the_response(&bucket.put("object", HOUR), &body).await;
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
 }

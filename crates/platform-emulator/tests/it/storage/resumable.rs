@@ -8,7 +8,7 @@ use url::{Position, Url};
 use super::HOUR;
 use crate::client::{SignedBucket, User, read};
 
-const UNIT: usize = 256 * 1024;
+const PART_SIZE_UNIT: usize = 256 * 1024;
 
 async fn start(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> Response {
     let url = bucket.sign(rusty_s3::Method::Post, "/emulator-bucket/large", &[]);
@@ -16,7 +16,7 @@ async fn start(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> 
     user.send(headers.iter().fold(request, |request, (name, value)| request.with_header(*name, *value))).await
 }
 
-async fn session(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> Url {
+async fn start_session(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> Url {
     let started = start(user, bucket, headers).await;
     assert_eq!(started.status(), 201);
     started.header("location").unwrap().parse().unwrap()
@@ -38,39 +38,42 @@ async fn put(user: &User, session: &Url, range: Option<&str>, content: &[u8]) ->
 async fn upload_is_sent_in_parts_and_resumed() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let content: Vec<u8> = (0..UNIT + 5).map(|number| u8::try_from(number % 251).unwrap()).collect();
-    let session = session(&user, &bucket, &[("content-type", "image/tiff"), ("x-goog-meta-study", "s1")]).await;
+    let content: Vec<u8> = (0..PART_SIZE_UNIT + 5).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    let session = start_session(&user, &bucket, &[("content-type", "image/tiff"), ("x-goog-meta-study", "s1")]).await;
     assert_eq!(put(&user, &session, Some("bytes */*"), b"").await, (308, None));
-    let received = (308, Some(format!("bytes=0-{}", UNIT - 1)));
-    assert_eq!(put(&user, &session, Some("bytes 0-262143/*"), &content[..UNIT]).await, received);
+    let received = (308, Some(format!("bytes=0-{}", PART_SIZE_UNIT - 1)));
+    assert_eq!(put(&user, &session, Some("bytes 0-262143/*"), &content[..PART_SIZE_UNIT]).await, received);
     assert_eq!(put(&user, &session, Some("bytes */262149"), b"").await, received);
     for (range, part) in [
-        ("bytes 0-262143/*", &content[..UNIT]),
-        ("bytes 262144-262146/*", &content[UNIT..UNIT + 3]),
-        ("bytes 262144-262148/262148", &content[UNIT..]),
-        ("bytes 262144-262145/262146", &content[UNIT..]),
-        ("262144-262148/262149", &content[UNIT..]),
+        ("bytes 0-262143/*", &content[..PART_SIZE_UNIT]),
+        ("bytes 262144-262146/*", &content[PART_SIZE_UNIT..PART_SIZE_UNIT + 3]),
+        ("bytes 262144-262148/262148", &content[PART_SIZE_UNIT..]),
+        ("bytes 262144-262145/262146", &content[PART_SIZE_UNIT..]),
+        ("262144-262148/262149", &content[PART_SIZE_UNIT..]),
     ] {
         assert_eq!(put(&user, &session, Some(range), part).await.0, 400, "{range}");
     }
-    assert_eq!(put(&user, &session, None, &content).await.0, 400, "a part was received");
-    assert_eq!(user.send(Request::get(bucket.get("large", HOUR))).await.status(), 404, "it is not complete");
-    assert_eq!(put(&user, &session, Some("bytes 262144-262148/262149"), &content[UNIT..]).await.0, 200);
-    assert_eq!(put(&user, &session, Some("bytes */*"), b"").await.0, 200, "it is complete");
-    let found = user.send(Request::get(bucket.get("large", HOUR))).await;
-    assert_eq!((found.header("content-type"), found.header("x-goog-meta-study")), (Some("image/tiff"), Some("s1")));
-    assert_eq!(read(found).await, (200, content));
+    assert_eq!(put(&user, &session, None, &content).await.0, 400, "a part was already received");
+    assert_eq!(user.send(Request::get(bucket.get("large", HOUR))).await.status(), 404, "the upload is not complete");
+    assert_eq!(put(&user, &session, Some("bytes 262144-262148/262149"), &content[PART_SIZE_UNIT..]).await.0, 200);
+    assert_eq!(put(&user, &session, Some("bytes */*"), b"").await.0, 200, "the upload is complete");
+    let response = user.send(Request::get(bucket.get("large", HOUR))).await;
+    assert_eq!(
+        (response.header("content-type"), response.header("x-goog-meta-study")),
+        (Some("image/tiff"), Some("s1"))
+    );
+    assert_eq!(read(response).await, (200, content));
 }
 
-/// Sends the start of the first part, and closes the connection.
+/// Sends the beginning of the first part, and closes the connection.
 async fn send_and_disconnect(session: &Url, part: &[u8]) {
     use tokio::io::AsyncWriteExt;
     let authority = &session[Position::BeforeHost..Position::AfterPort];
     let target = &session[Position::BeforePath..];
     let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
     let head = format!(
-        "PUT {target} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {UNIT}\r\ncontent-range: bytes 0-{}/*\r\n\r\n",
-        UNIT - 1
+        "PUT {target} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {PART_SIZE_UNIT}\r\ncontent-range: bytes 0-{}/*\r\n\r\n",
+        PART_SIZE_UNIT - 1
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(part).await.unwrap();
@@ -78,7 +81,7 @@ async fn send_and_disconnect(session: &Url, part: &[u8]) {
 
 /// Sends the rest of an upload until it is complete.
 async fn resume(user: &User, session: &Url, content: &[u8]) {
-    // The emulator may still receive the first request after it returned the received range.
+    // The emulator may receive more of the first request after it has returned the received range.
     loop {
         let (status, range) = put(user, session, Some("bytes */*"), b"").await;
         assert_eq!(status, 308);
@@ -89,8 +92,8 @@ async fn resume(user: &User, session: &Url, content: &[u8]) {
             tokio::task::yield_now().await;
             continue;
         }
-        let next = format!("bytes {received}-{}/{UNIT}", UNIT - 1);
-        match put(user, session, Some(&next), &content[received..]).await.0 {
+        let next_range = format!("bytes {received}-{}/{PART_SIZE_UNIT}", PART_SIZE_UNIT - 1);
+        match put(user, session, Some(&next_range), &content[received..]).await.0 {
             200 => break,
             status => assert_eq!(status, 400),
         }
@@ -101,8 +104,8 @@ async fn resume(user: &User, session: &Url, content: &[u8]) {
 async fn upload_is_resumed_after_a_broken_connection() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let content: Vec<u8> = (0..UNIT).map(|number| u8::try_from(number % 251).unwrap()).collect();
-    let session = session(&user, &bucket, &[]).await;
+    let content: Vec<u8> = (0..PART_SIZE_UNIT).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    let session = start_session(&user, &bucket, &[]).await;
     send_and_disconnect(&session, &content[..100_000]).await;
     let resumed = tokio::time::timeout(Duration::from_secs(60), resume(&user, &session, &content)).await;
     resumed.unwrap();
@@ -113,29 +116,30 @@ async fn upload_is_resumed_after_a_broken_connection() {
 async fn conditions_of_the_start_request_apply_to_a_single_request_upload() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let checked = session(&user, &bucket, &[("x-goog-hash", "crc32c=AAAAAA==")]).await;
-    assert_eq!(put(&user, &checked, None, b"content").await.0, 400);
-    assert_eq!(put(&user, &checked, None, b"content").await.0, 410, "it has failed");
-    let limited = session(&user, &bucket, &[("x-goog-content-length-range", "1,5")]).await;
-    assert_eq!(put(&user, &limited, None, b"content").await.0, 400);
-    let new = [("x-goog-if-generation-match", "0")];
-    let (first, second) = (session(&user, &bucket, &new).await, session(&user, &bucket, &new).await);
+    let with_checksum = start_session(&user, &bucket, &[("x-goog-hash", "crc32c=AAAAAA==")]).await;
+    assert_eq!(put(&user, &with_checksum, None, b"content").await.0, 400);
+    assert_eq!(put(&user, &with_checksum, None, b"content").await.0, 410, "the upload has failed");
+    let with_length_range = start_session(&user, &bucket, &[("x-goog-content-length-range", "1,5")]).await;
+    assert_eq!(put(&user, &with_length_range, None, b"content").await.0, 400);
+    let must_not_exist = [("x-goog-if-generation-match", "0")];
+    let (first, second) =
+        (start_session(&user, &bucket, &must_not_exist).await, start_session(&user, &bucket, &must_not_exist).await);
     assert_eq!(put(&user, &first, None, b"content").await.0, 200);
     assert_eq!(put(&user, &second, None, b"other").await.0, 412);
-    assert_eq!(start(&user, &bucket, &new).await.status(), 412);
+    assert_eq!(start(&user, &bucket, &must_not_exist).await.status(), 412);
     assert_eq!(read(user.send(Request::get(bucket.get("large", HOUR))).await).await, (200, b"content".to_vec()));
 }
 
 #[tokio::test]
-async fn upload_is_canceled_and_only_its_own_url_is_accepted() {
+async fn upload_is_canceled_and_accepts_only_its_own_url() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let url = session(&user, &bucket, &[]).await;
-    let mut other = url.clone();
-    other.set_path("/emulator-bucket/other");
-    let mut guessed = url.clone();
-    guessed.set_query(Some("upload_id=guessed"));
-    for url in [&other, &guessed] {
+    let url = start_session(&user, &bucket, &[]).await;
+    let mut other_object_url = url.clone();
+    other_object_url.set_path("/emulator-bucket/other");
+    let mut guessed_url = url.clone();
+    guessed_url.set_query(Some("upload_id=guessed"));
+    for url in [&other_object_url, &guessed_url] {
         assert_eq!(put(&user, url, None, b"content").await.0, 404);
     }
     assert_eq!(user.send(Request::get(url.clone())).await.status(), 405);

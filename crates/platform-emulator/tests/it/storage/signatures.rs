@@ -1,4 +1,4 @@
-//! Signatures that the S3 library does not support, computed manually.
+//! Signatures that the S3 library does not support. The tests compute them.
 
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ fn signed_url(
     );
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let canonical = format!("{method}\n{}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD", url.path());
-    let text = format!("{algorithm}\n{date}\n{scope}\n{}", sha256(&canonical));
-    let signature = hex(&sign(&day, &text));
+    let string_to_sign = format!("{algorithm}\n{date}\n{scope}\n{}", sha256(&canonical));
+    let signature = hex(&sign(&day, &string_to_sign));
     url.set_query(Some(&format!("{query}&X-Goog-Signature={signature}")));
     url
 }
@@ -59,8 +59,8 @@ async fn service_account_can_sign_urls_to_its_bucket() {
     let user = User::new().await;
     let account = user.emulator.service_account("org_emulator").await.unwrap();
     assert!(!format!("{account:?}").contains("PRIVATE"));
-    let body: String = account.private_key.lines().filter(|line| !line.starts_with("-----")).collect();
-    let key = KeyPair::from_pkcs8(&STANDARD.decode(body).unwrap()).unwrap();
+    let encoded_key: String = account.private_key.lines().filter(|line| !line.starts_with("-----")).collect();
+    let key = KeyPair::from_pkcs8(&STANDARD.decode(encoded_key).unwrap()).unwrap();
     let sign = |_: &str, text: &str| {
         let mut signature = vec![0; key.public_modulus_len()];
         key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
@@ -70,22 +70,22 @@ async fn service_account_can_sign_urls_to_its_bucket() {
     let put = Request::new(Method::Put, url("PUT")).with_body("text/plain", "by an account");
     assert_eq!(user.send(put).await.status(), 200);
     assert_eq!(read(user.send(Request::get(url("GET"))).await).await, (200, b"by an account".to_vec()));
-    assert_eq!(user.send(Request::get(url("PUT"))).await.status(), 403, "signed for another method");
+    assert_eq!(user.send(Request::get(url("PUT"))).await.status(), 403, "the URL is signed for another method");
 
-    let other = user.emulator.service_account("org_second").await.unwrap();
-    let foreign = signed_url(&user, "GET", "GOOG4-RSA-SHA256", &other.client_email, sign);
-    assert_eq!(user.send(Request::get(foreign)).await.status(), 403, "the key of another account");
+    let other_account = user.emulator.service_account("org_second").await.unwrap();
+    let foreign_url = signed_url(&user, "GET", "GOOG4-RSA-SHA256", &other_account.client_email, sign);
+    assert_eq!(user.send(Request::get(foreign_url)).await.status(), 403, "the key belongs to another account");
     assert!(user.emulator.service_account("org_nowhere").await.is_err());
 }
 
 #[tokio::test]
 async fn control_api_returns_the_service_account_key() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
-    let known = emulator.service_account("org_emulator").await.unwrap();
-    let given = emulator.control().unwrap().service_account("org_emulator").await.unwrap();
-    assert_eq!((given.client_email, given.private_key), (known.client_email, known.private_key));
-    let absent = emulator.control().unwrap().service_account("org_nowhere").await;
-    assert!(matches!(absent, Err(ControlError::Rejected { status: 404, .. })));
+    let expected = emulator.service_account("org_emulator").await.unwrap();
+    let returned = emulator.control().unwrap().service_account("org_emulator").await.unwrap();
+    assert_eq!((returned.client_email, returned.private_key), (expected.client_email, expected.private_key));
+    let unknown_account = emulator.control().unwrap().service_account("org_nowhere").await;
+    assert!(matches!(unknown_account, Err(ControlError::Rejected { status: 404, .. })));
 }
 
 #[tokio::test]
@@ -94,10 +94,10 @@ async fn hmac_key_can_sign_with_both_signature_schemes() {
     let bucket = user.bucket().await;
     let secret = bucket.credentials.secret().to_owned();
     let sign = |day: &str, text: &str| {
-        let start = hmac::Key::new(hmac::HMAC_SHA256, format!("GOOG4{secret}").as_bytes());
-        let key = [day, "auto", "storage", "goog4_request"]
-            .iter()
-            .fold(start, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()));
+        let initial_key = hmac::Key::new(hmac::HMAC_SHA256, format!("GOOG4{secret}").as_bytes());
+        let key = [day, "auto", "storage", "goog4_request"].iter().fold(initial_key, |key, part| {
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
+        });
         hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
     };
     let url = |method| signed_url(&user, method, "GOOG4-HMAC-SHA256", bucket.credentials.key(), sign);
@@ -106,37 +106,39 @@ async fn hmac_key_can_sign_with_both_signature_schemes() {
     assert_eq!(read(user.send(Request::get(url("GET"))).await).await, (200, b"mine".to_vec()));
 }
 
-/// The official Python SDK signs URLs for Google's host, whatever its settings are.
+/// The official Python SDK always signs URLs for the host of Google, regardless of its settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_accepts_configured_host_names_with_and_without_a_port() {
     let config: Config = toml::from_str("hosts = [\"storage.googleapis.com\"]").unwrap();
-    let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
-    let ours = user.bucket().await;
+    let user = User::logged_in_to(Emulator::builder().with_config(config).start().await.unwrap()).await;
+    let own_bucket = user.bucket().await;
     let (name, content, metadata) = crate::application::samples().remove(0);
-    let mut item = user.item(&name, content.clone(), metadata).await;
-    let signed = |root: &str| {
-        let bucket = Bucket::new(root.parse().unwrap(), UrlStyle::Path, ours.bucket.name().to_owned(), BUCKET_REGION);
-        bucket.unwrap().get_object(Some(&ours.credentials), &name).sign(Duration::from_secs(7 * 24 * 60 * 60))
+    let mut item = user.upload_item(&name, content.clone(), metadata).await;
+    let url_at = |root: &str| {
+        let bucket =
+            Bucket::new(root.parse().unwrap(), UrlStyle::Path, own_bucket.bucket.name().to_owned(), BUCKET_REGION);
+        bucket.unwrap().get_object(Some(&own_bucket.credentials), &name).sign(Duration::from_secs(7 * 24 * 60 * 60))
     };
-    let google = signed("https://storage.googleapis.com");
+    let google_url = url_at("https://storage.googleapis.com");
     for (url, status) in [
-        (google.clone(), 200),
-        (signed("https://storage.googleapis.com:8443"), 200),
-        (signed("http://localhost"), 200),
-        (signed("http://unknown.test"), 403),
+        (google_url.clone(), 200),
+        (url_at("https://storage.googleapis.com:8443"), 200),
+        (url_at("http://localhost"), 200),
+        (url_at("http://unknown.test"), 403),
     ] {
         let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
-        let mut sent = user.emulator.storage().clone();
-        sent.set_path(url.path());
-        sent.set_query(url.query());
-        let (found, _) = read(user.send(Request::get(sent.clone()).with_header("host", host.as_str())).await).await;
-        assert_eq!(found, status, "{host}");
-        let (found, _) = read(user.send(Request::get(sent)).await).await;
-        assert_eq!(found, 403, "{host} is signed");
+        let mut emulator_url = user.emulator.storage().clone();
+        emulator_url.set_path(url.path());
+        emulator_url.set_query(url.query());
+        let (actual_status, _) =
+            read(user.send(Request::get(emulator_url.clone()).with_header("host", host.as_str())).await).await;
+        assert_eq!(actual_status, status, "{host}");
+        let (actual_status, _) = read(user.send(Request::get(emulator_url)).await).await;
+        assert_eq!(actual_status, 403, "the signature covers the host {host}");
     }
     // The emulator fetches the slide from its own storage.
-    item["input_artifacts"][0]["download_url"] = google.as_str().into();
-    let (run, _) = user.run(vec![item]).await;
+    item["input_artifacts"][0]["download_url"] = google_url.as_str().into();
+    let (run, _) = user.run_tissue(vec![item]).await;
     assert_eq!(run["statistics"]["item_succeeded_count"], 1, "{run}");
 }
 
@@ -151,7 +153,7 @@ async fn signed_request_with(
     method: Method,
     body: &'static str,
     digest: &str,
-    unsigned: &[(&str, &str)],
+    unsigned_headers: &[(&str, &str)],
 ) -> (u16, String) {
     let credentials = user.bucket().await.credentials;
     let url = user.emulator.storage().join("/emulator-bucket/in-header").unwrap();
@@ -161,12 +163,12 @@ async fn signed_request_with(
     let names = "host;x-amz-content-sha256;x-amz-date";
     let canonical = format!("{method}\n{}\n\n{headers}\n{names}\n{digest}", url.path());
     let scope = format!("{day}/EUROPE-WEST3/s3/aws4_request");
-    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(&canonical));
-    let start = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", credentials.secret()).as_bytes());
+    let string_to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(&canonical));
+    let initial_key = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", credentials.secret()).as_bytes());
     let key = [&*day, "EUROPE-WEST3", "s3", "aws4_request"]
         .iter()
-        .fold(start, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()));
-    let signature = hex(hmac::sign(&key, text.as_bytes()).as_ref());
+        .fold(initial_key, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()));
+    let signature = hex(hmac::sign(&key, string_to_sign.as_bytes()).as_ref());
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
         credentials.key()
@@ -178,7 +180,7 @@ async fn signed_request_with(
     if !body.is_empty() {
         request = request.with_body("text/plain", body);
     }
-    request = unsigned.iter().fold(request, |request, (name, value)| request.with_header(*name, *value));
+    request = unsigned_headers.iter().fold(request, |request, (name, value)| request.with_header(*name, *value));
     let (status, body) = read(user.send(request).await).await;
     (status, String::from_utf8(body).unwrap())
 }
@@ -194,20 +196,24 @@ async fn chunked_body_with_a_trailing_checksum_is_accepted() {
     let crc32 = headers("x-amz-checksum-crc32");
     let put =
         async |body, headers: &[(&str, &str)]| signed_request_with(&user, Method::Put, body, CHUNKS, headers).await;
-    let good = "b\r\nhello world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
-    assert_eq!(put(good, &crc32).await.0, 200);
+    let valid_body = "b\r\nhello world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
+    assert_eq!(put(valid_body, &crc32).await.0, 200);
     assert_eq!(signed_request(&user, Method::Get, "", EMPTY_SHA256).await, (200, "hello world".to_owned()));
     for (body, headers, status, code) in [
         ("b\r\nhello World\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n", crc32, 400, "BadDigest"),
         ("b\r\nhello world\r\n0\r\n\r\n", crc32, 400, "BadDigest"),
         ("b\r\nhello w", crc32, 400, "IncompleteBody"),
-        (good, headers("x-amz-checksum-crc32c"), 400, "InvalidArgument"),
-        (good, headers("x-amz-checksum-crc64nvme"), 501, "NotImplemented"),
+        (valid_body, headers("x-amz-checksum-crc32c"), 400, "InvalidArgument"),
+        (valid_body, headers("x-amz-checksum-crc64nvme"), 501, "NotImplemented"),
     ] {
-        let (found, text) = put(body, &headers).await;
-        assert!(found == status && text.contains(code), "{body:?}: {found} {text}");
+        let (actual_status, text) = put(body, &headers).await;
+        assert!(actual_status == status && text.contains(code), "{body:?}: {actual_status} {text}");
     }
-    assert_eq!(signed_request(&user, Method::Get, "", EMPTY_SHA256).await.1, "hello world", "nothing else was kept");
+    assert_eq!(
+        signed_request(&user, Method::Get, "", EMPTY_SHA256).await.1,
+        "hello world",
+        "rejected bodies were not stored"
+    );
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 use std::fs;
 
-use super::{TestFolder, ids, name, slide};
+use super::{TestFolder, file_name, ids, slide};
 use crate::{Event, Prepare, Prepared, ScanOptions, SkipKind};
 
-/// Returns the names of skipped files, each with the kind of reason.
-fn skipped(prepared: &Prepared) -> Vec<(&str, &str)> {
-    prepared.skipped.iter().map(|skipped| (name(&skipped.path), skipped.kind.name())).collect()
+/// Returns the names of skipped files, each with the name of the kind.
+fn skipped_names(prepared: &Prepared) -> Vec<(&str, &str)> {
+    prepared.skipped.iter().map(|skipped| (file_name(&skipped.path), skipped.kind.name())).collect()
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn skipped_files_are_listed_with_their_kind() {
     ] {
         lab.write(name, content);
     }
-    let prepared = lab.prepared(Prepare::new()).await;
+    let prepared = lab.prepare_successfully(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["a.tif", "sub/b.svs"]);
     let expected = [
         ("#recycle", "recycle_bin"),
@@ -49,8 +49,8 @@ async fn skipped_files_are_listed_with_their_kind() {
         ("scan.btf", "other_name"),
         ("@Recycle", "recycle_bin"),
     ];
-    assert_eq!(skipped(&prepared), expected);
-    let mrxs = prepared.skipped.iter().find(|skipped| name(&skipped.path) == "i.mrxs").unwrap();
+    assert_eq!(skipped_names(&prepared), expected);
+    let mrxs = prepared.skipped.iter().find(|skipped| file_name(&skipped.path) == "i.mrxs").unwrap();
     assert!(mrxs.reason.contains("MRXS (3DHISTECH)"), "{mrxs:?}");
     assert!(prepared.skipped.iter().all(|skipped| !skipped.reason.is_empty()));
 }
@@ -71,20 +71,22 @@ async fn links_to_files_are_followed_and_links_to_folders_only_on_request() {
     symlink(outside.join("case"), lab.path("again")).unwrap();
     symlink(lab.path(""), lab.path("loop")).unwrap();
     symlink(outside.join("gone"), lab.path("gone")).unwrap();
-    let prepared = lab.prepared(Prepare::new()).await;
+    let prepared = lab.prepare_successfully(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["a.tif", "c.tif"]);
     let [(link, target)] = prepared.links.as_slice() else { panic!("{:?}", prepared.links) };
-    assert_eq!((name(link), target), ("c.tif", &outside.join("c.tif").canonicalize().unwrap()));
-    assert_eq!(skipped(&prepared), [("again", "link"), ("case", "link"), ("gone", "link"), ("loop", "link")]);
-    let followed = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
+    assert_eq!((file_name(link), target), ("c.tif", &outside.join("c.tif").canonicalize().unwrap()));
+    assert_eq!(skipped_names(&prepared), [("again", "link"), ("case", "link"), ("gone", "link"), ("loop", "link")]);
+    let followed =
+        lab.prepare_successfully(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
     assert_eq!(ids(&followed), ["a.tif", "c.tif", "again/b.tif"]);
-    assert_eq!(skipped(&followed), [("case", "link"), ("gone", "link"), ("loop", "link")]);
+    assert_eq!(skipped_names(&followed), [("case", "link"), ("gone", "link"), ("loop", "link")]);
     // A second scan adds no rows, because paths are compared after links in them are resolved.
-    let again = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
+    let again =
+        lab.prepare_successfully(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
     assert_eq!(ids(&again), ["a.tif", "c.tif", "again/b.tif"]);
     // A broken link to a slide is an error.
     symlink(outside.join("gone.tif"), lab.path("gone.tif")).unwrap();
-    assert_eq!(name(&lab.prepared(Prepare::new()).await.unusable[0].0), "gone.tif");
+    assert_eq!(file_name(&lab.prepare_successfully(Prepare::new()).await.unusable[0].0), "gone.tif");
 }
 
 #[tokio::test]
@@ -93,33 +95,33 @@ async fn files_that_a_manifest_lists_are_not_slides() {
     let line = |file: &str| format!("{{\"run\":\"r\",\"file\":{file:?}}}\n");
     lab.write("results/manifest.jsonl", (line("a/heatmap.tiff") + "{\"run\":").as_bytes());
     lab.write("1-of-2/manifest.0-of-2.jsonl", line("map.tif").as_bytes());
-    let prepared = lab.prepared(Prepare::new()).await;
+    let prepared = lab.prepare_successfully(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["a.tif", "results/mine.tiff"]);
     let results = prepared.skipped.iter().filter(|skipped| skipped.kind == SkipKind::Result);
-    assert_eq!(results.map(|skipped| name(&skipped.path)).collect::<Vec<_>>(), ["map.tif", "heatmap.tiff"]);
+    assert_eq!(results.map(|skipped| file_name(&skipped.path)).collect::<Vec<_>>(), ["map.tif", "heatmap.tiff"]);
     // The scanned folder may be inside a results folder.
     fs::write(lab.folder.path().join("manifest.jsonl"), line("slides/a.tif")).unwrap();
-    let prepared = lab.prepared(Prepare::new()).await;
+    let prepared = lab.prepare_successfully(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["results/mine.tiff"], "its row is removed");
 }
 
 #[tokio::test]
 async fn duplicate_slides_are_reported_and_excluded_on_request() {
     let lab = TestFolder::new(&["b.tif"]);
-    lab.prepared(Prepare::new()).await;
+    lab.prepare_successfully(Prepare::new()).await;
     lab.write("a.tif", &slide(1));
     lab.write("c.tif", &slide(1));
     lab.write("other.tif", &slide(2));
     let (prepared, events) = lab.prepare(Prepare::new()).await.unwrap();
     assert_eq!(ids(&prepared), ["b.tif", "a.tif", "c.tif", "other.tif"]);
-    let pairs: Vec<_> = prepared.duplicates.iter().map(|(file, same)| (name(file), name(same))).collect();
-    // The slide that is already in the table is the original, because any other would be billed again.
+    let pairs: Vec<_> = prepared.duplicates.iter().map(|(file, same)| (file_name(file), file_name(same))).collect();
+    // The slide in the table is the original, because the platform would bill another slide again.
     assert_eq!(pairs, [("a.tif", "b.tif"), ("c.tif", "b.tif")]);
     assert_eq!(events.iter().filter(|event| matches!(event, Event::DuplicateSlide { .. })).count(), 2);
     fs::remove_file(lab.csv()).unwrap();
-    let prepared = lab.prepared(Prepare::new().with_deduplicate(true)).await;
+    let prepared = lab.prepare_successfully(Prepare::new().with_deduplicate(true)).await;
     assert_eq!((ids(&prepared), prepared.duplicates.len()), (vec!["a.tif", "other.tif"], 0));
-    assert_eq!(skipped(&prepared), [("b.tif", "duplicate"), ("c.tif", "duplicate")]);
+    assert_eq!(skipped_names(&prepared), [("b.tif", "duplicate"), ("c.tif", "duplicate")]);
 }
 
 #[tokio::test]
@@ -131,7 +133,7 @@ async fn table_is_not_written_if_no_slide_is_usable() {
     assert_eq!((error.slides().len(), lab.csv().exists()), (1, false));
     // An existing table is not changed.
     lab.write("a.tif", &slide(1));
-    lab.prepared(Prepare::new()).await;
+    lab.prepare_successfully(Prepare::new()).await;
     let table = fs::read(lab.csv()).unwrap();
     lab.write("a.tif", b"not a slide any more");
     assert!(lab.prepare(Prepare::new().with_overwrite(true)).await.unwrap_err().is_stopped());
@@ -142,13 +144,13 @@ async fn table_is_not_written_if_no_slide_is_usable() {
 #[tokio::test]
 async fn unreadable_folder_does_not_prevent_the_scan_of_other_folders() {
     let lab = TestFolder::new(&["a.tif", "z/c.tif"]);
-    // The path is longer than the system permits, so that the folder is unreadable even for root.
+    // The path is longer than the system permits, so even root cannot read the folder.
     let deep = |levels: usize| "d".repeat(200) + &format!("/{}", "d".repeat(200)).repeat(levels - 1);
-    let aside = lab.folder.path().join("aside");
-    fs::create_dir_all(aside.join(deep(12))).unwrap();
+    let long_folder = lab.folder.path().join("aside");
+    fs::create_dir_all(long_folder.join(deep(12))).unwrap();
     fs::create_dir_all(lab.path(&deep(12))).unwrap();
-    fs::rename(&aside, lab.path(&deep(12)).join("e")).unwrap();
-    let prepared = lab.prepared(Prepare::new()).await;
+    fs::rename(&long_folder, lab.path(&deep(12)).join("e")).unwrap();
+    let prepared = lab.prepare_successfully(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["a.tif", "z/c.tif"]);
     let [(_, reason)] = prepared.unusable.as_slice() else { panic!("{:?}", prepared.unusable) };
     assert!(reason.contains("the folder cannot be read") && prepared.require_all().is_err(), "{reason}");

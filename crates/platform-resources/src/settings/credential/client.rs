@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use crate::settings::level::Level;
 
-/// The credential of an OAuth client. Its files are read again after they were changed.
+/// The credential of an OAuth client. Its files are read again after a change.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientCredential {
@@ -48,13 +48,13 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
     let secret = level.path("CLIENT_SECRET_FILE");
     let key = level.path("CLIENT_KEY_FILE");
     let certificate = level.path("CLIENT_CERTIFICATE_FILE");
-    let named = level.text("CLIENT_AUTH");
-    let method = named.as_deref().unwrap_or(match (&secret, &certificate) {
+    let declared_method = level.text("CLIENT_AUTH");
+    let method = declared_method.as_deref().unwrap_or(match (&secret, &certificate) {
         (Some(_), _) => "secret",
         (None, Some(_)) => "tls",
         (None, None) => "private_key_jwt",
     });
-    let (authentication, missing) = match method {
+    let (authentication, required_setting) = match method {
         "secret" => (secret.map(ClientAuthentication::Secret), "CLIENT_SECRET_FILE"),
         "private_key_jwt" => {
             (key.map(|key| ClientAuthentication::PrivateKeyJwt { key, certificate }), "CLIENT_KEY_FILE")
@@ -76,13 +76,13 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<ClientCredential> {
         }
     };
     let Some(authentication) = authentication else {
-        let reason = if named.is_some() {
+        let reason = if declared_method.is_some() {
             format!(", because AIGNOSTICS_CLIENT_AUTH is {method}")
         } else {
             ", or AIGNOSTICS_CLIENT_SECRET_FILE or AIGNOSTICS_CLIENT_CERTIFICATE_FILE, because AIGNOSTICS_CLIENT_ID is set"
                 .to_owned()
         };
-        level.missing(missing, &reason);
+        level.missing(required_setting, &reason);
         return None;
     };
     Some(ClientCredential { id, authentication, key_id: level.text("CLIENT_KEY_ID"), asserts_to_token_endpoint })

@@ -15,7 +15,7 @@ use crate::settings::reader::Reader;
 pub struct WorkloadCredential {
     /// The source of the token.
     pub source: WorkloadSource,
-    /// The audience of the token (`WORKLOAD_IDENTITY_AUDIENCE`): requested from GitHub, and checked before the
+    /// The audience of the token (`WORKLOAD_IDENTITY_AUDIENCE`). It is requested from GitHub, and checked before the
     /// exchange.
     pub audience: Option<String>,
     /// The grant of the exchange (`WORKLOAD_IDENTITY_GRANT`).
@@ -84,13 +84,15 @@ pub enum WorkloadGrant {
     JwtBearer,
 }
 
-const URN: &str = "urn:ietf:params:oauth:token-type:";
-const TYPES: [&str; 4] = ["jwt", "id_token", "access_token", "refresh_token"];
-const FILES: [&str; 3] = ["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE"];
+/// The prefix of the URN of a token type (RFC 8693, section 3).
+const TOKEN_TYPE_PREFIX: &str = "urn:ietf:params:oauth:token-type:";
+const SUBJECT_TOKEN_TYPES: [&str; 4] = ["jwt", "id_token", "access_token", "refresh_token"];
+/// The settings with the files of an OAuth client.
+const CLIENT_FILE_SETTINGS: [&str; 3] = ["CLIENT_SECRET_FILE", "CLIENT_KEY_FILE", "CLIENT_CERTIFICATE_FILE"];
 
 /// Reads the identity of a workload. Returns `None` after a problem.
 pub(super) fn read(level: &mut Level<'_>) -> Option<WorkloadCredential> {
-    let source = source(level);
+    let source = read_source(level);
     let grant = match level.text("WORKLOAD_IDENTITY_GRANT").as_deref() {
         None | Some("token-exchange") => WorkloadGrant::TokenExchange,
         Some("jwt-bearer") => WorkloadGrant::JwtBearer,
@@ -99,27 +101,27 @@ pub(super) fn read(level: &mut Level<'_>) -> Option<WorkloadCredential> {
             WorkloadGrant::TokenExchange
         }
     };
-    let kind = level.text("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE").unwrap_or_else(|| "jwt".to_owned());
-    let kind = kind.strip_prefix(URN).unwrap_or(&kind).to_owned();
-    if !TYPES.contains(&kind.as_str()) {
+    let token_type = level.text("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE").unwrap_or_else(|| "jwt".to_owned());
+    let token_type = token_type.strip_prefix(TOKEN_TYPE_PREFIX).unwrap_or(&token_type).to_owned();
+    if !SUBJECT_TOKEN_TYPES.contains(&token_type.as_str()) {
         let message = "must be jwt, id_token or access_token, or the URN of one of them";
         level.invalid("WORKLOAD_IDENTITY_SUBJECT_TOKEN_TYPE", message);
     }
-    let has_file = FILES.iter().any(|name| level.text(name).is_some());
+    let has_file = CLIENT_FILE_SETTINGS.iter().any(|name| level.text(name).is_some());
     let client = if has_file { client::read(level) } else { None };
     Some(WorkloadCredential {
         source: source?,
         audience: level.text("WORKLOAD_IDENTITY_AUDIENCE"),
         grant,
         token_url: level.url("WORKLOAD_IDENTITY_TOKEN_URL"),
-        subject_token_type: kind,
+        subject_token_type: token_type,
         scopes: level.list("WORKLOAD_IDENTITY_SCOPE"),
         client_id: level.text("CLIENT_ID"),
         client,
     })
 }
 
-fn source(level: &mut Level<'_>) -> Option<WorkloadSource> {
+fn read_source(level: &mut Level<'_>) -> Option<WorkloadSource> {
     let name = level.text("WORKLOAD_IDENTITY")?;
     let secret = |level: &Level<'_>, name: &str| level.variable(name).map(Secret::new);
     match name.split_once(':').unwrap_or((&name, "")) {

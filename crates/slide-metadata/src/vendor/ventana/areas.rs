@@ -6,9 +6,9 @@
 //! | position | `Pos-X` from the left, `Pos-Y` from below to the lower edge of the area; whole numbers, sometimes written as decimals |
 //! | tiles in the directory | `OriginX` and `OriginY`, multiples of a tile |
 
-use super::super::unreadable;
+use super::super::unreadable_metadata;
 use crate::description::Vendor;
-use crate::error::{Kind, quoted};
+use crate::error::{ErrorKind, quoted};
 use crate::tiff::Directory;
 use crate::xml::Element;
 
@@ -35,12 +35,12 @@ impl Overlap {
 }
 
 /// Returns width and height of all scanned areas of a directory; `None` if there is none.
-pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Option<(u32, u32)>, Kind> {
+pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Option<(u32, u32)>, ErrorKind> {
     let infos: Vec<_> = info.child("SlideStitchInfo").into_iter().flat_map(|info| info.all("ImageInfo")).collect();
     let origins: Vec<_> = info.child("AoiOrigin").into_iter().flat_map(|origins| &origins.children).collect();
     if infos.len() != origins.len() {
         let found = format!("{} areas and {} origins", infos.len(), origins.len());
-        return Err(unreadable(Vendor::Ventana, "the areas of EncodeInfo", found));
+        return Err(unreadable_metadata(Vendor::Ventana, "the areas of EncodeInfo", found));
     }
     let mut overlaps = (Overlap::default(), Overlap::default());
     let mut areas = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> R
     let advance = (tile.0 - overlaps.0.mean(), tile.1 - overlaps.1.mean());
     if advance.0 <= 0.0 || advance.1 <= 0.0 {
         let found = format!("{} and {} of {} × {}", overlaps.0.mean(), overlaps.1.mean(), tile.0, tile.1);
-        return Err(unreadable(Vendor::Ventana, "the overlaps of tiles", found));
+        return Err(unreadable_metadata(Vendor::Ventana, "the overlaps of tiles", found));
     }
     let height = |area: &Area| (area.rows - 1.0) * advance.1 + tile.1;
     let top = areas.iter().map(|area| area.bottom + height(area).trunc()).fold(0.0, f64::max);
@@ -66,46 +66,47 @@ pub(super) fn size(info: &Element, directory: &Directory, tile: (u32, u32)) -> R
     Ok(Some((pixels(right.fold(0.0, f64::max))?, pixels(lower.fold(0.0, f64::max))?)))
 }
 
-fn area(info: &Element, origin: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Area, Kind> {
-    let stated = (integer(info, "Width")?, integer(info, "Height")?);
-    if stated != (tile.0.into(), tile.1.into()) {
-        let (width, height) = stated;
-        return Err(Kind::Inconsistent(format!(
+fn area(info: &Element, origin: &Element, directory: &Directory, tile: (u32, u32)) -> Result<Area, ErrorKind> {
+    let tile_size = (integer(info, "Width")?, integer(info, "Height")?);
+    if tile_size != (tile.0.into(), tile.1.into()) {
+        let (width, height) = tile_size;
+        return Err(ErrorKind::Inconsistent(format!(
             "its tiles are {} × {}, but EncodeInfo states {width} × {height}",
             tile.0, tile.1
         )));
     }
     let columns = tiles(info, "NumCols", origin, "OriginX", (directory.width, tile.0))?;
     let rows = tiles(info, "NumRows", origin, "OriginY", (directory.height, tile.1))?;
-    let (left, bottom) = (positive(info, "Pos-X")?.trunc(), positive(info, "Pos-Y")?.trunc());
+    let (left, bottom) = (non_negative(info, "Pos-X")?.trunc(), non_negative(info, "Pos-Y")?.trunc());
     Ok(Area { columns, rows, left, bottom })
 }
 
-/// Returns the number of tiles of an area along one side of its directory, which has `pixels` in tiles of `tile`.
-fn tiles(info: &Element, count: &str, origin: &Element, start: &str, side: (u32, u32)) -> Result<f64, Kind> {
+/// Returns the number of tiles of an area along one side of its directory. `side` is the length of the side and of a
+/// tile.
+fn tiles(info: &Element, count: &str, origin: &Element, start: &str, side: (u32, u32)) -> Result<f64, ErrorKind> {
     let (pixels, tile) = side;
     let (first, number) = (integer(origin, start)?, integer(info, count)?);
     if first % i64::from(tile.max(1)) != 0 {
         let found = format!("{first}, which is not a multiple of {tile}");
-        return Err(unreadable(Vendor::Ventana, format!("{start} of {}", origin.name), found));
+        return Err(unreadable_metadata(Vendor::Ventana, format!("{start} of {}", origin.name), found));
     }
-    let all = i64::from(pixels.div_ceil(tile.max(1)));
+    let total_tiles = i64::from(pixels.div_ceil(tile.max(1)));
     let end = (first / i64::from(tile.max(1))).saturating_add(number);
-    if first < 0 || number < 1 || end > all {
-        let found = format!("{number} tiles from pixel {first} on, but the directory has {all}");
-        return Err(unreadable(Vendor::Ventana, format!("{count} of {}", info.name), found));
+    if first < 0 || number < 1 || end > total_tiles {
+        let found = format!("{number} tiles from pixel {first} on, but the directory has {total_tiles}");
+        return Err(unreadable_metadata(Vendor::Ventana, format!("{count} of {}", info.name), found));
     }
-    u32::try_from(number).map(f64::from).map_err(|_| wrong(info, count, info.attribute(count)))
+    u32::try_from(number).map(f64::from).map_err(|_| invalid_attribute(info, count, info.attribute(count)))
 }
 
-fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(), Kind> {
+fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(), ErrorKind> {
     for joint in info.all("TileJointInfo") {
         let (overlap, axis) = match joint.attribute("Direction") {
             Some("RIGHT") => (&mut overlaps.0, "OverlapX"),
             Some("UP") => (&mut overlaps.1, "OverlapY"),
-            other => return Err(wrong(joint, "Direction", other)),
+            other => return Err(invalid_attribute(joint, "Direction", other)),
         };
-        let confidence = positive(joint, "Confidence")?;
+        let confidence = non_negative(joint, "Confidence")?;
         overlap.sum += confidence * decimal(joint, axis)?;
         overlap.weight += confidence;
     }
@@ -113,33 +114,33 @@ fn add_overlaps(info: &Element, overlaps: &mut (Overlap, Overlap)) -> Result<(),
 }
 
 /// Returns the length of a side in whole pixels, rounded up.
-fn pixels(side: f64) -> Result<u32, Kind> {
+fn pixels(side: f64) -> Result<u32, ErrorKind> {
     if !(1.0..f64::from(u32::MAX)).contains(&side) {
-        return Err(unreadable(Vendor::Ventana, "the tiles of EncodeInfo", format!("{side} pixels")));
+        return Err(unreadable_metadata(Vendor::Ventana, "the tiles of EncodeInfo", format!("{side} pixels")));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
     Ok(side.ceil() as u32)
 }
 
-fn integer(element: &Element, name: &str) -> Result<i64, Kind> {
+fn integer(element: &Element, name: &str) -> Result<i64, ErrorKind> {
     let text = element.attribute(name);
-    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| wrong(element, name, text))
+    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| invalid_attribute(element, name, text))
 }
 
-/// Parses a number of at most 32 bits, so that sums of such numbers are exact.
-fn decimal(element: &Element, name: &str) -> Result<f64, Kind> {
+/// Parses a number whose absolute value is at most `u32::MAX`, so that sums of such numbers are exact.
+fn decimal(element: &Element, name: &str) -> Result<f64, ErrorKind> {
     let text = element.attribute(name);
     let number = text.and_then(|text| text.trim().parse::<f64>().ok());
-    number.filter(|number| number.abs() <= f64::from(u32::MAX)).ok_or_else(|| wrong(element, name, text))
+    number.filter(|number| number.abs() <= f64::from(u32::MAX)).ok_or_else(|| invalid_attribute(element, name, text))
 }
 
 /// Parses a number that is not negative.
-fn positive(element: &Element, name: &str) -> Result<f64, Kind> {
+fn non_negative(element: &Element, name: &str) -> Result<f64, ErrorKind> {
     let number = decimal(element, name)?;
-    if number < 0.0 { Err(wrong(element, name, element.attribute(name))) } else { Ok(number) }
+    if number < 0.0 { Err(invalid_attribute(element, name, element.attribute(name))) } else { Ok(number) }
 }
 
-fn wrong(element: &Element, name: &str, text: Option<&str>) -> Kind {
+fn invalid_attribute(element: &Element, name: &str, text: Option<&str>) -> ErrorKind {
     let found = text.map_or_else(|| "nothing".to_owned(), quoted);
-    unreadable(Vendor::Ventana, format!("{name} of {}", element.name), found)
+    unreadable_metadata(Vendor::Ventana, format!("{name} of {}", element.name), found)
 }
