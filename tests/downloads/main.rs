@@ -92,7 +92,7 @@ fn main() {
     runtime.block_on(async {
         faulty_processes::soak(&plan).await;
         faulty_processes::soak(&plan.of_sync()).await;
-        // Fewer of them, because each costs the files that were in transfer.
+        // Fewer of them, because each costs the small files that were in transfer.
         stores::soak(plan.bytes / 4, plan.kills() / 2, plan.seed, false).await;
         stores::soak(plan.bytes / 4, plan.kills() / 4, plan.seed, true).await;
         if plan.items > 0 {

@@ -19,12 +19,13 @@ pub(crate) const STORE_JOBS: usize = 4;
 const ROOT: &str = "AIGNOSTICS_DOWNLOADS_ROOT";
 const TOKEN: &str = "AIGNOSTICS_DOWNLOADS_TOKEN";
 const STORAGE: &str = "AIGNOSTICS_DOWNLOADS_STORAGE";
+const STATE: &str = "AIGNOSTICS_DOWNLOADS_STATE";
 /// The argument that selects all runs.
 const ALL: &str = "all";
 
-/// Sets the storage of the bucket that a process stores into.
-pub(crate) fn with_storage(mut command: Command, storage: &str) -> Command {
-    command.env(STORAGE, storage);
+/// Sets the storage of the bucket that a process stores into, and the folder of its state.
+pub(crate) fn with_storage(mut command: Command, storage: &str, state: &Path) -> Command {
+    command.env(STORAGE, storage).env(STATE, state);
     command
 }
 
@@ -51,6 +52,7 @@ pub(crate) async fn run() {
     let mut settings = Settings::at(&root.parse().unwrap()).unwrap();
     if let Ok(storage) = env::var(STORAGE) {
         settings.bucket.endpoint = storage.parse().unwrap();
+        settings.state_folder = env::var_os(STATE).unwrap().into();
     }
     let client = Client::builder(settings).with_token_provider(tokens).build().unwrap();
     let downloader = Downloader::builder(client.storage_http().unwrap().clone());

@@ -46,7 +46,10 @@ impl Sandbox {
     }
 
     fn command(&self, source: &str, options: &[&str]) -> Command {
-        let mut command = self.shell.command(&["bucket", "copy", source, "study", "--format", "json"]);
+        let mut command = self.shell.command(&["bucket", "copy", source, "study"]);
+        if !options.contains(&"--format") {
+            command.args(["--format", "json"]);
+        }
         command.args(options).env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "hunter2");
         command.env("AIGNOSTICS_STATE_DIR", self.shell.folder().join("state"));
         command.env("AWS_REGION", "eu-central-1").env("AWS_ENDPOINT_URL_S3", self.server.url());
@@ -141,16 +144,30 @@ fn objects_are_copied_once() {
 
 #[test]
 fn markers_of_folders_are_skipped_and_other_keys_are_named() {
+    const NOTE: &str = "2 skipped: empty objects that stand for folders";
     let Some(lab) = Sandbox::start() else { return };
     for marker in ["cohort/", "cohort/below/"] {
         assert_eq!(lab.server.request("PUT", &format!("/slides/{marker}"), &[]).0, 200);
     }
     lab.put("cohort/below/a", b"content", &[]);
     lab.put("cohort/empty", b"", &[]);
-    let (code, copied, stderr) = lab.copy("s3://slides/cohort", &["--verbose"]);
-    assert_eq!(code, 0, "{stderr}");
+    let (code, planned, stderr) = lab.copy("s3://slides/cohort", &["--dry-run"]);
+    assert!(code == 0 && planned.as_array().unwrap().len() == 2 && stderr.contains(NOTE), "{stderr}");
+    let (code, copied, stderr) = lab.copy("s3://slides/cohort", &[]);
+    assert!(code == 0 && stderr.contains(NOTE), "{stderr}");
+    assert_conforms("bucket-upload", &copied);
     assert_eq!(members(&copied, "key"), [&json!("study/below/a"), &json!("study/empty")]);
-    assert!(stderr.contains("cohort/below/"), "{stderr}");
+    assert_eq!(copied["folders"], json!(["s3://slides/cohort/", "s3://slides/cohort/below/"]));
+    let in_format =
+        |format: &str| CommandResult::of(&lab.command("s3://slides/cohort", &["--format", format]).output().unwrap());
+    let table = in_format("table");
+    assert!(table.code == Some(0) && table.stderr.contains(NOTE), "{}", table.stderr);
+    let line: Value = serde_json::from_str(in_format("jsonl").stdout.trim()).unwrap();
+    assert_eq!(line["folders"].as_array().unwrap().len(), 2);
+    // Only markers.
+    assert_eq!(lab.server.request("PUT", "/slides/markers/", &[]).0, 200);
+    let (code, _, stderr) = lab.copy("s3://slides/markers", &[]);
+    assert!(code == 2 && stderr.contains("no object exists") && stderr.contains("1 skipped"), "{stderr}");
     lab.put("cohort/below//b", b"content", &[]);
     let (code, _, stderr) = lab.copy("s3://slides/cohort", &[]);
     assert!(code != 0 && stderr.contains("cohort/below//b"), "{stderr}");
@@ -260,4 +277,80 @@ fn faults_of_the_target_end_in_the_right_object() {
         assert!(lab.stored("a.svs") == Some(content(6, LARGE_BYTES)), "{effect}");
         assert!(lab.stored("b.svs") == Some(content(7, 1000)), "{effect}");
     }
+}
+
+#[test]
+fn checksum_that_s3_states_is_used() {
+    let Some(lab) = Sandbox::start() else { return };
+    let stated = |crc32c: &str, key: &str, length: usize| {
+        let headers = [("x-amz-sdk-checksum-algorithm", "CRC32C"), ("x-amz-checksum-crc32c", crc32c)];
+        lab.put(key, &content(8, length), &headers);
+    };
+    for (key, length) in [("small", 1000), ("large", LARGE_BYTES)] {
+        stated("AAAAAA==", &format!("stated/{key}"), length);
+        let (code, copied, stderr) = lab.copy(&format!("s3://slides/stated/{key}"), &[]);
+        assert_eq!(code, 6, "{stderr}");
+        assert!(copied["files"][0]["error"].as_str().unwrap().contains("expected checksum"), "{copied:#}");
+        assert!(lab.stored(key).is_none(), "{key}");
+        let right = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(8, length)).to_be_bytes());
+        stated(&right, &format!("stated/{key}"), length);
+        assert_eq!(lab.copy(&format!("s3://slides/stated/{key}"), &[]).0, 0);
+        assert!(lab.stored(key) == Some(content(8, length)));
+    }
+    // The stated checksum has precedence over that of the metadata.
+    let right = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(8, 1000)).to_be_bytes());
+    let headers = [("x-amz-sdk-checksum-algorithm", "CRC32C"), ("x-amz-checksum-crc32c", right.as_str())];
+    let headers = [&headers[..], &[("x-amz-meta-aignosticscrc32c", "AAAAAA==")]].concat();
+    lab.put("stated/both", &content(8, 1000), &headers);
+    let (code, _, stderr) = lab.copy("s3://slides/stated/both", &[]);
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn objects_of_google_storage_are_copied() {
+    const SOURCE: &str = "/second-bucket/cohort/";
+    if !has_curl() {
+        return;
+    }
+    let shell = Shell::start();
+    let (key, upload) = (shell.folder().join("key.json"), shell.folder().join("upload"));
+    fs::write(&key, shell.control_get("/service-accounts/org_second").to_string()).unwrap();
+    fs::create_dir(&upload).unwrap();
+    let contents = [("a.svs", content(1, 1000)), ("b.svs", content(2, LARGE_BYTES)), ("empty", Vec::new())];
+    for (name, content) in &contents {
+        fs::write(upload.join(name), content).unwrap();
+    }
+    let owner = shell.refresh_token("auth0|second-1");
+    let as_owner = |arguments: &[&str]| {
+        CommandResult::of(&stores::as_owner(&shell, &owner, arguments).output().unwrap()).assert_code(0);
+    };
+    let upload_all = || as_owner(&["bucket", "upload", upload.to_str().unwrap(), "--destination-prefix", "cohort"]);
+    upload_all();
+    let copy = || {
+        let mut command = shell.command(&["bucket", "copy", "gs://second-bucket/cohort", "study", "--format", "json"]);
+        command.env("AIGNOSTICS_STATE_DIR", shell.folder().join("state"));
+        command.env("GOOGLE_APPLICATION_CREDENTIALS", &key);
+        command.env("STORAGE_EMULATOR_HOST", shell.running.url("storage", "/").as_str());
+        let copied = CommandResult::of(&command.output().unwrap());
+        assert_eq!(copied.code, Some(0), "{} {}", copied.stdout, copied.stderr);
+        let copied: Value = serde_json::from_str(&copied.stdout).unwrap();
+        assert_conforms("bucket-upload", &copied);
+        copied
+    };
+    let copied = copy();
+    assert_eq!(members(&copied, "already_present"), [&json!(false); 3]);
+    for (source, (_, content)) in members(&copied, "key").into_iter().zip(&contents) {
+        assert!(own_object(&shell, source.as_str().unwrap()).as_ref() == Some(content), "{source} differs");
+    }
+    let read = shell.requests("storage", "GET", SOURCE);
+    assert!(read.iter().all(|request| request["authorization"] == true), "{read:#?}");
+    // Google's storage states the checksums, so that no source is read again.
+    let (read, puts) = (shell.served("storage", "GET", SOURCE), shell.served("storage", "PUT", TARGET));
+    assert_eq!(members(&copy(), "already_present"), [&json!(true); 3]);
+    assert_eq!((shell.served("storage", "GET", SOURCE), shell.served("storage", "PUT", TARGET)), (read, puts));
+    // Only what has changed is copied.
+    fs::write(upload.join("a.svs"), content(3, 1000)).unwrap();
+    upload_all();
+    assert_eq!(members(&copy(), "already_present"), [&json!(false), &json!(true), &json!(true)]);
+    assert_eq!(shell.served("storage", "PUT", TARGET), puts + 1);
 }

@@ -13,14 +13,21 @@ use crate::store_servers::{ACCOUNT, ACCOUNT_KEY, StoreServer, has_curl};
 
 /// The number of bytes of a result that is stored in three parts.
 const LARGE_BYTES: u64 = 20 << 20;
+const LARGE_PARTS: usize = 3;
 
-const RESULTS: &str = "/platform-files/results/";
+/// The path of results in the storage of the platform.
+pub(crate) const RESULTS: &str = "/platform-files/results/";
 
 /// Submits a run with a small, a large and an empty result, and waits for its end.
 pub(crate) fn run(shell: &Shell) -> String {
+    run_of(shell, &[("cohort/a.tiff", 1000), ("b", LARGE_BYTES), ("empty", 0)])
+}
+
+/// Submits a run with a result of each of these lengths, by the external id of its item, and waits for its end.
+pub(crate) fn run_of(shell: &Shell, items: &[(&str, u64)]) -> String {
     let slide = |bytes: u64| json!([{ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": { "size_bytes": bytes } }]);
-    let items = [("cohort/a.tiff", 1000), ("b", LARGE_BYTES), ("empty", 0)];
-    let items = items.map(|(id, bytes)| json!({ "external_id": id, "input_artifacts": slide(bytes) }));
+    let item = |(id, bytes): &(&str, u64)| json!({ "external_id": id, "input_artifacts": slide(*bytes) });
+    let items: Vec<_> = items.iter().map(item).collect();
     let body = json!({ "application_id": "huge-file", "items": items });
     let (status, response) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
     assert_eq!(status, 201, "{response}");
@@ -69,7 +76,7 @@ fn check_store(
     for (file, content) in &expected {
         assert!(get(file).as_ref() == Some(content), "{file} differs");
     }
-    assert_eq!(shell.served("storage", "GET", RESULTS) - fetched, expected.len());
+    assert_eq!(shell.served("storage", "GET", RESULTS) - fetched, expected.len() - 1 + LARGE_PARTS);
     let manifest = String::from_utf8(get(&format!("{run}/manifest.jsonl")).unwrap()).unwrap();
     assert_eq!(manifest.lines().count(), expected.len(), "{manifest}");
 
@@ -84,11 +91,11 @@ fn check_store(
     // A missing object is fetched again, also through faults.
     let (large, content) = expected.iter().max_by_key(|(_, content)| content.len()).unwrap();
     remove(large);
-    for effect in [json!({ "kind": "reset", "after_bytes": 9_000_000 }), json!({ "kind": "status", "status": 503 })] {
+    for effect in [json!({ "kind": "reset", "after_bytes": 4_000_000 }), json!({ "kind": "status", "status": 503 })] {
         let fault = json!({ "server": "storage", "method": "GET", "effect": effect, "times": 1 });
         shell.control(Method::Post, "/faults", &fault);
     }
-    let corrupt = json!({ "server": "storage", "method": "GET", "effect": { "kind": "corrupt", "at_byte": 12_000_000 }, "times": 1 });
+    let corrupt = json!({ "server": "storage", "method": "GET", "effect": { "kind": "corrupt", "at_byte": 5_000_000 }, "times": 1 });
     shell.control(Method::Post, "/faults", &corrupt);
     let fetched = shell.served("storage", "GET", RESULTS);
     let (code, _, stderr) = outcome(&mut command());
@@ -344,7 +351,7 @@ fn deleted_results_are_compared_with_the_manifest_of_the_store() {
 }
 
 /// Returns a command of a user of the other organization.
-fn as_owner(shell: &Shell, token: &str, arguments: &[&str]) -> Command {
+pub(crate) fn as_owner(shell: &Shell, token: &str, arguments: &[&str]) -> Command {
     let mut command = shell.command(arguments);
     command.env("AIGNOSTICS_REFRESH_TOKEN", token).env("AIGNOSTICS_CACHE_DIR", shell.folder().join("second"));
     command.env("AIGNOSTICS_CLIENT_ID_INTERACTIVE", shell.running.ready["client_ids"]["device"].as_str().unwrap());
@@ -352,7 +359,7 @@ fn as_owner(shell: &Shell, token: &str, arguments: &[&str]) -> Command {
 }
 
 /// Returns the content of an object in the bucket of the other organization.
-fn object(shell: &Shell, token: &str, key: &str) -> Option<Vec<u8>> {
+pub(crate) fn object(shell: &Shell, token: &str, key: &str) -> Option<Vec<u8>> {
     let mut command = as_owner(shell, token, &["bucket", "find", key, "--what-is-key", "--signed-urls"]);
     let (code, found, stderr) = outcome(&mut command);
     assert_eq!(code, Some(0), "{stderr}");

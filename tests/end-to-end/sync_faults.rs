@@ -1,5 +1,6 @@
-//! `aignostics run sync` with partial results and a closed pipe.
+//! `aignostics run sync` with partial results, a closed pipe and an old state.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -80,4 +81,23 @@ fn line_of_a_run_is_printed_when_it_ends() {
     let line = BufReader::new(sync.0.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let run: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&run["run_id"], &run["status"]), (&json!(first), &json!("fetched")));
+}
+
+#[test]
+fn runs_that_were_removed_from_the_state_are_left_to_new_selections() {
+    let shell = Shell::start();
+    let run = finished_run(&shell, &["a"]);
+    assert_eq!(ids(&shell.json("synced", &["run", "sync", "results"])), [&*run]);
+    // As if the run had ended long ago.
+    let (folder, path) = (shell.folder().join("results"), shell.folder().join("results/.aignostics/sync.json"));
+    let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    (state["settled"], state["since"]) = (json!({}), json!(1_000_000));
+    fs::write(&path, state.to_string()).unwrap();
+    fs::remove_dir_all(folder.join(&run)).unwrap();
+    fs::remove_file(folder.join("manifest.jsonl")).unwrap();
+    assert_eq!(shell.json("synced", &["run", "sync", "results"]), json!([]));
+    assert_eq!(shell.json("runs", &["run", "list", "--not-downloaded", "results"]), json!([]));
+    let selected = ["run", "sync", "results", "--application-id", "outcomes"];
+    assert_eq!(ids(&shell.json("synced", &selected)), [&*run]);
+    assert_eq!(shell.json("synced", &selected), json!([]));
 }

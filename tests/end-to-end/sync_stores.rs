@@ -18,7 +18,7 @@ use crate::sync::{WatchProcess, client, finished_run, ids, statuses, take_list_r
 /// The path of results in the storage of the platform.
 const RESULTS: &str = "/platform-files/results/";
 /// A place in the bucket of the organization, which needs no other server.
-const OWN: &str = "gs://emulator-bucket/study";
+pub(crate) const OWN: &str = "gs://emulator-bucket/study";
 
 /// Commands of a user, with the credentials of a store.
 struct Synced<'a> {
@@ -136,7 +136,7 @@ fn runs_are_synchronized_into_azure() {
 }
 
 /// Returns the content of an object in the bucket of the organization.
-fn own(shell: &Shell, key: &str) -> Option<Vec<u8>> {
+pub(crate) fn own(shell: &Shell, key: &str) -> Option<Vec<u8>> {
     let found =
         shell.json("bucket-objects", &["bucket", "find", &format!("study/{key}"), "--what-is-key", "--signed-urls"]);
     let output = Command::new("curl").args(["-sSf", found[0]["signed_url"].as_str()?]).output().unwrap();

@@ -75,10 +75,10 @@ pub use storage::signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey,
 #[cfg(feature = "object-store")]
 pub use storage::store::{Store, StoreAddress, StoreAddressError, StoreError, StoreLease, Stored, StoredContent};
 #[cfg(feature = "object-store")]
-pub use storage::upload::{BucketCopy, CopyObject};
+pub use storage::upload::{BucketCopy, CopyObject, CopySource};
 pub use storage::upload::{
-    Upload, UploadError, UploadEvent, UploadFile, UploadFolder, UploadPathError, UploadRecord, UploadStep, Uploaded,
-    Uploader,
+    Upload, UploadError, UploadEvent, UploadFile, UploadFolder, UploadPathError, UploadRecord, UploadReport,
+    UploadStep, Uploaded, Uploader,
 };
 pub use transfer::download::{Outcome, Verification};
 pub use transfer::downloader::{Downloader, DownloaderBuilder, DownloaderError};

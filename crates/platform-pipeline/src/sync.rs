@@ -7,7 +7,7 @@
 //!   after their end.
 //! - **The state** has the runs that are complete. It is written before a download starts, every 10 seconds and
 //!   at the end, after the manifest, so that a killed call is continued. If it is lost, it is rebuilt from the manifests and the
-//!   list of runs.
+//!   list of runs. Entries of runs whose results were deleted long ago are removed.
 //! - **The order** is that of deletion: the results that the platform deletes next come first.
 //! - **Incomplete runs** are tried again by the next call. Results that were deleted before they were fetched are reported
 //!   once.
@@ -213,6 +213,7 @@ impl RunSync {
         local.state.found(&key, wanted.iter(), false);
         local.state.found(&key, recorded.iter(), true);
         local.state.listed(&key, list);
+        local.state.expire(SystemClock.now());
         for run in unread.iter().filter(|run| run.is_gone) {
             local.state.gone(&key, &run.run_id);
         }

@@ -42,15 +42,15 @@ impl Client {
     }
 
     /// Prepares a copy of the objects at `source` to a [bucket](Self::bucket). The source is opened with the
-    /// credentials of the environment ([`Store::open`](platform_download::Store::open)), not with the tokens of this
-    /// client.
+    /// credentials of the environment ([`Store::open_source`](platform_download::Store::open_source)), not with the tokens
+    /// of this client.
     ///
     /// # Errors
     ///
     /// The store cannot be opened.
     #[cfg(feature = "object-store")]
     pub fn bucket_copy(&self, bucket: Bucket, source: &StoreAddress) -> Result<BucketCopy, Error> {
-        let store = Store::open(source, self.storage.http_builder(), self.storage.retry)?;
+        let store = Store::open_source(source, self.storage.http_builder(), self.storage.retry)?;
         Ok(BucketCopy::new(bucket, store, source.clone()))
     }
 

@@ -84,10 +84,12 @@ pub use pages::List;
 pub use platform_download::{
     Bucket, BucketError, Deleted, Deletion, DownloadError, DownloadedObject, Downloader, Durability, FolderError,
     ObjectEntry, Outcome, Pattern, ResultFolder, SelectedObjects, Shard, SignError, Totals, UnfinishedUpload, Upload,
-    UploadError, UploadEvent, UploadFile, UploadFolder, UploadStep, Uploaded, Uploader, Verification,
+    UploadError, UploadEvent, UploadFile, UploadFolder, UploadReport, UploadStep, Uploaded, Uploader, Verification,
 };
 #[cfg(feature = "object-store")]
-pub use platform_download::{BucketCopy, CopyObject, Store, StoreAddress, StoreAddressError, StoreError, StoreLease};
+pub use platform_download::{
+    BucketCopy, CopyObject, CopySource, Store, StoreAddress, StoreAddressError, StoreError, StoreLease,
+};
 pub use raw::RawRequest;
 pub use raw_response::RawResponse;
 pub use record::{item_record, run_record};

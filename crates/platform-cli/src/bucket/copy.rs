@@ -1,7 +1,7 @@
 use anyhow::anyhow;
 use clap::Args;
 use platform_pipeline::key_prefix;
-use platform_resources::{Bucket, Client, CopyObject, StoreAddress};
+use platform_resources::{Bucket, Client, CopyObject, StoreAddress, UploadReport};
 use terminal::Column;
 
 use super::upload;
@@ -39,11 +39,12 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let prefix = key_prefix(&arguments.prefix)?;
     let copy = client.bucket_copy(bucket.clone(), &arguments.source).map_err(CliError::bad_input)?;
-    let objects = copy.find(&prefix).await.map_err(platform_resources::Error::from)?;
+    let found = copy.find(&prefix).await.map_err(platform_resources::Error::from)?;
+    found.skipped().into_iter().for_each(terminal::warn);
+    let (objects, output) = (found.objects, &context.output);
     if objects.is_empty() {
         return Err(CliError::bad_input(anyhow!("no object exists at {}", arguments.source)));
     }
-    let output = &context.output;
     if arguments.dry_run {
         let columns: [Column<'_, CopyObject>; 2] =
             [("size", &|object| output.size(object.bytes())), ("key", &|object| object.key().to_owned())];
@@ -53,5 +54,5 @@ pub(super) async fn run(
     let observed = bar.clone();
     let copies = copy.with_observer(move |event| observed.set_position(event.total_done)).copy(objects).await;
     bar.finish();
-    upload::print(&copies, &bucket, context)
+    upload::print(&copies, &UploadReport::new(&copies, &found.folders, &bucket), context)
 }

@@ -3,8 +3,7 @@ use std::path::PathBuf;
 use auth_core::error_chain;
 use clap::Args;
 use platform_pipeline::key_prefix;
-use platform_resources::{Bucket, Upload, UploadFolder, Uploader};
-use serde_json::json;
+use platform_resources::{Bucket, Upload, UploadFolder, UploadReport, Uploader};
 use terminal::Column;
 
 use super::report_failures;
@@ -34,16 +33,11 @@ pub(super) async fn run(arguments: Arguments, bucket: Bucket, context: &Context)
         Uploader::new(bucket.clone()).with_observer(move |event| observer_bar.set_position(event.total_done));
     let uploads = uploader.upload(found.files).await;
     bar.finish();
-    print(&uploads, &bucket, context)
+    print(&uploads, &UploadReport::new(&uploads, &[], &bucket), context)
 }
 
-pub(super) fn print(uploads: &[Upload], bucket: &Bucket, context: &Context) -> Result<(), CliError> {
+pub(super) fn print(uploads: &[Upload], report: &UploadReport, context: &Context) -> Result<(), CliError> {
     let errors: Vec<_> = uploads.iter().filter_map(|upload| Some(error_chain(upload.result.as_ref().err()?))).collect();
-    let value = json!({
-        "bucket": bucket.name(),
-        "complete": errors.is_empty(),
-        "files": uploads.iter().map(|upload| upload.record(bucket)).collect::<Vec<_>>(),
-    });
     let outcome = |upload: &Upload| match &upload.result {
         Ok(uploaded) if uploaded.already_present => "already present".to_owned(),
         Ok(_) => "uploaded".to_owned(),
@@ -54,6 +48,6 @@ pub(super) fn print(uploads: &[Upload], bucket: &Bucket, context: &Context) -> R
     };
     let columns: [Column<'_, Upload>; 3] =
         [("outcome", &outcome), ("size", &size), ("key", &|upload| upload.file.key().to_owned())];
-    context.output.print_object(&value, || context.output.table(uploads, &columns))?;
+    context.output.print_object(report, || context.output.table(uploads, &columns))?;
     report_failures(&errors, uploads.len(), "files were not uploaded", context)
 }

@@ -4,9 +4,13 @@
 //!   multipart upload, which is completed if the content has the expected checksum, and aborted otherwise.
 //! - **At most two parts are in memory**: one is stored while the next is downloaded.
 //! - **Interrupted downloads resume** if the validators of the response show that the object is unchanged. Otherwise
-//!   they restart.
+//!   they restart. With a [folder for journals](Store::with_journal), another process continues them.
 
 mod address;
+#[cfg(feature = "store-azure")]
+mod azure;
+#[cfg(feature = "store-azure")]
+mod blob_account;
 mod cloud;
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
 mod connection;
@@ -17,13 +21,14 @@ mod faulty;
 mod incoming;
 mod lease;
 mod objects;
+mod parts;
 #[cfg(feature = "store-s3")]
 mod s3;
 mod small;
 
 use std::fmt;
 use std::ops::ControlFlow::Break;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use auth_http::HttpClient;
@@ -31,6 +36,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::future::try_join;
 use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
     Attribute, AttributeValue, Attributes, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
@@ -38,14 +44,16 @@ use object_store::{
 };
 
 use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
+use crate::transfer::source::SharedUrl;
 use crate::{Bucket, Crc32c, Expected, ObjectAddress, Outcome, RateLimit, Source, Verification};
 use error::Kind;
 use incoming::Incoming;
+use parts::{PartTransfer, Transfer, TransferEnd, Uploads};
 
 pub use address::{StoreAddress, StoreAddressError};
 pub use error::StoreError;
 pub use lease::StoreLease;
-pub(crate) use objects::{StatedProperties, StoredObject};
+pub(crate) use objects::{StatedProperties, StoredObject, StoredObjects};
 pub use small::StoredContent;
 
 /// A destination of transfers: a bucket or a folder. Clones are cheap.
@@ -65,6 +73,7 @@ pub use small::StoredContent;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
+    uploads: Option<Arc<Uploads>>,
     place: Place,
     retry: RetryPolicy,
     rate_limit: Option<RateLimit>,
@@ -83,6 +92,9 @@ enum Place {
 
 /// The name of the metadata of an object with its CRC32C. Azure permits letters and digits only.
 const CHECKSUM: &str = "aignosticscrc32c";
+
+/// The maximum number of uploads of a file that are recorded, if the store discards them.
+const MAX_STARTS: usize = 3;
 
 /// The result of a transfer: the store has an object with the expected length and checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +135,16 @@ impl Store {
         let unusable = |source| Kind::Store { is_transient: false }.with(source).about(&folder.display().to_string());
         std::fs::create_dir_all(folder).map_err(|error| unusable(error.into()))?;
         let inner = LocalFileSystem::new_with_prefix(folder).map_err(|error| unusable(error.into()))?.with_fsync(true);
-        Ok(Self { inner: Arc::new(inner), place: Place::Folder, retry: for_transfers(), rate_limit: None })
+        Ok(Self::of(Arc::new(inner), Place::Folder, for_transfers()))
+    }
+
+    fn of(inner: Arc<dyn ObjectStore>, place: Place, retry: RetryPolicy) -> Self {
+        Self { inner, uploads: None, place, retry, rate_limit: None }
+    }
+
+    /// Sets the interface for uploads that another process can continue, and the name of the store in journals.
+    fn with_uploads(self, store: Arc<dyn MultipartStore>, name: String) -> Self {
+        Self { uploads: Some(Arc::new(Uploads { store, name, journals: None })), ..self }
     }
 
     /// Creates a store in a bucket. Parts are sent with their checksums. A killed or dropped [`fetch`](Self::fetch) can
@@ -136,14 +157,25 @@ impl Store {
     pub fn bucket(bucket: Bucket) -> Result<Self, StoreError> {
         let inner =
             connector::connect(&bucket).map_err(|error| Kind::Store { is_transient: false }.with(error.into()))?;
-        let retry = *bucket.retry();
-        Ok(Self { inner: Arc::new(inner), place: Place::Bucket(Box::new(bucket)), retry, rate_limit: None })
+        let (inner, retry, name) = (Arc::new(inner), *bucket.retry(), bucket.root());
+        let store = Self::of(inner.clone(), Place::Bucket(Box::new(bucket)), retry);
+        Ok(store.with_uploads(inner, name.trim_end_matches('/').to_owned()))
     }
 
     /// Sets the policy for retries of transient failures. The default is the policy of the bucket; for a folder, a
     /// transfer is retried for up to 30 minutes of uninterrupted failure.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Sets a folder for the journals of large files. With a journal, another process on this machine continues an
+    /// interrupted transfer after the parts that the store has. It is used for files whose checksum and length are
+    /// expected, in a bucket. Journals of more than 30 days are removed.
+    pub fn with_journal(mut self, folder: impl Into<PathBuf>) -> Self {
+        if let Some(uploads) = &mut self.uploads {
+            Arc::make_mut(uploads).journals = Some(folder.into());
+        }
         self
     }
 
@@ -175,23 +207,46 @@ impl Store {
             if let Err(exhausted) = attempts.ready().await {
                 break Err(StoreError::unavailable(exhausted));
             }
-            let outcome = async {
-                if let Some(bytes) = self.existing_length(&path, expected).await? {
-                    let crc32c = expected.crc32c().unwrap_or_default();
-                    return Ok(Stored { bytes, crc32c, already_present: true });
-                }
-                let mut incoming = Incoming::new(http, source, expected, received, self.retry);
-                incoming.rate_limit.clone_from(&self.rate_limit);
-                self.store(&path, &mut incoming).await?;
-                self.confirm(&path, (incoming.received(), incoming.crc32c())).await?;
-                Ok(Stored { bytes: incoming.received(), crc32c: incoming.crc32c(), already_present: false })
-            };
-            let outcome: Result<_, StoreError> = Box::pin(outcome).await;
+            let url = SharedUrl::new(source);
+            let outcome = self.fetch_once(&path, Transfer { http, url: &url, expected, received });
+            let outcome = Box::pin(outcome).await;
             if let Break(outcome) = attempts.evaluate(outcome) {
                 break outcome;
             }
         };
         outcome.map_err(|error| error.about(key))
+    }
+
+    async fn fetch_once(&self, path: &Path, transfer: Transfer<'_>) -> Result<Stored, StoreError> {
+        let Transfer { http, url, expected, received } = transfer;
+        let mut starts = 0;
+        loop {
+            if let Some(bytes) = self.existing_length(path, expected).await? {
+                if let Some(uploads) = &self.uploads {
+                    uploads.forget(path, expected).await?;
+                }
+                return Ok(Stored { bytes, crc32c: expected.crc32c().unwrap_or_default(), already_present: true });
+            }
+            starts += 1;
+            let in_parts = if starts > MAX_STARTS { None } else { PartTransfer::open(self, path, transfer).await? };
+            let end = match in_parts {
+                Some(transfer) => transfer.run().await?,
+                None => TransferEnd::Unranged,
+            };
+            let (bytes, crc32c) = match (end, expected.bytes().zip(expected.crc32c())) {
+                // The object may have been completed, and the response lost.
+                (TransferEnd::Discarded, _) => continue,
+                (TransferEnd::Stored, Some(stated)) => stated,
+                _ => {
+                    let mut incoming = Incoming::new(http, url, expected, received, self.retry);
+                    incoming.rate_limit.clone_from(&self.rate_limit);
+                    self.store(path, &mut incoming).await?;
+                    (incoming.received(), incoming.crc32c())
+                }
+            };
+            self.confirm(path, (bytes, crc32c)).await?;
+            return Ok(Stored { bytes, crc32c, already_present: false });
+        }
     }
 
     /// Returns the length of the existing object if it is correct.

@@ -17,7 +17,6 @@ mod copy;
 mod error;
 mod file;
 mod folder;
-mod journal;
 mod local;
 mod part_source;
 mod parts;
@@ -47,7 +46,7 @@ use parts::{MULTIPART_THRESHOLD, PartUpload};
 use progress::{FileProgress, Observer, Sent, Total};
 
 #[cfg(feature = "object-store")]
-pub use copy::{BucketCopy, CopyObject};
+pub use copy::{BucketCopy, CopyObject, CopySource};
 pub use error::UploadError;
 pub use file::UploadFile;
 pub use folder::{UploadFolder, UploadPathError};
@@ -123,6 +122,33 @@ pub struct UploadRecord {
     pub already_present: Option<bool>,
     /// The error with its causes.
     pub error: Option<String>,
+}
+
+/// The JSON of uploads and copies. `docs/schemas/bucket-upload.json` describes it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct UploadReport {
+    /// The name of the bucket.
+    pub bucket: String,
+    /// True if every file is in the bucket.
+    pub complete: bool,
+    /// The addresses of objects that were not copied because they mark folders.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
+    /// The results for each file.
+    pub files: Vec<UploadRecord>,
+}
+
+impl UploadReport {
+    /// Returns the report of uploads to `bucket`.
+    pub fn new(uploads: &[Upload], folders: &[String], bucket: &Bucket) -> Self {
+        Self {
+            bucket: bucket.name().to_owned(),
+            complete: uploads.iter().all(|upload| upload.result.is_ok()),
+            folders: folders.to_owned(),
+            files: uploads.iter().map(|upload| upload.record(bucket)).collect(),
+        }
+    }
 }
 
 impl Upload {

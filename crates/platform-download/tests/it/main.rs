@@ -17,6 +17,8 @@ mod storage;
 mod store;
 #[cfg(feature = "object-store")]
 mod store_faults;
+#[cfg(feature = "object-store")]
+mod store_parts;
 mod upload;
 mod wire;
 

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use futures_util::TryStreamExt;
 use platform_download::recorded_origins;
-use platform_resources::models::{Run, RunOutput, RunState};
+use platform_resources::models::{Run, RunId, RunOutput, RunState};
 use platform_resources::{ArtifactOutcome, Client, ItemOutcome, Store, StoreAddress, stored_origins};
 use tokio::sync::OnceCell;
 
@@ -26,6 +27,7 @@ type Files = HashMap<(String, String), usize>;
 pub struct LocalRuns {
     pub(super) state: SyncState,
     recorded: Recorded,
+    selected: OnceLock<HashSet<String>>,
 }
 
 /// The files in the manifests.
@@ -46,11 +48,11 @@ impl LocalRuns {
     pub fn of(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref().to_owned();
         let state = SyncState::of(state_file::read(&folder)?.as_deref());
-        Ok(Self { state, recorded: Recorded::Folder(folder, OnceCell::new()) })
+        Ok(Self { state, recorded: Recorded::Folder(folder, OnceCell::new()), selected: OnceLock::new() })
     }
 
     pub(super) fn in_store(store: Store, address: StoreAddress, state: SyncState) -> Self {
-        Self { state, recorded: Recorded::Store(store, address) }
+        Self { state, recorded: Recorded::Store(store, address), selected: OnceLock::new() }
     }
 
     /// Returns true if [`RunSync`](crate::RunSync) would fetch a run: it has finished with results that are not local, or that
@@ -60,7 +62,7 @@ impl LocalRuns {
     ///
     /// Those of [`has`](Self::has) that can concern other runs, too.
     pub async fn lacks(&self, client: &Client, run: &Run) -> Result<bool, Error> {
-        if !self.is_unsettled(run) {
+        if !self.is_unsettled(run) || self.state.is_expired(run) {
             return Ok(false);
         }
         match self.has(client, run).await {
@@ -76,7 +78,7 @@ impl LocalRuns {
     ///
     /// The request for the items failed, or a manifest cannot be read.
     pub async fn has(&self, client: &Client, run: &Run) -> Result<bool, Error> {
-        if self.state.is_settled(&run.run_id) {
+        if self.state.is_settled(&run.run_id) || self.state.is_expired(run) {
             return Ok(true);
         }
         if self.state.pending_run(&run.run_id).is_some_and(|pending| !pending.is_recorded) {
@@ -110,7 +112,8 @@ impl LocalRuns {
         Ok(count >= run.statistics.item_count)
     }
 
-    /// Returns true if a run has results or had some when it was found, and is not settled.
+    /// Returns true if a run has results or had some when it was found, and its entry is not that of a settled run. An expired
+    /// run has none.
     pub(super) fn is_unsettled(&self, run: &Run) -> bool {
         let has_results = run.state == RunState::Terminated && run.output != RunOutput::None;
         let is_pending = || self.state.pending_run(&run.run_id).is_some();
@@ -143,10 +146,17 @@ impl LocalRuns {
         }
     }
 
+    /// Sets the only runs whose files are looked for in the manifests of a folder, which can have those of very many others.
+    pub(super) fn select<'a>(&self, runs: impl Iterator<Item = &'a RunId>) {
+        self.selected.get_or_init(|| runs.map(|run| run.as_str().to_owned()).collect());
+    }
+
     async fn recorded_in(&self, folder: &Path) -> Result<HashMap<String, Files>, Error> {
         let settled: HashSet<_> = self.state.settled().map(|run| run.as_str().to_owned()).collect();
+        let selected = self.selected.get().cloned();
+        let selects = move |run: &str| !settled.contains(run) && selected.as_ref().is_none_or(|of| of.contains(run));
         let mut runs: HashMap<String, Files> = HashMap::new();
-        for origin in recorded_origins(folder, move |run| !settled.contains(run)).await? {
+        for origin in recorded_origins(folder, selects).await? {
             *runs.entry(origin.run).or_default().entry((origin.item, origin.artifact)).or_default() += 1;
         }
         Ok(runs)

@@ -61,7 +61,8 @@ pub(super) fn key(root: &str, me: &Me, query: &ListRuns) -> String {
 pub(super) async fn find(client: &Client, query: &ListRuns, key: &str, local: &LocalRuns) -> Result<Found, Error> {
     let now = SystemClock.now();
     let mut pending: BTreeMap<_, _> = local.state.pending(key).collect();
-    let window = Window::new(local.state.list(key), pending.values().map(|run| run.terminated_at), now);
+    let previous = local.state.list(key);
+    let window = Window::new(previous, pending.values().map(|run| run.terminated_at), now);
     let list = |sort: [&str; 2]| {
         let listed = query.clone().with_sort(sort.map(str::to_owned)).with_page_size(PAGE);
         client.clone().no_cache().runs().list_with(listed).one_page_at_a_time()
@@ -70,7 +71,9 @@ pub(super) async fn find(client: &Client, query: &ListRuns, key: &str, local: &L
     let mut unsettled = BTreeMap::new();
     let mut each = |run: Run| {
         pending.remove(&run.run_id);
-        if local.is_unsettled(&run) {
+        // A query that has listed them before has reported those that are expired.
+        let is_expired = previous.is_some() && local.state.is_expired(&run);
+        if local.is_unsettled(&run) && !is_expired {
             unsettled.insert(run.run_id.clone(), run);
         }
     };
@@ -93,6 +96,7 @@ pub(super) async fn find(client: &Client, query: &ListRuns, key: &str, local: &L
     }
     let (mut wanted, mut recorded) = (Vec::new(), Vec::new());
     let unsettled: Vec<_> = unsettled.into_values().collect();
+    local.select(unsettled.iter().map(|run| &run.run_id));
     for some in unsettled.chunks(REQUESTS) {
         let are_recorded = try_join_all(some.iter().map(|run| local.is_recorded(run))).await?;
         for (run, is_recorded) in some.iter().cloned().zip(are_recorded) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth_core::{Clock, SystemClock};
 use platform_resources::Client;
 use platform_resources::models::Run;
 use tokio::time::Instant;
@@ -36,7 +37,7 @@ impl Session {
             self.local.state.found(&self.key, std::iter::once(run), false);
             return Ok(false);
         }
-        self.local.state.complete(&run.run_id);
+        self.local.state.complete(run, SystemClock.now());
         self.save_sometimes().await?;
         Ok(true)
     }
@@ -44,8 +45,8 @@ impl Session {
     /// Records the result of a run.
     pub(super) async fn ended(&mut self, run: &SyncedRun) -> Result<(), Error> {
         match run.status {
-            SyncStatus::Fetched => self.local.state.complete(&run.run.run_id),
-            SyncStatus::Lost => self.local.state.lost(&run.run.run_id),
+            SyncStatus::Fetched => self.local.state.complete(&run.run, SystemClock.now()),
+            SyncStatus::Lost => self.local.state.lost(&run.run, SystemClock.now()),
             SyncStatus::Pending => {}
         }
         self.save_sometimes().await

@@ -45,7 +45,7 @@ async fn session(path: &Path) -> Session {
     });
     folder.record(serde_json::from_value(entry).unwrap()).await.unwrap();
     let mut local = LocalRuns::of(path).unwrap();
-    local.state.complete(&"a".into());
+    local.state.complete(&run("a", None), std::time::SystemTime::UNIX_EPOCH);
     Session::new(local, Target::Folder(folder), "query".to_owned())
 }
 
@@ -59,7 +59,7 @@ async fn large_state_is_not_written_after_each_run() {
     tokio::time::advance(SAVE).await;
     session.save_sometimes().await.unwrap();
     assert!(state.exists());
-    session.local.state.complete(&"b".into());
+    session.local.state.complete(&run("b", None), std::time::SystemTime::UNIX_EPOCH);
     session.save_sometimes().await.unwrap();
     session.finish(true).await.unwrap();
     assert!(LocalRuns::of(folder.path()).unwrap().state.is_settled(&"b".into()));
@@ -82,7 +82,7 @@ async fn state_is_not_written_after_the_lock_was_lost() {
     let lease = folder.path().join(".aignostics.lock.lease");
     std::fs::remove_file(&lease).unwrap();
     std::fs::write(lease, "other").unwrap();
-    session.local.state.complete(&"b".into());
+    session.local.state.complete(&run("b", None), std::time::SystemTime::UNIX_EPOCH);
     let error = session.save().await.unwrap_err();
     assert!(error.folder().is_some(), "{error}");
     assert_eq!(std::fs::read(state).unwrap(), written);

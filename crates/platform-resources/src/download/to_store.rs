@@ -42,17 +42,19 @@ impl Client {
         if address.is_google() {
             match self.bucket().await {
                 Ok(bucket) if Some(bucket.name()) == address.bucket() => {
-                    return Ok(self.limit_rate(Store::bucket(bucket)?));
+                    return Ok(self.configured(Store::bucket(bucket)?));
                 }
                 // A permanent failure means that the caller has no bucket, for example with only a share token.
                 Err(error) if error.is_transient() => return Err(error),
                 _ => {}
             }
         }
-        Ok(self.limit_rate(Store::open(address, self.storage.http_builder(), self.storage.retry)?))
+        Ok(self.configured(Store::open(address, self.storage.http_builder(), self.storage.retry)?))
     }
 
-    fn limit_rate(&self, store: Store) -> Store {
+    /// Sets the limit of the rate and the folder of journals.
+    fn configured(&self, store: Store) -> Store {
+        let store = store.with_journal(self.storage.upload_journal.clone());
         self.storage.rate_limit.iter().cloned().fold(store, Store::with_rate_limit)
     }
 }

@@ -63,6 +63,11 @@ impl StoreAddress {
         Self { prefix: key.to_owned(), ..self.clone() }.to_string()
     }
 
+    /// Returns the address without the prefix.
+    pub(super) fn root(&self) -> String {
+        self.object("")
+    }
+
     pub(super) fn folder(&self) -> &Path {
         Path::new(&self.place)
     }

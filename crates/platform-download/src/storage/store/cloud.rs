@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use auth_http::HttpClientBuilder;
 use object_store::ObjectStore;
+use object_store::multipart::MultipartStore;
 
 use super::address::{Scheme, StoreAddress};
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
@@ -37,10 +38,48 @@ impl Store {
     ///
     /// [`StoreError::is_store`]: the feature is not enabled, or the credentials are invalid. No request is sent.
     pub fn open(address: &StoreAddress, http: &HttpClientBuilder, retry: RetryPolicy) -> Result<Self, StoreError> {
+        Self::open_as(address, http, retry, false)
+    }
+
+    /// Opens the store of an address like [`open`](Self::open), for reading: S3 is requested to state the checksums of
+    /// its objects.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn open_source(
+        address: &StoreAddress,
+        http: &HttpClientBuilder,
+        retry: RetryPolicy,
+    ) -> Result<Self, StoreError> {
+        Self::open_as(address, http, retry, true)
+    }
+
+    fn open_as(
+        address: &StoreAddress,
+        http: &HttpClientBuilder,
+        retry: RetryPolicy,
+        is_source: bool,
+    ) -> Result<Self, StoreError> {
         if address.scheme() == Scheme::File {
             return Ok(Self::local(address.folder())?.with_retry(retry));
         }
-        Ok(Self { inner: open(address, http, &retry)?, place: Place::Cloud, retry, rate_limit: None })
+        let Opened { inner, parts } = open(address, http, &retry, is_source)?;
+        Ok(Self::of(inner, Place::Cloud, retry).with_uploads(parts, address.root()))
+    }
+}
+
+/// The two interfaces of a store.
+struct Opened {
+    inner: Arc<dyn ObjectStore>,
+    parts: Arc<dyn MultipartStore>,
+}
+
+#[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
+impl Opened {
+    fn of(store: impl ObjectStore + MultipartStore) -> Self {
+        let inner = Arc::new(store);
+        Self { inner: inner.clone(), parts: inner }
     }
 }
 
@@ -49,31 +88,34 @@ fn open(
     address: &StoreAddress,
     http: &HttpClientBuilder,
     retry: &RetryPolicy,
-) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    #[cfg_attr(not(feature = "store-s3"), expect(unused_variables, reason = "only S3 has a difference"))]
+    is_source: bool,
+) -> Result<Opened, StoreError> {
     #[cfg(any(feature = "store-gcs", feature = "store-azure"))]
     let failed = |error: object_store::Error| StoreError::store(error).about(&address.to_string());
     match address.scheme() {
         #[cfg(feature = "store-s3")]
         Scheme::S3 => {
             let variables = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
-            super::s3::open(address, |profile| connection(http, &variables, profile), for_object_store(retry))
+            let connect = |profile: Option<&str>| connection(http, &variables, profile);
+            super::s3::open(address, connect, for_object_store(retry), is_source).map(Opened::of)
         }
         #[cfg(feature = "store-gcs")]
         Scheme::Google => {
             let connection = connection(http, &["STORAGE_EMULATOR_HOST", "GOOGLE_BASE_URL"], None)?;
-            google(address, Connection { has_goog_hash: true, ..connection }, retry).map_err(failed)
+            google(address, Connection { has_goog_hash: true, ..connection }, retry).map(Opened::of).map_err(failed)
         }
         #[cfg(feature = "store-azure")]
         Scheme::Azure => {
             let connection = connection(http, &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"], None)?;
-            azure(address, connection, retry).map_err(failed)
+            super::azure::open(address, connection, retry).map(Opened::of).map_err(failed)
         }
         _ => Err(unsupported(address)),
     }
 }
 
 #[cfg(not(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure")))]
-fn open(address: &StoreAddress, _: &HttpClientBuilder, _: &RetryPolicy) -> Result<Arc<dyn ObjectStore>, StoreError> {
+fn open(address: &StoreAddress, _: &HttpClientBuilder, _: &RetryPolicy, _: bool) -> Result<Opened, StoreError> {
     Err(unsupported(address))
 }
 
@@ -94,6 +136,8 @@ fn connection(http: &HttpClientBuilder, variables: &[&str], endpoint: Option<&st
         storage: storage.build().map_err(failed)?,
         metadata: metadata.build().map_err(failed)?,
         has_goog_hash: false,
+        #[cfg(feature = "store-azure")]
+        account: None,
     })
 }
 
@@ -102,7 +146,7 @@ fn google(
     address: &StoreAddress,
     connection: Connection,
     retry: &RetryPolicy,
-) -> object_store::Result<Arc<dyn ObjectStore>> {
+) -> object_store::Result<object_store::gcp::GoogleCloudStorage> {
     let store = object_store::gcp::GoogleCloudStorageBuilder::from_env()
         .with_client_options(object_store::ClientOptions::new())
         .with_bucket_name(address.bucket().unwrap_or_default())
@@ -111,19 +155,5 @@ fn google(
     // The variable of Google's libraries.
     let endpoint = env::var("STORAGE_EMULATOR_HOST").ok();
     let store = endpoint.iter().fold(store, |store, url| store.with_base_url(url.trim_end_matches('/')));
-    Ok(Arc::new(store.build()?))
-}
-
-#[cfg(feature = "store-azure")]
-fn azure(
-    address: &StoreAddress,
-    connection: Connection,
-    retry: &RetryPolicy,
-) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let store = object_store::azure::MicrosoftAzureBuilder::from_env()
-        .with_client_options(object_store::ClientOptions::new())
-        .with_container_name(address.bucket().unwrap_or_default())
-        .with_retry(for_object_store(retry))
-        .with_http_connector(connection);
-    Ok(Arc::new(store.build()?))
+    store.build()
 }

@@ -14,14 +14,19 @@ use object_store::client::{
 };
 use tokio::sync::mpsc;
 
+#[cfg(feature = "store-azure")]
+use super::blob_account::BlobAccount;
 use super::connector::failed;
 use crate::Crc32c;
 use crate::storage::bucket::stated_checksum;
 
 /// The maximum size of a response without a file, in bytes: 1000 keys of a list with their properties.
 const LIMIT: usize = 8 * 1024 * 1024;
-/// The header with the checksum in the metadata of an object in Google's storage.
-const CHECKSUM_HEADER: &str = "x-goog-meta-aignosticscrc32c";
+/// The headers with the checksum in the metadata of an object in Google's storage and in S3.
+const GOOGLE_METADATA: &str = "x-goog-meta-aignosticscrc32c";
+const S3_METADATA: &str = "x-amz-meta-aignosticscrc32c";
+/// The header in which S3 states the checksum of the content, if it has one and the request wants it.
+const S3_CHECKSUM: &str = "x-amz-checksum-crc32c";
 /// The number of received chunks of a file that wait for their reader.
 const AHEAD: usize = 4;
 
@@ -32,6 +37,8 @@ pub(super) struct Connection {
     pub(super) metadata: Client,
     /// The store verifies `x-goog-hash`.
     pub(super) has_goog_hash: bool,
+    #[cfg(feature = "store-azure")]
+    pub(super) account: Option<BlobAccount>,
 }
 
 /// A client for one of the two purposes.
@@ -39,6 +46,8 @@ pub(super) struct Connection {
 struct Service {
     http: Client,
     has_goog_hash: bool,
+    #[cfg(feature = "store-azure")]
+    account: Option<BlobAccount>,
 }
 
 /// The error of a request with an unsupported method.
@@ -51,27 +60,37 @@ impl HttpConnector for Connection {
         // The library sets it for metadata servers, which have no certificates.
         let is_metadata = options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true");
         let http = if is_metadata { &self.metadata } else { &self.storage };
-        Ok(HttpClient::new(Service { http: http.clone(), has_goog_hash: self.has_goog_hash && !is_metadata }))
+        Ok(HttpClient::new(Service {
+            http: http.clone(),
+            has_goog_hash: self.has_goog_hash && !is_metadata,
+            #[cfg(feature = "store-azure")]
+            account: self.account.clone().filter(|_| !is_metadata),
+        }))
     }
 }
 
 #[async_trait::async_trait]
 impl HttpService for Service {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    #[cfg_attr(not(feature = "store-azure"), expect(unused_mut, reason = "only Azure changes requests"))]
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        #[cfg(feature = "store-azure")]
+        if let Some(account) = &self.account {
+            account.add_checksum(&mut request).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        }
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = self.request(&head, body).map_err(|error| HttpError::new_boxed(HttpErrorKind::Unknown, error))?;
         let is_get = head.method == http::Method::GET;
         let response = self.http.send(request).await.map_err(failed)?;
         let mut answer = http::Response::builder().status(response.status());
-        // Google's storage states the checksum of the content, which is better than the one that was stored with it.
-        let stated = stated_checksum(&response).filter(|_| self.has_goog_hash);
+        // The checksum that the store states of the content is better than the one that was stored with it.
+        let stated = self.stated(&response);
         for (name, value) in response.all_headers() {
-            if stated.is_none() || name != CHECKSUM_HEADER {
+            if stated.is_none_or(|(metadata, _)| name != metadata) {
                 answer = answer.header(name, value);
             }
         }
-        answer = stated.iter().fold(answer, |answer, crc32c| answer.header(CHECKSUM_HEADER, crc32c.to_string()));
+        answer = stated.iter().fold(answer, |answer, (metadata, crc32c)| answer.header(*metadata, crc32c.to_string()));
         let body = if is_get {
             streamed(response)
         } else {
@@ -82,6 +101,15 @@ impl HttpService for Service {
 }
 
 impl Service {
+    /// Returns the checksum of the content that the store states, and the header of the metadata that it replaces.
+    fn stated(&self, response: &Response) -> Option<(&'static str, Crc32c)> {
+        if self.has_goog_hash {
+            return Some((GOOGLE_METADATA, stated_checksum(response)?));
+        }
+        // The checksum of the checksums of parts has a suffix, and is not that of the content.
+        Some((S3_METADATA, response.header(S3_CHECKSUM)?.parse().ok()?))
+    }
+
     fn request(
         &self,
         head: &http::request::Parts,

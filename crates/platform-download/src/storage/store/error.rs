@@ -11,6 +11,10 @@ use crate::error::{FolderError, is_unavailable};
 use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
 use crate::storage::bucket::ErrorResponse;
 
+/// The codes of responses for an upload or a part that the store does not know: of S3 and Google's storage, and of Azure.
+const UNKNOWN_UPLOAD: [&str; 5] =
+    ["NoSuchUpload", "InvalidPart", "InvalidBlockList", "InvalidBlobOrBlock", "InvalidBlockId"];
+
 /// The error of an object that could not be stored. An existing object under its key is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: {kind}{}", suffix(exhausted.as_ref()))]
@@ -36,6 +40,8 @@ pub(super) enum Kind {
     Refused(ErrorResponse),
     #[error("the file was replaced during the download")]
     Replaced,
+    #[error("the source does not return ranges of the file")]
+    Unranged,
     #[error(
         "the source used the content encoding '{0}', which was not requested, and the content cannot be verified without a checksum"
     )]
@@ -105,6 +111,20 @@ impl StoreError {
     /// Returns true if the source was replaced during the download.
     pub(crate) fn is_replaced(&self) -> bool {
         matches!(self.kind, Kind::Replaced)
+    }
+
+    /// Returns true if the source ignored the range of a request.
+    pub(super) fn is_unranged(&self) -> bool {
+        matches!(self.kind, Kind::Unranged)
+    }
+
+    /// Returns true if the store does not know the upload or one of its parts.
+    pub(super) fn is_unknown_upload(&self) -> bool {
+        let cause = self.source.as_deref().and_then(|source| source.downcast_ref::<object_store::Error>());
+        cause.is_some_and(|cause| {
+            let is_not_found = matches!(cause, object_store::Error::NotFound { .. });
+            is_not_found || UNKNOWN_UPLOAD.iter().any(|code| cause.to_string().contains(code))
+        })
     }
 
     /// Returns true if the content does not have the expected length or checksum.

@@ -1,4 +1,6 @@
-//! A file that is downloaded part by part.
+//! A file that is downloaded part by part, or a range of it.
+
+use std::ops::Range;
 
 use auth_http::{HttpClient, Request, Response};
 use bytes::{Bytes, BytesMut};
@@ -7,7 +9,8 @@ use super::error::{Kind, StoreError};
 use crate::retry::{Attempts, RetryPolicy, Retryable};
 use crate::storage::bucket::ErrorResponse;
 use crate::transfer::response::{TransferResponse, Validator, encoding};
-use crate::{Crc32c, Expected, RateLimit, Source};
+use crate::transfer::source::{Resolved, SharedUrl};
+use crate::{Crc32c, Expected, RateLimit};
 
 /// The minimum length of a part, in bytes. The storage requires at least 5 MiB for all parts except the last.
 const MIN_PART_BYTES: usize = 8 << 20;
@@ -18,7 +21,7 @@ const PART_BYTES_STEP: u64 = 1 << 20;
 
 /// Returns the length in bytes of the next part of an object of `bytes` bytes, after `parts` parts. If the length of
 /// the object is unknown, later parts are longer, so that an object of 5 TiB has at most [`MAX_PARTS`] parts.
-fn part_size(bytes: Option<u64>, parts: u64) -> usize {
+pub(super) fn part_size(bytes: Option<u64>, parts: u64) -> usize {
     let Some(bytes) = bytes else { return MIN_PART_BYTES << (parts / (MAX_PARTS / 10)).min(10) };
     let needed = bytes.div_ceil(MAX_PARTS).next_multiple_of(PART_BYTES_STEP);
     usize::try_from(needed).unwrap_or(usize::MAX).max(MIN_PART_BYTES)
@@ -26,8 +29,12 @@ fn part_size(bytes: Option<u64>, parts: u64) -> usize {
 
 pub(super) struct Incoming<'a> {
     http: &'a HttpClient,
-    source: &'a dyn Source,
+    url: &'a SharedUrl<'a>,
+    /// The URL of the last request.
+    used: Option<Resolved>,
     expected: Expected,
+    /// The range that is downloaded; `None` for the whole file.
+    range: Option<Range<u64>>,
     observer: &'a (dyn Fn(u64) + Sync),
     /// The response that is being read; `None` before the first request and after a failure.
     response: Option<Response>,
@@ -48,15 +55,17 @@ pub(super) struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     pub(super) fn new(
         http: &'a HttpClient,
-        source: &'a dyn Source,
+        url: &'a SharedUrl<'a>,
         expected: Expected,
         observer: &'a (dyn Fn(u64) + Sync),
         retry: RetryPolicy,
     ) -> Self {
         Self {
             http,
-            source,
+            url,
+            used: None,
             expected,
+            range: None,
             observer,
             response: None,
             validator: None,
@@ -68,6 +77,17 @@ impl<'a> Incoming<'a> {
             is_at_end: false,
             rate_limit: None,
         }
+    }
+
+    /// Selects a range, which [`part`](Self::part) returns as a whole. The length of the file must be expected.
+    pub(super) fn with_range(mut self, range: Range<u64>) -> Self {
+        self.range = Some(range);
+        self
+    }
+
+    /// Returns the validators of the first response.
+    pub(super) fn validator(&self) -> Option<&Validator> {
+        self.validator.as_ref()
     }
 
     /// Returns true at the end of the file.
@@ -90,10 +110,19 @@ impl<'a> Incoming<'a> {
         self.crc32c
     }
 
+    /// Returns the number of bytes that are received at most, if it is known.
+    fn limit(&self) -> Option<u64> {
+        self.range.as_ref().map(|range| range.end - range.start).or(self.expected.bytes())
+    }
+
     /// Returns the next part. Only the last part can be shorter than its planned length.
     pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
         let mut part = BytesMut::new();
-        while part.len() < part_size(self.length, self.parts) && !self.is_at_end {
+        let length = |incoming: &Self| match incoming.limit().filter(|_| incoming.range.is_some()) {
+            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            None => part_size(incoming.length, incoming.parts),
+        };
+        while part.len() < length(self) && !self.is_at_end {
             match self.next_chunk().await {
                 Ok(Some(chunk)) => {
                     self.append(&chunk, &mut part)?;
@@ -101,6 +130,8 @@ impl<'a> Incoming<'a> {
                         limit.wait(chunk.len() as u64).await;
                     }
                 }
+                // A response may have less than the requested range.
+                Ok(None) if self.range.is_some() => self.resume(Kind::Http { is_transient: true }.into())?,
                 Ok(None) => self.is_at_end = true,
                 Err(error) => self.resume(error)?,
             }
@@ -116,7 +147,7 @@ impl<'a> Incoming<'a> {
             attempts.progressed();
         }
         // Bytes beyond the expected length are never stored.
-        if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes > expected) {
+        if let Some(expected) = self.limit().filter(|&expected| self.bytes > expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
         }
         self.crc32c = self.crc32c.append(chunk);
@@ -128,8 +159,9 @@ impl<'a> Incoming<'a> {
     /// Prepares a request for the rest of the file after `failure`. Returns the failure if the rest might belong to
     /// another object, or if no other attempt is permitted.
     fn resume(&mut self, failure: StoreError) -> Result<(), StoreError> {
-        // Without validators, a changed object would not be detected.
-        let is_resumable = self.validator.as_ref().is_some_and(|validator| !validator.is_empty());
+        // Without validators, a changed object would not be detected, except by the checksum of all ranges.
+        let is_resumable =
+            self.range.is_some() || self.validator.as_ref().is_some_and(|validator| !validator.is_empty());
         if !is_resumable || failure.is_replaced() {
             return Err(failure);
         }
@@ -147,24 +179,35 @@ impl<'a> Incoming<'a> {
         Ok(chunk)
     }
 
-    /// Requests the rest of the file, or the whole file if no byte was received.
+    /// Requests the rest of the file or the range, or the whole file if no byte was received.
     async fn request(&mut self) -> Result<Response, StoreError> {
-        let url = self.source.resolve().await.map_err(StoreError::resolve)?.url;
+        // The URL of a failed request may have been the cause.
+        let resolved = self.url.get(self.used.as_ref()).await.map_err(StoreError::resolve)?;
+        let url = self.used.insert(resolved).url.url.clone();
         if let Some(attempts) = self.attempts.take() {
             let attempts = self.attempts.insert(attempts.with_host_of(url.expose()));
             attempts.ready().await.map_err(StoreError::unavailable)?;
         }
         let mut request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
-        if self.bytes > 0 {
-            request = request.with_header("range", format!("bytes={}-", self.bytes));
+        let (start, end) = match &self.range {
+            Some(range) => (Some(range.start + self.bytes), (range.end - 1).to_string()),
+            None => ((self.bytes > 0).then_some(self.bytes), String::new()),
+        };
+        if let Some(start) = start {
+            request = request.with_header("range", format!("bytes={start}-{end}"));
         }
         let response = self.http.send(request).await.map_err(StoreError::http)?;
-        let start = (self.bytes > 0).then_some(self.bytes);
         // Without an expected checksum, compressed content would not be detected.
         let encoding = encoding(&response).filter(|_| self.expected.crc32c().is_none()).map(str::to_owned);
         match TransferResponse::of(&response, start) {
             TransferResponse::Whole { .. } | TransferResponse::Partial { .. } if encoding.is_some() => {
                 return Err(Kind::Encoded(encoding.unwrap_or_default()).into());
+            }
+            TransferResponse::Whole { .. } if self.range.is_some() => return Err(Kind::Unranged.into()),
+            TransferResponse::Partial { validator, bytes, .. }
+                if self.range.is_some() && self.validator.is_none() && Some(bytes) == self.expected.bytes() =>
+            {
+                self.validator = Some(validator);
             }
             TransferResponse::Whole { validator, bytes, .. } if self.validator.is_none() => {
                 self.validator = Some(validator);

@@ -205,7 +205,7 @@ mod tests {
 
     fn store() -> (Store, StoreAddress) {
         let (inner, retry) = (Arc::new(InMemory::new()), for_transfers());
-        (Store { inner, place: Place::Cloud, retry, rate_limit: None }, "s3://results/study".parse().unwrap())
+        (Store::of(inner, Place::Cloud, retry), "s3://results/study".parse().unwrap())
     }
 
     async fn acquire((store, address): &(Store, StoreAddress)) -> Result<StoreLease, FolderError> {

@@ -1,6 +1,7 @@
 //! Objects of a store that are read.
 
 use std::ops::Range;
+use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -17,6 +18,14 @@ const HEADS: usize = 16;
 /// An object of a store, as it was listed.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredObject(ObjectMeta);
+
+/// The result of listing a store.
+#[derive(Debug, Default)]
+pub(crate) struct StoredObjects {
+    pub(crate) objects: Vec<StoredObject>,
+    /// The keys of empty objects that mark folders. They end with a slash.
+    pub(crate) folders: Vec<String>,
+}
 
 /// The properties of an object that its store states.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +67,7 @@ fn quoted(tag: &str) -> String {
 
 impl Store {
     /// Lists the objects below a prefix, in the order of their keys, and the object whose key is the prefix.
-    pub(crate) async fn objects(&self, prefix: &str) -> Result<Vec<StoredObject>, StoreError> {
+    pub(crate) async fn objects(&self, prefix: &str) -> Result<StoredObjects, StoreError> {
         if let Place::Bucket(_) = self.place {
             return Err(Kind::Unsupported.into());
         }
@@ -67,9 +76,17 @@ impl Store {
             error => StoreError::store(error).about(prefix),
         };
         let below = if prefix.is_empty() { None } else { Some(path(prefix)?) };
-        let objects = self.inner.list(below.as_ref()).map_ok(async |object| Ok(self.unless_marker(object).await));
-        let objects = objects.try_buffer_unordered(HEADS).try_filter_map(async |object| Ok(object));
-        let mut objects: Vec<_> = objects.try_collect().await.map_err(failed)?;
+        let listed = self.inner.list(below.as_ref());
+        let listed = listed.map_ok(async |object| Ok((self.is_marker(&object).await, object)));
+        let (mut objects, mut folders) = (Vec::new(), Vec::new());
+        let mut listed = pin!(listed.try_buffer_unordered(HEADS));
+        while let Some((is_marker, object)) = listed.try_next().await.map_err(failed)? {
+            if is_marker {
+                folders.push(format!("{}/", object.location));
+            } else {
+                objects.push(object);
+            }
+        }
         if let Some(key) = below {
             let options = GetOptions { head: true, ..GetOptions::default() };
             match self.inner.get_opts(&key, options).await {
@@ -86,18 +103,14 @@ impl Store {
             }
         }
         objects.sort_unstable_by(|one, other| one.location.cmp(&other.location));
-        Ok(objects.into_iter().map(StoredObject).collect())
+        folders.sort_unstable();
+        Ok(StoredObjects { objects: objects.into_iter().map(StoredObject).collect(), folders })
     }
 
-    /// Returns a listed object, or `None` for the marker of a folder: an empty object whose key ends with a slash, which
+    /// Returns true if a listed object is the marker of a folder: an empty object whose key ends with a slash, which
     /// `object_store` removes from its path.
-    async fn unless_marker(&self, object: ObjectMeta) -> Option<ObjectMeta> {
-        let is_missing = object.size == 0
-            && matches!(self.inner.head(&object.location).await, Err(object_store::Error::NotFound { .. }));
-        if is_missing {
-            tracing::warn!(key = %format!("{}/", object.location), "skipped an empty object that marks a folder");
-        }
-        (!is_missing).then_some(object)
+    async fn is_marker(&self, object: &ObjectMeta) -> bool {
+        object.size == 0 && matches!(self.inner.head(&object.location).await, Err(object_store::Error::NotFound { .. }))
     }
 
     /// Returns what the store states about an object.
@@ -150,11 +163,11 @@ mod tests {
     use crate::retry::for_transfers;
 
     fn store(inner: impl ObjectStore) -> Store {
-        Store { inner: Arc::new(inner), place: Place::Cloud, retry: for_transfers(), rate_limit: None }
+        Store::of(Arc::new(inner), Place::Cloud, for_transfers())
     }
 
     async fn keys(store: &Store, prefix: &str) -> Vec<String> {
-        let objects = store.objects(prefix).await.unwrap();
+        let objects = store.objects(prefix).await.unwrap().objects;
         objects.iter().map(|object| object.key().to_owned()).collect()
     }
 

@@ -3,30 +3,40 @@
 mod profile;
 
 use std::env;
-use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::{ClientOptions, RetryConfig};
 
 use super::address::StoreAddress;
 use super::connection::Connection;
 use super::error::{Kind, StoreError};
 use profile::Profile;
 
+/// The header that requests the checksum of an object.
+const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 /// The variables that have precedence over a profile.
 const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
+/// Returns the options of a store, which is requested to state the checksums of its objects if it is a source. The client
+/// signs the headers in them.
+fn options(is_source: bool) -> ClientOptions {
+    let checksums = HeaderMap::from_iter([(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"))]);
+    if is_source { ClientOptions::new().with_default_headers(checksums) } else { ClientOptions::new() }
+}
 
 pub(super) fn open(
     address: &StoreAddress,
     connect: impl FnOnce(Option<&str>) -> Result<Connection, StoreError>,
     retry: RetryConfig,
-) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    is_source: bool,
+) -> Result<AmazonS3, StoreError> {
     let about = |error: StoreError| error.about(&address.to_string());
     let profile =
         Profile::of_environment().map_err(|error| about(Kind::Store { is_transient: false }.with(error.into())))?;
     let connection = connect(profile.as_ref().and_then(Profile::endpoint))?;
     let mut store = AmazonS3Builder::from_env()
-        .with_client_options(ClientOptions::new())
+        .with_client_options(options(is_source))
         .with_bucket_name(address.bucket().unwrap_or_default())
         .with_retry(retry)
         .with_http_connector(connection);
@@ -50,5 +60,5 @@ pub(super) fn open(
             store = store.with_credentials(credentials);
         }
     }
-    Ok(Arc::new(store.build().map_err(|error| about(StoreError::store(error)))?))
+    store.build().map_err(|error| about(StoreError::store(error)))
 }

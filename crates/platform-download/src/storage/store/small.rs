@@ -176,7 +176,7 @@ mod tests {
 
     fn store() -> (Arc<FaultyStore>, Store) {
         let inner = Arc::new(FaultyStore::default());
-        (inner.clone(), Store { inner, place: Place::Cloud, retry: for_transfers(), rate_limit: None })
+        (inner.clone(), Store::of(inner, Place::Cloud, for_transfers()))
     }
 
     fn appended(found: &[u8]) -> Vec<u8> {

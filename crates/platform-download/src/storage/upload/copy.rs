@@ -25,7 +25,7 @@ use super::remote::RemoteObject;
 use super::{Upload, UploadError, UploadEvent, UploadFile, Uploaded, confirm, similar};
 use crate::retry::Retryable;
 use crate::storage::signer::Unsigned;
-use crate::storage::store::{StatedProperties, Store, StoreAddress, StoreError, StoredObject};
+use crate::storage::store::{StatedProperties, Store, StoreAddress, StoreError, StoredObject, StoredObjects};
 use crate::{Bucket, Crc32c, ObjectAddress};
 
 /// The default number of objects, and of parts of large ones, that are copied at the same time.
@@ -49,6 +49,24 @@ pub struct BucketCopy {
 pub struct CopyObject {
     file: UploadFile,
     object: StoredObject,
+}
+
+/// The objects at an address.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CopySource {
+    /// The objects to copy, in the order of their keys.
+    pub objects: Vec<CopyObject>,
+    /// The addresses of empty objects whose keys end with a slash. They mark folders and are not copied.
+    pub folders: Vec<String>,
+}
+
+impl CopySource {
+    /// Returns a note about the objects that are not copied, if there are any.
+    pub fn skipped(&self) -> Option<String> {
+        let count = self.folders.len();
+        (count > 0).then(|| format!("{count} skipped: empty objects that stand for folders"))
+    }
 }
 
 impl CopyObject {
@@ -99,19 +117,18 @@ impl BucketCopy {
     /// # Errors
     ///
     /// The store cannot be listed.
-    pub async fn find(&self, prefix: &str) -> Result<Vec<CopyObject>, StoreError> {
-        let objects = self.store.objects(self.address.prefix()).await?;
+    pub async fn find(&self, prefix: &str) -> Result<CopySource, StoreError> {
+        let StoredObjects { objects, folders } = self.store.objects(self.address.prefix()).await?;
         let root = self.address.prefix();
-        Ok(objects
-            .into_iter()
-            .map(|object| {
-                let key = object.key();
-                let below = key.strip_prefix(root).map(|below| below.trim_start_matches('/'));
-                let name = below.filter(|below| !below.is_empty()).or(key.rsplit('/').next()).unwrap_or(key);
-                let target = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-                CopyObject { file: UploadFile::new(self.address.object(key), target), object }
-            })
-            .collect())
+        let copied = |object: StoredObject| {
+            let key = object.key();
+            let below = key.strip_prefix(root).map(|below| below.trim_start_matches('/'));
+            let name = below.filter(|below| !below.is_empty()).or(key.rsplit('/').next()).unwrap_or(key);
+            let target = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            CopyObject { file: UploadFile::new(self.address.object(key), target), object }
+        };
+        let folders = folders.iter().map(|key| self.address.object(key)).collect();
+        Ok(CopySource { objects: objects.into_iter().map(copied).collect(), folders })
     }
 
     /// Copies objects, and returns the results in their order. After an error, the other objects are still copied. If the

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow::Break;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use auth_http::{Method, Request};
@@ -19,13 +20,13 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::error::Kind;
-use super::journal::{ConfirmedPart, PartJournal};
 use super::local::blocking;
 use super::part_source::PartSource;
 use super::progress::{FileProgress, Sent};
 use super::{UploadError, UploadFile};
 use crate::retry::Retryable;
 use crate::storage::bucket::{ErrorResponse, stated_checksum};
+use crate::storage::journal::{ConfirmedPart, PartJournal, UploadIdentity, combined, ranges};
 use crate::storage::signer::Unsigned;
 use crate::{Bucket, Crc32c, ObjectAddress};
 
@@ -47,19 +48,13 @@ fn part_bytes(bytes: u64, min_bytes: Option<u64>) -> u64 {
     DEFAULT_PART_BYTES.max(min_bytes.unwrap_or_default()).max(bytes.div_ceil(MAX_PARTS).div_ceil(MIB) * MIB)
 }
 
-/// Removes the journal of an upload whose object exists. It may remain from a process that was killed after it
-/// completed the upload.
+/// Removes the journal of an upload whose object exists.
 pub(super) async fn forget(
     bucket: &Bucket,
     source: &impl PartSource,
     object: &ObjectAddress,
 ) -> Result<(), UploadError> {
-    let mut journal = journal(bucket, source, object).await?;
-    blocking(move || {
-        journal.remove();
-        Ok(())
-    })
-    .await
+    with_identity(bucket, source, object, PartJournal::forget).await
 }
 
 /// Opens the journal of the upload of a source to an object.
@@ -68,9 +63,23 @@ pub(super) async fn journal(
     source: &impl PartSource,
     object: &ObjectAddress,
 ) -> Result<PartJournal, UploadError> {
+    with_identity(bucket, source, object, PartJournal::open).await
+}
+
+/// Runs `work` with the folder of journals and the identity of an upload, on a thread for blocking calls.
+async fn with_identity<T: Send + 'static>(
+    bucket: &Bucket,
+    source: &impl PartSource,
+    object: &ObjectAddress,
+    work: fn(Option<&Path>, &UploadIdentity<'_>) -> T,
+) -> Result<T, UploadError> {
     let (folder, source) = (bucket.upload_journal().cloned(), source.clone());
     let (storage, object) = (bucket.signer().endpoint().to_string(), object.to_string());
-    blocking(move || Ok(PartJournal::open(folder.as_deref(), &source, &storage, &object))).await
+    blocking(move || {
+        let identity = source.identity();
+        Ok(work(folder.as_deref(), &UploadIdentity { source: &identity, storage: &storage, object: &object }))
+    })
+    .await
 }
 
 /// The multipart upload of a file.
@@ -140,8 +149,7 @@ impl<S: PartSource> PartUpload<'_, S> {
         };
         let mut parts: Vec<_> = known.into_values().chain(sent).collect();
         parts.sort_unstable_by_key(|part| part.part);
-        let length = |part: &ConfirmedPart| ranges.get(&part.part).map_or(0, |range| range.end - range.start);
-        let crc32c = parts.iter().fold(Crc32c::default(), |crc, part| crc.combine(part.crc32c, length(part)));
+        let crc32c = combined(&parts, &ranges);
         let unchanged = self.source.check_unchanged().await;
         let expected = self.file.crc32c().is_none_or(|expected| expected == crc32c);
         if let Err(error) = unchanged.and_then(|()| if expected { Ok(()) } else { Err(Kind::Changed.into()) }) {
@@ -154,8 +162,8 @@ impl<S: PartSource> PartUpload<'_, S> {
     async fn start(&self, journal: &Arc<Mutex<PartJournal>>, part_bytes: u64) -> Result<Option<String>, UploadError> {
         match self.bucket.start_upload(self.file.key(), self.file.content_type()).await {
             Ok(id) => {
-                let (recorded, source, object) = (id.clone(), self.source.clone(), self.object.to_string());
-                with_journal(journal, move |journal| journal.start(&recorded, part_bytes, &source, &object)).await?;
+                let (recorded, source, object) = (id.clone(), self.source.place(), self.object.to_string());
+                with_journal(journal, move |journal| journal.start(&recorded, part_bytes, source, object)).await?;
                 Ok(Some(id))
             }
             Err(error) if matches!(error.status(), Some(403 | 405 | 501)) => {
@@ -304,12 +312,6 @@ impl<S: PartSource> PartUpload<'_, S> {
         }
         Err(error)
     }
-}
-
-/// Returns the byte range of each part by its number.
-fn ranges(bytes: u64, part_bytes: u64) -> BTreeMap<u32, Range<u64>> {
-    let starts = (0..bytes).step_by(usize::try_from(part_bytes).unwrap_or(usize::MAX));
-    (1..).zip(starts.map(|start| start..(start + part_bytes).min(bytes))).collect()
 }
 
 /// Runs `work` with the journal on a thread for blocking calls.

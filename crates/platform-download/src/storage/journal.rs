@@ -1,11 +1,12 @@
 //! The journal of a multipart upload: the upload id, and the parts that the storage has confirmed. There is one file
-//! per source file, bucket and key. With it, another process can send the missing parts.
+//! per source, store and key. With it, another process can send the missing parts.
 //!
 //! A journal that cannot be written is not an error, but is logged: after a crash, all parts are sent again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,6 @@ use auth_core::{Clock, SystemClock};
 use durable_fs::{LockFile, Locking, folder, regular};
 use serde::{Deserialize, Serialize};
 
-use super::part_source::PartSource;
 use crate::{Crc32c, Sha256};
 
 const VERSION: u32 = 1;
@@ -25,11 +25,12 @@ const MAX_JOURNAL_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A part that the storage has confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct ConfirmedPart {
+pub(in crate::storage) struct ConfirmedPart {
     /// The number of the part; the first is 1.
-    pub(super) part: u32,
-    pub(super) etag: String,
-    pub(super) crc32c: Crc32c,
+    pub(in crate::storage) part: u32,
+    /// The `ETag`, or the id that the store has for the part instead.
+    pub(in crate::storage) etag: String,
+    pub(in crate::storage) crc32c: Crc32c,
 }
 
 /// The first line of a journal.
@@ -51,12 +52,42 @@ struct Finished {
     uploaded: Crc32c,
 }
 
+/// The properties of an upload that determine its journal.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::storage) struct UploadIdentity<'a> {
+    /// A text that differs for other content.
+    pub(in crate::storage) source: &'a str,
+    /// The URL or the name of the store.
+    pub(in crate::storage) storage: &'a str,
+    /// The address of the object.
+    pub(in crate::storage) object: &'a str,
+}
+
+impl UploadIdentity<'_> {
+    fn path(&self, folder: &Path, extension: &str) -> PathBuf {
+        let Self { source, storage, object } = self;
+        folder.join(format!("{}.{extension}", Sha256::of(format!("{:?}", (source, storage, object)).as_bytes())))
+    }
+}
+
 /// The journal of one upload.
 #[derive(Debug)]
-pub(super) struct PartJournal {
+pub(in crate::storage) struct PartJournal {
     locked: Option<LockedJournal>,
     /// The open file; `None` until the first write.
     file: Option<File>,
+}
+
+/// Returns the byte range of each part of an object by its number.
+pub(in crate::storage) fn ranges(bytes: u64, part_bytes: u64) -> BTreeMap<u32, Range<u64>> {
+    let starts = (0..bytes).step_by(usize::try_from(part_bytes).unwrap_or(usize::MAX));
+    (1..).zip(starts.map(|start| start..(start + part_bytes).min(bytes))).collect()
+}
+
+/// Returns the checksum of an object from those of its parts.
+pub(in crate::storage) fn combined(parts: &[ConfirmedPart], ranges: &BTreeMap<u32, Range<u64>>) -> Crc32c {
+    let length = |part: &ConfirmedPart| ranges.get(&part.part).map_or(0, |range| range.end - range.start);
+    parts.iter().fold(Crc32c::default(), |crc, part| crc.combine(part.crc32c, length(part)))
 }
 
 /// The path of a journal that this process has locked.
@@ -67,23 +98,29 @@ struct LockedJournal {
 }
 
 impl PartJournal {
-    /// Opens the journal of the upload of a source to an object. `storage` is the URL of the storage, and `object` the
-    /// address of the object. Nothing is recorded if `folder` is `None`, or while another process uploads the same source to
-    /// the same object. Blocks the calling thread.
-    pub(super) fn open(folder: Option<&Path>, source: &impl PartSource, storage: &str, object: &str) -> Self {
-        let lock = |folder: &Path| LockedJournal::lock(folder, &source.identity(), storage, object);
-        let locked = folder.and_then(|folder| lock(folder).unwrap_or_else(report_once));
+    /// Opens the journal of an upload. Nothing is recorded if `folder` is `None`, or while another process uploads the same
+    /// source to the same object. Blocks the calling thread.
+    pub(in crate::storage) fn open(folder: Option<&Path>, upload: &UploadIdentity<'_>) -> Self {
+        let locked = folder.and_then(|folder| LockedJournal::lock(folder, upload).unwrap_or_else(report_once));
         Self { locked, file: None }
     }
 
+    /// Removes the journal of an upload whose object exists. It may remain from a process that was killed after it completed
+    /// the upload. Blocks the calling thread.
+    pub(in crate::storage) fn forget(folder: Option<&Path>, upload: &UploadIdentity<'_>) {
+        if folder.is_some_and(|folder| upload.path(folder, "jsonl").exists()) {
+            Self::open(folder, upload).remove();
+        }
+    }
+
     /// Returns true if the upload is recorded, so that another process can resume it.
-    pub(super) fn is_recorded(&self) -> bool {
+    pub(in crate::storage) fn is_recorded(&self) -> bool {
         self.locked.is_some()
     }
 
     /// Returns the recorded upload id and confirmed parts, if the journal has an upload with parts of `part_bytes`
     /// bytes. Blocks the calling thread.
-    pub(super) fn recorded(&self, part_bytes: u64) -> Option<(String, Vec<ConfirmedPart>)> {
+    pub(in crate::storage) fn recorded(&self, part_bytes: u64) -> Option<(String, Vec<ConfirmedPart>)> {
         let contents = regular::read(&self.locked.as_ref()?.path, MAX_JOURNAL_BYTES).ok()??;
         let text = String::from_utf8_lossy(contents.bytes());
         // A crash may have truncated the last line, which then has no newline.
@@ -97,26 +134,20 @@ impl PartJournal {
     }
 
     /// Records the start of an upload. Blocks the calling thread.
-    pub(super) fn start(&mut self, upload_id: &str, part_bytes: u64, source: &impl PartSource, object: &str) {
-        let header = Header {
-            version: VERSION,
-            upload_id: upload_id.to_owned(),
-            part_bytes,
-            source: source.place(),
-            object: object.to_owned(),
-        };
+    pub(in crate::storage) fn start(&mut self, upload_id: &str, part_bytes: u64, source: String, object: String) {
+        let header = Header { version: VERSION, upload_id: upload_id.to_owned(), part_bytes, source, object };
         self.write(true, &header);
     }
 
     /// Records a confirmed part. Blocks the calling thread.
-    pub(super) fn record(&mut self, part: &ConfirmedPart) {
+    pub(in crate::storage) fn record(&mut self, part: &ConfirmedPart) {
         self.write(false, part);
     }
 
     /// Returns the checksum of the content that was uploaded completely, if it is [recorded](Self::finish). Blocks the calling
     /// thread.
     #[cfg(feature = "object-store")]
-    pub(super) fn finished(&self) -> Option<Crc32c> {
+    pub(in crate::storage) fn finished(&self) -> Option<Crc32c> {
         let contents = regular::read(&self.locked.as_ref()?.path, MAX_JOURNAL_BYTES).ok()??;
         let finished: Finished = serde_json::from_slice(contents.bytes().split(|byte| *byte == b'\n').next()?).ok()?;
         (finished.version == VERSION).then_some(finished.uploaded)
@@ -124,12 +155,12 @@ impl PartJournal {
 
     /// Replaces the journal by the checksum of the content, which was uploaded completely. Blocks the calling thread.
     #[cfg(feature = "object-store")]
-    pub(super) fn finish(&mut self, uploaded: Crc32c) {
+    pub(in crate::storage) fn finish(&mut self, uploaded: Crc32c) {
         self.write(true, &Finished { version: VERSION, uploaded });
     }
 
     /// Removes the journal after the end of the upload. Blocks the calling thread.
-    pub(super) fn remove(&mut self) {
+    pub(in crate::storage) fn remove(&mut self) {
         self.file = None;
         if let Some(locked) = &self.locked
             && let Err(error) = regular::remove(&locked.path)
@@ -175,12 +206,11 @@ fn report_once(error: impl std::error::Error + 'static) -> Option<LockedJournal>
 
 impl LockedJournal {
     /// Locks the journal of an upload in `folder`. Returns `None` while another process has locked it.
-    fn lock(folder: &Path, source: &str, storage: &str, object: &str) -> Result<Option<Self>, durable_fs::Error> {
+    fn lock(folder: &Path, upload: &UploadIdentity<'_>) -> Result<Option<Self>, durable_fs::Error> {
         folder::ensure(folder, 0o700)?;
         remove_old_once(folder);
-        let name = Sha256::of(format!("{:?}", (source, storage, object)).as_bytes());
-        let lock = LockFile::try_acquire_with(folder.join(format!("{name}.lock")), Locking::KernelOrLease)?;
-        Ok(lock.map(|lock| Self { path: folder.join(format!("{name}.jsonl")), _lock: lock }))
+        let lock = LockFile::try_acquire_with(upload.path(folder, "lock"), Locking::KernelOrLease)?;
+        Ok(lock.map(|lock| Self { path: upload.path(folder, "jsonl"), _lock: lock }))
     }
 }
 
@@ -201,5 +231,64 @@ fn remove_old(folder: &Path) {
         if age.is_some_and(|age| age > MAX_JOURNAL_AGE) {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPLOAD: UploadIdentity<'static> =
+        UploadIdentity { source: "10 bytes", storage: "s3://results", object: "a.tiff" };
+
+    /// Creates a file that was modified this long ago.
+    fn create(path: &Path, age: Duration) {
+        let file = File::create(path).unwrap();
+        file.set_modified(SystemClock.now() - age).unwrap();
+    }
+
+    fn names(folder: &Path) -> BTreeSet<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn first_upload_of_a_process_removes_journals_older_than_their_limit() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let young = MAX_JOURNAL_AGE.checked_sub(MINUTE).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, age) in [
+            ("old.jsonl", MAX_JOURNAL_AGE + MINUTE),
+            ("old.lock", MAX_JOURNAL_AGE + MINUTE),
+            ("young.jsonl", young),
+            ("new.lock", Duration::ZERO),
+        ] {
+            create(&path(name), age);
+        }
+        let journal = PartJournal::open(Some(folder.path()), &UPLOAD);
+        assert!(journal.is_recorded());
+        let lock = UPLOAD.path(folder.path(), "lock").file_name().unwrap().to_str().unwrap().to_owned();
+        let kept = BTreeSet::from(["young.jsonl".to_owned(), "new.lock".to_owned(), lock]);
+        assert_eq!(names(folder.path()), kept);
+        drop(journal);
+        // The next uploads of this process do not read the folder.
+        create(&path("late.jsonl"), MAX_JOURNAL_AGE + MINUTE);
+        PartJournal::open(Some(folder.path()), &UPLOAD);
+        assert!(path("late.jsonl").exists());
+    }
+
+    #[test]
+    fn journal_older_than_its_limit_is_not_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = || {
+            let mut journal = PartJournal::open(Some(folder.path()), &UPLOAD);
+            journal.start("id", 8, "source".to_owned(), "object".to_owned());
+            journal.record(&ConfirmedPart { part: 1, etag: "a".to_owned(), crc32c: Crc32c::of(b"a") });
+        };
+        record();
+        assert!(PartJournal::open(Some(folder.path()), &UPLOAD).recorded(8).is_some());
+        create(&UPLOAD.path(folder.path(), "jsonl"), MAX_JOURNAL_AGE + Duration::from_secs(60));
+        remove_old(folder.path());
+        assert!(PartJournal::open(Some(folder.path()), &UPLOAD).recorded(8).is_none());
     }
 }
